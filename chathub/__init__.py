@@ -1,0 +1,1 @@
+"""ChatHub: a self-hosted AI hub in one process and one SQLite file."""

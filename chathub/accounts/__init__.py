@@ -1,0 +1,1 @@
+"""Who is calling: passwords, sessions and the throttle on guessing them."""

@@ -1,0 +1,1 @@
+"""What ChatHub is for: turns, replies, their context and their cost."""

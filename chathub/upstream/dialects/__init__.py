@@ -1,0 +1,1 @@
+"""The providers' dialects as pure functions: a request out, events in; no I/O."""

@@ -1,0 +1,94 @@
+"""What crosses the border between ChatHub and a provider's dialect: a call out, events in."""
+
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Message(Struct, frozen=True):
+    """One message of the history that goes upstream."""
+
+    role: str
+    content: str
+
+
+class ChatCall(Struct, frozen=True):
+    """One chat request, before a dialect gives it its form.
+
+    ``params`` holds only what the user set (``temperature``, ``max_tokens``, ``stop`` …), under the
+    names of OpenAI's chat completions API.
+    """
+
+    base_url: str
+    model: str
+    messages: list[Message]
+    api_key: str = ""
+    stream: bool = True
+    include_usage: bool = True
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+class UpstreamRequest(Struct, frozen=True):
+    """A request as it goes over HTTP (always a POST)."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Text(Struct, frozen=True, gc=False):
+    """Some more of the answer."""
+
+    text: str
+
+
+class Reasoning(Struct, frozen=True, gc=False):
+    """Some more of the model's thinking aloud."""
+
+    text: str
+
+
+class ToolCall(Struct, frozen=True, gc=False):
+    """A fragment of the tool call ``index``: ``id`` and ``name`` come once (empty when they do not
+    come in this fragment), ``arguments`` is to be appended to what came before."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Tokens as the provider counts them; the last one of a stream wins. ``None``: not told."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class Finish(Struct, frozen=True, gc=False):
+    """Why the model stopped, in OpenAI's words where they fit (``stop``, ``length``, ``tool_calls``,
+    ``content_filter``), else in the provider's own."""
+
+    reason: str
+
+
+class Failure(Struct, frozen=True):
+    """The provider refused, failed or broke off.
+
+    ``status`` is the HTTP status of the answer (200 for an error inside a stream, 0 when there was
+    none), ``retry_after`` seconds. ``kind`` is ``refused`` (the provider said so), ``cut`` (the
+    stream ended too early), ``empty`` (nothing at all came), ``timeout`` or ``unreachable``.
+    """
+
+    message: str
+    kind: str = "refused"
+    status: int = 0
+    type: str | None = None
+    code: str | int | None = None
+    retry_after: float | None = None
+
+
+Event = Text | Reasoning | ToolCall | Usage | Finish | Failure
