@@ -1,0 +1,136 @@
+"""The command line: ``serve`` (the default) and the operator's commands."""
+
+import argparse
+import asyncio
+import contextlib
+import getpass
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from aiohttp import web
+
+from chathub import config as configuration
+from chathub.accounts.passwords import Passwords, new_random
+from chathub.app import create_app, open_database
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.errors import StartError
+from chathub.founding import set_password
+from chathub.upstream import local, weights
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the process's exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # a line for every malformed request of the internet's scanners would only fill the disk
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    try:
+        config = configuration.load(arguments, os.environ)
+        if arguments.command == "set-password":
+            asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
+        else:
+            _serve(config)
+    except StartError as error:
+        print(f"chathub: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="chathub", description="A self-hosted AI hub for small machines.")
+    configuration.add_flags(parser)
+    commands = parser.add_subparsers(dest="command")
+    serve = commands.add_parser("serve", help="start the server (the default)")
+    setting = commands.add_parser(
+        "set-password", help="give accounts new passwords; the server must be stopped"
+    )
+    for command in (serve, setting):
+        # flags may stand behind the command as well; absent there, they must not undo those before it
+        configuration.add_flags(command, default=argparse.SUPPRESS)
+    setting.add_argument("username", nargs="+")
+    setting.add_argument("--prompt", action="store_true", help="ask for the password instead of making one")
+    return parser
+
+
+def _serve(config: Config) -> None:
+    wanted = _local_weights(config) if config.local_model else None
+    runner = asyncio.run
+    with contextlib.suppress(ImportError):
+        from uvloop import run as runner  # installed by the extra [fast]
+    _raise_file_limit()
+    runner(_run(config, wanted))
+
+
+def _local_weights(config: Config) -> weights.Weights:
+    """The built-in model's weights, fetched if they are not there yet."""
+    assert config.local_model is not None
+    if problem := local.available():
+        raise StartError(problem)
+    try:
+        wanted = weights.resolve(config.local_model, config.database.parent / "models")
+        weights.fetch(wanted, partial(print, file=sys.stderr, flush=True))
+    except weights.WeightsError as error:
+        raise StartError(str(error)) from error
+    return wanted
+
+
+async def _run(config: Config, wanted: weights.Weights | None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = create_app(config, local=wanted)
+    # keepalive_timeout is also how long a connection may take over its request's head
+    runner = web.AppRunner(
+        app,
+        handle_signals=False,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=30,
+        shutdown_timeout=5,
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, config.host, config.port)
+            await site.start()
+        except OSError as error:
+            raise StartError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
+        # port 0 lets the kernel choose
+        port = runner.addresses[0][1]
+        print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _set_passwords(config: Config, names: Sequence[str], prompt: bool) -> None:
+    passwords = Passwords(config.bcrypt_rounds)
+    try:
+        async with open_database(config) as db:
+            for name in names:
+                password = getpass.getpass(f"new password for {name}: ") if prompt else new_random()
+                await set_password(db, Clock(), passwords, name, password)
+                print(f"{name}: {'changed' if prompt else password}")
+    finally:
+        passwords.close()
+
+
+def _raise_file_limit() -> None:
+    """Every stream takes two descriptors, and the soft limit is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

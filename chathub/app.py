@@ -1,0 +1,219 @@
+"""Wires everything together: the only module that knows all others."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import aiohttp_cors
+from aiohttp import web
+
+from chathub import keys, middlewares
+from chathub.accounts.passwords import Passwords
+from chathub.accounts.sessions import Sessions
+from chathub.accounts.throttle import LoginThrottle
+from chathub.catalog import LOCAL, Catalog
+from chathub.chat import turns
+from chathub.chat.plan import Planner
+from chathub.chat.replies import Replies
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database.connection import Database, Transaction
+from chathub.database.migrations import migrate
+from chathub.database.queries import Queries, sql_folder
+from chathub.errors import StartError
+from chathub.founding import found, refuse_default_passwords
+from chathub.routes import ROUTES
+from chathub.upstream import guard
+from chathub.upstream.client import Client
+from chathub.upstream.local import LocalModel
+from chathub.upstream.weights import Weights
+from chathub.vault import Vault, derive, master_secret
+
+log = logging.getLogger("chathub")
+
+_BODY_LIMIT = 1024 * 1024
+# the longest answer of the built-in model, in tokens: small machines are slow
+LOCAL_ANSWER = 1024
+
+
+def create_app(
+    config: Config, *, clock: Clock | None = None, local: Weights | None = None
+) -> web.Application:
+    """The application; it opens its database and connections when it starts and touches no environment.
+
+    ``local`` are the weights of the built-in model, already on disk.
+    """
+    app = web.Application(
+        middlewares=[middlewares.errors, middlewares.authentication], client_max_size=_BODY_LIMIT
+    )
+    app[keys.CONFIG] = config
+    app[keys.CLOCK] = clock or Clock(zone=config.timezone)
+    app[keys.THROTTLE] = LoginThrottle(app[keys.CLOCK])
+    app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler)
+    _allow_origins(app, config.cors_origins)
+    app.cleanup_ctx.append(_database)
+    app.cleanup_ctx.append(partial(_chat, local=local))
+    app.on_shutdown.append(_end_replies)
+    return app
+
+
+def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
+    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
+        allow_headers=("Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key"),
+        expose_headers=("Retry-After", "X-Request-ID"),
+        max_age=600,
+    )
+    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
+    for route in list(app.router.routes()):
+        cors.add(route)
+
+
+@asynccontextmanager
+async def open_database(config: Config) -> AsyncIterator[Database]:
+    """The database, locked for this process and migrated."""
+    folder = sql_folder()
+    with _locked(config.database):
+        db = Database(config.database, Queries(folder / "queries"))
+        await db.open()
+        try:
+            await db.script(partial(migrate, folder=folder / "migrations"))
+            yield db
+        finally:
+            await db.close()
+
+
+@asynccontextmanager
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    """The database, founded, and all that lives on it alone."""
+    config, clock = app[keys.CONFIG], app[keys.CLOCK]
+    async with open_database(config) as db:
+        master = master_secret(config.secret_key, config.database)
+        passwords = Passwords(config.bcrypt_rounds)
+        try:
+            await _prepare(db, config, clock, passwords, master)
+            app[keys.DB] = db
+            app[keys.PASSWORDS] = passwords
+            app[keys.VAULT] = Vault(master)
+            app[keys.SESSIONS] = Sessions(
+                db, clock, derive(master, "chathub token v1"), config.token_seconds, demo=config.development
+            )
+            app[keys.CATALOG] = Catalog(db)
+            yield
+        finally:
+            passwords.close()
+
+
+async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords, master: bytes) -> None:
+    await found(db, config, clock, passwords, master)
+    if not config.development:
+        await refuse_default_passwords(db)
+    interrupted = await db.write(_interrupt, clock.now())
+    if interrupted:
+        log.warning("%d replies were cut off by the last end of the server", interrupted)
+
+
+def _interrupt(tx: Transaction, now: int) -> int:
+    return tx.run(tx.q.messages.interrupt_streaming, reason=turns.INTERRUPTED, now=now)
+
+
+@contextlib.contextmanager
+def _locked(database: Path) -> Iterator[None]:
+    """One process for a database. The lock is on a file beside it: opening and closing the database
+    file itself would drop SQLite's own locks."""
+    path = database.with_name(database.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"the folder of the database cannot be used: {error}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(f"another ChatHub is running on the database {database}") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+@asynccontextmanager
+async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
+    """Everything that speaks to providers."""
+    config, clock, db = app[keys.CONFIG], app[keys.CLOCK], app[keys.DB]
+    await db.write(_offer_local, local, clock.now())
+    await app[keys.CATALOG].reload()
+    model = (
+        LocalModel(local.path, local.name, context=local.context, max_tokens=LOCAL_ANSWER) if local else None
+    )
+    async with (
+        _session(config) as trusted,
+        _session(config, guard.socket_factory(config.upstream_allow_networks)) as public,
+    ):
+        client = Client(trusted, public, model)
+        replies = Replies(db, client, clock, config)
+        app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
+        app[keys.REPLIES] = replies
+        beat = asyncio.get_running_loop().create_task(replies.beat())
+        try:
+            yield
+        finally:
+            beat.cancel()
+            await replies.close()
+            if model is not None:
+                await model.close()
+
+
+def _session(config: Config, factory: guard.SocketFactory | None = None) -> aiohttp.ClientSession:
+    # the connector's default limit of 100 would make the 101st stream wait in silence
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, socket_factory=factory)
+    timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=config.idle_seconds)
+    return aiohttp.ClientSession(
+        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+    )
+
+
+def _offer_local(tx: Transaction, local: Weights | None, now: int) -> None:
+    """Show the built-in model in the list while the server has it, and hide it otherwise."""
+    provider = tx.one(tx.q.providers.get_by_key, provider_key=LOCAL)
+    if local is None:
+        if provider and provider["is_active"]:
+            tx.run(tx.q.providers.set_active, provider_id=provider["id"], is_active=False, now=now)
+        return
+    if provider is None:
+        provider = tx.one(
+            tx.q.providers.insert,
+            provider_key=LOCAL,
+            display_name="本地模型",
+            default_base_url="http://127.0.0.1",
+            needs_key=False,
+            is_active=True,
+            sort_order=-1,
+            now=now,
+        )
+        assert provider is not None
+    elif not provider["is_active"]:
+        tx.run(tx.q.providers.set_active, provider_id=provider["id"], is_active=True, now=now)
+    tx.run(tx.q.models.delete_others, provider_id=provider["id"], model_name=local.name)
+    tx.run(
+        tx.q.models.offer,
+        provider_id=provider["id"],
+        model_name=local.name,
+        display_name=local.title,
+        max_tokens=LOCAL_ANSWER,
+        context_window=local.context,
+        description=local.note,
+        now=now,
+    )
+
+
+async def _end_replies(app: web.Application) -> None:
+    await app[keys.REPLIES].close()

@@ -1,0 +1,142 @@
+"""The providers and models as a snapshot in memory, replaced after each change by an administrator.
+
+Chats and the public model list read it; nothing here holds a key.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from chathub.database.connection import Database, Row, Transaction
+from chathub.errors import BadRequest
+from chathub.wire import answers
+from chathub.wire.requests import ModelFilter
+
+LOCAL = "local"
+# for models that are not in the table: how a well-known name tells its provider
+_PREFIXES = (
+    (("gpt-", "chatgpt-", "o1", "o3", "o4"), "openai"),
+    (("claude-",), "anthropic"),
+    (("gemini-",), "google"),
+    (("deepseek-",), "deepseek"),
+    (("qwen", "qwq-"), "alibaba"),
+    (("glm-",), "zhipu"),
+    (("moonshot-", "kimi-"), "moonshot"),
+    (("doubao-",), "doubao"),
+    (("ernie-",), "baidu"),
+)
+_DEFAULT_WINDOW = 32_768
+_CHAT_TYPES = ("chat", "completion")
+
+
+@dataclass(frozen=True)
+class ChatModel:
+    """A model that may be chatted with, and its provider. Tokens; prices in millionths per 1,000 tokens."""
+
+    name: str
+    provider_id: int
+    provider_key: str
+    provider_name: str
+    base_url: str
+    needs_key: bool
+    max_tokens: int | None = None
+    context_window: int = _DEFAULT_WINDOW
+    supports_streaming: bool = True
+    input_price: int = 0
+    output_price: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    providers: dict[str, Row] = field(default_factory=dict)
+    models: dict[str, Row] = field(default_factory=dict)
+    listing: tuple[tuple[Row, answers.Model], ...] = ()
+    all_models: bytes = b"[]"
+
+
+class Catalog:
+    """The current snapshot; ``reload`` after every commit that changes providers or models."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._now = Snapshot()
+
+    async def reload(self) -> None:
+        self._now = await self._db.read(_load)
+
+    def list_models(self, wanted: ModelFilter) -> bytes:
+        """The models as a JSON array; the usual request, for all of them, is answered from memory."""
+        if not wanted.active_only and wanted.provider is None and wanted.type is None:
+            return self._now.all_models
+        chosen = [
+            model
+            for row, model in self._now.listing
+            if (not wanted.active_only or (row["is_active"] and row["provider_is_active"]))
+            and wanted.provider in (None, row["provider_key"])
+            and wanted.type in (None, row["model_type"])
+        ]
+        return msgspec.json.encode(chosen)
+
+    def find(self, name: str) -> ChatModel:
+        """The model of that name, or of a well-known family that a provider serves.
+
+        Raises:
+            BadRequest: unknown, inactive, or not a model to chat with; the sentence says which.
+        """
+        snapshot = self._now
+        row = snapshot.models.get(name) or snapshot.models.get(name.lower())
+        if row is None:
+            return self._find_by_prefix(name)
+        if not row["is_active"]:
+            raise BadRequest(f"模型 {name} 已停用，请选择其他模型")
+        if row["model_type"] not in _CHAT_TYPES:
+            raise BadRequest(f"模型 {name} 不是对话模型，不能用于聊天")
+        provider = self._active(row["provider_key"], name)
+        return ChatModel(
+            name=row["model_name"],
+            provider_id=provider["id"],
+            provider_key=provider["provider_key"],
+            provider_name=provider["display_name"],
+            base_url=provider["default_base_url"],
+            needs_key=bool(provider["needs_key"]),
+            max_tokens=row["max_tokens"],
+            context_window=row["context_window"] or max(_DEFAULT_WINDOW, 4 * row["max_tokens"]),
+            supports_streaming=bool(row["supports_streaming"]),
+            input_price=row["input_price"],
+            output_price=row["output_price"],
+        )
+
+    def _find_by_prefix(self, name: str) -> ChatModel:
+        lower = name.lower()
+        # a name with a slash belongs to a reseller ("Qwen/…"), never to the family's own provider
+        key = next((key for prefixes, key in _PREFIXES if lower.startswith(prefixes) and "/" not in name), "")
+        if key not in self._now.providers:
+            raise BadRequest(f"未知的模型：{name}，请先在模型管理中添加")
+        provider = self._active(key, name)
+        return ChatModel(
+            name=name,
+            provider_id=provider["id"],
+            provider_key=key,
+            provider_name=provider["display_name"],
+            base_url=provider["default_base_url"],
+            needs_key=bool(provider["needs_key"]),
+        )
+
+    def _active(self, key: str, model: str) -> Row:
+        provider = self._now.providers[key]
+        if not provider["is_active"]:
+            raise BadRequest(f"模型 {model} 的提供商 {provider['display_name']} 已停用")
+        return provider
+
+
+def _load(tx: Transaction) -> Snapshot:
+    rows = tx.all(tx.q.models.list_all)
+    listing = tuple((row, answers.Model.of(row)) for row in rows)
+    models = {row["model_name"].lower(): row for row in rows}
+    models |= {row["model_name"]: row for row in rows}
+    return Snapshot(
+        providers={row["provider_key"]: row for row in tx.all(tx.q.providers.list_all)},
+        models=models,
+        listing=listing,
+        all_models=msgspec.json.encode([model for _, model in listing]),
+    )

@@ -1,0 +1,217 @@
+"""The configuration: flags and environment, read once at start into a frozen ``Config``.
+
+Every wrong value is collected and named, so that one start tells them all.
+"""
+
+import argparse
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from chathub.errors import StartError
+
+VUE_ORIGINS = (
+    "http://localhost:3000",
+    "http://127.0.0.1:3000",
+    "http://localhost:5173",
+    "http://127.0.0.1:5173",
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the server needs to know before it starts. Times are in seconds, sizes in bytes."""
+
+    env: str = "development"
+    host: str = "127.0.0.1"
+    port: int = 5001
+    database: Path = Path("database/chathub.db")
+    secret_key: bytes | None = field(default=None, repr=False)
+    admin_password: str | None = field(default=None, repr=False)
+    cors_origins: tuple[str, ...] = VUE_ORIGINS
+    local_model: str | None = None
+    upstream_allow_hosts: frozenset[str] = frozenset()
+    upstream_allow_networks: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    timezone: ZoneInfo = ZoneInfo("UTC")
+    token_seconds: float = 7 * 86400
+    bcrypt_rounds: int = 10
+    on_disconnect: str = "continue"
+    unfollowed_seconds: float = 300
+    reply_seconds: float = 1800
+    idle_seconds: float = 120
+    drain_seconds: float = 8
+    heartbeat_seconds: float = 10
+    write_seconds: float = 60
+    body_seconds: float = 30
+    reply_characters: int = 2_000_000
+
+    @property
+    def development(self) -> bool:
+        return self.env == "development"
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 10**8:
+        raise ValueError("must be a positive number of seconds")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise ValueError("must be a port number from 0 to 65535")
+    return value
+
+
+def _rounds(text: str) -> int:
+    value = int(text)
+    if not 4 <= value <= 16:
+        raise ValueError("must be a whole number from 4 to 16")
+    return value
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError("must be " + " or ".join(words))
+        return text
+
+    return read
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
+
+
+def _origins(words: Sequence[str]) -> tuple[str, ...]:
+    for word in words:
+        parts = urlsplit(word)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+            raise ValueError(f"{word!r} is not an origin such as https://chat.example.com")
+    return tuple(word.rstrip("/") for word in words)
+
+
+def _zone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except Exception as error:
+        raise ValueError("must be a time zone such as Asia/Shanghai") from error
+
+
+# environment variable → (field of Config, reader)
+_VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "CHATHUB_ENV": ("env", _one_of("development", "production")),
+    "CHATHUB_HOST": ("host", str),
+    "CHATHUB_PORT": ("port", _port),
+    "CHATHUB_DATABASE": ("database", Path),
+    "CHATHUB_ADMIN_PASSWORD": ("admin_password", str),
+    "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: _origins(_words(text))),
+    "CHATHUB_LOCAL_MODEL": ("local_model", str),
+    "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", _networks),
+    "CHATHUB_TIMEZONE": ("timezone", _zone),
+    "CHATHUB_TOKEN_SECONDS": ("token_seconds", _seconds),
+    "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", _rounds),
+    "CHATHUB_ON_DISCONNECT": ("on_disconnect", _one_of("continue", "stop")),
+    "CHATHUB_UNFOLLOWED_SECONDS": ("unfollowed_seconds", _seconds),
+    "CHATHUB_REPLY_SECONDS": ("reply_seconds", _seconds),
+    "CHATHUB_IDLE_SECONDS": ("idle_seconds", _seconds),
+    "CHATHUB_DRAIN_SECONDS": ("drain_seconds", _seconds),
+    "CHATHUB_HEARTBEAT_SECONDS": ("heartbeat_seconds", _seconds),
+}
+_FLAGS = ("env", "host", "port", "database", "local_model")
+
+
+def add_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
+    """Add the flags that stand beside the environment variables."""
+    add = partial(parser.add_argument, default=default)
+    add("--env", choices=["development", "production"], help="default: development")
+    add("--host", help="address to listen on (default: 127.0.0.1)")
+    add("--port", help="port to listen on (default: 5001)")
+    add("--database", help="the SQLite file (default: database/chathub.db)")
+    add("--cors-origin", action="append", metavar="ORIGIN", help="a web page's origin; may be given often")
+    add("--local-model", metavar="NAME", help="smollm2, qwen2.5-0.5b, or the path of a GGUF file")
+
+
+def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
+    """Build the configuration; a flag wins over its environment variable.
+
+    Raises:
+        StartError: naming every variable or flag with a wrong value.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable, (name, read) in _VARIABLES.items():
+        text = getattr(flags, name, None) if name in _FLAGS else None
+        label = "--" + name.replace("_", "-") if text is not None else variable
+        text = text if text is not None else environ.get(variable)
+        if text is None or text == "":
+            continue
+        try:
+            values[name] = read(text)
+        except ValueError as error:
+            problems.append(f"{label}: {error}")
+    for name, read_value in (("cors_origins", _flag_origins), ("secret_key", _secret), ("_allow", _allow)):
+        try:
+            values.update(read_value(flags, environ))
+        except (ValueError, OSError) as error:
+            problems.append(f"{name}: {error}")
+    config = Config(**values)
+    if config.development and not _is_loopback(config.host):
+        problems.append(
+            f"host {config.host!r} is not a loopback address, and development mode has well-known "
+            "passwords: start with --env production to serve other machines"
+        )
+    if problems:
+        raise StartError("wrong configuration:\n  " + "\n  ".join(problems))
+    return config
+
+
+def _flag_origins(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    given = getattr(flags, "cors_origin", None)
+    return {"cors_origins": _origins(given)} if given else {}
+
+
+def _secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    text = environ.get("CHATHUB_SECRET_KEY")
+    if not text and (path := environ.get("CHATHUB_SECRET_KEY_FILE")):
+        text = Path(path).read_text("utf-8").strip()
+    if not text:
+        return {}
+    if len(text.encode()) < 32:
+        raise ValueError("CHATHUB_SECRET_KEY must be at least 32 bytes long")
+    return {"secret_key": text.encode()}
+
+
+def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    hosts: set[str] = set()
+    networks: list[Network] = []
+    for word in _words(environ.get("CHATHUB_UPSTREAM_ALLOW", "")):
+        try:
+            networks.append(ipaddress.ip_network(word, strict=False))
+        except ValueError:
+            if "/" in word:
+                raise ValueError(f"CHATHUB_UPSTREAM_ALLOW: {word!r} is no host and no network") from None
+            hosts.add(word.lower())
+    return {"upstream_allow_hosts": frozenset(hosts), "upstream_allow_networks": tuple(networks)}
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,163 @@
+"""The SQLite file through three connections: one writes, one reads, one reads what takes long.
+
+A single statement is one trip to the connection's thread. What needs several statements is a plain
+function ``fn(tx, …)`` that runs whole in the writer's thread between BEGIN IMMEDIATE and COMMIT: it
+cannot interleave with another coroutine's statements and a cancelled caller cannot leave it half done.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import aiosqlite
+
+from chathub.database.queries import Queries
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Row = sqlite3.Row
+
+
+class Transaction:
+    """An open transaction (or a consistent read), used in the connection's own thread only."""
+
+    __slots__ = ("_connection", "q")
+
+    def __init__(self, connection: sqlite3.Connection, q: Queries) -> None:
+        self._connection = connection
+        self.q = q
+
+    def one(self, sql: str, **values: Any) -> Row | None:
+        """The first row, or None."""
+        rows = self._connection.execute(sql, values).fetchall()
+        return rows[0] if rows else None
+
+    def all(self, sql: str, **values: Any) -> list[Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def run(self, sql: str, **values: Any) -> int:
+        """Run a statement that returns no rows; gives the number of rows it changed."""
+        return self._connection.execute(sql, values).rowcount
+
+    def many(self, sql: str, values: list[dict[str, Any]]) -> None:
+        self._connection.executemany(sql, values)
+
+
+class _Connection(aiosqlite.Connection):
+    """An aiosqlite connection that can run a whole function in its own thread.
+
+    Uses aiosqlite's protected ``_execute``: its version is pinned and a test holds the name.
+    """
+
+    async def work(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await self._execute(fn, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _write(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = fn(Transaction(connection, q), *args, **kwargs)
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+    return result
+
+
+def _read(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
+    connection.execute("BEGIN")
+    try:
+        return fn(Transaction(connection, q), *args, **kwargs)
+    finally:
+        connection.rollback()
+
+
+class Database:
+    """The open database and its named statements (``q``)."""
+
+    def __init__(self, path: Path, q: Queries) -> None:
+        self.path = path
+        self.q = q
+        self._open: list[_Connection] = []
+
+    async def open(self) -> None:
+        """Open the three connections; the file is readable by its owner only."""
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            for read_only in (False, True, True):
+                connect = partial(sqlite3.connect, self.path, isolation_level=None, cached_statements=256)
+                connection = _Connection(connect, 64)
+                await connection
+                self._open.append(connection)
+                await connection.work(partial(_prepare, read_only=read_only))
+        except BaseException:
+            await self.close()
+            raise
+        self._writer, self._reader, self._slow = self._open
+
+    async def close(self) -> None:
+        """Close all connections: an open one would keep the process from ending."""
+        while self._open:
+            await self._open.pop().close()
+
+    async def fetch_one(self, sql: str, **values: Any) -> Row | None:
+        """The first row of a reading statement, or None."""
+        rows = await self._reader.execute_fetchall(sql, values)
+        return next(iter(rows), None)
+
+    async def fetch_all(self, sql: str, **values: Any) -> list[Row]:
+        return list(await self._reader.execute_fetchall(sql, values))
+
+    async def fetch_slowly(self, sql: str, **values: Any) -> list[Row]:
+        """Rows of a list, a search or statistics: on a connection of their own, so that they do not
+        keep the short look-ups waiting."""
+        return list(await self._slow.execute_fetchall(sql, values))
+
+    async def read(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run several short reading statements as one trip and on one state of the database."""
+        return await self._reader.work(partial(_read, self.q, fn, args, kwargs))
+
+    async def read_slowly(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for lists, searches and statistics."""
+        return await self._slow.work(partial(_read, self.q, fn, args, kwargs))
+
+    async def write(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``fn(tx, …)`` as one transaction; whatever it raises undoes all of it."""
+        return await self._writer.work(partial(_write, self.q, fn, args, kwargs))
+
+    async def execute(self, sql: str, **values: Any) -> list[Row]:
+        """Run one writing statement; gives the rows of its RETURNING clause."""
+        return list(await self._writer.execute_fetchall(sql, values))
+
+    async def script(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function on the bare writing connection, outside a transaction (migrations)."""
+        return await self._writer.work(fn)
+
+
+def _prepare(connection: sqlite3.Connection, *, read_only: bool) -> None:
+    connection.row_factory = sqlite3.Row
+    # busy_timeout first: changing the journal mode may already have to wait
+    for pragma in (
+        "busy_timeout = 5000",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        "cache_size = -4096",
+        "temp_store = MEMORY",
+        "journal_size_limit = 16777216",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")

@@ -1,0 +1,86 @@
+"""Named SQL statements out of ``sql/queries/*.sql``.
+
+A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. They are
+reached as ``q.<file>.<name>`` and are plain strings.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_HEADER = re.compile(r"^-- name: (\w+)\s*$")
+
+
+class QueryError(Exception):
+    """A query file is malformed, or a name does not exist."""
+
+
+def sql_folder() -> Path:
+    """Where the SQL lies: inside the installed package, or beside it in a checkout.
+
+    ``importlib.resources`` does not find the folder in an editable install.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "sql", package.parent / "sql"):
+        if (folder / "queries").is_dir():
+            return folder
+    raise QueryError("the folder sql/ is missing: the installation is incomplete")
+
+
+class QueryFile:
+    """The statements of one file, as attributes."""
+
+    def __init__(self, name: str, statements: dict[str, str]) -> None:
+        self._name = name
+        self._statements = statements
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self._statements[name]
+        except KeyError:
+            raise QueryError(f"sql/queries/{self._name}.sql has no statement {name!r}") from None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._statements.items())
+
+
+class Queries:
+    """All query files of a folder, as attributes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = {path.stem: QueryFile(path.stem, parse(path)) for path in sorted(folder.glob("*.sql"))}
+
+    def __getattr__(self, name: str) -> QueryFile:
+        try:
+            return self._files[name]
+        except KeyError:
+            raise QueryError(f"there is no sql/queries/{name}.sql") from None
+
+    def __iter__(self) -> Iterator[tuple[str, QueryFile]]:
+        return iter(self._files.items())
+
+
+def parse(path: Path) -> dict[str, str]:
+    """Split a file into its statements.
+
+    Raises:
+        QueryError: text before the first header, an empty statement, or a name given twice.
+    """
+    statements: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
+        if header := _HEADER.match(line):
+            if header[1] in statements:
+                raise QueryError(f"{path.name}:{number}: the name {header[1]!r} stands twice")
+            current = statements.setdefault(header[1], [])
+        elif current is not None:
+            current.append(line)
+        elif line.strip() and not line.startswith("--"):
+            raise QueryError(f"{path.name}:{number}: text before the first '-- name:' header")
+    result = {}
+    for name, lines in statements.items():
+        text = "\n".join(line for line in lines if not line.lstrip().startswith("--")).strip()
+        if not text:
+            raise QueryError(f"{path.name}: the statement {name!r} is empty")
+        result[name] = text
+    return result

@@ -1,0 +1,67 @@
+"""The family of errors that are fit to show: each has a status and a Chinese sentence.
+
+Raised anywhere, turned into an answer in one place (``middlewares.py``), or into an ``error`` event
+once a stream has begun.
+"""
+
+from typing import Any
+
+
+class ChatHubError(Exception):
+    """An error with an HTTP status and a sentence for the person who reads it.
+
+    ``retry_after`` (seconds) becomes the header of that name; ``details`` are extra fields of the
+    answer, such as the message that keeps a conversation busy.
+    """
+
+    status = 500
+
+    def __init__(self, sentence: str, *, retry_after: float | None = None, **details: Any) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.retry_after = retry_after
+        self.details = details
+
+
+class BadRequest(ChatHubError):
+    status = 400
+
+
+class Unauthorized(ChatHubError):
+    status = 401
+
+
+class Forbidden(ChatHubError):
+    status = 403
+
+
+class NotFound(ChatHubError):
+    status = 404
+
+
+class Conflict(ChatHubError):
+    status = 409
+
+
+class TooManyRequests(ChatHubError):
+    status = 429
+
+
+class UpstreamFailed(ChatHubError):
+    """The provider failed or refused."""
+
+    status = 502
+
+
+class Unavailable(ChatHubError):
+    """ChatHub itself cannot take this now."""
+
+    status = 503
+
+
+class UpstreamTimeout(ChatHubError):
+    status = 504
+
+
+class StartError(Exception):
+    """The server cannot start; the sentence tells the operator why and what mends it."""

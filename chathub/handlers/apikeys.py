@@ -1,0 +1,198 @@
+"""Section 7 of the API document: the provider keys of the caller. A key comes in and never goes out."""
+
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from chathub.accounts.sessions import Caller
+from chathub.clock import iso
+from chathub.database.connection import Row, Transaction
+from chathub.errors import BadRequest, NotFound
+from chathub.handlers.common import answer, body, done, row_id
+from chathub.keys import CALLER, CLOCK, CONFIG, DB, VAULT
+from chathub.upstream import guard
+from chathub.upstream.urls import chat_url, origin
+from chathub.vault import Binding, Vault, mask
+from chathub.wire import answers
+from chathub.wire.decode import given
+from chathub.wire.requests import ApiKeyChange, NewApiKey
+
+
+async def save(request: web.Request) -> web.Response:
+    wanted = await body(request, NewApiKey)
+    base_url = _checked_url(request, wanted.base_url)
+    key = _checked_key(wanted.api_key)
+    caller = request[CALLER]
+    shared = caller.is_admin and wanted.shared is not False
+    row = await request.app[DB].write(
+        partial(_save, vault=request.app[VAULT], caller=caller, key=key, base_url=base_url, shared=shared),
+        provider_key=wanted.model_provider,
+        label=(wanted.label or "").strip(),
+        now=request.app[CLOCK].now(),
+    )
+    return done("API密钥保存成功", apikey=_shape(row))
+
+
+async def list_own(request: web.Request) -> web.Response:
+    db = request.app[DB]
+    rows = await db.fetch_all(db.q.api_keys.list_own, user_id=request[CALLER].id)
+    return answer([_shape(row) for row in rows])
+
+
+async def update(request: web.Request) -> web.Response:
+    key_id = row_id(request, "key_id")
+    changes = given(await body(request, ApiKeyChange))
+    if "base_url" in changes:
+        changes["base_url"] = _checked_url(request, changes["base_url"])
+    row = await request.app[DB].write(
+        partial(_update, vault=request.app[VAULT], caller=request[CALLER]),
+        key_id,
+        changes,
+        now=request.app[CLOCK].now(),
+    )
+    return done("API密钥更新成功", apikey=_shape(row))
+
+
+async def toggle(request: web.Request) -> web.Response:
+    row = await request.app[DB].write(
+        _toggle, row_id(request, "key_id"), request[CALLER].id, request.app[CLOCK].now()
+    )
+    return done("API密钥已启用" if row["is_active"] else "API密钥已停用", apikey=_shape(row))
+
+
+async def delete(request: web.Request) -> web.Response:
+    db = request.app[DB]
+    rows = await db.execute(
+        db.q.api_keys.delete, key_id=row_id(request, "key_id"), user_id=request[CALLER].id
+    )
+    if not rows:
+        raise NotFound("API密钥不存在")
+    return done("API密钥删除成功")
+
+
+def _shape(row: Row) -> answers.ApiKey:
+    effective = row["base_url"] or row["default_base_url"]
+    return answers.ApiKey(
+        id=row["id"],
+        model_provider=row["provider_key"],
+        api_key=row["mask"],
+        base_url=row["base_url"] or None,
+        default_base_url=row["default_base_url"],
+        effective_base_url=effective,
+        label=row["label"],
+        shared=bool(row["is_shared"]),
+        needs_reentry=origin(effective) != row["origin"],
+        is_active=bool(row["is_active"]),
+        created_at=iso(row["created_at"]),
+        updated_at=iso(row["updated_at"]),
+    )
+
+
+def _checked_key(key: str) -> str:
+    """A key as it can go into an HTTP header."""
+    key = key.strip()
+    if not key:
+        raise BadRequest("字段 api_key 不能为空")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise BadRequest("字段 api_key 含有无效字符")
+    return key
+
+
+def _checked_url(request: web.Request, url: str | None) -> str:
+    """A base URL of the caller's own; empty for the provider's. Whether a name leads inside is found
+    out when it is connected to; what is plain to see is refused here."""
+    url = (url or "").strip()
+    if not url:
+        return ""
+    try:
+        chat_url(url)
+        origin(url)
+    except ValueError:
+        raise BadRequest("字段 base_url 不是有效的 http/https 地址") from None
+    address = guard.literal_address(url)
+    config = request.app[CONFIG]
+    if (
+        address
+        and not request[CALLER].is_admin
+        and not guard.allowed(address, config.upstream_allow_networks)
+    ):
+        raise BadRequest("字段 base_url 不能指向内网地址")
+    return url
+
+
+def _save(
+    tx: Transaction,
+    *,
+    vault: Vault,
+    caller: Caller,
+    provider_key: str,
+    label: str,
+    key: str,
+    base_url: str,
+    shared: bool,
+    now: int,
+) -> Row:
+    """Store a key; it takes the place of the caller's key of that label for the provider."""
+    provider = tx.one(tx.q.providers.get_by_key, provider_key=provider_key)
+    if provider is None:
+        raise BadRequest(f"提供商不存在：{provider_key}")
+    same = {"user_id": caller.id, "provider_id": provider["id"], "label": label}
+    values: dict[str, Any] = {
+        "mask": mask(key),
+        "base_url": base_url,
+        "origin": origin(base_url or provider["default_base_url"]),
+        "is_shared": shared,
+    }
+    row = tx.one(tx.q.api_keys.find_same, **same)
+    if row is None:
+        row = tx.one(tx.q.api_keys.insert, **same, **values, secret=b"", now=now)
+        assert row is not None
+    # the row's id is part of what the key is bound to
+    sealed = vault.seal(key, Binding(row["id"], caller.id, provider["id"], values["origin"]))
+    tx.run(tx.q.api_keys.update, **values, secret=sealed, is_active=True, key_id=row["id"], now=now)
+    return _get(tx, row["id"], caller.id)
+
+
+def _update(
+    tx: Transaction, key_id: int, changes: dict[str, Any], *, vault: Vault, caller: Caller, now: int
+) -> Row:
+    """Change a key. The mask sent back, null or nothing keeps it; another origin needs it entered again."""
+    old = _get(tx, key_id, caller.id)
+    entered = (changes.get("api_key") or "").strip()
+    key = "" if entered in ("", old["mask"]) else _checked_key(entered)
+    base_url = changes.get("base_url", old["base_url"])
+    home = origin(base_url or old["default_base_url"])
+    if not key and home != old["origin"] and base_url != old["base_url"]:
+        raise BadRequest("更换到其他地址需要重新输入API密钥")
+    secret, destination = old["secret"], old["origin"]
+    if key:
+        secret, destination = vault.seal(key, Binding(key_id, caller.id, old["provider_id"], home)), home
+    tx.run(
+        tx.q.api_keys.update,
+        secret=secret,
+        mask=mask(key) if key else old["mask"],
+        base_url=base_url,
+        origin=destination,
+        is_shared=caller.is_admin and _or(changes.get("shared"), bool(old["is_shared"])),
+        is_active=_or(changes.get("is_active"), bool(old["is_active"])),
+        key_id=key_id,
+        now=now,
+    )
+    return _get(tx, key_id, caller.id)
+
+
+def _or(value: bool | None, default: bool) -> bool:
+    return default if value is None else value
+
+
+def _toggle(tx: Transaction, key_id: int, user_id: int, now: int) -> Row:
+    tx.run(tx.q.api_keys.toggle, key_id=key_id, user_id=user_id, now=now)
+    return _get(tx, key_id, user_id)
+
+
+def _get(tx: Transaction, key_id: int, user_id: int) -> Row:
+    row = tx.one(tx.q.api_keys.get_own, key_id=key_id, user_id=user_id)
+    if row is None:
+        raise NotFound("API密钥不存在")
+    return row

@@ -1,0 +1,59 @@
+"""What every handler needs: bodies and ids in, JSON out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from chathub.errors import BadRequest, NotFound
+from chathub.keys import CONFIG
+from chathub.wire.decode import decode, decode_query
+
+T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# the largest number SQLite takes as a row id
+_LARGEST_ID = 2**63 - 1
+
+
+def answer(value: Any, status: int = 200) -> web.Response:
+    """Anything msgspec can encode, as JSON."""
+    return raw(msgspec.json.encode(value), status)
+
+
+def raw(body: bytes, status: int = 200) -> web.Response:
+    """JSON that is already encoded."""
+    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
+
+
+def done(message: str, **fields: Any) -> web.Response:
+    """A success without a shape of its own in the document."""
+    return answer({"success": True, "message": message, **fields})
+
+
+async def body(request: web.Request, kind: type[T]) -> T:
+    """The request's body as ``kind``; a sender that drips is cut off.
+
+    Raises:
+        BadRequest: it does not fit, or did not arrive in time.
+    """
+    try:
+        async with asyncio.timeout(request.app[CONFIG].body_seconds):
+            data = await request.read()
+    except TimeoutError:
+        raise BadRequest("请求体接收超时") from None
+    return decode(data, kind)
+
+
+def query(request: web.Request, kind: type[T]) -> T:
+    return decode_query(request.query, kind)
+
+
+def row_id(request: web.Request, name: str) -> int:
+    """A number out of the path; what is none names nothing (404)."""
+    text = request.match_info[name]
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > _LARGEST_ID:
+        raise NotFound("请求的资源不存在")
+    return int(text)

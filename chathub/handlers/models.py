@@ -1,0 +1,132 @@
+"""Section 2 of the API document: the models."""
+
+from typing import Any
+
+from aiohttp import web
+
+from chathub.database.connection import Row, Transaction
+from chathub.errors import BadRequest, NotFound
+from chathub.handlers.common import body, done, query, raw, row_id
+from chathub.keys import CATALOG, CLOCK, DB
+from chathub.wire import answers
+from chathub.wire.decode import given
+from chathub.wire.requests import ModelChange, ModelFilter, ModelOrders, NewModel
+
+# what null, or nothing at all, means
+_DEFAULTS = {
+    "model_type": "chat",
+    "max_tokens": 4096,
+    "context_window": None,
+    "supports_streaming": True,
+    "supports_function_calling": False,
+    "supports_vision": False,
+    "input_price": 0,
+    "output_price": 0,
+    "description": "",
+    "is_active": True,
+    "sort_order": 0,
+}
+_PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_price"}
+
+
+async def list_all(request: web.Request) -> web.Response:
+    return raw(request.app[CATALOG].list_models(query(request, ModelFilter)))
+
+
+async def create(request: web.Request) -> web.Response:
+    wanted = await body(request, NewModel)
+    values = _columns(given(wanted))
+    row = await request.app[DB].write(_insert, values, request.app[CLOCK].now())
+    return await _changed(request, "模型创建成功", row)
+
+
+async def update(request: web.Request) -> web.Response:
+    model_id = row_id(request, "model_id")
+    changes = _columns(given(await body(request, ModelChange)))
+    row = await request.app[DB].write(_update, model_id, changes, request.app[CLOCK].now())
+    return await _changed(request, "模型更新成功", row)
+
+
+async def toggle(request: web.Request) -> web.Response:
+    row = await request.app[DB].write(_toggle, row_id(request, "model_id"), request.app[CLOCK].now())
+    return await _changed(request, "模型已启用" if row["is_active"] else "模型已停用", row)
+
+
+async def delete(request: web.Request) -> web.Response:
+    await request.app[DB].write(_delete, row_id(request, "model_id"))
+    await request.app[CATALOG].reload()
+    return done("模型删除成功")
+
+
+async def reorder(request: web.Request) -> web.Response:
+    orders = (await body(request, ModelOrders)).model_orders
+    pairs = [(order.id, order.sort_order) for order in orders]
+    await request.app[DB].write(_reorder, pairs, request.app[CLOCK].now())
+    await request.app[CATALOG].reload()
+    return done("模型排序更新成功")
+
+
+async def _changed(request: web.Request, message: str, row: Row) -> web.Response:
+    await request.app[CATALOG].reload()
+    return done(message, model=answers.Model.of(row))
+
+
+def _columns(fields: dict[str, Any]) -> dict[str, Any]:
+    """The wire's fields as columns: names trimmed, prices in millionths, null as the default."""
+    columns: dict[str, Any] = {}
+    for name, value in fields.items():
+        column = _PRICES.get(name, name)
+        if value is None:
+            value = _DEFAULTS[column]
+        elif name in _PRICES:
+            value = round(value * 1_000_000)
+        elif name in ("model_name", "display_name") and not (value := value.strip()):
+            raise BadRequest(f"字段 {name} 不能为空")
+        columns[column] = value
+    return columns
+
+
+def _insert(tx: Transaction, values: dict[str, Any], now: int) -> Row:
+    values = _with_provider_id(tx, values)
+    row = tx.one(tx.q.models.insert, **values, now=now)
+    assert row is not None
+    return _get(tx, row["id"])
+
+
+def _update(tx: Transaction, model_id: int, changes: dict[str, Any], now: int) -> Row:
+    values = {**dict(_get(tx, model_id)), **_with_provider_id(tx, changes)}
+    tx.run(tx.q.models.update, **values, model_id=model_id, now=now)
+    return _get(tx, model_id)
+
+
+def _toggle(tx: Transaction, model_id: int, now: int) -> Row:
+    tx.run(tx.q.models.toggle, model_id=model_id, now=now)
+    return _get(tx, model_id)
+
+
+def _delete(tx: Transaction, model_id: int) -> None:
+    if not tx.run(tx.q.models.delete, model_id=model_id):
+        raise NotFound("模型不存在")
+
+
+def _reorder(tx: Transaction, pairs: list[tuple[int, int]], now: int) -> None:
+    for model_id, sort_order in pairs:
+        if not tx.run(tx.q.models.set_order, model_id=model_id, sort_order=sort_order, now=now):
+            raise NotFound(f"模型不存在：{model_id}，排序未更改")
+
+
+def _get(tx: Transaction, model_id: int) -> Row:
+    row = tx.one(tx.q.models.get_by_id, model_id=model_id)
+    if row is None:
+        raise NotFound("模型不存在")
+    return row
+
+
+def _with_provider_id(tx: Transaction, columns: dict[str, Any]) -> dict[str, Any]:
+    key = columns.pop("model_provider", None)
+    if key is None:
+        return columns
+    row = tx.one(tx.q.providers.get_by_key, provider_key=key)
+    if row is None:
+        raise BadRequest(f"提供商不存在：{key}")
+    return {**columns, "provider_id": row["id"]}

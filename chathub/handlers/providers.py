@@ -1,0 +1,101 @@
+"""Section 3 of the API document: the providers."""
+
+from typing import Any
+
+from aiohttp import web
+
+from chathub.catalog import LOCAL
+from chathub.database.connection import Row, Transaction
+from chathub.errors import BadRequest, NotFound
+from chathub.handlers.common import answer, body, done, row_id
+from chathub.keys import CATALOG, CLOCK, DB
+from chathub.upstream.urls import origin
+from chathub.wire import answers
+from chathub.wire.decode import given
+from chathub.wire.requests import NewProvider, ProviderChange
+
+_DEFAULTS: dict[str, Any] = {"needs_key": True, "is_active": True, "sort_order": 0}
+
+
+async def list_active(request: web.Request) -> web.Response:
+    db = request.app[DB]
+    rows = await db.fetch_all(db.q.providers.list_all)
+    return answer({"success": True, "data": [answers.Provider.of(row) for row in rows if row["is_active"]]})
+
+
+async def get(request: web.Request) -> web.Response:
+    db = request.app[DB]
+    row = await db.fetch_one(db.q.providers.get_by_id, provider_id=row_id(request, "provider_id"))
+    if row is None:
+        raise NotFound("提供商不存在")
+    return answer({"success": True, "data": answers.Provider.of(row)})
+
+
+async def create(request: web.Request) -> web.Response:
+    values = _columns(given(await body(request, NewProvider)))
+    if values["provider_key"] == LOCAL:
+        raise BadRequest(f"提供商标识 {LOCAL} 是为内置模型保留的")
+    row = await request.app[DB].write(_insert, values, request.app[CLOCK].now())
+    return await _changed(request, "提供商创建成功", row)
+
+
+async def update(request: web.Request) -> web.Response:
+    provider_id = row_id(request, "provider_id")
+    changes = _columns(given(await body(request, ProviderChange)))
+    row, left_behind = await request.app[DB].write(_update, provider_id, changes, request.app[CLOCK].now())
+    message = "提供商更新成功"
+    if left_behind:
+        message += f"，{left_behind} 个API密钥因地址变更需要重新输入"
+    return await _changed(request, message, row, keys_to_reenter=left_behind)
+
+
+async def delete(request: web.Request) -> web.Response:
+    provider_id = row_id(request, "provider_id")
+    row = await request.app[DB].write(_deactivate, provider_id, request.app[CLOCK].now())
+    return await _changed(request, "提供商删除成功", row)
+
+
+async def _changed(request: web.Request, message: str, row: Row, **more: Any) -> web.Response:
+    await request.app[CATALOG].reload()
+    return done(message, data=answers.Provider.of(row), **more)
+
+
+def _columns(fields: dict[str, Any]) -> dict[str, Any]:
+    """The wire's fields as columns; null means the default where there is one."""
+    columns = {name: _DEFAULTS[name] if value is None else value for name, value in fields.items()}
+    if "default_base_url" in columns:
+        columns["default_base_url"] = columns["default_base_url"].strip()
+        try:
+            origin(columns["default_base_url"])
+        except ValueError:
+            raise BadRequest("字段 default_base_url 不是有效的 http/https 地址") from None
+    if "display_name" in columns and not columns["display_name"].strip():
+        raise BadRequest("字段 display_name 不能为空")
+    return columns
+
+
+def _insert(tx: Transaction, values: dict[str, Any], now: int) -> Row:
+    row = tx.one(tx.q.providers.insert, **{**_DEFAULTS, **values}, now=now)
+    assert row is not None
+    return row
+
+
+def _update(tx: Transaction, provider_id: int, changes: dict[str, Any], now: int) -> tuple[Row, int]:
+    """The changed provider, and how many keys it left behind by moving to another origin."""
+    old = tx.one(tx.q.providers.get_by_id, provider_id=provider_id)
+    if old is None:
+        raise NotFound("提供商不存在")
+    if old["provider_key"] == LOCAL and "default_base_url" in changes:
+        changes["default_base_url"] = old["default_base_url"]
+    row = tx.one(tx.q.providers.update, **{**dict(old), **changes}, provider_id=provider_id, now=now)
+    assert row is not None
+    home = origin(row["default_base_url"])
+    keys = tx.all(tx.q.api_keys.list_inheriting, provider_id=provider_id)
+    return row, sum(key["origin"] != home for key in keys)
+
+
+def _deactivate(tx: Transaction, provider_id: int, now: int) -> Row:
+    row = tx.one(tx.q.providers.deactivate, provider_id=provider_id, now=now)
+    if row is None:
+        raise NotFound("提供商不存在")
+    return row

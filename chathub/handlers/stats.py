@@ -1,0 +1,67 @@
+"""Section 8 of the API document: what the caller used."""
+
+from typing import Any
+
+from aiohttp import web
+
+from chathub.clock import iso
+from chathub.database.connection import Row, Transaction
+from chathub.errors import NotFound
+from chathub.handlers.common import answer
+from chathub.keys import CALLER, CLOCK, DB
+from chathub.wire import answers
+
+
+async def show(request: web.Request) -> web.Response:
+    today = request.app[CLOCK].today()
+    stats = await request.app[DB].read_slowly(_collect, request[CALLER].id, today)
+    return answer(stats)
+
+
+def _collect(tx: Transaction, user_id: int, today: str) -> dict[str, Any]:
+    user = tx.one(tx.q.users.get_by_id, user_id=user_id)
+    if user is None:
+        raise NotFound("用户不存在")
+    counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
+    ever, month, day = (
+        tx.all(tx.q.usage.totals, user_id=user_id, day=since)[0] for since in ("", today[:8] + "01", today)
+    )
+    limit, used = user["usage_limit"], _tokens(month)
+    return {
+        "total_conversations": counts["conversations"],
+        "total_messages": counts["messages"],
+        "tokens_used": _tokens(ever),
+        "total_cost": answers.money(ever["cost"]),
+        "days_active": ever["days"],
+        "monthly_usage": used,
+        "quota_limit": limit,
+        "usage_percentage": min(100.0, round(100 * used / limit, 1)) if limit else 100.0,
+        "today": _period(day),
+        "this_month": _period(month),
+        "by_model": [
+            {"model": row["model"], **_period(row)} for row in tx.all(tx.q.usage.by_model, user_id=user_id)
+        ],
+        "user": {
+            "username": user["username"],
+            "email": user["email"],
+            "subscription_type": user["subscription_type"],
+            "created_at": iso(user["created_at"]),
+            # the hint of a personal token, once there are any
+            "api_key": "未创建",
+        },
+    }
+
+
+def _tokens(row: Row) -> int:
+    total: int = row["prompt_tokens"] + row["completion_tokens"]
+    return total
+
+
+def _period(row: Row) -> dict[str, Any]:
+    return {
+        "requests": row["requests"],
+        "prompt_tokens": row["prompt_tokens"],
+        "completion_tokens": row["completion_tokens"],
+        "total_tokens": _tokens(row),
+        "cost": answers.money(row["cost"]),
+    }

@@ -1,0 +1,130 @@
+"""Section 9 of the API document: accounts, by administrators and by their owners."""
+
+from typing import Any
+
+from aiohttp import web
+
+from chathub.accounts import users
+from chathub.accounts.passwords import check_rules, new_random
+from chathub.database.connection import Row, Transaction
+from chathub.errors import BadRequest, NotFound
+from chathub.handlers.common import answer, body, done, query, row_id
+from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REPLIES, SESSIONS, THROTTLE
+from chathub.wire import answers
+from chathub.wire.decode import given
+from chathub.wire.requests import ProfileChange, UserChange, UserFilter
+
+
+async def search(request: web.Request) -> web.Response:
+    wanted = query(request, UserFilter)
+    rows, total = await request.app[DB].read_slowly(_search, wanted)
+    return answer(
+        {
+            "users": [answers.User.of(row) for row in rows],
+            "total": total,
+            "pages": -(-total // wanted.per_page),
+            "current_page": wanted.page,
+            "per_page": wanted.per_page,
+        }
+    )
+
+
+async def get(request: web.Request) -> web.Response:
+    return answer({"success": True, "user": answers.User.of(await _get(request, row_id(request, "user_id")))})
+
+
+async def update(request: web.Request) -> web.Response:
+    user_id = row_id(request, "user_id")
+    changes = await _checked(request, given(await body(request, UserChange)))
+    row = await _apply(request, user_id, changes)
+    return done("用户更新成功", user=answers.User.of(row))
+
+
+async def disable(request: web.Request) -> web.Response:
+    row = await _apply(request, row_id(request, "user_id"), {"is_active": False})
+    return done("用户已禁用", user=answers.User.of(row))
+
+
+async def reset_password(request: web.Request) -> web.Response:
+    user_id = row_id(request, "user_id")
+    await _get(request, user_id)
+    password = new_random()
+    hashed = await request.app[PASSWORDS].hash(password)
+    await _apply(request, user_id, {"password_hash": hashed})
+    return done("密码重置成功", new_password=password)
+
+
+async def show_profile(request: web.Request) -> web.Response:
+    return answer({"success": True, "user": answers.User.of(await _get(request, request[CALLER].id))})
+
+
+async def update_profile(request: web.Request) -> web.Response:
+    wanted = await body(request, ProfileChange)
+    fields = given(wanted)
+    current = fields.pop("current_password", None)
+    if fields.get("password"):
+        await _confirm(request, current)
+    row = await _apply(request, request[CALLER].id, await _checked(request, fields))
+    return done("个人信息更新成功", user=answers.User.of(row))
+
+
+async def _confirm(request: web.Request, current: str | None) -> None:
+    """The old password is asked for before a new one is set; guessing it is slowed down as at the login."""
+    if not current:
+        raise BadRequest("修改密码需要提供当前密码 current_password")
+    row = await _get(request, request[CALLER].id)
+    throttle, account = request.app[THROTTLE], f"profile:{row['id']}"
+    throttle.check("", account)
+    if not await request.app[PASSWORDS].check(current, row["password_hash"]):
+        throttle.failed("", account)
+        raise BadRequest("当前密码不正确")
+    throttle.succeeded("", account)
+
+
+async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
+    """An update's fields as columns; an empty password keeps the old one."""
+    changes = dict(fields)
+    if "username" in changes:
+        changes["username"] = users.check_username(changes["username"])
+    if "email" in changes:
+        changes["email"] = users.check_email(changes["email"])
+    if "subscription_type" in changes and changes["subscription_type"] is None:
+        changes["subscription_type"] = "free"
+    if "usage_limit" in changes and changes["usage_limit"] is None:
+        changes["usage_limit"] = users.DEFAULT_LIMITS[changes.get("subscription_type", "free")]
+    if password := changes.pop("password", None):
+        changes["password_hash"] = await request.app[PASSWORDS].hash(check_rules(password))
+    return changes
+
+
+async def _apply(request: web.Request, user_id: int, changes: dict[str, Any]) -> Row:
+    row = await request.app[DB].write(
+        users.update, user_id, changes, acting_id=request[CALLER].id, now=request.app[CLOCK].now()
+    )
+    request.app[SESSIONS].forget(user_id)
+    if not row["is_active"]:
+        await request.app[REPLIES].stop_user(user_id)
+    return row
+
+
+async def _get(request: web.Request, user_id: int) -> Row:
+    db = request.app[DB]
+    row = await db.fetch_one(db.q.users.get_by_id, user_id=user_id)
+    if row is None:
+        raise NotFound("用户不存在")
+    return row
+
+
+def _search(tx: Transaction, wanted: UserFilter) -> tuple[list[Row], int]:
+    filters = {"role": wanted.role, "term": _like(wanted.search)}
+    offset = (wanted.page - 1) * wanted.per_page
+    rows = tx.all(tx.q.users.search, **filters, limit=wanted.per_page, offset=offset)
+    return rows, tx.all(tx.q.users.count_search, **filters)[0][0]
+
+
+def _like(term: str | None) -> str | None:
+    """A LIKE pattern that finds the term anywhere and takes ``%`` and ``_`` for themselves."""
+    if not term or not term.strip():
+        return None
+    escaped = term.strip().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{escaped}%"

@@ -1,0 +1,33 @@
+"""The typed keys under which the application and a request carry their parts."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from chathub.accounts.passwords import Passwords
+from chathub.accounts.sessions import Caller, Sessions
+from chathub.accounts.throttle import LoginThrottle
+from chathub.catalog import Catalog
+from chathub.chat.plan import Planner
+from chathub.chat.replies import Replies
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database.connection import Database
+from chathub.vault import Vault
+
+CONFIG = web.AppKey("CONFIG", Config)
+CLOCK = web.AppKey("CLOCK", Clock)
+DB = web.AppKey("DB", Database)
+VAULT = web.AppKey("VAULT", Vault)
+CATALOG = web.AppKey("CATALOG", Catalog)
+SESSIONS = web.AppKey("SESSIONS", Sessions)
+PASSWORDS = web.AppKey("PASSWORDS", Passwords)
+THROTTLE = web.AppKey("THROTTLE", LoginThrottle)
+PLANNER = web.AppKey("PLANNER", Planner)
+REPLIES = web.AppKey("REPLIES", Replies)
+# handler → "public", "user" or "admin"
+ACCESS = web.AppKey("ACCESS", Mapping)
+
+CALLER = web.RequestKey("CALLER", Caller)
+# set once a stream has begun: from then on an error is an event, not a response
+STREAMING = web.RequestKey("STREAMING", bool)

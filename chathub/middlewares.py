@@ -1,0 +1,96 @@
+"""Around every handler: errors become JSON (outermost), and who is calling is found out."""
+
+import logging
+import math
+import sqlite3
+
+from aiohttp import web
+
+from chathub.errors import ChatHubError, Forbidden, Unauthorized
+from chathub.handlers.common import Handler, answer
+from chathub.keys import ACCESS, CALLER, SESSIONS, STREAMING
+
+log = logging.getLogger("chathub")
+
+_SENTENCES = {
+    400: "请求无效",
+    404: "请求的资源不存在",
+    405: "该地址不支持此请求方法",
+    413: "请求体过大",
+    415: "不支持的内容类型",
+}
+# the database's word for a duplicate → ours
+_DUPLICATES = {
+    "users.username_key": "用户名已存在",
+    "users.email_key": "邮箱已被使用",
+    "providers.provider_key": "提供商标识已存在",
+    "models.model_name": "模型名称已存在",
+}
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever is raised into ``{"error", "message", "success"}``; the unknown only into the log."""
+    try:
+        return await handler(request)
+    except ChatHubError as error:
+        return failure(error.status, error.sentence, error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = failure(error.status, _SENTENCES.get(error.status, "请求失败"))
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except sqlite3.IntegrityError as error:
+        column = str(error).rpartition(": ")[2].partition(",")[0]
+        if column in _DUPLICATES:
+            return failure(400, _DUPLICATES[column])
+        return _unexpected(request, error)
+    except sqlite3.OperationalError as error:
+        log.error("database trouble at %s %s: %s", request.method, request.path, error)
+        return failure(503, "数据库暂时不可用，请稍后再试")
+    except Exception as error:
+        return _unexpected(request, error)
+
+
+@web.middleware
+async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Login is the default; a route that is public or for administrators says so in ``routes.py``."""
+    match = request.match_info
+    # preflights carry no token; what matched no route answers 404 or 405
+    if request.method == "OPTIONS" or match.http_exception is not None:
+        return await handler(request)
+    access = request.app[ACCESS].get(match.handler, "user")
+    if access != "public":
+        caller = await request.app[SESSIONS].verify(_token(request))
+        if access == "admin" and not caller.is_admin:
+            raise Forbidden("需要管理员权限")
+        request[CALLER] = caller
+    return await handler(request)
+
+
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("请先登录")
+    return token.strip()
+
+
+def _unexpected(request: web.Request, error: Exception) -> web.Response:
+    if request.get(STREAMING):
+        # a response returned now would be written into the body of the stream
+        raise error
+    log.error("error at %s %s", request.method, request.path, exc_info=error)
+    return failure(500, "服务器内部错误")
+
+
+def failure(status: int, sentence: str, error: ChatHubError | None = None) -> web.Response:
+    """The one shape of an error."""
+    details = error.details if error else {}
+    response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
+    if error is not None and error.retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

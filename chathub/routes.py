@@ -1,0 +1,67 @@
+"""The table of contents: every method and path, in the order of the API document."""
+
+from typing import NamedTuple
+
+from chathub.handlers import apikeys, auth, chat, conversations, health, models, providers, stats, users
+from chathub.handlers.common import Handler
+
+PUBLIC, USER, ADMIN = "public", "user", "admin"
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    handler: Handler
+    access: str = USER
+
+
+ROUTES = (
+    # 1 health
+    Route("GET", "/api/health", health.check, PUBLIC),
+    # 2 models
+    Route("GET", "/api/models", models.list_all, PUBLIC),
+    Route("POST", "/api/models", models.create, ADMIN),
+    Route("POST", "/api/models/batch-update-order", models.reorder, ADMIN),
+    Route("PUT", "/api/models/{model_id}", models.update, ADMIN),
+    Route("DELETE", "/api/models/{model_id}", models.delete, ADMIN),
+    Route("POST", "/api/models/{model_id}/toggle", models.toggle, ADMIN),
+    # 3 providers
+    Route("GET", "/api/providers", providers.list_active),
+    Route("POST", "/api/providers", providers.create, ADMIN),
+    Route("PUT", "/api/providers/{provider_id}", providers.update, ADMIN),
+    Route("DELETE", "/api/providers/{provider_id}", providers.delete, ADMIN),
+    Route("GET", "/api/providers/{provider_id}", providers.get),
+    # 4 accounts
+    Route("POST", "/api/auth/login", auth.login, PUBLIC),
+    Route("POST", "/api/auth/send-verification-code", auth.send_verification_code, PUBLIC),
+    Route("POST", "/api/auth/register", auth.register, PUBLIC),
+    Route("POST", "/api/auth/admin/register", auth.admin_register, ADMIN),
+    Route("GET", "/api/auth/verify", auth.verify),
+    Route("POST", "/api/auth/logout", auth.logout),
+    # 5 chat
+    Route("POST", "/api/chat", chat.complete),
+    Route("POST", "/api/chat/stream", chat.stream),
+    Route("POST", "/api/chat/stop", chat.stop),
+    Route("POST", "/api/chat/save-partial", chat.save_partial),
+    # 6 conversations
+    Route("GET", "/api/conversations", conversations.list_for_user),
+    Route("GET", "/api/conversations/{conversation_id}/messages", conversations.list_messages),
+    Route("PUT", "/api/conversations/{conversation_id}", conversations.update),
+    Route("DELETE", "/api/conversations/{conversation_id}", conversations.delete),
+    # 7 provider keys
+    Route("POST", "/api/apikeys", apikeys.save),
+    Route("GET", "/api/apikeys", apikeys.list_own),
+    Route("PUT", "/api/apikeys/{key_id}", apikeys.update),
+    Route("DELETE", "/api/apikeys/{key_id}", apikeys.delete),
+    Route("POST", "/api/apikeys/{key_id}/toggle", apikeys.toggle),
+    # 8 statistics
+    Route("GET", "/api/stats", stats.show),
+    # 9 users
+    Route("GET", "/api/users", users.search, ADMIN),
+    Route("GET", "/api/users/profile", users.show_profile),
+    Route("PUT", "/api/users/profile", users.update_profile),
+    Route("GET", "/api/users/{user_id}", users.get, ADMIN),
+    Route("PUT", "/api/users/{user_id}", users.update, ADMIN),
+    Route("DELETE", "/api/users/{user_id}", users.disable, ADMIN),
+    Route("POST", "/api/users/{user_id}/reset-password", users.reset_password, ADMIN),
+)

@@ -1,0 +1,72 @@
+"""Where the server may connect on behalf of a user.
+
+The check is made on the address that is really connected to, after name resolution, for each attempt:
+a name that resolves differently the second time, or an odd spelling of an address, changes nothing.
+Redirects are not followed anywhere.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
+
+# RFC 6052: addresses that stand for IPv4 ones
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class Refused(OSError):
+    """The address is not one that a user's URL may reach."""
+
+
+def is_public(address: Address) -> bool:
+    """Whether the address belongs to the public internet (IPv6 forms of IPv4 addresses count as those)."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address.teredo is not None:
+            inner = address.teredo[1]
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def allowed(address: Address, networks: Iterable[Network]) -> bool:
+    return is_public(address) or any(address in network for network in networks)
+
+
+def literal_address(url: str) -> Address | None:
+    """The address a URL spells out, if its host is one: for a friendly word when it is saved."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ipaddress.IPv4Address("127.0.0.1")
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        # decimal, octal and hexadecimal spellings, as the C library reads them
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
+
+
+def socket_factory(networks: Iterable[Network]) -> SocketFactory:
+    """Make the sockets for users' URLs: refuses what is neither public nor in ``networks``."""
+    permitted = tuple(networks)
+
+    def make(info: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, target = info
+        address = ipaddress.ip_address(str(target[0]).partition("%")[0])
+        if not allowed(address, permitted):
+            raise Refused("the address is not on the public internet")
+        return socket.socket(family, kind, protocol)
+
+    return make

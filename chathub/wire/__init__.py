@@ -1,0 +1,1 @@
+"""The contract with clients: every body that comes in (``requests``) and goes out (``answers``)."""

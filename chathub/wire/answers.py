@@ -1,0 +1,210 @@
+"""Every shape that goes out. Rows of the database become these; nothing else of a row is ever shown."""
+
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from chathub.clock import iso
+
+
+class Row(Protocol):
+    """A row of the database: values by column name."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
+class Model(Struct):
+    id: int
+    model_name: str
+    display_name: str
+    model_provider: str
+    provider_display_name: str
+    model_type: str
+    max_tokens: int
+    context_window: int | None
+    supports_streaming: bool
+    supports_function_calling: bool
+    supports_vision: bool
+    input_price_per_1k: float
+    output_price_per_1k: float
+    description: str
+    is_active: bool
+    sort_order: int
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Model":
+        return cls(
+            id=row["id"],
+            model_name=row["model_name"],
+            display_name=row["display_name"],
+            model_provider=row["provider_key"],
+            provider_display_name=row["provider_display_name"],
+            model_type=row["model_type"],
+            max_tokens=row["max_tokens"],
+            context_window=row["context_window"],
+            supports_streaming=bool(row["supports_streaming"]),
+            supports_function_calling=bool(row["supports_function_calling"]),
+            supports_vision=bool(row["supports_vision"]),
+            input_price_per_1k=money(row["input_price"]),
+            output_price_per_1k=money(row["output_price"]),
+            description=row["description"],
+            is_active=bool(row["is_active"]),
+            sort_order=row["sort_order"],
+            created_at=iso(row["created_at"]),
+            updated_at=iso(row["updated_at"]),
+        )
+
+
+class Provider(Struct):
+    id: int
+    provider_key: str
+    display_name: str
+    default_base_url: str
+    needs_key: bool
+    is_active: bool
+    sort_order: int
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Provider":
+        return cls(
+            id=row["id"],
+            provider_key=row["provider_key"],
+            display_name=row["display_name"],
+            default_base_url=row["default_base_url"],
+            needs_key=bool(row["needs_key"]),
+            is_active=bool(row["is_active"]),
+            sort_order=row["sort_order"],
+            created_at=iso(row["created_at"]),
+            updated_at=iso(row["updated_at"]),
+        )
+
+
+class ApiKey(Struct):
+    """``api_key`` is the mask, never the key. ``needs_reentry``: its provider moved to another origin."""
+
+    id: int
+    model_provider: str
+    api_key: str
+    base_url: str | None
+    default_base_url: str
+    effective_base_url: str
+    label: str
+    shared: bool
+    needs_reentry: bool
+    is_active: bool
+    created_at: str
+    updated_at: str
+
+
+class User(Struct):
+    """What a user and an administrator may see of an account; never the password's hash."""
+
+    id: int
+    username: str
+    email: str
+    role: str
+    subscription_type: str
+    usage_limit: int
+    is_active: bool
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, row: Row) -> "User":
+        return cls(
+            id=row["id"],
+            username=row["username"],
+            email=row["email"],
+            role=row["role"],
+            subscription_type=row["subscription_type"],
+            usage_limit=row["usage_limit"],
+            is_active=bool(row["is_active"]),
+            created_at=iso(row["created_at"]),
+            updated_at=iso(row["updated_at"]),
+        )
+
+
+class Conversation(Struct):
+    conversation_id: str
+    title: str
+    model: str
+    username: str
+    message_count: int
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Conversation":
+        return cls(
+            conversation_id=row["public_id"],
+            title=row["title"],
+            model=row["model"],
+            username=row["username"],
+            message_count=row["message_count"],
+            created_at=iso(row["created_at"]),
+            updated_at=iso(row["updated_at"]),
+        )
+
+
+class Usage(Struct):
+    """Tokens of one reply; ``estimated`` when the provider did not report them all."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    estimated: bool
+
+
+class Message(Struct):
+    id: int
+    conversation_id: str
+    role: str
+    content: str
+    reasoning: str | None
+    model: str | None
+    status: str
+    reason: str | None
+    finish_reason: str | None
+    usage: Usage | None
+    cost: float | None
+    timestamp: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Message":
+        answer = row["role"] == "assistant"
+        return cls(
+            id=row["id"],
+            conversation_id=row["public_id"],
+            role=row["role"],
+            content=row["content"],
+            reasoning=row["reasoning"] or None,
+            model=row["model"] or None,
+            status=row["status"],
+            reason=row["reason"] or None,
+            finish_reason=row["finish_reason"] or None,
+            usage=usage(row) if answer and row["usage_source"] else None,
+            cost=money(row["cost"]) if answer else None,
+            timestamp=iso(row["created_at"]),
+        )
+
+
+def usage(row: Row) -> Usage:
+    return Usage(
+        prompt_tokens=row["prompt_tokens"],
+        completion_tokens=row["completion_tokens"],
+        total_tokens=row["prompt_tokens"] + row["completion_tokens"],
+        reasoning_tokens=row["reasoning_tokens"],
+        cached_tokens=row["cached_tokens"],
+        estimated=row["usage_source"] != "reported",
+    )
+
+
+def money(millionths: int) -> float:
+    """Millionths, as stored, to the number the document shows."""
+    return millionths / 1_000_000

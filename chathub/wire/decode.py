@@ -1,0 +1,82 @@
+"""Bodies and query parameters into typed values, or a sentence that names the field that is wrong."""
+
+import re
+from collections.abc import Hashable, Mapping
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from chathub.errors import BadRequest
+
+T = TypeVar("T")
+
+_TYPES = {
+    "str": "字符串",
+    "int": "整数",
+    "float": "数字",
+    "bool": "布尔值",
+    "object": "对象",
+    "array": "数组",
+    "null": "null",
+}
+_SIGNS = {"<=": "不能超过", ">=": "不能小于", "<": "必须小于", ">": "必须大于", "==": "必须等于"}
+_WHERE = re.compile(r" - at `\$\.?(.*?)`$")
+
+
+@cache
+def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(cast(Any, kind))
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """A JSON body as ``kind``. An empty body counts as an empty object.
+
+    Raises:
+        BadRequest: malformed JSON, or a field that does not fit; the sentence names the field.
+    """
+    try:
+        value: T = _decoder(cast(Hashable, kind)).decode(body.strip() or b"{}")
+    except msgspec.ValidationError as error:
+        raise BadRequest(explain(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("请求体不是有效的JSON") from None
+    return value
+
+
+def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
+    """Query parameters as ``kind``; an empty value counts as absent.
+
+    Raises:
+        BadRequest: a parameter does not fit; the sentence names it.
+    """
+    try:
+        return msgspec.convert({k: v for k, v in query.items() if v != ""}, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(explain(str(error))) from None
+
+
+def explain(problem: str) -> str:
+    """msgspec's English as a Chinese sentence for the person who wrote the request."""
+    place = _WHERE.search(problem)
+    field = place[1] if place else ""
+    text = problem[: place.start()] if place else problem
+    if missing := re.match(r"Object missing required field `(.+)`", text):
+        return f"缺少必填字段 {f'{field}.' if field else ''}{missing[1]}"
+    name = f"字段 {field} " if field else "请求体"
+    if wrong := re.match(r"Expected `([^`]*)`, got `([^`]*)`", text):
+        expected = "或".join(_TYPES.get(word.strip(), word.strip()) for word in wrong[1].split("|"))
+        return f"{name}类型错误：应为{expected}"
+    if limit := re.match(r"Expected `(\w+)` (?:of length )?(<=|>=|<|>|==) (.+)$", text):
+        what = "长度" if "of length" in text else "值"
+        return f"{name}{what}{_SIGNS[limit[2]]} {limit[3]}"
+    if re.match(r"Invalid enum value|Expected `str` matching regex", text):
+        return f"{name}的值无效"
+    return f"{name}无效"
+
+
+def given(body: msgspec.Struct) -> dict[str, Any]:
+    """The fields of an update that the client really sent."""
+    return {
+        name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET
+    }

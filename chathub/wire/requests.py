@@ -1,0 +1,226 @@
+"""Every request body and query string. Unknown and read-only fields are ignored; ``null`` means the
+default where there is one (the front end sends it for cleared inputs)."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+LongText = Annotated[str, Meta(max_length=2000)]
+Url = Annotated[str, Meta(min_length=1, max_length=2000)]
+Key = Annotated[str, Meta(max_length=4096)]
+Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
+Price = Annotated[float, Meta(ge=0, le=1_000_000)]
+Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
+Username = Annotated[str, Meta(min_length=3, max_length=50)]
+Email = Annotated[str, Meta(max_length=254)]
+Password = Annotated[str, Meta(min_length=6, max_length=200)]
+# empty or null means "keep"; the rules are checked where it is set
+NewPassword = Annotated[str, Meta(max_length=200)]
+Role = Literal["user", "admin"]
+Subscription = Literal["free", "pro", "premium", "enterprise"]
+ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
+Limit = Annotated[int, Meta(ge=0, le=10**15)]
+RowId = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class ModelFilter(Struct):
+    active_only: bool = False
+    provider: str | None = None
+    type: str | None = None
+
+
+class NewModel(Struct):
+    """POST /api/models; prices are per 1,000 tokens, ``context_window`` in tokens."""
+
+    model_name: Name
+    display_name: Name
+    model_provider: Name
+    model_type: ModelType | None = None
+    max_tokens: Tokens | None = None
+    context_window: Tokens | None = None
+    supports_streaming: bool | None = None
+    supports_function_calling: bool | None = None
+    supports_vision: bool | None = None
+    input_price_per_1k: Price | None = None
+    output_price_per_1k: Price | None = None
+    description: LongText | None = None
+    is_active: bool | None = None
+    sort_order: Order | None = None
+
+
+class ModelChange(Struct):
+    model_name: Name | UnsetType = UNSET
+    display_name: Name | UnsetType = UNSET
+    model_provider: Name | UnsetType = UNSET
+    model_type: ModelType | None | UnsetType = UNSET
+    max_tokens: Tokens | None | UnsetType = UNSET
+    context_window: Tokens | None | UnsetType = UNSET
+    supports_streaming: bool | None | UnsetType = UNSET
+    supports_function_calling: bool | None | UnsetType = UNSET
+    supports_vision: bool | None | UnsetType = UNSET
+    input_price_per_1k: Price | None | UnsetType = UNSET
+    output_price_per_1k: Price | None | UnsetType = UNSET
+    description: LongText | None | UnsetType = UNSET
+    is_active: bool | None | UnsetType = UNSET
+    sort_order: Order | None | UnsetType = UNSET
+
+
+class ModelOrder(Struct):
+    id: RowId
+    sort_order: Order
+
+
+class ModelOrders(Struct):
+    model_orders: Annotated[list[ModelOrder], Meta(min_length=1, max_length=10_000)]
+
+
+class NewProvider(Struct):
+    provider_key: Annotated[str, Meta(pattern="^[a-z0-9_]+$", max_length=50)]
+    display_name: Name
+    default_base_url: Url
+    needs_key: bool | None = None
+    is_active: bool | None = None
+    sort_order: Order | None = None
+
+
+class ProviderChange(Struct):
+    display_name: Name | UnsetType = UNSET
+    default_base_url: Url | UnsetType = UNSET
+    needs_key: bool | None | UnsetType = UNSET
+    is_active: bool | None | UnsetType = UNSET
+    sort_order: Order | None | UnsetType = UNSET
+
+
+class NewApiKey(Struct):
+    model_provider: Name
+    api_key: Annotated[str, Meta(min_length=1, max_length=4096)]
+    base_url: Annotated[str, Meta(max_length=2000)] | None = None
+    label: Annotated[str, Meta(max_length=50)] | None = None
+    shared: bool | None = None
+
+
+class ApiKeyChange(Struct):
+    api_key: Key | None | UnsetType = UNSET
+    base_url: Annotated[str, Meta(max_length=2000)] | None | UnsetType = UNSET
+    shared: bool | None | UnsetType = UNSET
+    is_active: bool | None | UnsetType = UNSET
+
+
+class Login(Struct):
+    username: Annotated[str, Meta(max_length=1000)]
+    password: Annotated[str, Meta(max_length=1000)]
+
+
+class EmailOnly(Struct):
+    email: Email
+
+
+class Registration(Struct):
+    username: Username
+    email: Email
+    password: Password
+    verification_code: str | None = None
+
+
+class NewUser(Struct):
+    """POST /api/auth/admin/register; ``usage_limit`` is tokens in a calendar month."""
+
+    username: Username
+    email: Email
+    password: Password
+    role: Role | None = None
+    subscription_type: Subscription | None = None
+    usage_limit: Limit | None = None
+    is_active: bool | None = None
+
+
+class UserChange(Struct):
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    password: NewPassword | None | UnsetType = UNSET
+    role: Role | UnsetType = UNSET
+    subscription_type: Subscription | None | UnsetType = UNSET
+    usage_limit: Limit | None | UnsetType = UNSET
+    is_active: bool | UnsetType = UNSET
+
+
+class ProfileChange(Struct):
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    password: NewPassword | None | UnsetType = UNSET
+    current_password: Annotated[str, Meta(max_length=1000)] | None = None
+
+
+class UserFilter(Struct):
+    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, Meta(ge=1, le=1000)] = 10
+    search: Annotated[str, Meta(max_length=200)] | None = None
+    role: Role | None = None
+
+
+class ConversationFilter(Struct):
+    limit: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    user_id: RowId | None = None
+
+
+class ConversationChange(Struct):
+    title: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+
+
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+# empty means "a new one", as null does
+ConversationId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{0,64}\Z")]
+
+
+_PARAMETERS = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "response_format",
+)
+
+
+class Chat(Struct):
+    """POST /api/chat and /api/chat/stream. ``user_id`` is accepted and ignored: the token says who asks."""
+
+    message: Annotated[str, Meta(max_length=200_000)]
+    model: Annotated[str, Meta(min_length=1, max_length=200)]
+    conversation_id: ConversationId | None = None
+    system_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_tokens: Tokens | None = None
+    stop: (
+        Annotated[str, Meta(min_length=1, max_length=200)]
+        | Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=16)
+        ]
+        | None
+    ) = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    response_format: dict[str, Any] | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """What the user set of the model's parameters, under OpenAI's names."""
+        return {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
+
+
+class SavePartial(Struct):
+    """What the front end sends after its stop button; ``message_id`` is the page's own number."""
+
+    conversation_id: Annotated[str, Meta(max_length=64)] | None = None
+    message_id: Any = None
+    content: Annotated[str, Meta(max_length=2_000_000)] | None = None
+    reasoning: Annotated[str, Meta(max_length=2_000_000)] | None = None
+
+
+class Stop(Struct):
+    message_id: RowId | None = None
+    conversation_id: Annotated[str, Meta(max_length=64)] | None = None

@@ -1,0 +1,44 @@
+-- name: list_own
+SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, mask, base_url, origin, is_shared,
+    api_keys.is_active, api_keys.created_at, api_keys.updated_at
+FROM api_keys JOIN providers ON providers.id = provider_id
+WHERE user_id = :user_id ORDER BY api_keys.id
+
+-- name: get_own
+SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, secret, mask, base_url, origin,
+    is_shared, api_keys.is_active, api_keys.created_at, api_keys.updated_at
+FROM api_keys JOIN providers ON providers.id = provider_id
+WHERE api_keys.id = :key_id AND user_id = :user_id
+
+-- name: find_same
+SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id AND label = :label
+
+-- name: list_usable
+-- what a chat of this user may use for the provider: its own keys first, then the shared ones
+SELECT api_keys.id, user_id, provider_id, secret, base_url, origin, users.role AS owner_role
+FROM api_keys JOIN users ON users.id = user_id
+WHERE provider_id = :provider_id AND api_keys.is_active
+    AND (user_id = :user_id OR (is_shared AND users.is_active AND users.role = 'admin'))
+ORDER BY user_id = :user_id DESC, label, api_keys.id
+
+-- name: list_inheriting
+-- the keys that go where their provider's base URL points
+SELECT id, origin FROM api_keys WHERE provider_id = :provider_id AND base_url = ''
+
+-- name: insert
+INSERT INTO api_keys (user_id, provider_id, label, secret, mask, base_url, origin, is_shared, is_active,
+    created_at, updated_at)
+VALUES (:user_id, :provider_id, :label, :secret, :mask, :base_url, :origin, :is_shared, 1, :now, :now)
+RETURNING id
+
+-- name: update
+UPDATE api_keys SET secret = :secret, mask = :mask, base_url = :base_url, origin = :origin,
+    is_shared = :is_shared, is_active = :is_active, updated_at = :now
+WHERE id = :key_id
+
+-- name: toggle
+UPDATE api_keys SET is_active = 1 - is_active, updated_at = :now
+WHERE id = :key_id AND user_id = :user_id
+
+-- name: delete
+DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id

@@ -1,0 +1,37 @@
+-- name: get_by_public_id
+SELECT id, user_id, title, head_id FROM conversations WHERE public_id = :public_id
+
+-- name: list_for_user
+SELECT public_id, title, model, username, message_count, conversations.created_at, conversations.updated_at
+FROM conversations JOIN users ON users.id = user_id
+WHERE user_id = :user_id
+ORDER BY conversations.updated_at DESC, conversations.id DESC
+LIMIT :limit
+
+-- name: get_own
+SELECT public_id, title, model, username, message_count, conversations.created_at, conversations.updated_at
+FROM conversations JOIN users ON users.id = user_id
+WHERE public_id = :public_id AND user_id = :user_id
+
+-- name: insert
+INSERT INTO conversations (public_id, user_id, title, model, created_at, updated_at)
+VALUES (:public_id, :user_id, :title, :model, :now, :now)
+RETURNING id
+
+-- name: add_turn
+UPDATE conversations SET head_id = :head_id, model = :model, message_count = message_count + 2,
+    updated_at = :now
+WHERE id = :conversation_id
+
+-- name: touch
+UPDATE conversations SET updated_at = :now WHERE id = :conversation_id
+
+-- name: rename
+UPDATE conversations SET title = :title WHERE public_id = :public_id AND user_id = :user_id
+
+-- name: delete
+DELETE FROM conversations WHERE public_id = :public_id AND user_id = :user_id RETURNING id
+
+-- name: count_for_user
+SELECT count(*) AS conversations, coalesce(sum(message_count), 0) AS messages
+FROM conversations WHERE user_id = :user_id

@@ -1,0 +1,55 @@
+-- name: list_all
+SELECT models.id, model_name, models.display_name, provider_id, provider_key,
+    providers.display_name AS provider_display_name, providers.is_active AS provider_is_active,
+    model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
+    input_price, output_price, description, models.is_active, models.sort_order,
+    models.created_at, models.updated_at
+FROM models JOIN providers ON providers.id = provider_id
+ORDER BY models.sort_order, models.created_at DESC, models.id DESC
+
+-- name: get_by_id
+SELECT models.id, model_name, models.display_name, provider_id, provider_key,
+    providers.display_name AS provider_display_name,
+    model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
+    input_price, output_price, description, models.is_active, models.sort_order,
+    models.created_at, models.updated_at
+FROM models JOIN providers ON providers.id = provider_id
+WHERE models.id = :model_id
+
+-- name: insert
+INSERT INTO models (model_name, display_name, provider_id, model_type, max_tokens, context_window,
+    supports_streaming, supports_function_calling, supports_vision, input_price, output_price,
+    description, is_active, sort_order, created_at, updated_at)
+VALUES (:model_name, :display_name, :provider_id, :model_type, :max_tokens, :context_window,
+    :supports_streaming, :supports_function_calling, :supports_vision, :input_price, :output_price,
+    :description, :is_active, :sort_order, :now, :now)
+RETURNING id
+
+-- name: update
+UPDATE models SET model_name = :model_name, display_name = :display_name, provider_id = :provider_id,
+    model_type = :model_type, max_tokens = :max_tokens, context_window = :context_window,
+    supports_streaming = :supports_streaming, supports_function_calling = :supports_function_calling,
+    supports_vision = :supports_vision, input_price = :input_price, output_price = :output_price,
+    description = :description, is_active = :is_active, sort_order = :sort_order, updated_at = :now
+WHERE id = :model_id
+
+-- name: toggle
+UPDATE models SET is_active = 1 - is_active, updated_at = :now WHERE id = :model_id
+
+-- name: set_order
+UPDATE models SET sort_order = :sort_order, updated_at = :now WHERE id = :model_id
+
+-- name: delete
+DELETE FROM models WHERE id = :model_id
+
+-- name: delete_others
+-- the built-in model's provider has one model: the one the server was started with
+DELETE FROM models WHERE provider_id = :provider_id AND model_name <> :model_name
+
+-- name: offer
+-- free of charge, and first in the list, which the chat page preselects; an administrator's choice stays
+INSERT INTO models (model_name, display_name, provider_id, max_tokens, context_window, description,
+    sort_order, created_at, updated_at)
+VALUES (:model_name, :display_name, :provider_id, :max_tokens, :context_window, :description, -1, :now, :now)
+ON CONFLICT (model_name) DO UPDATE SET max_tokens = excluded.max_tokens,
+    context_window = excluded.context_window

@@ -1,0 +1,60 @@
+-- name: get_by_id
+SELECT id, username, email, password_hash, password_is_default, role, subscription_type, usage_limit,
+    is_active, token_version, created_at, updated_at
+FROM users WHERE id = :user_id
+
+-- name: get_for_login
+SELECT id, username, email, password_hash, role, subscription_type, usage_limit, is_active, token_version,
+    created_at, updated_at
+FROM users WHERE username_key = :username_key
+
+-- name: get_for_token
+-- the user a token belongs to, if the token still holds
+SELECT username, role FROM users
+WHERE id = :user_id AND is_active AND token_version = :version
+    AND NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti = :jti)
+
+-- name: get_demo
+-- whom demo-token stands for; never an administrator, whatever became of that account
+SELECT id, username, role FROM users WHERE username_key = 'demo' AND is_active AND role = 'user'
+
+-- name: exists_any
+SELECT 1 FROM users LIMIT 1
+
+-- name: list_with_default_password
+SELECT username FROM users WHERE password_is_default AND is_active ORDER BY id
+
+-- name: count_other_admins
+SELECT count(*) FROM users WHERE role = 'admin' AND is_active AND id <> :user_id
+
+-- name: insert
+INSERT INTO users (username, username_key, email, email_key, password_hash, password_is_default, role,
+    subscription_type, usage_limit, is_active, created_at, updated_at)
+VALUES (:username, :username_key, :email, :email_key, :password_hash, :password_is_default, :role,
+    :subscription_type, :usage_limit, :is_active, :now, :now)
+RETURNING id, username, email, role, subscription_type, usage_limit, is_active, token_version, created_at,
+    updated_at
+
+-- name: update
+UPDATE users SET username = :username, username_key = :username_key, email = :email, email_key = :email_key,
+    password_hash = :password_hash, password_is_default = :password_is_default, role = :role,
+    subscription_type = :subscription_type, usage_limit = :usage_limit, is_active = :is_active,
+    token_version = :token_version, updated_at = :now
+WHERE id = :user_id
+RETURNING id, username, email, role, subscription_type, usage_limit, is_active, token_version, created_at,
+    updated_at
+
+-- name: search
+-- one page; :term is a LIKE pattern whose % and _ are escaped
+SELECT id, username, email, role, subscription_type, usage_limit, is_active, created_at, updated_at
+FROM users
+WHERE (:role IS NULL OR role = :role)
+    AND (:term IS NULL OR username LIKE :term ESCAPE '\' OR email LIKE :term ESCAPE '\'
+        OR username_key LIKE :term ESCAPE '\')
+ORDER BY id LIMIT :limit OFFSET :offset
+
+-- name: count_search
+SELECT count(*) FROM users
+WHERE (:role IS NULL OR role = :role)
+    AND (:term IS NULL OR username LIKE :term ESCAPE '\' OR email LIKE :term ESCAPE '\'
+        OR username_key LIKE :term ESCAPE '\')

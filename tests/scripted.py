@@ -1,0 +1,142 @@
+"""A provider on loopback that does what a test tells it: an aiohttp app with a script of answers."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Self
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def chunk(content: str | None = None, finish: str | None = None, **delta: Any) -> bytes:
+    """One event of an OpenAI stream."""
+    if content is not None:
+        delta["content"] = content
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return data({"id": "c1", "object": "chat.completion.chunk", "model": "m", "choices": [choice]})
+
+
+def usage(prompt: int, completion: int, **more: Any) -> bytes:
+    total = prompt + completion
+    told = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total, **more}
+    return data({"id": "c1", "object": "chat.completion.chunk", "choices": [], "usage": told})
+
+
+def data(value: Any) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def reply(*texts: str, prompt: int = 7, completion: int = 3, finish: str = "stop") -> list[bytes]:
+    """A whole stream with usage."""
+    return [*(chunk(text) for text in texts), chunk(finish=finish), usage(prompt, completion), DONE]
+
+
+class Provider:
+    """Answers ``POST /v1/chat/completions`` with ``script`` and remembers every request.
+
+    ``bodies`` and ``headers`` are what came; ``closed`` counts connections that ChatHub closed before
+    the answer was whole.
+    """
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[Any] = []
+        self.closed = 0
+        self.gate = asyncio.Event()
+        self.script: Script = self.stream(reply("你好", "，世界"))
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_post("/{path:.*}", self._handle)
+        self._server = TestServer(app)
+
+    async def __aenter__(self) -> Self:
+        await self._server.start_server(handler_cancellation=True, shutdown_timeout=0.1)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.gate.set()
+        await self._server.close()
+
+    @property
+    def base_url(self) -> str:
+        return str(self._server.make_url("/v1"))
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The body of the newest request."""
+        return self.bodies[-1]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.headers.append(request.headers.copy())
+        self.bodies.append(json.loads(await request.read()) | {"_path": request.path})
+        try:
+            return await self.script(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.closed += 1
+            raise
+
+    def stream(
+        self,
+        parts: Iterable[bytes],
+        *,
+        pause: float = 0,
+        stall_after: int | None = None,
+        cut: bool = False,
+        content_type: str = "text/event-stream",
+    ) -> Script:
+        """Stream the parts; ``stall_after`` that many wait for ``gate``; ``cut`` breaks the connection."""
+        pieces = list(parts)
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Type": content_type})
+            await response.prepare(request)
+            for number, piece in enumerate(pieces):
+                if number == stall_after:
+                    await self.gate.wait()
+                await response.write(piece)
+                if pause:
+                    await asyncio.sleep(pause)
+            if stall_after is not None and stall_after >= len(pieces):
+                await self.gate.wait()
+            if cut:
+                assert request.transport is not None
+                request.transport.close()
+                return response
+            await response.write_eof()
+            return response
+
+        return run
+
+    def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> Script:
+        """One whole answer: JSON, or the text or bytes given."""
+        raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            return web.Response(
+                status=status, body=raw, headers={"Content-Type": "application/json", **(headers or {})}
+            )
+
+        return run
+
+    def hang(self) -> Script:
+        """Never answer, until ``gate`` opens."""
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            await self.gate.wait()
+            return web.Response(status=503)
+
+        return run
+
+    def one_after_the_other(self, *scripts: Script) -> Script:
+        """A script for each request; the last one stays."""
+        left = list(scripts)
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            return await (left.pop(0) if len(left) > 1 else left[0])(request)
+
+        return run
