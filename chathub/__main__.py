@@ -10,17 +10,16 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from aiohttp import web
 
 from chathub import config as configuration
+from chathub.accounts.founding import set_password
 from chathub.accounts.passwords import Passwords, new_random
 from chathub.app import create_app, open_database
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.errors import StartError
-from chathub.founding import set_password
 from chathub.upstream import local, weights
 
 
@@ -76,7 +75,7 @@ def _local_weights(config: Config) -> weights.Weights:
         raise StartError(problem)
     try:
         wanted = weights.resolve(config.local_model, config.database.parent / "models")
-        weights.fetch(wanted, partial(print, file=sys.stderr, flush=True))
+        weights.fetch(wanted, weights.terminal_report)
     except weights.WeightsError as error:
         raise StartError(str(error)) from error
     return wanted

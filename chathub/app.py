@@ -15,6 +15,7 @@ import aiohttp_cors
 from aiohttp import web
 
 from chathub import keys, middlewares
+from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import LoginThrottle
@@ -28,7 +29,6 @@ from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
-from chathub.founding import found, refuse_default_passwords
 from chathub.routes import ROUTES
 from chathub.upstream import guard
 from chathub.upstream.client import Client

@@ -55,7 +55,7 @@ class Provider:
         self._server = TestServer(app)
 
     async def __aenter__(self) -> Self:
-        await self._server.start_server(handler_cancellation=True, shutdown_timeout=0.1)
+        await self._server.start_server(shutdown_timeout=0.1)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from msgspec import Struct
@@ -50,8 +50,10 @@ class Replies:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
 
-    async def ask(self, question: Question) -> Reply:
-        """Store the question and have the answer written; gives the reply as soon as both are on disk.
+    @asynccontextmanager
+    async def ask(self, question: Question) -> AsyncIterator[Reply]:
+        """Store the question and have the answer written; gives the reply as soon as both are on disk,
+        counted as followed for as long as the context lasts.
 
         Goes on even if the caller is cancelled: a client that leaves now cannot leave a stored question
         without a reply.
@@ -63,7 +65,11 @@ class Replies:
         """
         if self._closing:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
-        return await asyncio.shield(self._spawn(self._ask(question)))
+        asking = self._spawn(self._ask(question))
+        try:
+            yield await asyncio.shield(asking)
+        finally:
+            asking.add_done_callback(_unfollow)
 
     async def _ask(self, question: Question) -> Reply:
         public_id = question.body.conversation_id or self._clock.new_id()
@@ -221,6 +227,11 @@ class Replies:
         # a caller that left does not ask for the outcome any more
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
+
+
+def _unfollow(asking: asyncio.Task[Reply]) -> None:
+    if not asking.cancelled() and asking.exception() is None:
+        asking.result().followers -= 1
 
 
 def _model_name(question: Question) -> str:

@@ -1,8 +1,7 @@
 """A reply while it is being written: growing text on the server, any number of cursors on it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Literal
 
 from msgspec import Struct
@@ -40,7 +39,8 @@ class Reply:
         self.finish_reason = ""
         self.failure: Failure | None = None
         self.too_long = False
-        self.followers = 0
+        # whoever asked follows from the start
+        self.followers = 1
         self.ending: Ending | None = None
         self.bill = Bill()
         self.ended = False
@@ -81,15 +81,6 @@ class Reply:
     def end(self) -> None:
         self.ended = True
         self.wake()
-
-    @contextmanager
-    def followed(self) -> Iterator[None]:
-        """Count one client as following."""
-        self.followers += 1
-        try:
-            yield
-        finally:
-            self.followers -= 1
 
     async def follow(self) -> AsyncIterator[list[tuple[Kind, str]]]:
         """What is new, as runs of one kind, until the end; an empty list when woken for nothing.

@@ -20,8 +20,7 @@ from chathub.wire.requests import Chat, SavePartial, Stop
 async def complete(request: web.Request) -> web.Response:
     wanted = await _chat(request)
     plan = await request.app[PLANNER].plan(request[CALLER], wanted.model)
-    reply = await request.app[REPLIES].ask(Question(request[CALLER], wanted, plan))
-    with reply.followed():
+    async with request.app[REPLIES].ask(Question(request[CALLER], wanted, plan)) as reply:
         await reply.finished()
     assert reply.ending is not None
     if reply.ending.status != "done":
@@ -46,8 +45,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     except ChatHubError as refusal:
         # what a chatting person should read is an event: the page never shows the body of a status
         plan = refusal
-    reply = await request.app[REPLIES].ask(Question(request[CALLER], wanted, plan))
-    with reply.followed():
+    async with request.app[REPLIES].ask(Question(request[CALLER], wanted, plan)) as reply:
         return await _follow(request, reply)
 
 

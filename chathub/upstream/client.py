@@ -1,6 +1,7 @@
 """One attempt at a provider over HTTP: a call goes out, its events come in as the network brings them."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +13,6 @@ from msgspec.structs import replace
 from chathub.upstream import failures, guard
 from chathub.upstream.dialects import openai
 from chathub.upstream.local import LocalModel, LocalModelError
-from chathub.upstream.sse import TooLong
 from chathub.upstream.think import ThinkSplitter
 from chathub.upstream.types import ChatCall, Event, Failure, Reasoning, Text
 from chathub.upstream.urls import origin
@@ -61,45 +61,59 @@ class Client:
                 call = replace(call, base_url=address, api_key=key)
             session = self._trusted if trusted else self._public
             try:
-                response = await stack.enter_async_context(self._open(session, call))
+                response = await stack.enter_async_context(self._open(session, call, reuse=not local))
+            except _Refusal as refusal:
+                yield [refusal.failure]
+                return
             except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
                 yield [_network_failure(error)]
-                return
-            if response.status >= 300:
-                yield [await _refusal(response)]
                 return
             async for events in _read(response):
                 yield events
 
     @asynccontextmanager
     async def _open(
-        self, session: aiohttp.ClientSession, call: ChatCall
+        self, session: aiohttp.ClientSession, call: ChatCall, *, reuse: bool
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response once its head is here; a refusal of ``stream_options`` is answered without them."""
+        """A 2xx response once its head is here; a refusal of ``stream_options`` is answered without them.
+
+        Raises:
+            _Refusal: any other status.
+        """
         place = (origin(call.base_url), call.model)
         if place in self._without_usage:
             call = replace(call, include_usage=False)
-        response = await _post(session, call)
+        response = await _post(session, call, reuse)
         try:
-            if response.status in (400, 422) and call.stream and call.include_usage:
-                body = await response.content.read(_ERROR_BODY)
-                if b"stream_options" in body:
-                    response.close()
-                    self._without_usage.add(place)
-                    response = await _post(session, replace(call, include_usage=False))
-                else:
-                    response.content.unread_data(body)
+            if response.status >= 300:
+                body = await _error_body(response)
+                asked = call.stream and call.include_usage and response.status in (400, 422)
+                if not (asked and b"stream_options" in body):
+                    raise _Refusal(_failure_of(response, body))
+                response.close()
+                self._without_usage.add(place)
+                response = await _post(session, replace(call, include_usage=False), reuse)
+                if response.status >= 300:
+                    raise _Refusal(_failure_of(response, await _error_body(response)))
             yield response
         finally:
             # not release(): what the provider still sends is not waited for
             response.close() if not response.content.at_eof() else response.release()
 
 
-async def _post(session: aiohttp.ClientSession, call: ChatCall) -> aiohttp.ClientResponse:
+class _Refusal(Exception):
+    """The provider answered with a status that is no success."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+async def _post(session: aiohttp.ClientSession, call: ChatCall, reuse: bool) -> aiohttp.ClientResponse:
     request = openai.build(call)
-    send = partial(
-        session.post, request.url, data=request.body, headers=request.headers, allow_redirects=False
-    )
+    # the built-in engine promises to keep its connections and closes them
+    headers = request.headers if reuse else {**request.headers, "Connection": "close"}
+    send = partial(session.post, request.url, data=request.body, headers=headers, allow_redirects=False)
     try:
         return await send()
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -109,11 +123,18 @@ async def _post(session: aiohttp.ClientSession, call: ChatCall) -> aiohttp.Clien
         return await send()
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> Failure:
-    try:
-        body = await response.content.read(_ERROR_BODY)
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        body = b""
+async def _error_body(response: aiohttp.ClientResponse) -> bytes:
+    """The beginning of an error's body, or what came of it."""
+    body = bytearray()
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > _ERROR_BODY:
+                break
+    return bytes(body)
+
+
+def _failure_of(response: aiohttp.ClientResponse, body: bytes) -> Failure:
     if response.status < 400:
         return Failure("上游返回了重定向，请检查接口地址", status=response.status)
     return failures.from_body(response.status, body, response.headers)
@@ -124,26 +145,33 @@ async def _read(response: aiohttp.ClientResponse) -> AsyncGenerator[list[Event],
     splitter = ThinkSplitter()
     if response.content_type.endswith("json"):
         body = await _whole_body(response)
-        events = [body] if isinstance(body, Failure) else openai.Decoder().decode_body(body)
-        yield _split(splitter, events, last=True)
+        whole: list[Event] = [body] if isinstance(body, Failure) else openai.decode_body(body)
+        yield _split(splitter, whole, last=True)
         return
     decoder = openai.Decoder()
-    read = response.content.readany
     trouble: Failure | None = None
     try:
-        while data := await read():
+        while data := await response.content.readany():
             if events := decoder.feed(data):
                 yield _split(splitter, events)
-    except (TimeoutError, aiohttp.ServerTimeoutError) as error:
+            if decoder.done:
+                await _drain(response)
+                break
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         trouble = _network_failure(error)
-    except TooLong:
-        trouble = Failure("上游返回的数据行过长", kind="refused", status=200)
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        log.info("upstream broke off: %s", type(error).__name__)
     events = decoder.close()
-    if trouble is not None:
-        events = [event for event in events if not isinstance(event, Failure)] + [trouble]
+    if trouble is not None and trouble.kind == "timeout":
+        # an answer that is whole stays so; of one that is not, the reason is known better than "cut"
+        events = [trouble if isinstance(event, Failure) else event for event in events]
     yield _split(splitter, events, last=True)
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Wait a moment for the end of the body after the last event, so that the connection can be used
+    again; a server that does not end it is not waited for."""
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(1):
+            await response.content.readany()
 
 
 async def _whole_body(response: aiohttp.ClientResponse) -> bytes | Failure:
@@ -161,20 +189,20 @@ async def _whole_body(response: aiohttp.ClientResponse) -> bytes | Failure:
 
 def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) -> list[Event]:
     """Take ``<think>`` tags out of the text; once the provider tells thinking apart itself there are none."""
-    if splitter.passing and not last:
+    if splitter.passing:
         return events
     out: list[Event] = []
     for event in events:
         if isinstance(event, Text):
-            out += splitter.feed(event.text)
-        elif isinstance(event, Reasoning):
-            out += splitter.close()
-            out.append(event)
+            out.extend(splitter.feed(event.text))
         else:
-            # what is held back came before this
-            out += splitter.close() if last else []
+            if last or isinstance(event, Reasoning):
+                # what was held back came before this
+                out.extend(splitter.close())
             out.append(event)
-    return out + splitter.close() if last else out
+    if last:
+        out.extend(splitter.close())
+    return out
 
 
 def _network_failure(error: BaseException) -> Failure:

@@ -1,0 +1,149 @@
+"""Server-sent events: a parser for what providers send, a framer for what ChatHub sends.
+
+Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6. Three departures, each because real
+servers need it: an event that lacks its empty line is still dispatched at the end of the stream (some
+forget it after ``[DONE]``), llama.cpp's non-standard field ``error:`` becomes an event of its own, and
+``id:`` and ``retry:`` are ignored, for a chat completion cannot be resumed at its provider.
+"""
+
+Event = tuple[str, bytes]
+"""Name (``""`` when the server gave none) and data (the lines joined with LF, not decoded)."""
+
+LIMIT = 4 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class TooLong(ValueError):
+    """A line or an event exceeds the parser's limit; the stream cannot be read any further."""
+
+
+class Parser:
+    """Turns network chunks, cut anywhere, into events.
+
+    ``limit`` bounds the bytes of one line and of one event's data, so that a server that never ends a
+    line cannot fill the memory.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._opening = b""  # the first bytes, while they may still become a byte order mark
+        self._started = False
+        self._after_cr = False
+        self._tail: list[bytes] = []  # an unfinished line in pieces: joining at every chunk is quadratic
+        self._tail_size = 0
+        self._name = ""
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes, in order. Raises ``TooLong``."""
+        if not self._started:
+            data = self._without_mark(data)
+        if self._after_cr or b"\r" in data:
+            data = self._with_line_feeds(data)
+        if self._tail:
+            data = self._with_tail(data)
+        events: list[Event] = []
+        if len(data) > self._limit:
+            self._take_lines(data, events)
+            return events
+        end = data.rfind(b"\n\n")
+        if end < 0 or self._data or self._name:
+            self._take_lines(data, events)
+            return events
+        # Nothing is pending, so every empty line starts afresh and whole events can be cut out.
+        for block in data[:end].split(b"\n\n"):
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(("", block[6:]))
+            else:
+                self._take_lines(block + b"\n\n", events)
+        if end + 2 < len(data):
+            self._take_lines(data[end + 2 :], events)
+        return events
+
+    def close(self) -> list[Event]:
+        """What the end of the stream completes: an unfinished line, an event without its empty line.
+
+        The last event may therefore hold half a JSON text. Raises ``TooLong``.
+        """
+        events: list[Event] = []
+        rest, self._opening, self._started = self._opening, b"", True
+        rest = b"".join([*self._tail, rest])
+        self._tail, self._tail_size = [], 0
+        if rest:
+            self._take_line(rest, events)
+        self._dispatch(events)
+        return events
+
+    def _without_mark(self, data: bytes) -> bytes:
+        data = self._opening + data
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._opening = data
+            return b""
+        self._opening, self._started = b"", True
+        return data.removeprefix(_BOM)
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        if not data:
+            return data
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]  # the second half of a CRLF whose CR has already ended the line
+            self._after_cr = False
+            if b"\r" not in data:
+                return data
+        self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _with_tail(self, data: bytes) -> bytes:
+        if b"\n" not in data:
+            self._keep(data)
+            return b""
+        self._tail.append(data)
+        data = b"".join(self._tail)
+        self._tail, self._tail_size = [], 0
+        return data
+
+    def _keep(self, piece: bytes) -> None:
+        if piece:
+            self._tail.append(piece)
+            self._tail_size += len(piece)
+            if self._tail_size > self._limit:
+                raise TooLong(f"line longer than {self._limit} bytes")
+
+    def _take_lines(self, data: bytes, events: list[Event]) -> None:
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            if line:
+                self._take_line(line, events)
+            else:
+                self._dispatch(events)
+        self._keep(rest)
+
+    def _take_line(self, line: bytes, events: list[Event]) -> None:
+        if len(line) > self._limit:
+            raise TooLong(f"line longer than {self._limit} bytes")
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+            self._size += len(value) + 1
+            if self._size > self._limit:
+                raise TooLong(f"event longer than {self._limit} bytes")
+        elif field == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif field == b"error" and value:
+            events.append(("error", value))
+
+    def _dispatch(self, events: list[Event]) -> None:
+        if self._data:
+            events.append((self._name, b"\n".join(self._data)))
+            self._data, self._size = [], 0
+        self._name = ""
+
+
+def frame(payload: bytes, event_id: bytes = b"") -> bytes:
+    """One event of ChatHub's own stream. Neither argument may hold a line break: JSON never does."""
+    if event_id:
+        return b"id: " + event_id + b"\ndata: " + payload + b"\n\n"
+    return b"data: " + payload + b"\n\n"

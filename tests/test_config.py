@@ -1,0 +1,90 @@
+"""The configuration: flags, environment, and words for what is wrong."""
+
+import argparse
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from chathub.config import VUE_ORIGINS, Config, add_flags, load
+from chathub.errors import StartError
+
+
+def read(*argv: str, **environ: str) -> Config:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return load(parser.parse_args(argv), environ)
+
+
+def test_the_defaults_are_those_of_the_readme() -> None:
+    config = read()
+    assert (config.env, config.host, config.port) == ("development", "127.0.0.1", 5001)
+    assert config.database == Path("database/chathub.db")
+    assert config.cors_origins == VUE_ORIGINS
+    assert (config.unfollowed_seconds, config.reply_seconds, config.idle_seconds) == (300, 1800, 120)
+    assert config.local_model is None and config.secret_key is None
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    assert read("--port", "7", CHATHUB_PORT="8").port == 7
+    assert read(CHATHUB_PORT="8").port == 8
+    assert read(
+        "--cors-origin", "https://a.example", CHATHUB_CORS_ORIGINS="https://b.example"
+    ).cors_origins == ("https://a.example",)
+
+
+def test_every_wrong_value_is_named_at_once() -> None:
+    with pytest.raises(StartError) as caught:
+        read(
+            CHATHUB_PORT="70000",
+            CHATHUB_TIMEZONE="Mars/Olympus",
+            CHATHUB_IDLE_SECONDS="-1",
+            CHATHUB_ENV="test",
+            CHATHUB_CORS_ORIGINS="chat.example.com",
+            CHATHUB_TRUSTED_PROXIES="10.0.0.0/99",
+            CHATHUB_SECRET_KEY="short",
+            CHATHUB_UPSTREAM_ALLOW="10.0.0.0/99",
+        )
+    for name in (
+        "PORT",
+        "TIMEZONE",
+        "IDLE_SECONDS",
+        "ENV",
+        "TRUSTED_PROXIES",
+        "SECRET_KEY",
+        "UPSTREAM_ALLOW",
+    ):
+        assert f"CHATHUB_{name}" in str(caught.value)
+    assert "chat.example.com" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "x"])
+def test_times_are_positive_numbers(value: str) -> None:
+    with pytest.raises(StartError, match="CHATHUB_REPLY_SECONDS"):
+        read(CHATHUB_REPLY_SECONDS=value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "chat.example.com"])
+def test_development_serves_no_other_machine(host: str) -> None:
+    with pytest.raises(StartError, match="--env production"):
+        read("--host", host)
+    assert read("--host", host, "--env", "production").host == host
+
+
+def test_the_secret_may_lie_in_a_file_and_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("0123456789abcdef0123456789abcdef\n")
+    config = read(CHATHUB_SECRET_KEY_FILE=str(path), CHATHUB_ADMIN_PASSWORD="very secret")
+    assert config.secret_key == b"0123456789abcdef0123456789abcdef"
+    assert "0123456789" not in repr(config) and "very secret" not in repr(config)
+    with pytest.raises(StartError, match="secret_key"):
+        read(CHATHUB_SECRET_KEY_FILE=str(tmp_path / "missing"))
+
+
+def test_hosts_and_networks_that_users_may_reach_are_told_apart() -> None:
+    config = read(CHATHUB_UPSTREAM_ALLOW="gpu.lan, 10.0.0.0/8,192.168.1.5")
+    assert config.upstream_allow_hosts == {"gpu.lan"}
+    assert config.upstream_allow_networks == (
+        ipaddress.ip_network("10.0.0.0/8"),
+        ipaddress.ip_network("192.168.1.5/32"),
+    )

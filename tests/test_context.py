@@ -1,0 +1,86 @@
+"""What goes upstream: alternating, without failed turns, never without the newest message."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chathub.chat.context import build, estimate, estimate_messages
+from chathub.upstream.types import Message
+
+
+def row(role: str, content: str, status: str = "done") -> dict[str, str]:
+    return {"role": role, "content": content, "status": status}
+
+
+def roles_and_texts(messages: list[Message]) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in messages]
+
+
+HISTORY = [
+    *(row("user", "一"), row("assistant", "first")),
+    *(row("user", "二"), row("assistant", "", "error")),
+    *(row("user", "三"), row("assistant", "half", "stopped")),
+    *(row("user", "四"), row("assistant", "partial", "error")),
+    *(row("user", "五"), row("assistant", "", "stopped")),
+    *(row("user", "六"), row("assistant", "cut", "interrupted")),
+]
+
+
+def test_failed_and_empty_turns_leave_the_context_and_what_was_said_stays() -> None:
+    messages = build(HISTORY, "now", system_prompt="be brief", window=10_000, answer=100)
+    assert roles_and_texts(messages) == [
+        ("system", "be brief"),
+        *(("user", "一"), ("assistant", "first")),
+        *(("user", "三"), ("assistant", "half")),
+        *(("user", "六"), ("assistant", "cut")),
+        ("user", "now"),
+    ]
+
+
+def test_the_oldest_whole_turns_are_left_out_when_the_window_is_full() -> None:
+    history = [row(role, f"{number} " + "x" * 400) for number in range(20) for role in ("user", "assistant")]
+    messages = build(history, "newest", system_prompt="system", window=1000, answer=300)
+    kept = roles_and_texts(messages)
+    assert kept[0] == ("system", "system") and kept[-1] == ("user", "newest")
+    assert [role for role, _ in kept[1:-1]] == ["user", "assistant"] * ((len(kept) - 2) // 2)
+    assert kept[-2][1].startswith("19 ") and 0 < len(kept) - 2 < 12
+    assert estimate_messages(messages) <= 700
+
+
+def test_the_system_prompt_and_the_newest_message_go_even_if_they_alone_are_too_long() -> None:
+    messages = build(HISTORY, "问" * 5000, system_prompt="s" * 9000, window=1000, answer=1000)
+    assert [message.role for message in messages] == ["system", "user"]
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=50), st.sampled_from(["done", "error", "stopped", "interrupted"]))),
+    st.integers(min_value=1, max_value=500),
+    st.integers(min_value=1, max_value=500),
+)
+def test_whatever_the_history_roles_alternate_and_nothing_is_empty(
+    answers: list[tuple[str, str]], window: int, answer: int
+) -> None:
+    history = [x for text, status in answers for x in (row("user", "q"), row("assistant", text, status))]
+    messages = build(history, "question", system_prompt=None, window=window, answer=answer)
+    assert [m.role for m in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"]
+    assert all(m.content for m in messages) and messages[-1].content == "question"
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [("", 0, 0), ("hello world, how are you?", 5, 8), ("你好，请介绍一下自己", 6, 12), ("😀" * 10, 5, 20)],
+)
+def test_the_estimate_is_about_what_tokenizers_say(text: str, low: int, high: int) -> None:
+    assert low <= estimate(text) <= high
+
+
+@given(st.text())
+def test_the_estimate_is_never_negative_and_grows_with_the_text(text: str) -> None:
+    assert 0 <= estimate(text) <= len(text) + 1
+    assert estimate(text + text) >= estimate(text)
+    assert (estimate(text) == 0) == (text == "")
+
+
+def test_messages_go_out_as_plain_objects() -> None:
+    assert msgspec.to_builtins(Message("user", "x")) == {"role": "user", "content": "x"}

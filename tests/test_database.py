@@ -1,0 +1,145 @@
+"""Connections, transactions, named statements."""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from chathub.database.connection import Database, Transaction
+from chathub.database.migrations import migrate
+from chathub.database.queries import Queries, QueryError, parse, sql_folder
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "folder" / "test.db", Queries(sql_folder() / "queries"))
+    await database.open()
+    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    yield database
+    await database.close()
+
+
+def put(tx: Transaction, name: str, value: str) -> None:
+    tx.run(tx.q.settings.put, name=name, value=value)
+
+
+async def value_of(db: Database, name: str) -> str | None:
+    row = await db.fetch_one(db.q.settings.get, name=name)
+    return row["value"] if row else None
+
+
+async def test_the_file_is_readable_by_its_owner_only(db: Database) -> None:
+    assert stat.S_IMODE(db.path.stat().st_mode) == 0o600
+
+
+async def test_a_failing_transaction_leaves_nothing_behind(db: Database) -> None:
+    def fail(tx: Transaction) -> None:
+        put(tx, "a", "1")
+        raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        await db.write(fail)
+    assert await value_of(db, "a") is None
+    await db.write(put, "a", "2")
+    assert await value_of(db, "a") == "2"
+
+
+async def test_transactions_of_many_coroutines_do_not_mix(db: Database) -> None:
+    def add_one(tx: Transaction) -> None:
+        row = tx.one(tx.q.settings.get, name="n")
+        put(tx, "n", str(int(row["value"]) + 1 if row else 1))
+
+    await asyncio.gather(*(db.write(add_one) for _ in range(50)))
+    assert await value_of(db, "n") == "50"
+
+
+async def test_a_cancelled_caller_cannot_leave_a_transaction_half_done(db: Database) -> None:
+    def two(tx: Transaction) -> None:
+        put(tx, "first", "x")
+        put(tx, "second", "x")
+
+    task = asyncio.create_task(db.write(two))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await db.write(put, "third", "x")
+    assert await value_of(db, "first") == await value_of(db, "second")
+
+
+async def test_a_reader_cannot_write(db: Database) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await db.fetch_all(db.q.settings.put, name="x", value="y")
+
+
+async def test_foreign_keys_hold(db: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await db.write(
+            lambda tx: tx.run(
+                tx.q.conversations.insert, public_id="x", user_id=99, title="t", model="m", now=1
+            )
+        )
+
+
+async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
+    """SQLite gives up at a thousand levels of recursion, should a cascade follow the tree."""
+
+    def fill(tx: Transaction) -> None:
+        q = tx.q
+        names = dict(username="a", username_key="a", email="a@b.c", email_key="a@b.c", password_hash="")
+        rest = dict(password_is_default=0, role="user", subscription_type="free", usage_limit=1, is_active=1)
+        user = tx.one(q.users.insert, **names, **rest, now=1)
+        conversation = tx.one(
+            q.conversations.insert, public_id="long", user_id=user["id"], title="t", model="m", now=1
+        )
+        parent = None
+        for _ in range(3000):
+            row = tx.one(
+                q.messages.insert_question,
+                conversation_id=conversation["id"],
+                parent_id=parent,
+                content="x",
+                now=1,
+            )
+            parent = row["id"]
+        tx.run(q.conversations.add_turn, head_id=parent, model="m", now=1, conversation_id=conversation["id"])
+
+    await db.write(fill)
+    assert len(await db.fetch_all(db.q.messages.list_branch, public_id="long")) == 3000
+    assert await db.execute(db.q.conversations.delete, public_id="long", user_id=1)
+    assert await db.fetch_all(db.q.messages.list_branch, public_id="long") == []
+
+
+def test_aiosqlite_still_has_what_our_connection_builds_on() -> None:
+    assert callable(aiosqlite.Connection._execute)
+    assert isinstance(aiosqlite.Connection._conn, property)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("SELECT 1\n-- name: a\nSELECT 1", "text before"),
+        ("-- name: a\n-- only a comment\n", "empty"),
+        ("-- name: a\nSELECT 1\n-- name: a\nSELECT 2", "twice"),
+    ],
+)
+def test_a_malformed_query_file_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "x.sql"
+    path.write_text(text)
+    with pytest.raises(QueryError, match=problem):
+        parse(path)
+
+
+def test_an_unknown_statement_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.sql").write_text("-- name: a\nSELECT 1")
+    queries = Queries(tmp_path)
+    assert queries.x.a == "SELECT 1"
+    with pytest.raises(QueryError, match=r"x\.sql has no statement 'b'"):
+        _ = queries.x.b
+    with pytest.raises(QueryError, match=r"no sql/queries/y\.sql"):
+        _ = queries.y

@@ -1,0 +1,48 @@
+"""Bills: what was reported counts, what was not is estimated and says so."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chathub.catalog import ChatModel
+from chathub.chat.ledger import Bill, cost, reckon
+from chathub.upstream.types import Usage
+
+# 2.5 and 10 for a million tokens, as GPT-4o
+MODEL = ChatModel("m", 1, "openai", "OpenAI", "https://x/v1", True, input_price=2500, output_price=10_000)
+
+
+def test_what_the_provider_reports_is_the_bill() -> None:
+    bill = reckon(MODEL, Usage(1000, 200, 1200, 50, 10), 999, "text", "thought")
+    assert bill == Bill(1000, 200, 50, 10, "reported", 4500)
+
+
+def test_an_explicit_zero_is_not_missing() -> None:
+    bill = reckon(MODEL, Usage(0, 0, 0), 999, "text", "")
+    assert (bill.prompt_tokens, bill.completion_tokens, bill.source, bill.cost) == (0, 0, "reported", 0)
+
+
+def test_without_a_report_both_are_estimated() -> None:
+    bill = reckon(MODEL, None, 40, "你好" * 10, "")
+    assert (bill.prompt_tokens, bill.source) == (40, "estimated")
+    assert 10 <= bill.completion_tokens <= 20 and bill.cost > 0
+
+
+def test_half_a_report_is_mixed() -> None:
+    bill = reckon(MODEL, Usage(prompt_tokens=7), 40, "hello", "")
+    assert (bill.prompt_tokens, bill.source) == (7, "mixed") and bill.completion_tokens > 0
+
+
+def test_a_failure_before_anything_came_costs_nothing() -> None:
+    assert reckon(MODEL, None, 40, "", "") == Bill()
+
+
+def test_thinking_reported_beside_the_completion_is_paid_for() -> None:
+    """xAI: total = prompt + completion + reasoning; elsewhere the reasoning is inside the completion."""
+    assert reckon(MODEL, Usage(307, 26, 560, 227, 306), 1, "x", "").completion_tokens == 253
+    assert reckon(MODEL, Usage(100, 50, 150, 40), 1, "x", "").completion_tokens == 50
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7))
+def test_the_cost_is_within_half_a_millionth_of_the_exact_product(prompt: int, completion: int) -> None:
+    exact = prompt * MODEL.input_price + completion * MODEL.output_price
+    assert abs(cost(MODEL, prompt, completion) * 1000 - exact) <= 500
