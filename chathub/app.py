@@ -151,9 +151,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
     config, clock, db = app[keys.CONFIG], app[keys.CLOCK], app[keys.DB]
     await db.write(_offer_local, local, clock.now())
     await app[keys.CATALOG].reload()
-    model = (
-        LocalModel(local.path, local.name, context=local.context, max_tokens=LOCAL_ANSWER) if local else None
-    )
+    model = _local_model(local) if local else None
     async with (
         _session(config) as trusted,
         _session(config, guard.socket_factory(config.upstream_allow_networks)) as public,
@@ -170,6 +168,16 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             await replies.close()
             if model is not None:
                 await model.close()
+
+
+def _local_model(local: Weights) -> LocalModel:
+    return LocalModel(
+        local.path,
+        local.name,
+        context=local.context,
+        max_tokens=LOCAL_ANSWER,
+        temperature=local.temperature,
+    )
 
 
 def _session(config: Config, factory: guard.SocketFactory | None = None) -> aiohttp.ClientSession:

@@ -48,8 +48,8 @@ class LocalModel:
     """One GGUF file, served by at most one child process.
 
     ``context`` is the tokens of one conversation and ``parallel`` how many are answered at once (memory
-    grows with their product); ``max_tokens`` bounds an answer whose request names no bound. ``threads``:
-    None takes all cores but one. The child ends after ``idle_seconds`` without a lease. Belongs to the
+    grows with their product); ``max_tokens`` and ``temperature`` hold where a request names none;
+    ``threads``: None takes all cores but one. The child ends after ``idle_seconds`` without a lease. Belongs to the
     event loop of its first lease; whoever made it calls `close`.
     """
 
@@ -61,13 +61,20 @@ class LocalModel:
         context: int = 4096,
         parallel: int = 2,
         max_tokens: int = 1024,
+        temperature: float = 0.7,
         threads: int | None = None,
         start_seconds: float = 120,
         idle_seconds: float = 900,
         child: Path = CHILD,
     ) -> None:
         self._path = path
-        self._settings = {"alias": alias, "context": context, "parallel": parallel, "max_tokens": max_tokens}
+        self._settings = {
+            "alias": alias,
+            "context": context,
+            "parallel": parallel,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
         self._threads = threads
         self._start_seconds = start_seconds
         self._idle_seconds = idle_seconds

