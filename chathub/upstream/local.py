@@ -49,8 +49,8 @@ class LocalModel:
 
     ``context`` is the tokens of one conversation and ``parallel`` how many are answered at once (memory
     grows with their product); ``max_tokens`` and ``temperature`` hold where a request names none;
-    ``threads``: None takes all cores but one. The child ends after ``idle_seconds`` without a lease. Belongs to the
-    event loop of its first lease; whoever made it calls `close`.
+    ``threads``: None takes all cores but one. The child ends after ``idle_seconds`` without a lease.
+    Belongs to the event loop of its first lease; whoever made it calls `close`.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ FAKE_ENGINE = """
 import json, sys
 from types import SimpleNamespace as Space
 def CommonParams():
-    return Space(model=Space(), cpuparams=Space(), cpuparams_batch=Space())
+    return Space(model=Space(), sampling=Space(), cpuparams=Space(), cpuparams_batch=Space())
 class Server:
     listening_address = "http://127.0.0.1:4321"
     def __init__(self, params):

@@ -1,0 +1,22 @@
+PYTHON ?= .venv/bin/python
+
+.PHONY: run test lint types bench dist
+
+run:
+	$(PYTHON) run.py
+
+test:
+	$(PYTHON) -m pytest -q
+
+lint:
+	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+
+types:
+	$(PYTHON) -m mypy
+
+bench:
+	$(PYTHON) tests/bench/run.py
+
+dist:
+	rm -rf build dist
+	$(PYTHON) -m pip wheel -q --no-deps -w dist .
