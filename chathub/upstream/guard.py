@@ -44,7 +44,7 @@ def allowed(address: Address, networks: Iterable[Network]) -> bool:
 
 def literal_address(url: str) -> Address | None:
     """The address a URL spells out, if its host is one: for a friendly word when it is saved."""
-    host = urlsplit(url).hostname or ""
+    host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return ipaddress.IPv4Address("127.0.0.1")
     try:

@@ -1,0 +1,152 @@
+"""Where the server may connect on behalf of a user: judged by the address really connected to."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from chathub.upstream import guard
+from chathub.upstream.client import Client
+from chathub.upstream.types import ChatCall, Failure, Message
+
+INSIDE = [
+    *("127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
+    *("100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1"),
+    *("fc00::1", "fd00:ec2::254", "ff02::1", "fec0::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1"),
+    *("64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1"),
+]
+OUTSIDE = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_what_is_not_on_the_public_internet_is_refused(address: str) -> None:
+    assert not guard.is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", OUTSIDE)
+def test_what_is_public_passes(address: str) -> None:
+    assert guard.is_public(ipaddress.ip_address(address))
+
+
+def test_configured_networks_pass_as_well() -> None:
+    networks = (ipaddress.ip_network("10.0.0.0/8"),)
+    assert guard.allowed(ipaddress.ip_address("10.1.2.3"), networks)
+    assert not guard.allowed(ipaddress.ip_address("192.168.1.1"), networks)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST",
+        "a.localhost",
+        "localhost.",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "[::1]",
+    ],
+)
+def test_every_spelling_of_the_own_machine_is_seen(host: str) -> None:
+    address = guard.literal_address(f"http://{host}:80/v1")
+    assert address is not None and not guard.is_public(address)
+
+
+def test_a_name_is_no_literal() -> None:
+    assert guard.literal_address("https://api.example.com/v1") is None
+
+
+class Inside(AbstractResolver):
+    """A resolver that says first something public and then the own machine."""
+
+    def __init__(self, port: int) -> None:
+        self.answers = ["127.0.0.1"]
+        self.port = port
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        address = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=self.port, family=socket.AF_INET, proto=0, flags=0
+            )
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+async def inside(aiohttp_server: object) -> AsyncIterator[tuple[int, list[str]]]:
+    """A server on this machine that must not be reached, and the paths that reached it."""
+    reached: list[str] = []
+
+    async def reach(request: web.Request) -> web.Response:
+        reached.append(request.path)
+        return web.json_response({"choices": [{"message": {"content": "secret"}, "finish_reason": "stop"}]})
+
+    async def leave(request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect(f"http://127.0.0.1:{request.url.port}/inner")
+
+    app = web.Application()
+    app.router.add_post("/redirect/chat/completions", leave)
+    app.router.add_post("/{path:.*}", reach)
+    server = await aiohttp_server(app)  # type: ignore[operator]
+    yield server.port, reached
+
+
+async def ask(session: aiohttp.ClientSession, url: str) -> Failure:
+    client = Client(session, session, None)
+    call = ChatCall(url, "m", [Message("user", "hi")], stream=False)
+    async with asyncio.timeout(10):
+        events = [event async for batch in client.stream(call, trusted=False) for event in batch]
+    assert isinstance(events[-1], Failure)
+    return events[-1]
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "[::ffff:127.0.0.1]"]
+)
+async def test_literal_addresses_inside_are_not_connected_to(
+    inside: tuple[int, list[str]], host: str
+) -> None:
+    port, reached = inside
+    connector = aiohttp.TCPConnector(socket_factory=guard.socket_factory(()))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        failure = await ask(session, f"http://{host}:{port}/v1")
+    assert failure.kind == "unreachable" and reached == []
+
+
+async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(
+    inside: tuple[int, list[str]],
+) -> None:
+    port, reached = inside
+    connector = aiohttp.TCPConnector(
+        resolver=Inside(port), socket_factory=guard.socket_factory(()), use_dns_cache=False
+    )
+    async with aiohttp.ClientSession(connector=connector) as session:
+        failure = await ask(session, "http://innocent.example/v1")
+    assert "公网" in failure.message and reached == []
+
+
+async def test_an_allowed_network_is_reached_and_redirects_are_not_followed(
+    inside: tuple[int, list[str]],
+) -> None:
+    port, reached = inside
+    networks = (ipaddress.ip_network("127.0.0.0/8"),)
+    connector = aiohttp.TCPConnector(socket_factory=guard.socket_factory(networks))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        failure = await ask(session, f"http://127.0.0.1:{port}/redirect")
+        assert "重定向" in failure.message and reached == []
+        call = ChatCall(f"http://127.0.0.1:{port}/v1", "m", [Message("user", "hi")], stream=False)
+        async for _ in Client(session, session, None).stream(call, trusted=False):
+            pass
+    assert reached == ["/v1/chat/completions"]
