@@ -20,6 +20,7 @@ from chathub.app import create_app, open_database
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.errors import StartError
+from chathub.keys import REPLIES
 from chathub.upstream import local, weights
 
 
@@ -107,6 +108,8 @@ async def _run(config: Config, wanted: weights.Weights | None) -> None:
         port = runner.addresses[0][1]
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
         await stop.wait()
+        # while the listener is open still, so that new questions get their 503 and not a closed door
+        await app[REPLIES].drain(config.drain_seconds)
     finally:
         await runner.cleanup()
 

@@ -20,9 +20,11 @@ from chathub.accounts.passwords import Passwords
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import LoginThrottle
 from chathub.catalog import LOCAL, Catalog
-from chathub.chat import turns
+from chathub.chat import checkpoints
 from chathub.chat.plan import Planner
 from chathub.chat.replies import Replies
+from chathub.chat.titles import Titles
+from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
@@ -116,13 +118,8 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
     await found(db, config, clock, passwords, master)
     if not config.development:
         await refuse_default_passwords(db)
-    interrupted = await db.write(_interrupt, clock.now())
-    if interrupted:
+    if interrupted := await db.write(checkpoints.recover, clock.today()):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
-
-
-def _interrupt(tx: Transaction, now: int) -> int:
-    return tx.run(tx.q.messages.interrupt_streaming, reason=turns.INTERRUPTED, now=now)
 
 
 @contextlib.contextmanager
@@ -157,14 +154,17 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         _session(config, guard.socket_factory(config.upstream_allow_networks)) as public,
     ):
         client = Client(trusted, public, model)
-        replies = Replies(db, client, clock, config)
+        writer, titles = Writer(db, client, clock, config), Titles(db, client, clock, config)
+        replies = Replies(db, writer, titles, clock, config)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
         app[keys.REPLIES] = replies
-        beat = asyncio.get_running_loop().create_task(replies.beat())
+        loop = asyncio.get_running_loop()
+        rounds = [loop.create_task(replies.beat()), loop.create_task(replies.save())]
         try:
             yield
         finally:
-            beat.cancel()
+            for task in rounds:
+                task.cancel()
             await replies.close()
             if model is not None:
                 await model.close()

@@ -49,6 +49,8 @@ class Config:
     idle_seconds: float = 120
     drain_seconds: float = 8
     heartbeat_seconds: float = 10
+    save_seconds: float = 1
+    auto_title: bool = False
     write_seconds: float = 60
     body_seconds: float = 30
     reply_characters: int = 2_000_000
@@ -70,6 +72,20 @@ def _port(text: str) -> int:
     if not 0 <= value <= 65535:
         raise ValueError("must be a port number from 0 to 65535")
     return value
+
+
+def _size(text: str) -> int:
+    value = int(text)
+    if not 0 < value < 10**9:
+        raise ValueError("must be a positive whole number")
+    return value
+
+
+def _switch(text: str) -> bool:
+    words = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+    if text.lower() not in words:
+        raise ValueError("must be on or off")
+    return words[text.lower()]
 
 
 def _rounds(text: str) -> int:
@@ -130,6 +146,9 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_IDLE_SECONDS": ("idle_seconds", _seconds),
     "CHATHUB_DRAIN_SECONDS": ("drain_seconds", _seconds),
     "CHATHUB_HEARTBEAT_SECONDS": ("heartbeat_seconds", _seconds),
+    "CHATHUB_WRITE_SECONDS": ("write_seconds", _seconds),
+    "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _size),
+    "CHATHUB_AUTO_TITLE": ("auto_title", _switch),
 }
 _FLAGS = ("env", "host", "port", "database", "local_model")
 

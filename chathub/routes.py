@@ -2,7 +2,18 @@
 
 from typing import NamedTuple
 
-from chathub.handlers import apikeys, auth, chat, conversations, health, models, providers, stats, users
+from chathub.handlers import (
+    apikeys,
+    auth,
+    chat,
+    conversations,
+    health,
+    messages,
+    models,
+    providers,
+    stats,
+    users,
+)
 from chathub.handlers.common import Handler
 
 PUBLIC, USER, ADMIN = "public", "user", "admin"
@@ -41,6 +52,8 @@ ROUTES = (
     # 5 chat
     Route("POST", "/api/chat", chat.complete),
     Route("POST", "/api/chat/stream", chat.stream),
+    Route("GET", "/api/chat/stream/{message_id}", chat.resume),
+    Route("GET", "/api/chat/active", chat.list_active),
     Route("POST", "/api/chat/stop", chat.stop),
     Route("POST", "/api/chat/save-partial", chat.save_partial),
     # 6 conversations
@@ -48,6 +61,9 @@ ROUTES = (
     Route("GET", "/api/conversations/{conversation_id}/messages", conversations.list_messages),
     Route("PUT", "/api/conversations/{conversation_id}", conversations.update),
     Route("DELETE", "/api/conversations/{conversation_id}", conversations.delete),
+    Route("POST", "/api/messages/{message_id}/regenerate", messages.regenerate),
+    Route("PUT", "/api/messages/{message_id}", messages.edit),
+    Route("DELETE", "/api/messages/{message_id}", messages.delete),
     # 7 provider keys
     Route("POST", "/api/apikeys", apikeys.save),
     Route("GET", "/api/apikeys", apikeys.list_own),

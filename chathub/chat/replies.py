@@ -1,90 +1,126 @@
-"""All replies being written: begun, run to their end in tasks of the server's, stopped, settled."""
+"""All replies in the making: asked for, followed, stopped, saved once a second, drained at the end."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from msgspec import Struct
-
-from chathub.accounts.sessions import Caller
-from chathub.chat import context, ledger, turns
+from chathub.chat import checkpoints, context, turns
 from chathub.chat.plan import Plan
-from chathub.chat.reply import Ending, Reply
+from chathub.chat.questions import Question
+from chathub.chat.reply import Reply
+from chathub.chat.titles import Titles
+from chathub.chat.turns import Ending, Turn
+from chathub.chat.writer import SHUTDOWN, Writer, call_for
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.errors import ChatHubError, Conflict, NotFound, Unavailable
-from chathub.upstream import failures, routing
-from chathub.upstream.client import Client
-from chathub.upstream.types import ChatCall, Failure
-from chathub.wire.requests import Chat
 
 log = logging.getLogger("chathub.replies")
 
 STOPPED = Ending("stopped", "已停止生成", finish_reason="stopped")
-SHUTDOWN = Ending("interrupted", "服务器正在重启，回复中断", code=503)
-_ANSWER_ROOM = 4096
-
-
-class Question(Struct, frozen=True):
-    """A chat request together with what was decided about it: a plan, or why there is none."""
-
-    caller: Caller
-    body: Chat
-    plan: Plan | ChatHubError
+_LEFT = Ending("stopped", "客户端已断开，停止生成", finish_reason="disconnected")
+_UNFOLLOWED = Ending("stopped", "长时间无人接收，停止生成", finish_reason="unfollowed")
+_NO_NEWS = "服务器正在重启，请稍后再试"
 
 
 class Replies:
-    """The registry of replies in the making."""
+    """The registry of replies in the making; one for each conversation."""
 
-    def __init__(self, db: Database, client: Client, clock: Clock, config: Config) -> None:
+    def __init__(self, db: Database, writer: Writer, titles: Titles, clock: Clock, config: Config) -> None:
         self._db = db
-        self._client = client
+        self._writer = writer
+        self._titles = titles
         self._clock = clock
         self._config = config
         self._live: dict[str, Reply] = {}
-        self._writers: dict[int, asyncio.Task[None]] = {}
+        self._reading: dict[int, asyncio.Task[None]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._claimed: set[str] = set()
+        self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._closing = False
+        self._draining = False
+        self._titling: set[asyncio.Task[None]] = set()
+
+    # --- asking
 
     @asynccontextmanager
     async def ask(self, question: Question) -> AsyncIterator[Reply]:
         """Store the question and have the answer written; gives the reply as soon as both are on disk,
-        counted as followed for as long as the context lasts.
+        counted as followed for as long as the context lasts. A repeated request gets the first one's.
 
         Goes on even if the caller is cancelled: a client that leaves now cannot leave a stored question
         without a reply.
 
         Raises:
-            NotFound: the conversation is someone else's.
-            Conflict: its last reply is still being written and followed.
+            NotFound: the conversation or message is someone else's.
+            Conflict: its last reply is still being written and followed, or the key was used otherwise.
             Unavailable: the server is shutting down.
         """
-        if self._closing:
-            raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+        if self._draining:
+            raise Unavailable(_NO_NEWS, retry_after=5)
         asking = self._spawn(self._ask(question))
         try:
             yield await asyncio.shield(asking)
         finally:
-            asking.add_done_callback(_unfollow)
+            asking.add_done_callback(self._asker_left)
 
     async def _ask(self, question: Question) -> Reply:
-        public_id = question.body.conversation_id or self._clock.new_id()
+        if question.claim is None:
+            return await self._begin(question)
+        key = (question.caller.id, question.claim.name)
+        digest, first = self._asking.get(key, (question.claim.digest, None))
+        if digest != question.claim.digest:
+            raise Conflict("同一幂等键已用于不同的请求")
+        if first is not None:
+            return self._joined(await asyncio.shield(first))
+        self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
+        try:
+            known = await self._db.write(turns.claimed, key[0], question.claim, self._clock.now())
+            if known is not None:
+                return await self.find(known, question.caller.id)
+            return await self._begin(question)
+        except turns.Repeated as repeated:
+            return await self.find(repeated.message_id, question.caller.id)
+        finally:
+            del self._asking[key]
+
+    def _joined(self, reply: Reply) -> Reply:
+        reply.followers += 1
+        self._forget_timer(reply)
+        return reply
+
+    async def find(self, message_id: int, user_id: int) -> Reply:
+        """A reply by its message, live or out of the database, with one more follower.
+
+        Raises:
+            NotFound: the user has no such reply.
+        """
+        for reply in self._live.values():
+            if reply.turn.message_id == message_id and reply.user_id == user_id:
+                return self._joined(reply)
+        row = await self._db.fetch_one(self._db.q.messages.get_reply, message_id=message_id, user_id=user_id)
+        if row is None:
+            raise NotFound("消息不存在")
+        return Reply.stored(row, user_id)
+
+    async def _begin(self, question: Question) -> Reply:
+        public_id = question.place.public_id
         await self._make_way(public_id, question.caller.id)
         if public_id in self._claimed:
             raise Conflict("该对话正在处理另一条消息，请稍后再试")
         self._claimed.add(public_id)
         try:
-            turn = await self._begin(question, public_id)
-            reply = Reply(turn, question.caller.id, _model_name(question), self._config.reply_characters)
+            turn = await self._store(question)
+            limit = self._config.reply_characters
+            reply = Reply(turn, question.caller.id, question.model_name, limit)
             if isinstance(question.plan, ChatHubError):
-                reply.ending = _ending_of(question.plan)
+                reply.ending = question.refusal
                 reply.end()
             else:
-                self._start(reply, question.plan, question.body)
+                self._start(reply, question.plan, question)
             return reply
         finally:
             self._claimed.discard(public_id)
@@ -100,110 +136,112 @@ class Replies:
             raise Conflict("该对话的上一条回复仍在生成中", message_id=running.turn.message_id)
         await self.stop(running)
 
-    async def _begin(self, question: Question, public_id: str) -> turns.Turn:
-        plan, refusal = question.plan, ""
+    async def _store(self, question: Question) -> Turn:
+        plan = question.plan
         if isinstance(plan, ChatHubError):
-            provider, characters, refusal = "", 0, plan.sentence
+            provider, characters = "", 0
         else:
             # no token is longer than four Latin characters by our estimate
             provider, characters = plan.model.provider_key, 4 * plan.model.context_window
         return await self._db.write(
             turns.begin,
+            question.place,
             user_id=question.caller.id,
-            public_id=public_id,
-            question=question.body.message,
-            model=_model_name(question),
+            question=question.text,
+            options=question.options.kept(),
+            claim=question.claim,
+            model=question.model_name,
             provider=provider,
             history_characters=characters,
-            refusal=refusal,
+            refusal=question.refusal,
             now=self._clock.now(),
         )
 
-    def _start(self, reply: Reply, plan: Plan, body: Chat) -> None:
-        """Register the reply and begin to write it. Only the writer is ever cancelled, so that a reply
+    def _start(self, reply: Reply, plan: Plan, question: Question) -> None:
+        """Register the reply and begin to write it. Only the reading is ever cancelled, so that a reply
         that is stopped before its first step is settled like any other."""
-        call = _call(plan, body, reply.turn)
-        writer = self._spawn(self._write(reply, plan, call))
+        call = call_for(plan, question.options, reply.turn)
+        reply.prompt_estimate = context.estimate_messages(call.messages)
+        reply.stops_when_left = (question.options.on_disconnect or self._config.on_disconnect) == "stop"
+        reading = self._spawn(self._writer.read(reply, plan, call))
         self._live[reply.turn.public_id] = reply
-        self._writers[reply.turn.message_id] = writer
-        self._spawn(self._run(reply, plan, call, writer))
+        self._reading[reply.turn.message_id] = reading
+        self._spawn(self._write(reply, plan, question, reading))
 
-    async def _run(self, reply: Reply, plan: Plan, call: ChatCall, writer: asyncio.Task[None]) -> None:
-        """See one reply to its end and store it; nothing escapes."""
-        try:
-            async with asyncio.timeout(self._config.reply_seconds):
-                await writer
-            ending = _natural_ending(reply, plan)
-        except asyncio.CancelledError:
-            ending = reply.ending or SHUTDOWN
-        except TimeoutError:
-            ending = Ending("error", "回复时间过长，已中止", code=504)
-        except Exception:
-            log.exception("a reply failed")
-            ending = Ending("error", "服务器内部错误", code=500)
-        try:
-            reply.bill = await self._settle(reply, plan, call, ending)
-        except Exception:
-            log.exception("a reply could not be stored")
-            ending = Ending("error", "回复保存失败", code=500)
-        reply.ending = ending
+    async def _write(self, reply: Reply, plan: Plan, question: Question, reading: asyncio.Task[None]) -> None:
+        await self._writer.write(reply, plan, reading)
         if self._live.get(reply.turn.public_id) is reply:
             del self._live[reply.turn.public_id]
-        del self._writers[reply.turn.message_id]
+        del self._reading[reply.turn.message_id]
+        self._forget_timer(reply)
         reply.end()
+        if self._titles.wanted(reply, question.options):
+            task = self._spawn(self._titles.suggest(reply, plan))
+            self._titling.add(task)
+            task.add_done_callback(self._titling.discard)
 
-    async def _write(self, reply: Reply, plan: Plan, call: ChatCall) -> None:
-        async with aclosing(routing.stream(self._client, plan.endpoints, call)) as batches:
-            async for events in batches:
-                reply.feed(events)
-                if reply.too_long:
-                    return
+    # --- following and leaving
 
-    async def _settle(self, reply: Reply, plan: Plan, call: ChatCall, ending: Ending) -> ledger.Bill:
-        content, reasoning = reply.text("content"), reply.text("reasoning")
-        prompt = context.estimate_messages(call.messages)
-        bill = ledger.reckon(plan.model, reply.usage, prompt, content, reasoning)
-        await self._db.write(
-            turns.settle,
-            reply.turn,
-            user_id=reply.user_id,
-            model=plan.model.name,
-            content=content,
-            reasoning=reasoning,
-            status=ending.status,
-            reason=ending.reason,
-            finish_reason=ending.finish_reason,
-            bill=bill,
-            day=self._clock.today(),
-            now=self._clock.now(),
-        )
-        return bill
+    @contextmanager
+    def followed(self, reply: Reply) -> Iterator[None]:
+        """For a reply from ``find``: its follower leaves when the context ends."""
+        try:
+            yield
+        finally:
+            self._leave(reply)
+
+    def _asker_left(self, asking: asyncio.Task[Reply]) -> None:
+        if not asking.cancelled() and asking.exception() is None:
+            self._leave(asking.result())
+
+    def _leave(self, reply: Reply) -> None:
+        reply.followers -= 1
+        if reply.followers or reply.ended:
+            return
+        if reply.stops_when_left:
+            self._cancel(reply, _LEFT)
+        else:
+            # a reply that nobody comes back for is not paid for without end
+            self._timers[reply.turn.message_id] = asyncio.get_running_loop().call_later(
+                self._config.unfollowed_seconds, self._cancel, reply, _UNFOLLOWED
+            )
+
+    def _forget_timer(self, reply: Reply) -> None:
+        if timer := self._timers.pop(reply.turn.message_id, None):
+            timer.cancel()
+
+    # --- looking and stopping
 
     def live(self, public_id: str, user_id: int) -> Reply | None:
         """The reply being written in a user's conversation."""
         reply = self._live.get(public_id)
         return reply if reply and reply.user_id == user_id else None
 
-    def live_message(self, message_id: int, user_id: int) -> Reply | None:
-        """The same by the id of the message that is being written."""
-        replies = self._live.values()
-        return next((r for r in replies if r.turn.message_id == message_id and r.user_id == user_id), None)
+    def of_user(self, user_id: int) -> list[Reply]:
+        return [reply for reply in self._live.values() if reply.user_id == user_id]
 
     async def stop(self, reply: Reply, ending: Ending = STOPPED) -> None:
         """Close the upstream connection, keep the text, and wait until it is stored."""
         self._cancel(reply, ending)
         await reply.finished()
 
-    def _cancel(self, reply: Reply, ending: Ending) -> None:
-        writer = self._writers.get(reply.turn.message_id)
-        if writer is not None and reply.ending is None:
-            reply.ending = ending
-            writer.cancel()
-
     async def stop_user(self, user_id: int) -> None:
         """Stop every reply of a user whose account was disabled."""
-        for reply in [reply for reply in self._live.values() if reply.user_id == user_id]:
+        for reply in self.of_user(user_id):
             await self.stop(reply)
+
+    async def stop_key(self, key_id: int) -> None:
+        """Stop every reply that is being written with a key that is gone."""
+        for reply in [reply for reply in self._live.values() if reply.key_id == key_id]:
+            await self.stop(reply)
+
+    def _cancel(self, reply: Reply, ending: Ending) -> None:
+        reading = self._reading.get(reply.turn.message_id)
+        if reading is not None and reply.ending is None:
+            reply.ending = ending
+            reading.cancel()
+
+    # --- all of them
 
     async def beat(self) -> None:
         """Wake every reply's followers now and then: the time for their heartbeats."""
@@ -212,9 +250,33 @@ class Replies:
             for reply in list(self._live.values()):
                 reply.wake()
 
+    async def save(self) -> None:
+        """Once a second write down what is new of all live replies, as one transaction."""
+        while True:
+            await asyncio.sleep(self._config.save_seconds)
+            fresh = [reply for reply in self._live.values() if not reply.settling and not reply.is_saved]
+            estimates = [
+                {"message_id": reply.turn.message_id, "prompt_tokens": reply.prompt_estimate}
+                for reply in fresh
+            ]
+            if rows := checkpoints.collect(self._live.values()):
+                try:
+                    await self._db.write(checkpoints.save, rows, estimates)
+                except Exception:
+                    # the text is in memory still, and the end of each reply stores all of it
+                    log.exception("replies in the making could not be saved")
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more questions and give the replies in the making some time to end."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=seconds)
+
     async def close(self) -> None:
-        """Take no more questions, store what is being written as interrupted, wait for all of it."""
-        self._closing = True
+        """Store what is still being written as interrupted, and wait for all of it."""
+        self._draining = True
+        for task in list(self._titling):
+            task.cancel()
         while self._tasks:
             for reply in list(self._live.values()):
                 self._cancel(reply, SHUTDOWN)
@@ -227,58 +289,3 @@ class Replies:
         # a caller that left does not ask for the outcome any more
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
-
-
-def _unfollow(asking: asyncio.Task[Reply]) -> None:
-    if not asking.cancelled() and asking.exception() is None:
-        asking.result().followers -= 1
-
-
-def _model_name(question: Question) -> str:
-    return question.body.model if isinstance(question.plan, ChatHubError) else question.plan.model.name
-
-
-def _call(plan: Plan, body: Chat, turn: turns.Turn) -> ChatCall:
-    """What goes upstream, but for the endpoint."""
-    params = body.parameters()
-    limit = plan.model.max_tokens
-    if limit and "max_tokens" in params:
-        params["max_tokens"] = min(params["max_tokens"], limit)
-    messages = context.build(
-        turn.history,
-        body.message,
-        system_prompt=body.system_prompt,
-        window=plan.model.context_window,
-        answer=params.get("max_tokens") or min(limit or _ANSWER_ROOM, _ANSWER_ROOM),
-    )
-    return ChatCall("", plan.model.name, messages, stream=plan.model.supports_streaming, params=params)
-
-
-def _natural_ending(reply: Reply, plan: Plan) -> Ending:
-    """How a reply ended that nobody stopped."""
-    if reply.too_long:
-        return Ending("error", "回复过长，已中止", code=502)
-    failure = reply.failure
-    if failure is None:
-        return Ending("done", finish_reason=reply.finish_reason or "stop")
-    secrets = [endpoint.api_key for endpoint in plan.endpoints]
-    text = failures.scrub(failure.message, secrets)
-    said = f"返回错误（HTTP {failure.status}）：" if failure.kind == "refused" and failure.status else "："
-    return Ending(
-        "error",
-        f"{plan.model.provider_name}{said}{text}",
-        code=_status_of(failure),
-        finish_reason=reply.finish_reason,
-        retry_after=failure.retry_after,
-    )
-
-
-def _status_of(failure: Failure) -> int:
-    """Our status for an upstream failure; never the provider's 401, which would log the user out."""
-    if failure.status == 429:
-        return 429
-    return 504 if failure.kind == "timeout" or failure.status in (408, 504, 524) else 502
-
-
-def _ending_of(error: ChatHubError) -> Ending:
-    return Ending("error", error.sentence, code=error.status, retry_after=error.retry_after)

@@ -7,20 +7,37 @@ from typing import Literal
 from msgspec import Struct
 
 from chathub.chat.ledger import Bill
-from chathub.chat.turns import Turn
+from chathub.chat.turns import Ending, Turn
+from chathub.database.connection import Row
 from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, Usage
 
 Kind = Literal["content", "reasoning"]
+Part = tuple[Kind, str]
 
 
-class Ending(Struct, frozen=True):
-    """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 200)."""
+class Cursor(Struct):
+    """How much of a reply a client has: code points of content and of reasoning, each on its own.
 
-    status: str
-    reason: str = ""
-    code: int = 200
-    finish_reason: str = ""
-    retry_after: float | None = None
+    Offsets, not numbers of events, so that memory and database answer alike.
+    """
+
+    content: int = 0
+    reasoning: int = 0
+
+    @classmethod
+    def parse(cls, event_id: str | None) -> "Cursor":
+        """From an event id ``<content>-<reasoning>``; none means the beginning."""
+        content, _, reasoning = (event_id or "0-0").partition("-")
+        return cls(int(content), int(reasoning))
+
+    def event_id(self) -> bytes:
+        return b"%d-%d" % (self.content, self.reasoning)
+
+    def advance(self, kind: Kind, text: str) -> None:
+        if kind == "content":
+            self.content += len(text)
+        else:
+            self.reasoning += len(text)
 
 
 class Reply:
@@ -30,22 +47,48 @@ class Reply:
     once everything is committed.
     """
 
-    def __init__(self, turn: Turn, user_id: int, model: str, limit: int) -> None:
+    def __init__(self, turn: Turn, user_id: int, model: str, limit: int = 0) -> None:
         self.turn = turn
         self.user_id = user_id
         self.model = model
-        self.parts: list[tuple[Kind, str]] = []
+        self.parts: list[Part] = []
         self.usage: Usage | None = None
         self.finish_reason = ""
         self.failure: Failure | None = None
         self.too_long = False
         # whoever asked follows from the start
         self.followers = 1
+        self.stops_when_left = False
+        # the key in use upstream
+        self.key_id: int | None = None
         self.ending: Ending | None = None
-        self.bill = Bill()
+        self.settling = False
         self.ended = False
+        self.bill = Bill()
+        self.prompt_estimate = 0
         self._room = limit
+        self._saved = 0
+        self._rows = 0
         self._changed = asyncio.Event()
+
+    @classmethod
+    def stored(cls, row: Row, user_id: int) -> "Reply":
+        """A reply that is over, from the database: it is followed as if it were still here."""
+        turn = Turn(row["conversation_id"], row["public_id"], row["title"], row["parent_id"], row["id"])
+        reply = cls(turn, user_id, row["model"])
+        texts: list[Part] = [("reasoning", row["reasoning"]), ("content", row["content"])]
+        reply.parts = [part for part in texts if part[1]]
+        reply.ending = Ending(row["status"], row["reason"], row["error_status"], row["finish_reason"])
+        reply.bill = Bill(
+            row["prompt_tokens"],
+            row["completion_tokens"],
+            row["reasoning_tokens"],
+            row["cached_tokens"],
+            row["usage_source"],
+            row["cost"],
+        )
+        reply.ended = True
+        return reply
 
     def feed(self, events: list[Event]) -> None:
         """Take in what one network read brought, and wake the followers once."""
@@ -78,27 +121,44 @@ class Reply:
         """All of one kind so far."""
         return "".join([text for part, text in self.parts if part == kind])
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether something of it is on disk already."""
+        return self._rows > 0
+
+    def unsaved(self) -> list[tuple[int, Kind, str]]:
+        """What is not on disk yet, as numbered runs; it counts as saved from here on."""
+        runs = merged(self.parts[self._saved :])
+        self._saved = len(self.parts)
+        self._rows += len(runs)
+        return [(number, *run) for number, run in enumerate(runs, self._rows - len(runs))]
+
     def end(self) -> None:
         self.ended = True
         self.wake()
 
-    async def follow(self) -> AsyncIterator[list[tuple[Kind, str]]]:
-        """What is new, as runs of one kind, until the end; an empty list when woken for nothing.
+    async def follow(self, cursor: Cursor) -> AsyncIterator[list[Part]]:
+        """What a client at ``cursor`` has not got, as runs of one kind, until the end; an empty list
+        when woken for nothing. Moves the cursor along.
 
         A slow reader gets fewer and larger runs; nothing is queued for it.
         """
-        cursor = 0
+        index, skip = 0, {"content": cursor.content, "reasoning": cursor.reasoning}
+        behind = bool(cursor.content or cursor.reasoning)
         while True:
             count = len(self.parts)
-            if cursor < count:
-                new = self.parts[cursor:count] if cursor else self.parts[:count]
-                cursor = count
-                yield new if len(new) == 1 else _runs(new)
+            if index < count:
+                new = self.parts[index:count]
+                index = count
+                if behind:
+                    new = _after(new, skip)
+                    behind = any(skip.values())
+                yield new if len(new) == 1 else merged(new)
             elif self.ended:
                 return
             else:
                 await self._changed.wait()
-                if len(self.parts) == cursor and not self.ended:
+                if len(self.parts) == index and not self.ended:
                     yield []
 
     async def finished(self) -> None:
@@ -107,10 +167,22 @@ class Reply:
             await self._changed.wait()
 
 
-def _runs(parts: list[tuple[Kind, str]]) -> list[tuple[Kind, str]]:
+def merged(parts: list[Part]) -> list[Part]:
+    """Neighbours of the same kind as one."""
     runs: list[tuple[Kind, list[str]]] = []
     for kind, text in parts:
         if not runs or runs[-1][0] != kind:
             runs.append((kind, []))
         runs[-1][1].append(text)
     return [(kind, "".join(texts)) for kind, texts in runs]
+
+
+def _after(parts: list[Part], skip: dict[str, int]) -> list[Part]:
+    """The parts without the first ``skip`` code points of each kind; counts ``skip`` down."""
+    rest: list[Part] = []
+    for kind, text in parts:
+        known = min(skip[kind], len(text))
+        skip[kind] -= known
+        if known < len(text):
+            rest.append((kind, text[known:]))
+    return rest

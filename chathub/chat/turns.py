@@ -1,15 +1,34 @@
 """A turn in the database: begun in one transaction, settled in one."""
 
+import json
+from typing import Any, Literal
+
 from msgspec import Struct
 
 from chathub.chat.ledger import Bill
 from chathub.database.connection import Row, Transaction
-from chathub.errors import NotFound
+from chathub.errors import BadRequest, Conflict, NotFound
 
 _TITLE = 30
-INTERRUPTED = "服务器重启，回复中断"
+_KEY_LIFE = 86_400_000
 # what the page shows in an empty bubble after its stop button: not a text of the model's
 PLACEHOLDER = "对话已被用户停止"
+
+
+class Place(Struct, frozen=True):
+    """Where in the tree a turn goes: after the conversation's head (``new``), beside the question
+    ``message_id`` (``edit``), or as another answer to it (``again``)."""
+
+    kind: Literal["new", "edit", "again"]
+    public_id: str
+    message_id: int = 0
+
+
+class Claim(Struct, frozen=True):
+    """A request that may be repeated: its key and the digest of what it asks."""
+
+    name: str
+    digest: str
 
 
 class Turn(Struct, frozen=True):
@@ -20,68 +39,174 @@ class Turn(Struct, frozen=True):
     title: str
     user_message_id: int
     message_id: int
-    history: list[Row]
+    question: str = ""
+    history: list[Row] = []
+    first: bool = False
+
+
+class Ending(Struct, frozen=True):
+    """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
+
+    status: str
+    reason: str = ""
+    code: int = 0
+    finish_reason: str = ""
+    retry_after: float | None = None
+
+
+class Repeated(Exception):
+    """The request was seen before: ``message_id`` is the reply it got."""
+
+    def __init__(self, message_id: int) -> None:
+        super().__init__(message_id)
+        self.message_id = message_id
 
 
 def begin(
     tx: Transaction,
+    place: Place,
     *,
     user_id: int,
-    public_id: str,
     question: str,
+    options: dict[str, Any],
+    claim: Claim | None,
     model: str,
     provider: str,
     history_characters: int,
-    refusal: str,
+    refusal: Ending | None,
     now: int,
 ) -> Turn:
     """Find or start the conversation and store the question with its answer to come.
 
-    A ``refusal`` (a sentence; else empty) stores the answer as failed from the start.
+    A ``refusal`` stores the answer as failed from the start.
 
     Raises:
-        NotFound: the conversation is someone else's.
+        NotFound: the conversation or message is not the user's.
+        Repeated: the claim was made before, with the same digest.
+        Conflict: the claim was made before for something else.
     """
-    row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
-    if row is not None and row["user_id"] != user_id:
-        raise NotFound("对话不存在")
-    if row is None:
-        title, head = title_of(question), None
-        created = tx.one(
-            tx.q.conversations.insert, public_id=public_id, user_id=user_id, title=title, model=model, now=now
-        )
-        assert created is not None
-        conversation_id = created["id"]
+    if claim and (known := claimed(tx, user_id, claim, now)) is not None:
+        raise Repeated(known)
+    conversation = _conversation(tx, place, user_id, question, model, now)
+    conversation_id = conversation["id"]
+    if place.kind == "new":
+        parent_id = conversation["head_id"]
     else:
-        title, head, conversation_id = row["title"], row["head_id"], row["id"]
-    history = tx.all(tx.q.messages.list_context, head_id=head, characters=history_characters) if head else []
-    question_row = tx.one(
-        tx.q.messages.insert_question,
-        conversation_id=conversation_id,
-        parent_id=head,
-        content=question,
-        now=now,
+        old = _question(tx, place.message_id, conversation_id)
+        parent_id = old["parent_id"]
+    if place.kind == "again":
+        question_id = place.message_id
+    else:
+        question_id = _id(
+            tx.one(
+                tx.q.messages.insert_question,
+                conversation_id=conversation_id,
+                parent_id=parent_id,
+                content=question,
+                options=json.dumps(options, ensure_ascii=False) if options else "",
+                now=now,
+            )
+        )
+    message_id = _id(
+        tx.one(
+            tx.q.messages.insert_answer,
+            conversation_id=conversation_id,
+            parent_id=question_id,
+            status=refusal.status if refusal else "streaming",
+            reason=refusal.reason if refusal else "",
+            error_status=refusal.code if refusal else 0,
+            model=model,
+            provider=provider,
+            now=now,
+        )
     )
-    assert question_row is not None
-    answer_row = tx.one(
-        tx.q.messages.insert_answer,
-        conversation_id=conversation_id,
-        parent_id=question_row["id"],
-        status="error" if refusal else "streaming",
-        reason=refusal,
-        model=model,
-        provider=provider,
-        now=now,
-    )
-    assert answer_row is not None
     tx.run(
         tx.q.conversations.add_turn,
-        head_id=answer_row["id"],
+        head_id=message_id,
         model=model,
         now=now,
         conversation_id=conversation_id,
     )
-    return Turn(conversation_id, public_id, title, question_row["id"], answer_row["id"], history)
+    if place.kind == "new":
+        tx.run(tx.q.conversations.count_two_more, conversation_id=conversation_id)
+    else:
+        tx.run(tx.q.conversations.count_branch, conversation_id=conversation_id)
+    if claim:
+        tx.run(
+            tx.q.idempotency.claim,
+            user_id=user_id,
+            name=claim.name,
+            digest=claim.digest,
+            message_id=message_id,
+            now=now,
+        )
+    history = []
+    if parent_id is not None and history_characters:
+        history = tx.all(tx.q.messages.list_context, head_id=parent_id, characters=history_characters)
+    return Turn(
+        conversation_id,
+        place.public_id,
+        conversation["title"],
+        question_id,
+        message_id,
+        question,
+        history,
+        first=parent_id is None,
+    )
+
+
+def claimed(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
+    """The reply that this request got before, if it was seen within a day.
+
+    A turn that failed before any output may be asked again: then there is none.
+
+    Raises:
+        Conflict: the key was used for something else.
+    """
+    tx.run(tx.q.idempotency.sweep, before=now - _KEY_LIFE)
+    row = tx.one(tx.q.idempotency.get, user_id=user_id, name=claim.name)
+    if row is None:
+        return None
+    if row["digest"] != claim.digest:
+        raise Conflict("同一幂等键已用于不同的请求")
+    if row["failed_empty"]:
+        tx.run(tx.q.idempotency.release, user_id=user_id, name=claim.name)
+        return None
+    message_id: int = row["message_id"]
+    return message_id
+
+
+def _conversation(tx: Transaction, place: Place, user_id: int, question: str, model: str, now: int) -> Row:
+    row = tx.one(tx.q.conversations.get_by_public_id, public_id=place.public_id)
+    if row is not None and row["user_id"] == user_id:
+        return row
+    if row is not None or place.kind != "new":
+        raise NotFound("对话不存在")
+    row = tx.one(
+        tx.q.conversations.insert,
+        public_id=place.public_id,
+        user_id=user_id,
+        title=title_of(question),
+        model=model,
+        now=now,
+    )
+    assert row is not None
+    return row
+
+
+def _question(tx: Transaction, message_id: int, conversation_id: int) -> Row:
+    row = tx.one(tx.q.messages.get_place, message_id=message_id)
+    if row is None or row["conversation_id"] != conversation_id:
+        raise NotFound("消息不存在")
+    if row["role"] != "user":
+        raise BadRequest("只能修改用户消息")
+    return row
+
+
+def _id(row: Row | None) -> int:
+    assert row is not None
+    number: int = row["id"]
+    return number
 
 
 def settle(
@@ -92,9 +217,7 @@ def settle(
     model: str,
     content: str,
     reasoning: str,
-    status: str,
-    reason: str,
-    finish_reason: str,
+    ending: Ending,
     bill: Bill,
     day: str,
     now: int,
@@ -105,9 +228,10 @@ def settle(
         message_id=turn.message_id,
         content=content,
         reasoning=reasoning,
-        status=status,
-        reason=reason,
-        finish_reason=finish_reason,
+        status=ending.status,
+        reason=ending.reason,
+        finish_reason=ending.finish_reason,
+        error_status=ending.code,
         prompt_tokens=bill.prompt_tokens,
         completion_tokens=bill.completion_tokens,
         reasoning_tokens=bill.reasoning_tokens,
@@ -116,7 +240,13 @@ def settle(
         cost=bill.cost,
         now=now,
     )
+    tx.run(tx.q.parts.delete, message_id=turn.message_id)
     tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
+    book(tx, user_id, model, bill, day)
+
+
+def book(tx: Transaction, user_id: int, model: str, bill: Bill, day: str) -> None:
+    """Count what was used on its day; nothing used, nothing counted."""
     if bill.source:
         tx.run(
             tx.q.usage.add,

@@ -10,7 +10,7 @@ from chathub.clock import iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, CONFIG, DB, VAULT
+from chathub.keys import CALLER, CLOCK, CONFIG, DB, REPLIES, VAULT
 from chathub.upstream import guard
 from chathub.upstream.urls import chat_url, origin
 from chathub.vault import Binding, Vault, mask
@@ -62,12 +62,10 @@ async def toggle(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    db = request.app[DB]
-    rows = await db.execute(
-        db.q.api_keys.delete, key_id=row_id(request, "key_id"), user_id=request[CALLER].id
-    )
-    if not rows:
+    db, key_id = request.app[DB], row_id(request, "key_id")
+    if not await db.execute(db.q.api_keys.delete, key_id=key_id, user_id=request[CALLER].id):
         raise NotFound("API密钥不存在")
+    await request.app[REPLIES].stop_key(key_id)
     return done("API密钥删除成功")
 
 

@@ -1,30 +1,27 @@
 """Section 5 of the API document: chatting. The reply is written by ``chat.replies``; here it is followed."""
 
-from typing import Any
-
-import msgspec
 from aiohttp import web
 
-from chathub.chat.replies import Question
-from chathub.chat.reply import Ending, Kind, Reply
-from chathub.chat.turns import complete_stopped
+from chathub.chat.plan import Plan
+from chathub.chat.questions import Question, claim_for
+from chathub.chat.reply import Cursor
+from chathub.chat.turns import Place, complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
-from chathub.handlers.common import answer, body, done
-from chathub.handlers.streams import EventStream
+from chathub.handlers.common import answer, body, done, idempotency_key, query, row_id
+from chathub.handlers.following import failure, follow, summary
 from chathub.keys import CALLER, CLOCK, DB, PLANNER, REPLIES
-from chathub.wire import answers
-from chathub.wire.requests import Chat, SavePartial, Stop
+from chathub.wire.requests import Chat, Resume, SavePartial, Stop
 
 
 async def complete(request: web.Request) -> web.Response:
     wanted = await _chat(request)
     plan = await request.app[PLANNER].plan(request[CALLER], wanted.model)
-    async with request.app[REPLIES].ask(Question(request[CALLER], wanted, plan)) as reply:
+    async with request.app[REPLIES].ask(_question(request, wanted, plan)) as reply:
         await reply.finished()
     assert reply.ending is not None
     if reply.ending.status != "done":
-        raise _error(reply, reply.ending)
+        raise failure(reply, reply.ending)
     return answer(
         {
             "conversation_id": reply.turn.public_id,
@@ -33,35 +30,52 @@ async def complete(request: web.Request) -> web.Response:
             "model": reply.model,
             "timestamp": iso(request.app[CLOCK].now()),
             "title": reply.turn.title,
-            **_summary(reply, reply.ending),
+            **summary(reply, reply.ending),
         }
     )
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
     wanted = await _chat(request)
-    try:
-        plan: Any = await request.app[PLANNER].plan(request[CALLER], wanted.model)
-    except ChatHubError as refusal:
-        # what a chatting person should read is an event: the page never shows the body of a status
-        plan = refusal
-    async with request.app[REPLIES].ask(Question(request[CALLER], wanted, plan)) as reply:
-        return await _follow(request, reply)
+    plan = await plan_or_refusal(request, wanted.model)
+    async with request.app[REPLIES].ask(_question(request, wanted, plan)) as reply:
+        return await follow(request, reply, resumable=bool(wanted.resumable))
+
+
+async def resume(request: web.Request) -> web.StreamResponse:
+    wanted = query(request, Resume, last_event_id=request.headers.get("Last-Event-ID"))
+    replies = request.app[REPLIES]
+    reply = await replies.find(row_id(request, "message_id"), request[CALLER].id)
+    with replies.followed(reply):
+        cursor = Cursor.parse(wanted.last_event_id)
+        return await follow(request, reply, resumable=True, cursor=cursor)
+
+
+async def list_active(request: web.Request) -> web.Response:
+    return answer(
+        [
+            {
+                "message_id": reply.turn.message_id,
+                "conversation_id": reply.turn.public_id,
+                "title": reply.turn.title,
+                "model": reply.model,
+                "followers": reply.followers,
+            }
+            for reply in request.app[REPLIES].of_user(request[CALLER].id)
+        ]
+    )
 
 
 async def stop(request: web.Request) -> web.Response:
     wanted = await body(request, Stop)
-    replies, caller = request.app[REPLIES], request[CALLER]
+    replies, user_id = request.app[REPLIES], request[CALLER].id
     if wanted.message_id is None and not wanted.conversation_id:
         raise BadRequest("请提供 message_id 或 conversation_id")
-    if wanted.message_id is not None:
-        reply = replies.live_message(wanted.message_id, caller.id)
-    else:
-        reply = replies.live(wanted.conversation_id or "", caller.id)
-    if reply is None:
-        raise NotFound("没有正在生成的回复")
-    await replies.stop(reply)
-    return done("已停止生成", message_id=reply.turn.message_id, conversation_id=reply.turn.public_id)
+    for reply in replies.of_user(user_id):
+        if wanted.message_id == reply.turn.message_id or wanted.conversation_id == reply.turn.public_id:
+            await replies.stop(reply)
+            return done("已停止生成", message_id=reply.turn.message_id, conversation_id=reply.turn.public_id)
+    raise NotFound("没有正在生成的回复")
 
 
 async def save_partial(request: web.Request) -> web.Response:
@@ -86,81 +100,16 @@ async def _chat(request: web.Request) -> Chat:
     return wanted
 
 
-async def _follow(request: web.Request, reply: Reply) -> web.StreamResponse:
-    events = await EventStream.begin(request)
+async def plan_or_refusal(request: web.Request, model: str) -> Plan | ChatHubError:
+    """What a chatting person should read is an event of the stream: the page never shows the body of a
+    status."""
     try:
-        await events.send(_start(reply))
-        async for runs in reply.follow():
-            if runs:
-                await events.send(*[_part(kind, text) for kind, text in runs])
-            else:
-                await events.beat()
-        assert reply.ending is not None
-        await events.send(_end(reply, reply.ending))
-        await events.close()
-    except (ConnectionError, TimeoutError):
-        # the client left or stopped reading; the reply goes on without it
-        events.abort()
-    return events.response
+        return await request.app[PLANNER].plan(request[CALLER], model)
+    except ChatHubError as refusal:
+        return refusal
 
 
-def _start(reply: Reply) -> bytes:
-    return msgspec.json.encode(
-        {
-            "type": "start",
-            "conversation_id": reply.turn.public_id,
-            "message_id": reply.turn.message_id,
-            "user_message_id": reply.turn.user_message_id,
-            "model": reply.model,
-            "title": reply.turn.title,
-        }
-    )
-
-
-def _part(kind: Kind, text: str) -> bytes:
-    return b'{"type":"%b","content":%b}' % (kind.encode(), msgspec.json.encode(text))
-
-
-def _end(reply: Reply, ending: Ending) -> bytes:
-    if ending.status in ("error", "interrupted"):
-        error = {"type": "error", "status": ending.code, "error": ending.reason, "content": ending.reason}
-        return msgspec.json.encode(
-            {**error, "conversation_id": reply.turn.public_id, "message_id": reply.turn.message_id}
-        )
-    return msgspec.json.encode(
-        {
-            "type": "end",
-            "conversation_id": reply.turn.public_id,
-            "title": reply.turn.title,
-            **_summary(reply, ending),
-        }
-    )
-
-
-def _summary(reply: Reply, ending: Ending) -> dict[str, Any]:
-    bill = reply.bill
-    return {
-        "message_id": reply.turn.message_id,
-        "finish_reason": ending.finish_reason,
-        "usage": answers.Usage(
-            prompt_tokens=bill.prompt_tokens,
-            completion_tokens=bill.completion_tokens,
-            total_tokens=bill.prompt_tokens + bill.completion_tokens,
-            reasoning_tokens=bill.reasoning_tokens,
-            cached_tokens=bill.cached_tokens,
-            estimated=bill.source != "reported",
-        ),
-        "cost": answers.money(bill.cost),
-    }
-
-
-def _error(reply: Reply, ending: Ending) -> ChatHubError:
-    """A failed reply as the status of ``POST /api/chat``; its text so far is in the conversation."""
-    error = ChatHubError(
-        ending.reason,
-        retry_after=ending.retry_after,
-        conversation_id=reply.turn.public_id,
-        message_id=reply.turn.message_id,
-    )
-    error.status = 409 if ending.status == "stopped" else ending.code
-    return error
+def _question(request: web.Request, wanted: Chat, plan: Plan | ChatHubError) -> Question:
+    place = Place("new", wanted.conversation_id or request.app[CLOCK].new_id())
+    claim = claim_for(idempotency_key(request, wanted), wanted)
+    return Question(request[CALLER], place, wanted.message, wanted.model, wanted, plan, claim)

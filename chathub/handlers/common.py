@@ -10,6 +10,7 @@ from aiohttp import web
 from chathub.errors import BadRequest, NotFound
 from chathub.keys import CONFIG
 from chathub.wire.decode import decode, decode_query
+from chathub.wire.requests import Options
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,8 +48,22 @@ async def body(request: web.Request, kind: type[T]) -> T:
     return decode(data, kind)
 
 
-def query(request: web.Request, kind: type[T]) -> T:
-    return decode_query(request.query, kind)
+def query(request: web.Request, kind: type[T], **also: str | None) -> T:
+    """The query parameters as ``kind``; ``also`` are values from elsewhere that win where given."""
+    more = {name: value for name, value in also.items() if value is not None}
+    return decode_query({**request.query, **more}, kind)
+
+
+def idempotency_key(request: web.Request, wanted: Options) -> str | None:
+    """The key of a request that may be repeated, out of its header or its body.
+
+    Raises:
+        BadRequest: too long, or not printable.
+    """
+    key = request.headers.get("Idempotency-Key") or wanted.client_message_id
+    if key and (len(key) > 255 or not key.isprintable()):
+        raise BadRequest("Idempotency-Key 无效")
+    return key
 
 
 def row_id(request: web.Request, name: str) -> int:

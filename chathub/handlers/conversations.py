@@ -1,13 +1,17 @@
 """Section 6 of the API document: conversations and their messages."""
 
+from typing import Any
+
 from aiohttp import web
 
 from chathub.accounts.sessions import Caller
+from chathub.chat import tree
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.common import answer, body, done, query
 from chathub.keys import CALLER, DB, REPLIES
 from chathub.wire import answers
+from chathub.wire.decode import given
 from chathub.wire.requests import ConversationChange, ConversationFilter
 
 # SQLite takes a negative limit for none
@@ -41,11 +45,10 @@ async def list_messages(request: web.Request) -> web.Response:
 
 async def update(request: web.Request) -> web.Response:
     public_id, caller = request.match_info["conversation_id"], request[CALLER]
-    change = await body(request, ConversationChange)
-    title = change.title.strip() if isinstance(change.title, str) else ""
-    if not title:
+    changes = given(await body(request, ConversationChange))
+    if not changes or ("title" in changes and not changes["title"].strip()):
         raise BadRequest("字段 title 不能为空")
-    row = await request.app[DB].write(_rename, public_id, caller.id, title)
+    row = await request.app[DB].write(_change, public_id, caller.id, changes)
     return done("对话更新成功", conversation=answers.Conversation.of(row))
 
 
@@ -66,9 +69,11 @@ def _branch(tx: Transaction, public_id: str, caller: Caller) -> tuple[list[Row],
     return tx.all(tx.q.messages.list_branch, public_id=public_id), row["user_id"]
 
 
-def _rename(tx: Transaction, public_id: str, user_id: int, title: str) -> Row:
-    tx.run(tx.q.conversations.rename, public_id=public_id, user_id=user_id, title=title)
-    row = tx.one(tx.q.conversations.get_own, public_id=public_id, user_id=user_id)
-    if row is None:
-        raise NotFound("对话不存在")
-    return row
+def _change(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> Row:
+    conversation = tree.own_conversation(tx, public_id, user_id)
+    if "title" in changes:
+        title = changes["title"].strip()
+        tx.run(tx.q.conversations.rename, conversation_id=conversation["id"], title=title)
+    if "head_id" in changes:
+        tree.switch(tx, public_id, user_id, changes["head_id"])
+    return tree.own_conversation(tx, public_id, user_id)

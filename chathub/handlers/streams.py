@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 
 from aiohttp import web
@@ -16,6 +18,8 @@ _HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
+# milliseconds that sent data may stay unacknowledged
+_UNACKNOWLEDGED = 20_000
 
 
 class EventStream:
@@ -34,17 +38,21 @@ class EventStream:
         response = web.StreamResponse(headers=_HEADERS)
         request[STREAMING] = True
         await response.prepare(request)
+        if request.transport is not None:
+            # a sleeping phone sends no FIN: without this it would count as a follower for long
+            connection = request.transport.get_extra_info("socket")
+            with contextlib.suppress(OSError, AttributeError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
         return cls(request, response)
 
-    async def send(self, *payloads: bytes) -> None:
-        """Write events.
+    async def send(self, *events: tuple[bytes, bytes]) -> None:
+        """Write events, each a payload of JSON and an id (or none).
 
         Raises:
             ConnectionError: the client left.
             TimeoutError: it has not read anything for long.
         """
-        data = frame(payloads[0]) if len(payloads) == 1 else b"".join([frame(p) for p in payloads])
-        await self._write(data)
+        await self._write(b"".join([frame(payload, event_id) for payload, event_id in events]))
 
     async def beat(self) -> None:
         """A bare newline, if nothing was written for a while: the page parses all other lines as JSON."""

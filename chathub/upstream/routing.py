@@ -1,6 +1,6 @@
 """Which endpoint gets a call: one after the other, until one has begun to answer."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -28,14 +28,19 @@ _OUTPUT = (Text, Reasoning, ToolCall)
 
 
 async def stream(
-    client: Client, endpoints: Sequence[Endpoint], call: ChatCall
+    client: Client,
+    endpoints: Sequence[Endpoint],
+    call: ChatCall,
+    use: Callable[[Endpoint], None] = lambda endpoint: None,
 ) -> AsyncGenerator[list[Event], None]:
     """The events of the first endpoint that answers, one list for each network read.
 
     A failure moves on to the next endpoint only before any output, and only where another key can
-    help; the last list may hold a ``Failure``. Nothing is raised for what the provider does.
+    help; the last list may hold a ``Failure``. Nothing is raised for what the provider does. ``use`` is
+    told of each endpoint before it is tried.
     """
     for number, endpoint in enumerate(endpoints, 1):
+        use(endpoint)
         attempt = replace(call, base_url=endpoint.base_url, api_key=endpoint.api_key)
         begun = False
         failed = False

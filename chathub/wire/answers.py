@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from chathub.clock import iso
@@ -134,6 +135,7 @@ class Conversation(Struct):
     model: str
     username: str
     message_count: int
+    head_id: int | None
     created_at: str
     updated_at: str
 
@@ -145,6 +147,7 @@ class Conversation(Struct):
             model=row["model"],
             username=row["username"],
             message_count=row["message_count"],
+            head_id=row["head_id"],
             created_at=iso(row["created_at"]),
             updated_at=iso(row["updated_at"]),
         )
@@ -162,8 +165,13 @@ class Usage(Struct):
 
 
 class Message(Struct):
+    """``sibling_ids`` are the messages in the same place of the tree, ``sibling_index`` is its own there."""
+
     id: int
     conversation_id: str
+    parent_id: int | None
+    sibling_ids: list[int]
+    sibling_index: int
     role: str
     content: str
     reasoning: str | None
@@ -178,9 +186,13 @@ class Message(Struct):
     @classmethod
     def of(cls, row: Row) -> "Message":
         answer = row["role"] == "assistant"
+        siblings = msgspec.json.decode(row["sibling_ids"], type=list[int])
         return cls(
             id=row["id"],
             conversation_id=row["public_id"],
+            parent_id=row["parent_id"],
+            sibling_ids=siblings,
+            sibling_index=siblings.index(row["id"]),
             role=row["role"],
             content=row["content"],
             reasoning=row["reasoning"] or None,

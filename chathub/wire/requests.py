@@ -165,9 +165,14 @@ class ConversationFilter(Struct):
 
 
 class ConversationChange(Struct):
+    """``head_id`` names a message of the branch to show from now on."""
+
     title: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    head_id: RowId | UnsetType = UNSET
 
 
+Message = Annotated[str, Meta(max_length=200_000)]
+IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 # empty means "a new one", as null does
 ConversationId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{0,64}\Z")]
@@ -185,12 +190,14 @@ _PARAMETERS = (
 )
 
 
-class Chat(Struct):
-    """POST /api/chat and /api/chat/stream. ``user_id`` is accepted and ignored: the token says who asks."""
+class Options(Struct, kw_only=True):
+    """What may go along with any question.
 
-    message: Annotated[str, Meta(max_length=200_000)]
-    model: Annotated[str, Meta(min_length=1, max_length=200)]
-    conversation_id: ConversationId | None = None
+    ``resumable`` gives every event of the stream its ``id:`` line; ``on_disconnect`` says what a client
+    that leaves means; ``client_message_id`` makes a repeated request attach to the first one's reply;
+    ``auto_title`` has the model name the conversation after its first exchange.
+    """
+
     system_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
@@ -206,10 +213,40 @@ class Chat(Struct):
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     response_format: dict[str, Any] | None = None
+    resumable: bool | None = None
+    on_disconnect: Literal["continue", "stop"] | None = None
+    client_message_id: IdempotencyKey | None = None
+    auto_title: bool | None = None
 
     def parameters(self) -> dict[str, Any]:
         """What the user set of the model's parameters, under OpenAI's names."""
         return {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
+
+    def kept(self) -> dict[str, Any]:
+        """What is stored with the question, for another answer to it."""
+        prompt = {"system_prompt": self.system_prompt} if self.system_prompt else {}
+        return {**prompt, **self.parameters()}
+
+
+class Chat(Options, kw_only=True):
+    """POST /api/chat and /api/chat/stream. ``user_id`` is accepted and ignored: the token says who asks."""
+
+    message: Message
+    model: Annotated[str, Meta(min_length=1, max_length=200)]
+    conversation_id: ConversationId | None = None
+
+
+class Regenerate(Options, kw_only=True):
+    """Another answer to the same question; what is not given is as it was."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class EditMessage(Options, kw_only=True):
+    """The question in other words, with an answer of its own."""
+
+    content: Message
+    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class SavePartial(Struct):
@@ -224,3 +261,7 @@ class SavePartial(Struct):
 class Stop(Struct):
     message_id: RowId | None = None
     conversation_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Resume(Struct):
+    last_event_id: Annotated[str, Meta(pattern=r"^\d{1,9}-\d{1,9}\Z")] | None = None

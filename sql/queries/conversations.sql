@@ -2,32 +2,53 @@
 SELECT id, user_id, title, head_id FROM conversations WHERE public_id = :public_id
 
 -- name: list_for_user
-SELECT public_id, title, model, username, message_count, conversations.created_at, conversations.updated_at
+SELECT public_id, title, model, username, message_count, head_id, conversations.created_at, conversations.updated_at
 FROM conversations JOIN users ON users.id = user_id
 WHERE user_id = :user_id
 ORDER BY conversations.updated_at DESC, conversations.id DESC
 LIMIT :limit
 
 -- name: get_own
-SELECT public_id, title, model, username, message_count, conversations.created_at, conversations.updated_at
+SELECT conversations.id, public_id, title, model, username, message_count, head_id, conversations.created_at,
+    conversations.updated_at
 FROM conversations JOIN users ON users.id = user_id
 WHERE public_id = :public_id AND user_id = :user_id
 
 -- name: insert
 INSERT INTO conversations (public_id, user_id, title, model, created_at, updated_at)
 VALUES (:public_id, :user_id, :title, :model, :now, :now)
-RETURNING id
+RETURNING id, title, head_id
 
 -- name: add_turn
-UPDATE conversations SET head_id = :head_id, model = :model, message_count = message_count + 2,
-    updated_at = :now
+UPDATE conversations SET head_id = :head_id, model = :model, updated_at = :now WHERE id = :conversation_id
+
+-- name: count_two_more
+-- a turn at the end of the branch; cheap however long the branch is
+UPDATE conversations SET message_count = message_count + 2 WHERE id = :conversation_id
+
+-- name: count_branch
+-- after the branch changed otherwise
+UPDATE conversations SET message_count = (
+    WITH RECURSIVE branch (id) AS (
+        SELECT head_id
+        UNION ALL
+        SELECT messages.parent_id FROM branch JOIN messages ON messages.id = branch.id
+    )
+    SELECT count(id) FROM branch)
 WHERE id = :conversation_id
+
+-- name: set_head
+UPDATE conversations SET head_id = :head_id WHERE id = :conversation_id
 
 -- name: touch
 UPDATE conversations SET updated_at = :now WHERE id = :conversation_id
 
 -- name: rename
-UPDATE conversations SET title = :title WHERE public_id = :public_id AND user_id = :user_id
+UPDATE conversations SET title = :title, title_is_own = 1 WHERE id = :conversation_id
+
+-- name: suggest_title
+-- the model's idea of a title; the user's own stays
+UPDATE conversations SET title = :title WHERE id = :conversation_id AND NOT title_is_own
 
 -- name: delete
 DELETE FROM conversations WHERE public_id = :public_id AND user_id = :user_id RETURNING id

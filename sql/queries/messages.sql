@@ -1,13 +1,42 @@
 -- name: insert_question
-INSERT INTO messages (conversation_id, parent_id, role, content, created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'user', :content, :now, :now)
+INSERT INTO messages (conversation_id, parent_id, role, content, options, created_at, updated_at)
+VALUES (:conversation_id, :parent_id, 'user', :content, :options, :now, :now)
 RETURNING id
 
 -- name: insert_answer
 -- the reply that is about to be written
-INSERT INTO messages (conversation_id, parent_id, role, status, reason, model, provider, created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :model, :provider, :now, :now)
+INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, model, provider,
+    created_at, updated_at)
+VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :model, :provider, :now, :now)
 RETURNING id
+
+-- name: get_place
+SELECT id, conversation_id, parent_id, role FROM messages WHERE id = :message_id
+
+-- name: get_own
+-- a message of the user's with its conversation
+SELECT messages.id, public_id, parent_id
+FROM messages JOIN conversations ON conversations.id = conversation_id
+WHERE messages.id = :message_id AND user_id = :user_id
+
+-- name: get_question
+-- the question that a message is or answers, and which model answered it: this one, or the newest
+SELECT question.id, public_id, question.content, question.options,
+    coalesce(nullif(named.model, ''), (
+        SELECT answer.model FROM messages AS answer WHERE answer.parent_id = question.id
+        ORDER BY answer.id DESC LIMIT 1), conversations.model) AS answered_by
+FROM messages AS named
+    JOIN messages AS question
+        ON question.id = CASE named.role WHEN 'user' THEN named.id ELSE named.parent_id END
+    JOIN conversations ON conversations.id = named.conversation_id
+WHERE named.id = :message_id AND user_id = :user_id
+
+-- name: get_reply
+-- an answer of the user's, with all that its stream told
+SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, finish_reason,
+    error_status, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
+FROM messages JOIN conversations ON conversations.id = conversation_id
+WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant'
 
 -- name: list_context
 -- the branch that ends in :head_id, oldest first, as far back as :characters reach
@@ -22,7 +51,7 @@ SELECT messages.id, role, content, status FROM branch JOIN messages ON messages.
 ORDER BY depth DESC
 
 -- name: list_branch
--- the current branch of a conversation, oldest first
+-- the current branch of a conversation, oldest first, each message with the others in its place
 WITH RECURSIVE branch (id, parent_id, depth) AS (
     SELECT messages.id, parent_id, 1
     FROM conversations JOIN messages ON messages.id = head_id WHERE public_id = :public_id
@@ -30,22 +59,66 @@ WITH RECURSIVE branch (id, parent_id, depth) AS (
     SELECT messages.id, messages.parent_id, depth + 1
     FROM branch JOIN messages ON messages.id = branch.parent_id
 )
-SELECT messages.id, public_id, role, content, reasoning, status, reason, finish_reason, messages.model, prompt_tokens,
-    completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost, messages.created_at
+SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, finish_reason,
+    messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
+    messages.created_at,
+    (SELECT json_group_array(id) FROM (
+        SELECT siblings.id FROM messages AS siblings
+        WHERE siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
+        ORDER BY siblings.id)) AS sibling_ids
 FROM branch JOIN messages ON messages.id = branch.id
-    JOIN conversations ON conversations.id = conversation_id
+    JOIN conversations ON conversations.id = messages.conversation_id
 ORDER BY depth DESC
+
+-- name: newest_leaf
+-- from a message down its newest children to the end of the branch
+WITH RECURSIVE line (id) AS (
+    SELECT :message_id
+    UNION ALL
+    SELECT (SELECT max(id) FROM messages WHERE parent_id = line.id) FROM line WHERE line.id IS NOT NULL
+)
+SELECT max(id) AS id FROM line
+
+-- name: newest_sibling
+-- the newest other message in the same place
+SELECT max(siblings.id) AS id FROM messages JOIN messages AS siblings
+    ON siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
+WHERE messages.id = :message_id AND siblings.id <> :message_id
+
+-- name: list_subtree
+WITH RECURSIVE subtree (id) AS (
+    SELECT :message_id
+    UNION ALL
+    SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
+)
+SELECT id FROM subtree
+
+-- name: delete_subtree
+WITH RECURSIVE subtree (id) AS (
+    SELECT :message_id
+    UNION ALL
+    SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
+)
+DELETE FROM messages WHERE id IN (SELECT id FROM subtree)
 
 -- name: settle
 UPDATE messages SET content = :content, reasoning = :reasoning, status = :status, reason = :reason,
-    finish_reason = :finish_reason, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
+    finish_reason = :finish_reason, error_status = :error_status, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
     cost = :cost, updated_at = :now
 WHERE id = :message_id
 
--- name: interrupt_streaming
+-- name: estimate_prompt
+-- kept for the bill of a reply that a crash cuts off
+UPDATE messages SET prompt_tokens = :prompt_tokens WHERE id = :message_id
+
+-- name: list_streaming
 -- at start: what was being written when the last process ended
-UPDATE messages SET status = 'interrupted', reason = :reason, updated_at = :now WHERE status = 'streaming'
+SELECT messages.id, conversation_id, user_id, messages.model, provider, prompt_tokens, messages.updated_at,
+    input_price, output_price
+FROM messages JOIN conversations ON conversations.id = conversation_id
+    LEFT JOIN models ON model_name = messages.model
+WHERE status = 'streaming'
 
 -- name: complete_stopped
 -- the page's text of a stopped reply, where it holds more than ours

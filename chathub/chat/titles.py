@@ -1,0 +1,81 @@
+"""Titles that the model finds: asked for in the background after the first exchange."""
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from chathub.chat import ledger, turns
+from chathub.chat.context import estimate_messages
+from chathub.chat.plan import Plan
+from chathub.chat.reply import Reply
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database.connection import Database, Transaction
+from chathub.upstream import routing
+from chathub.upstream.client import Client
+from chathub.upstream.types import ChatCall, Message
+from chathub.wire.requests import Options
+
+log = logging.getLogger("chathub.titles")
+
+_WISH = "请为下面的对话起一个标题，不超过15个字，使用对话的语言，只输出标题本身。"
+_SECONDS = 60
+_CHARACTERS = 1000
+
+
+class Titles:
+    """Names conversations; a title the user chose is never touched, and a failure changes nothing."""
+
+    def __init__(self, db: Database, client: Client, clock: Clock, config: Config) -> None:
+        self._db = db
+        self._client = client
+        self._clock = clock
+        self._always = config.auto_title
+
+    def wanted(self, reply: Reply, options: Options) -> bool:
+        """After the first exchange, if it went well and a title was asked for."""
+        asked = self._always if options.auto_title is None else options.auto_title
+        return bool(asked and reply.turn.first and reply.ending and reply.ending.status == "done")
+
+    async def suggest(self, reply: Reply, plan: Plan) -> None:
+        """Ask the model that answered, and store what it says; what that used is booked."""
+        talk = f"用户：{reply.turn.question[:_CHARACTERS]}\n\n助手：{reply.text('content')[:_CHARACTERS]}"
+        messages = [Message("user", f"{_WISH}\n\n{talk}")]
+        stream = plan.model.supports_streaming
+        call = ChatCall("", plan.model.name, messages, stream=stream, params={"max_tokens": 500})
+        # takes in the events as any reply would, but nobody follows it
+        answer = Reply(reply.turn, reply.user_id, reply.model, 10_000)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                async with aclosing(routing.stream(self._client, plan.endpoints, call)) as batches:
+                    async for events in batches:
+                        answer.feed(events)
+        except TimeoutError:
+            log.info("no title came in time")
+        title = turns.title_of(answer.text("content").strip().strip("\"'《》“”「」#*。."))
+        texts = answer.text("content"), answer.text("reasoning")
+        bill = ledger.reckon(plan.model, answer.usage, estimate_messages(messages), *texts)
+        await self._db.write(
+            _store,
+            reply.turn.conversation_id,
+            "" if answer.failure else title,
+            user_id=reply.user_id,
+            model=plan.model.name,
+            bill=bill,
+            day=self._clock.today(),
+        )
+
+
+def _store(
+    tx: Transaction,
+    conversation_id: int,
+    title: str,
+    *,
+    user_id: int,
+    model: str,
+    bill: ledger.Bill,
+    day: str,
+) -> None:
+    turns.book(tx, user_id, model, bill, day)
+    if title:
+        tx.run(tx.q.conversations.suggest_title, conversation_id=conversation_id, title=title)

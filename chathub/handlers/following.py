@@ -1,0 +1,98 @@
+"""A reply as its client sees it: a stream of events, or one answer."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chathub.chat.reply import Cursor, Kind, Reply
+from chathub.chat.turns import Ending
+from chathub.errors import ChatHubError
+from chathub.handlers.streams import EventStream
+from chathub.wire import answers
+
+
+async def follow(
+    request: web.Request, reply: Reply, *, resumable: bool, cursor: Cursor | None = None
+) -> web.StreamResponse:
+    """Stream a reply from the cursor on to its end; the reply does not mind if the client leaves.
+
+    With ``resumable`` each event has an ``id:`` line that says how much was delivered with it.
+    """
+    cursor = cursor or Cursor()
+    sent = Cursor(cursor.content, cursor.reasoning)
+    events = await EventStream.begin(request)
+    try:
+        await events.send((_start(reply), sent.event_id() if resumable else b""))
+        async for runs in reply.follow(cursor):
+            if runs:
+                await events.send(*[_part(kind, text, sent, resumable) for kind, text in runs])
+            else:
+                await events.beat()
+        assert reply.ending is not None
+        await events.send((_end(reply, reply.ending), sent.event_id() if resumable else b""))
+        await events.close()
+    except (ConnectionError, TimeoutError):
+        # the client left or stopped reading
+        events.abort()
+    return events.response
+
+
+def summary(reply: Reply, ending: Ending) -> dict[str, Any]:
+    """What is known at the end of a reply."""
+    bill = reply.bill
+    return {
+        "message_id": reply.turn.message_id,
+        "finish_reason": ending.finish_reason,
+        "usage": answers.Usage(
+            prompt_tokens=bill.prompt_tokens,
+            completion_tokens=bill.completion_tokens,
+            total_tokens=bill.prompt_tokens + bill.completion_tokens,
+            reasoning_tokens=bill.reasoning_tokens,
+            cached_tokens=bill.cached_tokens,
+            estimated=bill.source != "reported",
+        ),
+        "cost": answers.money(bill.cost),
+    }
+
+
+def failure(reply: Reply, ending: Ending) -> ChatHubError:
+    """A failed reply as the status of ``POST /api/chat``; its text so far is in the conversation."""
+    error = ChatHubError(
+        ending.reason,
+        retry_after=ending.retry_after,
+        conversation_id=reply.turn.public_id,
+        message_id=reply.turn.message_id,
+    )
+    error.status = ending.code or 409
+    return error
+
+
+def _start(reply: Reply) -> bytes:
+    return msgspec.json.encode(
+        {
+            "type": "start",
+            "conversation_id": reply.turn.public_id,
+            "message_id": reply.turn.message_id,
+            "user_message_id": reply.turn.user_message_id,
+            "model": reply.model,
+            "title": reply.turn.title,
+        }
+    )
+
+
+def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, bytes]:
+    payload = b'{"type":"%b","content":%b}' % (kind.encode(), msgspec.json.encode(text))
+    if not resumable:
+        return payload, b""
+    sent.advance(kind, text)
+    return payload, sent.event_id()
+
+
+def _end(reply: Reply, ending: Ending) -> bytes:
+    named = {"conversation_id": reply.turn.public_id, "title": reply.turn.title}
+    if ending.code:
+        # the same sentence twice: the page reads ``content``, the document says ``error``
+        error = {"type": "error", "status": ending.code, "error": ending.reason, "content": ending.reason}
+        return msgspec.json.encode({**error, **named, **summary(reply, ending)})
+    return msgspec.json.encode({"type": "end", **named, **summary(reply, ending)})

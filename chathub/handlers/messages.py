@@ -1,0 +1,73 @@
+"""Messages as a tree: another answer, another question, and removing what follows."""
+
+import json
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from chathub.chat import tree
+from chathub.chat.questions import Question, claim_for
+from chathub.chat.turns import Place
+from chathub.database.connection import Row
+from chathub.errors import BadRequest
+from chathub.handlers.chat import plan_or_refusal
+from chathub.handlers.common import body, done, idempotency_key, row_id
+from chathub.handlers.following import follow
+from chathub.keys import CALLER, DB, REPLIES
+from chathub.wire.requests import EditMessage, Options, Regenerate
+
+O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
+
+
+async def regenerate(request: web.Request) -> web.StreamResponse:
+    question = await _question_of(request)
+    wanted = _with_old_options(await body(request, Regenerate), question)
+    place = Place("again", question["public_id"], question["id"])
+    return await _ask(request, place, question["content"], wanted.model or question["answered_by"], wanted)
+
+
+async def edit(request: web.Request) -> web.StreamResponse:
+    message_id = row_id(request, "message_id")
+    wanted = await body(request, EditMessage)
+    if not wanted.content.strip():
+        raise BadRequest("消息内容不能为空")
+    question = await _question_of(request)
+    if question["id"] != message_id:
+        raise BadRequest("只能修改用户消息")
+    wanted = _with_old_options(wanted, question)
+    place = Place("edit", question["public_id"], question["id"])
+    return await _ask(request, place, wanted.content, wanted.model or question["answered_by"], wanted)
+
+
+async def delete(request: web.Request) -> web.Response:
+    message_id, user_id = row_id(request, "message_id"), request[CALLER].id
+    replies, db = request.app[REPLIES], request.app[DB]
+    message = await db.read(tree.own_message, message_id, user_id)
+    live = replies.live(message["public_id"], user_id)
+    # what follows from the message may be the reply that is being written
+    if live and live.turn.message_id in await db.read(tree.subtree, message_id):
+        await replies.stop(live)
+    count, head = await db.write(tree.delete, message_id, user_id)
+    return done("消息删除成功", deleted=count, head_id=head)
+
+
+async def _question_of(request: web.Request) -> Row:
+    return await request.app[DB].read(tree.question_of, row_id(request, "message_id"), request[CALLER].id)
+
+
+def _with_old_options(wanted: O, question: Row) -> O:
+    """What is not given is as it was when the question was first asked."""
+    old = json.loads(question["options"] or "{}")
+    missing = {name: value for name, value in old.items() if getattr(wanted, name, None) is None}
+    return msgspec.structs.replace(wanted, **missing)
+
+
+async def _ask(
+    request: web.Request, place: Place, text: str, model: str, wanted: Options
+) -> web.StreamResponse:
+    plan = await plan_or_refusal(request, model)
+    claim = claim_for(idempotency_key(request, wanted), wanted, place, model)
+    question = Question(request[CALLER], place, text, model, wanted, plan, claim)
+    async with request.app[REPLIES].ask(question) as reply:
+        return await follow(request, reply, resumable=bool(wanted.resumable))

@@ -1,0 +1,16 @@
+-- name: get
+-- failed_empty: the turn failed before any output, so that it may be asked again
+SELECT message_id, digest,
+    status IN ('error', 'interrupted') AND content = '' AND reasoning = '' AS failed_empty
+FROM idempotency_keys JOIN messages ON messages.id = message_id
+WHERE user_id = :user_id AND name = :name
+
+-- name: claim
+INSERT INTO idempotency_keys (user_id, name, digest, message_id, created_at)
+VALUES (:user_id, :name, :digest, :message_id, :now)
+
+-- name: release
+DELETE FROM idempotency_keys WHERE user_id = :user_id AND name = :name
+
+-- name: sweep
+DELETE FROM idempotency_keys WHERE created_at < :before
