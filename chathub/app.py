@@ -77,6 +77,17 @@ def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
     for route in list(app.router.routes()):
         cors.add(route)
+    app.on_response_prepare.append(partial(_allow_unrouted, origins))
+
+
+async def _allow_unrouted(
+    origins: tuple[str, ...], request: web.Request, response: web.StreamResponse
+) -> None:
+    """aiohttp-cors knows routes only; a page should be able to read a 404 and a 405 as well."""
+    origin = request.headers.get("Origin")
+    if origin in origins and request.match_info.http_exception is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Vary"] = "Origin"
 
 
 @asynccontextmanager

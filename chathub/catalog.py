@@ -3,7 +3,7 @@
 Chats and the public model list read it; nothing here holds a key.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -91,20 +91,7 @@ class Catalog:
             raise BadRequest(f"模型 {name} 已停用，请选择其他模型")
         if row["model_type"] not in _CHAT_TYPES:
             raise BadRequest(f"模型 {name} 不是对话模型，不能用于聊天")
-        provider = self._active(row["provider_key"], name)
-        return ChatModel(
-            name=row["model_name"],
-            provider_id=provider["id"],
-            provider_key=provider["provider_key"],
-            provider_name=provider["display_name"],
-            base_url=provider["default_base_url"],
-            needs_key=bool(provider["needs_key"]),
-            max_tokens=row["max_tokens"],
-            context_window=row["context_window"] or max(_DEFAULT_WINDOW, 4 * row["max_tokens"]),
-            supports_streaming=bool(row["supports_streaming"]),
-            input_price=row["input_price"],
-            output_price=row["output_price"],
-        )
+        return _model(row["model_name"], self._active(row["provider_key"], name), row)
 
     def _find_by_prefix(self, name: str) -> ChatModel:
         lower = name.lower()
@@ -112,21 +99,46 @@ class Catalog:
         key = next((key for prefixes, key in _PREFIXES if lower.startswith(prefixes) and "/" not in name), "")
         if key not in self._now.providers:
             raise BadRequest(f"未知的模型：{name}，请先在模型管理中添加")
-        provider = self._active(key, name)
-        return ChatModel(
-            name=name,
-            provider_id=provider["id"],
-            provider_key=key,
-            provider_name=provider["display_name"],
-            base_url=provider["default_base_url"],
-            needs_key=bool(provider["needs_key"]),
-        )
+        relative = self._relative(key, lower)
+        if relative is None:
+            return _model(name, self._active(key, name))
+        if not relative["is_active"]:
+            raise BadRequest(f"模型 {name} 已停用，请选择其他模型")
+        return _model(name, self._active(key, name), relative)
+
+    def _relative(self, key: str, name: str) -> Row | None:
+        """The model in the table that ``gpt-4o-2024-08-06`` is a version of: it shares price and limits,
+        and is disabled along with it."""
+        rows = (row for row, _ in self._now.listing if row["provider_key"] == key)
+        versions = [row for row in rows if name.startswith(row["model_name"].lower() + "-")]
+        return max(versions, key=lambda row: len(row["model_name"]), default=None)
 
     def _active(self, key: str, model: str) -> Row:
         provider = self._now.providers[key]
         if not provider["is_active"]:
             raise BadRequest(f"模型 {model} 的提供商 {provider['display_name']} 已停用")
         return provider
+
+
+def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
+    model = ChatModel(
+        name=name,
+        provider_id=provider["id"],
+        provider_key=provider["provider_key"],
+        provider_name=provider["display_name"],
+        base_url=provider["default_base_url"],
+        needs_key=bool(provider["needs_key"]),
+    )
+    if row is None:
+        return model
+    return replace(
+        model,
+        max_tokens=row["max_tokens"],
+        context_window=row["context_window"] or max(_DEFAULT_WINDOW, 4 * row["max_tokens"]),
+        supports_streaming=bool(row["supports_streaming"]),
+        input_price=row["input_price"],
+        output_price=row["output_price"],
+    )
 
 
 def _load(tx: Transaction) -> Snapshot:

@@ -29,6 +29,7 @@ class Route(NamedTuple):
 ROUTES = (
     # 1 health
     Route("GET", "/api/health", health.check, PUBLIC),
+    Route("HEAD", "/api/health", health.check, PUBLIC),
     # 2 models
     Route("GET", "/api/models", models.list_all, PUBLIC),
     Route("POST", "/api/models", models.create, ADMIN),

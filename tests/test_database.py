@@ -104,6 +104,7 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
                 conversation_id=conversation["id"],
                 parent_id=parent,
                 content="x",
+                options="",
                 now=1,
             )
             parent = row["id"]

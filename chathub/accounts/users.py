@@ -89,6 +89,12 @@ def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: in
     if old is None:
         raise NotFound("用户不存在")
     new = {**dict(old), **changes}
+    # a limit that was its subscription's own moves with the subscription
+    own_limit = (
+        "usage_limit" not in changes and old["usage_limit"] == DEFAULT_LIMITS[old["subscription_type"]]
+    )
+    if new["usage_limit"] is None or own_limit:
+        new["usage_limit"] = DEFAULT_LIMITS[new["subscription_type"]]
     loses = old["role"] == "admin" and old["is_active"] and (new["role"] != "admin" or not new["is_active"])
     if loses and user_id == acting_id:
         raise BadRequest("不能禁用自己或取消自己的管理员权限")

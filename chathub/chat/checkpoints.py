@@ -1,7 +1,8 @@
 """What is on disk of a reply in the making, and what becomes of it after a crash."""
 
 from collections.abc import Iterable
-from typing import Any
+
+from msgspec import Struct
 
 from chathub.catalog import ChatModel
 from chathub.chat import turns
@@ -12,24 +13,42 @@ from chathub.database.connection import Row, Transaction
 INTERRUPTED = turns.Ending("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
 
 
-def collect(replies: Iterable[Reply]) -> list[dict[str, Any]]:
-    """The text of live replies that is not on disk yet, one row for each run of a kind.
+class Fresh(Struct, frozen=True):
+    """What is new of one reply: its runs with their numbers, and the estimate of its prompt."""
+
+    message_id: int
+    prompt_estimate: int
+    runs: list[tuple[int, str, str]]
+
+
+def collect(replies: Iterable[Reply]) -> list[Fresh]:
+    """The text of live replies that is not on disk yet.
 
     Must be written before anything else is awaited: the writer takes things in order, and a reply that
-    is settled later removes its rows again.
+    is settled later removes its parts again.
     """
     return [
-        {"message_id": reply.turn.message_id, "sequence": number, "kind": kind, "text": text}
+        Fresh(reply.turn.message_id, reply.prompt_estimate, runs)
         for reply in replies
-        if not reply.settling
-        for number, kind, text in reply.unsaved()
+        if not reply.settling and (runs := reply.unsaved())
     ]
 
 
-def save(tx: Transaction, rows: list[dict[str, Any]], estimates: list[dict[str, Any]]) -> None:
+def save(tx: Transaction, fresh: list[Fresh]) -> None:
     """Write collected text; with a reply's first, the estimate of its prompt."""
-    tx.many(tx.q.messages.estimate_prompt, estimates)
-    tx.many(tx.q.parts.insert, rows)
+    firsts = [reply for reply in fresh if reply.runs[0][0] == 0]
+    tx.many(
+        tx.q.messages.estimate_prompt,
+        [{"message_id": reply.message_id, "prompt_tokens": reply.prompt_estimate} for reply in firsts],
+    )
+    tx.many(
+        tx.q.parts.insert,
+        [
+            {"message_id": reply.message_id, "sequence": number, "kind": kind, "text": text}
+            for reply in fresh
+            for number, kind, text in reply.runs
+        ],
+    )
 
 
 def recover(tx: Transaction, day: str) -> int:

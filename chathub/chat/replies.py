@@ -254,14 +254,9 @@ class Replies:
         """Once a second write down what is new of all live replies, as one transaction."""
         while True:
             await asyncio.sleep(self._config.save_seconds)
-            fresh = [reply for reply in self._live.values() if not reply.settling and not reply.is_saved]
-            estimates = [
-                {"message_id": reply.turn.message_id, "prompt_tokens": reply.prompt_estimate}
-                for reply in fresh
-            ]
-            if rows := checkpoints.collect(self._live.values()):
+            if fresh := checkpoints.collect(self._live.values()):
                 try:
-                    await self._db.write(checkpoints.save, rows, estimates)
+                    await self._db.write(checkpoints.save, fresh)
                 except Exception:
                     # the text is in memory still, and the end of each reply stores all of it
                     log.exception("replies in the making could not be saved")

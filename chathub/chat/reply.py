@@ -121,12 +121,7 @@ class Reply:
         """All of one kind so far."""
         return "".join([text for part, text in self.parts if part == kind])
 
-    @property
-    def is_saved(self) -> bool:
-        """Whether something of it is on disk already."""
-        return self._rows > 0
-
-    def unsaved(self) -> list[tuple[int, Kind, str]]:
+    def unsaved(self) -> list[tuple[int, str, str]]:
         """What is not on disk yet, as numbered runs; it counts as saved from here on."""
         runs = merged(self.parts[self._saved :])
         self._saved = len(self.parts)

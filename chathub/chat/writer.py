@@ -114,7 +114,7 @@ def _natural_ending(reply: Reply, plan: Plan) -> Ending:
     if failure is None:
         return Ending("done", finish_reason=reply.finish_reason or "stop")
     text = failures.scrub(failure.message, [endpoint.api_key for endpoint in plan.endpoints])
-    said = f"返回错误（HTTP {failure.status}）：" if failure.kind == "refused" and failure.status else "："
+    said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
     return Ending(
         "error",
         f"{plan.model.provider_name}{said}{text}",

@@ -13,6 +13,8 @@ from chathub.handlers.following import failure, follow, summary
 from chathub.keys import CALLER, CLOCK, DB, PLANNER, REPLIES
 from chathub.wire.requests import Chat, Resume, SavePartial, Stop
 
+_LONG_BODY = 16 * 1024 * 1024
+
 
 async def complete(request: web.Request) -> web.Response:
     wanted = await _chat(request)
@@ -81,7 +83,8 @@ async def stop(request: web.Request) -> web.Response:
 async def save_partial(request: web.Request) -> web.Response:
     """What the page calls after its stop button: stops the reply. The server's text is the reply's;
     the page's own counts only where the server has less of the same."""
-    wanted = await body(request, SavePartial)
+    # a long reply is longer than other bodies may be; a page that cannot say "stop" would not stop it
+    wanted = await body(request.clone(client_max_size=_LONG_BODY), SavePartial)
     if not wanted.conversation_id:
         return done("没有需要保存的内容")
     caller = request[CALLER]

@@ -201,7 +201,7 @@ class Message(Struct):
             reason=row["reason"] or None,
             finish_reason=row["finish_reason"] or None,
             usage=usage(row) if answer and row["usage_source"] else None,
-            cost=money(row["cost"]) if answer else None,
+            cost=money(row["cost"]) if answer and row["usage_source"] else None,
             timestamp=iso(row["created_at"]),
         )
 
