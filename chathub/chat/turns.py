@@ -115,6 +115,7 @@ def begin(
             status=refusal.status if refusal else "streaming",
             reason=refusal.reason if refusal else "",
             error_status=refusal.code if refusal else 0,
+            finish_reason=refusal.finish_reason if refusal else "",
             model=model,
             provider=provider,
             now=now,

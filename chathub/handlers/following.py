@@ -93,13 +93,9 @@ def _end(reply: Reply, ending: Ending) -> bytes:
     named = {"conversation_id": reply.turn.public_id, "title": reply.turn.title}
     if ending.code:
         # the same sentence twice: the page reads ``content``, the document says ``error``
-        error: dict[str, Any] = {
-            "type": "error",
-            "status": ending.code,
-            "error": ending.reason,
-            "content": ending.reason,
-        }
+        said: dict[str, Any] = {"error": ending.reason, "content": ending.reason}
         if ending.retry_after is not None:
-            error["retry_after"] = ending.retry_after
-        return msgspec.json.encode({**error, **named, **summary(reply, ending)})
+            said["retry_after"] = ending.retry_after
+        event = {"type": "error", "status": ending.code, **said, **named, **summary(reply, ending)}
+        return msgspec.json.encode(event)
     return msgspec.json.encode({"type": "end", **named, **summary(reply, ending)})

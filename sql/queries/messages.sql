@@ -5,9 +5,10 @@ RETURNING id
 
 -- name: insert_answer
 -- the reply that is about to be written
-INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, model, provider,
+INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, finish_reason, model, provider,
     created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :model, :provider, :now, :now)
+VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :finish_reason, :model, :provider,
+    :now, :now)
 RETURNING id
 
 -- name: get_place
