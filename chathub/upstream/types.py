@@ -5,18 +5,43 @@ from typing import Any
 from msgspec import Struct, field
 
 
-class Message(Struct, frozen=True):
-    """One message of the history that goes upstream."""
+class Image(Struct, frozen=True):
+    """A picture: its bytes and their media type (``image/png`` …), or an https address."""
+
+    media_type: str = ""
+    data: bytes = b""
+    url: str = ""
+
+
+class ToolRequest(Struct, frozen=True):
+    """A tool call that a model made; ``arguments`` is JSON text, empty for none."""
+
+    id: str
+    name: str
+    arguments: str = ""
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """One message of the history that goes upstream.
+
+    ``role`` is ``system``, ``user``, ``assistant`` or ``tool`` (the result of the call ``tool_call_id``).
+    ``state`` is what a dialect gave as ``State`` with this answer and wants back with it.
+    """
 
     role: str
     content: str
+    images: list[Image] = []
+    tool_calls: list[ToolRequest] = []
+    tool_call_id: str = ""
+    state: dict[str, Any] | None = None
 
 
 class ChatCall(Struct, frozen=True):
     """One chat request, before a dialect gives it its form.
 
     ``params`` holds only what the user set (``temperature``, ``max_tokens``, ``stop`` …), under the
-    names of OpenAI's chat completions API.
+    names of OpenAI's chat completions API; ``tools`` and ``tool_choice`` are in its shape as well.
+    ``extra`` are fields that are passed to upstreams of OpenAI's dialect untouched.
     """
 
     base_url: str
@@ -26,6 +51,9 @@ class ChatCall(Struct, frozen=True):
     stream: bool = True
     include_usage: bool = True
     params: dict[str, Any] = field(default_factory=dict)
+    tools: list[dict[str, Any]] = []
+    tool_choice: Any = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class UpstreamRequest(Struct, frozen=True):
@@ -68,6 +96,13 @@ class Usage(Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
 
 
+class State(Struct, frozen=True):
+    """What the dialect needs back to continue after this answer (signatures of its thinking), as plain
+    JSON values under the dialect's name: ``{"anthropic": …}``. Comes at most once, at the end."""
+
+    data: dict[str, Any]
+
+
 class Finish(Struct, frozen=True, gc=False):
     """Why the model stopped, in OpenAI's words where they fit (``stop``, ``length``, ``tool_calls``,
     ``content_filter``), else in the provider's own."""
@@ -91,4 +126,4 @@ class Failure(Struct, frozen=True):
     retry_after: float | None = None
 
 
-Event = Text | Reasoning | ToolCall | Usage | Finish | Failure
+Event = Text | Reasoning | ToolCall | Usage | State | Finish | Failure
