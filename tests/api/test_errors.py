@@ -1,0 +1,508 @@
+"""One shape for every error, from wherever it comes, and CORS on all of them."""
+
+import io
+import json
+import logging
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
+from conftest import sign_in
+from scripted import Provider
+from yarl import URL
+
+from chathub.app import create_app
+from chathub.config import Config
+from chathub.routes import ROUTES, Route
+
+Headers = dict[str, str]
+
+PAGE = "http://localhost:3000"
+STRANGER = "https://evil.example.com"
+CORS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Credentials")
+
+# these read no body, or only once they have found what it is for
+BODILESS = ("/toggle", "/reset-password", "/logout", "/regenerate")
+WITH_BODY = [
+    route for route in ROUTES if route.method in ("POST", "PUT") and not route.path.endswith(BODILESS)
+]
+
+
+def each(routes: list[Route]) -> Any:
+    return pytest.mark.parametrize("route", routes, ids=[f"{route.method} {route.path}" for route in routes])
+
+
+def path_of(route: Route) -> str:
+    """The route's path with ids that exist."""
+    return re.sub(r"\{\w+\}", "1", route.path)
+
+
+async def sentence(response: ClientResponse, status: int) -> str:
+    """The sentence of a refusal: JSON, the same words twice, Chinese, and nothing of the machinery."""
+    assert response.status == status, await response.text()
+    assert response.content_type == "application/json" and response.charset == "utf-8"
+    body = await response.json()
+    assert body["success"] is False and body["error"] == body["message"]
+    text: str = body["error"]
+    assert any("\u4e00" <= character <= "\u9fff" for character in text), text
+    assert not any(
+        word in text for word in ("Traceback", "Error", "Exception", "sqlite", "msgspec", "object at")
+    )
+    return text
+
+
+async def raw(
+    client: TestClient, path: str, data: bytes, headers: Headers, method: str = "POST"
+) -> ClientResponse:
+    headers = {**headers, "Content-Type": "application/json"}
+    return await client.request(method, path, data=io.BytesIO(data), headers=headers)
+
+
+async def counts(config: Config) -> list[int]:
+    """How many rows each table has."""
+    connection = sqlite3.connect(config.database)
+    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    numbers = [connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in sorted(names)]
+    connection.close()
+    return numbers
+
+
+# what leads nowhere
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/api", "/api/nothing", "/api/models/1/2/3", "/%00", "/api/%ff"]
+)
+async def test_an_unknown_path_is_404(client: TestClient, path: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
+        await sentence(await client.request(method, path), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/api/health", {"GET"}),
+        ("PATCH", "/api/models", {"GET", "POST"}),
+        ("GET", "/api/auth/login", {"POST"}),
+        ("GET", "/api/chat", {"POST"}),
+        ("PUT", "/api/chat/stream", {"POST"}),
+        ("POST", "/api/models/1", {"PUT", "DELETE"}),
+        ("POST", "/api/users/profile", {"GET", "PUT"}),
+        ("POST", "/api/conversations/x/messages", {"GET"}),
+    ],
+)
+async def test_a_wrong_method_is_405_and_says_which_are_right(
+    client: TestClient, method: str, path: str, allowed: set[str]
+) -> None:
+    response = await client.request(method, path)
+    await sentence(response, 405)
+    assert {word.strip() for word in response.headers["Allow"].split(",")} >= allowed
+
+
+async def test_a_head_request_is_answered_without_a_body(client: TestClient) -> None:
+    for path in ("/api/health", "/api/nothing", "/api/stats"):
+        response = await client.head(path)
+        assert response.status < 500 and await response.read() == b""
+    # the connection is still in step
+    assert (await client.get("/api/health")).status == 200
+
+
+async def test_options_without_a_page_behind_it_is_an_answer_in_the_one_shape(client: TestClient) -> None:
+    response = await client.options("/api/models")
+    if response.status >= 400:
+        await sentence(response, response.status)
+    await sentence(await client.options("/api/nothing"), 404)
+
+
+# bodies
+
+
+@each(WITH_BODY)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"not json",
+        b"{'single': 'quotes'}",
+        b'{"trailing": 1,}',
+        b'{"a": 1} {"b": 2}',
+        b"\xff\xfe\xfd",
+        '{"a": 1}'.encode("utf-16"),
+        b"\x00",
+        b'{"a": \x00}',
+        b"\xef\xbb\xbf{}x",
+    ],
+    ids=range(10),
+)
+async def test_what_is_no_json_is_400(
+    client: TestClient, admin: Headers, config: Config, route: Route, data: bytes
+) -> None:
+    before = await counts(config)
+    assert await sentence(await raw(client, path_of(route), data, admin, route.method), 400)
+    assert await counts(config) == before
+
+
+@each(WITH_BODY)
+@pytest.mark.parametrize("data", [b"[]", b'["a"]', b'"text"', b"5", b"true", b"null"])
+async def test_json_that_is_no_object_is_400(
+    client: TestClient, admin: Headers, config: Config, route: Route, data: bytes
+) -> None:
+    before = await counts(config)
+    assert "对象" in await sentence(await raw(client, path_of(route), data, admin, route.method), 400)
+    assert await counts(config) == before
+
+
+@each([route for route in WITH_BODY if route.method == "POST" and route.path != "/api/chat/save-partial"])
+async def test_an_empty_body_is_an_empty_object_and_names_what_is_missing(
+    client: TestClient, admin: Headers, route: Route
+) -> None:
+    texts = [
+        await sentence(await raw(client, path_of(route), data, admin), 400) for data in (b"", b"  \n", b"{}")
+    ]
+    assert texts[0] == texts[1] == texts[2]
+    assert any(word in texts[0] for word in ("缺少必填字段", "message_id"))
+
+
+@each(WITH_BODY)
+async def test_a_body_that_is_too_large_is_413(client: TestClient, admin: Headers, route: Route) -> None:
+    # a stopped reply may be long
+    limit = 16 * 1024 * 1024 if route.path.endswith("/save-partial") else 1024 * 1024
+    data = b'{"x": "' + b"a" * (limit + 1) + b'"}'
+    await sentence(await raw(client, path_of(route), data, admin, route.method), 413)
+    assert (await client.get("/api/health")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "data"),
+    [
+        ("POST", "/api/auth/login", b'{"username": "\xff\xfe", "password": "x"}'),
+        (
+            "POST",
+            "/api/auth/register",
+            b'{"username": "\xc3\x28ab", "email": "a@b.cc", "password": "password"}',
+        ),
+        ("POST", "/api/chat", b'{"message": "\xed\xa0\x80", "model": "gpt-4o"}'),
+        ("POST", "/api/chat/save-partial", b'{"conversation_id": "x", "content": "\xf0\x9f"}'),
+        ("PUT", "/api/models/1", b'{"description": "\x80"}'),
+        ("PUT", "/api/providers/1", b'{"display_name": "\xfe"}'),
+        ("PUT", "/api/conversations/1", b'{"title": "\xc0\xaf"}'),
+        ("PUT", "/api/users/profile", b'{"\xff": 1, "username": "\xff\xff\xff"}'),
+    ],
+)
+async def test_text_that_is_no_utf_8_is_400(
+    client: TestClient, admin: Headers, config: Config, method: str, path: str, data: bytes
+) -> None:
+    before = await counts(config)
+    await sentence(await raw(client, path, data, admin, method), 400)
+    assert await counts(config) == before
+
+
+async def test_a_body_just_within_the_limit_is_read(client: TestClient) -> None:
+    data = b'{"username": "admin", "password": "admin123", "x": "' + b"a" * (1024 * 1024 - 100) + b'"}'
+    assert (await raw(client, "/api/auth/login", data, {})).status == 200
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+@pytest.mark.parametrize("depth", [500, 2_000, 100_000])
+async def test_deep_nesting_is_no_way_to_break_the_decoder(
+    client: TestClient, admin: Headers, opening: bytes, depth: int
+) -> None:
+    closing = b"]" if opening == b"[" else b"1}"
+    deep = opening * depth + (b"" if opening == b"[" else b"0") + closing[-1:] * depth
+    for place in (b"%b", b'{"username": %b}', b'{"message_id": %b}', b'{"unknown": %b}'):
+        for path in ("/api/auth/login", "/api/chat/save-partial", "/api/models"):
+            response = await raw(client, path, place % deep, admin)
+            assert response.status in (200, 400), await response.text()
+    response = await raw(
+        client,
+        "/api/chat",
+        b'{"message": "x", "model": "gpt-4o", "response_format": {"a": %b}}' % deep,
+        admin,
+    )
+    await sentence(response, 400)
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900, 1000, 2000])
+async def test_deep_nesting_that_goes_upstream_is_passed_on_or_refused(
+    client: TestClient, admin: Headers, provider: Provider, depth: int
+) -> None:
+    for path, body in (
+        (
+            "/api/providers",
+            {"provider_key": "scripted", "display_name": "S", "default_base_url": provider.base_url},
+        ),
+        ("/api/models", {"model_name": "m", "display_name": "M", "model_provider": "scripted"}),
+        ("/api/apikeys", {"model_provider": "scripted", "api_key": "sk-of-the-error-tests-0123456789"}),
+    ):
+        assert (await client.post(path, json=body, headers=admin)).status == 200
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    data = b'{"message": "x", "model": "m", "response_format": %b}' % deep
+    response = await raw(client, "/api/chat", data, admin)
+    assert response.status in (200, 400), await response.text()
+    assert len(provider.bodies) == (response.status == 200)
+
+
+@pytest.mark.parametrize(
+    "text", ["nul\\u0000byte", "\\ud800 alone", "\\udfff", "pair \\ud83e\\udd8a", "\\u202e"]
+)
+async def test_odd_characters_in_text_never_break_the_server(
+    client: TestClient, admin: Headers, text: str
+) -> None:
+    word = b'"%b"' % text.encode()
+    requests = [
+        ("POST", "/api/auth/login", b'{"username": %b, "password": %b}'),
+        ("POST", "/api/auth/register", b'{"username": %b, "email": %b, "password": "password"}'),
+        ("POST", "/api/models", b'{"model_name": %b, "display_name": %b, "model_provider": "openai"}'),
+        ("POST", "/api/models", b'{"model_name": "n", "display_name": %b, "model_provider": %b}'),
+        ("PUT", "/api/models/1", b'{"description": %b, "display_name": %b}'),
+        (
+            "POST",
+            "/api/providers",
+            b'{"provider_key": %b, "display_name": %b, "default_base_url": "http://a"}',
+        ),
+        ("PUT", "/api/providers/1", b'{"display_name": %b, "default_base_url": %b}'),
+        ("POST", "/api/apikeys", b'{"model_provider": "openai", "api_key": %b, "label": %b}'),
+        ("POST", "/api/apikeys", b'{"model_provider": %b, "api_key": "sk", "label": %b}'),
+        (
+            "POST",
+            "/api/apikeys",
+            b'{"model_provider": "openai", "api_key": "sk", "base_url": %b, "label": %b}',
+        ),
+        ("POST", "/api/chat", b'{"message": %b, "model": %b}'),
+        ("POST", "/api/chat", b'{"message": %b, "model": "unknown", "conversation_id": %b}'),
+        ("POST", "/api/chat/save-partial", b'{"content": %b, "conversation_id": %b}'),
+        ("PUT", "/api/conversations/x", b'{"title": %b, "x": %b}'),
+        ("PUT", "/api/users/profile", b'{"email": %b, "current_password": %b}'),
+    ]
+    for method, path, data in requests:
+        response = await raw(client, path, data % (word, word), admin, method)
+        assert response.status < 500, (path, data, await response.text())
+        if response.status >= 400:
+            await sentence(response, response.status)
+    for path in ("/api/models", "/api/apikeys", "/api/users", "/api/providers"):
+        response = await client.get(path, headers=admin)
+        assert response.status == 200
+        json.loads(await response.text())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/conversations/%00/messages",
+        "/api/conversations/%ED%A0%80/messages",
+        "/api/conversations/%F0%9F%A6%8A/messages",
+        "/api/conversations/" + "x" * 5000 + "/messages",
+        "/api/conversations/..%2F..%2Fetc/messages",
+    ],
+)
+async def test_odd_characters_in_a_path_name_nothing(client: TestClient, user: Headers, path: str) -> None:
+    await sentence(await client.get(path, headers=user), 404)
+
+
+@pytest.mark.parametrize(
+    "query", ["search=%00", "search=%FF", "search=%ED%A0%80", "role=%00", "page=%D9%A1x"]
+)
+async def test_odd_characters_in_a_query_never_break_the_server(
+    client: TestClient, admin: Headers, query: str
+) -> None:
+    response = await client.get(URL(f"/api/users?{query}", encoded=True), headers=admin)
+    assert response.status in (200, 400)
+    if response.status == 400:
+        await sentence(response, 400)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "nonsense", ""])
+async def test_json_is_read_whatever_its_type_is_called(client: TestClient, content_type: str) -> None:
+    data = b'{"username": "admin", "password": "admin123"}'
+    response = await client.post("/api/auth/login", data=data, headers={"Content-Type": content_type})
+    assert response.status == 200
+
+
+# failures of our own
+
+
+@pytest.fixture
+async def broken(config: Config) -> AsyncIterator[TestClient]:
+    """A server with routes that fail for real."""
+
+    async def fail(request: web.Request) -> web.Response:
+        secret = "sk-secret-in-a-traceback"
+        raise RuntimeError(f"SELECT * FROM users at {__file__} {secret}")
+
+    async def leave(request: web.Request) -> web.Response:
+        raise web.HTTPGone(text="it is gone")
+
+    app = create_app(config)
+    app.router.add_route("GET", "/api/fail", fail)
+    app.router.add_route("GET", "/api/gone", leave)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def test_an_unexpected_failure_is_a_general_sentence_and_its_traceback_is_in_the_log(
+    broken: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = await sign_in(broken, "user", "user123")
+    with caplog.at_level(logging.ERROR):
+        response = await broken.get("/api/fail", headers=headers)
+    assert await sentence(response, 500) == "服务器内部错误"
+    text = await response.text()
+    assert not any(word in text for word in ("SELECT", "sk-secret", "RuntimeError", ".py", "File"))
+    assert "RuntimeError" in caplog.text and "/api/fail" in caplog.text
+    assert (await broken.get("/api/health")).status == 200
+
+
+async def test_an_http_exception_of_the_web_server_has_the_shape_too(broken: TestClient) -> None:
+    headers = await sign_in(broken, "user", "user123")
+    await sentence(await broken.get("/api/gone", headers=headers), 410)
+
+
+async def test_a_table_that_is_gone_is_a_general_sentence(
+    client: TestClient, user: Headers, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = sqlite3.connect(config.database)
+    connection.execute("DROP TABLE usage_by_day")
+    connection.commit()
+    connection.close()
+    with caplog.at_level(logging.ERROR):
+        response = await client.get("/api/stats", headers=user)
+    assert response.status in (500, 503)
+    text = await sentence(response, response.status)
+    assert "usage_by_day" not in text and "table" not in text
+    assert "usage_by_day" in caplog.text
+    assert (await client.get("/api/conversations", headers=user)).status == 200
+
+
+async def test_a_database_that_is_locked_is_503_and_heals(
+    client: TestClient, user: Headers, config: Config
+) -> None:
+    """Five seconds are waited for the lock, no longer than the page waits for an answer."""
+    connection = sqlite3.connect(config.database, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    response = await client.put("/api/users/profile", json={"email": "new@example.com"}, headers=user)
+    await sentence(response, 503)
+    assert (await client.get("/api/users/profile", headers=user)).status == 200
+    connection.execute("ROLLBACK")
+    connection.close()
+    response = await client.put("/api/users/profile", json={"email": "new@example.com"}, headers=user)
+    assert response.status == 200
+
+
+# pages of other origins
+
+
+def assert_allowed(response: ClientResponse) -> None:
+    assert response.headers.getall("Access-Control-Allow-Origin") == [PAGE], response.status
+    # what matched no route carries nothing to expose
+    if response.status not in (404, 405):
+        exposed = {word.strip() for word in response.headers["Access-Control-Expose-Headers"].split(",")}
+        assert exposed == {"Retry-After", "X-Request-ID"}
+    assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+def assert_not_allowed(response: ClientResponse) -> None:
+    assert not any(name in response.headers for name in CORS)
+    assert not any(name.lower().startswith("access-control-") for name in response.headers)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/health", None, 200),
+        ("GET", "/api/models", None, 200),
+        ("POST", "/api/auth/login", {"username": "admin", "password": "wrong"}, 401),
+        ("GET", "/api/stats", None, 401),
+        ("POST", "/api/auth/login", {"username": 1}, 400),
+        ("GET", "/api/users", None, 401),
+        ("DELETE", "/api/models", None, 405),
+        ("GET", "/api/chat/stream", None, 405),
+        ("GET", "/api/nothing", None, 404),
+    ],
+)
+async def test_a_configured_origin_may_read_answers_and_errors_and_a_stranger_may_not(
+    client: TestClient, method: str, path: str, body: Any, status: int
+) -> None:
+    response = await client.request(method, path, json=body, headers={"Origin": PAGE})
+    assert response.status == status
+    assert_allowed(response)
+    for origin in (STRANGER, "null", "http://localhost:3000.evil.com"):
+        response = await client.request(method, path, json=body, headers={"Origin": origin})
+        assert response.status == status
+        assert_not_allowed(response)
+    assert_not_allowed(await client.request(method, path, json=body))
+
+
+async def test_errors_behind_a_login_may_be_read_as_well(
+    client: TestClient, user: Headers, admin: Headers
+) -> None:
+    for method, path, headers, status in (
+        ("GET", "/api/users", user, 403),
+        ("GET", "/api/users/99999", admin, 404),
+        ("PUT", "/api/conversations/none", user, 400),
+        ("DELETE", "/api/conversations/none", user, 404),
+    ):
+        response = await client.request(method, path, headers={**headers, "Origin": PAGE})
+        assert response.status == status
+        assert_allowed(response)
+    large = await raw(client, "/api/chat", b"x" * (1024 * 1024 + 1), {**user, "Origin": PAGE})
+    assert large.status == 413
+    assert_allowed(large)
+    for _ in range(6):
+        body = {"username": "user", "password": "wrong"}
+        waiting = await client.post("/api/auth/login", json=body, headers={"Origin": PAGE})
+    assert waiting.status == 429 and "Retry-After" in waiting.headers
+    assert_allowed(waiting)
+
+
+async def test_a_stream_may_be_read_by_a_configured_origin_only(client: TestClient, user: Headers) -> None:
+    body = {"message": "hi", "model": "unknown-model"}
+    response = await client.post("/api/chat/stream", json=body, headers={**user, "Origin": PAGE})
+    assert response.status == 200 and b'"error"' in await response.read()
+    assert_allowed(response)
+    response = await client.post("/api/chat/stream", json=body, headers={**user, "Origin": STRANGER})
+    await response.read()
+    assert_not_allowed(response)
+
+
+@each(list(ROUTES))
+async def test_a_preflight_needs_no_login_and_allows_what_the_page_sends(
+    client: TestClient, route: Route
+) -> None:
+    ask = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": route.method,
+        "Access-Control-Request-Headers": "authorization,content-type,last-event-id,idempotency-key",
+    }
+    response = await client.options(path_of(route), headers=ask)
+    assert response.status == 200, await response.text()
+    assert response.headers["Access-Control-Allow-Origin"] == PAGE
+    assert response.headers["Access-Control-Allow-Methods"] == route.method
+    allowed = response.headers["Access-Control-Allow-Headers"].lower()
+    assert {word.strip() for word in allowed.split(",")} >= {"authorization", "content-type"}
+    assert int(response.headers["Access-Control-Max-Age"]) > 0
+    assert await response.read() == b""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Origin": STRANGER},
+        {"Origin": "null"},
+        {"Access-Control-Request-Method": "PATCH"},
+        {"Access-Control-Request-Headers": "x-anything"},
+    ],
+)
+async def test_a_preflight_that_asks_for_more_gets_nothing(client: TestClient, change: Headers) -> None:
+    ask = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+        **change,
+    }
+    response = await client.options("/api/chat/stream", headers=ask)
+    await sentence(response, 403)
+    assert_not_allowed(response)
