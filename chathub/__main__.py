@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import getpass
 import logging
 import os
@@ -104,6 +105,9 @@ async def _run(config: Config, wanted: weights.Weights | None) -> None:
             await site.start()
         except OSError as error:
             raise StartError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
+        # what was made at start stays; looking through it again and again shows in the latency of streams
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
         # port 0 lets the kernel choose
         port = runner.addresses[0][1]
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)

@@ -85,9 +85,11 @@ async def _allow_unrouted(
 ) -> None:
     """aiohttp-cors knows routes only; a page should be able to read a 404 and a 405 as well."""
     origin = request.headers.get("Origin")
+    if origin is None:
+        return
+    response.headers["Vary"] = "Origin"
     if origin in origins and request.match_info.http_exception is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Vary"] = "Origin"
 
 
 @asynccontextmanager
@@ -213,6 +215,7 @@ def _offer_local(tx: Transaction, local: Weights | None, now: int) -> None:
             provider_key=LOCAL,
             display_name="本地模型",
             default_base_url="http://127.0.0.1",
+            protocol="openai",
             needs_key=False,
             is_active=True,
             sort_order=-1,

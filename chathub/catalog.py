@@ -31,7 +31,10 @@ _CHAT_TYPES = ("chat", "completion")
 
 @dataclass(frozen=True)
 class ChatModel:
-    """A model that may be chatted with, and its provider. Tokens; prices in millionths per 1,000 tokens."""
+    """A model that may be chatted with, and its provider. Tokens; prices in millionths per 1,000 tokens.
+
+    ``sees`` and ``calls_tools``: takes pictures, takes tools.
+    """
 
     name: str
     provider_id: int
@@ -39,11 +42,15 @@ class ChatModel:
     provider_name: str
     base_url: str
     needs_key: bool
+    protocol: str = "openai"
     max_tokens: int | None = None
     context_window: int = _DEFAULT_WINDOW
     supports_streaming: bool = True
     input_price: int = 0
     output_price: int = 0
+    sees: bool = False
+    calls_tools: bool = False
+    fallback_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
         provider_name=provider["display_name"],
         base_url=provider["default_base_url"],
         needs_key=bool(provider["needs_key"]),
+        protocol=provider["protocol"],
     )
     if row is None:
         return model
@@ -138,6 +146,9 @@ def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
         supports_streaming=bool(row["supports_streaming"]),
         input_price=row["input_price"],
         output_price=row["output_price"],
+        sees=bool(row["supports_vision"]),
+        calls_tools=bool(row["supports_function_calling"]),
+        fallback_model=row["fallback_model"],
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 
 def iso(milliseconds: int) -> str:
     """A stamp as the API document writes it: ``2024-01-01T12:00:00Z``."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()[:19] + "Z"
 
 
 def _new_id() -> str:
@@ -30,4 +30,4 @@ class Clock:
 
     def today(self) -> str:
         """The current day in the configured zone, ``2024-01-31``."""
-        return datetime.fromtimestamp(self.seconds(), self.zone).strftime("%Y-%m-%d")
+        return datetime.fromtimestamp(self.seconds(), self.zone).date().isoformat()

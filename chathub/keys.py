@@ -25,7 +25,7 @@ PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", LoginThrottle)
 PLANNER = web.AppKey("PLANNER", Planner)
 REPLIES = web.AppKey("REPLIES", Replies)
-# handler → "public", "user" or "admin"
+# handler → "public", "user", "session" (no personal token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)

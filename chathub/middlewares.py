@@ -6,9 +6,11 @@ import sqlite3
 
 from aiohttp import web
 
+from chathub.accounts.sessions import Caller
+from chathub.accounts.throttle import client_address, is_in
 from chathub.errors import ChatHubError, Forbidden, Unauthorized
 from chathub.handlers.common import Handler, answer
-from chathub.keys import ACCESS, CALLER, SESSIONS, STREAMING
+from chathub.keys import ACCESS, CALLER, CONFIG, SESSIONS, STREAMING
 
 log = logging.getLogger("chathub")
 
@@ -20,6 +22,8 @@ _SENTENCES = {
     413: "请求体过大",
     415: "不支持的内容类型",
 }
+# SQLite's words for what is not our mistake: SQLITE_BUSY, SQLITE_IOERR_WRITE …
+_PASSING = ("BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN")
 # the database's word for a duplicate → ours
 _DUPLICATES = {
     "users.username_key": "用户名已存在",
@@ -49,6 +53,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             return failure(400, _DUPLICATES[column])
         return _unexpected(request, error)
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorname.partition("_")[2].split("_")[0] not in _PASSING:
+            return _unexpected(request, error)
         log.error("database trouble at %s %s: %s", request.method, request.path, error)
         return failure(503, "数据库暂时不可用，请稍后再试")
     except Exception as error:
@@ -65,10 +71,28 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     access = request.app[ACCESS].get(match.handler, "user")
     if access != "public":
         caller = await request.app[SESSIONS].verify(_token(request))
-        if access == "admin" and not caller.is_admin:
-            raise Forbidden("需要管理员权限")
+        _check_access(request, caller, access)
         request[CALLER] = caller
     return await handler(request)
+
+
+def _check_access(request: web.Request, caller: Caller, access: str) -> None:
+    """Whether this caller may use a route at all.
+
+    Raises:
+        Forbidden: not an administrator, or a personal token that is not for this.
+    """
+    if access == "admin" and not caller.is_admin:
+        raise Forbidden("需要管理员权限")
+    if caller.token_id is None:
+        return
+    # a program's token does not administrate, and makes no tokens
+    if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
+        raise Forbidden("该访问令牌不能用于此接口")
+    if caller.networks:
+        address = client_address(request.remote, request.headers, request.app[CONFIG].trusted_proxies)
+        if not is_in(address, caller.networks):
+            raise Forbidden("该访问令牌不能从此网络使用")
 
 
 def _token(request: web.Request) -> str:

@@ -12,11 +12,13 @@ from chathub.handlers import (
     models,
     providers,
     stats,
+    tokens,
     users,
 )
 from chathub.handlers.common import Handler
 
-PUBLIC, USER, ADMIN = "public", "user", "admin"
+# who may: anybody; the signed in; those signed in with a password; administrators; programs
+PUBLIC, USER, SESSION, ADMIN, V1 = "public", "user", "session", "admin", "v1"
 
 
 class Route(NamedTuple):
@@ -71,6 +73,10 @@ ROUTES = (
     Route("PUT", "/api/apikeys/{key_id}", apikeys.update),
     Route("DELETE", "/api/apikeys/{key_id}", apikeys.delete),
     Route("POST", "/api/apikeys/{key_id}/toggle", apikeys.toggle),
+    # personal access tokens
+    Route("GET", "/api/tokens", tokens.list_own, SESSION),
+    Route("POST", "/api/tokens", tokens.create, SESSION),
+    Route("DELETE", "/api/tokens/{token_id}", tokens.delete, SESSION),
     # 8 statistics
     Route("GET", "/api/stats", stats.show),
     # 9 users

@@ -99,7 +99,7 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
         )
         parent = None
         for _ in range(3000):
-            row = tx.one(
+            parent = tx.add(
                 q.messages.insert_question,
                 conversation_id=conversation["id"],
                 parent_id=parent,
@@ -107,7 +107,6 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
                 options="",
                 now=1,
             )
-            parent = row["id"]
         tx.run(q.conversations.add_turn, head_id=parent, model="m", now=1, conversation_id=conversation["id"])
 
     await db.write(fill)

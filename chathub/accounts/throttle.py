@@ -39,37 +39,44 @@ class LoginThrottle:
         self._bound = bound
         self._records: OrderedDict[tuple[str, ...], _Record] = OrderedDict()
 
-    def check(self, address: str, account: str) -> None:
-        """Let an attempt pass.
+    def admit(self, address: str, account: str) -> None:
+        """Let an attempt pass; it counts as a failure until it ``succeeded``, so that many at once are
+        as slow as one after the other.
 
         Raises:
             TooManyRequests: with the seconds to wait.
         """
         now = self._clock.seconds()
-        for key in self._keys(address, account):
+        keys = self._keys(address, account)
+        for key in keys:
             record = self._records.get(key)
             if record and record.blocked_until > now:
                 wait = record.blocked_until - now
                 raise TooManyRequests(f"登录失败次数过多，请在 {int(wait) + 1} 秒后再试", retry_after=wait)
-
-    def failed(self, address: str, account: str) -> None:
-        now = self._clock.seconds()
-        for key in self._keys(address, account):
-            record = self._records.pop(key, None)
-            if record is None or now - max(record.last, record.blocked_until) > self._window:
-                record = _Record(0, now)
-            record.failures += 1
-            record.last = now
-            excess = record.failures - self._limits[key[0]]
-            if excess >= 0:
-                record.blocked_until = now + min(900.0, 15.0 * 2 ** min(excess, 10))
-            self._records[key] = record
+        for key in keys:
+            self._count(key, now)
         while len(self._records) > self._bound:
             self._records.popitem(last=False)
 
+    def _count(self, key: tuple[str, ...], now: float) -> None:
+        record = self._records.pop(key, None)
+        if record is None or now - max(record.last, record.blocked_until) > self._window:
+            record = _Record(0, now)
+        record.failures += 1
+        record.last = now
+        excess = record.failures - self._limits[key[0]]
+        if excess >= 0:
+            record.blocked_until = now + min(900.0, 15.0 * 2 ** min(excess, 10))
+        self._records[key] = record
+
     def succeeded(self, address: str, account: str) -> None:
-        """The right password clears the account's record, not the address's."""
-        self._records.pop(("account", address, account), None)
+        """The right password clears the account's record, and of the address's this one attempt."""
+        account_key, address_key = self._keys(address, account)
+        self._records.pop(account_key, None)
+        if record := self._records.get(address_key):
+            record.failures -= 1
+            if record.failures < self._limits["address"]:
+                record.blocked_until = 0.0
 
     @staticmethod
     def _keys(address: str, account: str) -> tuple[tuple[str, ...], ...]:
@@ -82,12 +89,12 @@ def client_address(peer: str | None, headers: Mapping[str, str], proxies: Iterab
     address = peer or ""
     trusted = tuple(proxies)
     hops = [hop.strip() for hop in headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    while hops and _is_in(address, trusted):
+    while hops and is_in(address, trusted):
         address = hops.pop()
     return address
 
 
-def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
+def is_in(address: str, networks: tuple[Network, ...]) -> bool:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,24 +1,38 @@
 """Which model answers a request, with which keys: everything that can be refused before it is sent."""
 
-from dataclasses import dataclass
+import random
+from collections.abc import Iterator
+
+from msgspec import Struct
 
 from chathub.accounts.sessions import Caller
 from chathub.catalog import LOCAL, Catalog, ChatModel
+from chathub.chat import pool
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database, Row, Transaction
-from chathub.errors import BadRequest, TooManyRequests
-from chathub.upstream.routing import Endpoint
-from chathub.upstream.urls import origin
+from chathub.database.connection import Database, Row
+from chathub.errors import BadRequest, ChatHubError, Forbidden, TooManyRequests
+from chathub.upstream import guard
+from chathub.upstream.types import Endpoint
+from chathub.upstream.urls import hostname, origin
 from chathub.vault import Binding, Vault, VaultError
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The model that answers and the endpoints to try, in order."""
+class Route(Struct, frozen=True):
+    """A model that may answer, and the endpoints to try for it, in order."""
 
     model: ChatModel
     endpoints: tuple[Endpoint, ...]
+
+
+class Plan(Struct, frozen=True):
+    """The model that was asked for, and those it falls back on."""
+
+    routes: tuple[Route, ...]
+
+    @property
+    def model(self) -> ChatModel:
+        return self.routes[0].model
 
 
 class Planner:
@@ -30,51 +44,108 @@ class Planner:
         self._vault = vault
         self._clock = clock
         self._config = config
+        self._chance = random.Random()
 
     async def plan(self, caller: Caller, model_name: str) -> Plan:
         """The plan for a chat of ``caller`` with the model of that name.
 
         Raises:
             BadRequest: no such model, or no usable key; the sentence says which provider's key to save.
-            TooManyRequests: the month's tokens are used up.
+            Forbidden: the caller's token is not for this model.
+            TooManyRequests: the month's tokens are used up, or all keys have to rest.
         """
-        model = self._catalog.find(model_name)
-        rows = await self._db.read(_look, caller.id, model.provider_id, self._clock.today()[:8] + "01")
-        limit, used, keys = rows
+        await self._check_token(caller, model_name)
+        routes = [await self._route(caller, self._catalog.find(model_name))]
+        for model in self._fallbacks(routes[0].model):
+            try:
+                routes.append(await self._route(caller, model))
+            except ChatHubError:
+                # what one falls back on need not be there
+                continue
+        return Plan(tuple(routes))
+
+    def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
+        """The models behind a model, each once."""
+        seen = {model.name}
+        while model.fallback_model and model.fallback_model not in seen:
+            seen.add(model.fallback_model)
+            try:
+                model = self._catalog.find(model.fallback_model)
+            except BadRequest:
+                return
+            yield model
+
+    async def _check_token(self, caller: Caller, model_name: str) -> None:
+        if caller.token_id is None:
+            return
+        if caller.models and model_name not in caller.models:
+            raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
+        row = await self._db.fetch_one(
+            self._db.q.personal_tokens.limit_and_use,
+            token_id=caller.token_id,
+            month=self._clock.today()[:7],
+        )
+        if row and row["monthly_limit"] is not None and row["used"] >= row["monthly_limit"]:
+            raise TooManyRequests(
+                f"该访问令牌本月额度已用完：{row['used']} / {row['monthly_limit']} 个 token"
+            )
+
+    async def _route(self, caller: Caller, model: ChatModel) -> Route:
+        rows = await self._db.fetch_all(
+            self._db.q.api_keys.list_for_chat,
+            user_id=caller.id,
+            provider_id=model.provider_id,
+            day=self._clock.today()[:8] + "01",
+        )
+        limit, used = (rows[0]["usage_limit"], rows[0]["used"]) if rows else (0, 0)
         if not caller.is_admin and used >= limit:
             raise TooManyRequests(f"本月额度已用完：已使用 {used} / {limit} 个 token，下月初恢复")
         if model.provider_key == LOCAL:
-            return Plan(model, (Endpoint(base_url="", local=True),))
-        endpoints = tuple(endpoint for key in keys if (endpoint := self._endpoint(model, key)))
-        if not endpoints and not model.needs_key:
-            endpoints = (Endpoint(base_url=model.base_url),)
-        if not endpoints:
-            hint = "（提供商地址已变更，请重新输入密钥）" if keys else ""
-            raise BadRequest(f"请先保存 {model.provider_name} ({model.provider_key}) 的API密钥{hint}")
-        return Plan(model, endpoints)
+            return Route(model, (Endpoint(base_url="", local=True),))
+        return Route(model, self._endpoints(caller, model, [row for row in rows if row["id"] is not None]))
+
+    def _endpoints(self, caller: Caller, model: ChatModel, keys: list[Row]) -> tuple[Endpoint, ...]:
+        now = self._clock.now()
+        bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
+        usable = pool.in_order((key for key in bound if pool.is_usable(key, now)), caller.id, self._chance)
+        endpoints = tuple(endpoint for key in usable if (endpoint := self._endpoint(model, key)))
+        if endpoints:
+            return endpoints
+        if not model.needs_key:
+            return (Endpoint(base_url=model.base_url, protocol=model.protocol),)
+        raise _no_key(model, keys, bound, now)
 
     def _endpoint(self, model: ChatModel, row: Row) -> Endpoint | None:
-        """Where a stored key may be used, or None if it may not any more."""
-        base_url = row["base_url"] or model.base_url
-        home = origin(base_url)
-        if home != row["origin"]:
-            return None
+        binding = Binding(row["id"], row["user_id"], row["provider_id"], row["origin"])
         try:
-            key = self._vault.open(
-                row["secret"], Binding(row["id"], row["user_id"], row["provider_id"], row["origin"])
-            )
+            key = self._vault.open(row["secret"], binding)
         except VaultError:
             return None
-        trusted = (
-            row["owner_role"] == "admin"
-            or home == origin(model.base_url)
-            or home.partition("://")[2].rpartition(":")[0] in self._config.upstream_allow_hosts
-        )
-        return Endpoint(base_url=base_url, api_key=key, trusted=trusted, key_id=row["id"])
+        base_url = row["base_url"] or model.base_url
+        trusted = row["owner_role"] == "admin" or may_reach(base_url, model.base_url, self._config)
+        return Endpoint(base_url, key, model.protocol, trusted, key_id=row["id"])
 
 
-def _look(tx: Transaction, user_id: int, provider_id: int, month: str) -> tuple[int, int, list[Row]]:
-    user = tx.one(tx.q.users.get_by_id, user_id=user_id)
-    used = tx.all(tx.q.usage.tokens_since, user_id=user_id, day=month)[0]["tokens"]
-    keys = tx.all(tx.q.api_keys.list_usable, user_id=user_id, provider_id=provider_id)
-    return (user["usage_limit"] if user else 0), used, keys
+def may_reach(base_url: str, providers_url: str, config: Config) -> bool:
+    """Whether a user's own base URL goes where the provider's goes, or where the configuration allows:
+    what is not known to be so is checked when it is connected to."""
+    return origin(base_url) == origin(providers_url) or hostname(base_url) in config.upstream_allow_hosts
+
+
+def plainly_inside(base_url: str, config: Config) -> bool:
+    """Whether a base URL spells out an address that users' URLs may not reach."""
+    address = guard.literal_address(base_url)
+    return address is not None and not guard.allowed(address, config.upstream_allow_networks)
+
+
+def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], now: int) -> ChatHubError:
+    """Why there is no key to use, as a sentence that says what to do."""
+    named = f"{model.provider_name} ({model.provider_key})"
+    resting = [key for key in bound if key["health"] != "broken" and key["cooldown_until"] > now]
+    if resting:
+        wait = (min(key["cooldown_until"] for key in resting) - now) / 1000
+        return TooManyRequests(f"{named} 的API密钥正在冷却，请稍后再试", retry_after=wait)
+    if broken := [key for key in bound if key["health"] == "broken"]:
+        return BadRequest(f"{named} 的API密钥不可用：{broken[0]['last_error']}，请更换或重新保存")
+    hint = "（提供商地址已变更，请重新输入密钥）" if keys else ""
+    return BadRequest(f"请先保存 {named} 的API密钥{hint}")

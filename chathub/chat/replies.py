@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from chathub.chat import checkpoints, context, turns
+from chathub.chat import checkpoints, turns
 from chathub.chat.plan import Plan
 from chathub.chat.questions import Question
 from chathub.chat.reply import Reply
 from chathub.chat.titles import Titles
 from chathub.chat.turns import Ending, Turn
-from chathub.chat.writer import SHUTDOWN, Writer, call_for
+from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -160,10 +160,9 @@ class Replies:
     def _start(self, reply: Reply, plan: Plan, question: Question) -> None:
         """Register the reply and begin to write it. Only the reading is ever cancelled, so that a reply
         that is stopped before its first step is settled like any other."""
-        call = call_for(plan, question.options, reply.turn)
-        reply.prompt_estimate = context.estimate_messages(call.messages)
+        reply.answering, reply.token_id = plan.model, question.caller.token_id
         reply.stops_when_left = (question.options.on_disconnect or self._config.on_disconnect) == "stop"
-        reading = self._spawn(self._writer.read(reply, plan, call))
+        reading = self._spawn(self._writer.read(reply, plan, question.options))
         self._live[reply.turn.public_id] = reply
         self._reading[reply.turn.message_id] = reading
         self._spawn(self._write(reply, plan, question, reading))
@@ -232,7 +231,9 @@ class Replies:
 
     async def stop_key(self, key_id: int) -> None:
         """Stop every reply that is being written with a key that is gone."""
-        for reply in [reply for reply in self._live.values() if reply.key_id == key_id]:
+        for reply in [
+            reply for reply in self._live.values() if reply.endpoint and reply.endpoint.key_id == key_id
+        ]:
             await self.stop(reply)
 
     def _cancel(self, reply: Reply, ending: Ending) -> None:

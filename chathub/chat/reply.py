@@ -6,10 +6,11 @@ from typing import Literal
 
 from msgspec import Struct
 
+from chathub.catalog import ChatModel
 from chathub.chat.ledger import Bill
 from chathub.chat.turns import Ending, Turn
 from chathub.database.connection import Row
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, Usage
+from chathub.upstream.types import Endpoint, Event, Failure, Finish, Reasoning, Text, Usage
 
 Kind = Literal["content", "reasoning"]
 Part = tuple[Kind, str]
@@ -51,6 +52,8 @@ class Reply:
         self.turn = turn
         self.user_id = user_id
         self.model = model
+        # set once there is a plan
+        self.answering: ChatModel | None = None
         self.parts: list[Part] = []
         self.usage: Usage | None = None
         self.finish_reason = ""
@@ -59,8 +62,10 @@ class Reply:
         # whoever asked follows from the start
         self.followers = 1
         self.stops_when_left = False
-        # the key in use upstream
-        self.key_id: int | None = None
+        # the personal token it was asked with
+        self.token_id: int | None = None
+        # the endpoint in use upstream, and the model behind it
+        self.endpoint: Endpoint | None = None
         self.ending: Ending | None = None
         self.settling = False
         self.ended = False
@@ -69,7 +74,7 @@ class Reply:
         self._room = limit
         self._saved = 0
         self._rows = 0
-        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @classmethod
     def stored(cls, row: Row, user_id: int) -> "Reply":
@@ -90,8 +95,17 @@ class Reply:
         reply.ended = True
         return reply
 
-    def feed(self, events: list[Event]) -> None:
-        """Take in what one network read brought, and wake the followers once."""
+    @property
+    def answered_by(self) -> str:
+        return self.answering.name if self.answering else self.model
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of the answer has come."""
+        return bool(self.parts)
+
+    def feed(self, events: list[Event]) -> bool:
+        """Take in what one network read brought, and wake the followers once; true for enough."""
         for event in events:
             if isinstance(event, Text):
                 self._append("content", event.text)
@@ -101,9 +115,8 @@ class Reply:
                 self.usage = event
             elif isinstance(event, Finish):
                 self.finish_reason = event.reason
-            elif isinstance(event, Failure):
-                self.failure = event
         self.wake()
+        return self.too_long
 
     def _append(self, kind: Kind, text: str) -> None:
         if len(text) > self._room:
@@ -114,8 +127,16 @@ class Reply:
 
     def wake(self) -> None:
         """Let every follower look: at new parts, at the end, or at the time for a heartbeat."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _change(self) -> None:
+        """Wait for the next wake-up."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     def text(self, kind: Kind) -> str:
         """All of one kind so far."""
@@ -152,14 +173,14 @@ class Reply:
             elif self.ended:
                 return
             else:
-                await self._changed.wait()
+                await self._change()
                 if len(self.parts) == index and not self.ended:
                     yield []
 
     async def finished(self) -> None:
         """Wait until the reply has ended and is stored."""
         while not self.ended:
-            await self._changed.wait()
+            await self._change()
 
 
 def merged(parts: list[Part]) -> list[Part]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import aclosing
 
 from chathub.chat import ledger, turns
 from chathub.chat.context import estimate_messages
@@ -13,7 +12,7 @@ from chathub.config import Config
 from chathub.database.connection import Database, Transaction
 from chathub.upstream import routing
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatCall, Message
+from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
 from chathub.wire.requests import Options
 
 log = logging.getLogger("chathub.titles")
@@ -41,29 +40,32 @@ class Titles:
         """Ask the model that answered, and store what it says; what that used is booked."""
         talk = f"用户：{reply.turn.question[:_CHARACTERS]}\n\n助手：{reply.text('content')[:_CHARACTERS]}"
         messages = [Message("user", f"{_WISH}\n\n{talk}")]
-        stream = plan.model.supports_streaming
-        call = ChatCall("", plan.model.name, messages, stream=stream, params={"max_tokens": 500})
+        route = plan.routes[0]
+        stream = route.model.supports_streaming
+        call = ChatCall("", route.model.name, messages, stream=stream, params={"max_tokens": 500})
         # takes in the events as any reply would, but nobody follows it
         answer = Reply(reply.turn, reply.user_id, reply.model, 10_000)
         try:
             async with asyncio.timeout(_SECONDS):
-                async with aclosing(routing.stream(self._client, plan.endpoints, call)) as batches:
-                    async for events in batches:
-                        answer.feed(events)
+                answer.failure = await routing.run(self._client, route.endpoints, call, answer, _no_report)
         except TimeoutError:
             log.info("no title came in time")
         title = turns.title_of(answer.text("content").strip().strip("\"'《》“”「」#*。."))
         texts = answer.text("content"), answer.text("reasoning")
-        bill = ledger.reckon(plan.model, answer.usage, estimate_messages(messages), *texts)
+        bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *texts)
         await self._db.write(
             _store,
             reply.turn.conversation_id,
             "" if answer.failure else title,
             user_id=reply.user_id,
-            model=plan.model.name,
+            model=route.model.name,
             bill=bill,
             day=self._clock.today(),
         )
+
+
+async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
+    """A title is no reason to think ill of a key."""
 
 
 def _store(

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from chathub.chat import pool
 from chathub.chat.ledger import Bill
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Conflict, NotFound
@@ -97,29 +98,25 @@ def begin(
     if place.kind == "again":
         question_id = place.message_id
     else:
-        question_id = _id(
-            tx.one(
-                tx.q.messages.insert_question,
-                conversation_id=conversation_id,
-                parent_id=parent_id,
-                content=question,
-                options=json.dumps(options, ensure_ascii=False) if options else "",
-                now=now,
-            )
-        )
-    message_id = _id(
-        tx.one(
-            tx.q.messages.insert_answer,
+        question_id = tx.add(
+            tx.q.messages.insert_question,
             conversation_id=conversation_id,
-            parent_id=question_id,
-            status=refusal.status if refusal else "streaming",
-            reason=refusal.reason if refusal else "",
-            error_status=refusal.code if refusal else 0,
-            finish_reason=refusal.finish_reason if refusal else "",
-            model=model,
-            provider=provider,
+            parent_id=parent_id,
+            content=question,
+            options=json.dumps(options, ensure_ascii=False) if options else "",
             now=now,
         )
+    message_id = tx.add(
+        tx.q.messages.insert_answer,
+        conversation_id=conversation_id,
+        parent_id=question_id,
+        status=refusal.status if refusal else "streaming",
+        reason=refusal.reason if refusal else "",
+        error_status=refusal.code if refusal else 0,
+        finish_reason=refusal.finish_reason if refusal else "",
+        model=model,
+        provider=provider,
+        now=now,
     )
     tx.run(
         tx.q.conversations.add_turn,
@@ -204,18 +201,15 @@ def _question(tx: Transaction, message_id: int, conversation_id: int) -> Row:
     return row
 
 
-def _id(row: Row | None) -> int:
-    assert row is not None
-    number: int = row["id"]
-    return number
-
-
 def settle(
     tx: Transaction,
     turn: Turn,
     *,
     user_id: int,
+    token_id: int | None,
     model: str,
+    provider: str,
+    key_id: int | None,
     content: str,
     reasoning: str,
     ending: Ending,
@@ -223,10 +217,13 @@ def settle(
     day: str,
     now: int,
 ) -> None:
-    """Store how the reply ended and what it used. What it used counts even if it was deleted meanwhile."""
+    """Store how the reply ended and what it used; ``key_id`` is the key that answered well. What was
+    used counts even if the reply was deleted meanwhile."""
     tx.run(
         tx.q.messages.settle,
         message_id=turn.message_id,
+        model=model,
+        provider=provider,
         content=content,
         reasoning=reasoning,
         status=ending.status,
@@ -243,12 +240,19 @@ def settle(
     )
     tx.run(tx.q.parts.delete, message_id=turn.message_id)
     tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
-    book(tx, user_id, model, bill, day)
+    book(tx, user_id, model, bill, day, token_id)
+    if key_id is not None:
+        pool.note_success(tx, key_id, now)
 
 
-def book(tx: Transaction, user_id: int, model: str, bill: Bill, day: str) -> None:
-    """Count what was used on its day; nothing used, nothing counted."""
+def book(
+    tx: Transaction, user_id: int, model: str, bill: Bill, day: str, token_id: int | None = None
+) -> None:
+    """Count what was used on its day, and for the token it was asked with; nothing used, nothing counted."""
     if bill.source:
+        if token_id is not None:
+            used = bill.prompt_tokens + bill.completion_tokens
+            tx.run(tx.q.personal_tokens.count_use, token_id=token_id, month=day[:7], tokens=used)
         tx.run(
             tx.q.usage.add,
             user_id=user_id,

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from contextlib import aclosing
 
-from chathub.chat import context, ledger, turns
+from chathub.catalog import ChatModel
+from chathub.chat import context, ledger, pool, turns
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
 from chathub.chat.turns import Ending, Turn
@@ -13,7 +13,8 @@ from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.upstream import failures, routing
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatCall, Failure
+from chathub.upstream.types import ChatCall, Endpoint, Failure
+from chathub.upstream.verdicts import verdict
 from chathub.wire.requests import Options
 
 log = logging.getLogger("chathub.replies")
@@ -36,18 +37,25 @@ class Writer:
         self._clock = clock
         self._config = config
 
-    async def read(self, reply: Reply, plan: Plan, call: ChatCall) -> None:
-        """Take in what the provider says. This is what is cancelled to stop a reply: the connection
-        closes at once."""
+    async def read(self, reply: Reply, plan: Plan, options: Options) -> None:
+        """Take in what the providers say: the model that was asked for, or what it falls back on. This
+        is what is cancelled to stop a reply: the connection closes at once."""
 
-        def use(endpoint: routing.Endpoint) -> None:
-            reply.key_id = endpoint.key_id
+        async def report(endpoint: Endpoint, failure: Failure | None) -> None:
+            reply.endpoint = endpoint
+            if failure is not None and endpoint.key_id is not None:
+                sentence = failures.scrub(failure.message, [endpoint.api_key])
+                now = self._clock.now()
+                await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
 
-        async with aclosing(routing.stream(self._client, plan.endpoints, call, use)) as batches:
-            async for events in batches:
-                reply.feed(events)
-                if reply.too_long:
-                    return
+        for route in plan.routes:
+            reply.answering = route.model
+            call = call_for(route.model, options, reply.turn)
+            reply.prompt_estimate = context.estimate_messages(call.messages)
+            reply.endpoint = route.endpoints[0]
+            reply.failure = await routing.run(self._client, route.endpoints, call, reply, report)
+            if reply.failure is None or reply.begun or verdict(reply.failure) == "request":
+                return
 
     async def write(self, reply: Reply, plan: Plan, reading: asyncio.Task[None]) -> None:
         """See one reply to its end and store it; nothing escapes. ``reply.ending`` is set if the reading
@@ -64,22 +72,28 @@ class Writer:
             log.exception("a reply failed")
             ending = _BROKEN
         try:
-            await self._settle(reply, plan, ending)
+            await self._settle(reply, ending)
         except Exception:
             log.exception("a reply could not be stored")
             ending = _NOT_STORED
         reply.ending = ending
 
-    async def _settle(self, reply: Reply, plan: Plan, ending: Ending) -> None:
+    async def _settle(self, reply: Reply, ending: Ending) -> None:
+        model = reply.answering
+        assert model is not None
         # from here on the message's own columns hold the text, no part may be added any more
         reply.settling = True
         content, reasoning = reply.text("content"), reply.text("reasoning")
-        bill = ledger.reckon(plan.model, reply.usage, reply.prompt_estimate, content, reasoning)
+        bill = ledger.reckon(model, reply.usage, reply.prompt_estimate, content, reasoning)
+        well = reply.endpoint if reply.failure is None and ending.status == "done" else None
         await self._db.write(
             turns.settle,
             reply.turn,
             user_id=reply.user_id,
-            model=plan.model.name,
+            token_id=reply.token_id,
+            model=model.name,
+            provider=model.provider_key,
+            key_id=well.key_id if well else None,
             content=content,
             reasoning=reasoning,
             ending=ending,
@@ -90,20 +104,20 @@ class Writer:
         reply.bill = bill
 
 
-def call_for(plan: Plan, options: Options, turn: Turn) -> ChatCall:
+def call_for(model: ChatModel, options: Options, turn: Turn) -> ChatCall:
     """What goes upstream, but for the endpoint."""
     params = options.parameters()
-    limit = plan.model.max_tokens
+    limit = model.max_tokens
     if limit and "max_tokens" in params:
         params["max_tokens"] = min(params["max_tokens"], limit)
     messages = context.build(
         turn.history,
         turn.question,
         system_prompt=options.system_prompt,
-        window=plan.model.context_window,
+        window=model.context_window,
         answer=params.get("max_tokens") or min(limit or _ANSWER_ROOM, _ANSWER_ROOM),
     )
-    return ChatCall("", plan.model.name, messages, stream=plan.model.supports_streaming, params=params)
+    return ChatCall("", model.name, messages, stream=model.supports_streaming, params=params)
 
 
 def _natural_ending(reply: Reply, plan: Plan) -> Ending:
@@ -113,11 +127,13 @@ def _natural_ending(reply: Reply, plan: Plan) -> Ending:
     failure = reply.failure
     if failure is None:
         return Ending("done", finish_reason=reply.finish_reason or "stop")
-    text = failures.scrub(failure.message, [endpoint.api_key for endpoint in plan.endpoints])
+    model = reply.answering or plan.model
+    secrets = [endpoint.api_key for route in plan.routes for endpoint in route.endpoints]
+    text = failures.scrub(failure.message, secrets)
     said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
     return Ending(
         "error",
-        f"{plan.model.provider_name}{said}{text}",
+        f"{model.provider_name}{said}{text}",
         _status_of(failure),
         "idle" if failure.kind == "timeout" else reply.finish_reason or "error",
         failure.retry_after,

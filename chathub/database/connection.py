@@ -42,6 +42,12 @@ class Transaction:
         """Run a statement that returns no rows; gives the number of rows it changed."""
         return self._connection.execute(sql, values).rowcount
 
+    def add(self, sql: str, **values: Any) -> int:
+        """Insert one row; gives its id."""
+        row_id = self._connection.execute(sql, values).lastrowid
+        assert row_id is not None
+        return row_id
+
     def many(self, sql: str, values: list[dict[str, Any]]) -> None:
         self._connection.executemany(sql, values)
 

@@ -1,36 +1,31 @@
 """Section 7 of the API document: the provider keys of the caller. A key comes in and never goes out."""
 
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 
 from chathub.accounts.sessions import Caller
+from chathub.chat import pool
+from chathub.chat.plan import may_reach, plainly_inside
 from chathub.clock import iso
+from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import answer, body, done, row_id
 from chathub.keys import CALLER, CLOCK, CONFIG, DB, REPLIES, VAULT
-from chathub.upstream import guard
 from chathub.upstream.urls import chat_url, origin
 from chathub.vault import Binding, Vault, mask
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import ApiKeyChange, NewApiKey
 
+T = TypeVar("T")
+
 
 async def save(request: web.Request) -> web.Response:
     wanted = await body(request, NewApiKey)
-    base_url = _checked_url(request, wanted.base_url)
     key = _checked_key(wanted.api_key)
-    caller = request[CALLER]
-    shared = caller.is_admin and wanted.shared is not False
-    row = await request.app[DB].write(
-        partial(_save, vault=request.app[VAULT], caller=caller, key=key, base_url=base_url, shared=shared),
-        provider_key=wanted.model_provider,
-        label=(wanted.label or "").strip(),
-        now=request.app[CLOCK].now(),
-    )
+    row = await request.app[DB].write(_save, _keeper(request), wanted, key, request.app[CLOCK].now())
     return done("API密钥保存成功", apikey=_shape(row))
 
 
@@ -43,14 +38,7 @@ async def list_own(request: web.Request) -> web.Response:
 async def update(request: web.Request) -> web.Response:
     key_id = row_id(request, "key_id")
     changes = given(await body(request, ApiKeyChange))
-    if "base_url" in changes:
-        changes["base_url"] = _checked_url(request, changes["base_url"])
-    row = await request.app[DB].write(
-        partial(_update, vault=request.app[VAULT], caller=request[CALLER]),
-        key_id,
-        changes,
-        now=request.app[CLOCK].now(),
-    )
+    row = await request.app[DB].write(_update, _keeper(request), key_id, changes, request.app[CLOCK].now())
     return done("API密钥更新成功", apikey=_shape(row))
 
 
@@ -81,6 +69,14 @@ def _shape(row: Row) -> answers.ApiKey:
         label=row["label"],
         shared=bool(row["is_shared"]),
         needs_reentry=origin(effective) != row["origin"],
+        priority=row["priority"],
+        weight=row["weight"],
+        health=row["health"],
+        cooldown_until=iso(row["cooldown_until"]) if row["cooldown_until"] else None,
+        last_error=row["last_error"] or None,
+        success_count=row["success_count"],
+        failure_count=row["failure_count"],
+        last_used_at=iso(row["last_used_at"]) if row["last_used_at"] else None,
         is_active=bool(row["is_active"]),
         created_at=iso(row["created_at"]),
         updated_at=iso(row["updated_at"]),
@@ -97,7 +93,19 @@ def _checked_key(key: str) -> str:
     return key
 
 
-def _checked_url(request: web.Request, url: str | None) -> str:
+class _Keeper(NamedTuple):
+    """What is needed to store a key: the caller, and what seals and judges."""
+
+    caller: Caller
+    vault: Vault
+    config: Config
+
+
+def _keeper(request: web.Request) -> _Keeper:
+    return _Keeper(request[CALLER], request.app[VAULT], request.app[CONFIG])
+
+
+def _checked_url(url: str | None, providers_url: str, keeper: _Keeper) -> str:
     """A base URL of the caller's own; empty for the provider's. Whether a name leads inside is found
     out when it is connected to; what is plain to see is refused here."""
     url = (url or "").strip()
@@ -105,67 +113,55 @@ def _checked_url(request: web.Request, url: str | None) -> str:
         return ""
     try:
         chat_url(url)
-        origin(url)
+        known = keeper.caller.is_admin or may_reach(url, providers_url, keeper.config)
     except ValueError:
         raise BadRequest("字段 base_url 不是有效的 http/https 地址") from None
-    address = guard.literal_address(url)
-    config = request.app[CONFIG]
-    if (
-        address
-        and not request[CALLER].is_admin
-        and not guard.allowed(address, config.upstream_allow_networks)
-    ):
+    if not known and plainly_inside(url, keeper.config):
         raise BadRequest("字段 base_url 不能指向内网地址")
     return url
 
 
-def _save(
-    tx: Transaction,
-    *,
-    vault: Vault,
-    caller: Caller,
-    provider_key: str,
-    label: str,
-    key: str,
-    base_url: str,
-    shared: bool,
-    now: int,
-) -> Row:
+def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: int) -> Row:
     """Store a key; it takes the place of the caller's key of that label for the provider."""
-    provider = tx.one(tx.q.providers.get_by_key, provider_key=provider_key)
+    provider = tx.one(tx.q.providers.get_by_key, provider_key=wanted.model_provider)
     if provider is None:
-        raise BadRequest(f"提供商不存在：{provider_key}")
-    same = {"user_id": caller.id, "provider_id": provider["id"], "label": label}
+        raise BadRequest(f"提供商不存在：{wanted.model_provider}")
+    user_id, provider_id = keeper.caller.id, provider["id"]
+    base_url = _checked_url(wanted.base_url, provider["default_base_url"], keeper)
+    same = {"user_id": user_id, "provider_id": provider_id, "label": (wanted.label or "").strip()}
     values: dict[str, Any] = {
         "mask": mask(key),
         "base_url": base_url,
         "origin": origin(base_url or provider["default_base_url"]),
-        "is_shared": shared,
+        "is_shared": keeper.caller.is_admin and wanted.shared is not False,
     }
     row = tx.one(tx.q.api_keys.find_same, **same)
-    if row is None:
-        row = tx.one(tx.q.api_keys.insert, **same, **values, secret=b"", now=now)
-        assert row is not None
+    key_id = row["id"] if row else tx.add(tx.q.api_keys.insert, **same, **values, secret=b"", now=now)
     # the row's id is part of what the key is bound to
-    sealed = vault.seal(key, Binding(row["id"], caller.id, provider["id"], values["origin"]))
-    tx.run(tx.q.api_keys.update, **values, secret=sealed, is_active=True, key_id=row["id"], now=now)
-    return _get(tx, row["id"], caller.id)
+    sealed = keeper.vault.seal(key, Binding(key_id, user_id, provider_id, values["origin"]))
+    rank = {"priority": wanted.priority or 0, "weight": wanted.weight or 1}
+    tx.run(tx.q.api_keys.update, **values, **rank, secret=sealed, is_active=True, key_id=key_id, now=now)
+    pool.heal(tx, key_id)
+    return _get(tx, key_id, user_id)
 
 
-def _update(
-    tx: Transaction, key_id: int, changes: dict[str, Any], *, vault: Vault, caller: Caller, now: int
-) -> Row:
+def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, Any], now: int) -> Row:
     """Change a key. The mask sent back, null or nothing keeps it; another origin needs it entered again."""
+    caller = keeper.caller
     old = _get(tx, key_id, caller.id)
     entered = (changes.get("api_key") or "").strip()
     key = "" if entered in ("", old["mask"]) else _checked_key(entered)
-    base_url = changes.get("base_url", old["base_url"])
+    base_url = old["base_url"]
+    if "base_url" in changes:
+        base_url = _checked_url(changes["base_url"], old["default_base_url"], keeper)
     home = origin(base_url or old["default_base_url"])
     if not key and home != old["origin"] and base_url != old["base_url"]:
         raise BadRequest("更换到其他地址需要重新输入API密钥")
     secret, destination = old["secret"], old["origin"]
     if key:
-        secret, destination = vault.seal(key, Binding(key_id, caller.id, old["provider_id"], home)), home
+        binding = Binding(key_id, caller.id, old["provider_id"], home)
+        secret, destination = keeper.vault.seal(key, binding), home
+        pool.heal(tx, key_id)
     tx.run(
         tx.q.api_keys.update,
         secret=secret,
@@ -173,6 +169,8 @@ def _update(
         base_url=base_url,
         origin=destination,
         is_shared=caller.is_admin and _or(changes.get("shared"), bool(old["is_shared"])),
+        priority=_or(changes.get("priority"), old["priority"]),
+        weight=_or(changes.get("weight"), old["weight"]),
         is_active=_or(changes.get("is_active"), bool(old["is_active"])),
         key_id=key_id,
         now=now,
@@ -180,7 +178,7 @@ def _update(
     return _get(tx, key_id, caller.id)
 
 
-def _or(value: bool | None, default: bool) -> bool:
+def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 

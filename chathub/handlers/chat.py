@@ -29,7 +29,6 @@ async def complete(request: web.Request) -> web.Response:
             "conversation_id": reply.turn.public_id,
             "response": reply.text("content"),
             "reasoning": reply.text("reasoning") or None,
-            "model": reply.model,
             "timestamp": iso(request.app[CLOCK].now()),
             "title": reply.turn.title,
             **summary(reply, reply.ending),

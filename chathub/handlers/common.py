@@ -69,6 +69,7 @@ def idempotency_key(request: web.Request, wanted: Options) -> str | None:
 def row_id(request: web.Request, name: str) -> int:
     """A number out of the path; what is none names nothing (404)."""
     text = request.match_info[name]
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > _LARGEST_ID:
+    digits = text.lstrip("0")[:20] or "0"
+    if not (text.isascii() and text.isdigit()) or int(digits) > _LARGEST_ID:
         raise NotFound("请求的资源不存在")
-    return int(text)
+    return int(digits)

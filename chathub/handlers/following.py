@@ -43,6 +43,8 @@ def summary(reply: Reply, ending: Ending) -> dict[str, Any]:
     bill = reply.bill
     return {
         "message_id": reply.turn.message_id,
+        # the one that answered, which may be one that the model falls back on
+        "model": reply.answered_by,
         "finish_reason": ending.finish_reason,
         "usage": answers.Usage(
             prompt_tokens=bill.prompt_tokens,

@@ -23,6 +23,7 @@ _DEFAULTS = {
     "input_price": 0,
     "output_price": 0,
     "description": "",
+    "fallback_model": "",
     "is_active": True,
     "sort_order": 0,
 }
@@ -34,8 +35,7 @@ async def list_all(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    wanted = await body(request, NewModel)
-    values = _columns(given(wanted))
+    values = _columns(given(await body(request, NewModel)))
     row = await request.app[DB].write(_insert, values, request.app[CLOCK].now())
     return await _changed(request, "模型创建成功", row)
 
@@ -88,9 +88,7 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _insert(tx: Transaction, values: dict[str, Any], now: int) -> Row:
     values = _with_provider_id(tx, values)
-    row = tx.one(tx.q.models.insert, **values, now=now)
-    assert row is not None
-    return _get(tx, row["id"])
+    return _get(tx, tx.add(tx.q.models.insert, **values, now=now))
 
 
 def _update(tx: Transaction, model_id: int, changes: dict[str, Any], now: int) -> Row:

@@ -9,7 +9,7 @@ from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import answer, body, done, row_id
 from chathub.keys import CATALOG, CLOCK, DB
-from chathub.upstream.urls import origin
+from chathub.upstream.urls import origin, protocol_of
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import NewProvider, ProviderChange
@@ -62,7 +62,9 @@ async def _changed(request: web.Request, message: str, row: Row, **more: Any) ->
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     """The wire's fields as columns; null means the default where there is one."""
-    columns = {name: _DEFAULTS[name] if value is None else value for name, value in fields.items()}
+    columns: dict[str, Any] = {
+        name: _DEFAULTS.get(name) if value is None else value for name, value in fields.items()
+    }
     if "default_base_url" in columns:
         columns["default_base_url"] = columns["default_base_url"].strip()
         try:
@@ -75,7 +77,9 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _insert(tx: Transaction, values: dict[str, Any], now: int) -> Row:
-    row = tx.one(tx.q.providers.insert, **{**_DEFAULTS, **values}, now=now)
+    values = {**_DEFAULTS, **values}
+    values["protocol"] = values.get("protocol") or protocol_of(values["default_base_url"])
+    row = tx.one(tx.q.providers.insert, **values, now=now)
     assert row is not None
     return row
 
@@ -87,6 +91,8 @@ def _update(tx: Transaction, provider_id: int, changes: dict[str, Any], now: int
         raise NotFound("提供商不存在")
     if old["provider_key"] == LOCAL and "default_base_url" in changes:
         changes["default_base_url"] = old["default_base_url"]
+    if "protocol" in changes and changes["protocol"] is None:
+        changes["protocol"] = protocol_of(changes.get("default_base_url", old["default_base_url"]))
     row = tx.one(tx.q.providers.update, **{**dict(old), **changes}, provider_id=provider_id, now=now)
     assert row is not None
     home = origin(row["default_base_url"])

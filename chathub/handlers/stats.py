@@ -26,6 +26,7 @@ def _collect(tx: Transaction, user_id: int, today: str) -> dict[str, Any]:
     ever, month, day = (
         tx.all(tx.q.usage.totals, user_id=user_id, day=since)[0] for since in ("", today[:8] + "01", today)
     )
+    hint = tx.one(tx.q.personal_tokens.newest_hint, user_id=user_id)
     limit, used = user["usage_limit"], _tokens(month)
     return {
         "total_conversations": counts["conversations"],
@@ -46,8 +47,7 @@ def _collect(tx: Transaction, user_id: int, today: str) -> dict[str, Any]:
             "email": user["email"],
             "subscription_type": user["subscription_type"],
             "created_at": iso(user["created_at"]),
-            # the hint of a personal token, once there are any
-            "api_key": "未创建",
+            "api_key": hint["hint"] if hint else "未创建",
         },
     }
 

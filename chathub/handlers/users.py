@@ -79,9 +79,8 @@ async def _confirm(request: web.Request, current: str | None) -> None:
     row = await _get(request, request[CALLER].id)
     # the token tells who guesses: the address would punish the neighbours
     throttle, guesser = request.app[THROTTLE], f"user {row['id']}"
-    throttle.check(guesser, "profile")
+    throttle.admit(guesser, "profile")
     if not await request.app[PASSWORDS].check(current, row["password_hash"]):
-        throttle.failed(guesser, "profile")
         raise BadRequest("当前密码不正确")
     throttle.succeeded(guesser, "profile")
 
@@ -119,15 +118,18 @@ async def _get(request: web.Request, user_id: int) -> Row:
 
 
 def _search(tx: Transaction, wanted: UserFilter) -> tuple[list[Row], int]:
-    filters = {"role": wanted.role, "term": _like(wanted.search)}
+    term = (wanted.search or "").strip()
+    filters = {"role": wanted.role, "term": _like(term), "key_term": _like(users.comparable(term))}
     offset = (wanted.page - 1) * wanted.per_page
     rows = tx.all(tx.q.users.search, **filters, limit=wanted.per_page, offset=offset)
     return rows, tx.all(tx.q.users.count_search, **filters)[0][0]
 
 
-def _like(term: str | None) -> str | None:
+def _like(term: str) -> str | None:
     """A LIKE pattern that finds the term anywhere and takes ``%`` and ``_`` for themselves."""
-    if not term or not term.strip():
+    if "\0" in term:
+        raise BadRequest("参数 search 包含空字符")
+    if not term:
         return None
-    escaped = term.strip().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    escaped = term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -14,10 +14,12 @@ from chathub.upstream import failures, guard
 from chathub.upstream.dialects import openai
 from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.think import ThinkSplitter
-from chathub.upstream.types import ChatCall, Event, Failure, Reasoning, Text
+from chathub.upstream.types import ChatCall, Endpoint, Event, Failure, Reasoning, Text
 from chathub.upstream.urls import origin
 
 log = logging.getLogger("chathub.upstream")
+
+Take = Callable[[list[Event]], bool]
 
 _ERROR_BODY = 64 * 1024
 _LARGEST_BODY = 32 * 1024 * 1024
@@ -40,36 +42,32 @@ class Client:
         # (origin, model) that answered 400 to stream_options
         self._without_usage: set[tuple[str, str]] = set()
 
-    async def stream(
-        self, call: ChatCall, *, trusted: bool = True, local: bool = False
-    ) -> AsyncGenerator[list[Event], None]:
-        """The events of one attempt, a list for each network read.
+    async def call(self, endpoint: Endpoint, call: ChatCall, take: Take) -> Failure | None:
+        """Make one attempt and hand over the events of each network read; ``take`` says true for enough.
 
-        The last list may end in a ``Failure``; network trouble and time-outs become one as well.
-        Closing the iterator closes the connection at once.
+        Gives how the attempt failed, network trouble and time-outs included, or None. Cancelling closes
+        the connection at once.
         """
         async with AsyncExitStack() as stack:
-            if local:
+            address, key = endpoint.base_url, endpoint.api_key
+            if endpoint.local:
                 if self._local is None:
-                    yield [Failure("服务器没有启用本地模型", kind="unreachable")]
-                    return
+                    return Failure("服务器没有启用本地模型", kind="unreachable")
                 try:
                     address, key = await stack.enter_async_context(self._local.lease())
                 except LocalModelError as error:
-                    yield [Failure(str(error), kind="unreachable")]
-                    return
-                call = replace(call, base_url=address, api_key=key)
-            session = self._trusted if trusted else self._public
+                    return Failure(str(error), kind="unreachable")
+            session = self._trusted if endpoint.trusted else self._public
+            call = replace(call, base_url=address, api_key=key)
             try:
-                response = await stack.enter_async_context(self._open(session, call, reuse=not local))
+                response = await stack.enter_async_context(
+                    self._open(session, call, reuse=not endpoint.local)
+                )
             except _Refusal as refusal:
-                yield [refusal.failure]
-                return
+                return refusal.failure
             except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-                yield [_network_failure(error)]
-                return
-            async for events in _read(response):
-                yield events
+                return _network_failure(error)
+            return await _read(response, take)
 
     @asynccontextmanager
     async def _open(
@@ -140,30 +138,41 @@ def _failure_of(response: aiohttp.ClientResponse, body: bytes) -> Failure:
     return failures.from_body(response.status, body, response.headers)
 
 
-async def _read(response: aiohttp.ClientResponse) -> AsyncGenerator[list[Event], None]:
-    """The events of a 2xx answer; JSON where a stream was asked for is read as the whole answer."""
+async def _read(response: aiohttp.ClientResponse, take: Take) -> Failure | None:
+    """Hand over the events of a 2xx answer; JSON where a stream was asked for is the whole answer."""
     splitter = ThinkSplitter()
     if response.content_type.endswith("json"):
         body = await _whole_body(response)
-        whole: list[Event] = [body] if isinstance(body, Failure) else openai.decode_body(body)
-        yield _split(splitter, whole, last=True)
-        return
+        if isinstance(body, Failure):
+            return body
+        events = openai.decode_body(body)
+        take(_split(splitter, events, last=True))
+        return _failure_in(events)
     decoder = openai.Decoder()
-    trouble: Failure | None = None
+    read, failure, trouble = response.content.readany, None, None
     try:
-        while data := await response.content.readany():
+        while data := await read():
             if events := decoder.feed(data):
-                yield _split(splitter, events)
+                failure = failure or _failure_in(events)
+                if take(_split(splitter, events)):
+                    return failure
             if decoder.done:
                 await _drain(response)
                 break
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         trouble = _network_failure(error)
     events = decoder.close()
-    if trouble is not None and trouble.kind == "timeout":
-        # an answer that is whole stays so; of one that is not, the reason is known better than "cut"
-        events = [trouble if isinstance(event, Failure) else event for event in events]
-    yield _split(splitter, events, last=True)
+    take(_split(splitter, events, last=True))
+    failure = failure or _failure_in(events)
+    # an answer that is whole stays so; of one that is not, the reason is known better than "cut"
+    return trouble if failure and trouble and trouble.kind == "timeout" else failure
+
+
+def _failure_in(events: list[Event]) -> Failure | None:
+    for event in events:
+        if type(event) is Failure:
+            return event
+    return None
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

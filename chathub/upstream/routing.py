@@ -1,58 +1,37 @@
 """Which endpoint gets a call: one after the other, until one has begun to answer."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
-
-from msgspec.structs import replace
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatCall, Event, Failure, Reasoning, Text, ToolCall
+from chathub.upstream.types import ChatCall, Endpoint, Event, Failure
+from chathub.upstream.verdicts import verdict
+
+Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a call may be sent, with which key. ``trusted``: no user chose the address; ``local``: the
-    built-in model, whose address is known once it runs."""
+class Sink(Protocol):
+    """Where events go; ``begun`` once something of an answer has come."""
 
-    base_url: str
-    api_key: str = field(default="", repr=False)
-    trusted: bool = True
-    local: bool = False
-    key_id: int | None = None
+    @property
+    def begun(self) -> bool: ...
+
+    def feed(self, events: list[Event]) -> bool:
+        """Take what one network read brought; true for enough."""
 
 
-# what the request itself caused: another key would get the same answer
-_CALLERS_FAULT = (400, 404, 413, 422)
-_OUTPUT = (Text, Reasoning, ToolCall)
+async def run(
+    client: Client, endpoints: Sequence[Endpoint], call: ChatCall, sink: Sink, report: Report
+) -> Failure | None:
+    """Feed the sink from the first endpoint that answers; gives how it failed, or None.
 
-
-async def stream(
-    client: Client,
-    endpoints: Sequence[Endpoint],
-    call: ChatCall,
-    use: Callable[[Endpoint], None] = lambda endpoint: None,
-) -> AsyncGenerator[list[Event], None]:
-    """The events of the first endpoint that answers, one list for each network read.
-
-    A failure moves on to the next endpoint only before any output, and only where another key can
-    help; the last list may hold a ``Failure``. Nothing is raised for what the provider does. ``use`` is
-    told of each endpoint before it is tried.
+    A failure moves on to the next endpoint only before any output, and only where another key can help.
+    ``report`` is told of every attempt. Nothing is raised for what a provider does.
     """
-    for number, endpoint in enumerate(endpoints, 1):
-        use(endpoint)
-        attempt = replace(call, base_url=endpoint.base_url, api_key=endpoint.api_key)
-        begun = False
-        failed = False
-        batches = client.stream(attempt, trusted=endpoint.trusted, local=endpoint.local)
-        async with aclosing(batches):
-            async for events in batches:
-                begun = begun or any(isinstance(event, _OUTPUT) for event in events)
-                last = events[-1] if events else None
-                if not begun and number < len(endpoints) and isinstance(last, Failure):
-                    failed = last.status not in _CALLERS_FAULT
-                    if failed:
-                        break
-                yield events
-        if not failed:
-            return
+    failure: Failure | None = None
+    for endpoint in endpoints:
+        failure = await client.call(endpoint, call, sink.feed)
+        await report(endpoint, failure)
+        if failure is None or sink.begun or verdict(failure) == "request":
+            return failure
+    return failure

@@ -56,6 +56,24 @@ class ChatCall(Struct, frozen=True):
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+class Endpoint(Struct, frozen=True):
+    """Where a call may be sent, with which key and in which dialect.
+
+    ``trusted``: no user chose the address; ``local``: the built-in model, whose address is known once it
+    runs.
+    """
+
+    base_url: str
+    api_key: str = ""
+    protocol: str = "openai"
+    trusted: bool = True
+    local: bool = False
+    key_id: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r}, key_id={self.key_id})"
+
+
 class UpstreamRequest(Struct, frozen=True):
     """A request as it goes over HTTP (always a POST)."""
 

@@ -5,6 +5,7 @@ or as nothing but a host.
 """
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -35,6 +36,7 @@ _HOST = re.compile(r"(?!-)[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _DEPLOYMENT = re.compile(r"/deployments/[^/]+$")
 
 
+@lru_cache(1024)
 def chat_url(base_url: str) -> str:
     """Where chat completions are asked for. Keeps the query (Azure's ``api-version``), drops a fragment.
 
@@ -51,6 +53,7 @@ def models_url(base_url: str) -> str:
     return _join(parts, _DEPLOYMENT.sub("", root) + "/models")
 
 
+@lru_cache(1024)
 def origin(url: str) -> str:
     """``scheme://host:port``, comparable as a string: lower case, the port always there, international
     names in their ASCII form, IPv6 addresses in their short form, no dot at the end of the name.
@@ -64,6 +67,7 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://[{host}]:{port}" if ":" in host else f"{parts.scheme}://{host}:{port}"
 
 
+@lru_cache(1024)
 def hostname(url: str) -> str:
     """The host alone, in the form it has in ``origin`` (an IPv6 address without its brackets)."""
     parts = _split(url)
@@ -114,3 +118,13 @@ def _root_of(host: str) -> str:
 
 def _join(parts: SplitResult, path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def protocol_of(base_url: str) -> str:
+    """The dialect a base URL speaks unless somebody says otherwise."""
+    host = hostname(base_url)
+    if host == "api.anthropic.com":
+        return "anthropic"
+    if host == "generativelanguage.googleapis.com" and "/openai" not in base_url:
+        return "gemini"
+    return "openai"

@@ -29,6 +29,7 @@ class Model(Struct):
     input_price_per_1k: float
     output_price_per_1k: float
     description: str
+    fallback_model: str | None
     is_active: bool
     sort_order: int
     created_at: str
@@ -51,6 +52,7 @@ class Model(Struct):
             input_price_per_1k=money(row["input_price"]),
             output_price_per_1k=money(row["output_price"]),
             description=row["description"],
+            fallback_model=row["fallback_model"] or None,
             is_active=bool(row["is_active"]),
             sort_order=row["sort_order"],
             created_at=iso(row["created_at"]),
@@ -63,6 +65,7 @@ class Provider(Struct):
     provider_key: str
     display_name: str
     default_base_url: str
+    protocol: str
     needs_key: bool
     is_active: bool
     sort_order: int
@@ -76,6 +79,7 @@ class Provider(Struct):
             provider_key=row["provider_key"],
             display_name=row["display_name"],
             default_base_url=row["default_base_url"],
+            protocol=row["protocol"],
             needs_key=bool(row["needs_key"]),
             is_active=bool(row["is_active"]),
             sort_order=row["sort_order"],
@@ -85,7 +89,10 @@ class Provider(Struct):
 
 
 class ApiKey(Struct):
-    """``api_key`` is the mask, never the key. ``needs_reentry``: its provider moved to another origin."""
+    """``api_key`` is the mask, never the key. ``needs_reentry``: its provider moved to another origin.
+
+    ``health`` is ``ok``, ``cooling`` (until ``cooldown_until``) or ``broken`` (until someone acts).
+    """
 
     id: int
     model_provider: str
@@ -96,6 +103,14 @@ class ApiKey(Struct):
     label: str
     shared: bool
     needs_reentry: bool
+    priority: int
+    weight: int
+    health: str
+    cooldown_until: str | None
+    last_error: str | None
+    success_count: int
+    failure_count: int
+    last_used_at: str | None
     is_active: bool
     created_at: str
     updated_at: str

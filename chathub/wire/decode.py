@@ -21,6 +21,8 @@ _TYPES = {
     "null": "null",
 }
 _SIGNS = {"<=": "不能超过", ">=": "不能小于", "<": "必须小于", ">": "必须大于", "==": "必须等于"}
+# an escaped NUL, and not an escaped backslash before "u0000"
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _WHERE = re.compile(r" - at `\$\.?(.*?)`$")
 
 
@@ -41,7 +43,15 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise BadRequest(explain(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("请求体不是有效的JSON") from None
+    if _NUL.search(body):
+        # SQLite's text functions stop at it, and no text has use for it
+        raise BadRequest(f"字段 {_field_with_nul(value)} 包含空字符")
     return value
+
+
+def _field_with_nul(value: object) -> str:
+    names = getattr(value, "__struct_fields__", ())
+    return next((name for name in names if "\0" in str(getattr(value, name))), "")
 
 
 def decode_query(query: Mapping[str, str], kind: type[T]) -> T:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+ModelName = Annotated[str, Meta(max_length=200)]
 LongText = Annotated[str, Meta(max_length=2000)]
 Url = Annotated[str, Meta(min_length=1, max_length=2000)]
 Key = Annotated[str, Meta(max_length=4096)]
@@ -20,6 +21,10 @@ NewPassword = Annotated[str, Meta(max_length=200)]
 Role = Literal["user", "admin"]
 Subscription = Literal["free", "pro", "premium", "enterprise"]
 ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
+# the dialect that a provider speaks
+Protocol = Literal["openai", "anthropic", "gemini"]
+Priority = Annotated[int, Meta(ge=-1000, le=1000)]
+Weight = Annotated[int, Meta(ge=1, le=1000)]
 Limit = Annotated[int, Meta(ge=0, le=10**15)]
 RowId = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -45,6 +50,7 @@ class NewModel(Struct):
     input_price_per_1k: Price | None = None
     output_price_per_1k: Price | None = None
     description: LongText | None = None
+    fallback_model: ModelName | None = None
     is_active: bool | None = None
     sort_order: Order | None = None
 
@@ -62,6 +68,7 @@ class ModelChange(Struct):
     input_price_per_1k: Price | None | UnsetType = UNSET
     output_price_per_1k: Price | None | UnsetType = UNSET
     description: LongText | None | UnsetType = UNSET
+    fallback_model: ModelName | None | UnsetType = UNSET
     is_active: bool | None | UnsetType = UNSET
     sort_order: Order | None | UnsetType = UNSET
 
@@ -76,9 +83,10 @@ class ModelOrders(Struct):
 
 
 class NewProvider(Struct):
-    provider_key: Annotated[str, Meta(pattern="^[a-z0-9_]+$", max_length=50)]
+    provider_key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+\Z", max_length=50)]
     display_name: Name
     default_base_url: Url
+    protocol: Protocol | None = None
     needs_key: bool | None = None
     is_active: bool | None = None
     sort_order: Order | None = None
@@ -87,6 +95,7 @@ class NewProvider(Struct):
 class ProviderChange(Struct):
     display_name: Name | UnsetType = UNSET
     default_base_url: Url | UnsetType = UNSET
+    protocol: Protocol | None | UnsetType = UNSET
     needs_key: bool | None | UnsetType = UNSET
     is_active: bool | None | UnsetType = UNSET
     sort_order: Order | None | UnsetType = UNSET
@@ -98,12 +107,16 @@ class NewApiKey(Struct):
     base_url: Annotated[str, Meta(max_length=2000)] | None = None
     label: Annotated[str, Meta(max_length=50)] | None = None
     shared: bool | None = None
+    priority: Priority | None = None
+    weight: Weight | None = None
 
 
 class ApiKeyChange(Struct):
     api_key: Key | None | UnsetType = UNSET
     base_url: Annotated[str, Meta(max_length=2000)] | None | UnsetType = UNSET
     shared: bool | None | UnsetType = UNSET
+    priority: Priority | None | UnsetType = UNSET
+    weight: Weight | None | UnsetType = UNSET
     is_active: bool | None | UnsetType = UNSET
 
 
@@ -265,3 +278,14 @@ class Stop(Struct):
 
 class Resume(Struct):
     last_event_id: Annotated[str, Meta(pattern=r"^\d{1,9}-\d{1,9}\Z")] | None = None
+
+
+class NewToken(Struct):
+    """POST /api/tokens; ``monthly_limit`` is tokens in a calendar month."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+    opens_api: bool | None = None
+    allowed_models: Annotated[list[Name], Meta(max_length=200)] | None = None
+    allowed_networks: Annotated[list[Name], Meta(max_length=50)] | None = None
+    monthly_limit: Limit | None = None

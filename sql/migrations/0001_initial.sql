@@ -115,7 +115,7 @@ CREATE TABLE messages (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
     -- no cascade: SQLite would recurse once a level and gives up at a thousand
     parent_id INTEGER REFERENCES messages (id),
-    role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
+    role TEXT NOT NULL CHECK (role IN ('user', 'assistant', 'tool')),
     content TEXT NOT NULL DEFAULT '',
     reasoning TEXT NOT NULL DEFAULT '',
     status TEXT NOT NULL DEFAULT 'done'

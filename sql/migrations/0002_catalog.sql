@@ -5,7 +5,7 @@ INSERT INTO providers (provider_key, display_name, default_base_url, needs_key, 
 SELECT column1, column2, column3, column4, column5, strftime('%s', 'now') * 1000, strftime('%s', 'now') * 1000 FROM (VALUES
     ('openai', 'OpenAI', 'https://api.openai.com/v1', 1, 0),
     ('anthropic', 'Anthropic', 'https://api.anthropic.com/v1', 1, 1),
-    ('google', 'Google Gemini', 'https://generativelanguage.googleapis.com/v1beta/openai', 1, 2),
+    ('google', 'Google Gemini', 'https://generativelanguage.googleapis.com/v1beta', 1, 2),
     ('siliconflow', '硅基流动', 'https://api.siliconflow.cn/v1', 1, 3),
     ('deepseek', 'DeepSeek', 'https://api.deepseek.com/v1', 1, 4),
     ('moonshot', '月之暗面 Kimi', 'https://api.moonshot.cn/v1', 1, 5),
@@ -26,7 +26,6 @@ INSERT INTO models (model_name, display_name, provider_id, max_tokens, context_w
 SELECT column1, column2, providers.id, column4, column5, column6, column7, column8, column9, column10, column11,
     strftime('%s', 'now') * 1000, strftime('%s', 'now') * 1000
 FROM (VALUES
-    ('gpt-4o', 'GPT-4o', 'openai', 16384, 128000, 1, 1, 2500, 10000, 'OpenAI 多模态模型', 0),
     ('gpt-4o-mini', 'GPT-4o mini', 'openai', 16384, 128000, 1, 1, 150, 600, 'OpenAI 轻量多模态模型', 1),
     ('gpt-4.1', 'GPT-4.1', 'openai', 32768, 1047576, 1, 1, 2000, 8000, 'OpenAI 长上下文模型', 2),
     ('gpt-5', 'GPT-5', 'openai', 128000, 400000, 1, 1, 1250, 10000, 'OpenAI 推理模型', 3),

@@ -1,25 +1,33 @@
 -- name: list_own
-SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, mask, base_url, origin, is_shared,
+SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, mask, base_url, origin,
+    is_shared, priority, weight, health, cooldown_until, last_error, success_count, failure_count, last_used_at,
     api_keys.is_active, api_keys.created_at, api_keys.updated_at
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE user_id = :user_id ORDER BY api_keys.id
 
 -- name: get_own
-SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, secret, mask, base_url, origin,
-    is_shared, api_keys.is_active, api_keys.created_at, api_keys.updated_at
+SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, secret, mask, base_url,
+    origin, is_shared, priority, weight, health, cooldown_until, last_error, success_count, failure_count,
+    last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE api_keys.id = :key_id AND user_id = :user_id
 
 -- name: find_same
 SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id AND label = :label
 
--- name: list_usable
--- what a chat of this user may use for the provider: its own keys first, then the shared ones
-SELECT api_keys.id, user_id, provider_id, secret, base_url, origin, users.role AS owner_role
-FROM api_keys JOIN users ON users.id = user_id
-WHERE provider_id = :provider_id AND api_keys.is_active
-    AND (user_id = :user_id OR (is_shared AND users.is_active AND users.role = 'admin'))
-ORDER BY user_id = :user_id DESC, label, api_keys.id
+-- name: list_for_chat
+-- what a chat of this user may use for the provider: its own keys and the shared ones, each with the user's limit
+-- and what it used since :day; a row without a key if there is none
+SELECT caller.usage_limit,
+    (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_by_day
+        WHERE user_id = caller.id AND day >= :day) AS used,
+    key.id, key.user_id, key.provider_id, secret, base_url, origin, priority, weight, health, cooldown_until,
+    last_error, owner.role AS owner_role
+FROM users AS caller LEFT JOIN (api_keys AS key JOIN users AS owner ON owner.id = key.user_id)
+    ON key.provider_id = :provider_id AND key.is_active
+        AND (key.user_id = caller.id OR (is_shared AND owner.is_active AND owner.role = 'admin'))
+WHERE caller.id = :user_id
+ORDER BY key.id
 
 -- name: list_inheriting
 -- the keys that go where their provider's base URL points
@@ -29,16 +37,31 @@ SELECT id, origin FROM api_keys WHERE provider_id = :provider_id AND base_url = 
 INSERT INTO api_keys (user_id, provider_id, label, secret, mask, base_url, origin, is_shared, is_active,
     created_at, updated_at)
 VALUES (:user_id, :provider_id, :label, :secret, :mask, :base_url, :origin, :is_shared, 1, :now, :now)
-RETURNING id
 
 -- name: update
 UPDATE api_keys SET secret = :secret, mask = :mask, base_url = :base_url, origin = :origin,
-    is_shared = :is_shared, is_active = :is_active, updated_at = :now
+    is_shared = :is_shared, priority = :priority, weight = :weight, is_active = :is_active, updated_at = :now
 WHERE id = :key_id
 
 -- name: toggle
 UPDATE api_keys SET is_active = 1 - is_active, updated_at = :now
 WHERE id = :key_id AND user_id = :user_id
+
+-- name: get_health
+SELECT failures_in_row FROM api_keys WHERE id = :key_id
+
+-- name: set_health
+UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,
+    failures_in_row = :failures_in_row, failure_count = failure_count + :failures, last_used_at = :now
+WHERE id = :key_id
+
+-- name: note_success
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0,
+    success_count = success_count + 1, last_used_at = :now
+WHERE id = :key_id
+
+-- name: heal
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0 WHERE id = :key_id
 
 -- name: delete
 DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id

@@ -1,7 +1,6 @@
 -- name: insert_question
 INSERT INTO messages (conversation_id, parent_id, role, content, options, created_at, updated_at)
 VALUES (:conversation_id, :parent_id, 'user', :content, :options, :now, :now)
-RETURNING id
 
 -- name: insert_answer
 -- the reply that is about to be written
@@ -9,7 +8,6 @@ INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_st
     created_at, updated_at)
 VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :finish_reason, :model, :provider,
     :now, :now)
-RETURNING id
 
 -- name: get_place
 SELECT id, conversation_id, parent_id, role FROM messages WHERE id = :message_id
@@ -103,8 +101,8 @@ WITH RECURSIVE subtree (id) AS (
 DELETE FROM messages WHERE id IN (SELECT id FROM subtree)
 
 -- name: settle
-UPDATE messages SET content = :content, reasoning = :reasoning, status = :status, reason = :reason,
-    finish_reason = :finish_reason, error_status = :error_status, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
+UPDATE messages SET model = :model, provider = :provider, content = :content, reasoning = :reasoning,
+    status = :status, reason = :reason, finish_reason = :finish_reason, error_status = :error_status, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
     cost = :cost, updated_at = :now
 WHERE id = :message_id

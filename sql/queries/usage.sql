@@ -7,11 +7,6 @@ ON CONFLICT (user_id, day, model) DO UPDATE SET
     completion_tokens = completion_tokens + excluded.completion_tokens,
     cost = cost + excluded.cost
 
--- name: tokens_since
--- what a user used since a day, against the month's limit
-SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) AS tokens
-FROM usage_by_day WHERE user_id = :user_id AND day >= :day
-
 -- name: totals
 SELECT count(DISTINCT day) AS days,
     coalesce(sum(requests), 0) AS requests,

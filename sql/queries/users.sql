@@ -50,11 +50,11 @@ SELECT id, username, email, role, subscription_type, usage_limit, is_active, cre
 FROM users
 WHERE (:role IS NULL OR role = :role)
     AND (:term IS NULL OR username LIKE :term ESCAPE '\' OR email LIKE :term ESCAPE '\'
-        OR username_key LIKE :term ESCAPE '\')
+        OR username_key LIKE :key_term ESCAPE '\' OR email_key LIKE :key_term ESCAPE '\')
 ORDER BY id LIMIT :limit OFFSET :offset
 
 -- name: count_search
 SELECT count(*) FROM users
 WHERE (:role IS NULL OR role = :role)
     AND (:term IS NULL OR username LIKE :term ESCAPE '\' OR email LIKE :term ESCAPE '\'
-        OR username_key LIKE :term ESCAPE '\')
+        OR username_key LIKE :key_term ESCAPE '\' OR email_key LIKE :key_term ESCAPE '\')

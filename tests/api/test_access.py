@@ -10,7 +10,7 @@ from scripted import Provider
 
 from chathub.app import create_app
 from chathub.config import Config
-from chathub.routes import ADMIN, PUBLIC, ROUTES, USER, Route
+from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
 
 Headers = dict[str, str]
 
@@ -22,6 +22,12 @@ PUBLIC_ROUTES = {
     ("POST", "/api/auth/login"),
     ("POST", "/api/auth/send-verification-code"),
     ("POST", "/api/auth/register"),
+}
+# a program's token must not make tokens
+SESSION_ROUTES = {
+    ("GET", "/api/tokens"),
+    ("POST", "/api/tokens"),
+    ("DELETE", "/api/tokens/{token_id}"),
 }
 ADMIN_ROUTES = {
     ("POST", "/api/models"),
@@ -69,9 +75,11 @@ def test_the_routes_say_what_the_document_says() -> None:
     said = {(route.method, route.path): route.access for route in ROUTES}
     assert len(said) == len(ROUTES)
     for place, access in said.items():
-        expected = PUBLIC if place in PUBLIC_ROUTES else ADMIN if place in ADMIN_ROUTES else USER
+        expected = V1 if place[1].startswith("/v1/") else USER
+        for routes, theirs in ((PUBLIC_ROUTES, PUBLIC), (SESSION_ROUTES, SESSION), (ADMIN_ROUTES, ADMIN)):
+            expected = theirs if place in routes else expected
         assert access == expected, place
-    assert set(said) >= PUBLIC_ROUTES | ADMIN_ROUTES
+    assert set(said) >= PUBLIC_ROUTES | ADMIN_ROUTES | SESSION_ROUTES
 
 
 async def test_the_server_has_no_routes_but_those_of_the_table(client: TestClient) -> None:
@@ -86,14 +94,14 @@ async def test_the_server_has_no_routes_but_those_of_the_table(client: TestClien
 # without a token
 
 
-@each(USER, ADMIN)
+@each(USER, SESSION, ADMIN)
 async def test_without_a_token_it_is_401(client: TestClient, route: Route) -> None:
     response = await call(client, route)
     await sentence(response, 401)
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-@each(USER, ADMIN)
+@each(USER, SESSION, ADMIN)
 async def test_with_a_bad_token_it_is_401_before_the_body_is_looked_at(
     client: TestClient, route: Route
 ) -> None:
@@ -124,7 +132,7 @@ async def test_demo_is_a_user_like_others(client: TestClient, route: Route) -> N
     await sentence(await call(client, route, {"Authorization": "Bearer demo-token"}), 403)
 
 
-@each(USER, PUBLIC)
+@each(USER, SESSION, PUBLIC)
 async def test_a_user_is_let_in_everywhere_else(client: TestClient, user: Headers, route: Route) -> None:
     response = await call(client, route, user)
     assert response.status not in (401, 403, 405) and response.status < 500
@@ -135,7 +143,7 @@ async def test_a_user_is_let_in_everywhere_else(client: TestClient, user: Header
 # as an administrator
 
 
-@each(USER, ADMIN, PUBLIC)
+@each(USER, SESSION, ADMIN, PUBLIC)
 async def test_an_administrator_is_let_in_everywhere(
     client: TestClient, admin: Headers, route: Route
 ) -> None:

@@ -170,6 +170,14 @@ async def test_a_saved_key_is_answered_with_every_field_the_page_reads(
         "label": "",
         "shared": False,
         "needs_reentry": False,
+        "priority": 0,
+        "weight": 1,
+        "health": "ok",
+        "cooldown_until": None,
+        "last_error": None,
+        "success_count": 0,
+        "failure_count": 0,
+        "last_used_at": None,
         "is_active": True,
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
@@ -193,7 +201,7 @@ async def test_saving_again_replaces_the_key_and_switches_it_on(
 
 
 async def test_a_label_makes_it_one_more_key(client: TestClient, scripted: Provider, user: Headers) -> None:
-    await save(client, user, FIRST)
+    await save(client, user, FIRST, priority=1)
     await save(client, user, SECOND, label="work")
     await save(client, user, THIRD, label=" work ")
     listed = await keys(client, user)
@@ -204,7 +212,7 @@ async def test_a_label_makes_it_one_more_key(client: TestClient, scripted: Provi
 async def test_the_next_key_is_tried_where_the_first_is_refused(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
-    await save(client, user, FIRST)
+    await save(client, user, FIRST, priority=1)
     await save(client, user, SECOND, label="work")
     scripted.script = scripted.one_after_the_other(
         scripted.answer(401, {"error": {"message": "bad key"}}), scripted.stream(reply("ok"))

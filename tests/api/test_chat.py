@@ -317,9 +317,9 @@ async def test_a_disabled_model_is_not_reached_by_another_spelling(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     models = await (await client.get("/api/models?provider=openai")).json()
-    (wanted,) = [m for m in models if m["model_name"] == "gpt-4o"]
+    (wanted,) = [m for m in models if m["model_name"] == "gpt-4o-mini"]
     await client.post(f"/api/models/{wanted['id']}/toggle", headers=admin)
-    for name in ("gpt-4o", "GPT-4o"):
+    for name in ("gpt-4o-mini", "GPT-4o-mini", "gpt-4o-mini-2024-07-18"):
         status, body, _ = await chat(client, user, model=name)
         assert status == 400 and "已停用" in body["error"]
 

@@ -154,10 +154,6 @@ async def test_the_list_of_models(client: TestClient) -> None:
 
 
 async def test_the_life_of_a_model(client: TestClient, admin: Headers) -> None:
-    """The example's name is one of the seed, which makes place for it first."""
-    listed = await (await client.get("/api/models")).json()
-    old = next(model for model in listed if model["model_name"] == "gpt-4o")
-    await answered(await client.delete(f"/api/models/{old['id']}", headers=admin), DONE)
     created = await answered(
         await client.post("/api/models", json=NEW_MODEL, headers=admin), {**DONE, "model": MODEL}
     )

@@ -208,7 +208,15 @@ async def test_the_list_shows_neither_keys_nor_addresses(
     text = await response.text()
     assert all(word not in text for word in ("http", "://", "api_key", "base_url", "sk-s", "inner.example"))
     fields = set((await response.json())[0])
-    assert fields == {"id", "created_at", "updated_at", "provider_display_name", *EXAMPLE, "context_window"}
+    assert fields == {
+        "id",
+        "created_at",
+        "updated_at",
+        "provider_display_name",
+        *EXAMPLE,
+        "context_window",
+        "fallback_model",
+    }
 
 
 # create
@@ -252,9 +260,9 @@ async def test_a_whole_number_is_a_price_too_and_is_shown_as_a_float(
 
 async def test_a_name_that_is_taken_is_refused(client: TestClient, admin: Headers) -> None:
     before = await models(client)
-    body = {**EXAMPLE, "model_name": "gpt-4o"}
+    body = {**EXAMPLE, "model_name": "gpt-4o-mini"}
     assert "已存在" in await sentence(await client.post("/api/models", json=body, headers=admin), 400)
-    body["model_name"] = "  gpt-4o "
+    body["model_name"] = "  gpt-4o-mini "
     assert "已存在" in await sentence(await client.post("/api/models", json=body, headers=admin), 400)
     assert await models(client) == before
 
@@ -373,7 +381,7 @@ async def test_a_rename_to_a_taken_name_or_a_move_to_an_unknown_provider_is_refu
 ) -> None:
     before = await models(client)
     path = f"/api/models/{next(m['id'] for m in before if m['model_name'] == 'gpt-5')}"
-    response = await client.put(path, json={"model_name": "gpt-4o", "sort_order": 5}, headers=admin)
+    response = await client.put(path, json={"model_name": "gpt-4o-mini", "sort_order": 5}, headers=admin)
     assert "已存在" in await sentence(response, 400)
     response = await client.put(path, json={"model_provider": "nobody", "sort_order": 5}, headers=admin)
     assert "nobody" in await sentence(response, 400)

@@ -19,7 +19,7 @@ EXAMPLE = {
     "is_active": True,
     "sort_order": 0,
 }
-FIELDS = {*EXAMPLE, "id", "needs_key", "created_at", "updated_at"}
+FIELDS = {*EXAMPLE, "id", "needs_key", "protocol", "created_at", "updated_at"}
 SEED = {
     "openai",
     "anthropic",

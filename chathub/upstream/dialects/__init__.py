@@ -1,1 +1,46 @@
 """The providers' dialects as pure functions: a request out, events in; no I/O."""
+
+from typing import Protocol
+
+from chathub.upstream.dialects import anthropic, gemini, openai
+from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.types import ChatCall, Event, UpstreamRequest
+
+
+class StreamDecoder(Protocol):
+    """Reads one streamed answer: every piece of the body to ``feed``, in order, then ``close``.
+
+    ``done``: the last event has come, and what the provider still sends need not be waited for. The
+    order of the events is told at ``openai.Decoder``. Nothing raises.
+    """
+
+    done: bool
+
+    def feed(self, data: bytes) -> list[Event]: ...
+
+    def close(self) -> list[Event]: ...
+
+
+class Dialect(Protocol):
+    """What each dialect's module offers."""
+
+    def build(self, call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamRequest:
+        """The HTTP request for ``call``; without ``capabilities`` they are looked up. Raises ``ValueError``
+        when the base URL is unfit."""
+
+    def Decoder(self) -> StreamDecoder: ...
+
+    def decode_body(self, body: bytes) -> list[Event]:
+        """The events of a 2xx answer that was not streamed."""
+
+
+def dialect(protocol: str) -> Dialect:
+    """The module for ``openai``, ``anthropic`` or ``gemini``. Raises ``ValueError`` for another name."""
+    match protocol:
+        case "openai":
+            return openai
+        case "anthropic":
+            return anthropic
+        case "gemini":
+            return gemini
+    raise ValueError(f"no dialect is called {protocol!r}")

@@ -1,4 +1,5 @@
-"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it.
+"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it: events in. The request is in
+``openai_request``.
 
 Sources: OpenAI's API reference ("Chat Completions", "Streaming") and what SiliconFlow, DeepSeek,
 DashScope, Zhipu, Ark, Hunyuan, Moonshot, OpenRouter, Groq, Mistral, xAI, Perplexity, Azure, Ollama,
@@ -8,36 +9,21 @@ msgspec while it decodes. Whatever does not fit its types goes the tolerant way,
 """
 
 import json
-import re
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from chathub.upstream import failures, sse, urls
+from chathub.upstream import failures, sse
 from chathub.upstream.dialects import openai_fields as fields
-from chathub.upstream.types import (
-    ChatCall,
-    Event,
-    Failure,
-    Finish,
-    Reasoning,
-    Text,
-    ToolCall,
-    UpstreamRequest,
-    Usage,
-)
+from chathub.upstream.dialects.openai_request import build as build
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCall, Usage
 
 CUT = "上游连接中断，回复不完整"
 EMPTY = "上游没有返回任何内容"
 UNREADABLE = "上游返回了无法识别的数据"
 TOO_LONG = "上游返回的单条数据过长"
 BROKEN = "上游在回复途中出错，回复不完整"
-
-# These answer 422 to stream_options, or tell the usage without being asked.
-_NO_STREAM_OPTIONS = ("mistral.ai", "perplexity.ai")
-_AZURE = (".openai.azure.com", ".services.ai.azure.com")
-_RENAMED_MAX_TOKENS = re.compile(r"(o[134]|gpt-5)(?![a-z0-9])")
 
 _FINISH_WORDS = {
     "end_turn": "stop",
@@ -52,35 +38,6 @@ _FINISH_WORDS = {
 _BROKEN_WORDS = frozenset({"error", "network_error"})
 
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-
-
-def build(call: ChatCall) -> UpstreamRequest:
-    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
-
-    Only what was set is sent, and nothing that is null: strict servers refuse fields they do not know.
-    """
-    host = urls.hostname(call.base_url)
-    azure = host.endswith(_AZURE)
-    params = {name: value for name, value in call.params.items() if value is not None}
-    options = params.pop("stream_options", None)
-    if call.stream and not host.endswith(_NO_STREAM_OPTIONS):
-        if call.include_usage:
-            options = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        if options is not None:
-            params["stream_options"] = options
-    own = azure or host == "api.openai.com"
-    if own and "max_tokens" in params and _RENAMED_MAX_TOKENS.match(call.model):
-        params.setdefault("max_completion_tokens", params.pop("max_tokens"))
-    body = {**params, "model": call.model, "messages": call.messages, "stream": call.stream}
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream" if call.stream else "application/json",
-        "Accept-Encoding": "identity",
-    }
-    # A server without keys is asked without the header: some proxies refuse an empty one.
-    if key := call.api_key.strip():
-        headers |= {"api-key": key} if azure else {"Authorization": f"Bearer {key}"}
-    return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
 
 
 class _Delta(Struct, gc=False):

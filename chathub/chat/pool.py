@@ -1,0 +1,66 @@
+"""The keys of a provider as a pool: which one is tried first, and what becomes of one that fails."""
+
+import random
+from collections.abc import Iterable
+
+from chathub.database.connection import Row, Transaction
+from chathub.upstream.types import Failure
+from chathub.upstream.verdicts import verdict
+
+# milliseconds: a key that was refused for too many requests, or met trouble, and was not told how long
+_COOLING, _LONGEST_COOLING = 5_000, 600_000
+_BRIEF, _LONGEST_BRIEF = 2_000, 60_000
+
+
+def is_usable(row: Row, now: int) -> bool:
+    return bool(row["health"] != "broken" and row["cooldown_until"] <= now)
+
+
+def in_order(rows: Iterable[Row], user_id: int, chance: random.Random) -> list[Row]:
+    """The user's own keys before shared ones, higher priority first, and among equals by chance in
+    proportion to their weight (Efraimidis and Spirakis, weighted sampling without replacement)."""
+    return sorted(
+        rows,
+        key=lambda row: (
+            row["user_id"] != user_id,
+            -row["priority"],
+            -(chance.random() ** (1 / row["weight"])),
+        ),
+    )
+
+
+def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, now: int) -> None:
+    """Mark a key after a failed attempt; what the request itself caused says nothing about the key."""
+    judgement = verdict(failure)
+    row = tx.one(tx.q.api_keys.get_health, key_id=key_id)
+    if judgement == "request" or row is None:
+        return
+    in_row = row["failures_in_row"] + 1
+    if judgement == "broken":
+        health, until = "broken", 0
+    else:
+        first, longest = (_COOLING, _LONGEST_COOLING) if judgement == "cooling" else (_BRIEF, _LONGEST_BRIEF)
+        wait = min(longest, first * 2 ** min(in_row - 1, 20))
+        if failure.retry_after is not None:
+            wait = round(failure.retry_after * 1000)
+        health, until = "cooling", now + wait
+    tx.run(
+        tx.q.api_keys.set_health,
+        key_id=key_id,
+        health=health,
+        cooldown_until=until,
+        last_error=sentence,
+        failures_in_row=in_row,
+        failures=1,
+        now=now,
+    )
+
+
+def note_success(tx: Transaction, key_id: int, now: int) -> None:
+    """A key that answered is well."""
+    tx.run(tx.q.api_keys.note_success, key_id=key_id, now=now)
+
+
+def heal(tx: Transaction, key_id: int) -> None:
+    """Saved or tested anew: what was known against it does not count any more."""
+    tx.run(tx.q.api_keys.heal, key_id=key_id)

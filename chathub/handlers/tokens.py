@@ -1,0 +1,64 @@
+"""Personal access tokens of the caller: shown once when they are made, then only as a hint."""
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from chathub.accounts import tokens
+from chathub.clock import iso
+from chathub.database.connection import Row
+from chathub.errors import BadRequest
+from chathub.handlers.common import answer, body, done, row_id
+from chathub.keys import CALLER, CLOCK, DB, SESSIONS
+from chathub.wire.requests import NewToken
+
+_DAY = 86_400_000
+
+
+async def list_own(request: web.Request) -> web.Response:
+    db, month = request.app[DB], request.app[CLOCK].today()[:7]
+    rows = await db.fetch_all(db.q.personal_tokens.list_own, user_id=request[CALLER].id, month=month)
+    return answer([_shape(row) for row in rows])
+
+
+async def create(request: web.Request) -> web.Response:
+    wanted, now = await body(request, NewToken), request.app[CLOCK].now()
+    if not wanted.name.strip():
+        raise BadRequest("字段 name 不能为空")
+    fields = {
+        "name": wanted.name.strip(),
+        "opens_api": bool(wanted.opens_api),
+        "allowed_models": json.dumps(wanted.allowed_models or [], ensure_ascii=False),
+        "allowed_networks": json.dumps(tokens.check_networks(wanted.allowed_networks or [])),
+        "monthly_limit": wanted.monthly_limit,
+        "expires_at": now + wanted.expires_in_days * _DAY if wanted.expires_in_days else None,
+    }
+    token = tokens.new_token()
+    row = await request.app[DB].write(tokens.insert, request[CALLER].id, token, fields, now)
+    return answer(
+        {"success": True, "message": "请立即保存令牌，它不会再次显示", "token": token, "data": _shape(row)}
+    )
+
+
+async def delete(request: web.Request) -> web.Response:
+    caller = request[CALLER]
+    await request.app[DB].write(tokens.delete, row_id(request, "token_id"), caller.id)
+    request.app[SESSIONS].forget(caller.id)
+    return done("访问令牌已删除")
+
+
+def _shape(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "hint": row["hint"],
+        "opens_api": bool(row["opens_api"]),
+        "allowed_models": json.loads(row["allowed_models"]),
+        "allowed_networks": json.loads(row["allowed_networks"]),
+        "monthly_limit": row["monthly_limit"],
+        "monthly_usage": row["used"],
+        "expires_at": iso(row["expires_at"]) if row["expires_at"] else None,
+        "last_used_at": iso(row["last_used_at"]) if row["last_used_at"] else None,
+        "created_at": iso(row["created_at"]),
+    }

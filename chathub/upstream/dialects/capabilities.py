@@ -1,0 +1,211 @@
+"""What providers and models want otherwise than the rest: one table, and how a refusal adds to it.
+
+Sources: the providers' API references and migration guides, and the refusals they were recorded to send
+(OpenAI's ``unsupported_parameter`` and ``unsupported_value``, DashScope's ``enable_thinking``, Mistral's
+``extra_forbidden``). What the table does not know is learned from the first refusal (``learned``).
+"""
+
+import re
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chathub.upstream import urls
+from chathub.upstream.types import ChatCall, Failure
+
+SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
+
+
+class Capabilities(Struct, frozen=True):
+    """How a request must look for one model at one host. The defaults suit nearly all of them.
+
+    ``sends_temperature``: whether the parameters in ``SAMPLING`` may be sent. ``system_role``: under
+    which role instructions go (``user``: put before the first question). ``streams_only``: the provider
+    answers as a stream only. ``thinking_off_when_not_streaming``: without a stream the model must be
+    told not to think. ``default_max_tokens``: the length of an answer, in tokens, where the API demands
+    one and nobody set it. ``includes_thoughts``: the model tells its thoughts when asked to.
+    ``signs_calls``: a tool call of the history without its signature is refused.
+    """
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    sends_temperature: bool = True
+    system_role: Literal["system", "developer", "user"] = "system"
+    stream_options: bool = True
+    streams_only: bool = False
+    thinking_off_when_not_streaming: bool = False
+    key_header: Literal["bearer", "api-key"] = "bearer"
+    default_max_tokens: int = 8192
+    includes_thoughts: bool = False
+    signs_calls: bool = False
+
+
+class _Row(NamedTuple):
+    """``hosts``: names or the ends of names, none for every host; ``model``: found anywhere in the name."""
+
+    hosts: tuple[str, ...]
+    model: re.Pattern[str] | None
+    changes: dict[str, Any]
+
+
+_EVERYWHERE: tuple[str, ...] = ()
+_OPENAI = ("api.openai.com", "openai.azure.com", "services.ai.azure.com")
+_DASHSCOPE = ("aliyuncs.com", "api-inference.modelscope.cn")
+_GEMINI = ("generativelanguage.googleapis.com",)
+
+
+def _row(hosts: tuple[str, ...], model: str, **changes: Any) -> _Row:
+    return _Row(hosts, re.compile(model) if model else None, changes)
+
+
+# Merged from first to last.
+_TABLE = (
+    # These answer 422 to stream_options, or tell the usage without being asked.
+    _row(("mistral.ai", "perplexity.ai"), "", stream_options=False),
+    _row(("openai.azure.com", "services.ai.azure.com"), "", key_header="api-key"),
+    _row(_OPENAI, r"^(o\d|gpt-[5-9])(?![a-z0-9])", max_tokens_field="max_completion_tokens"),
+    # gpt-5.1 and later take a temperature unless they are told to think, and so does the chat model.
+    _row(_OPENAI, r"^(o\d|gpt-5)(?![a-z0-9.])(?!-chat)", sends_temperature=False),
+    _row(_OPENAI, r"^o1-(mini|preview)", system_role="user"),
+    _row(_DASHSCOPE, r"(?i)qwen3-[\d.]+b(-a[\d.]+b)?$", thinking_off_when_not_streaming=True),
+    _row(_DASHSCOPE, r"(?i)\b(qwq|qvq)|qwen.*-(thinking|omni)", streams_only=True),
+    _row(_EVERYWHERE, r"claude-(2|instant|3-(opus|sonnet|haiku))", default_max_tokens=4096),
+    _row(_EVERYWHERE, r"claude-(3-7|[a-z]+-[4-9])", default_max_tokens=32_000),
+    # Since Opus 4.7 any temperature but the default is refused.
+    _row(("api.anthropic.com",), r"claude-(opus-4-[7-9]|[a-z]+-[5-9])", sends_temperature=False),
+    _row(_EVERYWHERE, r"gemini-(2\.5|[3-9]|(pro|flash|flash-lite)-latest)", includes_thoughts=True),
+    _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", includes_thoughts=False),
+    _row(_EVERYWHERE, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signs_calls=True),
+    _row(_GEMINI, r"gemma-[1-3]", system_role="user"),
+)  # fmt: skip
+
+
+@lru_cache(1024)
+def of(host: str, model: str) -> Capabilities:
+    """What the table knows. ``host`` as ``urls.hostname`` gives it, ``model`` as it is sent."""
+    changes: dict[str, Any] = {}
+    for row in _TABLE:
+        if _is_at(host, row.hosts) and (row.model is None or row.model.search(model)):
+            changes |= row.changes
+    return Capabilities(**changes)
+
+
+def _is_at(host: str, names: tuple[str, ...]) -> bool:
+    if not names:
+        return True
+    return any(host.endswith(name) and host[: -len(name)][-1:] in ("", ".") for name in names)
+
+
+def protocol_of(base_url: str) -> str:
+    """The dialect that ``base_url`` speaks: ``anthropic``, ``gemini`` or ``openai``. Never raises.
+
+    A path may say otherwise than the host: both of them also offer OpenAI's API, and other providers
+    offer Anthropic's.
+    """
+    try:
+        host, path = urls.hostname(base_url), urlsplit(base_url.strip()).path.rstrip("/")
+    except ValueError:
+        return "openai"
+    if path.endswith("/chat/completions"):
+        return "openai"
+    if host == "api.anthropic.com" or re.search(r"/anthropic(/v1)?$|/v1/messages$", path):
+        return "anthropic"
+    if host in _GEMINI and "openai" not in path.split("/"):
+        return "gemini"
+    return "openai"
+
+
+_REFUSED = re.compile(
+    r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"
+    r"|only (?:\S+ ){0,3}(?:default|allowed|support)|may only be set",
+    re.IGNORECASE,
+)
+_ROLE = re.compile(r"\brole|\bsystem (?:message|prompt|instruction)|developer instruction", re.IGNORECASE)
+_ROLES = re.compile(r"only user(?:,| and) assistant roles|system role not supported", re.IGNORECASE)
+_STREAM_ONLY = re.compile(
+    r"only supports? (?:the )?stream|stream(?:ing)? (?:mode )?only|must be (?:called )?(?:in )?stream"
+    r"|restricted to true",
+    re.IGNORECASE,
+)
+_NO_THINKING = re.compile(
+    r"enable_thinking.{0,40}(?:false|non-stream)|enable.thinking can ?not be support", re.IGNORECASE
+)
+_TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
+_OLD_LIMIT = re.compile(r"\bmax_tokens\b")
+_NEW_LIMIT = re.compile(r"\bmax_completion_tokens\b")
+
+
+def learned(failure: Failure, call: ChatCall, known: Capabilities) -> Capabilities | None:
+    """How to ask again after ``failure``: ``known`` with one change, or ``None`` if no form of the same
+    request avoids it.
+
+    Only for a 400 or 422 whose message names the quirk, and only if the refused form was sent: so asking
+    again and again comes to an end.
+    """
+    if failure.status not in (400, 422):
+        return None
+    for rule in (_stream_options, _limit, _thinking, _streaming, _sampling, _role):
+        changed = rule(failure.message, call, known)
+        if changed is not None:
+            return changed
+    return None
+
+
+def _stream_options(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
+    # FastAPI's "extra inputs" may not say which: the only field that no user asked for is this one.
+    named = "stream_options" in message or "include_usage" in message or "Extra inputs" in message
+    asked = (call.stream or known.streams_only) and known.stream_options
+    return replace(known, stream_options=False) if named and asked else None
+
+
+def _limit(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
+    is_set = any(call.params.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
+    if not is_set:
+        largest = _TOO_MANY.search(message)
+        smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens
+        return replace(known, default_max_tokens=int(largest[1])) if largest and smaller else None
+    old, new = _OLD_LIMIT.search(message), _NEW_LIMIT.search(message)
+    if known.max_tokens_field == "max_tokens" and old and new:
+        return replace(known, max_tokens_field="max_completion_tokens")
+    unknown = _REFUSED.search(message) or re.search(r"unknown|unrecogni[sz]ed|extra", message, re.IGNORECASE)
+    if known.max_tokens_field == "max_completion_tokens" and new and not old and unknown:
+        return replace(known, max_tokens_field="max_tokens")
+    return None
+
+
+def _thinking(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
+    if known.includes_thoughts and re.search(r"\bthinking|thought", message, re.IGNORECASE):
+        return replace(known, includes_thoughts=False) if _REFUSED.search(message) else None
+    if call.stream or known.streams_only or not _NO_THINKING.search(message):
+        return None
+    if known.thinking_off_when_not_streaming:  # and still it thinks
+        return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
+    return replace(known, thinking_off_when_not_streaming=True)
+
+
+def _streaming(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
+    if call.stream or known.streams_only or not _STREAM_ONLY.search(message):
+        return None
+    return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
+
+
+def _sampling(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
+    sent = {**call.extra, **call.params}
+    named = any(sent.get(name) is not None and re.search(rf"\b{name}\b", message) for name in SAMPLING)
+    if named and known.sends_temperature and _REFUSED.search(message):
+        return replace(known, sends_temperature=False)
+    return None
+
+
+def _role(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
+    if not any(each.role in ("system", "developer") for each in call.messages):
+        return None
+    lower = message.lower()
+    named = known.system_role in lower and _ROLE.search(message) and _REFUSED.search(message)
+    # Gemini calls its system instruction the developer's.
+    worded = "developer instruction is not enabled" in lower or _ROLES.search(message)
+    if not (named or worded) or known.system_role == "user":
+        return None
+    return replace(known, system_role="system" if known.system_role == "developer" else "user")

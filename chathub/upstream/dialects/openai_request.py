@@ -1,0 +1,126 @@
+"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it: the request out.
+
+Source: OpenAI's API reference ("Create chat completion"). What single providers and models want otherwise
+is in ``capabilities``.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from chathub.upstream import urls
+from chathub.upstream.dialects import capabilities as table
+from chathub.upstream.dialects import writing
+from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.types import ChatCall, Image, Message, UpstreamRequest
+
+
+def build(call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamRequest:
+    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
+
+    Only what was set is sent, and nothing that is null: strict servers refuse fields they do not know.
+    ``call.extra`` goes along as it is, but for the fields that ``call`` holds itself.
+    """
+    known = capabilities or table.of(urls.hostname(call.base_url), call.model)
+    params = {name: value for name, value in call.params.items() if value is not None}
+    if call.extra:
+        params = {**call.extra, **params}
+    streamed = call.stream or known.streams_only
+    if known.thinking_off_when_not_streaming and not streamed:
+        # Who asks for thinking gets it: as a stream, which is read as a whole answer all the same.
+        streamed = params.get("enable_thinking") is True
+        if not streamed:
+            params["enable_thinking"] = False
+    _set_stream_options(params, call, known, streamed)
+    _set_names(params, known)
+    if call.tools:
+        params["tools"] = call.tools
+        if call.tool_choice is not None:
+            params["tool_choice"] = call.tool_choice
+    body = {**params, "model": call.model, "messages": _messages(call.messages, known), "stream": streamed}
+    key = call.api_key.strip()
+    if known.key_header == "api-key":
+        headers = writing.headers(streamed, api_key=key)
+    else:
+        headers = writing.headers(streamed, Authorization=f"Bearer {key}" if key else "")
+    return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
+
+
+def _set_stream_options(params: dict[str, Any], call: ChatCall, known: Capabilities, streamed: bool) -> None:
+    options = params.pop("stream_options", None)
+    if not streamed or not known.stream_options:
+        return
+    if call.include_usage:
+        options = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    if options is not None:
+        params["stream_options"] = options
+
+
+def _set_names(params: dict[str, Any], known: Capabilities) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        if name in params and name != known.max_tokens_field:
+            params.setdefault(known.max_tokens_field, params.pop(name))
+    if not known.sends_temperature:
+        for name in table.SAMPLING:
+            params.pop(name, None)
+
+
+def _messages(messages: list[Message], known: Capabilities) -> list[Any]:
+    if known.system_role == "user":
+        messages = writing.with_instructions_in_question(messages)
+    if all(map(_is_plain, messages)) and known.system_role != "developer":
+        return messages
+    return list(_mapped(messages, known))
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether it is in OpenAI's form already, as most are."""
+    return not (
+        message.images
+        or message.tool_calls
+        or message.tool_call_id
+        or message.state
+        or message.role == "developer"
+    )
+
+
+def _mapped(messages: list[Message], known: Capabilities) -> Iterator[dict[str, Any]]:
+    shown: list[Image] = []  # by tools: their messages take text only
+    for message in messages:
+        if shown and message.role != "tool":
+            yield {"role": "user", "content": [_image(image) for image in shown]}
+            shown = []
+        if message.role == "tool":
+            shown = [*shown, *message.images]
+            yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+        elif message.role in writing.INSTRUCTIONS:
+            yield {"role": known.system_role, "content": message.content}
+        else:
+            yield _message(message)
+    if shown:
+        yield {"role": "user", "content": [_image(image) for image in shown]}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    result: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        text = [{"type": "text", "text": message.content}] if message.content else []
+        result["content"] = [*text, *(_image(image) for image in message.images)]
+    if message.tool_calls:
+        result["content"] = result["content"] or None
+        result["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                # Empty arguments are no JSON, and servers that read them stumble.
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in message.tool_calls
+        ]
+    return result
+
+
+def _image(image: Image) -> dict[str, Any]:
+    url = image.url or f"data:{image.media_type};base64,{writing.base64_of(image)}"
+    return {"type": "image_url", "image_url": {"url": url}}

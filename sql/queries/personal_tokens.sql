@@ -1,0 +1,36 @@
+-- name: get_by_digest
+-- a token that still holds, with its user
+SELECT personal_tokens.id, user_id, username, role, opens_api, allowed_models, allowed_networks, expires_at
+FROM personal_tokens JOIN users ON users.id = user_id
+WHERE digest = :digest AND is_active AND (expires_at IS NULL OR expires_at > :now)
+
+-- name: list_own
+SELECT id, name, hint, opens_api, allowed_models, allowed_networks, monthly_limit, expires_at, last_used_at,
+    created_at, coalesce((SELECT tokens FROM token_usage WHERE token_id = id AND month = :month), 0) AS used
+FROM personal_tokens WHERE user_id = :user_id ORDER BY id
+
+-- name: insert
+INSERT INTO personal_tokens (user_id, name, digest, hint, opens_api, allowed_models, allowed_networks,
+    monthly_limit, expires_at, created_at)
+VALUES (:user_id, :name, :digest, :hint, :opens_api, :allowed_models, :allowed_networks, :monthly_limit,
+    :expires_at, :now)
+RETURNING id, name, hint, opens_api, allowed_models, allowed_networks, monthly_limit, expires_at, last_used_at,
+    created_at, 0 AS used
+
+-- name: delete
+DELETE FROM personal_tokens WHERE id = :token_id AND user_id = :user_id
+
+-- name: note_use
+UPDATE personal_tokens SET last_used_at = :now WHERE id = :token_id
+
+-- name: newest_hint
+SELECT hint FROM personal_tokens WHERE user_id = :user_id ORDER BY id DESC LIMIT 1
+
+-- name: limit_and_use
+SELECT monthly_limit, coalesce((SELECT tokens FROM token_usage WHERE token_id = id AND month = :month), 0) AS used
+FROM personal_tokens WHERE id = :token_id
+
+-- name: count_use
+INSERT INTO token_usage (token_id, month, tokens) SELECT :token_id, :month, :tokens
+WHERE EXISTS (SELECT 1 FROM personal_tokens WHERE id = :token_id)
+ON CONFLICT (token_id, month) DO UPDATE SET tokens = tokens + excluded.tokens

@@ -1,0 +1,386 @@
+"""Clients that read slowly or not at all: what it costs them, and that it costs nobody else anything."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, messages_of, read_events, text_of
+from conftest import sign_in
+from scripted import Provider, chunk, reply
+
+from chathub.config import Config
+
+Connect = Callable[..., Awaitable[TestClient]]
+
+# far more than the kernel's buffers hold for such a client; no two places in it look alike
+PIECES = ["".join(f"第{i}段{j}行🙂" for j in range(i, i + 150)) for i in range(0, 90_000, 150)]
+TEXT = "".join(PIECES)
+SIZE = len(TEXT.encode())
+WRITE_SECONDS = 1
+
+
+def assert_same(seen: str, wanted: str) -> None:
+    """Megabytes of text are equal; no difference of such is fit to print."""
+    if seen != wanted:
+        at = next((i for i, (a, b) in enumerate(zip(seen, wanted, strict=False)) if a != b), None)
+        pytest.fail(f"{len(seen)} of {len(wanted)} characters, the first difference at {at}")
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    return dataclasses.replace(
+        config, write_seconds=WRITE_SECONDS, heartbeat_seconds=0.5, reply_characters=2 * len(TEXT)
+    )
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+
+
+class Phone:
+    """A client on a bare socket with next to no receive buffer; it reads when it is told to.
+
+    Segments of the size that the worst of lines have keep the server's own buffer as small as there: for
+    those of loopback the kernel takes megabytes. HTTP/1.0, so that the body is the stream itself.
+    """
+
+    def __init__(self, client: TestClient, headers: Headers) -> None:
+        self._address = ("127.0.0.1", client.port)
+        self._headers = headers
+        self._bytes = b""
+        self.whole = False
+        """Whether the server closed the connection."""
+
+    async def send(self, method: str, path: str, body: Any = None, last_event_id: str = "") -> None:
+        raw = json.dumps(body).encode() if body is not None else b""
+        headers = {**self._headers, "Host": "chathub", "Content-Length": len(raw)}
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._socket = socket.socket()
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self._socket, self._address)
+        await loop.sock_sendall(self._socket, f"{method} {path} HTTP/1.0\r\n{head}\r\n".encode() + raw)
+
+    async def read(self, size: int = 65536) -> bool:
+        """Read once; False if nothing comes any more."""
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self._socket, size)
+        except ConnectionError:
+            data = b""
+        self._bytes += data
+        self.whole = not data
+        return bool(data)
+
+    async def read_until(self, wanted: bytes) -> None:
+        async with asyncio.timeout(10):
+            while wanted not in self._bytes:
+                assert await self.read(512), self._bytes
+
+    async def read_all(self, size: int = 65536, pause: float = 0, seconds: float = 60) -> None:
+        async with asyncio.timeout(seconds):
+            while await self.read(size):
+                if pause:
+                    await asyncio.sleep(pause)
+
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """(id, payload) of what has arrived whole."""
+        head, _, body = self._bytes.partition(b"\r\n\r\n")
+        assert b" 200 " in head.partition(b"\r\n")[0], head
+        found = []
+        for block in body.split(b"\n\n")[:-1]:
+            lines = block.decode().strip().split("\n")
+            ids = [line[3:].strip() for line in lines if line.startswith("id:")]
+            payloads = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+            found += [(ids[-1] if ids else "", payload) for payload in payloads]
+        return found
+
+    def text(self, kind: str = "content") -> str:
+        return text_of([payload for _, payload in self.events()], kind)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+async def phone(client: TestClient, user: Headers) -> AsyncIterator[Callable[[], Phone]]:
+    with contextlib.ExitStack() as stack:
+
+        def make() -> Phone:
+            phone = Phone(client, user)
+            stack.callback(lambda: phone.close() if hasattr(phone, "_socket") else None)
+            return phone
+
+        yield make
+
+
+async def active(client: TestClient, user: Headers) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = await (await client.get("/api/chat/active", headers=user)).json()
+    return found
+
+
+async def until_followed_by(client: TestClient, user: Headers, followers: int, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while (await active(client, user))[0]["followers"] != followers:
+            await asyncio.sleep(0.05)
+
+
+async def largest_buffer(client: TestClient, largest: list[int]) -> None:
+    """Note the most bytes that waited in the server for any one connection."""
+    while True:
+        for connection in client.server.runner.server.connections:  # type: ignore[union-attr]
+            if connection.transport is not None:
+                largest[0] = max(largest[0], connection.transport.get_write_buffer_size())
+        await asyncio.sleep(0.01)
+
+
+class Follower:
+    """Reads a reply at full speed; ``size`` is how many bytes it has."""
+
+    def __init__(self, client: TestClient, user: Headers, message_id: int) -> None:
+        self.size = 0
+        self._task = asyncio.create_task(self._read(client, user, message_id))
+
+    async def _read(self, client: TestClient, user: Headers, message_id: int) -> bytes:
+        pieces = []
+        async with client.get(f"/api/chat/stream/{message_id}", headers=user) as response:
+            while piece := await response.content.readany():
+                pieces.append(piece)
+                self.size += len(piece)
+        return b"".join(pieces)
+
+    async def events(self) -> list[dict[str, Any]]:
+        """All events, once the stream has ended."""
+        lines = (await asyncio.wait_for(self._task, 30)).decode().split("\n")
+        return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+async def stored_reply(client: TestClient, user: Headers, provider: Provider) -> int:
+    """A long reply that is over; gives its message."""
+    provider.script = provider.stream(reply(*PIECES))
+    body = {"message": "说", "model": "test-model"}
+    async with client.post("/api/chat/stream", json=body, headers=user) as response:
+        events = await read_events(response)
+    assert_same(text_of(events), TEXT)
+    message_id: int = events[0]["message_id"]
+    return message_id
+
+
+# --- one that does not read
+
+
+async def test_a_client_that_stops_reading_is_dropped_and_slows_nobody(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    provider.script = provider.stream(reply(*PIECES), pause=0.001, stall_after=len(PIECES))
+    stuck = phone()
+    body = {"message": "说", "model": "test-model", "conversation_id": "c", "resumable": True}
+    await stuck.send("POST", "/api/chat/stream", body)
+    await stuck.read_until(b'"start"')
+    message_id = stuck.events()[0][1]["message_id"]
+    largest = [0]
+    watching = asyncio.create_task(largest_buffer(client, largest))
+    others = [Follower(client, user, message_id) for _ in range(3)]
+    # the others have it all, and are still there, when the stuck one goes
+    async with asyncio.timeout(30):
+        while any(other.size < SIZE for other in others):
+            await asyncio.sleep(0.05)
+    await until_followed_by(client, user, 3, 8 * WRITE_SECONDS)
+    watching.cancel()
+    # what waited for it was what it had been written, not the reply
+    assert 0 < largest[0] < SIZE / 4
+    provider.gate.set()
+    for other in others:
+        events = await other.events()
+        assert_same(text_of(events), TEXT)
+        assert events[-1]["type"] == "end"
+    kept = (await messages_of(client, user, "c"))[1]
+    assert_same(kept["content"], TEXT)
+    assert kept["status"] == "done"
+
+    # it comes back for the rest
+    await stuck.read_all()
+    assert stuck.events()[-1][1]["type"] == "content"
+    had = len(stuck.text())
+    assert 0 < had < len(TEXT)
+    assert_same(stuck.text(), TEXT[:had])
+    back = phone()
+    await back.send("GET", f"/api/chat/stream/{message_id}", last_event_id=stuck.events()[-1][0])
+    await back.read_all()
+    assert_same(back.text(), TEXT[had:])
+    assert back.events()[-1][1]["type"] == "end"
+
+
+async def test_the_reply_ends_while_a_client_is_stuck(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    """Neither the provider nor the end of the reply waits for the one who asked."""
+    provider.script = provider.stream(reply(*PIECES))
+    stuck = phone()
+    body = {"message": "说", "model": "test-model", "conversation_id": "c"}
+    await stuck.send("POST", "/api/chat/stream", body)
+    await stuck.read_until(b'"start"')
+    async with asyncio.timeout(20):
+        while (await messages_of(client, user, "c"))[1]["status"] == "streaming":
+            await asyncio.sleep(0.05)
+    assert_same((await messages_of(client, user, "c"))[1]["content"], TEXT)
+    assert not stuck.whole and await active(client, user) == []
+
+
+async def test_a_client_that_fetches_a_stored_reply_and_does_not_read_is_dropped(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    """All of a long reply is at hand at once, more than any buffer takes."""
+    message_id = await stored_reply(client, user, provider)
+    stuck = phone()
+    await stuck.send("GET", f"/api/chat/stream/{message_id}")
+    await stuck.read_until(b'"start"')
+    await asyncio.sleep(6 * WRITE_SECONDS)
+    await stuck.read_all()
+    assert stuck.events()[-1][1]["type"] != "end", "it was still being served"
+
+
+async def test_many_stuck_clients_cost_less_than_a_copy_of_the_reply_each(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    message_id = await stored_reply(client, user, provider)
+    stuck = [phone() for _ in range(8)]
+    for each in stuck:
+        await each.send("GET", f"/api/chat/stream/{message_id}")
+        await each.read_until(b'"start"')
+    largest = [0]
+    watching = asyncio.create_task(largest_buffer(client, largest))
+    await asyncio.sleep(0.5)
+    watching.cancel()
+    assert 0 < largest[0] < SIZE / 4
+
+
+# --- one that reads slowly
+
+
+async def test_a_slow_reader_gets_all_of_the_text_in_fewer_and_larger_events(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    """1 KB at a time: far longer than the write time-out altogether, but never without progress."""
+    provider.script = provider.stream(reply(*PIECES), pause=0.001)
+    slow = phone()
+    body = {"message": "说", "model": "test-model", "conversation_id": "c", "resumable": True}
+    await slow.send("POST", "/api/chat/stream", body)
+    await slow.read_until(b'"start"')
+    message_id = slow.events()[0][1]["message_id"]
+    fast = Follower(client, user, message_id)
+    began = time.monotonic()
+    await slow.read_all(1024, pause=0.0005)
+    assert time.monotonic() - began > 3 * WRITE_SECONDS
+    seen = [payload for _, payload in slow.events()]
+    assert seen[-1]["type"] == "end", f"cut off after {len(slow.text())} of {len(TEXT)} characters"
+    assert_same(slow.text(), TEXT)
+    parts = [event for event in seen if event["type"] == "content"]
+    quick = [event for event in await fast.events() if event["type"] == "content"]
+    assert len(parts) < len(quick)
+
+
+async def test_a_slow_reader_of_a_stored_reply_gets_all_of_it(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    message_id = await stored_reply(client, user, provider)
+    slow = phone()
+    await slow.send("GET", f"/api/chat/stream/{message_id}")
+    await slow.read_all(1024, pause=0.0005)
+    assert_same(slow.text(), TEXT)
+    assert slow.events()[-1][1]["type"] == "end"
+
+
+async def test_whoever_is_dropped_again_and_again_gets_on(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    """Each visit brings some more of a long reply, whatever the line is like: an event that never
+    arrives whole would be begun anew for ever."""
+    message_id = await stored_reply(client, user, provider)
+    seen, cursor = "", "0-0"
+    for _ in range(4):
+        visit = phone()
+        await visit.send("GET", f"/api/chat/stream/{message_id}", last_event_id=cursor)
+        await visit.read_until(b'"start"')
+        for _ in range(300):
+            await visit.read(1024)
+        visit.close()
+        assert visit.text(), f"nothing came after {len(seen)} of {len(TEXT)} characters"
+        seen += visit.text()
+        cursor = visit.events()[-1][0]
+        assert_same(seen, TEXT[: len(seen)])
+
+
+async def test_ten_followers_at_different_speeds_see_the_same_text(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    thoughts, texts = PIECES[:100], PIECES[100:400]
+    parts = [chunk(reasoning_content=text) for text in thoughts] + reply(*texts)
+    provider.script = provider.stream(parts, pause=0.004)
+    whole = {"reasoning": "".join(thoughts), "content": "".join(texts)}
+    first = phone()
+    body = {"message": "说", "model": "test-model", "conversation_id": "c", "resumable": True}
+    await first.send("POST", "/api/chat/stream", body)
+    await first.read_until(b'"start"')
+    message_id = first.events()[0][1]["message_id"]
+
+    async def join(number: int) -> tuple[dict[str, str], Phone]:
+        """Comes later, starts elsewhere, reads in other sizes."""
+        await asyncio.sleep(number * 0.2)
+        at = {"content": number * 1000 * (number % 3), "reasoning": number * 700 * (number % 2)}
+        phone_ = phone()
+        cursor = f"{at['content']}-{at['reasoning']}"
+        await phone_.send("GET", f"/api/chat/stream/{message_id}", last_event_id=cursor)
+        await phone_.read_all(400 * 3**number, pause=0.0005 * (number % 4))
+        return {kind: whole[kind][skip:] for kind, skip in at.items()}, phone_
+
+    joined = await asyncio.gather(first.read_all(2048), *(join(number) for number in range(1, 10)))
+    for kind in whole:
+        assert_same(first.text(kind), whole[kind])
+    assert first.events()[-1][1]["type"] == "end"
+    for wanted, follower in joined[1:]:
+        for kind in whole:
+            assert_same(follower.text(kind), wanted[kind])
+        assert follower.events()[-1] == first.events()[-1]
+
+
+# --- a provider that does not end
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+async def test_a_provider_that_floods_is_cut_at_the_configured_size(
+    connect: Connect, config: Config, provider: Provider, thinking: bool
+) -> None:
+    limit = 50_000
+    database = config.database.with_name("other.db")
+    client = await connect(dataclasses.replace(config, reply_characters=limit, database=database))
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    flood = "洪水🙂" * 250
+    part = chunk(reasoning_content=flood) if thinking else chunk(flood)
+    provider.script = provider.stream([part] * 100_000)
+    body = {"message": "说", "model": "test-model", "conversation_id": "c"}
+    async with asyncio.timeout(20), client.post("/api/chat/stream", json=body, headers=admin) as response:
+        events = await read_events(response)
+    kind = "reasoning" if thinking else "content"
+    whole = (flood * 100)[:limit]
+    assert_same(text_of(events, kind), whole)
+    assert (events[-1]["type"], events[-1]["finish_reason"]) == ("error", "size_limit")
+    assert "过长" in events[-1]["error"] and events[-1]["usage"]["completion_tokens"] > 0
+    kept = (await messages_of(client, admin, "c"))[1]
+    assert_same(kept[kind], whole)
+    assert kept["reason"] == events[-1]["error"]
+    async with asyncio.timeout(5):
+        while provider.closed == 0:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,134 @@
+"""ChatHub as its users run it: a process of its own, started from the checkout and always reaped."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+_ROOT = Path(__file__).parent.parent
+_LISTENS = re.compile(r"listens on (http://\S+)")
+# seconds; a start with uncompiled modules on a busy machine is slow
+_PATIENCE = 30
+
+
+class ChatHub:
+    """``run.py`` on a database: ``async with ChatHub(path, CHATHUB_DRAIN_SECONDS="1") as hub``.
+
+    Settings come from the keywords alone, flags stand behind the database. What it says is in ``output``
+    and ``errors``. Leaving the context kills what still runs.
+    """
+
+    def __init__(self, database: Path, *flags: str, **environment: str) -> None:
+        self._arguments = ["--database", str(database), *flags]
+        if "--port" not in flags:
+            self._arguments[:0] = ["--port", "0"]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CHATHUB_")}
+        self._environment = kept | {"CHATHUB_BCRYPT_ROUNDS": "4"} | environment
+        number = len(list(database.parent.glob("*.stderr")))
+        self._stdout, self._stderr = (database.parent / f"{number}.{name}" for name in ("stdout", "stderr"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._open = AsyncExitStack()
+        self.base_url = ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        return int(self.base_url.rpartition(":")[2])
+
+    @property
+    def output(self) -> str:
+        return self._stdout.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self._stderr.read_text()
+
+    def command_line(self) -> str:
+        """What the process list shows of it, where there is one."""
+        place = Path(f"/proc/{self.pid}/cmdline")
+        return place.read_bytes().decode() if place.exists() else ""
+
+    def launch(self) -> None:
+        """Start the process without waiting for anything."""
+        # open to all, so that what it makes private is its own doing
+        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, str(_ROOT / "run.py"), *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=self._stdout.parent,
+                env=self._environment,
+                umask=0,
+            )
+
+    async def __aenter__(self) -> Self:
+        self.launch()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while not (found := _LISTENS.search(self.output)):
+                    assert self.exit_code is None, f"it ended with {self.exit_code}: {self.errors}"
+                    await asyncio.sleep(0.02)
+        except BaseException:
+            self.reap()
+            raise
+        self.base_url = found[1]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._open.aclose()
+        self.reap()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL: it ends here and now."""
+        self.reap()
+
+    def reap(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(_PATIENCE)
+
+    async def ended(self, seconds: float = _PATIENCE) -> int:
+        """Wait until it ends by itself; gives its exit code."""
+        async with asyncio.timeout(seconds):
+            while self.exit_code is None:
+                await asyncio.sleep(0.02)
+        code = self.exit_code
+        assert code is not None
+        return code
+
+    async def client(self, **options: Any) -> aiohttp.ClientSession:
+        """A client of the server; closed with the server's context."""
+        session = aiohttp.ClientSession(self.base_url, **options)
+        return await self._open.enter_async_context(session)
+
+
+async def run_to_its_end(database: Path, *flags: str, **environment: str) -> tuple[int, str, str]:
+    """Run ChatHub where it should end by itself; gives its exit code, its output and its errors."""
+    hub = ChatHub(database, *flags, **environment)
+    hub.launch()
+    try:
+        return await hub.ended(), hub.output, hub.errors
+    finally:
+        hub.reap()
