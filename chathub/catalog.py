@@ -48,8 +48,9 @@ class ChatModel:
     supports_streaming: bool = True
     input_price: int = 0
     output_price: int = 0
-    sees: bool = False
-    calls_tools: bool = False
+    # what nobody listed is not known to be unable
+    sees: bool = True
+    calls_tools: bool = True
     fallback_model: str = ""
 
 

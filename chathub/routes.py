@@ -7,6 +7,7 @@ from chathub.handlers import (
     auth,
     chat,
     conversations,
+    files,
     health,
     messages,
     models,
@@ -67,6 +68,7 @@ ROUTES = (
     Route("POST", "/api/messages/{message_id}/regenerate", messages.regenerate),
     Route("PUT", "/api/messages/{message_id}", messages.edit),
     Route("DELETE", "/api/messages/{message_id}", messages.delete),
+    Route("GET", "/api/files/{file_id}", files.get),
     # 7 provider keys
     Route("POST", "/api/apikeys", apikeys.save),
     Route("GET", "/api/apikeys", apikeys.list_own),

@@ -111,7 +111,7 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
 
     await db.write(fill)
     assert len(await db.fetch_all(db.q.messages.list_branch, public_id="long")) == 3000
-    assert await db.execute(db.q.conversations.delete, public_id="long", user_id=1)
+    assert await db.write(lambda tx: tx.run(tx.q.conversations.delete, public_id="long", user_id=1))
     assert await db.fetch_all(db.q.messages.list_branch, public_id="long") == []
 
 

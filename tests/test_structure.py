@@ -26,6 +26,7 @@ ROOMS = [
     ["keys"],
     ["chat"],
     ["accounts", "catalog"],
+    ["fronts"],
     ["upstream", "vault"],
     ["database"],
     ["wire"],

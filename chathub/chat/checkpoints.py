@@ -70,6 +70,8 @@ def recover(tx: Transaction, day: str) -> int:
             provider=row["provider"],
             key_id=None,
             **texts,
+            tool_calls="",
+            state="",
             ending=INTERRUPTED,
             bill=_bill(row, **texts),
             day=day,

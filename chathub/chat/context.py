@@ -1,14 +1,20 @@
 """What goes upstream: the history of a conversation, cut to what the model can take."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from chathub.upstream.types import Message
+import msgspec
+
+from chathub.upstream.types import Image, Message, ToolRequest
 from chathub.wire.answers import Row
 
 # role, separators and the like, as OpenAI's counting guide has them
 _PER_MESSAGE = 4
+# providers count a picture between 85 and 1,600 tokens by its size
+_PER_IMAGE = 1000
 # a turn whose reply ended so is part of what was said; a failed one is not
 _SAID = ("done", "stopped", "interrupted")
+
+Images = Mapping[int, Sequence[Image]]
 
 
 def estimate(text: str) -> int:
@@ -23,28 +29,37 @@ def estimate(text: str) -> int:
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:
-    return sum(estimate(message.content) + _PER_MESSAGE for message in messages)
+    return sum(
+        estimate(message.content)
+        + _PER_MESSAGE
+        + _PER_IMAGE * len(message.images)
+        + sum(estimate(call.name) + estimate(call.arguments) for call in message.tool_calls)
+        for message in messages
+    )
 
 
 def build(
     history: Iterable[Row],
-    question: str,
+    asked: list[Message],
+    images: Images,
     *,
     system_prompt: str | None,
     window: int,
     answer: int,
 ) -> list[Message]:
-    """System prompt, as many of the newest whole turns as fit, and the question, in that order.
+    """System prompt, as many of the newest whole turns as fit, and what is asked, in that order.
 
-    ``history`` is the branch before the question, oldest first (rows with ``role``, ``content``,
-    ``status``); ``window`` and ``answer`` are tokens: what the model can take, and what of it to keep
-    free for the answer (never more than half). The system prompt and the question always go.
+    ``history`` is the branch before the question, oldest first, ``images`` the pictures of its messages;
+    ``window`` and ``answer`` are tokens: what the model can take, and what of it to keep free for the
+    answer (never more than half). The system prompt and what is asked always go, and with the results of
+    tools the turn that called them.
     """
     first = [Message("system", system_prompt)] if system_prompt else []
-    last = [Message("user", question)]
+    turns, calling = _turns(history, images)
+    last = [*calling, *asked] if asked[0].role == "tool" else asked
     left = window - min(answer, window // 2) - estimate_messages(first + last)
     kept: list[Message] = []
-    for turn in reversed(_turns(history)):
+    for turn in reversed(turns):
         left -= estimate_messages(turn)
         if left < 0:
             break
@@ -52,14 +67,29 @@ def build(
     return first + kept + last
 
 
-def _turns(history: Iterable[Row]) -> list[list[Message]]:
-    """Question and answer in pairs; a failed or empty answer takes its question along."""
+def _turns(history: Iterable[Row], images: Images) -> tuple[list[list[Message]], list[Message]]:
+    """Questions with their answers, and the turn whose calls of tools wait for their results.
+
+    A failed or empty answer takes its question along; so do calls that nobody answered.
+    """
     turns: list[list[Message]] = []
-    question = ""
+    turn: list[Message] = []
     for row in history:
         if row["role"] == "user":
-            question = row["content"]
-        elif question and row["content"] and row["status"] in _SAID:
-            turns.append([Message("user", question), Message("assistant", row["content"])])
-            question = ""
-    return turns
+            turn = [Message("user", row["content"], images=list(images.get(row["id"], ())))]
+        elif row["role"] == "tool":
+            turn = turn and [*turn, Message("tool", row["content"], tool_call_id=row["tool_call_id"])]
+        elif turn and row["status"] in _SAID and (row["content"] or row["tool_calls"]):
+            turn = [*turn, _answer(row)]
+            if not row["tool_calls"]:
+                turns.append(turn)
+                turn = []
+        else:
+            turn = []
+    return turns, turn
+
+
+def _answer(row: Row) -> Message:
+    calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
+    state = msgspec.json.decode(row["state"]) if row["state"] else None
+    return Message("assistant", row["content"], tool_calls=calls, state=state)

@@ -35,6 +35,16 @@ class Plan(Struct, frozen=True):
         return self.routes[0].model
 
 
+class Needs(Struct, frozen=True):
+    """What a chat takes beyond text."""
+
+    pictures: bool = False
+    tools: bool = False
+
+
+NOTHING = Needs()
+
+
 class Planner:
     """Turns a model's name into a plan for one user."""
 
@@ -46,19 +56,23 @@ class Planner:
         self._config = config
         self._chance = random.Random()
 
-    async def plan(self, caller: Caller, model_name: str) -> Plan:
+    async def plan(self, caller: Caller, model_name: str, needs: Needs = NOTHING) -> Plan:
         """The plan for a chat of ``caller`` with the model of that name.
 
         Raises:
-            BadRequest: no such model, or no usable key; the sentence says which provider's key to save.
+            BadRequest: no such model, one that cannot what is needed, or no usable key; the sentence says
+                which provider's key to save.
             Forbidden: the caller's token is not for this model.
             TooManyRequests: the month's tokens are used up, or all keys have to rest.
         """
         await self._check_token(caller, model_name)
-        routes = [await self._route(caller, self._catalog.find(model_name))]
-        for model in self._fallbacks(routes[0].model):
+        model = self._catalog.find(model_name)
+        _check_needs(model, needs)
+        routes = [await self._route(caller, model)]
+        for other in self._fallbacks(model):
             try:
-                routes.append(await self._route(caller, model))
+                _check_needs(other, needs)
+                routes.append(await self._route(caller, other))
             except ChatHubError:
                 # what one falls back on need not be there
                 continue
@@ -124,6 +138,13 @@ class Planner:
         base_url = row["base_url"] or model.base_url
         trusted = row["owner_role"] == "admin" or may_reach(base_url, model.base_url, self._config)
         return Endpoint(base_url, key, model.protocol, trusted, key_id=row["id"])
+
+
+def _check_needs(model: ChatModel, needs: Needs) -> None:
+    if needs.pictures and not model.sees:
+        raise BadRequest(f"模型 {model.name} 不支持图片")
+    if needs.tools and not model.calls_tools:
+        raise BadRequest(f"模型 {model.name} 不支持工具调用")
 
 
 def may_reach(base_url: str, providers_url: str, config: Config) -> bool:

@@ -7,21 +7,20 @@ import msgspec
 from msgspec import Struct
 
 from chathub.accounts.sessions import Caller
+from chathub.chat.pictures import read as read_pictures
 from chathub.chat.plan import Plan
-from chathub.chat.turns import Claim, Ending, Place
-from chathub.errors import ChatHubError
-from chathub.wire.requests import Options
+from chathub.chat.turns import Asked, Claim, Ending, Place
+from chathub.errors import BadRequest, ChatHubError
+from chathub.wire.requests import Options, Part, ToolResult
 
 
 class Question(Struct, frozen=True):
-    """A request for a reply with its plan, or with why there is none.
-
-    ``text`` is the question as it goes upstream, ``model`` the name that was asked for.
-    """
+    """A request for a reply with its plan, or with why there is none; ``model`` is the name that was
+    asked for."""
 
     caller: Caller
     place: Place
-    text: str
+    asked: Asked
     model: str
     options: Options
     plan: Plan | ChatHubError
@@ -38,6 +37,30 @@ class Question(Struct, frozen=True):
         if not isinstance(error, ChatHubError):
             return None
         return Ending("error", error.sentence, error.status, "error", error.retry_after)
+
+
+def asked(
+    content: str | list[Part] | None, urls: list[str] | None, results: list[ToolResult] | None = None
+) -> Asked:
+    """A message of the wire as what is asked.
+
+    Raises:
+        BadRequest: nothing is asked, or a picture is none.
+    """
+    if results:
+        if content:
+            raise BadRequest("message 与 tool_results 不能同时提供")
+        return Asked(results=tuple(results))
+    if content is None:
+        raise BadRequest("缺少必填字段 message")
+    parts = [Part("text", content)] if isinstance(content, str) else content
+    addresses = [part.image_url for part in parts if part.type == "image_url"]
+    pictures = [address if isinstance(address, str) else address.url for address in addresses]
+    text = "\n".join(part.text for part in parts if part.type == "text")
+    images = tuple(read_pictures([*pictures, *(urls or [])]))
+    if not text.strip() and not images:
+        raise BadRequest("消息内容不能为空")
+    return Asked(text, images)
 
 
 def claim_for(key: str | None, request: Options, *more: Any) -> Claim | None:

@@ -139,20 +139,22 @@ class Replies:
     async def _store(self, question: Question) -> Turn:
         plan = question.plan
         if isinstance(plan, ChatHubError):
-            provider, characters = "", 0
+            provider, characters, sees = "", 0, False
         else:
             # no token is longer than four Latin characters by our estimate
             provider, characters = plan.model.provider_key, 4 * plan.model.context_window
+            sees = plan.model.sees
         return await self._db.write(
             turns.begin,
             question.place,
             user_id=question.caller.id,
-            question=question.text,
+            asked=question.asked,
             options=question.options.kept(),
             claim=question.claim,
             model=question.model_name,
             provider=provider,
             history_characters=characters,
+            sees=sees,
             refusal=question.refusal,
             now=self._clock.now(),
         )

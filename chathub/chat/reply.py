@@ -2,15 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from chathub.catalog import ChatModel
 from chathub.chat.ledger import Bill
 from chathub.chat.turns import Ending, Turn
 from chathub.database.connection import Row
-from chathub.upstream.types import Endpoint, Event, Failure, Finish, Reasoning, Text, Usage
+from chathub.upstream.types import (
+    Endpoint,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    State,
+    Text,
+    ToolCall,
+    ToolRequest,
+    Usage,
+)
 
 Kind = Literal["content", "reasoning"]
 Part = tuple[Kind, str]
@@ -57,6 +69,8 @@ class Reply:
         self.parts: list[Part] = []
         self.usage: Usage | None = None
         self.finish_reason = ""
+        self.calls: dict[int, ToolRequest] = {}
+        self.state: dict[str, Any] = {}
         self.failure: Failure | None = None
         self.too_long = False
         # whoever asked follows from the start
@@ -83,6 +97,8 @@ class Reply:
         reply = cls(turn, user_id, row["model"])
         texts: list[Part] = [("reasoning", row["reasoning"]), ("content", row["content"])]
         reply.parts = [part for part in texts if part[1]]
+        calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
+        reply.calls = dict(enumerate(calls))
         reply.ending = Ending(row["status"], row["reason"], row["error_status"], row["finish_reason"])
         reply.bill = Bill(
             row["prompt_tokens"],
@@ -102,7 +118,7 @@ class Reply:
     @property
     def begun(self) -> bool:
         """Whether something of the answer has come."""
-        return bool(self.parts)
+        return bool(self.parts or self.calls)
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
@@ -115,6 +131,15 @@ class Reply:
                 self.usage = event
             elif isinstance(event, Finish):
                 self.finish_reason = event.reason
+            elif isinstance(event, ToolCall):
+                known = self.calls.get(event.index, ToolRequest("", ""))
+                self.calls[event.index] = ToolRequest(
+                    known.id or event.id, known.name or event.name, known.arguments + event.arguments
+                )
+                self._room -= len(event.arguments)
+                self.too_long = self.too_long or self._room < 0
+            elif isinstance(event, State):
+                self.state = event.data
         self.wake()
         return self.too_long
 

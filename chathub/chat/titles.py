@@ -38,8 +38,8 @@ class Titles:
 
     async def suggest(self, reply: Reply, plan: Plan) -> None:
         """Ask the model that answered, and store what it says; what that used is booked."""
-        talk = f"用户：{reply.turn.question[:_CHARACTERS]}\n\n助手：{reply.text('content')[:_CHARACTERS]}"
-        messages = [Message("user", f"{_WISH}\n\n{talk}")]
+        question, answered = reply.turn.asked[0].content[:_CHARACTERS], reply.text("content")[:_CHARACTERS]
+        messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered}")]
         route = plan.routes[0]
         stream = route.model.supports_streaming
         call = ChatCall("", route.model.name, messages, stream=stream, params={"max_tokens": 500})

@@ -1,7 +1,10 @@
 """A conversation's messages as a tree: which branch is shown, and what is cut off."""
 
+from chathub.chat import pictures
+from chathub.chat.turns import Asked
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
+from chathub.wire.requests import ToolResult
 
 
 def own_conversation(tx: Transaction, public_id: str, user_id: int) -> Row:
@@ -42,6 +45,14 @@ def question_of(tx: Transaction, message_id: int, user_id: int) -> Row:
     return row
 
 
+def asked_in(tx: Transaction, question: Row) -> Asked:
+    """A stored question as it was asked, pictures and all."""
+    if question["role"] == "tool":
+        return Asked(results=(ToolResult(question["tool_call_id"], question["content"]),))
+    images = pictures.of_messages(tx, [question["id"]]).get(question["id"], [])
+    return Asked(question["content"], tuple(images))
+
+
 def switch(tx: Transaction, public_id: str, user_id: int, message_id: int) -> None:
     """Show the branch through a message, down to its newest end.
 
@@ -52,6 +63,17 @@ def switch(tx: Transaction, public_id: str, user_id: int, message_id: int) -> No
     if own_message(tx, message_id, user_id)["public_id"] != public_id:
         raise NotFound("消息不存在")
     _set_head(tx, conversation["id"], _leaf(tx, message_id))
+
+
+def delete_conversation(tx: Transaction, public_id: str, user_id: int) -> None:
+    """Remove a conversation with all of its messages.
+
+    Raises:
+        NotFound: the user has none of that id.
+    """
+    if not tx.run(tx.q.conversations.delete, public_id=public_id, user_id=user_id):
+        raise NotFound("对话不存在")
+    pictures.sweep(tx, user_id)
 
 
 def delete(tx: Transaction, message_id: int, user_id: int) -> tuple[int, int | None]:
@@ -65,6 +87,7 @@ def delete(tx: Transaction, message_id: int, user_id: int) -> tuple[int, int | N
         sibling = tx.all(tx.q.messages.newest_sibling, message_id=message_id)[0]["id"]
         head = message["parent_id"] if sibling is None else _leaf(tx, sibling)
     tx.run(tx.q.messages.delete_subtree, message_id=message_id)
+    pictures.sweep(tx, user_id)
     _set_head(tx, conversation["id"], head)
     return len(gone), head
 

@@ -1,14 +1,17 @@
 """A turn in the database: begun in one transaction, settled in one."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from chathub.chat import pool
+from chathub.chat import pictures, pool
 from chathub.chat.ledger import Bill
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Conflict, NotFound
+from chathub.upstream.types import Image, Message
+from chathub.wire.requests import ToolResult
 
 _TITLE = 30
 _KEY_LIFE = 86_400_000
@@ -25,6 +28,22 @@ class Place(Struct, frozen=True):
     message_id: int = 0
 
 
+class Asked(Struct, frozen=True):
+    """What is asked: a text with pictures, or what tools gave for the calls of the last answer."""
+
+    text: str = ""
+    images: tuple[Image, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+
+    def messages(self) -> list[Message]:
+        """As it goes upstream."""
+        if self.results:
+            return [
+                Message("tool", result.content, tool_call_id=result.tool_call_id) for result in self.results
+            ]
+        return [Message("user", self.text, images=list(self.images))]
+
+
 class Claim(Struct, frozen=True):
     """A request that may be repeated: its key and the digest of what it asks."""
 
@@ -33,15 +52,17 @@ class Claim(Struct, frozen=True):
 
 
 class Turn(Struct, frozen=True):
-    """A begun turn: both its messages are on disk. ``history`` is the branch before it, oldest first."""
+    """A begun turn: its messages are on disk. ``asked`` is what is new, ``history`` the branch before it,
+    oldest first, ``images`` the pictures of both by message."""
 
     conversation_id: int
     public_id: str
     title: str
     user_message_id: int
     message_id: int
-    question: str = ""
+    asked: list[Message] = []
     history: list[Row] = []
+    images: dict[int, list[Image]] = {}
     first: bool = False
 
 
@@ -68,44 +89,50 @@ def begin(
     place: Place,
     *,
     user_id: int,
-    question: str,
+    asked: Asked,
     options: dict[str, Any],
     claim: Claim | None,
     model: str,
     provider: str,
     history_characters: int,
+    sees: bool,
     refusal: Ending | None,
     now: int,
 ) -> Turn:
     """Find or start the conversation and store the question with its answer to come.
 
-    A ``refusal`` stores the answer as failed from the start.
+    A ``refusal`` stores the answer as failed from the start. The history's pictures are read only for
+    a model that ``sees``.
 
     Raises:
         NotFound: the conversation or message is not the user's.
+        BadRequest: tool results that do not answer the calls of the last answer.
         Repeated: the claim was made before, with the same digest.
         Conflict: the claim was made before for something else.
     """
     if claim and (known := claimed(tx, user_id, claim, now)) is not None:
         raise Repeated(known)
-    conversation = _conversation(tx, place, user_id, question, model, now)
+    conversation = _conversation(tx, place, user_id, asked.text, model, now)
     conversation_id = conversation["id"]
-    if place.kind == "new":
-        parent_id = conversation["head_id"]
-    else:
-        old = _question(tx, place.message_id, conversation_id)
-        parent_id = old["parent_id"]
+    parent_id = conversation["head_id"]
+    if place.kind != "new":
+        parent_id = _question(tx, place.message_id, conversation_id)["parent_id"]
     if place.kind == "again":
-        question_id = place.message_id
+        question_id, count = place.message_id, 1
+    elif asked.results:
+        question_id = _store_results(tx, conversation_id, parent_id, asked.results, now)
+        count = 1 + len(asked.results)
     else:
         question_id = tx.add(
             tx.q.messages.insert_question,
             conversation_id=conversation_id,
             parent_id=parent_id,
-            content=question,
+            content=asked.text,
             options=json.dumps(options, ensure_ascii=False) if options else "",
             now=now,
         )
+        pictures.keep(tx, question_id, user_id, asked.images, now)
+        count = 2
     message_id = tx.add(
         tx.q.messages.insert_answer,
         conversation_id=conversation_id,
@@ -126,7 +153,7 @@ def begin(
         conversation_id=conversation_id,
     )
     if place.kind == "new":
-        tx.run(tx.q.conversations.count_two_more, conversation_id=conversation_id)
+        tx.run(tx.q.conversations.count_more, conversation_id=conversation_id, more=count)
     else:
         tx.run(tx.q.conversations.count_branch, conversation_id=conversation_id)
     if claim:
@@ -147,8 +174,9 @@ def begin(
         conversation["title"],
         question_id,
         message_id,
-        question,
+        asked.messages(),
         history,
+        pictures.of_messages(tx, [row["id"] for row in history if row["has_images"]]) if sees else {},
         first=parent_id is None,
     )
 
@@ -192,12 +220,33 @@ def _conversation(tx: Transaction, place: Place, user_id: int, question: str, mo
     return row
 
 
+def _store_results(
+    tx: Transaction, conversation_id: int, head_id: int | None, results: Sequence[ToolResult], now: int
+) -> int:
+    """Store what tools gave, one message after the other; gives the last one's id."""
+    head = tx.one(tx.q.messages.get_calls, message_id=head_id)
+    calls = {call["id"] for call in json.loads((head["tool_calls"] if head else "") or "[]")}
+    if not calls or [result.tool_call_id for result in results if result.tool_call_id not in calls]:
+        raise BadRequest("tool_results 与上一条回复的工具调用不符")
+    if calls - {result.tool_call_id for result in results}:
+        raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
+    for result in results:
+        head_id = tx.add(
+            tx.q.messages.insert_result,
+            conversation_id=conversation_id,
+            parent_id=head_id,
+            content=result.content,
+            tool_call_id=result.tool_call_id,
+            now=now,
+        )
+    assert head_id is not None
+    return head_id
+
+
 def _question(tx: Transaction, message_id: int, conversation_id: int) -> Row:
     row = tx.one(tx.q.messages.get_place, message_id=message_id)
     if row is None or row["conversation_id"] != conversation_id:
         raise NotFound("消息不存在")
-    if row["role"] != "user":
-        raise BadRequest("只能修改用户消息")
     return row
 
 
@@ -212,6 +261,8 @@ def settle(
     key_id: int | None,
     content: str,
     reasoning: str,
+    tool_calls: str,
+    state: str,
     ending: Ending,
     bill: Bill,
     day: str,
@@ -226,6 +277,8 @@ def settle(
         provider=provider,
         content=content,
         reasoning=reasoning,
+        tool_calls=tool_calls,
+        state=state,
         status=ending.status,
         reason=ending.reason,
         finish_reason=ending.finish_reason,

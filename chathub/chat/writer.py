@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+from typing import Any
+
+import msgspec
 
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pool, turns
@@ -96,6 +99,8 @@ class Writer:
             key_id=well.key_id if well else None,
             content=content,
             reasoning=reasoning,
+            tool_calls=_json(list(reply.calls.values())),
+            state=_json(reply.state),
             ending=ending,
             bill=bill,
             day=self._clock.today(),
@@ -112,12 +117,26 @@ def call_for(model: ChatModel, options: Options, turn: Turn) -> ChatCall:
         params["max_tokens"] = min(params["max_tokens"], limit)
     messages = context.build(
         turn.history,
-        turn.question,
+        turn.asked,
+        turn.images if model.sees else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
         answer=params.get("max_tokens") or min(limit or _ANSWER_ROOM, _ANSWER_ROOM),
     )
-    return ChatCall("", model.name, messages, stream=model.supports_streaming, params=params)
+    return ChatCall(
+        "",
+        model.name,
+        messages,
+        stream=model.supports_streaming,
+        params=params,
+        tools=options.tools or [],
+        tool_choice=options.tool_choice,
+    )
+
+
+def _json(value: Any) -> str:
+    """As it is stored; nothing is an empty text."""
+    return msgspec.json.encode(value).decode() if value else ""
 
 
 def _natural_ending(reply: Reply, plan: Plan) -> Ending:

@@ -2,24 +2,22 @@
 
 from aiohttp import web
 
-from chathub.chat.plan import Plan
-from chathub.chat.questions import Question, claim_for
+from chathub.chat.plan import Needs, Plan
+from chathub.chat.questions import Question, asked, claim_for
 from chathub.chat.reply import Cursor
-from chathub.chat.turns import Place, complete_stopped
+from chathub.chat.turns import Asked, Place, complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
-from chathub.handlers.common import answer, body, done, idempotency_key, query, row_id
+from chathub.handlers.common import answer, body, done, idempotency_key, long_body, query, row_id
 from chathub.handlers.following import failure, follow, summary
 from chathub.keys import CALLER, CLOCK, DB, PLANNER, REPLIES
-from chathub.wire.requests import Chat, Resume, SavePartial, Stop
-
-_LONG_BODY = 16 * 1024 * 1024
+from chathub.wire.requests import Chat, Options, Resume, SavePartial, Stop
 
 
 async def complete(request: web.Request) -> web.Response:
-    wanted = await _chat(request)
-    plan = await request.app[PLANNER].plan(request[CALLER], wanted.model)
-    async with request.app[REPLIES].ask(_question(request, wanted, plan)) as reply:
+    wanted, question = await _chat(request)
+    plan = await request.app[PLANNER].plan(request[CALLER], wanted.model, needs_of(question, wanted))
+    async with request.app[REPLIES].ask(_question(request, wanted, question, plan)) as reply:
         await reply.finished()
     assert reply.ending is not None
     if reply.ending.status != "done":
@@ -29,6 +27,7 @@ async def complete(request: web.Request) -> web.Response:
             "conversation_id": reply.turn.public_id,
             "response": reply.text("content"),
             "reasoning": reply.text("reasoning") or None,
+            "tool_calls": list(reply.calls.values()),
             "timestamp": iso(request.app[CLOCK].now()),
             "title": reply.turn.title,
             **summary(reply, reply.ending),
@@ -37,9 +36,9 @@ async def complete(request: web.Request) -> web.Response:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    wanted = await _chat(request)
-    plan = await plan_or_refusal(request, wanted.model)
-    async with request.app[REPLIES].ask(_question(request, wanted, plan)) as reply:
+    wanted, question = await _chat(request)
+    plan = await plan_or_refusal(request, wanted.model, needs_of(question, wanted))
+    async with request.app[REPLIES].ask(_question(request, wanted, question, plan)) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))
 
 
@@ -83,7 +82,7 @@ async def save_partial(request: web.Request) -> web.Response:
     """What the page calls after its stop button: stops the reply. The server's text is the reply's;
     the page's own counts only where the server has less of the same."""
     # a long reply is longer than other bodies may be; a page that cannot say "stop" would not stop it
-    wanted = await body(request.clone(client_max_size=_LONG_BODY), SavePartial)
+    wanted = await long_body(request, SavePartial)
     if not wanted.conversation_id:
         return done("没有需要保存的内容")
     caller = request[CALLER]
@@ -95,23 +94,25 @@ async def save_partial(request: web.Request) -> web.Response:
     return done("部分回复已保存", conversation_id=wanted.conversation_id)
 
 
-async def _chat(request: web.Request) -> Chat:
-    wanted = await body(request, Chat)
-    if not wanted.message.strip():
-        raise BadRequest("消息内容不能为空")
-    return wanted
+async def _chat(request: web.Request) -> tuple[Chat, Asked]:
+    wanted = await long_body(request, Chat)
+    return wanted, asked(wanted.message, wanted.images, wanted.tool_results)
 
 
-async def plan_or_refusal(request: web.Request, model: str) -> Plan | ChatHubError:
+def needs_of(question: Asked, options: Options) -> Needs:
+    return Needs(pictures=bool(question.images), tools=bool(options.tools))
+
+
+async def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Plan | ChatHubError:
     """What a chatting person should read is an event of the stream: the page never shows the body of a
     status."""
     try:
-        return await request.app[PLANNER].plan(request[CALLER], model)
+        return await request.app[PLANNER].plan(request[CALLER], model, needs)
     except ChatHubError as refusal:
         return refusal
 
 
-def _question(request: web.Request, wanted: Chat, plan: Plan | ChatHubError) -> Question:
+def _question(request: web.Request, wanted: Chat, question: Asked, plan: Plan | ChatHubError) -> Question:
     place = Place("new", wanted.conversation_id or request.app[CLOCK].new_id())
     claim = claim_for(idempotency_key(request, wanted), wanted)
-    return Question(request[CALLER], place, wanted.message, wanted.model, wanted, plan, claim)
+    return Question(request[CALLER], place, question, wanted.model, wanted, plan, claim)

@@ -17,6 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # the largest number SQLite takes as a row id
 _LARGEST_ID = 2**63 - 1
+_LONG_BODY = 24 * 1024 * 1024
 
 
 def answer(value: Any, status: int = 200) -> web.Response:
@@ -46,6 +47,11 @@ async def body(request: web.Request, kind: type[T]) -> T:
     except TimeoutError:
         raise BadRequest("请求体接收超时") from None
     return decode(data, kind)
+
+
+async def long_body(request: web.Request, kind: type[T]) -> T:
+    """A body that may hold pictures, or a long reply."""
+    return await body(request.clone(client_max_size=_LONG_BODY), kind)
 
 
 def query(request: web.Request, kind: type[T], **also: str | None) -> T:

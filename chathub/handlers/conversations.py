@@ -53,11 +53,10 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    public_id, caller, db = request.match_info["conversation_id"], request[CALLER], request.app[DB]
+    public_id, caller = request.match_info["conversation_id"], request[CALLER]
     if live := request.app[REPLIES].live(public_id, caller.id):
         await request.app[REPLIES].stop(live)
-    if not await db.execute(db.q.conversations.delete, public_id=public_id, user_id=caller.id):
-        raise NotFound("对话不存在")
+    await request.app[DB].write(tree.delete_conversation, public_id, caller.id)
     return done("对话删除成功")
 
 

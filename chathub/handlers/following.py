@@ -9,6 +9,7 @@ from chathub.chat.reply import Cursor, Kind, Reply
 from chathub.chat.turns import Ending
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream
+from chathub.upstream.types import ToolRequest
 from chathub.wire import answers
 
 
@@ -30,6 +31,9 @@ async def follow(
             else:
                 await events.beat()
         assert reply.ending is not None
+        if reply.calls and reply.ending.status == "done":
+            at = sent.event_id() if resumable else b""
+            await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
         await events.send((_end(reply, reply.ending), sent.event_id() if resumable else b""))
         await events.close()
     except (ConnectionError, TimeoutError):
@@ -89,6 +93,11 @@ def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, 
         return payload, b""
     sent.advance(kind, text)
     return payload, sent.event_id()
+
+
+def _call(number: int, call: ToolRequest) -> bytes:
+    event = {"type": "tool_call", "index": number, "id": call.id, "name": call.name}
+    return msgspec.json.encode({**event, "arguments": call.arguments})
 
 
 def _end(reply: Reply, ending: Ending) -> bytes:

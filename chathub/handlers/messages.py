@@ -7,12 +7,12 @@ import msgspec
 from aiohttp import web
 
 from chathub.chat import tree
-from chathub.chat.questions import Question, claim_for
-from chathub.chat.turns import Place
+from chathub.chat.questions import Question, asked, claim_for
+from chathub.chat.turns import Asked, Place
 from chathub.database.connection import Row
 from chathub.errors import BadRequest
-from chathub.handlers.chat import plan_or_refusal
-from chathub.handlers.common import body, done, idempotency_key, row_id
+from chathub.handlers.chat import needs_of, plan_or_refusal
+from chathub.handlers.common import body, done, idempotency_key, long_body, row_id
 from chathub.handlers.following import follow
 from chathub.keys import CALLER, DB, REPLIES
 from chathub.wire.requests import EditMessage, Options, Regenerate
@@ -24,20 +24,23 @@ async def regenerate(request: web.Request) -> web.StreamResponse:
     question = await _question_of(request)
     wanted = _with_old_options(await body(request, Regenerate), question)
     place = Place("again", question["public_id"], question["id"])
-    return await _ask(request, place, question["content"], wanted.model or question["answered_by"], wanted)
+    old = await request.app[DB].read(tree.asked_in, question)
+    return await _ask(request, place, old, wanted.model or question["answered_by"], wanted)
 
 
 async def edit(request: web.Request) -> web.StreamResponse:
     message_id = row_id(request, "message_id")
-    wanted = await body(request, EditMessage)
-    if not wanted.content.strip():
-        raise BadRequest("消息内容不能为空")
+    wanted = await long_body(request, EditMessage)
     question = await _question_of(request)
-    if question["id"] != message_id:
+    if question["id"] != message_id or question["role"] != "user":
         raise BadRequest("只能修改用户消息")
+    new = asked(wanted.content, wanted.images)
+    if wanted.images is None and not new.images:
+        old = await request.app[DB].read(tree.asked_in, question)
+        new = Asked(new.text, old.images)
     wanted = _with_old_options(wanted, question)
     place = Place("edit", question["public_id"], question["id"])
-    return await _ask(request, place, wanted.content, wanted.model or question["answered_by"], wanted)
+    return await _ask(request, place, new, wanted.model or question["answered_by"], wanted)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -64,10 +67,10 @@ def _with_old_options(wanted: O, question: Row) -> O:
 
 
 async def _ask(
-    request: web.Request, place: Place, text: str, model: str, wanted: Options
+    request: web.Request, place: Place, new: Asked, model: str, wanted: Options
 ) -> web.StreamResponse:
-    plan = await plan_or_refusal(request, model)
+    plan = await plan_or_refusal(request, model, needs_of(new, wanted))
     claim = claim_for(idempotency_key(request, wanted), wanted, place, model)
-    question = Question(request[CALLER], place, text, model, wanted, plan, claim)
+    question = Question(request[CALLER], place, new, model, wanted, plan, claim)
     async with request.app[REPLIES].ask(question) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))

@@ -190,6 +190,9 @@ class Message(Struct):
     role: str
     content: str
     reasoning: str | None
+    images: list[dict[str, str]]
+    tool_calls: list[dict[str, Any]]
+    tool_call_id: str | None
     model: str | None
     status: str
     reason: str | None
@@ -211,6 +214,9 @@ class Message(Struct):
             role=row["role"],
             content=row["content"],
             reasoning=row["reasoning"] or None,
+            images=[_picture(image) for image in msgspec.json.decode(row["images"])],
+            tool_calls=msgspec.json.decode(row["tool_calls"] or "[]"),
+            tool_call_id=row["tool_call_id"] or None,
             model=row["model"] or None,
             status=row["status"],
             reason=row["reason"] or None,
@@ -219,6 +225,14 @@ class Message(Struct):
             cost=money(row["cost"]) if answer and row["usage_source"] else None,
             timestamp=iso(row["created_at"]),
         )
+
+
+def _picture(image: dict[str, Any]) -> dict[str, str]:
+    """By reference: where its owner fetches it, or where it lies."""
+    if image["file_id"] is None:
+        return {"url": image["url"]}
+    url = f"/api/files/{image['file_id']}"
+    return {"id": image["file_id"], "url": url, "media_type": image["media_type"]}
 
 
 def usage(row: Row) -> Usage:

@@ -184,7 +184,27 @@ class ConversationChange(Struct):
     head_id: RowId | UnsetType = UNSET
 
 
-Message = Annotated[str, Meta(max_length=200_000)]
+class ImageUrl(Struct):
+    url: str
+
+
+class Part(Struct):
+    """A part of a message in OpenAI's style: ``text``, or ``image_url``."""
+
+    type: Literal["text", "image_url"]
+    text: Annotated[str, Meta(max_length=200_000)] = ""
+    image_url: ImageUrl | str = ""
+
+
+class ToolResult(Struct):
+    """What a tool gave for a call of the last answer."""
+
+    tool_call_id: Annotated[str, Meta(min_length=1, max_length=200)]
+    content: Annotated[str, Meta(max_length=200_000)]
+
+
+# a text, or parts of text and pictures
+Message = Annotated[str, Meta(max_length=200_000)] | Annotated[list[Part], Meta(max_length=50)]
 IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 # empty means "a new one", as null does
@@ -226,6 +246,8 @@ class Options(Struct, kw_only=True):
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     response_format: dict[str, Any] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
     resumable: bool | None = None
     on_disconnect: Literal["continue", "stop"] | None = None
     client_message_id: IdempotencyKey | None = None
@@ -237,14 +259,20 @@ class Options(Struct, kw_only=True):
 
     def kept(self) -> dict[str, Any]:
         """What is stored with the question, for another answer to it."""
-        prompt = {"system_prompt": self.system_prompt} if self.system_prompt else {}
-        return {**prompt, **self.parameters()}
+        names = ("system_prompt", "tools", "tool_choice", *_PARAMETERS)
+        return {name: value for name in names if (value := getattr(self, name)) not in (None, "", [])}
 
 
 class Chat(Options, kw_only=True):
-    """POST /api/chat and /api/chat/stream. ``user_id`` is accepted and ignored: the token says who asks."""
+    """POST /api/chat and /api/chat/stream. ``user_id`` is accepted and ignored: the token says who asks.
 
-    message: Message
+    ``images`` are data URLs or https addresses; ``tool_results`` go on from the calls of the last answer
+    and need no message.
+    """
+
+    message: Message | None = None
+    images: Annotated[list[str], Meta(max_length=50)] | None = None
+    tool_results: Annotated[list[ToolResult], Meta(min_length=1, max_length=128)] | None = None
     model: Annotated[str, Meta(min_length=1, max_length=200)]
     conversation_id: ConversationId | None = None
 
@@ -256,9 +284,11 @@ class Regenerate(Options, kw_only=True):
 
 
 class EditMessage(Options, kw_only=True):
-    """The question in other words, with an answer of its own."""
+    """The question in other words, with an answer of its own; its pictures go along unless others are
+    given."""
 
     content: Message
+    images: Annotated[list[str], Meta(max_length=50)] | None = None
     model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 

@@ -22,9 +22,9 @@ RETURNING id, title, head_id
 -- name: add_turn
 UPDATE conversations SET head_id = :head_id, model = :model, updated_at = :now WHERE id = :conversation_id
 
--- name: count_two_more
+-- name: count_more
 -- a turn at the end of the branch; cheap however long the branch is
-UPDATE conversations SET message_count = message_count + 2 WHERE id = :conversation_id
+UPDATE conversations SET message_count = message_count + :more WHERE id = :conversation_id
 
 -- name: count_branch
 -- after the branch changed otherwise
@@ -51,7 +51,7 @@ UPDATE conversations SET title = :title, title_is_own = 1 WHERE id = :conversati
 UPDATE conversations SET title = :title WHERE id = :conversation_id AND NOT title_is_own
 
 -- name: delete
-DELETE FROM conversations WHERE public_id = :public_id AND user_id = :user_id RETURNING id
+DELETE FROM conversations WHERE public_id = :public_id AND user_id = :user_id
 
 -- name: count_for_user
 SELECT count(*) AS conversations, coalesce(sum(message_count), 0) AS messages

@@ -9,6 +9,14 @@ INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_st
 VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :finish_reason, :model, :provider,
     :now, :now)
 
+-- name: insert_result
+-- what a tool gave
+INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, created_at, updated_at)
+VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :now, :now)
+
+-- name: get_calls
+SELECT tool_calls FROM messages WHERE id = :message_id AND role = 'assistant' AND status = 'done'
+
 -- name: get_place
 SELECT id, conversation_id, parent_id, role FROM messages WHERE id = :message_id
 
@@ -20,20 +28,20 @@ WHERE messages.id = :message_id AND user_id = :user_id
 
 -- name: get_question
 -- the question that a message is or answers, and which model answered it: this one, or the newest
-SELECT question.id, public_id, question.content, question.options,
+SELECT question.id, public_id, question.role, question.content, question.options, question.tool_call_id,
     coalesce(nullif(named.model, ''), (
         SELECT answer.model FROM messages AS answer WHERE answer.parent_id = question.id
         ORDER BY answer.id DESC LIMIT 1), conversations.model) AS answered_by
 FROM messages AS named
     JOIN messages AS question
-        ON question.id = CASE named.role WHEN 'user' THEN named.id ELSE named.parent_id END
+        ON question.id = CASE named.role WHEN 'assistant' THEN named.parent_id ELSE named.id END
     JOIN conversations ON conversations.id = named.conversation_id
 WHERE named.id = :message_id AND user_id = :user_id
 
 -- name: get_reply
 -- an answer of the user's, with all that its stream told
 SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, finish_reason,
-    error_status, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
+    error_status, tool_calls, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant'
 
@@ -46,7 +54,9 @@ WITH RECURSIVE branch (id, parent_id, depth, used) AS (
     FROM branch JOIN messages ON messages.id = branch.parent_id
     WHERE used < :characters
 )
-SELECT messages.id, role, content, status FROM branch JOIN messages ON messages.id = branch.id
+SELECT messages.id, role, content, status, tool_calls, tool_call_id, state,
+    EXISTS (SELECT 1 FROM message_images WHERE message_id = messages.id) AS has_images
+FROM branch JOIN messages ON messages.id = branch.id
 ORDER BY depth DESC
 
 -- name: list_branch
@@ -60,7 +70,10 @@ WITH RECURSIVE branch (id, parent_id, depth) AS (
 )
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, finish_reason,
     messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
-    messages.created_at,
+    tool_calls, tool_call_id, messages.created_at,
+    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type)) FROM (
+        SELECT file_id, url, media_type FROM message_images LEFT JOIN files ON files.id = file_id
+        WHERE message_id = messages.id ORDER BY position)) AS images,
     (SELECT json_group_array(id) FROM (
         SELECT siblings.id FROM messages AS siblings
         WHERE siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
@@ -102,7 +115,7 @@ DELETE FROM messages WHERE id IN (SELECT id FROM subtree)
 
 -- name: settle
 UPDATE messages SET model = :model, provider = :provider, content = :content, reasoning = :reasoning,
-    status = :status, reason = :reason, finish_reason = :finish_reason, error_status = :error_status, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
+    tool_calls = :tool_calls, state = :state, status = :status, reason = :reason, finish_reason = :finish_reason, error_status = :error_status, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
     cost = :cost, updated_at = :now
 WHERE id = :message_id

@@ -33,10 +33,13 @@ def build(call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamR
     """
     known = capabilities or table.of(urls.hostname(call.base_url), call.model)
     streamed = call.stream or known.streams_only
-    body: dict[str, Any] = {"model": call.model, "messages": _messages(call.messages), "stream": streamed}
+    messages, asked = _messages(call.messages), writing.asked(call)
+    if as_object(asked.get("thinking")).get("type") == "enabled" and not _may_think(messages):
+        del asked["thinking"]
+    body: dict[str, Any] = {"model": call.model, "messages": messages, "stream": streamed}
     if system := writing.instructions(call.messages):
         body["system"] = system
-    body |= _parameters(writing.asked(call), known)
+    body |= _parameters(asked, known)
     if tools := [_tool(tool) for tool in call.tools]:
         body["tools"] = tools
         if choice := _tool_choice(call, thinks="thinking" in body):
@@ -130,6 +133,15 @@ def _messages(messages: list[Message]) -> list[dict[str, Any]]:
     if turns and turns[-1][0] == "assistant":
         _trim(turns[-1][1][-1])
     return [{"role": role, "content": _shortest(blocks)} for role, blocks in turns]
+
+
+def _may_think(messages: list[dict[str, Any]]) -> bool:
+    """A turn goes on as it began: before the results of calls that were made without thinking, or by
+    another model, thinking is refused."""
+    kinds = [
+        "text" if isinstance(turn["content"], str) else turn["content"][0]["type"] for turn in messages[-2:]
+    ]
+    return kinds[-1:] != ["tool_result"] or "thinking" in kinds[0]
 
 
 def _blocks(message: Message) -> list[Block]:

@@ -161,7 +161,8 @@ def _stream_options(message: str, call: ChatCall, known: Capabilities) -> Capabi
 
 
 def _limit(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    is_set = any(call.params.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
+    sent = {**call.extra, **call.params}
+    is_set = any(sent.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
     if not is_set:
         largest = _TOO_MANY.search(message)
         smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens

@@ -75,7 +75,7 @@ class Decoder(Reader):
         self._calls: dict[str, str] = {}
         self._own_ids: list[str] = []
         self._text_signature = ""
-        self._raw_usage: Raw | bytes = b""
+        self._raw_usage = b""
 
     def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -93,8 +93,9 @@ class Decoder(Reader):
                 self._text_signature = part.signature
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
-        if len(response.usage) > 4:  # more than null or {}
-            self._raw_usage = response.usage
+        usage = bytes(response.usage)  # kept as it is, for only the last one is read
+        if len(usage) > 2 and usage.startswith(b"{"):
+            self._raw_usage = usage
         self._arrived = True
         return True
 
@@ -151,7 +152,7 @@ class Decoder(Reader):
     def _usage(self) -> Usage:
         """Thoughts are counted beside the answer, and a count of zero is left out."""
         try:
-            told = fields.as_object(json.loads(bytes(self._raw_usage) or b"{}"))
+            told = fields.as_object(json.loads(self._raw_usage or b"{}"))
         except (ValueError, RecursionError):
             told = {}
         count = {name: fields.as_count(value) for name, value in told.items() if name.endswith("TokenCount")}
