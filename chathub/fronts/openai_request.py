@@ -1,0 +1,236 @@
+"""A body of ``POST /v1/chat/completions`` into a ``Request``.
+
+Source: OpenAI's API reference, "Create chat completion". Fields of other providers' dialects of it are
+not refused: they travel in ``extra``.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from chathub.fronts.request import (
+    MESSAGES,
+    NAME_LENGTH,
+    STOPS,
+    TOOLS,
+    Head,
+    Pictures,
+    Request,
+    decode,
+    fields_besides,
+    refuse,
+)
+from chathub.upstream.types import Image, Message, ToolRequest
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
+
+# These cross over into other dialects; every other field makes sense to an OpenAI upstream alone.
+_PARAMETERS = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "response_format",
+    "reasoning_effort",
+    "parallel_tool_calls",
+)
+
+
+class _Text(Struct, tag="text", frozen=True):
+    text: str
+
+
+class _Refusal(Struct, tag="refusal", frozen=True):
+    """What the model refused to say: no part of what other dialects know."""
+
+
+class _Url(Struct, frozen=True):
+    url: str
+
+
+class _Picture(Struct, tag="image_url", frozen=True):
+    image_url: _Url | str  # several clients send the bare string
+
+
+class _Function(Struct, frozen=True):
+    name: Name
+    arguments: str | None = None
+
+
+class _Call(Struct, frozen=True):
+    id: str
+    function: _Function
+    type: Literal["function"] = "function"
+
+
+class _System(Struct, tag_field="role", tag="system", frozen=True):
+    content: str | list[_Text]
+
+
+class _Developer(Struct, tag_field="role", tag="developer", frozen=True):
+    content: str | list[_Text]
+
+
+class _User(Struct, tag_field="role", tag="user", frozen=True):
+    content: str | list[_Text | _Picture]
+
+
+class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
+    """``reasoning_content``, which clients send back, is not read: most providers refuse it."""
+
+    content: str | list[_Text | _Refusal] | None = None
+    tool_calls: list[_Call] | None = None
+    function_call: None = None
+
+
+class _Tool(Struct, tag_field="role", tag="tool", frozen=True):
+    content: str | list[_Text | _Picture]
+    tool_call_id: str
+
+
+_Message = _System | _Developer | _User | _Assistant | _Tool
+
+
+class _StreamOptions(Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class _Body(Struct, kw_only=True, frozen=True):
+    model: Name
+    messages: Annotated[list[_Message], Meta(min_length=1, max_length=MESSAGES)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=STOPS)] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=TOOLS)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+
+class _Head(Struct, frozen=True):
+    model: Name
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_body = msgspec.json.Decoder(_Body).decode
+
+
+def head(body: bytes) -> Head:
+    """What must be known of a body that is forwarded as it is; nothing else in it is judged.
+
+    Raises:
+        BadRequest: as ``read`` does.
+    """
+    asked = decode(_decode_head, body)
+    return Head(asked.model, bool(asked.stream), _include_usage(asked))
+
+
+def _include_usage(asked: _Head | _Body) -> bool:
+    options = asked.stream_options
+    return bool(asked.stream and options and options.include_usage)
+
+
+def read(body: bytes) -> Request:
+    """
+    Raises:
+        BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
+    """
+    asked = decode(_decode_body, body)
+    if asked.n not in (None, 1):
+        refuse("n", "only one answer can be asked for")
+    params = {name: value for name in _PARAMETERS if (value := getattr(asked, name)) is not None}
+    if asked.max_completion_tokens is not None:
+        params["max_tokens"] = asked.max_completion_tokens
+    pictures = Pictures()
+    messages = [_message(each, f"messages[{place}]", pictures) for place, each in enumerate(asked.messages)]
+    return Request(
+        model=asked.model,
+        messages=messages,
+        params=params,
+        tools=_tools(asked.tools or []),
+        tool_choice=_tool_choice(asked.tool_choice),
+        stream=bool(asked.stream),
+        include_usage=_include_usage(asked),
+        extra=fields_besides(body, _Body.__struct_fields__),
+    )
+
+
+def _message(message: _Message, place: str, pictures: Pictures) -> Message:
+    match message:
+        case _System(content) | _Developer(content):
+            return Message("system", _text(content))
+        case _User(content):
+            return Message("user", _text(content), _images(content, place, pictures))
+        case _Tool(content, call_id):
+            return Message("tool", _text(content), _images(content, place, pictures), tool_call_id=call_id)
+        case _Assistant(content, calls):
+            requests = [
+                ToolRequest(call.id, call.function.name, call.function.arguments or "")
+                for call in calls or []
+            ]
+            return Message("assistant", _text(content or ""), tool_calls=requests)
+
+
+def _text(content: str | list[Any]) -> str:
+    """Parts are paragraphs: clients put whole documents into them, and no line end after."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text for part in content if isinstance(part, _Text))
+
+
+def _images(content: str | list[Any], place: str, pictures: Pictures) -> list[Image]:
+    if isinstance(content, str):
+        return []
+    images = []
+    for number, part in enumerate(content):
+        if isinstance(part, _Picture):
+            url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+            images.append(pictures.address(url, f"{place}.content[{number}].image_url"))
+    return images
+
+
+def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Checked for what every dialect reads in functions; their schemas are the provider's to judge.
+
+    What is no function is one of the provider's own tools, and passes."""
+    for number, tool in enumerate(tools):
+        function, kind = tool.get("function"), tool.get("type")
+        if kind != "function" and (kind is not None or function is None):
+            continue
+        place = f"tools[{number}]"
+        if not isinstance(function, dict):
+            refuse(f"{place}.function", "an object is required")
+        name = function.get("name")
+        if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
+            refuse(f"{place}.function.name", "a name is required")
+        if not isinstance(function.get("description"), str | None):
+            refuse(f"{place}.function.description", "expected a string")
+        if not isinstance(function.get("parameters"), dict | None):
+            refuse(f"{place}.function.parameters", "expected an object")
+    return tools
+
+
+def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        refuse("tool_choice", "expected none, auto, required or an object that names a function")
+    if isinstance(choice, dict):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if choice.get("type") != "function" or not isinstance(name, str) or not name:
+            refuse("tool_choice", 'expected {"type": "function", "function": {"name": "..."}}')
+    return choice

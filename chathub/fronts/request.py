@@ -1,0 +1,153 @@
+"""What a client's body becomes whichever dialect it is in, and the checks that all dialects share.
+
+The sentences are English: programs read them, and the people who read those programs' logs. Every
+refusal names the field in ``details["param"]``.
+"""
+
+import base64
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from chathub.errors import BadRequest
+from chathub.upstream.types import Image, Message
+
+MESSAGES = 10_000
+TOOLS = 1_000
+STOPS = 16
+NAME_LENGTH = 200
+PICTURES = 20
+PICTURE_BYTES = 10 * 1024 * 1024
+ALL_PICTURES_BYTES = 32 * 1024 * 1024
+ADDRESS_LENGTH = 8192
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+
+T = TypeVar("T")
+
+_WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+_ADDRESS = re.compile(r"https://[^/?#\s]+\S*", re.IGNORECASE)
+
+
+class Head(Struct, frozen=True):
+    """The part of a body that says who shall answer it and how, for bodies that go on as they are."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """A chat as a client asks for it: the pieces of a ``ChatCall``, and how the answer is wanted.
+
+    ``params``, ``tools``, ``tool_choice`` and ``extra`` are as in ``ChatCall``. ``include_usage`` says
+    whether the client wants the usage in its stream; it is told in a whole answer in any case.
+    """
+
+    model: str
+    messages: list[Message]
+    params: dict[str, Any] = field(default_factory=dict)
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    tool_choice: Any = None
+    stream: bool = False
+    include_usage: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def refuse(param: str, problem: str) -> NoReturn:
+    """
+    Raises:
+        BadRequest: always; ``param`` is the field, as in ``messages[0].content``.
+    """
+    raise BadRequest(f"{param}: {problem}", param=param)
+
+
+def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = "") -> T:
+    """JSON by a decoder of msgspec's; ``place`` is where ``data`` lies in the body.
+
+    Raises:
+        BadRequest: malformed JSON, or a field that does not fit.
+    """
+    try:
+        return decoder(data)
+    except msgspec.ValidationError as error:
+        _explain(str(error), place)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("The request body is not valid JSON.") from None
+
+
+def _explain(problem: str, place: str) -> NoReturn:
+    found = _WHERE.search(problem)
+    text = problem[: found.start()] if found else problem
+    param = ".".join(part for part in (place, found[1] if found else "") if part)
+    if missing := _MISSING.match(text):
+        refuse(f"{param}.{missing[1]}" if param else missing[1], "this field is required")
+    # a refused value is repeated in the text, and may be of any length
+    text = text[:1].lower() + text[1:300].replace("`", "")
+    if param:
+        refuse(param, text)
+    raise BadRequest(f"The request body does not fit: {text}")
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.Decoder(Any).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def fields_besides(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of an object that are not ``known``, as they came."""
+    fields = decode(_decode_fields, body)
+    return {name: decode(_decode_any, raw, name) for name, raw in fields.items() if name not in known}
+
+
+def object_text(raw: Raw, place: str) -> str:
+    """The text of a JSON object as the client wrote it: a rewritten number would not be the same text."""
+    decode(_decode_object, raw, place)
+    return bytes(raw).decode()
+
+
+class Pictures:
+    """Takes the pictures of one request, each with the place where it stands; counts them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._bytes = 0
+
+    def address(self, url: str, param: str) -> Image:
+        """From a ``data:`` URL with base64, or an https address, which is passed on and not fetched."""
+        if url[:5].lower() == "data:":
+            head, _, data = url[5:].partition(",")
+            media_type, *options = head.split(";")
+            if not options or options[-1].strip().lower() != "base64":
+                refuse(param, "a data URL must hold base64")
+            return self.base64(media_type, data, param)
+        self._add(param)
+        if len(url) > ADDRESS_LENGTH or not (_ADDRESS.fullmatch(url) and url.isprintable()):
+            refuse(param, "expected a data URL or an https address")
+        return Image(url=url)
+
+    def base64(self, media_type: str, data: str, param: str) -> Image:
+        self._add(param)
+        kind = media_type.strip().lower().replace("image/jpg", "image/jpeg")
+        if kind not in MEDIA_TYPES:
+            refuse(param, f"the picture must be one of {', '.join(MEDIA_TYPES)}")
+        if len(data) > PICTURE_BYTES // 3 * 4 + 4:
+            refuse(param, f"the picture is larger than {PICTURE_BYTES} bytes")
+        try:
+            picture = base64.b64decode(data, validate=True)
+        except ValueError:
+            picture = b""
+        if not picture:
+            refuse(param, "the picture is not valid base64")
+        self._bytes += len(picture)
+        if self._bytes > ALL_PICTURES_BYTES:
+            refuse(param, f"all pictures together are larger than {ALL_PICTURES_BYTES} bytes")
+        return Image(kind, picture)
+
+    def _add(self, param: str) -> None:
+        self._count += 1
+        if self._count > PICTURES:
+            refuse(param, f"a request may hold {PICTURES} pictures at most")
