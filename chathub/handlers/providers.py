@@ -9,7 +9,8 @@ from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import answer, body, done, row_id
 from chathub.keys import CATALOG, CLOCK, DB
-from chathub.upstream.urls import origin, protocol_of
+from chathub.upstream.dialects.capabilities import protocol_of
+from chathub.upstream.urls import origin
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import NewProvider, ProviderChange

@@ -119,12 +119,3 @@ def _root_of(host: str) -> str:
 def _join(parts: SplitResult, path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
-
-def protocol_of(base_url: str) -> str:
-    """The dialect a base URL speaks unless somebody says otherwise."""
-    host = hostname(base_url)
-    if host == "api.anthropic.com":
-        return "anthropic"
-    if host == "generativelanguage.googleapis.com" and "/openai" not in base_url:
-        return "gemini"
-    return "openai"

@@ -79,7 +79,8 @@ SIGNED = [
     start(0, "thinking", thinking="", signature=""),
     delta(0, "thinking_delta", thinking="想"),
     delta(0, "thinking_delta", thinking="了"),
-    delta(0, "signature_delta", signature="c2ln"),
+    delta(0, "signature_delta", signature="c2"),
+    delta(0, "signature_delta", signature="ln"),
     stop(0),
     start(1, "redacted_thinking", data="eHl6"),
     stop(1),
@@ -424,6 +425,7 @@ A = data(opening(input_tokens=1), start(0, "text", text=""), delta(0, "text_delt
         (A + data(ending("end_turn", output_tokens=1)), [Text("a"), Usage(1, 1, 2), Finish("stop")]),
         (A + data(STOP), [Text("a"), Usage(1)]),
         (A + data(STOP) + b"data: [DONE]\n\n" + A, [Text("a"), Usage(1)]),
+        (A + data(STOP) + A[:-2], [Text("a"), Usage(1)]),
         (A + b"data: [DONE]\n\n", [Text("a"), Usage(1)]),
         (
             A + data(stop(0)) + b'event: content_block_delta\ndata: {"type":"content_bl',

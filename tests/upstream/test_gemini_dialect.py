@@ -280,6 +280,11 @@ def test_signatures_go_back_to_the_part_they_came_with() -> None:
         ]
 
 
+def test_the_signature_of_a_thought_is_not_kept_for_thoughts_do_not_go_back() -> None:
+    thought = {"text": "想", "thought": True, "thoughtSignature": "c2ln"}
+    assert read(data(answer(thought, finish="STOP"))) == [Reasoning("想"), Finish("stop")]
+
+
 def test_a_call_of_another_model_gets_a_stand_in_where_signatures_are_a_duty() -> None:
     calls = [ToolRequest("a", "f"), ToolRequest("b", "g")]
     for state in (None, {"anthropic": []}, {"gemini": 5}, {"gemini": {"calls": [], "ids": 3, "text": 1}}):
@@ -404,6 +409,8 @@ def test_a_blocked_prompt_is_a_failure() -> None:
     assert gemini.decode_body(json.dumps(blocked).encode()) == expected
     fine = answer({"text": "a"}, finish="STOP", promptFeedback={"safetyRatings": []})
     assert read(data(fine)) == [Text("a"), Finish("stop")]
+    answered = answer({"text": "a"}, finish="STOP", promptFeedback={"blockReason": "OTHER"})
+    assert read(data(answered)) == [Text("a"), Finish("stop")]
 
 
 def test_ids_are_made_up_alike_each_time_and_unlike_each_other() -> None:

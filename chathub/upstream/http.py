@@ -1,0 +1,94 @@
+"""HTTP as providers need it: one POST, what a refusal said, and network trouble as a ``Failure``."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+
+import aiohttp
+
+from chathub.upstream import failures, guard
+from chathub.upstream.types import Failure
+
+log = logging.getLogger("chathub.upstream")
+
+CUT = "上游连接中断，回复不完整"
+_ERROR_BODY = 64 * 1024
+_LARGEST_BODY = 32 * 1024 * 1024
+# every kind of trouble that a network call can raise here
+TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
+
+
+async def post(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], body: bytes, *, reuse: bool = True
+) -> aiohttp.ClientResponse:
+    """The response to a POST once its head is here. ``reuse``: whether the connection may be kept."""
+    # the built-in engine promises to keep its connections and closes them
+    sent = headers if reuse else {**headers, "Connection": "close"}
+    try:
+        return await session.post(url, data=body, headers=sent, allow_redirects=False)
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            raise
+        # the provider closed a kept-alive connection just as we used it; nothing of an answer came
+        return await session.post(url, data=body, headers=sent, allow_redirects=False)
+
+
+async def refusal(response: aiohttp.ClientResponse) -> Failure:
+    """What a response that is no success said."""
+    body = bytearray()
+    with contextlib.suppress(*TROUBLE):
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > _ERROR_BODY:
+                break
+    if response.status < 400:
+        return Failure("上游返回了重定向，请检查接口地址", status=response.status)
+    return failures.from_body(response.status, bytes(body), response.headers)
+
+
+async def whole_body(response: aiohttp.ClientResponse) -> bytes | Failure:
+    """The body of a success, or how it failed to come."""
+    body = bytearray()
+    try:
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > _LARGEST_BODY:
+                return Failure("上游返回的数据过长", status=response.status)
+    except TROUBLE as error:
+        failure = network_failure(error)
+        return failure if failure.kind == "timeout" else Failure(CUT, kind="cut")
+    return bytes(body)
+
+
+async def drain(response: aiohttp.ClientResponse) -> None:
+    """Wait a moment for the end of the body after the last event, so that the connection can be used
+    again; a server that does not end it is not waited for."""
+    with contextlib.suppress(*TROUBLE):
+        async with asyncio.timeout(1):
+            await response.content.readany()
+
+
+def close(response: aiohttp.ClientResponse) -> None:
+    """Let go of a response; what the provider still sends is not waited for."""
+    if response.content.at_eof():
+        response.release()
+    else:
+        response.close()
+
+
+def network_failure(error: BaseException) -> Failure:
+    """Trouble on the way, without the addresses and names that the exception may tell."""
+    log.info("upstream not reached: %s", type(error).__name__)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, guard.Refused) or isinstance(getattr(cause, "os_error", None), guard.Refused):
+            return Failure("接口地址不是公网地址，服务器拒绝连接", kind="unreachable")
+        cause = cause.__cause__
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return Failure("上游响应超时", kind="timeout")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Failure("无法解析上游地址，请检查接口地址或网络", kind="unreachable")
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Failure("与上游的安全连接失败", kind="unreachable")
+    return Failure("无法连接到上游服务", kind="unreachable")

@@ -1,0 +1,59 @@
+"""Requests beside chats: model lists, embeddings, and bodies that go on as they came."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Raw
+
+from chathub.upstream.dialects import capabilities, dialect
+from chathub.upstream.types import ChatCall, Endpoint, Message, UpstreamRequest
+from chathub.upstream.urls import chat_url, hostname, models_url
+
+
+def headers_for(endpoint: Endpoint, *, stream: bool = False) -> dict[str, str]:
+    """The headers of the endpoint's dialect, its key among them."""
+    return _probe(endpoint, stream).headers
+
+
+def chat_address(endpoint: Endpoint) -> str:
+    """Where chats go in the endpoint's dialect (not Gemini's, whose address names the model)."""
+    return _probe(endpoint, False).url
+
+
+def list_address(endpoint: Endpoint) -> str:
+    """Where the provider lists its models (OpenAI's, Anthropic's and Gemini's references agree on GET)."""
+    if endpoint.protocol == "openai":
+        return models_url(endpoint.base_url)
+    parts = urlsplit(_probe(endpoint, False).url)
+    path = parts.path.partition("/models/")[0] if endpoint.protocol == "gemini" else parts.path
+    path = path.removesuffix("/messages") + "/models"
+    query = "limit=1000" if endpoint.protocol == "anthropic" else "pageSize=1000"
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
+def embeddings_address(endpoint: Endpoint) -> str:
+    parts = urlsplit(chat_url(endpoint.base_url))
+    return urlunsplit(parts._replace(path=parts.path.removesuffix("/chat/completions") + "/embeddings"))
+
+
+def adapted(body: bytes, endpoint: Endpoint, model: str, *, wants_usage: bool) -> bytes:
+    """A body of OpenAI's chat completions for the endpoint: its own bytes, but for the model's name in
+    our spelling and a wish for the usage, without which the bill would be a guess."""
+    fields = msgspec.json.decode(body, type=dict[str, Raw])
+    changes: dict[str, Raw] = {}
+    if (name := Raw(msgspec.json.encode(model))) != fields.get("model"):
+        changes["model"] = name
+    if wants_usage and capabilities.of(hostname(endpoint.base_url), model).stream_options:
+        changes["stream_options"] = Raw(b'{"include_usage":true}')
+    return msgspec.json.encode({**fields, **changes}) if changes else body
+
+
+def passed_on(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    """The client's own headers that its provider should see."""
+    return {name: headers[name] for name in names if name in headers}
+
+
+def _probe(endpoint: Endpoint, stream: bool) -> UpstreamRequest:
+    call = ChatCall(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
+    return dialect(endpoint.protocol).build(call)
