@@ -22,6 +22,7 @@ from chathub.accounts.throttle import LoginThrottle
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
 from chathub.chat.plan import Planner
+from chathub.chat.relay import Relay
 from chathub.chat.replies import Replies
 from chathub.chat.titles import Titles
 from chathub.chat.writer import Writer
@@ -171,6 +172,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         replies = Replies(db, writer, titles, clock, config)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
         app[keys.REPLIES] = replies
+        app[keys.RELAY] = Relay(db, client, clock)
         loop = asyncio.get_running_loop()
         rounds = [loop.create_task(replies.beat()), loop.create_task(replies.save())]
         try:

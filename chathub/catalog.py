@@ -27,6 +27,7 @@ _PREFIXES = (
 )
 _DEFAULT_WINDOW = 32_768
 _CHAT_TYPES = ("chat", "completion")
+_OFFERED = (*_CHAT_TYPES, "embedding")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,15 @@ class Catalog:
         ]
         return msgspec.json.encode(chosen)
 
-    def find(self, name: str) -> ChatModel:
+    def offered(self) -> list[tuple[str, int, str]]:
+        """Name, time of creation (Unix seconds) and provider of the models that programs may ask for."""
+        return [
+            (row["model_name"], row["created_at"] // 1000, row["provider_key"])
+            for row, _ in self._now.listing
+            if row["is_active"] and row["provider_is_active"] and row["model_type"] in _OFFERED
+        ]
+
+    def find(self, name: str, kinds: tuple[str, ...] = _CHAT_TYPES) -> ChatModel:
         """The model of that name, or of a well-known family that a provider serves.
 
         Raises:
@@ -97,8 +106,9 @@ class Catalog:
             return self._find_by_prefix(name)
         if not row["is_active"]:
             raise BadRequest(f"模型 {name} 已停用，请选择其他模型")
-        if row["model_type"] not in _CHAT_TYPES:
-            raise BadRequest(f"模型 {name} 不是对话模型，不能用于聊天")
+        if row["model_type"] not in kinds:
+            what = "对话模型，不能用于聊天" if kinds == _CHAT_TYPES else "向量模型"
+            raise BadRequest(f"模型 {name} 不是{what}")
         return _model(row["model_name"], self._active(row["provider_key"], name), row)
 
     def _find_by_prefix(self, name: str) -> ChatModel:

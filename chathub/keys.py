@@ -9,6 +9,7 @@ from chathub.accounts.sessions import Caller, Sessions
 from chathub.accounts.throttle import LoginThrottle
 from chathub.catalog import Catalog
 from chathub.chat.plan import Planner
+from chathub.chat.relay import Relay
 from chathub.chat.replies import Replies
 from chathub.clock import Clock
 from chathub.config import Config
@@ -24,6 +25,7 @@ SESSIONS = web.AppKey("SESSIONS", Sessions)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", LoginThrottle)
 PLANNER = web.AppKey("PLANNER", Planner)
+RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
 # handler → "public", "user", "session" (no personal token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)

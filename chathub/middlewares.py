@@ -9,7 +9,8 @@ from aiohttp import web
 from chathub.accounts.sessions import Caller
 from chathub.accounts.throttle import client_address, is_in
 from chathub.errors import ChatHubError, Forbidden, Unauthorized
-from chathub.handlers.common import Handler, answer
+from chathub.fronts import anthropic, openai
+from chathub.handlers.common import Handler, answer, raw
 from chathub.keys import ACCESS, CALLER, CONFIG, SESSIONS, STREAMING
 
 log = logging.getLogger("chathub")
@@ -39,24 +40,24 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ChatHubError as error:
-        return failure(error.status, error.sentence, error)
+        return failure(request, error.status, error.sentence, error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = failure(error.status, _SENTENCES.get(error.status, "请求失败"))
+        response = failure(request, error.status, _SENTENCES.get(error.status, "请求失败"))
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except sqlite3.IntegrityError as error:
         column = str(error).rpartition(": ")[2].partition(",")[0]
         if column in _DUPLICATES:
-            return failure(400, _DUPLICATES[column])
+            return failure(request, 400, _DUPLICATES[column])
         return _unexpected(request, error)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorname.partition("_")[2].split("_")[0] not in _PASSING:
             return _unexpected(request, error)
         log.error("database trouble at %s %s: %s", request.method, request.path, error)
-        return failure(503, "数据库暂时不可用，请稍后再试")
+        return failure(request, 503, "数据库暂时不可用，请稍后再试")
     except Exception as error:
         return _unexpected(request, error)
 
@@ -96,6 +97,9 @@ def _check_access(request: web.Request, caller: Caller, access: str) -> None:
 
 
 def _token(request: web.Request) -> str:
+    if (key := request.headers.get("x-api-key")) and request.path.startswith("/v1/"):
+        # where Anthropic's clients put it
+        return key.strip()
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("请先登录")
@@ -107,13 +111,20 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
         # a response returned now would be written into the body of the stream
         raise error
     log.error("error at %s %s", request.method, request.path, exc_info=error)
-    return failure(500, "服务器内部错误")
+    return failure(request, 500, "服务器内部错误")
 
 
-def failure(status: int, sentence: str, error: ChatHubError | None = None) -> web.Response:
-    """The one shape of an error."""
+def failure(
+    request: web.Request, status: int, sentence: str, error: ChatHubError | None = None
+) -> web.Response:
+    """An error in the shape that its client reads."""
     details = error.details if error else {}
-    response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
+    if request.path.startswith("/v1/messages"):
+        response = raw(anthropic.error(status, sentence), status)
+    elif request.path.startswith("/v1/"):
+        response = raw(openai.error(status, sentence, param=details.get("param")), status)
+    else:
+        response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if status == 401:

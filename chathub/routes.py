@@ -15,6 +15,8 @@ from chathub.handlers import (
     stats,
     tokens,
     users,
+    v1,
+    v1_messages,
 )
 from chathub.handlers.common import Handler
 
@@ -89,4 +91,10 @@ ROUTES = (
     Route("PUT", "/api/users/{user_id}", users.update, ADMIN),
     Route("DELETE", "/api/users/{user_id}", users.disable, ADMIN),
     Route("POST", "/api/users/{user_id}/reset-password", users.reset_password, ADMIN),
+    # for existing clients, in OpenAI's and Anthropic's shape
+    Route("POST", "/v1/chat/completions", v1.chat_completions, V1),
+    Route("GET", "/v1/models", v1.list_models, V1),
+    Route("GET", "/v1/models/{model:.+}", v1.get_model, V1),
+    Route("POST", "/v1/embeddings", v1.embeddings, V1),
+    Route("POST", "/v1/messages", v1_messages.create, V1),
 )

@@ -40,9 +40,13 @@ class Needs(Struct, frozen=True):
 
     pictures: bool = False
     tools: bool = False
+    # not a chat, but vectors
+    embeddings: bool = False
 
 
 NOTHING = Needs()
+# which types of models can do it
+_KINDS = {False: ("chat", "completion"), True: ("embedding",)}
 
 
 class Planner:
@@ -66,7 +70,7 @@ class Planner:
             TooManyRequests: the month's tokens are used up, or all keys have to rest.
         """
         await self._check_token(caller, model_name)
-        model = self._catalog.find(model_name)
+        model = self._catalog.find(model_name, _KINDS[needs.embeddings])
         _check_needs(model, needs)
         routes = [await self._route(caller, model)]
         for other in self._fallbacks(model):

@@ -60,9 +60,31 @@ def _error(message: str, type: str, param: str | None, code: str | None) -> dict
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
+def one_model(name: str, created: int, owned_by: str) -> bytes:
+    """The body of ``GET /v1/models/{id}``."""
+    return _encode(model(name, created, owned_by))
+
+
 def model(name: str, created: int, owned_by: str) -> dict[str, Any]:
     """One model as ``GET /v1/models/{id}`` shows it; ``created`` in seconds."""
     return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
+
+
+def embedding_usage(body: bytes) -> Usage | None:
+    """What an answer of the embeddings endpoint says it used."""
+    try:
+        told = msgspec.json.decode(body, type=_Embeddings).usage
+    except msgspec.MsgspecError:
+        return None
+    return Usage(told.prompt_tokens, 0, told.prompt_tokens) if told else None
+
+
+class _EmbeddingUsage(msgspec.Struct):
+    prompt_tokens: int = 0
+
+
+class _Embeddings(msgspec.Struct):
+    usage: _EmbeddingUsage | None = None
 
 
 def models(rows: Iterable[tuple[str, int, str]]) -> bytes:

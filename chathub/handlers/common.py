@@ -41,17 +41,26 @@ async def body(request: web.Request, kind: type[T]) -> T:
     Raises:
         BadRequest: it does not fit, or did not arrive in time.
     """
+    return decode(await read_body(request), kind)
+
+
+async def read_body(request: web.Request, limit: int | None = None) -> bytes:
+    """The request's body as it is.
+
+    Raises:
+        BadRequest: it did not arrive in time.
+    """
+    reader = request if limit is None else request.clone(client_max_size=limit)
     try:
         async with asyncio.timeout(request.app[CONFIG].body_seconds):
-            data = await request.read()
+            return await reader.read()
     except TimeoutError:
         raise BadRequest("请求体接收超时") from None
-    return decode(data, kind)
 
 
 async def long_body(request: web.Request, kind: type[T]) -> T:
     """A body that may hold pictures, or a long reply."""
-    return await body(request.clone(client_max_size=_LONG_BODY), kind)
+    return decode(await read_body(request, _LONG_BODY), kind)
 
 
 def query(request: web.Request, kind: type[T], **also: str | None) -> T:

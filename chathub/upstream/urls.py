@@ -118,4 +118,3 @@ def _root_of(host: str) -> str:
 
 def _join(parts: SplitResult, path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-

@@ -1,0 +1,113 @@
+"""OpenAI's API for existing clients: chat completions, models, embeddings."""
+
+import secrets
+import time
+
+from aiohttp import web
+
+from chathub.chat import context
+from chathub.chat.plan import Needs
+from chathub.chat.relay import Outgoing, Tally
+from chathub.errors import BadRequest, NotFound
+from chathub.fronts import openai as front
+from chathub.fronts.request import Request
+from chathub.handlers.common import raw, read_body
+from chathub.handlers.relaying import Speech, answer, error_for
+from chathub.keys import CALLER, CATALOG, PLANNER, RELAY
+from chathub.upstream import requests
+from chathub.upstream.client import Refused
+from chathub.upstream.dialects import openai as dialect
+from chathub.upstream.types import Endpoint, Event, Usage
+
+_LONG = 32 * 1024 * 1024
+
+
+class OpenAI(Speech):
+    """How answers look to a client that speaks OpenAI's chat completions."""
+
+    protocol = "openai"
+    heartbeat = b": keep-alive\n\n"
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.prompt_estimate = context.estimate(body.decode("utf-8", "replace"))
+        self.head = front.head(body)
+        self.model, self.stream = self.head.model, self.head.stream
+        self.strips_usage = self.stream and not self.head.include_usage
+        self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
+
+    def read(self) -> Request:
+        return front.read(self.body)
+
+    def outgoing(self, endpoint: Endpoint, model: str, headers: dict[str, str]) -> Outgoing:
+        body = requests.adapted(self.body, endpoint, model, wants_usage=self.strips_usage)
+        sent = requests.headers_for(endpoint, stream=self.stream)
+        return Outgoing(requests.chat_address(endpoint), sent, body)
+
+    decoder = dialect.Decoder
+    decode_body = staticmethod(dialect.decode_body)
+
+    def writer(self, model: str, prompt_tokens: int) -> "_Chunks":
+        return _Chunks(front.Stream(model, self._id, self._created, self.head.include_usage))
+
+    def whole(self, events: list[Event], model: str) -> bytes:
+        return front.whole(events, model, self._id, self._created)
+
+
+class _Chunks:
+    """Chunks as they go over the wire."""
+
+    def __init__(self, stream: front.Stream) -> None:
+        self._stream = stream
+
+    def feed(self, events: list[Event]) -> bytes:
+        return b"".join([b"data: %b\n\n" % payload for payload in self._stream.feed(events)])
+
+    def end(self) -> bytes:
+        return b"".join([b"data: %b\n\n" % payload for payload in self._stream.end()])
+
+
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    return await answer(request, OpenAI(await read_body(request, _LONG)))
+
+
+async def list_models(request: web.Request) -> web.Response:
+    caller = request[CALLER]
+    offered = request.app[CATALOG].offered()
+    return raw(front.models([row for row in offered if not caller.models or row[0] in caller.models]))
+
+
+async def get_model(request: web.Request) -> web.Response:
+    name, caller = request.match_info["model"], request[CALLER]
+    for row in request.app[CATALOG].offered():
+        if row[0] == name and (not caller.models or name in caller.models):
+            return raw(front.one_model(*row))
+    raise NotFound(f"模型不存在：{name}")
+
+
+async def embeddings(request: web.Request) -> web.Response:
+    body = await read_body(request, _LONG)
+    head = front.head(body)
+    relay, caller = request.app[RELAY], request[CALLER]
+    plan = await request.app[PLANNER].plan(caller, head.model, Needs(embeddings=True))
+    route = plan.routes[0]
+    if route.endpoints[0].protocol != "openai":
+        raise BadRequest(f"模型 {head.model} 的提供商不支持 embeddings 接口")
+    tally = Tally(context.estimate(body.decode("utf-8", "replace")))
+
+    def outgoing(endpoint: Endpoint) -> Outgoing:
+        address = requests.embeddings_address(endpoint)
+        sent = requests.adapted(body, endpoint, route.model.name, wants_usage=False)
+        return Outgoing(address, requests.headers_for(endpoint), sent)
+
+    try:
+        async with relay.forward(route, outgoing, tally) as upstream:
+            data = await upstream.read()
+            tally.well = True
+            usage = front.embedding_usage(data)
+            tally.feed([usage or Usage(prompt_tokens=tally.prompt_estimate, completion_tokens=0)])
+            return raw(data)
+    except Refused as refused:
+        raise error_for(route, refused.failure) from None
+    finally:
+        await relay.book(caller, tally)

@@ -1,0 +1,71 @@
+"""Anthropic's Messages API for clients that speak it."""
+
+import secrets
+
+from aiohttp import web
+
+from chathub.chat import context
+from chathub.chat.relay import Outgoing
+from chathub.fronts import anthropic as front
+from chathub.fronts.request import Request
+from chathub.handlers.common import read_body
+from chathub.handlers.relaying import Speech, answer
+from chathub.upstream import requests
+from chathub.upstream.dialects import anthropic as dialect
+from chathub.upstream.types import Endpoint, Event
+
+_LONG = 32 * 1024 * 1024
+# of the client's own headers these mean something to Anthropic
+_PASSED = ("anthropic-version", "anthropic-beta")
+
+
+class Anthropic(Speech):
+    """How answers look to a client that speaks Anthropic's Messages."""
+
+    protocol = "anthropic"
+    heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
+    strips_usage = False
+    decoder = dialect.Decoder
+    decode_body = staticmethod(dialect.decode_body)
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.prompt_estimate = context.estimate(body.decode("utf-8", "replace"))
+        head = front.head(body)
+        self.model, self.stream = head.model, head.stream
+        self._id = f"msg_{secrets.token_hex(12)}"
+
+    def read(self) -> Request:
+        return front.read(self.body)
+
+    def outgoing(self, endpoint: Endpoint, model: str, headers: dict[str, str]) -> Outgoing:
+        body = requests.adapted(self.body, endpoint, model, wants_usage=False)
+        sent = {**requests.headers_for(endpoint, stream=self.stream), **requests.passed_on(headers, _PASSED)}
+        return Outgoing(requests.chat_address(endpoint), sent, body)
+
+    def writer(self, model: str, prompt_tokens: int) -> "_Events":
+        return _Events(front.Stream(model, self._id, prompt_tokens))
+
+    def whole(self, events: list[Event], model: str) -> bytes:
+        return front.whole(events, model, self._id)
+
+
+class _Events:
+    """Named events as they go over the wire."""
+
+    def __init__(self, stream: front.Stream) -> None:
+        self._stream = stream
+
+    def feed(self, events: list[Event]) -> bytes:
+        return _framed(self._stream.feed(events))
+
+    def end(self) -> bytes:
+        return _framed(self._stream.end())
+
+
+def _framed(events: list[tuple[str, bytes]]) -> bytes:
+    return b"".join([b"event: %b\ndata: %b\n\n" % (name.encode(), payload) for name, payload in events])
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    return await answer(request, Anthropic(await read_body(request, _LONG)))
