@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from chathub.database.connection import Database, Row, Transaction
-from chathub.errors import BadRequest
+from chathub.errors import BadRequest, NotFound
 from chathub.wire import answers
 from chathub.wire.requests import ModelFilter
 
@@ -86,6 +86,26 @@ class Catalog:
         ]
         return msgspec.json.encode(chosen)
 
+    def names(self) -> set[str]:
+        return {row["model_name"] for row, _ in self._now.listing}
+
+    def chat_models_of(self, provider_key: str) -> list[ChatModel]:
+        """The models of a provider that can be chatted with."""
+        provider = self._now.providers[provider_key]
+        rows = (row for row, _ in self._now.listing if row["provider_key"] == provider_key)
+        return [_model(row["model_name"], provider, row) for row in rows if row["model_type"] in _CHAT_TYPES]
+
+    def provider(self, provider_id: int) -> Row:
+        """A provider's row.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        for row in self._now.providers.values():
+            if row["id"] == provider_id:
+                return row
+        raise NotFound("提供商不存在")
+
     def offered(self) -> list[tuple[str, int, str]]:
         """Name, time of creation (Unix seconds) and provider of the models that programs may ask for."""
         return [
@@ -136,6 +156,11 @@ class Catalog:
         if not provider["is_active"]:
             raise BadRequest(f"模型 {model} 的提供商 {provider['display_name']} 已停用")
         return provider
+
+
+def provider_as_model(provider: Row) -> ChatModel:
+    """A provider without any model in mind."""
+    return _model("", provider)
 
 
 def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:

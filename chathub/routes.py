@@ -11,6 +11,7 @@ from chathub.handlers import (
     health,
     messages,
     models,
+    probes,
     providers,
     stats,
     tokens,
@@ -48,6 +49,8 @@ ROUTES = (
     Route("PUT", "/api/providers/{provider_id}", providers.update, ADMIN),
     Route("DELETE", "/api/providers/{provider_id}", providers.delete, ADMIN),
     Route("GET", "/api/providers/{provider_id}", providers.get),
+    Route("GET", "/api/providers/{provider_id}/models", probes.list_models, ADMIN),
+    Route("POST", "/api/providers/{provider_id}/models/import", probes.import_models, ADMIN),
     # 4 accounts
     Route("POST", "/api/auth/login", auth.login, PUBLIC),
     Route("POST", "/api/auth/send-verification-code", auth.send_verification_code, PUBLIC),
@@ -77,6 +80,7 @@ ROUTES = (
     Route("PUT", "/api/apikeys/{key_id}", apikeys.update),
     Route("DELETE", "/api/apikeys/{key_id}", apikeys.delete),
     Route("POST", "/api/apikeys/{key_id}/toggle", apikeys.toggle),
+    Route("POST", "/api/apikeys/{key_id}/test", probes.test_key),
     # personal access tokens
     Route("GET", "/api/tokens", tokens.list_own, SESSION),
     Route("POST", "/api/tokens", tokens.create, SESSION),

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from chathub.accounts.sessions import Caller
-from chathub.catalog import LOCAL, Catalog, ChatModel
+from chathub.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.chat import pool
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Row
-from chathub.errors import BadRequest, ChatHubError, Forbidden, TooManyRequests
+from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
 from chathub.upstream import guard
 from chathub.upstream.types import Endpoint
 from chathub.upstream.urls import hostname, origin
@@ -82,6 +82,29 @@ class Planner:
                 continue
         return Plan(tuple(routes))
 
+    async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
+        """A key of the caller's as an endpoint, usable or not, and its provider's key name.
+
+        Raises:
+            NotFound: the caller has no such key.
+            BadRequest: it has to be entered again.
+        """
+        row = await self._db.fetch_one(self._db.q.api_keys.get_own, key_id=key_id, user_id=caller.id)
+        if row is None:
+            raise NotFound("API密钥不存在")
+        provider = self._catalog.provider(row["provider_id"])
+        model = provider_as_model(provider)
+        bound = origin(row["base_url"] or model.base_url) == row["origin"]
+        endpoint = self._endpoint(model, row, is_admin=caller.is_admin) if bound else None
+        if endpoint is None:
+            raise BadRequest("提供商地址已变更，请重新输入密钥")
+        return endpoint, model.provider_key
+
+    async def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
+        """The first endpoint that a chat of the caller's with the provider would try."""
+        model = provider_as_model(self._catalog.provider(provider_id))
+        return (await self._route(caller, model)).endpoints[0]
+
     def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
         """The models behind a model, each once."""
         seen = {model.name}
@@ -126,21 +149,26 @@ class Planner:
         now = self._clock.now()
         bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
         usable = pool.in_order((key for key in bound if pool.is_usable(key, now)), caller.id, self._chance)
-        endpoints = tuple(endpoint for key in usable if (endpoint := self._endpoint(model, key)))
+        endpoints = tuple(
+            endpoint
+            for key in usable
+            if (endpoint := self._endpoint(model, key, is_admin=key["owner_role"] == "admin"))
+        )
         if endpoints:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, protocol=model.protocol),)
         raise _no_key(model, keys, bound, now)
 
-    def _endpoint(self, model: ChatModel, row: Row) -> Endpoint | None:
+    def _endpoint(self, model: ChatModel, row: Row, *, is_admin: bool) -> Endpoint | None:
+        """A stored key as an endpoint, or None if it does not open."""
         binding = Binding(row["id"], row["user_id"], row["provider_id"], row["origin"])
         try:
             key = self._vault.open(row["secret"], binding)
         except VaultError:
             return None
         base_url = row["base_url"] or model.base_url
-        trusted = row["owner_role"] == "admin" or may_reach(base_url, model.base_url, self._config)
+        trusted = is_admin or may_reach(base_url, model.base_url, self._config)
         return Endpoint(base_url, key, model.protocol, trusted, key_id=row["id"])
 
 

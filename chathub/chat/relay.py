@@ -105,7 +105,7 @@ class Relay:
 
     def __init__(self, db: Database, client: Client, clock: Clock) -> None:
         self._db = db
-        self._client = client
+        self.client = client
         self._clock = clock
 
     async def translate(self, route: Route, request: Request, outbox: Outbox) -> Failure | None:
@@ -114,7 +114,7 @@ class Relay:
         call = _call(route.model, request)
         try:
             return await routing.run(
-                self._client, route.endpoints, call, outbox, lambda e, f: self._note(outbox, e, f)
+                self.client, route.endpoints, call, outbox, lambda e, f: self._note(outbox, e, f)
             )
         finally:
             outbox.close()
@@ -133,8 +133,8 @@ class Relay:
         for endpoint in route.endpoints:
             async with AsyncExitStack() as stack:
                 try:
-                    at = await stack.enter_async_context(self._client.at_local(endpoint))
-                    response = await stack.enter_async_context(self._client.raw(at, *outgoing(at)))
+                    at = await stack.enter_async_context(self.client.at_local(endpoint))
+                    response = await stack.enter_async_context(self.client.raw(at, *outgoing(at)))
                 except Refused as refused:
                     failure = refused.failure
                     await self._note(tally, endpoint, failure)
@@ -158,9 +158,6 @@ class Relay:
         if tally.model is not None:
             work = self._db.write(_book, caller, tally.model, tally, self._clock.today(), self._clock.now())
             await asyncio.shield(work)
-
-    async def list_models(self, endpoint: Endpoint, url: str, headers: dict[str, str]) -> list[str]:
-        return await self._client.list_models(endpoint, url, headers)
 
 
 def _call(model: ChatModel, request: Request) -> ChatCall:

@@ -73,6 +73,12 @@ class ModelChange(Struct):
     sort_order: Order | None | UnsetType = UNSET
 
 
+class ModelImport(Struct):
+    """Names out of the provider's own list."""
+
+    models: Annotated[list[Name], Meta(min_length=1, max_length=500)]
+
+
 class ModelOrder(Struct):
     id: RowId
     sort_order: Order

@@ -24,6 +24,12 @@ VALUES (:model_name, :display_name, :provider_id, :model_type, :max_tokens, :con
     :supports_streaming, :supports_function_calling, :supports_vision, :input_price, :output_price,
     :description, :fallback_model, :is_active, :sort_order, :now, :now)
 
+-- name: add_by_name
+-- a model that its provider offers; what is known already stays as it is
+INSERT INTO models (model_name, display_name, provider_id, model_type, created_at, updated_at)
+VALUES (:model_name, :model_name, :provider_id, :kind, :now, :now)
+ON CONFLICT (model_name) DO NOTHING
+
 -- name: update
 UPDATE models SET model_name = :model_name, display_name = :display_name, provider_id = :provider_id,
     model_type = :model_type, max_tokens = :max_tokens, context_window = :context_window,

@@ -36,6 +36,8 @@ ADMIN_ROUTES = {
     ("DELETE", "/api/models/{model_id}"),
     ("POST", "/api/models/{model_id}/toggle"),
     ("POST", "/api/providers"),
+    ("GET", "/api/providers/{provider_id}/models"),
+    ("POST", "/api/providers/{provider_id}/models/import"),
     ("PUT", "/api/providers/{provider_id}"),
     ("DELETE", "/api/providers/{provider_id}"),
     ("POST", "/api/auth/admin/register"),
@@ -88,7 +90,8 @@ async def test_the_server_has_no_routes_but_those_of_the_table(client: TestClien
         for route in client.app.router.routes()
         if route.resource is not None and route.method != "OPTIONS"
     }
-    assert served == {(route.method, route.path) for route in ROUTES}
+    # the table may say which characters a part takes
+    assert served == {(route.method, re.sub(r":[^}]+", "", route.path)) for route in ROUTES}
 
 
 # without a token

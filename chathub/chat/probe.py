@@ -1,0 +1,59 @@
+"""Small questions to a provider: the cheapest call with a key, its list of models, and taking some over."""
+
+from collections.abc import Sequence
+
+from chathub.catalog import ChatModel
+from chathub.database.connection import Transaction
+from chathub.errors import NotFound
+from chathub.upstream.client import Client, Refused
+from chathub.upstream.requests import headers_for, list_address
+from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
+
+
+async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
+    """The names of the provider's models, or why it did not tell."""
+    try:
+        async with client.at_local(endpoint) as at:
+            return await client.list_models(at, list_address(at), headers_for(at))
+    except Refused as refused:
+        return refused.failure
+    except ValueError:
+        return Failure("接口地址无效", kind="unreachable")
+
+
+async def try_key(client: Client, endpoint: Endpoint, models: Sequence[ChatModel]) -> Failure | None:
+    """Whether a key works: the model list costs nothing; where there is none, an answer of one token."""
+    listed = await list_models(client, endpoint)
+    if not isinstance(listed, Failure):
+        return None
+    if listed.status not in (404, 405, 501) or not models:
+        return listed
+    model = min(models, key=lambda model: (model.output_price, model.name))
+    call = ChatCall("", model.name, [Message("user", "hi")], stream=False, params={"max_tokens": 1})
+    return await client.call(endpoint, call, lambda events: False)
+
+
+def import_models(tx: Transaction, provider_id: int, names: Sequence[str], now: int) -> list[str]:
+    """Add models by name, with the defaults of the table; those that are known already stay as they are.
+
+    Raises:
+        NotFound: no such provider.
+    """
+    if tx.one(tx.q.providers.get_by_id, provider_id=provider_id) is None:
+        raise NotFound("提供商不存在")
+    return [
+        name
+        for name in dict.fromkeys(names)
+        if tx.run(
+            tx.q.models.add_by_name, model_name=name, provider_id=provider_id, kind=_kind(name), now=now
+        )
+    ]
+
+
+def _kind(name: str) -> str:
+    """What a model is for, as far as its name tells."""
+    lower = name.lower()
+    for word, kind in (("embed", "embedding"), ("bge-", "embedding"), ("rerank", "rerank")):
+        if word in lower:
+            return kind
+    return "chat"

@@ -1,0 +1,61 @@
+"""Asking a provider directly: does this key work, and which models are there?"""
+
+from aiohttp import web
+
+from chathub.chat import pool, probe
+from chathub.clock import iso
+from chathub.errors import BadRequest, ChatHubError, UpstreamFailed
+from chathub.handlers.common import answer, body, done, row_id
+from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY
+from chathub.upstream import failures
+from chathub.upstream.types import Failure
+from chathub.wire.requests import ModelImport
+
+
+async def test_key(request: web.Request) -> web.Response:
+    """Try a key with the cheapest call; a key that works is well again, whatever was known against it."""
+    db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
+    endpoint, provider_key = await request.app[PLANNER].endpoint_of_key(caller, row_id(request, "key_id"))
+    assert endpoint.key_id is not None
+    models = request.app[CATALOG].chat_models_of(provider_key)
+    failure = await probe.try_key(request.app[RELAY].client, endpoint, models)
+    if failure is None:
+        await db.write(pool.heal, endpoint.key_id)
+        return done("密钥可用", works=True, tested_at=iso(now))
+    sentence = failures.scrub(failure.message, [endpoint.api_key])
+    await db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
+    said = f"HTTP {failure.status}：" if failure.status else ""
+    return answer(
+        {"success": True, "works": False, "message": f"密钥不可用：{said}{sentence}", "tested_at": iso(now)}
+    )
+
+
+async def list_models(request: web.Request) -> web.Response:
+    names = await _offered(request)
+    known = request.app[CATALOG].names()
+    return answer({"success": True, "data": [{"id": name, "imported": name in known} for name in names]})
+
+
+async def import_models(request: web.Request) -> web.Response:
+    wanted = (await body(request, ModelImport)).models
+    offered = set(await _offered(request))
+    if missing := [name for name in wanted if name not in offered]:
+        raise BadRequest(f"提供商没有这些模型：{'、'.join(missing[:5])}")
+    provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
+    added = await request.app[DB].write(probe.import_models, provider_id, wanted, now)
+    await request.app[CATALOG].reload()
+    return done(f"已导入 {len(added)} 个模型", imported=added)
+
+
+async def _offered(request: web.Request) -> list[str]:
+    """What the provider says it has, with any key of the administrator's."""
+    provider_id = row_id(request, "provider_id")
+    endpoint = await request.app[PLANNER].endpoint_of_provider(request[CALLER], provider_id)
+    names = await probe.list_models(request.app[RELAY].client, endpoint)
+    if isinstance(names, Failure):
+        raise _failed(names, endpoint.api_key)
+    return names
+
+
+def _failed(failure: Failure, key: str) -> ChatHubError:
+    return UpstreamFailed(f"提供商没有返回模型列表：{failures.scrub(failure.message, [key])}")
