@@ -93,7 +93,8 @@ async def _run(config: Config, wanted: weights.Weights | None) -> None:
         handler_cancellation=True,
         access_log=None,
         keepalive_timeout=30,
-        shutdown_timeout=5,
+        # waited for twice by aiohttp; all is stored by then, and container runtimes kill at 10 seconds
+        shutdown_timeout=1,
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,7 @@ import aiohttp_cors
 from aiohttp import web
 
 from chathub import keys, middlewares
-from chathub.accounts.founding import found, refuse_default_passwords
+from chathub.accounts.founding import SECRET_MARK, found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import LoginThrottle
@@ -112,7 +112,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     """The database, founded, and all that lives on it alone."""
     config, clock = app[keys.CONFIG], app[keys.CLOCK]
     async with open_database(config) as db:
-        master = master_secret(config.secret_key, config.database)
+        known = await db.fetch_one(db.q.settings.get, name=SECRET_MARK)
+        master = master_secret(config.secret_key, config.database, may_make=known is None)
         passwords = Passwords(config.bcrypt_rounds)
         try:
             await _prepare(db, config, clock, passwords, master)
@@ -140,9 +141,11 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
 def _locked(database: Path) -> Iterator[None]:
     """One process for a database. The lock is on a file beside it: opening and closing the database
     file itself would drop SQLite's own locks."""
-    path = database.with_name(database.name + ".lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # another name of the same file is the same database
+        database = database.resolve()
+        path = database.with_name(database.name + ".lock")
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StartError(f"the folder of the database cannot be used: {error}") from error

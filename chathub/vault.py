@@ -71,15 +71,20 @@ def derive(master: bytes, purpose: str) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(master)
 
 
-def master_secret(configured: bytes | None, database: Path) -> bytes:
+def master_secret(configured: bytes | None, database: Path, *, may_make: bool = True) -> bytes:
     """The configured master secret, or the one kept beside the database; made at the first start.
 
     Raises:
-        StartError: the file cannot be read or is too short to be a secret.
+        StartError: the file is missing, cannot be read, or is too short to be a secret.
     """
     if configured is not None:
         return configured
     path = database.with_suffix(".secret")
+    if not may_make and not path.exists():
+        raise StartError(
+            f"the secret file {path} is missing: put it back beside the database, or give its content in "
+            "CHATHUB_SECRET_KEY; without it the saved API keys cannot be read"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -10,6 +10,8 @@ from chathub.database.connection import Database, Transaction
 from chathub.errors import BadRequest, StartError
 from chathub.vault import derive
 
+# the setting that tells which secret the database was made with
+SECRET_MARK = "secret_mark"
 _DEVELOPMENT = (
     ("admin", "admin@chathub.com", "admin123", "admin", "premium"),
     ("user", "user@chathub.com", "user123", "user", "free"),
@@ -23,9 +25,9 @@ async def found(db: Database, config: Config, clock: Clock, passwords: Passwords
         StartError: the database was made under another secret, or the given password may not be used.
     """
     mark = derive(master, "chathub mark v1").hex()
-    known = await db.fetch_one(db.q.settings.get, name="secret_mark")
+    known = await db.fetch_one(db.q.settings.get, name=SECRET_MARK)
     if known is None:
-        await db.execute(db.q.settings.put, name="secret_mark", value=mark)
+        await db.execute(db.q.settings.put, name=SECRET_MARK, value=mark)
     elif not hmac.compare_digest(known["value"], mark):
         raise StartError(
             "the secret key is not the one this database was made with: give the old one in "

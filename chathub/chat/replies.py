@@ -257,18 +257,22 @@ class Replies:
         """Once a second write down what is new of all live replies, as one transaction."""
         while True:
             await asyncio.sleep(self._config.save_seconds)
-            if fresh := checkpoints.collect(self._live.values()):
+            replies = list(self._live.values())
+            if fresh := checkpoints.collect(replies):
                 try:
                     await self._db.write(checkpoints.save, fresh)
                 except Exception:
-                    # the text is in memory still, and the end of each reply stores all of it
                     log.exception("replies in the making could not be saved")
+                    for reply in replies:
+                        reply.save_again()
 
     async def drain(self, seconds: float) -> None:
         """Take no more questions and give the replies in the making some time to end."""
         self._draining = True
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=seconds)
+        end = asyncio.get_running_loop().time() + seconds
+        # again and again: a question that was just accepted begins its work meanwhile
+        while self._tasks and (left := end - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(list(self._tasks), timeout=left)
 
     async def close(self) -> None:
         """Store what is still being written as interrupted, and wait for all of it."""

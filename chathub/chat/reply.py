@@ -88,6 +88,7 @@ class Reply:
         self._room = limit
         self._saved = 0
         self._rows = 0
+        self._before = 0, 0
         self._waiting: list[asyncio.Future[None]] = []
 
     @classmethod
@@ -167,8 +168,13 @@ class Reply:
         """All of one kind so far."""
         return "".join([text for part, text in self.parts if part == kind])
 
+    def save_again(self) -> None:
+        """What was given as unsaved last time did not reach the disk."""
+        self._saved, self._rows = self._before
+
     def unsaved(self) -> list[tuple[int, str, str]]:
         """What is not on disk yet, as numbered runs; it counts as saved from here on."""
+        self._before = self._saved, self._rows
         runs = merged(self.parts[self._saved :])
         self._saved = len(self.parts)
         self._rows += len(runs)

@@ -5,6 +5,7 @@ function ``fn(tx, …)`` that runs whole in the writer's thread between BEGIN IM
 cannot interleave with another coroutine's statements and a cancelled caller cannot leave it half done.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -95,6 +96,8 @@ class Database:
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        with contextlib.suppress(OSError):
+            self.path.chmod(0o600)
         try:
             for read_only in (False, True, True):
                 connect = partial(sqlite3.connect, self.path, isolation_level=None, cached_statements=256)

@@ -1,16 +1,20 @@
 """A reply as its client sees it: a stream of events, or one answer."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from chathub.chat.reply import Cursor, Kind, Reply
+from chathub.chat.reply import Cursor, Kind, Part, Reply
 from chathub.chat.turns import Ending
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream
 from chathub.upstream.types import ToolRequest
 from chathub.wire import answers
+
+# characters in one event and one write
+_SLICE = 16_384
 
 
 async def follow(
@@ -26,9 +30,9 @@ async def follow(
     try:
         await events.send((_start(reply), sent.event_id() if resumable else b""))
         async for runs in reply.follow(cursor):
-            if runs:
-                await events.send(*[_part(kind, text, sent, resumable) for kind, text in runs])
-            else:
+            for batch in _batches(runs):
+                await events.send(*[_part(kind, text, sent, resumable) for kind, text in batch])
+            if not runs:
                 await events.beat()
         assert reply.ending is not None
         if reply.calls and reply.ending.status == "done":
@@ -40,6 +44,23 @@ async def follow(
         # the client left or stopped reading
         events.abort()
     return events.response
+
+
+def _batches(runs: list[Part]) -> Iterator[list[Part]]:
+    """What is new in writes of a bounded size: a client that is far behind gets on by as much as it
+    reads, and does not cost a copy of all it has not read."""
+    batch: list[Part] = []
+    size = 0
+    for kind, text in runs:
+        for start in range(0, len(text), _SLICE):
+            piece = text[start : start + _SLICE]
+            if batch and size + len(piece) > _SLICE:
+                yield batch
+                batch, size = [], 0
+            batch.append((kind, piece))
+            size += len(piece)
+    if batch:
+        yield batch
 
 
 def summary(reply: Reply, ending: Ending) -> dict[str, Any]:

@@ -20,6 +20,8 @@ _HEADERS = {
 }
 # milliseconds that sent data may stay unacknowledged
 _UNACKNOWLEDGED = 20_000
+# bytes that the kernel takes beyond what is on its way
+_UNSENT = 65_536
 
 
 class EventStream:
@@ -43,6 +45,7 @@ class EventStream:
             connection = request.transport.get_extra_info("socket")
             with contextlib.suppress(OSError, AttributeError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         return cls(request, response)
 
     async def send(self, *events: tuple[bytes, bytes]) -> None:

@@ -30,7 +30,7 @@ WHERE messages.id = :message_id AND user_id = :user_id
 -- the question that a message is or answers, and which model answered it: this one, or the newest
 SELECT question.id, public_id, question.role, question.content, question.options, question.tool_call_id,
     coalesce(nullif(named.model, ''), (
-        SELECT answer.model FROM messages AS answer WHERE answer.parent_id = question.id
+        SELECT answer.model FROM messages AS answer WHERE answer.parent_id = question.id AND answer.role = 'assistant'
         ORDER BY answer.id DESC LIMIT 1), conversations.model) AS answered_by
 FROM messages AS named
     JOIN messages AS question

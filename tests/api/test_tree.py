@@ -174,6 +174,17 @@ async def test_deleting_a_message_takes_what_follows_along(
     assert await branch(client, user) == ["从头", "好"]
 
 
+async def test_a_question_without_its_answer_can_be_answered_again(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    await say(client, user, provider, "问一", "答一")
+    question, answer = await messages_of(client, user, CONVERSATION)
+    await client.delete(f"/api/messages/{answer['id']}", headers=user)
+    await say(client, user, provider, "问二", "答二")
+    events = await again(client, user, question["id"])
+    assert events[-1]["type"] == "end" and events[0]["model"] == "test-model"
+
+
 async def test_deleting_the_shown_answer_shows_its_newest_sibling(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
