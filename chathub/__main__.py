@@ -1,5 +1,7 @@
 """The command line: ``serve`` (the default) and the operator's commands."""
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import contextlib
@@ -11,6 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -22,7 +25,9 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.errors import StartError
 from chathub.keys import REPLIES
-from chathub.upstream import local, weights
+
+if TYPE_CHECKING:
+    from chathub.upstream.weights import Weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,8 +75,11 @@ def _serve(config: Config) -> None:
     runner(_run(config, wanted))
 
 
-def _local_weights(config: Config) -> weights.Weights:
+def _local_weights(config: Config) -> Weights:
     """The built-in model's weights, fetched if they are not there yet."""
+    # not needed by a start without the built-in model
+    from chathub.upstream import local, weights
+
     assert config.local_model is not None
     if problem := local.available():
         raise StartError(problem)
@@ -83,7 +91,7 @@ def _local_weights(config: Config) -> weights.Weights:
     return wanted
 
 
-async def _run(config: Config, wanted: weights.Weights | None) -> None:
+async def _run(config: Config, wanted: Weights | None) -> None:
     """Serve until SIGTERM or SIGINT."""
     app = create_app(config, local=wanted)
     # keepalive_timeout is also how long a connection may take over its request's head
@@ -109,6 +117,7 @@ async def _run(config: Config, wanted: weights.Weights | None) -> None:
         # what was made at start stays; looking through it again and again shows in the latency of streams
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
+        gc.enable()
         # port 0 lets the kernel choose
         port = runner.addresses[0][1]
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)

@@ -1,5 +1,7 @@
 """Wires everything together: the only module that knows all others."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import fcntl
@@ -9,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import aiohttp_cors
@@ -36,8 +39,10 @@ from chathub.routes import ROUTES
 from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.local import LocalModel
-from chathub.upstream.weights import Weights
 from chathub.vault import Vault, derive, master_secret
+
+if TYPE_CHECKING:
+    from chathub.upstream.weights import Weights
 
 log = logging.getLogger("chathub")
 

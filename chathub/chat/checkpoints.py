@@ -72,6 +72,7 @@ def recover(tx: Transaction, day: str) -> int:
             **texts,
             tool_calls="",
             state="",
+            was_saved=True,
             ending=INTERRUPTED,
             bill=_bill(row, **texts),
             day=day,

@@ -168,6 +168,11 @@ class Reply:
         """All of one kind so far."""
         return "".join([text for part, text in self.parts if part == kind])
 
+    @property
+    def was_saved(self) -> bool:
+        """Whether some of it is on disk, or on its way there."""
+        return self._rows > 0
+
     def save_again(self) -> None:
         """What was given as unsaved last time did not reach the disk."""
         self._saved, self._rows = self._before

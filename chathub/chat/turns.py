@@ -21,11 +21,13 @@ PLACEHOLDER = "对话已被用户停止"
 
 class Place(Struct, frozen=True):
     """Where in the tree a turn goes: after the conversation's head (``new``), beside the question
-    ``message_id`` (``edit``), or as another answer to it (``again``)."""
+    ``message_id`` (``edit``), or as another answer to it (``again``). ``fresh``: the id is the server's
+    own invention, there is no such conversation yet."""
 
     kind: Literal["new", "edit", "again"]
     public_id: str
     message_id: int = 0
+    fresh: bool = False
 
 
 class Asked(Struct, frozen=True):
@@ -149,12 +151,11 @@ def begin(
         tx.q.conversations.add_turn,
         head_id=message_id,
         model=model,
+        more=count,
         now=now,
         conversation_id=conversation_id,
     )
-    if place.kind == "new":
-        tx.run(tx.q.conversations.count_more, conversation_id=conversation_id, more=count)
-    else:
+    if place.kind != "new":
         tx.run(tx.q.conversations.count_branch, conversation_id=conversation_id)
     if claim:
         tx.run(
@@ -203,11 +204,12 @@ def claimed(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None
 
 
 def _conversation(tx: Transaction, place: Place, user_id: int, question: str, model: str, now: int) -> Row:
-    row = tx.one(tx.q.conversations.get_by_public_id, public_id=place.public_id)
-    if row is not None and row["user_id"] == user_id:
-        return row
-    if row is not None or place.kind != "new":
-        raise NotFound("对话不存在")
+    if not place.fresh:
+        row = tx.one(tx.q.conversations.get_by_public_id, public_id=place.public_id)
+        if row is not None and row["user_id"] == user_id:
+            return row
+        if row is not None or place.kind != "new":
+            raise NotFound("对话不存在")
     row = tx.one(
         tx.q.conversations.insert,
         public_id=place.public_id,
@@ -263,13 +265,15 @@ def settle(
     reasoning: str,
     tool_calls: str,
     state: str,
+    was_saved: bool,
     ending: Ending,
     bill: Bill,
     day: str,
     now: int,
 ) -> None:
-    """Store how the reply ended and what it used; ``key_id`` is the key that answered well. What was
-    used counts even if the reply was deleted meanwhile."""
+    """Store how the reply ended and what it used; ``key_id`` is the key that answered well,
+    ``was_saved`` says whether parts of it are on disk. What was used counts even if the reply was
+    deleted meanwhile."""
     tx.run(
         tx.q.messages.settle,
         message_id=turn.message_id,
@@ -291,7 +295,8 @@ def settle(
         cost=bill.cost,
         now=now,
     )
-    tx.run(tx.q.parts.delete, message_id=turn.message_id)
+    if was_saved:
+        tx.run(tx.q.parts.delete, message_id=turn.message_id)
     tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
     book(tx, user_id, model, bill, day, token_id)
     if key_id is not None:

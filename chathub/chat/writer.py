@@ -101,6 +101,7 @@ class Writer:
             reasoning=reasoning,
             tool_calls=_json(list(reply.calls.values())),
             state=_json(reply.state),
+            was_saved=reply.was_saved,
             ending=ending,
             bill=bill,
             day=self._clock.today(),

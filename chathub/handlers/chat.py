@@ -113,6 +113,7 @@ async def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Pla
 
 
 def _question(request: web.Request, wanted: Chat, question: Asked, plan: Plan | ChatHubError) -> Question:
-    place = Place("new", wanted.conversation_id or request.app[CLOCK].new_id())
+    given = wanted.conversation_id
+    place = Place("new", given or request.app[CLOCK].new_id(), fresh=not given)
     claim = claim_for(idempotency_key(request, wanted), wanted)
     return Question(request[CALLER], place, question, wanted.model, wanted, plan, claim)

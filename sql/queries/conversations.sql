@@ -20,11 +20,10 @@ VALUES (:public_id, :user_id, :title, :model, :now, :now)
 RETURNING id, title, head_id
 
 -- name: add_turn
-UPDATE conversations SET head_id = :head_id, model = :model, updated_at = :now WHERE id = :conversation_id
-
--- name: count_more
--- a turn at the end of the branch; cheap however long the branch is
-UPDATE conversations SET message_count = message_count + :more WHERE id = :conversation_id
+-- a turn at the end of the branch; counting is cheap however long the branch is
+UPDATE conversations SET head_id = :head_id, model = :model, message_count = message_count + :more,
+    updated_at = :now
+WHERE id = :conversation_id
 
 -- name: count_branch
 -- after the branch changed otherwise

@@ -1,0 +1,100 @@
+"""Answers on the wire in every dialect, for the scripted provider, and a model whose provider speaks one."""
+
+import json
+from typing import Any
+
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model
+from scripted import DONE, chunk, data, reply, usage
+
+PROTOCOLS = ("openai", "anthropic", "gemini")
+# id, name, arguments
+Call = tuple[str, str, dict[str, Any]]
+
+
+async def add_speaker(
+    client: TestClient, admin: Headers, base_url: str, protocol: str, name: str = "test-model", **fields: Any
+) -> None:
+    """A model of a provider that speaks the dialect and needs no key."""
+    await add_model(client, admin, base_url, name, **fields)
+    key = "p_" + name.replace("-", "_").replace(".", "_").lower()
+    listed = (await (await client.get("/api/providers", headers=admin)).json())["data"]
+    (row,) = [row for row in listed if row["provider_key"] == key]
+    response = await client.put(f"/api/providers/{row['id']}", json={"protocol": protocol}, headers=admin)
+    assert response.status == 200, await response.text()
+
+
+def texts(protocol: str, *pieces: str) -> list[bytes]:
+    """A whole stream that says these."""
+    if protocol == "anthropic":
+        return anthropic(*({"type": "text", "text": piece} for piece in pieces))
+    if protocol == "gemini":
+        return gemini(*({"text": piece} for piece in pieces))
+    return reply(*pieces)
+
+
+def calls(protocol: str, *wanted: Call, said: str = "") -> list[bytes]:
+    """A whole stream that calls these tools."""
+    if protocol == "anthropic":
+        blocks = [{"type": "tool_use", "id": i, "name": name, "input": args} for i, name, args in wanted]
+        return anthropic(*([{"type": "text", "text": said}] if said else []), *blocks, stop="tool_use")
+    if protocol == "gemini":
+        parts = [{"functionCall": {"id": i, "name": name, "args": args}} for i, name, args in wanted]
+        return gemini(*([{"text": said}] if said else []), *parts)
+    return openai_calls(*wanted, said=said)
+
+
+def openai_calls(*wanted: Call, said: str = "") -> list[bytes]:
+    """Each call in pieces: its head, then its arguments in halves."""
+    parts = [chunk(said)] if said else []
+    for index, (call_id, name, arguments) in enumerate(wanted):
+        text = json.dumps(arguments, ensure_ascii=False)
+        half = len(text) // 2
+        head = {"id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
+        parts.append(chunk(tool_calls=[{"index": index, **head}]))
+        for piece in (text[:half], text[half:]):
+            parts.append(chunk(tool_calls=[{"index": index, "function": {"arguments": piece}}]))
+    return [*parts, chunk(finish="tool_calls"), usage(7, 3), DONE]
+
+
+def anthropic(
+    *blocks: dict[str, Any], stop: str = "end_turn", prompt: int = 7, completion: int = 3
+) -> list[bytes]:
+    """A stream of the Messages API; each block starts empty and grows, as there."""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
+    events = [{"type": "message_start", "message": {**message, "usage": {"input_tokens": prompt}}}]
+    for index, block in enumerate(blocks):
+        start, deltas = _grown(block)
+        events.append({"type": "content_block_start", "index": index, "content_block": start})
+        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": index})
+    told = {"output_tokens": completion}
+    events.append({"type": "message_delta", "delta": {"stop_reason": stop}, "usage": told})
+    events.append({"type": "message_stop"})
+    return [f"event: {event['type']}\n".encode() + data(event) for event in events]
+
+
+def _grown(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    if block["type"] == "text":
+        return {"type": "text", "text": ""}, [{"type": "text_delta", "text": block["text"]}]
+    if block["type"] == "thinking":
+        return {"type": "thinking", "thinking": "", "signature": ""}, [
+            {"type": "thinking_delta", "thinking": block["thinking"]},
+            {"type": "signature_delta", "signature": block["signature"]},
+        ]
+    text = json.dumps(block["input"], ensure_ascii=False)
+    half = len(text) // 2
+    pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in (text[:half], text[half:])]
+    return {**block, "input": {}}, pieces
+
+
+def gemini(
+    *parts: dict[str, Any], finish: str = "STOP", prompt: int = 7, completion: int = 3
+) -> list[bytes]:
+    """A stream of ``streamGenerateContent?alt=sse``: each part in a response of its own."""
+    told = {"promptTokenCount": prompt, "candidatesTokenCount": completion}
+    last = {"content": {"role": "model", "parts": []}, "finishReason": finish}
+    responses: list[dict[str, Any]] = [
+        {"candidates": [{"content": {"role": "model", "parts": [part]}}], "responseId": "r1"} for part in parts
+    ]
+    return [data(each) for each in [*responses, {"candidates": [last], "usageMetadata": told}]]
