@@ -60,7 +60,7 @@ class Planner:
         self._config = config
         self._chance = random.Random()
 
-    async def plan(self, caller: Caller, model_name: str, needs: Needs = NOTHING) -> Plan:
+    def plan(self, caller: Caller, model_name: str, needs: Needs = NOTHING) -> Plan:
         """The plan for a chat of ``caller`` with the model of that name.
 
         Raises:
@@ -69,14 +69,14 @@ class Planner:
             Forbidden: the caller's token is not for this model.
             TooManyRequests: the month's tokens are used up, or all keys have to rest.
         """
-        await self._check_token(caller, model_name)
+        self._check_token(caller, model_name)
         model = self._catalog.find(model_name, _KINDS[needs.embeddings])
         _check_needs(model, needs)
-        routes = [await self._route(caller, model)]
+        routes = [self._route(caller, model)]
         for other in self._fallbacks(model):
             try:
                 _check_needs(other, needs)
-                routes.append(await self._route(caller, other))
+                routes.append(self._route(caller, other))
             except ChatHubError:
                 # what one falls back on need not be there
                 continue
@@ -100,10 +100,10 @@ class Planner:
             raise BadRequest("提供商地址已变更，请重新输入密钥")
         return endpoint, model.provider_key
 
-    async def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
+    def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
         """The first endpoint that a chat of the caller's with the provider would try."""
         model = provider_as_model(self._catalog.provider(provider_id))
-        return (await self._route(caller, model)).endpoints[0]
+        return (self._route(caller, model)).endpoints[0]
 
     def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
         """The models behind a model, each once."""
@@ -116,23 +116,21 @@ class Planner:
                 return
             yield model
 
-    async def _check_token(self, caller: Caller, model_name: str) -> None:
+    def _check_token(self, caller: Caller, model_name: str) -> None:
         if caller.token_id is None:
             return
         if caller.models and model_name not in caller.models:
             raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
-        row = await self._db.fetch_one(
-            self._db.q.personal_tokens.limit_and_use,
-            token_id=caller.token_id,
-            month=self._clock.today()[:7],
-        )
+        month = self._clock.today()[:7]
+        look = self._db.q.personal_tokens.limit_and_use
+        (row,) = self._db.glance(look, token_id=caller.token_id, month=month) or (None,)
         if row and row["monthly_limit"] is not None and row["used"] >= row["monthly_limit"]:
             raise TooManyRequests(
                 f"该访问令牌本月额度已用完：{row['used']} / {row['monthly_limit']} 个 token"
             )
 
-    async def _route(self, caller: Caller, model: ChatModel) -> Route:
-        rows = await self._db.fetch_all(
+    def _route(self, caller: Caller, model: ChatModel) -> Route:
+        rows = self._db.glance(
             self._db.q.api_keys.list_for_chat,
             user_id=caller.id,
             provider_id=model.provider_id,

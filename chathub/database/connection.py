@@ -90,6 +90,7 @@ class Database:
         self.path = path
         self.q = q
         self._open: list[_Connection] = []
+        self._here: sqlite3.Connection | None = None
 
     async def open(self) -> None:
         """Open the three connections; the file is readable by its owner only."""
@@ -109,11 +110,23 @@ class Database:
             await self.close()
             raise
         self._writer, self._reader, self._slow = self._open
+        self._here = sqlite3.connect(self.path, isolation_level=None, cached_statements=32)
+        _prepare(self._here, read_only=True)
 
     async def close(self) -> None:
         """Close all connections: an open one would keep the process from ending."""
+        if self._here is not None:
+            self._here.close()
+            self._here = None
         while self._open:
             await self._open.pop().close()
+
+    def glance(self, sql: str, **values: Any) -> list[Row]:
+        """A few rows by an index, at once, on the event loop: a tenth of a trip to another thread, and
+        with every chat that counts. Never for what may take long; in WAL mode a reader waits for nobody.
+        """
+        assert self._here is not None
+        return self._here.execute(sql, values).fetchall()
 
     async def fetch_one(self, sql: str, **values: Any) -> Row | None:
         """The first row of a reading statement, or None."""

@@ -16,7 +16,7 @@ from chathub.wire.requests import Chat, Options, Resume, SavePartial, Stop
 
 async def complete(request: web.Request) -> web.Response:
     wanted, question = await _chat(request)
-    plan = await request.app[PLANNER].plan(request[CALLER], wanted.model, needs_of(question, wanted))
+    plan = request.app[PLANNER].plan(request[CALLER], wanted.model, needs_of(question, wanted))
     async with request.app[REPLIES].ask(_question(request, wanted, question, plan)) as reply:
         await reply.finished()
     assert reply.ending is not None
@@ -37,7 +37,7 @@ async def complete(request: web.Request) -> web.Response:
 
 async def stream(request: web.Request) -> web.StreamResponse:
     wanted, question = await _chat(request)
-    plan = await plan_or_refusal(request, wanted.model, needs_of(question, wanted))
+    plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
     async with request.app[REPLIES].ask(_question(request, wanted, question, plan)) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))
 
@@ -103,11 +103,11 @@ def needs_of(question: Asked, options: Options) -> Needs:
     return Needs(pictures=bool(question.images), tools=bool(options.tools))
 
 
-async def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Plan | ChatHubError:
+def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Plan | ChatHubError:
     """What a chatting person should read is an event of the stream: the page never shows the body of a
     status."""
     try:
-        return await request.app[PLANNER].plan(request[CALLER], model, needs)
+        return request.app[PLANNER].plan(request[CALLER], model, needs)
     except ChatHubError as refusal:
         return refusal
 

@@ -69,7 +69,7 @@ def _with_old_options(wanted: O, question: Row) -> O:
 async def _ask(
     request: web.Request, place: Place, new: Asked, model: str, wanted: Options
 ) -> web.StreamResponse:
-    plan = await plan_or_refusal(request, model, needs_of(new, wanted))
+    plan = plan_or_refusal(request, model, needs_of(new, wanted))
     claim = claim_for(idempotency_key(request, wanted), wanted, place, model)
     question = Question(request[CALLER], place, new, model, wanted, plan, claim)
     async with request.app[REPLIES].ask(question) as reply:

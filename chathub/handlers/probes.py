@@ -50,7 +50,7 @@ async def import_models(request: web.Request) -> web.Response:
 async def _offered(request: web.Request) -> list[str]:
     """What the provider says it has, with any key of the administrator's."""
     provider_id = row_id(request, "provider_id")
-    endpoint = await request.app[PLANNER].endpoint_of_provider(request[CALLER], provider_id)
+    endpoint = request.app[PLANNER].endpoint_of_provider(request[CALLER], provider_id)
     names = await probe.list_models(request.app[RELAY].client, endpoint)
     if isinstance(names, Failure):
         raise _failed(names, endpoint.api_key)

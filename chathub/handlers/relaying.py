@@ -67,7 +67,7 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
     Raises:
         ChatHubError: before anything was sent.
     """
-    plan = await request.app[PLANNER].plan(request[CALLER], speech.model)
+    plan = request.app[PLANNER].plan(request[CALLER], speech.model)
     for number, route in enumerate(plan.routes, 1):
         same = all(endpoint.protocol == speech.protocol for endpoint in route.endpoints)
         try:

@@ -89,7 +89,7 @@ async def embeddings(request: web.Request) -> web.Response:
     body = await read_body(request, _LONG)
     head = front.head(body)
     relay, caller = request.app[RELAY], request[CALLER]
-    plan = await request.app[PLANNER].plan(caller, head.model, Needs(embeddings=True))
+    plan = request.app[PLANNER].plan(caller, head.model, Needs(embeddings=True))
     route = plan.routes[0]
     if route.endpoints[0].protocol != "openai":
         raise BadRequest(f"模型 {head.model} 的提供商不支持 embeddings 接口")
