@@ -1,6 +1,8 @@
 """What the chat tests share: a model at the scripted provider, and reading ChatHub's own stream."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import ClientResponse
@@ -56,3 +58,15 @@ async def messages_of(client: TestClient, headers: Headers, conversation_id: str
     assert response.status == 200, await response.text()
     found: list[dict[str, Any]] = await response.json()
     return found
+
+
+async def chat(client: TestClient, headers: Headers, message: str = "你好", **body: Any) -> Any:
+    wanted = {"message": message, "model": "test-model", **body}
+    async with client.post("/api/chat", json=wanted, headers=headers) as response:
+        return response.status, await response.json(), response.headers
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
