@@ -35,6 +35,7 @@ from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
+from chathub.middlewares import request_id
 from chathub.routes import ROUTES
 from chathub.upstream import guard
 from chathub.upstream.client import Client
@@ -83,19 +84,25 @@ def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
     for route in list(app.router.routes()):
         cors.add(route)
-    app.on_response_prepare.append(partial(_allow_unrouted, origins))
+    app.on_response_prepare.append(partial(_add_headers, origins))
 
 
-async def _allow_unrouted(
-    origins: tuple[str, ...], request: web.Request, response: web.StreamResponse
-) -> None:
-    """aiohttp-cors knows routes only; a page should be able to read a 404 and a 405 as well."""
+async def _add_headers(origins: tuple[str, ...], request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries: which request it belongs to, and that no browser should guess.
+
+    aiohttp-cors knows routes only; a page should be able to read a 404 and a 405 as well.
+    """
+    headers = response.headers
+    headers["X-Request-ID"] = request_id(request)
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers.setdefault("Referrer-Policy", "no-referrer")
     origin = request.headers.get("Origin")
     if origin is None:
         return
-    response.headers["Vary"] = "Origin"
+    headers["Vary"] = "Origin"
     if origin in origins and request.match_info.http_exception is not None:
-        response.headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Allow-Origin"] = origin
 
 
 @asynccontextmanager

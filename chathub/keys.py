@@ -31,5 +31,6 @@ REPLIES = web.AppKey("REPLIES", Replies)
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)
+REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 # set once a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

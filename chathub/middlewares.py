@@ -2,6 +2,8 @@
 
 import logging
 import math
+import re
+import secrets
 import sqlite3
 
 from aiohttp import web
@@ -11,10 +13,11 @@ from chathub.accounts.throttle import client_address, is_in
 from chathub.errors import ChatHubError, Forbidden, Unauthorized
 from chathub.fronts import anthropic, openai
 from chathub.handlers.common import Handler, answer, raw
-from chathub.keys import ACCESS, CALLER, CONFIG, SESSIONS, STREAMING
+from chathub.keys import ACCESS, CALLER, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 
 log = logging.getLogger("chathub")
 
+_SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SENTENCES = {
     400: "请求无效",
     403: "不允许的跨域请求",
@@ -106,11 +109,22 @@ def _token(request: web.Request) -> str:
     return token.strip()
 
 
+def request_id(request: web.Request) -> str:
+    """The request's own id where it brings a sane one, else a new one; the same for its whole life."""
+    known = request.get(REQUEST_ID)
+    if known is None:
+        given = request.headers.get("X-Request-ID", "")
+        known = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        request[REQUEST_ID] = known
+    return known
+
+
 def _unexpected(request: web.Request, error: Exception) -> web.Response:
     if request.get(STREAMING):
         # a response returned now would be written into the body of the stream
         raise error
-    log.error("error at %s %s", request.method, request.path, exc_info=error)
+    where = (request.method, request.path, request_id(request))
+    log.error("error at %s %s (request %s)", *where, exc_info=error)
     return failure(request, 500, "服务器内部错误")
 
 

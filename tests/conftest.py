@@ -12,7 +12,8 @@ from chathub.app import create_app
 from chathub.clock import Clock
 from chathub.config import Config
 
-sys.path.insert(0, str(Path(__file__).parent))
+for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
+    sys.path.insert(0, str(folder))
 
 from scripted import Provider  # noqa: E402
 

@@ -88,13 +88,12 @@ def _grown(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
     return {**block, "input": {}}, pieces
 
 
-def gemini(
-    *parts: dict[str, Any], finish: str = "STOP", prompt: int = 7, completion: int = 3
-) -> list[bytes]:
+def gemini(*parts: dict[str, Any], finish: str = "STOP", prompt: int = 7, completion: int = 3) -> list[bytes]:
     """A stream of ``streamGenerateContent?alt=sse``: each part in a response of its own."""
     told = {"promptTokenCount": prompt, "candidatesTokenCount": completion}
     last = {"content": {"role": "model", "parts": []}, "finishReason": finish}
     responses: list[dict[str, Any]] = [
-        {"candidates": [{"content": {"role": "model", "parts": [part]}}], "responseId": "r1"} for part in parts
+        {"candidates": [{"content": {"role": "model", "parts": [part]}}], "responseId": "r1"}
+        for part in parts
     ]
     return [data(each) for each in [*responses, {"candidates": [last], "usageMetadata": told}]]

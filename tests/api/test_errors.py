@@ -26,9 +26,14 @@ STRANGER = "https://evil.example.com"
 CORS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Credentials")
 
 # these read no body, or only once they have found what it is for
-BODILESS = ("/toggle", "/reset-password", "/logout", "/regenerate")
+BODILESS = ("/toggle", "/reset-password", "/logout", "/regenerate", "/test")
+# bodies that may hold pictures or a long reply
+LONG = ("/api/chat", "/api/chat/stream", "/api/chat/save-partial", "/api/messages/{message_id}")
 WITH_BODY = [
-    route for route in ROUTES if route.method in ("POST", "PUT") and not route.path.endswith(BODILESS)
+    route
+    for route in ROUTES
+    # /v1 answers in shapes of its own, tested with it
+    if route.method in ("POST", "PUT") and not route.path.endswith(BODILESS) and route.access != "v1"
 ]
 
 
@@ -169,8 +174,7 @@ async def test_an_empty_body_is_an_empty_object_and_names_what_is_missing(
 
 @each(WITH_BODY)
 async def test_a_body_that_is_too_large_is_413(client: TestClient, admin: Headers, route: Route) -> None:
-    # a stopped reply may be long
-    limit = 16 * 1024 * 1024 if route.path.endswith("/save-partial") else 1024 * 1024
+    limit = (24 if route.path in LONG else 1) * 1024 * 1024
     data = b'{"x": "' + b"a" * (limit + 1) + b'"}'
     await sentence(await raw(client, path_of(route), data, admin, route.method), 413)
     assert (await client.get("/api/health")).status == 200
@@ -448,7 +452,7 @@ async def test_errors_behind_a_login_may_be_read_as_well(
         response = await client.request(method, path, headers={**headers, "Origin": PAGE})
         assert response.status == status
         assert_allowed(response)
-    large = await raw(client, "/api/chat", b"x" * (1024 * 1024 + 1), {**user, "Origin": PAGE})
+    large = await raw(client, "/api/chat", b"x" * (24 * 1024 * 1024 + 1), {**user, "Origin": PAGE})
     assert large.status == 413
     assert_allowed(large)
     for _ in range(6):

@@ -1,0 +1,1004 @@
+"""Several keys for one provider: which goes first, what becomes of one that fails, and what a model falls
+back on; trying a key, asking a provider for its models, and taking some over."""
+
+import asyncio
+import dataclasses
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, messages_of, stream, text_of
+from conftest import sign_in
+from scripted import DONE, Provider, Script, chunk, data, reply, usage
+
+from chathub.clock import Clock
+from chathub.config import Config
+
+Connect = Callable[..., Awaitable[TestClient]]
+Row = dict[str, Any]
+
+FIRST = "sk-first-key-of-the-pool-aaaa1111"
+SECOND = "sk-second-key-of-the-pool-bbbb2222"
+THIRD = "sk-third-key-of-the-pool-cccc3333"
+
+
+class Hand:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def key_in(headers: Any) -> str:
+    """The key of a request, in whichever dialect it came."""
+    bearer = headers.get("Authorization", "").removeprefix("Bearer ")
+    return str(bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or "")
+
+
+class Shop(Provider):
+    """A provider that also has a list of models (``listing``) and may treat every key otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listing: Script = self.answer(404, {"error": {"message": "no list here"}})
+        self.looked: list[web.Request] = []
+        self._server.app.router.add_get("/{path:.*}", self._list)
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        self.looked.append(request)
+        return await self.listing(request)
+
+    @property
+    def tried(self) -> list[str]:
+        """The keys of all chats that came, in order."""
+        return [key_in(headers) for headers in self.headers]
+
+    def by_key(self, **scripts: Script) -> None:
+        """Answer each of the keys by its number: ``first``, ``second``, ``third``."""
+        keys = {FIRST: "first", SECOND: "second", THIRD: "third"}
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            return await scripts[keys[key_in(request.headers)]](request)
+
+        self.script = run
+
+    def saying(self, *texts: str) -> Script:
+        return self.stream(reply(*texts))
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+async def client(connect: Connect, hand: Hand) -> TestClient:
+    return await connect(clock=Clock(seconds=hand))
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Shop]:
+    async with Shop() as shop:
+        yield shop
+
+
+async def add(client: TestClient, admin: Headers, provider: Shop, key: str = "scripted", **more: Any) -> Row:
+    body = {"provider_key": key, "display_name": "测试商", "default_base_url": provider.base_url, **more}
+    response = await client.post("/api/providers", json=body, headers=admin)
+    assert response.status == 200, await response.text()
+    row: Row = (await response.json())["data"]
+    return row
+
+
+@pytest.fixture
+async def shop(client: TestClient, admin: Headers, provider: Shop) -> Shop:
+    """A provider ``scripted`` with a model ``m``; nobody has a key for it yet."""
+    await add(client, admin, provider)
+    await model(client, admin, "m")
+    return provider
+
+
+async def model(client: TestClient, admin: Headers, name: str, **fields: Any) -> None:
+    body = {"model_name": name, "display_name": name, "model_provider": "scripted", **fields}
+    response = await client.post("/api/models", json=body, headers=admin)
+    assert response.status == 200, await response.text()
+
+
+async def save(client: TestClient, headers: Headers, key: str, label: str = "", **fields: Any) -> Row:
+    body = {"model_provider": "scripted", "api_key": key, "label": label, **fields}
+    response = await client.post("/api/apikeys", json=body, headers=headers)
+    assert response.status == 200, await response.text()
+    row: Row = (await response.json())["apikey"]
+    return row
+
+
+async def two_keys(client: TestClient, admin: Headers) -> None:
+    """The first key goes before the second."""
+    await save(client, admin, FIRST, "一", priority=2)
+    await save(client, admin, SECOND, "二", priority=1)
+
+
+async def keys(client: TestClient, headers: Headers) -> dict[str, Row]:
+    """The caller's keys by label."""
+    response = await client.get("/api/apikeys", headers=headers)
+    assert response.status == 200
+    return {row["label"]: row for row in await response.json()}
+
+
+async def chat(client: TestClient, headers: Headers, **body: Any) -> tuple[int, Any, Any]:
+    wanted = {"message": "hi", "model": "m", **body}
+    async with client.post("/api/chat", json=wanted, headers=headers) as response:
+        return response.status, await response.json(), response.headers
+
+
+async def try_key(client: TestClient, headers: Headers, key_id: int) -> tuple[int, Any]:
+    async with client.post(f"/api/apikeys/{key_id}/test", headers=headers) as response:
+        return response.status, await response.json()
+
+
+def seconds_of(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+# --- which key goes first
+
+
+async def test_higher_priority_goes_first(client: TestClient, shop: Shop, admin: Headers) -> None:
+    await save(client, admin, FIRST, "a", priority=-5)
+    await save(client, admin, SECOND, "b", priority=7)
+    await save(client, admin, THIRD, "c")
+    shop.script = shop.answer(503, {"error": {"message": "busy"}})
+    assert (await chat(client, admin))[0] == 502
+    assert shop.tried == [SECOND, THIRD, FIRST]
+
+
+async def test_a_new_priority_counts_from_the_next_chat_on(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    await chat(client, admin)
+    second = (await keys(client, admin))["二"]
+    response = await client.put(f"/api/apikeys/{second['id']}", json={"priority": 3}, headers=admin)
+    assert response.status == 200
+    await chat(client, admin)
+    assert shop.tried == [FIRST, SECOND]
+    assert (await keys(client, admin))["二"]["priority"] == 3
+
+
+async def test_own_keys_go_before_shared_ones_of_any_priority(
+    client: TestClient, shop: Shop, admin: Headers, user: Headers
+) -> None:
+    await save(client, admin, FIRST, "shared", priority=1000)
+    await save(client, user, SECOND, "own", priority=-1000)
+    shop.by_key(first=shop.saying("shared"), second=shop.answer(500, {"error": {"message": "x"}}))
+    status, body, _ = await chat(client, user)
+    assert status == 200 and body["response"] == "shared"
+    assert shop.tried == [SECOND, FIRST]
+
+
+async def test_among_equals_chance_follows_the_weights(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await save(client, admin, FIRST, "a", weight=3)
+    await save(client, admin, SECOND, "b", weight=1)
+    for _ in range(20):
+        await asyncio.gather(*(chat(client, admin) for _ in range(20)))
+    count = Counter(shop.tried)
+    # 300 of 400 are expected; the bounds are more than five standard deviations away
+    assert sum(count.values()) == 400 and 250 < count[FIRST] < 350
+
+
+async def test_weight_does_not_outdo_priority(client: TestClient, shop: Shop, admin: Headers) -> None:
+    await save(client, admin, FIRST, "a", weight=1000)
+    await save(client, admin, SECOND, "b", priority=1, weight=1)
+    for _ in range(20):
+        await chat(client, admin)
+    assert set(shop.tried) == {SECOND}
+
+
+@pytest.mark.parametrize("rank", [{"weight": 0}, {"weight": -1}, {"weight": 1.5}, {"priority": "high"}])
+async def test_an_odd_rank_is_refused(client: TestClient, shop: Shop, admin: Headers, rank: Row) -> None:
+    body = {"model_provider": "scripted", "api_key": FIRST, **rank}
+    response = await client.post("/api/apikeys", json=body, headers=admin)
+    assert response.status == 400 and next(iter(rank)) in (await response.json())["error"]
+    row = await save(client, admin, FIRST)
+    response = await client.put(f"/api/apikeys/{row['id']}", json=rank, headers=admin)
+    assert response.status == 400
+    assert (row["priority"], row["weight"]) == (0, 1)
+
+
+# --- a key that does not work
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}),
+        (403, {"error": {"message": "Key disabled by its organization"}}),
+        (401, b'"Invalid token"'),
+        (
+            400,
+            {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",
+                       "status": "INVALID_ARGUMENT"}},
+        ),
+    ],
+)  # fmt: skip
+async def test_a_refused_key_is_broken_with_its_reason_and_the_next_one_answers(
+    client: TestClient, shop: Shop, admin: Headers, status: int, body: Any
+) -> None:
+    await two_keys(client, admin)
+    shop.by_key(first=shop.answer(status, body), second=shop.saying("好"))
+    events = await stream(client, admin, model="m")
+    assert text_of(events) == "好" and events[-1]["type"] == "end"
+    assert shop.tried == [FIRST, SECOND]
+    listed = await keys(client, admin)
+    reason = body["error"]["message"] if isinstance(body, dict) else "Invalid token"
+    assert listed["一"]["health"] == "broken" and reason in listed["一"]["last_error"]
+    assert listed["一"]["failure_count"] == 1 and listed["一"]["success_count"] == 0
+    assert listed["二"]["health"] == "ok" and listed["二"]["last_error"] is None
+
+
+async def test_a_broken_key_is_not_tried_again_however_long_one_waits(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    await two_keys(client, admin)
+    shop.by_key(first=shop.answer(401, {"error": {"message": "no"}}), second=shop.saying("好"))
+    await chat(client, admin)
+    hand.seconds += 5 * 86_400
+    await chat(client, admin)
+    assert shop.tried == [FIRST, SECOND, SECOND]
+
+
+@pytest.mark.parametrize("way", ["saved again", "entered again", "tested"])
+async def test_a_broken_key_is_tried_again_once_it_is(
+    client: TestClient, shop: Shop, admin: Headers, way: str
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    shop.script = shop.answer(401, {"error": {"message": "no"}})
+    await chat(client, admin)
+    assert (await keys(client, admin))["一"]["health"] == "broken"
+    shop.script = shop.saying("好")
+    if way == "saved again":
+        await save(client, admin, FIRST, "一")
+    elif way == "entered again":
+        response = await client.put(f"/api/apikeys/{row['id']}", json={"api_key": FIRST}, headers=admin)
+        assert response.status == 200
+    else:
+        shop.listing = shop.answer(200, {"data": []})
+        assert (await try_key(client, admin, row["id"]))[1]["works"] is True
+    listed = (await keys(client, admin))["一"]
+    assert (listed["health"], listed["cooldown_until"], listed["last_error"]) == ("ok", None, None)
+    assert (await chat(client, admin))[0] == 200
+
+
+async def test_another_rank_alone_does_not_mend_a_broken_key(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    shop.script = shop.answer(401, {"error": {"message": "no"}})
+    await chat(client, admin)
+    response = await client.put(f"/api/apikeys/{row['id']}", json={"priority": 9}, headers=admin)
+    assert (await response.json())["apikey"]["health"] == "broken"
+
+
+async def test_a_broken_key_stays_broken_when_its_test_meets_passing_trouble(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    """Only a test that went well, or saving, takes "broken" away."""
+    row = await save(client, admin, FIRST, "一")
+    shop.script = shop.answer(402, {"error": {"message": "Insufficient Balance"}})
+    await chat(client, admin)
+    shop.listing = shop.answer(503, {"error": {"message": "maintenance"}})
+    assert (await try_key(client, admin, row["id"]))[1]["works"] is False
+    hand.seconds += 86_400
+    assert (await keys(client, admin))["一"]["health"] == "broken"
+    await chat(client, admin)
+    assert len(shop.tried) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}),
+        (429, {"error": {"message": "quota", "type": "exceeded_current_quota_error"}}),
+        (429, {"error": {"code": "1113", "message": "您的账户已欠费，请充值后重试"}}),
+        (429, {"error": {"code": "1113", "message": "a sentence that does not tell"}}),
+        (403, {"code": 30001, "message": "Sorry, your account balance is insufficient", "data": None}),
+        (402, {"error": {"message": "Insufficient Balance"}}),
+        (402, b""),
+    ],
+)
+async def test_no_money_is_no_matter_of_waiting(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand, status: int, body: Any
+) -> None:
+    await two_keys(client, admin)
+    shop.by_key(first=shop.answer(status, body, {"Retry-After": "1"}), second=shop.saying("好"))
+    assert (await chat(client, admin))[0] == 200
+    listed = (await keys(client, admin))["一"]
+    assert listed["health"] == "broken" and listed["cooldown_until"] is None and listed["last_error"]
+    hand.seconds += 5 * 86_400
+    assert (await chat(client, admin))[0] == 200
+    assert shop.tried == [FIRST, SECOND, SECOND]
+
+
+# --- a key that has to rest
+
+
+async def test_a_429_rests_as_long_as_the_provider_says_and_the_next_key_answers(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    await two_keys(client, admin)
+    limited = shop.answer(429, {"error": {"message": "slow down"}}, {"Retry-After": "90"})
+    shop.by_key(first=limited, second=shop.saying("好"))
+    events = await stream(client, admin, model="m")
+    assert [event["type"] for event in events] == ["start", "content", "end"]
+    listed = (await keys(client, admin))["一"]
+    assert listed["health"] == "cooling" and "slow down" in listed["last_error"]
+    assert seconds_of(listed["cooldown_until"]) == hand.seconds + 90
+    hand.seconds += 89
+    await chat(client, admin)
+    assert shop.tried == [FIRST, SECOND, SECOND]
+    hand.seconds += 2
+    shop.by_key(first=shop.saying("back"))
+    assert (await chat(client, admin))[1]["response"] == "back"
+    listed = (await keys(client, admin))["一"]
+    assert (listed["health"], listed["cooldown_until"], listed["last_error"]) == ("ok", None, None)
+
+
+async def test_a_429_that_does_not_say_how_long_rests_longer_each_time(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    await save(client, admin, FIRST, "一")
+
+    async def wait() -> float:
+        shop.script = shop.answer(429, {"error": {"message": "slow down"}})
+        assert (await chat(client, admin))[0] == 429
+        until = seconds_of((await keys(client, admin))["一"]["cooldown_until"])
+        waited, hand.seconds = until - hand.seconds, until + 1
+        return waited
+
+    waits = [await wait() for _ in range(12)]
+    assert 1 <= waits[0] < waits[1] < waits[2] and waits == sorted(waits)
+    assert waits[-1] == waits[-2] <= 3600
+    shop.script = shop.saying("好")
+    assert (await chat(client, admin))[0] == 200
+    assert await wait() == waits[0]
+    assert len(shop.tried) == 14
+
+
+TROUBLE = {
+    "500": lambda shop: shop.answer(500, {"error": {"message": "oops"}}),
+    "503": lambda shop: shop.answer(503, b"<html>unavailable</html>"),
+    "529": lambda shop: shop.answer(529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    "cut": lambda shop: shop.stream([chunk("", role="assistant")], cut=True),
+    "cut before all": lambda shop: shop.stream([], cut=True),
+    "nothing": lambda shop: shop.stream([]),
+    "nothing but the end": lambda shop: shop.stream([DONE]),
+    "no JSON": lambda shop: shop.stream([b"data: what?\n\n"]),
+    "error event": lambda shop: shop.stream([data({"error": {"message": "overloaded", "code": 502}})]),
+}
+
+
+@pytest.mark.parametrize("kind", TROUBLE)
+async def test_trouble_before_any_output_rests_the_key_briefly_and_the_next_one_answers(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand, kind: str
+) -> None:
+    await two_keys(client, admin)
+    shop.by_key(first=TROUBLE[kind](shop), second=shop.saying("好"))
+    events = await stream(client, admin, model="m")
+    assert [event["type"] for event in events] == ["start", "content", "end"]
+    assert list(dict.fromkeys(shop.tried)) == [FIRST, SECOND] and shop.tried.count(SECOND) == 1
+    listed = (await keys(client, admin))["一"]
+    assert listed["health"] == "cooling" and listed["last_error"] and listed["failure_count"] == 1
+    assert 0 < seconds_of(listed["cooldown_until"]) - hand.seconds <= 10
+    hand.seconds += 11
+    count = len(shop.tried)
+    await chat(client, admin)
+    assert shop.tried[count] == FIRST
+
+
+async def test_a_provider_that_is_not_there_rests_the_key_briefly(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    await save(client, admin, FIRST, "一", priority=2, base_url="http://127.0.0.1:9/v1")
+    await save(client, admin, SECOND, "二")
+    assert (await chat(client, admin))[0] == 200
+    assert shop.tried == [SECOND]
+    listed = (await keys(client, admin))["一"]
+    assert listed["health"] == "cooling" and "无法连接" in listed["last_error"]
+    assert 0 < seconds_of(listed["cooldown_until"]) - hand.seconds <= 10
+
+
+async def test_a_provider_that_never_begins_rests_the_key_and_the_next_one_answers(
+    connect: Connect, config: Config, provider: Shop, hand: Hand
+) -> None:
+    impatient = dataclasses.replace(
+        config, idle_seconds=0.3, database=config.database.with_name("impatient.db")
+    )
+    client = await connect(impatient, Clock(seconds=hand))
+    admin = await sign_in(client, "admin", "admin123")
+    await add(client, admin, provider)
+    await model(client, admin, "m")
+    await two_keys(client, admin)
+    provider.by_key(first=provider.hang(), second=provider.saying("好"))
+    async with asyncio.timeout(5):
+        events = await stream(client, admin, model="m")
+    assert text_of(events) == "好" and provider.tried == [FIRST, SECOND]
+    listed = (await keys(client, admin))["一"]
+    assert listed["health"] == "cooling" and "超时" in listed["last_error"]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        chunk("半"),
+        chunk(reasoning_content="想"),
+        chunk(tool_calls=[{"index": 0, "id": "c", "type": "function", "function": {"name": "f"}}]),
+    ],
+    ids=["text", "reasoning", "tool call"],
+)
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "error"])
+async def test_nothing_is_tried_again_once_the_client_has_got_something(
+    client: TestClient, shop: Shop, admin: Headers, first: bytes, cut: bool
+) -> None:
+    await two_keys(client, admin)
+    await model(client, admin, "other")
+    parts = [first] if cut else [first, data({"error": {"message": "overloaded"}})]
+    shop.by_key(first=shop.stream(parts, cut=cut), second=shop.saying("好"))
+    events = await stream(client, admin, model="m")
+    assert shop.tried == [FIRST]
+    assert events[-1]["type"] == "error" and events[-1]["status"] == 502 and "好" not in text_of(events)
+
+
+FAULTS = {
+    "400": (400, {"error": {"message": "messages: at least one is required"}}),
+    "404": (404, {"error": {"message": "The model does not exist", "code": "model_not_found"}}),
+    "413": (413, {"error": {"message": "too large"}}),
+    "422": (422, {"error": {"message": "temperature: wrong"}}),
+    "content filter": (400, {"error": {"message": "filtered", "code": "content_filter"}}),
+    "content policy": (400, {"error": {"message": "safety", "code": "content_policy_violation"}}),
+    "403 of a filter": (403, {"error": {"message": "no", "code": "content_filter"}}),
+    "1301 of a filter": (400, {"error": {"code": "1301", "message": "可能包含不安全或敏感内容"}}),
+    # OpenRouter's words for it, as its page on errors describes them
+    "moderation": (
+        403,
+        {
+            "error": {
+                "code": 403,
+                "message": "Your chosen model requires moderation and your input was flagged",
+                "metadata": {"reasons": ["violence"], "flagged_input": "…", "provider_name": "OpenAI"},
+            }
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+async def test_what_the_request_itself_caused_is_not_tried_again_and_not_the_keys_fault(
+    client: TestClient, shop: Shop, admin: Headers, kind: str
+) -> None:
+    await two_keys(client, admin)
+    await model(client, admin, "asked", fallback_model="m")
+    shop.script = shop.answer(*FAULTS[kind])
+    status, body, _ = await chat(client, admin, model="asked")
+    assert status == 502 and body["success"] is False
+    assert shop.tried == [FIRST]
+    listed = (await keys(client, admin))["一"]
+    assert (listed["health"], listed["failure_count"], listed["last_error"]) == ("ok", 0, None)
+
+
+async def test_a_prompt_that_a_filter_blocks_is_not_the_keys_fault(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    rows = (await (await client.get("/api/providers", headers=admin)).json())["data"]
+    (mine,) = [row for row in rows if row["provider_key"] == "scripted"]
+    await client.put(f"/api/providers/{mine['id']}", json={"protocol": "gemini"}, headers=admin)
+    await two_keys(client, admin)
+    shop.script = shop.stream([data({"promptFeedback": {"blockReason": "SAFETY"}})])
+    assert (await stream(client, admin, model="m"))[-1]["type"] == "error"
+    assert shop.tried == [FIRST] and (await keys(client, admin))["一"]["health"] == "ok"
+
+
+# --- no key left
+
+
+async def test_while_all_keys_rest_the_answer_is_a_429_that_says_how_long(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    await two_keys(client, admin)
+    shop.by_key(
+        first=shop.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "90"}),
+        second=shop.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "40"}),
+    )
+    assert (await chat(client, admin))[0] == 429
+    hand.seconds += 10
+    status, body, headers = await chat(client, admin)
+    assert status == 429 and headers["Retry-After"] == "30" and "冷却" in body["error"]
+    events = await stream(client, admin, model="m")
+    assert [event["type"] for event in events] == ["start", "error"]
+    assert events[1]["status"] == 429 and events[1]["retry_after"] == 30
+    assert shop.tried == [FIRST, SECOND]
+
+
+async def test_when_all_keys_are_broken_the_sentence_tells_why(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    shop.script = shop.answer(401, {"error": {"message": "key was revoked"}})
+    assert (await chat(client, admin))[0] == 502
+    status, body, _ = await chat(client, admin)
+    assert status == 400 and "key was revoked" in body["error"] and "scripted" in body["error"]
+    assert len(shop.tried) == 2
+
+
+async def test_a_resting_key_counts_before_a_broken_one_in_what_is_said(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    shop.by_key(
+        first=shop.answer(401, {"error": {"message": "revoked"}}),
+        second=shop.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "40"}),
+    )
+    await chat(client, admin)
+    status, _, headers = await chat(client, admin)
+    assert status == 429 and headers["Retry-After"] == "40"
+
+
+# --- what is known of a key
+
+
+async def test_successes_and_failures_are_counted_and_dated(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    assert (row["success_count"], row["failure_count"], row["last_used_at"]) == (0, 0, None)
+    assert row["health"] == "ok"
+    await chat(client, admin)
+    await stream(client, admin, model="m")
+    shop.script = shop.answer(500, {"error": {"message": "x"}})
+    hand.seconds += 1000
+    await chat(client, admin)
+    listed = (await keys(client, admin))["一"]
+    assert (listed["success_count"], listed["failure_count"]) == (2, 1)
+    assert seconds_of(listed["last_used_at"]) == hand.seconds
+
+
+async def test_the_health_of_keys_survives_a_restart(
+    connect: Connect, client: TestClient, config: Config, shop: Shop, admin: Headers, hand: Hand
+) -> None:
+    await two_keys(client, admin)
+    await save(client, admin, THIRD, "三")
+    shop.by_key(
+        first=shop.answer(401, {"error": {"message": "revoked"}}),
+        second=shop.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "600"}),
+        third=shop.saying("好"),
+    )
+    await chat(client, admin)
+    before = await keys(client, admin)
+    assert [row["health"] for row in before.values()] == ["broken", "cooling", "ok"]
+    await client.close()
+    again = await connect(config, Clock(seconds=hand))
+    assert await keys(again, admin) == before
+    await chat(again, admin)
+    assert shop.tried == [FIRST, SECOND, THIRD, THIRD]
+
+
+async def test_the_state_of_a_shared_key_is_shown_to_its_owner_only(
+    client: TestClient, shop: Shop, admin: Headers, user: Headers
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    shop.script = shop.answer(401, {"error": {"message": "revoked"}})
+    assert (await chat(client, user))[0] == 502
+    assert await keys(client, user) == {}
+    assert (await keys(client, admin))["一"]["health"] == "broken"
+    assert (await try_key(client, user, row["id"]))[0] == 404
+
+
+async def test_a_key_that_is_deleted_while_it_answers_stops_its_reply_and_no_other(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    slow = shop.stream(reply("前", "后"), stall_after=1)
+    shop.by_key(first=shop.answer(503, {"error": {"message": "busy"}}), second=slow)
+    running = asyncio.create_task(stream(client, admin, model="m"))
+    async with asyncio.timeout(5):
+        while len(shop.tried) < 2:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    listed = await keys(client, admin)
+    await client.delete(f"/api/apikeys/{listed['一']['id']}", headers=admin)
+    await asyncio.sleep(0.1)
+    assert not running.done(), "the key that is gone is not the one that answers"
+    await client.delete(f"/api/apikeys/{listed['二']['id']}", headers=admin)
+    async with asyncio.timeout(2):
+        events = await running
+    assert events[-1]["finish_reason"] == "stopped"
+
+
+# --- falling back
+
+
+async def fall_back(client: TestClient, admin: Headers, provider: Shop, *names: str, **fields: Any) -> None:
+    """Models of providers of their own that need no key, the first of each falling back on the next."""
+    for name, behind in zip(names, [*names[1:], ""], strict=True):
+        await add_model(client, admin, provider.base_url, name, **{"fallback_model": behind, **fields})
+
+
+def by_model(provider: Provider, **scripts: Script) -> None:
+    async def run(request: web.Request) -> web.StreamResponse:
+        return await scripts[provider.last["model"]](request)
+
+    provider.script = run
+
+
+async def test_the_model_behind_answers_is_named_and_its_prices_count(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", "b")
+    models = await (await client.get("/api/models")).json()
+    (behind,) = [row for row in models if row["model_name"] == "b"]
+    dear = {"input_price_per_1k": 1.0, "output_price_per_1k": 2.0}
+    await client.put(f"/api/models/{behind['id']}", json=dear, headers=admin)
+    by_model(provider, a=provider.answer(503, {"error": {"message": "busy"}}), b=provider.saying("from b"))
+    events = await stream(client, admin, model="a")
+    assert [event["type"] for event in events] == ["start", "content", "end"]
+    assert events[0]["model"] == "a" and events[-1]["model"] == "b" and text_of(events) == "from b"
+    assert events[-1]["cost"] == pytest.approx(0.013)  # (7 × 1 + 3 × 2) / 1000
+    kept = await messages_of(client, admin, events[0]["conversation_id"])
+    assert kept[1]["model"] == "b" and kept[1]["cost"] == pytest.approx(0.013)
+    status, body, _ = await chat(client, admin, model="a")
+    assert (status, body["model"], body["response"]) == (200, "b", "from b")
+
+
+async def test_a_chain_that_runs_in_a_circle_is_walked_once(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", "b", "c")
+    models = await (await client.get("/api/models")).json()
+    (last,) = [row for row in models if row["model_name"] == "c"]
+    await client.put(f"/api/models/{last['id']}", json={"fallback_model": "a"}, headers=admin)
+    provider.script = provider.answer(503, {"error": {"message": "busy"}})
+    assert (await chat(client, admin, model="a"))[0] == 502
+    assert [body["model"] for body in provider.bodies] == ["a", "b", "c"]
+    by_model(
+        provider,
+        b=provider.answer(500, {"error": {"message": "x"}}),
+        c=provider.answer(500, {"error": {"message": "x"}}),
+        a=provider.saying("from a"),
+    )
+    assert (await chat(client, admin, model="b"))[1]["model"] == "a"
+
+
+@pytest.mark.parametrize("behind", ["a", "A"])
+async def test_a_model_that_falls_back_on_itself_is_asked_once(
+    client: TestClient, provider: Shop, admin: Headers, behind: str
+) -> None:
+    await add_model(client, admin, provider.base_url, "a", fallback_model=behind)
+    provider.script = provider.answer(503, {"error": {"message": "busy"}})
+    assert (await chat(client, admin, model="a"))[0] == 502
+    assert len(provider.bodies) == 1
+
+
+@pytest.mark.parametrize("behind", ["nobody-knows-it", "off", "vectors", "keyless"])
+async def test_a_model_behind_that_cannot_answer_leaves_the_first_ones_error(
+    client: TestClient, provider: Shop, admin: Headers, behind: str
+) -> None:
+    await add(client, admin, provider)
+    await model(client, admin, "keyless")
+    await add_model(client, admin, provider.base_url, "off", is_active=False)
+    await add_model(client, admin, provider.base_url, "vectors", model_type="embedding")
+    await add_model(client, admin, provider.base_url, "a", fallback_model=behind)
+    provider.script = provider.answer(503, {"error": {"message": "first's own words"}})
+    status, body, _ = await chat(client, admin, model="a")
+    assert status == 502 and "first's own words" in body["error"]
+    assert [body["model"] for body in provider.bodies] == ["a"]
+
+
+async def test_a_picture_does_not_go_to_a_model_behind_that_sees_none(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", supports_vision=True, fallback_model="blind")
+    await fall_back(client, admin, provider, "blind", supports_vision=False, fallback_model="c")
+    await fall_back(client, admin, provider, "c", supports_vision=True)
+    by_model(
+        provider,
+        a=provider.answer(503, {"error": {"message": "busy"}}),
+        blind=provider.saying("never"),
+        c=provider.saying("from c"),
+    )
+    picture = ["https://example.com/cat.png"]
+    assert (await chat(client, admin, model="a", images=picture))[1]["model"] == "c"
+    assert [body["model"] for body in provider.bodies] == ["a", "c"]
+    assert (await chat(client, admin, model="a"))[1]["model"] == "blind"
+
+
+async def test_tools_do_not_go_to_a_model_behind_that_calls_none(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", supports_function_calling=True, fallback_model="plain")
+    await fall_back(client, admin, provider, "plain", supports_function_calling=False)
+    provider.script = provider.answer(503, {"error": {"message": "busy"}})
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    assert (await chat(client, admin, model="a", tools=[tool]))[0] == 502
+    assert [body["model"] for body in provider.bodies] == ["a"]
+
+
+async def test_all_keys_of_a_model_are_tried_before_the_model_behind(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    await add_model(client, admin, shop.base_url, "b")
+    await model(client, admin, "a", fallback_model="b")
+    by_model(shop, a=shop.answer(401, {"error": {"message": "no"}}), b=shop.saying("from b"))
+    assert (await chat(client, admin, model="a"))[1]["model"] == "b"
+    assert shop.tried == [FIRST, SECOND, ""]
+
+
+@pytest.mark.parametrize("status", [429, 401], ids=["resting", "broken"])
+async def test_the_model_behind_answers_also_while_no_key_can_be_used(
+    client: TestClient, shop: Shop, admin: Headers, status: int
+) -> None:
+    """A pool that failed once is what one falls back from: the second chat is no worse off than the first."""
+    await two_keys(client, admin)
+    await add_model(client, admin, shop.base_url, "b")
+    await model(client, admin, "a", fallback_model="b")
+    by_model(shop, a=shop.answer(status, {"error": {"message": "no"}}), b=shop.saying("from b"))
+    assert (await chat(client, admin, model="a"))[1]["model"] == "b"
+    code, body, _ = await chat(client, admin, model="a")
+    assert code == 200 and body["model"] == "b", body
+    assert len(shop.tried) == 4
+
+
+async def test_the_model_behind_is_not_asked_once_the_client_has_got_something(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", "b")
+    by_model(provider, a=provider.stream([chunk("半")], cut=True), b=provider.saying("from b"))
+    events = await stream(client, admin, model="a")
+    assert text_of(events) == "半" and events[-1]["type"] == "error" and events[-1]["model"] == "a"
+
+
+async def test_what_an_attempt_that_failed_reported_is_not_the_bill_of_the_one_that_answered(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", "b")
+    failing = [usage(50_000, 0), data({"error": {"message": "overloaded"}})]
+    by_model(
+        provider, a=provider.stream(failing), b=provider.stream([chunk("好"), chunk(finish="stop"), DONE])
+    )
+    end = (await stream(client, admin, model="a"))[-1]
+    assert end["type"] == "end" and end["model"] == "b"
+    assert end["usage"]["estimated"] is True and end["usage"]["prompt_tokens"] < 100
+
+
+async def test_a_title_is_asked_of_the_model_that_answered(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", "b")
+    by_model(provider, a=provider.answer(503, {"error": {"message": "busy"}}), b=provider.saying("a title"))
+    await chat(client, admin, model="a", auto_title=True)
+    async with asyncio.timeout(5):
+        while len(provider.bodies) < 3:
+            await asyncio.sleep(0.01)
+    assert [body["model"] for body in provider.bodies] == ["a", "b", "b"]
+
+
+async def test_a_token_for_one_model_does_not_reach_the_model_behind(
+    client: TestClient, provider: Shop, admin: Headers
+) -> None:
+    await fall_back(client, admin, provider, "a", "b")
+    body = {"name": "t", "opens_api": True, "allowed_models": ["a"]}
+    response = await client.post("/api/tokens", json=body, headers=admin)
+    assert response.status == 200, await response.text()
+    token = next(v for v in _texts(await response.json()) if v.startswith("sk-hub-") and len(v) > 20)
+    by_model(provider, a=provider.answer(503, {"error": {"message": "busy"}}), b=provider.saying("from b"))
+    status, _, _ = await chat(client, {"Authorization": f"Bearer {token}"}, model="b")
+    assert status == 403
+    status, _, _ = await chat(client, {"Authorization": f"Bearer {token}"}, model="a")
+    assert status == 502
+    assert [body["model"] for body in provider.bodies] == ["a"]
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
+# --- trying a key
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path", "body"),
+    [
+        ("openai", "/v1/models", {"object": "list", "data": [{"id": "m1", "object": "model"}]}),
+        ("anthropic", "/v1/models", {"data": [{"type": "model", "id": "m1"}], "has_more": False}),
+        ("gemini", "/v1/models", {"models": [{"name": "models/m1", "displayName": "M"}]}),
+    ],
+)
+async def test_a_key_is_tried_with_the_list_of_models_which_costs_nothing(
+    client: TestClient, provider: Shop, admin: Headers, hand: Hand, protocol: str, path: str, body: Row
+) -> None:
+    await add(client, admin, provider, protocol=protocol)
+    row = await save(client, admin, FIRST)
+    provider.listing = provider.answer(200, body)
+    status, said = await try_key(client, admin, row["id"])
+    assert status == 200 and said["works"] is True and seconds_of(said["tested_at"]) == hand.seconds
+    (asked,) = provider.looked
+    assert asked.path == path and key_in(asked.headers) == FIRST and provider.bodies == []
+    assert FIRST not in json.dumps(said)
+
+
+async def test_a_key_that_the_provider_refuses_is_broken_and_its_words_are_passed_on_without_the_key(
+    client: TestClient, shop: Shop, user: Headers
+) -> None:
+    row = await save(client, user, FIRST, "一")
+    shop.listing = shop.answer(401, {"error": {"message": f"Incorrect API key provided: {FIRST}"}})
+    status, said = await try_key(client, user, row["id"])
+    assert status == 200 and said["works"] is False
+    assert "401" in said["message"] and "Incorrect API key" in said["message"]
+    listed = (await keys(client, user))["一"]
+    assert listed["health"] == "broken" and "Incorrect API key" in listed["last_error"]
+    assert FIRST not in json.dumps([said, listed])
+    assert (await chat(client, user))[0] == 400 and shop.bodies == []
+
+
+async def test_a_provider_without_a_list_is_asked_for_one_token(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    await model(client, admin, "dear", output_price_per_1k=5)
+    shop.script = shop.answer(200, {"choices": [{"message": {"content": "h"}, "finish_reason": "length"}]})
+    assert (await try_key(client, admin, row["id"]))[1]["works"] is True
+    assert shop.last["model"] == "m" and shop.last["max_tokens"] == 1 and shop.tried == [FIRST]
+    shop.script = shop.answer(402, {"error": {"message": "Insufficient Balance"}})
+    said = (await try_key(client, admin, row["id"]))[1]
+    assert said["works"] is False and "Insufficient Balance" in said["message"]
+    assert (await keys(client, admin))["一"]["health"] == "broken"
+
+
+async def test_a_key_for_a_provider_that_is_not_there_does_not_work(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    row = await save(client, admin, FIRST, base_url="http://127.0.0.1:9/v1")
+    status, said = await try_key(client, admin, row["id"])
+    assert status == 200 and said["works"] is False and "无法连接" in said["message"]
+    assert (await keys(client, admin))[""]["health"] != "broken"
+
+
+async def test_a_key_that_rests_is_usable_at_once_when_its_test_goes_well(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    shop.script = shop.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "3600"})
+    await chat(client, admin)
+    shop.listing = shop.answer(200, {"data": []})
+    assert (await try_key(client, admin, row["id"]))[1]["works"] is True
+    shop.script = shop.saying("好")
+    assert (await chat(client, admin))[0] == 200
+
+
+@pytest.mark.parametrize("owner_is_admin", [True, False])
+async def test_a_key_of_someone_else_is_not_tried(
+    client: TestClient, shop: Shop, admin: Headers, user: Headers, owner_is_admin: bool
+) -> None:
+    owner, other = (admin, user) if owner_is_admin else (user, admin)
+    row = await save(client, owner, FIRST)
+    assert (await try_key(client, other, row["id"]))[0] == 404
+    assert (await try_key(client, other, 99_999))[0] == 404
+    assert (await client.post(f"/api/apikeys/{row['id']}/test")).status == 401
+    assert shop.looked == [] and shop.bodies == []
+
+
+async def test_a_key_whose_provider_moved_is_not_sent_to_the_new_address(
+    client: TestClient, shop: Shop, admin: Headers, config: Config
+) -> None:
+    row = await save(client, admin, FIRST)
+    other = shop.base_url.replace("127.0.0.1", "localhost")
+    with sqlite3.connect(config.database) as connection:
+        connection.execute("UPDATE api_keys SET base_url = ? WHERE id = ?", (other, row["id"]))
+    connection.close()
+    status, said = await try_key(client, admin, row["id"])
+    assert status == 400 and "重新输入" in said["error"] and shop.looked == []
+
+
+# --- the provider's models
+
+LISTS: dict[str, Row] = {
+    "openai": {"object": "list", "data": [{"id": "new-chat"}, {"id": "text-embedding-x"}, {"id": "m"}]},
+    "anthropic": {"data": [{"type": "model", "id": name} for name in ("new-chat", "text-embedding-x", "m")]},
+    "gemini": {"models": [{"name": f"models/{name}"} for name in ("new-chat", "text-embedding-x", "m")]},
+}
+
+
+@pytest.fixture(params=LISTS)
+async def listed_shop(
+    request: pytest.FixtureRequest, client: TestClient, admin: Headers, provider: Shop
+) -> tuple[Shop, str]:
+    """A provider that lists three models, one of which is known, and the address of its list here."""
+    row = await add(client, admin, provider, protocol=request.param)
+    await model(client, admin, "m", description="as it was", input_price_per_1k=1, is_active=False)
+    await save(client, admin, FIRST)
+    provider.listing = provider.answer(200, LISTS[request.param])
+    return provider, f"/api/providers/{row['id']}/models"
+
+
+async def test_a_provider_is_asked_for_its_models(
+    client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
+) -> None:
+    shop, url = listed_shop
+    body = await (await client.get(url, headers=admin)).json()
+    assert body["data"] == [
+        {"id": "m", "imported": True},
+        {"id": "new-chat", "imported": False},
+        {"id": "text-embedding-x", "imported": False},
+    ]
+    assert key_in(shop.looked[0].headers) == FIRST
+
+
+async def test_chosen_models_are_added_and_known_ones_stay_as_they_are(
+    client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
+) -> None:
+    shop, url = listed_shop
+    before = {row["model_name"]: row for row in await (await client.get("/api/models")).json()}
+    wanted = {"models": ["new-chat", "m", "text-embedding-x", "new-chat"]}
+    response = await client.post(url + "/import", json=wanted, headers=admin)
+    assert response.status == 200, await response.text()
+    assert (await response.json())["imported"] == ["new-chat", "text-embedding-x"]
+    after = {row["model_name"]: row for row in await (await client.get("/api/models")).json()}
+    assert after["m"] == before["m"]
+    new = after["new-chat"]
+    assert (new["model_provider"], new["is_active"], new["model_type"]) == ("scripted", True, "chat")
+    assert after["text-embedding-x"]["model_type"] == "embedding"
+    assert len(after) == len(before) + 2
+    again = await client.post(url + "/import", json=wanted, headers=admin)
+    assert again.status == 200 and (await again.json())["imported"] == []
+    listed = (await (await client.get(url, headers=admin)).json())["data"]
+    assert all(row["imported"] for row in listed)
+
+
+@pytest.mark.parametrize("wanted", [["nobody-has-it"], ["new-chat", "nobody-has-it"], [], [5], None])
+async def test_what_the_provider_does_not_offer_is_not_added(
+    client: TestClient, listed_shop: tuple[Shop, str], admin: Headers, wanted: Any
+) -> None:
+    _, url = listed_shop
+    before = await (await client.get("/api/models")).json()
+    response = await client.post(url + "/import", json={"models": wanted}, headers=admin)
+    assert response.status == 400, await response.text()
+    assert await (await client.get("/api/models")).json() == before
+
+
+async def test_a_providers_models_are_for_administrators(
+    client: TestClient, listed_shop: tuple[Shop, str], user: Headers
+) -> None:
+    shop, url = listed_shop
+    assert (await client.get(url, headers=user)).status == 403
+    assert (await client.post(url + "/import", json={"models": ["m"]}, headers=user)).status == 403
+    assert (await client.get(url)).status == 401
+    assert shop.looked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, {"error": {"message": "Incorrect API key"}}), (200, b"<html>"), (404, b"")]
+)
+async def test_a_provider_that_does_not_tell_its_models_is_a_502(
+    client: TestClient, shop: Shop, admin: Headers, status: int, body: Any
+) -> None:
+    rows = (await (await client.get("/api/providers", headers=admin)).json())["data"]
+    (mine,) = [row for row in rows if row["provider_key"] == "scripted"]
+    url = f"/api/providers/{mine['id']}/models"
+    assert (await client.get(url, headers=admin)).status == 400  # no key yet
+    await save(client, admin, FIRST)
+    shop.listing = shop.answer(status, body)
+    response = await client.get(url, headers=admin)
+    assert response.status == 502 and FIRST not in await response.text()
+    assert (await client.get("/api/providers/99999/models", headers=admin)).status == 404
