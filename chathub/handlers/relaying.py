@@ -26,6 +26,8 @@ _HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
+# bytes of a forwarded stream that wait to be read for its usage
+_BATCH = 65_536
 
 
 class Writer(Protocol):
@@ -105,10 +107,16 @@ async def _forward(request: web.Request, speech: Speech, route: Route) -> web.St
 async def _pipe(read: Any, response: web.StreamResponse, speech: Speech, tally: Tally) -> bool:
     """Bytes through, usage out of them; whether the answer came whole."""
     decoder, usage_filter = speech.decoder(), UsageFilter() if speech.strips_usage else None
+    unread: list[bytes] = []
+    size = 0
     try:
         while data := await read():
-            if events := decoder.feed(data):
-                tally.feed(events)
+            # many chunks read at once cost a third of what they cost one by one
+            unread.append(data)
+            size += len(data)
+            if size > _BATCH:
+                tally.feed(decoder.feed(b"".join(unread)))
+                unread, size = [], 0
             if usage_filter is not None:
                 data = usage_filter.feed(data)
             if data:
@@ -120,8 +128,9 @@ async def _pipe(read: Any, response: web.StreamResponse, speech: Speech, tally: 
             raise
         failure = http.network_failure(error)
         await response.write(speech.writer(speech.model, 0).feed([failure]))
-    events = decoder.close()
-    tally.feed(events)
+    finally:
+        events = [*decoder.feed(b"".join(unread)), *decoder.close()]
+        tally.feed(events)
     await response.write_eof()
     return failure_in(events) is None
 

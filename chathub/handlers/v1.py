@@ -41,8 +41,8 @@ class OpenAI(Speech):
 
     def outgoing(self, endpoint: Endpoint, model: str, headers: dict[str, str]) -> Outgoing:
         body = requests.adapted(self.body, endpoint, model, wants_usage=self.strips_usage)
-        sent = requests.headers_for(endpoint, stream=self.stream)
-        return Outgoing(requests.chat_address(endpoint), sent, body)
+        chat = requests.empty_chat(endpoint, stream=self.stream)
+        return Outgoing(chat.url, chat.headers, body)
 
     decoder = dialect.Decoder
     decode_body = staticmethod(dialect.decode_body)

@@ -40,8 +40,8 @@ class Anthropic(Speech):
 
     def outgoing(self, endpoint: Endpoint, model: str, headers: dict[str, str]) -> Outgoing:
         body = requests.adapted(self.body, endpoint, model, wants_usage=False)
-        sent = {**requests.headers_for(endpoint, stream=self.stream), **requests.passed_on(headers, _PASSED)}
-        return Outgoing(requests.chat_address(endpoint), sent, body)
+        chat = requests.empty_chat(endpoint, stream=self.stream)
+        return Outgoing(chat.url, {**chat.headers, **requests.passed_on(headers, _PASSED)}, body)
 
     def writer(self, model: str, prompt_tokens: int) -> "_Events":
         return _Events(front.Stream(model, self._id, prompt_tokens))

@@ -11,21 +11,23 @@ from chathub.upstream.types import ChatCall, Endpoint, Message, UpstreamRequest
 from chathub.upstream.urls import chat_url, hostname, models_url
 
 
-def headers_for(endpoint: Endpoint, *, stream: bool = False) -> dict[str, str]:
+def headers_for(endpoint: Endpoint) -> dict[str, str]:
     """The headers of the endpoint's dialect, its key among them."""
-    return _probe(endpoint, stream).headers
+    return empty_chat(endpoint).headers
 
 
-def chat_address(endpoint: Endpoint) -> str:
-    """Where chats go in the endpoint's dialect (not Gemini's, whose address names the model)."""
-    return _probe(endpoint, False).url
+def empty_chat(endpoint: Endpoint, *, stream: bool = False) -> UpstreamRequest:
+    """Where chats go in the endpoint's dialect and with which headers; the body is of no use. (Not
+    Gemini's: its address names the model.)"""
+    call = ChatCall(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
+    return dialect(endpoint.protocol).build(call)
 
 
 def list_address(endpoint: Endpoint) -> str:
     """Where the provider lists its models (OpenAI's, Anthropic's and Gemini's references agree on GET)."""
     if endpoint.protocol == "openai":
         return models_url(endpoint.base_url)
-    parts = urlsplit(_probe(endpoint, False).url)
+    parts = urlsplit(empty_chat(endpoint).url)
     path = parts.path.partition("/models/")[0] if endpoint.protocol == "gemini" else parts.path
     path = path.removesuffix("/messages") + "/models"
     query = "limit=1000" if endpoint.protocol == "anthropic" else "pageSize=1000"
@@ -52,8 +54,3 @@ def adapted(body: bytes, endpoint: Endpoint, model: str, *, wants_usage: bool) -
 def passed_on(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     """The client's own headers that its provider should see."""
     return {name: headers[name] for name in names if name in headers}
-
-
-def _probe(endpoint: Endpoint, stream: bool) -> UpstreamRequest:
-    call = ChatCall(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
-    return dialect(endpoint.protocol).build(call)

@@ -35,6 +35,7 @@ from pathlib import Path
 import figures_process
 import figures_requests
 import figures_streams
+import figures_v1
 from figures_requests import Plan
 from processes import raise_file_limit
 from table import Figure, show
@@ -48,6 +49,7 @@ _FIGURES = {
     "storm": figures_process.storm,
     "memory": figures_streams.memory,
     "latency": figures_streams.latency,
+    "v1": figures_v1.v1,
 }
 # seconds after which a figure is given up
 _LIMIT = 120
