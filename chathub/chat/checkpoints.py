@@ -61,24 +61,19 @@ def recover(tx: Transaction, day: str) -> int:
             kind: "".join(part["text"] for part in parts if part["kind"] == kind)
             for kind in ("content", "reasoning")
         }
-        turns.settle(
-            tx,
-            turns.Turn(row["conversation_id"], "", "", 0, row["id"]),
+        outcome = turns.Outcome(
             user_id=row["user_id"],
-            token_id=None,
             model=row["model"],
             provider=row["provider"],
-            key_id=None,
-            **texts,
-            tool_calls="",
-            state="",
+            content=texts["content"],
+            reasoning=texts["reasoning"],
             was_saved=True,
             ending=INTERRUPTED,
             bill=_bill(row, **texts),
-            day=day,
-            # a restart is no news of the conversation
-            now=row["updated_at"],
         )
+        turn = turns.Turn(row["conversation_id"], "", "", 0, row["id"])
+        # a restart is no news of the conversation
+        turns.settle(tx, turn, outcome, day, row["updated_at"])
     return len(rows)
 
 

@@ -7,9 +7,11 @@ import msgspec
 from msgspec import Struct
 
 from chathub.accounts.sessions import Caller
+from chathub.chat.beginning import Asked, Place
+from chathub.chat.idempotency import Claim
 from chathub.chat.pictures import read as read_pictures
 from chathub.chat.plan import Plan
-from chathub.chat.turns import Asked, Claim, Ending, Place
+from chathub.chat.turns import Ending
 from chathub.errors import BadRequest, ChatHubError
 from chathub.wire.requests import Options, Part, ToolResult
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from chathub.chat import checkpoints, turns
+from chathub.chat import checkpoints, idempotency
+from chathub.chat.beginning import Beginning, begin
 from chathub.chat.plan import Plan
 from chathub.chat.questions import Question
 from chathub.chat.reply import Reply
@@ -78,11 +79,11 @@ class Replies:
             return self._joined(await asyncio.shield(first))
         self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
         try:
-            known = await self._db.write(turns.claimed, key[0], question.claim, self._clock.now())
+            known = await self._db.write(idempotency.claimed, key[0], question.claim, self._clock.now())
             if known is not None:
                 return await self.find(known, question.caller.id)
             return await self._begin(question)
-        except turns.Repeated as repeated:
+        except idempotency.Repeated as repeated:
             return await self.find(repeated.message_id, question.caller.id)
         finally:
             del self._asking[key]
@@ -144,9 +145,8 @@ class Replies:
             # no token is longer than four Latin characters by our estimate
             provider, characters = plan.model.provider_key, 4 * plan.model.context_window
             sees = plan.model.sees
-        return await self._db.write(
-            turns.begin,
-            question.place,
+        beginning = Beginning(
+            place=question.place,
             user_id=question.caller.id,
             asked=question.asked,
             options=question.options.kept(),
@@ -158,6 +158,7 @@ class Replies:
             refusal=question.refusal,
             now=self._clock.now(),
         )
+        return await self._db.write(begin, beginning)
 
     def _start(self, reply: Reply, plan: Plan, question: Question) -> None:
         """Register the reply and begin to write it. Only the reading is ever cancelled, so that a reply

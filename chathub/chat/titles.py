@@ -50,7 +50,8 @@ class Titles:
                 answer.failure = await routing.run(self._client, route.endpoints, call, answer, _no_report)
         except TimeoutError:
             log.info("no title came in time")
-        title = turns.title_of(answer.text("content").strip().strip("\"'《》“”「」#*。."))
+        words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
+        title = turns.title_of(words) if words else ""
         texts = answer.text("content"), answer.text("reasoning")
         bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *texts)
         await self._db.write(

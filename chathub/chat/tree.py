@@ -1,7 +1,7 @@
 """A conversation's messages as a tree: which branch is shown, and what is cut off."""
 
 from chathub.chat import pictures
-from chathub.chat.turns import Asked
+from chathub.chat.beginning import Asked
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
 from chathub.wire.requests import ToolResult

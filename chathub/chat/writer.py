@@ -10,7 +10,7 @@ from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pool, turns
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
-from chathub.chat.turns import Ending, Turn
+from chathub.chat.turns import Ending, Outcome, Turn
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -89,9 +89,7 @@ class Writer:
         content, reasoning = reply.text("content"), reply.text("reasoning")
         bill = ledger.reckon(model, reply.usage, reply.prompt_estimate, content, reasoning)
         well = reply.endpoint if reply.failure is None and ending.status == "done" else None
-        await self._db.write(
-            turns.settle,
-            reply.turn,
+        outcome = Outcome(
             user_id=reply.user_id,
             token_id=reply.token_id,
             model=model.name,
@@ -104,9 +102,8 @@ class Writer:
             was_saved=reply.was_saved,
             ending=ending,
             bill=bill,
-            day=self._clock.today(),
-            now=self._clock.now(),
         )
+        await self._db.write(turns.settle, reply.turn, outcome, self._clock.today(), self._clock.now())
         reply.bill = bill
 
 

@@ -2,10 +2,11 @@
 
 from aiohttp import web
 
+from chathub.chat.beginning import Asked, Place
 from chathub.chat.plan import Needs, Plan
 from chathub.chat.questions import Question, asked, claim_for
 from chathub.chat.reply import Cursor
-from chathub.chat.turns import Asked, Place, complete_stopped
+from chathub.chat.turns import complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
 from chathub.handlers.common import answer, body, done, idempotency_key, long_body, query, row_id

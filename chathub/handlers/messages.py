@@ -7,8 +7,8 @@ import msgspec
 from aiohttp import web
 
 from chathub.chat import tree
+from chathub.chat.beginning import Asked, Place
 from chathub.chat.questions import Question, asked, claim_for
-from chathub.chat.turns import Asked, Place
 from chathub.database.connection import Row
 from chathub.errors import BadRequest
 from chathub.handlers.chat import needs_of, plan_or_refusal

@@ -1,0 +1,189 @@
+"""The beginning of a turn, as one transaction: nothing goes upstream before this is on disk."""
+
+import json
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from chathub.chat import idempotency, pictures
+from chathub.chat.idempotency import Claim, Repeated
+from chathub.chat.turns import Ending, Turn, title_of
+from chathub.database.connection import Row, Transaction
+from chathub.errors import BadRequest, NotFound
+from chathub.upstream.types import Image, Message
+from chathub.wire.requests import ToolResult
+
+
+class Place(Struct, frozen=True):
+    """Where in the tree a turn goes: after the conversation's head (``new``), beside the question
+    ``message_id`` (``edit``), or as another answer to it (``again``). ``fresh``: the id is the server's
+    own invention, there is no such conversation yet."""
+
+    kind: Literal["new", "edit", "again"]
+    public_id: str
+    message_id: int = 0
+    fresh: bool = False
+
+
+class Asked(Struct, frozen=True):
+    """What is asked: a text with pictures, or what tools gave for the calls of the last answer."""
+
+    text: str = ""
+    images: tuple[Image, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+
+    def messages(self) -> list[Message]:
+        """As it goes upstream."""
+        if self.results:
+            return [
+                Message("tool", result.content, tool_call_id=result.tool_call_id) for result in self.results
+            ]
+        return [Message("user", self.text, images=list(self.images))]
+
+
+class Beginning(Struct, frozen=True, kw_only=True):
+    """All that is known of a turn before it is stored.
+
+    ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
+    failed from the start; the history's pictures are read only for a model that ``sees``.
+    """
+
+    place: Place
+    user_id: int
+    asked: Asked
+    options: dict[str, Any]
+    claim: Claim | None
+    model: str
+    provider: str
+    history_characters: int
+    sees: bool
+    refusal: Ending | None
+    now: int
+
+
+def begin(tx: Transaction, it: Beginning) -> Turn:
+    """Find or start the conversation and store the question with its answer to come.
+
+    Raises:
+        NotFound: the conversation or message is not the user's.
+        BadRequest: tool results that do not answer the calls of the last answer.
+        Repeated: the claim was made before, with the same digest.
+        Conflict: the claim was made before for something else.
+    """
+    if it.claim and (known := idempotency.claimed(tx, it.user_id, it.claim, it.now)) is not None:
+        raise Repeated(known)
+    conversation = _conversation(tx, it)
+    conversation_id = conversation["id"]
+    parent_id = conversation["head_id"]
+    if it.place.kind != "new":
+        parent_id = _question(tx, it.place.message_id, conversation_id)["parent_id"]
+    question_id, count = _store_question(tx, it, conversation_id, parent_id)
+    message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
+    if it.claim:
+        idempotency.make(tx, it.user_id, it.claim, message_id, it.now)
+    history = []
+    if parent_id is not None and it.history_characters:
+        history = tx.all(tx.q.messages.list_context, head_id=parent_id, characters=it.history_characters)
+    seen = [row["id"] for row in history if row["has_images"]] if it.sees else []
+    return Turn(
+        conversation_id,
+        it.place.public_id,
+        conversation["title"],
+        question_id,
+        message_id,
+        it.asked.messages(),
+        history,
+        pictures.of_messages(tx, seen),
+        first=parent_id is None,
+    )
+
+
+def _conversation(tx: Transaction, it: Beginning) -> Row:
+    place = it.place
+    if not place.fresh:
+        row = tx.one(tx.q.conversations.get_by_public_id, public_id=place.public_id)
+        if row is not None and row["user_id"] == it.user_id:
+            return row
+        if row is not None or place.kind != "new":
+            raise NotFound("对话不存在")
+    row = tx.one(
+        tx.q.conversations.insert,
+        public_id=place.public_id,
+        user_id=it.user_id,
+        title=title_of(it.asked.text),
+        model=it.model,
+        now=it.now,
+    )
+    assert row is not None
+    return row
+
+
+def _question(tx: Transaction, message_id: int, conversation_id: int) -> Row:
+    row = tx.one(tx.q.messages.get_place, message_id=message_id)
+    if row is None or row["conversation_id"] != conversation_id:
+        raise NotFound("消息不存在")
+    return row
+
+
+def _store_question(
+    tx: Transaction, it: Beginning, conversation_id: int, parent_id: int | None
+) -> tuple[int, int]:
+    """The message that is answered, and how many messages were stored for it."""
+    if it.place.kind == "again":
+        return it.place.message_id, 0
+    if it.asked.results:
+        return _store_results(tx, it, conversation_id, parent_id), len(it.asked.results)
+    question_id = tx.add(
+        tx.q.messages.insert_question,
+        conversation_id=conversation_id,
+        parent_id=parent_id,
+        content=it.asked.text,
+        options=json.dumps(it.options, ensure_ascii=False) if it.options else "",
+        now=it.now,
+    )
+    pictures.keep(tx, question_id, it.user_id, it.asked.images, it.now)
+    return question_id, 1
+
+
+def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id: int | None) -> int:
+    """Store what tools gave, one message after the other; gives the last one's id."""
+    head = tx.one(tx.q.messages.get_calls, message_id=head_id)
+    calls = {call["id"] for call in json.loads((head["tool_calls"] if head else "") or "[]")}
+    answered = {result.tool_call_id for result in it.asked.results}
+    if not calls or answered - calls or len(answered) < len(it.asked.results):
+        raise BadRequest("tool_results 与上一条回复的工具调用不符")
+    if calls - answered:
+        raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
+    for result in it.asked.results:
+        head_id = tx.add(
+            tx.q.messages.insert_result,
+            conversation_id=conversation_id,
+            parent_id=head_id,
+            content=result.content,
+            tool_call_id=result.tool_call_id,
+            now=it.now,
+        )
+    assert head_id is not None
+    return head_id
+
+
+def _store_answer(tx: Transaction, it: Beginning, conversation_id: int, question_id: int, count: int) -> int:
+    """The answer to come becomes the conversation's head."""
+    refusal = it.refusal or Ending("streaming")
+    message_id = tx.add(
+        tx.q.messages.insert_answer,
+        conversation_id=conversation_id,
+        parent_id=question_id,
+        status=refusal.status,
+        reason=refusal.reason,
+        error_status=refusal.code,
+        finish_reason=refusal.finish_reason,
+        model=it.model,
+        provider=it.provider,
+        now=it.now,
+    )
+    place = {"conversation_id": conversation_id}
+    tx.run(tx.q.conversations.add_turn, head_id=message_id, model=it.model, more=count, now=it.now, **place)
+    if it.place.kind != "new":
+        tx.run(tx.q.conversations.count_branch, **place)
+    return message_id

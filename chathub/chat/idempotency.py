@@ -1,0 +1,57 @@
+"""Once is once: a repeated request gets the reply of the first one."""
+
+from msgspec import Struct
+
+from chathub.database.connection import Transaction
+from chathub.errors import Conflict
+
+# milliseconds that a key is remembered
+_LIFE = 86_400_000
+
+
+class Claim(Struct, frozen=True):
+    """A request that may be repeated: its key and the digest of what it asks."""
+
+    name: str
+    digest: str
+
+
+class Repeated(Exception):
+    """The request was seen before: ``message_id`` is the reply it got."""
+
+    def __init__(self, message_id: int) -> None:
+        super().__init__(message_id)
+        self.message_id = message_id
+
+
+def claimed(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
+    """The reply that this request got before, if it was seen within a day.
+
+    A turn that failed before any output may be asked again: then there is none.
+
+    Raises:
+        Conflict: the key was used for something else.
+    """
+    tx.run(tx.q.idempotency.sweep, before=now - _LIFE)
+    row = tx.one(tx.q.idempotency.get, user_id=user_id, name=claim.name)
+    if row is None:
+        return None
+    if row["digest"] != claim.digest:
+        raise Conflict("同一幂等键已用于不同的请求")
+    if row["failed_empty"]:
+        tx.run(tx.q.idempotency.release, user_id=user_id, name=claim.name)
+        return None
+    message_id: int = row["message_id"]
+    return message_id
+
+
+def make(tx: Transaction, user_id: int, claim: Claim, message_id: int, now: int) -> None:
+    """Remember which reply a request got."""
+    tx.run(
+        tx.q.idempotency.claim,
+        user_id=user_id,
+        name=claim.name,
+        digest=claim.digest,
+        message_id=message_id,
+        now=now,
+    )
