@@ -24,7 +24,7 @@ from chathub.app import create_app, open_database
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.errors import StartError
-from chathub.keys import REPLIES
+from chathub.keys import RELAY, REPLIES
 
 if TYPE_CHECKING:
     from chathub.upstream.weights import Weights
@@ -123,7 +123,8 @@ async def _run(config: Config, wanted: Weights | None) -> None:
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
         await stop.wait()
         # while the listener is open still, so that new questions get their 503 and not a closed door
-        await app[REPLIES].drain(config.drain_seconds)
+        drains = (app[REPLIES].drain(config.drain_seconds), app[RELAY].drain(config.drain_seconds))
+        await asyncio.gather(*drains)
     finally:
         await runner.cleanup()
 

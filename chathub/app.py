@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chathub")
 
+# what Anthropic's clients send from a browser
+_CLIENTS = ("x-api-key", "anthropic-version", "anthropic-beta")
 _BODY_LIMIT = 1024 * 1024
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
@@ -77,7 +79,7 @@ def create_app(
 
 def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
-        allow_headers=("Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key"),
+        allow_headers=("Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", *_CLIENTS),
         expose_headers=("Retry-After", "X-Request-ID"),
         max_age=600,
     )

@@ -57,7 +57,7 @@ ROUTES = (
     Route("POST", "/api/auth/register", auth.register, PUBLIC),
     Route("POST", "/api/auth/admin/register", auth.admin_register, ADMIN),
     Route("GET", "/api/auth/verify", auth.verify),
-    Route("POST", "/api/auth/logout", auth.logout),
+    Route("POST", "/api/auth/logout", auth.logout, SESSION),
     # 5 chat
     Route("POST", "/api/chat", chat.complete),
     Route("POST", "/api/chat/stream", chat.stream),

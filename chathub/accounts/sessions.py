@@ -44,6 +44,11 @@ class Caller(Struct, frozen=True):
     def is_admin(self) -> bool:
         return self.role == "admin"
 
+    @property
+    def administrates(self) -> bool:
+        """Whether it may do what only administrators may: a program's token does not."""
+        return self.is_admin and self.token_id is None
+
 
 class Sessions:
     """Issues tokens and knows which of them are good.

@@ -138,11 +138,15 @@ def _store_question(
         conversation_id=conversation_id,
         parent_id=parent_id,
         content=it.asked.text,
-        options=json.dumps(it.options, ensure_ascii=False) if it.options else "",
+        options=_options(it),
         now=it.now,
     )
     pictures.keep(tx, question_id, it.user_id, it.asked.images, it.now)
     return question_id, 1
+
+
+def _options(it: Beginning) -> str:
+    return json.dumps(it.options, ensure_ascii=False) if it.options else ""
 
 
 def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id: int | None) -> int:
@@ -161,6 +165,7 @@ def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id
             parent_id=head_id,
             content=result.content,
             tool_call_id=result.tool_call_id,
+            options=_options(it),
             now=it.now,
         )
     assert head_id is not None

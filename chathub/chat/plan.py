@@ -69,17 +69,20 @@ class Planner:
             Forbidden: the caller's token is not for this model.
             TooManyRequests: the month's tokens are used up, or all keys have to rest.
         """
-        self._check_token(caller, model_name)
         model = self._catalog.find(model_name, _KINDS[needs.embeddings])
         _check_needs(model, needs)
-        routes = [self._route(caller, model)]
-        for other in self._fallbacks(model):
+        routes, refusal = [], None
+        for candidate in (model, *self._fallbacks(model)):
             try:
-                _check_needs(other, needs)
-                routes.append(self._route(caller, other))
-            except ChatHubError:
-                # what one falls back on need not be there
-                continue
+                _check_needs(candidate, needs)
+                self._check_token(caller, candidate.name)
+                routes.append(self._route(caller, candidate))
+            except ChatHubError as error:
+                # what one falls back on need not be there; what was asked for says why it is not
+                refusal = refusal or error
+        if not routes:
+            assert refusal is not None
+            raise refusal
         return Plan(tuple(routes))
 
     async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
@@ -146,7 +149,11 @@ class Planner:
     def _endpoints(self, caller: Caller, model: ChatModel, keys: list[Row]) -> tuple[Endpoint, ...]:
         now = self._clock.now()
         bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
-        usable = pool.in_order((key for key in bound if pool.is_usable(key, now)), caller.id, self._chance)
+        # where all have met passing trouble, one of them is better than none
+        fit = [key for key in bound if pool.is_usable(key, now)] or [
+            key for key in bound if key["health"] == "ok"
+        ]
+        usable = pool.in_order(fit, caller.id, self._chance)
         endpoints = tuple(
             endpoint
             for key in usable

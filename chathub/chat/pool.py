@@ -43,7 +43,8 @@ def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, 
         wait = min(longest, first * 2 ** min(in_row - 1, 20))
         if failure.retry_after is not None:
             wait = round(failure.retry_after * 1000)
-        health, until = "cooling", now + wait
+        # trouble that passes only puts the key behind the others for a while
+        health, until = ("cooling" if judgement == "cooling" else "ok"), now + wait
     tx.run(
         tx.q.api_keys.set_health,
         key_id=key_id,

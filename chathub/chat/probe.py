@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from chathub.catalog import ChatModel
 from chathub.database.connection import Transaction
 from chathub.errors import NotFound
 from chathub.upstream.client import Client, Refused
 from chathub.upstream.requests import headers_for, list_address
 from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
+
+# what no provider has given to anybody
+_NO_KEY = "not-a-key"
 
 
 async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
@@ -22,12 +27,14 @@ async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure
 
 
 async def try_key(client: Client, endpoint: Endpoint, models: Sequence[ChatModel]) -> Failure | None:
-    """Whether a key works: the model list costs nothing; where there is none, an answer of one token."""
+    """Whether a key works. The model list costs nothing, but some providers show it to anybody, and some
+    have none: then an answer of one token tells."""
     listed = await list_models(client, endpoint)
-    if not isinstance(listed, Failure):
+    if isinstance(listed, Failure):
+        if listed.status not in (404, 405, 501) or not models:
+            return listed
+    elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
         return None
-    if listed.status not in (404, 405, 501) or not models:
-        return listed
     model = min(models, key=lambda model: (model.output_price, model.name))
     call = ChatCall("", model.name, [Message("user", "hi")], stream=False, params={"max_tokens": 1})
     return await client.call(endpoint, call, lambda events: False)

@@ -50,8 +50,8 @@ def asked(
         BadRequest: nothing is asked, or a picture is none.
     """
     if results:
-        if content:
-            raise BadRequest("message 与 tool_results 不能同时提供")
+        if content or urls:
+            raise BadRequest("message、images 与 tool_results 不能同时提供")
         return Asked(results=tuple(results))
     if content is None:
         raise BadRequest("缺少必填字段 message")

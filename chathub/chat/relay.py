@@ -5,6 +5,7 @@ passing; otherwise events go from one dialect to the other through an ``Outbox``
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
@@ -18,9 +19,11 @@ from chathub.chat.context import estimate_messages
 from chathub.chat.plan import Route
 from chathub.clock import Clock
 from chathub.database.connection import Database, Transaction
+from chathub.errors import Unavailable
 from chathub.fronts.request import Request
 from chathub.upstream import failures, routing
 from chathub.upstream.client import Client, Refused
+from chathub.upstream.dialects.capabilities import learned
 from chathub.upstream.types import ChatCall, Endpoint, Event, Failure, Reasoning, Text, ToolCall, Usage
 from chathub.upstream.verdicts import verdict
 
@@ -107,6 +110,9 @@ class Relay:
         self._db = db
         self.client = client
         self._clock = clock
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._draining = False
 
     async def translate(self, route: Route, request: Request, outbox: Outbox) -> Failure | None:
         """Have a request answered in whichever dialect its model speaks; gives how that failed."""
@@ -121,9 +127,10 @@ class Relay:
 
     @asynccontextmanager
     async def forward(
-        self, route: Route, outgoing: Callable[[Endpoint], Outgoing], tally: Tally
+        self, route: Route, outgoing: Callable[[Endpoint, bool], Outgoing], tally: Tally
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The provider's response to a body that goes on as it is: of the first endpoint that takes it.
+        ``outgoing`` makes the request for an endpoint, and is told whether it may be asked for the usage.
 
         Raises:
             Refused: none does.
@@ -134,7 +141,7 @@ class Relay:
             async with AsyncExitStack() as stack:
                 try:
                     at = await stack.enter_async_context(self.client.at_local(endpoint))
-                    response = await stack.enter_async_context(self.client.raw(at, *outgoing(at)))
+                    response = await self._sent(stack, at, route.model.name, outgoing)
                 except Refused as refused:
                     failure = refused.failure
                     await self._note(tally, endpoint, failure)
@@ -145,6 +152,50 @@ class Relay:
                 yield response
                 return
         raise Refused(failure)
+
+    async def _sent(
+        self,
+        stack: AsyncExitStack,
+        endpoint: Endpoint,
+        model: str,
+        outgoing: Callable[[Endpoint, bool], Outgoing],
+    ) -> aiohttp.ClientResponse:
+        """The response; a provider that refuses to be asked for the usage is asked without, from then on."""
+        form = self.client.form_for(endpoint, model)
+        try:
+            request = outgoing(endpoint, form.stream_options)
+            return await stack.enter_async_context(self.client.raw(endpoint, *request))
+        except Refused as refused:
+            asked = ChatCall(endpoint.base_url, model, [], stream=True)
+            other = learned(refused.failure, asked, form)
+            if other is None or other.stream_options == form.stream_options:
+                raise
+        self.client.learn(endpoint, model, other)
+        return await stack.enter_async_context(self.client.raw(endpoint, *outgoing(endpoint, False)))
+
+    def admit(self) -> None:
+        """Count one more answer in the making.
+
+        Raises:
+            Unavailable: the server is shutting down.
+        """
+        if self._draining:
+            raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+        self._running += 1
+        self._idle.clear()
+
+    def release(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more requests and give the answers in the making some time to end."""
+        self._draining = True
+        if self._running:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
 
     async def _note(self, tally: Tally, endpoint: Endpoint, failure: Failure | None) -> None:
         tally.endpoint, tally.well = endpoint, failure is None

@@ -68,6 +68,14 @@ class Replies:
         finally:
             asking.add_done_callback(self._asker_left)
 
+    async def is_repeated(self, question: Question) -> bool:
+        """Whether the request was made before and has a reply."""
+        claim = question.claim
+        if claim is None:
+            return False
+        now = self._clock.now()
+        return await self._db.write(idempotency.claimed, question.caller.id, claim, now) is not None
+
     async def _ask(self, question: Question) -> Reply:
         if question.claim is None:
             return await self._begin(question)

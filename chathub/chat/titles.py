@@ -59,6 +59,7 @@ class Titles:
             reply.turn.conversation_id,
             "" if answer.failure else title,
             user_id=reply.user_id,
+            token_id=reply.token_id,
             model=route.model.name,
             bill=bill,
             day=self._clock.today(),
@@ -75,10 +76,11 @@ def _store(
     title: str,
     *,
     user_id: int,
+    token_id: int | None,
     model: str,
     bill: ledger.Bill,
     day: str,
 ) -> None:
-    turns.book(tx, user_id, model, bill, day)
+    turns.book(tx, user_id, model, bill, day, token_id)
     if title:
         tx.run(tx.q.conversations.suggest_title, conversation_id=conversation_id, title=title)

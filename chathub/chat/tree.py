@@ -3,7 +3,7 @@
 from chathub.chat import pictures
 from chathub.chat.beginning import Asked
 from chathub.database.connection import Row, Transaction
-from chathub.errors import NotFound
+from chathub.errors import BadRequest, NotFound
 from chathub.wire.requests import ToolResult
 
 
@@ -42,6 +42,8 @@ def question_of(tx: Transaction, message_id: int, user_id: int) -> Row:
     row = tx.one(tx.q.messages.get_question, message_id=message_id, user_id=user_id)
     if row is None:
         raise NotFound("消息不存在")
+    if row["named_role"] == "tool":
+        raise BadRequest("工具消息不能重新生成或修改")
     return row
 
 

@@ -17,8 +17,12 @@ from chathub.wire.requests import Chat, Options, Resume, SavePartial, Stop
 
 async def complete(request: web.Request) -> web.Response:
     wanted, question = await _chat(request)
-    plan = request.app[PLANNER].plan(request[CALLER], wanted.model, needs_of(question, wanted))
-    async with request.app[REPLIES].ask(_question(request, wanted, question, plan)) as reply:
+    plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
+    asking = _question(request, wanted, question, plan)
+    # what is refused now may have been answered before
+    if isinstance(plan, ChatHubError) and not await request.app[REPLIES].is_repeated(asking):
+        raise plan
+    async with request.app[REPLIES].ask(asking) as reply:
         await reply.finished()
     assert reply.ending is not None
     if reply.ending.status != "done":
@@ -73,7 +77,8 @@ async def stop(request: web.Request) -> web.Response:
     if wanted.message_id is None and not wanted.conversation_id:
         raise BadRequest("请提供 message_id 或 conversation_id")
     for reply in replies.of_user(user_id):
-        if wanted.message_id == reply.turn.message_id or wanted.conversation_id == reply.turn.public_id:
+        named = reply.turn.public_id if wanted.message_id is None else reply.turn.message_id
+        if named == (wanted.conversation_id if wanted.message_id is None else wanted.message_id):
             await replies.stop(reply)
             return done("已停止生成", message_id=reply.turn.message_id, conversation_id=reply.turn.public_id)
     raise NotFound("没有正在生成的回复")

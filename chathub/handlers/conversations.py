@@ -21,7 +21,7 @@ _ALL = -1
 async def list_for_user(request: web.Request) -> web.Response:
     wanted, caller, db = query(request, ConversationFilter), request[CALLER], request.app[DB]
     user_id = caller.id if wanted.user_id is None else wanted.user_id
-    if user_id != caller.id and not caller.is_admin:
+    if user_id != caller.id and not caller.administrates:
         raise Forbidden("不能查看其他用户的对话")
     rows = await db.fetch_slowly(
         db.q.conversations.list_for_user,
@@ -47,7 +47,7 @@ async def update(request: web.Request) -> web.Response:
     public_id, caller = request.match_info["conversation_id"], request[CALLER]
     changes = given(await body(request, ConversationChange))
     if not changes or ("title" in changes and not changes["title"].strip()):
-        raise BadRequest("字段 title 不能为空")
+        raise BadRequest("字段 title 或 head_id 不能为空")
     row = await request.app[DB].write(_change, public_id, caller.id, changes)
     return done("对话更新成功", conversation=answers.Conversation.of(row))
 
@@ -63,7 +63,7 @@ async def delete(request: web.Request) -> web.Response:
 def _branch(tx: Transaction, public_id: str, caller: Caller) -> tuple[list[Row], int]:
     """The messages of the current branch; an administrator may read, never write, another user's."""
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
-    if row is None or (row["user_id"] != caller.id and not caller.is_admin):
+    if row is None or (row["user_id"] != caller.id and not caller.administrates):
         raise NotFound("对话不存在")
     return tx.all(tx.q.messages.list_branch, public_id=public_id), row["user_id"]
 

@@ -1,5 +1,6 @@
 """A reply as its client sees it: a stream of events, or one answer."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,7 +128,7 @@ def _end(reply: Reply, ending: Ending) -> bytes:
         # the same sentence twice: the page reads ``content``, the document says ``error``
         said: dict[str, Any] = {"error": ending.reason, "content": ending.reason}
         if ending.retry_after is not None:
-            said["retry_after"] = ending.retry_after
+            said["retry_after"] = math.ceil(ending.retry_after)
         event = {"type": "error", "status": ending.code, **said, **named, **summary(reply, ending)}
         return msgspec.json.encode(event)
     return msgspec.json.encode({"type": "end", **named, **summary(reply, ending)})

@@ -92,7 +92,9 @@ def _update(tx: Transaction, provider_id: int, changes: dict[str, Any], now: int
         raise NotFound("提供商不存在")
     if old["provider_key"] == LOCAL and "default_base_url" in changes:
         changes["default_base_url"] = old["default_base_url"]
-    if "protocol" in changes and changes["protocol"] is None:
+    # a dialect that was the address's own moves with the address
+    followed = "protocol" not in changes and old["protocol"] == protocol_of(old["default_base_url"])
+    if followed or changes.get("protocol", "") is None:
         changes["protocol"] = protocol_of(changes.get("default_base_url", old["default_base_url"]))
     row = tx.one(tx.q.providers.update, **{**dict(old), **changes}, provider_id=provider_id, now=now)
     assert row is not None

@@ -52,7 +52,9 @@ class Speech(Protocol):
 
     def read(self) -> Request: ...
 
-    def outgoing(self, endpoint: Endpoint, model: str, headers: dict[str, str]) -> Outgoing: ...
+    def outgoing(
+        self, endpoint: Endpoint, model: str, headers: dict[str, str], wants_usage: bool
+    ) -> Outgoing: ...
 
     def decoder(self) -> StreamDecoder: ...
 
@@ -84,11 +86,17 @@ async def _forward(request: web.Request, speech: Speech, route: Route) -> web.St
     """The provider's bytes as they are, read in passing."""
     relay, caller = request.app[RELAY], request[CALLER]
     tally = Tally(speech.prompt_estimate)
+    relay.admit()
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
-        async with relay.forward(
-            route, lambda endpoint: speech.outgoing(endpoint, route.model.name, headers), tally
-        ) as upstream:
+        async with (
+            asyncio.timeout(request.app[CONFIG].reply_seconds),
+            relay.forward(
+                route,
+                lambda endpoint, usage: speech.outgoing(endpoint, route.model.name, headers, usage),
+                tally,
+            ) as upstream,
+        ):
             if upstream.content_type != "text/event-stream":
                 body = await http.whole_body(upstream)
                 if isinstance(body, Failure):
@@ -100,7 +108,10 @@ async def _forward(request: web.Request, speech: Speech, route: Route) -> web.St
             response = await _begin(request)
             tally.well = await _pipe(upstream.content.readany, response, speech, tally)
             return response
+    except TimeoutError:
+        raise Refused(Failure("回复时间过长，已中止", kind="timeout")) from None
     finally:
+        relay.release()
         await relay.book(caller, tally)
 
 
@@ -141,6 +152,7 @@ async def _translate(request: web.Request, speech: Speech, route: Route) -> web.
     wanted = speech.read()
     _check(route, wanted)
     outbox = Outbox(0)
+    relay.admit()
     work = asyncio.get_running_loop().create_task(relay.translate(route, wanted, outbox))
     try:
         if wanted.stream:
@@ -151,6 +163,7 @@ async def _translate(request: web.Request, speech: Speech, route: Route) -> web.
             raise Refused(failure)
         return raw(speech.whole(events, route.model.name))
     finally:
+        relay.release()
         work.cancel()
         await asyncio.wait([work])
         await relay.book(caller, outbox)

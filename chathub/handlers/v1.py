@@ -39,8 +39,10 @@ class OpenAI(Speech):
     def read(self) -> Request:
         return front.read(self.body)
 
-    def outgoing(self, endpoint: Endpoint, model: str, headers: dict[str, str]) -> Outgoing:
-        body = requests.adapted(self.body, endpoint, model, wants_usage=self.strips_usage)
+    def outgoing(
+        self, endpoint: Endpoint, model: str, headers: dict[str, str], wants_usage: bool
+    ) -> Outgoing:
+        body = requests.adapted(self.body, model, wants_usage=wants_usage and self.strips_usage)
         chat = requests.empty_chat(endpoint, stream=self.stream)
         return Outgoing(chat.url, chat.headers, body)
 
@@ -95,9 +97,9 @@ async def embeddings(request: web.Request) -> web.Response:
         raise BadRequest(f"模型 {head.model} 的提供商不支持 embeddings 接口")
     tally = Tally(context.estimate(body.decode("utf-8", "replace")))
 
-    def outgoing(endpoint: Endpoint) -> Outgoing:
+    def outgoing(endpoint: Endpoint, wants_usage: bool) -> Outgoing:
         address = requests.embeddings_address(endpoint)
-        sent = requests.adapted(body, endpoint, route.model.name, wants_usage=False)
+        sent = requests.adapted(body, route.model.name, wants_usage=False)
         return Outgoing(address, requests.headers_for(endpoint), sent)
 
     try:

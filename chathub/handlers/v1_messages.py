@@ -38,8 +38,10 @@ class Anthropic(Speech):
     def read(self) -> Request:
         return front.read(self.body)
 
-    def outgoing(self, endpoint: Endpoint, model: str, headers: dict[str, str]) -> Outgoing:
-        body = requests.adapted(self.body, endpoint, model, wants_usage=False)
+    def outgoing(
+        self, endpoint: Endpoint, model: str, headers: dict[str, str], wants_usage: bool
+    ) -> Outgoing:
+        body = requests.adapted(self.body, model, wants_usage=False)
         chat = requests.empty_chat(endpoint, stream=self.stream)
         return Outgoing(chat.url, {**chat.headers, **requests.passed_on(headers, _PASSED)}, body)
 

@@ -62,6 +62,17 @@ class Client:
         except Refused as refused:
             return refused.failure
 
+    def form_for(self, endpoint: Endpoint, model: str) -> Capabilities:
+        """The form of requests that an endpoint takes, as far as it is known."""
+        learned = self._learned.get((origin(endpoint.base_url), model))
+        return learned or capabilities.of(hostname(endpoint.base_url), model)
+
+    def learn(self, endpoint: Endpoint, model: str, form: Capabilities) -> None:
+        """Remember the form that an endpoint takes."""
+        self._learned[origin(endpoint.base_url), model] = form
+        if len(self._learned) > _REMEMBERED:
+            self._learned.popitem(last=False)
+
     @asynccontextmanager
     async def raw(
         self, endpoint: Endpoint, url: str, headers: Mapping[str, str], body: bytes
@@ -137,8 +148,8 @@ class Client:
             Refused: any other refusal, or trouble on the way.
         """
         try:
-            place = (origin(call.base_url), call.model)
-            form = self._learned.get(place) or capabilities.of(hostname(call.base_url), call.model)
+            at = Endpoint(call.base_url)
+            form = self.form_for(at, call.model)
             for left in reversed(range(_FORMS)):
                 request = speech.build(call, form)
                 response = await http.post(session, request.url, request.headers, request.body, reuse=reuse)
@@ -153,9 +164,7 @@ class Client:
         except http.TROUBLE as error:
             raise Refused(http.network_failure(error)) from None
         try:
-            self._learned[place] = form
-            if len(self._learned) > _REMEMBERED:
-                self._learned.popitem(last=False)
+            self.learn(at, call.model, form)
             yield response
         finally:
             http.close(response)

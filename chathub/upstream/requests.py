@@ -6,9 +6,9 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Raw
 
-from chathub.upstream.dialects import capabilities, dialect
+from chathub.upstream.dialects import dialect
 from chathub.upstream.types import ChatCall, Endpoint, Message, UpstreamRequest
-from chathub.upstream.urls import chat_url, hostname, models_url
+from chathub.upstream.urls import chat_url, models_url
 
 
 def headers_for(endpoint: Endpoint) -> dict[str, str]:
@@ -39,15 +39,16 @@ def embeddings_address(endpoint: Endpoint) -> str:
     return urlunsplit(parts._replace(path=parts.path.removesuffix("/chat/completions") + "/embeddings"))
 
 
-def adapted(body: bytes, endpoint: Endpoint, model: str, *, wants_usage: bool) -> bytes:
+def adapted(body: bytes, model: str, *, wants_usage: bool) -> bytes:
     """A body of OpenAI's chat completions for the endpoint: its own bytes, but for the model's name in
     our spelling and a wish for the usage, without which the bill would be a guess."""
     fields = msgspec.json.decode(body, type=dict[str, Raw])
     changes: dict[str, Raw] = {}
     if (name := Raw(msgspec.json.encode(model))) != fields.get("model"):
         changes["model"] = name
-    if wants_usage and capabilities.of(hostname(endpoint.base_url), model).stream_options:
-        changes["stream_options"] = Raw(b'{"include_usage":true}')
+    if wants_usage:
+        options = msgspec.json.decode(fields.get("stream_options") or b"{}") or {}
+        changes["stream_options"] = Raw(msgspec.json.encode({**options, "include_usage": True}))
     return msgspec.json.encode({**fields, **changes}) if changes else body
 
 

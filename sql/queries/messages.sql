@@ -11,8 +11,8 @@ VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_stat
 
 -- name: insert_result
 -- what a tool gave
-INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :now, :now)
+INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, options, created_at, updated_at)
+VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :options, :now, :now)
 
 -- name: get_calls
 SELECT tool_calls FROM messages WHERE id = :message_id AND role = 'assistant' AND status = 'done'
@@ -28,7 +28,7 @@ WHERE messages.id = :message_id AND user_id = :user_id
 
 -- name: get_question
 -- the question that a message is or answers, and which model answered it: this one, or the newest
-SELECT question.id, public_id, question.role, question.content, question.options, question.tool_call_id,
+SELECT question.id, named.role AS named_role, public_id, question.role, question.content, question.options, question.tool_call_id,
     coalesce(nullif(named.model, ''), (
         SELECT answer.model FROM messages AS answer WHERE answer.parent_id = question.id AND answer.role = 'assistant'
         ORDER BY answer.id DESC LIMIT 1), conversations.model) AS answered_by
