@@ -107,7 +107,14 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
                 options="",
                 now=1,
             )
-        tx.run(q.conversations.add_turn, head_id=parent, model="m", more=3000, now=1, conversation_id=conversation["id"])
+        tx.run(
+            q.conversations.add_turn,
+            head_id=parent,
+            model="m",
+            more=3000,
+            now=1,
+            conversation_id=conversation["id"],
+        )
 
     await db.write(fill)
     assert len(await db.fetch_all(db.q.messages.list_branch, public_id="long")) == 3000

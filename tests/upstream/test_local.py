@@ -397,7 +397,6 @@ def question(stream: bool) -> dict[str, Any]:
         "stream": stream,
         "temperature": 0,
         "max_tokens": 40,
-        "temperature": 0.2,
     }
 
 
