@@ -12,8 +12,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -68,11 +69,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: Config) -> None:
     wanted = _local_weights(config) if config.local_model else None
-    runner = asyncio.run
-    with contextlib.suppress(ImportError):
-        from uvloop import run as runner  # installed by the extra [fast]
     _raise_file_limit()
-    runner(_run(config, wanted))
+    _event_loop()(_run(config, wanted))
+
+
+def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
+    """What runs the server: uvloop where the extra [fast] installed it."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return partial(uvloop.run)
 
 
 def _local_weights(config: Config) -> Weights:

@@ -217,7 +217,7 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, socket_factory=factory)
     timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=config.idle_seconds)
     return aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
     )
 
 

@@ -90,7 +90,7 @@ ROUTES = (
     # 9 users
     Route("GET", "/api/users", users.search, ADMIN),
     Route("GET", "/api/users/profile", users.show_profile),
-    Route("PUT", "/api/users/profile", users.update_profile),
+    Route("PUT", "/api/users/profile", users.update_profile, SESSION),
     Route("GET", "/api/users/{user_id}", users.get, ADMIN),
     Route("PUT", "/api/users/{user_id}", users.update, ADMIN),
     Route("DELETE", "/api/users/{user_id}", users.disable, ADMIN),

@@ -1,11 +1,13 @@
 """Answers on the wire in every dialect, for the scripted provider, and a model whose provider speaks one."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model
-from scripted import DONE, chunk, data, reply, usage
+from scripted import DONE, Provider, Script, chunk, data, reply, usage
 
 PROTOCOLS = ("openai", "anthropic", "gemini")
 # id, name, arguments
@@ -97,3 +99,104 @@ def gemini(*parts: dict[str, Any], finish: str = "STOP", prompt: int = 7, comple
         for part in parts
     ]
     return [data(each) for each in [*responses, {"candidates": [last], "usageMetadata": told}]]
+
+
+def streamed(protocol: str, text: str = "", thought: str = "", wanted: Sequence[Call] = ()) -> list[bytes]:
+    """A whole stream that thinks, speaks and calls; Anthropic's thoughts are signed ``signed``."""
+    if protocol == "openai":
+        if wanted and not thought:
+            return openai_calls(*wanted, said=text)
+        return [chunk(reasoning_content=thought), *reply(text)] if thought else reply(text)
+    if protocol == "anthropic":
+        return anthropic(*_blocks(text, thought, wanted), stop="tool_use" if wanted else "end_turn")
+    return gemini(*_parts(text, thought, wanted))
+
+
+def whole(
+    protocol: str, text: str = "", thought: str = "", wanted: Sequence[Call] = (), name: str = "m"
+) -> dict[str, Any]:
+    """The same as one JSON answer."""
+    if protocol == "anthropic":
+        return {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": name,
+            "content": _blocks(text, thought, wanted),
+            "stop_reason": "tool_use" if wanted else "end_turn",
+            "stop_sequence": None,
+            "usage": {"input_tokens": 7, "output_tokens": 3},
+        }
+    if protocol == "gemini":
+        content = {"role": "model", "parts": _parts(text, thought, wanted)}
+        told = {"promptTokenCount": 7, "candidatesTokenCount": 3}
+        return {
+            "candidates": [{"content": content, "finishReason": "STOP"}],
+            "usageMetadata": told,
+            "responseId": "r1",
+        }
+    message: dict[str, Any] = {"role": "assistant", "content": text or None}
+    if thought:
+        message["reasoning_content"] = thought
+    if wanted:
+        message["tool_calls"] = [
+            {"id": i, "type": "function", "function": {"name": n, "arguments": json.dumps(args)}}
+            for i, n, args in wanted
+        ]
+    finish = "tool_calls" if wanted else "stop"
+    return {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": name,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }
+
+
+def speaking(
+    provider: Provider, protocol: str, text: str = "", thought: str = "", wanted: Sequence[Call] = ()
+) -> Script:
+    """Answers as it is asked: as a stream, or in one piece."""
+
+    async def run(request: web.Request) -> web.StreamResponse:
+        if asks_for_stream(await request.json(), request.path):
+            return await provider.stream(streamed(protocol, text, thought, wanted))(request)
+        return await provider.answer(200, whole(protocol, text, thought, wanted))(request)
+
+    return run
+
+
+def asks_for_stream(body: dict[str, Any], path: str) -> bool:
+    return "streamGenerateContent" in path or bool(body.get("stream"))
+
+
+def refusal(protocol: str, status: int, message: str, word: str = "") -> dict[str, Any]:
+    """The body of an error in the dialect; ``word`` is its type there."""
+    if protocol == "anthropic":
+        return {"type": "error", "error": {"type": word or "api_error", "message": message}}
+    if protocol == "gemini":
+        return {"error": {"code": status, "message": message, "status": word or "UNKNOWN"}}
+    return {"error": {"message": message, "type": word or "server_error", "param": None, "code": None}}
+
+
+def refusal_event(protocol: str, message: str) -> bytes:
+    """An error in the middle of a stream."""
+    event = data(refusal(protocol, 500, message))
+    return b"event: error\n" + event if protocol == "anthropic" else event
+
+
+def _blocks(text: str, thought: str, wanted: Sequence[Call]) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    if thought:
+        blocks.append({"type": "thinking", "thinking": thought, "signature": "signed"})
+    if text:
+        blocks.append({"type": "text", "text": text})
+    return blocks + [{"type": "tool_use", "id": i, "name": n, "input": args} for i, n, args in wanted]
+
+
+def _parts(text: str, thought: str, wanted: Sequence[Call]) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [{"text": thought, "thought": True}] if thought else []
+    if text:
+        parts.append({"text": text})
+    return parts + [{"functionCall": {"id": i, "name": n, "args": args}} for i, n, args in wanted]

@@ -11,6 +11,8 @@ from chathub.errors import BadRequest, NotFound
 DEFAULT_LIMITS = {"free": 1_000_000, "pro": 10_000_000, "premium": 20_000_000, "enterprise": 100_000_000}
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f<>\"']+@[^@\s\x00-\x1f<>\"'.]+(\.[^@\s\x00-\x1f<>\"'.]+)+")
+# one character may be compared as eighteen
+_LONGEST_KEY = 200
 # control, format (zero width), surrogate, private use, unassigned, separators of lines and paragraphs
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
@@ -29,6 +31,8 @@ def check_username(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
     if not 3 <= len(name) <= 50:
         raise BadRequest("用户名长度应为 3 到 50 个字符")
+    if len(comparable(name)) > _LONGEST_KEY:
+        raise BadRequest("用户名过长")
     if any(unicodedata.category(character) in _INVISIBLE for character in name):
         raise BadRequest("用户名包含不可见或无效的字符")
     return name

@@ -1,6 +1,7 @@
 """The beginning of a turn, as one transaction: nothing goes upstream before this is on disk."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -77,6 +78,8 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     parent_id = conversation["head_id"]
     if it.place.kind != "new":
         parent_id = _question(tx, it.place.message_id, conversation_id)["parent_id"]
+    if it.asked.results and it.place.kind == "new":
+        parent_id = _answer_with_calls(tx, it.asked.results, parent_id)
     question_id, count = _store_question(tx, it, conversation_id, parent_id)
     message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
     if it.claim:
@@ -145,19 +148,31 @@ def _store_question(
     return question_id, 1
 
 
+def _answer_with_calls(tx: Transaction, results: Sequence[ToolResult], head_id: int | None) -> int:
+    """The answer whose calls these results answer: the head, or what a failed attempt to go on from
+    other results of it left as the head.
+
+    Raises:
+        BadRequest: the results are not those of its calls.
+    """
+    get, before = tx.q.messages.get_calls, tx.q.messages.get_calls_before
+    row = tx.one(before, message_id=head_id) or tx.one(get, message_id=head_id)
+    calls = {call["id"] for call in json.loads((row["tool_calls"] if row else "") or "[]")}
+    answered = {result.tool_call_id for result in results}
+    if row is None or not calls or answered - calls or len(answered) < len(results):
+        raise BadRequest("tool_results 与上一条回复的工具调用不符")
+    if calls - answered:
+        raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
+    answer_id: int = row["id"]
+    return answer_id
+
+
 def _options(it: Beginning) -> str:
     return json.dumps(it.options, ensure_ascii=False) if it.options else ""
 
 
 def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id: int | None) -> int:
     """Store what tools gave, one message after the other; gives the last one's id."""
-    head = tx.one(tx.q.messages.get_calls, message_id=head_id)
-    calls = {call["id"] for call in json.loads((head["tool_calls"] if head else "") or "[]")}
-    answered = {result.tool_call_id for result in it.asked.results}
-    if not calls or answered - calls or len(answered) < len(it.asked.results):
-        raise BadRequest("tool_results 与上一条回复的工具调用不符")
-    if calls - answered:
-        raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
     for result in it.asked.results:
         head_id = tx.add(
             tx.q.messages.insert_result,
@@ -189,6 +204,6 @@ def _store_answer(tx: Transaction, it: Beginning, conversation_id: int, question
     )
     place = {"conversation_id": conversation_id}
     tx.run(tx.q.conversations.add_turn, head_id=message_id, model=it.model, more=count, now=it.now, **place)
-    if it.place.kind != "new":
+    if it.place.kind != "new" or it.asked.results:
         tx.run(tx.q.conversations.count_branch, **place)
     return message_id

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from chathub.catalog import ChatModel
 from chathub.chat import turns
+from chathub.chat.context import estimate
 from chathub.chat.ledger import Bill, reckon
 from chathub.chat.reply import Reply
 from chathub.database.connection import Row, Transaction
@@ -88,4 +89,4 @@ def _bill(row: Row, content: str, reasoning: str) -> Bill:
         input_price=row["input_price"] or 0,
         output_price=row["output_price"] or 0,
     )
-    return reckon(model, None, row["prompt_tokens"], content, reasoning)
+    return reckon(model, None, row["prompt_tokens"], estimate(content), estimate(reasoning))

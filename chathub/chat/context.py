@@ -1,5 +1,6 @@
 """What goes upstream: the history of a conversation, cut to what the model can take."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -13,6 +14,8 @@ _PER_MESSAGE = 4
 _PER_IMAGE = 1000
 # a turn whose reply ended so is part of what was said; a failed one is not
 _SAID = ("done", "stopped", "interrupted")
+# base64 of what no text is
+_PICTURE = re.compile(rb"[A-Za-z0-9+/=]{1000,}")
 
 Images = Mapping[int, Sequence[Image]]
 
@@ -28,14 +31,24 @@ def estimate(text: str) -> int:
     return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
 
 
+def estimate_calls(calls: Iterable[ToolRequest]) -> int:
+    return sum(estimate(call.name) + estimate(call.arguments) for call in calls)
+
+
 def estimate_messages(messages: Iterable[Message]) -> int:
     return sum(
         estimate(message.content)
         + _PER_MESSAGE
         + _PER_IMAGE * len(message.images)
-        + sum(estimate(call.name) + estimate(call.arguments) for call in message.tool_calls)
+        + estimate_calls(message.tool_calls)
         for message in messages
     )
+
+
+def estimate_body(body: bytes) -> int:
+    """About how many tokens a request's JSON is that nobody has read; pictures count as pictures."""
+    text, pictures = _PICTURE.subn(b"", body)
+    return estimate(text.decode("utf-8", "replace")) + _PER_IMAGE * pictures
 
 
 def build(

@@ -52,7 +52,8 @@ def _read_one(url: str) -> Image:
     except (binascii.Error, ValueError):
         raise BadRequest("字段 images 含有无法解码的图片") from None
     media_type = head[1].lower()
-    if not data.startswith(_BEGINNINGS[media_type]):
+    webp = media_type == "image/webp"
+    if not data.startswith(_BEGINNINGS[media_type]) or (webp and data[8:12] != b"WEBP"):
         raise BadRequest("字段 images 的内容与其类型不符")
     return Image(media_type, data)
 

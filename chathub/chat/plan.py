@@ -111,12 +111,14 @@ class Planner:
     def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
         """The models behind a model, each once."""
         seen = {model.name}
-        while model.fallback_model and model.fallback_model not in seen:
-            seen.add(model.fallback_model)
+        while model.fallback_model:
             try:
                 model = self._catalog.find(model.fallback_model)
             except BadRequest:
                 return
+            if model.name in seen:
+                return
+            seen.add(model.name)
             yield model
 
     def _check_token(self, caller: Caller, model_name: str) -> None:

@@ -36,6 +36,9 @@ def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, 
     if judgement == "request" or row is None:
         return
     in_row = row["failures_in_row"] + 1
+    if row["health"] == "broken" and judgement != "broken":
+        # what passes by itself says nothing of what does not
+        return
     if judgement == "broken":
         health, until = "broken", 0
     else:
@@ -45,6 +48,8 @@ def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, 
             wait = round(failure.retry_after * 1000)
         # trouble that passes only puts the key behind the others for a while
         health, until = ("cooling" if judgement == "cooling" else "ok"), now + wait
+        if row["cooldown_until"] > until:
+            health, until = row["health"], row["cooldown_until"]
     tx.run(
         tx.q.api_keys.set_health,
         key_id=key_id,

@@ -40,6 +40,7 @@ class Replies:
         self._reading: dict[int, asyncio.Task[None]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._claimed: set[str] = set()
+        self._beginning: set[asyncio.Task[Any]] = set()
         self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -121,6 +122,9 @@ class Replies:
         if public_id in self._claimed:
             raise Conflict("该对话正在处理另一条消息，请稍后再试")
         self._claimed.add(public_id)
+        task = asyncio.current_task()
+        assert task is not None
+        self._beginning.add(task)
         try:
             turn = await self._store(question)
             limit = self._config.reply_characters
@@ -133,6 +137,7 @@ class Replies:
             return reply
         finally:
             self._claimed.discard(public_id)
+            self._beginning.discard(task)
 
     async def _make_way(self, public_id: str, user_id: int) -> None:
         """A conversation has one reply at a time: one that nobody follows any more is stopped."""
@@ -237,15 +242,36 @@ class Replies:
 
     async def stop_user(self, user_id: int) -> None:
         """Stop every reply of a user whose account was disabled."""
+        await self._begun()
         for reply in self.of_user(user_id):
             await self.stop(reply)
 
     async def stop_key(self, key_id: int) -> None:
-        """Stop every reply that is being written with a key that is gone."""
-        for reply in [
-            reply for reply in self._live.values() if reply.endpoint and reply.endpoint.key_id == key_id
-        ]:
-            await self.stop(reply)
+        """Stop every reply that is being written with a key that is gone; none may turn to it any more."""
+        await self._begun()
+        for reply in list(self._live.values()):
+            reply.barred.add(key_id)
+            if reply.endpoint and reply.endpoint.key_id == key_id:
+                await self.stop(reply)
+
+    async def _begun(self) -> None:
+        """Wait for the questions that are being stored: their replies are known then."""
+        if self._beginning:
+            await asyncio.wait(list(self._beginning))
+
+    @asynccontextmanager
+    async def quiet(self, public_id: str, user_id: int) -> AsyncIterator[None]:
+        """Nothing is written in a user's conversation, and nothing begins, while this lasts."""
+        while public_id in self._claimed:
+            await self._begun()
+            await asyncio.sleep(0)
+        self._claimed.add(public_id)
+        try:
+            if reply := self.live(public_id, user_id):
+                await self.stop(reply)
+            yield
+        finally:
+            self._claimed.discard(public_id)
 
     def _cancel(self, reply: Reply, ending: Ending) -> None:
         reading = self._reading.get(reply.turn.message_id)

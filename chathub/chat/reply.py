@@ -26,6 +26,8 @@ from chathub.upstream.types import (
 
 Kind = Literal["content", "reasoning"]
 Part = tuple[Kind, str]
+# what a fragment of a tool call costs besides its text
+_PER_CALL = 50
 
 
 class Cursor(Struct):
@@ -80,6 +82,9 @@ class Reply:
         self.token_id: int | None = None
         # the endpoint in use upstream, and the model behind it
         self.endpoint: Endpoint | None = None
+        self.barred: set[int] = set()
+        # the reply is read as fast as it comes: a slow client does not slow it
+        self.room: asyncio.Event | None = None
         self.ending: Ending | None = None
         self.settling = False
         self.ended = False
@@ -101,6 +106,9 @@ class Reply:
         calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
         reply.calls = dict(enumerate(calls))
         reply.ending = Ending(row["status"], row["reason"], row["error_status"], row["finish_reason"])
+        if row["status"] == "streaming":
+            # nobody writes it any more: its end could not be stored
+            reply.ending = Ending("interrupted", "回复未能保存", 500, "error")
         reply.bill = Bill(
             row["prompt_tokens"],
             row["completion_tokens"],
@@ -121,6 +129,10 @@ class Reply:
         """Whether something of the answer has come."""
         return bool(self.parts or self.calls)
 
+    def forget(self) -> None:
+        """A failed attempt brought nothing of the answer: what else it told does not count."""
+        self.usage, self.finish_reason, self.state = None, "", {}
+
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
         for event in events:
@@ -137,7 +149,7 @@ class Reply:
                 self.calls[event.index] = ToolRequest(
                     known.id or event.id, known.name or event.name, known.arguments + event.arguments
                 )
-                self._room -= len(event.arguments)
+                self._room -= len(event.arguments) + len(event.name) + len(event.id) + _PER_CALL
                 self.too_long = self.too_long or self._room < 0
             elif isinstance(event, State):
                 self.state = event.data
@@ -145,6 +157,9 @@ class Reply:
         return self.too_long
 
     def _append(self, kind: Kind, text: str) -> None:
+        if "\0" in text:
+            # SQLite's text functions stop at it
+            text = text.replace("\0", "")
         if len(text) > self._room:
             text, self.too_long = text[: self._room], True
         self._room -= len(text)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from chathub.chat import ledger, turns
-from chathub.chat.context import estimate_messages
+from chathub.chat.context import estimate, estimate_messages
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
 from chathub.clock import Clock
@@ -40,7 +40,7 @@ class Titles:
         """Ask the model that answered, and store what it says; what that used is booked."""
         question, answered = reply.turn.asked[0].content[:_CHARACTERS], reply.text("content")[:_CHARACTERS]
         messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered}")]
-        route = plan.routes[0]
+        route = next((route for route in plan.routes if route.model == reply.answering), plan.routes[0])
         stream = route.model.supports_streaming
         call = ChatCall("", route.model.name, messages, stream=stream, params={"max_tokens": 500})
         # takes in the events as any reply would, but nobody follows it
@@ -52,8 +52,8 @@ class Titles:
             log.info("no title came in time")
         words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
         title = turns.title_of(words) if words else ""
-        texts = answer.text("content"), answer.text("reasoning")
-        bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *texts)
+        came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
+        bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *came)
         await self._db.write(
             _store,
             reply.turn.conversation_id,

@@ -29,6 +29,8 @@ _BROKEN = Ending("error", "服务器内部错误", 500, "error")
 _NOT_STORED = Ending("error", "回复保存失败", 500, "error")
 # kept free for an answer whose length nobody bounded, in tokens
 _ANSWER_ROOM = 4096
+# seconds between attempts at storing a reply
+_AGAIN = (0.2, 1.0, 3.0)
 
 
 class Writer:
@@ -45,7 +47,6 @@ class Writer:
         is what is cancelled to stop a reply: the connection closes at once."""
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
-            reply.endpoint = endpoint
             if failure is not None and endpoint.key_id is not None:
                 sentence = failures.scrub(failure.message, [endpoint.api_key])
                 now = self._clock.now()
@@ -55,7 +56,6 @@ class Writer:
             reply.answering = route.model
             call = call_for(route.model, options, reply.turn)
             reply.prompt_estimate = context.estimate_messages(call.messages)
-            reply.endpoint = route.endpoints[0]
             reply.failure = await routing.run(self._client, route.endpoints, call, reply, report)
             if reply.failure is None or reply.begun or verdict(reply.failure) == "request":
                 return
@@ -74,12 +74,20 @@ class Writer:
         except Exception:
             log.exception("a reply failed")
             ending = _BROKEN
-        try:
-            await self._settle(reply, ending)
-        except Exception:
-            log.exception("a reply could not be stored")
-            ending = _NOT_STORED
-        reply.ending = ending
+        reply.ending = await self._stored(reply, ending)
+
+    async def _stored(self, reply: Reply, ending: Ending) -> Ending:
+        """Store the reply, some times over if need be (a full disk may be given room meanwhile); gives the
+        ending, or that it could not be stored."""
+        for wait in _AGAIN:
+            try:
+                await self._settle(reply, ending)
+            except Exception:
+                log.exception("a reply could not be stored")
+                await asyncio.sleep(wait)
+            else:
+                return ending
+        return _NOT_STORED
 
     async def _settle(self, reply: Reply, ending: Ending) -> None:
         model = reply.answering
@@ -87,7 +95,10 @@ class Writer:
         # from here on the message's own columns hold the text, no part may be added any more
         reply.settling = True
         content, reasoning = reply.text("content"), reply.text("reasoning")
-        bill = ledger.reckon(model, reply.usage, reply.prompt_estimate, content, reasoning)
+        calls = list(reply.calls.values())
+        answer = context.estimate(content) + context.estimate_calls(calls)
+        thinking = context.estimate(reasoning)
+        bill = ledger.reckon(model, reply.usage, reply.prompt_estimate, answer, thinking)
         well = reply.endpoint if reply.failure is None and ending.status == "done" else None
         outcome = Outcome(
             user_id=reply.user_id,
@@ -97,7 +108,7 @@ class Writer:
             key_id=well.key_id if well else None,
             content=content,
             reasoning=reasoning,
-            tool_calls=_json(list(reply.calls.values())),
+            tool_calls=_json(calls),
             state=_json(reply.state),
             was_saved=reply.was_saved,
             ending=ending,

@@ -71,12 +71,13 @@ def model(name: str, created: int, owned_by: str) -> dict[str, Any]:
 
 
 def embedding_usage(body: bytes) -> Usage | None:
-    """What an answer of the embeddings endpoint says it used."""
+    """What an answer of the embeddings endpoint says it used; None if it is no such answer."""
     try:
         told = msgspec.json.decode(body, type=_Embeddings).usage
     except msgspec.MsgspecError:
         return None
-    return Usage(told.prompt_tokens, 0, told.prompt_tokens) if told else None
+    # an answer without a count is an answer still
+    return Usage(told.prompt_tokens, 0, told.prompt_tokens) if told else Usage(completion_tokens=0)
 
 
 class _EmbeddingUsage(msgspec.Struct):
@@ -84,6 +85,7 @@ class _EmbeddingUsage(msgspec.Struct):
 
 
 class _Embeddings(msgspec.Struct):
+    data: list[Any]
     usage: _EmbeddingUsage | None = None
 
 

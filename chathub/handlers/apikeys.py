@@ -12,7 +12,7 @@ from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, CONFIG, DB, REPLIES, VAULT
+from chathub.keys import CALLER, CLOCK, CONFIG, DB, RELAY, REPLIES, VAULT
 from chathub.upstream.urls import chat_url, origin
 from chathub.vault import Binding, Vault, mask
 from chathub.wire import answers
@@ -54,6 +54,7 @@ async def delete(request: web.Request) -> web.Response:
     if not await db.execute(db.q.api_keys.delete, key_id=key_id, user_id=request[CALLER].id):
         raise NotFound("API密钥不存在")
     await request.app[REPLIES].stop_key(key_id)
+    request.app[RELAY].stop_key(key_id)
     return done("API密钥删除成功")
 
 

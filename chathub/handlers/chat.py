@@ -106,7 +106,7 @@ async def _chat(request: web.Request) -> tuple[Chat, Asked]:
 
 
 def needs_of(question: Asked, options: Options) -> Needs:
-    return Needs(pictures=bool(question.images), tools=bool(options.tools))
+    return Needs(pictures=bool(question.images), tools=bool(options.tools or question.results))
 
 
 def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Plan | ChatHubError:

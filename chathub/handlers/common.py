@@ -56,6 +56,8 @@ async def read_body(request: web.Request, limit: int | None = None) -> bytes:
             return await reader.read()
     except TimeoutError:
         raise BadRequest("请求体接收超时") from None
+    except web.RequestPayloadError:
+        raise BadRequest("请求体无法读取，请检查 Content-Encoding") from None
 
 
 async def long_body(request: web.Request, kind: type[T]) -> T:

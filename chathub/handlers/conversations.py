@@ -54,9 +54,8 @@ async def update(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     public_id, caller = request.match_info["conversation_id"], request[CALLER]
-    if live := request.app[REPLIES].live(public_id, caller.id):
-        await request.app[REPLIES].stop(live)
-    await request.app[DB].write(tree.delete_conversation, public_id, caller.id)
+    async with request.app[REPLIES].quiet(public_id, caller.id):
+        await request.app[DB].write(tree.delete_conversation, public_id, caller.id)
     return done("对话删除成功")
 
 

@@ -48,10 +48,13 @@ async def delete(request: web.Request) -> web.Response:
     replies, db = request.app[REPLIES], request.app[DB]
     message = await db.read(tree.own_message, message_id, user_id)
     live = replies.live(message["public_id"], user_id)
-    # what follows from the message may be the reply that is being written
-    if live and live.turn.message_id in await db.read(tree.subtree, message_id):
-        await replies.stop(live)
-    count, head = await db.write(tree.delete, message_id, user_id)
+    # what follows from the message may be the reply that is being written; elsewhere it may go on
+    gone = await db.read(tree.subtree, message_id)
+    if live and live.turn.message_id not in gone:
+        count, head = await db.write(tree.delete, message_id, user_id)
+    else:
+        async with replies.quiet(message["public_id"], user_id):
+            count, head = await db.write(tree.delete, message_id, user_id)
     return done("消息删除成功", deleted=count, head_id=head)
 
 

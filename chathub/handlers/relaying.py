@@ -4,30 +4,29 @@ translated where it does not."""
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
+import aiohttp
 from aiohttp import web
 
 from chathub.chat.plan import Route
-from chathub.chat.relay import Outbox, Outgoing, Tally
+from chathub.chat.relay import Outgoing
+from chathub.chat.tally import Outbox, Tally
 from chathub.errors import ChatHubError
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw
+from chathub.handlers.sending import Sending
 from chathub.handlers.usage_filter import UsageFilter
-from chathub.keys import CALLER, CONFIG, PLANNER, RELAY, STREAMING
+from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
 from chathub.upstream import failures, http
 from chathub.upstream.client import Refused, failure_in
 from chathub.upstream.dialects import StreamDecoder
 from chathub.upstream.types import Endpoint, Event, Failure
 from chathub.upstream.verdicts import verdict
 
-_HEADERS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
-}
 # bytes of a forwarded stream that wait to be read for its usage
 _BATCH = 65_536
+_TOO_LONG = Failure("回复过长，已中止", status=502)
 
 
 class Writer(Protocol):
@@ -72,136 +71,158 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
         ChatHubError: before anything was sent.
     """
     plan = request.app[PLANNER].plan(request[CALLER], speech.model)
+    sending = Sending(request)
     for number, route in enumerate(plan.routes, 1):
         same = all(endpoint.protocol == speech.protocol for endpoint in route.endpoints)
         try:
-            return await (_forward if same else _translate)(request, speech, route)
+            async with asyncio.timeout(request.app[CONFIG].reply_seconds):
+                return await (_forward if same else _translate)(request, speech, route, sending)
+        except TimeoutError:
+            failure = Failure("回复时间过长，已中止", kind="timeout")
         except Refused as refused:
-            if number == len(plan.routes) or verdict(refused.failure) == "request":
-                raise error_for(route, refused.failure) from None
+            failure = refused.failure
+        if number == len(plan.routes) or verdict(failure) == "request" or sending.has_answer:
+            if not sending.begun:
+                raise error_for(route, failure)
+            # the head went out while it was silent: the failure is told as an event
+            return await sending.end(speech.writer(route.model.name, 0).feed([failure]))
     raise AssertionError("a plan has a route")
 
 
-async def _forward(request: web.Request, speech: Speech, route: Route) -> web.StreamResponse:
+async def _forward(
+    request: web.Request, speech: Speech, route: Route, sending: Sending
+) -> web.StreamResponse:
     """The provider's bytes as they are, read in passing."""
     relay, caller = request.app[RELAY], request[CALLER]
-    tally = Tally(speech.prompt_estimate)
-    relay.admit()
+    tally = Tally(speech.prompt_estimate, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
-    try:
-        async with (
-            asyncio.timeout(request.app[CONFIG].reply_seconds),
-            relay.forward(
-                route,
-                lambda endpoint, usage: speech.outgoing(endpoint, route.model.name, headers, usage),
-                tally,
-            ) as upstream,
-        ):
-            if upstream.content_type != "text/event-stream":
-                body = await http.whole_body(upstream)
-                if isinstance(body, Failure):
-                    raise Refused(body)
-                events = speech.decode_body(body)
-                tally.feed(events)
-                tally.well = failure_in(events) is None
-                return raw(body)
-            response = await _begin(request)
-            tally.well = await _pipe(upstream.content.readany, response, speech, tally)
-            return response
-    except TimeoutError:
-        raise Refused(Failure("回复时间过长，已中止", kind="timeout")) from None
-    finally:
-        relay.release()
-        await relay.book(caller, tally)
+
+    def make(endpoint: Endpoint, usage: bool) -> Outgoing:
+        return speech.outgoing(endpoint, route.model.name, headers, usage)
+
+    async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+        if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
+            return await _pipe(upstream, sending, speech, tally)
+        body = await http.whole_body(upstream)
+        if isinstance(body, Failure):
+            raise Refused(body)
+        events = speech.decode_body(body)
+        if failure := failure_in(events):
+            raise Refused(failure)
+        tally.feed(events)
+        tally.well = True
+        return await sending.end(body) if sending.begun else raw(body)
+
+    with relay.admitted(tally):
+        try:
+            return await relay.forward(route, make, tally, use)
+        finally:
+            await relay.book(caller, tally)
 
 
-async def _pipe(read: Any, response: web.StreamResponse, speech: Speech, tally: Tally) -> bool:
-    """Bytes through, usage out of them; whether the answer came whole."""
+async def _pipe(
+    upstream: aiohttp.ClientResponse, sending: Sending, speech: Speech, tally: Tally
+) -> web.StreamResponse:
+    """Bytes through, usage out of them. An answer that begins with a failure has not begun."""
     decoder, usage_filter = speech.decoder(), UsageFilter() if speech.strips_usage else None
+    key = tally.endpoint.api_key.encode() if tally.endpoint else b""
     unread: list[bytes] = []
+    # what came before the answer: a failure after it leaves room for another attempt
+    held = b""
     size = 0
+    failure: Failure | None = None
     try:
-        while data := await read():
-            # many chunks read at once cost a third of what they cost one by one
+        while data := await upstream.content.readany():
+            if key and key in data:
+                data = data.replace(key, b"***")
             unread.append(data)
             size += len(data)
-            if size > _BATCH:
-                tally.feed(decoder.feed(b"".join(unread)))
-                unread, size = [], 0
-            if usage_filter is not None:
-                data = usage_filter.feed(data)
-            if data:
-                await response.write(data)
-        if usage_filter is not None:
-            await response.write(usage_filter.close())
+            # many chunks read at once cost a third of what they cost one by one
+            if size > _BATCH or not tally.begun:
+                events, unread, size = decoder.feed(b"".join(unread)), [], 0
+                if tally.feed(events):
+                    failure = _TOO_LONG
+                    break
+                if not tally.begun and (refused := failure_in(events)):
+                    raise Refused(refused)
+            data = data if usage_filter is None else usage_filter.feed(data)
+            if not tally.begun and len(held) < _BATCH:
+                held += data
+                continue
+            sending.has_answer = True
+            await sending.write(held + data)
+            held = b""
     except http.TROUBLE as error:
-        if isinstance(error, ConnectionError):
+        if sending.is_lost:
             raise
         failure = http.network_failure(error)
-        await response.write(speech.writer(speech.model, 0).feed([failure]))
+        if not tally.begun:
+            raise Refused(failure) from None
     finally:
         events = [*decoder.feed(b"".join(unread)), *decoder.close()]
         tally.feed(events)
-    await response.write_eof()
-    return failure_in(events) is None
+    refused = failure_in(events)
+    if refused and not tally.begun and not sending.has_answer:
+        raise Refused(refused)
+    tally.well = failure is None and refused is None
+    rest = held + (usage_filter.close() if usage_filter else b"")
+    return await sending.end(rest + (speech.writer(speech.model, 0).feed([failure]) if failure else b""))
 
 
-async def _translate(request: web.Request, speech: Speech, route: Route) -> web.StreamResponse:
+async def _translate(
+    request: web.Request, speech: Speech, route: Route, sending: Sending
+) -> web.StreamResponse:
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
     relay, caller = request.app[RELAY], request[CALLER]
     wanted = speech.read()
     _check(route, wanted)
-    outbox = Outbox(0)
-    relay.admit()
-    work = asyncio.get_running_loop().create_task(relay.translate(route, wanted, outbox))
-    try:
-        if wanted.stream:
-            return await _stream(request, speech, route, outbox, work)
-        failure = await work
-        events = outbox.take()
-        if failure is not None:
-            raise Refused(failure)
-        return raw(speech.whole(events, route.model.name))
-    finally:
-        relay.release()
-        work.cancel()
-        await asyncio.wait([work])
-        await relay.book(caller, outbox)
+    outbox = Outbox(request.app[CONFIG].reply_characters)
+    with relay.admitted(outbox):
+        work = asyncio.get_running_loop().create_task(relay.translate(route, wanted, outbox))
+        try:
+            if wanted.stream:
+                return await _stream(request, speech, route, outbox, work, sending)
+            if failure := await work:
+                raise Refused(failure)
+            if outbox.too_long:
+                raise Refused(_TOO_LONG)
+            return raw(speech.whole(outbox.rest(), route.model.name))
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+            await relay.book(caller, outbox)
 
 
 async def _stream(
-    request: web.Request, speech: Speech, route: Route, outbox: Outbox, work: asyncio.Task[Failure | None]
+    request: web.Request,
+    speech: Speech,
+    route: Route,
+    outbox: Outbox,
+    work: asyncio.Task[Failure | None],
+    sending: Sending,
 ) -> web.StreamResponse:
-    """The head waits for the first event, so that a refusal is a status; but not for ever."""
+    """The head waits for the answer to begin, so that a refusal is a status; but not for ever."""
     seconds = request.app[CONFIG].heartbeat_seconds
-    await outbox.wait(seconds)
-    if not outbox.begun and work.done() and (failure := work.result()):
-        raise Refused(failure)
-    response = await _begin(request)
-    writer = speech.writer(route.model.name, outbox.prompt_estimate)
+    writer: Writer | None = None
     while True:
         finished = work.done()
-        if data := writer.feed(outbox.take()):
-            await response.write(data)
+        if events := outbox.take():
+            writer = writer or speech.writer(route.model.name, outbox.prompt_estimate)
+            sending.has_answer = True
+            await sending.write(writer.feed(events))
         elif finished:
             break
         else:
             await outbox.wait(seconds)
             if not outbox.has_events and not work.done():
-                await response.write(speech.heartbeat)
-    failure = work.result()
+                await sending.write(speech.heartbeat)
+    failure = work.result() or (_TOO_LONG if outbox.too_long else None)
+    if failure and writer is None:
+        raise Refused(failure)
+    writer = writer or speech.writer(route.model.name, outbox.prompt_estimate)
     # a failure is told where it happened, as an event of the stream
-    rest = writer.feed([failure]) if failure else b""
-    await response.write(rest + writer.end())
-    await response.write_eof()
-    return response
-
-
-async def _begin(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers=_HEADERS)
-    request[STREAMING] = True
-    await response.prepare(request)
-    return response
+    rest = [*outbox.rest(), *([failure] if failure else [])]
+    return await sending.end(writer.feed(rest) + writer.end())
 
 
 def _check(route: Route, wanted: Request) -> None:

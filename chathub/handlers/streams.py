@@ -12,7 +12,7 @@ from aiohttp import web
 from chathub.keys import CONFIG, STREAMING
 from chathub.upstream.sse import frame
 
-_HEADERS = {
+HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     # no-transform and X-Accel-Buffering keep proxies from compressing and holding back
     "Cache-Control": "no-cache, no-transform",
@@ -37,7 +37,7 @@ class EventStream:
     @classmethod
     async def begin(cls, request: web.Request) -> EventStream:
         """Send the head; from here on an error is an event."""
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=HEADERS)
         request[STREAMING] = True
         await response.prepare(request)
         if request.transport is not None:

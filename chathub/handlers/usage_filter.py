@@ -2,6 +2,7 @@
 
 import re
 
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
@@ -21,11 +22,11 @@ class UsageFilter:
                 return b""
         self._tail = data[end:]
         whole = data[:end]
-        if b'"usage"' not in whole or not _NO_CHOICES.search(whole):
+        if not _USAGE.search(whole) or not _NO_CHOICES.search(whole):
             return whole
         events = re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", whole)
         return b"".join(
-            [event for event in events if not (b'"usage"' in event and _NO_CHOICES.search(event))]
+            [event for event in events if not (_USAGE.search(event) and _NO_CHOICES.search(event))]
         )
 
     def close(self) -> bytes:

@@ -3,21 +3,23 @@
 import secrets
 import time
 
+import aiohttp
 from aiohttp import web
 
 from chathub.chat import context
 from chathub.chat.plan import Needs
-from chathub.chat.relay import Outgoing, Tally
+from chathub.chat.relay import Outgoing
+from chathub.chat.tally import Tally
 from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw, read_body
 from chathub.handlers.relaying import Speech, answer, error_for
 from chathub.keys import CALLER, CATALOG, PLANNER, RELAY
-from chathub.upstream import requests
+from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
 from chathub.upstream.dialects import openai as dialect
-from chathub.upstream.types import Endpoint, Event, Usage
+from chathub.upstream.types import Endpoint, Event, Failure
 
 _LONG = 32 * 1024 * 1024
 
@@ -30,7 +32,7 @@ class OpenAI(Speech):
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        self.prompt_estimate = context.estimate(body.decode("utf-8", "replace"))
+        self.prompt_estimate = context.estimate_body(body)
         self.head = front.head(body)
         self.model, self.stream = self.head.model, self.head.stream
         self.strips_usage = self.stream and not self.head.include_usage
@@ -95,21 +97,27 @@ async def embeddings(request: web.Request) -> web.Response:
     route = plan.routes[0]
     if route.endpoints[0].protocol != "openai":
         raise BadRequest(f"模型 {head.model} 的提供商不支持 embeddings 接口")
-    tally = Tally(context.estimate(body.decode("utf-8", "replace")))
+    tally = Tally(context.estimate(body.decode("utf-8", "replace")), 1)
 
-    def outgoing(endpoint: Endpoint, wants_usage: bool) -> Outgoing:
+    def make(endpoint: Endpoint, wants_usage: bool) -> Outgoing:
         address = requests.embeddings_address(endpoint)
         sent = requests.adapted(body, route.model.name, wants_usage=False)
         return Outgoing(address, requests.headers_for(endpoint), sent)
 
-    try:
-        async with relay.forward(route, outgoing, tally) as upstream:
-            data = await upstream.read()
-            tally.well = True
-            usage = front.embedding_usage(data)
-            tally.feed([usage or Usage(prompt_tokens=tally.prompt_estimate, completion_tokens=0)])
-            return raw(data)
-    except Refused as refused:
-        raise error_for(route, refused.failure) from None
-    finally:
-        await relay.book(caller, tally)
+    async def use(upstream: aiohttp.ClientResponse) -> web.Response:
+        data = await http.whole_body(upstream)
+        if isinstance(data, Failure):
+            raise Refused(data)
+        if (usage := front.embedding_usage(data)) is None:
+            raise Refused(Failure("上游返回了无法识别的数据", status=200))
+        tally.well = True
+        tally.feed([usage])
+        return raw(data)
+
+    with relay.admitted(tally):
+        try:
+            return await relay.forward(route, make, tally, use)
+        except Refused as refused:
+            raise error_for(route, refused.failure) from None
+        finally:
+            await relay.book(caller, tally)

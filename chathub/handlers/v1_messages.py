@@ -30,7 +30,7 @@ class Anthropic(Speech):
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        self.prompt_estimate = context.estimate(body.decode("utf-8", "replace"))
+        self.prompt_estimate = context.estimate_body(body)
         head = front.head(body)
         self.model, self.stream = head.model, head.stream
         self._id = f"msg_{secrets.token_hex(12)}"

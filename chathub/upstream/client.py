@@ -1,5 +1,6 @@
 """One attempt at a provider: a call goes out, its events come in as the network brings them."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,9 @@ Take = Callable[[list[Event]], bool]
 # a request is put into other words only so often
 _FORMS = 4
 _REMEMBERED = 1000
+# bytes of one network read, and of a whole stream whatever it holds
+_LARGE_READ = 65_536
+_LARGEST_STREAM = 256 * 1024 * 1024
 
 
 class Refused(Exception):
@@ -47,8 +51,11 @@ class Client:
         # what providers' refusals taught: (origin, model) → the form they take
         self._learned: OrderedDict[tuple[str, str], Capabilities] = OrderedDict()
 
-    async def call(self, endpoint: Endpoint, call: ChatCall, take: Take) -> Failure | None:
-        """Make one attempt and hand over the events of each network read; ``take`` says true for enough.
+    async def call(
+        self, endpoint: Endpoint, call: ChatCall, take: Take, room: asyncio.Event | None = None
+    ) -> Failure | None:
+        """Make one attempt and hand over the events of each network read; ``take`` says true for enough,
+        and while ``room`` is not set nothing more is read.
 
         Gives how the attempt failed, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -58,7 +65,7 @@ class Client:
             async with self._reached(endpoint) as (session, at):
                 call = replace(call, base_url=at.base_url, api_key=at.api_key)
                 async with self._open(session, speech, call, reuse=not at.local) as response:
-                    return await _read(response, speech, take)
+                    return await _read(response, speech, take, room)
         except Refused as refused:
             return refused.failure
 
@@ -170,7 +177,9 @@ class Client:
             http.close(response)
 
 
-async def _read(response: aiohttp.ClientResponse, speech: Dialect, take: Take) -> Failure | None:
+async def _read(
+    response: aiohttp.ClientResponse, speech: Dialect, take: Take, room: asyncio.Event | None
+) -> Failure | None:
     """Hand over the events of a 2xx answer; JSON where a stream was asked for is the whole answer."""
     splitter = ThinkSplitter()
     if response.content_type.endswith("json"):
@@ -180,15 +189,29 @@ async def _read(response: aiohttp.ClientResponse, speech: Dialect, take: Take) -
         events = speech.decode_body(body)
         take(_split(splitter, events, last=True))
         return failure_in(events)
-    return await _read_stream(response, speech.Decoder(), splitter, take)
+    if http.is_packed(response):
+        return Failure("上游返回了压缩的数据流", status=200)
+    return await _read_stream(response, speech.Decoder(), splitter, take, room)
 
 
 async def _read_stream(
-    response: aiohttp.ClientResponse, decoder: StreamDecoder, splitter: ThinkSplitter, take: Take
+    response: aiohttp.ClientResponse,
+    decoder: StreamDecoder,
+    splitter: ThinkSplitter,
+    take: Take,
+    room: asyncio.Event | None,
 ) -> Failure | None:
-    read, failure, trouble = response.content.readany, None, None
+    read, failure, trouble, size = response.content.readany, None, None, 0
     try:
         while data := await read():
+            size += len(data)
+            if len(data) > _LARGE_READ:
+                # what is in hand already comes without a pause: others want a turn too
+                await asyncio.sleep(0)
+            if size > _LARGEST_STREAM:
+                return Failure("上游返回的数据过长", status=200)
+            if room is not None and not room.is_set():
+                await room.wait()
             if events := decoder.feed(data):
                 failure = failure or failure_in(events)
                 if take(_split(splitter, events)):

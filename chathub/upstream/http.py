@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import io
 import logging
+import zlib
 from collections.abc import Mapping
 
 import aiohttp
@@ -14,6 +16,7 @@ log = logging.getLogger("chathub.upstream")
 
 CUT = "上游连接中断，回复不完整"
 _ERROR_BODY = 64 * 1024
+_LARGE_BODY = 512 * 1024
 _LARGEST_BODY = 32 * 1024 * 1024
 # every kind of trouble that a network call can raise here
 TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
@@ -26,12 +29,17 @@ async def post(
     # the built-in engine promises to keep its connections and closes them
     sent = headers if reuse else {**headers, "Connection": "close"}
     try:
-        return await session.post(url, data=body, headers=sent, allow_redirects=False)
+        return await session.post(url, data=_payload(body), headers=sent, allow_redirects=False)
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
         if isinstance(error, aiohttp.ClientConnectorError):
             raise
         # the provider closed a kept-alive connection just as we used it; nothing of an answer came
-        return await session.post(url, data=body, headers=sent, allow_redirects=False)
+        return await session.post(url, data=_payload(body), headers=sent, allow_redirects=False)
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    """A large body goes out in pieces, so that it does not hold up the loop."""
+    return io.BytesIO(body) if len(body) > _LARGE_BODY else body
 
 
 async def refusal(response: aiohttp.ClientResponse) -> Failure:
@@ -42,13 +50,16 @@ async def refusal(response: aiohttp.ClientResponse) -> Failure:
             body += part
             if len(body) > _ERROR_BODY:
                 break
+    if is_packed(response) and isinstance(unpacked := _unpacked(bytes(body), "gzip"), bytes):
+        body = bytearray(unpacked[:_ERROR_BODY])
     if response.status < 400:
         return Failure("上游返回了重定向，请检查接口地址", status=response.status)
     return failures.from_body(response.status, bytes(body), response.headers)
 
 
 async def whole_body(response: aiohttp.ClientResponse) -> bytes | Failure:
-    """The body of a success, or how it failed to come."""
+    """The body of a success, or how it failed to come. Some servers compress although they are asked
+    not to."""
     body = bytearray()
     try:
         async for part in response.content.iter_any():
@@ -58,7 +69,24 @@ async def whole_body(response: aiohttp.ClientResponse) -> bytes | Failure:
     except TROUBLE as error:
         failure = network_failure(error)
         return failure if failure.kind == "timeout" else Failure(CUT, kind="cut")
-    return bytes(body)
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    return bytes(body) if encoding == "identity" else _unpacked(bytes(body), encoding)
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes | Failure:
+    if encoding not in ("gzip", "deflate"):
+        return Failure(f"上游返回了不支持的压缩格式：{encoding[:20]}", status=200)
+    try:
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        data = unpacker.decompress(body, _LARGEST_BODY)
+    except zlib.error:
+        return Failure("上游返回了无法解压的数据", status=200)
+    return Failure("上游返回的数据过长", status=200) if unpacker.unconsumed_tail else data
+
+
+def is_packed(response: aiohttp.ClientResponse) -> bool:
+    """Whether a stream is compressed: nobody asked for it, and unpacking has no bound."""
+    return response.headers.get("Content-Encoding", "identity").lower() not in ("identity", "")
 
 
 async def drain(response: aiohttp.ClientResponse) -> None:

@@ -116,7 +116,7 @@ class Parser:
         for line in lines:
             if line:
                 self._take_line(line, events)
-            else:
+            elif self._data or self._name:
                 self._dispatch(events)
         self._keep(rest)
 

@@ -26,6 +26,8 @@ _BAD_KEY = re.compile(
     r"api[ _-]?key (?:not valid|is invalid|format is incorrect)|(?:incorrect|invalid) api key", re.IGNORECASE
 )
 _FILTER = re.compile(r"content[ _-]?(?:filter|policy|management)|moderation|sensitive", re.IGNORECASE)
+# OpenRouter's 403 for an input that a moderation refused
+_FLAGGED = re.compile(r"requires moderation|input was flagged|flagged for", re.IGNORECASE)
 
 
 def verdict(failure: Failure) -> Verdict:
@@ -35,7 +37,7 @@ def verdict(failure: Failure) -> Verdict:
         return "brief"
     if failure.status == 402 or words & _NO_MONEY_CODES or _NO_MONEY.search(failure.message):
         return "broken"
-    if _FILTER.search(" ".join(words)):
+    if _FILTER.search(" ".join(words)) or _FLAGGED.search(failure.message):
         return "request"
     if failure.status in (401, 403) or words & _BAD_KEY_CODES or _BAD_KEY.search(failure.message):
         return "broken"

@@ -43,15 +43,29 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise BadRequest(explain(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("请求体不是有效的JSON") from None
-    if _NUL.search(body):
+    if _NUL.search(body) and (field := _field_with_nul(value)) is not None:
         # SQLite's text functions stop at it, and no text has use for it
-        raise BadRequest(f"字段 {_field_with_nul(value)} 包含空字符")
+        raise BadRequest(f"字段 {field} 包含空字符")
     return value
 
 
-def _field_with_nul(value: object) -> str:
-    names = getattr(value, "__struct_fields__", ())
-    return next((name for name in names if "\0" in str(getattr(value, name))), "")
+def _field_with_nul(value: object, place: str = "") -> str | None:
+    """Where a NUL stands in what was read; in what is ignored it does no harm."""
+    if isinstance(value, str):
+        return place if "\0" in value else None
+    inner: list[tuple[str, object]] = []
+    if isinstance(value, msgspec.Struct):
+        inner = [(name, getattr(value, name)) for name in value.__struct_fields__]
+    elif isinstance(value, dict):
+        inner = [(str(key), item) for key, item in value.items()]
+        inner += [(place, key) for key in value]
+    elif isinstance(value, list):
+        inner = [(str(number), item) for number, item in enumerate(value)]
+    for name, item in inner:
+        found = _field_with_nul(item, f"{place}.{name}" if place else name)
+        if found is not None:
+            return found
+    return None
 
 
 def decode_query(query: Mapping[str, str], kind: type[T]) -> T:

@@ -55,6 +55,8 @@ CREATE TABLE personal_tokens (
     name TEXT NOT NULL,
     digest TEXT NOT NULL CONSTRAINT personal_tokens_digest UNIQUE,
     hint TEXT NOT NULL,
+    -- of its user when it was made: what ends the user's logins ends it too
+    token_version INTEGER NOT NULL,
     -- 1: opens /api as well as /v1
     opens_api INTEGER NOT NULL DEFAULT 0 CHECK (opens_api IN (0, 1)),
     -- JSON lists; empty: any

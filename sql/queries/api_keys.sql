@@ -48,7 +48,7 @@ UPDATE api_keys SET is_active = 1 - is_active, updated_at = :now
 WHERE id = :key_id AND user_id = :user_id
 
 -- name: get_health
-SELECT failures_in_row FROM api_keys WHERE id = :key_id
+SELECT failures_in_row, health, cooldown_until FROM api_keys WHERE id = :key_id
 
 -- name: set_health
 UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,

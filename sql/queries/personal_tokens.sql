@@ -2,7 +2,8 @@
 -- a token that still holds, with its user
 SELECT personal_tokens.id, user_id, username, role, opens_api, allowed_models, allowed_networks, expires_at
 FROM personal_tokens JOIN users ON users.id = user_id
-WHERE digest = :digest AND is_active AND (expires_at IS NULL OR expires_at > :now)
+WHERE digest = :digest AND is_active AND personal_tokens.token_version = users.token_version
+    AND (expires_at IS NULL OR expires_at > :now)
 
 -- name: list_own
 SELECT id, name, hint, opens_api, allowed_models, allowed_networks, monthly_limit, expires_at, last_used_at,
@@ -10,10 +11,10 @@ SELECT id, name, hint, opens_api, allowed_models, allowed_networks, monthly_limi
 FROM personal_tokens WHERE user_id = :user_id ORDER BY id
 
 -- name: insert
-INSERT INTO personal_tokens (user_id, name, digest, hint, opens_api, allowed_models, allowed_networks,
-    monthly_limit, expires_at, created_at)
-VALUES (:user_id, :name, :digest, :hint, :opens_api, :allowed_models, :allowed_networks, :monthly_limit,
-    :expires_at, :now)
+INSERT INTO personal_tokens (user_id, name, digest, hint, token_version, opens_api, allowed_models,
+    allowed_networks, monthly_limit, expires_at, created_at)
+VALUES (:user_id, :name, :digest, :hint, (SELECT token_version FROM users WHERE id = :user_id), :opens_api,
+    :allowed_models, :allowed_networks, :monthly_limit, :expires_at, :now)
 RETURNING id, name, hint, opens_api, allowed_models, allowed_networks, monthly_limit, expires_at, last_used_at,
     created_at, 0 AS used
 

@@ -25,6 +25,7 @@ PUBLIC_ROUTES = {
 }
 # a program's token must not make tokens
 SESSION_ROUTES = {
+    ("PUT", "/api/users/profile"),
     ("POST", "/api/auth/logout"),
     ("GET", "/api/tokens"),
     ("POST", "/api/tokens"),

@@ -1,5 +1,7 @@
 """Pictures in chats: read and limited, kept once, shown by reference, sent in every dialect, removed."""
 
+import io
+import json
 import sqlite3
 from base64 import b64encode
 from typing import Any
@@ -35,8 +37,14 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 async def chat(client: TestClient, headers: Headers, message: Any = "看图", **body: Any) -> tuple[int, Any]:
     wanted = {"message": message, "model": "test-model", **body}
-    async with client.post("/api/chat", json=wanted, headers=headers) as response:
+    async with client.post("/api/chat", **long(wanted, headers)) as response:
         return response.status, await response.json()
+
+
+def long(body: dict[str, Any], headers: Headers) -> dict[str, Any]:
+    """A body of any length, as aiohttp's client wants to be given it."""
+    raw = io.BytesIO(json.dumps(body).encode())
+    return {"data": raw, "headers": headers | {"Content-Type": "application/json"}}
 
 
 async def conversations(client: TestClient, headers: Headers) -> list[Any]:
@@ -196,6 +204,7 @@ async def test_every_dialect_gets_pictures_in_its_own_way_also_in_the_next_turn(
         data_url(PNG, "image/bmp"),
         data_url(PNG, "image/png;charset=utf-8"),
         data_url(PNG)[:-2] + "!!",
+        data_url(PNG)[:-4] + "!!!!" + data_url(PNG)[-4:],
         data_url(PNG).replace(";base64", ""),
         "data:image/png;base64,====",
         "data:image/png;base64," + b64encode(PNG).decode()[:5],
@@ -266,15 +275,14 @@ async def test_a_body_of_20_megabytes_is_taken_and_one_of_30_is_not(
     assert len(files(config)) == 4 and len(sent(provider)[0]) == 4
     for path in ("/api/chat", "/api/chat/stream"):
         body = {"message": "看图", "model": "test-model", "images": urls}
-        response = await client.post(path, json=body, headers=user)
+        response = await client.post(path, **long(body, user))
         said = await response.json()
         assert response.status == 413 and said["success"] is False
     assert len(files(config)) == 4 and len(await conversations(client, user)) == 1
     question = (await conversations(client, user))[0]["conversation_id"]
     kept = await messages_of(client, user, question)
-    response = await client.put(
-        f"/api/messages/{kept[0]['id']}", json={"content": "x", "images": urls}, headers=user
-    )
+    body = {"content": "x", "images": urls}
+    response = await client.put(f"/api/messages/{kept[0]['id']}", **long(body, user))
     assert response.status == 413
 
 
@@ -403,6 +411,18 @@ async def test_a_later_turn_shows_them_to_a_model_that_sees_and_leaves_them_out_
     assert sent(provider) == [[], [], [], [], []]
     await chat(client, user, "又看", **place)
     assert sent(provider)[0] == [data_url(PNG), FAR]
+
+
+async def test_a_model_behind_that_sees_nothing_gets_the_history_without_its_pictures(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, "first", supports_vision=True, fallback_model="blind")
+    _, body = await chat(client, user, model="first", images=[data_url(PNG)])
+    busy = provider.answer(503, {"error": {"message": "busy"}})
+    provider.script = provider.one_after_the_other(busy, provider.stream(reply("好")))
+    _, second = await chat(client, user, "再看", model="first", conversation_id=body["conversation_id"])
+    assert second["model"] == "blind" and sent(provider) == [[], [], []]
+    assert len(provider.bodies) == 3
 
 
 async def test_another_answer_sees_the_same_pictures(

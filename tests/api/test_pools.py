@@ -74,6 +74,16 @@ class Shop(Provider):
     def saying(self, *texts: str) -> Script:
         return self.stream(reply(*texts))
 
+    def showing(self, body: Any) -> Script:
+        """A list of models for whoever has the first key."""
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            if key_in(request.headers) == FIRST:
+                return web.json_response(body)
+            return web.json_response({"error": {"message": "no such key"}}, status=401)
+
+        return run
+
 
 @pytest.fixture
 def hand() -> Hand:
@@ -273,7 +283,7 @@ async def test_a_broken_key_is_tried_again_once_it_is(
         response = await client.put(f"/api/apikeys/{row['id']}", json={"api_key": FIRST}, headers=admin)
         assert response.status == 200
     else:
-        shop.listing = shop.answer(200, {"data": []})
+        shop.listing = shop.showing({"data": []})
         assert (await try_key(client, admin, row["id"]))[1]["works"] is True
     listed = (await keys(client, admin))["一"]
     assert (listed["health"], listed["cooldown_until"], listed["last_error"]) == ("ok", None, None)
@@ -290,17 +300,21 @@ async def test_another_rank_alone_does_not_mend_a_broken_key(
     assert (await response.json())["apikey"]["health"] == "broken"
 
 
-async def test_a_broken_key_stays_broken_when_its_test_meets_passing_trouble(
-    client: TestClient, shop: Shop, admin: Headers, hand: Hand
+@pytest.mark.parametrize(("status", "health"), [(402, "broken"), (429, "cooling")])
+async def test_a_key_that_may_not_be_used_stays_so_when_its_test_meets_passing_trouble(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand, status: int, health: str
 ) -> None:
-    """Only a test that went well, or saving, takes "broken" away."""
+    """Only a test that went well, or saving, takes away what is known against it."""
     row = await save(client, admin, FIRST, "一")
-    shop.script = shop.answer(402, {"error": {"message": "Insufficient Balance"}})
+    shop.script = shop.answer(status, {"error": {"message": "no"}}, {"Retry-After": "80000"})
     await chat(client, admin)
+    before = (await keys(client, admin))["一"]
+    assert before["health"] == health
     shop.listing = shop.answer(503, {"error": {"message": "maintenance"}})
     assert (await try_key(client, admin, row["id"]))[1]["works"] is False
-    hand.seconds += 86_400
-    assert (await keys(client, admin))["一"]["health"] == "broken"
+    hand.seconds += 70_000
+    listed = (await keys(client, admin))["一"]
+    assert (listed["health"], listed["cooldown_until"]) == (health, before["cooldown_until"])
     await chat(client, admin)
     assert len(shop.tried) == 1
 
@@ -398,12 +412,38 @@ async def test_trouble_before_any_output_rests_the_key_briefly_and_the_next_one_
     assert [event["type"] for event in events] == ["start", "content", "end"]
     assert list(dict.fromkeys(shop.tried)) == [FIRST, SECOND] and shop.tried.count(SECOND) == 1
     listed = (await keys(client, admin))["一"]
-    assert listed["health"] == "cooling" and listed["last_error"] and listed["failure_count"] == 1
+    assert listed["health"] == "ok" and listed["last_error"] and listed["failure_count"] == 1
     assert 0 < seconds_of(listed["cooldown_until"]) - hand.seconds <= 10
-    hand.seconds += 11
     count = len(shop.tried)
     await chat(client, admin)
-    assert shop.tried[count] == FIRST
+    assert shop.tried[count:] == [SECOND]
+    hand.seconds += 11
+    await chat(client, admin)
+    assert shop.tried[count + 1] == FIRST
+
+
+async def test_where_all_keys_met_passing_trouble_they_are_tried_all_the_same(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    shop.script = shop.answer(503, {"error": {"message": "busy"}}, {"Retry-After": "600"})
+    assert (await chat(client, admin))[0] == 502
+    shop.script = shop.saying("好")
+    assert (await chat(client, admin))[0] == 200
+    assert shop.tried == [FIRST, SECOND, FIRST]
+
+
+async def test_a_key_in_passing_trouble_does_not_make_one_that_must_rest_work(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    shop.by_key(
+        first=shop.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "600"}),
+        second=shop.answer(503, {"error": {"message": "busy"}}),
+    )
+    for _ in range(3):
+        assert (await chat(client, admin))[0] == 502
+    assert shop.tried == [FIRST, SECOND, SECOND, SECOND]
 
 
 async def test_a_provider_that_is_not_there_rests_the_key_briefly(
@@ -414,7 +454,7 @@ async def test_a_provider_that_is_not_there_rests_the_key_briefly(
     assert (await chat(client, admin))[0] == 200
     assert shop.tried == [SECOND]
     listed = (await keys(client, admin))["一"]
-    assert listed["health"] == "cooling" and "无法连接" in listed["last_error"]
+    assert listed["health"] == "ok" and "无法连接" in listed["last_error"]
     assert 0 < seconds_of(listed["cooldown_until"]) - hand.seconds <= 10
 
 
@@ -434,7 +474,8 @@ async def test_a_provider_that_never_begins_rests_the_key_and_the_next_one_answe
         events = await stream(client, admin, model="m")
     assert text_of(events) == "好" and provider.tried == [FIRST, SECOND]
     listed = (await keys(client, admin))["一"]
-    assert listed["health"] == "cooling" and "超时" in listed["last_error"]
+    assert listed["health"] == "ok" and "超时" in listed["last_error"]
+    assert seconds_of(listed["cooldown_until"]) > hand.seconds
 
 
 @pytest.mark.parametrize(
@@ -829,11 +870,12 @@ async def test_a_key_is_tried_with_the_list_of_models_which_costs_nothing(
     client: TestClient, provider: Shop, admin: Headers, hand: Hand, protocol: str, path: str, body: Row
 ) -> None:
     await add(client, admin, provider, protocol=protocol)
+    await model(client, admin, "m")
     row = await save(client, admin, FIRST)
-    provider.listing = provider.answer(200, body)
+    provider.listing = provider.showing(body)
     status, said = await try_key(client, admin, row["id"])
     assert status == 200 and said["works"] is True and seconds_of(said["tested_at"]) == hand.seconds
-    (asked,) = provider.looked
+    asked = provider.looked[0]
     assert asked.path == path and key_in(asked.headers) == FIRST and provider.bodies == []
     assert FIRST not in json.dumps(said)
 
@@ -850,6 +892,20 @@ async def test_a_key_that_the_provider_refuses_is_broken_and_its_words_are_passe
     assert listed["health"] == "broken" and "Incorrect API key" in listed["last_error"]
     assert FIRST not in json.dumps([said, listed])
     assert (await chat(client, user))[0] == 400 and shop.bodies == []
+
+
+async def test_a_list_that_is_shown_to_anybody_says_nothing_of_the_key(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    shop.listing = shop.answer(200, {"data": [{"id": "m"}]})
+    shop.script = shop.answer(401, {"error": {"message": "no such user"}})
+    said = (await try_key(client, admin, row["id"]))[1]
+    assert said["works"] is False and "no such user" in said["message"]
+    assert (await keys(client, admin))["一"]["health"] == "broken"
+    assert shop.tried == [FIRST] and shop.last["max_tokens"] == 1
+    shop.script = shop.answer(200, {"choices": [{"message": {"content": "h"}, "finish_reason": "length"}]})
+    assert (await try_key(client, admin, row["id"]))[1]["works"] is True
 
 
 async def test_a_provider_without_a_list_is_asked_for_one_token(
@@ -881,7 +937,7 @@ async def test_a_key_that_rests_is_usable_at_once_when_its_test_goes_well(
     row = await save(client, admin, FIRST, "一")
     shop.script = shop.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "3600"})
     await chat(client, admin)
-    shop.listing = shop.answer(200, {"data": []})
+    shop.listing = shop.showing({"data": []})
     assert (await try_key(client, admin, row["id"]))[1]["works"] is True
     shop.script = shop.saying("好")
     assert (await chat(client, admin))[0] == 200

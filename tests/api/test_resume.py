@@ -131,7 +131,13 @@ async def test_a_live_reply_is_followed_from_any_offset_to_its_end(
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.tuples(st.sampled_from([Text, Reasoning]), st.text(min_size=1, max_size=6)), max_size=12),
+    st.lists(
+        st.tuples(
+            st.sampled_from([Text, Reasoning]),
+            st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=6),
+        ),
+        max_size=12,
+    ),
     st.integers(0, 80),
     st.integers(0, 80),
     st.data(),

@@ -1,0 +1,124 @@
+"""Answers of /v1 on their way: what they used, and events that wait for their client."""
+
+import asyncio
+import contextlib
+
+from chathub.catalog import ChatModel
+from chathub.chat import ledger
+from chathub.upstream.types import Endpoint, Event, Failure, Reasoning, Text, ToolCall, Usage
+
+# events that may wait for a client before the provider has to
+_WAITING = 2_000
+_PER_CALL = 50
+
+
+class Tally:
+    """Reads an answer in passing: what it used, and how much of it there was. Keeps no text.
+
+    ``limit`` is how many characters an answer may have.
+    """
+
+    def __init__(self, prompt_estimate: int, limit: int) -> None:
+        self.prompt_estimate = prompt_estimate
+        self.model: ChatModel | None = None
+        self.endpoint: Endpoint | None = None
+        self.barred: set[int] = set()
+        self.room: asyncio.Event | None = None
+        self.begun = False
+        self.well = False
+        self.too_long = False
+        self._left = limit
+        self._usage: Usage | None = None
+        self._narrow = self._wide = self._thought_narrow = self._thought_wide = 0
+
+    def feed(self, events: list[Event]) -> bool:
+        for event in events:
+            if isinstance(event, Text):
+                self._count(event.text)
+            elif isinstance(event, Reasoning):
+                self._count(event.text, thought=True)
+            elif isinstance(event, ToolCall):
+                self._count(event.name + event.arguments)
+                self._left -= len(event.id) + _PER_CALL
+            elif isinstance(event, Usage):
+                self._usage = event
+        self.too_long = self._left < 0
+        return self.too_long
+
+    def _count(self, text: str, *, thought: bool = False) -> None:
+        wide = min(len(text), (len(text.encode("utf-8", "replace")) - len(text)) // 2)
+        if thought:
+            self._thought_wide += wide
+            self._thought_narrow += len(text) - wide
+        else:
+            self._wide += wide
+            self._narrow += len(text) - wide
+        self._left -= len(text)
+        self.begun = True
+
+    def forget(self) -> None:
+        """A failed attempt brought nothing of the answer: what else it told does not count."""
+        self._usage = None
+
+    def bill(self, model: ChatModel) -> ledger.Bill:
+        # as context.estimate counts
+        answer = (self._narrow + 3) // 4 + (self._wide * 4 + 4) // 5
+        thought = (self._thought_narrow + 3) // 4 + (self._thought_wide * 4 + 4) // 5
+        return ledger.reckon(model, self._usage, self.prompt_estimate, answer, thought)
+
+
+class Outbox(Tally):
+    """Events on their way to a client of another dialect. Nothing is shown before the answer has begun,
+    so that an attempt that fails leaves no trace; a client that reads slowly slows the provider."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(0, limit)
+        self.room = asyncio.Event()
+        self.room.set()
+        self._events: list[Event] = []
+        self._ready = asyncio.Event()
+
+    def feed(self, events: list[Event]) -> bool:
+        enough = super().feed(events)
+        self._events += [event for event in events if type(event) is not Failure]
+        if self.begun:
+            self._ready.set()
+        if len(self._events) > _WAITING and self.room is not None:
+            self.room.clear()
+        return enough
+
+    def forget(self) -> None:
+        super().forget()
+        self._events = []
+
+    @property
+    def has_events(self) -> bool:
+        return self.begun and bool(self._events)
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is something to take, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+
+    def open(self) -> None:
+        """Another attempt begins: there is something to wait for again."""
+        self._ready.clear()
+
+    def close(self) -> None:
+        """No more will come: waiting for it ends."""
+        self._ready.set()
+
+    def take(self) -> list[Event]:
+        if not self.begun:
+            return []
+        events, self._events = self._events, []
+        self._ready.clear()
+        if self.room is not None:
+            self.room.set()
+        return events
+
+    def rest(self) -> list[Event]:
+        """All that is left, also of an answer that brought no text."""
+        events, self._events = self._events, []
+        return events

@@ -1,0 +1,795 @@
+"""/v1 beneath its clients: leaving, bytes, bills, other keys and models, silence, tokens, limits."""
+
+import asyncio
+import hashlib
+import io
+import ipaddress
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import until
+from conftest import Connect, sign_in
+from gateway import (
+    ONE,
+    PIXEL,
+    TWO,
+    Headers,
+    add,
+    add_pool,
+    by_key,
+    key_of,
+    key_states,
+    post,
+    spent,
+    token,
+    unused_address,
+)
+from scripted import DONE, Provider, chunk, reply, usage
+from scripted_dialects import PROTOCOLS, refusal, refusal_event, speaking, streamed, whole
+
+from chathub.clock import Clock
+from chathub.config import Config
+
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+HELLO = [{"role": "user", "content": "hi"}]
+ASKED: dict[str, Any] = {"model": "m", "messages": HELLO, "max_tokens": 99}
+every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)
+each_way = pytest.mark.parametrize(
+    ("path", "protocol"),
+    [(CHAT, "openai"), (CHAT, "anthropic"), (CHAT, "gemini"), (MESSAGES, "anthropic"), (MESSAGES, "openai")],
+)
+
+
+@pytest.fixture
+async def client(connect: Connect, config: Config) -> TestClient:
+    return await connect(replace(config, idle_seconds=0.7, heartbeat_seconds=0.2))
+
+
+async def read(client: TestClient, headers: Headers, path: str = CHAT, **body: Any) -> tuple[int, bytes]:
+    async with (
+        asyncio.timeout(10),
+        client.post(path, json=ASKED | body, headers=headers) as response,
+    ):
+        return response.status, await response.read()
+
+
+def said(path: str, raw: bytes, streams: bool) -> str:
+    """The text of an answer in either shape."""
+    if not streams:
+        answer = json.loads(raw)
+        if path == CHAT:
+            return str(answer["choices"][0]["message"]["content"])
+        return "".join(block["text"] for block in answer["content"])
+    events = [json.loads(line[6:]) for line in raw.decode().splitlines() if line.startswith("data: {")]
+    assert not any(event.get("error") for event in events), events
+    if path == CHAT:
+        return "".join(each["delta"].get("content") or "" for e in events for each in e["choices"])
+    return "".join(e["delta"].get("text", "") for e in events if e["type"] == "content_block_delta")
+
+
+async def used(client: TestClient, headers: Headers, requests: int = 1) -> tuple[int, int]:
+    """Prompt and completion tokens that were booked for so many requests."""
+    today = (await spent(client, headers, requests))["today"]
+    return today["prompt_tokens"], today["completion_tokens"]
+
+
+# leaving
+
+
+@each_way
+async def test_leaving_a_flowing_stream_stops_the_provider(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
+) -> None:
+    await add(client, admin, provider.base_url, protocol)
+    parts = streamed(protocol, "word ")
+    place = 2 if protocol == "anthropic" else 0
+    provider.script = provider.stream([*parts[:place], *[parts[place]] * 500], pause=0.02)
+    response = await client.post(path, json=ASKED | {"stream": True}, headers=admin)
+    async with asyncio.timeout(5):
+        while b"word" not in await response.content.readany():
+            pass
+    assert provider.closed == 0
+    response.close()
+    await until(lambda: provider.closed == 1, 1)
+    prompt, completion = await used(client, admin)
+    assert 0 < prompt < 100 and 0 < completion < 300
+
+
+@each_way
+async def test_leaving_a_silent_stream_stops_the_provider(
+    connect: Connect, config: Config, provider: Provider, path: str, protocol: str
+) -> None:
+    client = await connect(config)
+    admin = await sign_in(client, "admin", "admin123")
+    await add(client, admin, provider.base_url, protocol)
+    begun = streamed(protocol, "word ")[: 3 if protocol == "anthropic" else 1]
+    provider.script = provider.stream(begun, stall_after=len(begun))
+    response = await client.post(path, json=ASKED | {"stream": True}, headers=admin)
+    async with asyncio.timeout(5):
+        while b"word" not in await response.content.readany():
+            pass
+    response.close()
+    await until(lambda: provider.closed == 1, 1)
+    prompt, completion = await used(client, admin)
+    assert prompt > 0 and completion > 0
+
+
+@each_way
+@pytest.mark.parametrize("streams", [False, True])
+async def test_leaving_before_the_first_byte_stops_the_provider_and_costs_nothing(
+    connect: Connect, config: Config, provider: Provider, path: str, protocol: str, streams: bool
+) -> None:
+    client = await connect(config)
+    admin = await sign_in(client, "admin", "admin123")
+    await add(client, admin, provider.base_url, protocol)
+    provider.script = provider.hang()
+    sending = asyncio.ensure_future(client.post(path, json=ASKED | {"stream": streams}, headers=admin))
+    await until(lambda: len(provider.bodies) == 1)
+    sending.cancel()
+    await asyncio.wait([sending])
+    await until(lambda: provider.closed == 1, 1)
+    await asyncio.sleep(0.1)
+    assert await used(client, admin, 0) == (0, 0)
+
+
+# what is kept and what is booked
+
+
+@each_way
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_whole_answer_is_booked_exactly_and_nothing_is_stored(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, streams: bool
+) -> None:
+    await add(client, admin, provider.base_url, protocol, input_price_per_1k=1, output_price_per_1k=2)
+    provider.script = speaking(provider, protocol, "你好")
+    for _ in range(2):
+        status, raw = await read(client, admin, path, stream=streams)
+        assert status == 200 and said(path, raw, streams) == "你好"
+    told = await spent(client, admin, 2)
+    assert (told["today"]["prompt_tokens"], told["today"]["completion_tokens"]) == (14, 6)
+    assert told["total_cost"] == pytest.approx(2 * (7 * 1 + 3 * 2) / 1000)
+    assert [(row["model"], row["total_tokens"]) for row in told["by_model"]] == [("m", 20)]
+    assert told["total_conversations"] == 0 and told["total_messages"] == 0
+    assert (await (await client.get("/api/conversations", headers=admin)).json()) in ([], {"data": []})
+    listed = await (await client.get("/api/tokens", headers=admin)).json()
+    assert listed == []
+
+
+@each_way
+async def test_a_stream_that_was_cut_is_booked_by_estimate(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
+) -> None:
+    await add(client, admin, provider.base_url, protocol)
+    text = "some words of an answer that does not end"
+    begun = streamed(protocol, text)[: 3 if protocol == "anthropic" else 1]
+    provider.script = provider.stream(begun, cut=True, pause=0.05)
+    status, raw = await read(client, admin, path, stream=True)
+    assert status == 200 and b"error" in raw
+    prompt, completion = await used(client, admin)
+    # Anthropic tells the prompt at the start
+    assert 0 < prompt < 100 and 5 <= completion <= 20
+
+
+async def test_what_a_token_used_counts_for_it_and_its_user(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    key = await token(client, user)
+    await read(client, {"Authorization": f"Bearer {key}"}, stream=True)
+    assert await used(client, user) == (7, 3) and await used(client, admin, 0) == (0, 0)
+    (row,) = await (await client.get("/api/tokens", headers=user)).json()
+    assert row["monthly_usage"] == 10
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+async def test_a_picture_in_a_stream_that_was_left_does_not_cost_its_bytes(
+    client: TestClient, admin: Headers, provider: Provider, protocol: str
+) -> None:
+    """A provider counts a picture of any size as about a thousand tokens."""
+    await add(client, admin, provider.base_url, protocol)
+    provider.script = provider.stream(
+        streamed(protocol, "a pixel")[: 3 if protocol == "anthropic" else 1], cut=True, pause=0.05
+    )
+    url = "data:image/png;base64," + PIXEL[:-4] + "AAAA" * 60_000
+    content = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": url}}]
+    status, _ = await read(client, admin, messages=[{"role": "user", "content": content}], stream=True)
+    assert status == 200
+    prompt, _ = await used(client, admin)
+    assert prompt < 5000
+
+
+# bytes
+
+SAID = chunk("你") + chunk("好")
+LAST = chunk(finish="stop")
+TOLD = usage(7, 3)
+ODD_STREAMS = {
+    "plain": (SAID + LAST, TOLD, DONE),
+    "with comments": (b": hello\n\n" + SAID + b": OPENROUTER PROCESSING\n\n" + LAST, TOLD, b":\n\n" + DONE),
+    "with CRLF": tuple(part.replace(b"\n", b"\r\n") for part in (SAID + LAST, TOLD, DONE)),
+    "without blanks": tuple(part.replace(b"data: ", b"data:") for part in (SAID + LAST, TOLD, DONE)),
+    "with other fields": (b"id: 7\nretry: 3\nevent: message\n" + SAID + LAST, b"id: 8\n" + TOLD, DONE),
+    "spaced out": (SAID + LAST, TOLD.replace(b'"choices": []', b'"choices" : [ ]'), DONE),
+    "closely": tuple(part.replace(b": ", b":").replace(b", ", b",") for part in (SAID + LAST, TOLD, DONE)),
+    "with more empty lines": (b"\n\n" + SAID + b"\n\n\n" + LAST, TOLD, DONE + b"\n"),
+    "with words that look like usage": (
+        chunk('{"usage": 1, "choices": []}') + chunk('"usage"') + chunk('"choices":[]') + LAST,
+        TOLD,
+        DONE,
+    ),
+    "with usage in every chunk": (
+        SAID.replace(b'"choices"', b'"usage": null, "choices"') + LAST,
+        TOLD,
+        DONE,
+    ),
+    "without an end": (SAID + LAST, TOLD, DONE.rstrip()),
+    "with no usage": (SAID + LAST, b"", DONE),
+}
+
+
+def cuts(raw: bytes, size: int) -> list[bytes]:
+    return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+
+@pytest.mark.parametrize("kind", ODD_STREAMS)
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize("include_usage", [False, True])
+async def test_the_bytes_of_a_stream_pass_as_they_are_but_for_a_usage_nobody_asked_for(
+    client: TestClient, admin: Headers, provider: Provider, kind: str, size: int, include_usage: bool
+) -> None:
+    await add(client, admin, provider.base_url)
+    before, told, after = ODD_STREAMS[kind]
+    pieces = cuts(before + told + after, size)
+    provider.script = provider.stream(pieces, pause=0.0005 if size < 9 else 0)
+    more = {"stream_options": {"include_usage": True}} if include_usage else {}
+    status, got = await read(client, admin, stream=True, **more)
+    assert status == 200
+    assert got == before + (told if include_usage else b"") + after
+    bill = await used(client, admin)
+    assert bill == (7, 3) if told else min(bill) > 0
+
+
+async def test_an_event_without_choices_that_tells_no_usage_passes(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    """As Azure begins, whose filter's results stand in an event of their own."""
+    await add(client, admin, provider.base_url)
+    first = b'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}],"usage":null}\n\n'
+    provider.script = provider.stream([first, *reply("ok")])
+    _, got = await read(client, admin, stream=True)
+    assert got == first + chunk("ok") + chunk(finish="stop") + DONE
+
+
+async def test_an_answer_in_one_piece_passes_as_it_is(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    raw = b" \n" + json.dumps(whole("openai", "\u4f60"), indent=2).encode() + b"\n"
+    provider.script = provider.answer(200, raw)
+    assert await read(client, admin) == (200, raw)
+    assert await used(client, admin) == (7, 3)
+
+
+async def test_a_provider_that_refuses_our_wish_for_the_usage_is_asked_without_it(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    """The client did not ask for it, so it must not suffer from it."""
+    await add(client, admin, provider.base_url)
+
+    async def strict(request: Any) -> Any:
+        if "stream_options" in await request.json():
+            body = refusal("openai", 400, "Unrecognized request argument supplied: stream_options")
+            return await provider.answer(400, body)(request)
+        return await provider.stream(reply("ok"))(request)
+
+    provider.script = strict
+    for _ in range(2):
+        status, raw = await read(client, admin, stream=True)
+        assert status == 200 and said(CHAT, raw, True) == "ok"
+    assert len(provider.bodies) == 3, "what was learned is remembered"
+
+
+# other keys
+
+TROUBLES = {
+    # what becomes of the key; trouble that passes only puts it behind the others for a while
+    "401": "broken",
+    "429": "cooling",
+    "500": "ok",
+    "hangs": "ok",
+    "answers with an error": "ok",
+    "answers with nothing": "ok",
+    "breaks off": "ok",
+    "falls silent": "ok",
+}
+
+
+@each_way
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_a_key_in_trouble_gives_way_to_the_next_before_the_first_byte(
+    client: TestClient,
+    admin: Headers,
+    provider: Provider,
+    path: str,
+    protocol: str,
+    streams: bool,
+    trouble: str,
+) -> None:
+    await add_pool(client, admin, provider, protocol)
+    event = refusal_event(protocol, "overloaded")
+    kind = "text/event-stream" if streams else "application/json"
+    error = provider.answer(200, refusal(protocol, 500, "overloaded"))
+    begun = streamed(protocol, "x")[0][:9] if streams else b'{"id'
+    scripts = {
+        "401": provider.answer(401, refusal(protocol, 401, "bad key")),
+        "429": provider.answer(429, refusal(protocol, 429, "slowly"), {"Retry-After": "30"}),
+        "500": provider.answer(500, refusal(protocol, 500, "broken")),
+        "hangs": provider.hang(),
+        "answers with an error": provider.stream([event]) if streams else error,
+        "answers with nothing": provider.stream([], content_type=kind),
+        "breaks off": provider.stream([begun], cut=True, pause=0.05, content_type=kind),
+        "falls silent": provider.stream([b"\n"], stall_after=1, content_type=kind),
+    }
+    provider.script = by_key({ONE: scripts[trouble], TWO: speaking(provider, protocol, "from two")})
+    status, raw = await read(client, admin, path, stream=streams)
+    assert status == 200, raw
+    assert said(path, raw, streams) == "from two"
+    assert [key_of(each) for each in provider.headers] == [ONE, TWO]
+    await until_used(client, admin)
+    states = await key_states(client, admin)
+    assert states["one"]["health"] == TROUBLES[trouble] and states["one"]["failure_count"] == 1
+    assert states["one"]["last_error"] and bool(states["one"]["cooldown_until"]) == (trouble != "401")
+    assert states["two"]["health"] != "broken" and states["two"]["success_count"] == 1
+    assert await used(client, admin) == (7, 3)
+    # the one in trouble rests: it is not asked again
+    await read(client, admin, path, stream=streams)
+    assert key_of(provider.headers[-1]) == TWO and len(provider.bodies) == 3
+
+
+async def until_used(client: TestClient, admin: Headers) -> None:
+    async with asyncio.timeout(2):
+        while not (await key_states(client, admin))["two"]["success_count"]:
+            await asyncio.sleep(0.02)
+
+
+@each_way
+async def test_a_key_whose_address_is_not_there_gives_way_to_the_next(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
+) -> None:
+    await add_pool(client, admin, provider, protocol)
+    body = {
+        "model_provider": "upstream",
+        "api_key": ONE,
+        "label": "one",
+        "priority": 10,
+        "base_url": unused_address(),
+    }
+    await post(client, "/api/apikeys", body, admin)
+    provider.script = speaking(provider, protocol, "from two")
+    status, raw = await read(client, admin, path, stream=True)
+    assert status == 200 and said(path, raw, True) == "from two"
+    assert [key_of(each) for each in provider.headers] == [TWO]
+    state = (await key_states(client, admin))["one"]
+    assert state["failure_count"] == 1 and state["cooldown_until"]
+
+
+@each_way
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+async def test_what_the_request_itself_caused_is_not_tried_with_the_next_key(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, status: int
+) -> None:
+    await add_pool(client, admin, provider, protocol)
+    provider.script = provider.answer(status, refusal(protocol, status, "your mistake"))
+    assert (await read(client, admin, path, stream=True))[0] == status
+    assert len(provider.bodies) == 1
+    state = (await key_states(client, admin))["one"]
+    assert state["health"] == "ok" and not state["cooldown_until"]
+
+
+@each_way
+@pytest.mark.parametrize("trouble", ["told", "cut"])
+async def test_after_the_first_byte_no_other_key_is_tried(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, trouble: str
+) -> None:
+    await add_pool(client, admin, provider, protocol)
+    begun = streamed(protocol, "so far")[: 3 if protocol == "anthropic" else 1]
+    last = [refusal_event(protocol, "it broke")] if trouble == "told" else []
+    provider.script = provider.stream([*begun, *last], cut=trouble == "cut", pause=0.05)
+    status, raw = await read(client, admin, path, stream=True)
+    assert status == 200 and raw.count(b"so far") == 1 and b"error" in raw
+    assert len(provider.bodies) == 1
+    assert (await key_states(client, admin))["one"]["success_count"] == 0
+
+
+async def test_when_all_keys_rest_the_client_is_told_how_long(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add_pool(client, admin, provider, "openai")
+    provider.script = provider.answer(429, refusal("openai", 429, "slowly"), {"Retry-After": "30"})
+    for _ in range(2):
+        response = await client.post(CHAT, json=ASKED, headers=admin)
+        assert response.status == 429 and 25 <= int(response.headers["Retry-After"]) <= 30
+        assert (await response.json())["error"]["code"] == "rate_limit_exceeded"
+    assert len(provider.bodies) == 2
+
+
+# other models
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("streams", [False, True])
+@every_dialect
+async def test_the_model_behind_answers_when_the_provider_is_down(
+    client: TestClient, admin: Headers, provider: Provider, path: str, streams: bool, protocol: str
+) -> None:
+    await add(client, admin, unused_address(), "openai", provider="down", fallback_model="behind")
+    await add(client, admin, provider.base_url, protocol, "behind")
+    provider.script = speaking(provider, protocol, "from behind")
+    status, raw = await read(client, admin, path, stream=streams)
+    assert status == 200 and said(path, raw, streams) == "from behind"
+    rows = (await spent(client, admin, 1))["by_model"]
+    assert [(row["model"], row["requests"], row["total_tokens"]) for row in rows] == [("behind", 1, 10)]
+
+
+@each_way
+@pytest.mark.parametrize("streams", [False, True])
+async def test_the_model_behind_answers_when_the_provider_hangs(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, streams: bool
+) -> None:
+    """Also where the wait was long enough for a sign of life: nothing of an answer had been told."""
+    await add(client, admin, provider.base_url, protocol, fallback_model="behind")
+    async with Provider() as other:
+        await add(client, admin, other.base_url, "openai", "behind", provider="other")
+        provider.script, other.script = provider.hang(), speaking(other, "openai", "from behind")
+        status, raw = await read(client, admin, path, stream=streams)
+        assert status == 200 and said(path, raw, streams) == "from behind"
+        assert len(provider.bodies) == len(other.bodies) == 1
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+async def test_the_model_behind_answers_also_while_the_only_key_rests(
+    client: TestClient, admin: Headers, provider: Provider, protocol: str
+) -> None:
+    await add(client, admin, provider.base_url, protocol, needs_key=True, fallback_model="behind")
+    body = {"model_provider": "upstream", "api_key": ONE}
+    await post(client, "/api/apikeys", body, admin)
+    await add(client, admin, provider.base_url, "openai", "behind", provider="other")
+    broken = provider.answer(503, refusal(protocol, 503, "down"))
+    provider.script = by_key({ONE: broken, "": speaking(provider, "openai", "from behind")})
+    for _ in range(3):
+        status, raw = await read(client, admin)
+        assert status == 200, raw
+        assert said(CHAT, raw, False) == "from behind"
+
+
+async def test_the_model_behind_is_not_asked_for_what_the_request_caused_or_after_the_first_byte(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, fallback_model="behind")
+    await add(client, admin, unused_address(), "openai", "behind", provider="other")
+    provider.script = provider.answer(400, refusal("openai", 400, "your mistake"))
+    assert (await read(client, admin))[0] == 400
+    provider.script = provider.stream([chunk("so far")], cut=True, pause=0.05)
+    status, raw = await read(client, admin, stream=True)
+    assert status == 200 and b"so far" in raw and b"error" in raw
+
+
+# silence
+
+
+@pytest.mark.parametrize(
+    ("path", "beat"), [(CHAT, b": keep-alive\n\n"), (MESSAGES, b'event: ping\ndata: {"type": "ping"}\n\n')]
+)
+async def test_a_silent_translated_stream_beats(
+    client: TestClient, admin: Headers, provider: Provider, path: str, beat: bytes
+) -> None:
+    await add(client, admin, provider.base_url, "gemini")
+    first, *rest = streamed("gemini", "at last", "thinking")
+    provider.script = provider.stream([first, *rest], stall_after=1)
+    async with client.post(path, json=ASKED | {"stream": True}, headers=admin) as response:
+        got = b""
+        async with asyncio.timeout(5):
+            while got.count(beat) < 2:
+                got += await response.content.readany()
+        assert b"thinking" in got
+        provider.gate.set()
+        got += await response.read()
+    assert said(path, got, True) == "at last"
+
+
+@each_way
+@pytest.mark.parametrize("fallback", ["", "behind"])
+async def test_a_stream_that_lasts_too_long_ends_with_an_error_and_nothing_after_it(
+    connect: Connect, config: Config, provider: Provider, path: str, protocol: str, fallback: str
+) -> None:
+    client = await connect(replace(config, reply_seconds=0.5))
+    admin = await sign_in(client, "admin", "admin123")
+    await add(client, admin, provider.base_url, protocol, fallback_model=fallback)
+    async with Provider() as other:
+        await add(client, admin, other.base_url, "openai", "behind", provider="other")
+        parts = streamed(protocol, "word ")
+        place = 2 if protocol == "anthropic" else 0
+        provider.script = provider.stream([*parts[:place], *[parts[place]] * 500], pause=0.02)
+        status, raw = await read(client, admin, path, stream=True)
+        assert status == 200 and b"word" in raw
+        *_, last = raw.strip().split(b"\n")
+        assert "error" in json.loads(last.removeprefix(b"data: "))
+        assert other.bodies == []
+    await until(lambda: provider.closed == 1, 1)
+
+
+# tokens
+
+
+@pytest.fixture
+def later() -> list[float]:
+    """Seconds to add to the server's clock."""
+    return [0.0]
+
+
+@pytest.fixture
+async def aged(connect: Connect, config: Config, later: list[float]) -> TestClient:
+    return await connect(config, clock=Clock(seconds=lambda: time.time() + later[0]))
+
+
+async def test_a_token_expires(aged: TestClient, later: list[float]) -> None:
+    admin = await sign_in(aged, "admin", "admin123")
+    bearer = {"Authorization": "Bearer " + await token(aged, admin, expires_in_days=1)}
+    lasting = {"Authorization": "Bearer " + await token(aged, admin)}
+    assert (await aged.get("/v1/models", headers=bearer)).status == 200
+    later[0] = 86_390
+    assert (await aged.get("/v1/models", headers=bearer)).status == 200
+    later[0] = 86_410
+    response = await aged.get("/v1/models", headers=bearer)
+    assert response.status == 401
+    assert (await response.json())["error"]["type"] == "authentication_error"
+    assert (await aged.get("/v1/models", headers=lasting)).status == 200
+
+
+async def test_a_token_tells_when_it_was_last_used(aged: TestClient, later: list[float]) -> None:
+    admin = await sign_in(aged, "admin", "admin123")
+    bearer = {"Authorization": "Bearer " + await token(aged, admin)}
+
+    async def last_used() -> str | None:
+        (row,) = await (await aged.get("/api/tokens", headers=admin)).json()
+        found: str | None = row["last_used_at"]
+        return found
+
+    assert await last_used() is None
+    await aged.get("/v1/models", headers=bearer)
+    first = await last_used()
+    later[0] = 3600
+    await aged.get("/v1/models", headers=bearer)
+    second = await last_used()
+    assert first and second and first < second
+
+
+async def test_a_token_is_for_its_models_alone_on_every_route(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    await add(client, admin, provider.base_url, name="other")
+    key = await token(client, admin, allowed_models=["m"], opens_api=True)
+    bearer = {"Authorization": f"Bearer {key}"}
+    for path in (CHAT, MESSAGES):
+        assert (await read(client, bearer, path, model="m"))[0] == 200
+        assert (await read(client, bearer, path, model="other"))[0] == 403
+    response = await client.post("/api/chat", json={"message": "hi", "model": "other"}, headers=bearer)
+    assert response.status == 403
+    assert [body["model"] for body in provider.bodies] == ["m", "m"]
+
+
+async def test_a_token_is_for_its_networks_alone_and_knows_clients_behind_a_proxy(
+    connect: Connect, config: Config
+) -> None:
+    client = await connect(replace(config, trusted_proxies=(ipaddress.ip_network("127.0.0.1"),)))
+    admin = await sign_in(client, "admin", "admin123")
+    key = await token(client, admin, allowed_networks=["10.1.0.0/16", "2001:db8::/32"])
+    for address, status in (("10.1.2.3", 200), ("2001:db8::7", 200), ("10.2.0.1", 403), ("", 403)):
+        headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": address}
+        assert (await client.get("/v1/models", headers=headers)).status == status, address
+
+
+async def test_a_forwarded_address_is_not_believed_from_just_anyone(
+    client: TestClient, admin: Headers
+) -> None:
+    key = await token(client, admin, allowed_networks=["10.1.0.0/16"])
+    headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": "10.1.2.3"}
+    assert (await client.get("/v1/models", headers=headers)).status == 403
+
+
+async def test_a_token_opens_the_api_only_where_it_says_so_and_never_what_is_for_people(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+    narrow = {"Authorization": "Bearer " + await token(client, admin)}
+    wide = {"Authorization": "Bearer " + await token(client, admin, opens_api=True)}
+    chat = {"message": "hi", "model": "m"}
+    for headers, status in ((narrow, 403), (wide, 200)):
+        assert (await client.get("/api/conversations", headers=headers)).status == status
+        assert (await client.post("/api/chat", json=chat, headers=headers)).status == status
+        assert (await client.get("/v1/models", headers=headers)).status == 200
+        # an administrator's token is not an administrator
+        assert (await client.get("/api/users", headers=headers)).status == 403
+        assert (await client.post("/api/models", json={}, headers=headers)).status == 403
+        assert (await client.get("/api/tokens", headers=headers)).status == 403
+        assert (await client.post("/api/tokens", json={"name": "x"}, headers=headers)).status == 403
+        assert (await client.delete("/api/tokens/1", headers=headers)).status == 403
+    assert len(await (await client.get("/api/tokens", headers=admin)).json()) == 2
+
+
+async def test_a_deleted_token_ends_at_once_and_others_cannot_delete_it(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    key = await token(client, user)
+    other = await token(client, user)
+    (first, _) = await (await client.get("/api/tokens", headers=user)).json()
+    for each in (key, other):
+        response = await client.get("/v1/models", headers={"Authorization": f"Bearer {each}"})
+        assert response.status == 200
+    assert (await client.delete(f"/api/tokens/{first['id']}", headers=admin)).status == 404
+    assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 200
+    assert (await client.delete(f"/api/tokens/{first['id']}", headers=user)).status == 200
+    assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 401
+    assert (await client.get("/v1/models", headers={"x-api-key": other})).status == 200
+
+
+async def test_a_disabled_users_tokens_end_at_once(client: TestClient, admin: Headers, user: Headers) -> None:
+    key = await token(client, user)
+    assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 200
+    listed = (await (await client.get("/api/users?search=user", headers=admin)).json())["users"]
+    (row,) = [each for each in listed if each["username"] == "user"]
+    assert (await client.delete(f"/api/users/{row['id']}", headers=admin)).status == 200
+    assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 401
+
+
+async def test_of_a_token_only_its_hash_is_kept(client: TestClient, config: Config, admin: Headers) -> None:
+    key = await token(client, admin)
+    assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 200
+    listing = await (await client.get("/api/tokens", headers=admin)).text()
+    assert key not in listing and key[-4:] in listing
+    files = [path for path in config.database.parent.iterdir() if path.name.startswith(config.database.name)]
+    kept = b"".join(path.read_bytes() for path in files)
+    assert key.encode() not in kept and key.removeprefix("sk-hub-").encode() not in kept
+    assert hashlib.sha256(key.encode()).hexdigest().encode() in kept
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+async def test_a_login_opens_v1_as_well_and_either_header_will_do(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider, path: str
+) -> None:
+    await add(client, admin, provider.base_url)
+    key = await token(client, user)
+    login = user["Authorization"].removeprefix("Bearer ")
+    for headers in (user, {"x-api-key": login}, {"x-api-key": key}, {"Authorization": f"bearer {key}"}):
+        assert (await read(client, headers, path))[0] == 200
+    # not a way into what is for people
+    assert (await client.get("/api/conversations", headers={"x-api-key": login})).status == 401
+    for headers in ({}, {"x-api-key": "x"}, {"Authorization": f"Basic {key}"}, {"Authorization": key}):
+        assert (await read(client, headers, path))[0] == 401
+
+
+# limits and malformed bodies
+
+
+def is_error(path: str, body: Any, type_: str) -> bool:
+    if path == MESSAGES:
+        return bool(body["type"] == "error" and body["error"]["type"] == type_ and body["error"]["message"])
+    return set(body["error"]) == {"message", "type", "param", "code"} and body["error"]["type"] == type_
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, "/v1/embeddings"])
+async def test_a_body_that_is_too_large_is_refused_in_the_shape_of_its_api(
+    client: TestClient, admin: Headers, provider: Provider, path: str
+) -> None:
+    await add(client, admin, provider.base_url)
+    body = json.dumps(ASKED | {"messages": [{"role": "user", "content": "x" * (33 << 20)}]}).encode()
+    async with asyncio.timeout(20):
+        response = await client.post(path, data=io.BytesIO(body), headers=admin)
+        type_ = "request_too_large" if path == MESSAGES else "invalid_request_error"
+        assert response.status == 413 and is_error(path, await response.json(), type_)
+    assert provider.bodies == []
+
+
+@each_way
+async def test_a_body_of_many_megabytes_passes(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
+) -> None:
+    await add(client, admin, provider.base_url, protocol)
+    provider.script = speaking(provider, protocol, "long")
+    text = "x" * (20 << 20)
+    body = json.dumps(ASKED | {"messages": [{"role": "user", "content": text}]}).encode()
+    async with asyncio.timeout(20):
+        response = await client.post(path, data=io.BytesIO(body), headers=admin)
+        assert response.status == 200 and said(path, await response.read(), False) == "long"
+    assert len(json.dumps(provider.last)) > len(text)
+
+
+MALFORMED = [
+    b"",
+    b"nothing",
+    b"[]",
+    b"{}",
+    b'"text"',
+    b'{"model": "m", "messages": [}',
+    b'{"model": 1, "messages": []}',
+    b'{"model": "", "messages": []}',
+    b'{"model": "m", "stream": "yes", "messages": []}',
+    b'{"model": "m\xff", "messages": []}',
+    b'{"messages": [{"role": "user", "content": "hi"}]}',
+]
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, "/v1/embeddings"])
+@pytest.mark.parametrize("body", MALFORMED)
+async def test_a_malformed_body_is_refused_in_the_shape_of_its_api(
+    client: TestClient, admin: Headers, provider: Provider, path: str, body: bytes
+) -> None:
+    await add(client, admin, provider.base_url, "gemini")
+    response = await client.post(path, data=body, headers=admin)
+    assert response.status == 400, await response.text()
+    assert is_error(path, await response.json(), "invalid_request_error")
+    assert provider.bodies == []
+
+
+NESTED = "[" * 100_000 + "]" * 100_000
+UNFIT = [
+    {"messages": []},
+    {"messages": "hi"},
+    {"messages": [{"role": "wizard", "content": "hi"}]},
+    {"messages": [{"role": "user", "content": [{"type": "hologram"}]}]},
+    {"messages": [{"role": "user"}]},
+    {"tools": "hammer"},
+    {"tools": [{"type": "function"}]},
+    {"max_tokens": 0},
+    {"temperature": "hot"},
+]
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("wrong", UNFIT, ids=json.dumps)
+async def test_what_does_not_fit_is_refused_by_name_before_it_is_translated(
+    client: TestClient, admin: Headers, provider: Provider, path: str, wrong: dict[str, Any]
+) -> None:
+    await add(client, admin, provider.base_url, "gemini")
+    status, raw = await read(client, admin, path, **wrong)
+    assert status == 400 and is_error(path, json.loads(raw), "invalid_request_error")
+    (field,) = wrong
+    assert field in json.loads(raw)["error"]["message"]
+    assert provider.bodies == []
+
+
+@each_way
+async def test_a_body_nested_beyond_measure_or_with_half_a_letter_is_no_trouble(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
+) -> None:
+    await add(client, admin, provider.base_url, protocol)
+    provider.script = speaking(provider, protocol, "ok")
+    head = b'{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "'
+    bodies = [head + b'\\ud83d"}]}', head + b'x"}], "metadata": ' + NESTED.encode() + b"}"]
+    for body in bodies:
+        response = await client.post(path, data=body, headers=admin)
+        assert response.status in (200, 400), await response.text()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/nothing", 404),
+        ("POST", "/v1/messages/nothing", 404),
+        ("GET", CHAT, 405),
+        ("DELETE", MESSAGES, 405),
+    ],
+)
+async def test_what_is_not_there_is_told_in_the_shape_of_its_api(
+    client: TestClient, admin: Headers, method: str, path: str, status: int
+) -> None:
+    response = await client.request(method, path, headers=admin)
+    assert response.status == status
+    body = await response.json()
+    assert body["error"]["message"] and (body.get("type") == "error") == path.startswith(MESSAGES)
