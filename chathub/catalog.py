@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from chathub.database.connection import Database, Row, Transaction
-from chathub.errors import BadRequest, NotFound
+from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.wire import answers
 from chathub.wire.requests import ModelFilter
 
@@ -136,7 +136,7 @@ class Catalog:
         # a name with a slash belongs to a reseller ("Qwen/…"), never to the family's own provider
         key = next((key for prefixes, key in _PREFIXES if lower.startswith(prefixes) and "/" not in name), "")
         if key not in self._now.providers:
-            raise BadRequest(f"未知的模型：{name}，请先在模型管理中添加")
+            raise UnknownModel(f"未知的模型：{name}，请先在模型管理中添加")
         relative = self._relative(key, lower)
         if relative is None:
             return _model(name, self._active(key, name))

@@ -27,6 +27,10 @@ class BadRequest(ChatHubError):
     status = 400
 
 
+class UnknownModel(BadRequest):
+    """No such model; for programs, whose APIs say so, a 404."""
+
+
 class Unauthorized(ChatHubError):
     status = 401
 

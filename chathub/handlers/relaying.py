@@ -9,10 +9,10 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 
-from chathub.chat.plan import Route
+from chathub.chat.plan import NOTHING, Needs, Plan, Route
 from chathub.chat.relay import Outgoing
 from chathub.chat.tally import Outbox, Tally
-from chathub.errors import ChatHubError
+from chathub.errors import ChatHubError, NotFound, UnknownModel
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw
 from chathub.handlers.sending import Sending
@@ -70,7 +70,7 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
     Raises:
         ChatHubError: before anything was sent.
     """
-    plan = request.app[PLANNER].plan(request[CALLER], speech.model)
+    plan = plan_for(request, speech.model)
     sending = Sending(request)
     for number, route in enumerate(plan.routes, 1):
         same = all(endpoint.protocol == speech.protocol for endpoint in route.endpoints)
@@ -87,6 +87,14 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
             # the head went out while it was silent: the failure is told as an event
             return await sending.end(speech.writer(route.model.name, 0).feed([failure]))
     raise AssertionError("a plan has a route")
+
+
+def plan_for(request: web.Request, model: str, needs: Needs = NOTHING) -> Plan:
+    """The plan for a program's request, for which an unknown model is a 404."""
+    try:
+        return request.app[PLANNER].plan(request[CALLER], model, needs)
+    except UnknownModel as error:
+        raise NotFound(error.sentence) from None
 
 
 async def _forward(
@@ -129,13 +137,14 @@ async def _pipe(
     unread: list[bytes] = []
     # what came before the answer: a failure after it leaves room for another attempt
     held = b""
-    size = 0
+    size, last = 0, b"\n\n"
     failure: Failure | None = None
     try:
         while data := await upstream.content.readany():
             if key and key in data:
                 data = data.replace(key, b"***")
             unread.append(data)
+            last = data[-4:]
             size += len(data)
             # many chunks read at once cost a third of what they cost one by one
             if size > _BATCH or not tally.begun:
@@ -166,6 +175,9 @@ async def _pipe(
         raise Refused(refused)
     tally.well = failure is None and refused is None
     rest = held + (usage_filter.close() if usage_filter else b"")
+    if failure and not (held or last).endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+        # half an event must not swallow the one that tells of its end
+        rest += b"\n\n"
     return await sending.end(rest + (speech.writer(speech.model, 0).feed([failure]) if failure else b""))
 
 

@@ -14,8 +14,8 @@ from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw, read_body
-from chathub.handlers.relaying import Speech, answer, error_for
-from chathub.keys import CALLER, CATALOG, PLANNER, RELAY
+from chathub.handlers.relaying import Speech, answer, error_for, plan_for
+from chathub.keys import CALLER, CATALOG, RELAY
 from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
 from chathub.upstream.dialects import openai as dialect
@@ -93,7 +93,7 @@ async def embeddings(request: web.Request) -> web.Response:
     body = await read_body(request, _LONG)
     head = front.head(body)
     relay, caller = request.app[RELAY], request[CALLER]
-    plan = request.app[PLANNER].plan(caller, head.model, Needs(embeddings=True))
+    plan = plan_for(request, head.model, Needs(embeddings=True))
     route = plan.routes[0]
     if route.endpoints[0].protocol != "openai":
         raise BadRequest(f"模型 {head.model} 的提供商不支持 embeddings 接口")

@@ -23,8 +23,10 @@ class Capabilities(Struct, frozen=True):
     """How a request must look for one model at one host. The defaults suit nearly all of them.
 
     ``sends_temperature``: whether the parameters in ``SAMPLING`` may be sent. ``system_role``: under
-    which role instructions go (``user``: put before the first question). ``streams_only``: the provider
-    answers as a stream only. ``thinking_off_when_not_streaming``: without a stream the model must be
+    which role instructions go (``user``: put before the first question). ``takes_extensions``:
+    whether fields of other APIs (``thinking``, ``top_k``) are ignored. ``streams_only``: the provider
+    answers as a stream only. ``takes_extensions``: fields of other APIs (``thinking``, ``top_k``) are no
+    reason to refuse. ``thinking_off_when_not_streaming``: without a stream the model must be
     told not to think. ``default_max_tokens``: the length of an answer, in tokens, where the API demands
     one and nobody set it. ``includes_thoughts``: the model tells its thoughts when asked to.
     ``signs_calls``: a tool call of the history without its signature is refused.
@@ -34,6 +36,7 @@ class Capabilities(Struct, frozen=True):
     sends_temperature: bool = True
     system_role: Literal["system", "developer", "user"] = "system"
     stream_options: bool = True
+    takes_extensions: bool = True
     streams_only: bool = False
     thinking_off_when_not_streaming: bool = False
     key_header: Literal["bearer", "api-key"] = "bearer"
@@ -66,6 +69,7 @@ _TABLE = (
     _row(("mistral.ai", "perplexity.ai"), "", stream_options=False),
     _row(("openai.azure.com", "services.ai.azure.com"), "", key_header="api-key"),
     _row(_OPENAI, r"^(o\d|gpt-[5-9])(?![a-z0-9])", max_tokens_field="max_completion_tokens"),
+    _row(_OPENAI, "", takes_extensions=False),
     # gpt-5.1 and later take a temperature unless they are told to think, and so does the chat model.
     _row(_OPENAI, r"^(o\d|gpt-5)(?![a-z0-9.])(?!-chat)", sends_temperature=False),
     _row(_OPENAI, r"^o1-(mini|preview)", system_role="user"),

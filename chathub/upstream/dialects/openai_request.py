@@ -26,6 +26,9 @@ def build(call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamR
     params = {name: value for name, value in call.params.items() if value is not None}
     if call.extra:
         params = {**call.extra, **params}
+    if not known.takes_extensions:
+        # fields of other APIs that came with a request in their shape
+        params = {name: value for name, value in params.items() if name not in ("thinking", "top_k")}
     streamed = call.stream or known.streams_only
     if known.thinking_off_when_not_streaming and not streamed:
         # Who asks for thinking gets it: as a stream, which is read as a whole answer all the same.
