@@ -16,7 +16,7 @@ from chathub.errors import ChatHubError, NotFound, UnknownModel
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw
 from chathub.handlers.sending import Sending
-from chathub.handlers.usage_filter import UsageFilter
+from chathub.handlers.whole_events import WholeEvents
 from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
 from chathub.upstream import failures, http
 from chathub.upstream.client import Refused, failure_in
@@ -132,19 +132,18 @@ async def _pipe(
     upstream: aiohttp.ClientResponse, sending: Sending, speech: Speech, tally: Tally
 ) -> web.StreamResponse:
     """Bytes through, usage out of them. An answer that begins with a failure has not begun."""
-    decoder, usage_filter = speech.decoder(), UsageFilter() if speech.strips_usage else None
+    decoder, whole = speech.decoder(), WholeEvents(strips_usage=speech.strips_usage)
     key = tally.endpoint.api_key.encode() if tally.endpoint else b""
     unread: list[bytes] = []
     # what came before the answer: a failure after it leaves room for another attempt
     held = b""
-    size, last = 0, b"\n\n"
+    size = 0
     failure: Failure | None = None
     try:
         while data := await upstream.content.readany():
             if key and key in data:
                 data = data.replace(key, b"***")
             unread.append(data)
-            last = data[-4:]
             size += len(data)
             # many chunks read at once cost a third of what they cost one by one
             if size > _BATCH or not tally.begun:
@@ -154,7 +153,7 @@ async def _pipe(
                     break
                 if not tally.begun and (refused := failure_in(events)):
                     raise Refused(refused)
-            data = data if usage_filter is None else usage_filter.feed(data)
+            data = whole.feed(data)
             if not tally.begun and len(held) < _BATCH:
                 held += data
                 continue
@@ -174,10 +173,7 @@ async def _pipe(
     if refused and not tally.begun and not sending.has_answer:
         raise Refused(refused)
     tally.well = failure is None and refused is None
-    rest = held + (usage_filter.close() if usage_filter else b"")
-    if failure and not (held or last).endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
-        # half an event must not swallow the one that tells of its end
-        rest += b"\n\n"
+    rest = held + (b"" if failure else whole.rest)
     return await sending.end(rest + (speech.writer(speech.model, 0).feed([failure]) if failure else b""))
 
 

@@ -1,0 +1,38 @@
+"""Passes a provider's stream on in whole events, so that one that breaks off does not swallow the event
+that tells of it; takes out OpenAI's chunk of usage where the client did not ask for it."""
+
+import re
+
+_BLANKS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+# an event that does not end is passed on in pieces from here on
+_LONGEST = 1024 * 1024
+
+
+class WholeEvents:
+    """``feed`` it the stream's bytes; ``rest`` is the unfinished event that was held back."""
+
+    def __init__(self, *, strips_usage: bool) -> None:
+        self._strips_usage = strips_usage
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        data = self.rest + data
+        ends = [at + len(blank) for blank in _BLANKS if (at := data.rfind(blank)) >= 0]
+        end = max(ends, default=len(data) if len(data) > _LONGEST else 0)
+        self.rest = data[end:]
+        return self._without_usage(data[:end]) if self._strips_usage else data[:end]
+
+    @staticmethod
+    def _without_usage(data: bytes) -> bytes:
+        if not _USAGE.search(data) or not _NO_CHOICES.search(data):
+            return data
+        kept, start = [], 0
+        for end in [*(match.end() for match in _END.finditer(data)), len(data)]:
+            event = data[start:end]
+            if not (_USAGE.search(event) and _NO_CHOICES.search(event)):
+                kept.append(event)
+            start = end
+        return b"".join(kept)
