@@ -34,6 +34,7 @@ from pathlib import Path
 
 import figures_process
 import figures_requests
+import figures_save
 import figures_streams
 import figures_v1
 from figures_requests import Plan
@@ -50,6 +51,7 @@ _FIGURES = {
     "memory": figures_streams.memory,
     "latency": figures_streams.latency,
     "v1": figures_v1.v1,
+    "save": figures_save.save,
 }
 # seconds after which a figure is given up
 _LIMIT = 120
