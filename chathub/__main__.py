@@ -76,10 +76,10 @@ def _serve(config: Config) -> None:
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
     """What runs the server: uvloop where the extra [fast] installed it."""
     try:
-        import uvloop
+        from uvloop import run
     except ImportError:
         return asyncio.run
-    return partial(uvloop.run)
+    return partial(run)
 
 
 def _local_weights(config: Config) -> Weights:

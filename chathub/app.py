@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import aiohttp_cors
 from aiohttp import web
+from multidict import CIMultiDict
 
 from chathub import keys, middlewares
 from chathub.accounts.founding import SECRET_MARK, found, refuse_default_passwords
@@ -49,6 +50,14 @@ log = logging.getLogger("chathub")
 
 # what Anthropic's clients send from a browser
 _CLIENTS = ("x-api-key", "anthropic-version", "anthropic-beta")
+# what is sent is data: no browser should guess at it, frame it, or run anything of it
+_SAFE = CIMultiDict(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Referrer-Policy": "no-referrer",
+    }
+)
 _BODY_LIMIT = 1024 * 1024
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
@@ -96,9 +105,7 @@ async def _add_headers(origins: tuple[str, ...], request: web.Request, response:
     """
     headers = response.headers
     headers["X-Request-ID"] = request_id(request)
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.update(_SAFE)
     origin = request.headers.get("Origin")
     if origin is None:
         return

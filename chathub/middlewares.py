@@ -113,8 +113,8 @@ def request_id(request: web.Request) -> str:
     """The request's own id where it brings a sane one, else a new one; the same for its whole life."""
     known = request.get(REQUEST_ID)
     if known is None:
-        given = request.headers.get("X-Request-ID", "")
-        known = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        given = request.headers.get("X-Request-ID")
+        known = given if given and _SANE_ID.fullmatch(given) else secrets.token_hex(8)
         request[REQUEST_ID] = known
     return known
 

@@ -1,13 +1,16 @@
 """Slows down the guessing of passwords: per account from one address, and more loosely per address."""
 
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from chathub.clock import Clock
 from chathub.config import Network
 from chathub.errors import TooManyRequests
+
+# attempts for one account from one address that may be under way together
+_AT_ONCE = 20
 
 
 @dataclass
@@ -37,26 +40,44 @@ class LoginThrottle:
         self._limits = {"account": per_account, "address": per_address}
         self._window = window
         self._bound = bound
+        self._under_way: Counter[tuple[str, str]] = Counter()
         self._records: OrderedDict[tuple[str, ...], _Record] = OrderedDict()
 
     def admit(self, address: str, account: str) -> None:
-        """Let an attempt pass; it counts as a failure until it ``succeeded``, so that many at once are
-        as slow as one after the other.
+        """Let an attempt pass; ``failed`` or ``succeeded`` must follow. Only so many may be under way at
+        once, so that a burst of guesses gets no further than that.
 
         Raises:
             TooManyRequests: with the seconds to wait.
         """
         now = self._clock.seconds()
-        keys = self._keys(address, account)
-        for key in keys:
+        for key in self._keys(address, account):
             record = self._records.get(key)
             if record and record.blocked_until > now:
                 wait = record.blocked_until - now
                 raise TooManyRequests(f"登录失败次数过多，请在 {int(wait) + 1} 秒后再试", retry_after=wait)
-        for key in keys:
+        if self._under_way[account, address] >= _AT_ONCE:
+            raise TooManyRequests("登录请求过多，请稍后再试", retry_after=2)
+        self._under_way[account, address] += 1
+
+    def failed(self, address: str, account: str) -> None:
+        """The attempt was a wrong one."""
+        self._done(address, account)
+        now = self._clock.seconds()
+        for key in self._keys(address, account):
             self._count(key, now)
         while len(self._records) > self._bound:
             self._records.popitem(last=False)
+
+    def succeeded(self, address: str, account: str) -> None:
+        """The right password clears the account's record, not the address's."""
+        self._done(address, account)
+        self._records.pop(self._keys(address, account)[0], None)
+
+    def _done(self, address: str, account: str) -> None:
+        self._under_way[account, address] -= 1
+        if self._under_way[account, address] <= 0:
+            del self._under_way[account, address]
 
     def _count(self, key: tuple[str, ...], now: float) -> None:
         record = self._records.pop(key, None)
@@ -68,15 +89,6 @@ class LoginThrottle:
         if excess >= 0:
             record.blocked_until = now + min(900.0, 15.0 * 2 ** min(excess, 10))
         self._records[key] = record
-
-    def succeeded(self, address: str, account: str) -> None:
-        """The right password clears the account's record, and of the address's this one attempt."""
-        account_key, address_key = self._keys(address, account)
-        self._records.pop(account_key, None)
-        if record := self._records.get(address_key):
-            record.failures -= 1
-            if record.failures < self._limits["address"]:
-                record.blocked_until = 0.0
 
     @staticmethod
     def _keys(address: str, account: str) -> tuple[tuple[str, ...], ...]:

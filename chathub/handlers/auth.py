@@ -18,12 +18,17 @@ async def login(request: web.Request) -> web.Response:
     throttle, db = request.app[THROTTLE], request.app[DB]
     address = client_address(request.remote, request.headers, request.app[CONFIG].trusted_proxies)
     account = users.comparable(credentials.username.strip())[:200]
-    throttle.admit(address, account)
     row = await db.fetch_one(db.q.users.get_for_login, username_key=account)
-    hashed = row["password_hash"] if row else None
-    if not await request.app[PASSWORDS].check(credentials.password, hashed) or row is None:
+    throttle.admit(address, account)
+    right = False
+    try:
+        hashed = row["password_hash"] if row else None
+        right = await request.app[PASSWORDS].check(credentials.password, hashed)
+    finally:
+        # a client that leaves before it is told has guessed as well
+        (throttle.succeeded if right else throttle.failed)(address, account)
+    if not right or row is None:
         raise Unauthorized("用户名或密码错误")
-    throttle.succeeded(address, account)
     if not row["is_active"]:
         raise Forbidden("账号已被禁用")
     token = request.app[SESSIONS].issue(row["id"], row["role"], row["token_version"])

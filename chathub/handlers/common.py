@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDict
 
 from chathub.errors import BadRequest, NotFound
 from chathub.keys import CONFIG
@@ -17,6 +18,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # the largest number SQLite takes as a row id
 _LARGEST_ID = 2**63 - 1
+# built once: with every answer it counts
+_JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
 _LONG_BODY = 24 * 1024 * 1024
 
 
@@ -27,7 +30,7 @@ def answer(value: Any, status: int = 200) -> web.Response:
 
 def raw(body: bytes, status: int = 200) -> web.Response:
     """JSON that is already encoded."""
-    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
+    return web.Response(body=body, status=status, headers=_JSON.copy())
 
 
 def done(message: str, **fields: Any) -> web.Response:

@@ -9,10 +9,5 @@ from chathub.keys import CALLER, DB
 async def get(request: web.Request) -> web.Response:
     file_id = request.match_info["file_id"]
     media_type, data = await request.app[DB].read_slowly(pictures.get_own, file_id, request[CALLER].id)
-    headers = {
-        # what a user sent is shown as a picture or not at all
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Cache-Control": "private, max-age=86400, immutable",
-    }
+    headers = {"Cache-Control": "private, max-age=86400, immutable"}
     return web.Response(body=data, content_type=media_type, headers=headers)

@@ -27,11 +27,14 @@ _DEFAULTS = {
     "is_active": True,
     "sort_order": 0,
 }
+_EVERY = ModelFilter()
 _PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_price"}
 
 
 async def list_all(request: web.Request) -> web.Response:
-    return raw(request.app[CATALOG].list_models(query(request, ModelFilter)))
+    # the usual request asks for all of them
+    wanted = query(request, ModelFilter) if request.query_string else _EVERY
+    return raw(request.app[CATALOG].list_models(wanted))
 
 
 async def create(request: web.Request) -> web.Response:

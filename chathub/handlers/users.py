@@ -80,9 +80,13 @@ async def _confirm(request: web.Request, current: str | None) -> None:
     # the token tells who guesses: the address would punish the neighbours
     throttle, guesser = request.app[THROTTLE], f"user {row['id']}"
     throttle.admit(guesser, "profile")
-    if not await request.app[PASSWORDS].check(current, row["password_hash"]):
+    right = False
+    try:
+        right = await request.app[PASSWORDS].check(current, row["password_hash"])
+    finally:
+        (throttle.succeeded if right else throttle.failed)(guesser, "profile")
+    if not right:
         raise BadRequest("当前密码不正确")
-    throttle.succeeded(guesser, "profile")
 
 
 async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
