@@ -40,7 +40,7 @@ async def output_of(*command: str, **environment: str) -> str:
     return out.decode()
 
 
-# LangChain: https://pypi.org/project/langchain-openai/
+# LangChain: the package langchain-openai
 
 
 @every_dialect
