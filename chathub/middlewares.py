@@ -9,11 +9,11 @@ import sqlite3
 from aiohttp import web
 
 from chathub.accounts.sessions import Caller
-from chathub.accounts.throttle import client_address, is_in
+from chathub.accounts.throttle import is_in
 from chathub.errors import ChatHubError, Forbidden, Unauthorized
 from chathub.fronts import anthropic, openai
-from chathub.handlers.common import Handler, answer, raw
-from chathub.keys import ACCESS, CALLER, CONFIG, REQUEST_ID, SESSIONS, STREAMING
+from chathub.handlers.common import Handler, address_of, answer, raw
+from chathub.keys import ACCESS, CALLER, REQUEST_ID, SESSIONS, STREAMING
 
 log = logging.getLogger("chathub")
 
@@ -40,6 +40,7 @@ _DUPLICATES = {
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever is raised into ``{"error", "message", "success"}``; the unknown only into the log."""
+    request_id(request)
     try:
         return await handler(request)
     except ChatHubError as error:
@@ -93,10 +94,8 @@ def _check_access(request: web.Request, caller: Caller, access: str) -> None:
     # a program's token does not administrate, and makes no tokens
     if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
         raise Forbidden("该访问令牌不能用于此接口")
-    if caller.networks:
-        address = client_address(request.remote, request.headers, request.app[CONFIG].trusted_proxies)
-        if not is_in(address, caller.networks):
-            raise Forbidden("该访问令牌不能从此网络使用")
+    if caller.networks and not is_in(address_of(request), caller.networks):
+        raise Forbidden("该访问令牌不能从此网络使用")
 
 
 def _token(request: web.Request) -> str:

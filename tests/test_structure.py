@@ -27,7 +27,7 @@ ROOMS = [
     ["chat"],
     ["accounts", "catalog"],
     ["fronts"],
-    ["upstream", "vault"],
+    ["upstream", "vault", "audit"],
     ["database"],
     ["wire"],
     ["config"],

@@ -4,11 +4,10 @@ from aiohttp import web
 
 from chathub.accounts import users
 from chathub.accounts.passwords import check_rules
-from chathub.accounts.throttle import client_address
 from chathub.database.connection import Row
 from chathub.errors import Forbidden, Unauthorized
-from chathub.handlers.common import answer, body, done
-from chathub.keys import CALLER, CLOCK, CONFIG, DB, PASSWORDS, SESSIONS, THROTTLE
+from chathub.handlers.common import address_of, answer, body, done
+from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
 
@@ -16,7 +15,7 @@ from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
 async def login(request: web.Request) -> web.Response:
     credentials = await body(request, Login)
     throttle, db = request.app[THROTTLE], request.app[DB]
-    address = client_address(request.remote, request.headers, request.app[CONFIG].trusted_proxies)
+    address = address_of(request)
     account = users.comparable(credentials.username.strip())[:200]
     row = await db.fetch_one(db.q.users.get_for_login, username_key=account)
     throttle.admit(address, account)

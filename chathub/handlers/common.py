@@ -8,8 +8,10 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from chathub.accounts.throttle import client_address
+from chathub.audit import Actor
 from chathub.errors import BadRequest, NotFound
-from chathub.keys import CONFIG
+from chathub.keys import CALLER, CONFIG, REQUEST_ID
 from chathub.wire.decode import decode, decode_query
 from chathub.wire.requests import Options
 
@@ -72,6 +74,18 @@ def query(request: web.Request, kind: type[T], **also: str | None) -> T:
     """The query parameters as ``kind``; ``also`` are values from elsewhere that win where given."""
     more = {name: value for name, value in also.items() if value is not None}
     return decode_query({**request.query, **more}, kind)
+
+
+def address_of(request: web.Request) -> str:
+    """Where a request comes from; proxies are believed only if they are configured."""
+    return client_address(request.remote, request.headers, request.app[CONFIG].trusted_proxies)
+
+
+def actor(request: web.Request) -> Actor:
+    """Who is doing this, for the audit; on a public route nobody who is signed in."""
+    caller = request.get(CALLER)
+    address, number = address_of(request), request[REQUEST_ID]
+    return Actor(caller.id, caller.username, address, number) if caller else Actor(None, "", address, number)
 
 
 def idempotency_key(request: web.Request, wanted: Options) -> str | None:
