@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from chathub import config as configuration
+from chathub import memory
 from chathub.accounts.founding import set_password
 from chathub.accounts.passwords import Passwords, new_random
 from chathub.app import create_app, open_database
@@ -128,7 +129,9 @@ async def _run(config: Config, wanted: Weights | None) -> None:
         # port 0 lets the kernel choose
         port = runner.addresses[0][1]
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
+        giving_back = asyncio.create_task(memory.give_back())
         await stop.wait()
+        giving_back.cancel()
         # while the listener is open still, so that new questions get their 503 and not a closed door
         drains = (app[REPLIES].drain(config.drain_seconds), app[RELAY].drain(config.drain_seconds))
         await asyncio.gather(*drains)

@@ -31,7 +31,7 @@ ROOMS = [
     ["database"],
     ["wire"],
     ["config"],
-    ["errors", "clock"],
+    ["errors", "clock", "memory"],
 ]
 WEB_ROOMS = {"__main__", "app", "routes", "middlewares", "keys", "handlers"}
 

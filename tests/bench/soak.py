@@ -47,6 +47,10 @@ _SETTINGS = {
 }
 # descriptors that may be open beyond those of an idle start
 _SPARE = 4
+# how much more memory the last quarter may hold than the second, when all that grows by nature has grown
+_GROWTH = 1.05
+# until free memory has been given back
+_TRIM_SECONDS = 35
 # a single request, with the longest reply and all its waiting
 _REQUEST_SECONDS = 40
 _TEXT = "一条很长的回复，带着🙂和👩‍👩‍👧，断断续续地来。And some Latin, too. "
@@ -337,6 +341,12 @@ class Gauge:
     def at(self, share: float) -> tuple[float, float, int, int]:
         return self.samples[min(int(len(self.samples) * share), len(self.samples) - 1)]
 
+    def memory(self, begin: float, end: float) -> float:
+        """The mean between two shares of the time, in MiB."""
+        count = len(self.samples)
+        resident = [sample[1] for sample in self.samples[int(count * begin) : int(count * end)]]
+        return sum(resident) / max(1, len(resident))
+
 
 def _show(name: str, sample: tuple[float, float, int, int]) -> None:
     seconds, resident, files, threads = sample
@@ -356,12 +366,11 @@ async def _quiet(session: aiohttp.ClientSession, users: list[dict[str, str]]) ->
         await asyncio.sleep(0.5)
 
 
-async def _settled(gauge: Gauge, before: tuple[float, float, int, int]) -> tuple[float, float, int, int]:
-    """A last look, once unused connections to the provider have been closed: after 15 seconds."""
-    deadline = time.monotonic() + 30
-    while (after := gauge.look())[2] > before[2] + _SPARE and time.monotonic() < deadline:
-        await asyncio.sleep(0.5)
-    return after
+async def _settled(gauge: Gauge) -> tuple[float, float, int, int]:
+    """A last look, once unused connections to the provider have been closed (after 15 seconds) and free
+    memory has been given back."""
+    await asyncio.sleep(_TRIM_SECONDS)
+    return gauge.look()
 
 
 def _count(database: Path, sql: str) -> int:
@@ -438,8 +447,12 @@ async def _soak(minutes: float, folder: Path) -> int:
             wrong = tally.wrong
             if live := await _quiet(session, users):
                 wrong["replies still live"] = live
-        after = await _settled(Gauge(hub.pid), before)
+        after = await _settled(Gauge(hub.pid))
         _report(tally, gauge, before, after)
+        second, last = gauge.memory(0.25, 0.5), gauge.memory(0.75, 1)
+        print(f"memory: {second:.1f} MiB in the second quarter, {last:.1f} in the last")
+        if last > second * _GROWTH or after[1] > second:
+            wrong["MiB that memory grew by"] = round(max(last, after[1]) - second)
         if after[2] > before[2] + _SPARE:
             wrong["descriptors left open"] = after[2] - before[2]
         if after[3] > before[3] + 4:
