@@ -154,7 +154,7 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
     await found(db, config, clock, passwords, master)
     if not config.development:
         await refuse_default_passwords(db)
-    if interrupted := await db.write(checkpoints.recover, clock.today()):
+    if interrupted := await db.write(checkpoints.recover, clock.month()):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
 
 

@@ -22,7 +22,7 @@ class Actor(Struct, frozen=True):
 OPERATOR = Actor(name="(operator)")
 
 
-def record(tx: Transaction, actor: Actor, event: str, now: int, target: str = "", **details: Any) -> None:
+def record(tx: Transaction, /, actor: Actor, event: str, now: int, target: str = "", **details: Any) -> None:
     """Add an entry. ``event`` is a word such as ``user.role``, ``target`` what it was done to (``user 12``);
     ``details`` must hold no secret: no key, token, password or code."""
     tx.run(

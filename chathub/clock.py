@@ -5,11 +5,23 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from typing import NamedTuple
 
 
 def iso(milliseconds: int) -> str:
     """A stamp as the API document writes it: ``2024-01-01T12:00:00Z``."""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()[:19] + "Z"
+
+
+class Month(NamedTuple):
+    """The current calendar month in the configured zone: now and its end in milliseconds; its first day,
+    today, and the first day of the next as ``2024-01-31``."""
+
+    now: int
+    end: int
+    first_day: str
+    today: str
+    next_day: str
 
 
 def _new_id() -> str:
@@ -31,3 +43,12 @@ class Clock:
     def today(self) -> str:
         """The current day in the configured zone, ``2024-01-31``."""
         return datetime.fromtimestamp(self.seconds(), self.zone).date().isoformat()
+
+    def month(self) -> Month:
+        now = self.seconds()
+        today = datetime.fromtimestamp(now, self.zone)
+        year, month = divmod(today.year * 12 + today.month, 12)
+        end = datetime(year, month + 1, 1, tzinfo=self.zone)
+        day = today.date().isoformat()
+        next_day = end.date().isoformat()
+        return Month(int(now * 1000), int(end.timestamp() * 1000), day[:8] + "01", day, next_day)

@@ -54,6 +54,7 @@ class Config:
     write_seconds: float = 60
     body_seconds: float = 30
     reply_characters: int = 2_000_000
+    usage_seconds: float = 0
 
     @property
     def development(self) -> bool:
@@ -65,6 +66,10 @@ def _seconds(text: str) -> float:
     if not 0 < value < 10**8:
         raise ValueError("must be a positive number of seconds")
     return value
+
+
+def _seconds_or_none(text: str) -> float:
+    return 0 if text == "0" else _seconds(text)
 
 
 def _port(text: str) -> int:
@@ -149,6 +154,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_WRITE_SECONDS": ("write_seconds", _seconds),
     "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _size),
     "CHATHUB_AUTO_TITLE": ("auto_title", _switch),
+    "CHATHUB_USAGE_SECONDS": ("usage_seconds", _seconds_or_none),
 }
 _FLAGS = ("env", "host", "port", "database", "local_model")
 

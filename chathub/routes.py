@@ -15,6 +15,7 @@ from chathub.handlers import (
     providers,
     stats,
     tokens,
+    usage,
     users,
     v1,
     v1_messages,
@@ -87,6 +88,9 @@ ROUTES = (
     Route("DELETE", "/api/tokens/{token_id}", tokens.delete, SESSION),
     # 8 statistics
     Route("GET", "/api/stats", stats.show),
+    Route("GET", "/api/usage", usage.show),
+    Route("GET", "/api/subscriptions", usage.list_subscriptions, ADMIN),
+    Route("PUT", "/api/subscriptions/{name}", usage.update_subscription, ADMIN),
     # 9 users
     Route("GET", "/api/users", users.search, ADMIN),
     Route("GET", "/api/users/profile", users.show_profile),

@@ -92,10 +92,11 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
     def fill(tx: Transaction) -> None:
         q = tx.q
         names = dict(username="a", username_key="a", email="a@b.c", email_key="a@b.c", password_hash="")
-        rest = dict(password_is_default=0, role="user", subscription_type="free", usage_limit=1, is_active=1)
-        user = tx.one(q.users.insert, **names, **rest, now=1)
+        rest = dict(password_is_default=0, role="user", subscription_type="free", is_active=1)
+        rest |= dict.fromkeys(("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once"))
+        user = tx.add(q.users.insert, **names, **rest, now=1)
         conversation = tx.one(
-            q.conversations.insert, public_id="long", user_id=user["id"], title="t", model="m", now=1
+            q.conversations.insert, public_id="long", user_id=user, title="t", model="m", now=1
         )
         parent = None
         for _ in range(3000):

@@ -2,13 +2,14 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 
-# tokens in a calendar month, unless an administrator says otherwise
-DEFAULT_LIMITS = {"free": 1_000_000, "pro": 10_000_000, "premium": 20_000_000, "enterprise": 100_000_000}
+# what a subscription bounds and a user may have otherwise: tokens and millionths in a calendar month …
+LIMITS = ("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once")
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f<>\"']+@[^@\s\x00-\x1f<>\"'.]+(\.[^@\s\x00-\x1f<>\"'.]+)+")
 # one character may be compared as eighteen
@@ -52,6 +53,7 @@ def check_email(address: str) -> str:
 
 def insert(
     tx: Transaction,
+    /,
     *,
     username: str,
     email: str,
@@ -59,12 +61,15 @@ def insert(
     now: int,
     role: str = "user",
     subscription_type: str = "free",
-    usage_limit: int | None = None,
     is_active: bool = True,
     password_is_default: bool = False,
+    **limits: int | None,
 ) -> Row:
-    """A new account; a name or address that is taken is the database's word (``users_username``)."""
-    row = tx.one(
+    """A new account; a name or address that is taken is the database's word (``users_username``).
+
+    ``limits`` are those of ``LIMITS``; what is None or missing is the subscription's.
+    """
+    user_id = tx.add(
         tx.q.users.insert,
         username=username,
         username_key=comparable(username),
@@ -74,12 +79,11 @@ def insert(
         password_is_default=password_is_default,
         role=role,
         subscription_type=subscription_type,
-        usage_limit=DEFAULT_LIMITS[subscription_type] if usage_limit is None else usage_limit,
+        **_own_limits(tx, subscription_type, limits),
         is_active=is_active,
         now=now,
     )
-    assert row is not None
-    return row
+    return tx.all(tx.q.users.get_by_id, user_id=user_id)[0]
 
 
 def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: int, now: int) -> Row:
@@ -93,22 +97,11 @@ def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: in
     if old is None:
         raise NotFound("用户不存在")
     new = {**dict(old), **changes}
-    # a limit that was its subscription's own moves with the subscription
-    own_limit = (
-        "usage_limit" not in changes and old["usage_limit"] == DEFAULT_LIMITS[old["subscription_type"]]
-    )
-    if new["usage_limit"] is None or own_limit:
-        new["usage_limit"] = DEFAULT_LIMITS[new["subscription_type"]]
-    loses = old["role"] == "admin" and old["is_active"] and (new["role"] != "admin" or not new["is_active"])
-    if loses and user_id == acting_id:
-        raise BadRequest("不能禁用自己或取消自己的管理员权限")
-    if loses and tx.all(tx.q.users.count_other_admins, user_id=user_id)[0][0] == 0:
-        raise BadRequest("不能禁用或降级最后一位管理员")
-    if user_id == acting_id and old["is_active"] and not new["is_active"]:
-        raise BadRequest("不能禁用自己")
+    _check_loss(tx, old, new, acting_id)
     password = changes.get("password_hash")
     ends_tokens = bool(password) or new["role"] != old["role"] or (old["is_active"] and not new["is_active"])
-    row = tx.one(
+    limits = {name: changes.get(name, old[f"own_{name}"]) for name in LIMITS}
+    tx.run(
         tx.q.users.update,
         user_id=user_id,
         username=new["username"],
@@ -119,10 +112,31 @@ def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: in
         password_is_default=0 if password else old["password_is_default"],
         role=new["role"],
         subscription_type=new["subscription_type"],
-        usage_limit=new["usage_limit"],
+        **_own_limits(tx, new["subscription_type"], limits),
         is_active=new["is_active"],
         token_version=old["token_version"] + ends_tokens,
         now=now,
     )
-    assert row is not None
-    return row
+    return tx.all(tx.q.users.get_by_id, user_id=user_id)[0]
+
+
+def _check_loss(tx: Transaction, old: Row, new: dict[str, Any], acting_id: int) -> None:
+    """Nobody locks itself out, and one administrator always remains."""
+    disabled = old["is_active"] and not new["is_active"]
+    loses = old["role"] == "admin" and old["is_active"] and (new["role"] != "admin" or disabled)
+    if loses and old["id"] == acting_id:
+        raise BadRequest("不能禁用自己或取消自己的管理员权限")
+    if loses and tx.all(tx.q.users.count_other_admins, user_id=old["id"])[0][0] == 0:
+        raise BadRequest("不能禁用或降级最后一位管理员")
+    if old["id"] == acting_id and disabled:
+        raise BadRequest("不能禁用自己")
+
+
+def _own_limits(
+    tx: Transaction, subscription_type: str, limits: Mapping[str, int | None]
+) -> dict[str, int | None]:
+    """What is kept of a user's limits: one that is its subscription's anyway (the page sends back what it
+    was shown) is not its own, and changes with the subscription."""
+    usual = tx.all(tx.q.subscriptions.get, name=subscription_type)[0]
+    wanted = {name: limits.get(name) for name in LIMITS}
+    return {name: None if value == usual[name] else value for name, value in wanted.items()}

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from chathub.chat import idempotency, pictures
+from chathub.chat import budgets, idempotency, pictures
+from chathub.chat.budgets import Share, Spender, Wanted
+from chathub.chat.context import estimate_history
 from chathub.chat.idempotency import Claim, Repeated
 from chathub.chat.turns import Ending, Turn, title_of
 from chathub.database.connection import Row, Transaction
-from chathub.errors import BadRequest, NotFound
+from chathub.errors import BadRequest, NotFound, TooManyRequests
 from chathub.upstream.types import Image, Message
 from chathub.wire.requests import ToolResult
 
@@ -46,11 +49,13 @@ class Beginning(Struct, frozen=True, kw_only=True):
     """All that is known of a turn before it is stored.
 
     ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
-    failed from the start; the history's pictures are read only for a model that ``sees``.
+    failed from the start; the history's pictures are read only for a model that ``sees``. ``wanted`` is
+    what the answer may use, but for the history (None: nothing, it is refused).
     """
 
     place: Place
-    user_id: int
+    spender: Spender
+    wanted: Wanted | None
     asked: Asked
     options: dict[str, Any]
     claim: Claim | None
@@ -59,7 +64,14 @@ class Beginning(Struct, frozen=True, kw_only=True):
     history_characters: int
     sees: bool
     refusal: Ending | None
-    now: int
+
+    @property
+    def user_id(self) -> int:
+        return self.spender.user_id
+
+    @property
+    def now(self) -> int:
+        return self.spender.month.now
 
 
 def begin(tx: Transaction, it: Beginning) -> Turn:
@@ -70,9 +82,11 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         BadRequest: tool results that do not answer the calls of the last answer.
         Repeated: the claim was made before, with the same digest.
         Conflict: the claim was made before for something else.
+        TooManyRequests: the user has too many requests in this minute, or answers at once.
     """
     if it.claim and (known := idempotency.claimed(tx, it.user_id, it.claim, it.now)) is not None:
         raise Repeated(known)
+    budgets.admit(tx, it.user_id, it.spender.month)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
     parent_id = conversation["head_id"]
@@ -81,13 +95,12 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     if it.asked.results and it.place.kind == "new":
         parent_id = _answer_with_calls(tx, it.asked.results, parent_id)
     question_id, count = _store_question(tx, it, conversation_id, parent_id)
-    message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
+    history = _history(tx, it, parent_id)
+    share, refusal, budget = _share(tx, it, history)
+    message_id = _store_answer(tx, it, conversation_id, question_id, count + 1, refusal)
+    reservation_id = budgets.hold(tx, it.spender, share, message_id) if share else 0
     if it.claim:
         idempotency.make(tx, it.user_id, it.claim, message_id, it.now)
-    history = []
-    if parent_id is not None and it.history_characters:
-        history = tx.all(tx.q.messages.list_context, head_id=parent_id, characters=it.history_characters)
-    seen = [row["id"] for row in history if row["has_images"]] if it.sees else []
     return Turn(
         conversation_id,
         it.place.public_id,
@@ -96,9 +109,34 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         message_id,
         it.asked.messages(),
         history,
-        pictures.of_messages(tx, seen),
+        pictures.of_messages(tx, [row["id"] for row in history if row["has_images"] and it.sees]),
         first=parent_id is None,
+        reservation_id=reservation_id,
+        answer_limit=share.answer if share else None,
+        refusal=refusal,
+        budget=budget,
     )
+
+
+def _history(tx: Transaction, it: Beginning, head_id: int | None) -> list[Row]:
+    if head_id is None or not it.history_characters:
+        return []
+    return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
+
+
+def _share(
+    tx: Transaction, it: Beginning, history: list[Row]
+) -> tuple[Share | None, Ending | None, dict[str, Any] | None]:
+    """What the answer may use; or why there will be none, and what is left."""
+    if it.wanted is None:
+        return None, it.refusal, None
+    # no more of it goes upstream than the window takes
+    past = min(estimate_history(history, it.sees), it.history_characters // 4)
+    prompt = it.wanted.prompt + past
+    try:
+        return budgets.share(tx, it.spender, replace(it.wanted, prompt=prompt)), None, None
+    except TooManyRequests as spent:
+        return None, Ending("error", spent.sentence, spent.status, "error"), spent.details["budget"]
 
 
 def _conversation(tx: Transaction, it: Beginning) -> Row:
@@ -187,9 +225,16 @@ def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id
     return head_id
 
 
-def _store_answer(tx: Transaction, it: Beginning, conversation_id: int, question_id: int, count: int) -> int:
-    """The answer to come becomes the conversation's head."""
-    refusal = it.refusal or Ending("streaming")
+def _store_answer(
+    tx: Transaction,
+    it: Beginning,
+    conversation_id: int,
+    question_id: int,
+    count: int,
+    refusal: Ending | None,
+) -> int:
+    """The answer to come, or that there will be none, becomes the conversation's head."""
+    refusal = refusal or Ending("streaming")
     message_id = tx.add(
         tx.q.messages.insert_answer,
         conversation_id=conversation_id,

@@ -6,9 +6,11 @@ from msgspec import Struct
 
 from chathub.catalog import ChatModel
 from chathub.chat import turns
+from chathub.chat.budgets import Spender
 from chathub.chat.context import estimate
-from chathub.chat.ledger import Bill, reckon
+from chathub.chat.ledger import reckon
 from chathub.chat.reply import Reply
+from chathub.clock import Month
 from chathub.database.connection import Row, Transaction
 
 INTERRUPTED = turns.Ending("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
@@ -52,9 +54,9 @@ def save(tx: Transaction, fresh: list[Fresh]) -> None:
     )
 
 
-def recover(tx: Transaction, day: str) -> int:
+def recover(tx: Transaction, month: Month) -> int:
     """At start: what was being written when the process ended becomes ``interrupted``, with its text and
-    an estimate of what it used. Gives the number of replies."""
+    an estimate of what it used; nothing holds a budget any more. Gives the number of replies."""
     rows = tx.all(tx.q.messages.list_streaming)
     for row in rows:
         parts = tx.all(tx.q.parts.list_for_message, message_id=row["id"])
@@ -62,24 +64,26 @@ def recover(tx: Transaction, day: str) -> int:
             kind: "".join(part["text"] for part in parts if part["kind"] == kind)
             for kind in ("content", "reasoning")
         }
+        model = _model(row)
+        came = estimate(texts["content"]), estimate(texts["reasoning"])
         outcome = turns.Outcome(
-            user_id=row["user_id"],
-            model=row["model"],
-            provider=row["provider"],
+            spender=Spender(row["user_id"], row["token_id"], month),
+            model=model,
             content=texts["content"],
             reasoning=texts["reasoning"],
             was_saved=True,
             ending=INTERRUPTED,
-            bill=_bill(row, **texts),
+            bill=reckon(model, None, row["prompt_tokens"], *came),
         )
-        turn = turns.Turn(row["conversation_id"], "", "", 0, row["id"])
-        # a restart is no news of the conversation
-        turns.settle(tx, turn, outcome, day, row["updated_at"])
+        turn = turns.Turn(row["conversation_id"], row["public_id"], "", 0, row["id"])
+        turns.recover(tx, turn, outcome, row["updated_at"])
+    tx.run(tx.q.budgets.release_all)
     return len(rows)
 
 
-def _bill(row: Row, content: str, reasoning: str) -> Bill:
-    model = ChatModel(
+def _model(row: Row) -> ChatModel:
+    """The model of a reply, with its price of today: a crash leaves no other."""
+    return ChatModel(
         name=row["model"],
         provider_id=0,
         provider_key=row["provider"],
@@ -89,4 +93,3 @@ def _bill(row: Row, content: str, reasoning: str) -> Bill:
         input_price=row["input_price"] or 0,
         output_price=row["output_price"] or 0,
     )
-    return reckon(model, None, row["prompt_tokens"], estimate(content), estimate(reasoning))

@@ -12,6 +12,7 @@ from chathub.wire.answers import Row
 _PER_MESSAGE = 4
 # providers count a picture between 85 and 1,600 tokens by its size
 _PER_IMAGE = 1000
+_ANSWER_ROOM = 4096
 # a turn whose reply ended so is part of what was said; a failed one is not
 _SAID = ("done", "stopped", "interrupted")
 # base64 of what no text is
@@ -45,10 +46,26 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     )
 
 
+def estimate_history(rows: Iterable[Row], sees: bool) -> int:
+    """At most so many tokens are the messages of a branch."""
+    return sum(
+        estimate(row["content"])
+        + estimate(row["tool_calls"])
+        + _PER_MESSAGE
+        + _PER_IMAGE * (sees and row["has_images"])
+        for row in rows
+    )
+
+
 def estimate_body(body: bytes) -> int:
     """About how many tokens a request's JSON is that nobody has read; pictures count as pictures."""
     text, pictures = _PICTURE.subn(b"", body)
     return estimate(text.decode("utf-8", "replace")) + _PER_IMAGE * pictures
+
+
+def answer_room(longest: int | None) -> int:
+    """How many tokens to keep free for an answer whose length nobody bounded."""
+    return min(longest or _ANSWER_ROOM, _ANSWER_ROOM)
 
 
 def build(

@@ -1,9 +1,15 @@
-"""What a reply used and what it costs."""
+"""What a reply used, what it costs, and the book in which every attempt stands."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
 from chathub.catalog import ChatModel
-from chathub.upstream.types import Usage
+from chathub.clock import Month
+from chathub.database.connection import Transaction
+from chathub.upstream.types import Attempt, Usage
 
 # a hundred times the largest windows there are
 _MOST_TOKENS = 1_000_000_000
@@ -68,3 +74,78 @@ def _completion(usage: Usage) -> int | None:
         return completion
     beside = usage.total_tokens == usage.prompt_tokens + completion + thinking
     return completion + thinking if beside else completion
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """Whom and what an answer is booked for; ``conversation_id`` is the public one."""
+
+    kind: Literal["chat", "title", "completion", "embedding", "probe"]
+    user_id: int
+    token_id: int | None = None
+    conversation_id: str | None = None
+    message_id: int | None = None
+
+
+def book(
+    tx: Transaction,
+    account: Account,
+    attempts: Sequence[Attempt],
+    models: Mapping[str, ChatModel],
+    bill: Bill,
+    *,
+    first_at: float | None,
+    end_reason: str,
+    month: Month,
+) -> None:
+    """Enter the attempts of one answer: the bill is the last one's, those before it brought nothing and
+    cost nothing. The sums by day and month follow by themselves.
+
+    ``first_at`` is when the answer began (``time.monotonic``), ``models`` are those tried, by name.
+    """
+    for attempt in attempts[:-1]:
+        failed = attempt.failure.kind if attempt.failure else "refused"
+        enter(tx, account, models[attempt.model], Bill(), month, attempt, end_reason=failed)
+    for attempt in attempts[-1:]:
+        model = models[attempt.model]
+        enter(tx, account, model, bill, month, attempt, first_at=first_at, end_reason=end_reason)
+
+
+def enter(
+    tx: Transaction,
+    account: Account,
+    model: ChatModel,
+    bill: Bill,
+    month: Month,
+    attempt: Attempt | None = None,
+    *,
+    first_at: float | None = None,
+    end_reason: str,
+) -> None:
+    """Enter one attempt; None where a crash left nothing of it but its text."""
+    began = attempt.began if attempt else 0.0
+    ended = (attempt.ended or time.monotonic()) if attempt else 0.0
+    tx.run(
+        tx.q.ledger.add,
+        at=month.now,
+        day=month.today,
+        kind=account.kind,
+        user_id=account.user_id,
+        token_id=account.token_id,
+        key_id=attempt.endpoint.key_id if attempt else None,
+        provider=model.provider_key,
+        model=model.name,
+        conversation_id=account.conversation_id,
+        message_id=account.message_id,
+        prompt_tokens=bill.prompt_tokens,
+        completion_tokens=bill.completion_tokens,
+        reasoning_tokens=bill.reasoning_tokens,
+        cached_tokens=bill.cached_tokens,
+        usage_source=bill.source,
+        input_price=model.input_price,
+        output_price=model.output_price,
+        cost=bill.cost,
+        first_token_ms=None if first_at is None else round((first_at - began) * 1000),
+        duration_ms=round((ended - began) * 1000),
+        end_reason=end_reason,
+        http_status=attempt.failure.status if attempt and attempt.failure else 0,
+    )

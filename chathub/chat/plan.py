@@ -34,6 +34,10 @@ class Plan(Struct, frozen=True):
     def model(self) -> ChatModel:
         return self.routes[0].model
 
+    @property
+    def models(self) -> dict[str, ChatModel]:
+        return {route.model.name: route.model for route in self.routes}
+
 
 class Needs(Struct, frozen=True):
     """What a chat takes beyond text."""
@@ -67,7 +71,7 @@ class Planner:
             BadRequest: no such model, one that cannot what is needed, or no usable key; the sentence says
                 which provider's key to save.
             Forbidden: the caller's token is not for this model.
-            TooManyRequests: the month's tokens are used up, or all keys have to rest.
+            TooManyRequests: all keys have to rest.
         """
         model = self._catalog.find(model_name, _KINDS[needs.embeddings])
         _check_needs(model, needs)
@@ -122,31 +126,18 @@ class Planner:
             yield model
 
     def _check_token(self, caller: Caller, model_name: str) -> None:
-        if caller.token_id is None:
-            return
         if caller.models and model_name not in caller.models:
             raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
-        month = self._clock.today()[:7]
-        look = self._db.q.personal_tokens.limit_and_use
-        (row,) = self._db.glance(look, token_id=caller.token_id, month=month) or (None,)
-        if row and row["monthly_limit"] is not None and row["used"] >= row["monthly_limit"]:
-            raise TooManyRequests(
-                f"该访问令牌本月额度已用完：{row['used']} / {row['monthly_limit']} 个 token"
-            )
 
     def _route(self, caller: Caller, model: ChatModel) -> Route:
         rows = self._db.glance(
             self._db.q.api_keys.list_for_chat,
             user_id=caller.id,
             provider_id=model.provider_id,
-            day=self._clock.today()[:8] + "01",
         )
-        limit, used = (rows[0]["usage_limit"], rows[0]["used"]) if rows else (0, 0)
-        if not caller.is_admin and used >= limit:
-            raise TooManyRequests(f"本月额度已用完：已使用 {used} / {limit} 个 token，下月初恢复")
         if model.provider_key == LOCAL:
             return Route(model, (Endpoint(base_url="", local=True),))
-        return Route(model, self._endpoints(caller, model, [row for row in rows if row["id"] is not None]))
+        return Route(model, self._endpoints(caller, model, rows))
 
     def _endpoints(self, caller: Caller, model: ChatModel, keys: list[Row]) -> tuple[Endpoint, ...]:
         now = self._clock.now()

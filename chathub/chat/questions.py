@@ -7,11 +7,14 @@ import msgspec
 from msgspec import Struct
 
 from chathub.accounts.sessions import Caller
-from chathub.chat.beginning import Asked, Place
+from chathub.chat.beginning import Asked, Beginning, Place
+from chathub.chat.budgets import Spender, Wanted
+from chathub.chat.context import estimate, estimate_messages
 from chathub.chat.idempotency import Claim
 from chathub.chat.pictures import read as read_pictures
 from chathub.chat.plan import Plan
 from chathub.chat.turns import Ending
+from chathub.clock import Month
 from chathub.errors import BadRequest, ChatHubError
 from chathub.wire.requests import Options, Part, ToolResult
 
@@ -39,6 +42,29 @@ class Question(Struct, frozen=True):
         if not isinstance(error, ChatHubError):
             return None
         return Ending("error", error.sentence, error.status, "error", error.retry_after)
+
+    def beginning(self, month: Month) -> Beginning:
+        """All of it that is stored."""
+        plan = None if isinstance(self.plan, ChatHubError) else self.plan
+        return Beginning(
+            place=self.place,
+            spender=Spender(self.caller.id, self.caller.token_id, month),
+            wanted=self._wanted(plan) if plan else None,
+            asked=self.asked,
+            options=self.options.kept(),
+            claim=self.claim,
+            model=self.model_name,
+            provider=plan.model.provider_key if plan else "",
+            # no token is longer than four Latin characters by our estimate
+            history_characters=4 * plan.model.context_window if plan else 0,
+            sees=plan.model.sees if plan else False,
+            refusal=self.refusal,
+        )
+
+    def _wanted(self, plan: Plan) -> Wanted:
+        """What the answer may use, but for the history."""
+        system = estimate(self.options.system_prompt or "")
+        return Wanted.of(plan, system + estimate_messages(self.asked.messages()), self.options.max_tokens)
 
 
 def asked(

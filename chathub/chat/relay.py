@@ -6,26 +6,28 @@ passing; otherwise events go from one dialect to the other through an ``Outbox``
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import aiohttp
 from msgspec.structs import replace
 
 from chathub.accounts.sessions import Caller
 from chathub.catalog import ChatModel
-from chathub.chat import pool, turns
+from chathub.chat import budgets, ledger, pool
+from chathub.chat.budgets import Spender, Wanted
 from chathub.chat.context import estimate_messages
-from chathub.chat.plan import Route
+from chathub.chat.ledger import Account
+from chathub.chat.plan import Plan, Route
 from chathub.chat.tally import Outbox, Tally
-from chathub.clock import Clock
+from chathub.clock import Clock, Month
 from chathub.database.connection import Database, Transaction
-from chathub.errors import Unavailable
+from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
 from chathub.upstream import failures, routing
 from chathub.upstream.client import Client, Refused
-from chathub.upstream.dialects.capabilities import learned
+from chathub.upstream.dialects.capabilities import Capabilities, learned
 from chathub.upstream.types import ChatCall, Endpoint, Failure
 from chathub.upstream.verdicts import verdict
 
@@ -40,10 +42,25 @@ class Outgoing(NamedTuple):
     body: bytes
 
 
-# makes the request for an endpoint, and is told whether it may be asked for the usage
-Make = Callable[[Endpoint, bool], Outgoing]
+# makes the request for an endpoint in the form that it takes
+Make = Callable[[Endpoint, Capabilities], Outgoing]
 # reads a response; raises Refused as long as nothing of it has gone to the client
 Use = Callable[[aiohttp.ClientResponse], Awaitable[T]]
+
+
+class Purchase:
+    """One request of a program's: what is held for it, and what its answers turned out to use.
+
+    ``answer_limit`` is the length its answer is cut to, in tokens (None: it is not).
+    """
+
+    def __init__(self, account: Account, plan: Plan, reservation_id: int, answer_limit: int | None) -> None:
+        self.account = account
+        self.plan = plan
+        self.reservation_id = reservation_id
+        self.answer_limit = answer_limit
+        # one for each model that was tried
+        self.tallies: list[Tally] = []
 
 
 class Relay:
@@ -57,15 +74,43 @@ class Relay:
         self._idle = asyncio.Event()
         self._draining = False
 
-    @contextmanager
-    def admitted(self, tally: Tally) -> Iterator[None]:
-        """Count one more answer in the making for as long as this lasts.
+    @asynccontextmanager
+    async def bought(
+        self,
+        caller: Caller,
+        plan: Plan,
+        kind: Literal["completion", "embedding"],
+        *,
+        prompt: int,
+        answer: int | None,
+    ) -> AsyncIterator[Purchase]:
+        """Hold what a request may use for as long as this lasts, then book what it used, however it ended
+        and even if the client left; ``prompt`` and ``answer`` are tokens, as in ``budgets.Wanted``.
 
         Raises:
             Unavailable: the server is shutting down.
+            TooManyRequests: the user has too many requests, or too little left.
         """
         if self._draining:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+        spender = Spender(caller.id, caller.token_id, self._clock.month())
+        account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
+        wanted = Wanted.of(plan, prompt, answer)
+        buying = asyncio.ensure_future(self._db.write(_buy, spender, wanted, account, plan))
+        try:
+            yield await asyncio.shield(buying)
+        finally:
+            await asyncio.shield(self._settle(buying))
+
+    async def _settle(self, buying: asyncio.Future[Purchase]) -> None:
+        with contextlib.suppress(ChatHubError):
+            await self._db.write(_settle, await buying, self._clock.month())
+
+    @contextmanager
+    def admitted(self, purchase: Purchase, tally: Tally) -> Iterator[None]:
+        """Count one more answer in the making for as long as this lasts."""
+        purchase.tallies.append(tally)
+        tally.answer_limit = purchase.answer_limit
         task = asyncio.current_task()
         assert task is not None
         self._running[tally] = task
@@ -96,7 +141,7 @@ class Relay:
         """Have a request answered in whichever dialect its model speaks; gives how that failed, fit to
         show."""
         outbox.model, outbox.prompt_estimate = route.model, estimate_messages(request.messages)
-        call = _call(route.model, request)
+        call = _call(route.model, request, outbox.answer_limit)
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
             await self._note(outbox, endpoint, failure)
@@ -120,13 +165,13 @@ class Relay:
         for endpoint in route.endpoints:
             if endpoint.key_id in tally.barred:
                 continue
-            tally.endpoint = endpoint
             try:
-                async with AsyncExitStack() as stack:
-                    at = await stack.enter_async_context(self.client.at_local(endpoint))
-                    return await use(await self._sent(stack, at, route.model.name, make))
+                with routing.attempted(tally.attempts, endpoint, route.model.name) as attempt:
+                    async with AsyncExitStack() as stack:
+                        at = await stack.enter_async_context(self.client.at_local(endpoint))
+                        return await use(await self._sent(stack, at, route.model.name, make))
             except Refused as refused:
-                failure = refused.failure
+                failure = attempt.failure = refused.failure
                 await self._note(tally, endpoint, failure)
                 if verdict(failure) == "request":
                     break
@@ -138,7 +183,7 @@ class Relay:
         """The response; a provider that refuses to be asked for the usage is asked without, from then on."""
         form = self.client.form_for(endpoint, model)
         try:
-            request = make(endpoint, form.stream_options)
+            request = make(endpoint, form)
             return await stack.enter_async_context(self.client.raw(endpoint, *request))
         except Refused as refused:
             asked = ChatCall(endpoint.base_url, model, [], stream=True)
@@ -146,7 +191,7 @@ class Relay:
             if other is None or other.stream_options == form.stream_options:
                 raise
         self.client.learn(endpoint, model, other)
-        return await stack.enter_async_context(self.client.raw(endpoint, *make(endpoint, False)))
+        return await stack.enter_async_context(self.client.raw(endpoint, *make(endpoint, other)))
 
     async def _note(self, tally: Tally, endpoint: Endpoint, failure: Failure | None) -> None:
         tally.well = failure is None
@@ -155,27 +200,43 @@ class Relay:
             now = self._clock.now()
             await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
 
-    async def book(self, caller: Caller, tally: Tally) -> None:
-        """Count what an answer used, however it ended; goes on if the client leaves meanwhile."""
-        if tally.model is not None:
-            work = self._db.write(_book, caller, tally.model, tally, self._clock.today(), self._clock.now())
-            await asyncio.shield(work)
 
-
-def _call(model: ChatModel, request: Request) -> ChatCall:
+def _call(model: ChatModel, request: Request, limit: int | None) -> ChatCall:
+    params = request.params
+    if limit is not None:
+        params = {**params, "max_tokens": min(limit, params.get("max_tokens") or limit)}
     return ChatCall(
         "",
         model.name,
         request.messages,
         stream=request.stream and model.supports_streaming,
-        params=request.params,
+        params=params,
         tools=request.tools,
         tool_choice=request.tool_choice,
         extra=request.extra,
     )
 
 
-def _book(tx: Transaction, caller: Caller, model: ChatModel, tally: Tally, day: str, now: int) -> None:
-    turns.book(tx, caller.id, model.name, tally.bill(model), day, caller.token_id)
-    if tally.well and tally.endpoint and tally.endpoint.key_id is not None:
-        pool.note_success(tx, tally.endpoint.key_id, now)
+def _buy(tx: Transaction, spender: Spender, wanted: Wanted, account: Account, plan: Plan) -> Purchase:
+    budgets.admit(tx, spender.user_id, spender.month)
+    share = budgets.share(tx, spender, wanted)
+    return Purchase(account, plan, budgets.hold(tx, spender, share), share.answer)
+
+
+def _settle(tx: Transaction, purchase: Purchase, month: Month) -> None:
+    budgets.release(tx, purchase.reservation_id)
+    for tally in purchase.tallies:
+        if tally.model is None:
+            continue
+        ledger.book(
+            tx,
+            purchase.account,
+            tally.attempts,
+            purchase.plan.models,
+            tally.bill(tally.model),
+            first_at=tally.first_at,
+            end_reason=tally.end_reason,
+            month=month,
+        )
+        if tally.well and tally.endpoint and tally.endpoint.key_id is not None:
+            pool.note_success(tx, tally.endpoint.key_id, month.now)

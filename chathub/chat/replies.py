@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from chathub.chat import checkpoints, idempotency
-from chathub.chat.beginning import Beginning, begin
+from chathub.chat.beginning import begin
 from chathub.chat.plan import Plan
 from chathub.chat.questions import Question
 from chathub.chat.reply import Reply
 from chathub.chat.titles import Titles
-from chathub.chat.turns import Ending, Turn
+from chathub.chat.turns import Ending
 from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
 from chathub.config import Config
@@ -24,6 +24,8 @@ log = logging.getLogger("chathub.replies")
 STOPPED = Ending("stopped", "已停止生成", finish_reason="stopped")
 _LEFT = Ending("stopped", "客户端已断开，停止生成", finish_reason="disconnected")
 _UNFOLLOWED = Ending("stopped", "长时间无人接收，停止生成", finish_reason="unfollowed")
+# nothing speaks against reading on for a moment
+_WISHED = (STOPPED, _LEFT, _UNFOLLOWED)
 _NO_NEWS = "服务器正在重启，请稍后再试"
 
 
@@ -59,6 +61,7 @@ class Replies:
         Raises:
             NotFound: the conversation or message is someone else's.
             Conflict: its last reply is still being written and followed, or the key was used otherwise.
+            TooManyRequests: too many in this minute, or too many answers at once.
             Unavailable: the server is shutting down.
         """
         if self._draining:
@@ -126,11 +129,11 @@ class Replies:
         assert task is not None
         self._beginning.add(task)
         try:
-            turn = await self._store(question)
+            turn = await self._db.write(begin, question.beginning(self._clock.month()))
             limit = self._config.reply_characters
             reply = Reply(turn, question.caller.id, question.model_name, limit)
-            if isinstance(question.plan, ChatHubError):
-                reply.ending = question.refusal
+            if turn.refusal is not None or isinstance(question.plan, ChatHubError):
+                reply.ending = turn.refusal
                 reply.end()
             else:
                 self._start(reply, question.plan, question)
@@ -149,29 +152,6 @@ class Replies:
         if running.followers:
             raise Conflict("该对话的上一条回复仍在生成中", message_id=running.turn.message_id)
         await self.stop(running)
-
-    async def _store(self, question: Question) -> Turn:
-        plan = question.plan
-        if isinstance(plan, ChatHubError):
-            provider, characters, sees = "", 0, False
-        else:
-            # no token is longer than four Latin characters by our estimate
-            provider, characters = plan.model.provider_key, 4 * plan.model.context_window
-            sees = plan.model.sees
-        beginning = Beginning(
-            place=question.place,
-            user_id=question.caller.id,
-            asked=question.asked,
-            options=question.options.kept(),
-            claim=question.claim,
-            model=question.model_name,
-            provider=provider,
-            history_characters=characters,
-            sees=sees,
-            refusal=question.refusal,
-            now=self._clock.now(),
-        )
-        return await self._db.write(begin, beginning)
 
     def _start(self, reply: Reply, plan: Plan, question: Question) -> None:
         """Register the reply and begin to write it. Only the reading is ever cancelled, so that a reply
@@ -275,9 +255,16 @@ class Replies:
 
     def _cancel(self, reply: Reply, ending: Ending) -> None:
         reading = self._reading.get(reply.turn.message_id)
-        if reading is not None and reply.ending is None:
-            reply.ending = ending
+        if reading is None or (reply.ending is not None and not reply.muted):
+            return
+        seconds = self._config.usage_seconds
+        if seconds and reply.begun and not reply.muted and ending in _WISHED:
+            # the provider may yet tell what it used; nobody is shown what else it says
+            reply.muted = True
+            asyncio.get_running_loop().call_later(seconds, reading.cancel)
+        else:
             reading.cancel()
+        reply.ending = reply.ending or ending
 
     # --- all of them
 

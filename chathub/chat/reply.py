@@ -1,6 +1,7 @@
 """A reply while it is being written: growing text on the server, any number of cursors on it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -11,8 +12,8 @@ from chathub.catalog import ChatModel
 from chathub.chat.ledger import Bill
 from chathub.chat.turns import Ending, Turn
 from chathub.database.connection import Row
+from chathub.upstream.routing import Sink
 from chathub.upstream.types import (
-    Endpoint,
     Event,
     Failure,
     Finish,
@@ -55,14 +56,15 @@ class Cursor(Struct):
             self.reasoning += len(text)
 
 
-class Reply:
+class Reply(Sink):
     """The parts of an answer in the order they came, and what is known about its end.
 
-    The reply belongs to the server; a client is a cursor (``follow``). ``bill`` and ``ended`` are set
-    once everything is committed.
+    The reply belongs to the server; a client is a cursor (``follow``), and a slow one does not slow it.
+    ``bill``, ``budget`` and ``ended`` are set once everything is committed.
     """
 
     def __init__(self, turn: Turn, user_id: int, model: str, limit: int = 0) -> None:
+        super().__init__()
         self.turn = turn
         self.user_id = user_id
         self.model = model
@@ -75,20 +77,19 @@ class Reply:
         self.state: dict[str, Any] = {}
         self.failure: Failure | None = None
         self.too_long = False
+        # it was stopped: only what it used is still taken in
+        self.muted = False
         # whoever asked follows from the start
         self.followers = 1
         self.stops_when_left = False
         # the personal token it was asked with
         self.token_id: int | None = None
-        # the endpoint in use upstream, and the model behind it
-        self.endpoint: Endpoint | None = None
-        self.barred: set[int] = set()
-        # the reply is read as fast as it comes: a slow client does not slow it
-        self.room: asyncio.Event | None = None
         self.ending: Ending | None = None
         self.settling = False
         self.ended = False
         self.bill = Bill()
+        # what is left to its user, if that is little
+        self.budget = turn.budget
         self.prompt_estimate = 0
         self._room = limit
         self._saved = 0
@@ -135,6 +136,8 @@ class Reply:
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
+        if self.muted:
+            events = [event for event in events if isinstance(event, Usage)]
         for event in events:
             if isinstance(event, Text):
                 self._append("content", event.text)
@@ -153,6 +156,8 @@ class Reply:
                 self.too_long = self.too_long or self._room < 0
             elif isinstance(event, State):
                 self.state = event.data
+        if self.first_at is None and self.begun:
+            self.first_at = time.monotonic()
         self.wake()
         return self.too_long
 

@@ -2,31 +2,33 @@
 
 import asyncio
 import contextlib
+import time
 
 from chathub.catalog import ChatModel
 from chathub.chat import ledger
-from chathub.upstream.types import Endpoint, Event, Failure, Reasoning, Text, ToolCall, Usage
+from chathub.upstream.routing import Sink
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCall, Usage
 
 # events that may wait for a client before the provider has to
 _WAITING = 2_000
 _PER_CALL = 50
 
 
-class Tally:
+class Tally(Sink):
     """Reads an answer in passing: what it used, and how much of it there was. Keeps no text.
 
     ``limit`` is how many characters an answer may have.
     """
 
     def __init__(self, prompt_estimate: int, limit: int) -> None:
+        super().__init__()
         self.prompt_estimate = prompt_estimate
         self.model: ChatModel | None = None
-        self.endpoint: Endpoint | None = None
-        self.barred: set[int] = set()
-        self.room: asyncio.Event | None = None
-        self.begun = False
+        # the length its answer is cut to, in tokens
+        self.answer_limit: int | None = None
         self.well = False
         self.too_long = False
+        self.finish_reason = ""
         self._left = limit
         self._usage: Usage | None = None
         self._narrow = self._wide = self._thought_narrow = self._thought_wide = 0
@@ -42,6 +44,8 @@ class Tally:
                 self._left -= len(event.id) + _PER_CALL
             elif isinstance(event, Usage):
                 self._usage = event
+            elif isinstance(event, Finish):
+                self.finish_reason = event.reason
         self.too_long = self._left < 0
         return self.too_long
 
@@ -54,11 +58,26 @@ class Tally:
             self._wide += wide
             self._narrow += len(text) - wide
         self._left -= len(text)
-        self.begun = True
+        if self.first_at is None:
+            self.first_at = time.monotonic()
+
+    @property
+    def begun(self) -> bool:
+        return self.first_at is not None
 
     def forget(self) -> None:
         """A failed attempt brought nothing of the answer: what else it told does not count."""
-        self._usage = None
+        self._usage, self.finish_reason = None, ""
+
+    @property
+    def end_reason(self) -> str:
+        """How it ended: in the model's words if it went well."""
+        if self.too_long:
+            return "size_limit"
+        failure = self.attempts[-1].failure if self.attempts else None
+        if failure is not None:
+            return failure.kind
+        return self.finish_reason or "stop" if self.well else "disconnected"
 
     def bill(self, model: ChatModel) -> ledger.Bill:
         # as context.estimate counts

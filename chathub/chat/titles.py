@@ -5,9 +5,10 @@ import logging
 
 from chathub.chat import ledger, turns
 from chathub.chat.context import estimate, estimate_messages
+from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
-from chathub.clock import Clock
+from chathub.clock import Clock, Month
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
 from chathub.upstream import routing
@@ -45,6 +46,7 @@ class Titles:
         call = ChatCall("", route.model.name, messages, stream=stream, params={"max_tokens": 500})
         # takes in the events as any reply would, but nobody follows it
         answer = Reply(reply.turn, reply.user_id, reply.model, 10_000)
+        answer.token_id = reply.token_id
         try:
             async with asyncio.timeout(_SECONDS):
                 answer.failure = await routing.run(self._client, route.endpoints, call, answer, _no_report)
@@ -54,33 +56,31 @@ class Titles:
         title = turns.title_of(words) if words else ""
         came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
         bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *came)
-        await self._db.write(
-            _store,
-            reply.turn.conversation_id,
-            "" if answer.failure else title,
-            user_id=reply.user_id,
-            token_id=reply.token_id,
-            model=route.model.name,
-            bill=bill,
-            day=self._clock.today(),
-        )
+        await self._db.write(_store, answer, "" if answer.failure else title, plan, bill, self._clock.month())
 
 
 async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
     """A title is no reason to think ill of a key."""
 
 
-def _store(
-    tx: Transaction,
-    conversation_id: int,
-    title: str,
-    *,
-    user_id: int,
-    token_id: int | None,
-    model: str,
-    bill: ledger.Bill,
-    day: str,
-) -> None:
-    turns.book(tx, user_id, model, bill, day, token_id)
+def _store(tx: Transaction, answer: Reply, title: str, plan: Plan, bill: ledger.Bill, month: Month) -> None:
+    turn = answer.turn
+    account = Account(
+        kind="title",
+        user_id=answer.user_id,
+        token_id=answer.token_id,
+        conversation_id=turn.public_id,
+        message_id=turn.message_id,
+    )
+    ledger.book(
+        tx,
+        account,
+        answer.attempts,
+        plan.models,
+        bill,
+        first_at=answer.first_at,
+        end_reason=answer.failure.kind if answer.failure else answer.finish_reason or "stop",
+        month=month,
+    )
     if title:
-        tx.run(tx.q.conversations.suggest_title, conversation_id=conversation_id, title=title)
+        tx.run(tx.q.conversations.suggest_title, conversation_id=turn.conversation_id, title=title)

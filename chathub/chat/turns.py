@@ -1,31 +1,20 @@
 """A turn in the database: what it is once begun, how it is settled, what it used."""
 
+from typing import Any
+
 from msgspec import Struct
 
-from chathub.chat import pool
-from chathub.chat.ledger import Bill
+from chathub.catalog import ChatModel
+from chathub.chat import budgets, ledger, pool
+from chathub.chat.budgets import Spender
+from chathub.chat.ledger import Account, Bill
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
-from chathub.upstream.types import Image, Message
+from chathub.upstream.types import Attempt, Image, Message
 
 _TITLE = 30
 # what the page shows in an empty bubble after its stop button: not a text of the model's
 PLACEHOLDER = "对话已被用户停止"
-
-
-class Turn(Struct, frozen=True):
-    """A begun turn: its messages are on disk. ``asked`` is what is new, ``history`` the branch before it,
-    oldest first, ``images`` the pictures of it by message."""
-
-    conversation_id: int
-    public_id: str
-    title: str
-    user_message_id: int
-    message_id: int
-    asked: list[Message] = []
-    history: list[Row] = []
-    images: dict[int, list[Image]] = {}
-    first: bool = False
 
 
 class Ending(Struct, frozen=True):
@@ -38,17 +27,42 @@ class Ending(Struct, frozen=True):
     retry_after: float | None = None
 
 
+class Turn(Struct, frozen=True):
+    """A begun turn: its messages are on disk. ``asked`` is what is new, ``history`` the branch before it,
+    oldest first, ``images`` the pictures of it by message.
+
+    ``reservation_id`` holds what it may use, ``answer_limit`` is the length its answer is cut to (tokens;
+    None: it is not); a ``refusal`` ended it before it began, for want of what ``budget`` tells.
+    """
+
+    conversation_id: int
+    public_id: str
+    title: str
+    user_message_id: int
+    message_id: int
+    asked: list[Message] = []
+    history: list[Row] = []
+    images: dict[int, list[Image]] = {}
+    first: bool = False
+    reservation_id: int = 0
+    answer_limit: int | None = None
+    refusal: Ending | None = None
+    budget: dict[str, Any] | None = None
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """All that is known of a reply at its end.
 
-    ``key_id`` is the key that answered well, ``was_saved`` says whether parts of the text are on disk,
-    ``tool_calls`` and ``state`` are JSON.
+    ``attempts`` were made with ``models`` (by name), the last with ``model``; ``key_id`` is the key that
+    answered well, ``was_saved`` says whether parts of the text are on disk, ``tool_calls`` and ``state``
+    are JSON.
     """
 
-    user_id: int
-    token_id: int | None = None
-    model: str
-    provider: str
+    spender: Spender
+    model: ChatModel
+    attempts: list[Attempt] = []
+    models: dict[str, ChatModel] = {}
+    first_at: float | None = None
     key_id: int | None = None
     content: str
     reasoning: str
@@ -59,13 +73,51 @@ class Outcome(Struct, frozen=True, kw_only=True):
     bill: Bill
 
 
-def settle(tx: Transaction, turn: Turn, it: Outcome, day: str, now: int) -> None:
-    """Store how the reply ended and what it used. That counts even if the reply was deleted meanwhile."""
+def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
+    """Store how the reply ended and what it used, which counts even if the reply was deleted meanwhile.
+    Gives a word of warning where little is left to its user."""
+    now = it.spender.month.now
+    _store(tx, turn, it, now)
+    tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
+    ledger.book(
+        tx,
+        _account(turn, it),
+        it.attempts,
+        it.models,
+        it.bill,
+        first_at=it.first_at,
+        end_reason=it.ending.finish_reason,
+        month=it.spender.month,
+    )
+    budgets.release(tx, turn.reservation_id)
+    if it.key_id is not None:
+        pool.note_success(tx, it.key_id, now)
+    return budgets.warning(tx, it.spender)
+
+
+def recover(tx: Transaction, turn: Turn, it: Outcome, updated_at: int) -> None:
+    """Store what a crash left of a reply; a restart is no news of its conversation."""
+    _store(tx, turn, it, updated_at)
+    reason = it.ending.finish_reason
+    ledger.enter(tx, _account(turn, it), it.model, it.bill, it.spender.month, end_reason=reason)
+
+
+def _account(turn: Turn, it: Outcome) -> Account:
+    return Account(
+        kind="chat",
+        user_id=it.spender.user_id,
+        token_id=it.spender.token_id,
+        conversation_id=turn.public_id,
+        message_id=turn.message_id,
+    )
+
+
+def _store(tx: Transaction, turn: Turn, it: Outcome, now: int) -> None:
     tx.run(
         tx.q.messages.settle,
         message_id=turn.message_id,
-        model=it.model,
-        provider=it.provider,
+        model=it.model.name,
+        provider=it.model.provider_key,
         content=it.content,
         reasoning=it.reasoning,
         tool_calls=it.tool_calls,
@@ -84,29 +136,6 @@ def settle(tx: Transaction, turn: Turn, it: Outcome, day: str, now: int) -> None
     )
     if it.was_saved:
         tx.run(tx.q.parts.delete, message_id=turn.message_id)
-    tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
-    book(tx, it.user_id, it.model, it.bill, day, it.token_id)
-    if it.key_id is not None:
-        pool.note_success(tx, it.key_id, now)
-
-
-def book(
-    tx: Transaction, user_id: int, model: str, bill: Bill, day: str, token_id: int | None = None
-) -> None:
-    """Count what was used on its day, and for the token it was asked with; nothing used, nothing counted."""
-    if bill.source:
-        if token_id is not None:
-            used = bill.prompt_tokens + bill.completion_tokens
-            tx.run(tx.q.personal_tokens.count_use, token_id=token_id, month=day[:7], tokens=used)
-        tx.run(
-            tx.q.usage.add,
-            user_id=user_id,
-            day=day,
-            model=model,
-            prompt_tokens=bill.prompt_tokens,
-            completion_tokens=bill.completion_tokens,
-            cost=bill.cost,
-        )
 
 
 def title_of(question: str) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pool, turns
+from chathub.chat.budgets import Spender
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
 from chathub.chat.turns import Ending, Outcome, Turn
@@ -27,8 +28,6 @@ _TIME_LIMIT = Ending("error", "回复时间过长，已中止", 504, "time_limit
 _SIZE_LIMIT = Ending("error", "回复过长，已中止", 502, "size_limit")
 _BROKEN = Ending("error", "服务器内部错误", 500, "error")
 _NOT_STORED = Ending("error", "回复保存失败", 500, "error")
-# kept free for an answer whose length nobody bounded, in tokens
-_ANSWER_ROOM = 4096
 # seconds between attempts at storing a reply
 _AGAIN = (0.2, 1.0, 3.0)
 
@@ -68,20 +67,21 @@ class Writer:
                 await reading
             ending = _natural_ending(reply, plan)
         except asyncio.CancelledError:
-            ending = reply.ending or SHUTDOWN
+            ending = SHUTDOWN
         except TimeoutError:
             ending = _TIME_LIMIT
         except Exception:
             log.exception("a reply failed")
             ending = _BROKEN
-        reply.ending = await self._stored(reply, ending)
+        # why we stopped it says more than what the provider made of that
+        reply.ending = await self._stored(reply, plan, reply.ending or ending)
 
-    async def _stored(self, reply: Reply, ending: Ending) -> Ending:
+    async def _stored(self, reply: Reply, plan: Plan, ending: Ending) -> Ending:
         """Store the reply, some times over if need be (a full disk may be given room meanwhile); gives the
         ending, or that it could not be stored."""
         for wait in _AGAIN:
             try:
-                await self._settle(reply, ending)
+                await self._settle(reply, plan, ending)
             except Exception:
                 log.exception("a reply could not be stored")
                 await asyncio.sleep(wait)
@@ -89,7 +89,7 @@ class Writer:
                 return ending
         return _NOT_STORED
 
-    async def _settle(self, reply: Reply, ending: Ending) -> None:
+    async def _settle(self, reply: Reply, plan: Plan, ending: Ending) -> None:
         model = reply.answering
         assert model is not None
         # from here on the message's own columns hold the text, no part may be added any more
@@ -101,10 +101,11 @@ class Writer:
         bill = ledger.reckon(model, reply.usage, reply.prompt_estimate, answer, thinking)
         well = reply.endpoint if reply.failure is None and ending.status == "done" else None
         outcome = Outcome(
-            user_id=reply.user_id,
-            token_id=reply.token_id,
-            model=model.name,
-            provider=model.provider_key,
+            spender=Spender(reply.user_id, reply.token_id, self._clock.month()),
+            model=model,
+            attempts=reply.attempts,
+            models=plan.models,
+            first_at=reply.first_at,
             key_id=well.key_id if well else None,
             content=content,
             reasoning=reasoning,
@@ -114,23 +115,23 @@ class Writer:
             ending=ending,
             bill=bill,
         )
-        await self._db.write(turns.settle, reply.turn, outcome, self._clock.today(), self._clock.now())
+        reply.budget = await self._db.write(turns.settle, reply.turn, outcome)
         reply.bill = bill
 
 
 def call_for(model: ChatModel, options: Options, turn: Turn) -> ChatCall:
     """What goes upstream, but for the endpoint."""
     params = options.parameters()
-    limit = model.max_tokens
-    if limit and "max_tokens" in params:
-        params["max_tokens"] = min(params["max_tokens"], limit)
+    limits = [limit for limit in (params.get("max_tokens"), turn.answer_limit) if limit is not None]
+    if limits:
+        params["max_tokens"] = min(limits + [model.max_tokens] * bool(model.max_tokens))
     messages = context.build(
         turn.history,
         turn.asked,
         turn.images if model.sees else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
-        answer=params.get("max_tokens") or min(limit or _ANSWER_ROOM, _ANSWER_ROOM),
+        answer=params.get("max_tokens") or context.answer_room(model.max_tokens),
     )
     return ChatCall(
         "",

@@ -21,6 +21,7 @@ from chathub.fronts.request import (
     decode,
     object_text,
     refuse,
+    whole_number,
 )
 from chathub.upstream.types import Image, Message, ToolRequest
 
@@ -114,6 +115,7 @@ class _Body(Struct, kw_only=True, frozen=True):
 class _Head(Struct, frozen=True):
     model: Name
     stream: bool | None = None
+    max_tokens: Any = None
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
@@ -127,7 +129,9 @@ def head(body: bytes) -> Head:
         BadRequest: as ``read`` does.
     """
     asked = decode(_decode_head, body)
-    return Head(asked.model, bool(asked.stream), include_usage=True)
+    length = whole_number(asked.max_tokens)
+    fields = ("max_tokens",)
+    return Head(asked.model, bool(asked.stream), True, max_tokens=length, length_fields=fields)
 
 
 def read(body: bytes) -> Request:

@@ -20,6 +20,7 @@ from chathub.fronts.request import (
     decode,
     fields_besides,
     refuse,
+    whole_number,
 )
 from chathub.upstream.types import Image, Message, ToolRequest
 
@@ -38,6 +39,10 @@ _PARAMETERS = (
     "reasoning_effort",
     "parallel_tool_calls",
 )
+
+
+# the newer name wins where a provider knows both
+_LENGTHS = ("max_completion_tokens", "max_tokens")
 
 
 class _Text(Struct, tag="text", frozen=True):
@@ -124,6 +129,9 @@ class _Head(Struct, frozen=True):
     model: Name
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    n: Any = None
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
@@ -137,7 +145,15 @@ def head(body: bytes) -> Head:
         BadRequest: as ``read`` does.
     """
     asked = decode(_decode_head, body)
-    return Head(asked.model, bool(asked.stream), _include_usage(asked))
+    lengths = {name: number for name in _LENGTHS if (number := whole_number(getattr(asked, name)))}
+    return Head(
+        asked.model,
+        bool(asked.stream),
+        _include_usage(asked),
+        max_tokens=min(lengths.values(), default=None),
+        length_fields=tuple(lengths),
+        choices=whole_number(asked.n) or 1,
+    )
 
 
 def _include_usage(asked: _Head | _Body) -> bool:

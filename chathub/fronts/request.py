@@ -33,11 +33,18 @@ _ADDRESS = re.compile(r"https://[^/?#\s]+\S*", re.IGNORECASE)
 
 
 class Head(Struct, frozen=True):
-    """The part of a body that says who shall answer it and how, for bodies that go on as they are."""
+    """The part of a body that says who shall answer it and how, for bodies that go on as they are.
+
+    ``max_tokens`` is the length of one answer that was asked for, in ``length_fields`` of the body;
+    ``choices`` how many answers.
+    """
 
     model: str
     stream: bool
     include_usage: bool
+    max_tokens: int | None = None
+    length_fields: tuple[str, ...] = ()
+    choices: int = 1
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -55,6 +62,11 @@ class Request(Struct, frozen=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+def whole_number(value: Any) -> int | None:
+    """A positive whole number out of a field that nobody has judged."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def refuse(param: str, problem: str) -> NoReturn:

@@ -62,6 +62,9 @@ async def _create(request: web.Request, wanted: NewUser) -> Row:
         role=wanted.role or "user",
         subscription_type=wanted.subscription_type or "free",
         usage_limit=wanted.usage_limit,
+        cost_limit=None if wanted.cost_limit is None else answers.millionths(wanted.cost_limit),
+        requests_per_minute=wanted.requests_per_minute,
+        replies_at_once=wanted.replies_at_once,
         is_active=wanted.is_active is not False,
     )
 

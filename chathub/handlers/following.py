@@ -81,6 +81,7 @@ def summary(reply: Reply, ending: Ending) -> dict[str, Any]:
             estimated=bill.source != "reported",
         ),
         "cost": answers.money(bill.cost),
+        **({"budget": reply.budget} if reply.budget else {}),
     }
 
 
@@ -91,6 +92,7 @@ def failure(reply: Reply, ending: Ending) -> ChatHubError:
         retry_after=ending.retry_after,
         conversation_id=reply.turn.public_id,
         message_id=reply.turn.message_id,
+        **({"budget": reply.budget} if reply.budget else {}),
     )
     error.status = ending.code or 409
     return error

@@ -82,7 +82,7 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
-            value = round(value * 1_000_000)
+            value = answers.millionths(value)
         elif name in ("model_name", "display_name") and not (value := value.strip()):
             raise BadRequest(f"字段 {name} 不能为空")
         columns[column] = value

@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
-from chathub.chat.relay import Outgoing
+from chathub.chat.relay import Outgoing, Purchase
 from chathub.chat.tally import Outbox, Tally
 from chathub.errors import ChatHubError, NotFound, UnknownModel
 from chathub.fronts.request import Request
@@ -21,6 +21,7 @@ from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
 from chathub.upstream import failures, http
 from chathub.upstream.client import Refused, failure_in
 from chathub.upstream.dialects import StreamDecoder
+from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.types import Endpoint, Event, Failure
 from chathub.upstream.verdicts import verdict
 
@@ -46,13 +47,15 @@ class Speech(Protocol):
     stream: bool
     # tokens, out of the body's size: forwarding does not read it
     prompt_estimate: int
+    # tokens of all answers that were asked for; None: nobody said how many
+    answer_length: int | None
     # the provider is asked for the usage although the client did not
     strips_usage: bool
 
     def read(self) -> Request: ...
 
     def outgoing(
-        self, endpoint: Endpoint, model: str, headers: dict[str, str], wants_usage: bool
+        self, endpoint: Endpoint, model: str, headers: dict[str, str], form: Capabilities, limit: int | None
     ) -> Outgoing: ...
 
     def decoder(self) -> StreamDecoder: ...
@@ -71,12 +74,19 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
         ChatHubError: before anything was sent.
     """
     plan = plan_for(request, speech.model)
-    sending = Sending(request)
+    prompt, length = speech.prompt_estimate, speech.answer_length
+    buying = request.app[RELAY].bought(request[CALLER], plan, "completion", prompt=prompt, answer=length)
+    async with buying as purchase:
+        return await _answer(request, speech, purchase)
+
+
+async def _answer(request: web.Request, speech: Speech, purchase: Purchase) -> web.StreamResponse:
+    plan, sending = purchase.plan, Sending(request)
     for number, route in enumerate(plan.routes, 1):
         same = all(endpoint.protocol == speech.protocol for endpoint in route.endpoints)
         try:
             async with asyncio.timeout(request.app[CONFIG].reply_seconds):
-                return await (_forward if same else _translate)(request, speech, route, sending)
+                return await (_forward if same else _translate)(request, speech, route, sending, purchase)
         except TimeoutError:
             failure = Failure("回复时间过长，已中止", kind="timeout")
         except Refused as refused:
@@ -98,15 +108,15 @@ def plan_for(request: web.Request, model: str, needs: Needs = NOTHING) -> Plan:
 
 
 async def _forward(
-    request: web.Request, speech: Speech, route: Route, sending: Sending
+    request: web.Request, speech: Speech, route: Route, sending: Sending, purchase: Purchase
 ) -> web.StreamResponse:
     """The provider's bytes as they are, read in passing."""
-    relay, caller = request.app[RELAY], request[CALLER]
+    relay = request.app[RELAY]
     tally = Tally(speech.prompt_estimate, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
 
-    def make(endpoint: Endpoint, usage: bool) -> Outgoing:
-        return speech.outgoing(endpoint, route.model.name, headers, usage)
+    def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
+        return speech.outgoing(endpoint, route.model.name, headers, form, tally.answer_limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
@@ -121,11 +131,8 @@ async def _forward(
         tally.well = True
         return await sending.end(body) if sending.begun else raw(body)
 
-    with relay.admitted(tally):
-        try:
-            return await relay.forward(route, make, tally, use)
-        finally:
-            await relay.book(caller, tally)
+    with relay.admitted(purchase, tally):
+        return await relay.forward(route, make, tally, use)
 
 
 async def _pipe(
@@ -178,14 +185,14 @@ async def _pipe(
 
 
 async def _translate(
-    request: web.Request, speech: Speech, route: Route, sending: Sending
+    request: web.Request, speech: Speech, route: Route, sending: Sending, purchase: Purchase
 ) -> web.StreamResponse:
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
-    relay, caller = request.app[RELAY], request[CALLER]
+    relay = request.app[RELAY]
     wanted = speech.read()
     _check(route, wanted)
     outbox = Outbox(request.app[CONFIG].reply_characters)
-    with relay.admitted(outbox):
+    with relay.admitted(purchase, outbox):
         work = asyncio.get_running_loop().create_task(relay.translate(route, wanted, outbox))
         try:
             if wanted.stream:
@@ -198,7 +205,6 @@ async def _translate(
         finally:
             work.cancel()
             await asyncio.wait([work])
-            await relay.book(caller, outbox)
 
 
 async def _stream(

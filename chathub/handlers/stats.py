@@ -4,7 +4,9 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.clock import iso
+from chathub.chat import budgets
+from chathub.chat.budgets import Spender
+from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
 from chathub.handlers.common import answer
@@ -13,21 +15,22 @@ from chathub.wire import answers
 
 
 async def show(request: web.Request) -> web.Response:
-    today = request.app[CLOCK].today()
-    stats = await request.app[DB].read_slowly(_collect, request[CALLER].id, today)
+    month = request.app[CLOCK].month()
+    stats = await request.app[DB].read_slowly(_collect, request[CALLER].id, month)
     return answer(stats)
 
 
-def _collect(tx: Transaction, user_id: int, today: str) -> dict[str, Any]:
+def _collect(tx: Transaction, user_id: int, now: Month) -> dict[str, Any]:
     user = tx.one(tx.q.users.get_by_id, user_id=user_id)
     if user is None:
         raise NotFound("用户不存在")
     counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
     ever, month, day = (
-        tx.all(tx.q.usage.totals, user_id=user_id, day=since)[0] for since in ("", today[:8] + "01", today)
+        tx.all(tx.q.usage.totals, user_id=user_id, day=since)[0] for since in ("", now.first_day, now.today)
     )
     hint = tx.one(tx.q.personal_tokens.newest_hint, user_id=user_id)
     limit, used = user["usage_limit"], _tokens(month)
+    spender = Spender(user_id, None, now)
     return {
         "total_conversations": counts["conversations"],
         "total_messages": counts["messages"],
@@ -37,6 +40,8 @@ def _collect(tx: Transaction, user_id: int, today: str) -> dict[str, Any]:
         "monthly_usage": used,
         "quota_limit": limit,
         "usage_percentage": min(100.0, round(100 * used / limit, 1)) if limit else 100.0,
+        "budgets": budgets.standing(tx, spender),
+        "budget_warning": budgets.warning(tx, spender),
         "today": _period(day),
         "this_month": _period(month),
         "by_model": [

@@ -98,6 +98,8 @@ async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, An
         changes["email"] = users.check_email(changes["email"])
     if "subscription_type" in changes and changes["subscription_type"] is None:
         changes["subscription_type"] = "free"
+    if changes.get("cost_limit") is not None:
+        changes["cost_limit"] = answers.millionths(changes["cost_limit"])
     if password := changes.pop("password", None):
         changes["password_hash"] = await request.app[PASSWORDS].hash(check_rules(password))
     return changes

@@ -19,6 +19,7 @@ from chathub.keys import CALLER, CATALOG, RELAY
 from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
 from chathub.upstream.dialects import openai as dialect
+from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.types import Endpoint, Event, Failure
 
 _LONG = 32 * 1024 * 1024
@@ -35,6 +36,8 @@ class OpenAI(Speech):
         self.prompt_estimate = context.estimate_body(body)
         self.head = front.head(body)
         self.model, self.stream = self.head.model, self.head.stream
+        length = self.head.max_tokens
+        self.answer_length = None if length is None else length * self.head.choices
         self.strips_usage = self.stream and not self.head.include_usage
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
@@ -42,9 +45,14 @@ class OpenAI(Speech):
         return front.read(self.body)
 
     def outgoing(
-        self, endpoint: Endpoint, model: str, headers: dict[str, str], wants_usage: bool
+        self, endpoint: Endpoint, model: str, headers: dict[str, str], form: Capabilities, limit: int | None
     ) -> Outgoing:
-        body = requests.adapted(self.body, model, wants_usage=wants_usage and self.strips_usage)
+        wants_usage = form.stream_options and self.strips_usage
+        limits = {}
+        if limit is not None:
+            names = self.head.length_fields or (form.max_tokens_field,)
+            limits = dict.fromkeys(names, max(1, limit // self.head.choices))
+        body = requests.adapted(self.body, model, wants_usage=wants_usage, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
         return Outgoing(chat.url, chat.headers, body)
 
@@ -92,16 +100,16 @@ async def get_model(request: web.Request) -> web.Response:
 async def embeddings(request: web.Request) -> web.Response:
     body = await read_body(request, _LONG)
     head = front.head(body)
-    relay, caller = request.app[RELAY], request[CALLER]
+    relay = request.app[RELAY]
     plan = plan_for(request, head.model, Needs(embeddings=True))
     route = plan.routes[0]
     if route.endpoints[0].protocol != "openai":
         raise BadRequest(f"模型 {head.model} 的提供商不支持 embeddings 接口")
     tally = Tally(context.estimate(body.decode("utf-8", "replace")), 1)
 
-    def make(endpoint: Endpoint, wants_usage: bool) -> Outgoing:
+    def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
         address = requests.embeddings_address(endpoint)
-        sent = requests.adapted(body, route.model.name, wants_usage=False)
+        sent = requests.adapted(body, route.model.name)
         return Outgoing(address, requests.headers_for(endpoint), sent)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.Response:
@@ -114,10 +122,10 @@ async def embeddings(request: web.Request) -> web.Response:
         tally.feed([usage])
         return raw(data)
 
-    with relay.admitted(tally):
-        try:
-            return await relay.forward(route, make, tally, use)
-        except Refused as refused:
-            raise error_for(route, refused.failure) from None
-        finally:
-            await relay.book(caller, tally)
+    buying = relay.bought(request[CALLER], plan, "embedding", prompt=tally.prompt_estimate, answer=0)
+    async with buying as purchase:
+        with relay.admitted(purchase, tally):
+            try:
+                return await relay.forward(route, make, tally, use)
+            except Refused as refused:
+                raise error_for(route, refused.failure) from None

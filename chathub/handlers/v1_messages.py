@@ -12,6 +12,7 @@ from chathub.handlers.common import read_body
 from chathub.handlers.relaying import Speech, answer
 from chathub.upstream import requests
 from chathub.upstream.dialects import anthropic as dialect
+from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.types import Endpoint, Event
 
 _LONG = 32 * 1024 * 1024
@@ -32,16 +33,17 @@ class Anthropic(Speech):
         self.body = body
         self.prompt_estimate = context.estimate_body(body)
         head = front.head(body)
-        self.model, self.stream = head.model, head.stream
+        self.model, self.stream, self.answer_length = head.model, head.stream, head.max_tokens
         self._id = f"msg_{secrets.token_hex(12)}"
 
     def read(self) -> Request:
         return front.read(self.body)
 
     def outgoing(
-        self, endpoint: Endpoint, model: str, headers: dict[str, str], wants_usage: bool
+        self, endpoint: Endpoint, model: str, headers: dict[str, str], form: Capabilities, limit: int | None
     ) -> Outgoing:
-        body = requests.adapted(self.body, model, wants_usage=False)
+        limits = {} if limit is None else {"max_tokens": limit}
+        body = requests.adapted(self.body, model, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
         return Outgoing(chat.url, {**chat.headers, **requests.passed_on(headers, _PASSED)}, body)
 

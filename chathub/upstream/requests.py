@@ -39,11 +39,13 @@ def embeddings_address(endpoint: Endpoint) -> str:
     return urlunsplit(parts._replace(path=parts.path.removesuffix("/chat/completions") + "/embeddings"))
 
 
-def adapted(body: bytes, model: str, *, wants_usage: bool) -> bytes:
-    """A body of OpenAI's chat completions for the endpoint: its own bytes, but for the model's name in
-    our spelling and a wish for the usage, without which the bill would be a guess."""
+def adapted(
+    body: bytes, model: str, *, wants_usage: bool = False, limits: Mapping[str, int] | None = None
+) -> bytes:
+    """A client's body for the endpoint: its own bytes, but for the model's name in our spelling, a wish
+    for the usage, without which the bill would be a guess, and ``limits`` that are to be set."""
     fields = msgspec.json.decode(body, type=dict[str, Raw])
-    changes: dict[str, Raw] = {}
+    changes = {name: Raw(b"%d" % number) for name, number in (limits or {}).items()}
     if (name := Raw(msgspec.json.encode(model))) != fields.get("model"):
         changes["model"] = name
     if wants_usage:

@@ -1,35 +1,60 @@
 """Which endpoint gets a call: one after the other, until one has begun to answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatCall, Endpoint, Event, Failure
+from chathub.upstream.types import Attempt, ChatCall, Endpoint, Event, Failure
 from chathub.upstream.verdicts import verdict
 
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 
 
-class Sink(Protocol):
-    """Where events go; ``begun`` once something of an answer has come.
+class Sink(ABC):
+    """Where events go.
 
-    ``endpoint`` is the one in use, ``barred`` are keys that are gone meanwhile; while ``room`` is not set
-    nothing more is read.
+    ``attempts`` are those made so far, the one under way last, ``barred`` keys that are gone meanwhile;
+    ``first_at`` is when the answer began (``time.monotonic``); while ``room`` is not set nothing more is
+    read.
     """
 
-    endpoint: Endpoint | None
-    barred: set[int]
-    room: asyncio.Event | None
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.barred: set[int] = set()
+        self.room: asyncio.Event | None = None
+        self.first_at: float | None = None
 
     @property
-    def begun(self) -> bool: ...
+    def endpoint(self) -> Endpoint | None:
+        """The one in use."""
+        return self.attempts[-1].endpoint if self.attempts else None
 
+    @property
+    @abstractmethod
+    def begun(self) -> bool:
+        """Whether something of an answer has come."""
+
+    @abstractmethod
     def forget(self) -> None:
         """A failed attempt brought nothing of the answer: what else it told does not count."""
 
+    @abstractmethod
     def feed(self, events: list[Event]) -> bool:
         """Take what one network read brought; true for enough."""
+
+
+@contextmanager
+def attempted(attempts: list[Attempt], endpoint: Endpoint, model: str) -> Iterator[Attempt]:
+    """Count an attempt for as long as this lasts, however it ends."""
+    attempt = Attempt(endpoint, model)
+    attempts.append(attempt)
+    try:
+        yield attempt
+    finally:
+        attempt.ended = time.monotonic()
 
 
 async def run(
@@ -44,8 +69,8 @@ async def run(
     for endpoint in endpoints:
         if endpoint.key_id in sink.barred:
             continue
-        sink.endpoint = endpoint
-        failure = await client.call(endpoint, call, sink.feed, sink.room)
+        with attempted(sink.attempts, endpoint, call.model) as attempt:
+            failure = attempt.failure = await client.call(endpoint, call, sink.feed, sink.room)
         await report(endpoint, failure)
         if failure is None or sink.begun or verdict(failure) == "request":
             return failure

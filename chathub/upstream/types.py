@@ -1,5 +1,6 @@
 """What crosses the border between ChatHub and a provider's dialect: a call out, events in."""
 
+import time
 from typing import Any
 
 from msgspec import Struct, field
@@ -142,6 +143,20 @@ class Failure(Struct, frozen=True):
     type: str | None = None
     code: str | int | None = None
     retry_after: float | None = None
+
+
+class Attempt:
+    """One call to one endpoint, on the clock of ``time.monotonic``; ``failure`` once it is known how it
+    failed."""
+
+    __slots__ = ("began", "ended", "endpoint", "failure", "model")
+
+    def __init__(self, endpoint: Endpoint, model: str) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self.began = time.monotonic()
+        self.ended: float | None = None
+        self.failure: Failure | None = None
 
 
 Event = Text | Reasoning | ToolCall | Usage | State | Finish | Failure

@@ -117,7 +117,8 @@ class ApiKey(Struct):
 
 
 class User(Struct):
-    """What a user and an administrator may see of an account; never the password's hash."""
+    """What a user and an administrator may see of an account, with the limits that hold for it; never the
+    password's hash."""
 
     id: int
     username: str
@@ -125,6 +126,9 @@ class User(Struct):
     role: str
     subscription_type: str
     usage_limit: int
+    cost_limit: float | None
+    requests_per_minute: int | None
+    replies_at_once: int | None
     is_active: bool
     created_at: str
     updated_at: str
@@ -138,6 +142,9 @@ class User(Struct):
             role=row["role"],
             subscription_type=row["subscription_type"],
             usage_limit=row["usage_limit"],
+            cost_limit=None if row["most_cost"] is None else money(row["most_cost"]),
+            requests_per_minute=row["requests_per_minute"],
+            replies_at_once=row["replies_at_once"],
             is_active=bool(row["is_active"]),
             created_at=iso(row["created_at"]),
             updated_at=iso(row["updated_at"]),
@@ -249,3 +256,8 @@ def usage(row: Row) -> Usage:
 def money(millionths: int) -> float:
     """Millionths, as stored, to the number the document shows."""
     return millionths / 1_000_000
+
+
+def millionths(money: float) -> int:
+    """The number of the document as it is stored."""
+    return round(money * 1_000_000)

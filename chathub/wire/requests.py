@@ -26,7 +26,10 @@ Protocol = Literal["openai", "anthropic", "gemini"]
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 Weight = Annotated[int, Meta(ge=1, le=1000)]
 Limit = Annotated[int, Meta(ge=0, le=10**15)]
+MoneyLimit = Annotated[float, Meta(ge=0, le=10**9)]
+CountLimit = Annotated[int, Meta(ge=1, le=10**6)]
 RowId = Annotated[int, Meta(ge=0, le=2**53)]
+Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
 
 
 class ModelFilter(Struct):
@@ -143,7 +146,7 @@ class Registration(Struct):
 
 
 class NewUser(Struct):
-    """POST /api/auth/admin/register; ``usage_limit`` is tokens in a calendar month."""
+    """POST /api/auth/admin/register; ``usage_limit`` is tokens, ``cost_limit`` money in a calendar month."""
 
     username: Username
     email: Email
@@ -151,6 +154,9 @@ class NewUser(Struct):
     role: Role | None = None
     subscription_type: Subscription | None = None
     usage_limit: Limit | None = None
+    cost_limit: MoneyLimit | None = None
+    requests_per_minute: CountLimit | None = None
+    replies_at_once: CountLimit | None = None
     is_active: bool | None = None
 
 
@@ -161,7 +167,35 @@ class UserChange(Struct):
     role: Role | UnsetType = UNSET
     subscription_type: Subscription | None | UnsetType = UNSET
     usage_limit: Limit | None | UnsetType = UNSET
+    cost_limit: MoneyLimit | None | UnsetType = UNSET
+    requests_per_minute: CountLimit | None | UnsetType = UNSET
+    replies_at_once: CountLimit | None | UnsetType = UNSET
     is_active: bool | UnsetType = UNSET
+
+
+class SubscriptionChange(Struct):
+    """PUT /api/subscriptions/{name}: what its users may use unless they have limits of their own; null
+    means no limit."""
+
+    usage_limit: Limit | UnsetType = UNSET
+    cost_limit: MoneyLimit | None | UnsetType = UNSET
+    requests_per_minute: CountLimit | None | UnsetType = UNSET
+    replies_at_once: CountLimit | None | UnsetType = UNSET
+
+
+class UsageFilter(Struct):
+    """GET /api/usage; days are ``2024-01-31`` in the configured zone, both included."""
+
+    since: Day | None = None
+    until: Day | None = None
+    model: ModelName | None = None
+    provider: ModelName | None = None
+    user_id: RowId | None = None
+    token_id: RowId | None = None
+    group_by: Literal["day", "model", "user"] | None = None
+    format: Literal["json", "csv"] = "json"
+    before: RowId | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
 class ProfileChange(Struct):

@@ -16,17 +16,12 @@ WHERE api_keys.id = :key_id AND user_id = :user_id
 SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id AND label = :label
 
 -- name: list_for_chat
--- what a chat of this user may use for the provider: its own keys and the shared ones, each with the user's limit
--- and what it used since :day; a row without a key if there is none
-SELECT caller.usage_limit,
-    (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_by_day
-        WHERE user_id = caller.id AND day >= :day) AS used,
-    key.id, key.user_id, key.provider_id, secret, base_url, origin, priority, weight, health, cooldown_until,
-    last_error, owner.role AS owner_role
-FROM users AS caller LEFT JOIN (api_keys AS key JOIN users AS owner ON owner.id = key.user_id)
-    ON key.provider_id = :provider_id AND key.is_active
-        AND (key.user_id = caller.id OR (is_shared AND owner.is_active AND owner.role = 'admin'))
-WHERE caller.id = :user_id
+-- what a chat of this user may use for the provider: its own keys and the shared ones
+SELECT key.id, user_id, provider_id, secret, base_url, origin, priority, weight, health, cooldown_until, last_error,
+    owner.role AS owner_role
+FROM api_keys AS key JOIN users AS owner ON owner.id = user_id
+WHERE provider_id = :provider_id AND key.is_active
+    AND (user_id = :user_id OR (is_shared AND owner.is_active AND owner.role = 'admin'))
 ORDER BY key.id
 
 -- name: list_inheriting

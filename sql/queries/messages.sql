@@ -139,10 +139,11 @@ UPDATE messages SET prompt_tokens = :prompt_tokens WHERE id = :message_id
 
 -- name: list_streaming
 -- at start: what was being written when the last process ended
-SELECT messages.id, conversation_id, user_id, messages.model, provider, prompt_tokens, messages.updated_at,
-    input_price, output_price
+SELECT messages.id, conversation_id, public_id, conversations.user_id, token_id, messages.model, provider,
+    prompt_tokens, messages.updated_at, input_price, output_price
 FROM messages JOIN conversations ON conversations.id = conversation_id
     LEFT JOIN models ON model_name = messages.model
+    LEFT JOIN reservations ON message_id = messages.id
 WHERE status = 'streaming'
 
 -- name: complete_stopped

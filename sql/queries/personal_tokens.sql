@@ -26,12 +26,3 @@ UPDATE personal_tokens SET last_used_at = :now WHERE id = :token_id
 
 -- name: newest_hint
 SELECT hint FROM personal_tokens WHERE user_id = :user_id ORDER BY id DESC LIMIT 1
-
--- name: limit_and_use
-SELECT monthly_limit, coalesce((SELECT tokens FROM token_usage WHERE token_id = id AND month = :month), 0) AS used
-FROM personal_tokens WHERE id = :token_id
-
--- name: count_use
-INSERT INTO token_usage (token_id, month, tokens) SELECT :token_id, :month, :tokens
-WHERE EXISTS (SELECT 1 FROM personal_tokens WHERE id = :token_id)
-ON CONFLICT (token_id, month) DO UPDATE SET tokens = tokens + excluded.tokens

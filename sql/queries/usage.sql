@@ -1,12 +1,3 @@
--- name: add
-INSERT INTO usage_by_day (user_id, day, model, requests, prompt_tokens, completion_tokens, cost)
-VALUES (:user_id, :day, :model, 1, :prompt_tokens, :completion_tokens, :cost)
-ON CONFLICT (user_id, day, model) DO UPDATE SET
-    requests = requests + 1,
-    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = completion_tokens + excluded.completion_tokens,
-    cost = cost + excluded.cost
-
 -- name: totals
 SELECT count(DISTINCT day) AS days,
     coalesce(sum(requests), 0) AS requests,

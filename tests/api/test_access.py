@@ -32,6 +32,8 @@ SESSION_ROUTES = {
     ("DELETE", "/api/tokens/{token_id}"),
 }
 ADMIN_ROUTES = {
+    ("GET", "/api/subscriptions"),
+    ("PUT", "/api/subscriptions/{name}"),
     ("POST", "/api/models"),
     ("POST", "/api/models/batch-update-order"),
     ("PUT", "/api/models/{model_id}"),

@@ -73,8 +73,8 @@ async def test_a_new_user_has_used_nothing_and_every_field_is_there(
     client: TestClient, user: Headers
 ) -> None:
     body = await stats(client, user)
-    created = body["user"].pop("created_at")
-    assert created.endswith("Z")
+    created, renews_at = body["user"].pop("created_at"), body["budgets"][0]["renews_at"]
+    assert created.endswith("Z") and renews_at.endswith("-01T00:00:00Z")
     assert body == {
         "total_conversations": 0,
         "total_messages": 0,
@@ -84,6 +84,18 @@ async def test_a_new_user_has_used_nothing_and_every_field_is_there(
         "monthly_usage": 0,
         "quota_limit": 1_000_000,
         "usage_percentage": 0.0,
+        "budgets": [
+            {
+                "kind": "tokens",
+                "limit": 1_000_000,
+                "used": 0,
+                "reserved": 0,
+                "left": 1_000_000,
+                "percentage": 0.0,
+                "renews_at": renews_at,
+            }
+        ],
+        "budget_warning": None,
         "today": NOTHING,
         "this_month": NOTHING,
         "by_model": [],

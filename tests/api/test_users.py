@@ -20,6 +20,10 @@ FIELDS = {
     "role": str,
     "subscription_type": str,
     "usage_limit": int,
+    # nobody set these
+    "cost_limit": type(None),
+    "requests_per_minute": type(None),
+    "replies_at_once": type(None),
     "is_active": bool,
     "created_at": str,
     "updated_at": str,

@@ -1,0 +1,209 @@
+"""What a user may still use: reserved before a request goes upstream, settled when it has ended.
+
+Three pots may be bounded: the user's tokens and money of a calendar month, and the tokens of the
+personal token it asks with. Everything here runs inside the transaction that begins or ends a turn, so
+that requests side by side cannot both take the last of a pot.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from chathub.chat.plan import Plan
+from chathub.clock import Month, iso
+from chathub.database.connection import Row, Transaction
+from chathub.errors import TooManyRequests
+
+# from this share of a pot on its user is warned
+_WARNING = 0.8
+# an answer whose length nobody bounded may take this much, or its share of what is left, whichever is more
+_ANSWER = 4096
+_SHARE = 4
+
+
+class Spender(Struct, frozen=True):
+    """Who uses something, and when."""
+
+    user_id: int
+    token_id: int | None
+    month: Month
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """The most that a request may use, in tokens; prices in millionths per 1,000 tokens.
+
+    ``answer`` is the length that was asked for (None: none was), ``longest`` the model's own limit.
+    """
+
+    prompt: int
+    answer: int | None
+    longest: int
+    input_price: int
+    output_price: int
+
+    @classmethod
+    def of(cls, plan: Plan, prompt: int, answer: int | None) -> "Wanted":
+        """For an answer by any model of the plan: at the prices of the dearest."""
+        longest = plan.model.max_tokens or _ANSWER
+        return cls(
+            prompt=prompt,
+            answer=None if answer is None else min(answer, longest),
+            longest=longest,
+            input_price=max(route.model.input_price for route in plan.routes),
+            output_price=max(route.model.output_price for route in plan.routes),
+        )
+
+
+class Share(Struct, frozen=True):
+    """What a request got: tokens and money to hold for it, and the length its answer is cut to (None: as
+    it was asked for)."""
+
+    tokens: int
+    cost: int
+    answer: int | None = None
+
+
+class Pot(Struct, frozen=True):
+    """One bounded quantity of a month: tokens, or millionths where ``kind`` is ``cost``."""
+
+    kind: Literal["tokens", "token", "cost"]
+    limit: int
+    used: int
+    held: int
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.used - self.held)
+
+    @property
+    def share_used(self) -> float:
+        return self.used / self.limit if self.limit else 1.0
+
+    def told(self, month: Month) -> dict[str, Any]:
+        """As the API shows it; money as a number."""
+        unit = 1_000_000 if self.kind == "cost" else 1
+        amounts = {"limit": self.limit, "used": self.used, "reserved": self.held, "left": self.left}
+        return {
+            "kind": self.kind,
+            **{name: amount if unit == 1 else amount / unit for name, amount in amounts.items()},
+            "percentage": min(100.0, round(100 * self.share_used, 1)),
+            "renews_at": iso(month.end),
+        }
+
+    def __str__(self) -> str:
+        what = {"tokens": "本月额度", "token": "该访问令牌本月额度", "cost": "本月费用额度"}[self.kind]
+        if self.kind == "cost":
+            return f"{what}（已使用 {self.used / 1e6:g} / {self.limit / 1e6:g}，剩余 {self.left / 1e6:g}）"
+        return f"{what}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
+
+
+def admit(tx: Transaction, user_id: int, month: Month) -> None:
+    """Count a request of the user's.
+
+    Raises:
+        TooManyRequests: too many in this minute, or too many answers are being written; nothing is to be
+            stored of it.
+    """
+    state = _state(tx, Spender(user_id, None, month))
+    most, minute = state["requests_per_minute"], month.now // 60_000
+    if state["replies_at_once"] is not None and state["running"] >= state["replies_at_once"]:
+        raise TooManyRequests(f"同时进行的回复不能超过 {state['replies_at_once']} 个", retry_after=1)
+    if most is None:
+        return
+    count = tx.all(tx.q.budgets.count_request, user_id=user_id, minute=minute)[0]["requests"]
+    if count > most:
+        wait = 60 - month.now / 1000 % 60
+        raise TooManyRequests(f"每分钟最多 {most} 次请求，请稍后再试", retry_after=wait)
+
+
+def share(tx: Transaction, spender: Spender, wanted: Wanted) -> Share:
+    """What the request may use of what is left.
+
+    Raises:
+        TooManyRequests: a pot has no room for the prompt and the beginning of an answer; ``budget`` of
+            its details tells what is left and when it renews.
+    """
+    pots = list(_pots(_state(tx, spender)))
+    room = min((_room(pot, wanted, spender.month) for pot in pots), default=None)
+    asked = wanted.longest if wanted.answer is None else wanted.answer
+    if room is None:
+        return _share(wanted, asked)
+    fair = room if wanted.answer is not None else max(_ANSWER, room // _SHARE)
+    answer = min(asked, room, fair)
+    return _share(wanted, answer, answer if answer < asked else None)
+
+
+def _share(wanted: Wanted, answer: int, cut: int | None = None) -> Share:
+    return Share(wanted.prompt + answer, _cost(wanted, answer), cut)
+
+
+def _cost(wanted: Wanted, answer: int) -> int:
+    # rounded up: what is held is never less than the bill
+    return -(-(wanted.prompt * wanted.input_price + answer * wanted.output_price) // 1000)
+
+
+def _room(pot: Pot, wanted: Wanted, month: Month) -> int:
+    """How many tokens an answer may have, for all that this pot says."""
+    if pot.kind != "cost":
+        room = pot.left - wanted.prompt
+    elif not wanted.output_price:
+        room = wanted.longest if pot.left >= _cost(wanted, 0) else -1
+    else:
+        room = (pot.left * 1000 - wanted.prompt * wanted.input_price) // wanted.output_price
+    # vectors have no answer
+    if room < min(1, wanted.longest):
+        sentence = f"{pot}不足，将于 {month.next_day} 恢复"
+        raise TooManyRequests(sentence, budget=pot.told(month))
+    return room
+
+
+def hold(tx: Transaction, spender: Spender, share: Share, message_id: int | None = None) -> int:
+    """Reserve a share until ``release``; gives its number."""
+    return tx.add(
+        tx.q.budgets.hold,
+        user_id=spender.user_id,
+        token_id=spender.token_id,
+        message_id=message_id,
+        tokens=share.tokens,
+        cost=share.cost,
+    )
+
+
+def release(tx: Transaction, reservation_id: int) -> None:
+    tx.run(tx.q.budgets.release, reservation_id=reservation_id)
+
+
+def warning(tx: Transaction, spender: Spender) -> dict[str, Any] | None:
+    """The fullest pot, once four fifths of it are used."""
+    pot = max(_pots(_state(tx, spender)), key=lambda pot: pot.share_used, default=None)
+    if pot is None or pot.share_used < _WARNING:
+        return None
+    told = pot.told(spender.month)
+    return {**told, "message": f"{pot}已使用 {told['percentage']:g}%，将于 {spender.month.next_day} 恢复"}
+
+
+def standing(tx: Transaction, spender: Spender) -> list[dict[str, Any]]:
+    """All bounded pots of a user."""
+    return [pot.told(spender.month) for pot in _pots(_state(tx, spender))]
+
+
+def _state(tx: Transaction, spender: Spender) -> Row:
+    row = tx.one(
+        tx.q.budgets.get_state,
+        user_id=spender.user_id,
+        token_id=spender.token_id,
+        first_day=spender.month.first_day,
+        month=spender.month.first_day[:7],
+    )
+    assert row is not None
+    return row
+
+
+def _pots(state: Row) -> Iterator[Pot]:
+    if state["most_tokens"] is not None:
+        yield Pot("tokens", state["most_tokens"], state["used_tokens"], state["held_tokens"])
+    if state["personal_limit"] is not None:
+        yield Pot("token", state["personal_limit"], state["personal_used"], state["personal_held"])
+    if state["most_cost"] is not None:
+        yield Pot("cost", state["most_cost"], state["used_cost"], state["held_cost"])

@@ -1,0 +1,134 @@
+"""What was used, attempt by attempt, out of the ledger; and what each subscription may use."""
+
+import csv
+import io
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chathub.audit import Actor, record
+from chathub.clock import iso
+from chathub.database.connection import Row, Transaction
+from chathub.errors import Forbidden, NotFound
+from chathub.handlers.common import actor, answer, body, done, query
+from chathub.keys import CALLER, CLOCK, DB
+from chathub.wire import answers
+from chathub.wire.decode import given
+from chathub.wire.requests import SubscriptionChange, UsageFilter
+
+# rows of a download that are in memory at once
+_PAGE = 2_000
+_CSV = {
+    "Content-Type": "text/csv; charset=utf-8",
+    "Content-Disposition": 'attachment; filename="chathub-usage.csv"',
+}
+_SUMS = ("requests", "attempts", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+# what a cell begins with that a spreadsheet would run
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """Single attempts, newest first, or sums; others' and everybody's for administrators only."""
+    wanted, caller = query(request, UsageFilter), request[CALLER]
+    if not caller.administrates and wanted.user_id not in (None, caller.id):
+        raise Forbidden("不能查看其他用户的用量")
+    if not caller.administrates:
+        wanted.user_id = caller.id
+    if wanted.format == "csv":
+        return await _download(request, wanted)
+    rows = await request.app[DB].read_slowly(_rows, wanted, wanted.limit)
+    shown = [_shape(row, wanted) for row in rows]
+    more = not wanted.group_by and len(rows) == wanted.limit
+    return answer({"success": True, "data": shown, "next_before": rows[-1]["id"] if more else None})
+
+
+async def list_subscriptions(request: web.Request) -> web.Response:
+    db = request.app[DB]
+    rows = await db.fetch_all(db.q.subscriptions.list_all)
+    return answer({"success": True, "data": [_subscription(row) for row in rows]})
+
+
+async def update_subscription(request: web.Request) -> web.Response:
+    changes = given(await body(request, SubscriptionChange))
+    if changes.get("cost_limit") is not None:
+        changes["cost_limit"] = answers.millionths(changes["cost_limit"])
+    now = request.app[CLOCK].now()
+    row = await request.app[DB].write(_update, actor(request), request.match_info["name"], changes, now)
+    return done("订阅更新成功", data=_subscription(row))
+
+
+async def _download(request: web.Request, wanted: UsageFilter) -> web.StreamResponse:
+    """The same as a CSV file, page by page; that it was taken is in the audit."""
+    db, now = request.app[DB], request.app[CLOCK].now()
+    filters = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
+    await db.write(record, actor(request), "usage.exported", now, **filters)
+    response = web.StreamResponse(headers=_CSV)
+    await response.prepare(request)
+    # the mark that spreadsheets look for
+    head, rows = b"\xef\xbb\xbf", await db.read_slowly(_rows, wanted, _PAGE)
+    while rows:
+        await response.write(head + _csv([_shape(row, wanted) for row in rows], with_names=bool(head)))
+        if wanted.group_by or len(rows) < _PAGE:
+            break
+        wanted.before, head = rows[-1]["id"], b""
+        rows = await db.read_slowly(_rows, wanted, _PAGE)
+    await response.write_eof()
+    return response
+
+
+def _shape(row: Row, wanted: UsageFilter) -> dict[str, Any]:
+    return _sum(row) if wanted.group_by else _attempt(row)
+
+
+def _rows(tx: Transaction, wanted: UsageFilter, limit: int) -> list[Row]:
+    filters = {name: getattr(wanted, name) for name in ("since", "until", "model", "provider")}
+    filters |= {"user_id": wanted.user_id, "token_id": wanted.token_id}
+    if wanted.group_by:
+        return tx.all(tx.q.ledger.sum_by, group_by=wanted.group_by, **filters)
+    return tx.all(tx.q.ledger.list_page, before=wanted.before, limit=limit, **filters)
+
+
+def _sum(row: Row) -> dict[str, Any]:
+    total = row["prompt_tokens"] + row["completion_tokens"]
+    return {
+        "name": row["name"],
+        **{name: row[name] for name in _SUMS},
+        "total_tokens": total,
+        "cost": answers.money(row["cost"]),
+    }
+
+
+def _attempt(row: Row) -> dict[str, Any]:
+    shown = {name: row[name] for name in row.keys()}  # noqa: SIM118
+    shown["at"] = iso(row["at"])
+    for name in ("input_price", "output_price"):
+        shown[f"{name}_per_1k"] = answers.money(shown.pop(name))
+    return {**shown, "cost": answers.money(row["cost"])}
+
+
+def _csv(rows: list[dict[str, Any]], *, with_names: bool) -> bytes:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]))
+    if with_names:
+        writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return out.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _subscription(row: Row) -> dict[str, Any]:
+    cost = row["cost_limit"]
+    return {**dict(row), "cost_limit": None if cost is None else answers.money(cost)}
+
+
+def _update(tx: Transaction, who: Actor, name: str, changes: dict[str, Any], now: int) -> Row:
+    old = tx.one(tx.q.subscriptions.get, name=name)
+    if old is None:
+        raise NotFound("订阅类型不存在")
+    tx.run(tx.q.subscriptions.update, **{**dict(old), **changes})
+    record(tx, who, "subscription.updated", now, f"subscription {name}", **changes)
+    return tx.all(tx.q.subscriptions.get, name=name)[0]

@@ -1,0 +1,33 @@
+-- name: get_state
+-- what a user may use, what it used since :first_day and what its answers in the making may still use; the same for
+-- the personal token it asks with
+SELECT most_tokens, most_cost, requests_per_minute, replies_at_once,
+    (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_by_day
+        WHERE user_id = :user_id AND day >= :first_day) AS used_tokens,
+    (SELECT coalesce(sum(cost), 0) FROM usage_by_day WHERE user_id = :user_id AND day >= :first_day) AS used_cost,
+    coalesce(sum(held.tokens), 0) AS held_tokens,
+    coalesce(sum(held.cost), 0) AS held_cost,
+    count(held.id) AS running,
+    (SELECT monthly_limit FROM personal_tokens WHERE id = :token_id) AS personal_limit,
+    coalesce((SELECT tokens FROM token_usage WHERE token_id = :token_id AND month = :month), 0) AS personal_used,
+    coalesce(sum(held.tokens) FILTER (WHERE held.token_id = :token_id), 0) AS personal_held
+FROM limits LEFT JOIN reservations AS held ON held.user_id = limits.user_id
+WHERE limits.user_id = :user_id
+GROUP BY limits.user_id
+
+-- name: hold
+INSERT INTO reservations (user_id, token_id, message_id, tokens, cost)
+VALUES (:user_id, :token_id, :message_id, :tokens, :cost)
+
+-- name: release
+DELETE FROM reservations WHERE id = :reservation_id
+
+-- name: release_all
+-- at start: nothing is being written any more
+DELETE FROM reservations
+
+-- name: count_request
+INSERT INTO request_counts (user_id, minute, requests) VALUES (:user_id, :minute, 1)
+ON CONFLICT (user_id) DO UPDATE SET
+    requests = iif(minute = excluded.minute, requests + 1, 1), minute = excluded.minute
+RETURNING requests
