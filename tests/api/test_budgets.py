@@ -1,0 +1,405 @@
+"""Budgets: what is reserved, refused, cut to size, released, and told."""
+
+import asyncio
+import dataclasses
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, chat, messages_of, read_events, stream, until
+from conftest import Connect, sign_in
+from processes import ChatHub
+from scripted import Provider, chunk, reply
+
+from chathub.chat.context import estimate_body
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.keys import CONFIG
+
+# what "你好" counts as a prompt
+PROMPT = 6
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> AsyncIterator[None]:
+    """At 2.5 and 10 for a million tokens; whatever a test does, nothing stays reserved."""
+    await add_model(client, admin, provider.base_url)
+    yield
+    provider.gate.set()
+    async with asyncio.timeout(5):
+        while reserved(client):
+            await asyncio.sleep(0.02)
+
+
+def reserved(client: TestClient) -> int:
+    assert client.app is not None
+    with closing(sqlite3.connect(client.app[CONFIG].database)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM reservations").fetchone()[0]
+    return count
+
+
+async def limit(client: TestClient, admin: Headers, user_id: int = 2, **limits: Any) -> None:
+    response = await client.put(f"/api/users/{user_id}", json=limits, headers=admin)
+    assert response.status == 200, await response.text()
+
+
+async def budgets(client: TestClient, headers: Headers) -> dict[str, Any]:
+    stats = await (await client.get("/api/stats", headers=headers)).json()
+    return {"warning": stats["budget_warning"]} | {pot["kind"]: pot for pot in stats["budgets"]}
+
+
+# --- side by side
+
+
+async def test_fifty_chats_at_once_against_a_budget_for_ten_let_in_exactly_ten(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await limit(client, admin, usage_limit=10 * (PROMPT + 100))
+    provider.script = provider.stream(reply("好", prompt=5, completion=2), stall_after=0)
+    asked = [asyncio.create_task(stream(client, user, max_tokens=100)) for _ in range(50)]
+    async with asyncio.timeout(20):
+        while sum(task.done() for task in asked) < 40:
+            await asyncio.sleep(0.02)
+    await until(lambda: len(provider.bodies) == 10)
+    assert reserved(client) == 10
+    refused = [await task for task in asked if task.done()]
+    assert all(events[-1]["status"] == 429 and events[-1]["budget"]["left"] == 0 for events in refused)
+    provider.gate.set()
+    endings = [(await task)[-1]["type"] for task in asked]
+    assert (endings.count("end"), endings.count("error"), len(provider.bodies)) == (10, 40, 10)
+    # what the ten did not use of it is there again
+    assert (await budgets(client, user))["tokens"]["used"] == 70
+    assert (await stream(client, user, max_tokens=100))[-1]["type"] == "end"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+async def test_fifty_requests_of_programs_against_a_budget_for_ten_let_in_exactly_ten(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, path: str
+) -> None:
+    body = {"model": "test-model", "max_tokens": 100, "messages": [{"role": "user", "content": "你好"}]}
+    sent = json.dumps(body).encode()
+    await limit(client, admin, usage_limit=10 * (estimate_body(sent) + 100))
+    whole = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": {}}
+
+    async def slowly(request: Any) -> Any:
+        await provider.gate.wait()
+        return await provider.answer(200, whole)(request)
+
+    provider.script = slowly
+    headers = user | {"Content-Type": "application/json"}
+    asked = [asyncio.create_task(client.post(path, data=sent, headers=headers)) for _ in range(50)]
+    async with asyncio.timeout(20):
+        while sum(task.done() for task in asked) < 40:
+            await asyncio.sleep(0.02)
+    await until(lambda: len(provider.bodies) == 10)
+    provider.gate.set()
+    statuses = [(await task).status for task in asked]
+    assert (statuses.count(200), statuses.count(429), len(provider.bodies)) == (10, 40, 10)
+
+
+async def test_a_tokens_own_limit_holds_side_by_side_and_leaves_the_user_alone(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    wanted = {"name": "t", "opens_api": True, "monthly_limit": 3 * (PROMPT + 50)}
+    made = await (await client.post("/api/tokens", json=wanted, headers=user)).json()
+    program = {"Authorization": f"Bearer {made['token']}"}
+    provider.script = provider.stream(reply("好"), stall_after=0)
+    asked = [asyncio.create_task(stream(client, program, max_tokens=50)) for _ in range(10)]
+    async with asyncio.timeout(20):
+        while sum(task.done() for task in asked) < 7:
+            await asyncio.sleep(0.02)
+    await until(lambda: len(provider.bodies) == 3)
+    refused = next(task for task in asked if task.done()).result()[-1]
+    assert refused["budget"]["kind"] == "token" and "访问令牌" in refused["error"]
+    provider.gate.set()
+    await asyncio.gather(*asked)
+    assert (await stream(client, user))[-1]["type"] == "end"
+
+
+async def test_money_holds_side_by_side(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    # 6 tokens at 0.0025 and 100 at 0.01 for a thousand: 0.001015
+    await limit(client, admin, cost_limit=0.00406)
+    provider.script = provider.stream(reply("好"), stall_after=0)
+    asked = [asyncio.create_task(stream(client, user, max_tokens=100)) for _ in range(12)]
+    async with asyncio.timeout(20):
+        while sum(task.done() for task in asked) < 8:
+            await asyncio.sleep(0.02)
+    await until(lambda: len(provider.bodies) == 4)
+    refused = next(task for task in asked if task.done()).result()[-1]
+    assert refused["budget"]["kind"] == "cost" and "费用" in refused["error"]
+    provider.gate.set()
+    await asyncio.gather(*asked)
+
+
+# --- how much an answer may have
+
+
+async def test_an_answer_is_cut_to_what_is_left(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await limit(client, admin, usage_limit=PROMPT + 40)
+    await chat(client, user, max_tokens=1000)
+    assert provider.last["max_tokens"] == 40
+    await limit(client, admin, usage_limit=10 + PROMPT + 40)
+    await chat(client, user, max_tokens=39)
+    assert provider.last["max_tokens"] == 39
+
+
+async def test_an_answer_of_a_program_is_cut_to_what_is_left_and_the_rest_of_its_body_stays(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await limit(client, admin, usage_limit=100)
+    body = {"model": "test-model", "messages": [{"role": "user", "content": "你好"}], "n": 2, "custom": [1]}
+    provider.script = provider.answer(200, {"choices": [{"message": {"content": "hi"}}]})
+    for field in ("max_tokens", "max_completion_tokens"):
+        asked = {field: 500}
+        await client.post("/v1/chat/completions", json=body | asked, headers=user)
+        sent = {name: value for name, value in provider.last.items() if not name.startswith("_")}
+        assert 0 < sent.pop(field) < 50
+        assert sent == body
+    await client.post("/v1/messages", json=body | {"max_tokens": 500}, headers=user)
+    assert 0 < provider.last["max_tokens"] < 100
+
+
+async def test_an_answer_nobody_bounded_takes_a_share_so_that_others_can_run_beside_it(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, name="long-model", max_tokens=100_000)
+    await limit(client, admin, usage_limit=40_000)
+    await chat(client, user, model="long-model")
+    assert provider.last["max_tokens"] == (40_000 - PROMPT) // 4
+    # with much left nothing is sent that nobody asked for
+    await limit(client, admin, usage_limit=10_000_000)
+    await chat(client, user, model="long-model")
+    assert "max_tokens" not in provider.last
+
+
+async def test_the_history_counts_as_part_of_the_prompt(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("好" * 1000, prompt=6, completion=800))
+    _, first, _ = await chat(client, user)
+    await limit(client, admin, usage_limit=806 + 100)
+    assert (await chat(client, user))[0] == 200
+    await limit(client, admin, usage_limit=806 * 2 + 100)
+    status, body, _ = await chat(client, user, conversation_id=first["conversation_id"])
+    assert status == 429 and body["budget"]["left"] == 100
+
+
+# --- refused
+
+
+async def test_a_refusal_says_what_is_left_and_when_it_renews_and_keeps_the_question(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    # 2024-12-31 15:30 UTC, half an hour before the year ends in Shanghai
+    zone, seconds = ZoneInfo("Asia/Shanghai"), [1_735_659_000.0]
+    clock = Clock(seconds=lambda: seconds[0], zone=zone)
+    shanghai = config.database.with_name("shanghai.db")
+    client = await connect(dataclasses.replace(config, database=shanghai, timezone=zone), clock=clock)
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    await add_model(client, admin, provider.base_url)
+    await limit(client, admin, usage_limit=12)
+    assert (await chat(client, user))[0] == 200  # uses 10
+    status, body, _ = await chat(client, user)
+    assert status == 429 and "2025-01-01" in body["error"]
+    assert body["budget"] == {
+        "kind": "tokens",
+        "limit": 12,
+        "used": 10,
+        "reserved": 0,
+        "left": 2,
+        "percentage": 83.3,
+        "renews_at": "2024-12-31T16:00:00Z",
+    }
+    kept = await messages_of(client, user, body["conversation_id"])
+    assert [(m["role"], m["status"]) for m in kept] == [("user", "done"), ("assistant", "error")]
+    assert len(provider.bodies) == 1
+    seconds[0] += 1800
+    assert (await chat(client, user))[0] == 200
+
+
+async def test_what_a_provider_uses_beyond_its_limit_is_booked(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await limit(client, admin, usage_limit=100)
+    provider.script = provider.stream(reply("好", prompt=6, completion=500))
+    assert (await chat(client, user))[0] == 200
+    pot = (await budgets(client, user))["tokens"]
+    assert (pot["used"], pot["left"], pot["percentage"]) == (506, 0, 100.0)
+    assert (await chat(client, user))[0] == 429
+
+
+async def test_a_turn_that_fails_gives_back_all_that_it_held(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await limit(client, admin, usage_limit=PROMPT + 50)
+    provider.script = provider.one_after_the_other(
+        provider.answer(500, {}), provider.stream([chunk("好")], cut=True), provider.stream(reply("好"))
+    )
+    assert (await chat(client, user, max_tokens=10))[0] == 502
+    assert (await budgets(client, user))["tokens"]["left"] == PROMPT + 50
+    assert (await chat(client, user, max_tokens=10))[0] == 502
+    assert (await chat(client, user, max_tokens=10))[0] == 200
+
+
+async def test_a_program_that_leaves_at_any_moment_leaves_nothing_reserved(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("好", "的"), pause=0.01)
+    body = {"model": "test-model", "stream": True, "messages": [{"role": "user", "content": "你好"}]}
+    for number in range(40):
+        asking = asyncio.create_task(client.post("/v1/chat/completions", json=body, headers=user))
+        await asyncio.sleep(number * 0.0005)
+        asking.cancel()
+        await asyncio.wait([asking])
+    await asyncio.sleep(0.1)
+    assert reserved(client) == 0
+
+
+async def test_a_crash_gives_back_what_was_held_and_the_text_is_paid_for(
+    tmp_path: Path, provider: Provider
+) -> None:
+    provider.script = provider.stream([chunk("好" * 10), *reply("的")], stall_after=1)
+    async with ChatHub(tmp_path / "crash.db") as hub:
+        session = await hub.client()
+        admin, user = [await _sign_in(session, name) for name in ("admin", "user")]
+        await add_model(session, admin, provider.base_url)  # type: ignore[arg-type]
+        await session.put("/api/users/2", json={"usage_limit": 200}, headers=admin)
+        token = {"name": "t", "opens_api": True, "monthly_limit": 150}
+        made = await (await session.post("/api/tokens", json=token, headers=user)).json()
+        program = {"Authorization": f"Bearer {made['token']}"}
+        asked = {"message": "你好", "model": "test-model", "max_tokens": 130}
+        async with session.post("/api/chat/stream", json=asked, headers=program) as response:
+            await response.content.readany()
+            await asyncio.sleep(1.5)
+            hub.kill()
+    provider.script = provider.stream(reply("好"))
+    async with ChatHub(tmp_path / "crash.db") as hub:
+        session = await hub.client()
+        stats = await (await session.get("/api/stats", headers=user)).json()
+        assert stats["budgets"][0]["reserved"] == 0 and stats["monthly_usage"] == PROMPT + 8
+        (listed,) = await (await session.get("/api/tokens", headers=user)).json()
+        assert listed["monthly_usage"] == PROMPT + 8
+        async with session.post("/api/chat/stream", json=asked, headers=program) as response:
+            assert (await read_events(response))[-1]["type"] == "end"
+
+
+async def _sign_in(session: Any, name: str) -> Headers:
+    named = {"username": name, "password": f"{name}123"}
+    async with session.post("/api/auth/login", json=named) as response:
+        return {"Authorization": "Bearer " + (await response.json())["token"]}
+
+
+# --- warned
+
+
+async def test_from_four_fifths_on_the_end_of_a_reply_and_the_statistics_warn(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await limit(client, admin, usage_limit=1000)
+    provider.script = provider.stream(reply("好", prompt=700, completion=99))
+    assert "budget" not in (await stream(client, user))[-1]
+    assert (await budgets(client, user))["warning"] is None
+    provider.script = provider.stream(reply("好", prompt=1, completion=0))
+    end = (await stream(client, user))[-1]
+    assert (end["type"], end["budget"]["percentage"], end["budget"]["left"]) == ("end", 80.0, 200)
+    assert "80%" in end["budget"]["message"]
+    assert (await budgets(client, user))["warning"] == end["budget"]
+
+
+# --- how often, how many
+
+
+async def test_requests_a_minute_are_counted_and_the_next_minute_is_a_new_one(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    seconds = [1_700_000_010.0]
+    other = dataclasses.replace(config, database=config.database.with_name("minutes.db"))
+    client = await connect(other, clock=Clock(seconds=lambda: seconds[0]))
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    await add_model(client, admin, provider.base_url)
+    await limit(client, admin, requests_per_minute=3)
+    body = {"model": "test-model", "messages": [{"role": "user", "content": "hi"}]}
+    assert (await chat(client, user, conversation_id="c"))[0] == 200
+    assert (await stream(client, user))[-1]["type"] == "end"
+    provider.script = provider.answer(200, {"choices": [{"message": {"content": "hi"}}]})
+    assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 200
+    for path, wanted in (
+        ("/api/chat", {"message": "x", "model": "test-model", "conversation_id": "c"}),
+        ("/api/chat/stream", {"message": "x", "model": "test-model", "conversation_id": "c"}),
+        ("/v1/chat/completions", body),
+    ):
+        response = await client.post(path, json=wanted, headers=user)
+        # 1_700_000_010 is 30 seconds into its minute
+        assert response.status == 429 and response.headers["Retry-After"] == "30", path
+    # what is refused for its haste leaves no trace
+    assert len(await messages_of(client, user, "c")) == 2 and len(provider.bodies) == 3
+    seconds[0] += 30
+    assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 200
+
+
+async def test_only_so_many_replies_run_at_once(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await limit(client, admin, replies_at_once=2)
+    provider.script = provider.stream(reply("好"), stall_after=0)
+    running = [asyncio.create_task(stream(client, user)) for _ in range(2)]
+    await until(lambda: len(provider.bodies) == 2)
+    status, body, headers = await chat(client, user)
+    assert (status, headers["Retry-After"]) == (429, "1") and "2 个" in body["error"]
+    provider.gate.set()
+    await asyncio.gather(*running)
+    assert (await chat(client, user))[0] == 200
+
+
+# --- whose limits
+
+
+async def test_administrators_have_no_limits_but_their_own(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("好", prompt=6, completion=30_000_000))
+    assert (await chat(client, admin))[0] == 200
+    assert (await chat(client, admin))[0] == 200
+    await limit(client, admin, 1, usage_limit=10)
+    assert (await chat(client, admin))[0] == 429
+    await limit(client, admin, 1, usage_limit=None)
+    assert (await chat(client, admin))[0] == 200
+
+
+async def test_a_subscription_bounds_its_users_unless_they_have_limits_of_their_own(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    async def change(name: str, **limits: Any) -> Any:
+        return await client.put(f"/api/subscriptions/{name}", json=limits, headers=admin)
+
+    assert (await change("free", usage_limit=3, cost_limit=1.5, replies_at_once=4)).status == 200
+    listed = (await (await client.get("/api/subscriptions", headers=admin)).json())["data"]
+    assert listed[0] == {
+        "name": "free",
+        "usage_limit": 3,
+        "cost_limit": 1.5,
+        "requests_per_minute": None,
+        "replies_at_once": 4,
+    }
+    assert (await chat(client, user))[0] == 429
+    shown = (await (await client.get("/api/users/profile", headers=user)).json())["user"]
+    assert (shown["usage_limit"], shown["cost_limit"], shown["replies_at_once"]) == (3, 1.5, 4)
+    await limit(client, admin, usage_limit=1000)
+    assert (await chat(client, user))[0] == 200
+    # the form sends back what it was shown: that is no limit of its own
+    await limit(client, admin, usage_limit=3)
+    await change("free", usage_limit=1000, cost_limit=None)
+    assert (await chat(client, user))[0] == 200
+    for wrong in ({"usage_limit": -1}, {"usage_limit": None}, {"cost_limit": "1"}, {"replies_at_once": 0}):
+        assert (await change("free", **wrong)).status == 400
+    assert (await change("nobody", usage_limit=1)).status == 404
