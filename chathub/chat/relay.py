@@ -172,6 +172,7 @@ class Relay:
                         return await use(await self._sent(stack, at, route.model.name, make))
             except Refused as refused:
                 failure = attempt.failure = refused.failure
+                tally.forget()
                 await self._note(tally, endpoint, failure)
                 if verdict(failure) == "request":
                     break

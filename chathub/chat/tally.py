@@ -70,6 +70,11 @@ class Tally(Sink):
         self._usage, self.finish_reason = None, ""
 
     @property
+    def lacks_prompt(self) -> bool:
+        """Whether something came and nobody told what its prompt took."""
+        return self.begun and (self._usage is None or self._usage.prompt_tokens is None)
+
+    @property
     def end_reason(self) -> str:
         """How it ended: in the model's words if it went well."""
         if self.too_long:

@@ -4,11 +4,13 @@ translated where it does not."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 import aiohttp
 from aiohttp import web
 
+from chathub.chat.context import estimate_messages
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
 from chathub.chat.relay import Outgoing, Purchase
 from chathub.chat.tally import Outbox, Tally
@@ -132,7 +134,13 @@ async def _forward(
         return await sending.end(body) if sending.begun else raw(body)
 
     with relay.admitted(purchase, tally):
-        return await relay.forward(route, make, tally, use)
+        try:
+            return await relay.forward(route, make, tally, use)
+        finally:
+            if tally.lacks_prompt:
+                # read only now: the body's size counts its JSON as well
+                with contextlib.suppress(ChatHubError):
+                    tally.prompt_estimate = estimate_messages(speech.read().messages)
 
 
 async def _pipe(

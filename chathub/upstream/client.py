@@ -14,7 +14,7 @@ from chathub.upstream.dialects import Dialect, StreamDecoder, capabilities, dial
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.think import ThinkSplitter
-from chathub.upstream.types import ChatCall, Endpoint, Event, Failure, Reasoning, Text
+from chathub.upstream.types import ChatCall, Endpoint, Event, Failure, Reasoning, Text, Usage
 from chathub.upstream.urls import hostname, origin
 
 Take = Callable[[list[Event]], bool]
@@ -221,6 +221,10 @@ async def _read_stream(
                 break
     except http.TROUBLE as error:
         trouble = http.network_failure(error)
+    except asyncio.CancelledError:
+        # what was told of the usage so far is what the provider charges
+        take([event for event in decoder.close() if isinstance(event, Usage)])
+        raise
     events = decoder.close()
     take(_split(splitter, events, last=True))
     failure = failure or failure_in(events)

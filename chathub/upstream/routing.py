@@ -72,7 +72,9 @@ async def run(
         with attempted(sink.attempts, endpoint, call.model) as attempt:
             failure = attempt.failure = await client.call(endpoint, call, sink.feed, sink.room)
         await report(endpoint, failure)
-        if failure is None or sink.begun or verdict(failure) == "request":
+        if failure is None or sink.begun:
             return failure
         sink.forget()
+        if verdict(failure) == "request":
+            return failure
     return failure
