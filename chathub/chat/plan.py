@@ -101,10 +101,11 @@ class Planner:
             raise NotFound("API密钥不存在")
         provider = self._catalog.provider(row["provider_id"])
         model = provider_as_model(provider)
-        bound = origin(row["base_url"] or model.base_url) == row["origin"]
-        endpoint = self._endpoint(model, row, is_admin=caller.is_admin) if bound else None
-        if endpoint is None:
+        if origin(row["base_url"] or model.base_url) != row["origin"]:
             raise BadRequest("提供商地址已变更，请重新输入密钥")
+        endpoint = self._endpoint(model, row, is_admin=caller.is_admin)
+        if endpoint is None:
+            raise BadRequest("已保存的API密钥无法解密，请重新保存")
         return endpoint, model.provider_key
 
     def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
@@ -198,5 +199,7 @@ def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], now: int) -> Ch
         return TooManyRequests(f"{named} 的API密钥正在冷却，请稍后再试", retry_after=wait)
     if broken := [key for key in bound if key["health"] == "broken"]:
         return BadRequest(f"{named} 的API密钥不可用：{broken[0]['last_error']}，请更换或重新保存")
+    if bound:
+        return BadRequest(f"已保存的 {named} 的API密钥无法解密，请重新保存")
     hint = "（提供商地址已变更，请重新输入密钥）" if keys else ""
     return BadRequest(f"请先保存 {named} 的API密钥{hint}")

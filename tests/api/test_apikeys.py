@@ -554,7 +554,7 @@ async def test_a_sealed_key_copied_to_another_user_does_not_open(
         mine=mine["id"],
         other=other["id"],
     )
-    await sentence(await chat(client, user), 400)
+    assert "无法解密" in await sentence(await chat(client, user), 400)
     assert scripted.bodies == []
 
 
@@ -568,7 +568,7 @@ async def test_a_row_given_to_another_user_does_not_open(
         mine=mine["id"],
     )
     assert len(await keys(client, user)) == 1
-    await sentence(await chat(client, user), 400)
+    assert "无法解密" in await sentence(await chat(client, user), 400)
     assert scripted.bodies == []
 
 
@@ -584,14 +584,16 @@ async def test_a_row_moved_to_another_provider_or_address_does_not_open(
         key_id=row["id"],
     )
     response = await client.post("/api/chat", json={"message": "hi", "model": "gpt-4o"}, headers=admin)
-    await sentence(response, 400)
+    assert "无法解密" in await sentence(response, 400)
+    response = await client.post(f"/api/apikeys/{row['id']}/test", headers=admin)
+    assert "无法解密" in await sentence(response, 400)
     rewrite(
         config,
         "UPDATE api_keys SET provider_id = (SELECT id FROM providers WHERE provider_key = 'scripted')"
         " WHERE id = :key_id",
         key_id=row["id"],
     )
-    await sentence(await chat(client, admin), 400)
+    assert "无法解密" in await sentence(await chat(client, admin), 400)
     assert scripted.bodies == []
 
 
@@ -610,7 +612,7 @@ async def test_a_row_moved_to_another_provider_at_the_same_address_does_not_open
     assert [(key["model_provider"], key["needs_reentry"]) for key in await keys(client, admin)] == [
         ("scripted", False)
     ]
-    await sentence(await chat(client, admin), 400)
+    assert "无法解密" in await sentence(await chat(client, admin), 400)
     assert scripted.bodies == []
 
 
@@ -626,7 +628,7 @@ async def test_a_sealed_key_copied_to_another_row_of_its_owner_does_not_open(
         key_id=row["id"],
     )
     assert (await client.delete(f"/api/apikeys/{other['id']}", headers=admin)).status == 200
-    await sentence(await chat(client, admin), 400)
+    assert "无法解密" in await sentence(await chat(client, admin), 400)
     assert scripted.bodies == []
 
 
