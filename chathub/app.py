@@ -19,9 +19,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from chathub import keys, middlewares
-from chathub.accounts.founding import SECRET_MARK, found, refuse_default_passwords
+from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.sessions import Sessions
+from chathub.accounts.signing import Signer
 from chathub.accounts.throttle import LoginThrottle
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
@@ -38,10 +39,11 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
 from chathub.middlewares import request_id
 from chathub.routes import ROUTES
+from chathub.secret import master_secret, token_keys
 from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.local import LocalModel
-from chathub.vault import Vault, derive, master_secret
+from chathub.vault import Vault
 
 if TYPE_CHECKING:
     from chathub.upstream.weights import Weights
@@ -133,25 +135,23 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     """The database, founded, and all that lives on it alone."""
     config, clock = app[keys.CONFIG], app[keys.CLOCK]
     async with open_database(config) as db:
-        known = await db.fetch_one(db.q.settings.get, name=SECRET_MARK)
-        master = master_secret(config.secret_key, config.database, may_make=known is None)
+        master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
         try:
-            await _prepare(db, config, clock, passwords, master)
+            await _prepare(db, config, clock, passwords)
             app[keys.DB] = db
             app[keys.PASSWORDS] = passwords
             app[keys.VAULT] = Vault(master)
-            app[keys.SESSIONS] = Sessions(
-                db, clock, derive(master, "chathub token v1"), config.token_seconds, demo=config.development
-            )
+            signer = Signer(*await token_keys(db, master))
+            app[keys.SESSIONS] = Sessions(db, clock, signer, config)
             app[keys.CATALOG] = Catalog(db)
             yield
         finally:
             passwords.close()
 
 
-async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords, master: bytes) -> None:
-    await found(db, config, clock, passwords, master)
+async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
+    await found(db, config, clock, passwords)
     if not config.development:
         await refuse_default_passwords(db)
     if interrupted := await db.write(checkpoints.recover, clock.month()):

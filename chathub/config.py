@@ -34,6 +34,8 @@ class Config:
     port: int = 5001
     database: Path = Path("database/chathub.db")
     secret_key: bytes | None = field(default=None, repr=False)
+    # what `rotate-secret` puts in its place
+    new_secret_key: bytes | None = field(default=None, repr=False)
     admin_password: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = VUE_ORIGINS
     local_model: str | None = None
@@ -42,6 +44,7 @@ class Config:
     trusted_proxies: tuple[Network, ...] = ()
     timezone: ZoneInfo = ZoneInfo("UTC")
     token_seconds: float = 7 * 86400
+    session_seconds: float = 30 * 86400
     bcrypt_rounds: int = 10
     on_disconnect: str = "continue"
     unfollowed_seconds: float = 300
@@ -144,6 +147,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", _networks),
     "CHATHUB_TIMEZONE": ("timezone", _zone),
     "CHATHUB_TOKEN_SECONDS": ("token_seconds", _seconds),
+    "CHATHUB_SESSION_SECONDS": ("session_seconds", _seconds),
     "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", _rounds),
     "CHATHUB_ON_DISCONNECT": ("on_disconnect", _one_of("continue", "stop")),
     "CHATHUB_UNFOLLOWED_SECONDS": ("unfollowed_seconds", _seconds),
@@ -188,7 +192,7 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
             values[name] = read(text)
         except ValueError as error:
             problems.append(f"{label}: {error}")
-    for name, read_value in (("cors_origins", _flag_origins), ("secret_key", _secret), ("_allow", _allow)):
+    for name, read_value in _OTHERS.items():
         try:
             values.update(read_value(flags, environ))
         except (ValueError, OSError) as error:
@@ -210,14 +214,27 @@ def _flag_origins(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict
 
 
 def _secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
-    text = environ.get("CHATHUB_SECRET_KEY")
-    if not text and (path := environ.get("CHATHUB_SECRET_KEY_FILE")):
+    return _read_secret("CHATHUB_SECRET_KEY", "secret_key", environ)
+
+
+def _new_secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    found = _read_secret("CHATHUB_NEW_SECRET_KEY", "new_secret_key", environ)
+    if any(value != value.strip() for value in found.values()):
+        # a secret file is read without them
+        raise ValueError("CHATHUB_NEW_SECRET_KEY must not begin or end with a blank")
+    return found
+
+
+def _read_secret(variable: str, name: str, environ: Mapping[str, str]) -> dict[str, bytes]:
+    """The secret that a variable holds, or the file that the variable with ``_FILE`` behind it names."""
+    text = environ.get(variable)
+    if not text and (path := environ.get(f"{variable}_FILE")):
         text = Path(path).read_text("utf-8").strip()
     if not text:
         return {}
     if len(text.encode()) < 32:
-        raise ValueError("CHATHUB_SECRET_KEY must be at least 32 bytes long")
-    return {"secret_key": text.encode()}
+        raise ValueError(f"{variable} must be at least 32 bytes long")
+    return {name: text.encode()}
 
 
 def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -231,6 +248,15 @@ def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, A
                 raise ValueError(f"CHATHUB_UPSTREAM_ALLOW: {word!r} is no host and no network") from None
             hosts.add(word.lower())
     return {"upstream_allow_hosts": frozenset(hosts), "upstream_allow_networks": tuple(networks)}
+
+
+# what is not one variable → its reader
+_OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str, Any]]] = {
+    "cors_origins": _flag_origins,
+    "secret_key": _secret,
+    "new_secret_key": _new_secret,
+    "allow": _allow,
+}
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,6 +13,7 @@ from chathub.handlers import (
     models,
     probes,
     providers,
+    sessions,
     stats,
     tokens,
     usage,
@@ -59,6 +60,10 @@ ROUTES = (
     Route("POST", "/api/auth/admin/register", auth.admin_register, ADMIN),
     Route("GET", "/api/auth/verify", auth.verify),
     Route("POST", "/api/auth/logout", auth.logout, SESSION),
+    Route("POST", "/api/auth/refresh", sessions.refresh, SESSION),
+    Route("POST", "/api/auth/logout-all", sessions.end_all, SESSION),
+    Route("GET", "/api/auth/sessions", sessions.list_own, SESSION),
+    Route("DELETE", "/api/auth/sessions/{session_id}", sessions.end_one, SESSION),
     # 5 chat
     Route("POST", "/api/chat", chat.complete),
     Route("POST", "/api/chat/stream", chat.stream),

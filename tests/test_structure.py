@@ -27,6 +27,7 @@ ROOMS = [
     ["chat"],
     ["accounts", "catalog"],
     ["fronts"],
+    ["secret"],
     ["upstream", "vault", "audit"],
     ["database"],
     ["wire"],

@@ -1,6 +1,4 @@
-"""The first start of a database: its first accounts, and the mark of the secret it belongs to."""
-
-import hmac
+"""The first start of a database: its first accounts."""
 
 from chathub.accounts import users
 from chathub.accounts.passwords import Passwords, check_rules, new_random
@@ -8,31 +6,19 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
 from chathub.errors import BadRequest, StartError
-from chathub.vault import derive
 
-# the setting that tells which secret the database was made with
-SECRET_MARK = "secret_mark"
 _DEVELOPMENT = (
     ("admin", "admin@chathub.com", "admin123", "admin", "premium"),
     ("user", "user@chathub.com", "user123", "user", "free"),
 )
 
 
-async def found(db: Database, config: Config, clock: Clock, passwords: Passwords, master: bytes) -> None:
-    """Make the first accounts if there are none yet, and check that the secret is the database's own.
+async def found(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
+    """Make the first accounts if there are none yet.
 
     Raises:
-        StartError: the database was made under another secret, or the given password may not be used.
+        StartError: the given password may not be used.
     """
-    mark = derive(master, "chathub mark v1").hex()
-    known = await db.fetch_one(db.q.settings.get, name=SECRET_MARK)
-    if known is None:
-        await db.execute(db.q.settings.put, name=SECRET_MARK, value=mark)
-    elif not hmac.compare_digest(known["value"], mark):
-        raise StartError(
-            "the secret key is not the one this database was made with: give the old one in "
-            "CHATHUB_SECRET_KEY or put the old .secret file back beside the database"
-        )
     if await db.fetch_one(db.q.users.exists_any) is None:
         await db.write(_first_users, await _accounts(config, passwords), clock.now())
 

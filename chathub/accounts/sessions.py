@@ -1,25 +1,35 @@
-"""Tokens: issuing, verifying and ending them.
+"""Logins: starting, verifying, renewing and ending them.
 
-A token is a JWT (RFC 7519, HS256) with ``sub``, ``role``, ``exp``, ``iat``, ``jti`` and ``ver``. The
-front end reads its payload with ``atob``, which is not base64url: the claims are plain ASCII without
-``>``, ``?`` and ``~``, so that neither ``-`` nor ``_`` can occur in that part.
+Every login is a row, and its token is good as long as the row is there, its user is active and the
+version fits.
 """
 
+import asyncio
+import contextlib
 import json
 import secrets
+import sqlite3
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from chathub.accounts.signing import LONGEST_TOKEN, Signer
 from chathub.accounts.tokens import PREFIX, digest_of, networks_of
+from chathub.audit import Actor, record
 from chathub.clock import Clock
-from chathub.config import Network
-from chathub.database.connection import Database, Transaction
-from chathub.errors import Unauthorized
+from chathub.config import Config, Network
+from chathub.database.connection import Database, Row, Transaction
+from chathub.errors import NotFound, Unauthorized
+
+T = TypeVar("T")
 
 _CACHE = 1024
-_LONGEST_TOKEN = 2048
-_CLAIMS = ["sub", "role", "exp", "iat", "jti", "ver"]
+# milliseconds that a verified token is remembered, which is also how exact its last use is
+_MINUTE = 60_000
+# logins of one user; those not seen for the longest time end first
+_MOST = 100
 DEMO_TOKEN = "demo-token"
 
 
@@ -50,36 +60,64 @@ class Caller(Struct, frozen=True):
         return self.is_admin and self.token_id is None
 
 
+class Visit(NamedTuple):
+    """A request that starts or renews a login: who, from where, with what."""
+
+    actor: Actor
+    client: str
+
+
 class Sessions:
-    """Issues tokens and knows which of them are good.
+    """Starts logins and knows which tokens are good.
 
     A verified token is remembered (a tenth of the work); what ends a token forgets it at once, and a
     generation number keeps a look-up that was under way meanwhile from bringing it back.
     """
 
-    def __init__(self, db: Database, clock: Clock, key: bytes, seconds: float, *, demo: bool) -> None:
+    def __init__(self, db: Database, clock: Clock, signer: Signer, config: Config) -> None:
         self._db = db
         self._clock = clock
-        self._key = key
-        self._seconds = int(seconds)
-        self._demo = demo
+        self._signer = signer
+        self._seconds = int(config.token_seconds)
+        self._longest = int(config.session_seconds)
+        self._demo = config.development
         self._cache: OrderedDict[str, Caller] = OrderedDict()
         self._generation = 0
 
-    def issue(self, user_id: int, role: str, version: int) -> str:
-        # imported when it is needed: it takes 20 to 30 ms of every start
-        import jwt
+    async def start(self, user: Row, visit: Visit) -> str:
+        """A new login of a user who showed its password; gives its token.
 
-        now = int(self._clock.seconds())
-        claims = {
-            "sub": str(user_id),
-            "role": role,
-            "iat": now,
-            "exp": now + self._seconds,
-            "jti": secrets.token_hex(16),
-            "ver": version,
-        }
-        return jwt.encode(claims, self._key, algorithm="HS256")
+        Raises:
+            Unauthorized: the account was changed meanwhile.
+        """
+        visit = visit._replace(actor=structs.replace(visit.actor, user_id=user["id"], name=user["username"]))
+        now = self._clock.now()
+        term = self._term(now, now)
+        await self.ending(user["id"], self._db.write(_start, user, visit, term))
+        return self._sign(user, term)
+
+    async def refresh(self, caller: Caller, visit: Visit) -> str:
+        """A new token in place of the caller's, which ends.
+
+        Raises:
+            Unauthorized: it has ended already, or the login is as old as one may become.
+        """
+        user, term = await self.ending(
+            caller.id, self._db.write(_refresh, caller, visit, self._term, self._clock.now())
+        )
+        return self._sign(user, term)
+
+    def _term(self, started_at: int, now: int) -> "_Term":
+        """A token that is issued now, of a login that goes back to ``started_at`` (milliseconds)."""
+        seconds = now // 1000
+        expires = min(seconds + self._seconds, started_at // 1000 + self._longest)
+        return _Term(secrets.token_hex(16), now, expires * 1000)
+
+    def _sign(self, user: Row, term: "_Term") -> str:
+        issued, expires = term.now // 1000, term.expires_at // 1000
+        return self._signer.sign(
+            user["id"], user["role"], user["token_version"], term.jti, issued=issued, expires=expires
+        )
 
     async def verify(self, token: str) -> Caller:
         """Who the token belongs to.
@@ -108,7 +146,7 @@ class Sessions:
     async def _personal(self, token: str) -> Caller:
         """A personal token; looked up again every minute, which is also how exact its last use is."""
         now = self._clock.now()
-        q, digest = self._db.q, digest_of(token[:_LONGEST_TOKEN])
+        q, digest = self._db.q, digest_of(token[:LONGEST_TOKEN])
         row = await self._db.fetch_one(q.personal_tokens.get_by_digest, digest=digest, now=now)
         if row is None:
             raise Unauthorized("访问令牌无效或已过期")
@@ -132,39 +170,46 @@ class Sessions:
         return Caller(row["id"], row["username"], row["role"], "", self._clock.seconds() + 60)
 
     async def _look_up(self, token: str) -> Caller:
-        claims = self._claims(token)
-        row = await self._db.fetch_one(
-            self._db.q.users.get_for_token, user_id=claims.user_id, version=claims.version, jti=claims.jti
-        )
-        if row is None:
+        """The token of a login; looked up again every minute."""
+        claims = self._signer.read(token, self._clock.seconds())
+        now, q = self._clock.now(), self._db.q
+        row = await self._db.fetch_one(q.sessions.get_by_jti, jti=claims.jti, now=now)
+        if row is None or (row["id"], row["token_version"]) != (claims.user_id, claims.version):
             raise Unauthorized("登录已失效，请重新登录")
-        return Caller(claims.user_id, row["username"], row["role"], claims.jti, claims.expires_at)
+        if now - row["last_seen_at"] >= _MINUTE:
+            # whoever may only read, because the disk is full, may still read
+            with contextlib.suppress(sqlite3.OperationalError):
+                await self._db.execute(q.sessions.note_seen, session_id=row["session_id"], now=now)
+        expires = min(claims.good_until, (now + _MINUTE) / 1000)
+        return Caller(claims.user_id, row["username"], row["role"], claims.jti, expires)
 
-    def _claims(self, token: str) -> "_Claims":
-        import jwt
-
-        if len(token) > _LONGEST_TOKEN:
-            raise Unauthorized("无效的认证令牌")
-        try:
-            # expiry is checked against our own clock, below
-            payload = jwt.decode(
-                token,
-                self._key,
-                algorithms=["HS256"],
-                options={"require": _CLAIMS, "verify_exp": False, "verify_iat": False},
-            )
-            claims = _Claims(int(payload["sub"]), int(payload["ver"]), str(payload["jti"]), payload["exp"])
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
-            raise Unauthorized("无效的认证令牌") from None
-        if not isinstance(claims.expires_at, int) or claims.expires_at <= self._clock.seconds():
-            raise Unauthorized("登录已过期，请重新登录")
-        return claims
-
-    async def log_out(self, caller: Caller) -> None:
-        """End this one token, also for after a restart."""
+    async def end(self, caller: Caller, actor: Actor) -> None:
+        """End the caller's own login; the demo token has none."""
         if caller.jti:
-            await self._db.write(_revoke, caller.jti, int(caller.expires_at), int(self._clock.seconds()))
-        self.forget(caller.id)
+            await self.ending(caller.id, self._db.write(_end, caller, actor, self._clock.now()))
+
+    async def end_one(self, caller: Caller, session_id: int, actor: Actor) -> None:
+        """Raises:
+        NotFound: the caller has no such login.
+        """
+        now = self._clock.now()
+        await self.ending(caller.id, self._db.write(_end_one, caller, session_id, actor, now))
+
+    async def end_all(self, caller: Caller, actor: Actor) -> int:
+        """End all logins of the caller, this one too; gives their number. Personal tokens stay."""
+        return await self.ending(caller.id, self._db.write(_end_all, caller, actor, self._clock.now()))
+
+    async def ending(self, user_id: int, work: Awaitable[T]) -> T:
+        """Await a write that ends or changes tokens of a user, and forget them. A client that leaves does
+        not undo the commit, and must not keep the forgetting from following it."""
+
+        async def work_and_forget() -> T:
+            try:
+                return await work
+            finally:
+                self.forget(user_id)
+
+        return await asyncio.shield(work_and_forget())
 
     def forget(self, user_id: int) -> None:
         """Forget what was verified for a user: to be called after every commit that ends or changes
@@ -174,13 +219,63 @@ class Sessions:
             del self._cache[token]
 
 
-class _Claims(Struct, frozen=True):
-    user_id: int
-    version: int
+class _Term(NamedTuple):
+    """A token's id and time, in milliseconds."""
+
     jti: str
+    now: int
     expires_at: int
 
 
-def _revoke(tx: Transaction, jti: str, expires_at: int, now: int) -> None:
-    tx.run(tx.q.tokens.sweep, now=now)
-    tx.run(tx.q.tokens.revoke, jti=jti, expires_at=expires_at)
+def _start(tx: Transaction, user: Row, visit: Visit, term: _Term) -> None:
+    tx.run(tx.q.sessions.sweep, now=term.now)
+    row = tx.one(
+        tx.q.sessions.insert,
+        **term._asdict(),
+        user_id=user["id"],
+        version=user["token_version"],
+        address=visit.actor.address,
+        client=visit.client,
+    )
+    if row is None:
+        raise Unauthorized("账号信息已变更，请重新登录")
+    record(tx, visit.actor, "session.start", term.now, f"session {row['id']}", client=visit.client)
+    tx.run(tx.q.sessions.trim, user_id=user["id"], most=_MOST)
+
+
+def _refresh(
+    tx: Transaction, caller: Caller, visit: Visit, term_of: Callable[[int, int], _Term], now: int
+) -> tuple[Row, _Term]:
+    row = tx.one(tx.q.sessions.get_by_jti, jti=caller.jti, now=now)
+    if row is None:
+        raise Unauthorized("登录已失效，请重新登录")
+    term = term_of(row["started_at"], now)
+    if term.expires_at <= now:
+        raise Unauthorized("登录时间过久，请重新登录")
+    tx.run(
+        tx.q.sessions.renew,
+        **term._asdict(),
+        session_id=row["session_id"],
+        address=visit.actor.address,
+        client=visit.client,
+    )
+    record(tx, visit.actor, "session.refresh", now, f"session {row['session_id']}", client=visit.client)
+    return row, term
+
+
+def _end(tx: Transaction, caller: Caller, actor: Actor, now: int) -> None:
+    if row := tx.one(tx.q.sessions.end_by_jti, jti=caller.jti):
+        record(tx, actor, "session.end", now, f"session {row['id']}")
+
+
+def _end_one(tx: Transaction, caller: Caller, session_id: int, actor: Actor, now: int) -> None:
+    if not tx.run(tx.q.sessions.end_own, session_id=session_id, user_id=caller.id):
+        raise NotFound("登录会话不存在")
+    record(tx, actor, "session.end", now, f"session {session_id}")
+
+
+def _end_all(tx: Transaction, caller: Caller, actor: Actor, now: int) -> int:
+    tx.run(tx.q.sessions.sweep, now=now)
+    ended = tx.run(tx.q.sessions.end_all, user_id=caller.id)
+    record(tx, actor, "session.end_all", now, f"user {caller.id}", sessions=ended)
+    return ended

@@ -117,6 +117,8 @@ def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: in
         token_version=old["token_version"] + ends_tokens,
         now=now,
     )
+    if ends_tokens:
+        tx.run(tx.q.sessions.end_all, user_id=user_id)
     return tx.all(tx.q.users.get_by_id, user_id=user_id)[0]
 
 

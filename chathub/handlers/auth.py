@@ -6,7 +6,7 @@ from chathub.accounts import users
 from chathub.accounts.passwords import check_rules
 from chathub.database.connection import Row
 from chathub.errors import Forbidden, Unauthorized
-from chathub.handlers.common import address_of, answer, body, done
+from chathub.handlers.common import actor, address_of, answer, body, done, visit
 from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
@@ -30,7 +30,7 @@ async def login(request: web.Request) -> web.Response:
         raise Unauthorized("用户名或密码错误")
     if not row["is_active"]:
         raise Forbidden("账号已被禁用")
-    token = request.app[SESSIONS].issue(row["id"], row["role"], row["token_version"])
+    token = await request.app[SESSIONS].start(row, visit(request))
     return done("登录成功", token=token, user=answers.User.of(row))
 
 
@@ -78,5 +78,5 @@ async def verify(request: web.Request) -> web.Response:
 
 
 async def logout(request: web.Request) -> web.Response:
-    await request.app[SESSIONS].log_out(request[CALLER])
+    await request.app[SESSIONS].end(request[CALLER], actor(request))
     return done("登出成功")

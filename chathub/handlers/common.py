@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from chathub.accounts.sessions import Visit
 from chathub.accounts.throttle import client_address
 from chathub.audit import Actor
 from chathub.errors import BadRequest, NotFound
@@ -23,6 +24,7 @@ _LARGEST_ID = 2**63 - 1
 # built once: with every answer it counts
 _JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
 _LONG_BODY = 24 * 1024 * 1024
+_LONGEST_CLIENT = 200
 
 
 def answer(value: Any, status: int = 200) -> web.Response:
@@ -86,6 +88,12 @@ def actor(request: web.Request) -> Actor:
     caller = request.get(CALLER)
     address, number = address_of(request), request[REQUEST_ID]
     return Actor(caller.id, caller.username, address, number) if caller else Actor(None, "", address, number)
+
+
+def visit(request: web.Request) -> Visit:
+    """Who starts or renews a login, and what the client calls itself."""
+    client = "".join(filter(str.isprintable, request.headers.get("User-Agent", "")))
+    return Visit(actor(request), client[:_LONGEST_CLIENT])
 
 
 def idempotency_key(request: web.Request, wanted: Options) -> str | None:

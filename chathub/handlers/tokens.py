@@ -43,8 +43,8 @@ async def create(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     caller = request[CALLER]
-    await request.app[DB].write(tokens.delete, row_id(request, "token_id"), caller.id)
-    request.app[SESSIONS].forget(caller.id)
+    work = request.app[DB].write(tokens.delete, row_id(request, "token_id"), caller.id)
+    await request.app[SESSIONS].ending(caller.id, work)
     return done("访问令牌已删除")
 
 

@@ -8,7 +8,7 @@ from chathub.accounts import users
 from chathub.accounts.passwords import check_rules, new_random
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import answer, body, done, query, row_id
+from chathub.handlers.common import answer, body, done, query, row_id, visit
 from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REPLIES, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.decode import given
@@ -68,7 +68,7 @@ async def update_profile(request: web.Request) -> web.Response:
     if not fields.get("password"):
         return done("个人信息更新成功", user=answers.User.of(row))
     # the new password ended every token, this one too
-    token = request.app[SESSIONS].issue(row["id"], row["role"], row["token_version"])
+    token = await request.app[SESSIONS].start(row, visit(request))
     return done("密码修改成功", user=answers.User.of(row), token=token)
 
 
@@ -106,10 +106,10 @@ async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, An
 
 
 async def _apply(request: web.Request, user_id: int, changes: dict[str, Any]) -> Row:
-    row = await request.app[DB].write(
+    work = request.app[DB].write(
         users.update, user_id, changes, acting_id=request[CALLER].id, now=request.app[CLOCK].now()
     )
-    request.app[SESSIONS].forget(user_id)
+    row = await request.app[SESSIONS].ending(user_id, work)
     if not row["is_active"]:
         await request.app[REPLIES].stop_user(user_id)
     return row

@@ -28,6 +28,13 @@ ORDER BY key.id
 -- the keys that go where their provider's base URL points
 SELECT id, origin FROM api_keys WHERE provider_id = :provider_id AND base_url = ''
 
+-- name: list_sealed
+SELECT api_keys.id, user_id, provider_id, provider_key, secret, origin
+FROM api_keys JOIN providers ON providers.id = provider_id ORDER BY api_keys.id
+
+-- name: reseal
+UPDATE api_keys SET secret = :secret WHERE id = :key_id
+
 -- name: insert
 INSERT INTO api_keys (user_id, provider_id, label, secret, mask, base_url, origin, is_shared, is_active,
     created_at, updated_at)

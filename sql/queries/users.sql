@@ -11,12 +11,6 @@ SELECT id, username, email, password_hash, role, subscription_type, limits.usage
     limits.requests_per_minute, limits.replies_at_once, is_active, token_version, created_at, updated_at
 FROM users JOIN limits ON user_id = id WHERE username_key = :username_key
 
--- name: get_for_token
--- the user a token belongs to, if the token still holds
-SELECT username, role FROM users
-WHERE id = :user_id AND is_active AND token_version = :version
-    AND NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti = :jti)
-
 -- name: get_demo
 -- whom demo-token stands for; never an administrator, whatever became of that account
 SELECT id, username, role FROM users WHERE username_key = 'demo' AND is_active AND role = 'user'

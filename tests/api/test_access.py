@@ -27,6 +27,10 @@ PUBLIC_ROUTES = {
 SESSION_ROUTES = {
     ("PUT", "/api/users/profile"),
     ("POST", "/api/auth/logout"),
+    ("POST", "/api/auth/refresh"),
+    ("POST", "/api/auth/logout-all"),
+    ("GET", "/api/auth/sessions"),
+    ("DELETE", "/api/auth/sessions/{session_id}"),
     ("GET", "/api/tokens"),
     ("POST", "/api/tokens"),
     ("DELETE", "/api/tokens/{token_id}"),

@@ -26,7 +26,7 @@ STRANGER = "https://evil.example.com"
 CORS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Credentials")
 
 # these read no body, or only once they have found what it is for
-BODILESS = ("/toggle", "/reset-password", "/logout", "/regenerate", "/test")
+BODILESS = ("/toggle", "/reset-password", "/logout", "/logout-all", "/refresh", "/regenerate", "/test")
 # bodies that may hold pictures or a long reply
 LONG = ("/api/chat", "/api/chat/stream", "/api/chat/save-partial", "/api/messages/{message_id}")
 WITH_BODY = [

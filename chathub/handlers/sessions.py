@@ -1,0 +1,58 @@
+"""Section 4 of the API document: the logins of the caller."""
+
+from typing import Any
+
+from aiohttp import web
+
+from chathub.accounts.sessions import Caller
+from chathub.clock import iso
+from chathub.database.connection import Row
+from chathub.errors import Forbidden
+from chathub.handlers.common import actor, answer, done, row_id, visit
+from chathub.keys import CALLER, CLOCK, DB, SESSIONS
+
+
+async def refresh(request: web.Request) -> web.Response:
+    token = await request.app[SESSIONS].refresh(_signed_in(request), visit(request))
+    return done("令牌已更新", token=token)
+
+
+async def end_all(request: web.Request) -> web.Response:
+    ended = await request.app[SESSIONS].end_all(_signed_in(request), actor(request))
+    return done(f"已退出全部 {ended} 个登录", ended=ended)
+
+
+async def list_own(request: web.Request) -> web.Response:
+    caller, db, now = _signed_in(request), request.app[DB], request.app[CLOCK].now()
+    rows = await db.fetch_all(db.q.sessions.list_own, user_id=caller.id, jti=caller.jti, now=now)
+    return answer([_shape(row) for row in rows])
+
+
+async def end_one(request: web.Request) -> web.Response:
+    caller = _signed_in(request)
+    await request.app[SESSIONS].end_one(caller, row_id(request, "session_id"), actor(request))
+    return done("该登录已退出")
+
+
+def _signed_in(request: web.Request) -> Caller:
+    """The caller, who signed in with a password.
+
+    Raises:
+        Forbidden: demo-token is no login.
+    """
+    caller = request[CALLER]
+    if not caller.jti:
+        raise Forbidden("demo-token 不是登录会话，请先登录")
+    return caller
+
+
+def _shape(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "created_at": iso(row["started_at"]),
+        "last_seen_at": iso(row["last_seen_at"]),
+        "expires_at": iso(row["expires_at"]),
+        "address": row["address"],
+        "client": row["client"],
+        "current": bool(row["is_current"]),
+    }

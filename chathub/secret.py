@@ -1,0 +1,266 @@
+"""The master secret: where it lies, whether it is the database's own, and putting another in its place.
+
+Beside the database a new secret is first written under a name of its own, then the database is sealed
+under it in one transaction, then it takes the old one's name. Wherever a crash cuts that, one of the two
+files fits the mark that the database carries, and the next start goes on with that one.
+"""
+
+import hmac
+import json
+import math
+import os
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from chathub.audit import OPERATOR, record
+from chathub.config import Config
+from chathub.database.connection import Database, Row, Transaction
+from chathub.errors import StartError
+from chathub.vault import Binding, Vault, VaultError, derive
+
+# the setting that tells which secret the database is sealed under
+MARK = "secret_mark"
+_PREVIOUS = "previous_token_key"
+# milliseconds for which tokens of the previous secret are good
+_GRACE = 86_400_000
+_SHORTEST = 32
+
+
+class TokenKey(NamedTuple):
+    """What signs tokens, and until when (Unix time) they are good for it."""
+
+    key: bytes
+    good_until: float = math.inf
+
+
+@dataclass(frozen=True)
+class _PreviousKey:
+    """What the sealed previous token key belongs to: its end cannot be moved."""
+
+    until: int
+
+    def associated_data(self) -> bytes:
+        return json.dumps(["chathub token key", 1, self.until]).encode()
+
+
+class Found(NamedTuple):
+    """A secret that fits the database, and the file it lies in (None: it is configured)."""
+
+    secret: bytes
+    file: Path | None
+
+
+class Rotation(NamedTuple):
+    """How many provider keys were sealed anew, and the rows of those that did not open."""
+
+    sealed: int
+    unreadable: list[Row]
+
+
+def secret_file(database: Path) -> Path:
+    return database.with_suffix(".secret")
+
+
+def new_secret_file(database: Path) -> Path:
+    """Where a new secret waits until the database is sealed under it."""
+    return database.with_suffix(".secret.new")
+
+
+def find(config: Config, mark: str) -> Found:
+    """The secret that the database is sealed under, as its mark tells.
+
+    Raises:
+        StartError: it is missing, cannot be read, or is another one.
+    """
+    if config.secret_key is not None:
+        found = Found(config.secret_key, None)
+    else:
+        path, new = secret_file(config.database), new_secret_file(config.database)
+        if (secret := _read(new)) and _fits(secret, mark):
+            return Found(secret, new)
+        found = Found(_read_whole(path), path)
+    if not _fits(found.secret, mark):
+        raise StartError(
+            "the secret key is not the one this database was made with or last rotated to: give that one in "
+            "CHATHUB_SECRET_KEY or put the old .secret file back beside the database"
+        )
+    return found
+
+
+async def master_secret(db: Database, config: Config) -> bytes:
+    """The secret of the database, which the first start makes or marks; what a rotation that was cut off
+    left of its files is put in order.
+
+    Raises:
+        StartError: as ``find``.
+    """
+    known = await db.fetch_one(db.q.settings.get, name=MARK)
+    if known is None:
+        secret = config.secret_key or _made(secret_file(config.database))
+        await db.execute(db.q.settings.put, name=MARK, value=_mark_of(secret))
+        return secret
+    found = find(config, known["value"])
+    if found.file is not None:
+        _put_in_place(config.database, found.file)
+    return found.secret
+
+
+async def token_keys(db: Database, master: bytes) -> list[TokenKey]:
+    """What signs tokens, and behind it what did before the last rotation."""
+    keys = [TokenKey(_token_key(master))]
+    if row := await db.fetch_one(db.q.settings.get, name=_PREVIOUS):
+        previous = json.loads(row["value"])
+        try:
+            key = Vault(master).open(bytes.fromhex(previous["key"]), _PreviousKey(previous["until"]))
+        except VaultError:
+            return keys
+        keys.append(TokenKey(bytes.fromhex(key), previous["until"] / 1000))
+    return keys
+
+
+async def rotate(db: Database, config: Config, now: int) -> Rotation:
+    """Seal everything under the configured new secret, or one that is made for the file.
+
+    Raises:
+        StartError: there is no new secret, it is the old one, or something cannot be written.
+    """
+    old = await master_secret(db, config)
+    new = config.new_secret_key
+    if new is None and config.secret_key is not None:
+        raise StartError(
+            "the secret is configured by CHATHUB_SECRET_KEY: give the new one in CHATHUB_NEW_SECRET_KEY (or "
+            "CHATHUB_NEW_SECRET_KEY_FILE), and afterwards in CHATHUB_SECRET_KEY"
+        )
+    if new == old:
+        raise StartError("CHATHUB_NEW_SECRET_KEY is the secret that is in use already")
+    new = new or _random()
+    if config.secret_key is None:
+        try:
+            _write(new_secret_file(config.database), new)
+        except OSError as error:
+            raise StartError(f"the new secret cannot be written: {error}") from error
+    try:
+        await db.script(_make_durable)
+        rotation = await db.write(_seal_anew, old, new, now)
+    except sqlite3.Error as error:
+        # a commit that fails may still be on the disk: which secret fits is found out by the next start
+        raise StartError(f"the rotation was cut off, start again: {error}") from error
+    if config.secret_key is None:
+        _put_in_place(config.database, new_secret_file(config.database))
+    return rotation
+
+
+def key_name(row: Row) -> str:
+    """How an operator finds a provider key that does not open."""
+    return f"key {row['id']} (user {row['user_id']}, provider {row['provider_key']})"
+
+
+def _seal_anew(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
+    before, after = Vault(old), Vault(new)
+    rotation = Rotation(0, [])
+    for row in tx.all(tx.q.api_keys.list_sealed):
+        binding = Binding(row["id"], row["user_id"], row["provider_id"], row["origin"])
+        try:
+            secret = after.seal(before.open(row["secret"], binding), binding)
+        except VaultError:
+            rotation.unreadable.append(row)
+            continue
+        tx.run(tx.q.api_keys.reseal, key_id=row["id"], secret=secret)
+        rotation = rotation._replace(sealed=rotation.sealed + 1)
+    until = now + _GRACE
+    previous = after.seal(_token_key(old).hex(), _PreviousKey(until))
+    tx.run(tx.q.settings.put, name=_PREVIOUS, value=json.dumps({"until": until, "key": previous.hex()}))
+    tx.run(tx.q.settings.put, name=MARK, value=_mark_of(new))
+    unreadable = [row["id"] for row in rotation.unreadable]
+    record(tx, OPERATOR, "secret.rotate", now, keys=rotation.sealed, unreadable=unreadable)
+    return rotation
+
+
+def _make_durable(connection: sqlite3.Connection) -> None:
+    """Commits reach the disk before they are told of: the old secret goes once this one is there."""
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _token_key(master: bytes) -> bytes:
+    return derive(master, "chathub token v1")
+
+
+def _mark_of(secret: bytes) -> str:
+    return derive(secret, "chathub mark v1").hex()
+
+
+def _fits(secret: bytes, mark: str) -> bool:
+    return hmac.compare_digest(_mark_of(secret), mark)
+
+
+def _random() -> bytes:
+    return secrets.token_urlsafe(48).encode()
+
+
+def _made(path: Path) -> bytes:
+    """The secret of a first start: new, unless there is a file already."""
+    try:
+        if not path.exists():
+            _write(path, _random())
+    except OSError as error:
+        raise StartError(f"the secret file {path} cannot be used: {error}") from error
+    return _read_whole(path)
+
+
+def _read(path: Path) -> bytes | None:
+    """What a secret file holds; None if there is none."""
+    try:
+        return path.read_bytes().strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StartError(f"the secret file {path} cannot be used: {error}") from error
+
+
+def _read_whole(path: Path) -> bytes:
+    secret = _read(path)
+    if secret is None:
+        raise StartError(
+            f"the secret file {path} is missing: put it back beside the database, or give its content in "
+            "CHATHUB_SECRET_KEY; without it the saved API keys cannot be read"
+        )
+    if len(secret) < _SHORTEST:
+        raise StartError(f"the secret file {path} is damaged: it holds less than {_SHORTEST} bytes")
+    return secret
+
+
+def _write(path: Path, secret: bytes) -> None:
+    """Write a secret file that is not there yet, down to the disk."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(secret + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def _put_in_place(database: Path, fitting: Path) -> None:
+    """Leave the file that fits, under the usual name."""
+    path, new = secret_file(database), new_secret_file(database)
+    try:
+        if fitting == new:
+            os.replace(new, path)
+        elif new.exists():
+            new.unlink()
+        else:
+            return
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StartError(f"the secret file {fitting} cannot be put in place: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

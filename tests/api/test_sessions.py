@@ -1,0 +1,437 @@
+"""Section 4 of the API document: the logins of a user, as rows that can be seen, renewed and ended."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+from conftest import Connect, sign_in
+
+from chathub.clock import Clock
+from chathub.config import Config
+
+Headers = dict[str, str]
+
+DEMO = {"Authorization": "Bearer demo-token"}
+DAY = 86_400
+
+
+class Hand:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_700_000_000.0
+        self.clock = Clock(seconds=lambda: self.seconds)
+
+
+async def sentence(response: ClientResponse, status: int) -> str:
+    """The sentence of a refusal, which has the one shape of all errors."""
+    body = await response.json()
+    assert response.status == status, body
+    assert body["success"] is False and body["error"] == body["message"] != ""
+    text: str = body["error"]
+    return text
+
+
+async def done(response: ClientResponse) -> dict[str, Any]:
+    body: dict[str, Any] = await response.json()
+    assert response.status == 200 and body["success"] is True, body
+    return body
+
+
+async def status(client: TestClient, headers: Headers) -> int:
+    return (await client.get("/api/auth/verify", headers=headers)).status
+
+
+async def refresh(client: TestClient, headers: Headers) -> Headers:
+    body = await done(await client.post("/api/auth/refresh", headers=headers))
+    return {"Authorization": "Bearer " + body["token"]}
+
+
+async def sessions(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
+    response = await client.get("/api/auth/sessions", headers=headers)
+    assert response.status == 200, await response.text()
+    listed: list[dict[str, Any]] = await response.json()
+    return listed
+
+
+def query(config: Config, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """What the database holds, or a change behind the server's back."""
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def events(config: Config, prefix: str = "session.") -> list[str]:
+    rows = query(config, "SELECT event FROM audit WHERE event LIKE ? || '%' ORDER BY id", prefix)
+    return [row[0] for row in rows]
+
+
+# refresh
+
+
+async def test_a_refreshed_token_takes_the_place_of_the_old_one(connect: Connect, config: Config) -> None:
+    client = await connect(config)
+    old = await sign_in(client, "user", "user123")
+    new = await refresh(client, old)
+    assert new != old
+    assert (await status(client, old), await status(client, new)) == (401, 200)
+    await sentence(await client.post("/api/auth/refresh", headers=old), 401)
+    assert len(await sessions(client, new)) == 1
+    await client.close()
+    again = await connect(config)
+    assert (await status(again, old), await status(again, new)) == (401, 200)
+    assert events(config) == ["session.start", "session.refresh"]
+
+
+async def test_of_two_refreshes_of_one_token_at_once_one_is_answered(
+    client: TestClient, user: Headers
+) -> None:
+    answers = await asyncio.gather(*(client.post("/api/auth/refresh", headers=user) for _ in range(8)))
+    assert sorted(answer.status for answer in answers) == [200] + [401] * 7
+    (renewed,) = [await answer.json() for answer in answers if answer.status == 200]
+    headers = {"Authorization": "Bearer " + renewed["token"]}
+    assert [row["current"] for row in await sessions(client, headers)] == [True]
+
+
+async def test_a_refreshed_token_lives_as_long_as_a_new_one_but_no_longer_than_the_login(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(replace(config, token_seconds=7 * DAY, session_seconds=10 * DAY), clock=hand.clock)
+    token = await sign_in(client, "user", "user123")
+    hand.seconds += 6 * DAY
+    token = await refresh(client, token)
+    hand.seconds += 4 * DAY - 1
+    # the last refresh came after six days, and yet its token does not last for seven
+    token = await refresh(client, token)
+    assert await status(client, token) == 200
+    hand.seconds += 1
+    assert await status(client, token) == 401
+    assert "登录" in await sentence(await client.post("/api/auth/refresh", headers=token), 401)
+    assert await status(client, await sign_in(client, "user", "user123")) == 200
+
+
+async def test_a_login_that_has_become_too_old_is_not_renewed(connect: Connect, config: Config) -> None:
+    """Its token is good still: it was issued when logins were allowed to last longer."""
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    token = await sign_in(client, "user", "user123")
+    await client.close()
+    hand.seconds += 2 * DAY
+    client = await connect(replace(config, session_seconds=DAY), clock=hand.clock)
+    assert "重新登录" in await sentence(await client.post("/api/auth/refresh", headers=token), 401)
+    assert await status(client, token) == 200
+
+
+async def test_a_token_never_outlives_the_longest_login(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    client = await connect(replace(config, token_seconds=99 * DAY), clock=hand.clock)
+    token = await sign_in(client, "user", "user123")
+    hand.seconds += 30 * DAY - 1
+    assert await status(client, token) == 200
+    hand.seconds += 1
+    assert await status(client, token) == 401
+
+
+# logout of all
+
+
+async def test_logging_out_everywhere_ends_every_login_of_the_caller_and_nobody_elses(
+    connect: Connect, config: Config
+) -> None:
+    client = await connect(config)
+    mine = [await sign_in(client, "user", "user123") for _ in range(3)]
+    other = await sign_in(client, "admin", "admin123")
+    assert [await status(client, token) for token in mine] == [200] * 3
+    body = await done(await client.post("/api/auth/logout-all", headers=mine[1]))
+    assert body["ended"] == 3 and "3" in body["message"]
+    assert [await status(client, token) for token in (*mine, other)] == [401] * 3 + [200]
+    assert await status(client, await sign_in(client, "user", "user123")) == 200
+    await client.close()
+    again = await connect(config)
+    assert [await status(again, token) for token in (*mine, other)] == [401] * 3 + [200]
+    assert "session.end_all" in events(config)
+
+
+async def test_personal_tokens_stay_when_all_logins_end(client: TestClient, user: Headers) -> None:
+    body = {"name": "program", "opens_api": True}
+    token = (await done(await client.post("/api/tokens", json=body, headers=user)))["token"]
+    program = {"Authorization": f"Bearer {token}"}
+    await done(await client.post("/api/auth/logout-all", headers=user))
+    assert (await status(client, user), await status(client, program)) == (401, 200)
+
+
+# the list
+
+
+async def test_the_list_shows_where_one_is_signed_in(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    browser = "Mozilla/5.0 (X11; Linux x86_64) " + "浏" * 300
+    body = {"username": "user", "password": "user123"}
+    login = await client.post("/api/auth/login", json=body, headers={"User-Agent": browser})
+    first = {"Authorization": "Bearer " + (await done(login))["token"]}
+    hand.seconds += 10
+    second = await sign_in(client, "user", "user123")
+    await sign_in(client, "admin", "admin123")
+    listed = await sessions(client, first)
+    assert [(row["id"], row["current"]) for row in listed] == [(2, False), (1, True)]
+    assert listed[1] == {
+        "id": 1,
+        "created_at": "2023-11-14T22:13:20Z",
+        "last_seen_at": "2023-11-14T22:13:20Z",
+        "expires_at": "2023-11-21T22:13:20Z",
+        "address": "127.0.0.1",
+        "client": browser[:200],
+        "current": True,
+    }
+    hand.seconds += 100
+    # the login is the same after a refresh, and so is its beginning
+    renewed = (await sessions(client, await refresh(client, second)))[0]
+    assert (renewed["id"], renewed["current"]) == (2, True)
+    assert (renewed["created_at"], renewed["last_seen_at"], renewed["expires_at"]) == (
+        "2023-11-14T22:13:30Z",
+        "2023-11-14T22:15:10Z",
+        "2023-11-21T22:15:10Z",
+    )
+
+
+async def test_the_address_is_believed_from_configured_proxies_only(connect: Connect, config: Config) -> None:
+    body = {"username": "user", "password": "user123"}
+    for proxies, address in ((), "127.0.0.1"), ((ip_network("127.0.0.0/8"),), "203.0.113.7"):
+        client = await connect(replace(config, trusted_proxies=proxies))
+        headers = {"X-Forwarded-For": "203.0.113.7"}
+        token = (await done(await client.post("/api/auth/login", json=body, headers=headers)))["token"]
+        assert (await sessions(client, {"Authorization": f"Bearer {token}"}))[0]["address"] == address
+        await client.close()
+
+
+async def test_what_cannot_be_printed_is_left_out_of_the_clients_name(client: TestClient) -> None:
+    body = {"username": "user", "password": "user123"}
+    odd = "a\u200bb\u202ec"
+    login = await client.post("/api/auth/login", json=body, headers={"User-Agent": odd})
+    token = {"Authorization": "Bearer " + (await done(login))["token"]}
+    assert (await sessions(client, token))[0]["client"] == "abc"
+
+
+async def test_no_answer_and_no_row_holds_a_token(client: TestClient, config: Config, user: Headers) -> None:
+    token = await refresh(client, user)
+    listed = await client.get("/api/auth/sessions", headers=token)
+    jti = query(config, "SELECT jti FROM sessions")[0][0]
+    assert jti not in await listed.text()
+    for headers in (user, token):
+        signature = headers["Authorization"].rpartition(".")[2]
+        files = config.database.parent.glob("chathub.db*")
+        assert not any(signature.encode() in path.read_bytes() for path in files)
+
+
+async def test_a_login_is_seen_about_once_a_minute_and_not_with_every_request(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    headers = await sign_in(client, "user", "user123")
+
+    def seen() -> float:
+        return float(query(config, "SELECT last_seen_at FROM sessions")[0][0]) / 1000
+
+    began = hand.seconds
+    for _ in range(59):
+        hand.seconds += 1
+        assert await status(client, headers) == 200
+    assert seen() == began
+    hand.seconds += 2
+    for _ in range(3):
+        assert await status(client, headers) == 200
+    assert seen() == began + 61
+    # a restart forgets what was verified, and still does not write
+    await client.close()
+    hand.seconds += 30
+    client = await connect(config, clock=hand.clock)
+    assert await status(client, headers) == 200
+    assert seen() == began + 61
+
+
+# ending one
+
+
+async def test_a_login_can_be_ended_from_another_one(connect: Connect, config: Config) -> None:
+    client = await connect(config)
+    lost, here = await sign_in(client, "user", "user123"), await sign_in(client, "user", "user123")
+    assert await status(client, lost) == 200
+    (row,) = [row for row in await sessions(client, here) if not row["current"]]
+    await done(await client.delete(f"/api/auth/sessions/{row['id']}", headers=here))
+    assert (await status(client, lost), await status(client, here)) == (401, 200)
+    await sentence(await client.delete(f"/api/auth/sessions/{row['id']}", headers=here), 404)
+    await client.close()
+    assert await status(await connect(config), lost) == 401
+    assert events(config) == ["session.start", "session.start", "session.end"]
+
+
+async def test_ones_own_present_login_can_be_ended_like_any_other(client: TestClient, user: Headers) -> None:
+    (row,) = await sessions(client, user)
+    await done(await client.delete(f"/api/auth/sessions/{row['id']}", headers=user))
+    assert await status(client, user) == 401
+
+
+async def test_a_login_of_someone_else_is_not_found_not_even_by_an_administrator(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    for caller, other in ((admin, user), (user, admin)):
+        (row,) = await sessions(client, other)
+        await sentence(await client.delete(f"/api/auth/sessions/{row['id']}", headers=caller), 404)
+        assert await status(client, other) == 200
+
+
+# who has logins
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/auth/refresh"),
+        ("POST", "/api/auth/logout-all"),
+        ("GET", "/api/auth/sessions"),
+        ("DELETE", "/api/auth/sessions/1"),
+    ],
+)
+async def test_personal_tokens_and_the_demo_token_have_no_logins(
+    client: TestClient, user: Headers, method: str, path: str
+) -> None:
+    body = {"name": "program", "opens_api": True}
+    token = (await done(await client.post("/api/tokens", json=body, headers=user)))["token"]
+    said = await sentence(
+        await client.request(method, path, headers={"Authorization": f"Bearer {token}"}), 403
+    )
+    assert "访问令牌" in said
+    assert "demo-token" in await sentence(await client.request(method, path, headers=DEMO), 403)
+    assert await status(client, user) == 200
+
+
+# rows
+
+
+async def test_expired_logins_are_swept_when_one_is_added(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    for _ in range(3):
+        await sign_in(client, "user", "user123")
+    hand.seconds += 8 * DAY
+    headers = await sign_in(client, "admin", "admin123")
+    assert query(config, "SELECT count(*) FROM sessions") == [(1,)]
+    assert [row["current"] for row in await sessions(client, headers)] == [True]
+
+
+async def test_of_a_hundred_logins_the_one_not_seen_for_longest_makes_room(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    phone, forgotten = await sign_in(client, "user", "user123"), await sign_in(client, "user", "user123")
+    other = await sign_in(client, "admin", "admin123")
+    for _ in range(98):
+        await sign_in(client, "user", "user123")
+    hand.seconds += 100
+    assert [await status(client, token) for token in (phone, other)] == [200, 200]
+    # it is remembered as good when the next one comes
+    assert query(config, "SELECT count(*) FROM sessions WHERE user_id = 2") == [(100,)]
+    query(config, "UPDATE sessions SET last_seen_at = 1 WHERE id = 2")
+    assert await status(client, forgotten) == 200
+    query(config, "UPDATE sessions SET last_seen_at = 1 WHERE id = 2")
+    await sign_in(client, "user", "user123")
+    assert [await status(client, token) for token in (phone, forgotten, other)] == [200, 401, 200]
+
+
+@pytest.mark.parametrize("ending", ["password", "role", "is_active"])
+async def test_what_ends_all_tokens_leaves_no_rows(
+    client: TestClient, config: Config, admin: Headers, user: Headers, ending: str
+) -> None:
+    change = {
+        "password": {"password": "another1"},
+        "role": {"role": "admin"},
+        "is_active": {"is_active": False},
+    }
+    assert query(config, "SELECT count(*) FROM sessions WHERE user_id = 2") == [(1,)]
+    await done(await client.put("/api/users/2", json=change[ending], headers=admin))
+    assert query(config, "SELECT count(*) FROM sessions WHERE user_id = 2") == [(0,)]
+    assert len(await sessions(client, admin)) == 1
+
+
+async def test_a_token_without_its_row_is_worth_nothing(connect: Connect, config: Config) -> None:
+    """As the tokens of a database from before there were sessions, and of one restored from a backup."""
+    client = await connect(config)
+    headers = await sign_in(client, "user", "user123")
+    await client.close()
+    query(config, "DELETE FROM sessions")
+    assert await status(await connect(config), headers) == 401
+
+
+async def test_a_token_of_one_users_login_cannot_speak_for_another(connect: Connect, config: Config) -> None:
+    """The row and the token must name the same user."""
+    client = await connect(config)
+    headers = await sign_in(client, "user", "user123")
+    await client.close()
+    query(config, "UPDATE sessions SET user_id = 1")
+    assert await status(await connect(config), headers) == 401
+
+
+@pytest.mark.parametrize("change", ["is_active = 0", "token_version = token_version + 1"])
+async def test_a_login_during_which_the_account_changes_is_none(
+    client: TestClient, config: Config, change: str
+) -> None:
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        body = {"username": "user", "password": "user123"}
+        login = asyncio.create_task(client.post("/api/auth/login", json=body))
+        # the password is checked, and the login waits to be written
+        await asyncio.sleep(0.3)
+        other.execute(f"UPDATE users SET {change} WHERE username = 'user'")
+        other.execute("COMMIT")
+    assert "变更" in await sentence(await login, 401)
+    assert query(config, "SELECT count(*) FROM sessions") == [(0,)] and events(config) == []
+
+
+@pytest.mark.parametrize("ending", ["logout", "password"])
+async def test_a_client_that_leaves_while_its_tokens_end_does_not_keep_them_alive(
+    client: TestClient, config: Config, user: Headers, ending: str
+) -> None:
+    """The commit stands, so what was remembered of the token must go as well."""
+    assert await status(client, user) == 200
+    locked = sqlite3.connect(config.database, isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    if ending == "logout":
+        leaving = client.post("/api/auth/logout", headers=user)
+    else:
+        body = {"password": "another1", "current_password": "user123"}
+        leaving = client.put("/api/users/profile", json=body, headers=user)
+    task = asyncio.ensure_future(leaving)
+    # longer than reading the body and checking the password take
+    await asyncio.sleep(0.5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.2)
+    assert await status(client, user) == 200
+    locked.execute("ROLLBACK")
+    locked.close()
+    async with asyncio.timeout(10):
+        while query(config, "SELECT 1 FROM sessions WHERE user_id = 2"):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.05)
+    assert await status(client, user) == 401
+
+
+async def test_who_may_only_read_is_still_known(connect: Connect, config: Config) -> None:
+    """When it cannot be written that a login was seen, the login holds all the same."""
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    headers = await sign_in(client, "user", "user123")
+    hand.seconds += 61
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+        assert await status(client, headers) == 200
+        locked.execute("ROLLBACK")
