@@ -25,8 +25,10 @@ from chathub.accounts.passwords import Passwords, new_random
 from chathub.app import create_app, open_database
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.keys import RELAY, REPLIES
+from chathub.secret import key_name, rotate
 
 if TYPE_CHECKING:
     from chathub.upstream.weights import Weights
@@ -39,9 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a line for every malformed request of the internet's scanners would only fill the disk
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     try:
+        if arguments.command == "doctor":
+            return _examine(arguments)
         config = configuration.load(arguments, os.environ)
         if arguments.command == "set-password":
             asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
+        elif arguments.command == "rotate-secret":
+            asyncio.run(_rotate_secret(config))
         else:
             _serve(config)
     except StartError as error:
@@ -60,7 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     setting = commands.add_parser(
         "set-password", help="give accounts new passwords; the server must be stopped"
     )
-    for command in (serve, setting):
+    rotating = commands.add_parser(
+        "rotate-secret", help="seal everything under a new master secret; the server must be stopped"
+    )
+    doctor = commands.add_parser("doctor", help="look for problems, changing nothing; exit code 1 if any")
+    for command in (serve, setting, rotating, doctor):
         # flags may stand behind the command as well; absent there, they must not undo those before it
         configuration.add_flags(command, default=argparse.SUPPRESS)
     setting.add_argument("username", nargs="+")
@@ -149,6 +159,34 @@ async def _set_passwords(config: Config, names: Sequence[str], prompt: bool) -> 
                 print(f"{name}: {'changed' if prompt else password}")
     finally:
         passwords.close()
+
+
+async def _rotate_secret(config: Config) -> None:
+    if not config.database.exists():
+        raise StartError(f"there is no database {config.database}")
+    async with open_database(config) as db:
+        sealed, unreadable = await rotate(db, config, Clock().now())
+    for row in unreadable:
+        print(f"{key_name(row)} did not open before either and stays unreadable: enter it again")
+    print(
+        f"{sealed} provider keys are sealed under the new secret; logins go on for a day, renewed ones longer"
+    )
+    if config.secret_key is not None:
+        print("now put the new secret in the place of the old one, in CHATHUB_SECRET_KEY or its file")
+
+
+def _examine(arguments: argparse.Namespace) -> int:
+    """Print what there is to say of the installation, a line each; gives the exit code."""
+    try:
+        findings = examine(configuration.load(arguments, os.environ))
+        healthy = True
+        for finding in findings:
+            healthy = healthy and finding.ok
+            print("ok     " if finding.ok else "problem", " ".join(finding.text.split("\n")), flush=True)
+    except StartError as error:
+        print("problem", " ".join(str(error).split()))
+        return 1
+    return 0 if healthy else 1
 
 
 def _raise_file_limit() -> None:

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "chathub"
 # who may import whom: only rooms further down the list, or its own
 ROOMS = [
     ["__main__"],
-    ["app"],
+    ["app", "doctor"],
     ["routes"],
     ["middlewares"],
     ["handlers"],

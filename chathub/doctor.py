@@ -1,0 +1,140 @@
+"""``chathub doctor``: looks at an installation without changing anything, whether the server runs or not."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from chathub.config import Config
+from chathub.database.connection import Transaction
+from chathub.database.migrations import migrations_in
+from chathub.database.queries import Queries, sql_folder
+from chathub.errors import StartError
+from chathub.secret import MARK, Found, find, key_name, new_secret_file, secret_file
+from chathub.vault import Binding, Vault, VaultError
+
+# bytes; with less a checkpoint or a backup may fail
+_ENOUGH_SPACE = 200 * 1024 * 1024
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    ok: bool
+    text: str
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Everything that can be told from outside. The configuration has been read already."""
+    yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
+    yield from _permissions(config.database)
+    if not config.database.exists():
+        yield Finding(False, f"database: {config.database} does not exist, the first start makes it")
+        return
+    yield _space(config.database)
+    try:
+        connection = _open(config.database)
+    except sqlite3.Error as error:
+        yield Finding(False, f"database: {config.database} cannot be opened: {error}")
+        return
+    try:
+        connection.row_factory = sqlite3.Row
+        yield from _database(connection, config)
+    except sqlite3.Error as error:
+        yield Finding(False, f"database: {config.database} cannot be read: {error}")
+    finally:
+        connection.close()
+
+
+def _open(database: Path) -> sqlite3.Connection:
+    """The database to be read only; a closed one as if it lay on a medium that cannot be written, or
+    SQLite would leave an empty log beside it."""
+    real = database.resolve()
+    closed = not real.with_name(real.name + "-wal").exists()
+    uri = real.as_uri() + ("?immutable=1" if closed else "?mode=ro")
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+
+
+def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Finding]:
+    damages = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+    if damages != ["ok"]:
+        yield Finding(False, f"database: {config.database} is damaged: {'; '.join(damages)}")
+        return
+    yield Finding(True, f"database: {config.database} is sound")
+    folder = sql_folder()
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    newest = len(migrations_in(folder / "migrations"))
+    if version != newest:
+        why = "it was used by a newer ChatHub" if version > newest else "the next start brings it up"
+        yield Finding(False, f"migrations: version {version}, this ChatHub knows {newest}: {why}")
+        return
+    yield Finding(True, f"migrations: version {version}, the newest")
+    tx = Transaction(connection, Queries(folder / "queries"))
+    yield _passwords(tx, config)
+    yield from _secret(tx, config)
+
+
+def _secret(tx: Transaction, config: Config) -> Iterator[Finding]:
+    mark = tx.one(tx.q.settings.get, name=MARK)
+    if mark is None:
+        yield Finding(False, "secret: the database has none yet, the first start makes it")
+        return
+    try:
+        found = find(config, mark["value"])
+    except StartError as error:
+        yield Finding(False, f"secret: {error}")
+        return
+    yield Finding(True, f"secret: {_place(found, config)}")
+    yield from _keys(tx, Vault(found.secret))
+
+
+def _place(found: Found, config: Config) -> str:
+    if found.file is None:
+        return "the configured one fits"
+    if found.file == new_secret_file(config.database):
+        return f"{found.file} fits; the next start ends the rotation that was cut off"
+    return f"{found.file} fits"
+
+
+def _keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
+    rows = tx.all(tx.q.api_keys.list_sealed)
+    broken = 0
+    for row in rows:
+        try:
+            vault.open(row["secret"], Binding(row["id"], row["user_id"], row["provider_id"], row["origin"]))
+        except VaultError:
+            broken += 1
+            yield Finding(False, f"provider keys: {key_name(row)} does not open, it must be entered again")
+    if not broken:
+        yield Finding(True, f"provider keys: {len(rows)}, all of them open")
+
+
+def _passwords(tx: Transaction, config: Config) -> Finding:
+    names = ", ".join(row["username"] for row in tx.all(tx.q.users.list_with_default_password))
+    if not names:
+        return Finding(True, "passwords: none is a well-known one")
+    if config.development:
+        return Finding(True, f"passwords: {names} have the well-known ones of development mode")
+    return Finding(False, f"passwords: {names} have the well-known ones: chathub set-password NAME")
+
+
+def _space(database: Path) -> Finding:
+    free = shutil.disk_usage(database.parent).free
+    return Finding(free >= _ENOUGH_SPACE, f"disk: {free // 1024 // 1024} MiB are free")
+
+
+def _permissions(database: Path) -> Iterator[Finding]:
+    # these lie beside the file itself, whatever other name it goes by
+    real = database.resolve()
+    files = [real.with_name(real.name + ending) for ending in ("", "-wal", "-shm", ".lock")]
+    for path in (*files, secret_file(database), new_secret_file(database)):
+        try:
+            mode = path.stat().st_mode & 0o777
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield Finding(False, f"permissions: {path}: {error.strerror}")
+            continue
+        open_to = "its owner only" if not mode & 0o077 else f"others ({mode:03o}): chmod 600 {path}"
+        yield Finding(not mode & 0o077, f"permissions: {path} is open to {open_to}")

@@ -1,0 +1,475 @@
+"""The master secret: rotated as a whole or not at all, wherever it is cut off, and what ``doctor`` tells."""
+
+import asyncio
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp.test_utils import TestClient
+from conftest import Connect, sign_in
+from processes import ChatHub, run_to_its_end
+from scripted import Provider, reply
+
+from chathub import secret
+from chathub.app import open_database
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database.migrations import migrations_in
+from chathub.database.queries import sql_folder
+from chathub.errors import StartError
+from chathub.vault import derive
+
+Headers = dict[str, str]
+
+FIRST = "sk-first-key-of-the-tests-aaaa1111"
+SECOND = "sk-second-key-of-the-tests-bbbb2222"
+OLD, NEW = "the old secret, of 32 bytes and more", "the new secret, of 32 bytes and more"
+DAY = 86_400
+
+
+class Hand:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_700_000_000.0
+        self.clock = Clock(seconds=lambda: self.seconds)
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """The secret is the file beside the database."""
+    return replace(config, secret_key=None)
+
+
+async def fill(client: TestClient, provider: Provider) -> Headers:
+    """A provider with a model ``m``, and a key for it of the administrator's and of the user's own."""
+    provider.script = provider.stream(reply("ok"))
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    for headers, path, body in (
+        (
+            admin,
+            "providers",
+            {"provider_key": "scripted", "display_name": "S", "default_base_url": provider.base_url},
+        ),
+        (admin, "models", {"model_name": "m", "display_name": "M", "model_provider": "scripted"}),
+        (admin, "apikeys", {"model_provider": "scripted", "api_key": FIRST}),
+        (user, "apikeys", {"model_provider": "scripted", "api_key": SECOND}),
+    ):
+        response = await client.post(f"/api/{path}", json=body, headers=headers)
+        assert response.status == 200, await response.text()
+    return user
+
+
+@pytest.fixture
+async def filled(connect: Connect, config: Config, provider: Provider) -> Config:
+    """The configuration of a stopped server that holds two keys."""
+    client = await connect(config)
+    await fill(client, provider)
+    await client.close()
+    return config
+
+
+async def opens(connect: Connect, config: Config, provider: Provider) -> None:
+    """The server starts, and each of both users is served with its own key."""
+    client = await connect(config)
+    for name, password, key in (("admin", "admin123", FIRST), ("user", "user123", SECOND)):
+        headers = await sign_in(client, name, password)
+        response = await client.post("/api/chat", json={"message": "hi", "model": "m"}, headers=headers)
+        assert response.status == 200, await response.text()
+        assert provider.headers[-1]["Authorization"] == f"Bearer {key}"
+    await client.close()
+
+
+def query(config: Config, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def sealed(config: Config) -> list[tuple[Any, ...]]:
+    return query(config, "SELECT secret FROM api_keys ORDER BY id")
+
+
+def files(config: Config) -> tuple[Path, Path]:
+    """The secret, and the new one that waits."""
+    return config.database.with_suffix(".secret"), config.database.with_suffix(".secret.new")
+
+
+async def rotate(config: Config, **environment: str) -> str:
+    """Run the command; gives what it says."""
+    code, output, errors = await run_to_its_end(config.database, "rotate-secret", **environment)
+    assert (code, errors) == (0, "")
+    return output
+
+
+async def refused(config: Config, *words: str, **environment: str) -> None:
+    """The command changes nothing, and says why."""
+    before = sealed(config)
+    code, output, errors = await run_to_its_end(config.database, "rotate-secret", **environment)
+    assert (code, output) == (2, "") and "Traceback" not in errors
+    assert not [word for word in words if word not in errors], errors
+    assert sealed(config) == before
+
+
+# rotation
+
+
+async def test_a_rotation_seals_every_key_under_a_new_secret(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    path, new = files(filled)
+    old, before = path.read_bytes(), sealed(filled)
+    said = await rotate(filled)
+    assert "2 provider keys" in said
+    assert path.read_bytes() != old and path.stat().st_mode & 0o777 == 0o600 and not new.exists()
+    assert not set(sealed(filled)) & set(before)
+    ((details,),) = query(filled, "SELECT details FROM audit WHERE event = 'secret.rotate'")
+    for told in (said, details):
+        assert not [word for word in (old, path.read_bytes()) if word.decode().strip() in told]
+    await opens(connect, filled, provider)
+    path.write_bytes(old)
+    with pytest.raises(StartError, match="secret"):
+        await connect(filled)
+
+
+async def test_a_secret_is_put_into_the_file_if_it_is_given(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    await rotate(filled, CHATHUB_NEW_SECRET_KEY=NEW)
+    assert files(filled)[0].read_text() == NEW + "\n"
+    await opens(connect, filled, provider)
+
+
+async def test_a_configured_secret_is_rotated_to_a_given_one_only(
+    connect: Connect, config: Config, provider: Provider, tmp_path: Path
+) -> None:
+    configured = replace(config, secret_key=OLD.encode())
+    client = await connect(configured)
+    await fill(client, provider)
+    await client.close()
+    old = {"CHATHUB_SECRET_KEY": OLD}
+    await refused(config, "CHATHUB_NEW_SECRET_KEY", **old)
+    await refused(config, "in use already", **old, CHATHUB_NEW_SECRET_KEY=OLD)
+    await refused(config, "CHATHUB_NEW_SECRET_KEY", "32", **old, CHATHUB_NEW_SECRET_KEY="short")
+    await refused(config, "blank", **old, CHATHUB_NEW_SECRET_KEY=f" {NEW}")
+    await refused(config, "secret", CHATHUB_SECRET_KEY=NEW, CHATHUB_NEW_SECRET_KEY=OLD)
+    given = tmp_path / "given"
+    given.write_text(f"{NEW}\n")
+    assert "CHATHUB_SECRET_KEY" in await rotate(config, **old, CHATHUB_NEW_SECRET_KEY_FILE=str(given))
+    assert not [path for path in files(config) if path.exists()]
+    with pytest.raises(StartError, match="CHATHUB_SECRET_KEY"):
+        await connect(configured)
+    await opens(connect, replace(config, secret_key=NEW.encode()), provider)
+
+
+async def test_a_running_server_is_not_rotated_under(config: Config) -> None:
+    async with ChatHub(config.database):
+        before = files(config)[0].read_bytes()
+        await refused(config, "another ChatHub is running")
+        assert files(config)[0].read_bytes() == before and not files(config)[1].exists()
+
+
+async def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    database = tmp_path / "nothing.db"
+    code, _, errors = await run_to_its_end(database, "rotate-secret")
+    assert code == 2 and "nothing.db" in errors
+    assert not database.exists() and not database.with_suffix(".secret").exists()
+
+
+async def test_a_key_that_does_not_open_is_named_and_stays_as_it_is(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    query(filled, "UPDATE api_keys SET secret = (SELECT secret FROM api_keys WHERE id = 1) WHERE id = 2")
+    before = sealed(filled)
+    said = await rotate(filled)
+    assert "key 2 (user 2, provider scripted)" in said and "1 provider keys" in said
+    after = sealed(filled)
+    assert after[0] != before[0] and after[1] == before[1]
+    client = await connect(filled)
+    user = await sign_in(client, "user", "user123")
+    await client.put("/api/apikeys/2", json={"api_key": SECOND}, headers=user)
+    await client.close()
+    await opens(connect, filled, provider)
+
+
+# a rotation that is cut off
+
+_DYING = """
+import os, sys
+import chathub.secret
+from chathub.__main__ import main
+def die(*args, **kwargs):
+    os._exit(9)
+{place} = die
+main(["--database", sys.argv[1], "rotate-secret"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "rotated"),
+    [
+        # the new file is written, the transaction has not begun
+        ("chathub.secret._make_durable", False),
+        # the last statement of the transaction
+        ("chathub.secret.record", False),
+        # committed, and the new file has its own name still
+        ("os.replace", True),
+    ],
+)
+async def test_a_process_that_dies_in_a_rotation_leaves_a_database_that_opens(
+    connect: Connect, filled: Config, provider: Provider, place: str, rotated: bool
+) -> None:
+    path, new = files(filled)
+    old, before = path.read_bytes(), sealed(filled)
+    command = [sys.executable, "-c", _DYING.format(place=place), str(filled.database)]
+    died = await asyncio.to_thread(subprocess.run, command, cwd=Path(__file__).parent.parent)
+    assert died.returncode == 9
+    assert path.read_bytes() == old and new.stat().st_mode & 0o777 == 0o600
+    waiting = new.read_bytes()
+    assert (sealed(filled) != before) is rotated
+    code, output, _ = await run_to_its_end(filled.database, "doctor")
+    assert code == 0 and ("cut off" in output) is rotated
+    # the doctor put nothing in order; the start does
+    assert new.exists()
+    await opens(connect, filled, provider)
+    assert path.read_bytes() == (waiting if rotated else old) and not new.exists()
+    await rotate(filled)
+    await opens(connect, filled, provider)
+
+
+async def test_a_database_that_refuses_a_row_is_not_rotated_by_half(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    query(
+        filled,
+        "CREATE TRIGGER refuse BEFORE UPDATE ON api_keys WHEN old.id = 2"
+        " BEGIN SELECT raise(ABORT, 'no room'); END",
+    )
+    await refused(filled, "cut off", "no room")
+    query(filled, "DROP TRIGGER refuse")
+    await opens(connect, filled, provider)
+    assert not files(filled)[1].exists()
+
+
+@pytest.mark.parametrize("torn", [b"", b"half a secr"])
+async def test_a_new_secret_that_was_half_written_is_not_taken(
+    connect: Connect, filled: Config, provider: Provider, torn: bytes
+) -> None:
+    path, new = files(filled)
+    old = path.read_bytes()
+    new.write_bytes(torn)
+    await opens(connect, filled, provider)
+    assert path.read_bytes() == old and not new.exists()
+
+
+async def test_the_next_rotation_goes_on_from_one_that_was_cut_off(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    path, new = files(filled)
+    old = path.read_bytes()
+    await rotate(filled)
+    path.rename(new)
+    path.write_bytes(old)
+    await rotate(filled)
+    assert not new.exists()
+    await opens(connect, filled, provider)
+
+
+# tokens of the previous secret
+
+
+async def rotate_at(config: Config, hand: Hand) -> None:
+    """The command at another time than now."""
+    async with open_database(config) as db:
+        await secret.rotate(db, config, hand.clock.now())
+
+
+async def status(client: TestClient, headers: Headers) -> int:
+    return (await client.get("/api/auth/verify", headers=headers)).status
+
+
+async def test_logins_hold_for_a_day_after_a_rotation_and_for_longer_if_renewed(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    kept, renewed = await sign_in(client, "user", "user123"), await sign_in(client, "admin", "admin123")
+    await client.close()
+    await rotate_at(config, hand)
+    client = await connect(config, clock=hand.clock)
+    hand.seconds += DAY - 30
+    assert [await status(client, token) for token in (kept, renewed)] == [200, 200]
+    body = await (await client.post("/api/auth/refresh", headers=renewed)).json()
+    renewed = {"Authorization": "Bearer " + body["token"]}
+    # it is remembered, but not for longer than its key is good
+    hand.seconds += 29
+    assert await status(client, kept) == 200
+    hand.seconds += 1
+    assert [await status(client, token) for token in (kept, renewed)] == [401, 200]
+    await client.close()
+    client = await connect(config, clock=hand.clock)
+    assert [await status(client, token) for token in (kept, renewed)] == [401, 200]
+
+
+async def test_only_the_last_secret_before_is_good(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    headers = await sign_in(client, "user", "user123")
+    await client.close()
+    for expected in (200, 401):
+        await rotate_at(config, hand)
+        client = await connect(config, clock=hand.clock)
+        assert await status(client, headers) == expected
+        await client.close()
+
+
+async def test_what_ended_before_a_rotation_stays_ended(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    headers = await sign_in(client, "user", "user123")
+    await client.post("/api/auth/logout", headers=headers)
+    await client.close()
+    await rotate_at(config, hand)
+    assert await status(await connect(config, clock=hand.clock), headers) == 401
+
+
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+@pytest.mark.parametrize("algorithm", ["HS256", "HS512", "none"])
+async def test_the_previous_key_is_pinned_to_its_algorithm(
+    connect: Connect, config: Config, algorithm: str
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    token = (await sign_in(client, "user", "user123"))["Authorization"].removeprefix("Bearer ")
+    await client.close()
+    key = derive(files(config)[0].read_bytes().strip(), "chathub token v1")
+    await rotate_at(config, hand)
+    client = await connect(config, clock=hand.clock)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    signed = jwt.encode(claims, None if algorithm == "none" else key, algorithm=algorithm)
+    expected = 200 if algorithm == "HS256" else 401
+    assert await status(client, {"Authorization": f"Bearer {signed}"}) == expected
+
+
+async def test_the_end_of_the_previous_key_cannot_be_moved_in_the_database(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    headers = await sign_in(client, "user", "user123")
+    await client.close()
+    await rotate_at(config, hand)
+    end = int(hand.seconds + DAY) * 1000
+    moved = "UPDATE settings SET value = replace(value, ?, ?) WHERE name = 'previous_token_key'"
+    query(config, moved, str(end), str(end + 1000))
+    assert await status(await connect(config, clock=hand.clock), headers) == 401
+
+
+# doctor
+
+
+async def doctor(config: Config, *flags: str, **environment: str) -> tuple[int, list[str]]:
+    """Its exit code, and what it calls a problem."""
+    code, output, errors = await run_to_its_end(config.database, *flags, "doctor", **environment)
+    assert errors == ""
+    lines = output.splitlines()
+    assert lines and all(line.startswith(("ok      ", "problem ")) for line in lines)
+    assert FIRST not in output and SECOND not in output
+    for path in files(config):
+        # a secret is never shown
+        assert not path.exists() or len(path.read_text()) < 32 or path.read_text().strip() not in output
+    return code, [line for line in lines if line.startswith("problem")]
+
+
+def everything(config: Config) -> dict[str, tuple[bytes, int]]:
+    paths = [path for path in config.database.parent.iterdir() if path.name.startswith("chathub.")]
+    return {path.name: (path.read_bytes(), path.stat().st_mode) for path in paths}
+
+
+async def test_the_doctor_finds_nothing_wrong_and_changes_nothing(filled: Config) -> None:
+    before = everything(filled)
+    assert await doctor(filled) == (0, [])
+    assert everything(filled) == before
+
+
+async def test_the_doctor_looks_while_the_server_runs(config: Config) -> None:
+    async with ChatHub(config.database) as hub:
+        assert await doctor(config) == (0, [])
+        client = await hub.client()
+        await sign_in(client, "admin", "admin123")
+
+
+async def test_the_doctor_names_the_keys_that_do_not_open(filled: Config) -> None:
+    query(filled, "UPDATE api_keys SET user_id = 1, label = 'x' WHERE id = 2")
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and "key 2 (user 1, provider scripted)" in problem
+
+
+@pytest.mark.parametrize("state", ["missing", "wrong", "short", "configured"])
+async def test_the_doctor_says_that_the_secret_does_not_fit(filled: Config, state: str) -> None:
+    path = files(filled)[0]
+    environment = {"CHATHUB_SECRET_KEY": NEW} if state == "configured" else {}
+    if state == "missing":
+        path.unlink()
+    elif state != "configured":
+        path.write_text(NEW if state == "wrong" else "short")
+    code, (problem,) = await doctor(filled, **environment)
+    assert code == 1 and "secret" in problem and NEW not in problem
+
+
+async def test_the_doctor_minds_well_known_passwords_in_production_only(filled: Config) -> None:
+    code, (problem,) = await doctor(filled, "--env", "production")
+    assert code == 1 and "admin, user" in problem and "set-password" in problem
+
+
+@pytest.mark.parametrize("ending", [".db", ".secret", ".db.lock"])
+async def test_the_doctor_minds_files_that_others_may_read(filled: Config, ending: str) -> None:
+    path = filled.database.with_name("chathub" + ending)
+    path.chmod(0o640)
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and f"{path} is open to others (640)" in problem
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+async def test_the_doctor_sees_damage(filled: Config) -> None:
+    # a page that nothing else of the doctor's reads
+    ((page,),) = query(filled, "SELECT rootpage FROM sqlite_schema WHERE name = 'models'")
+    ((size,),) = query(filled, "PRAGMA page_size")
+    with filled.database.open("r+b") as file:
+        # behind the page's head
+        file.seek((page - 1) * size + 12)
+        file.write(b"\xff" * 100)
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and f"{filled.database} is damaged" in problem
+    filled.database.write_bytes(b"no database at all" * 1000)
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and f"{filled.database} cannot be read" in problem
+
+
+@pytest.mark.parametrize("newer", [True, False])
+async def test_the_doctor_sees_a_database_of_another_version(filled: Config, newer: bool) -> None:
+    known = len(migrations_in(sql_folder() / "migrations"))
+    with closing(sqlite3.connect(filled.database)) as connection:
+        connection.execute(f"PRAGMA user_version = {known + 1 if newer else known - 1}")
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and ("newer" if newer else "next start") in problem and str(known) in problem
+
+
+async def test_the_doctor_tells_of_what_is_not_there_or_not_configured(
+    tmp_path: Path, config: Config
+) -> None:
+    code, (problem,) = await doctor(config)
+    assert code == 1 and "does not exist" in problem and not config.database.exists()
+    code, (problem,) = await doctor(config, CHATHUB_TIMEZONE="Mars", CHATHUB_ENV="test")
+    assert code == 1 and "CHATHUB_TIMEZONE" in problem and "CHATHUB_ENV" in problem
+    odd = tmp_path / "odd?name#.db"
+    shutil.copy(__file__, odd)
+    odd.chmod(0o600)
+    code, (problem,) = await doctor(replace(config, database=odd))
+    assert code == 1 and "odd?name#.db cannot be read" in problem
