@@ -23,7 +23,7 @@ from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.signing import Signer
-from chathub.accounts.throttle import LoginThrottle
+from chathub.accounts.throttle import Throttle
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
 from chathub.chat.plan import Planner
@@ -77,7 +77,6 @@ def create_app(
     )
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
-    app[keys.THROTTLE] = LoginThrottle(app[keys.CLOCK])
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -141,6 +140,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             await _prepare(db, config, clock, passwords)
             app[keys.DB] = db
             app[keys.PASSWORDS] = passwords
+            app[keys.THROTTLE] = Throttle(db, clock)
             app[keys.VAULT] = Vault(master)
             signer = Signer(*await token_keys(db, master))
             app[keys.SESSIONS] = Sessions(db, clock, signer, config)

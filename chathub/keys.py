@@ -6,7 +6,7 @@ from aiohttp import web
 
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.sessions import Caller, Sessions
-from chathub.accounts.throttle import LoginThrottle
+from chathub.accounts.throttle import Throttle
 from chathub.catalog import Catalog
 from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
@@ -23,7 +23,7 @@ VAULT = web.AppKey("VAULT", Vault)
 CATALOG = web.AppKey("CATALOG", Catalog)
 SESSIONS = web.AppKey("SESSIONS", Sessions)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
-THROTTLE = web.AppKey("THROTTLE", LoginThrottle)
+THROTTLE = web.AppKey("THROTTLE", Throttle)
 PLANNER = web.AppKey("PLANNER", Planner)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
 
+from chathub.accounts.logins import note_network
 from chathub.accounts.signing import LONGEST_TOKEN, Signer
 from chathub.accounts.tokens import PREFIX, digest_of, networks_of
 from chathub.audit import Actor, record
@@ -239,7 +240,8 @@ def _start(tx: Transaction, user: Row, visit: Visit, term: _Term) -> None:
     )
     if row is None:
         raise Unauthorized("账号信息已变更，请重新登录")
-    record(tx, visit.actor, "session.start", term.now, f"session {row['id']}", client=visit.client)
+    note_network(tx, user["id"], visit.actor.address, term.now)
+    record(tx, visit.actor, "login.succeeded", term.now, f"session {row['id']}", client=visit.client)
     tx.run(tx.q.sessions.trim, user_id=user["id"], most=_MOST)
 
 

@@ -1,98 +1,161 @@
-"""Slows down the guessing of passwords: per account from one address, and more loosely per address."""
+"""Slows down guessing: whoever tries too often waits, and ever longer, also over a restart of the server.
+
+What is counted together and how much of it passes is a ``Limit``; who tried is its subject.
+"""
 
 import ipaddress
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from msgspec import Struct
 
 from chathub.clock import Clock
 from chathub.config import Network
-from chathub.errors import TooManyRequests
+from chathub.database.connection import Database, Transaction
+from chathub.errors import TooManyRequests, Unavailable
 
-# attempts for one account from one address that may be under way together
+# records that are kept at most
+_BOUND = 10_000
+# guesses of one subject that may be under way together, where its limit is no larger
 _AT_ONCE = 20
 
 
-@dataclass
-class _Record:
-    failures: int
-    last: float
-    blocked_until: float = 0.0
+class Limit(Struct, frozen=True):
+    """``free`` attempts pass; that one and each further one doubles the wait, from ``first`` to ``longest``
+    seconds. After ``window`` quiet seconds the count begins anew."""
+
+    scope: str
+    free: int
+    window: float
+    first: float = 15
+    longest: float = 900
+
+    def wait(self, attempts: int) -> float:
+        """The seconds to wait after so many attempts."""
+        excess = attempts - self.free
+        return 0 if excess < 0 else min(self.longest, self.first * 2 ** min(excess, 20))
 
 
-class LoginThrottle:
-    """After some failures within ``window`` seconds each further one doubles the wait, up to 15 minutes.
+# a limit and whom it counts
+Guard = tuple[Limit, str]
 
-    A household behind one address is not locked out by one of its members, and nobody can lock an
-    account for other addresses.
-    """
 
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        per_account: int = 5,
-        per_address: int = 50,
-        window: float = 300,
-        bound: int = 10_000,
-    ) -> None:
+class Throttle:
+    """Lets attempts pass or refuses them. The rows are what counts; in memory is only what is under way."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
         self._clock = clock
-        self._limits = {"account": per_account, "address": per_address}
-        self._window = window
-        self._bound = bound
-        self._under_way: Counter[tuple[str, str]] = Counter()
-        self._records: OrderedDict[tuple[str, ...], _Record] = OrderedDict()
+        self._under_way: Counter[Guard] = Counter()
 
-    def admit(self, address: str, account: str) -> None:
-        """Let an attempt pass; ``failed`` or ``succeeded`` must follow. Only so many may be under way at
-        once, so that a burst of guesses gets no further than that.
+    async def guess(
+        self,
+        guards: tuple[Guard, ...],
+        check: Callable[[], Awaitable[bool]],
+        note: Callable[[Transaction], None] | None = None,
+    ) -> bool:
+        """Whether a guess is right, if it may be made at all. A wrong one is counted, with ``note`` in the
+        same transaction; so is one whose client left before it was told. A right one clears the first guard.
+        Only so many may be under way at once, so that a burst of guesses gets no further than that.
 
         Raises:
             TooManyRequests: with the seconds to wait.
         """
-        now = self._clock.seconds()
-        for key in self._keys(address, account):
-            record = self._records.get(key)
-            if record and record.blocked_until > now:
-                wait = record.blocked_until - now
-                raise TooManyRequests(f"登录失败次数过多，请在 {int(wait) + 1} 秒后再试", retry_after=wait)
-        if self._under_way[account, address] >= _AT_ONCE:
-            raise TooManyRequests("登录请求过多，请稍后再试", retry_after=2)
-        self._under_way[account, address] += 1
+        now = self._clock.now()
+        rows = [
+            self._db.glance(self._db.q.throttles.get, scope=limit.scope, subject=who) for limit, who in guards
+        ]
+        for (limit, _), row in zip(guards, rows, strict=True):
+            _refuse_if_blocked(limit, row[0]["blocked_until"] if row else 0, now)
+        with self._counted(guards):
+            right: bool | None = False
+            try:
+                right = await check()
+            except Unavailable:
+                # nobody looked at it
+                right = None
+                raise
+            finally:
+                if right is False:
+                    await self._db.write(_failed, guards, note, self._clock.now())
+        if right and rows[0]:
+            limit, who = guards[0]
+            await self._db.execute(self._db.q.throttles.forget, scope=limit.scope, subject=who)
+        return bool(right)
 
-    def failed(self, address: str, account: str) -> None:
-        """The attempt was a wrong one."""
-        self._done(address, account)
-        now = self._clock.seconds()
-        for key in self._keys(address, account):
-            self._count(key, now)
-        while len(self._records) > self._bound:
-            self._records.popitem(last=False)
+    async def charge(self, *guards: Guard) -> None:
+        """Count an attempt before it is made, whatever becomes of it: exact, however many come at once.
 
-    def succeeded(self, address: str, account: str) -> None:
-        """The right password clears the account's record, not the address's."""
-        self._done(address, account)
-        self._records.pop(self._keys(address, account)[0], None)
+        Raises:
+            TooManyRequests: with the seconds to wait; it was not counted.
+        """
+        await self._db.write(_charge, guards, self._clock.now())
 
-    def _done(self, address: str, account: str) -> None:
-        self._under_way[account, address] -= 1
-        if self._under_way[account, address] <= 0:
-            del self._under_way[account, address]
+    @contextmanager
+    def _counted(self, guards: tuple[Guard, ...]) -> Iterator[None]:
+        if any(self._under_way[guard] >= max(guard[0].free, _AT_ONCE) for guard in guards):
+            raise TooManyRequests("请求过多，请稍后再试", retry_after=2)
+        self._under_way.update(guards)
+        try:
+            yield
+        finally:
+            self._under_way.subtract(guards)
+            # a count of nothing need not be kept
+            self._under_way = +self._under_way
 
-    def _count(self, key: tuple[str, ...], now: float) -> None:
-        record = self._records.pop(key, None)
-        if record is None or now - max(record.last, record.blocked_until) > self._window:
-            record = _Record(0, now)
-        record.failures += 1
-        record.last = now
-        excess = record.failures - self._limits[key[0]]
-        if excess >= 0:
-            record.blocked_until = now + min(900.0, 15.0 * 2 ** min(excess, 10))
-        self._records[key] = record
 
-    @staticmethod
-    def _keys(address: str, account: str) -> tuple[tuple[str, ...], ...]:
-        return ("account", address, account), ("address", address)
+def _refuse_if_blocked(limit: Limit, blocked_until: int, now: int) -> None:
+    wait = (blocked_until - now) / 1000
+    # a longer wait than there is was written by a clock that ran ahead
+    if 0 < wait <= limit.longest:
+        raise TooManyRequests(f"尝试次数过多，请在 {math.ceil(wait)} 秒后再试", retry_after=wait)
+
+
+def _charge(tx: Transaction, guards: tuple[Guard, ...], now: int) -> None:
+    for limit, who in guards:
+        row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
+        _refuse_if_blocked(limit, row["blocked_until"] if row else 0, now)
+    _count(tx, guards, now)
+
+
+def _failed(
+    tx: Transaction, guards: tuple[Guard, ...], note: Callable[[Transaction], None] | None, now: int
+) -> None:
+    _count(tx, guards, now)
+    if note is not None:
+        note(tx)
+
+
+def _count(tx: Transaction, guards: tuple[Guard, ...], now: int) -> None:
+    for limit, who in guards:
+        row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
+        attempts = 1 + (row["attempts"] if row and row["forget_at"] > now else 0)
+        blocked_until = now + int(limit.wait(attempts) * 1000)
+        tx.run(
+            tx.q.throttles.put,
+            scope=limit.scope,
+            subject=who,
+            attempts=attempts,
+            blocked_until=blocked_until,
+            forget_at=blocked_until + int(limit.window * 1000),
+        )
+    tx.run(tx.q.throttles.sweep, now=now, most=_BOUND)
+
+
+def network_of(address: str, bits: int = 24) -> str:
+    """The network that an address is counted with: of IPv4 so many bits of it, of IPv6 the /56 that a
+    household has at its disposal. What is no address stands for itself."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:100]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((int(parsed), 56), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(ipaddress.IPv4Network((parsed, bits), strict=False))
 
 
 def client_address(peer: str | None, headers: Mapping[str, str], proxies: Iterable[Network]) -> str:

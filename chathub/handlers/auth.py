@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from chathub.accounts import users
+from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules
 from chathub.database.connection import Row
 from chathub.errors import Forbidden, Unauthorized
-from chathub.handlers.common import actor, address_of, answer, body, done, visit
+from chathub.handlers.common import actor, answer, body, done, visit
 from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
@@ -14,18 +14,14 @@ from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
 
 async def login(request: web.Request) -> web.Response:
     credentials = await body(request, Login)
-    throttle, db = request.app[THROTTLE], request.app[DB]
-    address = address_of(request)
+    db, who, now = request.app[DB], actor(request), request.app[CLOCK].now()
     account = users.comparable(credentials.username.strip())[:200]
     row = await db.fetch_one(db.q.users.get_for_login, username_key=account)
-    throttle.admit(address, account)
-    right = False
-    try:
-        hashed = row["password_hash"] if row else None
-        right = await request.app[PASSWORDS].check(credentials.password, hashed)
-    finally:
-        # a client that leaves before it is told has guessed as well
-        (throttle.succeeded if right else throttle.failed)(address, account)
+    right = await request.app[THROTTLE].guess(
+        logins.guards_of(db, account, who.address, now),
+        lambda: request.app[PASSWORDS].check(credentials.password, row["password_hash"] if row else None),
+        lambda tx: logins.note_failure(tx, credentials.username, who, now),
+    )
     if not right or row is None:
         raise Unauthorized("用户名或密码错误")
     if not row["is_active"]:

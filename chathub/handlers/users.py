@@ -4,11 +4,13 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.accounts import users
+from chathub import audit
+from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
+from chathub.audit import Actor
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import answer, body, done, query, row_id, visit
+from chathub.handlers.common import actor, answer, body, done, query, row_id, visit
 from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REPLIES, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.decode import given
@@ -64,7 +66,8 @@ async def update_profile(request: web.Request) -> web.Response:
     current = fields.pop("current_password", None)
     if fields.get("password"):
         await _confirm(request, current)
-    row = await _apply(request, request[CALLER].id, await _checked(request, fields))
+    event = "password.changed" if fields.get("password") else ""
+    row = await _apply(request, request[CALLER].id, await _checked(request, fields), event)
     if not fields.get("password"):
         return done("个人信息更新成功", user=answers.User.of(row))
     # the new password ended every token, this one too
@@ -76,15 +79,12 @@ async def _confirm(request: web.Request, current: str | None) -> None:
     """The old password is asked for before a new one is set; guessing it is slowed down as at the login."""
     if not current:
         raise BadRequest("修改密码需要提供当前密码 current_password")
-    row = await _get(request, request[CALLER].id)
-    # the token tells who guesses: the address would punish the neighbours
-    throttle, guesser = request.app[THROTTLE], f"user {row['id']}"
-    throttle.admit(guesser, "profile")
-    right = False
-    try:
-        right = await request.app[PASSWORDS].check(current, row["password_hash"])
-    finally:
-        (throttle.succeeded if right else throttle.failed)(guesser, "profile")
+    row, who, now = await _get(request, request[CALLER].id), actor(request), request.app[CLOCK].now()
+    right = await request.app[THROTTLE].guess(
+        (logins.confirmation_of(row["id"]),),
+        lambda: request.app[PASSWORDS].check(current, row["password_hash"]),
+        lambda tx: audit.record(tx, who, "password.refused", now, f"user {row['id']}"),
+    )
     if not right:
         raise BadRequest("当前密码不正确")
 
@@ -105,13 +105,20 @@ async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, An
     return changes
 
 
-async def _apply(request: web.Request, user_id: int, changes: dict[str, Any]) -> Row:
-    work = request.app[DB].write(
-        users.update, user_id, changes, acting_id=request[CALLER].id, now=request.app[CLOCK].now()
-    )
+async def _apply(request: web.Request, user_id: int, changes: dict[str, Any], event: str = "") -> Row:
+    """Change an account; ``event`` goes into the audit with it."""
+    who, now = actor(request), request.app[CLOCK].now()
+    work = request.app[DB].write(_update, user_id, changes, who, event, now)
     row = await request.app[SESSIONS].ending(user_id, work)
     if not row["is_active"]:
         await request.app[REPLIES].stop_user(user_id)
+    return row
+
+
+def _update(tx: Transaction, user_id: int, changes: dict[str, Any], who: Actor, event: str, now: int) -> Row:
+    row = users.update(tx, user_id, changes, acting_id=who.user_id or 0, now=now)
+    if event:
+        audit.record(tx, who, event, now, f"user {user_id}")
     return row
 
 

@@ -85,7 +85,7 @@ async def test_a_refreshed_token_takes_the_place_of_the_old_one(connect: Connect
     await client.close()
     again = await connect(config)
     assert (await status(again, old), await status(again, new)) == (401, 200)
-    assert events(config) == ["session.start", "session.refresh"]
+    assert events(config) == ["login.succeeded", "session.refresh"]
 
 
 async def test_of_two_refreshes_of_one_token_at_once_one_is_answered(
@@ -270,7 +270,7 @@ async def test_a_login_can_be_ended_from_another_one(connect: Connect, config: C
     await sentence(await client.delete(f"/api/auth/sessions/{row['id']}", headers=here), 404)
     await client.close()
     assert await status(await connect(config), lost) == 401
-    assert events(config) == ["session.start", "session.start", "session.end"]
+    assert events(config) == ["login.succeeded", "session.start", "session.end"]
 
 
 async def test_ones_own_present_login_can_be_ended_like_any_other(client: TestClient, user: Headers) -> None:

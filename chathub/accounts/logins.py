@@ -1,0 +1,45 @@
+"""Signing in: whose guesses are counted together, and what a right and a wrong password leave behind.
+
+Nobody can lock an account with wrong passwords: from a network where it has signed in before, only what
+comes from that network counts.
+"""
+
+from chathub import audit
+from chathub.accounts.throttle import Guard, Limit, network_of
+from chathub.audit import Actor
+from chathub.database.connection import Database, Transaction
+
+# for one account from one network; for it from everywhere; from one address for any account
+_HERE = Limit("login here", 5, 300)
+_ACCOUNT = Limit("login account", 30, 3600)
+_ADDRESS = Limit("login address", 50, 300)
+# the old password, asked for before a new one is set
+_CONFIRMATION = Limit("password", 5, 300)
+
+_NETWORKS = 20
+_KNOWN_FOR = 90 * 86_400_000
+
+
+def guards_of(db: Database, account: str, address: str, now: int) -> tuple[Guard, ...]:
+    """What an attempt for an account (its comparable name, whether it exists or not) is counted under."""
+    network = network_of(address)
+    here = (_HERE, f"{network} {account}")
+    since = now - _KNOWN_FOR
+    if db.glance(db.q.login_networks.is_known, username_key=account, network=network, since=since):
+        return (here,)
+    return here, (_ACCOUNT, account), (_ADDRESS, network_of(address, 32))
+
+
+def confirmation_of(user_id: int) -> Guard:
+    """The token tells who guesses: the address would punish the neighbours."""
+    return _CONFIRMATION, f"user {user_id}"
+
+
+def note_failure(tx: Transaction, typed: str, actor: Actor, now: int) -> None:
+    audit.record(tx, actor, "login.failed", now, account=typed[:50])
+
+
+def note_network(tx: Transaction, user_id: int, address: str, now: int) -> None:
+    """The account has signed in from here: the network is known from now on."""
+    tx.run(tx.q.login_networks.note, user_id=user_id, network=network_of(address), now=now)
+    tx.run(tx.q.login_networks.sweep, user_id=user_id, since=now - _KNOWN_FOR, most=_NETWORKS)

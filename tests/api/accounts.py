@@ -1,0 +1,75 @@
+"""What the tests of accounts share: a clock moved by hand, addresses of choice, the database's own rows."""
+
+import sqlite3
+from typing import Any
+
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+
+from chathub.clock import Clock
+from chathub.config import Config
+
+Headers = dict[str, str]
+
+
+class Hand:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_700_000_000.0
+        self.clock = Clock(seconds=lambda: self.seconds)
+
+
+async def sentence(response: ClientResponse, status: int) -> str:
+    """The sentence of a refusal, which has the one shape of all errors."""
+    body = await response.json()
+    assert response.status == status, body
+    assert body["success"] is False and body["error"] == body["message"] != ""
+    text: str = body["error"]
+    return text
+
+
+async def done(response: ClientResponse) -> dict[str, Any]:
+    body: dict[str, Any] = await response.json()
+    assert response.status == 200 and body["success"] is True, body
+    return body
+
+
+async def waits(response: ClientResponse) -> int:
+    """The seconds that a 429 asks for: the same in its header and in its Chinese sentence."""
+    text = await sentence(response, 429)
+    seconds = int(response.headers["Retry-After"])
+    assert seconds >= 1 and f" {seconds} 秒" in text
+    return seconds
+
+
+async def login(
+    client: TestClient, username: str, password: str, forwarded: str | None = None
+) -> ClientResponse:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    body = {"username": username, "password": password}
+    return await client.post("/api/auth/login", json=body, headers=headers)
+
+
+async def register(
+    client: TestClient, name: str, forwarded: str | None = None, **fields: Any
+) -> ClientResponse:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    body = {"username": name, "email": f"{name}@example.com", "password": "password123", **fields}
+    return await client.post("/api/auth/register", json=body, headers=headers)
+
+
+def rows(config: Config, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """What the database file holds."""
+    connection = sqlite3.connect(config.database)
+    try:
+        with connection:
+            return connection.execute(sql, values).fetchall()
+    finally:
+        connection.close()
+
+
+def events(config: Config, prefix: str) -> list[tuple[Any, ...]]:
+    """The audit's entries of a kind: event, actor, target, address, details."""
+    sql = "SELECT event, actor, target, address, details FROM audit WHERE event LIKE ? || '%' ORDER BY id"
+    return rows(config, sql, prefix)

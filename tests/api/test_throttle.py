@@ -1,0 +1,346 @@
+"""Guessing is slowed down, for good and for all addresses, and nobody can lock somebody else out with it."""
+
+import asyncio
+import ipaddress
+import json
+import time
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from accounts import Hand, Headers, done, events, login, rows, sentence, waits
+from aiohttp.test_utils import TestClient
+from conftest import Connect, sign_in
+
+from chathub.accounts.throttle import network_of
+from chathub.config import Config
+
+HOME, CAFE = "198.51.100.7", "203.0.113.9"
+
+
+@pytest.fixture
+def proxied(config: Config) -> Config:
+    """Behind a proxy on this machine, which says in X-Forwarded-For who asks."""
+    return replace(config, trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+async def behind(connect: Connect, proxied: Config, hand: Hand) -> TestClient:
+    return await connect(proxied, clock=hand.clock)
+
+
+async def guesses(client: TestClient, name: str, addresses: list[str]) -> list[int]:
+    """The statuses of one wrong password from each address."""
+    return [(await login(client, name, "wrong", address)).status for address in addresses]
+
+
+def everywhere(count: int, first: int = 0) -> list[str]:
+    """Addresses of as many networks."""
+    return [f"10.{number // 250}.{number % 250}.1" for number in range(first, first + count)]
+
+
+# persistence
+
+
+async def test_a_restart_does_not_shorten_the_wait(connect: Connect, config: Config, hand: Hand) -> None:
+    client = await connect(config, clock=hand.clock)
+    assert await guesses(client, "admin", [""] * 5) == [401] * 5
+    wait = await waits(await login(client, "admin", "admin123"))
+    await client.close()
+    client = await connect(config, clock=hand.clock)
+    assert await waits(await login(client, "admin", "admin123")) == wait
+    hand.seconds += wait
+    await done(await login(client, "admin", "admin123"))
+
+
+async def test_the_waits_grow_over_a_restart_too(connect: Connect, config: Config, hand: Hand) -> None:
+    found = []
+    for _ in range(3):
+        client = await connect(config, clock=hand.clock)
+        for _ in range(5 if not found else 1):
+            await sentence(await login(client, "admin", "wrong"), 401)
+        found.append(await waits(await login(client, "admin", "wrong")))
+        hand.seconds += found[-1]
+        await client.close()
+    assert found == [15, 30, 60]
+
+
+async def test_a_clock_that_ran_ahead_locks_nobody_out(connect: Connect, config: Config, hand: Hand) -> None:
+    client = await connect(config, clock=hand.clock)
+    hand.seconds += 365 * 86400
+    assert await guesses(client, "admin", [""] * 5) == [401] * 5
+    hand.seconds -= 365 * 86400
+    await done(await login(client, "admin", "admin123"))
+
+
+async def test_records_are_bounded_and_swept(connect: Connect, config: Config, hand: Hand) -> None:
+    client = await connect(config, clock=hand.clock)
+    end = int(hand.seconds * 1000) + 1000
+    rows(
+        config,
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) "
+        "INSERT INTO throttles SELECT 'login here', 'x' || i, 1, 0, ? + i FROM n",
+        end,
+    )
+    await sentence(await login(client, "somebody", "wrong"), 401)
+    assert rows(config, "SELECT count(*) FROM throttles") == [(10_000,)]
+    assert rows(config, "SELECT count(*) FROM throttles WHERE subject LIKE '%somebody'") == [(2,)]
+    hand.seconds += 86400
+    await sentence(await login(client, "another", "wrong"), 401)
+    assert rows(config, "SELECT count(*) FROM throttles") == [(3,)]
+
+
+# from many addresses, and against the owner
+
+
+async def test_a_guesser_with_many_addresses_is_slowed_down_as_well(behind: TestClient, hand: Hand) -> None:
+    statuses = await guesses(behind, "admin", everywhere(60))
+    assert statuses == [401] * 30 + [429] * 30
+    wait = await waits(await login(behind, "admin", "wrong", CAFE))
+    hand.seconds += wait
+    assert await guesses(behind, "admin", everywhere(2, first=100)) == [401, 429]
+    assert await waits(await login(behind, "admin", "wrong", CAFE)) > wait
+
+
+async def test_an_unknown_name_is_slowed_down_like_a_known_one(behind: TestClient) -> None:
+    known, unknown = [await guesses(behind, name, everywhere(40)) for name in ("admin", "nobody-here")]
+    assert known == unknown
+    answers = [await login(behind, name, "x", CAFE) for name in ("admin", "nobody-here")]
+    assert await answers[0].read() == await answers[1].read()
+
+
+async def test_the_right_password_from_a_known_network_gets_in_whatever_others_guess(
+    behind: TestClient,
+) -> None:
+    await done(await login(behind, "user", "user123", HOME))
+    await guesses(behind, "user", everywhere(40))
+    await waits(await login(behind, "user", "user123", CAFE))
+    await done(await login(behind, "user", "user123", HOME))
+    # a neighbour of the same network is known with it
+    await done(await login(behind, "user", "user123", "198.51.100.200"))
+
+
+async def test_a_network_is_known_for_its_own_account_only(behind: TestClient) -> None:
+    await done(await login(behind, "user", "user123", HOME))
+    await guesses(behind, "admin", everywhere(30))
+    await waits(await login(behind, "admin", "admin123", HOME))
+
+
+async def test_a_known_network_may_not_guess_without_end_either(behind: TestClient, hand: Hand) -> None:
+    await done(await login(behind, "user", "user123", HOME))
+    # neither from one address nor from all of the network's
+    statuses = await guesses(behind, "user", [f"198.51.100.{number}" for number in range(1, 9)])
+    assert statuses == [401] * 5 + [429] * 3
+    hand.seconds += await waits(await login(behind, "user", "user123", HOME))
+    await done(await login(behind, "user", "user123", HOME))
+
+
+async def test_wrong_names_from_a_known_network_do_not_keep_its_user_out(behind: TestClient) -> None:
+    await done(await login(behind, "user", "user123", HOME))
+    for number in range(50):
+        await sentence(await login(behind, f"name{number}", "wrong", HOME), 401)
+    await waits(await login(behind, "admin", "admin123", HOME))
+    await done(await login(behind, "user", "user123", HOME))
+
+
+async def test_only_a_right_password_makes_a_network_known(behind: TestClient) -> None:
+    await sentence(await login(behind, "user", "wrong", HOME), 401)
+    await guesses(behind, "user", everywhere(30))
+    await waits(await login(behind, "user", "user123", HOME))
+
+
+async def test_known_networks_are_known_over_a_restart(connect: Connect, proxied: Config, hand: Hand) -> None:
+    client = await connect(proxied, clock=hand.clock)
+    await done(await login(client, "user", "user123", HOME))
+    await client.close()
+    client = await connect(proxied, clock=hand.clock)
+    await guesses(client, "user", everywhere(30))
+    await done(await login(client, "user", "user123", HOME))
+
+
+async def test_of_known_networks_the_latest_twenty_are_kept_for_ninety_days(
+    behind: TestClient, proxied: Config, hand: Hand
+) -> None:
+    for address in [HOME, *everywhere(20)]:
+        hand.seconds += 1
+        await done(await login(behind, "user", "user123", address))
+    networks = {row[0] for row in rows(proxied, "SELECT network FROM login_networks WHERE user_id = 2")}
+    assert networks == {network_of(address) for address in everywhere(20)}
+    hand.seconds += 91 * 86400
+    await guesses(behind, "user", everywhere(30, first=50))
+    await waits(await login(behind, "user", "user123", everywhere(1)[0]))
+    hand.seconds += 86400
+    await done(await login(behind, "user", "user123", HOME))
+    assert rows(proxied, "SELECT network FROM login_networks WHERE user_id = 2") == [("198.51.100.0/24",)]
+
+
+async def test_a_household_behind_one_address_is_not_locked_out_by_one_of_its_members(
+    behind: TestClient,
+) -> None:
+    await guesses(behind, "admin", [HOME] * 20)
+    await waits(await login(behind, "admin", "admin123", HOME))
+    await done(await login(behind, "user", "user123", HOME))
+
+
+# what an address is
+
+
+async def test_a_forged_header_does_not_evade(client: TestClient) -> None:
+    """Nobody configured a proxy, so nobody is believed."""
+    assert await guesses(client, "admin", everywhere(7)) == [401] * 5 + [429] * 2
+
+
+async def test_what_stands_before_the_proxys_own_word_does_not_evade(behind: TestClient) -> None:
+    forged = [f"{address}, {CAFE}" for address in everywhere(7)]
+    assert await guesses(behind, "admin", forged) == [401] * 5 + [429] * 2
+
+
+async def test_the_addresses_of_one_ipv6_household_are_one(behind: TestClient) -> None:
+    inside = [f"2001:db8:0:1{number:02x}::{number}" for number in range(7)]
+    assert await guesses(behind, "admin", inside) == [401] * 5 + [429] * 2
+    await done(await login(behind, "admin", "admin123", "2001:db8:0:200::1"))
+
+
+@pytest.mark.parametrize(
+    ("address", "network", "one"),
+    [
+        ("198.51.100.7", "198.51.100.0/24", "198.51.100.7/32"),
+        ("::ffff:198.51.100.7", "198.51.100.0/24", "198.51.100.7/32"),
+        ("2001:db8:1:2ff::1", "2001:db8:1:200::/56", "2001:db8:1:200::/56"),
+        ("::1", "::/56", "::/56"),
+        ("fe80::1%eth0", "fe80::/56", "fe80::/56"),
+        ("unknown", "unknown", "unknown"),
+        ("x" * 5000, "x" * 100, "x" * 100),
+        ("", "", ""),
+    ],
+)
+def test_an_address_is_counted_with_its_network(address: str, network: str, one: str) -> None:
+    assert (network_of(address), network_of(address, 32)) == (network, one)
+
+
+# what is a guess
+
+
+async def test_many_logins_at_once_are_no_guesses(client: TestClient) -> None:
+    answers = await asyncio.gather(*(login(client, "admin", "admin123") for _ in range(20)))
+    assert [answer.status for answer in answers] == [200] * 20
+    await done(await login(client, "admin", "admin123"))
+
+
+async def test_a_burst_of_guesses_gets_no_further_than_twenty(connect: Connect, config: Config) -> None:
+    client = await connect(replace(config, bcrypt_rounds=10))
+    answers = await asyncio.gather(*(login(client, "admin", f"guess{number}") for number in range(60)))
+    assert sum(answer.status == 401 for answer in answers) == 20
+    refused = [answer for answer in answers if answer.status != 401]
+    assert {answer.status for answer in refused} == {429} and all(
+        "Retry-After" in answer.headers for answer in refused
+    )
+    await waits(await login(client, "admin", "admin123"))
+
+
+async def test_what_was_never_looked_at_is_no_guess(connect: Connect, config: Config) -> None:
+    """The queue of passwords is full: 503, and nothing is counted."""
+    client = await connect(replace(config, bcrypt_rounds=11))
+    names = ["admin", "user", "nobody"]
+    answers = await asyncio.gather(*(login(client, names[number % 3], "right?") for number in range(48)))
+    refused = [answer for answer in answers if answer.status == 503]
+    assert refused and all("Retry-After" in answer.headers for answer in refused)
+    looked_at = sum(answer.status == 401 for answer in answers)
+    (counted,) = rows(config, "SELECT attempts FROM throttles WHERE scope = 'login address'")
+    assert counted == (looked_at,)
+
+
+async def test_a_guess_whose_client_left_before_it_was_told_is_one(connect: Connect, config: Config) -> None:
+    client = await connect(replace(config, bcrypt_rounds=12))
+    body = {"username": "admin", "password": "wrong"}
+    for _ in range(5):
+        with pytest.raises(asyncio.TimeoutError):
+            await client.post("/api/auth/login", json=body, timeout=aiohttp.ClientTimeout(total=0.05))
+    deadline = time.monotonic() + 20
+    while rows(config, "SELECT max(attempts) FROM throttles") != [(5,)] and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    await waits(await login(client, "admin", "admin123"))
+
+
+async def test_an_unknown_name_costs_the_work_of_a_known_one(connect: Connect, config: Config) -> None:
+    """Measured as the process's own time on its processor: no stop-watch, and bcrypt is nearly all of it."""
+    client = await connect(replace(config, bcrypt_rounds=11))
+
+    async def work(name: str) -> float:
+        began = time.process_time()
+        for _ in range(4):
+            await sentence(await login(client, name, "wrong"), 401)
+        return time.process_time() - began
+
+    # the first unknown name has the hash made that all of them are compared with
+    await sentence(await login(client, "warm-up", "wrong"), 401)
+    known, unknown, nobody = await work("admin"), await work("nobody-here"), await work("demo")
+    assert known > 0.05
+    assert 0.6 < unknown / known < 1.7 and 0.6 < nobody / known < 1.7
+
+
+# the old password before a new one
+
+
+async def change(client: TestClient, headers: Headers, current: str) -> aiohttp.ClientResponse:
+    body = {"password": "changed-it", "current_password": current}
+    return await client.put("/api/users/profile", json=body, headers=headers)
+
+
+async def test_guesses_at_the_old_password_wait_over_a_restart_and_leave_the_login_alone(
+    connect: Connect, config: Config, hand: Hand
+) -> None:
+    client = await connect(config, clock=hand.clock)
+    user = await sign_in(client, "user", "user123")
+    for _ in range(5):
+        await sentence(await change(client, user, "wrong"), 400)
+    wait = await waits(await change(client, user, "user123"))
+    await client.close()
+    client = await connect(config, clock=hand.clock)
+    await waits(await change(client, user, "user123"))
+    await sign_in(client, "user", "user123")
+    hand.seconds += wait
+    await done(await change(client, user, "user123"))
+
+
+async def test_the_right_old_password_clears_the_count(client: TestClient, user: Headers) -> None:
+    for _ in range(4):
+        await sentence(await change(client, user, "wrong"), 400)
+    fresh = {"Authorization": "Bearer " + (await done(await change(client, user, "user123")))["token"]}
+    for _ in range(4):
+        await sentence(await change(client, fresh, "wrong"), 400)
+    await done(await change(client, fresh, "changed-it"))
+
+
+# the audit
+
+
+async def test_the_audit_tells_of_logins_and_passwords_and_holds_none(
+    connect: Connect, proxied: Config
+) -> None:
+    client = await connect(proxied)
+    await sentence(await login(client, "Admin" + "x" * 100, "guess-at-it", HOME), 401)
+    user = {"Authorization": "Bearer " + (await done(await login(client, "USER", "user123", HOME)))["token"]}
+    await sentence(await change(client, user, "wrong-one"), 400)
+    await done(await change(client, user, "user123"))
+    failed, succeeded = events(proxied, "login.")
+    assert failed[:4] == ("login.failed", "", "", HOME)
+    assert json.loads(failed[4]) == {"account": ("Admin" + "x" * 100)[:50]}
+    assert succeeded == ("login.succeeded", "user", "user 2", HOME, "{}")
+    assert [event[:3] for event in events(proxied, "password.")] == [
+        ("password.refused", "user", "user 2"),
+        ("password.changed", "user", "user 2"),
+    ]
+    text = json.dumps(events(proxied, ""))
+    assert not [word for word in ("guess-at-it", "wrong-one", "user123", "changed-it") if word in text]
+
+
+async def test_what_is_refused_unseen_is_not_in_the_audit(client: TestClient, config: Config) -> None:
+    """A storm does not fill the disk."""
+    await guesses(client, "admin", [""] * 20)
+    assert len(events(config, "login.")) == 5
