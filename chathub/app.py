@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 from chathub import keys, middlewares
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
+from chathub.accounts.registration import Registrar
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.signing import Signer
 from chathub.accounts.throttle import Throttle
@@ -136,11 +137,13 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     async with open_database(config) as db:
         master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
+        registrar = Registrar(config, derive(master, "chathub code v1"))
         try:
             await _prepare(db, config, clock, passwords)
             app[keys.DB] = db
             app[keys.PASSWORDS] = passwords
             app[keys.THROTTLE] = Throttle(db, clock)
+            app[keys.REGISTRAR] = registrar
             app[keys.VAULT] = Vault(master)
             signer = Signer(*await token_keys(db, master))
             app[keys.SESSIONS] = Sessions(db, clock, signer, config)
@@ -148,6 +151,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             yield
         finally:
             passwords.close()
+            registrar.close()
 
 
 async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:

@@ -5,12 +5,13 @@ Every wrong value is collected and named, so that one start tells them all.
 
 import argparse
 import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from chathub.errors import StartError
@@ -23,6 +24,17 @@ VUE_ORIGINS = (
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class SmtpServer:
+    """Who takes our mail; ``tls`` from the first byte (smtps), else STARTTLS where it is offered."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,10 @@ class Config:
     token_seconds: float = 7 * 86400
     session_seconds: float = 30 * 86400
     bcrypt_rounds: int = 10
+    # None: as the mode has it
+    registration: str | None = None
+    smtp: SmtpServer | None = None
+    mail_from: str = ""
     on_disconnect: str = "continue"
     unfollowed_seconds: float = 300
     reply_seconds: float = 1800
@@ -62,6 +78,12 @@ class Config:
     @property
     def development(self) -> bool:
         return self.env == "development"
+
+    @property
+    def registration_mode(self) -> str:
+        """``open``, ``invite`` or ``closed``. In production nobody comes in uninvited unless it is said: a
+        new account may use the keys that administrators share."""
+        return self.registration or ("open" if self.development else "invite")
 
 
 def _seconds(text: str) -> float:
@@ -112,6 +134,31 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+def _smtp(text: str) -> SmtpServer:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        # whose words would repeat a part of the password
+        host = port = None
+    if not host or parts.scheme not in ("smtp", "smtps") or parts.path + parts.query + parts.fragment:
+        raise ValueError(
+            "must be like smtp://user:password@mail.example.com:587 or smtps://…:465, with special "
+            "characters of the password percent-encoded"
+        )
+    tls = parts.scheme == "smtps"
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (username + password).isascii():
+        raise ValueError("user and password must be ASCII")
+    return SmtpServer(host, port or (465 if tls else 587), tls, username, password)
+
+
+def _mail_from(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", text):
+        raise ValueError("must be an address such as chathub@example.com")
+    return text
+
+
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -149,6 +196,9 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_TOKEN_SECONDS": ("token_seconds", _seconds),
     "CHATHUB_SESSION_SECONDS": ("session_seconds", _seconds),
     "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", _rounds),
+    "CHATHUB_REGISTRATION": ("registration", _one_of("open", "invite", "closed")),
+    "CHATHUB_SMTP_URL": ("smtp", _smtp),
+    "CHATHUB_MAIL_FROM": ("mail_from", _mail_from),
     "CHATHUB_ON_DISCONNECT": ("on_disconnect", _one_of("continue", "stop")),
     "CHATHUB_UNFOLLOWED_SECONDS": ("unfollowed_seconds", _seconds),
     "CHATHUB_REPLY_SECONDS": ("reply_seconds", _seconds),
@@ -203,6 +253,8 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
             f"host {config.host!r} is not a loopback address, and development mode has well-known "
             "passwords: start with --env production to serve other machines"
         )
+    if config.smtp and not config.mail_from:
+        problems.append("CHATHUB_MAIL_FROM: must say from which address mail comes, with CHATHUB_SMTP_URL")
     if problems:
         raise StartError("wrong configuration:\n  " + "\n  ".join(problems))
     return config

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from chathub.accounts.passwords import Passwords
+from chathub.accounts.registration import Registrar
 from chathub.accounts.sessions import Caller, Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.catalog import Catalog
@@ -24,6 +25,7 @@ CATALOG = web.AppKey("CATALOG", Catalog)
 SESSIONS = web.AppKey("SESSIONS", Sessions)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
+REGISTRAR = web.AppKey("REGISTRAR", Registrar)
 PLANNER = web.AppKey("PLANNER", Planner)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)

@@ -9,6 +9,7 @@ from chathub.handlers import (
     conversations,
     files,
     health,
+    invites,
     messages,
     models,
     probes,
@@ -55,6 +56,7 @@ ROUTES = (
     Route("POST", "/api/providers/{provider_id}/models/import", probes.import_models, ADMIN),
     # 4 accounts
     Route("POST", "/api/auth/login", auth.login, PUBLIC),
+    Route("GET", "/api/auth/registration", auth.show_registration, PUBLIC),
     Route("POST", "/api/auth/send-verification-code", auth.send_verification_code, PUBLIC),
     Route("POST", "/api/auth/register", auth.register, PUBLIC),
     Route("POST", "/api/auth/admin/register", auth.admin_register, ADMIN),
@@ -64,6 +66,9 @@ ROUTES = (
     Route("POST", "/api/auth/logout-all", sessions.end_all, SESSION),
     Route("GET", "/api/auth/sessions", sessions.list_own, SESSION),
     Route("DELETE", "/api/auth/sessions/{session_id}", sessions.end_one, SESSION),
+    Route("GET", "/api/invites", invites.list_all, ADMIN),
+    Route("POST", "/api/invites", invites.create, ADMIN),
+    Route("DELETE", "/api/invites/{invite_id}", invites.delete, ADMIN),
     # 5 chat
     Route("POST", "/api/chat", chat.complete),
     Route("POST", "/api/chat/stream", chat.stream),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chathub.config import VUE_ORIGINS, Config, add_flags, load
+from chathub.config import VUE_ORIGINS, Config, SmtpServer, add_flags, load
 from chathub.errors import StartError
 
 
@@ -44,6 +44,8 @@ def test_every_wrong_value_is_named_at_once() -> None:
             CHATHUB_TRUSTED_PROXIES="10.0.0.0/99",
             CHATHUB_SECRET_KEY="short",
             CHATHUB_UPSTREAM_ALLOW="10.0.0.0/99",
+            CHATHUB_REGISTRATION="perhaps",
+            CHATHUB_MAIL_FROM="nobody",
         )
     for name in (
         "PORT",
@@ -53,6 +55,8 @@ def test_every_wrong_value_is_named_at_once() -> None:
         "TRUSTED_PROXIES",
         "SECRET_KEY",
         "UPSTREAM_ALLOW",
+        "REGISTRATION",
+        "MAIL_FROM",
     ):
         assert f"CHATHUB_{name}" in str(caught.value)
     assert "chat.example.com" in str(caught.value)
@@ -88,3 +92,40 @@ def test_hosts_and_networks_that_users_may_reach_are_told_apart() -> None:
         ipaddress.ip_network("10.0.0.0/8"),
         ipaddress.ip_network("192.168.1.5/32"),
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail.example.com", SmtpServer("mail.example.com", 587, False)),
+        ("smtps://mail.example.com/", None),
+        ("smtps://mail.example.com", SmtpServer("mail.example.com", 465, True)),
+        ("smtp://127.0.0.1:25", SmtpServer("127.0.0.1", 25, False)),
+        ("smtp://hub%40a.b:p%40ss%2F@m.b:2525", SmtpServer("m.b", 2525, False, "hub@a.b", "p@ss/")),
+        ("http://mail.example.com", None),
+        ("mail.example.com:25", None),
+        ("smtp://", None),
+        ("smtp://hub:canary@mail.example.com:99999", None),
+        ("smtp://hub:can/ary@mail.example.com", None),
+        ("smtp://hub:1#canary@mail.example.com", None),
+        ("smtp://hub:1?canary@mail.example.com", None),
+        ("smtp://hub:canary密@mail.example.com", None),
+    ],
+)
+def test_a_mail_server_is_read_whole_or_refused_without_its_password(
+    url: str, server: SmtpServer | None
+) -> None:
+    environ = {"CHATHUB_SMTP_URL": url, "CHATHUB_MAIL_FROM": "hub@example.com"}
+    if server is None:
+        with pytest.raises(StartError, match="CHATHUB_SMTP_URL") as caught:
+            read(**environ)
+        assert "can" not in str(caught.value) and "ary" not in str(caught.value)
+        return
+    config = read(**environ)
+    assert config.smtp == server
+    assert not server.password or server.password not in repr(config)
+
+
+def test_mail_has_a_sender() -> None:
+    with pytest.raises(StartError, match="CHATHUB_MAIL_FROM"):
+        read(CHATHUB_SMTP_URL="smtp://mail.example.com")

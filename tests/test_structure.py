@@ -28,7 +28,7 @@ ROOMS = [
     ["accounts", "catalog"],
     ["fronts"],
     ["secret"],
-    ["upstream", "vault", "audit"],
+    ["upstream", "vault", "audit", "mail"],
     ["database"],
     ["wire"],
     ["config"],

@@ -11,7 +11,9 @@ from chathub.errors import BadRequest, NotFound
 # what a subscription bounds and a user may have otherwise: tokens and millionths in a calendar month …
 LIMITS = ("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once")
 
-_EMAIL = re.compile(r"[^@\s\x00-\x1f<>\"']+@[^@\s\x00-\x1f<>\"'.]+(\.[^@\s\x00-\x1f<>\"'.]+)+")
+# no blanks, and nothing that has a meaning of its own in the head of a mail
+_ATOM = r"[^@\s\x00-\x1f<>\"'()\[\],;:\\.]+"
+_EMAIL = re.compile(rf"{_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_ATOM})+")
 # one character may be compared as eighteen
 _LONGEST_KEY = 200
 # control, format (zero width), surrogate, private use, unassigned, separators of lines and paragraphs
@@ -46,7 +48,8 @@ def check_email(address: str) -> str:
         BadRequest: it does not.
     """
     address = address.strip()
-    if not _EMAIL.fullmatch(address) or len(address) > 254:
+    invisible = any(unicodedata.category(character) in _INVISIBLE for character in address)
+    if not _EMAIL.fullmatch(address) or len(address) > 254 or invisible:
         raise BadRequest("邮箱格式不正确")
     return address
 

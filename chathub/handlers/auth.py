@@ -2,12 +2,11 @@
 
 from aiohttp import web
 
-from chathub.accounts import logins, users
+from chathub.accounts import logins, registration, users
 from chathub.accounts.passwords import check_rules
-from chathub.database.connection import Row
-from chathub.errors import Forbidden, Unauthorized
+from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.common import actor, answer, body, done, visit
-from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, SESSIONS, THROTTLE
+from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRAR, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
 
@@ -30,26 +29,58 @@ async def login(request: web.Request) -> web.Response:
     return done("登录成功", token=token, user=answers.User.of(row))
 
 
+async def show_registration(request: web.Request) -> web.Response:
+    """What the page has to ask a newcomer for."""
+    registrar = request.app[REGISTRAR]
+    return answer(
+        {
+            "success": True,
+            "registration": registrar.mode,
+            "invite_required": registrar.mode == "invite",
+            "verification_required": registrar.mailer is not None,
+        }
+    )
+
+
 async def send_verification_code(request: web.Request) -> web.Response:
-    users.check_email((await body(request, EmailOnly)).email)
-    return done("服务器未配置邮件服务，注册时无需验证码", verification_required=False)
+    email = users.check_email((await body(request, EmailOnly)).email)
+    registrar, who = request.app[REGISTRAR], actor(request)
+    registrar.check_open()
+    if registrar.mailer is None:
+        return done("服务器未配置邮件服务，注册时无需验证码", verification_required=False)
+    await request.app[THROTTLE].charge(*registration.code_guards(who.address, email))
+    code = await registration.mail_code(registrar.mailer, email)
+    # only what was sent is kept
+    await request.app[DB].write(registration.keep_code, registrar, email, code, request.app[CLOCK].now())
+    return done("验证码已发送，请查收邮件", verification_required=True)
 
 
 async def register(request: web.Request) -> web.Response:
     wanted = await body(request, Registration)
-    row = await _create(request, NewUser(wanted.username, wanted.email, wanted.password))
+    username, email = users.check_username(wanted.username), users.check_email(wanted.email)
+    password, registrar, who = check_rules(wanted.password), request.app[REGISTRAR], actor(request)
+    registrar.check_open()
+    await request.app[THROTTLE].charge(registration.guard_of(who.address))
+    newcomer = registration.Newcomer(
+        username=username,
+        email=email,
+        password_hash=await request.app[PASSWORDS].hash(password),
+        invite_code=wanted.invite_code or "",
+        verification_code=wanted.verification_code or "",
+    )
+    row = await request.app[DB].write(
+        registration.register, registrar, newcomer, who, request.app[CLOCK].now()
+    )
+    if row is None:
+        raise BadRequest("验证码错误或已过期，请重新获取")
     return done("注册成功", user=answers.User.of(row))
 
 
 async def admin_register(request: web.Request) -> web.Response:
-    row = await _create(request, await body(request, NewUser))
-    return done("用户创建成功", user=answers.User.of(row))
-
-
-async def _create(request: web.Request, wanted: NewUser) -> Row:
+    wanted = await body(request, NewUser)
     username, email = users.check_username(wanted.username), users.check_email(wanted.email)
     hashed = await request.app[PASSWORDS].hash(check_rules(wanted.password))
-    return await request.app[DB].write(
+    row = await request.app[DB].write(
         users.insert,
         username=username,
         email=email,
@@ -63,6 +94,7 @@ async def _create(request: web.Request, wanted: NewUser) -> Row:
         replies_at_once=wanted.replies_at_once,
         is_active=wanted.is_active is not False,
     )
+    return done("用户创建成功", user=answers.User.of(row))
 
 
 async def verify(request: web.Request) -> web.Response:

@@ -142,7 +142,17 @@ class Registration(Struct):
     username: Username
     email: Email
     password: Password
-    verification_code: str | None = None
+    verification_code: Annotated[str, Meta(max_length=100)] | None = None
+    invite_code: Annotated[str, Meta(max_length=100)] | None = None
+
+
+class NewInvite(Struct):
+    """POST /api/invites; the subscription is that of the accounts made with it."""
+
+    note: Annotated[str, Meta(max_length=200)] | None = None
+    max_uses: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    expires_in_days: Annotated[int, Meta(ge=1, le=365)] | None = None
+    subscription_type: Subscription | None = None
 
 
 class NewUser(Struct):

@@ -20,6 +20,7 @@ PUBLIC_ROUTES = {
     ("HEAD", "/api/health"),
     ("GET", "/api/models"),
     ("POST", "/api/auth/login"),
+    ("GET", "/api/auth/registration"),
     ("POST", "/api/auth/send-verification-code"),
     ("POST", "/api/auth/register"),
 }
@@ -49,6 +50,9 @@ ADMIN_ROUTES = {
     ("PUT", "/api/providers/{provider_id}"),
     ("DELETE", "/api/providers/{provider_id}"),
     ("POST", "/api/auth/admin/register"),
+    ("GET", "/api/invites"),
+    ("POST", "/api/invites"),
+    ("DELETE", "/api/invites/{invite_id}"),
     ("GET", "/api/users"),
     ("GET", "/api/users/{user_id}"),
     ("PUT", "/api/users/{user_id}"),

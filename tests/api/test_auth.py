@@ -480,7 +480,7 @@ async def test_production_has_one_administrator_and_no_demo_token(
 async def test_a_user_who_takes_the_name_demo_in_production_lends_nothing_to_demo_token(
     connect: Connect, production: Config
 ) -> None:
-    client = await connect(production)
+    client = await connect(replace(production, registration="open"))
     await done(await register(client, username="demo"))
     assert await verified(client, DEMO) == 401
 

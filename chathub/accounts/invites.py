@@ -1,0 +1,62 @@
+"""Invitations to register, made by administrators. The code is shown once; the database keeps its hash."""
+
+import secrets
+from typing import Any
+
+from chathub import audit
+from chathub.accounts.tokens import digest_of
+from chathub.audit import Actor
+from chathub.database.connection import Row, Transaction
+from chathub.errors import BadRequest, NotFound
+
+# no letters or digits that look like others
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_MOST = 1000
+# how long one that is over stays in the list
+_SHOWN_FOR = 30 * 86_400_000
+
+
+def new_code() -> str:
+    """20 letters and digits: 99 bits, so that a plain hash of it is enough."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(20))
+
+
+def insert(tx: Transaction, code: str, fields: dict[str, Any], actor: Actor, now: int) -> Row:
+    """Store a new invitation.
+
+    Raises:
+        BadRequest: there are too many already.
+    """
+    tx.run(tx.q.invites.sweep, before=now - _SHOWN_FOR)
+    if tx.all(tx.q.invites.count_all)[0][0] >= _MOST:
+        raise BadRequest(f"邀请码不能超过 {_MOST} 个")
+    hint = code[:4] + "…"
+    row = tx.one(
+        tx.q.invites.insert, digest=digest_of(code), hint=hint, created_by=actor.user_id, now=now, **fields
+    )
+    assert row is not None
+    audit.record(tx, actor, "invite.made", now, f"invite {row['id']}", hint=hint, max_uses=row["max_uses"])
+    return row
+
+
+def use(tx: Transaction, code: str, now: int) -> Row:
+    """Count one use, in the transaction that makes the account: of a last use only one registration comes.
+
+    Raises:
+        BadRequest: no code is given, there is no such code, or it is used up or over.
+    """
+    if not code.strip():
+        raise BadRequest("注册需要邀请码 invite_code")
+    row = tx.one(tx.q.invites.use, digest=digest_of(code.strip()), now=now)
+    if row is None:
+        raise BadRequest("邀请码无效、已用完或已过期")
+    return row
+
+
+def delete(tx: Transaction, invite_id: int, actor: Actor, now: int) -> None:
+    """Raises:
+    NotFound: there is no such invitation.
+    """
+    if not tx.run(tx.q.invites.delete, invite_id=invite_id):
+        raise NotFound("邀请码不存在")
+    audit.record(tx, actor, "invite.deleted", now, f"invite {invite_id}")

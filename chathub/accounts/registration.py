@@ -1,0 +1,128 @@
+"""New accounts: who may register, and the codes that show whose an address is."""
+
+import hashlib
+import hmac
+import secrets
+
+from msgspec import Struct, structs
+
+from chathub import audit
+from chathub.accounts import invites, users
+from chathub.accounts.throttle import Guard, Limit, network_of
+from chathub.audit import Actor
+from chathub.config import Config
+from chathub.database.connection import Row, Transaction
+from chathub.errors import Forbidden
+from chathub.mail import Mailer
+
+_REGISTRATIONS = Limit("registration", 10, 3600, first=60, longest=3600)
+_CODES_HERE = Limit("codes here", 10, 3600, first=60, longest=3600)
+# the page lets a minute pass before it offers another one
+_CODES = Limit("codes", 3, 3600, first=60, longest=3600)
+
+_MINUTES = 10
+_TRIES = 5
+
+
+class Registrar:
+    """How newcomers are registered: in which mode, and with codes by mail where there is a mailer."""
+
+    def __init__(self, config: Config, key: bytes) -> None:
+        self.mode = config.registration_mode
+        self.mailer = Mailer(config.smtp, config.mail_from) if config.smtp else None
+        self._key = key
+
+    def check_open(self) -> None:
+        """Raises:
+        Forbidden: nobody may register.
+        """
+        if self.mode == "closed":
+            raise Forbidden("服务器未开放注册，请联系管理员")
+
+    def digest(self, email_key: str, code: str) -> str:
+        """A code as it is stored: keyed, for a million codes are tried in a second."""
+        return hmac.new(self._key, f"{code} {email_key}".encode(), hashlib.sha256).hexdigest()
+
+    def close(self) -> None:
+        if self.mailer is not None:
+            self.mailer.close()
+
+
+class Newcomer(Struct, frozen=True):
+    """A registration whose fields are checked."""
+
+    username: str
+    email: str
+    password_hash: str
+    invite_code: str
+    verification_code: str
+
+
+def guard_of(address: str) -> Guard:
+    return _REGISTRATIONS, network_of(address, 32)
+
+
+def code_guards(address: str, email: str) -> tuple[Guard, ...]:
+    return (_CODES_HERE, network_of(address, 32)), (_CODES, users.comparable(email))
+
+
+async def mail_code(mailer: Mailer, email: str) -> str:
+    """Send a new code to an address, whether somebody has registered with it or not; gives the code.
+
+    Raises:
+        BadRequest, UpstreamFailed: it was not sent.
+    """
+    code = f"{secrets.randbelow(10**6):06}"
+    text = (
+        f"您的 ChatHub 注册验证码是：{code}\n\n{_MINUTES} 分钟内有效，只能使用一次。\n\n"
+        "如果不是您本人在注册，请忽略这封邮件。\n"
+    )
+    await mailer.send(email, "ChatHub 注册验证码", text)
+    return code
+
+
+def keep_code(tx: Transaction, registrar: Registrar, email: str, code: str, now: int) -> None:
+    """The last code that was sent is the one that counts."""
+    email_key, expires_at = users.comparable(email), now + _MINUTES * 60_000
+    digest = registrar.digest(email_key, code)
+    tx.run(tx.q.verification_codes.sweep, now=now)
+    tx.run(tx.q.verification_codes.put, email_key=email_key, digest=digest, expires_at=expires_at)
+
+
+def register(tx: Transaction, registrar: Registrar, wanted: Newcomer, actor: Actor, now: int) -> Row | None:
+    """Make an account, and use up the code and the invitation it was made with. None: the code is wrong,
+    and that is counted.
+
+    Raises:
+        BadRequest: the invitation does not hold.
+    """
+    if registrar.mailer is not None and not _use_code(tx, registrar, wanted, now):
+        return None
+    invite = None
+    if wanted.invite_code or registrar.mode == "invite":
+        invite = invites.use(tx, wanted.invite_code, now)
+    row = users.insert(
+        tx,
+        username=wanted.username,
+        email=wanted.email,
+        password_hash=wanted.password_hash,
+        subscription_type=invite["subscription_type"] if invite else "free",
+        now=now,
+    )
+    newcomer = structs.replace(actor, user_id=row["id"], name=row["username"])
+    audit.record(tx, newcomer, "user.registered", now, f"user {row['id']}", email=row["email"])
+    if invite is not None:
+        audit.record(tx, newcomer, "invite.used", now, f"invite {invite['id']}", hint=invite["hint"])
+    return row
+
+
+def _use_code(tx: Transaction, registrar: Registrar, wanted: Newcomer, now: int) -> bool:
+    email_key = users.comparable(wanted.email)
+    row = tx.one(tx.q.verification_codes.get, email_key=email_key, most_tries=_TRIES, now=now)
+    if row is None:
+        return False
+    if not hmac.compare_digest(row["digest"], registrar.digest(email_key, wanted.verification_code.strip())):
+        tx.run(tx.q.verification_codes.count_wrong_try, email_key=email_key)
+        return False
+    tx.run(tx.q.verification_codes.delete, email_key=email_key)
+    return True

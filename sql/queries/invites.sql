@@ -1,0 +1,24 @@
+-- name: list_all
+SELECT invites.id, hint, note, invites.subscription_type, max_uses, uses, username AS created_by, expires_at,
+    invites.created_at
+FROM invites JOIN users ON users.id = created_by ORDER BY invites.id DESC
+
+-- name: count_all
+SELECT count(*) FROM invites
+
+-- name: insert
+INSERT INTO invites (digest, hint, note, subscription_type, max_uses, created_by, expires_at, created_at)
+VALUES (:digest, :hint, :note, :subscription_type, :max_uses, :created_by, :expires_at, :now)
+RETURNING id, hint, note, subscription_type, max_uses, uses,
+    (SELECT username FROM users WHERE users.id = created_by) AS created_by, expires_at, created_at
+
+-- name: use
+-- no row: there is no such code, or it is used up or over
+UPDATE invites SET uses = uses + 1 WHERE digest = :digest AND uses < max_uses AND expires_at > :now
+RETURNING id, hint, subscription_type
+
+-- name: delete
+DELETE FROM invites WHERE id = :invite_id
+
+-- name: sweep
+DELETE FROM invites WHERE expires_at < :before

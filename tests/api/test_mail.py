@@ -1,0 +1,506 @@
+"""Codes by mail: a newcomer shows whose an address is, in a real dialogue with a real SMTP server."""
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import Hand, done, login, register, rows, sentence, waits
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+from conftest import Connect
+from hypothesis import given
+from hypothesis import strategies as st
+from smtp import MailServer, certificate
+
+from chathub import mail
+from chathub.accounts.users import check_email
+from chathub.config import Config, SmtpServer
+from chathub.errors import BadRequest
+from chathub.vault import derive
+
+ADDRESS = "new@example.com"
+PASSWORD = "p@ss w/rd:1"
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[MailServer]:
+    async with MailServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mailing(config: Config) -> Callable[..., Config]:
+    """A configuration with a mail server on this machine, behind a proxy."""
+
+    def configure(port: int, tls: bool = False, **login: str) -> Config:
+        smtp = SmtpServer("127.0.0.1", port, tls, **login)
+        proxies = (ipaddress.ip_network("127.0.0.0/8"),)
+        return replace(config, smtp=smtp, mail_from="hub@example.org", trusted_proxies=proxies)
+
+    return configure
+
+
+@pytest.fixture
+async def client(
+    connect: Connect, mailing: Callable[..., Config], server: MailServer, hand: Hand
+) -> TestClient:
+    return await connect(mailing(server.port), clock=hand.clock)
+
+
+async def ask(client: TestClient, address: str = ADDRESS, forwarded: str = "198.51.100.7") -> ClientResponse:
+    headers = {"X-Forwarded-For": forwarded}
+    return await client.post("/api/auth/send-verification-code", json={"email": address}, headers=headers)
+
+
+def code_in(server: MailServer) -> str:
+    """The code of the last mail."""
+    (code,) = re.findall(r"(?<!\d)\d{6}(?!\d)", server.mails[-1].get_content())
+    return str(code)
+
+
+async def new_code(client: TestClient, server: MailServer, address: str = ADDRESS) -> str:
+    await done(await ask(client, address))
+    return code_in(server)
+
+
+async def come(client: TestClient, code: str | None, name: str = "newuser", **fields: Any) -> ClientResponse:
+    return await register(client, name, verification_code=code, **{"email": ADDRESS, **fields})
+
+
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 10**6:06}"
+
+
+def codes(config: Config) -> list[tuple[Any, ...]]:
+    return rows(config, "SELECT email_key, digest FROM verification_codes")
+
+
+# the code
+
+
+async def test_the_code_of_the_mail_lets_its_reader_register(client: TestClient, server: MailServer) -> None:
+    answer = await done(await ask(client))
+    assert answer["verification_required"] is True and "已发送" in answer["message"]
+    assert (await (await client.get("/api/auth/registration")).json())["verification_required"] is True
+    await sentence(await login(client, "newuser", "password123"), 401)
+    await done(await come(client, code_in(server)))
+    await done(await login(client, "newuser", "password123"))
+
+
+async def test_the_mail_is_a_proper_one_in_chinese(client: TestClient, server: MailServer) -> None:
+    code = await new_code(client, server)
+    (letter,), (envelope,) = server.mails, server.envelopes
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("hub@example.org", [ADDRESS])
+    assert (letter["From"], letter["To"]) == ("ChatHub <hub@example.org>", ADDRESS)
+    assert letter["Subject"] == "ChatHub 注册验证码"
+    assert letter["Date"] and letter["Message-ID"].endswith("@example.org>")
+    text = letter.get_content()
+    assert f"验证码是：{code}" in text and "10 分钟" in text
+
+
+async def test_codes_are_six_digits_and_each_another(client: TestClient, server: MailServer) -> None:
+    made = {await new_code(client, server, f"a{number}@example.com") for number in range(8)}
+    assert len(made) > 6
+
+
+@pytest.mark.parametrize("code", [None, "", "000000", "12345", "1234567", "abcdef", "１２３４５６"])
+async def test_without_the_right_code_nobody_registers(
+    client: TestClient, server: MailServer, code: str | None
+) -> None:
+    # before one was sent, and after
+    assert "验证码" in await sentence(await come(client, code), 400)
+    if await new_code(client, server) == code:
+        pytest.skip("one in a million")
+    assert "验证码" in await sentence(await come(client, code), 400)
+    await sentence(await login(client, "newuser", "password123"), 401)
+
+
+async def test_a_code_is_good_for_one_account(client: TestClient, server: MailServer) -> None:
+    code = await new_code(client, server)
+    answers = await asyncio.gather(*(come(client, code, f"comer{number}") for number in range(5)))
+    assert sorted(answer.status for answer in answers) == [200] + [400] * 4
+    assert "验证码" in await sentence(await come(client, code), 400)
+
+
+async def test_a_code_is_good_for_its_own_address_in_any_spelling(
+    client: TestClient, server: MailServer
+) -> None:
+    code = await new_code(client, server)
+    await sentence(await come(client, code, email="other@example.com"), 400)
+    await done(await come(client, f" {code} ", email="NEW@Example.com"))
+
+
+async def test_a_code_is_good_for_ten_minutes(client: TestClient, server: MailServer, hand: Hand) -> None:
+    code = await new_code(client, server)
+    hand.seconds += 600
+    await sentence(await come(client, code), 400)
+    code = await new_code(client, server)
+    hand.seconds += 599
+    await done(await come(client, code))
+
+
+async def test_after_five_wrong_tries_the_right_code_is_dead(client: TestClient, server: MailServer) -> None:
+    code = await new_code(client, server)
+    answers = await asyncio.gather(*(come(client, wrong(code)) for _ in range(5)))
+    assert [answer.status for answer in answers] == [400] * 5
+    await sentence(await come(client, code), 400)
+    await done(await come(client, await new_code(client, server)))
+
+
+async def test_four_wrong_tries_are_forgiven(client: TestClient, server: MailServer) -> None:
+    code = await new_code(client, server)
+    for _ in range(4):
+        await sentence(await come(client, wrong(code)), 400)
+    await done(await come(client, code))
+
+
+async def test_a_new_code_ends_the_one_before(client: TestClient, server: MailServer) -> None:
+    old, new = await new_code(client, server), await new_code(client, server)
+    if old != new:
+        await sentence(await come(client, old), 400)
+    await done(await come(client, new))
+
+
+async def test_a_registration_that_fails_does_not_use_the_code_up(
+    client: TestClient, server: MailServer
+) -> None:
+    code = await new_code(client, server)
+    assert "用户名" in await sentence(await come(client, code, "admin"), 400)
+    assert "邀请码" in await sentence(await come(client, code, invite_code="wrong"), 400)
+    await done(await come(client, code))
+
+
+async def test_of_a_code_only_a_keyed_hash_is_kept(
+    client: TestClient, server: MailServer, mailing: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    code = await new_code(client, server)
+    ((key, digest),) = codes(mailing(server.port))
+    assert key == ADDRESS and re.fullmatch(r"[0-9a-f]{64}", digest)
+    assert code not in json.dumps(rows(mailing(server.port), "SELECT details FROM audit"))
+    assert code not in caplog.text
+    secret = mailing(server.port).secret_key
+    assert secret is not None
+    sealed = hmac.new(derive(secret, "chathub code v1"), f"{code} {key}".encode(), "sha256")
+    assert digest == sealed.hexdigest()
+    # nor is it another address's when its row is
+    rows(mailing(server.port), "UPDATE verification_codes SET email_key = 'other@example.com'")
+    await sentence(await come(client, code, email="other@example.com"), 400)
+
+
+async def test_codes_that_are_over_are_swept(
+    client: TestClient, server: MailServer, mailing: Callable[..., Config], hand: Hand
+) -> None:
+    await ask(client)
+    hand.seconds += 601
+    await ask(client, "other@example.com")
+    assert [row[0] for row in codes(mailing(server.port))] == ["other@example.com"]
+
+
+async def test_administrators_need_no_code(client: TestClient) -> None:
+    token = (await done(await login(client, "admin", "admin123")))["token"]
+    body = {"username": "newuser", "email": ADDRESS, "password": "password123"}
+    headers = {"Authorization": f"Bearer {token}"}
+    await done(await client.post("/api/auth/admin/register", json=body, headers=headers))
+
+
+# who is registered, and how often one may ask
+
+
+async def test_nobody_learns_whether_an_address_is_registered(client: TestClient, server: MailServer) -> None:
+    answers = [await ask(client, address) for address in ("admin@chathub.com", ADDRESS)]
+    assert await answers[0].read() == await answers[1].read()
+    assert [letter["To"] for letter in server.mails] == ["admin@chathub.com", ADDRESS]
+    # only who reads the mail
+    for code, word in ((wrong(code_in(server)), "验证码"), (None, "验证码")):
+        assert word in await sentence(await come(client, code, email="admin@chathub.com"), 400)
+    server.mails.pop()
+    assert "邮箱" in await sentence(await come(client, code_in(server), email="admin@chathub.com"), 400)
+
+
+async def test_one_mailbox_is_not_flooded_from_many_addresses(
+    client: TestClient, server: MailServer, hand: Hand
+) -> None:
+    spellings = [ADDRESS, ADDRESS.upper(), f" {ADDRESS} "]
+    for number, spelling in enumerate(spellings):
+        await done(await ask(client, spelling, f"10.0.{number}.1"))
+    wait = await waits(await ask(client, ADDRESS, "10.0.9.1"))
+    assert len(server.mails) == 3 and wait == 60
+    await done(await ask(client, "other@example.com", "10.0.9.1"))
+    hand.seconds += wait
+    await done(await ask(client, ADDRESS, "10.0.9.1"))
+    assert await waits(await ask(client, ADDRESS, "10.0.9.1")) == 120
+
+
+async def test_one_address_does_not_mail_the_world(client: TestClient, server: MailServer) -> None:
+    answers = await asyncio.gather(*(ask(client, f"a{number}@example.com") for number in range(20)))
+    assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 10
+    assert len(server.mails) == 10
+    await waits(await ask(client))
+    await done(await ask(client, forwarded="203.0.113.9"))
+
+
+# what may go wrong
+
+
+async def test_a_refused_recipient_is_a_clear_error_and_leaves_no_code(
+    client: TestClient, server: MailServer, mailing: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.refuse = "550 no such mailbox"
+    assert "邮件发送失败" in await sentence(await ask(client), 502)
+    assert codes(mailing(server.port)) == []
+    assert "550" in caplog.text and ADDRESS not in caplog.text
+    server.refuse = ""
+    await done(await come(client, await new_code(client, server)))
+
+
+async def test_a_mail_that_is_not_sent_leaves_the_code_before_as_it_was(
+    client: TestClient, server: MailServer
+) -> None:
+    code = await new_code(client, server)
+    server.refuse = "451 later"
+    await sentence(await ask(client), 502)
+    await done(await come(client, code))
+
+
+async def test_a_server_that_is_not_there_is_a_clear_error(
+    connect: Connect, mailing: Callable[..., Config], server: MailServer
+) -> None:
+    config = mailing(server.port)
+    server._server.close()
+    client = await connect(config)
+    assert "邮件发送失败" in await sentence(await ask(client), 502)
+    assert codes(config) == []
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "_SECONDS", 0.5)
+
+
+def test_the_page_waits_longer_than_the_server() -> None:
+    assert mail._SECONDS < 10
+
+
+async def test_a_server_that_stalls_keeps_nobody_else_waiting_and_is_left(
+    client: TestClient, server: MailServer, mailing: Callable[..., Config], impatient: None
+) -> None:
+    server.stall = asyncio.Event()
+    asked = asyncio.create_task(ask(client))
+    while not server.mails and not asked.done():
+        # meanwhile the server answers
+        assert (await client.get("/api/health")).status == 200
+        await asyncio.sleep(0.02)
+    assert "邮件发送失败" in await sentence(await asked, 502)
+    assert codes(mailing(server.port)) == []
+    await asyncio.wait_for(server.left.wait(), 5)
+
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A greeting, and then a line that never ends."""
+    writer.write(b"220 hello\r\n")
+    while True:
+        writer.write(b"2")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\xff\x00\r\n" * 1000)
+    writer.close()
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@pytest.mark.parametrize("talk", [drip, silence, garbage, hang_up])
+async def test_a_server_that_talks_nonsense_is_left_in_time(
+    connect: Connect, mailing: Callable[..., Config], impatient: None, talk: Talk
+) -> None:
+    gone = asyncio.Event()
+    tasks = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(talk(reader, writer))
+        tasks.add(task)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1000):
+                pass
+        gone.set()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    config = mailing(listening.sockets[0].getsockname()[1])
+    client = await connect(config)
+    assert "邮件发送失败" in await sentence(await asyncio.wait_for(ask(client), 8), 502)
+    assert codes(config) == []
+    await asyncio.wait_for(gone.wait(), 5)
+    listening.close()
+
+
+# signing in to the server
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A mail server's certificate that this process trusts."""
+    public, context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+    return context
+
+
+LOGIN = {"username": "hub", "password": PASSWORD}
+
+
+async def test_the_password_goes_over_starttls(
+    connect: Connect, mailing: Callable[..., Config], trusted: Any
+) -> None:
+    async with MailServer(auth_required=True, tls_context=trusted) as server:
+        client = await connect(mailing(server.port, **LOGIN))
+        await done(await come(client, await new_code(client, server)))
+        assert server.encrypted == [True] and len(server.logins) == 1
+
+
+async def test_the_password_goes_over_tls_from_the_first_byte(
+    connect: Connect, mailing: Callable[..., Config], trusted: Any
+) -> None:
+    async with MailServer(tls=trusted, auth_required=True, auth_require_tls=False) as server:
+        client = await connect(mailing(server.port, tls=True, **LOGIN))
+        await done(await come(client, await new_code(client, server)))
+        assert len(server.logins) == 1
+
+
+async def test_starttls_is_used_where_it_is_offered_without_a_password_too(
+    connect: Connect, mailing: Callable[..., Config], trusted: Any
+) -> None:
+    async with MailServer(tls_context=trusted) as server:
+        client = await connect(mailing(server.port))
+        await done(await ask(client))
+        assert server.encrypted == [True]
+
+
+async def test_the_password_is_never_sent_in_the_clear(
+    connect: Connect, mailing: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody in between may have taken the offer of STARTTLS away."""
+    async with MailServer(auth_required=True, auth_require_tls=False) as server:
+        client = await connect(mailing(server.port, **LOGIN))
+        await sentence(await ask(client), 502)
+        assert server.logins == [] and server.mails == []
+    assert "STARTTLS" in caplog.text
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_certificate_that_nobody_trusts_gets_no_password(
+    connect: Connect, mailing: Callable[..., Config], tmp_path: Path, tls: bool
+) -> None:
+    _, context = certificate(tmp_path)
+    options: dict[str, Any] = {"tls": context} if tls else {"tls_context": context}
+    async with MailServer(auth_required=True, auth_require_tls=not tls, **options) as server:
+        client = await connect(mailing(server.port, tls=tls, **LOGIN))
+        await sentence(await ask(client), 502)
+        assert server.logins == [] and server.mails == []
+
+
+async def test_a_wrong_password_of_the_server_is_in_no_log_and_no_answer(
+    connect: Connect, mailing: Callable[..., Config], trusted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "wrong-canary-481516"
+    async with MailServer(auth_required=True, tls_context=trusted) as server:
+        config = mailing(server.port, username="hub", password=secret)
+        client = await connect(config)
+        answer = await ask(client)
+        assert "邮件发送失败" in await sentence(answer, 502)
+        assert server.logins and secret not in await answer.text() + repr(config)
+    # the mail server of the test has a log of its own
+    said = [record.getMessage() for record in caplog.records if record.name != "mail.log"]
+    assert any("SMTPAuthenticationError 535" in line for line in said)
+    assert not [line for line in said if secret in line]
+
+
+# addresses that would be more than one
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@example.com\r\nBcc: b@example.com",
+        "a@example.com\nRCPT TO:<b@example.com>",
+        "a\r@example.com",
+        "a@example.com\x7f",
+        "a@example.com\x85x",
+        "a@exam\u2028ple.com",
+        "a,b@example.com",
+        "a@example.com,b@example.com",
+        "a;b@example.com",
+        "list:a@example.com",
+        "a(b)@example.com",
+        "a@[127.0.0.1].com",
+        "a\\b@example.com",
+        "a..b@example.com",
+        ".a@example.com",
+        "a\u200b@example.com",
+        "<a@example.com>",
+        '"a b"@example.com',
+    ],
+)
+async def test_an_address_that_would_say_more_to_the_server_is_refused(
+    client: TestClient, server: MailServer, address: str
+) -> None:
+    await sentence(await ask(client, address), 400)
+    assert server.envelopes == []
+
+
+@pytest.mark.parametrize(
+    "address", ["o+tag@example.com", "-x@example.com", "a=b@example.com", "x" * 64 + "@e.co"]
+)
+async def test_an_odd_but_plain_address_gets_its_one_mail(
+    client: TestClient, server: MailServer, address: str
+) -> None:
+    await done(await come(client, await new_code(client, server, address), email=address))
+    assert [envelope.rcpt_tos for envelope in server.envelopes] == [[address]]
+
+
+async def test_an_address_the_server_has_no_letters_for_is_a_clear_error(
+    client: TestClient, server: MailServer
+) -> None:
+    assert "邮件发送失败" in await sentence(await ask(client, "a@例子.中国"), 502)
+    assert "邮箱格式" in await sentence(await ask(client, "用户@example.com"), 400)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=40), st.text(max_size=20))
+def test_whatever_passes_for_an_address_is_one_line_and_one_person(local: str, domain: str) -> None:
+    try:
+        address = check_email(f"{local}@{domain}.com")
+        letter = mail._message("hub@example.org", address, "s", "t")
+    except BadRequest:
+        return
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", address)
+    (to,) = letter["To"].addresses
+    assert to.addr_spec == address
+    names = [name.lower() for name in letter]
+    assert len(names) == len(set(names)) and "bcc" not in names

@@ -1,0 +1,299 @@
+"""Who may register: everybody, the invited, or nobody; and how often from one address."""
+
+import asyncio
+import ipaddress
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from accounts import Hand, Headers, done, events, login, register, rows, sentence, waits
+from aiohttp.test_utils import TestClient
+from conftest import Connect, sign_in
+
+from chathub.config import Config
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+def invited(config: Config) -> Config:
+    """By invitation only, and behind a proxy, so that each registration may come from elsewhere."""
+    return replace(config, registration="invite", trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
+
+
+@pytest.fixture
+async def client(connect: Connect, invited: Config, hand: Hand) -> TestClient:
+    return await connect(invited, clock=hand.clock)
+
+
+async def invite(client: TestClient, admin: Headers, **fields: Any) -> dict[str, Any]:
+    return await done(await client.post("/api/invites", json=fields, headers=admin))
+
+
+async def listed(client: TestClient, admin: Headers) -> list[dict[str, Any]]:
+    response = await client.get("/api/invites", headers=admin)
+    assert response.status == 200
+    found: list[dict[str, Any]] = await response.json()
+    return found
+
+
+async def names(client: TestClient, admin: Headers) -> set[str]:
+    response = await client.get("/api/users", params={"per_page": "1000"}, headers=admin)
+    return {user["username"] for user in (await response.json())["users"]}
+
+
+# modes
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted", "mode"),
+    [
+        ("development", None, "open"),
+        ("production", None, "invite"),
+        ("production", "open", "open"),
+        ("development", "closed", "closed"),
+    ],
+)
+async def test_the_page_is_told_how_one_registers(
+    connect: Connect, config: Config, env: str, wanted: str | None, mode: str
+) -> None:
+    client = await connect(replace(config, env=env, registration=wanted, admin_password="a-strong-one"))
+    assert await (await client.get("/api/auth/registration")).json() == {
+        "success": True,
+        "registration": mode,
+        "invite_required": mode == "invite",
+        "verification_required": False,
+    }
+    status = {"open": 200, "invite": 400, "closed": 403}[mode]
+    assert (await register(client, "newuser")).status == status
+    assert (await login(client, "newuser", "password123")).status == (200 if mode == "open" else 401)
+
+
+async def test_when_registration_is_closed_no_invitation_opens_it_but_administrators_do(
+    connect: Connect, config: Config
+) -> None:
+    client = await connect(replace(config, registration="closed"))
+    admin = await sign_in(client, "admin", "admin123")
+    code = (await invite(client, admin))["code"]
+    assert "未开放注册" in await sentence(await register(client, "newuser", invite_code=code), 403)
+    asked = await client.post("/api/auth/send-verification-code", json={"email": "a@example.com"})
+    await sentence(asked, 403)
+    assert (await listed(client, admin))[0]["uses"] == 0
+    body = {"username": "newuser", "email": "a@example.com", "password": "password123"}
+    await done(await client.post("/api/auth/admin/register", json=body, headers=admin))
+    await sign_in(client, "newuser", "password123")
+
+
+@pytest.mark.parametrize("code", [None, "", "  ", "wrong", "a" * 20])
+async def test_without_a_code_that_holds_nobody_comes_in(
+    client: TestClient, admin: Headers, code: str | None
+) -> None:
+    await invite(client, admin)
+    assert "邀请码" in await sentence(await register(client, "newuser", invite_code=code), 400)
+    assert "newuser" not in await names(client, admin)
+
+
+async def test_where_everybody_may_register_an_invitation_still_counts(
+    connect: Connect, config: Config
+) -> None:
+    client = await connect(config)
+    admin = await sign_in(client, "admin", "admin123")
+    code = (await invite(client, admin, subscription_type="pro"))["code"]
+    await sentence(await register(client, "first", invite_code="wrong"), 400)
+    assert (await done(await register(client, "second", invite_code=code)))["user"][
+        "subscription_type"
+    ] == "pro"
+    await sentence(await register(client, "third", invite_code=code), 400)
+    assert (await done(await register(client, "fourth")))["user"]["subscription_type"] == "free"
+
+
+# invitations
+
+
+async def test_an_invitation_lets_one_newcomer_in_for_a_week(
+    client: TestClient, admin: Headers, hand: Hand
+) -> None:
+    made = await invite(client, admin)
+    assert (made["data"]["max_uses"], made["data"]["uses"]) == (1, 0)
+    assert made["data"]["expires_at"] == "2023-11-21T22:13:20Z" and made["data"]["created_by"] == "admin"
+    user = (await done(await register(client, "newuser", invite_code=f" {made['code']} ")))["user"]
+    assert (user["role"], user["subscription_type"]) == ("user", "free")
+    await sentence(await register(client, "another", invite_code=made["code"]), 400)
+    late = (await invite(client, admin))["code"]
+    hand.seconds += 7 * 86400
+    await sentence(await register(client, "another", invite_code=late), 400)
+    assert "another" not in await names(client, await sign_in(client, "admin", "admin123"))
+
+
+async def test_an_invitation_is_made_as_it_is_wanted(client: TestClient, admin: Headers, hand: Hand) -> None:
+    wanted = {"note": " 家人 ", "max_uses": 2, "expires_in_days": 30, "subscription_type": "premium"}
+    made = await invite(client, admin, **wanted)
+    (row,) = await listed(client, admin)
+    assert row == made["data"]
+    assert (row["note"], row["max_uses"], row["subscription_type"]) == ("家人", 2, "premium")
+    hand.seconds += 29 * 86400
+    for name in ("first", "second"):
+        user = (await done(await register(client, name, invite_code=made["code"])))["user"]
+        assert (user["subscription_type"], user["usage_limit"]) == ("premium", 20_000_000)
+    assert "已用完" in await sentence(await register(client, "third", invite_code=made["code"]), 400)
+
+
+async def test_a_code_is_shown_once_and_kept_nowhere(
+    client: TestClient, admin: Headers, invited: Config
+) -> None:
+    code = (await invite(client, admin))["code"]
+    assert len(code) == 20
+    (row,) = await listed(client, admin)
+    assert row["hint"] == code[:4] + "…" and code not in json.dumps(row)
+    await done(await register(client, "newuser", invite_code=code))
+    assert code.encode() not in b"".join(path.read_bytes() for path in invited.database.parent.iterdir())
+
+
+async def test_a_withdrawn_invitation_lets_nobody_in(client: TestClient, admin: Headers) -> None:
+    made = await invite(client, admin)
+    path = f"/api/invites/{made['data']['id']}"
+    await done(await client.delete(path, headers=admin))
+    await sentence(await client.delete(path, headers=admin), 404)
+    await sentence(await register(client, "newuser", invite_code=made["code"]), 400)
+    assert await listed(client, admin) == []
+
+
+@pytest.mark.parametrize(("uses", "comers"), [(1, 8), (3, 9)])
+async def test_of_newcomers_at_once_no_more_come_in_than_are_invited(
+    client: TestClient, admin: Headers, uses: int, comers: int
+) -> None:
+    code = (await invite(client, admin, max_uses=uses))["code"]
+    before = await names(client, admin)
+    answers = await asyncio.gather(
+        *(register(client, f"comer{number}", invite_code=code) for number in range(comers))
+    )
+    assert sorted(answer.status for answer in answers) == [200] * uses + [400] * (comers - uses)
+    assert len(await names(client, admin)) == len(before) + uses
+    assert (await listed(client, admin))[0]["uses"] == uses
+
+
+async def test_a_registration_that_fails_uses_no_invitation_up(client: TestClient, admin: Headers) -> None:
+    code = (await invite(client, admin))["code"]
+    assert "用户名" in await sentence(await register(client, "ADMIN", invite_code=code), 400)
+    taken = await register(client, "newuser", invite_code=code, email="admin@chathub.com")
+    assert "邮箱" in await sentence(taken, 400)
+    await done(await register(client, "newuser", invite_code=code))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("note", 5),
+        ("note", "x" * 201),
+        ("note", "a\0b"),
+        ("max_uses", 0),
+        ("max_uses", 1001),
+        ("max_uses", "2"),
+        ("max_uses", 1.5),
+        ("expires_in_days", 0),
+        ("expires_in_days", 366),
+        ("subscription_type", "gold"),
+    ],
+)
+async def test_an_invitation_that_does_not_fit_is_not_made(
+    client: TestClient, admin: Headers, field: str, value: Any
+) -> None:
+    response = await client.post("/api/invites", json={field: value}, headers=admin)
+    assert field in await sentence(response, 400)
+    assert await listed(client, admin) == []
+
+
+async def test_null_means_the_default_of_an_invitation(client: TestClient, admin: Headers) -> None:
+    fields = dict.fromkeys(("note", "max_uses", "expires_in_days", "subscription_type"))
+    plain, nulls = await invite(client, admin), await invite(client, admin, **fields)
+    assert {**plain["data"], "id": 0, "hint": ""} == {**nulls["data"], "id": 0, "hint": ""}
+
+
+async def test_a_thousand_invitations_are_enough_and_old_ones_make_room(
+    client: TestClient, admin: Headers, invited: Config, hand: Hand
+) -> None:
+    await invite(client, admin)
+    rows(
+        invited,
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) "
+        "INSERT INTO invites (digest, hint, note, subscription_type, max_uses, created_by, expires_at, "
+        "created_at) SELECT 'd' || i, '', '', 'free', 1, 1, expires_at, created_at FROM n, invites",
+    )
+    await sentence(await client.post("/api/invites", json={}, headers=admin), 400)
+    hand.seconds += 38 * 86400
+    admin = await sign_in(client, "admin", "admin123")
+    await invite(client, admin)
+    assert len(await listed(client, admin)) == 1
+
+
+# how often
+
+
+async def test_registrations_from_one_address_are_slowed_down(
+    connect: Connect, invited: Config, hand: Hand
+) -> None:
+    config = replace(invited, registration="open")
+    client = await connect(config, clock=hand.clock)
+    for number in range(10):
+        # what is refused because a name is taken tells something, and counts
+        answer = await register(client, "admin" if number % 2 else f"new{number}", "198.51.100.7")
+        assert answer.status == (400 if number % 2 else 200)
+    wait = await waits(await register(client, "eleventh", "198.51.100.7"))
+    # another address is not concerned, and neither is a login
+    await done(await register(client, "neighbour", "198.51.100.8"))
+    await done(await login(client, "new0", "password123", "198.51.100.7"))
+    await client.close()
+    client = await connect(config, clock=hand.clock)
+    assert await waits(await register(client, "eleventh", "198.51.100.7")) == wait == 60
+    hand.seconds += wait
+    await done(await register(client, "eleventh", "198.51.100.7"))
+    assert await waits(await register(client, "twelfth", "198.51.100.7")) == 120
+    hand.seconds += 120 + 3600
+    for number in range(10):
+        await done(await register(client, f"later{number}", "198.51.100.7"))
+
+
+async def test_of_registrations_at_once_ten_are_let_through(connect: Connect, config: Config) -> None:
+    client = await connect(config)
+    answers = await asyncio.gather(*(register(client, f"comer{number}") for number in range(25)))
+    assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 15
+
+
+async def test_what_does_not_fit_is_no_registration(connect: Connect, config: Config) -> None:
+    client = await connect(config)
+    for _ in range(12):
+        await sentence(await register(client, "newuser", email="none"), 400)
+    await done(await register(client, "newuser"))
+
+
+async def test_administrators_make_as_many_accounts_as_they_like(connect: Connect, config: Config) -> None:
+    client = await connect(config)
+    admin = await sign_in(client, "admin", "admin123")
+    for number in range(12):
+        body = {"username": f"user{number}", "email": f"{number}@example.com", "password": "password123"}
+        await done(await client.post("/api/auth/admin/register", json=body, headers=admin))
+
+
+# the audit
+
+
+async def test_the_audit_tells_who_invited_and_who_came(
+    client: TestClient, admin: Headers, invited: Config
+) -> None:
+    made = await invite(client, admin, max_uses=2)
+    number, hint = made["data"]["id"], made["data"]["hint"]
+    user = (await done(await register(client, "newuser", "198.51.100.7", invite_code=made["code"])))["user"]
+    await done(await client.delete(f"/api/invites/{number}", headers=admin))
+    target = f"invite {number}"
+    assert [(*event[:4], json.loads(event[4])) for event in events(invited, "invite.")] == [
+        ("invite.made", "admin", target, "127.0.0.1", {"hint": hint, "max_uses": 2}),
+        ("invite.used", "newuser", target, "198.51.100.7", {"hint": hint}),
+        ("invite.deleted", "admin", target, "127.0.0.1", {}),
+    ]
+    (registered,) = events(invited, "user.registered")
+    assert registered[:4] == ("user.registered", "newuser", f"user {user['id']}", "198.51.100.7")
+    assert made["code"] not in json.dumps(events(invited, ""))
