@@ -44,7 +44,7 @@ from chathub.secret import master_secret, token_keys
 from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.local import LocalModel
-from chathub.vault import Vault
+from chathub.vault import Vault, derive
 
 if TYPE_CHECKING:
     from chathub.upstream.weights import Weights

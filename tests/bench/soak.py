@@ -47,7 +47,7 @@ _SETTINGS = {
 }
 # descriptors that may be open beyond those of an idle start
 _SPARE = 4
-# how much higher the floor of memory may be in the last quarter than in the second, when all that grows by nature
+# how much higher the floor of memory may be in the last quarter than in the second, when what grows by nature
 # has grown; above it load comes and goes
 _GROWTH = 1.05
 # until free memory has been given back
