@@ -1,11 +1,15 @@
 """The record of what administrators did and of what concerns security, in the transaction that did it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from chathub.database.connection import Transaction
+from chathub.database.connection import Row, Transaction
+
+# characters of one value
+_LONGEST = 200
 
 
 class Actor(Struct, frozen=True):
@@ -18,8 +22,9 @@ class Actor(Struct, frozen=True):
     request_id: str = ""
 
 
-# the server itself, and whoever runs its command line
+# whoever runs the command line, and the server itself
 OPERATOR = Actor(name="(operator)")
+SERVER = Actor(name="(server)")
 
 
 def record(tx: Transaction, /, actor: Actor, event: str, now: int, target: str = "", **details: Any) -> None:
@@ -36,3 +41,12 @@ def record(tx: Transaction, /, actor: Actor, event: str, now: int, target: str =
         request_id=actor.request_id,
         details=msgspec.json.encode(details).decode(),
     )
+
+
+def differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, list[Any]]:
+    """Old and new value of each column that changed, as details of an entry."""
+    return {name: [_brief(old[name]), _brief(new[name])] for name in columns if old[name] != new[name]}
+
+
+def _brief(value: Any) -> Any:
+    return value[: _LONGEST - 1] + "…" if isinstance(value, str) and len(value) > _LONGEST else value

@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 
@@ -52,3 +52,17 @@ class Clock:
         day = today.date().isoformat()
         next_day = end.date().isoformat()
         return Month(int(now * 1000), int(end.timestamp() * 1000), day[:8] + "01", day, next_day)
+
+    def moment(self, text: str, *, end: bool = False) -> int:
+        """An ISO 8601 date or stamp in milliseconds; in the configured zone unless it names its own.
+        A date is the beginning of its day, or with ``end`` the beginning of the next.
+
+        Raises ``ValueError`` for anything else.
+        """
+        stamp = datetime.fromisoformat(text)
+        try:
+            if end and len(text) <= len("2024-01-31"):
+                stamp += timedelta(days=1)
+            return int(stamp.replace(tzinfo=stamp.tzinfo or self.zone).timestamp() * 1000)
+        except OverflowError as error:
+            raise ValueError("no such date") from error

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from chathub.handlers import (
     apikeys,
+    audit,
     auth,
     chat,
     conversations,
@@ -109,6 +110,8 @@ ROUTES = (
     Route("PUT", "/api/users/{user_id}", users.update, ADMIN),
     Route("DELETE", "/api/users/{user_id}", users.disable, ADMIN),
     Route("POST", "/api/users/{user_id}/reset-password", users.reset_password, ADMIN),
+    # the audit
+    Route("GET", "/api/audit", audit.search, ADMIN),
     # for existing clients, in OpenAI's and Anthropic's shape
     Route("POST", "/v1/chat/completions", v1.chat_completions, V1),
     Route("GET", "/v1/models", v1.list_models, V1),

@@ -1,5 +1,6 @@
 """The first start of a database: its first accounts."""
 
+from chathub import audit
 from chathub.accounts import users
 from chathub.accounts.passwords import Passwords, check_rules, new_random
 from chathub.clock import Clock
@@ -84,4 +85,4 @@ async def set_password(db: Database, clock: Clock, passwords: Passwords, name: s
     if row is None:
         raise StartError(f"there is no user {name!r}")
     changes = {"password_hash": await passwords.hash(password), "is_active": True}
-    await db.write(users.update, row["id"], changes, acting_id=0, now=clock.now())
+    await db.write(users.update, row["id"], changes, audit.OPERATOR, clock.now())

@@ -10,6 +10,8 @@ import secrets
 import string
 from typing import Any
 
+from chathub import audit
+from chathub.audit import Actor
 from chathub.config import Network
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
@@ -49,7 +51,7 @@ def networks_of(row: Row) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(word) for word in json.loads(row["allowed_networks"]))
 
 
-def insert(tx: Transaction, user_id: int, token: str, fields: dict[str, Any], now: int) -> Row:
+def insert(tx: Transaction, user_id: int, token: str, fields: dict[str, Any], who: Actor, now: int) -> Row:
     """Store a new token of the user's.
 
     Raises:
@@ -66,12 +68,15 @@ def insert(tx: Transaction, user_id: int, token: str, fields: dict[str, Any], no
         **fields,
     )
     assert row is not None
+    told = {name: row[name] for name in ("name", "hint", "opens_api", "monthly_limit")}
+    audit.record(tx, who, "token.created", now, f"token {row['id']}", **told)
     return row
 
 
-def delete(tx: Transaction, token_id: int, user_id: int) -> None:
+def delete(tx: Transaction, token_id: int, user_id: int, who: Actor, now: int) -> None:
     """Raises:
     NotFound: the user has no such token.
     """
     if not tx.run(tx.q.personal_tokens.delete, token_id=token_id, user_id=user_id):
         raise NotFound("访问令牌不存在")
+    audit.record(tx, who, "token.deleted", now, f"token {token_id}")

@@ -5,11 +5,15 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from chathub import audit
+from chathub.audit import Actor
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 
 # what a subscription bounds and a user may have otherwise: tokens and millionths in a calendar month …
 LIMITS = ("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once")
+# … as a row shows those that hold
+_LIMITS_SHOWN = ("subscription_type", "usage_limit", "most_cost", "requests_per_minute", "replies_at_once")
 
 # no blanks, and nothing that has a meaning of its own in the head of a mail
 _ATOM = r"[^@\s\x00-\x1f<>\"'()\[\],;:\\.]+"
@@ -89,8 +93,9 @@ def insert(
     return tx.all(tx.q.users.get_by_id, user_id=user_id)[0]
 
 
-def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: int, now: int) -> Row:
-    """Change some fields of an account; a new password, role or disabling ends its older tokens.
+def update(tx: Transaction, user_id: int, changes: dict[str, Any], who: Actor, now: int) -> Row:
+    """Change some fields of an account; a new password, role or disabling ends its older tokens. What
+    changed is in the audit.
 
     Raises:
         NotFound: no such account.
@@ -100,7 +105,7 @@ def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: in
     if old is None:
         raise NotFound("用户不存在")
     new = {**dict(old), **changes}
-    _check_loss(tx, old, new, acting_id)
+    _check_loss(tx, old, new, who.user_id)
     password = changes.get("password_hash")
     ends_tokens = bool(password) or new["role"] != old["role"] or (old["is_active"] and not new["is_active"])
     limits = {name: changes.get(name, old[f"own_{name}"]) for name in LIMITS}
@@ -122,10 +127,27 @@ def update(tx: Transaction, user_id: int, changes: dict[str, Any], acting_id: in
     )
     if ends_tokens:
         tx.run(tx.q.sessions.end_all, user_id=user_id)
-    return tx.all(tx.q.users.get_by_id, user_id=user_id)[0]
+    row = tx.all(tx.q.users.get_by_id, user_id=user_id)[0]
+    _record(tx, who, old, row, password_changed=bool(password), now=now)
+    return row
 
 
-def _check_loss(tx: Transaction, old: Row, new: dict[str, Any], acting_id: int) -> None:
+def _record(tx: Transaction, who: Actor, old: Row, new: Row, *, password_changed: bool, now: int) -> None:
+    """An entry of its own for each kind of change, so that each can be looked for."""
+    events = {
+        "user.updated": audit.differences(old, new, ("username", "email")),
+        "user.role": audit.differences(old, new, ("role",)),
+        "user.limits": audit.differences(old, new, _LIMITS_SHOWN),
+        "user.enabled" if new["is_active"] else "user.disabled": audit.differences(old, new, ("is_active",)),
+    }
+    for event, details in events.items():
+        if details:
+            audit.record(tx, who, event, now, f"user {new['id']}", **details)
+    if password_changed:
+        audit.record(tx, who, "user.password", now, f"user {new['id']}")
+
+
+def _check_loss(tx: Transaction, old: Row, new: dict[str, Any], acting_id: int | None) -> None:
     """Nobody locks itself out, and one administrator always remains."""
     disabled = old["is_active"] and not new["is_active"]
     loses = old["role"] == "admin" and old["is_active"] and (new["role"] != "admin" or disabled)

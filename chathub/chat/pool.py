@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 
+from chathub import audit
 from chathub.database.connection import Row, Transaction
 from chathub.upstream.types import Failure
 from chathub.upstream.verdicts import verdict
@@ -60,13 +61,28 @@ def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, 
         failures=1,
         now=now,
     )
+    if health == "broken" and row["health"] != "broken":
+        _record(tx, key_id, "key.broken", now, reason=sentence)
 
 
 def note_success(tx: Transaction, key_id: int, now: int) -> None:
     """A key that answered is well."""
-    tx.run(tx.q.api_keys.note_success, key_id=key_id, now=now)
+    row = tx.one(tx.q.api_keys.note_success, key_id=key_id, now=now)
+    if row is not None and row["success_count"] == 1:
+        _record(tx, key_id, "key.first_used", now)
 
 
 def heal(tx: Transaction, key_id: int) -> None:
-    """Saved or tested anew: what was known against it does not count any more."""
+    """Tested anew: what was known against it does not count any more."""
     tx.run(tx.q.api_keys.heal, key_id=key_id)
+
+
+def renew(tx: Transaction, key_id: int) -> None:
+    """Entered anew: nothing that was known of it counts any more."""
+    tx.run(tx.q.api_keys.renew, key_id=key_id)
+
+
+def _record(tx: Transaction, key_id: int, event: str, now: int, **details: str) -> None:
+    key = tx.one(tx.q.api_keys.describe, key_id=key_id)
+    assert key is not None
+    audit.record(tx, audit.SERVER, event, now, f"key {key_id}", **dict(key), **details)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from chathub import audit
+from chathub.audit import Actor
 from chathub.catalog import ChatModel
 from chathub.database.connection import Transaction
 from chathub.errors import NotFound
@@ -13,6 +15,8 @@ from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
 
 # what no provider has given to anybody
 _NO_KEY = "not-a-key"
+# names that the audit tells
+_TOLD = 20
 
 
 async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
@@ -40,7 +44,7 @@ async def try_key(client: Client, endpoint: Endpoint, models: Sequence[ChatModel
     return await client.call(endpoint, call, lambda events: False)
 
 
-def import_models(tx: Transaction, provider_id: int, names: Sequence[str], now: int) -> list[str]:
+def import_models(tx: Transaction, provider_id: int, names: Sequence[str], who: Actor, now: int) -> list[str]:
     """Add models by name, with the defaults of the table; those that are known already stay as they are.
 
     Raises:
@@ -48,13 +52,16 @@ def import_models(tx: Transaction, provider_id: int, names: Sequence[str], now: 
     """
     if tx.one(tx.q.providers.get_by_id, provider_id=provider_id) is None:
         raise NotFound("提供商不存在")
-    return [
+    added = [
         name
         for name in dict.fromkeys(names)
         if tx.run(
             tx.q.models.add_by_name, model_name=name, provider_id=provider_id, kind=_kind(name), now=now
         )
     ]
+    told = {"count": len(added), "models": added[:_TOLD]}
+    audit.record(tx, who, "model.imported", now, f"provider {provider_id}", **told)
+    return added
 
 
 def _kind(name: str) -> str:

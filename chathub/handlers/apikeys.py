@@ -4,14 +4,16 @@ from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 
+from chathub import audit
 from chathub.accounts.sessions import Caller
+from chathub.audit import Actor
 from chathub.chat import pool
 from chathub.chat.plan import may_reach, plainly_inside
 from chathub.clock import iso
 from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import answer, body, done, row_id
+from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CLOCK, CONFIG, DB, RELAY, REPLIES, VAULT
 from chathub.upstream.urls import chat_url, origin
 from chathub.vault import Binding, Vault, mask
@@ -44,15 +46,14 @@ async def update(request: web.Request) -> web.Response:
 
 async def toggle(request: web.Request) -> web.Response:
     row = await request.app[DB].write(
-        _toggle, row_id(request, "key_id"), request[CALLER].id, request.app[CLOCK].now()
+        _toggle, row_id(request, "key_id"), actor(request), request.app[CLOCK].now()
     )
     return done("API密钥已启用" if row["is_active"] else "API密钥已停用", apikey=_shape(row))
 
 
 async def delete(request: web.Request) -> web.Response:
-    db, key_id = request.app[DB], row_id(request, "key_id")
-    if not await db.execute(db.q.api_keys.delete, key_id=key_id, user_id=request[CALLER].id):
-        raise NotFound("API密钥不存在")
+    key_id = row_id(request, "key_id")
+    await request.app[DB].write(_delete, key_id, actor(request), request.app[CLOCK].now())
     await request.app[REPLIES].stop_key(key_id)
     request.app[RELAY].stop_key(key_id)
     return done("API密钥删除成功")
@@ -98,12 +99,13 @@ class _Keeper(NamedTuple):
     """What is needed to store a key: the caller, and what seals and judges."""
 
     caller: Caller
+    who: Actor
     vault: Vault
     config: Config
 
 
 def _keeper(request: web.Request) -> _Keeper:
-    return _Keeper(request[CALLER], request.app[VAULT], request.app[CONFIG])
+    return _Keeper(request[CALLER], actor(request), request.app[VAULT], request.app[CONFIG])
 
 
 def _checked_url(url: str | None, providers_url: str, keeper: _Keeper) -> str:
@@ -142,8 +144,10 @@ def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: in
     sealed = keeper.vault.seal(key, Binding(key_id, user_id, provider_id, values["origin"]))
     rank = {"priority": wanted.priority or 0, "weight": wanted.weight or 1}
     tx.run(tx.q.api_keys.update, **values, **rank, secret=sealed, is_active=True, key_id=key_id, now=now)
-    pool.heal(tx, key_id)
-    return _get(tx, key_id, user_id)
+    pool.renew(tx, key_id)
+    new = _get(tx, key_id, user_id)
+    _record(tx, keeper.who, "key.saved", new, now, replaced=row is not None, origin=new["origin"])
+    return new
 
 
 def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, Any], now: int) -> Row:
@@ -162,7 +166,7 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
     if key:
         binding = Binding(key_id, caller.id, old["provider_id"], home)
         secret, destination = keeper.vault.seal(key, binding), home
-        pool.heal(tx, key_id)
+        pool.renew(tx, key_id)
     tx.run(
         tx.q.api_keys.update,
         secret=secret,
@@ -176,19 +180,34 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
         key_id=key_id,
         now=now,
     )
-    return _get(tx, key_id, caller.id)
+    new = _get(tx, key_id, caller.id)
+    changed = audit.differences(old, new, ("origin", "is_shared", "priority", "weight", "is_active"))
+    _record(tx, keeper.who, "key.updated", new, now, entered=bool(key), **changed)
+    return new
 
 
 def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
-def _toggle(tx: Transaction, key_id: int, user_id: int, now: int) -> Row:
-    tx.run(tx.q.api_keys.toggle, key_id=key_id, user_id=user_id, now=now)
-    return _get(tx, key_id, user_id)
+def _toggle(tx: Transaction, key_id: int, who: Actor, now: int) -> Row:
+    tx.run(tx.q.api_keys.toggle, key_id=key_id, user_id=who.user_id, now=now)
+    row = _get(tx, key_id, who.user_id)
+    _record(tx, who, "key.toggled", row, now, is_active=bool(row["is_active"]))
+    return row
 
 
-def _get(tx: Transaction, key_id: int, user_id: int) -> Row:
+def _delete(tx: Transaction, key_id: int, who: Actor, now: int) -> None:
+    _record(tx, who, "key.deleted", _get(tx, key_id, who.user_id), now)
+    tx.run(tx.q.api_keys.delete, key_id=key_id, user_id=who.user_id)
+
+
+def _record(tx: Transaction, who: Actor, event: str, row: Row, now: int, **details: Any) -> None:
+    named = {"provider": row["provider_key"], "label": row["label"], "mask": row["mask"]}
+    audit.record(tx, who, event, now, f"key {row['id']}", **named, **details)
+
+
+def _get(tx: Transaction, key_id: int, user_id: int | None) -> Row:
     row = tx.one(tx.q.api_keys.get_own, key_id=key_id, user_id=user_id)
     if row is None:
         raise NotFound("API密钥不存在")

@@ -1,9 +1,14 @@
 """Section 4 of the API document: signing in and out, and new accounts."""
 
+from typing import Any
+
 from aiohttp import web
 
+from chathub import audit
 from chathub.accounts import logins, registration, users
 from chathub.accounts.passwords import check_rules
+from chathub.audit import Actor
+from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.common import actor, answer, body, done, visit
 from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRAR, SESSIONS, THROTTLE
@@ -81,7 +86,8 @@ async def admin_register(request: web.Request) -> web.Response:
     username, email = users.check_username(wanted.username), users.check_email(wanted.email)
     hashed = await request.app[PASSWORDS].hash(check_rules(wanted.password))
     row = await request.app[DB].write(
-        users.insert,
+        _insert,
+        actor(request),
         username=username,
         email=email,
         password_hash=hashed,
@@ -95,6 +101,13 @@ async def admin_register(request: web.Request) -> web.Response:
         is_active=wanted.is_active is not False,
     )
     return done("用户创建成功", user=answers.User.of(row))
+
+
+def _insert(tx: Transaction, /, by: Actor, *, now: int, **values: Any) -> Row:
+    row = users.insert(tx, now=now, **values)
+    details = {name: row[name] for name in ("username", "role", "subscription_type", "usage_limit")}
+    audit.record(tx, by, "user.created", now, f"user {row['id']}", **details)
+    return row
 
 
 async def verify(request: web.Request) -> web.Response:

@@ -4,12 +4,13 @@ from typing import Any
 
 from aiohttp import web
 
+from chathub import audit
 from chathub.accounts.sessions import Caller
 from chathub.chat import tree
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
-from chathub.handlers.common import answer, body, done, query
-from chathub.keys import CALLER, DB, REPLIES
+from chathub.handlers.common import actor, answer, body, done, query
+from chathub.keys import CALLER, CLOCK, DB, REPLIES
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import ConversationChange, ConversationFilter
@@ -21,8 +22,10 @@ _ALL = -1
 async def list_for_user(request: web.Request) -> web.Response:
     wanted, caller, db = query(request, ConversationFilter), request[CALLER], request.app[DB]
     user_id = caller.id if wanted.user_id is None else wanted.user_id
-    if user_id != caller.id and not caller.administrates:
-        raise Forbidden("不能查看其他用户的对话")
+    if user_id != caller.id:
+        if not caller.administrates:
+            raise Forbidden("不能查看其他用户的对话")
+        await _note_look(request, "conversation.listed", user_id)
     rows = await db.fetch_slowly(
         db.q.conversations.list_for_user,
         user_id=user_id,
@@ -34,6 +37,8 @@ async def list_for_user(request: web.Request) -> web.Response:
 async def list_messages(request: web.Request) -> web.Response:
     public_id = request.match_info["conversation_id"]
     rows, owner_id = await request.app[DB].read_slowly(_branch, public_id, request[CALLER])
+    if owner_id != request[CALLER].id:
+        await _note_look(request, "conversation.read", owner_id, conversation=public_id)
     live = request.app[REPLIES].live(public_id, owner_id)
     messages = [answers.Message.of(row) for row in rows]
     for message in messages:
@@ -57,6 +62,12 @@ async def delete(request: web.Request) -> web.Response:
     async with request.app[REPLIES].quiet(public_id, caller.id):
         await request.app[DB].write(tree.delete_conversation, public_id, caller.id)
     return done("对话删除成功")
+
+
+async def _note_look(request: web.Request, event: str, owner_id: int, **details: str) -> None:
+    """An administrator's look at what is another user's is shown only once it is in the audit."""
+    now = request.app[CLOCK].now()
+    await request.app[DB].write(audit.record, actor(request), event, now, f"user {owner_id}", **details)
 
 
 def _branch(tx: Transaction, public_id: str, caller: Caller) -> tuple[list[Row], int]:

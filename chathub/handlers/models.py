@@ -4,9 +4,11 @@ from typing import Any
 
 from aiohttp import web
 
+from chathub import audit
+from chathub.audit import Actor
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import body, done, query, raw, row_id
+from chathub.handlers.common import actor, body, done, query, raw, row_id
 from chathub.keys import CATALOG, CLOCK, DB
 from chathub.wire import answers
 from chathub.wire.decode import given
@@ -28,6 +30,8 @@ _DEFAULTS = {
     "sort_order": 0,
 }
 _EVERY = ModelFilter()
+# what the audit tells of a change
+_TOLD = ("model_name", "display_name", "provider_key", *_DEFAULTS)
 _PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_price"}
 
 
@@ -39,24 +43,26 @@ async def list_all(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     values = _columns(given(await body(request, NewModel)))
-    row = await request.app[DB].write(_insert, values, request.app[CLOCK].now())
+    row = await request.app[DB].write(_insert, values, actor(request), request.app[CLOCK].now())
     return await _changed(request, "模型创建成功", row)
 
 
 async def update(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
     changes = _columns(given(await body(request, ModelChange)))
-    row = await request.app[DB].write(_update, model_id, changes, request.app[CLOCK].now())
+    row = await request.app[DB].write(_update, model_id, changes, actor(request), request.app[CLOCK].now())
     return await _changed(request, "模型更新成功", row)
 
 
 async def toggle(request: web.Request) -> web.Response:
-    row = await request.app[DB].write(_toggle, row_id(request, "model_id"), request.app[CLOCK].now())
+    model_id = row_id(request, "model_id")
+    row = await request.app[DB].write(_toggle, model_id, actor(request), request.app[CLOCK].now())
     return await _changed(request, "模型已启用" if row["is_active"] else "模型已停用", row)
 
 
 async def delete(request: web.Request) -> web.Response:
-    await request.app[DB].write(_delete, row_id(request, "model_id"))
+    model_id = row_id(request, "model_id")
+    await request.app[DB].write(_delete, model_id, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
     return done("模型删除成功")
 
@@ -64,7 +70,7 @@ async def delete(request: web.Request) -> web.Response:
 async def reorder(request: web.Request) -> web.Response:
     orders = (await body(request, ModelOrders)).model_orders
     pairs = [(order.id, order.sort_order) for order in orders]
-    await request.app[DB].write(_reorder, pairs, request.app[CLOCK].now())
+    await request.app[DB].write(_reorder, pairs, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
     return done("模型排序更新成功")
 
@@ -89,28 +95,40 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _insert(tx: Transaction, values: dict[str, Any], now: int) -> Row:
+def _insert(tx: Transaction, values: dict[str, Any], who: Actor, now: int) -> Row:
     values = _with_provider_id(tx, values)
-    return _get(tx, tx.add(tx.q.models.insert, **values, now=now))
+    row = _get(tx, tx.add(tx.q.models.insert, **values, now=now))
+    _record(tx, who, "model.created", row, now, provider=row["provider_key"])
+    return row
 
 
-def _update(tx: Transaction, model_id: int, changes: dict[str, Any], now: int) -> Row:
-    values = {**dict(_get(tx, model_id)), **_with_provider_id(tx, changes)}
+def _update(tx: Transaction, model_id: int, changes: dict[str, Any], who: Actor, now: int) -> Row:
+    old = _get(tx, model_id)
+    values = {**dict(old), **_with_provider_id(tx, changes)}
     tx.run(tx.q.models.update, **values, model_id=model_id, now=now)
-    return _get(tx, model_id)
+    row = _get(tx, model_id)
+    _record(tx, who, "model.updated", row, now, **audit.differences(old, row, _TOLD))
+    return row
 
 
-def _toggle(tx: Transaction, model_id: int, now: int) -> Row:
+def _toggle(tx: Transaction, model_id: int, who: Actor, now: int) -> Row:
     tx.run(tx.q.models.toggle, model_id=model_id, now=now)
-    return _get(tx, model_id)
+    row = _get(tx, model_id)
+    _record(tx, who, "model.toggled", row, now, is_active=bool(row["is_active"]))
+    return row
 
 
-def _delete(tx: Transaction, model_id: int) -> None:
-    if not tx.run(tx.q.models.delete, model_id=model_id):
-        raise NotFound("模型不存在")
+def _delete(tx: Transaction, model_id: int, who: Actor, now: int) -> None:
+    _record(tx, who, "model.deleted", _get(tx, model_id), now)
+    tx.run(tx.q.models.delete, model_id=model_id)
 
 
-def _reorder(tx: Transaction, pairs: list[tuple[int, int]], now: int) -> None:
+def _record(tx: Transaction, who: Actor, event: str, row: Row, now: int, **details: Any) -> None:
+    audit.record(tx, who, event, now, f"model {row['id']}", model=row["model_name"], **details)
+
+
+def _reorder(tx: Transaction, pairs: list[tuple[int, int]], who: Actor, now: int) -> None:
+    audit.record(tx, who, "model.reordered", now, count=len(pairs))
     for model_id, sort_order in pairs:
         if not tx.run(tx.q.models.set_order, model_id=model_id, sort_order=sort_order, now=now):
             raise NotFound(f"模型不存在：{model_id}，排序未更改")

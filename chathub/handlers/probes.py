@@ -5,7 +5,7 @@ from aiohttp import web
 from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, UpstreamFailed
-from chathub.handlers.common import answer, body, done, row_id
+from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY
 from chathub.upstream import failures
 from chathub.upstream.types import Failure
@@ -42,7 +42,7 @@ async def import_models(request: web.Request) -> web.Response:
     if missing := [name for name in wanted if name not in offered]:
         raise BadRequest(f"提供商没有这些模型：{'、'.join(missing[:5])}")
     provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
-    added = await request.app[DB].write(probe.import_models, provider_id, wanted, now)
+    added = await request.app[DB].write(probe.import_models, provider_id, wanted, actor(request), now)
     await request.app[CATALOG].reload()
     return done(f"已导入 {len(added)} 个模型", imported=added)
 

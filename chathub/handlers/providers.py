@@ -4,10 +4,12 @@ from typing import Any
 
 from aiohttp import web
 
+from chathub import audit
+from chathub.audit import Actor
 from chathub.catalog import LOCAL
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import answer, body, done, row_id
+from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CATALOG, CLOCK, DB
 from chathub.upstream.dialects.capabilities import protocol_of
 from chathub.upstream.urls import origin
@@ -16,6 +18,8 @@ from chathub.wire.decode import given
 from chathub.wire.requests import NewProvider, ProviderChange
 
 _DEFAULTS: dict[str, Any] = {"needs_key": True, "is_active": True, "sort_order": 0}
+# what the audit tells of a change; of an address only its origin: the rest may hold a key
+_TOLD = ("display_name", "protocol", "needs_key", "is_active", "sort_order")
 
 
 async def list_active(request: web.Request) -> web.Response:
@@ -36,14 +40,16 @@ async def create(request: web.Request) -> web.Response:
     values = _columns(given(await body(request, NewProvider)))
     if values["provider_key"] == LOCAL:
         raise BadRequest(f"提供商标识 {LOCAL} 是为内置模型保留的")
-    row = await request.app[DB].write(_insert, values, request.app[CLOCK].now())
+    row = await request.app[DB].write(_insert, values, actor(request), request.app[CLOCK].now())
     return await _changed(request, "提供商创建成功", row)
 
 
 async def update(request: web.Request) -> web.Response:
     provider_id = row_id(request, "provider_id")
     changes = _columns(given(await body(request, ProviderChange)))
-    row, left_behind = await request.app[DB].write(_update, provider_id, changes, request.app[CLOCK].now())
+    row, left_behind = await request.app[DB].write(
+        _update, provider_id, changes, actor(request), request.app[CLOCK].now()
+    )
     message = "提供商更新成功"
     if left_behind:
         message += f"，{left_behind} 个API密钥因地址变更需要重新输入"
@@ -52,7 +58,7 @@ async def update(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     provider_id = row_id(request, "provider_id")
-    row = await request.app[DB].write(_deactivate, provider_id, request.app[CLOCK].now())
+    row = await request.app[DB].write(_deactivate, provider_id, actor(request), request.app[CLOCK].now())
     return await _changed(request, "提供商删除成功", row)
 
 
@@ -77,15 +83,18 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _insert(tx: Transaction, values: dict[str, Any], now: int) -> Row:
+def _insert(tx: Transaction, values: dict[str, Any], who: Actor, now: int) -> Row:
     values = {**_DEFAULTS, **values}
     values["protocol"] = values.get("protocol") or protocol_of(values["default_base_url"])
     row = tx.one(tx.q.providers.insert, **values, now=now)
     assert row is not None
+    _record(tx, who, "provider.created", row, now, origin=origin(row["default_base_url"]))
     return row
 
 
-def _update(tx: Transaction, provider_id: int, changes: dict[str, Any], now: int) -> tuple[Row, int]:
+def _update(
+    tx: Transaction, provider_id: int, changes: dict[str, Any], who: Actor, now: int
+) -> tuple[Row, int]:
     """The changed provider, and how many keys it left behind by moving to another origin."""
     old = tx.one(tx.q.providers.get_by_id, provider_id=provider_id)
     if old is None:
@@ -100,11 +109,23 @@ def _update(tx: Transaction, provider_id: int, changes: dict[str, Any], now: int
     assert row is not None
     home = origin(row["default_base_url"])
     keys = tx.all(tx.q.api_keys.list_inheriting, provider_id=provider_id)
-    return row, sum(key["origin"] != home for key in keys)
+    left_behind = sum(key["origin"] != home for key in keys)
+    changed = audit.differences(old, row, _TOLD)
+    if (before := origin(old["default_base_url"])) == home:
+        _record(tx, who, "provider.updated", row, now, **changed)
+    else:
+        moved = {"origin": [before, home], "keys_to_reenter": left_behind}
+        _record(tx, who, "provider.moved", row, now, **moved, **changed)
+    return row, left_behind
 
 
-def _deactivate(tx: Transaction, provider_id: int, now: int) -> Row:
+def _deactivate(tx: Transaction, provider_id: int, who: Actor, now: int) -> Row:
     row = tx.one(tx.q.providers.deactivate, provider_id=provider_id, now=now)
     if row is None:
         raise NotFound("提供商不存在")
+    _record(tx, who, "provider.deleted", row, now)
     return row
+
+
+def _record(tx: Transaction, who: Actor, event: str, row: Row, now: int, **details: Any) -> None:
+    audit.record(tx, who, event, now, f"provider {row['id']}", provider=row["provider_key"], **details)

@@ -9,7 +9,7 @@ from chathub.accounts import tokens
 from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.errors import BadRequest
-from chathub.handlers.common import answer, body, done, row_id
+from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CLOCK, DB, SESSIONS
 from chathub.wire.requests import NewToken
 
@@ -35,15 +35,15 @@ async def create(request: web.Request) -> web.Response:
         "expires_at": now + wanted.expires_in_days * _DAY if wanted.expires_in_days else None,
     }
     token = tokens.new_token()
-    row = await request.app[DB].write(tokens.insert, request[CALLER].id, token, fields, now)
+    row = await request.app[DB].write(tokens.insert, request[CALLER].id, token, fields, actor(request), now)
     return answer(
         {"success": True, "message": "请立即保存令牌，它不会再次显示", "token": token, "data": _shape(row)}
     )
 
 
 async def delete(request: web.Request) -> web.Response:
-    caller = request[CALLER]
-    work = request.app[DB].write(tokens.delete, row_id(request, "token_id"), caller.id)
+    caller, token_id, now = request[CALLER], row_id(request, "token_id"), request.app[CLOCK].now()
+    work = request.app[DB].write(tokens.delete, token_id, caller.id, actor(request), now)
     await request.app[SESSIONS].ending(caller.id, work)
     return done("访问令牌已删除")
 

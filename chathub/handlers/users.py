@@ -7,7 +7,6 @@ from aiohttp import web
 from chathub import audit
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
-from chathub.audit import Actor
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, query, row_id, visit
@@ -66,8 +65,7 @@ async def update_profile(request: web.Request) -> web.Response:
     current = fields.pop("current_password", None)
     if fields.get("password"):
         await _confirm(request, current)
-    event = "password.changed" if fields.get("password") else ""
-    row = await _apply(request, request[CALLER].id, await _checked(request, fields), event)
+    row = await _apply(request, request[CALLER].id, await _checked(request, fields))
     if not fields.get("password"):
         return done("个人信息更新成功", user=answers.User.of(row))
     # the new password ended every token, this one too
@@ -105,20 +103,12 @@ async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, An
     return changes
 
 
-async def _apply(request: web.Request, user_id: int, changes: dict[str, Any], event: str = "") -> Row:
-    """Change an account; ``event`` goes into the audit with it."""
+async def _apply(request: web.Request, user_id: int, changes: dict[str, Any]) -> Row:
     who, now = actor(request), request.app[CLOCK].now()
-    work = request.app[DB].write(_update, user_id, changes, who, event, now)
+    work = request.app[DB].write(users.update, user_id, changes, who, now)
     row = await request.app[SESSIONS].ending(user_id, work)
     if not row["is_active"]:
         await request.app[REPLIES].stop_user(user_id)
-    return row
-
-
-def _update(tx: Transaction, user_id: int, changes: dict[str, Any], who: Actor, event: str, now: int) -> Row:
-    row = users.update(tx, user_id, changes, acting_id=who.user_id or 0, now=now)
-    if event:
-        audit.record(tx, who, event, now, f"user {user_id}")
     return row
 
 

@@ -222,8 +222,20 @@ class UserFilter(Struct):
     role: Role | None = None
 
 
+class AuditFilter(Struct):
+    """GET /api/audit: ``event`` is one (``user.role``) or, ending in a dot, all of that beginning;
+    ``before`` is the id of the last entry that is known already."""
+
+    event: Annotated[str, Meta(max_length=100)] | None = None
+    actor_id: RowId | None = None
+    since: Annotated[str, Meta(max_length=40)] | None = None
+    until: Annotated[str, Meta(max_length=40)] | None = None
+    before: RowId | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
 class ConversationFilter(Struct):
-    limit: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     user_id: RowId | None = None
 
 

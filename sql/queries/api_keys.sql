@@ -61,9 +61,21 @@ WHERE id = :key_id
 UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0,
     success_count = success_count + 1, last_used_at = :now
 WHERE id = :key_id
+RETURNING success_count
 
 -- name: heal
 UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0 WHERE id = :key_id
 
+-- name: renew
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0, success_count = 0,
+    failure_count = 0, last_used_at = 0
+WHERE id = :key_id
+
+-- name: describe
+-- what the audit tells of a key
+SELECT provider_key AS provider, label, mask, user_id AS owner_id
+FROM api_keys JOIN providers ON providers.id = provider_id
+WHERE api_keys.id = :key_id
+
 -- name: delete
-DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id
+DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id

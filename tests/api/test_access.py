@@ -58,6 +58,7 @@ ADMIN_ROUTES = {
     ("PUT", "/api/users/{user_id}"),
     ("DELETE", "/api/users/{user_id}"),
     ("POST", "/api/users/{user_id}/reset-password"),
+    ("GET", "/api/audit"),
 }
 
 

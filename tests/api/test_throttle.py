@@ -334,7 +334,7 @@ async def test_the_audit_tells_of_logins_and_passwords_and_holds_none(
     assert succeeded == ("login.succeeded", "user", "user 2", HOME, "{}")
     assert [event[:3] for event in events(proxied, "password.")] == [
         ("password.refused", "user", "user 2"),
-        ("password.changed", "user", "user 2"),
+        ("user.password", "user", "user 2"),
     ]
     text = json.dumps(events(proxied, ""))
     assert not [word for word in ("guess-at-it", "wrong-one", "user123", "changed-it") if word in text]

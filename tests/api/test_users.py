@@ -9,6 +9,7 @@ from conftest import sign_in
 
 from chathub import keys
 from chathub.accounts import users
+from chathub.audit import Actor
 from chathub.errors import BadRequest
 
 Headers = dict[str, str]
@@ -410,7 +411,7 @@ async def test_the_last_administrator_cannot_be_locked_out_by_anyone(
     db = client.app[keys.DB]
     for change in ({"is_active": False}, {"role": "user"}):
         with pytest.raises(BadRequest, match="最后"):
-            await db.write(users.update, row["id"], change, acting_id=disabled["id"], now=0)
+            await db.write(users.update, row["id"], change, Actor(disabled["id"]), 0)
     assert (await by_name(client, admin))["admin"] == row
 
 

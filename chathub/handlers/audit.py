@@ -1,0 +1,58 @@
+"""The audit, for administrators to read; nothing else can be done with it."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chathub.clock import iso
+from chathub.database.connection import Row
+from chathub.errors import BadRequest
+from chathub.handlers.common import answer, query
+from chathub.keys import CLOCK, DB
+from chathub.wire.requests import AuditFilter
+
+# above every id
+_NEWEST = 2**63 - 1
+
+
+async def search(request: web.Request) -> web.Response:
+    wanted, db = query(request, AuditFilter), request.app[DB]
+    rows = await db.fetch_slowly(
+        db.q.audit.page,
+        **_bounds(wanted.event),
+        actor_id=wanted.actor_id,
+        since=_moment(request, "since", wanted.since),
+        until=_moment(request, "until", wanted.until, end=True),
+        before=_NEWEST if wanted.before is None else wanted.before,
+        limit=wanted.limit,
+    )
+    further = rows[-1]["id"] if len(rows) == wanted.limit else None
+    return answer({"success": True, "data": [_shape(row) for row in rows], "next_before": further})
+
+
+def _bounds(event: str | None) -> dict[str, str | None]:
+    """First and last of the events that are wanted: one, or all that begin so (``user.``)."""
+    if event is None or not event.endswith("."):
+        return {"first": event, "last": event}
+    return {"first": event, "last": event[:-1] + "/"}
+
+
+def _moment(request: web.Request, name: str, text: str | None, *, end: bool = False) -> int | None:
+    try:
+        return None if text is None else request.app[CLOCK].moment(text, end=end)
+    except ValueError:
+        raise BadRequest(f"参数 {name} 不是有效的日期或时间") from None
+
+
+def _shape(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "at": iso(row["at"]),
+        "event": row["event"],
+        "actor": {"id": row["actor_id"], "username": row["actor"]},
+        "target": row["target"],
+        "address": row["address"],
+        "request_id": row["request_id"],
+        "details": msgspec.Raw(row["details"].encode()),
+    }
