@@ -14,6 +14,7 @@ from chathub.errors import ChatHubError, Forbidden, Unauthorized
 from chathub.fronts import anthropic, openai
 from chathub.handlers.common import Handler, address_of, answer, raw
 from chathub.keys import ACCESS, CALLER, REQUEST_ID, SESSIONS, STREAMING
+from chathub.log import REQUEST
 
 log = logging.getLogger("chathub")
 
@@ -40,7 +41,7 @@ _DUPLICATES = {
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever is raised into ``{"error", "message", "success"}``; the unknown only into the log."""
-    request_id(request)
+    REQUEST.set(request_id(request))
     try:
         return await handler(request)
     except ChatHubError as error:
@@ -119,11 +120,13 @@ def request_id(request: web.Request) -> str:
 
 
 def _unexpected(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, ConnectionError) and request.get(STREAMING):
+        # the client is gone
+        raise error
+    log.error("error at %s %s", request.method, request.path, exc_info=error)
     if request.get(STREAMING):
         # a response returned now would be written into the body of the stream
         raise error
-    where = (request.method, request.path, request_id(request))
-    log.error("error at %s %s (request %s)", *where, exc_info=error)
     return failure(request, 500, "服务器内部错误")
 
 

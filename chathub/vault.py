@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _NONCE = 12
+# keys in use that are known by heart
+_KNOWN = 1000
 
 
 class VaultError(Exception):
@@ -46,8 +48,10 @@ class Vault:
 
     def __init__(self, master: bytes) -> None:
         self._cipher = AESGCM(derive(master, "chathub vault v1"))
+        self._known: dict[str, None] = {}
 
     def seal(self, key: str, binding: Bound) -> bytes:
+        self._remember(key)
         nonce = secrets.token_bytes(_NONCE)
         return nonce + self._cipher.encrypt(nonce, key.encode(), binding.associated_data())
 
@@ -61,7 +65,19 @@ class Vault:
             opened = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], binding.associated_data())
         except (InvalidTag, ValueError):
             raise VaultError("the stored key does not open") from None
-        return opened.decode()
+        key = opened.decode()
+        self._remember(key)
+        return key
+
+    def known(self) -> list[str]:
+        """The keys that went in or out since the start, as far as there was room: what no log may show."""
+        return list(self._known)
+
+    def _remember(self, key: str) -> None:
+        if key not in self._known:
+            self._known[key] = None
+            if len(self._known) > _KNOWN:
+                self._known.pop(next(iter(self._known)), None)
 
 
 def mask(key: str) -> str:

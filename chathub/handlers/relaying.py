@@ -9,6 +9,7 @@ from typing import Protocol
 
 import aiohttp
 from aiohttp import web
+from msgspec.structs import replace
 
 from chathub.chat.context import estimate_messages
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
@@ -97,7 +98,8 @@ async def _answer(request: web.Request, speech: Speech, purchase: Purchase) -> w
             if not sending.begun:
                 raise error_for(route, failure)
             # the head went out while it was silent: the failure is told as an event
-            return await sending.end(speech.writer(route.model.name, 0).feed([failure]))
+            told = replace(failure, message=_fit_to_show(route, failure))
+            return await sending.end(speech.writer(route.model.name, 0).feed([told]))
     raise AssertionError("a plan has a route")
 
 
@@ -131,6 +133,7 @@ async def _forward(
             raise Refused(failure)
         tally.feed(events)
         tally.well = True
+        body = without_key(body, tally)
         return await sending.end(body) if sending.begun else raw(body)
 
     with relay.admitted(purchase, tally):
@@ -148,7 +151,6 @@ async def _pipe(
 ) -> web.StreamResponse:
     """Bytes through, usage out of them. An answer that begins with a failure has not begun."""
     decoder, whole = speech.decoder(), WholeEvents(strips_usage=speech.strips_usage)
-    key = tally.endpoint.api_key.encode() if tally.endpoint else b""
     unread: list[bytes] = []
     # what came before the answer: a failure after it leaves room for another attempt
     held = b""
@@ -156,8 +158,6 @@ async def _pipe(
     failure: Failure | None = None
     try:
         while data := await upstream.content.readany():
-            if key and key in data:
-                data = data.replace(key, b"***")
             unread.append(data)
             size += len(data)
             # many chunks read at once cost a third of what they cost one by one
@@ -168,7 +168,8 @@ async def _pipe(
                     break
                 if not tally.begun and (refused := failure_in(events)):
                     raise Refused(refused)
-            data = whole.feed(data)
+            # a key may come in two halves, but not in two events
+            data = without_key(whole.feed(data), tally)
             if not tally.begun and len(held) < _BATCH:
                 held += data
                 continue
@@ -188,7 +189,7 @@ async def _pipe(
     if refused and not tally.begun and not sending.has_answer:
         raise Refused(refused)
     tally.well = failure is None and refused is None
-    rest = held + (b"" if failure else whole.rest)
+    rest = held + (b"" if failure else without_key(whole.rest, tally))
     return await sending.end(rest + (speech.writer(speech.model, 0).feed([failure]) if failure else b""))
 
 
@@ -257,11 +258,19 @@ def _check(route: Route, wanted: Request) -> None:
 
 def error_for(route: Route, failure: Failure) -> ChatHubError:
     """A provider's refusal for a program: its own status where that tells the program what to do."""
-    secrets = [endpoint.api_key for endpoint in route.endpoints]
     error = ChatHubError(
-        f"{route.model.provider_name}: {failures.scrub(failure.message, secrets)}",
-        retry_after=failure.retry_after,
+        f"{route.model.provider_name}: {_fit_to_show(route, failure)}", retry_after=failure.retry_after
     )
     passed = failure.status in (400, 404, 413, 422, 429)
     error.status = failure.status if passed else 504 if failure.kind == "timeout" else 502
     return error
+
+
+def _fit_to_show(route: Route, failure: Failure) -> str:
+    return failures.scrub(failure.message, [endpoint.api_key for endpoint in route.endpoints])
+
+
+def without_key(data: bytes, tally: Tally) -> bytes:
+    """A provider's bytes without the key they were asked for with."""
+    key = tally.endpoint.api_key.encode() if tally.endpoint else b""
+    return data.replace(key, b"***") if key and key in data else data

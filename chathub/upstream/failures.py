@@ -36,6 +36,12 @@ _NAMED_KEY = re.compile(
         ([\w*./+…-]{16,})""",
     re.IGNORECASE | re.VERBOSE,
 )
+_HEADER = re.compile(
+    r"""((?:\bauthorization|api-key)["']?\s*[:=,]\s*(?:b(?=["']))?["']?)
+        (?:(?:Bearer|Basic)\s+)?[^\s"'*,)\]}][^\s"',)\]}]*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_LOGIN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 _BLANK_RUN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]+")
 
 
@@ -110,13 +116,24 @@ def detail(obj: object) -> str:
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """``text`` in one line of at most 300 characters without ``secrets`` and what looks like a key."""
+    text = _BLANK_RUN.sub(" ", well_formed(_without(text, secrets))).strip()[:MESSAGE_LIMIT]
+    text = _NAMED_KEY.sub(_without_key, _KEYS.sub("***", text))
+    return text if len(text) <= SCRUBBED_LIMIT else text[: SCRUBBED_LIMIT - 1] + "…"
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """All of ``text`` without ``secrets``, what stands in a header for keys, and what looks like a key or
+    a login token. For logs."""
+    text = _LOGIN.sub("***", _HEADER.sub(r"\1***", _without(text, secrets)))
+    return _NAMED_KEY.sub(_without_key, _KEYS.sub("***", text))
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
     # Longest first: one secret may be the beginning of another.
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SECRET_LENGTH:
             text = text.replace(secret, "***")
-    text = _BLANK_RUN.sub(" ", well_formed(text)).strip()[:MESSAGE_LIMIT]
-    text = _NAMED_KEY.sub(_without_key, _KEYS.sub("***", text))
-    return text if len(text) <= SCRUBBED_LIMIT else text[: SCRUBBED_LIMIT - 1] + "…"
+    return text
 
 
 def well_formed(text: str) -> str:
