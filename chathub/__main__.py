@@ -27,8 +27,10 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.doctor import examine
 from chathub.errors import StartError
-from chathub.keys import RELAY, REPLIES
+from chathub.keys import RELAY, REPLIES, VAULT
+from chathub.log import Formatter
 from chathub.secret import key_name, rotate
+from chathub.server import Runner
 
 if TYPE_CHECKING:
     from chathub.upstream.weights import Weights
@@ -37,9 +39,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; gives the process's exit code."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # a line for every malformed request of the internet's scanners would only fill the disk
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    lines = _log()
     try:
         if arguments.command == "doctor":
             return _examine(arguments)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif arguments.command == "rotate-secret":
             asyncio.run(_rotate_secret(config))
         else:
-            _serve(config)
+            _serve(config, lines)
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
         return 2
@@ -78,10 +78,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(config: Config) -> None:
+def _log() -> Formatter:
+    """Begin the log, on standard error."""
+    handler, lines = logging.StreamHandler(), Formatter()
+    handler.setFormatter(lines)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # a line for every malformed request of the internet's scanners would only fill the disk
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    return lines
+
+
+def _serve(config: Config, lines: Formatter) -> None:
     wanted = _local_weights(config) if config.local_model else None
     _raise_file_limit()
-    _event_loop()(_run(config, wanted))
+    _event_loop()(_run(config, wanted, lines))
 
 
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
@@ -109,24 +119,16 @@ def _local_weights(config: Config) -> Weights:
     return wanted
 
 
-async def _run(config: Config, wanted: Weights | None) -> None:
+async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None:
     """Serve until SIGTERM or SIGINT."""
     app = create_app(config, local=wanted)
-    # keepalive_timeout is also how long a connection may take over its request's head
-    runner = web.AppRunner(
-        app,
-        handle_signals=False,
-        handler_cancellation=True,
-        access_log=None,
-        keepalive_timeout=30,
-        # waited for twice by aiohttp; all is stored by then, and container runtimes kill at 10 seconds
-        shutdown_timeout=1,
-    )
+    runner = Runner(app)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await runner.setup()
+        lines.secrets = app[VAULT].known
         try:
             site = web.TCPSite(runner, config.host, config.port)
             await site.start()

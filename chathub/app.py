@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import aiohttp
 import aiohttp_cors
 from aiohttp import web
-from multidict import CIMultiDict
 
 from chathub import keys, middlewares
 from chathub.accounts.founding import found, refuse_default_passwords
@@ -24,6 +23,7 @@ from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.signing import Signer
+from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
@@ -38,6 +38,7 @@ from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
+from chathub.handlers.common import SAFE
 from chathub.middlewares import request_id
 from chathub.routes import ROUTES
 from chathub.secret import master_secret, token_keys
@@ -53,14 +54,6 @@ log = logging.getLogger("chathub")
 
 # what Anthropic's clients send from a browser
 _CLIENTS = ("x-api-key", "anthropic-version", "anthropic-beta")
-# what is sent is data: no browser should guess at it, frame it, or run anything of it
-_SAFE = CIMultiDict(
-    {
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
-        "Referrer-Policy": "no-referrer",
-    }
-)
 _BODY_LIMIT = 1024 * 1024
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
@@ -78,6 +71,7 @@ def create_app(
     )
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
+    app[keys.STREAMS] = Streams(config.streams_per_user)
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -107,7 +101,7 @@ async def _add_headers(origins: tuple[str, ...], request: web.Request, response:
     """
     headers = response.headers
     headers["X-Request-ID"] = request_id(request)
-    headers.update(_SAFE)
+    headers.update(SAFE)
     origin = request.headers.get("Origin")
     if origin is None:
         return

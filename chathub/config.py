@@ -74,6 +74,7 @@ class Config:
     body_seconds: float = 30
     reply_characters: int = 2_000_000
     usage_seconds: float = 0
+    streams_per_user: int = 64
 
     @property
     def development(self) -> bool:
@@ -207,6 +208,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_HEARTBEAT_SECONDS": ("heartbeat_seconds", _seconds),
     "CHATHUB_WRITE_SECONDS": ("write_seconds", _seconds),
     "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _size),
+    "CHATHUB_STREAMS_PER_USER": ("streams_per_user", _size),
     "CHATHUB_AUTO_TITLE": ("auto_title", _switch),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", _seconds_or_none),
 }

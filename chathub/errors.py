@@ -47,6 +47,14 @@ class Conflict(ChatHubError):
     status = 409
 
 
+class TooLarge(ChatHubError):
+    status = 413
+
+
+class NotJson(ChatHubError):
+    status = 415
+
+
 class TooManyRequests(ChatHubError):
     status = 429
 

@@ -7,6 +7,7 @@ from aiohttp import web
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.sessions import Caller, Sessions
+from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
 from chathub.catalog import Catalog
 from chathub.chat.plan import Planner
@@ -26,6 +27,7 @@ SESSIONS = web.AppKey("SESSIONS", Sessions)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
 REGISTRAR = web.AppKey("REGISTRAR", Registrar)
+STREAMS = web.AppKey("STREAMS", Streams)
 PLANNER = web.AppKey("PLANNER", Planner)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)

@@ -25,6 +25,8 @@ class ChatHub:
     and ``errors``. Leaving the context kills what still runs.
     """
 
+    program = _ROOT / "run.py"
+
     def __init__(self, database: Path, *flags: str, **environment: str) -> None:
         self._arguments = ["--database", str(database), *flags]
         if "--port" not in flags:
@@ -64,7 +66,7 @@ class ChatHub:
         # open to all, so that what it makes private is its own doing
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, str(_ROOT / "run.py"), *self._arguments],
+                [sys.executable, str(self.program), *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

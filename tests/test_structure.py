@@ -19,22 +19,21 @@ PACKAGE = ROOT / "chathub"
 # who may import whom: only rooms further down the list, or its own
 ROOMS = [
     ["__main__"],
-    ["app", "doctor"],
+    ["app", "server", "doctor"],
     ["routes"],
     ["middlewares"],
     ["handlers"],
     ["keys"],
     ["chat"],
     ["accounts", "catalog"],
-    ["fronts"],
-    ["secret"],
+    ["fronts", "log", "secret"],
     ["upstream", "vault", "audit", "mail"],
     ["database"],
     ["wire"],
     ["config"],
     ["errors", "clock", "memory"],
 ]
-WEB_ROOMS = {"__main__", "app", "routes", "middlewares", "keys", "handlers"}
+WEB_ROOMS = {"__main__", "app", "server", "routes", "middlewares", "keys", "handlers"}
 
 
 def modules() -> list[Path]:

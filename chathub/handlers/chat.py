@@ -9,12 +9,13 @@ from chathub.chat.reply import Cursor
 from chathub.chat.turns import complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
-from chathub.handlers.common import answer, body, done, idempotency_key, long_body, query, row_id
+from chathub.handlers.common import answer, body, done, idempotency_key, long_body, query, row_id, streamed
 from chathub.handlers.following import failure, follow, summary
 from chathub.keys import CALLER, CLOCK, DB, PLANNER, REPLIES
 from chathub.wire.requests import Chat, Options, Resume, SavePartial, Stop
 
 
+@streamed
 async def complete(request: web.Request) -> web.Response:
     wanted, question = await _chat(request)
     plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
@@ -40,6 +41,7 @@ async def complete(request: web.Request) -> web.Response:
     )
 
 
+@streamed
 async def stream(request: web.Request) -> web.StreamResponse:
     wanted, question = await _chat(request)
     plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
@@ -47,6 +49,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         return await follow(request, reply, resumable=bool(wanted.resumable))
 
 
+@streamed
 async def resume(request: web.Request) -> web.StreamResponse:
     wanted = query(request, Resume, last_event_id=request.headers.get("Last-Event-ID"))
     replies = request.app[REPLIES]

@@ -1,7 +1,9 @@
 """What every handler needs: bodies and ids in, JSON out."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,8 +13,8 @@ from multidict import CIMultiDict
 from chathub.accounts.sessions import Visit
 from chathub.accounts.throttle import client_address
 from chathub.audit import Actor
-from chathub.errors import BadRequest, NotFound
-from chathub.keys import CALLER, CONFIG, REQUEST_ID
+from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
+from chathub.keys import CALLER, CONFIG, REQUEST_ID, STREAMS
 from chathub.wire.decode import decode, decode_query
 from chathub.wire.requests import Options
 
@@ -21,10 +23,20 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # the largest number SQLite takes as a row id
 _LARGEST_ID = 2**63 - 1
+# what is sent is data: no browser should guess at it, frame it, or run anything of it
+SAFE = CIMultiDict(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Referrer-Policy": "no-referrer",
+    }
+)
 # built once: with every answer it counts
 _JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
-_LONG_BODY = 24 * 1024 * 1024
+_MIB = 1024 * 1024
+_LONG_BODY = 24 * _MIB
 _LONGEST_CLIENT = 200
+_JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
 
 
 def answer(value: Any, status: int = 200) -> web.Response:
@@ -56,15 +68,23 @@ async def read_body(request: web.Request, limit: int | None = None) -> bytes:
 
     Raises:
         BadRequest: it did not arrive in time.
+        TooLarge: it is longer than ``limit`` (bytes), or than bodies usually may be.
+        NotJson: it does not say that it is JSON. A page of another origin may send anything else without
+            a preflight, to routes that need no login as well.
     """
     reader = request if limit is None else request.clone(client_max_size=limit)
     try:
         async with asyncio.timeout(request.app[CONFIG].body_seconds):
-            return await reader.read()
+            data = await reader.read()
     except TimeoutError:
         raise BadRequest("请求体接收超时") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"请求体过大，不能超过 {reader.client_max_size // _MIB} MiB") from None
     except web.RequestPayloadError:
         raise BadRequest("请求体无法读取，请检查 Content-Encoding") from None
+    if data and not _JSON_TYPE.fullmatch(request.content_type):
+        raise NotJson("请求体必须是 JSON，请带上请求头 Content-Type: application/json")
+    return data
 
 
 async def long_body(request: web.Request, kind: type[T]) -> T:
@@ -94,6 +114,18 @@ def visit(request: web.Request) -> Visit:
     """Who starts or renews a login, and what the client calls itself."""
     client = "".join(filter(str.isprintable, request.headers.get("User-Agent", "")))
     return Visit(actor(request), client[:_LONGEST_CLIENT])
+
+
+def streamed(handler: Handler) -> Handler:
+    """For handlers that keep their client waiting for an answer in the making: each user may have only so
+    many of them at once."""
+
+    @wraps(handler)
+    async def count(request: web.Request) -> web.StreamResponse:
+        with request.app[STREAMS].one_more(request[CALLER].id):
+            return await handler(request)
+
+    return count
 
 
 def idempotency_key(request: web.Request, wanted: Options) -> str | None:

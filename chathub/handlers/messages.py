@@ -12,7 +12,7 @@ from chathub.chat.questions import Question, asked, claim_for
 from chathub.database.connection import Row
 from chathub.errors import BadRequest
 from chathub.handlers.chat import needs_of, plan_or_refusal
-from chathub.handlers.common import body, done, idempotency_key, long_body, row_id
+from chathub.handlers.common import body, done, idempotency_key, long_body, row_id, streamed
 from chathub.handlers.following import follow
 from chathub.keys import CALLER, DB, REPLIES
 from chathub.wire.requests import EditMessage, Options, Regenerate
@@ -20,6 +20,7 @@ from chathub.wire.requests import EditMessage, Options, Regenerate
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 
 
+@streamed
 async def regenerate(request: web.Request) -> web.StreamResponse:
     question = await _question_of(request)
     wanted = _with_old_options(await body(request, Regenerate), question)
@@ -28,6 +29,7 @@ async def regenerate(request: web.Request) -> web.StreamResponse:
     return await _ask(request, place, old, wanted.model or question["answered_by"], wanted)
 
 
+@streamed
 async def edit(request: web.Request) -> web.StreamResponse:
     message_id = row_id(request, "message_id")
     wanted = await long_body(request, EditMessage)

@@ -13,8 +13,8 @@ from chathub.chat.tally import Tally
 from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
-from chathub.handlers.common import raw, read_body
-from chathub.handlers.relaying import Speech, answer, error_for, plan_for
+from chathub.handlers.common import raw, read_body, streamed
+from chathub.handlers.relaying import Speech, answer, error_for, plan_for, without_key
 from chathub.keys import CALLER, CATALOG, RELAY
 from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
@@ -79,6 +79,7 @@ class _Chunks:
         return b"".join([b"data: %b\n\n" % payload for payload in self._stream.end()])
 
 
+@streamed
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     return await answer(request, OpenAI(await read_body(request, _LONG)))
 
@@ -97,6 +98,7 @@ async def get_model(request: web.Request) -> web.Response:
     raise NotFound(f"模型不存在：{name}")
 
 
+@streamed
 async def embeddings(request: web.Request) -> web.Response:
     body = await read_body(request, _LONG)
     head = front.head(body)
@@ -120,7 +122,7 @@ async def embeddings(request: web.Request) -> web.Response:
             raise Refused(Failure("上游返回了无法识别的数据", status=200))
         tally.well = True
         tally.feed([usage])
-        return raw(data)
+        return raw(without_key(data, tally))
 
     buying = relay.bought(request[CALLER], plan, "embedding", prompt=tally.prompt_estimate, answer=0)
     async with buying as purchase:

@@ -8,7 +8,7 @@ from chathub.chat import context
 from chathub.chat.relay import Outgoing
 from chathub.fronts import anthropic as front
 from chathub.fronts.request import Request
-from chathub.handlers.common import read_body
+from chathub.handlers.common import read_body, streamed
 from chathub.handlers.relaying import Speech, answer
 from chathub.upstream import requests
 from chathub.upstream.dialects import anthropic as dialect
@@ -71,5 +71,6 @@ def _framed(events: list[tuple[str, bytes]]) -> bytes:
     return b"".join([b"event: %b\ndata: %b\n\n" % (name.encode(), payload) for name, payload in events])
 
 
+@streamed
 async def create(request: web.Request) -> web.StreamResponse:
     return await answer(request, Anthropic(await read_body(request, _LONG)))

@@ -146,7 +146,8 @@ async def test_an_absurd_usage_is_not_believed_and_the_text_is_kept(
 
 
 async def test_a_request_with_a_broken_encoding_is_the_callers_mistake(client: TestClient) -> None:
-    response = await client.post("/api/auth/login", data=b"garbage", headers={"Content-Encoding": "gzip"})
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    response = await client.post("/api/auth/login", data=b"garbage", headers=headers)
     assert response.status == 400 and (await response.json())["success"] is False
 
 

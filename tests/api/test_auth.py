@@ -24,6 +24,7 @@ from chathub.vault import derive
 
 Headers = dict[str, str]
 
+JSON = {"Content-Type": "application/json"}
 NEW = {"username": "newuser", "email": "user@example.com", "password": "password123"}
 
 
@@ -600,7 +601,7 @@ async def test_names_of_any_script_are_taken(client: TestClient, name: str) -> N
 async def test_a_name_that_may_not_be_used_is_refused(client: TestClient, admin: Headers, name: Any) -> None:
     before = await usernames(client, admin)
     body = json.dumps({**NEW, "username": name}).encode()
-    await sentence(await client.post("/api/auth/register", data=body), 400)
+    await sentence(await client.post("/api/auth/register", data=body, headers=JSON), 400)
     assert await usernames(client, admin) == before
 
 
@@ -653,7 +654,7 @@ async def test_a_password_outside_the_rules_is_refused(
     client: TestClient, admin: Headers, password: Any
 ) -> None:
     body = json.dumps({**NEW, "password": password}).encode()
-    await sentence(await client.post("/api/auth/register", data=body), 400)
+    await sentence(await client.post("/api/auth/register", data=body, headers=JSON), 400)
     assert "newuser" not in await usernames(client, admin)
 
 

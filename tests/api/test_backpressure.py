@@ -62,6 +62,7 @@ class Phone:
     async def send(self, method: str, path: str, body: Any = None, last_event_id: str = "") -> None:
         raw = json.dumps(body).encode() if body is not None else b""
         headers = {**self._headers, "Host": "chathub", "Content-Length": len(raw)}
+        headers["Content-Type"] = "application/json"
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

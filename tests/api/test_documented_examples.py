@@ -399,7 +399,7 @@ async def test_an_error_is_documented_too(client: TestClient) -> None:
     for request in (
         client.get("/api/stats"),
         client.get("/api/nothing"),
-        client.post("/api/auth/login", data=b"{"),
+        client.post("/api/auth/login", data=b"{", headers={"Content-Type": "application/json"}),
     ):
         response = await request
         assert response.status in (400, 401, 404)

@@ -323,13 +323,6 @@ async def test_odd_characters_in_a_query_never_break_the_server(
         await sentence(response, 400)
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "nonsense", ""])
-async def test_json_is_read_whatever_its_type_is_called(client: TestClient, content_type: str) -> None:
-    data = b'{"username": "admin", "password": "admin123"}'
-    response = await client.post("/api/auth/login", data=data, headers={"Content-Type": content_type})
-    assert response.status == 200
-
-
 # failures of our own
 
 

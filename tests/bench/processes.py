@@ -93,6 +93,8 @@ class Process:
 def _environment(folder: Path, uvloop: bool) -> dict[str, str]:
     """No settings from outside; unless asked for, an empty module stands before uvloop."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CHATHUB_")}
+    # one user stands for all
+    environment["CHATHUB_STREAMS_PER_USER"] = "1000000"
     if not uvloop:
         (folder / "without").mkdir(exist_ok=True)
         (folder / "without" / "uvloop.py").touch()

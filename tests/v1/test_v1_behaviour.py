@@ -690,7 +690,7 @@ async def test_a_body_that_is_too_large_is_refused_in_the_shape_of_its_api(
     await add(client, admin, provider.base_url)
     body = json.dumps(ASKED | {"messages": [{"role": "user", "content": "x" * (33 << 20)}]}).encode()
     async with asyncio.timeout(20):
-        response = await client.post(path, data=io.BytesIO(body), headers=admin)
+        response = await client.post(path, data=io.BytesIO(body), headers={**admin, **JSON})
         type_ = "request_too_large" if path == MESSAGES else "invalid_request_error"
         assert response.status == 413 and is_error(path, await response.json(), type_)
     assert provider.bodies == []
@@ -705,7 +705,7 @@ async def test_a_body_of_many_megabytes_passes(
     text = "x" * (20 << 20)
     body = json.dumps(ASKED | {"messages": [{"role": "user", "content": text}]}).encode()
     async with asyncio.timeout(20):
-        response = await client.post(path, data=io.BytesIO(body), headers=admin)
+        response = await client.post(path, data=io.BytesIO(body), headers={**admin, **JSON})
         assert response.status == 200 and said(path, await response.read(), False) == "long"
     assert len(json.dumps(provider.last)) > len(text)
 
@@ -731,12 +731,13 @@ async def test_a_malformed_body_is_refused_in_the_shape_of_its_api(
     client: TestClient, admin: Headers, provider: Provider, path: str, body: bytes
 ) -> None:
     await add(client, admin, provider.base_url, "gemini")
-    response = await client.post(path, data=body, headers=admin)
+    response = await client.post(path, data=body, headers={**admin, **JSON})
     assert response.status == 400, await response.text()
     assert is_error(path, await response.json(), "invalid_request_error")
     assert provider.bodies == []
 
 
+JSON = {"Content-Type": "application/json"}
 NESTED = "[" * 100_000 + "]" * 100_000
 UNFIT = [
     {"messages": []},
@@ -773,7 +774,7 @@ async def test_a_body_nested_beyond_measure_or_with_half_a_letter_is_no_trouble(
     head = b'{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "'
     bodies = [head + b'\\ud83d"}]}', head + b'x"}], "metadata": ' + NESTED.encode() + b"}"]
     for body in bodies:
-        response = await client.post(path, data=body, headers=admin)
+        response = await client.post(path, data=body, headers={**admin, **JSON})
         assert response.status in (200, 400), await response.text()
 
 

@@ -1,0 +1,32 @@
+"""How many answers one user may wait for at once: each holds a connection."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chathub.errors import TooManyRequests
+
+
+class Streams:
+    """Counts the answers that are on their way to each user."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[int] = Counter()
+
+    @contextmanager
+    def one_more(self, user_id: int) -> Iterator[None]:
+        """One of the user's for as long as this lasts.
+
+        Raises:
+            TooManyRequests: there are too many already.
+        """
+        if self._open[user_id] >= self._most:
+            raise TooManyRequests(f"同时接收的回复过多（最多 {self._most} 个），请等其中一些结束")
+        self._open[user_id] += 1
+        try:
+            yield
+        finally:
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]

@@ -1,0 +1,180 @@
+"""The log: each line names its request, and none shows a secret or pretends to be another line."""
+
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chats import add_model
+from processes import ChatHub
+from scripted import Provider
+
+from chathub.log import REQUEST, Formatter
+from chathub.vault import Binding, Vault
+
+KEY = "canary/of+the=log"
+SECRETS = [
+    "Authorization: Bearer abc/def+ghi==",
+    "{'authorization': 'Bearer abc/def+ghi=='}",
+    "<CIMultiDictProxy('Host': 'a', 'Authorization': 'abc/def+ghi==')>",
+    "b'x-api-key: abc/def+ghi=='",
+    "x-goog-api-key=abc/def+ghi==",
+    '{"x-api-key":"abc/def+ghi=="}',
+    "Bearer abc/def+ghi==4",
+    "the key 'abc0123456789/def+ghi' is wrong",
+    "sk-hub-abc/def+ghi==".replace("/def+ghi==", "defghi0123456789"),
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-def_ghi",
+]
+
+
+class Log:
+    """A log of its own, with our lines."""
+
+    def __init__(self) -> None:
+        self.out = io.StringIO()
+        self.handler = logging.StreamHandler(self.out)
+        self.lines = Formatter()
+        self.handler.setFormatter(self.lines)
+        self.logger = logging.Logger("test")
+        self.logger.addHandler(self.handler)
+
+    @property
+    def text(self) -> str:
+        return self.out.getvalue()
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    yield Log()
+
+
+def fail() -> None:
+    try:
+        raise ValueError(f"the inner one knows {KEY}")
+    except ValueError as error:
+        raise RuntimeError(f"so does\nthe outer one: {KEY}") from error
+
+
+def test_a_key_in_use_is_in_no_message_and_in_no_traceback(log: Log) -> None:
+    vault = Vault(b"a secret of the tests, 32 bytes +")
+    binding = Binding(1, 1, 1, "https://a.example.com:443")
+    log.lines.secrets = Vault(b"a secret of the tests, 32 bytes +").known
+    log.logger.error("not known yet: %s", KEY)
+    assert KEY in log.text
+    opener = Vault(b"a secret of the tests, 32 bytes +")
+    opener.open(vault.seal(KEY, binding), binding)
+    for knowing in (vault, opener):
+        log.lines.secrets = knowing.known
+        log.out.truncate(0)
+        record = log.logger.makeRecord("test", logging.ERROR, "f", 1, "said %r", (KEY,), None)
+        try:
+            fail()
+        except RuntimeError as error:
+            record.exc_info = (type(error), error, error.__traceback__)
+        record.stack_info = f"Stack: {KEY}"
+        log.logger.handle(record)
+        assert KEY not in log.text and KEY not in str(record.exc_text)
+        assert "said '***'" in log.text and "the inner one knows ***" in log.text
+
+
+def test_the_keys_that_are_known_by_heart_are_bounded() -> None:
+    vault = Vault(b"a secret of the tests, 32 bytes +")
+    for number in range(2000):
+        vault.seal(f"key {number}", Binding(number, 1, 1, "https://a.example.com:443"))
+    assert len(vault.known()) == 1000 and "key 1999" in vault.known()
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_stands_where_keys_stand_is_hidden_whoever_it_belongs_to(log: Log, text: str) -> None:
+    log.logger.warning("sent %s on", text)
+    assert "abc" not in log.text and "ghi" not in log.text and "***" in log.text
+
+
+def test_other_words_stay(log: Log) -> None:
+    said = "key 12 of provider openai: HTTP 401, token bucket empty; no authorization given, risk-free"
+    log.logger.info(said)
+    assert said in log.text
+
+
+def test_a_line_cannot_pretend_to_be_two(log: Log) -> None:
+    log.logger.error("error at %s", "/a\n2026-01-01 00:00:00,000 INFO chathub: all is well\x1b[2J\u2028x")
+    assert log.text.count("\n") == 1 and "\x1b" not in log.text and "\u2028" not in log.text
+    try:
+        fail()
+    except RuntimeError:
+        log.logger.exception("failed")
+    assert all(line.startswith((" ", "20")) or not line for line in log.text.split("\n"))
+    assert "\nthe outer one" not in log.text
+
+
+def test_a_line_names_the_request_it_was_written_for(log: Log) -> None:
+    log.logger.info("nobody asked")
+    token = REQUEST.set("request-7")
+    log.logger.info("asked")
+    REQUEST.reset(token)
+    first, second = log.text.splitlines()
+    assert "[-]" in first and "[request-7]" in second
+
+
+LEAK = '''
+"""ChatHub with a mistake in it: an exception that tells the key of a provider, in a request and in a task."""
+import asyncio, sys
+from aiohttp import web
+import chathub.__main__ as program
+from chathub.keys import CALLER, PLANNER
+
+def leaking(create):
+    async def fail(request):
+        plan = request.app[PLANNER].plan(request[CALLER], "test-model")
+        async def work():
+            raise RuntimeError(f"in a task: {plan.routes[0].endpoints[0].api_key}")
+        task = asyncio.create_task(work())
+        await asyncio.wait([task])
+        del task
+        raise RuntimeError(f"in the request: {plan.routes[0].endpoints[0].api_key} {dict(request.headers)}")
+
+    def make(config, **options):
+        app = create(config, **options)
+        app.router.add_get("/api/fail", fail)
+        return app
+
+    return make
+
+program.create_app = leaking(program.create_app)
+sys.exit(program.main())
+'''
+
+
+async def test_a_server_with_a_mistake_in_it_logs_where_and_for_which_request_but_no_key(
+    tmp_path: Path, provider: Provider
+) -> None:
+    class Leaking(ChatHub):
+        program = tmp_path / "leak.py"
+
+    Leaking.program.write_text(LEAK)
+    async with Leaking(tmp_path / "chathub.db") as hub:
+        client = await hub.client()
+        login = await client.post("/api/auth/login", json={"username": "admin", "password": "admin123"})
+        token = (await login.json())["token"]
+        admin = {"Authorization": f"Bearer {token}"}
+        await add_model(client, admin, provider.base_url)
+        body = {"model_provider": "p_test_model", "api_key": KEY}
+        assert (await client.post("/api/apikeys", json=body, headers=admin)).status == 200
+        for number in range(2):
+            response = await client.get("/api/fail", headers={**admin, "X-Request-ID": f"leak-{number}"})
+            assert response.status == 500 and KEY not in await response.text()
+        await provider.__aexit__()
+        question = {"message": "hi", "model": "test-model"}
+        response = await client.post("/api/chat", json=question, headers={**admin, "X-Request-ID": "asked-1"})
+        assert response.status == 502
+        said = hub.errors
+    lines = [line for line in said.split("\n") if line.startswith("20")]
+    for number in range(2):
+        (line,) = [line for line in lines if f"[leak-{number}]" in line and "/api/fail" in line]
+        assert "chathub" in line
+    assert "in the request: ***" in said and "in a task: ***" in said
+    assert "leak.py" in said and "Traceback" in said
+    assert KEY not in said and token not in said
+    # what the request set going is still its own
+    assert any("[asked-1]" in line and "upstream not reached" in line for line in lines)
