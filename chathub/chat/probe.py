@@ -7,14 +7,21 @@ from msgspec.structs import replace
 from chathub import audit
 from chathub.audit import Actor
 from chathub.catalog import ChatModel
+from chathub.chat import ledger
+from chathub.chat.context import estimate_messages
+from chathub.chat.ledger import Account
+from chathub.chat.tally import Tally
+from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.errors import NotFound
+from chathub.upstream import routing
 from chathub.upstream.client import Client, Refused
 from chathub.upstream.requests import headers_for, list_address
 from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
 
 # what no provider has given to anybody
 _NO_KEY = "not-a-key"
+_QUESTION = [Message("user", "hi")]
 # names that the audit tells
 _TOLD = 20
 
@@ -30,9 +37,16 @@ async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure
         return Failure("接口地址无效", kind="unreachable")
 
 
-async def try_key(client: Client, endpoint: Endpoint, models: Sequence[ChatModel]) -> Failure | None:
+def new_tally() -> Tally:
+    """What a try is counted with."""
+    return Tally(estimate_messages(_QUESTION), 10_000)
+
+
+async def try_key(
+    client: Client, endpoint: Endpoint, models: Sequence[ChatModel], tally: Tally
+) -> Failure | None:
     """Whether a key works. The model list costs nothing, but some providers show it to anybody, and some
-    have none: then an answer of one token tells."""
+    have none: then an answer of one token tells, and ``tally`` what that took."""
     listed = await list_models(client, endpoint)
     if isinstance(listed, Failure):
         if listed.status not in (404, 405, 501) or not models:
@@ -40,8 +54,29 @@ async def try_key(client: Client, endpoint: Endpoint, models: Sequence[ChatModel
     elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
         return None
     model = min(models, key=lambda model: (model.output_price, model.name))
-    call = ChatCall("", model.name, [Message("user", "hi")], stream=False, params={"max_tokens": 1})
-    return await client.call(endpoint, call, lambda events: False)
+    call = ChatCall("", model.name, _QUESTION, stream=False, params={"max_tokens": 1})
+    tally.model = model
+    with routing.attempted(tally.attempts, endpoint, model.name) as attempt:
+        attempt.failure = await client.call(endpoint, call, tally.feed)
+    if attempt.failure is not None and not tally.begun:
+        tally.forget()
+    tally.well = attempt.failure is None
+    return attempt.failure
+
+
+def settle(tx: Transaction, tally: Tally, user_id: int, month: Month) -> None:
+    """Enter into the ledger what a try took."""
+    if tally.model is not None:
+        ledger.book(
+            tx,
+            Account(kind="probe", user_id=user_id),
+            tally.attempts,
+            {tally.model.name: tally.model},
+            tally.bill(tally.model),
+            first_at=tally.first_at,
+            end_reason=tally.end_reason,
+            month=month,
+        )
 
 
 def import_models(tx: Transaction, provider_id: int, names: Sequence[str], who: Actor, now: int) -> list[str]:

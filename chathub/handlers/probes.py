@@ -18,7 +18,9 @@ async def test_key(request: web.Request) -> web.Response:
     endpoint, provider_key = await request.app[PLANNER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
     models = request.app[CATALOG].chat_models_of(provider_key)
-    failure = await probe.try_key(request.app[RELAY].client, endpoint, models)
+    tally = probe.new_tally()
+    failure = await probe.try_key(request.app[RELAY].client, endpoint, models, tally)
+    await db.write(probe.settle, tally, caller.id, request.app[CLOCK].month())
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
         return done("密钥可用", works=True, tested_at=iso(now))

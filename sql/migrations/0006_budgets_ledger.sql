@@ -94,6 +94,11 @@ CREATE TRIGGER ledger_is_not_deleted BEFORE DELETE ON ledger
 BEGIN
     SELECT raise(ABORT, 'the ledger is only ever added to');
 END;
+CREATE TRIGGER ledger_is_not_replaced BEFORE INSERT ON ledger
+WHEN EXISTS (SELECT 1 FROM ledger WHERE id = new.id)
+BEGIN
+    SELECT raise(ABORT, 'the ledger is only ever added to');
+END;
 
 -- The sums by day and month are the ledger's: nothing else writes them.
 CREATE TRIGGER ledger_counts_for_its_user AFTER INSERT ON ledger WHEN new.usage_source <> ''

@@ -1,0 +1,284 @@
+"""The ledger: a row for every attempt, read by filters and in sums, and never changed."""
+
+import csv
+import dataclasses
+import io
+import sqlite3
+from contextlib import closing
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, chat, stream
+from conftest import Connect, sign_in
+from scripted import Provider, chunk, data, reply, usage
+
+from chathub.clock import Clock
+from chathub.config import Config
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+
+
+async def rows(client: TestClient, headers: Headers, **filters: Any) -> list[dict[str, Any]]:
+    response = await client.get("/api/usage", params=filters, headers=headers)
+    body = await response.json()
+    assert response.status == 200, body
+    found: list[dict[str, Any]] = body["data"]
+    return found
+
+
+# --- what stands in a row
+
+
+async def test_an_attempt_is_a_row_with_all_that_is_known_of_it(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    wanted = {"name": "t", "opens_api": True}
+    made = await (await client.post("/api/tokens", json=wanted, headers=user)).json()
+    program = {"Authorization": f"Bearer {made['token']}"}
+    key = {"model_provider": "p_test_model", "api_key": "sk-some-key-of-the-tests"}
+    saved = await (await client.post("/api/apikeys", json=key, headers=admin)).json()
+    told = usage(
+        100,
+        50,
+        completion_tokens_details={"reasoning_tokens": 20},
+        prompt_tokens_details={"cached_tokens": 64},
+    )
+    parts = [chunk(reasoning_content="嗯"), chunk("好"), chunk(finish="length"), told, b"data: [DONE]\n\n"]
+    provider.script = provider.stream(parts, pause=0.02)
+    events = await stream(client, program)
+    (row,) = await rows(client, user)
+    assert row.pop("at")[:10] == row.pop("day")
+    assert 0 <= row.pop("first_token_ms") < row["duration_ms"]
+    assert 80 <= row.pop("duration_ms") < 5000
+    assert row == {
+        "id": 1,
+        "kind": "chat",
+        "user_id": 2,
+        "username": "user",
+        "token_id": made["data"]["id"],
+        "key_id": saved["apikey"]["id"],
+        "provider": "p_test_model",
+        "model": "test-model",
+        "conversation_id": events[0]["conversation_id"],
+        "message_id": events[0]["message_id"],
+        "prompt_tokens": 100,
+        "completion_tokens": 50,
+        "reasoning_tokens": 20,
+        "cached_tokens": 64,
+        "usage_source": "reported",
+        "cost": 0.00075,
+        "end_reason": "length",
+        "http_status": 0,
+        "input_price_per_1k": 0.0025,
+        "output_price_per_1k": 0.01,
+    }
+
+
+async def test_an_attempt_that_failed_over_is_a_row_that_cost_nothing(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, name="second")
+    listed = await (await client.get("/api/models", headers=admin)).json()
+    (first,) = [m["id"] for m in listed if m["model_name"] == "test-model"]
+    await client.put(f"/api/models/{first}", json={"fallback_model": "second"}, headers=admin)
+    provider.script = provider.one_after_the_other(
+        provider.answer(503, {"error": {"message": "busy"}}), provider.stream(reply("好"))
+    )
+    assert (await chat(client, user))[0] == 200
+    answered, failed = await rows(client, user)
+    assert (failed["model"], failed["end_reason"], failed["http_status"]) == ("test-model", "refused", 503)
+    assert (failed["usage_source"], failed["cost"], failed["first_token_ms"]) == ("", 0.0, None)
+    assert (answered["model"], answered["end_reason"], answered["prompt_tokens"]) == ("second", "stop", 7)
+    assert failed["message_id"] == answered["message_id"]
+
+
+async def test_the_price_of_a_row_is_that_of_its_time(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await chat(client, user)
+    listed = await (await client.get("/api/models", headers=admin)).json()
+    (first,) = [m["id"] for m in listed if m["model_name"] == "test-model"]
+    await client.put(f"/api/models/{first}", json={"input_price_per_1k": 1}, headers=admin)
+    await chat(client, user)
+    assert [row["input_price_per_1k"] for row in await rows(client, user)] == [1.0, 0.0025]
+    assert [row["cost"] for row in await rows(client, user)] == [0.00703, 0.000048]
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (usage(5, 1) + usage(9, 2), (9, 2, "reported")),
+        (usage(0, 0), (0, 0, "reported")),
+        (data({"choices": [], "usage": {"completion_tokens": 4}}), (6, 4, "mixed")),
+        (b"", (6, 1, "estimated")),
+    ],
+    ids=["the last word counts", "an explicit zero", "half of it", "none"],
+)
+async def test_what_the_provider_tells_is_what_stands_there(
+    client: TestClient, user: Headers, provider: Provider, last: bytes, expected: tuple[int, int, str]
+) -> None:
+    provider.script = provider.stream([chunk("好"), chunk(finish="stop"), last, b"data: [DONE]\n\n"])
+    await chat(client, user)
+    (row,) = await rows(client, user)
+    assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == expected
+
+
+async def test_titles_programs_vectors_and_tried_keys_are_in_it(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    embedding = {"model_type": "embedding"}
+    await add_model(client, admin, provider.base_url, name="vectors", **embedding)
+    provider.script = provider.stream(reply("题目", prompt=20, completion=2))
+    await stream(client, user, auto_title=True)
+    body = {"model": "test-model", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    await (await client.post("/v1/chat/completions", json=body, headers=user)).read()
+    vectors = {"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+    provider.script = provider.answer(200, vectors)
+    await client.post("/v1/embeddings", json={"model": "vectors", "input": "x"}, headers=user)
+    kinds = {row["kind"]: row["prompt_tokens"] for row in await rows(client, user)}
+    assert kinds == {"chat": 20, "title": 20, "completion": 20, "embedding": 3}
+    key = {"model_provider": "p_test_model", "api_key": "sk-some-key-of-the-tests"}
+    saved = await (await client.post("/api/apikeys", json=key, headers=user)).json()
+    provider.script = provider.one_after_the_other(
+        provider.answer(404, {}), provider.answer(200, {"choices": [{"message": {"content": "h"}}]})
+    )
+    await client.post(f"/api/apikeys/{saved['apikey']['id']}/test", headers=user)
+    newest = (await rows(client, user))[0]
+    assert (newest["kind"], newest["key_id"]) == ("probe", saved["apikey"]["id"])
+
+
+# --- stopped
+
+
+async def test_a_stopped_reply_costs_what_came_or_what_the_provider_yet_tells(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    for seconds, expected in ((0.0, "estimated"), (3.0, "reported")):
+        database = config.database.with_name(f"stopped-{seconds}.db")
+        client = await connect(dataclasses.replace(config, database=database, usage_seconds=seconds))
+        admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+        await add_model(client, admin, provider.base_url)
+        provider.script = provider.stream([chunk("好"), *reply("的", prompt=70, completion=9)], pause=0.3)
+        async with client.post(
+            "/api/chat/stream", json={"message": "你好", "model": "test-model"}, headers=user
+        ) as response:
+            await response.content.readline()
+            while b"content" not in await response.content.readline():
+                pass
+            (running,) = await (await client.get("/api/chat/active", headers=user)).json()
+            stopped = {"message_id": running["message_id"]}
+            assert (await client.post("/api/chat/stop", json=stopped, headers=user)).status == 200
+            rest = (await response.read()).decode()
+        (row,) = await rows(client, user)
+        assert (row["usage_source"], row["end_reason"]) == (expected, "stopped")
+        assert row["prompt_tokens"] == (70 if seconds else 6)
+        # what came after the stop is nobody's text
+        assert "的" not in rest and '"finish_reason":"stopped"' in rest
+
+
+# --- reading it
+
+
+async def test_everyone_reads_only_their_own_and_administrators_all(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    await chat(client, user)
+    await chat(client, admin)
+    assert {row["username"] for row in await rows(client, admin)} == {"user", "admin"}
+    assert {row["username"] for row in await rows(client, user)} == {"user"}
+    assert [row["username"] for row in await rows(client, admin, user_id=2)] == ["user"]
+    response = await client.get("/api/usage?user_id=1", headers=user)
+    assert response.status == 403
+    made = await (
+        await client.post("/api/tokens", json={"name": "t", "opens_api": True}, headers=admin)
+    ).json()
+    program = {"Authorization": f"Bearer {made['token']}"}
+    assert {row["username"] for row in await rows(client, program)} == {"admin"}
+    assert (await client.get("/api/usage?user_id=2", headers=program)).status == 403
+
+
+async def test_it_is_read_in_pages_filters_and_sums(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    seconds, zone = [1_706_715_000.0], ZoneInfo("Asia/Shanghai")
+    database = config.database.with_name("days.db")
+    client = await connect(
+        dataclasses.replace(config, database=database, timezone=zone),
+        clock=Clock(seconds=lambda: seconds[0], zone=zone),
+    )
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    await add_model(client, admin, provider.base_url)
+    await add_model(client, admin, provider.base_url, name="other")
+    for headers, model in ((user, "test-model"), (user, "other"), (admin, "other")):
+        await chat(client, headers, model=model)
+    # half an hour before midnight in Shanghai
+    seconds[0] += 3600
+    provider.script = provider.answer(400, {})
+    await chat(client, user)
+    page = await (await client.get("/api/usage?limit=3", headers=admin)).json()
+    assert [row["id"] for row in page["data"]] == [4, 3, 2]
+    rest = await rows(client, admin, before=page["next_before"], limit=3)
+    assert [row["id"] for row in rest] == [1]
+    for filters, ids in (
+        ({"model": "other"}, [3, 2]),
+        ({"provider": "p_test_model"}, [4, 1]),
+        ({"since": "2024-02-01"}, [4]),
+        ({"until": "2024-01-31"}, [3, 2, 1]),
+        ({"since": "2024-01-31", "until": "2024-01-31", "user_id": 2}, [2, 1]),
+        ({"token_id": 5}, []),
+    ):
+        assert [row["id"] for row in await rows(client, admin, **filters)] == ids, filters
+    days = await rows(client, admin, group_by="day")
+    assert [(row["name"], row["requests"], row["attempts"]) for row in days] == [
+        ("2024-02-01", 0, 1),
+        ("2024-01-31", 3, 3),
+    ]
+    by_user = await rows(client, admin, group_by="user")
+    assert {row["name"]: row["total_tokens"] for row in by_user} == {"user": 20, "admin": 10}
+    by_model = await rows(client, user, group_by="model")
+    assert {row["name"]: row["attempts"] for row in by_model} == {"test-model": 2, "other": 1}
+    for wrong in ("since=yesterday", "group_by=moon", "limit=0", "limit=1001", "format=xml", "user_id=x"):
+        assert (await client.get(f"/api/usage?{wrong}", headers=admin)).status == 400, wrong
+
+
+async def test_the_download_holds_every_row_no_formula_and_is_in_the_audit(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = {"model_name": "=cmd()", "display_name": "x", "model_provider": "p_test_model"}
+    assert (await client.post("/api/models", json=odd, headers=admin)).status == 200
+    for number in range(5):
+        await chat(client, user, model="=cmd()" if number == 2 else "test-model")
+    # pages of two
+    monkeypatch.setattr("chathub.handlers.usage._PAGE", 2)
+    response = await client.get("/api/usage?format=csv", headers=admin)
+    assert response.content_type == "text/csv" and "attachment" in response.headers["Content-Disposition"]
+    text = (await response.read()).decode("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [row["id"] for row in table] == ["5", "4", "3", "2", "1"]
+    assert table[2]["model"] == "'=cmd()" and table[0]["cost"] == "4.8e-05"
+    sums = await client.get("/api/usage?format=csv&group_by=model", headers=user)
+    assert len(list(csv.DictReader(io.StringIO((await sums.read()).decode("utf-8-sig"))))) == 2
+    audit = await (await client.get("/api/audit?event=usage.exported", headers=admin)).json()
+    assert [entry["actor"]["username"] for entry in audit["data"]] == ["user", "admin"]
+
+
+async def test_it_outlives_conversations_and_cannot_be_changed(
+    client: TestClient, user: Headers, config: Config
+) -> None:
+    _, body, _ = await chat(client, user)
+    before = await rows(client, user)
+    await client.delete(f"/api/conversations/{body['conversation_id']}", headers=user)
+    assert await rows(client, user) == before
+    with closing(sqlite3.connect(config.database)) as connection:
+        for statement in (
+            "UPDATE ledger SET cost = 0",
+            "DELETE FROM ledger",
+            "INSERT OR REPLACE INTO ledger SELECT * FROM ledger WHERE id = 1",
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match="only ever added to"):
+                connection.execute(statement)
