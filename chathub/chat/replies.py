@@ -41,7 +41,8 @@ class Replies:
         self._live: dict[str, Reply] = {}
         self._reading: dict[int, asyncio.Task[None]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._claimed: set[str] = set()
+        # (user, conversation): nobody can hold up a conversation of somebody else's
+        self._claimed: set[tuple[int, str]] = set()
         self._beginning: set[asyncio.Task[Any]] = set()
         self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -122,9 +123,10 @@ class Replies:
     async def _begin(self, question: Question) -> Reply:
         public_id = question.place.public_id
         await self._make_way(public_id, question.caller.id)
-        if public_id in self._claimed:
+        claim = (question.caller.id, public_id)
+        if claim in self._claimed:
             raise Conflict("该对话正在处理另一条消息，请稍后再试")
-        self._claimed.add(public_id)
+        self._claimed.add(claim)
         task = asyncio.current_task()
         assert task is not None
         self._beginning.add(task)
@@ -139,7 +141,7 @@ class Replies:
                 self._start(reply, question.plan, question)
             return reply
         finally:
-            self._claimed.discard(public_id)
+            self._claimed.discard(claim)
             self._beginning.discard(task)
 
     async def _make_way(self, public_id: str, user_id: int) -> None:
@@ -242,16 +244,17 @@ class Replies:
     @asynccontextmanager
     async def quiet(self, public_id: str, user_id: int) -> AsyncIterator[None]:
         """Nothing is written in a user's conversation, and nothing begins, while this lasts."""
-        while public_id in self._claimed:
+        claim = (user_id, public_id)
+        while claim in self._claimed:
             await self._begun()
             await asyncio.sleep(0)
-        self._claimed.add(public_id)
+        self._claimed.add(claim)
         try:
             if reply := self.live(public_id, user_id):
                 await self.stop(reply)
             yield
         finally:
-            self._claimed.discard(public_id)
+            self._claimed.discard(claim)
 
     def _cancel(self, reply: Reply, ending: Ending) -> None:
         reading = self._reading.get(reply.turn.message_id)

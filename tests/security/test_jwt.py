@@ -1,0 +1,267 @@
+"""Tokens that nobody issued: forged, altered, or told in odd ways. The plainest are in api/test_auth.py."""
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+import world
+from aiohttp.test_utils import TestClient
+from chats import Headers
+from conftest import sign_in
+
+from chathub.config import Config
+from chathub.vault import derive
+
+PLAIN = {"alg": "HS256", "typ": "JWT"}
+# as long as a token may be, and no shorter than what is written into it
+DEEP = "[" * 600 + "]" * 600
+
+
+def encoded(data: bytes | str) -> str:
+    return base64.urlsafe_b64encode(data if isinstance(data, bytes) else data.encode()).rstrip(b"=").decode()
+
+
+def signed(key: bytes, head: str, payload: str, digest: str = "sha256") -> str:
+    """A token with this head and payload, whatever they are, properly signed."""
+    text = f"{encoded(head)}.{encoded(payload)}"
+    return f"{text}.{encoded(hmac.digest(key, text.encode(), digest))}"
+
+
+@pytest.fixture
+def key(config: Config) -> bytes:
+    """What the server signs with: the attacks that use it show that the rest is checked as well."""
+    assert config.secret_key is not None
+    return derive(config.secret_key, "chathub token v1")
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    made = {"sub": "2", "role": "user", "iat": 1_600_000_000, "exp": 2**33, "jti": "ab" * 16, "ver": 1}
+    return {name: value for name, value in {**made, **changes}.items() if value is not ...}
+
+
+async def status(client: TestClient, token: str, scheme: str = "Bearer ") -> int:
+    """What a token gets; a refusal is one in the one shape."""
+    response = await client.get("/api/auth/verify", headers={"Authorization": scheme + token})
+    if response.status != 200:
+        await world.refusal(response)
+    return response.status
+
+
+async def test_the_forger_of_these_tests_makes_tokens_that_hold(client: TestClient, key: bytes) -> None:
+    assert await status(client, signed(key, json.dumps(PLAIN), json.dumps(claims()))) == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "None", "NONE", "nOnE", "", "HS384", "HS512", "RS256", "ES256", "EdDSA"]
+)
+async def test_only_the_one_algorithm_is_believed_whatever_the_head_says(
+    client: TestClient, key: bytes, name: str
+) -> None:
+    head, payload = json.dumps({"alg": name, "typ": "JWT"}), json.dumps(claims())
+    unsigned = f"{encoded(head)}.{encoded(payload)}."
+    tokens = [unsigned, unsigned[:-1], signed(key, head, payload), signed(b"", head, payload)]
+    tokens += [signed(key, head, payload, digest) for digest in ("sha384", "sha512")]
+    for token in tokens:
+        assert await status(client, token) == 401
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '{"typ":"JWT"}',
+        '{"alg":null}',
+        '{"alg":["HS256"]}',
+        '{"alg":{"HS256":1}}',
+        '{"alg":256}',
+        '{"alg":"HS256","crit":["exp"]}',
+        '{"alg":"HS256","crit":["b64"],"b64":false}',
+        '{"alg":"HS256","b64":false}',
+        "[]",
+        "null",
+        '"HS256"',
+        "{",
+        "",
+        '{"alg":"none","alg":"HS256"',
+    ],
+)
+async def test_a_head_that_is_none_or_asks_for_more_is_refused(
+    client: TestClient, key: bytes, head: str
+) -> None:
+    assert await status(client, signed(key, head, json.dumps(claims()))) == 401
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kid": "../../../../dev/null"},
+        {"kid": "' UNION SELECT 'x' --"},
+        {"jku": "http://127.0.0.1:9/keys"},
+        {"x5u": "http://127.0.0.1:9/keys"},
+        {"jwk": {"kty": "oct", "k": "AAAA"}},
+        {"x5c": ["AAAA"]},
+    ],
+)
+async def test_a_head_cannot_choose_the_key(client: TestClient, key: bytes, more: dict[str, Any]) -> None:
+    """The empty key, and the one in the head, are what the head would have us use."""
+    head = json.dumps({**PLAIN, **more})
+    for other in (b"", b"\0\0\0", b"x", b"AAAA"):
+        assert await status(client, signed(other, head, json.dumps(claims()))) == 401
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {"sub": value}
+            for value in (..., None, "", "1 OR 1", "2; --", "2.0", "0x2", "-2", "²", [2], {"a": 2})
+        ),
+        *({"sub": value} for value in (2, 2.0, True, 2**63)),
+        *({"ver": value} for value in (..., None, "x", "1 OR 1", [1], {}, 0, 2, -1)),
+        *({"exp": value} for value in (..., None, "9999999999", 1e300, [2**33], True, 0, -1, 1_600_000_001)),
+        *({"jti": value} for value in (..., None)),
+        *({"nbf": value} for value in (2**33, "x", [1])),
+        *({"aud": value} for value in ("someone", ["else"])),
+    ],
+    ids=repr,
+)
+async def test_claims_of_the_wrong_kind_are_refused_however_well_they_are_signed(
+    client: TestClient, key: bytes, change: dict[str, Any]
+) -> None:
+    assert await status(client, signed(key, json.dumps(PLAIN), json.dumps(claims(**change)))) == 401
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "{", "[]", "null", '"a"', "5", "{}", "\xff", DEEP, f'{{"sub":{DEEP}}}']
+)
+async def test_a_payload_that_is_no_object_of_claims_is_refused(
+    client: TestClient, key: bytes, payload: str
+) -> None:
+    assert await status(client, signed(key, json.dumps(PLAIN), payload)) == 401
+
+
+async def test_of_claims_given_twice_the_signed_ones_are_no_way_around_the_database(
+    client: TestClient, key: bytes, user: Headers
+) -> None:
+    """Whichever of the two a reader takes, the row decides: no version but the current one, no role."""
+    whole = json.dumps(claims())[:-1]
+    assert await status(client, signed(key, json.dumps(PLAIN), whole + ',"ver":2}')) == 401
+    assert await status(client, signed(key, json.dumps(PLAIN), whole + ',"sub":"99"}')) == 401
+    token = signed(key, json.dumps(PLAIN), whole + ',"role":"admin"}')
+    response = await client.get("/api/users", headers={"Authorization": f"Bearer {token}"})
+    assert (await world.refusal(response))[0] == 403
+
+
+async def test_a_token_of_somebody_else_is_worth_nothing_when_anything_in_it_is_changed(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    """Parts of two good tokens do not make a third, and no claim can be changed."""
+    theirs, mine = (headers["Authorization"].removeprefix("Bearer ").split(".") for headers in (admin, user))
+    mixed = [
+        (theirs[0], theirs[1], mine[2]),
+        (mine[0], theirs[1], mine[2]),
+        (mine[0], mine[1], theirs[2]),
+        (mine[0], theirs[1], theirs[2][:-1]),
+        (mine[0], theirs[1], ""),
+    ]
+    payload = json.loads(base64.b64decode(mine[1] + "=="))
+    for change in ({"sub": "1"}, {"ver": 2}, {"role": "admin"}, {"exp": 2**40}, {"jti": "0" * 32}):
+        mixed.append((mine[0], encoded(json.dumps({**payload, **change})), mine[2]))
+    for parts in mixed:
+        assert await status(client, ".".join(parts)) == 401
+    assert await status(client, ".".join(mine)) == await status(client, ".".join(theirs)) == 200
+
+
+async def test_the_keys_of_other_purposes_sign_nothing(client: TestClient, config: Config) -> None:
+    """The master secret itself, what is derived from it for the vault, and what a leak may hold."""
+    assert config.secret_key is not None
+    master = config.secret_key
+    others = [
+        master,
+        derive(master, "chathub vault v1"),
+        derive(master, ""),
+        hashlib.sha256(master).digest(),
+        b"",
+        b"secret",
+    ]
+    for other in others:
+        assert await status(client, signed(other, json.dumps(PLAIN), json.dumps(claims()))) == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer {0}.",
+        "Bearer .{0}",
+        "Bearer {0} {0}",
+        "Bearer {0},",
+        'Bearer "{0}"',
+        "Bearer={0}",
+        "Bearer:{0}",
+    ]
+    + ["Bearer,{0}", "{0}", "Token {0}", "Basic {0}", "Bearer\t{0}", "BearerBearer {0}", "Bearer Bearer {0}"]
+    + ["Bearer {0}==", "Bearer \u200b{0}", "Bеarer {0}"],
+)
+async def test_what_is_not_the_schemes_own_form_is_refused(
+    client: TestClient, user: Headers, header: str
+) -> None:
+    token = user["Authorization"].removeprefix("Bearer ")
+    response = await client.get("/api/auth/verify", headers={"Authorization": header.format(token)})
+    await world.refusal(response)
+    assert response.status == 401
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "bEaReR   "])
+async def test_the_case_of_the_scheme_does_not_matter(client: TestClient, user: Headers, scheme: str) -> None:
+    assert await status(client, user["Authorization"].removeprefix("Bearer "), scheme) == 200
+
+
+async def test_of_several_headers_one_decides_and_no_two_are_mixed(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    """A proxy that looks at one of them and a server that looks at another would disagree."""
+    good, bad = user["Authorization"], "Bearer nothing"
+    for first, second in ((good, bad), (bad, good), (good, admin["Authorization"])):
+        response = await client.get(
+            "/api/auth/verify", headers=[("Authorization", first), ("Authorization", second)]
+        )
+        if first == bad:
+            assert (await world.refusal(response))[0] == 401
+        else:
+            assert (await response.json())["user"]["username"] == "user"
+
+
+async def test_a_token_in_any_other_place_opens_nothing(client: TestClient, user: Headers) -> None:
+    token = user["Authorization"].removeprefix("Bearer ")
+    for options in (
+        {"params": {"token": token, "access_token": token, "Authorization": f"Bearer {token}"}},
+        {"headers": {"Cookie": f"token={token}; Authorization=Bearer {token}"}},
+        {"headers": {"X-Authorization": f"Bearer {token}", "Proxy-Authorization": f"Bearer {token}"}},
+        # for programs on /v1 only
+        {"headers": {"x-api-key": token}},
+    ):
+        response = await client.get("/api/auth/verify", **options)  # type: ignore[arg-type]
+        assert (await world.refusal(response))[0] == 401
+
+
+async def test_the_page_decides_nothing_by_the_role_in_a_token(
+    client: TestClient, key: bytes, admin: Headers
+) -> None:
+    """The role is for the page; the server asks the row."""
+    token = signed(key, json.dumps(PLAIN), json.dumps(claims(role="admin")))
+    response = await client.get("/api/users", headers={"Authorization": f"Bearer {token}"})
+    assert (await world.refusal(response))[0] == 403
+    token = signed(key, json.dumps(PLAIN), json.dumps(claims(sub="1", role="user")))
+    response = await client.get("/api/users", headers={"Authorization": f"Bearer {token}"})
+    assert response.status == 200
+
+
+async def test_no_odd_token_is_remembered_as_a_good_one(client: TestClient, key: bytes) -> None:
+    """The cache of verified tokens answers for the very same text only."""
+    headers = await sign_in(client, "user", "user123")
+    token = headers["Authorization"].removeprefix("Bearer ")
+    assert await status(client, token) == 200
+    for other in (token + "A", token[:-1], token.swapcase(), f"{token}%00", f" {token}x", token + "\x85x"):
+        assert await status(client, other) == 401

@@ -1,0 +1,170 @@
+"""A ChatHub in which one person owns one of everything, and what the attacks on it share."""
+
+import inspect
+import re
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, stream
+from conftest import sign_in
+from scripted import Provider, chunk, reply
+
+from chathub.routes import Route
+from chathub.wire import requests
+
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
+OWNERS_KEY = "sk-of-the-owner-0123456789abcdef"
+PASSWORD = "password-of-many"
+# rows and columns of tables that change by being looked at, or by what a server does by itself
+_PASSING = {("personal_tokens", "last_used_at")}
+
+
+@dataclass
+class World:
+    """``owned`` are the owner's ids by the name they have in a path; ``headers`` every kind of caller."""
+
+    client: TestClient
+    database: Path
+    owned: dict[str, Any]
+    headers: dict[str, Headers]
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Everything in the database, but for what a mere look changes."""
+        return rows_of(self.database)
+
+
+def rows_of(database: Path, without: frozenset[str] = frozenset()) -> dict[str, list[tuple[Any, ...]]]:
+    """All tables; ``without`` these columns, whatever table they are in."""
+    connection = sqlite3.connect(database)
+    found = {}
+    for table, columns in tables_of(connection).items():
+        chosen = [name for name in columns if name not in without and (table, name) not in _PASSING]
+        listed = connection.execute(f"SELECT {', '.join(chosen) or '1'} FROM {table}").fetchall()
+        found[table] = sorted(listed, key=repr)
+    connection.close()
+    return found
+
+
+def tables_of(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
+    """Every table's columns and their types; what SQLite keeps for itself is left out."""
+    names = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    )
+    return {
+        name: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({name})")}
+        for (name,) in names.fetchall()
+    }
+
+
+async def new_user(client: TestClient, name: str) -> Headers:
+    body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+    response = await client.post("/api/auth/register", json=body)
+    assert response.status == 200, await response.text()
+    return await sign_in(client, name, PASSWORD)
+
+
+async def new_token(client: TestClient, headers: Headers, **fields: Any) -> tuple[int, Headers]:
+    response = await client.post("/api/tokens", json={"name": "t", **fields}, headers=headers)
+    made = await response.json()
+    assert response.status == 200, made
+    return made["data"]["id"], {"Authorization": f"Bearer {made['token']}"}
+
+
+async def build(client: TestClient, provider: Provider, database: Path) -> World:
+    """The owner is ``user``; a reply of its is being written until ``provider.gate`` opens."""
+    admin, owner = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    await add_model(client, admin, provider.base_url, supports_vision=True, supports_function_calling=True)
+    stranger, gone = await new_user(client, "stranger"), await new_user(client, "gone")
+    _, gone_token = await new_token(client, gone, opens_api=True)
+    listed = await (await client.get("/api/users?search=gone", headers=admin)).json()
+    response = await client.delete(f"/api/users/{listed['users'][0]['id']}", headers=admin)
+    assert response.status == 200
+    return World(
+        client,
+        database,
+        await _belongings(client, provider, owner),
+        {
+            "nobody": {},
+            "owner": owner,
+            "stranger": stranger,
+            "admin": admin,
+            "demo": {"Authorization": "Bearer demo-token"},
+            "token": (await new_token(client, stranger))[1],
+            "api token": (await new_token(client, stranger, opens_api=True))[1],
+            "admin's token": (await new_token(client, admin, opens_api=True))[1],
+            "gone": gone,
+            "gone token": gone_token,
+        },
+    )
+
+
+async def _belongings(client: TestClient, provider: Provider, owner: Headers) -> dict[str, Any]:
+    events = await stream(client, owner, message="秘密的问题", images=[PIXEL], conversation_id="of-the-owner")
+    messages = await (await client.get("/api/conversations/of-the-owner/messages", headers=owner)).json()
+    body = {"model_provider": "openai", "api_key": OWNERS_KEY}
+    key = (await (await client.post("/api/apikeys", json=body, headers=owner)).json())["apikey"]
+    token_id, _ = await new_token(client, owner)
+    profile = (await (await client.get("/api/users/profile", headers=owner)).json())["user"]
+    return {
+        "conversation_id": "of-the-owner",
+        "message_id": events[0]["user_message_id"],
+        "answer_id": events[0]["message_id"],
+        "file_id": messages[0]["images"][0]["url"].rpartition("/")[2],
+        "key_id": key["id"],
+        "token_id": token_id,
+        "user_id": profile["id"],
+    }
+
+
+def running(provider: Provider) -> None:
+    """From here on answers wait half way until ``provider.gate`` opens."""
+    provider.script = provider.stream([chunk("前半"), *reply("后半")], stall_after=1)
+
+
+def parameters(route: Route) -> list[str]:
+    """The names in a route's path."""
+    return re.findall(r"\{(\w+)", route.path)
+
+
+def path_of(route: Route, ids: dict[str, Any], default: Any = "999999") -> str:
+    """The route's path with these ids."""
+    return re.sub(r"\{(\w+)[^}]*\}", lambda match: str(ids.get(match[1], default)), route.path)
+
+
+def structs_of(route: Route) -> list[type[msgspec.Struct]]:
+    """The bodies and queries that a route's handler reads, itself or through a function of its module."""
+    known = {name: kind for name, kind in vars(requests).items() if inspect.isclass(kind)}
+    names: set[str] = set()
+    seen: set[object] = set()
+    waiting: list[Any] = [route.handler]
+    while waiting:
+        function = waiting.pop()
+        if function in seen or not getattr(function, "__code__", None):
+            continue
+        seen.add(function)
+        names.update(function.__code__.co_names)
+        waiting += [
+            function.__globals__[name]
+            for name in function.__code__.co_names
+            if getattr(function.__globals__.get(name), "__module__", "") == function.__module__
+        ]
+    kinds = [known[name] for name in sorted(names) if name in known]
+    return [kind for kind in kinds if issubclass(kind, msgspec.Struct)]
+
+
+async def refusal(response: ClientResponse) -> tuple[int, str]:
+    """The status and the sentence of an answer that is an error, in the shape that its client reads."""
+    text = await response.text()
+    assert response.status >= 400, (response.status, text)
+    assert response.content_type == "application/json", text
+    body = msgspec.json.decode(text)
+    if response.url.path.startswith("/v1/"):
+        said: str = body["error"]["message"]
+        return response.status, said
+    assert body["success"] is False and body["error"] == body["message"] != ""
+    return response.status, body["error"]
