@@ -1,5 +1,6 @@
 """A ChatHub in which one person owns one of everything, and what the attacks on it share."""
 
+import dis
 import inspect
 import re
 import sqlite3
@@ -39,11 +40,12 @@ class World:
 
 
 def rows_of(database: Path, without: frozenset[str] = frozenset()) -> dict[str, list[tuple[Any, ...]]]:
-    """All tables; ``without`` these columns, whatever table they are in."""
+    """All tables; ``without`` these columns, of any table or as ``table.column``."""
     connection = sqlite3.connect(database)
     found = {}
     for table, columns in tables_of(connection).items():
-        chosen = [name for name in columns if name not in without and (table, name) not in _PASSING]
+        unwanted = {name for name in columns if {name, f"{table}.{name}"} & without}
+        chosen = [name for name in columns if name not in unwanted and (table, name) not in _PASSING]
         listed = connection.execute(f"SELECT {', '.join(chosen) or '1'} FROM {table}").fetchall()
         found[table] = sorted(listed, key=repr)
     connection.close()
@@ -147,12 +149,10 @@ def structs_of(route: Route) -> list[type[msgspec.Struct]]:
         if function in seen or not getattr(function, "__code__", None):
             continue
         seen.add(function)
-        names.update(function.__code__.co_names)
-        waiting += [
-            function.__globals__[name]
-            for name in function.__code__.co_names
-            if getattr(function.__globals__.get(name), "__module__", "") == function.__module__
-        ]
+        used = {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}
+        names |= used
+        found = [function.__globals__.get(name) for name in used]
+        waiting += [it for it in found if getattr(it, "__module__", "") == function.__module__]
     kinds = [known[name] for name in sorted(names) if name in known]
     return [kind for kind in kinds if issubclass(kind, msgspec.Struct)]
 

@@ -1,0 +1,240 @@
+"""Every body with every column of every table in it: nothing is taken but what its caller may set."""
+
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import world
+from aiohttp.test_utils import TestClient
+from conftest import Connect
+from scripted import Provider
+
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.routes import ROUTES
+
+Step = tuple[str, str, str, dict[str, Any]]
+
+# columns that are random, or a name for what is
+RANDOM = frozenset(
+    {"password_hash", "secret", "digest", "hint", "jti", "request_id", "mask", "file_id", "files.id", "value"}
+)
+# words that other servers take
+WORDS = ("is_admin", "isAdmin", "admin", "is_superuser", "permissions", "owner", "owner_id", "verified")
+
+# one good request for each route that reads a body: who, method, path, body
+STEPS: list[Step] = [
+    ("nobody", "POST", "/api/auth/login", {"username": "stranger", "password": world.PASSWORD}),
+    ("nobody", "POST", "/api/auth/send-verification-code", {"email": "new@example.com"}),
+    (
+        "nobody",
+        "POST",
+        "/api/auth/register",
+        {"username": "newcomer", "email": "new@example.com", "password": world.PASSWORD},
+    ),
+    (
+        "admin",
+        "POST",
+        "/api/auth/admin/register",
+        {"username": "colleague", "email": "c@example.com", "password": world.PASSWORD},
+    ),
+    ("owner", "PUT", "/api/users/profile", {"email": "other@example.com"}),
+    ("admin", "PUT", "/api/users/{user_id}", {"username": "renamed"}),
+    ("owner", "POST", "/api/apikeys", {"model_provider": "openai", "api_key": world.OWNERS_KEY}),
+    ("owner", "PUT", "/api/apikeys/{key_id}", {"api_key": world.OWNERS_KEY}),
+    ("owner", "POST", "/api/tokens", {"name": "program"}),
+    (
+        "admin",
+        "POST",
+        "/api/models",
+        {"model_name": "new-model", "display_name": "N", "model_provider": "openai"},
+    ),
+    ("admin", "PUT", "/api/models/{model_id}", {"display_name": "other"}),
+    ("admin", "POST", "/api/models/batch-update-order", {"model_orders": [{"id": 1, "sort_order": 5}]}),
+    (
+        "admin",
+        "POST",
+        "/api/providers",
+        {"provider_key": "mine", "display_name": "M", "default_base_url": "https://mine.example.com/v1"},
+    ),
+    ("admin", "PUT", "/api/providers/{provider_id}", {"display_name": "other"}),
+    ("owner", "POST", "/api/chat", {"message": "hi", "model": "test-model", "conversation_id": "one"}),
+    ("owner", "POST", "/api/chat/stream", {"message": "hi", "model": "test-model", "conversation_id": "two"}),
+    ("owner", "POST", "/api/chat/save-partial", {"conversation_id": "one", "content": "x"}),
+    ("owner", "PUT", "/api/conversations/{conversation_id}", {"title": "other"}),
+    ("owner", "POST", "/api/messages/{message_id}/regenerate", {}),
+    ("owner", "PUT", "/api/messages/{message_id}", {"content": "in other words"}),
+    (
+        "token",
+        "POST",
+        "/v1/chat/completions",
+        {"model": "test-model", "messages": [{"role": "user", "content": "hi"}]},
+    ),
+    (
+        "token",
+        "POST",
+        "/v1/messages",
+        {"model": "test-model", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]},
+    ),
+]
+# these read a body and have nothing to change, or ask a provider that is not there
+WITHOUT_STEP = {
+    ("POST", "/api/chat/stop"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/api/providers/{provider_id}/models/import"),
+}
+
+
+def test_every_route_that_reads_a_body_is_attacked() -> None:
+    tried = {(method, path) for _, method, path, _ in STEPS} | WITHOUT_STEP
+    reading = {
+        (route.method, route.path)
+        for route in ROUTES
+        if route.method in ("POST", "PUT", "PATCH") and (world.structs_of(route) or route.access == "v1")
+    }
+    assert reading == tried
+
+
+def columns(database: Path) -> dict[str, str]:
+    """The name of every column there is, and its type."""
+    connection = sqlite3.connect(database)
+    found: dict[str, str] = {}
+    for table in world.tables_of(connection).values():
+        found |= table
+    connection.close()
+    return found
+
+
+def own_fields(method: str, path: str) -> set[str]:
+    """What a route may take: the fields of its struct."""
+    (route,) = [route for route in ROUTES if (route.method, route.path) == (method, path)]
+    if route.access == "v1":
+        # OpenAI's and Anthropic's own words, which are passed on
+        return {"role", "name", "id", "tools", "tool_choice", "stop", "options", "data", "metadata"}
+    return {field for kind in world.structs_of(route) for field in kind.__struct_fields__}
+
+
+@pytest.fixture
+def build(connect: Connect, config: Config, provider: Provider) -> Callable[[str], Awaitable[world.World]]:
+    """A world whose ids and times are the same each time."""
+
+    async def make(name: str) -> world.World:
+        numbers = itertools.count()
+        clock = Clock(lambda: 1_800_000_000.0, lambda: f"id-{next(numbers)}")
+        database = config.database.with_name(f"{name}.db")
+        client = await connect(Config(**{**vars(config), "database": database}), clock=clock)
+        there = await world.build(client, provider, database)
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            for table in ("providers", "models"):
+                # the first ones were made when they were made
+                connection.execute(f"UPDATE {table} SET created_at = 1, updated_at = 1")
+        return there
+
+    return make
+
+
+async def take(there: world.World, step: Step, more: dict[str, Any]) -> tuple[int, Any]:
+    who, method, path, body = step
+    ids = {**there.owned, "model_id": 2, "provider_id": 2}
+    (route,) = [route for route in ROUTES if (route.method, route.path) == (method, path)]
+    response = await there.client.request(
+        method, world.path_of(route, ids), json={**more, **body}, headers=there.headers[who]
+    )
+    return response.status, await response.text()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+async def test_columns_in_a_body_change_nothing(
+    build: Callable[[str], Awaitable[world.World]], number: int
+) -> None:
+    """The same steps in two worlds, in one of them with every column: the worlds stay alike."""
+    plain, attacked = await build("plain"), await build("attacked")
+    assert world.rows_of(plain.database, RANDOM) == world.rows_of(attacked.database, RANDOM)
+    values = {"INTEGER": number, "TEXT": "admin", "BLOB": "YQ==", "REAL": 0.5}
+    more = {name: values[kind] for name, kind in columns(plain.database).items()}
+    more |= dict.fromkeys(WORDS, True)
+    for step in STEPS:
+        taken = own_fields(step[1], step[2])
+        status, _ = await take(plain, step, {})
+        assert status == 200, step
+        hostile = {name: value for name, value in more.items() if name not in taken}
+        assert (await take(attacked, step, hostile))[0] == 200, step
+        one, other = (world.rows_of(there.database, RANDOM) for there in (plain, attacked))
+        for table in one:
+            assert one[table] == other[table], (step, table)
+
+
+async def test_what_only_an_administrator_may_give_a_user_cannot_take(
+    client: TestClient, provider: Provider, config: Config
+) -> None:
+    """Fields that a body does have, but not for everyone."""
+    there = await world.build(client, provider, config.database)
+    owner, key_id = there.headers["owner"], there.owned["key_id"]
+    for _ in range(2):
+        body = {"model_provider": "openai", "api_key": world.OWNERS_KEY, "shared": True, "is_shared": True}
+        saved = (await (await client.post("/api/apikeys", json=body, headers=owner)).json())["apikey"]
+        response = await client.put(f"/api/apikeys/{key_id}", json={"shared": True}, headers=owner)
+        assert saved["shared"] is (await response.json())["apikey"]["shared"] is False
+    before = there.rows()
+    every = {"role": "admin", "usage_limit": 10**12, "subscription_type": "enterprise", "is_active": True}
+    response = await client.put("/api/users/profile", json=every, headers=owner)
+    assert response.status in (200, 400)
+    profile = (await (await client.get("/api/users/profile", headers=owner)).json())["user"]
+    assert (profile["role"], profile["subscription_type"], profile["usage_limit"]) == (
+        "user",
+        "free",
+        1_000_000,
+    )
+    del before["users"], before["audit"]
+    after = there.rows()
+    assert {table: after[table] for table in before} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["__class__", "__init__", "__proto__", "constructor", "__struct_fields__", "self", "cls", "kind"]
+)
+async def test_words_of_the_language_are_fields_like_any_other(
+    client: TestClient, provider: Provider, config: Config, name: str
+) -> None:
+    there = await world.build(client, provider, config.database)
+    hostile = {"role": "admin", "isAdmin": True, "usage_limit": 10**12}
+    body = {"email": "new@example.com", name: hostile}
+    response = await client.put("/api/users/profile", json=body, headers=there.headers["owner"])
+    changed = (await response.json())["user"]
+    assert (changed["email"], changed["role"], changed["usage_limit"]) == (
+        "new@example.com",
+        "user",
+        1_000_000,
+    )
+
+
+async def test_a_provider_decides_nothing_either(
+    client: TestClient, provider: Provider, config: Config
+) -> None:
+    """Columns in what a provider sends are no columns."""
+    there = await world.build(client, provider, config.database)
+    before = {
+        table: rows for table, rows in there.rows().items() if table in ("users", "providers", "models")
+    }
+    more = dict.fromkeys(columns(config.database), 1) | {"role": "system", "status": "streaming"}
+    answer = {
+        **more,
+        "choices": [{**more, "message": {**more, "content": "hi"}, "finish_reason": "stop"}],
+        "usage": {**more, "prompt_tokens": 3, "completion_tokens": 2},
+    }
+    provider.script = provider.answer(200, answer)
+    body = {"message": "hi", "model": "test-model", "conversation_id": "c"}
+    response = await client.post("/api/chat", json=body, headers=there.headers["owner"])
+    assert response.status == 200, await response.text()
+    path = "/api/conversations/c/messages"
+    listed = await (await client.get(path, headers=there.headers["owner"])).json()
+    assert [(row["role"], row["content"], row["status"]) for row in listed] == [
+        ("user", "hi", "done"),
+        ("assistant", "hi", "done"),
+    ]
+    after = there.rows()
+    assert {table: after[table] for table in before} == before
