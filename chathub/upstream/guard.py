@@ -17,6 +17,12 @@ SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
 
 # RFC 6052: addresses that stand for IPv4 ones
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# RFC 4291, 2.4: all that is given out of IPv6. What lies outside may still lead somewhere, such as the
+# local translations of RFC 8215 (64:ff9b:1::/48) and RFC 2765, and no list of exceptions names it all
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+# where clouds keep what their machines may know, in addresses that look public: Oracle's (and all of
+# RFC 6890's protocol assignments, which Python judges one by one), and Azure's
+_CLOUDS = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("168.63.129.16/32"))
 
 
 class Refused(OSError):
@@ -33,8 +39,10 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
-        if address.is_site_local:
+        if address not in _UNICAST:
             return False
+    if any(address in network for network in _CLOUDS):
+        return False
     return address.is_global and not address.is_multicast
 
 
