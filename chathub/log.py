@@ -2,7 +2,6 @@
 
 import logging
 import re
-import textwrap
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 
@@ -12,8 +11,8 @@ from chathub.upstream import failures
 REQUEST = ContextVar("REQUEST", default="-")
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"
-# what ends a line, or tells a terminal to do something
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# what ends a line, tells a terminal to do something, or changes the direction of reading
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Formatter(logging.Formatter):
@@ -36,8 +35,13 @@ class Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line itself: one, whatever a client put into it."""
         record.request = REQUEST.get()
-        return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", super().formatMessage(record))
+        return _told(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:
         """Indented, so that no line of it can pass for one of the log."""
-        return textwrap.indent(super().formatException(ei), "    ")  # type: ignore[arg-type]
+        lines = super().formatException(ei).split("\n")  # type: ignore[arg-type]
+        return "\n".join(f"    {_told(line)}" for line in lines)
+
+
+def _told(text: str) -> str:
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

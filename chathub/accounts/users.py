@@ -22,6 +22,12 @@ _EMAIL = re.compile(rf"{_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_ATOM})+")
 _LONGEST_KEY = 200
 # control, format (zero width), surrogate, private use, unassigned, separators of lines and paragraphs
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+# letters and marks that show nothing (Unicode's Default_Ignorable_Code_Point, and Braille's blank)
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+# blanks that look like one, in the form in which names are compared
+_BLANKS = re.compile(r"  |[^\S ]")
 
 
 def comparable(name: str) -> str:
@@ -40,7 +46,7 @@ def check_username(name: str) -> str:
         raise BadRequest("用户名长度应为 3 到 50 个字符")
     if len(comparable(name)) > _LONGEST_KEY:
         raise BadRequest("用户名过长")
-    if any(unicodedata.category(character) in _INVISIBLE for character in name):
+    if not _is_plain(name) or _BLANKS.search(comparable(name)):
         raise BadRequest("用户名包含不可见或无效的字符")
     return name
 
@@ -52,10 +58,15 @@ def check_email(address: str) -> str:
         BadRequest: it does not.
     """
     address = address.strip()
-    invisible = any(unicodedata.category(character) in _INVISIBLE for character in address)
-    if not _EMAIL.fullmatch(address) or len(address) > 254 or invisible:
+    if not _EMAIL.fullmatch(address) or len(address) > 254 or not _is_plain(address):
         raise BadRequest("邮箱格式不正确")
     return address
+
+
+def _is_plain(text: str) -> bool:
+    """Whether everything in a text can be seen: two names that look the same would be one person's mask."""
+    hidden = any(unicodedata.category(character) in _INVISIBLE for character in text)
+    return not hidden and not _BLANK.search(text)
 
 
 def insert(

@@ -161,7 +161,7 @@ class LocalModel:
         pause = min(LONGEST_COOL_DOWN, 2.0**self._failures)
         self._retry_at = asyncio.get_running_loop().time() + pause
         if not self._closed:
-            log.warning("%s\n%s", error, error.log)
+            _warn(str(error), error.log)
 
     def _idle(self) -> None:
         self._timer = None
@@ -264,7 +264,7 @@ class _Child:
             self._tail = (self._tail + chunk)[-LOG_BYTES:]
         code = await process.wait()
         if self.base_url and not self._ending:
-            log.warning("the local model's process ended by itself (%s)\n%s", code, self._log)
+            _warn(f"the local model's process ended by itself ({code})", self._log)
 
     def _kill(self) -> None:
         if self._process:
@@ -314,6 +314,12 @@ def _reason(error: str, detail: str, code: int | None) -> str:
     if code == KILLED:
         return "进程被系统终止，可能是内存不足"
     return f"推理进程意外退出（代码 {code}）"
+
+
+def _warn(sentence: str, output: str) -> None:
+    """A warning with what the engine printed, a line for each of its lines."""
+    for line in (sentence, *output.splitlines()):
+        log.warning("%s", line)
 
 
 def _failed(reason: str, log: str = "") -> LocalModelError:

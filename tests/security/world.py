@@ -1,5 +1,6 @@
 """A ChatHub in which one person owns one of everything, and what the attacks on it share."""
 
+import contextlib
 import dis
 import inspect
 import re
@@ -80,6 +81,7 @@ async def new_token(client: TestClient, headers: Headers, **fields: Any) -> tupl
 async def build(client: TestClient, provider: Provider, database: Path) -> World:
     """The owner is ``user``; a reply of its is being written until ``provider.gate`` opens."""
     admin, owner = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    stay_here(database)
     await add_model(client, admin, provider.base_url, supports_vision=True, supports_function_calling=True)
     stranger, gone = await new_user(client, "stranger"), await new_user(client, "gone")
     _, gone_token = await new_token(client, gone, opens_api=True)
@@ -103,6 +105,13 @@ async def build(client: TestClient, provider: Provider, database: Path) -> World
             "gone token": gone_token,
         },
     )
+
+
+def stay_here(database: Path) -> None:
+    """Let every provider be a closed port of this machine, from the next change of a provider on: no
+    attack leaves it."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE providers SET default_base_url = 'http://127.0.0.1:9/v1'")
 
 
 async def _belongings(client: TestClient, provider: Provider, owner: Headers) -> dict[str, Any]:
