@@ -91,7 +91,7 @@ async def build(client: TestClient, provider: Provider, database: Path) -> World
     return World(
         client,
         database,
-        await _belongings(client, provider, owner),
+        await belongings(client, owner),
         {
             "nobody": {},
             "owner": owner,
@@ -114,7 +114,8 @@ def stay_here(database: Path) -> None:
         connection.execute("UPDATE providers SET default_base_url = 'http://127.0.0.1:9/v1'")
 
 
-async def _belongings(client: TestClient, provider: Provider, owner: Headers) -> dict[str, Any]:
+async def belongings(client: TestClient, owner: Headers) -> dict[str, Any]:
+    """One of everything, by the name that its id has in a path."""
     events = await stream(client, owner, message="秘密的问题", images=[PIXEL], conversation_id="of-the-owner")
     messages = await (await client.get("/api/conversations/of-the-owner/messages", headers=owner)).json()
     body = {"model_provider": "openai", "api_key": OWNERS_KEY}
