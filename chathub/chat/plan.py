@@ -193,7 +193,7 @@ def plainly_inside(base_url: str, config: Config) -> bool:
 def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], now: int) -> ChatHubError:
     """Why there is no key to use, as a sentence that says what to do."""
     named = f"{model.provider_name} ({model.provider_key})"
-    resting = [key for key in bound if key["health"] != "broken" and key["cooldown_until"] > now]
+    resting = [key for key in bound if key["health"] != "broken" and pool.rests(key, now)]
     if resting:
         wait = (min(key["cooldown_until"] for key in resting) - now) / 1000
         return TooManyRequests(f"{named} 的API密钥正在冷却，请稍后再试", retry_after=wait)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from chathub import audit
 from chathub.database.connection import Row, Transaction
+from chathub.upstream.failures import RETRY_LIMIT
 from chathub.upstream.types import Failure
 from chathub.upstream.verdicts import verdict
 
@@ -13,8 +14,14 @@ _COOLING, _LONGEST_COOLING = 5_000, 600_000
 _BRIEF, _LONGEST_BRIEF = 2_000, 60_000
 
 
+def rests(row: Row, now: int) -> bool:
+    """Whether a key is to be left alone for a while. What lies further ahead than any wait was written by
+    a clock that has been set back since (a small machine may start without the time)."""
+    return bool(now < row["cooldown_until"] <= now + RETRY_LIMIT * 1000)
+
+
 def is_usable(row: Row, now: int) -> bool:
-    return bool(row["health"] != "broken" and row["cooldown_until"] <= now)
+    return row["health"] != "broken" and not rests(row, now)
 
 
 def in_order(rows: Iterable[Row], user_id: int, chance: random.Random) -> list[Row]:
@@ -49,7 +56,7 @@ def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, 
             wait = round(failure.retry_after * 1000)
         # trouble that passes only puts the key behind the others for a while
         health, until = ("cooling" if judgement == "cooling" else "ok"), now + wait
-        if row["cooldown_until"] > until:
+        if row["cooldown_until"] > until and rests(row, now):
             health, until = row["health"], row["cooldown_until"]
     tx.run(
         tx.q.api_keys.set_health,

@@ -1,0 +1,158 @@
+"""Secrets that can be recognized, through a whole life of the server: found nowhere but where they belong."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from conftest import sign_in
+from processes import ChatHub
+from scripted import DONE, Provider, chunk, data, reply
+
+SECRET = "canary-of-the-master-secret-" + "q" * 32
+SHARED, OWN = "sk-canary-of-the-shared-key-0123456789", "AIzaCanaryOfTheOwnKey0123456789abcdefg"
+ADMIN, PASSWORD, WRONG = "canary-admin-password", "canary-users-password", "canary-wrong-password"
+
+
+class Witness:
+    """A client that keeps every byte of every answer."""
+
+    def __init__(self, session: aiohttp.ClientSession, seen: list[bytes]) -> None:
+        self._session, self._seen = session, seen
+
+    async def __call__(self, method: str, path: str, headers: Any = None, **options: Any) -> Any:
+        async with self._session.request(method, path, headers=headers, **options) as response:
+            body = await response.read()
+            self._seen += [body, str(response.raw_headers).encode()]
+            return json.loads(body) if response.content_type == "application/json" else body
+
+
+def repeating(provider: Provider) -> list[Any]:
+    """A provider that says the keys it was sent in each way it can: refusals, events, half way, as text."""
+    said = f"Incorrect API key provided: {SHARED} / {OWN}. Authorization: Bearer {SHARED}, Bearer {OWN}"
+    error = {"error": {"message": said, "code": SHARED, "type": OWN}}
+    return [
+        provider.answer(401, error),
+        provider.answer(403, said.encode()),
+        provider.answer(429, error, {"Retry-After": "0", "X-Key": SHARED}),
+        provider.answer(500, f"<html>{said}</html>".encode()),
+        provider.answer(302, b"", {"Location": f"http://127.0.0.1:9/?key={SHARED}"}),
+        provider.stream([data(error)]),
+        provider.stream([chunk("half"), data(error)]),
+        provider.stream([chunk("half"), data({"error": said})], cut=True),
+        provider.answer(200, said.encode()),
+    ]
+
+
+QUESTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("/api/chat", {"message": "hi"}),
+    ("/api/chat/stream", {"message": "hi"}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}], "stream": True}),
+    ("/v1/messages", {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}),
+]
+
+
+async def set_up(ask: Witness, provider: Provider, admin: Any) -> None:
+    provider_body = {"display_name": "测试商", "default_base_url": provider.base_url, "provider_key": "odd"}
+    await ask("POST", "/api/providers", admin, json=provider_body)
+    model = {"display_name": "M", "model_provider": "odd"}
+    await ask("POST", "/api/models", admin, json={**model, "model_name": "test-model"})
+    user = {"username": "canary", "email": "c@example.com", "password": PASSWORD}
+    await ask("POST", "/api/auth/register", json=user)
+
+
+async def save(ask: Witness, admin: Any, user: Any, key_of: dict[str, int]) -> None:
+    for name, headers, key in (("shared", admin, SHARED), ("own", user, OWN)):
+        saved = await ask("POST", "/api/apikeys", headers, json={"model_provider": "odd", "api_key": key})
+        key_of[name] = saved["apikey"]["id"]
+
+
+async def live(ask: Witness, provider: Provider, admin: Any, user: Any) -> None:
+    """Every way a key is used, with every way in which a provider says it again."""
+    keys: dict[str, int] = {}
+    for script in [provider.stream(reply("好")), *repeating(provider)]:
+        provider.script = script
+        for path, body in QUESTIONS:
+            # saved anew: what failed rests for a while
+            await save(ask, admin, user, keys)
+            await ask("POST", path, user, json={"model": "test-model", **body})
+        for key, headers in ((keys["shared"], admin), (keys["own"], user)):
+            await ask("POST", f"/api/apikeys/{key}/test", headers)
+        for path in ("/api/apikeys", "/api/conversations", "/api/stats", "/api/users/profile", "/api/tokens"):
+            await ask("GET", path, user)
+            await ask("GET", path, admin)
+    for conversation in await ask("GET", "/api/conversations", user):
+        await ask("GET", f"/api/conversations/{conversation['conversation_id']}/messages", user)
+    bad = [
+        {"api_key": f"{OWN} {OWN}"},
+        {"api_key": [OWN]},
+        {"base_url": f"http://{OWN}@x/"},
+        {"priority": OWN},
+    ]
+    for change in bad:
+        await ask("PUT", f"/api/apikeys/{keys['own']}", user, json=change)
+    for credentials in (
+        {"username": "canary", "password": WRONG},
+        {"username": PASSWORD, "password": [WRONG]},
+    ):
+        await ask("POST", "/api/auth/login", json=credentials)
+    await ask("PUT", "/api/users/profile", user, json={"password": PASSWORD, "current_password": WRONG})
+    for path in ("/api/users", "/api/audit", "/api/usage", "/api/auth/sessions", "/api/providers/99/models"):
+        await ask("GET", path, admin)
+
+
+@pytest.mark.timeout(120)
+async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, provider: Provider) -> None:
+    database, seen, lines = tmp_path / "chathub.db", [], []
+    environment = {
+        "CHATHUB_SECRET_KEY": SECRET,
+        "CHATHUB_ENV": "production",
+        "CHATHUB_ADMIN_PASSWORD": ADMIN,
+    }
+    tokens: list[str] = []
+    hubs = []
+    for life in ("crash", "end"):
+        hub = ChatHub(database, **environment)
+        hubs.append(hub)
+        async with hub:
+            session = await hub.client()
+            ask = Witness(session, seen)
+            admin = await sign_in(session, "admin", ADMIN)  # type: ignore[arg-type]
+            if life == "crash":
+                await set_up(ask, provider, admin)
+            user = await sign_in(session, "canary", PASSWORD)  # type: ignore[arg-type]
+            async with session.post(
+                "/api/tokens", json={"name": "t", "opens_api": True}, headers=user
+            ) as made:
+                token = (await made.json())["token"]
+            tokens += [token, admin["Authorization"][7:], user["Authorization"][7:]]
+            await live(ask, provider, admin, {"Authorization": f"Bearer {token}"} if life == "end" else user)
+            lines.append(hub.command_line())
+            # it ends while a reply is being written
+            provider.script = provider.stream([chunk("half"), data({"error": SHARED}), DONE], stall_after=1)
+            await save(ask, admin, user, {})
+            body = {"message": "hi", "model": "test-model"}
+            asking = asyncio.ensure_future(session.post("/api/chat/stream", json=body, headers=user))
+            async with asyncio.timeout(10):
+                await (await asking).content.readline()
+            if life == "crash":
+                hub.kill()
+            else:
+                hub.signal(signal.SIGTERM)
+                await hub.ended(20)
+    used = {header["Authorization"].removeprefix("Bearer ") for header in provider.headers}
+    assert used == {SHARED, OWN} or used == {OWN}, "the provider did receive its key"
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert any(name.endswith(".db") for name in files) and any(name.endswith(".stderr") for name in files)
+    canaries = [SECRET, SHARED, OWN, ADMIN, PASSWORD, WRONG, *tokens]
+    for canary in canaries:
+        for name, content in files.items():
+            assert canary.encode() not in content, (canary, name)
+        assert not any(canary.encode() in answer for answer in seen), canary
+        assert not any(canary in line for line in lines), canary
+    # the search does find what is there: what a listing shows of a key, and the user's name
+    assert any(b"AIza\xe2\x80\xa6defg" in answer for answer in seen) and b"canary" in files["chathub.db"]
