@@ -17,6 +17,7 @@ from chathub.handlers import (
     providers,
     sessions,
     stats,
+    subscriptions,
     tokens,
     usage,
     users,
@@ -100,8 +101,8 @@ ROUTES = (
     # 8 statistics
     Route("GET", "/api/stats", stats.show),
     Route("GET", "/api/usage", usage.show),
-    Route("GET", "/api/subscriptions", usage.list_subscriptions, ADMIN),
-    Route("PUT", "/api/subscriptions/{name}", usage.update_subscription, ADMIN),
+    Route("GET", "/api/subscriptions", subscriptions.list_all, ADMIN),
+    Route("PUT", "/api/subscriptions/{name}", subscriptions.update, ADMIN),
     # 9 users
     Route("GET", "/api/users", users.search, ADMIN),
     Route("GET", "/api/users/profile", users.show_profile),

@@ -1,4 +1,4 @@
-"""What was used, attempt by attempt, out of the ledger; and what each subscription may use."""
+"""What was used, attempt by attempt, out of the ledger."""
 
 import csv
 import io
@@ -7,15 +7,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from chathub.audit import Actor, record
+from chathub.audit import record
 from chathub.clock import iso
 from chathub.database.connection import Row, Transaction
-from chathub.errors import Forbidden, NotFound
-from chathub.handlers.common import actor, answer, body, done, query
+from chathub.errors import Forbidden
+from chathub.handlers.common import actor, answer, query
 from chathub.keys import CALLER, CLOCK, DB
 from chathub.wire import answers
-from chathub.wire.decode import given
-from chathub.wire.requests import SubscriptionChange, UsageFilter
+from chathub.wire.requests import UsageFilter
 
 # rows of a download that are in memory at once
 _PAGE = 2_000
@@ -41,21 +40,6 @@ async def show(request: web.Request) -> web.StreamResponse:
     shown = [_shape(row, wanted) for row in rows]
     more = not wanted.group_by and len(rows) == wanted.limit
     return answer({"success": True, "data": shown, "next_before": rows[-1]["id"] if more else None})
-
-
-async def list_subscriptions(request: web.Request) -> web.Response:
-    db = request.app[DB]
-    rows = await db.fetch_all(db.q.subscriptions.list_all)
-    return answer({"success": True, "data": [_subscription(row) for row in rows]})
-
-
-async def update_subscription(request: web.Request) -> web.Response:
-    changes = given(await body(request, SubscriptionChange))
-    if changes.get("cost_limit") is not None:
-        changes["cost_limit"] = answers.millionths(changes["cost_limit"])
-    now = request.app[CLOCK].now()
-    row = await request.app[DB].write(_update, actor(request), request.match_info["name"], changes, now)
-    return done("订阅更新成功", data=_subscription(row))
 
 
 async def _download(request: web.Request, wanted: UsageFilter) -> web.StreamResponse:
@@ -118,17 +102,3 @@ def _csv(rows: list[dict[str, Any]], *, with_names: bool) -> bytes:
 
 def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _subscription(row: Row) -> dict[str, Any]:
-    cost = row["cost_limit"]
-    return {**dict(row), "cost_limit": None if cost is None else answers.money(cost)}
-
-
-def _update(tx: Transaction, who: Actor, name: str, changes: dict[str, Any], now: int) -> Row:
-    old = tx.one(tx.q.subscriptions.get, name=name)
-    if old is None:
-        raise NotFound("订阅类型不存在")
-    tx.run(tx.q.subscriptions.update, **{**dict(old), **changes})
-    record(tx, who, "subscription.updated", now, f"subscription {name}", **changes)
-    return tx.all(tx.q.subscriptions.get, name=name)[0]

@@ -94,6 +94,9 @@ ACTS = [
     Act("POST", "/api/users/{}/reset-password", None, "user.password", "user"),
     Act("DELETE", "/api/users/{}", None, "user.disabled", "user"),
     Act("PUT", "/api/users/{}", {"is_active": True}, "user.enabled", "user"),
+    Act("PUT", "/api/subscriptions/{name}", {"usage_limit": 5}, "subscription.updated", "subscription"),
+    Act("POST", "/api/invites", {}, "invite.made", "invite"),
+    Act("DELETE", "/api/invites/{}", None, "invite.deleted", "invite"),
 ]
 
 
@@ -107,13 +110,18 @@ async def test_every_act_of_an_administrator_is_in_the_audit_and_no_secret_with_
 ) -> None:
     await add_model(client, admin, listing.base_url)
     providers = (await do(client, admin, "GET", "/api/providers"))["data"]
-    ids = {"scripted": next(row["id"] for row in providers if row["provider_key"] == "p_test_model")}
+    ids: dict[str, Any] = {
+        "subscription": "free",
+        "scripted": next(row["id"] for row in providers if row["provider_key"] == "p_test_model"),
+    }
     made = ""
     for number, act in enumerate(ACTS):
         headers = {**admin, "X-Request-ID": f"act-{number}"}
-        answer = await do(client, headers, act.method, act.path.format(ids.get(act.of)), act.body)
-        made += answer.get("new_password", "")
-        for name, place in (("model", "model"), ("provider", "data"), ("user", "user")):
+        answer = await do(
+            client, headers, act.method, act.path.format(ids.get(act.of), name="free"), act.body
+        )
+        made += answer.get("new_password", answer.get("code", ""))
+        for name, place in (("model", "model"), ("provider", "data"), ("user", "user"), ("invite", "data")):
             ids[name] = answer.get(place, {}).get("id", ids.get(name))
         for event in act.events.split():
             entry = await newest(client, admin, event)

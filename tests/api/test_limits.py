@@ -182,7 +182,15 @@ def path_of(route: Route) -> str:
     return re.sub(r"\{[^}]+\}", "1", route.path)
 
 
-NO_BODY = ("/toggle", "/reset-password", "/logout", "/test", "/regenerate")
+NO_BODY = (
+    "/toggle",
+    "/reset-password",
+    "/logout",
+    "/logout-all",
+    "/refresh",
+    "/test",
+    "/regenerate",
+)
 READERS = [route for route in ROUTES if route.method in ("POST", "PUT") and not route.path.endswith(NO_BODY)]
 
 
