@@ -86,7 +86,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     """
     if it.claim and (known := idempotency.claimed(tx, it.user_id, it.claim, it.now)) is not None:
         raise Repeated(known)
-    budgets.admit(tx, it.user_id, it.spender.month)
+    budgets.admit(tx, it.spender)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
     parent_id = conversation["head_id"]

@@ -1,7 +1,7 @@
 """What a user may still use: reserved before a request goes upstream, settled when it has ended.
 
-Three pots may be bounded: the user's tokens and money of a calendar month, and the tokens of the
-personal token it asks with. Everything here runs inside the transaction that begins or ends a turn, so
+Four pots may be bounded: tokens and money of a calendar month, of the user and of the personal token it
+asks with. Everything here runs inside the transaction that begins or ends a turn, so
 that requests side by side cannot both take the last of a pot.
 """
 
@@ -20,6 +20,20 @@ _WARNING = 0.8
 # an answer whose length nobody bounded may take this much, or its share of what is left, whichever is more
 _ANSWER = 4096
 _SHARE = 4
+Kind = Literal["tokens", "cost", "token", "token_cost"]
+# what is bounded, how it is told, and in which columns it stands
+_POTS: tuple[tuple[Kind, str, str], ...] = (
+    ("tokens", "", "tokens"),
+    ("token", "token_", "tokens"),
+    ("cost", "", "cost"),
+    ("token_cost", "token_", "cost"),
+)
+_NAMES = {
+    "tokens": "本月额度",
+    "token": "该访问令牌本月额度",
+    "cost": "本月费用额度",
+    "token_cost": "该访问令牌本月费用额度",
+}
 
 
 class Spender(Struct, frozen=True):
@@ -65,12 +79,16 @@ class Share(Struct, frozen=True):
 
 
 class Pot(Struct, frozen=True):
-    """One bounded quantity of a month: tokens, or millionths where ``kind`` is ``cost``."""
+    """One bounded quantity of a month: tokens, or millionths where it is money."""
 
-    kind: Literal["tokens", "token", "cost"]
+    kind: Kind
     limit: int
     used: int
     held: int
+
+    @property
+    def is_money(self) -> bool:
+        return self.kind.endswith("cost")
 
     @property
     def left(self) -> int:
@@ -82,7 +100,7 @@ class Pot(Struct, frozen=True):
 
     def told(self, month: Month) -> dict[str, Any]:
         """As the API shows it; money as a number."""
-        unit = 1_000_000 if self.kind == "cost" else 1
+        unit = 1_000_000 if self.is_money else 1
         amounts = {"limit": self.limit, "used": self.used, "reserved": self.held, "left": self.left}
         return {
             "kind": self.kind,
@@ -92,29 +110,30 @@ class Pot(Struct, frozen=True):
         }
 
     def __str__(self) -> str:
-        what = {"tokens": "本月额度", "token": "该访问令牌本月额度", "cost": "本月费用额度"}[self.kind]
-        if self.kind == "cost":
+        what = _NAMES[self.kind]
+        if self.is_money:
             return f"{what}（已使用 {self.used / 1e6:g} / {self.limit / 1e6:g}，剩余 {self.left / 1e6:g}）"
         return f"{what}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
 
 
-def admit(tx: Transaction, user_id: int, month: Month) -> None:
-    """Count a request of the user's.
+def admit(tx: Transaction, spender: Spender) -> None:
+    """Count a request of the user's, and of the personal token it was made with.
 
     Raises:
         TooManyRequests: too many in this minute, or too many answers are being written; nothing is to be
             stored of it.
     """
-    state = _state(tx, Spender(user_id, None, month))
-    most, minute = state["requests_per_minute"], month.now // 60_000
-    if state["replies_at_once"] is not None and state["running"] >= state["replies_at_once"]:
-        raise TooManyRequests(f"同时进行的回复不能超过 {state['replies_at_once']} 个", retry_after=1)
-    if most is None:
-        return
-    count = tx.all(tx.q.budgets.count_request, user_id=user_id, minute=minute)[0]["requests"]
-    if count > most:
-        wait = 60 - month.now / 1000 % 60
-        raise TooManyRequests(f"每分钟最多 {most} 次请求，请稍后再试", retry_after=wait)
+    state = _state(tx, spender)
+    for prefix, whose, token_id in (("", "", 0), ("token_", "该访问令牌", spender.token_id)):
+        most = state[f"{prefix}replies_at_once"]
+        if most is not None and state[f"{prefix}running"] >= most:
+            raise TooManyRequests(f"{whose}同时进行的回复不能超过 {most} 个", retry_after=1)
+        most = state[f"{prefix}requests_per_minute"]
+        if most is not None:
+            minute = {"minute": spender.month.now // 60_000, "user_id": spender.user_id, "token_id": token_id}
+            if tx.all(tx.q.budgets.count_request, **minute)[0]["requests"] > most:
+                wait = 60 - spender.month.now / 1000 % 60
+                raise TooManyRequests(f"{whose}每分钟最多 {most} 次请求，请稍后再试", retry_after=wait)
 
 
 def share(tx: Transaction, spender: Spender, wanted: Wanted) -> Share:
@@ -145,7 +164,7 @@ def _cost(wanted: Wanted, answer: int) -> int:
 
 def _room(pot: Pot, wanted: Wanted, month: Month) -> int:
     """How many tokens an answer may have, for all that this pot says."""
-    if pot.kind != "cost":
+    if not pot.is_money:
         room = pot.left - wanted.prompt
     elif not wanted.output_price:
         room = wanted.longest if pot.left >= _cost(wanted, 0) else -1
@@ -201,9 +220,6 @@ def _state(tx: Transaction, spender: Spender) -> Row:
 
 
 def _pots(state: Row) -> Iterator[Pot]:
-    if state["most_tokens"] is not None:
-        yield Pot("tokens", state["most_tokens"], state["used_tokens"], state["held_tokens"])
-    if state["personal_limit"] is not None:
-        yield Pot("token", state["personal_limit"], state["personal_used"], state["personal_held"])
-    if state["most_cost"] is not None:
-        yield Pot("cost", state["most_cost"], state["used_cost"], state["held_cost"])
+    for kind, prefix, unit in _POTS:
+        if (limit := state[f"{prefix}most_{unit}"]) is not None:
+            yield Pot(kind, limit, state[f"{prefix}used_{unit}"], state[f"{prefix}held_{unit}"])

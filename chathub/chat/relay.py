@@ -219,7 +219,7 @@ def _call(model: ChatModel, request: Request, limit: int | None) -> ChatCall:
 
 
 def _buy(tx: Transaction, spender: Spender, wanted: Wanted, account: Account, plan: Plan) -> Purchase:
-    budgets.admit(tx, spender.user_id, spender.month)
+    budgets.admit(tx, spender)
     share = budgets.share(tx, spender, wanted)
     return Purchase(account, plan, budgets.hold(tx, spender, share), share.answer)
 

@@ -11,6 +11,7 @@ from chathub.database.connection import Row
 from chathub.errors import BadRequest
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CLOCK, DB, SESSIONS
+from chathub.wire import answers
 from chathub.wire.requests import NewToken
 
 _DAY = 86_400_000
@@ -32,6 +33,9 @@ async def create(request: web.Request) -> web.Response:
         "allowed_models": json.dumps(wanted.allowed_models or [], ensure_ascii=False),
         "allowed_networks": json.dumps(tokens.check_networks(wanted.allowed_networks or [])),
         "monthly_limit": wanted.monthly_limit,
+        "cost_limit": None if wanted.cost_limit is None else answers.millionths(wanted.cost_limit),
+        "requests_per_minute": wanted.requests_per_minute,
+        "replies_at_once": wanted.replies_at_once,
         "expires_at": now + wanted.expires_in_days * _DAY if wanted.expires_in_days else None,
     }
     token = tokens.new_token()
@@ -58,6 +62,10 @@ def _shape(row: Row) -> dict[str, Any]:
         "allowed_networks": json.loads(row["allowed_networks"]),
         "monthly_limit": row["monthly_limit"],
         "monthly_usage": row["used"],
+        "cost_limit": None if row["cost_limit"] is None else answers.money(row["cost_limit"]),
+        "monthly_cost": answers.money(row["cost"]),
+        "requests_per_minute": row["requests_per_minute"],
+        "replies_at_once": row["replies_at_once"],
         "expires_at": iso(row["expires_at"]) if row["expires_at"] else None,
         "last_used_at": iso(row["last_used_at"]) if row["last_used_at"] else None,
         "created_at": iso(row["created_at"]),

@@ -373,7 +373,7 @@ class Resume(Struct):
 
 
 class NewToken(Struct):
-    """POST /api/tokens; ``monthly_limit`` is tokens in a calendar month."""
+    """POST /api/tokens; ``monthly_limit`` is tokens, ``cost_limit`` money in a calendar month."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
@@ -381,3 +381,6 @@ class NewToken(Struct):
     allowed_models: Annotated[list[Name], Meta(max_length=200)] | None = None
     allowed_networks: Annotated[list[Name], Meta(max_length=50)] | None = None
     monthly_limit: Limit | None = None
+    cost_limit: MoneyLimit | None = None
+    requests_per_minute: CountLimit | None = None
+    replies_at_once: CountLimit | None = None

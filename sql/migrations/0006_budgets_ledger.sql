@@ -46,12 +46,20 @@ CREATE TABLE reservations (
 ) STRICT;
 CREATE INDEX reservations_by_user ON reservations (user_id);
 
--- Requests of a user in its current minute (Unix time / 60).
+-- Requests in the current minute (Unix time / 60): of a user (``token_id`` 0), and of each personal token.
 CREATE TABLE request_counts (
-    user_id INTEGER PRIMARY KEY REFERENCES users (id),
+    user_id INTEGER NOT NULL REFERENCES users (id),
+    token_id INTEGER NOT NULL,
     minute INTEGER NOT NULL,
-    requests INTEGER NOT NULL
-) STRICT;
+    requests INTEGER NOT NULL,
+    PRIMARY KEY (user_id, token_id)
+) STRICT, WITHOUT ROWID;
+
+-- the same limits for a personal token; NULL: none but the user's
+ALTER TABLE personal_tokens ADD COLUMN cost_limit INTEGER CHECK (cost_limit >= 0);
+ALTER TABLE personal_tokens ADD COLUMN requests_per_minute INTEGER CHECK (requests_per_minute > 0);
+ALTER TABLE personal_tokens ADD COLUMN replies_at_once INTEGER CHECK (replies_at_once > 0);
+ALTER TABLE token_usage ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
 
 -- One row for every attempt at a provider; only ever added to. Outlives what it names.
 CREATE TABLE ledger (
@@ -114,7 +122,7 @@ END;
 CREATE TRIGGER ledger_counts_for_its_token AFTER INSERT ON ledger
 WHEN new.usage_source <> '' AND EXISTS (SELECT 1 FROM personal_tokens WHERE id = new.token_id)
 BEGIN
-    INSERT INTO token_usage (token_id, month, tokens)
-    VALUES (new.token_id, substr(new.day, 1, 7), new.prompt_tokens + new.completion_tokens)
-    ON CONFLICT (token_id, month) DO UPDATE SET tokens = tokens + excluded.tokens;
+    INSERT INTO token_usage (token_id, month, tokens, cost)
+    VALUES (new.token_id, substr(new.day, 1, 7), new.prompt_tokens + new.completion_tokens, new.cost)
+    ON CONFLICT (token_id, month) DO UPDATE SET tokens = tokens + excluded.tokens, cost = cost + excluded.cost;
 END;

@@ -1,17 +1,25 @@
 -- name: get_state
 -- what a user may use, what it used since :first_day and what its answers in the making may still use; the same for
 -- the personal token it asks with
-SELECT most_tokens, most_cost, requests_per_minute, replies_at_once,
+SELECT most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
     (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_by_day
         WHERE user_id = :user_id AND day >= :first_day) AS used_tokens,
     (SELECT coalesce(sum(cost), 0) FROM usage_by_day WHERE user_id = :user_id AND day >= :first_day) AS used_cost,
     coalesce(sum(held.tokens), 0) AS held_tokens,
     coalesce(sum(held.cost), 0) AS held_cost,
     count(held.id) AS running,
-    (SELECT monthly_limit FROM personal_tokens WHERE id = :token_id) AS personal_limit,
-    coalesce((SELECT tokens FROM token_usage WHERE token_id = :token_id AND month = :month), 0) AS personal_used,
-    coalesce(sum(held.tokens) FILTER (WHERE held.token_id = :token_id), 0) AS personal_held
-FROM limits LEFT JOIN reservations AS held ON held.user_id = limits.user_id
+    token.monthly_limit AS token_most_tokens,
+    token.cost_limit AS token_most_cost,
+    token.requests_per_minute AS token_requests_per_minute,
+    token.replies_at_once AS token_replies_at_once,
+    coalesce(spent.tokens, 0) AS token_used_tokens,
+    coalesce(spent.cost, 0) AS token_used_cost,
+    coalesce(sum(held.tokens) FILTER (WHERE held.token_id = :token_id), 0) AS token_held_tokens,
+    coalesce(sum(held.cost) FILTER (WHERE held.token_id = :token_id), 0) AS token_held_cost,
+    count(held.id) FILTER (WHERE held.token_id = :token_id) AS token_running
+FROM limits LEFT JOIN personal_tokens AS token ON token.id = :token_id
+    LEFT JOIN token_usage AS spent ON spent.token_id = token.id AND month = :month
+    LEFT JOIN reservations AS held ON held.user_id = limits.user_id
 WHERE limits.user_id = :user_id
 GROUP BY limits.user_id
 
@@ -27,7 +35,8 @@ DELETE FROM reservations WHERE id = :reservation_id
 DELETE FROM reservations
 
 -- name: count_request
-INSERT INTO request_counts (user_id, minute, requests) VALUES (:user_id, :minute, 1)
-ON CONFLICT (user_id) DO UPDATE SET
+-- of a user, or with :token_id of a personal token
+INSERT INTO request_counts (user_id, token_id, minute, requests) VALUES (:user_id, :token_id, :minute, 1)
+ON CONFLICT (user_id, token_id) DO UPDATE SET
     requests = iif(minute = excluded.minute, requests + 1, 1), minute = excluded.minute
 RETURNING requests

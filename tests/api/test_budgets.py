@@ -122,6 +122,35 @@ async def test_a_tokens_own_limit_holds_side_by_side_and_leaves_the_user_alone(
     assert (await stream(client, user))[-1]["type"] == "end"
 
 
+async def test_a_token_has_limits_of_its_own_of_every_kind(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    async def token(**limits: Any) -> Headers:
+        wanted = {"name": "t", "opens_api": True, **limits}
+        made = await (await client.post("/api/tokens", json=wanted, headers=user)).json()
+        return {"Authorization": f"Bearer {made['token']}"}
+
+    costly = await token(cost_limit=0.0005)
+    assert (await chat(client, costly, max_tokens=10))[0] == 200
+    _, body, _ = await chat(client, await token(cost_limit=0.00001))
+    assert body["budget"]["kind"] == "token_cost" and "访问令牌" in body["error"]
+    listed = await (await client.get("/api/tokens", headers=user)).json()
+    assert (listed[0]["monthly_cost"], listed[0]["cost_limit"]) == (0.000048, 0.0005)
+    hasty = await token(requests_per_minute=1)
+    assert (await chat(client, hasty))[0] == 200
+    status, body, headers = await chat(client, hasty)
+    assert status == 429 and "该访问令牌每分钟" in body["error"] and int(headers["Retry-After"]) <= 60
+    single = await token(replies_at_once=1)
+    provider.script = provider.stream(reply("好"), stall_after=0)
+    running = asyncio.create_task(stream(client, single))
+    await until(lambda: reserved(client) == 1)
+    assert "该访问令牌同时" in (await chat(client, single))[1]["error"]
+    provider.gate.set()
+    await running
+    # nothing of that binds the user itself
+    assert (await chat(client, user))[0] == 200
+
+
 async def test_money_holds_side_by_side(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
