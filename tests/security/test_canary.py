@@ -111,7 +111,7 @@ async def live(ask: Witness, provider: Provider, admin: Any, user: Any) -> None:
         await ask("PUT", f"/api/apikeys/{keys['own']}", user, json=change)
     for credentials in (
         {"username": "canary", "password": WRONG},
-        {"username": PASSWORD, "password": [WRONG]},
+        {"username": PASSWORD, "password": WRONG},
     ):
         await ask("POST", "/api/auth/login", json=credentials)
     await ask("PUT", "/api/users/profile", user, json={"password": PASSWORD, "current_password": WRONG})
@@ -125,6 +125,7 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, provi
     environment = {
         "CHATHUB_SECRET_KEY": SECRET,
         "CHATHUB_ENV": "production",
+        "CHATHUB_REGISTRATION": "open",
         "CHATHUB_ADMIN_PASSWORD": ADMIN,
     }
     tokens: list[str] = []
