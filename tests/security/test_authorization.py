@@ -18,6 +18,7 @@ from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
 from chathub.wire import requests
 
 IN = "let in"
+LOGINS = ("/api/auth/refresh", "/api/auth/logout-all", "/api/auth/sessions")
 # who is let in by which kind of access; the others get the status
 MATRIX: dict[str, dict[str, Any]] = {
     PUBLIC: {},
@@ -35,8 +36,8 @@ MATRIX: dict[str, dict[str, Any]] = {
 }
 
 # what an id in a path names: a thing of one person's, or one that everybody or an administrator sees
-OWN = ("conversation_id", "message_id", "file_id", "key_id", "token_id")
-SHARED = ("model_id", "provider_id", "user_id", "model")
+OWN = ("conversation_id", "message_id", "file_id", "key_id", "token_id", "session_id")
+SHARED = ("model_id", "provider_id", "user_id", "model", "invite_id", "name")
 # ids in a body or a query: tried below, or no way to anything of somebody else's
 TRIED = {
     "Chat.conversation_id",
@@ -45,6 +46,8 @@ TRIED = {
     "Stop.message_id",
     "ConversationChange.head_id",
     "ConversationFilter.user_id",
+    "UsageFilter.user_id",
+    "UsageFilter.token_id",
     "ToolResult.tool_call_id",
 }
 HARMLESS = {
@@ -52,6 +55,7 @@ HARMLESS = {
     "SavePartial.message_id",
     # for administrators
     "ModelOrder.id",
+    "AuditFilter.actor_id",
     # a place in the reply that the path names, and a name in the caller's own list
     "Resume.last_event_id",
     *(f"{name}.client_message_id" for name in ("Options", "Chat", "Regenerate", "EditMessage")),
@@ -100,12 +104,15 @@ def test_every_id_that_a_request_can_name_is_in_the_matrix() -> None:
 
 @each(list(ROUTES))
 async def test_a_route_lets_in_whom_its_access_says_and_nobody_else(everything: World, route: Route) -> None:
-    before = everything.rows()
     refused = MATRIX[route.access]
     # the refused first: what those do who are let in is their right
     for who in sorted(everything.headers, key=lambda who: who not in refused):
+        before = everything.rows()
         response = await call(everything, route, who, {})
         expected = refused.get(who, IN)
+        if who == "demo" and route.path.startswith(LOGINS):
+            # demo-token is no login that could be renewed or ended
+            expected = 403
         if expected == IN:
             assert response.status not in (401, 403) and response.status < 500, (who, await response.text())
         else:
@@ -120,7 +127,8 @@ async def test_a_thing_of_somebody_elses_answers_like_one_that_is_not_there(
     """Else one could find out which exist. An administrator may read conversations, and no more."""
     before = everything.rows()
     reads = route.path == "/api/conversations/{conversation_id}/messages"
-    callers = ["stranger", "demo", *([] if reads else ["admin"])]
+    callers = ["stranger", *([] if reads else ["admin"])]
+    callers += [] if route.path.startswith(LOGINS) else ["demo"]
     callers += [] if route.access == SESSION else ["api token", "admin's token"]
     for who in callers:
         theirs = await world.refusal(await call(everything, route, who, everything.owned))
@@ -176,6 +184,15 @@ async def test_lists_show_the_callers_own_whatever_they_are_asked_for(everything
     for user_id in (owned["user_id"], 999999):
         response = await client.get(f"/api/conversations?user_id={user_id}", headers=mine)
         assert (await world.refusal(response))[0] == 403
+        for query in (
+            f"user_id={user_id}",
+            f"user_id={user_id}&format=csv",
+            f"user_id={user_id}&group_by=user",
+        ):
+            response = await client.get(f"/api/usage?{query}", headers=mine)
+            assert (await world.refusal(response))[0] == 403
+    for query in ("", f"?token_id={owned['token_id']}", "?group_by=user", "?model=test-model"):
+        assert (await (await client.get(f"/api/usage{query}", headers=mine)).json())["data"] == []
     for path in ("/api/conversations", "/api/apikeys", "/api/chat/active"):
         response = await client.get(f"{path}?user_id=", headers=mine)
         assert await response.json() == [], path

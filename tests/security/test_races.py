@@ -45,8 +45,9 @@ def count(config: Config, table: str) -> int:
 async def test_of_many_registrations_of_one_name_or_address_one_is_made(
     client: TestClient, config: Config
 ) -> None:
+    # ten registrations an hour are let through from one address
     before = count(config, "users")
-    names = ["newcomer", "NEWCOMER", "Ｎewcomer", " newcomer "] * 3
+    names = ["newcomer", "NEWCOMER", "Ｎewcomer", " newcomer ", "newcomer"]
     answers = await at_once(
         *(
             client.post(
@@ -60,10 +61,10 @@ async def test_of_many_registrations_of_one_name_or_address_one_is_made(
                 "/api/auth/register",
                 json={"username": f"someone{number}", "email": address, "password": world.PASSWORD},
             )
-            for number, address in enumerate(["one@example.com", "ONE@Example.com"] * 4)
+            for number, address in enumerate(["one@example.com", "ONE@Example.com"] * 2)
         ),
     )
-    assert statuses(answers) == {200: 2, 400: 18}
+    assert statuses(answers) == {200: 2, 400: 7}
     assert {said for status, said in answers if status == 400} == {"用户名已存在", "邮箱已被使用"}
     assert count(config, "users") == before + 2
 

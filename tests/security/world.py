@@ -23,7 +23,7 @@ PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
 OWNERS_KEY = "sk-of-the-owner-0123456789abcdef"
 PASSWORD = "password-of-many"
 # rows and columns of tables that change by being looked at, or by what a server does by itself
-_PASSING = {("personal_tokens", "last_used_at")}
+_PASSING = {("personal_tokens", "last_used_at"), ("sessions", "last_seen_at")}
 
 
 @dataclass
@@ -65,8 +65,10 @@ def tables_of(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
 
 
 async def new_user(client: TestClient, name: str) -> Headers:
+    """Made by an administrator: newcomers who register themselves are slowed down."""
+    admin = await sign_in(client, "admin", "admin123")
     body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-    response = await client.post("/api/auth/register", json=body)
+    response = await client.post("/api/auth/admin/register", json=body, headers=admin)
     assert response.status == 200, await response.text()
     return await sign_in(client, name, PASSWORD)
 
@@ -121,6 +123,9 @@ async def belongings(client: TestClient, owner: Headers) -> dict[str, Any]:
     body = {"model_provider": "openai", "api_key": OWNERS_KEY}
     key = (await (await client.post("/api/apikeys", json=body, headers=owner)).json())["apikey"]
     token_id, _ = await new_token(client, owner)
+    # a login beside the one that is used
+    await sign_in(client, "user", "user123")
+    logins = await (await client.get("/api/auth/sessions", headers=owner)).json()
     profile = (await (await client.get("/api/users/profile", headers=owner)).json())["user"]
     return {
         "conversation_id": "of-the-owner",
@@ -129,6 +134,7 @@ async def belongings(client: TestClient, owner: Headers) -> dict[str, Any]:
         "file_id": messages[0]["images"][0]["url"].rpartition("/")[2],
         "key_id": key["id"],
         "token_id": token_id,
+        "session_id": next(login["id"] for login in logins if not login["current"]),
         "user_id": profile["id"],
     }
 
@@ -155,7 +161,7 @@ def structs_of(route: Route) -> list[type[msgspec.Struct]]:
     seen: set[object] = set()
     waiting: list[Any] = [route.handler]
     while waiting:
-        function = waiting.pop()
+        function = inspect.unwrap(waiting.pop())
         if function in seen or not getattr(function, "__code__", None):
             continue
         seen.add(function)
