@@ -5,9 +5,10 @@ front end reads its payload with ``atob``, which is not base64url: the claims ar
 ``>``, ``?`` and ``~``, so that neither ``-`` nor ``_`` can occur in that part.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
 from chathub.errors import Unauthorized
 from chathub.secret import TokenKey
@@ -23,6 +24,13 @@ class Claims(Struct, frozen=True):
     version: int
     jti: str
     good_until: float
+
+
+class _Payload(Struct):
+    sub: Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
+    exp: int
+    jti: str
+    ver: int
 
 
 class Signer:
@@ -47,16 +55,14 @@ class Signer:
         if len(token) > LONGEST_TOKEN:
             raise Unauthorized("无效的认证令牌")
         try:
-            payload, key = self._payload(token)
-            expires = payload["exp"]
-            claims = Claims(
-                int(payload["sub"]), int(payload["ver"]), str(payload["jti"]), min(expires, key.good_until)
-            )
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
+            read, key = self._payload(token)
+            payload = msgspec.convert(read, _Payload)
+        except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
             raise Unauthorized("无效的认证令牌") from None
-        if not isinstance(expires, int) or claims.good_until <= now:
+        good_until = min(payload.exp, key.good_until)
+        if good_until <= now:
             raise Unauthorized("登录已过期，请重新登录")
-        return claims
+        return Claims(int(payload.sub), payload.ver, payload.jti, good_until)
 
     def _payload(self, token: str) -> tuple[dict[str, Any], TokenKey]:
         """The payload and the key that it was signed with."""

@@ -116,7 +116,7 @@ def _checked_url(url: str | None, providers_url: str, keeper: _Keeper) -> str:
         return ""
     try:
         chat_url(url)
-        known = keeper.caller.is_admin or may_reach(url, providers_url, keeper.config)
+        known = keeper.caller.administrates or may_reach(url, providers_url, keeper.config)
     except ValueError:
         raise BadRequest("字段 base_url 不是有效的 http/https 地址") from None
     if not known and plainly_inside(url, keeper.config):
@@ -136,7 +136,7 @@ def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: in
         "mask": mask(key),
         "base_url": base_url,
         "origin": origin(base_url or provider["default_base_url"]),
-        "is_shared": keeper.caller.is_admin and wanted.shared is not False,
+        "is_shared": keeper.caller.administrates and wanted.shared is not False,
     }
     row = tx.one(tx.q.api_keys.find_same, **same)
     key_id = row["id"] if row else tx.add(tx.q.api_keys.insert, **same, **values, secret=b"", now=now)
@@ -162,6 +162,8 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
     home = origin(base_url or old["default_base_url"])
     if not key and home != old["origin"] and base_url != old["base_url"]:
         raise BadRequest("更换到其他地址需要重新输入API密钥")
+    # a program's token shares nothing, and takes nothing away from others
+    shared = changes.get("shared") if caller.administrates else None
     secret, destination = old["secret"], old["origin"]
     if key:
         binding = Binding(key_id, caller.id, old["provider_id"], home)
@@ -173,7 +175,7 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
         mask=mask(key) if key else old["mask"],
         base_url=base_url,
         origin=destination,
-        is_shared=caller.is_admin and _or(changes.get("shared"), bool(old["is_shared"])),
+        is_shared=caller.is_admin and _or(shared, bool(old["is_shared"])),
         priority=_or(changes.get("priority"), old["priority"]),
         weight=_or(changes.get("weight"), old["weight"]),
         is_active=_or(changes.get("is_active"), bool(old["is_active"])),

@@ -29,6 +29,8 @@ SAFE = CIMultiDict(
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
         "Referrer-Policy": "no-referrer",
+        # aiohttp's own word names its version and Python's
+        "Server": "ChatHub",
     }
 )
 # built once: with every answer it counts

@@ -639,3 +639,20 @@ async def test_a_row_left_alone_opens_after_a_restart(
     await client.close()
     again = await connect(config)
     assert await key_used(again, admin, scripted) == FIRST
+
+
+async def test_an_administrators_program_shares_no_key_and_takes_none_away(
+    client: TestClient, admin: Headers
+) -> None:
+    made = await client.post("/api/tokens", json={"name": "t", "opens_api": True}, headers=admin)
+    program = {"Authorization": f"Bearer {(await made.json())['token']}"}
+    key = {"model_provider": "openai", "api_key": "sk-of-a-program-0123456789", "label": "mine"}
+    saved = (await (await client.post("/api/apikeys", json=key, headers=program)).json())["apikey"]
+    assert saved["shared"] is False
+    inside = key | {"label": "inside", "base_url": "http://127.0.0.1:9/v1"}
+    assert (await client.post("/api/apikeys", json=inside, headers=program)).status == 400
+    shared = (await (await client.post("/api/apikeys", json=key, headers=admin)).json())["apikey"]
+    assert shared["shared"] is True
+    path = f"/api/apikeys/{shared['id']}"
+    changed = await (await client.put(path, json={"weight": 3, "shared": False}, headers=program)).json()
+    assert (changed["apikey"]["shared"], changed["apikey"]["weight"]) == (True, 3)

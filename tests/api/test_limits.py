@@ -31,6 +31,7 @@ SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Referrer-Policy": "no-referrer",
+    "Server": "ChatHub",
 }
 JSON = {"Content-Type": "application/json"}
 PNG = b"\x89PNG\r\n\x1a\n"
