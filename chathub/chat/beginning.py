@@ -242,6 +242,7 @@ def _store_answer(
         status=refusal.status,
         reason=refusal.reason,
         error_status=refusal.code,
+        retry_after=refusal.retry_after,
         finish_reason=refusal.finish_reason,
         model=it.model,
         provider=it.provider,

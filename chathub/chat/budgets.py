@@ -13,7 +13,7 @@ from msgspec import Struct
 from chathub.chat.plan import Plan
 from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
-from chathub.errors import TooManyRequests
+from chathub.errors import TooManyRequests, Unauthorized
 
 # from this share of a pot on its user is warned
 _WARNING = 0.8
@@ -120,10 +120,13 @@ def admit(tx: Transaction, spender: Spender) -> None:
     """Count a request of the user's, and of the personal token it was made with.
 
     Raises:
+        Unauthorized: the user was disabled since its token was looked at.
         TooManyRequests: too many in this minute, or too many answers are being written; nothing is to be
             stored of it.
     """
     state = _state(tx, spender)
+    if not state["is_active"]:
+        raise Unauthorized("登录已失效，请重新登录")
     for prefix, whose, token_id in (("", "", 0), ("token_", "该访问令牌", spender.token_id)):
         most = state[f"{prefix}replies_at_once"]
         if most is not None and state[f"{prefix}running"] >= most:

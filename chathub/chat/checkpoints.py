@@ -17,9 +17,11 @@ INTERRUPTED = turns.Ending("interrupted", "服务器意外退出，回复中断"
 
 
 class Fresh(Struct, frozen=True):
-    """What is new of one reply: its runs with their numbers, and the estimate of its prompt."""
+    """What is new of one reply: its runs with their numbers, which model answers, and the estimate of its
+    prompt."""
 
     message_id: int
+    model: ChatModel
     prompt_estimate: int
     runs: list[tuple[int, str, str]]
 
@@ -31,18 +33,26 @@ def collect(replies: Iterable[Reply]) -> list[Fresh]:
     is settled later removes its parts again.
     """
     return [
-        Fresh(reply.turn.message_id, reply.prompt_estimate, runs)
+        Fresh(reply.turn.message_id, reply.answering, reply.prompt_estimate, runs)
         for reply in replies
-        if not reply.settling and (runs := reply.unsaved())
+        if reply.answering and not reply.settling and (runs := reply.unsaved())
     ]
 
 
 def save(tx: Transaction, fresh: list[Fresh]) -> None:
-    """Write collected text; with a reply's first, the estimate of its prompt."""
-    firsts = [reply for reply in fresh if reply.runs[0][0] == 0]
+    """Write collected text; with a reply's first, whose it is: a model that has begun answers to the end."""
     tx.many(
-        tx.q.messages.estimate_prompt,
-        [{"message_id": reply.message_id, "prompt_tokens": reply.prompt_estimate} for reply in firsts],
+        tx.q.messages.note_answering,
+        [
+            {
+                "message_id": reply.message_id,
+                "model": reply.model.name,
+                "provider": reply.model.provider_key,
+                "prompt_tokens": reply.prompt_estimate,
+            }
+            for reply in fresh
+            if reply.runs[0][0] == 0
+        ],
     )
     tx.many(
         tx.q.parts.insert,

@@ -34,6 +34,10 @@ from chathub.upstream.verdicts import verdict
 T = TypeVar("T")
 
 
+# a reservation's number, and the length that the answer is cut to
+Held = tuple[int, int | None]
+
+
 class Outgoing(NamedTuple):
     """A request as it goes to one endpoint."""
 
@@ -49,16 +53,17 @@ Use = Callable[[aiohttp.ClientResponse], Awaitable[T]]
 
 
 class Purchase:
-    """One request of a program's: what is held for it, and what its answers turned out to use.
+    """One request of a program's, and what its answers turned out to use.
 
-    ``answer_limit`` is the length its answer is cut to, in tokens (None: it is not).
+    ``answer_limit`` is the length its answer is cut to, in tokens (None: it is not), ``barred`` are keys
+    that are gone since it was planned.
     """
 
-    def __init__(self, account: Account, plan: Plan, reservation_id: int, answer_limit: int | None) -> None:
+    def __init__(self, account: Account, plan: Plan) -> None:
         self.account = account
         self.plan = plan
-        self.reservation_id = reservation_id
-        self.answer_limit = answer_limit
+        self.answer_limit: int | None = None
+        self.barred: set[int] = set()
         # one for each model that was tried
         self.tallies: list[Tally] = []
 
@@ -70,6 +75,7 @@ class Relay:
         self._db = db
         self.client = client
         self._clock = clock
+        self._purchases: set[Purchase] = set()
         self._running: dict[Tally, asyncio.Task[Any]] = {}
         self._idle = asyncio.Event()
         self._draining = False
@@ -89,28 +95,33 @@ class Relay:
 
         Raises:
             Unavailable: the server is shutting down.
+            Unauthorized: the user was disabled meanwhile.
             TooManyRequests: the user has too many requests, or too little left.
         """
         if self._draining:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
         spender = Spender(caller.id, caller.token_id, self._clock.month())
-        account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
-        wanted = Wanted.of(plan, prompt, answer)
-        buying = asyncio.ensure_future(self._db.write(_buy, spender, wanted, account, plan))
+        purchase = Purchase(Account(kind=kind, user_id=caller.id, token_id=caller.token_id), plan)
+        # known from the moment it is planned: a key of the plan may go before it is used
+        self._purchases.add(purchase)
+        buying = asyncio.ensure_future(self._db.write(_buy, spender, Wanted.of(plan, prompt, answer)))
         try:
-            yield await asyncio.shield(buying)
+            _, purchase.answer_limit = await asyncio.shield(buying)
+            yield purchase
         finally:
-            await asyncio.shield(self._settle(buying))
+            self._purchases.discard(purchase)
+            await asyncio.shield(self._settle(buying, purchase))
 
-    async def _settle(self, buying: asyncio.Future[Purchase]) -> None:
+    async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
         with contextlib.suppress(ChatHubError):
-            await self._db.write(_settle, await buying, self._clock.month())
+            reservation_id, _ = await buying
+            await self._db.write(_settle, reservation_id, purchase, self._clock.month())
 
     @contextmanager
     def admitted(self, purchase: Purchase, tally: Tally) -> Iterator[None]:
         """Count one more answer in the making for as long as this lasts."""
         purchase.tallies.append(tally)
-        tally.answer_limit = purchase.answer_limit
+        tally.answer_limit, tally.barred = purchase.answer_limit, purchase.barred
         task = asyncio.current_task()
         assert task is not None
         self._running[tally] = task
@@ -132,8 +143,9 @@ class Relay:
 
     def stop_key(self, key_id: int) -> None:
         """Break off the answers that come with a key that is gone; none may turn to it any more."""
+        for purchase in self._purchases:
+            purchase.barred.add(key_id)
         for tally, task in list(self._running.items()):
-            tally.barred.add(key_id)
             if tally.endpoint and tally.endpoint.key_id == key_id:
                 task.cancel()
 
@@ -218,14 +230,14 @@ def _call(model: ChatModel, request: Request, limit: int | None) -> ChatCall:
     )
 
 
-def _buy(tx: Transaction, spender: Spender, wanted: Wanted, account: Account, plan: Plan) -> Purchase:
+def _buy(tx: Transaction, spender: Spender, wanted: Wanted) -> Held:
     budgets.admit(tx, spender)
     share = budgets.share(tx, spender, wanted)
-    return Purchase(account, plan, budgets.hold(tx, spender, share), share.answer)
+    return budgets.hold(tx, spender, share), share.answer
 
 
-def _settle(tx: Transaction, purchase: Purchase, month: Month) -> None:
-    budgets.release(tx, purchase.reservation_id)
+def _settle(tx: Transaction, reservation_id: int, purchase: Purchase, month: Month) -> None:
+    budgets.release(tx, reservation_id)
     for tally in purchase.tallies:
         if tally.model is None:
             continue

@@ -1,18 +1,18 @@
-"""All replies in the making: asked for, followed, stopped, saved once a second, drained at the end."""
+"""All replies in the making: asked for and begun, found, stopped, saved once a second, drained at the end."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from chathub.chat import checkpoints, idempotency
 from chathub.chat.beginning import begin
+from chathub.chat.live import Live
 from chathub.chat.plan import Plan
 from chathub.chat.questions import Question
 from chathub.chat.reply import Reply
 from chathub.chat.titles import Titles
-from chathub.chat.turns import Ending
 from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
 from chathub.config import Config
@@ -21,16 +21,11 @@ from chathub.errors import ChatHubError, Conflict, NotFound, Unavailable
 
 log = logging.getLogger("chathub.replies")
 
-STOPPED = Ending("stopped", "已停止生成", finish_reason="stopped")
-_LEFT = Ending("stopped", "客户端已断开，停止生成", finish_reason="disconnected")
-_UNFOLLOWED = Ending("stopped", "长时间无人接收，停止生成", finish_reason="unfollowed")
-# nothing speaks against reading on for a moment
-_WISHED = (STOPPED, _LEFT, _UNFOLLOWED)
 _NO_NEWS = "服务器正在重启，请稍后再试"
 
 
 class Replies:
-    """The registry of replies in the making; one for each conversation."""
+    """Replies from the question to their end; one at a time in each conversation."""
 
     def __init__(self, db: Database, writer: Writer, titles: Titles, clock: Clock, config: Config) -> None:
         self._db = db
@@ -38,12 +33,11 @@ class Replies:
         self._titles = titles
         self._clock = clock
         self._config = config
-        self._live: dict[str, Reply] = {}
-        self._reading: dict[int, asyncio.Task[None]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._live = Live(config)
         # (user, conversation): nobody can hold up a conversation of somebody else's
         self._claimed: set[tuple[int, str]] = set()
-        self._beginning: set[asyncio.Task[Any]] = set()
+        # by user: what was asked and is not known as a reply yet
+        self._beginning: dict[asyncio.Task[Reply], int] = {}
         self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -68,6 +62,9 @@ class Replies:
         if self._draining:
             raise Unavailable(_NO_NEWS, retry_after=5)
         asking = self._spawn(self._ask(question))
+        # nothing was awaited since the plan was made: who removes a key of it meanwhile waits for the reply
+        self._beginning[asking] = question.caller.id
+        asking.add_done_callback(self._beginning.pop)
         try:
             yield await asyncio.shield(asking)
         finally:
@@ -89,7 +86,7 @@ class Replies:
         if digest != question.claim.digest:
             raise Conflict("同一幂等键已用于不同的请求")
         if first is not None:
-            return self._joined(await asyncio.shield(first))
+            return self._live.join(await asyncio.shield(first))
         self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
         try:
             known = await self._db.write(idempotency.claimed, key[0], question.claim, self._clock.now())
@@ -101,20 +98,14 @@ class Replies:
         finally:
             del self._asking[key]
 
-    def _joined(self, reply: Reply) -> Reply:
-        reply.followers += 1
-        self._forget_timer(reply)
-        return reply
-
     async def find(self, message_id: int, user_id: int) -> Reply:
         """A reply by its message, live or out of the database, with one more follower.
 
         Raises:
             NotFound: the user has no such reply.
         """
-        for reply in self._live.values():
-            if reply.turn.message_id == message_id and reply.user_id == user_id:
-                return self._joined(reply)
+        if reply := self._live.find(message_id, user_id):
+            return self._live.join(reply)
         row = await self._db.fetch_one(self._db.q.messages.get_reply, message_id=message_id, user_id=user_id)
         if row is None:
             raise NotFound("消息不存在")
@@ -127,9 +118,6 @@ class Replies:
         if claim in self._claimed:
             raise Conflict("该对话正在处理另一条消息，请稍后再试")
         self._claimed.add(claim)
-        task = asyncio.current_task()
-        assert task is not None
-        self._beginning.add(task)
         try:
             turn = await self._db.write(begin, question.beginning(self._clock.month()))
             limit = self._config.reply_characters
@@ -142,35 +130,30 @@ class Replies:
             return reply
         finally:
             self._claimed.discard(claim)
-            self._beginning.discard(task)
 
     async def _make_way(self, public_id: str, user_id: int) -> None:
         """A conversation has one reply at a time: one that nobody follows any more is stopped."""
-        running = self._live.get(public_id)
+        running = self._live.in_conversation(public_id)
         if running is None:
             return
         if running.user_id != user_id:
             raise NotFound("对话不存在")
         if running.followers:
             raise Conflict("该对话的上一条回复仍在生成中", message_id=running.turn.message_id)
-        await self.stop(running)
+        await self._live.stop(running)
 
     def _start(self, reply: Reply, plan: Plan, question: Question) -> None:
-        """Register the reply and begin to write it. Only the reading is ever cancelled, so that a reply
-        that is stopped before its first step is settled like any other."""
-        reply.answering, reply.token_id = plan.model, question.caller.token_id
+        """Register the reply and begin to write it."""
+        reply.turn_to(plan.model)
+        reply.token_id = question.caller.token_id
         reply.stops_when_left = (question.options.on_disconnect or self._config.on_disconnect) == "stop"
         reading = self._spawn(self._writer.read(reply, plan, question.options))
-        self._live[reply.turn.public_id] = reply
-        self._reading[reply.turn.message_id] = reading
+        self._live.add(reply, reading)
         self._spawn(self._write(reply, plan, question, reading))
 
     async def _write(self, reply: Reply, plan: Plan, question: Question, reading: asyncio.Task[None]) -> None:
         await self._writer.write(reply, plan, reading)
-        if self._live.get(reply.turn.public_id) is reply:
-            del self._live[reply.turn.public_id]
-        del self._reading[reply.turn.message_id]
-        self._forget_timer(reply)
+        self._live.remove(reply)
         reply.end()
         if self._titles.wanted(reply, question.options):
             task = self._spawn(self._titles.suggest(reply, plan))
@@ -185,89 +168,65 @@ class Replies:
         try:
             yield
         finally:
-            self._leave(reply)
+            self._live.leave(reply)
 
     def _asker_left(self, asking: asyncio.Task[Reply]) -> None:
         if not asking.cancelled() and asking.exception() is None:
-            self._leave(asking.result())
-
-    def _leave(self, reply: Reply) -> None:
-        reply.followers -= 1
-        if reply.followers or reply.ended:
-            return
-        if reply.stops_when_left:
-            self._cancel(reply, _LEFT)
-        else:
-            # a reply that nobody comes back for is not paid for without end
-            self._timers[reply.turn.message_id] = asyncio.get_running_loop().call_later(
-                self._config.unfollowed_seconds, self._cancel, reply, _UNFOLLOWED
-            )
-
-    def _forget_timer(self, reply: Reply) -> None:
-        if timer := self._timers.pop(reply.turn.message_id, None):
-            timer.cancel()
+            self._live.leave(asking.result())
 
     # --- looking and stopping
 
     def live(self, public_id: str, user_id: int) -> Reply | None:
         """The reply being written in a user's conversation."""
-        reply = self._live.get(public_id)
+        reply = self._live.in_conversation(public_id)
         return reply if reply and reply.user_id == user_id else None
 
     def of_user(self, user_id: int) -> list[Reply]:
-        return [reply for reply in self._live.values() if reply.user_id == user_id]
+        return [reply for reply in self._live if reply.user_id == user_id]
 
-    async def stop(self, reply: Reply, ending: Ending = STOPPED) -> None:
+    async def begun(self, user_id: int | None = None) -> None:
+        """Wait for what was asked (by one user, or all): the replies to it are known then."""
+        asking = [task for task, asker in self._beginning.items() if user_id in (None, asker)]
+        if asking:
+            await asyncio.wait(asking)
+
+    async def stop(self, reply: Reply) -> None:
         """Close the upstream connection, keep the text, and wait until it is stored."""
-        self._cancel(reply, ending)
-        await reply.finished()
+        await self._live.stop(reply)
 
     async def stop_user(self, user_id: int) -> None:
         """Stop every reply of a user whose account was disabled."""
-        await self._begun()
-        for reply in self.of_user(user_id):
-            await self.stop(reply)
+        await self._stop_all(lambda reply: reply.user_id == user_id)
 
     async def stop_key(self, key_id: int) -> None:
         """Stop every reply that is being written with a key that is gone; none may turn to it any more."""
-        await self._begun()
-        for reply in list(self._live.values()):
-            reply.barred.add(key_id)
-            if reply.endpoint and reply.endpoint.key_id == key_id:
-                await self.stop(reply)
 
-    async def _begun(self) -> None:
-        """Wait for the questions that are being stored: their replies are known then."""
-        if self._beginning:
-            await asyncio.wait(list(self._beginning))
+        def barred(reply: Reply) -> bool:
+            reply.barred.add(key_id)
+            return reply.endpoint is not None and reply.endpoint.key_id == key_id
+
+        await self._stop_all(barred)
+
+    async def _stop_all(self, concerned: Callable[[Reply], bool]) -> None:
+        """Those being written at once, those being begun as soon as they are known."""
+        await self._live.stop_all(concerned)
+        await self.begun()
+        await self._live.stop_all(concerned)
 
     @asynccontextmanager
     async def quiet(self, public_id: str, user_id: int) -> AsyncIterator[None]:
         """Nothing is written in a user's conversation, and nothing begins, while this lasts."""
         claim = (user_id, public_id)
         while claim in self._claimed:
-            await self._begun()
+            await self.begun()
             await asyncio.sleep(0)
         self._claimed.add(claim)
         try:
             if reply := self.live(public_id, user_id):
-                await self.stop(reply)
+                await self._live.stop(reply)
             yield
         finally:
             self._claimed.discard(claim)
-
-    def _cancel(self, reply: Reply, ending: Ending) -> None:
-        reading = self._reading.get(reply.turn.message_id)
-        if reading is None or (reply.ending is not None and not reply.muted):
-            return
-        seconds = self._config.usage_seconds
-        if seconds and reply.begun and not reply.muted and ending in _WISHED:
-            # the provider may yet tell what it used; nobody is shown what else it says
-            reply.muted = True
-            asyncio.get_running_loop().call_later(seconds, reading.cancel)
-        else:
-            reading.cancel()
-        reply.ending = reply.ending or ending
 
     # --- all of them
 
@@ -275,14 +234,14 @@ class Replies:
         """Wake every reply's followers now and then: the time for their heartbeats."""
         while True:
             await asyncio.sleep(self._config.heartbeat_seconds / 2)
-            for reply in list(self._live.values()):
+            for reply in self._live:
                 reply.wake()
 
     async def save(self) -> None:
         """Once a second write down what is new of all live replies, as one transaction."""
         while True:
             await asyncio.sleep(self._config.save_seconds)
-            replies = list(self._live.values())
+            replies = list(self._live)
             if fresh := checkpoints.collect(replies):
                 try:
                     await self._db.write(checkpoints.save, fresh)
@@ -305,8 +264,8 @@ class Replies:
         for task in list(self._titling):
             task.cancel()
         while self._tasks:
-            for reply in list(self._live.values()):
-                self._cancel(reply, SHUTDOWN)
+            for reply in self._live:
+                self._live.cancel(reply, SHUTDOWN)
             await asyncio.wait(list(self._tasks))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

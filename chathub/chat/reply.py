@@ -67,7 +67,8 @@ class Reply(Sink):
         super().__init__()
         self.turn = turn
         self.user_id = user_id
-        self.model = model
+        # the model that was asked for, and the one that answers
+        self.model = self.answered_by = model
         # set once there is a plan
         self.answering: ChatModel | None = None
         self.parts: list[Part] = []
@@ -101,12 +102,15 @@ class Reply(Sink):
     def stored(cls, row: Row, user_id: int) -> "Reply":
         """A reply that is over, from the database: it is followed as if it were still here."""
         turn = Turn(row["conversation_id"], row["public_id"], row["title"], row["parent_id"], row["id"])
-        reply = cls(turn, user_id, row["model"])
+        reply = cls(turn, user_id, row["asked_model"])
+        reply.answered_by = row["model"]
         texts: list[Part] = [("reasoning", row["reasoning"]), ("content", row["content"])]
         reply.parts = [part for part in texts if part[1]]
         calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
         reply.calls = dict(enumerate(calls))
-        reply.ending = Ending(row["status"], row["reason"], row["error_status"], row["finish_reason"])
+        reply.ending = Ending(
+            row["status"], row["reason"], row["error_status"], row["finish_reason"], row["retry_after"]
+        )
         if row["status"] == "streaming":
             # nobody writes it any more: its end could not be stored
             reply.ending = Ending("interrupted", "回复未能保存", 500, "error")
@@ -121,9 +125,9 @@ class Reply(Sink):
         reply.ended = True
         return reply
 
-    @property
-    def answered_by(self) -> str:
-        return self.answering.name if self.answering else self.model
+    def turn_to(self, model: ChatModel) -> None:
+        """A model is asked: the first one, or what it falls back on."""
+        self.answering, self.answered_by = model, model.name
 
     @property
     def begun(self) -> bool:

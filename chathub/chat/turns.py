@@ -126,6 +126,7 @@ def _store(tx: Transaction, turn: Turn, it: Outcome, now: int) -> None:
         reason=it.ending.reason,
         finish_reason=it.ending.finish_reason,
         error_status=it.ending.code,
+        retry_after=it.ending.retry_after,
         prompt_tokens=it.bill.prompt_tokens,
         completion_tokens=it.bill.completion_tokens,
         reasoning_tokens=it.bill.reasoning_tokens,

@@ -52,7 +52,7 @@ class Writer:
                 await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
 
         for route in plan.routes:
-            reply.answering = route.model
+            reply.turn_to(route.model)
             call = call_for(route.model, options, reply.turn)
             reply.prompt_estimate = context.estimate_messages(call.messages)
             reply.failure = await routing.run(self._client, route.endpoints, call, reply, report)

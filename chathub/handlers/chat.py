@@ -79,6 +79,7 @@ async def stop(request: web.Request) -> web.Response:
     replies, user_id = request.app[REPLIES], request[CALLER].id
     if wanted.message_id is None and not wanted.conversation_id:
         raise BadRequest("请提供 message_id 或 conversation_id")
+    await replies.begun(user_id)
     for reply in replies.of_user(user_id):
         named = reply.turn.public_id if wanted.message_id is None else reply.turn.message_id
         if named == (wanted.conversation_id if wanted.message_id is None else wanted.message_id):
@@ -94,9 +95,10 @@ async def save_partial(request: web.Request) -> web.Response:
     wanted = await long_body(request, SavePartial)
     if not wanted.conversation_id:
         return done("没有需要保存的内容")
-    caller = request[CALLER]
-    if live := request.app[REPLIES].live(wanted.conversation_id, caller.id):
-        await request.app[REPLIES].stop(live)
+    caller, replies = request[CALLER], request.app[REPLIES]
+    await replies.begun(caller.id)
+    if live := replies.live(wanted.conversation_id, caller.id):
+        await replies.stop(live)
     await request.app[DB].write(
         complete_stopped, wanted.conversation_id, caller.id, wanted.content or "", request.app[CLOCK].now()
     )

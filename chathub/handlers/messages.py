@@ -15,7 +15,7 @@ from chathub.handlers.chat import needs_of, plan_or_refusal
 from chathub.handlers.common import body, done, idempotency_key, long_body, row_id, streamed
 from chathub.handlers.following import follow
 from chathub.keys import CALLER, DB, REPLIES
-from chathub.wire.requests import EditMessage, Options, Regenerate
+from chathub.wire.requests import EditMessage, Regenerate
 
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 
@@ -23,10 +23,10 @@ O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 @streamed
 async def regenerate(request: web.Request) -> web.StreamResponse:
     question = await _question_of(request)
-    wanted = _with_old_options(await body(request, Regenerate), question)
+    wanted = await body(request, Regenerate)
     place = Place("again", question["public_id"], question["id"])
     old = await request.app[DB].read(tree.asked_in, question)
-    return await _ask(request, place, old, wanted.model or question["answered_by"], wanted)
+    return await _ask(request, place, old, question, wanted)
 
 
 @streamed
@@ -40,9 +40,8 @@ async def edit(request: web.Request) -> web.StreamResponse:
     if wanted.images is None and not new.images:
         old = await request.app[DB].read(tree.asked_in, question)
         new = Asked(new.text, old.images)
-    wanted = _with_old_options(wanted, question)
     place = Place("edit", question["public_id"], question["id"])
-    return await _ask(request, place, new, wanted.model or question["answered_by"], wanted)
+    return await _ask(request, place, new, question, wanted)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -71,11 +70,12 @@ def _with_old_options(wanted: O, question: Row) -> O:
     return msgspec.structs.replace(wanted, **missing)
 
 
-async def _ask(
-    request: web.Request, place: Place, new: Asked, model: str, wanted: Options
-) -> web.StreamResponse:
+async def _ask(request: web.Request, place: Place, new: Asked, old: Row, sent: O) -> web.StreamResponse:
+    # what was sent, and where: what it stands for changes with every answer
+    claim = claim_for(idempotency_key(request, sent), sent, place.kind, row_id(request, "message_id"))
+    wanted = _with_old_options(sent, old)
+    model = wanted.model or old["answered_by"]
     plan = plan_or_refusal(request, model, needs_of(new, wanted))
-    claim = claim_for(idempotency_key(request, wanted), wanted, place, model)
     question = Question(request[CALLER], place, new, model, wanted, plan, claim)
     async with request.app[REPLIES].ask(question) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))

@@ -2,6 +2,7 @@
 -- what a user may use, what it used since :first_day and what its answers in the making may still use; the same for
 -- the personal token it asks with
 SELECT most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
+    (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
     (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_by_day
         WHERE user_id = :user_id AND day >= :first_day) AS used_tokens,
     (SELECT coalesce(sum(cost), 0) FROM usage_by_day WHERE user_id = :user_id AND day >= :first_day) AS used_cost,

@@ -1,7 +1,8 @@
 -- name: get
--- failed_empty: the turn failed before any output, so that it may be asked again
-SELECT message_id, digest,
-    status IN ('error', 'interrupted') AND content = '' AND reasoning = '' AS failed_empty
+-- failed_empty: the turn failed, or was stopped by the loss of its connection, before any output, so that it may be
+-- asked again; one that its user stopped may not
+SELECT message_id, digest, content = '' AND reasoning = '' AND tool_calls = ''
+    AND (status IN ('error', 'interrupted') OR finish_reason = 'disconnected') AS failed_empty
 FROM idempotency_keys JOIN messages ON messages.id = message_id
 WHERE user_id = :user_id AND name = :name
 

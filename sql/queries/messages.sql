@@ -4,10 +4,10 @@ VALUES (:conversation_id, :parent_id, 'user', :content, :options, :now, :now)
 
 -- name: insert_answer
 -- the reply that is about to be written
-INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, finish_reason, model, provider,
-    created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :finish_reason, :model, :provider,
-    :now, :now)
+INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, retry_after, finish_reason,
+    asked_model, model, provider, created_at, updated_at)
+VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :retry_after, :finish_reason,
+    :model, :model, :provider, :now, :now)
 
 -- name: insert_result
 -- what a tool gave
@@ -54,7 +54,7 @@ WHERE named.id = :message_id AND user_id = :user_id
 -- name: get_reply
 -- an answer of the user's, with all that its stream told
 SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, finish_reason,
-    error_status, tool_calls, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
+    error_status, retry_after, tool_calls, asked_model, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant'
 
@@ -128,14 +128,16 @@ DELETE FROM messages WHERE id IN (SELECT id FROM subtree)
 
 -- name: settle
 UPDATE messages SET model = :model, provider = :provider, content = :content, reasoning = :reasoning,
-    tool_calls = :tool_calls, state = :state, status = :status, reason = :reason, finish_reason = :finish_reason, error_status = :error_status, prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
+    tool_calls = :tool_calls, state = :state, status = :status, reason = :reason, finish_reason = :finish_reason,
+    error_status = :error_status, retry_after = :retry_after, prompt_tokens = :prompt_tokens,
+    completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
     cost = :cost, updated_at = :now
 WHERE id = :message_id
 
--- name: estimate_prompt
--- kept for the bill of a reply that a crash cuts off
-UPDATE messages SET prompt_tokens = :prompt_tokens WHERE id = :message_id
+-- name: note_answering
+-- which model has begun to answer, and the estimate of its prompt: for the bill of a reply that a crash cuts off
+UPDATE messages SET model = :model, provider = :provider, prompt_tokens = :prompt_tokens WHERE id = :message_id
 
 -- name: list_streaming
 -- at start: what was being written when the last process ended
