@@ -15,7 +15,7 @@ from chathub.chat.turns import Ending, Turn, title_of
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound, TooManyRequests
 from chathub.upstream.types import Image, Message
-from chathub.wire.requests import ToolResult
+from chathub.wire.chats import ToolResult
 
 
 class Place(Struct, frozen=True):

@@ -16,7 +16,7 @@ from chathub.chat.plan import Plan
 from chathub.chat.turns import Ending
 from chathub.clock import Month
 from chathub.errors import BadRequest, ChatHubError
-from chathub.wire.requests import Options, Part, ToolResult
+from chathub.wire.chats import Options, Part, ToolResult
 
 
 class Question(Struct, frozen=True):

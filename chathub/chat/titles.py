@@ -14,7 +14,7 @@ from chathub.database.connection import Database, Transaction
 from chathub.upstream import routing
 from chathub.upstream.client import Client
 from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
-from chathub.wire.requests import Options
+from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.titles")
 

@@ -4,7 +4,7 @@ from chathub.chat import pictures
 from chathub.chat.beginning import Asked
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.wire.requests import ToolResult
+from chathub.wire.chats import ToolResult
 
 
 def own_conversation(tx: Transaction, public_id: str, user_id: int) -> Row:

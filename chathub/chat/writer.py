@@ -19,7 +19,7 @@ from chathub.upstream import failures, routing
 from chathub.upstream.client import Client
 from chathub.upstream.types import ChatCall, Endpoint, Failure
 from chathub.upstream.verdicts import verdict
-from chathub.wire.requests import Options
+from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.replies")
 

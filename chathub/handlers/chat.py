@@ -12,7 +12,7 @@ from chathub.errors import BadRequest, ChatHubError, NotFound
 from chathub.handlers.common import answer, body, done, idempotency_key, long_body, query, row_id, streamed
 from chathub.handlers.following import failure, follow, summary
 from chathub.keys import CALLER, CLOCK, DB, PLANNER, REPLIES
-from chathub.wire.requests import Chat, Options, Resume, SavePartial, Stop
+from chathub.wire.chats import Chat, Options, Resume, SavePartial, Stop
 
 
 @streamed

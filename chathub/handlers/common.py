@@ -15,8 +15,8 @@ from chathub.accounts.throttle import client_address
 from chathub.audit import Actor
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
 from chathub.keys import CALLER, CONFIG, REQUEST_ID, STREAMS
+from chathub.wire.chats import Options
 from chathub.wire.decode import decode, decode_query
-from chathub.wire.requests import Options
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -15,7 +15,7 @@ from chathub.handlers.chat import needs_of, plan_or_refusal
 from chathub.handlers.common import body, done, idempotency_key, long_body, row_id, streamed
 from chathub.handlers.following import follow
 from chathub.keys import CALLER, DB, REPLIES
-from chathub.wire.requests import EditMessage, Regenerate
+from chathub.wire.chats import EditMessage, Regenerate
 
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 

@@ -1,0 +1,133 @@
+"""Request bodies of chats, and what goes along with them. The rules are those of ``requests``."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from chathub.wire.requests import RowId, Tokens
+
+
+class ImageUrl(Struct):
+    url: str
+
+
+class Part(Struct):
+    """A part of a message in OpenAI's style: ``text``, or ``image_url``."""
+
+    type: Literal["text", "image_url"]
+    text: Annotated[str, Meta(max_length=200_000)] = ""
+    image_url: ImageUrl | str = ""
+
+
+class ToolResult(Struct):
+    """What a tool gave for a call of the last answer."""
+
+    tool_call_id: Annotated[str, Meta(min_length=1, max_length=200)]
+    content: Annotated[str, Meta(max_length=200_000)]
+
+
+# a text, or parts of text and pictures
+Message = Annotated[str, Meta(max_length=200_000)] | Annotated[list[Part], Meta(max_length=50)]
+IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+# empty means "a new one", as null does
+ConversationId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{0,64}\Z")]
+
+
+_PARAMETERS = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "response_format",
+)
+
+
+class Options(Struct, kw_only=True):
+    """What may go along with any question.
+
+    ``resumable`` gives every event of the stream its ``id:`` line; ``on_disconnect`` says what a client
+    that leaves means; ``client_message_id`` makes a repeated request attach to the first one's reply;
+    ``auto_title`` has the model name the conversation after its first exchange.
+    """
+
+    system_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_tokens: Tokens | None = None
+    stop: (
+        Annotated[str, Meta(min_length=1, max_length=200)]
+        | Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=16)
+        ]
+        | None
+    ) = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    resumable: bool | None = None
+    on_disconnect: Literal["continue", "stop"] | None = None
+    client_message_id: IdempotencyKey | None = None
+    auto_title: bool | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """What the user set of the model's parameters, under OpenAI's names."""
+        return {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
+
+    def kept(self) -> dict[str, Any]:
+        """What is stored with the question, for another answer to it."""
+        names = ("system_prompt", "tools", "tool_choice", *_PARAMETERS)
+        return {name: value for name in names if (value := getattr(self, name)) not in (None, "", [])}
+
+
+class Chat(Options, kw_only=True):
+    """POST /api/chat and /api/chat/stream. ``user_id`` is accepted and ignored: the token says who asks.
+
+    ``images`` are data URLs or https addresses; ``tool_results`` go on from the calls of the last answer
+    and need no message.
+    """
+
+    message: Message | None = None
+    images: Annotated[list[str], Meta(max_length=50)] | None = None
+    tool_results: Annotated[list[ToolResult], Meta(min_length=1, max_length=128)] | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=200)]
+    conversation_id: ConversationId | None = None
+
+
+class Regenerate(Options, kw_only=True):
+    """Another answer to the same question; what is not given is as it was."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class EditMessage(Options, kw_only=True):
+    """The question in other words, with an answer of its own; its pictures go along unless others are
+    given."""
+
+    content: Message
+    images: Annotated[list[str], Meta(max_length=50)] | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class SavePartial(Struct):
+    """What the front end sends after its stop button; ``message_id`` is the page's own number."""
+
+    conversation_id: Annotated[str, Meta(max_length=64)] | None = None
+    message_id: Any = None
+    content: Annotated[str, Meta(max_length=2_000_000)] | None = None
+    reasoning: Annotated[str, Meta(max_length=2_000_000)] | None = None
+
+
+class Stop(Struct):
+    message_id: RowId | None = None
+    conversation_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Resume(Struct):
+    last_event_id: Annotated[str, Meta(pattern=r"^\d{1,9}-\d{1,9}\Z")] | None = None
