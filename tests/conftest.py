@@ -28,6 +28,12 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Where a process of its own keeps its file."""
+    return tmp_path / "chathub.db"
+
+
+@pytest.fixture
 async def connect(config: Config) -> AsyncIterator[Connect]:
     """Start a server and give a client of it: ``await connect(config)``; all end with the test."""
     clients: list[TestClient] = []

@@ -1,0 +1,192 @@
+"""ChatHub as a process that may not start, and what others on the machine can see of one that did."""
+
+import json
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+from api.chats import messages_of, read_events, stream
+from conftest import sign_in
+from crashes import ask, follow_until, ready, rest_of
+from processes import ChatHub, run_to_its_end
+from scripted import Provider, reply
+
+
+def assert_refused(outcome: tuple[int, str, str], *words: str) -> None:
+    """One sentence for the operator, and no traceback."""
+    code, output, errors = outcome
+    assert code == 2, errors
+    assert errors.startswith("chathub: ") and "Traceback" not in errors + output
+    assert "listens on" not in output
+    for word in words:
+        assert word in errors
+
+
+async def test_two_servers_do_not_share_a_database(database: Path, provider: Provider) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    async with ChatHub(database) as hub:
+        client, admin = await ready(hub, provider)
+        response = await ask(client, admin, "说", conversation_id="c")
+        await follow_until(response, "前")
+        assert_refused(await run_to_its_end(database), "another ChatHub is running", str(database))
+        # the first one's reply was not taken for one that a crash left behind
+        provider.gate.set()
+        assert (await rest_of(response))[-1]["type"] == "end"
+        assert (await messages_of(client, admin, "c"))[1]["status"] == "done"
+        assert_refused(await run_to_its_end(database, "set-password", "admin"), "another ChatHub is running")
+        await sign_in(client, "admin", "admin123")
+    # a lock that outlived its owner would keep the next one out
+    async with ChatHub(database):
+        pass
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_another_path_to_the_same_database_is_refused_as_well(
+    database: Path, what: str, tmp_path: Path
+) -> None:
+    secret = {"CHATHUB_SECRET_KEY": "s" * 40}
+    async with ChatHub(database, **secret):
+        if what == "folder":
+            (tmp_path / "by-link").symlink_to(tmp_path, target_is_directory=True)
+            other = tmp_path / "by-link" / database.name
+        else:
+            other = tmp_path / "by-link.db"
+            other.symlink_to(database)
+        assert_refused(await run_to_its_end(other, **secret), "another ChatHub is running")
+
+
+async def test_a_database_is_not_opened_under_another_secret(database: Path) -> None:
+    secret = database.with_suffix(".secret")
+    async with ChatHub(database):
+        pass
+    kept = secret.read_bytes()
+    secret.unlink()
+    assert_refused(await run_to_its_end(database), "secret", "CHATHUB_SECRET_KEY")
+    wrong = "w" * 40
+    outcome = await run_to_its_end(database, CHATHUB_SECRET_KEY=wrong)
+    assert_refused(outcome, "secret")
+    assert wrong not in "".join(outcome[1:])
+    # what mends it
+    secret.write_bytes(kept)
+    async with ChatHub(database) as hub:
+        client = await hub.client()
+        await sign_in(client, "admin", "admin123")
+
+
+async def test_a_secret_that_is_none_is_refused(database: Path, tmp_path: Path) -> None:
+    outcome = await run_to_its_end(database, CHATHUB_SECRET_KEY="too short a one")
+    assert_refused(outcome, "CHATHUB_SECRET_KEY", "32")
+    assert "too short a one" not in outcome[2]
+    outcome = await run_to_its_end(database, CHATHUB_SECRET_KEY_FILE=str(tmp_path / "nothing-here"))
+    assert_refused(outcome, "nothing-here")
+    database.with_suffix(".secret").write_text("short\n")
+    assert_refused(await run_to_its_end(database), ".secret", "32")
+
+
+async def test_a_port_in_use_is_named(database: Path, tmp_path: Path) -> None:
+    async with ChatHub(database) as hub:
+        other = tmp_path / "other.db"
+        assert_refused(
+            await run_to_its_end(other, "--port", str(hub.port)), "cannot listen", f"127.0.0.1:{hub.port}"
+        )
+        client = await hub.client()
+        assert (await client.get("/api/health")).status == 200
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    hub = ChatHub(tmp_path / "chathub.db", "--database", str(tmp_path / "file" / "chathub.db"))
+    hub.launch()
+    try:
+        code = await hub.ended()
+    finally:
+        hub.reap()
+    assert_refused((code, hub.output, hub.errors), "folder of the database")
+
+
+async def test_production_refuses_the_passwords_of_development_until_they_are_changed(
+    database: Path,
+) -> None:
+    async with ChatHub(database):
+        pass
+    production = {"CHATHUB_ENV": "production"}
+    assert_refused(await run_to_its_end(database, **production), "admin, user", "set-password admin user")
+    code, output, errors = await run_to_its_end(database, "set-password", "admin", "user", **production)
+    assert (code, errors) == (0, "")
+    passwords = dict(line.split(": ", 1) for line in output.splitlines())
+    assert set(passwords) == {"admin", "user"}
+    async with ChatHub(database, **production) as hub:
+        assert "(production)" in hub.output
+        client = await hub.client()
+        for name, old in (("admin", "admin123"), ("user", "user123")):
+            await sign_in(client, name, passwords[name])
+            wrong = {"username": name, "password": old}
+            assert (await client.post("/api/auth/login", json=wrong)).status == 401
+            assert passwords[name] not in hub.output + hub.errors
+        demo = {"Authorization": "Bearer demo-token"}
+        assert (await client.get("/api/conversations", headers=demo)).status == 401
+
+
+async def test_a_fresh_production_start_prints_its_administrators_password_once(database: Path) -> None:
+    async with ChatHub(database, CHATHUB_ENV="production") as hub:
+        (line,) = [line for line in hub.output.splitlines() if "password" in line]
+        client = await hub.client()
+        await sign_in(client, "admin", line.rpartition(": ")[2])
+    async with ChatHub(database, CHATHUB_ENV="production") as hub:
+        assert "password" not in hub.output
+
+
+async def test_setting_the_password_of_nobody_is_refused(database: Path) -> None:
+    async with ChatHub(database):
+        pass
+    assert_refused(await run_to_its_end(database, "set-password", "nobody"), "nobody")
+
+
+# --- what others on the machine can see
+
+
+async def test_files_are_their_owners_alone(database: Path, provider: Provider) -> None:
+    """Started with a umask that would let everyone read and write."""
+    async with ChatHub(database) as hub:
+        client, admin = await ready(hub, provider)
+        await stream(client, admin)
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode)
+            for path in database.parent.iterdir()
+            if path.name.startswith("chathub.")
+        }
+        assert {"chathub.db", "chathub.db-wal", "chathub.db.lock", "chathub.secret"} <= set(modes)
+        assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
+
+
+async def test_neither_secret_nor_keys_are_seen_from_outside(database: Path, provider: Provider) -> None:
+    secret, key = "the-secret-" + "s" * 40, "sk-a-provider-key-0123456789abcdef"
+    provider.script = provider.one_after_the_other(
+        provider.stream(reply("好")),
+        provider.answer(401, {"error": {"message": f"Incorrect API key provided: {key}"}}),
+        provider.answer(500, f"panic: Authorization: Bearer {key}".encode()),
+    )
+    async with ChatHub(database, CHATHUB_SECRET_KEY=secret) as hub:
+        client, admin = await ready(hub, provider)
+        saved = {"model_provider": "p_test_model", "api_key": key}
+        answers = []
+        for _ in range(3):
+            # saved anew each time: a key that failed is not used for a while
+            async with client.post("/api/apikeys", json=saved, headers=admin) as response:
+                answers.append(await response.text())
+            async with await ask(client, admin, "你好") as response:
+                answers.append(json.dumps(await read_events(response), ensure_ascii=False))
+            assert provider.headers[-1]["Authorization"] == f"Bearer {key}"
+            answers.append(await (await client.get("/api/apikeys", headers=admin)).text())
+        seen = [*answers, hub.command_line(), hub.output, hub.errors]
+        hub.signal(signal.SIGTERM)
+        assert await hub.ended(15) == 0
+        seen += [hub.output, hub.errors]
+        for text in seen:
+            assert key not in text and secret not in text
+    assert not database.with_suffix(".secret").exists()
+    files = [path for path in database.parent.iterdir() if path.is_file()]
+    assert database in files
+    for path in files:
+        assert key.encode() not in path.read_bytes() and secret.encode() not in path.read_bytes(), path
