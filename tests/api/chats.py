@@ -2,13 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 Headers = dict[str, str]
+# an id, and what it tells
+Event = tuple[str, dict[str, Any]]
 
 
 async def add_model(
@@ -49,6 +54,19 @@ async def stream(
         return await read_events(response)
 
 
+async def opened(
+    client: TestClient, headers: Headers, wanted: str = "前", *, path: str = "/api/chat/stream", **body: Any
+) -> ClientResponse:
+    """A stream that was read up to a text, and is still open."""
+    asked = {"message": "你好", "model": "test-model", **body} if path == "/api/chat/stream" else body
+    response = await client.post(path, json=asked, headers=headers)
+    assert response.status == 200, await response.text()
+    async with asyncio.timeout(5):
+        while wanted not in (line := (await response.content.readline()).decode()):
+            assert line, "the stream ended early"
+    return response
+
+
 def text_of(events: list[dict[str, Any]], kind: str = "content") -> str:
     return "".join(event["content"] for event in events if event["type"] == kind)
 
@@ -70,3 +88,59 @@ async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def active(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = await (await client.get("/api/chat/active", headers=headers)).json()
+    return found
+
+
+async def ended(client: TestClient, headers: Headers, conversation_id: str) -> dict[str, Any]:
+    """The conversation's last message, once nothing of it is being written any more."""
+    async with asyncio.timeout(5):
+        while (kept := await messages_of(client, headers, conversation_id))[-1]["status"] == "streaming":
+            await asyncio.sleep(0.02)
+    return kept[-1]
+
+
+@contextmanager
+def held(database: Path) -> Iterator[None]:
+    """While this lasts the server cannot write: what it begins meanwhile is seen being begun."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("COMMIT")
+
+
+def parse(raw: str) -> list[Event]:
+    """Events with their ids, as an EventSource reads them."""
+    events = []
+    for block in raw.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.split("\n") if line)
+        if "data" in lines:
+            events.append((lines.get("id", ""), json.loads(lines["data"])))
+    return events
+
+
+async def resume(
+    client: TestClient, headers: Headers, message_id: int, last: str | None = None, *, by_query: bool = False
+) -> list[Event]:
+    url, more = f"/api/chat/stream/{message_id}", {}
+    if last is not None and by_query:
+        url += f"?last_event_id={last}"
+    elif last is not None:
+        more = {"Last-Event-ID": last}
+    async with client.get(url, headers=headers | more) as response:
+        assert response.status == 200, await response.text()
+        return parse((await response.read()).decode())
+
+
+def joined(events: list[Event], kind: str) -> str:
+    return text_of([event for _, event in events], kind)
+
+
+async def resumable(client: TestClient, user: Headers, **body: Any) -> list[Event]:
+    """A whole resumable stream."""
+    wanted = {"message": "hi", "model": "test-model", "resumable": True, **body}
+    async with client.post("/api/chat/stream", json=wanted, headers=user) as response:
+        return parse((await response.read()).decode())

@@ -2,13 +2,12 @@
 
 import asyncio
 import dataclasses
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from chats import Headers, add_model, messages_of, stream, text_of
+from chats import Headers, active, add_model, joined, messages_of, opened, parse, resumable, resume, stream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Provider, chunk, data, reply
@@ -19,7 +18,6 @@ from chathub.config import Config
 from chathub.upstream.types import Reasoning, Text
 
 Connect = Callable[..., Awaitable[TestClient]]
-Event = tuple[str, dict[str, Any]]
 
 THOUGHTS = ["想", "一想😀", "…"]
 TEXTS = ["你好", "，👨‍👩‍👧", "世", "界🌍", "!", "\n第二行", " end"]
@@ -34,45 +32,11 @@ def parts() -> list[bytes]:
     return [*(chunk(reasoning_content=text) for text in THOUGHTS), *reply(*TEXTS)]
 
 
-def parse(raw: str) -> list[Event]:
-    """Events with their ids, as an EventSource reads them."""
-    events = []
-    for block in raw.split("\n\n"):
-        lines = dict(line.split(": ", 1) for line in block.split("\n") if line)
-        if "data" in lines:
-            events.append((lines.get("id", ""), json.loads(lines["data"])))
-    return events
-
-
-async def resume(
-    client: TestClient, headers: Headers, message_id: int, last: str | None = None, *, by_query: bool = False
-) -> list[Event]:
-    url, more = f"/api/chat/stream/{message_id}", {}
-    if last is not None and by_query:
-        url += f"?last_event_id={last}"
-    elif last is not None:
-        more = {"Last-Event-ID": last}
-    async with client.get(url, headers=headers | more) as response:
-        assert response.status == 200, await response.text()
-        return parse((await response.read()).decode())
-
-
-def joined(events: list[Event], kind: str) -> str:
-    return text_of([event for _, event in events], kind)
-
-
-async def begun(client: TestClient, user: Headers, **body: Any) -> list[Event]:
-    """A whole resumable stream."""
-    wanted = {"message": "hi", "model": "test-model", "resumable": True, **body}
-    async with client.post("/api/chat/stream", json=wanted, headers=user) as response:
-        return parse((await response.read()).decode())
-
-
 async def test_a_resumable_stream_says_with_each_event_how_much_was_delivered(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(parts(), pause=0.005)
-    events = await begun(client, user)
+    events = await resumable(client, user)
     content = reasoning = 0
     for event_id, event in events:
         content += len(event["content"]) if event["type"] == "content" else 0
@@ -92,7 +56,7 @@ async def test_leaving_and_resuming_at_every_event_boundary_gives_the_same_text(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(parts(), pause=0.005)
-    events = await begun(client, user)
+    events = await resumable(client, user)
     message_id = events[0][1]["message_id"]
     for number, (event_id, _) in enumerate(events):
         rest = await resume(client, user, message_id, event_id, by_query=bool(number % 2))
@@ -175,12 +139,41 @@ async def test_a_failed_reply_is_replayed_with_its_error(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("半句"), data({"error": {"message": "overloaded"}})])
-    events = await begun(client, user)
+    events = await resumable(client, user)
     again = await resume(client, user, events[0][1]["message_id"])
     assert again[-1] == events[-1] and again[-1][1]["status"] == 502
     assert joined(again, "content") == "半句"
-    refused = await begun(client, user, model="nobody-knows")
+    refused = await resumable(client, user, model="nobody-knows")
     assert (await resume(client, user, refused[0][1]["message_id"]))[-1] == refused[-1]
+
+
+@pytest.mark.parametrize("asked", ["test-model", "rest-model"])
+async def test_a_providers_wish_to_wait_is_told_again(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider, asked: str
+) -> None:
+    """Also where it is the plan that is refused: all keys have to rest."""
+    await add_model(client, admin, provider.base_url, "rest-model")
+    if asked == "rest-model":
+        key = {"model_provider": "p_rest_model", "api_key": "a-key-that-has-to-rest-0123"}
+        await client.post("/api/apikeys", json=key, headers=user)
+    provider.script = provider.answer(429, {"error": {"message": "slow down"}}, {"Retry-After": "7"})
+    await resumable(client, user, model=asked)
+    events = await resumable(client, user, model=asked)
+    assert events[-1][1]["status"] == 429 and events[-1][1]["retry_after"] in range(1, 8)
+    assert await resume(client, user, events[0][1]["message_id"]) == events
+
+
+async def test_a_reply_by_the_model_behind_is_told_again_as_it_was(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    async with Provider() as broken:
+        broken.script = broken.answer(500, {"error": {"message": "down"}})
+        await add_model(client, admin, broken.base_url, "first-model", fallback_model="test-model")
+        events = await resumable(client, user, model="first-model", conversation_id="c")
+    assert (events[0][1]["model"], events[-1][1]["model"]) == ("first-model", "test-model")
+    again = await resume(client, user, events[0][1]["message_id"])
+    assert (again[0], again[-1]) == (events[0], events[-1])
+    assert (await messages_of(client, user, "c"))[1]["model"] == "test-model"
 
 
 async def test_a_reply_survives_a_restart(connect: Connect, config: Config, provider: Provider) -> None:
@@ -191,12 +184,23 @@ async def test_a_reply_survives_a_restart(connect: Connect, config: Config, prov
     admin = await sign_in(client, "admin", "admin123")
     await add_model(client, admin, provider.base_url)
     provider.script = provider.stream(parts())
-    events = await begun(client, admin)
+    events = await resumable(client, admin)
     await client.close()
     client = await connect(other)
     admin = await sign_in(client, "admin", "admin123")
     again = await resume(client, admin, events[0][1]["message_id"], "2-0")
     assert joined(again, "content") == "".join(TEXTS)[2:] and again[-1] == events[-1]
+
+
+async def test_a_reply_that_is_being_written_is_its_askers_alone(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(parts(), stall_after=6)
+    response = await opened(client, user, "你好")
+    (running,) = await active(client, user)
+    other = await client.get(f"/api/chat/stream/{running['message_id']}", headers=admin)
+    assert other.status == 404
+    response.close()
 
 
 async def test_someone_elses_reply_and_a_question_are_not_found(
@@ -237,138 +241,3 @@ async def test_active_replies_are_listed_for_their_owner(
     provider.gate.set()
     await running
     assert await (await client.get("/api/chat/active", headers=user)).json() == []
-
-
-# --- leaving
-
-
-async def leave_after_first_token(client: TestClient, user: Headers, **body: Any) -> None:
-    wanted = {"message": "hi", "model": "test-model", **body}
-    async with client.post("/api/chat/stream", json=wanted, headers=user) as response:
-        while "前" not in (await response.content.readline()).decode():
-            pass
-        response.close()
-
-
-async def ended(client: TestClient, user: Headers, conversation_id: str) -> dict[str, Any]:
-    async with asyncio.timeout(5):
-        while (kept := await messages_of(client, user, conversation_id))[1]["status"] == "streaming":
-            await asyncio.sleep(0.02)
-    return kept[1]
-
-
-async def test_on_disconnect_stop_stops_when_the_last_follower_leaves(
-    client: TestClient, user: Headers, provider: Provider
-) -> None:
-    provider.script = provider.stream(reply("前", "后"), stall_after=1)
-    await leave_after_first_token(client, user, conversation_id="left", on_disconnect="stop")
-    kept = await ended(client, user, "left")
-    assert (kept["content"], kept["status"], kept["finish_reason"]) == ("前", "stopped", "disconnected")
-    assert provider.closed == 1
-
-
-async def test_one_that_still_follows_keeps_the_reply_alive(
-    client: TestClient, user: Headers, provider: Provider
-) -> None:
-    provider.script = provider.stream(reply("前", "后"), stall_after=1)
-    wanted = {"message": "hi", "model": "test-model", "conversation_id": "kept", "on_disconnect": "stop"}
-    async with client.post("/api/chat/stream", json=wanted, headers=user) as response:
-        while "前" not in (await response.content.readline()).decode():
-            pass
-        (active,) = await (await client.get("/api/chat/active", headers=user)).json()
-        other = asyncio.create_task(resume(client, user, active["message_id"]))
-        await asyncio.sleep(0.1)
-        response.close()
-    await asyncio.sleep(0.2)
-    provider.gate.set()
-    assert joined(await other, "content") == "前后"
-    assert (await ended(client, user, "kept"))["status"] == "done"
-
-
-async def test_a_server_may_stop_replies_whose_client_left(
-    connect: Connect, config: Config, provider: Provider
-) -> None:
-    from conftest import sign_in
-
-    other = dataclasses.replace(config, on_disconnect="stop", database=config.database.with_name("other.db"))
-    client = await connect(other)
-    admin = await sign_in(client, "admin", "admin123")
-    await add_model(client, admin, provider.base_url)
-    provider.script = provider.stream(reply("前", "后"), stall_after=1)
-    await leave_after_first_token(client, admin, conversation_id="left")
-    assert (await ended(client, admin, "left"))["finish_reason"] == "disconnected"
-
-
-async def test_a_reply_that_nobody_follows_runs_on_only_so_long(
-    connect: Connect, config: Config, provider: Provider
-) -> None:
-    from conftest import sign_in
-
-    other = dataclasses.replace(
-        config, unfollowed_seconds=0.5, database=config.database.with_name("other.db")
-    )
-    client = await connect(other)
-    admin = await sign_in(client, "admin", "admin123")
-    await add_model(client, admin, provider.base_url)
-    provider.script = provider.stream(reply("前", "后"), stall_after=1)
-    await leave_after_first_token(client, admin, conversation_id="left")
-    kept = await ended(client, admin, "left")
-    assert (kept["content"], kept["finish_reason"], provider.closed) == ("前", "unfollowed", 1)
-    # one who comes back in time stops the clock
-    await leave_after_first_token(client, admin, conversation_id="back")
-    (active,) = await (await client.get("/api/chat/active", headers=admin)).json()
-    back = asyncio.create_task(resume(client, admin, active["message_id"]))
-    await asyncio.sleep(0.8)
-    provider.gate.set()
-    assert (await back)[-1][1]["type"] == "end"
-
-
-async def test_every_reply_takes_only_so_long(connect: Connect, config: Config, provider: Provider) -> None:
-    from conftest import sign_in
-
-    other = dataclasses.replace(config, reply_seconds=0.5, database=config.database.with_name("other.db"))
-    client = await connect(other)
-    admin = await sign_in(client, "admin", "admin123")
-    await add_model(client, admin, provider.base_url)
-    provider.script = provider.stream([chunk("字")] * 1000, pause=0.02)
-    events = await stream(client, admin)
-    assert events[-1]["status"] == 504 and events[-1]["finish_reason"] == "time_limit"
-    kept = await messages_of(client, admin, events[0]["conversation_id"])
-    assert kept[1]["content"] == text_of(events) != ""
-
-
-async def test_stop_by_message_ends_every_followers_stream(
-    client: TestClient, user: Headers, provider: Provider
-) -> None:
-    provider.script = provider.stream(reply("前", "后"), stall_after=1)
-    running = asyncio.create_task(stream(client, user))
-    async with asyncio.timeout(5):
-        while not (active := await (await client.get("/api/chat/active", headers=user)).json()):
-            await asyncio.sleep(0.02)
-    message_id = active[0]["message_id"]
-    others = [asyncio.create_task(resume(client, user, message_id)) for _ in range(3)]
-    await asyncio.sleep(0.2)
-    began = asyncio.get_running_loop().time()
-    response = await client.post("/api/chat/stop", json={"message_id": message_id}, headers=user)
-    assert response.status == 200
-    async with asyncio.timeout(2):
-        while provider.closed == 0:
-            await asyncio.sleep(0.005)
-    print(f"upstream seen closed after {1000 * (asyncio.get_running_loop().time() - began):.0f} ms")
-    for task in others:
-        assert (await task)[-1][1]["finish_reason"] == "stopped"
-    assert (await running)[-1] == {**(await running)[-1], "type": "end", "finish_reason": "stopped"}
-
-
-async def test_deleting_the_key_in_use_stops_its_replies(
-    client: TestClient, user: Headers, provider: Provider
-) -> None:
-    key = {"model_provider": "p_test_model", "api_key": "a-key-that-will-go-0123456789"}
-    saved = await (await client.post("/api/apikeys", json=key, headers=user)).json()
-    provider.script = provider.stream(reply("前", "后"), stall_after=1)
-    running = asyncio.create_task(stream(client, user))
-    async with asyncio.timeout(5):
-        while not provider.bodies:
-            await asyncio.sleep(0.02)
-    assert (await client.delete(f"/api/apikeys/{saved['apikey']['id']}", headers=user)).status == 200
-    assert (await running)[-1]["finish_reason"] == "stopped" and provider.closed == 1

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from chats import Headers, add_model, messages_of, read_events, stream, text_of
+from chats import (
+    Headers,
+    active,
+    add_model,
+    messages_of,
+    opened,
+    parse,
+    read_events,
+    resume,
+    stream,
+    text_of,
+)
 from scripted import Provider, reply
 
 CONVERSATION = "tree"
@@ -290,55 +301,29 @@ async def test_regenerating_with_a_key_is_done_once(
     assert first[0] == second[0] and len(provider.bodies) == 2
 
 
-# --- titles that the model finds
-
-
-async def until_title(client: TestClient, user: Headers, title: str) -> None:
-    async with asyncio.timeout(5):
-        while (await listed(client, user))["title"] != title:
-            await asyncio.sleep(0.02)
-
-
-async def test_a_title_may_be_asked_for_and_does_not_delay_the_reply(
+async def test_another_answer_and_another_question_can_be_resumed_too(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
-    naming = provider.stream(reply("《打招呼》\n", prompt=20, completion=5), stall_after=0)
-    provider.script = provider.one_after_the_other(provider.stream(reply("你好！")), naming)
-    async with asyncio.timeout(5):
-        await stream(client, user, "你好呀", conversation_id=CONVERSATION, auto_title=True)
-    assert (await listed(client, user))["title"] == "你好呀"
-    provider.gate.set()
-    await until_title(client, user, "打招呼")
-    assert "你好！" in provider.last["messages"][0]["content"]
-    stats = await (await client.get("/api/stats", headers=user)).json()
-    assert stats["tokens_used"] == 35
-    asked = len(provider.bodies)
-    await stream(client, user, "再来", conversation_id=CONVERSATION, auto_title=True)
-    await asyncio.sleep(0.2)
-    assert len(provider.bodies) == asked + 1
+    start = (await say(client, user, provider, "问", "答"))[0]
+    for method, path, body in (
+        ("POST", f"/api/messages/{start['message_id']}/regenerate", {"resumable": True}),
+        ("PUT", f"/api/messages/{start['user_message_id']}", {"resumable": True, "content": "另问"}),
+    ):
+        async with client.request(method, path, json=body, headers=user) as response:
+            events = parse((await response.read()).decode())
+        assert [event_id for event_id, _ in events] == ["0-0", "1-0", "1-0"]
+        assert await resume(client, user, events[0][1]["message_id"], "0-0") == events
 
 
-async def test_a_title_of_the_users_own_is_never_overwritten(
+async def test_a_reply_goes_on_while_something_elsewhere_is_deleted(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
-    naming = provider.stream(reply("模型的标题"), stall_after=0)
-    provider.script = provider.one_after_the_other(provider.stream(reply("你好！")), naming)
-    await stream(client, user, "你好", conversation_id=CONVERSATION, auto_title=True)
-    await client.put(f"/api/conversations/{CONVERSATION}", json={"title": "我的标题"}, headers=user)
+    start = (await say(client, user, provider, "问", "答"))[0]
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    path = f"/api/messages/{start['message_id']}/regenerate"
+    response = await opened(client, user, path=path)
+    assert (await client.delete(f"/api/messages/{start['message_id']}", headers=user)).status == 200
+    assert len(await active(client, user)) == 1
     provider.gate.set()
-    await asyncio.sleep(0.3)
-    assert (await listed(client, user))["title"] == "我的标题" and len(provider.bodies) == 2
-
-
-@pytest.mark.parametrize("broken", ["answer", "empty"])
-async def test_a_failing_title_changes_nothing(
-    client: TestClient, user: Headers, provider: Provider, broken: str
-) -> None:
-    bad = provider.answer(500, {}) if broken == "answer" else provider.stream(reply("  "))
-    provider.script = provider.one_after_the_other(provider.stream(reply("好")), bad)
-    await stream(client, user, "问题", conversation_id=CONVERSATION, auto_title=True)
-    async with asyncio.timeout(5):
-        while len(provider.bodies) < 2:
-            await asyncio.sleep(0.02)
-    await asyncio.sleep(0.2)
-    assert (await listed(client, user))["title"] == "问题"
+    assert '"finish_reason":"stop"' in (await response.read()).decode()
+    assert await branch(client, user) == ["问", "前后"] and provider.closed == 0

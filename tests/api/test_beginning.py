@@ -1,0 +1,248 @@
+"""What happens to a reply while its question is still being stored."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, active, add_model, ended, held, messages_of, opened, read_events, stream, until
+from conftest import sign_in
+from scripted import Provider, reply
+
+from chathub.config import Config
+
+Connect = Callable[..., Awaitable[TestClient]]
+HIS_KEY = "a-key-that-will-go-0123456789"
+once_or_not = pytest.mark.parametrize("key", [None, "once"])
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+
+
+async def save_key(client: TestClient, user: Headers) -> int:
+    body = {"model_provider": "p_test_model", "api_key": HIS_KEY}
+    saved = await (await client.post("/api/apikeys", json=body, headers=user)).json()
+    return int(saved["apikey"]["id"])
+
+
+async def at_once(config: Config, *requests: Callable[[], Awaitable[Any]]) -> list[asyncio.Task[Any]]:
+    """Requests that come, in this order, while nothing can be stored; then it can."""
+    tasks = []
+    with held(config.database):
+        for request in requests:
+            tasks.append(asyncio.ensure_future(request()))
+            await asyncio.sleep(0.1)
+    return tasks
+
+
+def asking(client: TestClient, user: Headers, **body: Any) -> Callable[[], Awaitable[Any]]:
+    """A chat to send; all of its events, or its status."""
+
+    async def ask() -> Any:
+        wanted = {"message": "hi", "model": "test-model", "conversation_id": "c", **body}
+        async with asyncio.timeout(8):
+            async with client.post("/api/chat/stream", json=wanted, headers=user) as response:
+                return await read_events(response) if response.status == 200 else response.status
+
+    return ask
+
+
+# --- stopped
+
+
+@once_or_not
+@pytest.mark.parametrize("path", ["stop", "save-partial"])
+async def test_a_reply_that_is_being_begun_is_stopped(
+    client: TestClient, config: Config, user: Headers, provider: Provider, path: str, key: str | None
+) -> None:
+    provider.script = provider.one_after_the_other(provider.stream(reply("一")), provider.script)
+    await stream(client, user, conversation_id="c")
+    page = {"conversation_id": "c", "content": ""}
+    chat, stop = await at_once(
+        config,
+        asking(client, user, client_message_id=key),
+        lambda: client.post(f"/api/chat/{path}", json=page, headers=user),
+    )
+    assert (await stop).status == 200
+    assert (await chat)[-1]["finish_reason"] == "stopped"
+    assert (await messages_of(client, user, "c"))[-1]["status"] == "stopped"
+    assert await active(client, user) == []
+
+
+@once_or_not
+@pytest.mark.parametrize("before", ["nothing", "a reply that nobody follows"])
+async def test_a_key_that_is_deleted_while_a_reply_is_begun_is_not_used(
+    client: TestClient, config: Config, user: Headers, provider: Provider, key: str | None, before: str
+) -> None:
+    key_id = await save_key(client, user)
+    if before != "nothing":
+        (await opened(client, user, conversation_id="c")).close()
+        await asyncio.sleep(0.1)
+    _, chat = await at_once(
+        config,
+        lambda: client.delete(f"/api/apikeys/{key_id}", headers=user),
+        asking(client, user, client_message_id=key),
+    )
+    assert (await chat)[-1]["type"] in ("end", "error")
+    assert await active(client, user) == []
+    await until(lambda: provider.closed == len(provider.bodies), 1)
+
+
+@once_or_not
+async def test_a_key_that_is_deleted_just_after_its_reply_was_asked_for_is_not_used(
+    client: TestClient, config: Config, user: Headers, provider: Provider, key: str | None
+) -> None:
+    key_id = await save_key(client, user)
+    chat, deleting = await at_once(
+        config,
+        asking(client, user, client_message_id=key),
+        lambda: client.delete(f"/api/apikeys/{key_id}", headers=user),
+    )
+    assert (await deleting).status == 200
+    assert (await chat)[-1]["type"] in ("end", "error")
+    await until(lambda: provider.closed == len(provider.bodies), 1)
+
+
+async def test_a_key_that_is_deleted_while_a_program_asks_is_not_used(
+    client: TestClient, config: Config, user: Headers, provider: Provider
+) -> None:
+    key_id = await save_key(client, user)
+    body = {"model": "test-model", "messages": [{"role": "user", "content": "hi"}]}
+    _, asked = await at_once(
+        config,
+        lambda: client.delete(f"/api/apikeys/{key_id}", headers=user),
+        lambda: client.post("/v1/chat/completions", json=body, headers=user),
+    )
+    assert (await asked).status == 502 and provider.bodies == []
+
+
+@once_or_not
+@pytest.mark.parametrize("first", ["chat", "disabling"])
+async def test_a_user_who_is_disabled_while_a_reply_is_begun_has_none(
+    client: TestClient,
+    config: Config,
+    user: Headers,
+    admin: Headers,
+    provider: Provider,
+    key: str | None,
+    first: str,
+) -> None:
+    acts = [
+        asking(client, user, client_message_id=key),
+        lambda: client.put("/api/users/2", json={"is_active": False}, headers=admin),
+    ]
+    tasks = await at_once(config, *(acts if first == "chat" else acts[::-1]))
+    outcome = await tasks[0 if first == "chat" else 1]
+    # stopped if it had begun, refused if it had not
+    assert outcome == 401 or outcome[-1]["finish_reason"] == "stopped"
+    await until(lambda: provider.closed == len(provider.bodies), 1)
+
+
+@pytest.mark.parametrize("path", ["/api/chat/stream", "/api/chat", "/v1/chat/completions", "/v1/messages"])
+async def test_a_user_who_is_disabled_while_the_question_arrives_gets_no_answer(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider, path: str
+) -> None:
+    rest = asyncio.Event()
+    question = b'{"model": "test-model", "max_tokens": 9, '
+    question += b'"messages": [{"role": "user", "content": "hi"}]}' if "v1" in path else b'"message": "hi"}'
+
+    async def body() -> AsyncIterator[bytes]:
+        yield question[:10]
+        await rest.wait()
+        yield question[10:]
+
+    headers = user | {"Content-Type": "application/json"}
+    asked = asyncio.create_task(client.post(path, data=body(), headers=headers))
+    await asyncio.sleep(0.1)
+    assert (await client.delete("/api/users/2", headers=admin)).status == 200
+    rest.set()
+    async with asyncio.timeout(5):
+        assert (await asked).status == 401
+    assert provider.bodies == []
+    kept = await client.get("/api/conversations?user_id=2", headers=admin)
+    assert await kept.json() == []
+
+
+# --- left
+
+
+async def left_while_held(client: TestClient, config: Config, headers: Headers, **body: Any) -> None:
+    with held(config.database):
+        task = asyncio.ensure_future(asking(client, headers, **body)())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+        # until the server has seen it
+        await asyncio.sleep(0.1)
+
+
+@once_or_not
+async def test_a_client_that_leaves_while_its_reply_is_begun_has_left(
+    client: TestClient, config: Config, user: Headers, provider: Provider, key: str | None
+) -> None:
+    await left_while_held(client, config, user, client_message_id=key, on_disconnect="stop")
+    async with asyncio.timeout(5):
+        while (await client.get("/api/conversations/c/messages", headers=user)).status == 404:
+            await asyncio.sleep(0.02)
+    kept = await ended(client, user, "c")
+    assert (kept["status"], kept["finish_reason"]) == ("stopped", "disconnected")
+    assert provider.closed == len(provider.bodies)
+
+
+@pytest.mark.parametrize("when", ["while it is begun", "before any text"])
+async def test_a_reply_that_was_left_before_any_text_runs_on_only_so_long(
+    connect: Connect, config: Config, provider: Provider, when: str
+) -> None:
+    other = dataclasses.replace(
+        config, unfollowed_seconds=0.5, database=config.database.with_name("other.db")
+    )
+    client = await connect(other)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.hang()
+    if when == "before any text":
+        (await opened(client, admin, '"start"', conversation_id="c")).close()
+    else:
+        await left_while_held(client, other, admin)
+    await until(lambda: len(provider.bodies) == 1)
+    assert (await messages_of(client, admin, "c"))[-1]["status"] == "streaming"
+    assert (await ended(client, admin, "c"))["finish_reason"] == "unfollowed"
+    assert provider.closed == 1
+
+
+# --- others at the same time
+
+
+async def test_nothing_begins_in_a_conversation_while_it_is_deleted(
+    client: TestClient, config: Config, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("一"))
+    await stream(client, user, conversation_id="c")
+    deleting, chat = await at_once(
+        config,
+        lambda: client.delete("/api/conversations/c", headers=user),
+        asking(client, user),
+    )
+    assert (await deleting).status == 200 and await chat == 409
+    assert await (await client.get("/api/conversations", headers=user)).json() == []
+    assert len(provider.bodies) == 1
+
+
+async def test_another_question_under_a_key_that_is_being_used_is_refused(
+    client: TestClient, config: Config, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("好"))
+    first, second, third = await at_once(
+        config,
+        asking(client, user, client_message_id="k"),
+        asking(client, user, client_message_id="k", message="别的"),
+        asking(client, user, client_message_id="k"),
+    )
+    assert await second == 409
+    assert (await first)[0] == (await third)[0]
+    assert len(provider.bodies) == 1 and len(await messages_of(client, user, "c")) == 2

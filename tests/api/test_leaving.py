@@ -1,0 +1,136 @@
+"""Leaving is not stopping: who follows a reply, who left it, and how long it goes on without anybody."""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, active, add_model, ended, joined, messages_of, opened, resume, stream, text_of
+from conftest import sign_in
+from scripted import Provider, chunk, reply
+
+from chathub.config import Config
+
+Connect = Callable[..., Awaitable[TestClient]]
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+
+
+async def other_server(
+    connect: Connect, config: Config, provider: Provider, **settings: Any
+) -> tuple[TestClient, Headers]:
+    """A server with other settings and the same model, and its administrator."""
+    client = await connect(
+        dataclasses.replace(config, database=config.database.with_name("other.db"), **settings)
+    )
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    return client, admin
+
+
+async def test_on_disconnect_stop_stops_when_the_last_follower_leaves(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    (await opened(client, user, conversation_id="left", on_disconnect="stop")).close()
+    kept = await ended(client, user, "left")
+    assert (kept["content"], kept["status"], kept["finish_reason"]) == ("前", "stopped", "disconnected")
+    assert provider.closed == 1
+
+
+async def test_one_that_still_follows_keeps_the_reply_alive(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    wanted = {"message": "hi", "model": "test-model", "conversation_id": "kept", "on_disconnect": "stop"}
+    async with client.post("/api/chat/stream", json=wanted, headers=user) as response:
+        while "前" not in (await response.content.readline()).decode():
+            pass
+        (running,) = await active(client, user)
+        other = asyncio.create_task(resume(client, user, running["message_id"]))
+        await asyncio.sleep(0.1)
+        response.close()
+    await asyncio.sleep(0.2)
+    provider.gate.set()
+    assert joined(await other, "content") == "前后"
+    assert (await ended(client, user, "kept"))["status"] == "done"
+
+
+async def test_a_server_may_stop_replies_whose_client_left(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    client, admin = await other_server(connect, config, provider, on_disconnect="stop")
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    (await opened(client, admin, conversation_id="left")).close()
+    assert (await ended(client, admin, "left"))["finish_reason"] == "disconnected"
+
+
+async def test_a_reply_that_nobody_follows_runs_on_only_so_long(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    client, admin = await other_server(connect, config, provider, unfollowed_seconds=0.5)
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    (await opened(client, admin, conversation_id="left")).close()
+    kept = await ended(client, admin, "left")
+    assert (kept["content"], kept["finish_reason"], provider.closed) == ("前", "unfollowed", 1)
+    # one who comes back in time stops the clock
+    (await opened(client, admin, conversation_id="back")).close()
+    (running,) = await active(client, admin)
+    back = asyncio.create_task(resume(client, admin, running["message_id"]))
+    await asyncio.sleep(0.8)
+    provider.gate.set()
+    events = await back
+    assert (joined(events, "content"), events[-1][1]["finish_reason"]) == ("前后", "stop")
+
+
+async def test_every_reply_takes_only_so_long(connect: Connect, config: Config, provider: Provider) -> None:
+    client, admin = await other_server(connect, config, provider, reply_seconds=0.5)
+    provider.script = provider.stream([chunk("字")] * 1000, pause=0.02)
+    events = await stream(client, admin)
+    assert events[-1]["status"] == 504 and events[-1]["finish_reason"] == "time_limit"
+    kept = await messages_of(client, admin, events[0]["conversation_id"])
+    assert kept[1]["content"] == text_of(events) != ""
+
+
+async def test_one_who_came_back_and_left_again_is_not_counted(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    client, admin = await other_server(connect, config, provider, unfollowed_seconds=0.5)
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    (await opened(client, admin, conversation_id="left")).close()
+    (running,) = await active(client, admin)
+    async with client.get(f"/api/chat/stream/{running['message_id']}", headers=admin) as response:
+        await response.content.readline()
+        response.close()
+    async with asyncio.timeout(5):
+        while (found := await active(client, admin)) and found[0]["followers"]:
+            await asyncio.sleep(0.02)
+    assert (await ended(client, admin, "left"))["finish_reason"] == "unfollowed"
+
+
+async def test_a_request_may_wish_otherwise_than_the_server(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
+    client, admin = await other_server(connect, config, provider, on_disconnect="stop")
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    (await opened(client, admin, conversation_id="left", on_disconnect="continue")).close()
+    await asyncio.sleep(0.2)
+    provider.gate.set()
+    assert (await ended(client, admin, "left"))["content"] == "前后" and provider.closed == 0
+
+
+@pytest.mark.parametrize("said", ["前", ""])
+async def test_a_provider_that_falls_silent_is_given_up(
+    connect: Connect, config: Config, provider: Provider, said: str
+) -> None:
+    client, admin = await other_server(connect, config, provider, idle_seconds=0.4)
+    provider.script = provider.stream(reply("前", "后"), stall_after=1) if said else provider.hang()
+    events = await stream(client, admin, conversation_id="c")
+    assert (events[-1]["status"], events[-1]["finish_reason"]) == (504, "idle")
+    kept = (await messages_of(client, admin, "c"))[1]
+    assert (kept["content"], kept["status"], kept["finish_reason"]) == (said, "error", "idle")

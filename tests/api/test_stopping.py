@@ -1,0 +1,107 @@
+"""Stopping: at once, the right reply, and with what its page still had."""
+
+import asyncio
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, active, add_model, ended, messages_of, opened, resume, stream, until
+from scripted import Provider, reply
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+
+
+async def test_stop_by_message_ends_every_followers_stream(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    running = asyncio.create_task(stream(client, user))
+    await until(lambda: len(provider.bodies) == 1)
+    (live,) = await active(client, user)
+    message_id = live["message_id"]
+    others = [asyncio.create_task(resume(client, user, message_id)) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    began = asyncio.get_running_loop().time()
+    response = await client.post("/api/chat/stop", json={"message_id": message_id}, headers=user)
+    assert response.status == 200
+    await until(lambda: provider.closed == 1)
+    # the promise is 200 ms; a busy machine gets as much again
+    assert asyncio.get_running_loop().time() - began < 0.4
+    for task in others:
+        assert (await task)[-1][1]["finish_reason"] == "stopped"
+    assert (await running)[-1] == {**(await running)[-1], "type": "end", "finish_reason": "stopped"}
+
+
+async def test_deleting_the_key_in_use_stops_its_replies(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    key = {"model_provider": "p_test_model", "api_key": "a-key-that-will-go-0123456789"}
+    saved = await (await client.post("/api/apikeys", json=key, headers=user)).json()
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    running = asyncio.create_task(stream(client, user))
+    await until(lambda: len(provider.bodies) == 1)
+    assert (await client.delete(f"/api/apikeys/{saved['apikey']['id']}", headers=user)).status == 200
+    assert (await running)[-1]["finish_reason"] == "stopped" and provider.closed == 1
+
+
+@pytest.mark.parametrize("name", ["message_id", "conversation_id"])
+@pytest.mark.parametrize("number", [0, 1])
+async def test_of_two_replies_the_one_that_is_named_is_stopped(
+    client: TestClient, user: Headers, provider: Provider, name: str, number: int
+) -> None:
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    for place in ("one", "two"):
+        await opened(client, user, conversation_id=place)
+    named = (await active(client, user))[number]
+    response = await client.post("/api/chat/stop", json={name: named[name]}, headers=user)
+    assert (await response.json())["message_id"] == named["message_id"]
+    (left,) = await active(client, user)
+    assert left["message_id"] != named["message_id"]
+    assert (await ended(client, user, named["conversation_id"]))["status"] == "stopped"
+
+
+async def test_a_deleted_key_is_not_turned_to_by_a_reply_that_runs(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    ids = []
+    for label, priority in (("first", 2), ("second", 1)):
+        key = {"model_provider": "p_test_model", "api_key": f"the-{label}-key-0123456789"}
+        body = key | {"label": label, "priority": priority}
+        saved = await (await client.post("/api/apikeys", json=body, headers=user)).json()
+        ids.append(saved["apikey"]["id"])
+    # answers 503 when the gate opens
+    provider.script = provider.hang()
+    running = asyncio.create_task(stream(client, user))
+    await until(lambda: len(provider.bodies) == 1)
+    assert (await client.delete(f"/api/apikeys/{ids[1]}", headers=user)).status == 200
+    provider.gate.set()
+    assert (await running)[-1]["type"] == "error"
+    assert [headers["Authorization"] for headers in provider.headers] == ["Bearer the-first-key-0123456789"]
+
+
+# --- what the page saves
+
+
+async def test_the_placeholder_of_the_page_is_no_text(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.hang()
+    await opened(client, user, '"start"', conversation_id="c")
+    page = {"conversation_id": "c", "content": "对话已被用户停止"}
+    for _ in range(2):
+        assert (await client.post("/api/chat/save-partial", json=page, headers=user)).status == 200
+    kept = await ended(client, user, "c")
+    assert (kept["content"], kept["status"]) == ("", "stopped")
+
+
+async def test_what_the_page_saves_does_not_change_a_reply_that_is_whole(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream(reply("前"))
+    await stream(client, user, conversation_id="c")
+    page = {"conversation_id": "c", "content": "前后"}
+    assert (await client.post("/api/chat/save-partial", json=page, headers=user)).status == 200
+    kept = (await messages_of(client, user, "c"))[1]
+    assert (kept["content"], kept["status"]) == ("前", "done")
