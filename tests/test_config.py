@@ -1,8 +1,12 @@
 """The configuration: flags, environment, and words for what is wrong."""
 
 import argparse
+import dataclasses
 import ipaddress
+import re
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -31,6 +35,55 @@ def test_a_flag_wins_over_its_variable() -> None:
     assert read(
         "--cors-origin", "https://a.example", CHATHUB_CORS_ORIGINS="https://b.example"
     ).cors_origins == ("https://a.example",)
+
+
+# variable → what it is set to, the field it sets, and the value that makes of it
+VARIABLES: dict[str, tuple[str, str, Any]] = {
+    "CHATHUB_ENV": ("production", "env", "production"),
+    "CHATHUB_HOST": ("localhost", "host", "localhost"),
+    "CHATHUB_PORT": ("8", "port", 8),
+    "CHATHUB_DATABASE": ("a/b.db", "database", Path("a/b.db")),
+    "CHATHUB_SECRET_KEY": ("s" * 32, "secret_key", b"s" * 32),
+    "CHATHUB_ADMIN_PASSWORD": ("first", "admin_password", "first"),
+    "CHATHUB_CORS_ORIGINS": (
+        "https://a.example, http://b",
+        "cors_origins",
+        ("https://a.example", "http://b"),
+    ),
+    "CHATHUB_LOCAL_MODEL": ("smollm2", "local_model", "smollm2"),
+    "CHATHUB_TRUSTED_PROXIES": ("10.0.0.0/8", "trusted_proxies", (ipaddress.ip_network("10.0.0.0/8"),)),
+    "CHATHUB_TIMEZONE": ("Asia/Shanghai", "timezone", ZoneInfo("Asia/Shanghai")),
+    "CHATHUB_TOKEN_SECONDS": ("11", "token_seconds", 11),
+    "CHATHUB_BCRYPT_ROUNDS": ("12", "bcrypt_rounds", 12),
+    "CHATHUB_ON_DISCONNECT": ("stop", "on_disconnect", "stop"),
+    "CHATHUB_UNFOLLOWED_SECONDS": ("13", "unfollowed_seconds", 13),
+    "CHATHUB_REPLY_SECONDS": ("14", "reply_seconds", 14),
+    "CHATHUB_IDLE_SECONDS": ("15", "idle_seconds", 15),
+    "CHATHUB_DRAIN_SECONDS": ("16", "drain_seconds", 16),
+    "CHATHUB_HEARTBEAT_SECONDS": ("17", "heartbeat_seconds", 17),
+    "CHATHUB_WRITE_SECONDS": ("18", "write_seconds", 18),
+    "CHATHUB_REPLY_CHARACTERS": ("19", "reply_characters", 19),
+    "CHATHUB_AUTO_TITLE": ("on", "auto_title", True),
+    "CHATHUB_USAGE_SECONDS": ("20", "usage_seconds", 20),
+}
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_every_variable_sets_its_own_field_and_no_other(variable: str) -> None:
+    text, field, value = VARIABLES[variable]
+    assert value != getattr(Config(), field)
+    assert read(**{variable: text}) == dataclasses.replace(Config(), **{field: value})
+
+
+def test_the_readme_names_no_variable_that_is_not_tried_here() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    named = set(re.findall(r"\bCHATHUB_(?!TEST_)[A-Z_]+[A-Z]\b", readme))
+    elsewhere = {"CHATHUB_SECRET_KEY_FILE", "CHATHUB_UPSTREAM_ALLOW", "CHATHUB_RECORDINGS"}
+    assert named - elsewhere <= set(VARIABLES)
+    fields = {field.name for field in dataclasses.fields(Config)}
+    # two of one variable, and what only tests set
+    rest = {"upstream_allow_hosts", "upstream_allow_networks", "save_seconds", "body_seconds"}
+    assert {field for _, field, _ in VARIABLES.values()} == fields - rest
 
 
 def test_every_wrong_value_is_named_at_once() -> None:

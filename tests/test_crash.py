@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api.chats import messages_of, stream, text_of
+from api.chats import add_model, messages_of, stream, text_of
 from crashes import (
     LOST_SECONDS,
     TEXT,
@@ -225,3 +225,52 @@ async def test_a_server_killed_over_and_over_adds_up(database: Path, provider: P
         stats = await (await client.get("/api/stats", headers=admin)).json()
         used = [message["usage"]["total_tokens"] for message in messages[1::2] if message["usage"]]
         assert stats["tokens_used"] == sum(used) and stats["today"]["requests"] == len(used)
+
+
+async def test_what_a_model_behind_had_said_is_billed_at_its_own_price(
+    database: Path, provider: Provider
+) -> None:
+    provider.script = Dictation()
+    async with Provider() as broken:
+        broken.script = broken.answer(500, {"error": {"message": "down"}})
+        async with ChatHub(database) as hub:
+            client, admin = await ready(hub, provider)
+            dear = {"input_price_per_1k": 1000, "output_price_per_1k": 1000, "fallback_model": "test-model"}
+            await add_model(client, admin, broken.base_url, "first-model", **dear)
+            wanted = {"model": "first-model", "conversation_id": "c"}
+            async with await ask(client, admin, "说下去", **wanted) as response:
+                start = await follow_until(response, '"content"')
+                await asyncio.sleep(LOST_SECONDS)
+                hub.kill()
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        answer = (await messages_of(client, admin, "c"))[1]
+        used = answer["usage"]
+        assert answer["model"] == "test-model" and used["completion_tokens"] > 0
+        cost = used["prompt_tokens"] * 0.0025 / 1000 + used["completion_tokens"] * 0.01 / 1000
+        assert answer["cost"] == pytest.approx(cost, abs=2e-6)
+        # its stream still begins with the one that was asked
+        async with client.get(f"/api/chat/stream/{answer['id']}", headers=admin) as response:
+            replayed = await rest_of(response)
+        assert replayed[0] == start and replayed[-1]["model"] == "test-model"
+
+
+async def test_what_a_kill_cut_off_counts_for_the_token_it_was_asked_with(
+    database: Path, provider: Provider
+) -> None:
+    provider.script = Dictation()
+    async with ChatHub(database) as hub:
+        client, admin = await ready(hub, provider)
+        wanted = {"name": "program", "opens_api": True, "monthly_limit": 100_000}
+        async with client.post("/api/tokens", json=wanted, headers=admin) as made:
+            program = {"Authorization": "Bearer " + (await made.json())["token"]}
+        async with await ask(client, program, "说下去", conversation_id="c") as response:
+            await follow_until(response, '"content"')
+            await asyncio.sleep(LOST_SECONDS)
+            hub.kill()
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        answer = (await messages_of(client, admin, "c"))[1]
+        async with client.get("/api/tokens", headers=admin) as response:
+            (token,) = await response.json()
+        assert token["monthly_usage"] == answer["usage"]["total_tokens"] > 0

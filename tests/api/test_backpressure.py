@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from chats import Headers, add_model, messages_of, read_events, text_of
+from chats import Headers, add_model, messages_of, read_events, text_of, until
 from conftest import sign_in
 from scripted import Provider, chunk, reply
 
@@ -221,6 +221,23 @@ async def test_a_client_that_stops_reading_is_dropped_and_slows_nobody(
     await back.read_all()
     assert_same(back.text(), TEXT[had:])
     assert back.events()[-1][1]["type"] == "end"
+
+
+async def test_the_connection_of_a_client_that_was_dropped_is_closed(
+    client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
+) -> None:
+    """Though it never reads: what is left for it is not kept until it does."""
+    message_id = await stored_reply(client, user, provider)
+    stuck = phone()
+    await stuck.send("GET", f"/api/chat/stream/{message_id}")
+    await stuck.read_until(b'"start"')
+
+    def waiting() -> int:
+        connections = client.server.handler.connections
+        return sum(each.transport.get_write_buffer_size() for each in connections if each.transport)
+
+    await until(lambda: waiting() > 0)
+    await until(lambda: waiting() == 0, 8 * WRITE_SECONDS)
 
 
 async def test_the_reply_ends_while_a_client_is_stuck(

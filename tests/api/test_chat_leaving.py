@@ -242,3 +242,18 @@ async def test_a_runaway_reply_is_cut(connect: Connect, config: Config, provider
     with contextlib.suppress(TimeoutError):
         await until(lambda: provider.closed == 1, 2)
     assert provider.closed == 1
+
+
+async def test_a_runaway_tool_call_is_cut(connect: Connect, config: Config, provider: Provider) -> None:
+    small = dataclasses.replace(config, reply_characters=500, database=config.database.with_name("small.db"))
+    client = await connect(small)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url, supports_function_calling=True)
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "123456789 "}}
+    rest = {"index": 0, "function": {"arguments": "123456789 "}}
+    parts = [chunk(tool_calls=[call]), *[chunk(tool_calls=[rest])] * 1000]
+    provider.script = provider.stream(parts, pause=0.005)
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    events = await stream(client, admin, tools=[tool])
+    assert (events[-1]["status"], events[-1]["finish_reason"]) == (502, "size_limit")
+    await until(lambda: provider.closed == 1, 2)

@@ -1,11 +1,12 @@
 """Once is once: a repeated request attaches to the reply that the first one got."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from chats import Headers, add_model, messages_of, read_events, stream, text_of
+from chats import Headers, add_model, ended, messages_of, opened, read_events, stream, text_of
 from conftest import sign_in
 from scripted import Provider, chunk, reply
 
@@ -142,9 +143,125 @@ async def test_a_turn_that_failed_after_some_output_is_not_asked_again(
     assert len(provider.bodies) == 1
 
 
-async def test_a_key_lasts_a_day(connect: Any, config: Config, provider: Provider, tmp_path: Any) -> None:
-    import dataclasses
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+HALF_A_CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1'}}
 
+
+@pytest.mark.parametrize(
+    "output",
+    [chunk(reasoning_content="想"), chunk(tool_calls=[HALF_A_CALL])],
+    ids=["thoughts", "half a call"],
+)
+async def test_thoughts_and_half_a_call_are_output(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider, output: bytes
+) -> None:
+    await add_model(client, admin, provider.base_url, "tool-model", supports_function_calling=True)
+    provider.script = provider.stream([output], cut=True)
+    wanted = {"model": "tool-model", "tools": [TOOL]}
+    _, first = await chat(client, user, "half", **wanted)
+    used = await tokens_used(client, user)
+    provider.script = provider.stream(reply("好"))
+    status, again = await chat(client, user, "half", **wanted)
+    assert status == 502 and first["message_id"] == again["message_id"]
+    assert len(provider.bodies) == 1 and await tokens_used(client, user) == used > 0
+
+
+async def test_a_connection_that_was_lost_before_any_output_may_be_tried_again(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    """Its loss stopped the reply, as the request had wished: nothing came, nothing was used."""
+    provider.script = provider.hang()
+    wanted = {"conversation_id": "c", "client_message_id": "lost", "on_disconnect": "stop"}
+    (await opened(client, user, '"start"', **wanted)).close()
+    assert (await ended(client, user, "c"))["finish_reason"] == "disconnected"
+    provider.script = provider.stream(reply("前", "后"), stall_after=1)
+    (await opened(client, user, **wanted)).close()
+    first = await ended(client, user, "c")
+    # now something had come
+    again = await stream(client, user, **wanted)
+    assert again[0]["message_id"] == first["id"] and text_of(again) == "前"
+    assert len(provider.bodies) == 2
+
+
+async def test_what_its_user_stopped_is_not_asked_again(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.hang()
+    wanted = {"conversation_id": "c", "client_message_id": "stopped"}
+    await opened(client, user, '"start"', **wanted)
+    await client.post("/api/chat/stop", json={"conversation_id": "c"}, headers=user)
+    again = await stream(client, user, **wanted)
+    assert again[-1]["finish_reason"] == "stopped" and len(provider.bodies) == 1
+
+
+async def test_what_a_restart_interrupted_before_any_output_may_be_asked_again(
+    connect: Any, config: Config, provider: Provider
+) -> None:
+    other = dataclasses.replace(config, database=config.database.with_name("other.db"))
+    client = await connect(other)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    wanted = {"conversation_id": "c", "client_message_id": "again"}
+    provider.script = provider.hang()
+    await opened(client, admin, '"start"', **wanted)
+    await client.close()
+    client = await connect(other)
+    admin = await sign_in(client, "admin", "admin123")
+    assert (await messages_of(client, admin, "c"))[1]["status"] == "interrupted"
+    provider.script = provider.stream(reply("好"))
+    assert text_of(await stream(client, admin, **wanted)) == "好"
+
+
+async def test_a_repeat_gets_its_answer_also_where_the_model_is_gone_by_now(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    _, first = await chat(client, user, "k")
+    models = await (await client.get("/api/models", headers=admin)).json()
+    (model_id,) = [model["id"] for model in models if model["model_name"] == "test-model"]
+    response = await client.put(f"/api/models/{model_id}", json={"is_active": False}, headers=admin)
+    assert response.status == 200
+    assert (await chat(client, user, "new"))[0] == 400
+    status, again = await chat(client, user, "k")
+    assert status == 200 and again["message_id"] == first["message_id"]
+
+
+# --- other answers, other questions
+
+
+async def again(client: TestClient, headers: Headers, message_id: int, **body: Any) -> Any:
+    path = f"/api/messages/{message_id}/regenerate"
+    async with client.post(path, json=body, headers=headers) as response:
+        return await read_events(response) if response.status == 200 else response.status
+
+
+async def test_another_answer_is_asked_for_once_whichever_model_answered(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    """The newest answer, and with it the model that is asked by default, is another one by then."""
+    async with Provider() as broken:
+        await add_model(client, admin, broken.base_url, "first-model", fallback_model="test-model")
+        start = (await stream(client, user, model="first-model"))[0]
+        broken.script = broken.answer(500, {"error": {"message": "down"}})
+        first = await again(client, user, start["user_message_id"], client_message_id="k")
+        assert (first[0]["model"], first[-1]["model"]) == ("first-model", "test-model")
+        second = await again(client, user, start["user_message_id"], client_message_id="k")
+    assert (second[0], second[-1]) == (first[0], first[-1]) and len(provider.bodies) == 1
+
+
+async def test_a_key_is_for_one_message_and_one_way_of_asking(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    one, two = [(await stream(client, user, text))[0] for text in ("一", "二")]
+    assert (await again(client, user, one["message_id"], client_message_id="k"))[-1]["type"] == "end"
+    assert await again(client, user, two["message_id"], client_message_id="k") == 409
+    assert (await chat(client, user, "k"))[0] == 409
+    body = {"content": "一", "client_message_id": "k"}
+    path = f"/api/messages/{one['user_message_id']}"
+    assert (await client.put(path, json=body, headers=user)).status == 409
+    assert len(provider.bodies) == 3
+
+
+async def test_a_key_lasts_a_day(connect: Any, config: Config, provider: Provider, tmp_path: Any) -> None:
     now = [1_800_000_000.0]
     other = dataclasses.replace(config, database=tmp_path / "other.db", token_seconds=10 * 86400)
     client = await connect(other, clock=Clock(seconds=lambda: now[0]))
