@@ -72,7 +72,7 @@ def _with_old_options(wanted: O, question: Row) -> O:
 
 async def _ask(request: web.Request, place: Place, new: Asked, old: Row, sent: O) -> web.StreamResponse:
     # what was sent, and where: what it stands for changes with every answer
-    claim = claim_for(idempotency_key(request, sent), sent, place.kind, row_id(request, "message_id"))
+    claim = claim_for(idempotency_key(request, sent), sent, row_id(request, "message_id"))
     wanted = _with_old_options(sent, old)
     model = wanted.model or old["answered_by"]
     plan = plan_or_refusal(request, model, needs_of(new, wanted))

@@ -156,9 +156,13 @@ async def test_a_providers_wish_to_wait_is_told_again(
     if asked == "rest-model":
         key = {"model_provider": "p_rest_model", "api_key": "a-key-that-has-to-rest-0123"}
         await client.post("/api/apikeys", json=key, headers=user)
+        providers = (await (await client.get("/api/providers", headers=user)).json())["data"]
+        (its_id,) = [each["id"] for each in providers if each["provider_key"] == "p_rest_model"]
+        await client.put(f"/api/providers/{its_id}", json={"needs_key": True}, headers=admin)
     provider.script = provider.answer(429, {"error": {"message": "slow down"}}, {"Retry-After": "7"})
     await resumable(client, user, model=asked)
     events = await resumable(client, user, model=asked)
+    assert len(provider.bodies) == (1 if asked == "rest-model" else 2)
     assert events[-1][1]["status"] == 429 and events[-1][1]["retry_after"] in range(1, 8)
     assert await resume(client, user, events[0][1]["message_id"]) == events
 
