@@ -248,7 +248,9 @@ class Replies:
                 except Exception:
                     log.exception("replies in the making could not be saved")
                     for reply in replies:
-                        reply.save_again()
+                        # one that is being settled was not among them, or needs no part any more
+                        if not reply.settling:
+                            reply.save_again()
 
     async def drain(self, seconds: float) -> None:
         """Take no more questions and give the replies in the making some time to end."""

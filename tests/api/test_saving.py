@@ -35,9 +35,10 @@ def rows(database: Path, sql: str) -> list[Any]:
 def refused(database: Path, event: str) -> Iterator[None]:
     """Writes of one kind fail while this lasts, as on a full disk."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute(f"CREATE TRIGGER full BEFORE {event} BEGIN SELECT raise(ABORT, 'disk full'); END")
+        name = "full_for_" + event.split()[0]
+        other.execute(f"CREATE TRIGGER {name} BEFORE {event} BEGIN SELECT raise(ABORT, 'disk full'); END")
         yield
-        other.execute("DROP TRIGGER full")
+        other.execute(f"DROP TRIGGER {name}")
 
 
 def saved(database: Path) -> str:
@@ -72,6 +73,28 @@ async def test_no_part_is_written_after_the_end(
     await asyncio.sleep(0.2)
     kept = (await messages_of(client, user, "c"))[1]
     assert (kept["content"], kept["status"]) == ("前后", "done")
+    assert saved(config.database) == ""
+
+
+async def test_a_reply_that_waits_for_its_end_to_be_stored_leaves_no_part_behind(
+    client: TestClient, config: Config, user: Headers, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another one's part that could not be saved meanwhile is none of its business."""
+    provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
+    response = await opened(client, user, conversation_id="c")
+    await until(lambda: saved(config.database) == "前")
+    end, part = "UPDATE OF status ON messages", "INSERT ON message_parts"
+    with refused(config.database, end), refused(config.database, part):
+        provider.gate.set()
+        await until(lambda: "could not be stored" in caplog.text)
+        provider.gate.clear()
+        other = await opened(client, user, conversation_id="other")
+        await until(lambda: "could not be saved" in caplog.text)
+    await response.read()
+    provider.gate.set()
+    await other.read()
+    assert (await ended(client, user, "c"))["content"] == "前后"
+    await ended(client, user, "other")
     assert saved(config.database) == ""
 
 
