@@ -190,6 +190,7 @@ async def test_what_its_user_stopped_is_not_asked_again(
     wanted = {"conversation_id": "c", "client_message_id": "stopped"}
     await opened(client, user, '"start"', **wanted)
     await client.post("/api/chat/stop", json={"conversation_id": "c"}, headers=user)
+    provider.script = provider.stream(reply("好"))
     again = await stream(client, user, **wanted)
     assert again[-1]["finish_reason"] == "stopped" and len(provider.bodies) == 1
 
