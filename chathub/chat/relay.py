@@ -6,9 +6,9 @@ passing; otherwise events go from one dialect to the other through an ``Outbox``
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal, NamedTuple, TypeVar
 
 import aiohttp
 from msgspec.structs import replace
@@ -64,8 +64,23 @@ class Purchase:
         self.plan = plan
         self.answer_limit: int | None = None
         self.barred: set[int] = set()
+        self.task = asyncio.current_task()
         # one for each model that was tried
         self.tallies: list[Tally] = []
+
+    def count(self, tally: Tally) -> None:
+        """Book what another model's answer will have used."""
+        self.tallies.append(tally)
+        tally.answer_limit, tally.barred = self.answer_limit, self.barred
+
+    def uses(self, key_id: int) -> bool:
+        """Whether its answer comes with a key just now."""
+        endpoint = self.tallies[-1].endpoint if self.tallies else None
+        return endpoint is not None and endpoint.key_id == key_id
+
+    def break_off(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
 class Relay:
@@ -76,7 +91,6 @@ class Relay:
         self.client = client
         self._clock = clock
         self._purchases: set[Purchase] = set()
-        self._running: dict[Tally, asyncio.Task[Any]] = {}
         self._idle = asyncio.Event()
         self._draining = False
 
@@ -104,12 +118,15 @@ class Relay:
         purchase = Purchase(Account(kind=kind, user_id=caller.id, token_id=caller.token_id), plan)
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
+        self._idle.clear()
         buying = asyncio.ensure_future(self._db.write(_buy, spender, Wanted.of(plan, prompt, answer)))
         try:
             _, purchase.answer_limit = await asyncio.shield(buying)
             yield purchase
         finally:
             self._purchases.discard(purchase)
+            if not self._purchases:
+                self._idle.set()
             await asyncio.shield(self._settle(buying, purchase))
 
     async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
@@ -117,26 +134,10 @@ class Relay:
             reservation_id, _ = await buying
             await self._db.write(_settle, reservation_id, purchase, self._clock.month())
 
-    @contextmanager
-    def admitted(self, purchase: Purchase, tally: Tally) -> Iterator[None]:
-        """Count one more answer in the making for as long as this lasts."""
-        purchase.tallies.append(tally)
-        tally.answer_limit, tally.barred = purchase.answer_limit, purchase.barred
-        task = asyncio.current_task()
-        assert task is not None
-        self._running[tally] = task
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            del self._running[tally]
-            if not self._running:
-                self._idle.set()
-
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""
         self._draining = True
-        if self._running:
+        if self._purchases:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._idle.wait()
@@ -145,9 +146,14 @@ class Relay:
         """Break off the answers that come with a key that is gone; none may turn to it any more."""
         for purchase in self._purchases:
             purchase.barred.add(key_id)
-        for tally, task in list(self._running.items()):
-            if tally.endpoint and tally.endpoint.key_id == key_id:
-                task.cancel()
+            if purchase.uses(key_id):
+                purchase.break_off()
+
+    def stop_user(self, user_id: int) -> None:
+        """Break off the answers to a user whose account was disabled."""
+        for purchase in self._purchases:
+            if purchase.account.user_id == user_id:
+                purchase.break_off()
 
     async def translate(self, route: Route, request: Request, outbox: Outbox) -> Failure | None:
         """Have a request answered in whichever dialect its model speaks; gives how that failed, fit to

@@ -35,7 +35,7 @@ class Replies:
         self._config = config
         self._live = Live(config)
         # (user, conversation): nobody can hold up a conversation of somebody else's
-        self._claimed: set[tuple[int, str]] = set()
+        self._claimed: dict[tuple[int, str], asyncio.Future[None]] = {}
         # by user: what was asked and is not known as a reply yet
         self._beginning: dict[asyncio.Task[Reply], int] = {}
         self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
@@ -112,13 +112,8 @@ class Replies:
         return Reply.stored(row, user_id)
 
     async def _begin(self, question: Question) -> Reply:
-        public_id = question.place.public_id
-        await self._make_way(public_id, question.caller.id)
-        claim = (question.caller.id, public_id)
-        if claim in self._claimed:
-            raise Conflict("该对话正在处理另一条消息，请稍后再试")
-        self._claimed.add(claim)
-        try:
+        async with self._claim(question.caller.id, question.place.public_id):
+            await self._make_way(question.place.public_id, question.caller.id)
             turn = await self._db.write(begin, question.beginning(self._clock.month()))
             limit = self._config.reply_characters
             reply = Reply(turn, question.caller.id, question.model_name, limit)
@@ -128,8 +123,18 @@ class Replies:
             else:
                 self._start(reply, question.plan, question)
             return reply
+
+    @asynccontextmanager
+    async def _claim(self, user_id: int, public_id: str) -> AsyncIterator[None]:
+        """Whoever else wants the user's conversation waits until this ends."""
+        claim = (user_id, public_id)
+        while busy := self._claimed.get(claim):
+            await asyncio.wait([busy])
+        self._claimed[claim] = asyncio.get_running_loop().create_future()
+        try:
+            yield
         finally:
-            self._claimed.discard(claim)
+            self._claimed.pop(claim).set_result(None)
 
     async def _make_way(self, public_id: str, user_id: int) -> None:
         """A conversation has one reply at a time: one that nobody follows any more is stopped."""
@@ -216,17 +221,10 @@ class Replies:
     @asynccontextmanager
     async def quiet(self, public_id: str, user_id: int) -> AsyncIterator[None]:
         """Nothing is written in a user's conversation, and nothing begins, while this lasts."""
-        claim = (user_id, public_id)
-        while claim in self._claimed:
-            await self.begun()
-            await asyncio.sleep(0)
-        self._claimed.add(claim)
-        try:
+        async with self._claim(user_id, public_id):
             if reply := self.live(public_id, user_id):
                 await self._live.stop(reply)
             yield
-        finally:
-            self._claimed.discard(claim)
 
     # --- all of them
 

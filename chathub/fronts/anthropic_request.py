@@ -130,8 +130,7 @@ def head(body: bytes) -> Head:
     """
     asked = decode(_decode_head, body)
     length = whole_number(asked.max_tokens)
-    fields = ("max_tokens",)
-    return Head(asked.model, bool(asked.stream), True, max_tokens=length, length_fields=fields)
+    return Head(asked.model, bool(asked.stream), include_usage=True, max_tokens=length)
 
 
 def read(body: bytes) -> Request:

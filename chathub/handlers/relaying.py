@@ -136,14 +136,14 @@ async def _forward(
         body = without_key(body, tally)
         return await sending.end(body) if sending.begun else raw(body)
 
-    with relay.admitted(purchase, tally):
-        try:
-            return await relay.forward(route, make, tally, use)
-        finally:
-            if tally.lacks_prompt:
-                # read only now: the body's size counts its JSON as well
-                with contextlib.suppress(ChatHubError):
-                    tally.prompt_estimate = estimate_messages(speech.read().messages)
+    purchase.count(tally)
+    try:
+        return await relay.forward(route, make, tally, use)
+    finally:
+        if tally.lacks_prompt:
+            # read only now: the body's size counts its JSON as well
+            with contextlib.suppress(ChatHubError):
+                tally.prompt_estimate = estimate_messages(speech.read().messages)
 
 
 async def _pipe(
@@ -201,19 +201,19 @@ async def _translate(
     wanted = speech.read()
     _check(route, wanted)
     outbox = Outbox(request.app[CONFIG].reply_characters)
-    with relay.admitted(purchase, outbox):
-        work = asyncio.get_running_loop().create_task(relay.translate(route, wanted, outbox))
-        try:
-            if wanted.stream:
-                return await _stream(request, speech, route, outbox, work, sending)
-            if failure := await work:
-                raise Refused(failure)
-            if outbox.too_long:
-                raise Refused(_TOO_LONG)
-            return raw(speech.whole(outbox.rest(), route.model.name))
-        finally:
-            work.cancel()
-            await asyncio.wait([work])
+    purchase.count(outbox)
+    work = asyncio.get_running_loop().create_task(relay.translate(route, wanted, outbox))
+    try:
+        if wanted.stream:
+            return await _stream(request, speech, route, outbox, work, sending)
+        if failure := await work:
+            raise Refused(failure)
+        if outbox.too_long:
+            raise Refused(_TOO_LONG)
+        return raw(speech.whole(outbox.rest(), route.model.name))
+    finally:
+        work.cancel()
+        await asyncio.wait([work])
 
 
 async def _stream(

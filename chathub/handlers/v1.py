@@ -126,8 +126,8 @@ async def embeddings(request: web.Request) -> web.Response:
 
     buying = relay.bought(request[CALLER], plan, "embedding", prompt=tally.prompt_estimate, answer=0)
     async with buying as purchase:
-        with relay.admitted(purchase, tally):
-            try:
-                return await relay.forward(route, make, tally, use)
-            except Refused as refused:
-                raise error_for(route, refused.failure) from None
+        purchase.count(tally)
+        try:
+            return await relay.forward(route, make, tally, use)
+        except Refused as refused:
+            raise error_for(route, refused.failure) from None

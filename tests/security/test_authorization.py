@@ -1,7 +1,6 @@
 """Every route for every kind of caller, and every object for those it does not belong to."""
 
 import asyncio
-import inspect
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from world import World
 
 from chathub.config import Config
 from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
-from chathub.wire import requests
 
 IN = "let in"
 LOGINS = ("/api/auth/refresh", "/api/auth/logout-all", "/api/auth/sessions")
@@ -91,11 +89,9 @@ def test_every_id_that_a_request_can_name_is_in_the_matrix() -> None:
     for route in ROUTES:
         assert route.access in MATRIX, route
         assert set(world.parameters(route)) <= {*OWN, *SHARED}, f"who may see {route.path}?"
-    structs = [kind for _, kind in inspect.getmembers(requests, inspect.isclass)]
     named = {
         f"{kind.__name__}.{field}"
-        for kind in structs
-        if issubclass(kind, msgspec.Struct)
+        for kind in world.STRUCTS.values()
         for field in kind.__struct_fields__
         if field == "id" or field.endswith("_id")
     }

@@ -17,7 +17,7 @@ from conftest import sign_in
 from scripted import Provider, chunk, reply
 
 from chathub.routes import Route
-from chathub.wire import requests
+from chathub.wire import chats, requests
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
 OWNERS_KEY = "sk-of-the-owner-0123456789abcdef"
@@ -154,9 +154,18 @@ def path_of(route: Route, ids: dict[str, Any], default: Any = "999999") -> str:
     return re.sub(r"\{(\w+)[^}]*\}", lambda match: str(ids.get(match[1], default)), route.path)
 
 
+# every body and query by its name
+STRUCTS = {
+    name: kind
+    for module in (requests, chats)
+    for name, kind in vars(module).items()
+    if inspect.isclass(kind) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
+}
+
+
 def structs_of(route: Route) -> list[type[msgspec.Struct]]:
     """The bodies and queries that a route's handler reads, itself or through a function of its module."""
-    known = {name: kind for name, kind in vars(requests).items() if inspect.isclass(kind)}
+    known = STRUCTS
     names: set[str] = set()
     seen: set[object] = set()
     waiting: list[Any] = [route.handler]

@@ -794,3 +794,19 @@ async def test_what_is_not_there_is_told_in_the_shape_of_its_api(
     assert response.status == status
     body = await response.json()
     assert body["error"]["message"] and (body.get("type") == "error") == path.startswith(MESSAGES)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+async def test_an_answer_on_its_way_to_a_user_who_is_disabled_is_broken_off(
+    client: TestClient, admin: Headers, provider: Provider, path: str
+) -> None:
+    await add(client, admin, provider.base_url)
+    user = await sign_in(client, "user", "user123")
+    provider.script = provider.stream([chunk("a"), *reply("b")], stall_after=1)
+    body = {"model": "m", "stream": True, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    async with client.post(path, json=body, headers=user) as response:
+        assert b"a" in await response.content.readany()
+        assert (await client.delete("/api/users/2", headers=admin)).status == 200
+        async with asyncio.timeout(2):
+            while not provider.closed:
+                await asyncio.sleep(0.01)
