@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from accounts import sentence
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from scripted import Provider
@@ -65,15 +66,6 @@ ADMIN_ROUTES = {
 def each(*access: str) -> Any:
     chosen = [route for route in ROUTES if route.access in access]
     return pytest.mark.parametrize("route", chosen, ids=[f"{route.method} {route.path}" for route in chosen])
-
-
-async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
-    body = await response.json()
-    assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
-    text: str = body["error"]
-    return text
 
 
 async def call(

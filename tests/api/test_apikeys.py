@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accounts import sentence
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from conftest import Connect
@@ -18,15 +19,6 @@ Headers = dict[str, str]
 FIRST = "sk-first-key-of-the-tests-aaaa1111"
 SECOND = "sk-second-key-of-the-tests-bbbb2222"
 THIRD = "sk-third-key-of-the-tests-cccc3333"
-
-
-async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
-    body = await response.json()
-    assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
-    text: str = body["error"]
-    return text
 
 
 async def save(client: TestClient, headers: Headers, key: str = FIRST, **fields: Any) -> dict[str, Any]:

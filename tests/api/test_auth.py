@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
+from accounts import done, sentence
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
@@ -26,21 +27,6 @@ Headers = dict[str, str]
 
 JSON = {"Content-Type": "application/json"}
 NEW = {"username": "newuser", "email": "user@example.com", "password": "password123"}
-
-
-async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
-    body = await response.json()
-    assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
-    text: str = body["error"]
-    return text
-
-
-async def done(response: ClientResponse) -> dict[str, Any]:
-    body: dict[str, Any] = await response.json()
-    assert response.status == 200 and body["success"] is True, body
-    return body
 
 
 async def login(client: TestClient, username: Any, password: Any) -> ClientResponse:

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from accounts import sentence
 from aiohttp.test_utils import TestClient
 from conftest import Connect
 
@@ -61,15 +61,6 @@ WRONG: dict[str, list[Any]] = {
     "is_active": ["yes", 1, 0.0],
     "sort_order": ["first", 0.5, 10**10, -(10**30)],
 }
-
-
-async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
-    body = await response.json()
-    assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
-    text: str = body["error"]
-    return text
 
 
 async def models(client: TestClient, **query: str) -> list[dict[str, Any]]:

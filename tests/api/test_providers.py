@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from accounts import done, sentence
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from conftest import Connect
@@ -38,21 +39,6 @@ SEED = {
     "ollama",
 }
 KEY = "sk-of-the-provider-tests-0123456789"
-
-
-async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
-    body = await response.json()
-    assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
-    text: str = body["error"]
-    return text
-
-
-async def done(response: ClientResponse) -> dict[str, Any]:
-    body: dict[str, Any] = await response.json()
-    assert response.status == 200 and body["success"] is True, body
-    return body
 
 
 async def providers(client: TestClient, headers: Headers) -> dict[str, dict[str, Any]]:

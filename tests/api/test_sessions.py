@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from accounts import done, sentence
 from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
 
@@ -27,21 +27,6 @@ class Hand:
     def __init__(self) -> None:
         self.seconds = 1_700_000_000.0
         self.clock = Clock(seconds=lambda: self.seconds)
-
-
-async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
-    body = await response.json()
-    assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
-    text: str = body["error"]
-    return text
-
-
-async def done(response: ClientResponse) -> dict[str, Any]:
-    body: dict[str, Any] = await response.json()
-    assert response.status == 200 and body["success"] is True, body
-    return body
 
 
 async def status(client: TestClient, headers: Headers) -> int:

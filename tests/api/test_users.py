@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from accounts import done, sentence
 from aiohttp.test_utils import TestClient
 from conftest import sign_in
 
@@ -29,21 +29,6 @@ FIELDS = {
     "created_at": str,
     "updated_at": str,
 }
-
-
-async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
-    body = await response.json()
-    assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
-    text: str = body["error"]
-    return text
-
-
-async def done(response: ClientResponse) -> dict[str, Any]:
-    body: dict[str, Any] = await response.json()
-    assert response.status == 200 and body["success"] is True, body
-    return body
 
 
 async def create(client: TestClient, admin: Headers, username: str, **fields: Any) -> dict[str, Any]:
