@@ -89,11 +89,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     budgets.admit(tx, it.spender)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
-    parent_id = conversation["head_id"]
-    if it.place.kind != "new":
-        parent_id = _question(tx, it.place.message_id, conversation_id)["parent_id"]
-    if it.asked.results and it.place.kind == "new":
-        parent_id = _answer_with_calls(tx, it.asked.results, parent_id)
+    parent_id = _parent(tx, it, conversation)
     question_id, count = _store_question(tx, it, conversation_id, parent_id)
     history = _history(tx, it, parent_id)
     share, refusal, budget = _share(tx, it, history)
@@ -116,6 +112,16 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         refusal=refusal,
         budget=budget,
     )
+
+
+def _parent(tx: Transaction, it: Beginning, conversation: Row) -> int | None:
+    """The message that the question goes after."""
+    parent_id: int | None = conversation["head_id"]
+    if it.place.kind != "new":
+        parent_id = _question(tx, it.place.message_id, conversation["id"])["parent_id"]
+    elif it.asked.results:
+        parent_id = _answer_with_calls(tx, it.asked.results, parent_id)
+    return parent_id
 
 
 def _history(tx: Transaction, it: Beginning, head_id: int | None) -> list[Row]:
