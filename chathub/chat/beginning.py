@@ -86,13 +86,13 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     """
     if it.claim and (known := idempotency.claimed(tx, it.user_id, it.claim, it.now)) is not None:
         raise Repeated(known)
-    budgets.admit(tx, it.spender)
+    state = budgets.admit(tx, it.spender)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
     parent_id = _parent(tx, it, conversation)
     question_id, count = _store_question(tx, it, conversation_id, parent_id)
     history = _history(tx, it, parent_id)
-    share, refusal, budget = _share(tx, it, history)
+    share, refusal, budget = _share(state, it, history)
     message_id = _store_answer(tx, it, conversation_id, question_id, count + 1, refusal)
     reservation_id = budgets.hold(tx, it.spender, share, message_id) if share else 0
     if it.claim:
@@ -131,7 +131,7 @@ def _history(tx: Transaction, it: Beginning, head_id: int | None) -> list[Row]:
 
 
 def _share(
-    tx: Transaction, it: Beginning, history: list[Row]
+    state: Row, it: Beginning, history: list[Row]
 ) -> tuple[Share | None, Ending | None, dict[str, Any] | None]:
     """What the answer may use; or why there will be none, and what is left."""
     if it.wanted is None:
@@ -140,7 +140,7 @@ def _share(
     past = min(estimate_history(history, it.sees), it.history_characters // 4)
     prompt = it.wanted.prompt + past
     try:
-        return budgets.share(tx, it.spender, replace(it.wanted, prompt=prompt)), None, None
+        return budgets.share(state, replace(it.wanted, prompt=prompt), it.spender.month), None, None
     except TooManyRequests as spent:
         return None, Ending("error", spent.sentence, spent.status, "error"), spent.details["budget"]
 

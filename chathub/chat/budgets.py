@@ -116,8 +116,9 @@ class Pot(Struct, frozen=True):
         return f"{what}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
 
 
-def admit(tx: Transaction, spender: Spender) -> None:
-    """Count a request of the user's, and of the personal token it was made with.
+def admit(tx: Transaction, spender: Spender) -> Row:
+    """Count a request of the user's, and of the personal token it was made with; gives what is left to
+    both, for ``share`` in the same transaction.
 
     Raises:
         Unauthorized: the user was disabled since its token was looked at.
@@ -137,17 +138,17 @@ def admit(tx: Transaction, spender: Spender) -> None:
             if tx.all(tx.q.budgets.count_request, **minute)[0]["requests"] > most:
                 wait = 60 - spender.month.now / 1000 % 60
                 raise TooManyRequests(f"{whose}每分钟最多 {most} 次请求，请稍后再试", retry_after=wait)
+    return state
 
 
-def share(tx: Transaction, spender: Spender, wanted: Wanted) -> Share:
+def share(state: Row, wanted: Wanted, month: Month) -> Share:
     """What the request may use of what is left.
 
     Raises:
         TooManyRequests: a pot has no room for the prompt and the beginning of an answer; ``budget`` of
             its details tells what is left and when it renews.
     """
-    pots = list(_pots(_state(tx, spender)))
-    room = min((_room(pot, wanted, spender.month) for pot in pots), default=None)
+    room = min((_room(pot, wanted, month) for pot in _pots(state)), default=None)
     asked = wanted.longest if wanted.answer is None else wanted.answer
     if room is None:
         return _share(wanted, asked)
@@ -174,7 +175,7 @@ def _room(pot: Pot, wanted: Wanted, month: Month) -> int:
     else:
         room = (pot.left * 1000 - wanted.prompt * wanted.input_price) // wanted.output_price
     # vectors have no answer
-    if room < min(1, wanted.longest):
+    if room < (0 if wanted.answer == 0 else 1):
         sentence = f"{pot}不足，将于 {month.next_day} 恢复"
         raise TooManyRequests(sentence, budget=pot.told(month))
     return room

@@ -237,8 +237,7 @@ def _call(model: ChatModel, request: Request, limit: int | None) -> ChatCall:
 
 
 def _buy(tx: Transaction, spender: Spender, wanted: Wanted) -> Held:
-    budgets.admit(tx, spender)
-    share = budgets.share(tx, spender, wanted)
+    share = budgets.share(budgets.admit(tx, spender), wanted, spender.month)
     return budgets.hold(tx, spender, share), share.answer
 
 

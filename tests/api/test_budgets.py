@@ -17,7 +17,7 @@ from conftest import Connect, sign_in
 from processes import ChatHub
 from scripted import Provider, chunk, reply
 
-from chathub.chat.context import estimate_body
+from chathub.chat.context import estimate, estimate_body
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.keys import CONFIG
@@ -221,6 +221,19 @@ async def test_the_history_counts_as_part_of_the_prompt(
     await limit(client, admin, usage_limit=806 * 2 + 100)
     status, body, _ = await chat(client, user, conversation_id=first["conversation_id"])
     assert status == 429 and body["budget"]["left"] == 100
+
+
+async def test_vectors_need_room_for_their_prompt_only(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
+    wanted = json.dumps({"model": "vectors", "input": "hello"}).encode()
+    tokens = estimate(wanted.decode())
+    provider.script = provider.answer(200, {"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 1}})
+    headers = user | {"Content-Type": "application/json"}
+    for limited, status in ((tokens - 1, 429), (tokens, 200)):
+        await limit(client, admin, usage_limit=limited)
+        assert (await client.post("/v1/embeddings", data=wanted, headers=headers)).status == status
 
 
 # --- refused
