@@ -23,6 +23,32 @@ _CSV = {
     "Content-Disposition": 'attachment; filename="chathub-usage.csv"',
 }
 _SUMS = ("requests", "attempts", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+_ATTEMPT = (
+    "id",
+    "at",
+    "day",
+    "kind",
+    "user_id",
+    "username",
+    "token_id",
+    "key_id",
+    "provider",
+    "model",
+    "conversation_id",
+    "message_id",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "usage_source",
+    "input_price_per_1k",
+    "output_price_per_1k",
+    "cost",
+    "first_token_ms",
+    "duration_ms",
+    "end_reason",
+    "http_status",
+)
 # what a cell begins with that a spreadsheet would run
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -49,14 +75,14 @@ async def _download(request: web.Request, wanted: UsageFilter) -> web.StreamResp
     await db.write(record, actor(request), "usage.exported", now, **filters)
     response = web.StreamResponse(headers=_CSV)
     await response.prepare(request)
+    names = ("name", *_SUMS, "total_tokens", "cost") if wanted.group_by else _ATTEMPT
     # the mark that spreadsheets look for
-    head, rows = b"\xef\xbb\xbf", await db.read_slowly(_rows, wanted, _PAGE)
-    while rows:
-        await response.write(head + _csv([_shape(row, wanted) for row in rows], with_names=bool(head)))
+    await response.write(b"\xef\xbb\xbf%b\r\n" % ",".join(names).encode())
+    while rows := await db.read_slowly(_rows, wanted, _PAGE):
+        await response.write(_csv(names, [_shape(row, wanted) for row in rows]))
         if wanted.group_by or len(rows) < _PAGE:
             break
-        wanted.before, head = rows[-1]["id"], b""
-        rows = await db.read_slowly(_rows, wanted, _PAGE)
+        wanted.before = rows[-1]["id"]
     await response.write_eof()
     return response
 
@@ -84,18 +110,18 @@ def _sum(row: Row) -> dict[str, Any]:
 
 
 def _attempt(row: Row) -> dict[str, Any]:
-    shown = {name: row[name] for name in row.keys()}  # noqa: SIM118
-    shown["at"] = iso(row["at"])
-    for name in ("input_price", "output_price"):
-        shown[f"{name}_per_1k"] = answers.money(shown.pop(name))
-    return {**shown, "cost": answers.money(row["cost"])}
+    told = {
+        "at": iso(row["at"]),
+        "input_price_per_1k": answers.money(row["input_price"]),
+        "output_price_per_1k": answers.money(row["output_price"]),
+        "cost": answers.money(row["cost"]),
+    }
+    return {name: told[name] if name in told else row[name] for name in _ATTEMPT}
 
 
-def _csv(rows: list[dict[str, Any]], *, with_names: bool) -> bytes:
+def _csv(names: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]))
-    if with_names:
-        writer.writeheader()
+    writer = csv.DictWriter(out, names)
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue().encode()
 

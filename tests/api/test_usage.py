@@ -253,6 +253,8 @@ async def test_the_download_holds_every_row_no_formula_and_is_in_the_audit(
     assert (await client.post("/api/models", json=odd, headers=admin)).status == 200
     for number in range(5):
         await chat(client, user, model="=cmd()" if number == 2 else "test-model")
+    empty = await client.get("/api/usage?format=csv&user_id=3", headers=admin)
+    assert (await empty.read()).decode("utf-8-sig").startswith("id,at,day,kind,user_id,username,")
     # pages of two
     monkeypatch.setattr("chathub.handlers.usage._PAGE", 2)
     response = await client.get("/api/usage?format=csv", headers=admin)
@@ -264,7 +266,7 @@ async def test_the_download_holds_every_row_no_formula_and_is_in_the_audit(
     sums = await client.get("/api/usage?format=csv&group_by=model", headers=user)
     assert len(list(csv.DictReader(io.StringIO((await sums.read()).decode("utf-8-sig"))))) == 2
     audit = await (await client.get("/api/audit?event=usage.exported", headers=admin)).json()
-    assert [entry["actor"]["username"] for entry in audit["data"]] == ["user", "admin"]
+    assert [entry["actor"]["username"] for entry in audit["data"]] == ["user", "admin", "admin"]
 
 
 async def test_it_outlives_conversations_and_cannot_be_changed(
