@@ -47,8 +47,8 @@ _SETTINGS = {
 }
 # descriptors that may be open beyond those of an idle start
 _SPARE = 4
-# how much higher the floor of memory may be in the last quarter than in the third: by then what grows by nature (caches,
-# the heap for the most that happens at once) has grown, above the floor load comes and goes
+# how much higher the floor of memory may be in the last quarter than in the third: by then what grows by
+# nature has grown (caches, the heap for the most that happens at once); above it load comes and goes
 _GROWTH = 1.03
 # until free memory has been given back
 _TRIM_SECONDS = 35
