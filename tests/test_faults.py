@@ -153,6 +153,44 @@ async def test_a_lock_while_a_reply_ends_costs_nothing_of_it(
     assert [row["content"] for row in await messages_of(client, user, "c")] == ["问", "前后"]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/embeddings"])
+async def test_what_a_program_used_while_the_database_was_locked_is_booked_and_holds_nothing(
+    client: TestClient,
+    admin: Headers,
+    user: Headers,
+    provider: Provider,
+    config: Config,
+    model: None,
+    path: str,
+) -> None:
+    await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
+    await client.app[DB].script(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
+    whole = {"data": [{"embedding": [0.5]}], "choices": [{"message": {"content": "h"}}]}
+    asked = asyncio.Event()
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await provider.gate.wait()
+        return web.json_response(whole | {"usage": {"prompt_tokens": 7, "completion_tokens": 2}})
+
+    provider.script = slowly
+    question = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, "input": "x"}
+    body = question | {"model": "vectors" if "embed" in path else "test-model"}
+    asking = asyncio.create_task(client.post(path, json=body, headers=user))
+    await asked.wait()
+    other = sqlite3.connect(config.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    provider.gate.set()
+    await asyncio.sleep(0.4)
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await asking).status == 200
+    (row,) = (await (await client.get("/api/usage", headers=user)).json())["data"]
+    assert row["prompt_tokens"] == 7
+    stats = await (await client.get("/api/stats", headers=user)).json()
+    assert stats["budgets"][0]["reserved"] == 0
+
+
 # --- the clock
 
 

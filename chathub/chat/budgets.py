@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from chathub.chat.context import ANSWER_ROOM
 from chathub.chat.plan import Plan
 from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
@@ -17,8 +18,7 @@ from chathub.errors import TooManyRequests, Unauthorized
 
 # from this share of a pot on its user is warned
 _WARNING = 0.8
-# an answer whose length nobody bounded may take this much, or its share of what is left, whichever is more
-_ANSWER = 4096
+# an answer whose length nobody bounded may take ANSWER_ROOM, or this part of what is left if that is more
 _SHARE = 4
 Kind = Literal["tokens", "cost", "token", "token_cost"]
 # what is bounded, how it is told, and in which columns it stands
@@ -47,31 +47,37 @@ class Spender(Struct, frozen=True):
 class Wanted(Struct, frozen=True, kw_only=True):
     """The most that a request may use, in tokens; prices in millionths per 1,000 tokens.
 
-    ``answer`` is the length that was asked for (None: none was), ``longest`` the model's own limit.
+    ``answer`` is the length of one answer, ``choices`` how many were asked for; ``open_ended``: nobody said
+    how long it should be.
     """
 
     prompt: int
-    answer: int | None
-    longest: int
+    answer: int
+    choices: int = 1
+    open_ended: bool = False
     input_price: int
     output_price: int
 
     @classmethod
-    def of(cls, plan: Plan, prompt: int, answer: int | None) -> "Wanted":
-        """For an answer by any model of the plan: at the prices of the dearest."""
-        longest = plan.model.max_tokens or _ANSWER
+    def of(cls, plan: Plan, prompt: int, answer: int | None, choices: int = 1) -> "Wanted":
+        """For answers by any model of the plan: as long as the longest may be (who knows no limit takes
+        any that is asked for), at the prices of the dearest."""
+        limits = [route.model.max_tokens for route in plan.routes]
+        longest = max(limit or ANSWER_ROOM for limit in limits)
+        asked = longest if answer is None else answer
         return cls(
             prompt=prompt,
-            answer=None if answer is None else min(answer, longest),
-            longest=longest,
+            answer=min(asked, longest) if all(limits) else asked,
+            choices=choices,
+            open_ended=answer is None,
             input_price=max(route.model.input_price for route in plan.routes),
             output_price=max(route.model.output_price for route in plan.routes),
         )
 
 
 class Share(Struct, frozen=True):
-    """What a request got: tokens and money to hold for it, and the length its answer is cut to (None: as
-    it was asked for)."""
+    """What a request got: tokens and money to hold for it, and the length that its answers must keep to
+    (each; None: nothing bounds its user)."""
 
     tokens: int
     cost: int
@@ -148,17 +154,13 @@ def share(state: Row, wanted: Wanted, month: Month) -> Share:
         TooManyRequests: a pot has no room for the prompt and the beginning of an answer; ``budget`` of
             its details tells what is left and when it renews.
     """
+    asked = wanted.answer * wanted.choices
     room = min((_room(pot, wanted, month) for pot in _pots(state)), default=None)
-    asked = wanted.longest if wanted.answer is None else wanted.answer
     if room is None:
-        return _share(wanted, asked)
-    fair = room if wanted.answer is not None else max(_ANSWER, room // _SHARE)
-    answer = min(asked, room, fair)
-    return _share(wanted, answer, answer if answer < asked else None)
-
-
-def _share(wanted: Wanted, answer: int, cut: int | None = None) -> Share:
-    return Share(wanted.prompt + answer, _cost(wanted, answer), cut)
+        return Share(wanted.prompt + asked, _cost(wanted, asked))
+    fair = max(ANSWER_ROOM, room // _SHARE) if wanted.open_ended else room
+    each = min(asked, room, fair) // wanted.choices
+    return Share(wanted.prompt + each * wanted.choices, _cost(wanted, each * wanted.choices), each)
 
 
 def _cost(wanted: Wanted, answer: int) -> int:
@@ -167,15 +169,15 @@ def _cost(wanted: Wanted, answer: int) -> int:
 
 
 def _room(pot: Pot, wanted: Wanted, month: Month) -> int:
-    """How many tokens an answer may have, for all that this pot says."""
+    """How many tokens all answers may have, for all that this pot says."""
     if not pot.is_money:
         room = pot.left - wanted.prompt
     elif not wanted.output_price:
-        room = wanted.longest if pot.left >= _cost(wanted, 0) else -1
+        room = wanted.answer * wanted.choices if pot.left >= _cost(wanted, 0) else -1
     else:
         room = (pot.left * 1000 - wanted.prompt * wanted.input_price) // wanted.output_price
-    # vectors have no answer
-    if room < (0 if wanted.answer == 0 else 1):
+    # a token for each answer at least; vectors have none
+    if room < min(1, wanted.answer) * wanted.choices:
         sentence = f"{pot}不足，将于 {month.next_day} 恢复"
         raise TooManyRequests(sentence, budget=pot.told(month))
     return room
@@ -217,6 +219,7 @@ def _state(tx: Transaction, spender: Spender) -> Row:
         user_id=spender.user_id,
         token_id=spender.token_id,
         first_day=spender.month.first_day,
+        next_day=spender.month.next_day,
         month=spender.month.first_day[:7],
     )
     assert row is not None

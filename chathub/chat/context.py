@@ -1,7 +1,7 @@
 """What goes upstream: the history of a conversation, cut to what the model can take."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,11 +12,10 @@ from chathub.wire.answers import Row
 _PER_MESSAGE = 4
 # providers count a picture between 85 and 1,600 tokens by its size
 _PER_IMAGE = 1000
-_ANSWER_ROOM = 4096
+# tokens for an answer whose length nobody bounded
+ANSWER_ROOM = 4096
 # a turn whose reply ended so is part of what was said; a failed one is not
 _SAID = ("done", "stopped", "interrupted")
-# base64 of what no text is
-_PICTURE = re.compile(rb"[A-Za-z0-9+/=]{1000,}")
 
 Images = Mapping[int, Sequence[Image]]
 
@@ -57,15 +56,17 @@ def estimate_history(rows: Iterable[Row], sees: bool) -> int:
     )
 
 
-def estimate_body(body: bytes) -> int:
-    """About how many tokens a request's JSON is that nobody has read; pictures count as pictures."""
-    text, pictures = _PICTURE.subn(b"", body)
-    return estimate(text.decode("utf-8", "replace")) + _PER_IMAGE * pictures
+def estimate_prompt(
+    messages: Iterable[Message], tools: list[dict[str, Any]], response_format: Any = None
+) -> int:
+    """About how many tokens go upstream, with the tools and the shape of the answer that are described."""
+    described = msgspec.json.encode([tools, response_format]).decode() if tools or response_format else ""
+    return estimate_messages(messages) + estimate(described)
 
 
 def answer_room(longest: int | None) -> int:
     """How many tokens to keep free for an answer whose length nobody bounded."""
-    return min(longest or _ANSWER_ROOM, _ANSWER_ROOM)
+    return min(longest or ANSWER_ROOM, ANSWER_ROOM)
 
 
 def build(

@@ -63,7 +63,7 @@ def cost(model: ChatModel, prompt: int, completion: int) -> int:
 
 def _believed(tokens: int | None) -> int | None:
     """A count that an answer can have; anything above is as if it were not told."""
-    return tokens if tokens is not None and tokens <= _MOST_TOKENS else None
+    return tokens if tokens is not None and 0 <= tokens <= _MOST_TOKENS else None
 
 
 def _completion(usage: Usage) -> int | None:

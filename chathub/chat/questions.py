@@ -9,13 +9,14 @@ from msgspec import Struct
 from chathub.accounts.sessions import Caller
 from chathub.chat.beginning import Asked, Beginning, Place
 from chathub.chat.budgets import Spender, Wanted
-from chathub.chat.context import estimate, estimate_messages
+from chathub.chat.context import estimate_prompt
 from chathub.chat.idempotency import Claim
 from chathub.chat.pictures import read as read_pictures
 from chathub.chat.plan import Plan
 from chathub.chat.turns import Ending
 from chathub.clock import Month
 from chathub.errors import BadRequest, ChatHubError
+from chathub.upstream.types import Message
 from chathub.wire.chats import Options, Part, ToolResult
 
 
@@ -63,8 +64,11 @@ class Question(Struct, frozen=True):
 
     def _wanted(self, plan: Plan) -> Wanted:
         """What the answer may use, but for the history."""
-        system = estimate(self.options.system_prompt or "")
-        return Wanted.of(plan, system + estimate_messages(self.asked.messages()), self.options.max_tokens)
+        options = self.options
+        system = [Message("system", options.system_prompt)] if options.system_prompt else []
+        messages = [*system, *self.asked.messages()]
+        prompt = estimate_prompt(messages, options.tools or [], options.response_format)
+        return Wanted.of(plan, prompt, options.max_tokens)
 
 
 def asked(

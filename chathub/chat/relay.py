@@ -17,7 +17,7 @@ from chathub.accounts.sessions import Caller
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import Spender, Wanted
-from chathub.chat.context import estimate_messages
+from chathub.chat.context import estimate_prompt
 from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan, Route
 from chathub.chat.tally import Outbox, Tally
@@ -103,9 +103,10 @@ class Relay:
         *,
         prompt: int,
         answer: int | None,
+        choices: int = 1,
     ) -> AsyncIterator[Purchase]:
         """Hold what a request may use for as long as this lasts, then book what it used, however it ended
-        and even if the client left; ``prompt`` and ``answer`` are tokens, as in ``budgets.Wanted``.
+        and even if the client left; ``prompt`` and ``answer`` are tokens, as for ``budgets.Wanted``.
 
         Raises:
             Unavailable: the server is shutting down.
@@ -119,7 +120,9 @@ class Relay:
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
-        buying = asyncio.ensure_future(self._db.write(_buy, spender, Wanted.of(plan, prompt, answer)))
+        buying = asyncio.ensure_future(
+            self._db.write(_buy, spender, Wanted.of(plan, prompt, answer, choices))
+        )
         try:
             _, purchase.answer_limit = await asyncio.shield(buying)
             yield purchase
@@ -132,7 +135,7 @@ class Relay:
     async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
         with contextlib.suppress(ChatHubError):
             reservation_id, _ = await buying
-            await self._db.write(_settle, reservation_id, purchase, self._clock.month())
+            await self._db.insist(_settle, reservation_id, purchase, self._clock.month())
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""
@@ -158,7 +161,7 @@ class Relay:
     async def translate(self, route: Route, request: Request, outbox: Outbox) -> Failure | None:
         """Have a request answered in whichever dialect its model speaks; gives how that failed, fit to
         show."""
-        outbox.model, outbox.prompt_estimate = route.model, estimate_messages(request.messages)
+        outbox.model, outbox.prompt_estimate = route.model, estimate_request(request)
         call = _call(route.model, request, outbox.answer_limit)
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
@@ -220,10 +223,17 @@ class Relay:
             await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
 
 
+def estimate_request(request: Request) -> int:
+    """About how many tokens a program's request is."""
+    shape = request.params.get("response_format")
+    return estimate_prompt(request.messages, request.tools, shape)
+
+
 def _call(model: ChatModel, request: Request, limit: int | None) -> ChatCall:
     params = request.params
     if limit is not None:
-        params = {**params, "max_tokens": min(limit, params.get("max_tokens") or limit)}
+        lengths = (limit, params.get("max_tokens"), model.max_tokens)
+        params = {**params, "max_tokens": min(length for length in lengths if length)}
     return ChatCall(
         "",
         model.name,

@@ -51,7 +51,10 @@ class Titles:
             async with asyncio.timeout(_SECONDS):
                 answer.failure = await routing.run(self._client, route.endpoints, call, answer, _no_report)
         except TimeoutError:
-            log.info("no title came in time")
+            answer.failure = Failure("no title came in time", kind="timeout")
+        except asyncio.CancelledError:
+            # the server ends: what was used so far is booked
+            answer.failure = Failure("no time for a title", kind="cut")
         words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
         title = turns.title_of(words) if words else ""
         came = estimate(answer.text("content")), estimate(answer.text("reasoning"))

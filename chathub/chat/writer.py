@@ -28,8 +28,6 @@ _TIME_LIMIT = Ending("error", "回复时间过长，已中止", 504, "time_limit
 _SIZE_LIMIT = Ending("error", "回复过长，已中止", 502, "size_limit")
 _BROKEN = Ending("error", "服务器内部错误", 500, "error")
 _NOT_STORED = Ending("error", "回复保存失败", 500, "error")
-# seconds between attempts at storing a reply
-_AGAIN = (0.2, 1.0, 3.0)
 
 
 class Writer:
@@ -54,7 +52,8 @@ class Writer:
         for route in plan.routes:
             reply.turn_to(route.model)
             call = call_for(route.model, options, reply.turn)
-            reply.prompt_estimate = context.estimate_messages(call.messages)
+            shape = call.params.get("response_format")
+            reply.prompt_estimate = context.estimate_prompt(call.messages, call.tools, shape)
             reply.failure = await routing.run(self._client, route.endpoints, call, reply, report)
             if reply.failure is None or reply.begun or verdict(reply.failure) == "request":
                 return
@@ -77,17 +76,13 @@ class Writer:
         reply.ending = await self._stored(reply, plan, reply.ending or ending)
 
     async def _stored(self, reply: Reply, plan: Plan, ending: Ending) -> Ending:
-        """Store the reply, some times over if need be (a full disk may be given room meanwhile); gives the
-        ending, or that it could not be stored."""
-        for wait in _AGAIN:
-            try:
-                await self._settle(reply, plan, ending)
-            except Exception:
-                log.exception("a reply could not be stored")
-                await asyncio.sleep(wait)
-            else:
-                return ending
-        return _NOT_STORED
+        """Store the reply; gives the ending, or that it could not be stored."""
+        try:
+            await self._settle(reply, plan, ending)
+        except Exception:
+            log.exception("a reply could not be stored")
+            return _NOT_STORED
+        return ending
 
     async def _settle(self, reply: Reply, plan: Plan, ending: Ending) -> None:
         model = reply.answering
@@ -115,7 +110,7 @@ class Writer:
             ending=ending,
             bill=bill,
         )
-        reply.budget = await self._db.write(turns.settle, reply.turn, outcome)
+        reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
         reply.bill = bill
 
 

@@ -5,7 +5,9 @@ function ``fn(tx, …)`` that runs whole in the writer's thread between BEGIN IM
 cannot interleave with another coroutine's statements and a cancelled caller cannot leave it half done.
 """
 
+import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Callable
@@ -16,6 +18,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import aiosqlite
 
 from chathub.database.queries import Queries
+
+log = logging.getLogger("chathub.database")
+
+# seconds between attempts at what must be written
+_AGAIN = (0.2, 1.0, 3.0)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -158,6 +165,19 @@ class Database:
     ) -> T:
         """Run ``fn(tx, …)`` as one transaction; whatever it raises undoes all of it."""
         return await self._writer.work(partial(_write, self.q, fn, args, kwargs))
+
+    async def insist(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """``write`` for what must not be lost: some times over if need be, for a full disk may be given
+        room meanwhile, and whoever locks the file be done."""
+        for wait in _AGAIN:
+            try:
+                return await self.write(fn, *args, **kwargs)
+            except sqlite3.OperationalError:
+                log.exception("a transaction failed, and is tried again")
+                await asyncio.sleep(wait)
+        return await self.write(fn, *args, **kwargs)
 
     async def execute(self, sql: str, **values: Any) -> list[Row]:
         """Run one writing statement; gives the rows of its RETURNING clause."""

@@ -42,6 +42,7 @@ _PARAMETERS = (
 
 
 # the newer name wins where a provider knows both
+_MOST_CHOICES = 128
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
 
@@ -151,9 +152,17 @@ def head(body: bytes) -> Head:
         bool(asked.stream),
         _include_usage(asked),
         max_tokens=min(lengths.values(), default=None),
-        length_fields=tuple(lengths),
-        choices=whole_number(asked.n) or 1,
+        length_fields=tuple(name for name in _LENGTHS if getattr(asked, name) is not None),
+        choices=_choices(asked.n),
     )
+
+
+def _choices(n: Any) -> int:
+    """How many answers are asked for: what is no number may be one to a provider, and is not let through."""
+    number = 1 if n is None else whole_number(n)
+    if number is None or number > _MOST_CHOICES:
+        refuse("n", f"expected a whole number from 1 to {_MOST_CHOICES}")
+    return number
 
 
 def _include_usage(asked: _Head | _Body) -> bool:

@@ -65,8 +65,9 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 def whole_number(value: Any) -> int | None:
-    """A positive whole number out of a field that nobody has judged."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    """A positive whole number out of a field that nobody has judged; ``20.0`` is one to providers as well."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return int(value) if known and value == value // 1 and value < 10**12 else None
 
 
 def refuse(param: str, problem: str) -> NoReturn:

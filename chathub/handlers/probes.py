@@ -1,5 +1,7 @@
 """Asking a provider directly: does this key work, and which models are there?"""
 
+import asyncio
+
 from aiohttp import web
 
 from chathub.chat import pool, probe
@@ -19,8 +21,11 @@ async def test_key(request: web.Request) -> web.Response:
     assert endpoint.key_id is not None
     models = request.app[CATALOG].chat_models_of(provider_key)
     tally = probe.new_tally()
-    failure = await probe.try_key(request.app[RELAY].client, endpoint, models, tally)
-    await db.write(probe.settle, tally, caller.id, request.app[CLOCK].month())
+    try:
+        failure = await probe.try_key(request.app[RELAY].client, endpoint, models, tally)
+    finally:
+        # also if the client left meanwhile
+        await asyncio.shield(db.insist(probe.settle, tally, caller.id, request.app[CLOCK].month()))
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
         return done("密钥可用", works=True, tested_at=iso(now))

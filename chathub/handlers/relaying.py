@@ -11,9 +11,9 @@ import aiohttp
 from aiohttp import web
 from msgspec.structs import replace
 
-from chathub.chat.context import estimate_messages
+from chathub.chat.context import estimate
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
-from chathub.chat.relay import Outgoing, Purchase
+from chathub.chat.relay import Outgoing, Purchase, estimate_request
 from chathub.chat.tally import Outbox, Tally
 from chathub.errors import ChatHubError, NotFound, UnknownModel
 from chathub.fronts.request import Request
@@ -48,10 +48,10 @@ class Speech(Protocol):
     heartbeat: bytes
     model: str
     stream: bool
-    # tokens, out of the body's size: forwarding does not read it
-    prompt_estimate: int
-    # tokens of all answers that were asked for; None: nobody said how many
+    body: bytes
+    # tokens of one answer; None: nobody said how many
     answer_length: int | None
+    choices: int
     # the provider is asked for the usage although the client did not
     strips_usage: bool
 
@@ -77,10 +77,25 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
         ChatHubError: before anything was sent.
     """
     plan = plan_for(request, speech.model)
-    prompt, length = speech.prompt_estimate, speech.answer_length
-    buying = request.app[RELAY].bought(request[CALLER], plan, "completion", prompt=prompt, answer=length)
+    buying = request.app[RELAY].bought(
+        request[CALLER],
+        plan,
+        "completion",
+        prompt=_at_most(speech),
+        answer=speech.answer_length,
+        choices=speech.choices,
+    )
     async with buying as purchase:
         return await _answer(request, speech, purchase)
+
+
+def _at_most(speech: Speech) -> int:
+    """The tokens that a prompt may be: by the size of the body, which is not read to be forwarded, unless
+    there may be pictures in it, whose size says nothing."""
+    if b"base64" in speech.body:
+        with contextlib.suppress(ChatHubError):
+            return estimate_request(speech.read())
+    return estimate(speech.body.decode("utf-8", "replace"))
 
 
 async def _answer(request: web.Request, speech: Speech, purchase: Purchase) -> web.StreamResponse:
@@ -116,11 +131,13 @@ async def _forward(
 ) -> web.StreamResponse:
     """The provider's bytes as they are, read in passing."""
     relay = request.app[RELAY]
-    tally = Tally(speech.prompt_estimate, request.app[CONFIG].reply_characters)
+    tally = Tally(0, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
 
     def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
-        return speech.outgoing(endpoint, route.model.name, headers, form, tally.answer_limit)
+        limits = [limit for limit in (tally.answer_limit, route.model.max_tokens) if limit]
+        limit = min(limits) if tally.answer_limit is not None else None
+        return speech.outgoing(endpoint, route.model.name, headers, form, limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
@@ -142,8 +159,9 @@ async def _forward(
     finally:
         if tally.lacks_prompt:
             # read only now: the body's size counts its JSON as well
+            tally.prompt_estimate = _at_most(speech)
             with contextlib.suppress(ChatHubError):
-                tally.prompt_estimate = estimate_messages(speech.read().messages)
+                tally.prompt_estimate = estimate_request(speech.read())
 
 
 async def _pipe(

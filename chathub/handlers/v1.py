@@ -33,11 +33,9 @@ class OpenAI(Speech):
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        self.prompt_estimate = context.estimate_body(body)
         self.head = front.head(body)
         self.model, self.stream = self.head.model, self.head.stream
-        length = self.head.max_tokens
-        self.answer_length = None if length is None else length * self.head.choices
+        self.answer_length, self.choices = self.head.max_tokens, self.head.choices
         self.strips_usage = self.stream and not self.head.include_usage
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
@@ -51,7 +49,7 @@ class OpenAI(Speech):
         limits = {}
         if limit is not None:
             names = self.head.length_fields or (form.max_tokens_field,)
-            limits = dict.fromkeys(names, max(1, limit // self.head.choices))
+            limits = dict.fromkeys(names, limit)
         body = requests.adapted(self.body, model, wants_usage=wants_usage, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
         return Outgoing(chat.url, chat.headers, body)

@@ -4,7 +4,6 @@ import secrets
 
 from aiohttp import web
 
-from chathub.chat import context
 from chathub.chat.relay import Outgoing
 from chathub.fronts import anthropic as front
 from chathub.fronts.request import Request
@@ -26,12 +25,12 @@ class Anthropic(Speech):
     protocol = "anthropic"
     heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
     strips_usage = False
+    choices = 1
     decoder = dialect.Decoder
     decode_body = staticmethod(dialect.decode_body)
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        self.prompt_estimate = context.estimate_body(body)
         head = front.head(body)
         self.model, self.stream, self.answer_length = head.model, head.stream, head.max_tokens
         self._id = f"msg_{secrets.token_hex(12)}"

@@ -1,11 +1,12 @@
 -- name: get_state
--- what a user may use, what it used since :first_day and what its answers in the making may still use; the same for
+-- what a user may use, what it used from :first_day to before :next_day and what its answers in the making may still use; the same for
 -- the personal token it asks with
 SELECT most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
     (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
     (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_by_day
-        WHERE user_id = :user_id AND day >= :first_day) AS used_tokens,
-    (SELECT coalesce(sum(cost), 0) FROM usage_by_day WHERE user_id = :user_id AND day >= :first_day) AS used_cost,
+        WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_tokens,
+    (SELECT coalesce(sum(cost), 0) FROM usage_by_day
+        WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_cost,
     coalesce(sum(held.tokens), 0) AS held_tokens,
     coalesce(sum(held.cost), 0) AS held_cost,
     count(held.id) AS running,

@@ -1,6 +1,7 @@
 """Budgets: what is reserved, refused, cut to size, released, and told."""
 
 import asyncio
+import base64
 import dataclasses
 import json
 import sqlite3
@@ -11,13 +12,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, read_events, stream, until
 from conftest import Connect, sign_in
 from processes import ChatHub
-from scripted import Provider, chunk, reply
+from scripted import DONE, Provider, chunk, reply
 
-from chathub.chat.context import estimate, estimate_body
+from chathub.chat.context import estimate
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.keys import CONFIG
@@ -84,7 +86,7 @@ async def test_fifty_requests_of_programs_against_a_budget_for_ten_let_in_exactl
 ) -> None:
     body = {"model": "test-model", "max_tokens": 100, "messages": [{"role": "user", "content": "你好"}]}
     sent = json.dumps(body).encode()
-    await limit(client, admin, usage_limit=10 * (estimate_body(sent) + 100))
+    await limit(client, admin, usage_limit=10 * (estimate(sent.decode()) + 100))
     whole = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": {}}
 
     async def slowly(request: Any) -> Any:
@@ -205,10 +207,118 @@ async def test_an_answer_nobody_bounded_takes_a_share_so_that_others_can_run_bes
     await limit(client, admin, usage_limit=40_000)
     await chat(client, user, model="long-model")
     assert provider.last["max_tokens"] == (40_000 - PROMPT) // 4
-    # with much left nothing is sent that nobody asked for
+    # with much left it may be as long as the model's longest
     await limit(client, admin, usage_limit=10_000_000)
     await chat(client, user, model="long-model")
+    assert provider.last["max_tokens"] == 100_000
+    # whom nothing bounds is sent nothing that nobody asked for
+    await chat(client, admin, model="long-model")
     assert "max_tokens" not in provider.last
+
+
+OBEDIENT = [
+    ("/v1/chat/completions", {"n": 10, "max_tokens": 4000}, 5000),
+    ("/v1/chat/completions", {"n": 100, "max_tokens": 1000}, 5000),
+    ("/v1/chat/completions", {"n": 10}, 5000),
+    ("/v1/chat/completions", {"max_tokens": 20_000}, 5000),
+    ("/v1/chat/completions", {}, 5000),
+    ("/v1/chat/completions", {"max_completion_tokens": 20000.0}, 500),
+    ("/v1/chat/completions", {"max_tokens": "20000"}, 500),
+    ("/v1/chat/completions", {"n": 10.0, "max_tokens": 400}, 600),
+    ("/v1/chat/completions", {"max_tokens": 400, "max_completion_tokens": 300}, 200),
+    ("/v1/chat/completions", {"model": "gpt-foo", "max_tokens": 100_000}, 6000),
+    ("/v1/chat/completions", {"model": "short", "max_tokens": 20_000}, 2500),
+    ("/v1/messages", {"max_tokens": 20_000}, 2500),
+    ("/api/chat", {}, 5000),
+    ("/api/chat", {"model": "gpt-foo", "max_tokens": 100_000}, 6000),
+    ("/api/chat", {"model": "short", "max_tokens": 20_000}, 2500),
+    ("/api/chat", {"model": "short"}, 2500),
+]
+
+
+@pytest.mark.parametrize(("path", "asked", "left"), OBEDIENT)
+async def test_a_provider_that_keeps_to_the_length_it_is_given_never_overdraws(
+    client: TestClient,
+    admin: Headers,
+    user: Headers,
+    provider: Provider,
+    path: str,
+    asked: dict[str, Any],
+    left: int,
+) -> None:
+    """It uses all that it may: as much as it was asked for, or far too much where nothing was said."""
+    await add_model(client, admin, provider.base_url, name="long", max_tokens=50_000)
+    fallback = {"max_tokens": 1000, "fallback_model": "long"}
+    await add_model(client, admin, provider.base_url, name="short", **fallback)
+    key = {"model_provider": "openai", "api_key": "sk-some-key-of-the-tests", "base_url": provider.base_url}
+    await client.post("/api/apikeys", json=key, headers=admin)
+    await limit(client, admin, usage_limit=left)
+
+    async def obey(request: web.Request) -> web.StreamResponse:
+        sent = provider.last
+        if sent["model"] == "short":
+            return web.json_response({"error": {"message": "busy"}}, status=503)
+        lengths = [float(sent[name]) for name in ("max_tokens", "max_completion_tokens") if name in sent]
+        used = int(min(lengths, default=20_000) * float(sent.get("n", 1)))
+        whole = {"choices": [{"message": {"content": "x"}, "finish_reason": "length"}]}
+        told = {"prompt_tokens": 5, "completion_tokens": used, "total_tokens": used + 5}
+        return web.json_response(whole | {"usage": told})
+
+    provider.script = obey
+    body: dict[str, Any] = {"model": "test-model"}
+    body |= (
+        {"message": "你好"} if path == "/api/chat" else {"messages": [{"role": "user", "content": "你好"}]}
+    )  # type: ignore[dict-item]
+    response = await client.post(path, json=body | asked, headers=user)
+    assert response.status == 200, await response.text()
+    assert 0 < (await budgets(client, user))["tokens"]["used"] <= left
+
+
+@pytest.mark.parametrize("n", [0, -1, 129, "10", 1.5, [2], True])
+async def test_a_number_of_answers_that_is_none_is_refused(
+    client: TestClient, user: Headers, provider: Provider, n: Any
+) -> None:
+    body = {"model": "test-model", "n": n, "messages": [{"role": "user", "content": "你好"}]}
+    response = await client.post("/v1/chat/completions", json=body, headers=user)
+    assert response.status == 400 and (await response.json())["error"]["param"] == "n"
+    assert not provider.bodies
+
+
+async def test_tools_and_the_shape_of_the_answer_count_as_part_of_the_prompt(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, name="able", supports_function_calling=True)
+    await limit(client, admin, usage_limit=500)
+    tool = {"type": "function", "function": {"name": "f", "description": "x" * 4000, "parameters": {}}}
+    shape = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"description": "x" * 4000}}}
+    for described in ({"tools": [tool]}, {"response_format": shape}):
+        assert (await chat(client, user, model="able", **described))[0] == 429
+        body = {"model": "able", "messages": [{"role": "user", "content": "hi"}], **described}
+        assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 429
+    # what nobody reports is estimated with them as well
+    await limit(client, admin, usage_limit=10_000)
+    provider.script = provider.stream([chunk("好"), chunk(finish="stop"), DONE])
+    _, body, _ = await chat(client, user, model="able", tools=[tool])
+    assert body["usage"]["prompt_tokens"] > 1000
+
+
+async def test_pictures_of_programs_count_as_pictures_and_long_words_as_words(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, name="seer", supports_vision=True)
+    await limit(client, admin, usage_limit=5000)
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(100_000)).decode()
+    parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}]
+    body = {"model": "seer", "max_tokens": 9, "messages": [{"role": "user", "content": parts}]}
+    # as PHP writes it
+    escaped = json.dumps(body).replace("/", "\\/").encode()
+    headers = user | {"Content-Type": "application/json"}
+    for sent in (json.dumps(body).encode(), escaped):
+        provider.script = provider.answer(200, {"choices": [{"message": {"content": "h"}}], "usage": {}})
+        assert (await client.post("/v1/chat/completions", data=sent, headers=headers)).status == 200
+    words = {"role": "user", "content": "data:image/png;base64," + "Word" * 10_000}
+    response = await client.post("/v1/chat/completions", json=body | {"messages": [words]}, headers=user)
+    assert response.status == 429
 
 
 async def test_the_history_counts_as_part_of_the_prompt(

@@ -152,6 +152,21 @@ async def test_titles_programs_vectors_and_tried_keys_are_in_it(
     assert (newest["kind"], newest["key_id"]) == ("probe", saved["apikey"]["id"])
 
 
+@pytest.mark.parametrize("told", [-1_000_000_000, -(2**62), -(10**30), 10**30])
+async def test_a_count_that_no_answer_can_have_makes_no_budget(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, told: int
+) -> None:
+    await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
+    vectors = {"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": told, "total_tokens": told}}
+    provider.script = provider.answer(200, vectors)
+    await client.post("/v1/embeddings", json={"model": "vectors", "input": "x"}, headers=user)
+    provider.script = provider.stream([chunk("好"), usage(told, told), b"data: [DONE]\n\n"])
+    await chat(client, user)
+    assert [row["usage_source"] for row in await rows(client, user)] == ["estimated", "mixed"]
+    stats = await (await client.get("/api/stats", headers=user)).json()
+    assert 0 < stats["tokens_used"] < 100 and stats["budgets"][0]["reserved"] == 0
+
+
 # --- stopped
 
 
