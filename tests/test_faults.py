@@ -90,7 +90,7 @@ async def test_a_disk_that_fills_up_while_a_reply_is_written_loses_none_of_it_if
             resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (full, unlimited[1]))
             provider.gate.set()
             async with asyncio.timeout(5):
-                while "could not be stored" not in hub.errors:
+                while "is tried again" not in hub.errors:
                     await asyncio.sleep(0.02)
             resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, unlimited)
             events = (await response.read()).decode()
