@@ -174,7 +174,7 @@ class Database:
         for wait in _AGAIN:
             try:
                 return await self.write(fn, *args, **kwargs)
-            except sqlite3.OperationalError:
+            except sqlite3.DatabaseError:
                 log.exception("a transaction failed, and is tried again")
                 await asyncio.sleep(wait)
         return await self.write(fn, *args, **kwargs)

@@ -86,7 +86,7 @@ async def test_a_reply_that_waits_for_its_end_to_be_stored_leaves_no_part_behind
     end, part = "UPDATE OF status ON messages", "INSERT ON message_parts"
     with refused(config.database, end), refused(config.database, part):
         provider.gate.set()
-        await until(lambda: "could not be stored" in caplog.text)
+        await until(lambda: "is tried again" in caplog.text)
         provider.gate.clear()
         other = await opened(client, user, conversation_id="other")
         await until(lambda: "could not be saved" in caplog.text)
