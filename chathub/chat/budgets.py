@@ -18,8 +18,10 @@ from chathub.errors import TooManyRequests, Unauthorized
 
 # from this share of a pot on its user is warned
 _WARNING = 0.8
-# an answer whose length nobody bounded may take ANSWER_ROOM, or this part of what is left if that is more
+# an answer whose length nobody bounded may take ANSWER_ROOM, or this part of what is left if that is more …
 _SHARE = 4
+# … and where that is more than an answer ever takes, in tokens, there is no need to bound it
+_ENOUGH = 65_536
 Kind = Literal["tokens", "cost", "token", "token_cost"]
 # what is bounded, how it is told, and in which columns it stands
 _POTS: tuple[tuple[Kind, str, str], ...] = (
@@ -77,7 +79,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 class Share(Struct, frozen=True):
     """What a request got: tokens and money to hold for it, and the length that its answers must keep to
-    (each; None: nothing bounds its user)."""
+    (each; None: nothing needs to bound them)."""
 
     tokens: int
     cost: int
@@ -159,6 +161,8 @@ def share(state: Row, wanted: Wanted, month: Month) -> Share:
     if room is None:
         return Share(wanted.prompt + asked, _cost(wanted, asked))
     fair = max(ANSWER_ROOM, room // _SHARE) if wanted.open_ended else room
+    if wanted.open_ended and fair >= (enough := max(asked, _ENOUGH * wanted.choices)):
+        return Share(wanted.prompt + enough, _cost(wanted, enough))
     each = min(asked, room, fair) // wanted.choices
     return Share(wanted.prompt + each * wanted.choices, _cost(wanted, each * wanted.choices), each)
 

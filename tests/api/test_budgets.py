@@ -207,13 +207,18 @@ async def test_an_answer_nobody_bounded_takes_a_share_so_that_others_can_run_bes
     await limit(client, admin, usage_limit=40_000)
     await chat(client, user, model="long-model")
     assert provider.last["max_tokens"] == (40_000 - PROMPT) // 4
-    # with much left it may be as long as the model's longest
+    # with much left, or for whom nothing bounds, nothing is sent that nobody asked for
     await limit(client, admin, usage_limit=10_000_000)
-    await chat(client, user, model="long-model")
-    assert provider.last["max_tokens"] == 100_000
-    # whom nothing bounds is sent nothing that nobody asked for
-    await chat(client, admin, model="long-model")
-    assert "max_tokens" not in provider.last
+    for headers in (user, admin):
+        await chat(client, headers, model="long-model")
+        assert "max_tokens" not in provider.last
+    # though as much is held as such an answer may take
+    provider.script = provider.stream(reply("好"), stall_after=0)
+    running = asyncio.create_task(stream(client, user))
+    await until(lambda: reserved(client) == 1)
+    assert (await budgets(client, user))["tokens"]["reserved"] == PROMPT + 65_536
+    provider.gate.set()
+    await running
 
 
 OBEDIENT = [
