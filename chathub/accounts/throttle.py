@@ -5,8 +5,9 @@ What is counted together and how much of it passes is a ``Limit``; who tried is 
 
 import ipaddress
 import math
+import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from msgspec import Struct
@@ -37,6 +38,9 @@ class Limit(Struct, frozen=True):
         excess = attempts - self.free
         return 0 if excess < 0 else min(self.longest, self.first * 2 ** min(excess, 20))
 
+
+# ``192.0.2.1:4711``, ``[2001:db8::1]`` and ``[2001:db8::1]:4711``
+_HOP = re.compile(r"([0-9.]+):[0-9]+|\[([^]]+)\](?::[0-9]+)?")
 
 # a limit and whom it counts
 Guard = tuple[Limit, str]
@@ -158,15 +162,26 @@ def network_of(address: str, bits: int = 24) -> str:
     return str(ipaddress.IPv4Network((parsed, bits), strict=False))
 
 
-def client_address(peer: str | None, headers: Mapping[str, str], proxies: Iterable[Network]) -> str:
-    """The address a request came from. ``X-Forwarded-For`` is believed from trusted proxies only, and
-    there from the right: what stands further left anyone may have written."""
+def client_address(peer: str | None, forwarded: Iterable[str], proxies: Iterable[Network]) -> str:
+    """The address a request came from. ``forwarded``, its ``X-Forwarded-For`` lines, is believed from
+    trusted proxies only, and there from the right: what stands further left anyone may have written, be it
+    in a line of its own. A hop that is no address ends the walk at the proxy that wrote it."""
     address = peer or ""
     trusted = tuple(proxies)
-    hops = [hop.strip() for hop in headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    while hops and is_in(address, trusted):
-        address = hops.pop()
+    hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
+    while hops and is_in(address, trusted) and (hop := _address_of(hops.pop())):
+        address = hop
     return address
+
+
+def _address_of(hop: str) -> str | None:
+    """The address of a hop, which some proxies write with its port; None: it is none."""
+    match = _HOP.fullmatch(hop)
+    try:
+        parsed = ipaddress.ip_address(next(filter(None, match.groups())) if match else hop)
+    except ValueError:
+        return None
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def is_in(address: str, networks: tuple[Network, ...]) -> bool:

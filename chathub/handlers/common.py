@@ -102,7 +102,8 @@ def query(request: web.Request, kind: type[T], **also: str | None) -> T:
 
 def address_of(request: web.Request) -> str:
     """Where a request comes from; proxies are believed only if they are configured."""
-    return client_address(request.remote, request.headers, request.app[CONFIG].trusted_proxies)
+    lines = request.headers.getall("X-Forwarded-For", ())
+    return client_address(request.remote, lines, request.app[CONFIG].trusted_proxies)
 
 
 def actor(request: web.Request) -> Actor:

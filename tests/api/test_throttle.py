@@ -11,8 +11,9 @@ import pytest
 from accounts import Hand, Headers, done, events, login, rows, sentence, waits
 from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
+from multidict import CIMultiDict
 
-from chathub.accounts.throttle import network_of
+from chathub.accounts.throttle import client_address, network_of
 from chathub.config import Config
 
 HOME, CAFE = "198.51.100.7", "203.0.113.9"
@@ -198,6 +199,65 @@ async def test_a_forged_header_does_not_evade(client: TestClient) -> None:
 async def test_what_stands_before_the_proxys_own_word_does_not_evade(behind: TestClient) -> None:
     forged = [f"{address}, {CAFE}" for address in everywhere(7)]
     assert await guesses(behind, "admin", forged) == [401] * 5 + [429] * 2
+
+
+async def test_a_line_of_the_proxys_own_is_the_last_word(behind: TestClient) -> None:
+    """Some proxies leave the client's line as it came, and add one of their own below it."""
+
+    async def status(*lines: str, token: str = "") -> int:
+        headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+            return (await behind.get("/api/auth/verify", headers=headers)).status
+        body = {"username": "admin", "password": "wrong"}
+        return (await behind.post("/api/auth/login", json=body, headers=headers)).status
+
+    assert [await status(address, CAFE) for address in everywhere(7)] == [401] * 5 + [429] * 2
+    user = {"Authorization": "Bearer " + (await done(await login(behind, "user", "user123")))["token"]}
+    wanted = {"name": "office", "opens_api": True, "allowed_networks": [f"{HOME}/32"]}
+    token = (await done(await behind.post("/api/tokens", json=wanted, headers=user)))["token"]
+    assert [await status(*lines, token=token) for lines in ((HOME,), (CAFE, HOME), (HOME, CAFE))] == [
+        200,
+        200,
+        403,
+    ]
+
+
+async def test_the_port_of_a_client_does_not_make_it_another(behind: TestClient) -> None:
+    ports = [f"{CAFE}:{4000 + number}" for number in range(7)]
+    assert await guesses(behind, "admin", ports) == [401] * 5 + [429] * 2
+    ports = [f"[2001:db8::1]:{4000 + number}" for number in range(7)]
+    assert await guesses(behind, "user", ports) == [401] * 5 + [429] * 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        ([], "127.0.0.1"),
+        (["", " , "], "127.0.0.1"),
+        ([f"{HOME}, {CAFE}"], CAFE),
+        ([HOME, CAFE], CAFE),
+        ([f"{CAFE}, 127.0.0.2"], CAFE),
+        ([CAFE, "127.0.0.2"], CAFE),
+        ([f"{CAFE}:4711"], CAFE),
+        ([f"{CAFE}:4711, 127.0.0.2:80"], CAFE),
+        (["[2001:DB8::1]:4711"], "2001:db8::1"),
+        (["[2001:db8::1]"], "2001:db8::1"),
+        (["2001:db8::1"], "2001:db8::1"),
+        (["::ffff:203.0.113.9"], CAFE),
+        # no addresses
+        (["unknown"], "127.0.0.1"),
+        ([f"{CAFE}, unknown"], "127.0.0.1"),
+        ([f"{CAFE}, _hidden, 127.0.0.2"], "127.0.0.2"),
+        ([f"{CAFE}:"], "127.0.0.1"),
+        ([f"{CAFE}:x"], "127.0.0.1"),
+        ([f"[{CAFE}"], "127.0.0.1"),
+        (["[]:1"], "127.0.0.1"),
+        (["9" * 5000], "127.0.0.1"),
+    ],
+)
+def test_where_a_request_comes_from(lines: list[str], address: str) -> None:
+    assert client_address("127.0.0.1", lines, [ipaddress.ip_network("127.0.0.0/8")]) == address
 
 
 async def test_the_addresses_of_one_ipv6_household_are_one(behind: TestClient) -> None:
