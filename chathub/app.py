@@ -136,7 +136,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             await _prepare(db, config, clock, passwords)
             app[keys.DB] = db
             app[keys.PASSWORDS] = passwords
-            app[keys.THROTTLE] = Throttle(db, clock)
+            app[keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
             app[keys.REGISTRAR] = registrar
             app[keys.VAULT] = Vault(master)
             signer = Signer(*await token_keys(db, master))

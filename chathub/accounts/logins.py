@@ -4,8 +4,6 @@ Nobody can lock an account with wrong passwords: from a network where it has sig
 comes from that network counts.
 """
 
-import hashlib
-
 from chathub import audit
 from chathub.accounts.throttle import Guard, Limit, network_of
 from chathub.audit import Actor
@@ -22,14 +20,9 @@ _NETWORKS = 20
 _KNOWN_FOR = 90 * 86_400_000
 
 
-def subject_of(account: str, known: bool) -> str:
-    """What is kept of the name (in its comparable form) that an attempt was for. One that is nobody's may
-    be a password that was typed into the wrong field: of that only sixteen bits are kept."""
-    return account if known else f"? {hashlib.sha256(account.encode()).hexdigest()[:4]}"
-
-
 def guards_of(db: Database, account: str, address: str, now: int) -> tuple[Guard, ...]:
-    """What an attempt for an account (its ``subject_of``, whether it exists or not) is counted under."""
+    """What an attempt for an account (its name in comparable form) is counted under, the same whether it
+    exists or not."""
     network = network_of(address)
     here = (_HERE, f"{network} {account}")
     since = now - _KNOWN_FOR
@@ -44,6 +37,7 @@ def confirmation_of(user_id: int) -> Guard:
 
 
 def note_failure(tx: Transaction, account: str, actor: Actor, now: int) -> None:
+    """``account`` is empty if there is none: the name may be a password typed into the wrong field."""
     audit.record(tx, actor, "login.failed", now, account=account)
 
 

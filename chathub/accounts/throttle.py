@@ -3,6 +3,8 @@
 What is counted together and how much of it passes is a ``Limit``; who tried is its subject.
 """
 
+import hashlib
+import hmac
 import ipaddress
 import math
 import re
@@ -47,11 +49,16 @@ Guard = tuple[Limit, str]
 
 
 class Throttle:
-    """Lets attempts pass or refuses them. The rows are what counts; in memory is only what is under way."""
+    """Lets attempts pass or refuses them. The rows are what counts; in memory is only what is under way.
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    Of a subject a keyed digest is kept: the name that somebody signs in with may be a password typed into
+    the wrong field, and what is kept of a name must not depend on whether it is anybody's.
+    """
+
+    def __init__(self, db: Database, clock: Clock, key: bytes) -> None:
         self._db = db
         self._clock = clock
+        self._key = key
         self._under_way: Counter[Guard] = Counter()
 
     async def guess(
@@ -67,7 +74,7 @@ class Throttle:
         Raises:
             TooManyRequests: with the seconds to wait.
         """
-        now = self._clock.now()
+        now, guards = self._clock.now(), self._digested(guards)
         rows = [
             self._db.glance(self._db.q.throttles.get, scope=limit.scope, subject=who) for limit, who in guards
         ]
@@ -95,7 +102,12 @@ class Throttle:
         Raises:
             TooManyRequests: with the seconds to wait; it was not counted.
         """
-        await self._db.write(_charge, guards, self._clock.now())
+        await self._db.write(_charge, self._digested(guards), self._clock.now())
+
+    def _digested(self, guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+        return tuple(
+            (limit, hmac.new(self._key, who.encode(), hashlib.sha256).hexdigest()) for limit, who in guards
+        )
 
     @contextmanager
     def _counted(self, guards: tuple[Guard, ...]) -> Iterator[None]:

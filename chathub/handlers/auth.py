@@ -21,11 +21,10 @@ async def login(request: web.Request) -> web.Response:
     db, who, now = request.app[DB], actor(request), request.app[CLOCK].now()
     account = users.comparable(credentials.username.strip())[:200]
     row = await db.fetch_one(db.q.users.get_for_login, username_key=account)
-    account = logins.subject_of(account, row is not None)
     right = await request.app[THROTTLE].guess(
         logins.guards_of(db, account, who.address, now),
         lambda: request.app[PASSWORDS].check(credentials.password, row["password_hash"] if row else None),
-        lambda tx: logins.note_failure(tx, account, who, now),
+        lambda tx: logins.note_failure(tx, account if row else "", who, now),
     )
     if not right or row is None:
         raise Unauthorized("用户名或密码错误")
