@@ -17,8 +17,10 @@ from chathub.mail import Mailer
 
 _REGISTRATIONS = Limit("registration", 10, 3600, first=60, longest=3600)
 _CODES_HERE = Limit("codes here", 10, 3600, first=60, longest=3600)
-# the page lets a minute pass before it offers another one
+# for one address of mail, from one network: the page lets a minute pass before it offers another one
 _CODES = Limit("codes", 3, 3600, first=60, longest=3600)
+# for it from everywhere: beyond the reach of one or two networks, so that they use up nobody's codes
+_MAILBOX = Limit("codes mailbox", 20, 1800, first=60, longest=3600)
 
 _MINUTES = 10
 _TRIES = 5
@@ -63,7 +65,12 @@ def guard_of(address: str) -> Guard:
 
 
 def code_guards(address: str, email: str) -> tuple[Guard, ...]:
-    return (_CODES_HERE, network_of(address, 32)), (_CODES, users.comparable(email))
+    mailbox, network = users.comparable(email), network_of(address)
+    return (
+        (_CODES_HERE, network_of(address, 32)),
+        (_CODES, f"{network} {mailbox}"),
+        (_MAILBOX, mailbox),
+    )
 
 
 async def mail_code(mailer: Mailer, email: str) -> str:
@@ -81,12 +88,17 @@ async def mail_code(mailer: Mailer, email: str) -> str:
     return code
 
 
-def keep_code(tx: Transaction, registrar: Registrar, email: str, code: str, now: int) -> None:
-    """The last code that was sent is the one that counts."""
-    email_key, expires_at = users.comparable(email), now + _MINUTES * 60_000
-    digest = registrar.digest(email_key, code)
+def keep_code(tx: Transaction, registrar: Registrar, email: str, code: str, address: str, now: int) -> None:
+    """The last code that was sent counts, of those that the same network asked for."""
+    email_key = users.comparable(email)
     tx.run(tx.q.verification_codes.sweep, now=now)
-    tx.run(tx.q.verification_codes.put, email_key=email_key, digest=digest, expires_at=expires_at)
+    tx.run(
+        tx.q.verification_codes.put,
+        email_key=email_key,
+        network=network_of(address),
+        digest=registrar.digest(email_key, code),
+        expires_at=now + _MINUTES * 60_000,
+    )
 
 
 def register(tx: Transaction, registrar: Registrar, wanted: Newcomer, actor: Actor, now: int) -> Row | None:
@@ -96,7 +108,7 @@ def register(tx: Transaction, registrar: Registrar, wanted: Newcomer, actor: Act
     Raises:
         BadRequest: the invitation does not hold.
     """
-    if registrar.mailer is not None and not _use_code(tx, registrar, wanted, now):
+    if registrar.mailer is not None and not _use_code(tx, registrar, wanted, actor.address, now):
         return None
     invite = None
     if wanted.invite_code or registrar.mode == "invite":
@@ -116,13 +128,16 @@ def register(tx: Transaction, registrar: Registrar, wanted: Newcomer, actor: Act
     return row
 
 
-def _use_code(tx: Transaction, registrar: Registrar, wanted: Newcomer, now: int) -> bool:
-    email_key = users.comparable(wanted.email)
-    row = tx.one(tx.q.verification_codes.get, email_key=email_key, most_tries=_TRIES, now=now)
-    if row is None:
-        return False
-    if not hmac.compare_digest(row["digest"], registrar.digest(email_key, wanted.verification_code.strip())):
-        tx.run(tx.q.verification_codes.count_wrong_try, email_key=email_key)
+def _use_code(tx: Transaction, registrar: Registrar, wanted: Newcomer, address: str, now: int) -> bool:
+    """Whether the code is right, which uses it up. Wrong tries end a code for the network that asked for it
+    apart from all others: no stranger spoils it, and whoever goes on elsewhere may use it there."""
+    email_key, network = users.comparable(wanted.email), network_of(address)
+    digest = registrar.digest(email_key, wanted.verification_code.strip())
+    rows = tx.all(
+        tx.q.verification_codes.list_valid, email_key=email_key, network=network, most_tries=_TRIES, now=now
+    )
+    if not any([hmac.compare_digest(row["digest"], digest) for row in rows]):
+        tx.run(tx.q.verification_codes.count_wrong_try, email_key=email_key, network=network)
         return False
     tx.run(tx.q.verification_codes.delete, email_key=email_key)
     return True

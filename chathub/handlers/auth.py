@@ -55,8 +55,9 @@ async def send_verification_code(request: web.Request) -> web.Response:
         return done("服务器未配置邮件服务，注册时无需验证码", verification_required=False)
     await request.app[THROTTLE].charge(*registration.code_guards(who.address, email))
     code = await registration.mail_code(registrar.mailer, email)
+    now = request.app[CLOCK].now()
     # only what was sent is kept
-    await request.app[DB].write(registration.keep_code, registrar, email, code, request.app[CLOCK].now())
+    await request.app[DB].write(registration.keep_code, registrar, email, code, who.address, now)
     return done("验证码已发送，请查收邮件", verification_required=True)
 
 

@@ -28,6 +28,8 @@ from chathub.errors import BadRequest
 from chathub.vault import derive
 
 ADDRESS = "new@example.com"
+HERE, ELSEWHERE = "198.51.100.7", "203.0.113.9"
+STRANGERS = "203.0.113", "192.0.2"
 PASSWORD = "p@ss w/rd:1"
 
 
@@ -61,7 +63,7 @@ async def client(
     return await connect(mailing(server.port), clock=hand.clock)
 
 
-async def ask(client: TestClient, address: str = ADDRESS, forwarded: str = "198.51.100.7") -> ClientResponse:
+async def ask(client: TestClient, address: str = ADDRESS, forwarded: str = HERE) -> ClientResponse:
     headers = {"X-Forwarded-For": forwarded}
     return await client.post("/api/auth/send-verification-code", json={"email": address}, headers=headers)
 
@@ -77,8 +79,10 @@ async def new_code(client: TestClient, server: MailServer, address: str = ADDRES
     return code_in(server)
 
 
-async def come(client: TestClient, code: str | None, name: str = "newuser", **fields: Any) -> ClientResponse:
-    return await register(client, name, verification_code=code, **{"email": ADDRESS, **fields})
+async def come(
+    client: TestClient, code: str | None, name: str = "newuser", forwarded: str = HERE, **fields: Any
+) -> ClientResponse:
+    return await register(client, name, forwarded, verification_code=code, **{"email": ADDRESS, **fields})
 
 
 def wrong(code: str) -> str:
@@ -175,6 +179,48 @@ async def test_a_new_code_ends_the_one_before(client: TestClient, server: MailSe
     await done(await come(client, new))
 
 
+async def test_a_stranger_who_asks_for_codes_leaves_the_one_that_was_asked_for_before(
+    client: TestClient, server: MailServer
+) -> None:
+    code = await new_code(client, server)
+    for _ in range(3):
+        await done(await ask(client, forwarded=ELSEWHERE))
+    await done(await come(client, code))
+    # and the ones of the stranger go with it
+    await sentence(await come(client, code_in(server), "another", ELSEWHERE), 400)
+
+
+async def test_a_strangers_wrong_tries_do_not_end_a_code_where_it_was_asked_for(
+    client: TestClient, server: MailServer
+) -> None:
+    code = await new_code(client, server)
+    for number in range(8):
+        await sentence(await come(client, wrong(code), forwarded=f"10.0.{number}.1"), 400)
+    # but they do for all strangers together, or a code is guessed from many networks
+    await sentence(await come(client, code, forwarded=ELSEWHERE), 400)
+    await done(await come(client, code))
+
+
+async def test_wrong_tries_at_ones_own_code_count_for_that_of_others_too(
+    client: TestClient, server: MailServer
+) -> None:
+    code = await new_code(client, server)
+    await done(await ask(client, forwarded=ELSEWHERE))
+    for _ in range(5):
+        await sentence(await come(client, wrong(code), forwarded=ELSEWHERE), 400)
+    for right in (code, code_in(server)):
+        await sentence(await come(client, right, forwarded=ELSEWHERE), 400)
+    await done(await come(client, code))
+
+
+async def test_a_code_may_be_used_from_another_network(client: TestClient, server: MailServer) -> None:
+    """A telephone that leaves the house."""
+    code = await new_code(client, server)
+    for _ in range(4):
+        await sentence(await come(client, wrong(code), forwarded=ELSEWHERE), 400)
+    await done(await come(client, code, forwarded=ELSEWHERE))
+
+
 async def test_a_registration_that_fails_does_not_use_the_code_up(
     client: TestClient, server: MailServer
 ) -> None:
@@ -231,18 +277,41 @@ async def test_nobody_learns_whether_an_address_is_registered(client: TestClient
     assert "邮箱" in await sentence(await come(client, code_in(server), email="admin@chathub.com"), 400)
 
 
-async def test_one_mailbox_is_not_flooded_from_many_addresses(
-    client: TestClient, server: MailServer, hand: Hand
-) -> None:
+async def test_one_mailbox_is_not_flooded(client: TestClient, server: MailServer, hand: Hand) -> None:
     spellings = [ADDRESS, ADDRESS.upper(), f" {ADDRESS} "]
     for number, spelling in enumerate(spellings):
-        await done(await ask(client, spelling, f"10.0.{number}.1"))
-    wait = await waits(await ask(client, ADDRESS, "10.0.9.1"))
+        await done(await ask(client, spelling, f"10.0.0.{number}"))
+    wait = await waits(await ask(client, ADDRESS, "10.0.0.9"))
     assert len(server.mails) == 3 and wait == 60
-    await done(await ask(client, "other@example.com", "10.0.9.1"))
+    await done(await ask(client, "other@example.com", "10.0.0.9"))
     hand.seconds += wait
-    await done(await ask(client, ADDRESS, "10.0.9.1"))
-    assert await waits(await ask(client, ADDRESS, "10.0.9.1")) == 120
+    await done(await ask(client, ADDRESS, "10.0.0.9"))
+    assert await waits(await ask(client, ADDRESS, "10.0.0.9")) == 120
+
+
+async def test_one_mailbox_is_not_flooded_from_many_networks(
+    client: TestClient, server: MailServer, hand: Hand
+) -> None:
+    answers = [await ask(client, ADDRESS, f"10.0.{number}.1") for number in range(30)]
+    assert [answer.status for answer in answers] == [200] * 20 + [429] * 10
+    assert len(server.mails) == 20
+    hand.seconds += await waits(await ask(client, ADDRESS, "10.0.99.1"))
+    await done(await ask(client, ADDRESS, "10.0.99.1"))
+    assert await waits(await ask(client, ADDRESS, "10.0.98.1")) == 120
+
+
+async def test_a_patient_stranger_does_not_use_up_the_codes_of_another(
+    client: TestClient, server: MailServer, hand: Hand
+) -> None:
+    for step in range(144):
+        hand.seconds += 600
+        # half an hour apart
+        for net in STRANGERS[: 1 + (step >= 3)]:
+            await ask(client, ADDRESS, f"{net}.1")
+    while (await ask(client, ADDRESS, f"{STRANGERS[0]}.1")).status != 200:
+        hand.seconds += 60
+    await done(await come(client, await new_code(client, server)))
+    assert len(server.mails) < 100
 
 
 async def test_one_address_does_not_mail_the_world(client: TestClient, server: MailServer) -> None:
@@ -250,7 +319,7 @@ async def test_one_address_does_not_mail_the_world(client: TestClient, server: M
     assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 10
     assert len(server.mails) == 10
     await waits(await ask(client))
-    await done(await ask(client, forwarded="203.0.113.9"))
+    await done(await ask(client, forwarded=ELSEWHERE))
 
 
 # what may go wrong
