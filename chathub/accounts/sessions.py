@@ -242,7 +242,7 @@ def _start(tx: Transaction, user: Row, visit: Visit, term: _Term) -> None:
         raise Unauthorized("账号信息已变更，请重新登录")
     note_network(tx, user["id"], visit.actor.address, term.now)
     record(tx, visit.actor, "login.succeeded", term.now, f"session {row['id']}", client=visit.client)
-    tx.run(tx.q.sessions.trim, user_id=user["id"], most=_MOST)
+    tx.run(tx.q.sessions.trim, user_id=user["id"], session_id=row["id"], most=_MOST)
 
 
 def _refresh(

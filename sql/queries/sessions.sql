@@ -36,6 +36,8 @@ DELETE FROM sessions WHERE user_id = :user_id
 DELETE FROM sessions WHERE expires_at <= :now
 
 -- name: trim
--- all of a user's but the :most that were seen last
+-- all of a user's but the newest and those that were seen last, :most altogether: where the clock was set
+-- back, others were seen later than the newest
 DELETE FROM sessions WHERE user_id = :user_id AND id NOT IN (
-    SELECT id FROM sessions WHERE user_id = :user_id ORDER BY last_seen_at DESC, id DESC LIMIT :most)
+    SELECT id FROM sessions WHERE user_id = :user_id
+    ORDER BY id = :session_id DESC, last_seen_at DESC, id DESC LIMIT :most)

@@ -115,6 +115,20 @@ async def test_a_login_that_has_become_too_old_is_not_renewed(connect: Connect, 
     assert await status(client, token) == 200
 
 
+async def test_a_login_is_renewed_until_the_moment_at_which_it_is_too_old(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    tokens = [await sign_in(client, "user", "user123") for _ in range(2)]
+    await client.close()
+    hand.seconds += DAY - 1
+    client = await connect(replace(config, session_seconds=DAY), clock=hand.clock)
+    await refresh(client, tokens[0])
+    hand.seconds += 1
+    assert "过久" in await sentence(await client.post("/api/auth/refresh", headers=tokens[1]), 401)
+
+
 async def test_a_token_never_outlives_the_longest_login(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(replace(config, token_seconds=99 * DAY), clock=hand.clock)
@@ -143,6 +157,16 @@ async def test_logging_out_everywhere_ends_every_login_of_the_caller_and_nobody_
     again = await connect(config)
     assert [await status(again, token) for token in (*mine, other)] == [401] * 3 + [200]
     assert "session.end_all" in events(config)
+
+
+async def test_logins_that_are_over_are_none_that_end(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    await sign_in(client, "user", "user123")
+    hand.seconds += 4 * DAY
+    headers = await sign_in(client, "user", "user123")
+    hand.seconds += 4 * DAY
+    assert (await done(await client.post("/api/auth/logout-all", headers=headers)))["ended"] == 1
 
 
 async def test_personal_tokens_stay_when_all_logins_end(client: TestClient, user: Headers) -> None:
@@ -334,6 +358,19 @@ async def test_of_a_hundred_logins_the_one_not_seen_for_longest_makes_room(
     assert [await status(client, token) for token in (phone, forgotten, other)] == [200, 401, 200]
 
 
+async def test_a_hundred_logins_from_a_clock_that_ran_ahead_leave_room_for_one_more(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    hand.seconds += DAY
+    for _ in range(100):
+        await sign_in(client, "user", "user123")
+    hand.seconds -= DAY
+    assert await status(client, await sign_in(client, "user", "user123")) == 200
+    assert query(config, "SELECT count(*) FROM sessions") == [(100,)]
+
+
 @pytest.mark.parametrize("ending", ["password", "role", "is_active"])
 async def test_what_ends_all_tokens_leaves_no_rows(
     client: TestClient, config: Config, admin: Headers, user: Headers, ending: str
@@ -410,6 +447,27 @@ async def test_a_client_that_leaves_while_its_tokens_end_does_not_keep_them_aliv
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.05)
     assert await status(client, user) == 401
+
+
+async def test_a_token_that_is_looked_up_while_it_ends_is_not_remembered(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    ending, other = await sign_in(client, "user", "user123"), await sign_in(client, "user", "user123")
+    hand.seconds += 61
+    assert await status(client, other) == 200
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+        ended = asyncio.create_task(client.post("/api/auth/logout-all", headers=other))
+        await asyncio.sleep(0.2)
+        # its row is there still; that it was seen is written once the row has gone
+        seen = asyncio.create_task(status(client, ending))
+        await asyncio.sleep(0.2)
+        locked.execute("ROLLBACK")
+    await done(await ended)
+    assert await seen == 200
+    assert await status(client, ending) == 401
 
 
 async def test_who_may_only_read_is_still_known(connect: Connect, config: Config) -> None:
