@@ -7,13 +7,16 @@ files fits the mark that the database carries, and the next start goes on with t
 
 import hmac
 import json
+import logging
 import math
 import os
 import secrets
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct, structs
 
 from chathub.audit import OPERATOR, record
 from chathub.config import Config
@@ -21,9 +24,11 @@ from chathub.database.connection import Database, Row, Transaction
 from chathub.errors import StartError
 from chathub.vault import Binding, Vault, VaultError, derive
 
+log = logging.getLogger("chathub")
+
 # the setting that tells which secret the database is sealed under
 MARK = "secret_mark"
-_PREVIOUS = "previous_token_key"
+_PREVIOUS = "previous_token_keys"
 # milliseconds for which tokens of the previous secret are good
 _GRACE = 86_400_000
 _SHORTEST = 32
@@ -36,11 +41,12 @@ class TokenKey(NamedTuple):
     good_until: float = math.inf
 
 
-@dataclass(frozen=True)
-class _PreviousKey:
-    """What the sealed previous token key belongs to: its end cannot be moved."""
+class _PreviousKey(Struct, frozen=True):
+    """A token key of before, until when (Unix milliseconds) it is good, and sealed (hex): its end cannot be
+    moved."""
 
     until: int
+    sealed: str = ""
 
     def associated_data(self) -> bytes:
         return json.dumps(["chathub token key", 1, self.until]).encode()
@@ -109,16 +115,9 @@ async def master_secret(db: Database, config: Config) -> bytes:
 
 
 async def token_keys(db: Database, master: bytes) -> list[TokenKey]:
-    """What signs tokens, and behind it what did before the last rotation."""
-    keys = [TokenKey(_token_key(master))]
-    if row := await db.fetch_one(db.q.settings.get, name=_PREVIOUS):
-        previous = json.loads(row["value"])
-        try:
-            key = Vault(master).open(bytes.fromhex(previous["key"]), _PreviousKey(previous["until"]))
-        except VaultError:
-            return keys
-        keys.append(TokenKey(bytes.fromhex(key), previous["until"] / 1000))
-    return keys
+    """What signs tokens, and behind it what did before rotations of late."""
+    row = await db.fetch_one(db.q.settings.get, name=_PREVIOUS)
+    return [TokenKey(_token_key(master)), *_previous(row, Vault(master))]
 
 
 async def rotate(db: Database, config: Config, now: int) -> Rotation:
@@ -170,13 +169,32 @@ def _seal_anew(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
             continue
         tx.run(tx.q.api_keys.reseal, key_id=row["id"], secret=secret)
         rotation = rotation._replace(sealed=rotation.sealed + 1)
-    until = now + _GRACE
-    previous = after.seal(_token_key(old).hex(), _PreviousKey(until))
-    tx.run(tx.q.settings.put, name=_PREVIOUS, value=json.dumps({"until": until, "key": previous.hex()}))
+    keys = _previous(tx.one(tx.q.settings.get, name=_PREVIOUS), before)
+    keys = [key for key in keys if key.good_until * 1000 > now]
+    keys.append(TokenKey(_token_key(old), (now + _GRACE) / 1000))
+    previous = msgspec.json.encode([_sealed(key, after) for key in keys]).decode()
+    tx.run(tx.q.settings.put, name=_PREVIOUS, value=previous)
     tx.run(tx.q.settings.put, name=MARK, value=_mark_of(new))
     unreadable = [row["id"] for row in rotation.unreadable]
     record(tx, OPERATOR, "secret.rotate", now, keys=rotation.sealed, unreadable=unreadable)
     return rotation
+
+
+def _previous(row: Row | None, vault: Vault) -> list[TokenKey]:
+    """The token keys of before that open. Without one the logins that it signed end, and nothing else."""
+    keys = []
+    try:
+        for it in msgspec.json.decode(row["value"], type=list[_PreviousKey]) if row else ():
+            key = vault.open(bytes.fromhex(it.sealed), it)
+            keys.append(TokenKey(bytes.fromhex(key), it.until / 1000))
+    except (VaultError, ValueError):
+        log.warning("the setting %s is damaged: logins from before a rotation end", _PREVIOUS)
+    return keys
+
+
+def _sealed(key: TokenKey, vault: Vault) -> _PreviousKey:
+    bare = _PreviousKey(round(key.good_until * 1000))
+    return structs.replace(bare, sealed=vault.seal(key.key.hex(), bare).hex())
 
 
 def _make_durable(connection: sqlite3.Connection) -> None:
@@ -193,7 +211,7 @@ def _mark_of(secret: bytes) -> str:
 
 
 def _fits(secret: bytes, mark: str) -> bool:
-    return hmac.compare_digest(_mark_of(secret), mark)
+    return hmac.compare_digest(_mark_of(secret).encode(), mark.encode())
 
 
 def _random() -> bytes:

@@ -317,16 +317,57 @@ async def test_logins_hold_for_a_day_after_a_rotation_and_for_longer_if_renewed(
     assert [await status(client, token) for token in (kept, renewed)] == [401, 200]
 
 
-async def test_only_the_last_secret_before_is_good(connect: Connect, config: Config) -> None:
+async def test_logins_hold_for_their_day_whatever_rotations_follow(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    tokens: list[Headers] = []
+    for name, password in (("user", "user123"), ("admin", "admin123")):
+        client = await connect(config, clock=hand.clock)
+        tokens.append(await sign_in(client, name, password))
+        await client.close()
+        await rotate_at(config, hand)
+        hand.seconds += DAY // 2
+    hand.seconds -= 1
+    await rotate_at(config, hand)
+    client = await connect(config, clock=hand.clock)
+    assert [await status(client, token) for token in tokens] == [200, 200]
+    hand.seconds += 1
+    assert [await status(client, token) for token in tokens] == [401, 200]
+    hand.seconds += DAY // 2
+    assert [await status(client, token) for token in tokens] == [401, 401]
+
+
+async def test_token_keys_that_are_over_are_dropped(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    await (await connect(config, clock=hand.clock)).close()
+    for _ in range(3):
+        await rotate_at(config, hand)
+    kept = "SELECT json_array_length(value) FROM settings WHERE name = 'previous_token_keys'"
+    assert query(config, kept) == [(3,)]
+    hand.seconds += DAY
+    await rotate_at(config, hand)
+    assert query(config, kept) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "no json", "{}", "[1]", '[{"until": 1}]', '[{"until": 1, "sealed": "zz"}]', "[" * 5000, "ü\ud7ff"],
+)
+async def test_damaged_token_keys_of_before_end_logins_and_nothing_else(
+    connect: Connect, config: Config, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     headers = await sign_in(client, "user", "user123")
     await client.close()
-    for expected in (200, 401):
-        await rotate_at(config, hand)
-        client = await connect(config, clock=hand.clock)
-        assert await status(client, headers) == expected
-        await client.close()
+    await rotate_at(config, hand)
+    query(config, "UPDATE settings SET value = ? WHERE name = 'previous_token_keys'", value)
+    client = await connect(config, clock=hand.clock)
+    assert await status(client, headers) == 401
+    assert "previous_token_keys is damaged" in caplog.text
+    headers = await sign_in(client, "user", "user123")
+    await client.close()
+    await rotate_at(config, hand)
+    assert await status(await connect(config, clock=hand.clock), headers) == 200
 
 
 async def test_what_ended_before_a_rotation_stays_ended(connect: Connect, config: Config) -> None:
@@ -366,7 +407,7 @@ async def test_the_end_of_the_previous_key_cannot_be_moved_in_the_database(
     await client.close()
     await rotate_at(config, hand)
     end = int(hand.seconds + DAY) * 1000
-    moved = "UPDATE settings SET value = replace(value, ?, ?) WHERE name = 'previous_token_key'"
+    moved = "UPDATE settings SET value = replace(value, ?, ?) WHERE name = 'previous_token_keys'"
     query(config, moved, str(end), str(end + 1000))
     assert await status(await connect(config, clock=hand.clock), headers) == 401
 
@@ -421,6 +462,24 @@ async def test_the_doctor_says_that_the_secret_does_not_fit(filled: Config, stat
         path.write_text(NEW if state == "wrong" else "short")
     code, (problem,) = await doctor(filled, **environment)
     assert code == 1 and "secret" in problem and NEW not in problem
+
+
+async def test_a_mark_that_is_damaged_fits_no_secret(connect: Connect, filled: Config) -> None:
+    query(filled, "UPDATE settings SET value = 'ü' WHERE name = 'secret_mark'")
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and "secret" in problem
+    with pytest.raises(StartError, match="secret"):
+        await connect(filled)
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32])
+async def test_a_secret_file_holds_32_bytes_at_least(connect: Connect, config: Config, length: int) -> None:
+    files(config)[0].write_text("x" * length + "\n")
+    if length == 32:
+        await connect(config)
+        return
+    with pytest.raises(StartError, match="damaged"):
+        await connect(config)
 
 
 async def test_the_doctor_minds_well_known_passwords_in_production_only(filled: Config) -> None:
