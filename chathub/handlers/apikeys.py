@@ -23,6 +23,9 @@ from chathub.wire.requests import ApiKeyChange, NewApiKey
 
 T = TypeVar("T")
 
+# what the audit tells of a change; of an address only its origin: the rest may hold a key
+_TOLD = ("origin", "is_shared", "priority", "weight", "is_active")
+
 
 async def save(request: web.Request) -> web.Response:
     wanted = await body(request, NewApiKey)
@@ -183,8 +186,11 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
         now=now,
     )
     new = _get(tx, key_id, caller.id)
-    changed = audit.differences(old, new, ("origin", "is_shared", "priority", "weight", "is_active"))
-    _record(tx, keeper.who, "key.updated", new, now, entered=bool(key), **changed)
+    changed: dict[str, Any] = audit.differences(old, new, _TOLD)
+    if new["base_url"] != old["base_url"]:
+        changed["base_url_changed"] = True
+    if key or changed:
+        _record(tx, keeper.who, "key.updated", new, now, entered=bool(key), **changed)
     return new
 
 

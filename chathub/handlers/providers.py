@@ -110,12 +110,14 @@ def _update(
     home = origin(row["default_base_url"])
     keys = tx.all(tx.q.api_keys.list_inheriting, provider_id=provider_id)
     left_behind = sum(key["origin"] != home for key in keys)
-    changed = audit.differences(old, row, _TOLD)
-    if (before := origin(old["default_base_url"])) == home:
-        _record(tx, who, "provider.updated", row, now, **changed)
-    else:
+    changed: dict[str, Any] = audit.differences(old, row, _TOLD)
+    if row["default_base_url"] != old["default_base_url"]:
+        changed["base_url_changed"] = True
+    if (before := origin(old["default_base_url"])) != home:
         moved = {"origin": [before, home], "keys_to_reenter": left_behind}
         _record(tx, who, "provider.moved", row, now, **moved, **changed)
+    elif changed:
+        _record(tx, who, "provider.updated", row, now, **changed)
     return row, left_behind
 
 

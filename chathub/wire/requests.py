@@ -1,9 +1,12 @@
 """Every request body and query string, but for those of chats (``chats``). Unknown and read-only fields
 are ignored; ``null`` means the default where there is one (the front end sends it for cleared inputs)."""
 
+from datetime import date
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from chathub.errors import BadRequest
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 ModelName = Annotated[str, Meta(max_length=200)]
@@ -206,6 +209,13 @@ class UsageFilter(Struct):
     format: Literal["json", "csv"] = "json"
     before: RowId | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+    def __post_init__(self) -> None:
+        for name, day in (("since", self.since), ("until", self.until)):
+            try:
+                date.fromisoformat(day or "2000-01-01")
+            except ValueError:
+                raise BadRequest(f"字段 {name} 的值无效") from None
 
 
 class ProfileChange(Struct):

@@ -146,6 +146,10 @@ async def test_an_entry_tells_old_and_new(client: TestClient, admin: Headers) ->
     await do(client, admin, "PUT", "/api/providers/1", {"default_base_url": "https://x.example.com/v1"})
     moved = (await newest(client, admin, "provider.moved"))["details"]
     assert moved["origin"][1] == "https://x.example.com:443" and moved["keys_to_reenter"] == 0
+    # of an address its origin only: the rest may hold a key
+    await do(client, admin, "PUT", "/api/providers/1", {"default_base_url": "https://x.example.com/sk-path"})
+    told = (await newest(client, admin, "provider.updated"))["details"]
+    assert told["base_url_changed"] is True and "sk-path" not in str(told)
     await do(client, admin, "PUT", "/api/models/1", {"description": "x" * 2000})
     assert len((await newest(client, admin, "model.updated"))["details"]["description"][1]) == 200
 
@@ -154,6 +158,7 @@ async def test_what_changes_nothing_and_what_fails_leaves_no_entry(
     client: TestClient, admin: Headers
 ) -> None:
     await do(client, admin, "PUT", "/api/users/2", {"role": "user"})
+    await do(client, admin, "PUT", "/api/providers/1", {})
     for method, path, body in (
         ("PUT", "/api/users/1", {"role": "user"}),
         ("DELETE", "/api/models/99999", None),
@@ -190,6 +195,16 @@ async def test_the_life_of_a_key(
     await do(client, admin, "PUT", path, {"api_key": OTHER_KEY, "priority": 3})
     changed = (await newest(client, admin, "key.updated"))["details"]
     assert changed["entered"] is True and changed["priority"] == [0, 3]
+    assert "base_url_changed" not in changed
+    # the mask sent back keeps the key, so that nothing changes
+    for nothing in ({}, {"priority": 3}, {"api_key": changed["mask"]}):
+        await do(client, admin, "PUT", path, nothing)
+    assert len(await entries(client, admin, event="key.updated")) == 1
+    at_home = f"{provider.base_url}/sk-path"
+    await do(client, admin, "PUT", path, {"base_url": at_home})
+    changed = (await newest(client, admin, "key.updated"))["details"]
+    assert changed["base_url_changed"] is True and "sk-path" not in str(changed)
+    await do(client, admin, "PUT", path, {"base_url": None})
     provider.script = provider.stream(reply("x"))
     await stream(client, user)
     # another key in the same place is used for its first time
@@ -198,7 +213,7 @@ async def test_the_life_of_a_key(
     assert (await newest(client, admin, "key.toggled"))["details"]["is_active"] is False
     await do(client, admin, "DELETE", path)
     found = [entry["event"] for entry in reversed(await entries(client, admin, event="key."))]
-    lived = ["saved", "first_used", "broken", "updated", "first_used", "toggled", "deleted"]
+    lived = ["saved", "first_used", "broken", *["updated"] * 3, "first_used", "toggled", "deleted"]
     assert found == [f"key.{word}" for word in lived]
     with closing(sqlite3.connect(config.database)) as connection:
         dump = "".join(connection.iterdump())

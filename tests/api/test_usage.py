@@ -257,6 +257,9 @@ async def test_it_is_read_in_pages_filters_and_sums(
     assert {row["name"]: row["total_tokens"] for row in by_user} == {"user": 20, "admin": 10}
     by_model = await rows(client, user, group_by="model")
     assert {row["name"]: row["attempts"] for row in by_model} == {"test-model": 2, "other": 1}
+    for name, day in (("since", "2024-13-01"), ("until", "2023-02-29"), ("until", "0000-01-01")):
+        refused = await client.get(f"/api/usage?{name}={day}", headers=admin)
+        assert refused.status == 400 and name in (await refused.json())["error"]
     for wrong in ("since=yesterday", "group_by=moon", "limit=0", "limit=1001", "format=xml", "user_id=x"):
         assert (await client.get(f"/api/usage?{wrong}", headers=admin)).status == 400, wrong
 
