@@ -47,8 +47,8 @@ _SETTINGS = {
 }
 # descriptors that may be open beyond those of an idle start
 _SPARE = 4
-# how much more memory an idle server may hold afterwards than it held under load in the second quarter (at the
-# quietest tenth of its moments): by then what grows by nature has grown
+# how much more memory an idle server may hold afterwards than it held under load in the second quarter, at
+# the quietest tenth of its moments: by then what grows by nature has grown
 _GROWTH = 1.03
 # until free memory has been given back
 _TRIM_SECONDS = 35
