@@ -15,11 +15,16 @@ CREATE TABLE invites (
     created_at INTEGER NOT NULL
 ) STRICT;
 
--- The code that was last sent to an address; of it only a keyed hash is kept.
+-- The code that was last sent to an address at a network's request, so that a stranger can neither replace nor
+-- spoil it; of it only a keyed hash is kept.
 CREATE TABLE verification_codes (
-    email_key TEXT PRIMARY KEY,
+    email_key TEXT NOT NULL,
+    network TEXT NOT NULL,
     digest TEXT NOT NULL,
-    wrong_tries INTEGER NOT NULL DEFAULT 0,
-    expires_at INTEGER NOT NULL
+    -- wrong tries from that network, and from all others
+    wrong_here INTEGER NOT NULL DEFAULT 0,
+    wrong_elsewhere INTEGER NOT NULL DEFAULT 0,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (email_key, network)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX verification_codes_by_end ON verification_codes (expires_at);
