@@ -74,6 +74,16 @@ async def test_the_waits_grow_over_a_restart_too(connect: Connect, config: Confi
     assert found == [15, 30, 60]
 
 
+async def test_after_some_quiet_minutes_the_count_begins_anew(
+    connect: Connect, config: Config, hand: Hand
+) -> None:
+    client = await connect(config, clock=hand.clock)
+    for name, quiet, passed in (("admin", 299, 1), ("user", 300, 5)):
+        assert await guesses(client, name, [""] * 4) == [401] * 4
+        hand.seconds += quiet
+        assert await guesses(client, name, [""] * (passed + 1)) == [401] * passed + [429]
+
+
 async def test_a_clock_that_ran_ahead_locks_nobody_out(connect: Connect, config: Config, hand: Hand) -> None:
     client = await connect(config, clock=hand.clock)
     hand.seconds += 365 * 86400

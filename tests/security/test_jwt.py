@@ -66,6 +66,19 @@ async def test_the_forger_of_these_tests_makes_tokens_that_hold(
     assert await status(client, signed(key, json.dumps(PLAIN), json.dumps(claims()))) == 200
 
 
+async def test_a_token_is_as_long_as_2048_characters_and_no_longer(
+    client: TestClient, claims: Claims, key: bytes
+) -> None:
+    """Or a header's worth of JSON is parsed for whoever sends it; here it is signed, to get that far."""
+    head = json.dumps(PLAIN)
+    without = len(signed(key, head, json.dumps(claims(pad=""))))
+    tokens = [
+        signed(key, head, json.dumps(claims(pad="x" * ((2048 - without) * 3 // 4 + more)))) for more in (0, 3)
+    ]
+    assert len(tokens[0]) <= 2048 < len(tokens[1])
+    assert [await status(client, token) for token in tokens] == [200, 401]
+
+
 @pytest.mark.parametrize(
     "name", ["none", "None", "NONE", "nOnE", "", "HS384", "HS512", "RS256", "ES256", "EdDSA"]
 )
