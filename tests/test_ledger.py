@@ -27,6 +27,16 @@ def test_without_a_report_both_are_estimated() -> None:
     assert 10 <= bill.completion_tokens <= 20 and bill.cost > 0
 
 
+def test_thinking_that_nobody_reported_is_estimated_as_thinking() -> None:
+    bill = reckon(MODEL, None, 40, 16, 7)
+    assert (bill.completion_tokens, bill.reasoning_tokens) == (23, 7)
+
+
+def test_a_negative_count_is_not_believed() -> None:
+    bill = reckon(MODEL, Usage(-5, -(10**30)), 40, 16, 0)
+    assert (bill.prompt_tokens, bill.completion_tokens, bill.source) == (40, 16, "estimated")
+
+
 def test_half_a_report_is_mixed() -> None:
     bill = reckon(MODEL, Usage(prompt_tokens=7), 40, 2, 0)
     assert (bill.prompt_tokens, bill.source) == (7, "mixed") and bill.completion_tokens > 0

@@ -170,6 +170,57 @@ async def test_money_holds_side_by_side(
     await asyncio.gather(*asked)
 
 
+async def test_the_dearest_model_that_may_answer_is_what_is_held_for(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    dear = {"input_price_per_1k": 1.0, "output_price_per_1k": 10.0}
+    await add_model(client, admin, provider.base_url, name="dear", **dear)
+    await add_model(client, admin, provider.base_url, name="cheap", fallback_model="dear")
+    # 6 tokens at 1 and 100 at 10 for a thousand
+    await limit(client, admin, cost_limit=1.006)
+    provider.script = provider.stream(reply("好"), stall_after=0)
+    running = asyncio.create_task(stream(client, user, model="cheap", max_tokens=100))
+    await until(lambda: len(provider.bodies) == 1)
+    pot = (await budgets(client, user))["cost"]
+    assert (pot["reserved"], pot["left"]) == (1.006, 0.0)
+    assert (await chat(client, user, model="cheap", max_tokens=100))[0] == 429
+    provider.gate.set()
+    await running
+
+
+async def test_a_prompt_that_money_is_left_for_no_more_is_refused_where_answers_are_free(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    prices = {"input_price_per_1k": 1.0, "output_price_per_1k": 0.0}
+    await add_model(client, admin, provider.base_url, name="reader", **prices)
+    for money, status in ((0.005, 429), (0.006, 200)):
+        await limit(client, admin, cost_limit=money)
+        assert (await chat(client, user, model="reader"))[0] == status
+
+
+async def test_what_is_held_is_rounded_up(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    """6 tokens at 0.0001 for a thousand are 0.6 millionths."""
+    await add_model(
+        client, admin, provider.base_url, name="tiny", input_price_per_1k=0.0001, output_price_per_1k=0.0
+    )
+    await limit(client, admin, cost_limit=0.01)
+    provider.script = provider.stream(reply("好"), stall_after=0)
+    running = asyncio.create_task(stream(client, user, model="tiny"))
+    await until(lambda: len(provider.bodies) == 1)
+    assert (await budgets(client, user))["cost"]["reserved"] == 1e-06
+    provider.gate.set()
+    await running
+
+
+async def test_a_limit_of_nothing_is_used_up(client: TestClient, admin: Headers, user: Headers) -> None:
+    await limit(client, admin, usage_limit=0)
+    state = await budgets(client, user)
+    assert state["tokens"]["percentage"] == 100.0 and state["warning"]["kind"] == "tokens"
+    assert (await chat(client, user))[0] == 429
+
+
 # --- how much an answer may have
 
 

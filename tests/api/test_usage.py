@@ -16,6 +16,7 @@ from scripted import Provider, chunk, data, reply, usage
 
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.handlers.usage import _cell
 
 
 @pytest.fixture(autouse=True)
@@ -285,6 +286,11 @@ async def test_the_download_holds_every_row_no_formula_and_is_in_the_audit(
     assert len(list(csv.DictReader(io.StringIO((await sums.read()).decode("utf-8-sig"))))) == 2
     audit = await (await client.get("/api/audit?event=usage.exported", headers=admin)).json()
     assert [entry["actor"]["username"] for entry in audit["data"]] == ["user", "admin", "admin"]
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_that_a_spreadsheet_would_run_is_a_text(first: str) -> None:
+    assert _cell(f"{first}1+1") == f"'{first}1+1"
 
 
 async def test_it_outlives_conversations_and_cannot_be_changed(
