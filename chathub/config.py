@@ -74,7 +74,7 @@ class Config:
     body_seconds: float = 30
     reply_characters: int = 2_000_000
     usage_seconds: float = 0
-    streams_per_user: int = 64
+    streams_per_user: int = 256
 
     @property
     def development(self) -> bool:

@@ -20,7 +20,8 @@ from chathub.errors import TooManyRequests, Unauthorized
 _WARNING = 0.8
 # an answer whose length nobody bounded may take ANSWER_ROOM, or this part of what is left if that is more …
 _SHARE = 4
-# … and where that is more than an answer ever takes, in tokens, there is no need to bound it
+# … and where that is more than an answer ever takes, in tokens, there is no need to bound it: the model's own
+# limit is held for it
 _ENOUGH = 65_536
 Kind = Literal["tokens", "cost", "token", "token_cost"]
 # what is bounded, how it is told, and in which columns it stands
@@ -161,8 +162,8 @@ def share(state: Row, wanted: Wanted, month: Month) -> Share:
     if room is None:
         return Share(wanted.prompt + asked, _cost(wanted, asked))
     fair = max(ANSWER_ROOM, room // _SHARE) if wanted.open_ended else room
-    if wanted.open_ended and fair >= (enough := max(asked, _ENOUGH * wanted.choices)):
-        return Share(wanted.prompt + enough, _cost(wanted, enough))
+    if wanted.open_ended and fair >= max(asked, _ENOUGH * wanted.choices):
+        return Share(wanted.prompt + asked, _cost(wanted, asked))
     each = min(asked, room, fair) // wanted.choices
     return Share(wanted.prompt + each * wanted.choices, _cost(wanted, each * wanted.choices), each)
 

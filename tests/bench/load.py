@@ -152,6 +152,8 @@ class Hub:
         """Sign in, and offer the upstream as a provider that needs no key (once for a database)."""
         self._admin = await self._sign_in("admin", "admin123")
         self.token = await self._sign_in("user", "user123")
+        # one user stands for all: its budget, which is looked at all the same, must hold for them
+        await self.call("PUT", "/api/users/2", {"usage_limit": 10**15}, token=self._admin)
         provider = {
             "provider_key": "bench",
             "display_name": "Bench",
