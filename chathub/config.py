@@ -98,18 +98,14 @@ def _seconds_or_none(text: str) -> float:
     return 0 if text == "0" else _seconds(text)
 
 
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise ValueError("must be a port number from 0 to 65535")
-    return value
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}")
+        return value
 
-
-def _size(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 10**9:
-        raise ValueError("must be a positive whole number")
-    return value
+    return read
 
 
 def _switch(text: str) -> bool:
@@ -117,13 +113,6 @@ def _switch(text: str) -> bool:
     if text.lower() not in words:
         raise ValueError("must be on or off")
     return words[text.lower()]
-
-
-def _rounds(text: str) -> int:
-    value = int(text)
-    if not 4 <= value <= 16:
-        raise ValueError("must be a whole number from 4 to 16")
-    return value
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -187,7 +176,7 @@ def _zone(text: str) -> ZoneInfo:
 _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_ENV": ("env", _one_of("development", "production")),
     "CHATHUB_HOST": ("host", str),
-    "CHATHUB_PORT": ("port", _port),
+    "CHATHUB_PORT": ("port", _whole(0, 65_535)),
     "CHATHUB_DATABASE": ("database", Path),
     "CHATHUB_ADMIN_PASSWORD": ("admin_password", str),
     "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: _origins(_words(text))),
@@ -196,7 +185,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_TIMEZONE": ("timezone", _zone),
     "CHATHUB_TOKEN_SECONDS": ("token_seconds", _seconds),
     "CHATHUB_SESSION_SECONDS": ("session_seconds", _seconds),
-    "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", _rounds),
+    "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", _whole(4, 16)),
     "CHATHUB_REGISTRATION": ("registration", _one_of("open", "invite", "closed")),
     "CHATHUB_SMTP_URL": ("smtp", _smtp),
     "CHATHUB_MAIL_FROM": ("mail_from", _mail_from),
@@ -207,8 +196,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_DRAIN_SECONDS": ("drain_seconds", _seconds),
     "CHATHUB_HEARTBEAT_SECONDS": ("heartbeat_seconds", _seconds),
     "CHATHUB_WRITE_SECONDS": ("write_seconds", _seconds),
-    "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _size),
-    "CHATHUB_STREAMS_PER_USER": ("streams_per_user", _size),
+    "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _whole(1, 10**9)),
+    "CHATHUB_STREAMS_PER_USER": ("streams_per_user", _whole(1, 10**9)),
     "CHATHUB_AUTO_TITLE": ("auto_title", _switch),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", _seconds_or_none),
 }

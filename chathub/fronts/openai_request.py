@@ -23,22 +23,12 @@ from chathub.fronts.request import (
     whole_number,
 )
 from chathub.upstream.types import Image, Message, ToolRequest
+from chathub.wire.chats import PARAMETERS
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
 # These cross over into other dialects; every other field makes sense to an OpenAI upstream alone.
-_PARAMETERS = (
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "stop",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "response_format",
-    "reasoning_effort",
-    "parallel_tool_calls",
-)
+_PARAMETERS = (*PARAMETERS, "reasoning_effort", "parallel_tool_calls")
 
 
 # the newer name wins where a provider knows both

@@ -34,7 +34,8 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 ConversationId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{0,64}\Z")]
 
 
-_PARAMETERS = (
+# of a model, under the names of OpenAI's API
+PARAMETERS = (
     "temperature",
     "top_p",
     "max_tokens",
@@ -78,11 +79,11 @@ class Options(Struct, kw_only=True):
 
     def parameters(self) -> dict[str, Any]:
         """What the user set of the model's parameters, under OpenAI's names."""
-        return {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
+        return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
 
     def kept(self) -> dict[str, Any]:
         """What is stored with the question, for another answer to it."""
-        names = ("system_prompt", "tools", "tool_choice", *_PARAMETERS)
+        names = ("system_prompt", "tools", "tool_choice", *PARAMETERS)
         return {name: value for name in names if (value := getattr(self, name)) not in (None, "", [])}
 
 

@@ -4,6 +4,7 @@ A dialect's reader says what its objects mean; here is what all of them keep to.
 """
 
 import json
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ BROKEN = "上游在回复途中出错，回复不完整"
 UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-class Reader:
+class Reader(ABC):
     """Reads one streamed answer: give it every piece of the body, in order, then ``close`` it.
 
     Texts come as they arrive. At the end come ``Usage``, ``State`` and ``Finish``, each at most once,
@@ -76,19 +77,21 @@ class Reader:
         """The fast way: ``False``, and nothing done, for an object that is anything but ordinary."""
         return False
 
+    @abstractmethod
     def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
         """Any object of the stream, or a whole body, as decoded JSON of any content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _usage(self) -> Usage:
-        raise NotImplementedError
+        """What the answer used, as far as it was told."""
 
+    @abstractmethod
     def _state(self) -> dict[str, Any]:
         """What goes into ``State``; empty for none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reason(self, word: str) -> str:
-        raise NotImplementedError
+        """Why the model stopped, in the words of ``Finish``."""
 
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
