@@ -55,6 +55,12 @@ class NotJson(ChatHubError):
     status = 415
 
 
+class Misdirected(ChatHubError):
+    """The request was meant for another host (RFC 9110, 15.5.20)."""
+
+    status = 421
+
+
 class TooManyRequests(ChatHubError):
     status = 429
 

@@ -4,16 +4,19 @@ import logging
 import math
 import re
 import secrets
+import socket
 import sqlite3
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from chathub.accounts.sessions import Caller
 from chathub.accounts.throttle import is_in
-from chathub.errors import ChatHubError, Forbidden, Unauthorized
+from chathub.errors import ChatHubError, Forbidden, Misdirected, Unauthorized
 from chathub.fronts import anthropic, openai
 from chathub.handlers.common import Handler, address_of, answer, raw
-from chathub.keys import ACCESS, CALLER, REQUEST_ID, SESSIONS, STREAMING
+from chathub.hosts import is_allowed
+from chathub.keys import ACCESS, CALLER, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.log import REQUEST
 
 log = logging.getLogger("chathub")
@@ -65,6 +68,49 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return failure(request, 503, "数据库暂时不可用，请稍后再试")
     except Exception as error:
         return _unexpected(request, error)
+
+
+@web.middleware
+async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer only to our own names, so that no other site's page can pass for ours."""
+    allowed = request.app[CONFIG].answers_to
+    if allowed and not _is_local_socket(request):
+        named = request.headers.getall("Host", [])
+        if request.raw_path.startswith(("http://", "https://")):
+            # the absolute form wins over the header (RFC 9112, 3.2.2)
+            named = [*named, urlsplit(request.raw_path).netloc]
+        if not all(is_allowed(host, allowed) for host in named):
+            raise Misdirected("请求的 Host 不是本服务器的名称；可用 CHATHUB_ALLOWED_HOSTS 设置")
+    return await handler(request)
+
+
+def _is_local_socket(request: web.Request) -> bool:
+    """Whether it came over a Unix socket, which no web page reaches."""
+    transport = request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
+    return connection is not None and connection.family == socket.AF_UNIX
+
+
+@web.middleware
+async def preflights(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a preflight to a path that does not exist: the browser then asks, and the page reads the 404.
+
+    aiohttp-cors answers those to all others."""
+    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    origin = request.headers.get("Origin")
+    if (
+        not asks
+        or request.match_info.http_exception is None
+        or origin not in request.app[CONFIG].cors_origins
+    ):
+        return await handler(request)
+    return web.Response(
+        headers={
+            "Access-Control-Allow-Methods": request.headers["Access-Control-Request-Method"],
+            "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
+            "Access-Control-Max-Age": "600",
+        }
+    )
 
 
 @web.middleware
