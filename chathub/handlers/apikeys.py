@@ -7,6 +7,7 @@ from aiohttp import web
 from chathub import audit
 from chathub.accounts.sessions import Caller
 from chathub.audit import Actor
+from chathub.catalog import LOCAL
 from chathub.chat import pool
 from chathub.chat.plan import may_reach, plainly_inside
 from chathub.clock import iso
@@ -15,7 +16,7 @@ from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CLOCK, CONFIG, DB, RELAY, REPLIES, VAULT
-from chathub.upstream.urls import chat_url, origin
+from chathub.upstream.urls import chat_url, origin, without_query
 from chathub.vault import Binding, Vault, mask
 from chathub.wire import answers
 from chathub.wire.decode import given
@@ -31,27 +32,28 @@ async def save(request: web.Request) -> web.Response:
     wanted = await body(request, NewApiKey)
     key = _checked_key(wanted.api_key)
     row = await request.app[DB].write(_save, _keeper(request), wanted, key, request.app[CLOCK].now())
-    return done("API密钥保存成功", apikey=_shape(row))
+    return done("API密钥保存成功", apikey=_shape(row, request[CALLER]))
 
 
 async def list_own(request: web.Request) -> web.Response:
     db = request.app[DB]
     rows = await db.fetch_all(db.q.api_keys.list_own, user_id=request[CALLER].id)
-    return answer([_shape(row) for row in rows])
+    return answer([_shape(row, request[CALLER]) for row in rows])
 
 
 async def update(request: web.Request) -> web.Response:
     key_id = row_id(request, "key_id")
     changes = given(await body(request, ApiKeyChange))
     row = await request.app[DB].write(_update, _keeper(request), key_id, changes, request.app[CLOCK].now())
-    return done("API密钥更新成功", apikey=_shape(row))
+    return done("API密钥更新成功", apikey=_shape(row, request[CALLER]))
 
 
 async def toggle(request: web.Request) -> web.Response:
     row = await request.app[DB].write(
         _toggle, row_id(request, "key_id"), actor(request), request.app[CLOCK].now()
     )
-    return done("API密钥已启用" if row["is_active"] else "API密钥已停用", apikey=_shape(row))
+    message = "API密钥已启用" if row["is_active"] else "API密钥已停用"
+    return done(message, apikey=_shape(row, request[CALLER]))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -62,15 +64,17 @@ async def delete(request: web.Request) -> web.Response:
     return done("API密钥删除成功")
 
 
-def _shape(row: Row) -> answers.ApiKey:
+def _shape(row: Row, caller: Caller) -> answers.ApiKey:
     effective = row["base_url"] or row["default_base_url"]
+    # of the provider's URL users see no more than in the list of providers
+    usual = row["default_base_url"] if caller.administrates else without_query(row["default_base_url"])
     return answers.ApiKey(
         id=row["id"],
         model_provider=row["provider_key"],
         api_key=row["mask"],
         base_url=row["base_url"] or None,
-        default_base_url=row["default_base_url"],
-        effective_base_url=effective,
+        default_base_url=usual,
+        effective_base_url=row["base_url"] or usual,
         label=row["label"],
         shared=bool(row["is_shared"]),
         needs_reentry=origin(effective) != row["origin"],
@@ -127,11 +131,18 @@ def _checked_url(url: str | None, providers_url: str, keeper: _Keeper) -> str:
     return url
 
 
+def _voucher(caller: Caller, base_url: str) -> int | None:
+    """The administrator who vouches for a base URL by giving it: a program's token vouches for nothing."""
+    return caller.id if base_url and caller.administrates else None
+
+
 def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: int) -> Row:
     """Store a key; it takes the place of the caller's key of that label for the provider."""
     provider = tx.one(tx.q.providers.get_by_key, provider_key=wanted.model_provider)
     if provider is None:
         raise BadRequest(f"提供商不存在：{wanted.model_provider}")
+    if provider["provider_key"] == LOCAL:
+        raise BadRequest("内置模型不使用API密钥")
     user_id, provider_id = keeper.caller.id, provider["id"]
     base_url = _checked_url(wanted.base_url, provider["default_base_url"], keeper)
     same = {"user_id": user_id, "provider_id": provider_id, "label": (wanted.label or "").strip()}
@@ -139,6 +150,7 @@ def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: in
         "mask": mask(key),
         "base_url": base_url,
         "origin": origin(base_url or provider["default_base_url"]),
+        "vouched_by": _voucher(keeper.caller, base_url),
         "is_shared": keeper.caller.administrates and wanted.shared is not False,
     }
     row = tx.one(tx.q.api_keys.find_same, **same)
@@ -159,9 +171,11 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
     old = _get(tx, key_id, caller.id)
     entered = (changes.get("api_key") or "").strip()
     key = "" if entered in ("", old["mask"]) else _checked_key(entered)
-    base_url = old["base_url"]
+    base_url, vouched_by = old["base_url"], old["vouched_by"]
+    if "base_url" in changes and (changes["base_url"] or "").strip() != base_url:
+        base_url, vouched_by = _checked_url(changes["base_url"], old["default_base_url"], keeper), None
     if "base_url" in changes:
-        base_url = _checked_url(changes["base_url"], old["default_base_url"], keeper)
+        vouched_by = _voucher(caller, base_url) or vouched_by
     home = origin(base_url or old["default_base_url"])
     if not key and home != old["origin"] and base_url != old["base_url"]:
         raise BadRequest("更换到其他地址需要重新输入API密钥")
@@ -178,6 +192,7 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
         mask=mask(key) if key else old["mask"],
         base_url=base_url,
         origin=destination,
+        vouched_by=vouched_by,
         is_shared=caller.is_admin and _or(shared, bool(old["is_shared"])),
         priority=_or(changes.get("priority"), old["priority"]),
         weight=_or(changes.get("weight"), old["weight"]),

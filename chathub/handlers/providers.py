@@ -10,9 +10,9 @@ from chathub.catalog import LOCAL
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CATALOG, CLOCK, DB
+from chathub.keys import CALLER, CATALOG, CLOCK, DB
 from chathub.upstream.dialects.capabilities import protocol_of
-from chathub.upstream.urls import origin
+from chathub.upstream.urls import origin, without_query
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import NewProvider, ProviderChange
@@ -25,7 +25,7 @@ _TOLD = ("display_name", "protocol", "needs_key", "is_active", "sort_order")
 async def list_active(request: web.Request) -> web.Response:
     db = request.app[DB]
     rows = await db.fetch_all(db.q.providers.list_all)
-    return answer({"success": True, "data": [answers.Provider.of(row) for row in rows if row["is_active"]]})
+    return answer({"success": True, "data": [_shape(row, request) for row in rows if row["is_active"]]})
 
 
 async def get(request: web.Request) -> web.Response:
@@ -33,7 +33,15 @@ async def get(request: web.Request) -> web.Response:
     row = await db.fetch_one(db.q.providers.get_by_id, provider_id=row_id(request, "provider_id"))
     if row is None:
         raise NotFound("提供商不存在")
-    return answer({"success": True, "data": answers.Provider.of(row)})
+    return answer({"success": True, "data": _shape(row, request)})
+
+
+def _shape(row: Row, request: web.Request) -> answers.Provider:
+    """A provider as its reader may see it: a base URL's query may hold what only administrators know."""
+    provider = answers.Provider.of(row)
+    if not request[CALLER].administrates:
+        provider.default_base_url = without_query(provider.default_base_url)
+    return provider
 
 
 async def create(request: web.Request) -> web.Response:
