@@ -44,6 +44,8 @@ from chathub.routes import ROUTES
 from chathub.secret import master_secret, token_keys
 from chathub.upstream import guard
 from chathub.upstream.client import Client
+from chathub.upstream.connections import Connector
+from chathub.upstream.http import Timeouts
 from chathub.upstream.local import LocalModel
 from chathub.vault import Vault, derive
 
@@ -52,8 +54,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chathub")
 
-# what Anthropic's clients send from a browser
-_CLIENTS = ("x-api-key", "anthropic-version", "anthropic-beta")
 _BODY_LIMIT = 1024 * 1024
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
@@ -67,7 +67,13 @@ def create_app(
     ``local`` are the weights of the built-in model, already on disk.
     """
     app = web.Application(
-        middlewares=[middlewares.errors, middlewares.authentication], client_max_size=_BODY_LIMIT
+        middlewares=[
+            middlewares.errors,
+            middlewares.hosts,
+            middlewares.preflights,
+            middlewares.authentication,
+        ],
+        client_max_size=_BODY_LIMIT,
     )
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
@@ -84,7 +90,9 @@ def create_app(
 
 def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
-        allow_headers=("Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", *_CLIENTS),
+        # SDKs send a dozen of their own from a browser (x-stainless-…), and more with each version; what
+        # a configured origin may send besides is for the routes to judge
+        allow_headers="*",
         expose_headers=("Retry-After", "X-Request-ID"),
         max_age=600,
     )
@@ -189,7 +197,8 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         _session(config) as trusted,
         _session(config, guard.socket_factory(config.upstream_allow_networks)) as public,
     ):
-        client = Client(trusted, public, model)
+        timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
+        client = Client(trusted, public, model, timeouts)
         writer, titles = Writer(db, client, clock, config), Titles(db, client, clock, config)
         replies = Replies(db, writer, titles, clock, config)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
@@ -218,11 +227,12 @@ def _local_model(local: Weights) -> LocalModel:
 
 
 def _session(config: Config, factory: guard.SocketFactory | None = None) -> aiohttp.ClientSession:
-    # the connector's default limit of 100 would make the 101st stream wait in silence
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, socket_factory=factory)
     timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=config.idle_seconds)
     return aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        connector=Connector(factory),
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
     )
 
 

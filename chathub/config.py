@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from chathub.errors import StartError
+from chathub.hosts import LOOPBACK, is_allowed
 
 VUE_ORIGINS = (
     "http://localhost:3000",
@@ -50,6 +51,7 @@ class Config:
     new_secret_key: bytes | None = field(default=None, repr=False)
     admin_password: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = VUE_ORIGINS
+    allowed_hosts: tuple[str, ...] = ()
     local_model: str | None = None
     upstream_allow_hosts: frozenset[str] = frozenset()
     upstream_allow_networks: tuple[Network, ...] = ()
@@ -66,6 +68,8 @@ class Config:
     unfollowed_seconds: float = 300
     reply_seconds: float = 1800
     idle_seconds: float = 120
+    answer_seconds: float = 600
+    first_byte_seconds: float = 60
     drain_seconds: float = 8
     heartbeat_seconds: float = 10
     save_seconds: float = 1
@@ -79,6 +83,15 @@ class Config:
     @property
     def development(self) -> bool:
         return self.env == "development"
+
+    @property
+    def answers_to(self) -> tuple[str, ...]:
+        """The names that requests may have in ``Host``; none for any. In development mode, whose passwords
+        are well known, they are this machine's own."""
+        if not self.development:
+            return self.allowed_hosts
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return (*LOOPBACK, own, *self.allowed_hosts)
 
     @property
     def registration_mode(self) -> str:
@@ -159,10 +172,18 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 def _origins(words: Sequence[str]) -> tuple[str, ...]:
     for word in words:
-        parts = urlsplit(word)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+        # also those of programs and browser extensions: app://obsidian.md, chrome-extension://…
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+/?", word):
             raise ValueError(f"{word!r} is not an origin such as https://chat.example.com")
     return tuple(word.rstrip("/") for word in words)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(word.lower() for word in _words(text))
+    for host in hosts:
+        if not is_allowed(host.removeprefix("*."), [host.removeprefix("*.")]):
+            raise ValueError(f"{host!r} is not a host name without a port, such as chat.example.com")
+    return hosts
 
 
 def _zone(text: str) -> ZoneInfo:
@@ -180,6 +201,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_DATABASE": ("database", Path),
     "CHATHUB_ADMIN_PASSWORD": ("admin_password", str),
     "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: _origins(_words(text))),
+    "CHATHUB_ALLOWED_HOSTS": ("allowed_hosts", _hosts),
     "CHATHUB_LOCAL_MODEL": ("local_model", str),
     "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", _networks),
     "CHATHUB_TIMEZONE": ("timezone", _zone),
@@ -193,6 +215,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_UNFOLLOWED_SECONDS": ("unfollowed_seconds", _seconds),
     "CHATHUB_REPLY_SECONDS": ("reply_seconds", _seconds),
     "CHATHUB_IDLE_SECONDS": ("idle_seconds", _seconds),
+    "CHATHUB_ANSWER_SECONDS": ("answer_seconds", _seconds),
+    "CHATHUB_FIRST_BYTE_SECONDS": ("first_byte_seconds", _seconds),
     "CHATHUB_DRAIN_SECONDS": ("drain_seconds", _seconds),
     "CHATHUB_HEARTBEAT_SECONDS": ("heartbeat_seconds", _seconds),
     "CHATHUB_WRITE_SECONDS": ("write_seconds", _seconds),

@@ -59,6 +59,13 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_UNFOLLOWED_SECONDS": ("13", "unfollowed_seconds", 13),
     "CHATHUB_REPLY_SECONDS": ("14", "reply_seconds", 14),
     "CHATHUB_IDLE_SECONDS": ("15", "idle_seconds", 15),
+    "CHATHUB_ANSWER_SECONDS": ("900", "answer_seconds", 900),
+    "CHATHUB_FIRST_BYTE_SECONDS": ("20", "first_byte_seconds", 20),
+    "CHATHUB_ALLOWED_HOSTS": (
+        "Chat.Example.com, *.home.arpa,[fd00::1]",
+        "allowed_hosts",
+        ("chat.example.com", "*.home.arpa", "[fd00::1]"),
+    ),
     "CHATHUB_DRAIN_SECONDS": ("16", "drain_seconds", 16),
     "CHATHUB_HEARTBEAT_SECONDS": ("17", "heartbeat_seconds", 17),
     "CHATHUB_WRITE_SECONDS": ("18", "write_seconds", 18),

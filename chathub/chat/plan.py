@@ -13,8 +13,9 @@ from chathub.config import Config
 from chathub.database.connection import Database, Row
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
 from chathub.upstream import guard
+from chathub.upstream.failure_class import class_sentence
 from chathub.upstream.types import Endpoint
-from chathub.upstream.urls import hostname, origin
+from chathub.upstream.urls import hostname, origin, place
 from chathub.vault import Binding, Vault, VaultError
 
 
@@ -103,7 +104,9 @@ class Planner:
         model = provider_as_model(provider)
         if origin(row["base_url"] or model.base_url) != row["origin"]:
             raise BadRequest("提供商地址已变更，请重新输入密钥")
-        endpoint = self._endpoint(model, row, is_admin=caller.is_admin)
+        if model.provider_key == LOCAL:
+            raise BadRequest("内置模型不使用API密钥")
+        endpoint = self._endpoint(model, row, caller.id)
         if endpoint is None:
             raise BadRequest("已保存的API密钥无法解密，请重新保存")
         return endpoint, model.provider_key
@@ -148,27 +151,27 @@ class Planner:
             key for key in bound if key["health"] == "ok"
         ]
         usable = pool.in_order(fit, caller.id, self._chance)
-        endpoints = tuple(
-            endpoint
-            for key in usable
-            if (endpoint := self._endpoint(model, key, is_admin=key["owner_role"] == "admin"))
-        )
+        endpoints = tuple(endpoint for key in usable if (endpoint := self._endpoint(model, key, caller.id)))
         if endpoints:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, protocol=model.protocol),)
-        raise _no_key(model, keys, bound, now)
+        raise _no_key(model, keys, bound, caller.id, now)
 
-    def _endpoint(self, model: ChatModel, row: Row, *, is_admin: bool) -> Endpoint | None:
+    def _endpoint(self, model: ChatModel, row: Row, caller_id: int) -> Endpoint | None:
         """A stored key as an endpoint, or None if it does not open."""
         binding = Binding(row["id"], row["user_id"], row["provider_id"], row["origin"])
         try:
             key = self._vault.open(row["secret"], binding)
         except VaultError:
             return None
-        base_url = row["base_url"] or model.base_url
-        trusted = is_admin or may_reach(base_url, model.base_url, self._config)
-        return Endpoint(base_url, key, model.protocol, trusted, key_id=row["id"])
+        base_url, is_vouched = row["base_url"] or model.base_url, bool(row["is_vouched"])
+        if not is_vouched and place(base_url) == place(model.base_url):
+            # trusted as the provider's own: then it is the provider's own, without the user's query
+            base_url = model.base_url
+        trusted = is_vouched or may_reach(base_url, model.base_url, self._config)
+        own = row["user_id"] == caller_id
+        return Endpoint(base_url, key, model.protocol, trusted, key_id=row["id"], is_own=own)
 
 
 def _check_needs(model: ChatModel, needs: Needs) -> None:
@@ -179,9 +182,9 @@ def _check_needs(model: ChatModel, needs: Needs) -> None:
 
 
 def may_reach(base_url: str, providers_url: str, config: Config) -> bool:
-    """Whether a user's own base URL goes where the provider's goes, or where the configuration allows:
-    what is not known to be so is checked when it is connected to."""
-    return origin(base_url) == origin(providers_url) or hostname(base_url) in config.upstream_allow_hosts
+    """Whether a base URL for which no administrator vouches is the provider's own, or one that the
+    configuration allows: any other must be public, which is checked when it is connected to."""
+    return place(base_url) == place(providers_url) or hostname(base_url) in config.upstream_allow_hosts
 
 
 def plainly_inside(base_url: str, config: Config) -> bool:
@@ -190,15 +193,21 @@ def plainly_inside(base_url: str, config: Config) -> bool:
     return address is not None and not guard.allowed(address, config.upstream_allow_networks)
 
 
-def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], now: int) -> ChatHubError:
-    """Why there is no key to use, as a sentence that says what to do."""
+def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], caller_id: int, now: int) -> ChatHubError:
+    """Why there is no key to use, as a sentence that says what to do; of others' keys in our own words."""
     named = f"{model.provider_name} ({model.provider_key})"
     resting = [key for key in bound if key["health"] != "broken" and pool.rests(key, now)]
     if resting:
-        wait = (min(key["cooldown_until"] for key in resting) - now) / 1000
-        return TooManyRequests(f"{named} 的API密钥正在冷却，请稍后再试", retry_after=wait)
+        first = min(resting, key=lambda key: key["cooldown_until"])
+        wait = (first["cooldown_until"] - now) / 1000
+        why = f"（{sentence}）" if (sentence := class_sentence(first["failure_class"])) else ""
+        return TooManyRequests(f"{named} 的API密钥正在冷却{why}，请稍后再试", retry_after=wait)
     if broken := [key for key in bound if key["health"] == "broken"]:
-        return BadRequest(f"{named} 的API密钥不可用：{broken[0]['last_error']}，请更换或重新保存")
+        own = next((key for key in broken if key["user_id"] == caller_id), None)
+        if own is None:
+            sentence = class_sentence("invalid_key")
+            return BadRequest(f"{named} 的API密钥不可用：{sentence}，请联系管理员或保存自己的密钥")
+        return BadRequest(f"{named} 的API密钥不可用：{own['last_error']}，请更换或重新保存")
     if bound:
         return BadRequest(f"已保存的 {named} 的API密钥无法解密，请重新保存")
     hint = "（提供商地址已变更，请重新输入密钥）" if keys else ""

@@ -5,13 +5,16 @@ from collections.abc import Iterable
 
 from chathub import audit
 from chathub.database.connection import Row, Transaction
+from chathub.upstream.failure_class import FailureClass, class_of
 from chathub.upstream.failures import RETRY_LIMIT
 from chathub.upstream.types import Failure
-from chathub.upstream.verdicts import verdict
 
-# milliseconds: a key that was refused for too many requests, or met trouble, and was not told how long
-_COOLING, _LONGEST_COOLING = 5_000, 600_000
-_BRIEF, _LONGEST_BRIEF = 2_000, 60_000
+# milliseconds that a key rests which was not told how long: the first time, and at most
+_PAUSES: dict[FailureClass, tuple[int, int]] = {
+    "no_credit": (60_000, 3_600_000),
+    "rate_limited": (5_000, 600_000),
+}
+_BRIEF = (2_000, 60_000)
 
 
 def rests(row: Row, now: int) -> bool:
@@ -39,37 +42,44 @@ def in_order(rows: Iterable[Row], user_id: int, chance: random.Random) -> list[R
 
 def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, now: int) -> None:
     """Mark a key after a failed attempt; what the request itself caused says nothing about the key."""
-    judgement = verdict(failure)
+    kind = class_of(failure)
     row = tx.one(tx.q.api_keys.get_health, key_id=key_id)
-    if judgement == "request" or row is None:
+    if kind == "invalid_request" or row is None:
         return
     in_row = row["failures_in_row"] + 1
-    if row["health"] == "broken" and judgement != "broken":
+    if row["health"] == "broken" and kind != "invalid_key":
         # what passes by itself says nothing of what does not
         return
-    if judgement == "broken":
-        health, until = "broken", 0
-    else:
-        first, longest = (_COOLING, _LONGEST_COOLING) if judgement == "cooling" else (_BRIEF, _LONGEST_BRIEF)
-        wait = min(longest, first * 2 ** min(in_row - 1, 20))
-        if failure.retry_after is not None:
-            wait = round(failure.retry_after * 1000)
-        # trouble that passes only puts the key behind the others for a while
-        health, until = ("cooling" if judgement == "cooling" else "ok"), now + wait
-        if row["cooldown_until"] > until and rests(row, now):
-            health, until = row["health"], row["cooldown_until"]
+    health, until = ("broken", 0) if kind == "invalid_key" else _rest(row, failure, kind, in_row, now)
     tx.run(
         tx.q.api_keys.set_health,
         key_id=key_id,
         health=health,
         cooldown_until=until,
         last_error=sentence,
+        failure_class=kind,
         failures_in_row=in_row,
         failures=1,
         now=now,
     )
     if health == "broken" and row["health"] != "broken":
         _record(tx, key_id, "key.broken", now, reason=sentence)
+
+
+def _rest(row: Row, failure: Failure, kind: FailureClass, in_row: int, now: int) -> tuple[str, int]:
+    """Health and end of the pause of a key that may be used again by itself; a longer pause that has begun
+    is not cut short."""
+    first, longest = _PAUSES.get(kind, _BRIEF)
+    wait = min(longest, first * 2 ** min(in_row - 1, 20))
+    if failure.retry_after is not None:
+        told = round(failure.retry_after * 1000)
+        # credit does not come back within the seconds that a limit of requests asks for
+        wait = max(wait, told) if kind == "no_credit" else told
+    # trouble that passes only puts the key behind the others for a while
+    health, until = ("cooling" if kind in _PAUSES else "ok"), now + wait
+    if row["cooldown_until"] > until and rests(row, now):
+        return row["health"], row["cooldown_until"]
+    return health, until
 
 
 def note_success(tx: Transaction, key_id: int, now: int) -> None:

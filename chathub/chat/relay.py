@@ -27,9 +27,10 @@ from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
 from chathub.upstream import failures, routing
 from chathub.upstream.client import Client, Refused
-from chathub.upstream.dialects.capabilities import Capabilities, learned
-from chathub.upstream.types import ChatCall, Endpoint, Failure
-from chathub.upstream.verdicts import verdict
+from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import refuses_usage
+from chathub.upstream.failure_class import another_may_help
+from chathub.upstream.types import ChatCall, Endpoint, Failure, UpstreamRequest
 
 T = TypeVar("T")
 
@@ -39,11 +40,11 @@ Held = tuple[int, int | None]
 
 
 class Outgoing(NamedTuple):
-    """A request as it goes to one endpoint."""
+    """A request as it goes to one endpoint; ``adds_usage``: it asks for the usage although its client does
+    not."""
 
-    url: str
-    headers: dict[str, str]
-    body: bytes
+    request: UpstreamRequest
+    adds_usage: bool = False
 
 
 # makes the request for an endpoint in the form that it takes
@@ -73,10 +74,14 @@ class Purchase:
         self.tallies.append(tally)
         tally.answer_limit, tally.barred = self.answer_limit, self.barred
 
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The one that was asked last."""
+        return self.tallies[-1].endpoint if self.tallies else None
+
     def uses(self, key_id: int) -> bool:
         """Whether its answer comes with a key just now."""
-        endpoint = self.tallies[-1].endpoint if self.tallies else None
-        return endpoint is not None and endpoint.key_id == key_id
+        return self.endpoint is not None and self.endpoint.key_id == key_id
 
     def break_off(self) -> None:
         if self.task is not None:
@@ -158,25 +163,22 @@ class Relay:
             if purchase.account.user_id == user_id:
                 purchase.break_off()
 
-    async def translate(self, route: Route, request: Request, outbox: Outbox) -> Failure | None:
-        """Have a request answered in whichever dialect its model speaks; gives how that failed, fit to
-        show."""
+    async def translate(self, route: Route, user_id: int, request: Request, outbox: Outbox) -> Failure | None:
+        """Have a user's request answered in whichever dialect its model speaks; gives how that failed."""
         outbox.model, outbox.prompt_estimate = route.model, estimate_request(request)
-        call = _call(route.model, request, outbox.answer_limit)
+        call = _call(route.model, user_id, request, outbox.answer_limit)
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
             await self._note(outbox, endpoint, failure)
 
         try:
-            failure = await routing.run(self.client, route.endpoints, call, outbox, report)
+            return await routing.run(self.client, route.endpoints, call, outbox, report)
         finally:
             outbox.close()
-        secrets = [endpoint.api_key for endpoint in route.endpoints]
-        return failure and replace(failure, message=failures.scrub(failure.message, secrets))
 
-    async def forward(self, route: Route, make: Make, tally: Tally, use: Use[T]) -> T:
-        """What ``use`` makes of the provider's response to a body that goes on as it is: of the first
-        endpoint that takes it.
+    async def forward(self, route: Route, user_id: int, make: Make, tally: Tally, use: Use[T]) -> T:
+        """What ``use`` makes of the provider's response to a user's body that goes on in its own format: of
+        the first endpoint that takes it.
 
         Raises:
             Refused: none does.
@@ -190,30 +192,32 @@ class Relay:
                 with routing.attempted(tally.attempts, endpoint, route.model.name) as attempt:
                     async with AsyncExitStack() as stack:
                         at = await stack.enter_async_context(self.client.at_local(endpoint))
-                        return await use(await self._sent(stack, at, route.model.name, make))
+                        return await use(await self._sent(stack, at, route.model.name, user_id, make))
             except Refused as refused:
                 failure = attempt.failure = refused.failure
                 tally.forget()
                 await self._note(tally, endpoint, failure)
-                if verdict(failure) == "request":
+                if not another_may_help(failure):
                     break
         raise Refused(failure)
 
     async def _sent(
-        self, stack: AsyncExitStack, endpoint: Endpoint, model: str, make: Make
+        self, stack: AsyncExitStack, endpoint: Endpoint, model: str, user_id: int, make: Make
     ) -> aiohttp.ClientResponse:
-        """The response; a provider that refuses to be asked for the usage is asked without, from then on."""
-        form = self.client.form_for(endpoint, model)
+        """The response; a provider that refuses to be asked for the usage is asked without, and if it takes
+        that, from then on."""
+        form = self.client.quirks.form_for(endpoint, model, user_id)
+        outgoing = make(endpoint, form)
         try:
-            request = make(endpoint, form)
-            return await stack.enter_async_context(self.client.raw(endpoint, *request))
+            return await stack.enter_async_context(self.client.raw(endpoint, outgoing.request))
         except Refused as refused:
-            asked = ChatCall(endpoint.base_url, model, [], stream=True)
-            other = learned(refused.failure, asked, form)
-            if other is None or other.stream_options == form.stream_options:
+            told = refused.failure, outgoing.request.body
+            if not (outgoing.adds_usage and await asyncio.to_thread(refuses_usage, *told)):
                 raise
-        self.client.learn(endpoint, model, other)
-        return await stack.enter_async_context(self.client.raw(endpoint, *make(endpoint, other)))
+        other = replace(form, stream_options=False)
+        response = await stack.enter_async_context(self.client.raw(endpoint, make(endpoint, other).request))
+        self.client.quirks.note(endpoint, model, user_id, form, other)
+        return response
 
     async def _note(self, tally: Tally, endpoint: Endpoint, failure: Failure | None) -> None:
         tally.well = failure is None
@@ -229,7 +233,7 @@ def estimate_request(request: Request) -> int:
     return estimate_prompt(request.messages, request.tools, shape)
 
 
-def _call(model: ChatModel, request: Request, limit: int | None) -> ChatCall:
+def _call(model: ChatModel, user_id: int, request: Request, limit: int | None) -> ChatCall:
     params = request.params
     if limit is not None:
         lengths = (limit, params.get("max_tokens"), model.max_tokens)
@@ -243,6 +247,7 @@ def _call(model: ChatModel, request: Request, limit: int | None) -> ChatCall:
         tools=request.tools,
         tool_choice=request.tool_choice,
         extra=request.extra,
+        caller_id=user_id,
     )
 
 

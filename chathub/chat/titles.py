@@ -43,7 +43,9 @@ class Titles:
         messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered}")]
         route = next((route for route in plan.routes if route.model == reply.answering), plan.routes[0])
         stream = route.model.supports_streaming
-        call = ChatCall("", route.model.name, messages, stream=stream, params={"max_tokens": 500})
+        call = ChatCall(
+            "", route.model.name, messages, stream=stream, params={"max_tokens": 500}, caller_id=reply.user_id
+        )
         # takes in the events as any reply would, but nobody follows it
         answer = Reply(reply.turn, reply.user_id, reply.model, 10_000)
         answer.token_id = reply.token_id

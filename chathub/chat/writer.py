@@ -17,8 +17,8 @@ from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.upstream import failures, routing
 from chathub.upstream.client import Client
+from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.types import ChatCall, Endpoint, Failure
-from chathub.upstream.verdicts import verdict
 from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.replies")
@@ -51,11 +51,11 @@ class Writer:
 
         for route in plan.routes:
             reply.turn_to(route.model)
-            call = call_for(route.model, options, reply.turn)
+            call = call_for(route.model, options, reply.turn, reply.user_id)
             shape = call.params.get("response_format")
             reply.prompt_estimate = context.estimate_prompt(call.messages, call.tools, shape)
             reply.failure = await routing.run(self._client, route.endpoints, call, reply, report)
-            if reply.failure is None or reply.begun or verdict(reply.failure) == "request":
+            if reply.failure is None or reply.begun or not another_may_help(reply.failure):
                 return
 
     async def write(self, reply: Reply, plan: Plan, reading: asyncio.Task[None]) -> None:
@@ -114,7 +114,7 @@ class Writer:
         reply.bill = bill
 
 
-def call_for(model: ChatModel, options: Options, turn: Turn) -> ChatCall:
+def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatCall:
     """What goes upstream, but for the endpoint."""
     params = options.parameters()
     limits = [limit for limit in (params.get("max_tokens"), turn.answer_limit) if limit is not None]
@@ -136,6 +136,7 @@ def call_for(model: ChatModel, options: Options, turn: Turn) -> ChatCall:
         params=params,
         tools=options.tools or [],
         tool_choice=options.tool_choice,
+        caller_id=user_id,
     )
 
 
@@ -153,13 +154,13 @@ def _natural_ending(reply: Reply, plan: Plan) -> Ending:
         return Ending("done", finish_reason=reply.finish_reason or "stop")
     model = reply.answering or plan.model
     secrets = [endpoint.api_key for route in plan.routes for endpoint in route.endpoints]
-    text = failures.scrub(failure.message, secrets)
+    text = sentence_for(failure, reply.endpoint, secrets)
     said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
     return Ending(
         "error",
         f"{model.provider_name}{said}{text}",
         _status_of(failure),
-        "idle" if failure.kind == "timeout" else reply.finish_reason or "error",
+        "idle" if failure.timed_out else reply.finish_reason or "error",
         failure.retry_after,
     )
 
@@ -168,4 +169,4 @@ def _status_of(failure: Failure) -> int:
     """Our status for an upstream failure; never the provider's 401, which would log the user out."""
     if failure.status == 429:
         return 429
-    return 504 if failure.kind == "timeout" or failure.status in (408, 504, 524) else 502
+    return 504 if failure.timed_out or failure.status in (408, 504, 524) else 502

@@ -144,6 +144,7 @@ def head(body: bytes) -> Head:
         max_tokens=min(lengths.values(), default=None),
         length_fields=tuple(name for name in _LENGTHS if getattr(asked, name) is not None),
         choices=_choices(asked.n),
+        has_stream_options=asked.stream_options is not None,
     )
 
 

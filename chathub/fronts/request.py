@@ -36,7 +36,7 @@ class Head(Struct, frozen=True):
     """The part of a body that says who shall answer it and how, for bodies that go on as they are.
 
     ``max_tokens`` is the length of one answer that was asked for, in ``length_fields`` of the body;
-    ``choices`` how many answers.
+    ``choices`` how many answers; ``has_stream_options``: the client sends that field itself.
     """
 
     model: str
@@ -45,6 +45,7 @@ class Head(Struct, frozen=True):
     max_tokens: int | None = None
     length_fields: tuple[str, ...] = ()
     choices: int = 1
+    has_stream_options: bool = False
 
 
 class Request(Struct, frozen=True, kw_only=True):

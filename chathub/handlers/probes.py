@@ -6,10 +6,11 @@ from aiohttp import web
 
 from chathub.chat import pool, probe
 from chathub.clock import iso
-from chathub.errors import BadRequest, ChatHubError, UpstreamFailed
+from chathub.errors import BadRequest, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY
 from chathub.upstream import failures
+from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Failure
 from chathub.wire.requests import ModelImport
 
@@ -60,9 +61,6 @@ async def _offered(request: web.Request) -> list[str]:
     endpoint = request.app[PLANNER].endpoint_of_provider(request[CALLER], provider_id)
     names = await probe.list_models(request.app[RELAY].client, endpoint)
     if isinstance(names, Failure):
-        raise _failed(names, endpoint.api_key)
+        sentence = sentence_for(names, endpoint, [endpoint.api_key])
+        raise UpstreamFailed(f"提供商没有返回模型列表：{sentence}")
     return names
-
-
-def _failed(failure: Failure, key: str) -> ChatHubError:
-    return UpstreamFailed(f"提供商没有返回模型列表：{failures.scrub(failure.message, [key])}")

@@ -21,16 +21,16 @@ from chathub.handlers.common import raw
 from chathub.handlers.sending import Sending
 from chathub.handlers.whole_events import WholeEvents
 from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
-from chathub.upstream import failures, http
+from chathub.upstream import http
 from chathub.upstream.client import Refused, failure_in
 from chathub.upstream.dialects import StreamDecoder
 from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.types import Endpoint, Event, Failure
-from chathub.upstream.verdicts import verdict
 
 # bytes of a forwarded stream that wait to be read for its usage
 _BATCH = 65_536
-_TOO_LONG = Failure("回复过长，已中止", status=502)
+_TOO_LONG = Failure("回复过长，已中止", kind="cut", status=502)
 
 
 class Writer(Protocol):
@@ -109,11 +109,11 @@ async def _answer(request: web.Request, speech: Speech, purchase: Purchase) -> w
             failure = Failure("回复时间过长，已中止", kind="timeout")
         except Refused as refused:
             failure = refused.failure
-        if number == len(plan.routes) or verdict(failure) == "request" or sending.has_answer:
+        if number == len(plan.routes) or not another_may_help(failure) or sending.has_answer:
+            told = fit_to_show(route, purchase.endpoint, failure)
             if not sending.begun:
-                raise error_for(route, failure)
+                raise error_for(route, told)
             # the head went out while it was silent: the failure is told as an event
-            told = replace(failure, message=_fit_to_show(route, failure))
             return await sending.end(speech.writer(route.model.name, 0).feed([told]))
     raise AssertionError("a plan has a route")
 
@@ -155,7 +155,7 @@ async def _forward(
 
     purchase.count(tally)
     try:
-        return await relay.forward(route, make, tally, use)
+        return await relay.forward(route, request[CALLER].id, make, tally, use)
     finally:
         if tally.lacks_prompt:
             # read only now: the body's size counts its JSON as well
@@ -220,7 +220,7 @@ async def _translate(
     _check(route, wanted)
     outbox = Outbox(request.app[CONFIG].reply_characters)
     purchase.count(outbox)
-    work = asyncio.get_running_loop().create_task(relay.translate(route, wanted, outbox))
+    work = asyncio.get_running_loop().create_task(relay.translate(route, request[CALLER].id, wanted, outbox))
     try:
         if wanted.stream:
             return await _stream(request, speech, route, outbox, work, sending)
@@ -261,6 +261,8 @@ async def _stream(
     if failure and writer is None:
         raise Refused(failure)
     writer = writer or speech.writer(route.model.name, outbox.prompt_estimate)
+    if failure:
+        failure = fit_to_show(route, outbox.endpoint, failure)
     # a failure is told where it happened, as an event of the stream
     rest = [*outbox.rest(), *([failure] if failure else [])]
     return await sending.end(writer.feed(rest) + writer.end())
@@ -275,17 +277,18 @@ def _check(route: Route, wanted: Request) -> None:
 
 
 def error_for(route: Route, failure: Failure) -> ChatHubError:
-    """A provider's refusal for a program: its own status where that tells the program what to do."""
-    error = ChatHubError(
-        f"{route.model.provider_name}: {_fit_to_show(route, failure)}", retry_after=failure.retry_after
-    )
+    """A provider's refusal, fit to show, for a program: its own status where that tells the program what to
+    do."""
+    error = ChatHubError(f"{route.model.provider_name}: {failure.message}", retry_after=failure.retry_after)
     passed = failure.status in (400, 404, 413, 422, 429)
-    error.status = failure.status if passed else 504 if failure.kind == "timeout" else 502
+    error.status = failure.status if passed else 504 if failure.timed_out else 502
     return error
 
 
-def _fit_to_show(route: Route, failure: Failure) -> str:
-    return failures.scrub(failure.message, [endpoint.api_key for endpoint in route.endpoints])
+def fit_to_show(route: Route, endpoint: Endpoint | None, failure: Failure) -> Failure:
+    """A failure at an endpoint as the caller may read it."""
+    secrets = [each.api_key for each in route.endpoints]
+    return replace(failure, message=sentence_for(failure, endpoint, secrets))
 
 
 def without_key(data: bytes, tally: Tally) -> bytes:

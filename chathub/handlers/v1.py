@@ -14,13 +14,13 @@ from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw, read_body, streamed
-from chathub.handlers.relaying import Speech, answer, error_for, plan_for, without_key
+from chathub.handlers.relaying import Speech, answer, error_for, fit_to_show, plan_for, without_key
 from chathub.keys import CALLER, CATALOG, RELAY
 from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
 from chathub.upstream.dialects import openai as dialect
 from chathub.upstream.dialects.capabilities import Capabilities
-from chathub.upstream.types import Endpoint, Event, Failure
+from chathub.upstream.types import Endpoint, Event, Failure, UpstreamRequest
 
 _LONG = 32 * 1024 * 1024
 
@@ -52,7 +52,8 @@ class OpenAI(Speech):
             limits = dict.fromkeys(names, limit)
         body = requests.adapted(self.body, model, wants_usage=wants_usage, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
-        return Outgoing(chat.url, chat.headers, body)
+        adds_usage = wants_usage and not self.head.has_stream_options
+        return Outgoing(UpstreamRequest(chat.url, chat.headers, body), adds_usage)
 
     decoder = dialect.Decoder
     decode_body = staticmethod(dialect.decode_body)
@@ -110,10 +111,10 @@ async def embeddings(request: web.Request) -> web.Response:
     def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
         address = requests.embeddings_address(endpoint)
         sent = requests.adapted(body, route.model.name)
-        return Outgoing(address, requests.headers_for(endpoint), sent)
+        return Outgoing(UpstreamRequest(address, requests.headers_for(endpoint), sent))
 
     async def use(upstream: aiohttp.ClientResponse) -> web.Response:
-        data = await http.whole_body(upstream)
+        data = await http.whole_body(upstream, http.LARGE_ANSWER)
         if isinstance(data, Failure):
             raise Refused(data)
         if (usage := front.embedding_usage(data)) is None:
@@ -126,6 +127,6 @@ async def embeddings(request: web.Request) -> web.Response:
     async with buying as purchase:
         purchase.count(tally)
         try:
-            return await relay.forward(route, make, tally, use)
+            return await relay.forward(route, request[CALLER].id, make, tally, use)
         except Refused as refused:
-            raise error_for(route, refused.failure) from None
+            raise error_for(route, fit_to_show(route, tally.endpoint, refused.failure)) from None

@@ -12,7 +12,7 @@ from chathub.handlers.relaying import Speech, answer
 from chathub.upstream import requests
 from chathub.upstream.dialects import anthropic as dialect
 from chathub.upstream.dialects.capabilities import Capabilities
-from chathub.upstream.types import Endpoint, Event
+from chathub.upstream.types import Endpoint, Event, UpstreamRequest
 
 _LONG = 32 * 1024 * 1024
 # of the client's own headers these mean something to Anthropic
@@ -44,7 +44,8 @@ class Anthropic(Speech):
         limits = {} if limit is None else {"max_tokens": limit}
         body = requests.adapted(self.body, model, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
-        return Outgoing(chat.url, {**chat.headers, **requests.passed_on(headers, _PASSED)}, body)
+        sent = {**chat.headers, **requests.passed_on(headers, _PASSED)}
+        return Outgoing(UpstreamRequest(chat.url, sent, body))
 
     def writer(self, model: str, prompt_tokens: int) -> "_Events":
         return _Events(front.Stream(model, self._id, prompt_tokens))

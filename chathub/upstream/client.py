@@ -1,7 +1,6 @@
 """One attempt at a provider: a call goes out, its events come in as the network brings them."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -10,21 +9,30 @@ import msgspec
 from msgspec.structs import replace
 
 from chathub.upstream import http
-from chathub.upstream.dialects import Dialect, StreamDecoder, capabilities, dialect
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects import Dialect, StreamDecoder, dialect, quirks
+from chathub.upstream.http import Timeouts
+from chathub.upstream.learned import LearnedQuirks
 from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.think import ThinkSplitter
-from chathub.upstream.types import ChatCall, Endpoint, Event, Failure, Reasoning, Text, Usage
-from chathub.upstream.urls import hostname, origin
+from chathub.upstream.types import (
+    ChatCall,
+    Endpoint,
+    Event,
+    Failure,
+    Reasoning,
+    Text,
+    UpstreamRequest,
+    Usage,
+)
 
 Take = Callable[[list[Event]], bool]
 
 # a request is put into other words only so often
 _FORMS = 4
-_REMEMBERED = 1000
 # bytes of one network read, and of a whole stream whatever it holds
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 256 * 1024 * 1024
+_USUAL = Timeouts()
 
 
 class Refused(Exception):
@@ -44,12 +52,13 @@ class Client:
         trusted: aiohttp.ClientSession,
         public: aiohttp.ClientSession,
         local: LocalModel | None,
+        timeouts: Timeouts = _USUAL,
     ) -> None:
         self._trusted = trusted
         self._public = public
         self._local = local
-        # what providers' refusals taught: (origin, model) → the form they take
-        self._learned: OrderedDict[tuple[str, str], Capabilities] = OrderedDict()
+        self._timeouts = timeouts
+        self.quirks = LearnedQuirks()
 
     async def call(
         self, endpoint: Endpoint, call: ChatCall, take: Take, room: asyncio.Event | None = None
@@ -64,39 +73,28 @@ class Client:
         try:
             async with self._reached(endpoint) as (session, at):
                 call = replace(call, base_url=at.base_url, api_key=at.api_key)
-                async with self._open(session, speech, call, reuse=not at.local) as response:
+                async with self._open(session, speech, call, at) as response:
                     return await _read(response, speech, take, room)
         except Refused as refused:
             return refused.failure
 
-    def form_for(self, endpoint: Endpoint, model: str) -> Capabilities:
-        """The form of requests that an endpoint takes, as far as it is known."""
-        learned = self._learned.get((origin(endpoint.base_url), model))
-        return learned or capabilities.of(hostname(endpoint.base_url), model)
-
-    def learn(self, endpoint: Endpoint, model: str, form: Capabilities) -> None:
-        """Remember the form that an endpoint takes."""
-        self._learned[origin(endpoint.base_url), model] = form
-        if len(self._learned) > _REMEMBERED:
-            self._learned.popitem(last=False)
-
     @asynccontextmanager
     async def raw(
-        self, endpoint: Endpoint, url: str, headers: Mapping[str, str], body: bytes
+        self, endpoint: Endpoint, request: UpstreamRequest
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response to a body that is sent as it is; its bytes are the caller's to read.
+        """A 2xx response to a request that is sent as it is; its bytes are the caller's to read.
 
         Raises:
             Refused: the endpoint cannot be reached, or answers anything else.
         """
         async with self._reached(endpoint) as (session, at):
             try:
-                response = await http.post(session, url, headers, body, reuse=not at.local)
+                response = await self._post(session, request, at)
             except http.TROUBLE as error:
                 raise Refused(http.network_failure(error)) from None
             try:
                 if response.status >= 300:
-                    raise Refused(await http.refusal(response))
+                    raise Refused(await http.refusal(response, request.body))
                 yield response
             finally:
                 http.close(response)
@@ -146,35 +144,42 @@ class Client:
 
     @asynccontextmanager
     async def _open(
-        self, session: aiohttp.ClientSession, speech: Dialect, call: ChatCall, *, reuse: bool
+        self, session: aiohttp.ClientSession, speech: Dialect, call: ChatCall, at: Endpoint
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response once its head is here. A refusal that another form of the same request avoids
-        is answered with that form, which is remembered.
+        is answered with that form, which is remembered once it was accepted.
 
         Raises:
             Refused: any other refusal, or trouble on the way.
         """
         try:
-            at = Endpoint(call.base_url)
-            form = self.form_for(at, call.model)
+            form = usual = self.quirks.form_for(at, call.model, call.caller_id)
             for left in reversed(range(_FORMS)):
                 request = speech.build(call, form)
-                response = await http.post(session, request.url, request.headers, request.body, reuse=reuse)
+                response = await self._post(session, request, at)
                 if response.status < 300:
                     break
-                failure = await http.refusal(response)
+                failure = await http.refusal(response, request.body)
                 response.close()
-                other = capabilities.learned(failure, call, form) if left else None
+                if not left:
+                    raise Refused(failure)
+                # in a thread: it looks for the refusal's words in the body
+                other = await asyncio.to_thread(quirks.learned, failure, call, form, request.body)
                 if other is None:
                     raise Refused(failure)
                 form = other
         except http.TROUBLE as error:
             raise Refused(http.network_failure(error)) from None
         try:
-            self.learn(at, call.model, form)
+            self.quirks.note(at, call.model, call.caller_id, usual, form)
             yield response
         finally:
             http.close(response)
+
+    async def _post(
+        self, session: aiohttp.ClientSession, request: UpstreamRequest, at: Endpoint
+    ) -> aiohttp.ClientResponse:
+        return await http.post(session, request, self._timeouts, reuse=not at.local)
 
 
 async def _read(
@@ -228,8 +233,9 @@ async def _read_stream(
     events = decoder.close()
     take(_split(splitter, events, last=True))
     failure = failure or failure_in(events)
-    # an answer that is whole stays so; of one that is not, the reason is known better than "cut"
-    return trouble if failure and trouble and trouble.kind == "timeout" else failure
+    # an answer that is whole stays so; of one that is not, the network knows the reason better
+    told_less = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
+    return trouble if trouble and told_less else failure
 
 
 def failure_in(events: list[Event]) -> Failure | None:

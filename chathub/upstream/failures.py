@@ -24,6 +24,7 @@ SECRET_LENGTH = 4  # what is shorter is a stand-in for a server without keys, an
 
 _TEXT_KEYS = ("message", "detail", "msg", "errmsg", "error_msg", "err")
 _HTML = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_FIELD = re.compile(r"[A-Za-z_]\w*")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s")
 _KEYS = re.compile(
     r"""\b(?:sk[-_]|gsk_|xai-|pplx-|hf_|nvapi-|AIza)[\w*.…-]{4,}
@@ -81,6 +82,7 @@ def from_error(obj: object, status: int = 200) -> Failure:
         type=_word(source.get("type")) or _word(source.get("status")),
         code=code,
         retry_after=_wait_from_details(source),
+        fields=_fields(outer, source),
     )
 
 
@@ -222,6 +224,24 @@ def _code(source: dict[str, Any]) -> str | int | None:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
             return value
     return None
+
+
+def _fields(outer: dict[str, Any], source: dict[str, Any]) -> tuple[str, ...]:
+    """The top-level fields of the request that a refusal points at: OpenAI's ``param``
+    (``messages[0].role``), FastAPI's ``loc`` (``["body", "stream_options", …]``)."""
+    found = [match[0]] if (match := _FIELD.match(_word(source.get("param")) or "")) else []
+    message = source.get("message")
+    for holder in (outer, source, message if isinstance(message, dict) else {}):
+        for name in ("detail", "details"):
+            items = holder.get(name)
+            found += [place for item in items if (place := _place(item))] if isinstance(items, list) else []
+    return tuple(dict.fromkeys(found))
+
+
+def _place(item: object) -> str:
+    loc = item.get("loc") if isinstance(item, dict) else None
+    names = [name for name in loc if name != "body"] if isinstance(loc, list) else []
+    return names[0] if names and isinstance(names[0], str) else ""
 
 
 def _word(value: object) -> str | None:

@@ -5,36 +5,85 @@ import contextlib
 import io
 import logging
 import zlib
-from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
 
 import aiohttp
+from msgspec.structs import replace
 
 from chathub.upstream import failures, guard
-from chathub.upstream.types import Failure
+from chathub.upstream.connections import Unanswered
+from chathub.upstream.echoes import repeats, windows
+from chathub.upstream.failure_class import telling_phrase
+from chathub.upstream.types import Failure, UpstreamRequest
 
 log = logging.getLogger("chathub.upstream")
 
 CUT = "上游连接中断，回复不完整"
 _ERROR_BODY = 64 * 1024
+# characters that a request and a refusal have in common by chance
+_SHARED = 12
 _LARGE_BODY = 512 * 1024
-_LARGEST_BODY = 32 * 1024 * 1024
+# bytes of a whole answer, unpacked; of one that holds vectors, images or audio
+ANSWER = 8 * 1024 * 1024
+LARGE_ANSWER = 32 * 1024 * 1024
+TOO_LONG = Failure("上游返回的数据过长", kind="cut", status=200)
 # every kind of trouble that a network call can raise here
 TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
 
 
+class Timeouts(NamedTuple):
+    """Seconds that a provider may take: for a whole answer, and for the head of a stream."""
+
+    answer: float = 600
+    first_byte: float = 60
+
+
+class NoResponse(TimeoutError):
+    """The head of a stream did not come in time."""
+
+
 async def post(
-    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], body: bytes, *, reuse: bool = True
+    session: aiohttp.ClientSession, request: UpstreamRequest, timeouts: Timeouts, *, reuse: bool = True
 ) -> aiohttp.ClientResponse:
-    """The response to a POST once its head is here. ``reuse``: whether the connection may be kept."""
-    # the built-in engine promises to keep its connections and closes them
-    sent = headers if reuse else {**headers, "Connection": "close"}
+    """The response to a POST once its head is here. ``reuse``: whether the connection may be kept.
+
+    The request goes out once. It is sent again only if it went over a reused connection that ended before a
+    byte of an answer: the provider had closed it before.
+
+    Raises:
+        NoResponse: the head of a stream is late.
+        TimeoutError: a whole answer is.
+        aiohttp.ClientError, OSError: any other trouble.
+    """
     try:
-        return await session.post(url, data=_payload(body), headers=sent, allow_redirects=False)
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        if isinstance(error, aiohttp.ClientConnectorError):
+        return await _post(session, request, timeouts, reuse)
+    except Unanswered as error:
+        if not error.reused:
             raise
-        # the provider closed a kept-alive connection just as we used it; nothing of an answer came
-        return await session.post(url, data=_payload(body), headers=sent, allow_redirects=False)
+        return await _post(session, request, timeouts, reuse=False)
+
+
+async def _post(
+    session: aiohttp.ClientSession, request: UpstreamRequest, timeouts: Timeouts, reuse: bool
+) -> aiohttp.ClientResponse:
+    # the built-in engine promises to keep its connections and closes them
+    headers = request.headers if reuse else {**request.headers, "Connection": "close"}
+    send = partial(
+        session.post, request.url, data=_payload(request.body), headers=headers, allow_redirects=False
+    )
+    if not request.streamed:
+        # it is silent until it is whole
+        usual = session.timeout
+        patient = aiohttp.ClientTimeout(timeouts.answer, usual.connect, None, usual.sock_connect)
+        return await send(timeout=patient)
+    try:
+        async with asyncio.timeout(timeouts.first_byte):
+            return await send()
+    except aiohttp.ConnectionTimeoutError:
+        raise
+    except TimeoutError as error:
+        raise NoResponse from error
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:
@@ -42,46 +91,54 @@ def _payload(body: bytes) -> bytes | io.BytesIO:
     return io.BytesIO(body) if len(body) > _LARGE_BODY else body
 
 
-async def refusal(response: aiohttp.ClientResponse) -> Failure:
-    """What a response that is no success said."""
+async def refusal(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failure:
+    """What a response that is no success said to the body ``sent``."""
     body = bytearray()
     with contextlib.suppress(*TROUBLE):
         async for part in response.content.iter_any():
             body += part
             if len(body) > _ERROR_BODY:
                 break
-    if is_packed(response) and isinstance(unpacked := _unpacked(bytes(body), "gzip"), bytes):
-        body = bytearray(unpacked[:_ERROR_BODY])
+    if is_packed(response) and isinstance(data := _unpacked(bytes(body), "gzip", _ERROR_BODY), bytes):
+        body = bytearray(data)
     if response.status < 400:
         return Failure("上游返回了重定向，请检查接口地址", status=response.status)
-    return failures.from_body(response.status, bytes(body), response.headers)
+    failure = failures.from_body(response.status, bytes(body), response.headers)
+    if phrase := telling_phrase(failure):
+        # in a thread: the body may be large
+        shared = windows(phrase, _SHARED)
+        failure = replace(failure, echoed=await asyncio.to_thread(repeats, sent, shared))
+    return failure
 
 
-async def whole_body(response: aiohttp.ClientResponse) -> bytes | Failure:
-    """The body of a success, or how it failed to come. Some servers compress although they are asked
-    not to."""
+async def whole_body(response: aiohttp.ClientResponse, limit: int = ANSWER) -> bytes | Failure:
+    """The body of a success of at most ``limit`` bytes, or how it failed to come. Some servers compress
+    although they are asked not to."""
     body = bytearray()
     try:
         async for part in response.content.iter_any():
             body += part
-            if len(body) > _LARGEST_BODY:
-                return Failure("上游返回的数据过长", status=response.status)
+            if len(body) > limit:
+                return TOO_LONG
     except TROUBLE as error:
         failure = network_failure(error)
         return failure if failure.kind == "timeout" else Failure(CUT, kind="cut")
     encoding = response.headers.get("Content-Encoding", "identity").lower()
-    return bytes(body) if encoding == "identity" else _unpacked(bytes(body), encoding)
+    if encoding in ("identity", ""):
+        return bytes(body)
+    # a small body may become a large one: in a thread, which zlib leaves the others to themselves
+    return await asyncio.to_thread(_unpacked, bytes(body), encoding, limit)
 
 
-def _unpacked(body: bytes, encoding: str) -> bytes | Failure:
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes | Failure:
     if encoding not in ("gzip", "deflate"):
         return Failure(f"上游返回了不支持的压缩格式：{encoding[:20]}", status=200)
     try:
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-        data = unpacker.decompress(body, _LARGEST_BODY)
+        data = unpacker.decompress(body, limit)
     except zlib.error:
         return Failure("上游返回了无法解压的数据", status=200)
-    return Failure("上游返回的数据过长", status=200) if unpacker.unconsumed_tail else data
+    return TOO_LONG if unpacker.unconsumed_tail else data
 
 
 def is_packed(response: aiohttp.ClientResponse) -> bool:
@@ -106,17 +163,28 @@ def close(response: aiohttp.ClientResponse) -> None:
 
 
 def network_failure(error: BaseException) -> Failure:
-    """Trouble on the way, without the addresses and names that the exception may tell."""
+    """Trouble on the way, without the addresses and names that the exception may tell.
+
+    ``unreachable`` is what failed before the request was sent; after that the provider may have begun.
+    """
     log.info("upstream not reached: %s", type(error).__name__)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, guard.Refused) or isinstance(getattr(cause, "os_error", None), guard.Refused):
             return Failure("接口地址不是公网地址，服务器拒绝连接", kind="unreachable")
         cause = cause.__cause__
-    if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        return Failure("上游响应超时", kind="timeout")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Failure("无法解析上游地址，请检查接口地址或网络", kind="unreachable")
-    if isinstance(error, aiohttp.ClientSSLError):
-        return Failure("与上游的安全连接失败", kind="unreachable")
-    return Failure("无法连接到上游服务", kind="unreachable")
+    match error:
+        case NoResponse():
+            return Failure("上游响应超时", kind="no_response")
+        case aiohttp.ConnectionTimeoutError():
+            return Failure("连接上游超时", kind="unreachable")
+        case TimeoutError():
+            return Failure("上游响应超时", kind="timeout")
+        case aiohttp.ClientConnectorDNSError():
+            return Failure("无法解析上游地址，请检查接口地址或网络", kind="unreachable")
+        case aiohttp.ClientSSLError():
+            return Failure("与上游的安全连接失败", kind="unreachable")
+        case aiohttp.ClientConnectorError() | ValueError():
+            return Failure("无法连接到上游服务", kind="unreachable")
+        case _:
+            return Failure(CUT, kind="cut")

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from chathub.upstream.client import Client
+from chathub.upstream.failure_class import another_may_help
 from chathub.upstream.types import Attempt, ChatCall, Endpoint, Event, Failure
-from chathub.upstream.verdicts import verdict
 
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 
@@ -62,7 +62,8 @@ async def run(
 ) -> Failure | None:
     """Feed the sink from the first endpoint that answers; gives how it failed, or None.
 
-    A failure moves on to the next endpoint only before any output, and only where another key can help.
+    A failure moves on to the next endpoint only before any output, and only where that can help and the
+    first has done nothing for the request.
     ``report`` is told of every attempt. Nothing is raised for what a provider does.
     """
     failure: Failure | None = Failure("没有可用的API密钥", kind="unreachable")
@@ -75,6 +76,6 @@ async def run(
         if failure is None or sink.begun:
             return failure
         sink.forget()
-        if verdict(failure) == "request":
+        if not another_may_help(failure):
             return failure
     return failure

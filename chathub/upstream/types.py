@@ -42,7 +42,8 @@ class ChatCall(Struct, frozen=True):
 
     ``params`` holds only what the user set (``temperature``, ``max_tokens``, ``stop`` …), under the
     names of OpenAI's chat completions API; ``tools`` and ``tool_choice`` are in its shape as well.
-    ``extra`` are fields that are passed to upstreams of OpenAI's dialect untouched.
+    ``extra`` are fields that are passed to upstreams of OpenAI's dialect untouched. ``caller_id`` is the
+    user it is made for: what its refusals teach counts for that user first.
     """
 
     base_url: str
@@ -55,13 +56,14 @@ class ChatCall(Struct, frozen=True):
     tools: list[dict[str, Any]] = []
     tool_choice: Any = None
     extra: dict[str, Any] = field(default_factory=dict)
+    caller_id: int = 0
 
 
 class Endpoint(Struct, frozen=True):
     """Where a call may be sent, with which key and in which dialect.
 
     ``trusted``: no user chose the address; ``local``: the built-in model, whose address is known once it
-    runs.
+    runs; ``is_own``: the API key is not somebody else's, so what the provider says of it may be shown.
     """
 
     base_url: str
@@ -70,6 +72,7 @@ class Endpoint(Struct, frozen=True):
     trusted: bool = True
     local: bool = False
     key_id: int | None = None
+    is_own: bool = True
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r}, key_id={self.key_id})"
@@ -81,6 +84,11 @@ class UpstreamRequest(Struct, frozen=True):
     url: str
     headers: dict[str, str]
     body: bytes
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer is asked for as a stream."""
+        return self.headers.get("Accept") == "text/event-stream"
 
 
 class Text(Struct, frozen=True, gc=False):
@@ -133,8 +141,17 @@ class Failure(Struct, frozen=True):
     """The provider refused, failed or broke off.
 
     ``status`` is the HTTP status of the answer (200 for an error inside a stream, 0 when there was
-    none), ``retry_after`` seconds. ``kind`` is ``refused`` (the provider said so), ``cut`` (the
-    stream ended too early), ``empty`` (nothing at all came), ``timeout`` or ``unreachable``.
+    none), ``retry_after`` seconds. ``kind`` is one of
+
+    - ``refused``: the provider said so;
+    - ``empty``: it answered with nothing at all;
+    - ``unreachable``: nothing was sent;
+    - ``no_response``: a stream's head did not come in time;
+    - ``timeout``: a whole answer did not come in time, or a stream stalled;
+    - ``cut``: the connection ended, or the answer became too large, before it was whole.
+
+    ``fields`` are the top-level fields of the request that the refusal points at (``param``, ``loc``);
+    ``echoed``: the sentence begins with a phrase that the request itself holds.
     """
 
     message: str
@@ -143,6 +160,12 @@ class Failure(Struct, frozen=True):
     type: str | None = None
     code: str | int | None = None
     retry_after: float | None = None
+    fields: tuple[str, ...] = ()
+    echoed: bool = False
+
+    @property
+    def timed_out(self) -> bool:
+        return self.kind in ("timeout", "no_response")
 
 
 class Attempt:

@@ -68,6 +68,23 @@ def origin(url: str) -> str:
 
 
 @lru_cache(1024)
+def place(base_url: str) -> str:
+    """Origin and path of an API, comparable as a string: two base URLs that lead to the same requests have
+    the same, whatever their query, trailing slash or ``/chat/completions`` is. Raises ``ValueError``."""
+    return origin(base_url) + _parts_and_root(base_url)[1]
+
+
+def without_query(base_url: str) -> str:
+    """A base URL for people who may not see what its owner put into it: no query, fragment, user name or
+    password; what is no URL is not shown."""
+    try:
+        parts = urlsplit(base_url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        return ""
+
+
+@lru_cache(1024)
 def hostname(url: str) -> str:
     """The host alone, in the form it has in ``origin`` (an IPv6 address without its brackets)."""
     parts = _split(url)

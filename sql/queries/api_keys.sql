@@ -8,7 +8,8 @@ WHERE user_id = :user_id ORDER BY api_keys.id
 -- name: get_own
 SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, secret, mask, base_url,
     origin, is_shared, priority, weight, health, cooldown_until, last_error, success_count, failure_count,
-    last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
+    last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at, vouched_by,
+    EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active) AS is_vouched
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE api_keys.id = :key_id AND user_id = :user_id
 
@@ -18,7 +19,8 @@ SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id 
 -- name: list_for_chat
 -- what a chat of this user may use for the provider: its own keys and the shared ones
 SELECT key.id, user_id, provider_id, secret, base_url, origin, priority, weight, health, cooldown_until, last_error,
-    owner.role AS owner_role
+    failure_class,
+    EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active) AS is_vouched
 FROM api_keys AS key JOIN users AS owner ON owner.id = user_id
 WHERE provider_id = :provider_id AND key.is_active
     AND (user_id = :user_id OR (is_shared AND owner.is_active AND owner.role = 'admin'))
@@ -36,13 +38,13 @@ FROM api_keys JOIN providers ON providers.id = provider_id ORDER BY api_keys.id
 UPDATE api_keys SET secret = :secret WHERE id = :key_id
 
 -- name: insert
-INSERT INTO api_keys (user_id, provider_id, label, secret, mask, base_url, origin, is_shared, is_active,
+INSERT INTO api_keys (user_id, provider_id, label, secret, mask, base_url, origin, vouched_by, is_shared, is_active,
     created_at, updated_at)
-VALUES (:user_id, :provider_id, :label, :secret, :mask, :base_url, :origin, :is_shared, 1, :now, :now)
+VALUES (:user_id, :provider_id, :label, :secret, :mask, :base_url, :origin, :vouched_by, :is_shared, 1, :now, :now)
 
 -- name: update
 UPDATE api_keys SET secret = :secret, mask = :mask, base_url = :base_url, origin = :origin,
-    is_shared = :is_shared, priority = :priority, weight = :weight, is_active = :is_active, updated_at = :now
+    vouched_by = :vouched_by, is_shared = :is_shared, priority = :priority, weight = :weight, is_active = :is_active, updated_at = :now
 WHERE id = :key_id
 
 -- name: toggle
@@ -54,20 +56,20 @@ SELECT failures_in_row, health, cooldown_until FROM api_keys WHERE id = :key_id
 
 -- name: set_health
 UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,
-    failures_in_row = :failures_in_row, failure_count = failure_count + :failures, last_used_at = :now
+    failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + :failures, last_used_at = :now
 WHERE id = :key_id
 
 -- name: note_success
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0,
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0,
     success_count = success_count + 1, last_used_at = :now
 WHERE id = :key_id
 RETURNING success_count
 
 -- name: heal
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0 WHERE id = :key_id
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0 WHERE id = :key_id
 
 -- name: renew
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failures_in_row = 0, success_count = 0,
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0, success_count = 0,
     failure_count = 0, last_used_at = 0
 WHERE id = :key_id
 

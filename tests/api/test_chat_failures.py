@@ -52,10 +52,11 @@ async def test_the_key_never_comes_back_in_a_providers_words(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     key = "my-very-own-key-0123456789"
-    await client.post("/api/apikeys", json={"model_provider": "p_test_model", "api_key": key}, headers=admin)
+    await client.post("/api/apikeys", json={"model_provider": "p_test_model", "api_key": key}, headers=user)
     provider.script = provider.answer(401, {"error": {"message": f"Incorrect key {key}, Bearer {key}"}})
     _, body, _ = await chat(client, user)
     assert provider.headers[-1]["Authorization"] == f"Bearer {key}"
+    await client.post("/api/apikeys", json={"model_provider": "p_test_model", "api_key": key}, headers=user)
     events = await stream(client, user)
     kept = await messages_of(client, user, events[0]["conversation_id"])
     assert key not in str((body, events, kept)) and "Incorrect" in body["error"]

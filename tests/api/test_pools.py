@@ -233,7 +233,7 @@ async def test_an_odd_rank_is_refused(client: TestClient, shop: Shop, admin: Hea
     ("status", "body"),
     [
         (401, {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}),
-        (403, {"error": {"message": "Key disabled by its organization"}}),
+        (403, {"error": {"message": "Key disabled by its organization", "code": "invalid_api_key"}}),
         (401, b'"Invalid token"'),
         (
             400,
@@ -300,7 +300,7 @@ async def test_another_rank_alone_does_not_mend_a_broken_key(
     assert (await response.json())["apikey"]["health"] == "broken"
 
 
-@pytest.mark.parametrize(("status", "health"), [(402, "broken"), (429, "cooling")])
+@pytest.mark.parametrize(("status", "health"), [(401, "broken"), (402, "cooling"), (429, "cooling")])
 async def test_a_key_that_may_not_be_used_stays_so_when_its_test_meets_passing_trouble(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand, status: int, health: str
 ) -> None:
@@ -331,17 +331,22 @@ async def test_a_key_that_may_not_be_used_stays_so_when_its_test_meets_passing_t
         (402, b""),
     ],
 )
-async def test_no_money_is_no_matter_of_waiting(
+async def test_a_key_without_credit_rests_with_growing_pauses_and_comes_back_by_itself(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand, status: int, body: Any
 ) -> None:
     await two_keys(client, admin)
     shop.by_key(first=shop.answer(status, body, {"Retry-After": "1"}), second=shop.saying("好"))
-    assert (await chat(client, admin))[0] == 200
-    listed = (await keys(client, admin))["一"]
-    assert listed["health"] == "broken" and listed["cooldown_until"] is None and listed["last_error"]
-    hand.seconds += 5 * 86_400
-    assert (await chat(client, admin))[0] == 200
-    assert shop.tried == [FIRST, SECOND, SECOND]
+    waits = []
+    for _ in range(8):
+        assert (await chat(client, admin))[0] == 200
+        listed = (await keys(client, admin))["一"]
+        assert listed["health"] == "cooling" and listed["last_error"]
+        waits.append(seconds_of(listed["cooldown_until"]) - hand.seconds)
+        hand.seconds += waits[-1] + 1
+    assert waits == sorted(waits) and 60 <= waits[0] < waits[1] and waits[-1] == waits[-2] == 3600
+    shop.by_key(first=shop.saying("又"), second=shop.saying("好"))
+    assert (await chat(client, admin))[1]["response"] == "又"
+    assert (await keys(client, admin))["一"]["health"] == "ok"
 
 
 # --- a key that has to rest
@@ -393,8 +398,6 @@ TROUBLE = {
     "500": lambda shop: shop.answer(500, {"error": {"message": "oops"}}),
     "503": lambda shop: shop.answer(503, b"<html>unavailable</html>"),
     "529": lambda shop: shop.answer(529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}),
-    "cut": lambda shop: shop.stream([chunk("", role="assistant")], cut=True),
-    "cut before all": lambda shop: shop.stream([], cut=True),
     "nothing": lambda shop: shop.stream([]),
     "nothing but the end": lambda shop: shop.stream([DONE]),
     "no JSON": lambda shop: shop.stream([b"data: what?\n\n"]),
@@ -420,6 +423,20 @@ async def test_trouble_before_any_output_rests_the_key_briefly_and_the_next_one_
     hand.seconds += 11
     await chat(client, admin)
     assert shop.tried[count + 1] == FIRST
+
+
+@pytest.mark.parametrize("parts", [[chunk("", role="assistant")], []], ids=["begun", "only the head"])
+async def test_a_stream_that_breaks_off_is_not_asked_for_again_with_another_key(
+    client: TestClient, shop: Shop, admin: Headers, hand: Hand, parts: list[bytes]
+) -> None:
+    """The provider may have charged for it."""
+    await two_keys(client, admin)
+    shop.by_key(first=shop.stream(parts, cut=True, pause=0.05), second=shop.saying("好"))
+    events = await stream(client, admin, model="m")
+    assert [event["type"] for event in events] == ["start", "error"] and events[-1]["status"] == 502
+    assert shop.tried == [FIRST]
+    listed = (await keys(client, admin))["一"]
+    assert listed["health"] == "ok" and seconds_of(listed["cooldown_until"]) > hand.seconds
 
 
 async def test_where_all_keys_met_passing_trouble_they_are_tried_all_the_same(
@@ -462,7 +479,7 @@ async def test_a_provider_that_never_begins_rests_the_key_and_the_next_one_answe
     connect: Connect, config: Config, provider: Shop, hand: Hand
 ) -> None:
     impatient = dataclasses.replace(
-        config, idle_seconds=0.3, database=config.database.with_name("impatient.db")
+        config, first_byte_seconds=0.3, database=config.database.with_name("impatient.db")
     )
     client = await connect(impatient, Clock(seconds=hand))
     admin = await sign_in(client, "admin", "admin123")
@@ -919,7 +936,7 @@ async def test_a_provider_without_a_list_is_asked_for_one_token(
     shop.script = shop.answer(402, {"error": {"message": "Insufficient Balance"}})
     said = (await try_key(client, admin, row["id"]))[1]
     assert said["works"] is False and "Insufficient Balance" in said["message"]
-    assert (await keys(client, admin))["一"]["health"] == "broken"
+    assert (await keys(client, admin))["一"]["health"] == "cooling"
 
 
 async def test_a_key_for_a_provider_that_is_not_there_does_not_work(

@@ -156,7 +156,8 @@ def test_stream_and_its_options(fields: dict[str, Any], stream: bool, include_us
     assert (found.stream, found.include_usage, found.extra) == (stream, include_usage, {})
     # what is forwarded untouched is not judged
     body = json.dumps({"model": "m", "messages": [{"role": "odd"}], "n": 3, **fields}).encode()
-    assert openai.head(body) == request.Head("m", stream, include_usage, choices=3)
+    own = fields.get("stream_options") is not None
+    assert openai.head(body) == request.Head("m", stream, include_usage, choices=3, has_stream_options=own)
 
 
 @pytest.mark.parametrize(

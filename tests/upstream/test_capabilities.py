@@ -1,12 +1,12 @@
-"""The table of what providers and models want otherwise, and what a refusal teaches."""
+"""The table of what providers and models want otherwise."""
 
 from typing import Any
 
 import pytest
 
 from chathub.upstream.dialects import anthropic, dialect, gemini, openai
-from chathub.upstream.dialects.capabilities import Capabilities, learned, of, protocol_of
-from chathub.upstream.types import ChatCall, Failure, Message
+from chathub.upstream.dialects.capabilities import Capabilities, of, protocol_of
+from chathub.upstream.types import ChatCall, Message
 
 DASHSCOPE = "dashscope.aliyuncs.com"
 DEFAULT = Capabilities()
@@ -113,120 +113,3 @@ def test_what_is_given_counts_before_what_the_table_says() -> None:
     call = ChatCall("https://api.mistral.ai/v1", "m", [Message("user", "q")])
     assert b"stream_options" not in openai.build(call).body
     assert b"stream_options" in openai.build(call, Capabilities()).body
-
-
-SYSTEM = [Message("system", "s"), Message("user", "q")]
-EXTRA = "Extra inputs are not permitted"
-
-
-def lesson(message: str, known: Capabilities = DEFAULT, status: int = 400, **fields: Any) -> Any:
-    call = ChatCall("https://x", "m", fields.pop("messages", SYSTEM), **fields)
-    return learned(Failure(message, status=status), call, known)
-
-
-@pytest.mark.parametrize(
-    ("message", "fields", "change"),
-    [
-        ("Unknown field: stream_options", {}, {"stream_options": False}),
-        (EXTRA, {}, {"stream_options": False}),
-        (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. "
-            "Use 'max_completion_tokens' instead.",
-            {"params": {"max_tokens": 5}},
-            {"max_tokens_field": "max_completion_tokens"},
-        ),
-        (
-            "Unsupported value: 'temperature' does not support 0.2 with this model. "
-            "Only the default (1) value is supported.",
-            {"params": {"temperature": 0.2}},
-            {"sends_temperature": False},
-        ),
-        (
-            "`temperature` is deprecated for this model.",
-            {"params": {"temperature": 1}},
-            {"sends_temperature": False},
-        ),
-        (
-            "invalid temperature: only 1 is allowed for this model",
-            {"params": {"temperature": 0}},
-            {"sends_temperature": False},
-        ),
-        ("Unsupported parameter: 'top_p'", {"extra": {"top_p": 1}}, {"sends_temperature": False}),
-        (
-            "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
-            {},
-            {"system_role": "user"},
-        ),
-        ("System role not supported", {}, {"system_role": "user"}),
-        ("Only user and assistant roles are supported!", {}, {"system_role": "user"}),
-        ("Developer instruction is not enabled for models/gemma-3-1b-it", {}, {"system_role": "user"}),
-        (
-            "parameter.enable_thinking must be set to false for non-streaming calls",
-            {"stream": False},
-            {"thinking_off_when_not_streaming": True},
-        ),
-        (
-            "enable thinking can not be support when `stream=False`.",
-            {"stream": False},
-            {"thinking_off_when_not_streaming": True},
-        ),
-        (
-            "This model only support stream mode, please enable the stream parameter to access the model.",
-            {"stream": False},
-            {"streams_only": True},
-        ),
-        (
-            "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for m",
-            {},
-            {"default_max_tokens": 4096},
-        ),
-    ],
-)
-def test_a_refusal_that_names_a_quirk_teaches_it_once(
-    message: str, fields: dict[str, Any], change: dict[str, Any]
-) -> None:
-    for status in (400, 422):
-        assert lesson(message, status=status, **fields) == Capabilities(**change)
-    for status in (0, 200, 401, 403, 404, 429, 500):
-        assert lesson(message, status=status, **fields) is None
-    after = Capabilities(**change)
-    if "thinking_off_when_not_streaming" in change:
-        after = lesson(message, after, **fields)
-        assert after == Capabilities(streams_only=True)
-    assert lesson(message, after, **fields) is None
-
-
-@pytest.mark.parametrize(
-    ("message", "fields"),
-    [
-        ("The model `m` does not exist", {"params": {"temperature": 1, "max_tokens": 5}}),
-        ("stream_options is not allowed", {"stream": False}),
-        (EXTRA, {"stream": False}),
-        ("temperature must be between 0 and 2", {"params": {"temperature": 3}}),
-        ("'temperature' is not supported", {"params": {}}),
-        ("'messages[0].role' does not support 'system'", {"messages": [Message("user", "q")]}),
-        ("Unsupported content type in system message", {"messages": [Message("user", "q")]}),
-        ("max_tokens: 9000 > 4096, which is the maximum", {"params": {"max_tokens": 9000}}),
-        ("max_tokens: 9000 > 20000", {}),
-        ("max_tokens is too large: 9000", {"params": {"max_tokens": 9000}}),
-        ("This model only supports streaming", {"stream": True}),
-        ("enable_thinking must be set to false for non-streaming calls", {"stream": True}),
-        ("This model's maximum context length is 4097 tokens", {"params": {"max_tokens": 5}}),
-    ],
-)
-def test_what_the_caller_did_wrong_teaches_nothing(message: str, fields: dict[str, Any]) -> None:
-    assert lesson(message, **fields) is None
-
-
-def test_some_lessons_start_elsewhere() -> None:
-    renamed = Capabilities(max_tokens_field="max_completion_tokens")
-    refusal = "Unrecognized request argument supplied: max_completion_tokens"
-    assert lesson(refusal, renamed, params={"max_tokens": 5}) == DEFAULT
-    developer = Capabilities(system_role="developer")
-    refusal = "Unsupported value: role 'developer' is not supported"
-    assert lesson(refusal, developer) == DEFAULT
-    told = Capabilities(thinking_off_when_not_streaming=True)
-    refusal = "The value of the enable_thinking parameter is restricted to True."
-    assert lesson(refusal, told, stream=False) == Capabilities(streams_only=True)
-    thoughts = Capabilities(includes_thoughts=True)
-    assert lesson("Thinking is not enabled for models/gemini-x", thoughts) == DEFAULT

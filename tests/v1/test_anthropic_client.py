@@ -29,7 +29,9 @@ ASKED: dict[str, Any] = {"model": "m", "max_tokens": 2000, "messages": HELLO}
 
 @pytest.fixture
 async def client(connect: Connect, config: Config) -> TestClient:
-    return await connect(replace(config, idle_seconds=0.7, heartbeat_seconds=0.2))
+    return await connect(
+        replace(config, idle_seconds=0.7, answer_seconds=0.7, first_byte_seconds=0.7, heartbeat_seconds=0.2)
+    )
 
 
 @pytest.fixture

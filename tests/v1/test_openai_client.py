@@ -35,7 +35,7 @@ CALL = ("call_1", "weather", {"place": "北京"})
 
 @pytest.fixture
 async def client(connect: Connect, config: Config) -> TestClient:
-    return await connect(replace(config, idle_seconds=0.7))
+    return await connect(replace(config, idle_seconds=0.7, answer_seconds=0.7, first_byte_seconds=0.7))
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""What providers and models want otherwise than the rest: one table, and how a refusal adds to it.
+"""What providers and models want otherwise than the rest, as far as it is known beforehand: one table.
 
 Sources: the providers' API references and migration guides, and the refusals they were recorded to send
 (OpenAI's ``unsupported_parameter`` and ``unsupported_value``, DashScope's ``enable_thinking``, Mistral's
-``extra_forbidden``). What the table does not know is learned from the first refusal (``learned``).
+``extra_forbidden``). What the table does not know is learned from refusals (``quirks``).
 """
 
 import re
@@ -11,10 +11,8 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from chathub.upstream import urls
-from chathub.upstream.types import ChatCall, Failure
 
 SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
@@ -119,98 +117,3 @@ def protocol_of(base_url: str) -> str:
     if host in _GEMINI and "openai" not in path.split("/"):
         return "gemini"
     return "openai"
-
-
-_REFUSED = re.compile(
-    r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"
-    r"|only (?:\S+ ){0,3}(?:default|allowed|support)|may only be set",
-    re.IGNORECASE,
-)
-_ROLE = re.compile(r"\brole|\bsystem (?:message|prompt|instruction)|developer instruction", re.IGNORECASE)
-_ROLES = re.compile(r"only user(?:,| and) assistant roles|system role not supported", re.IGNORECASE)
-_STREAM_ONLY = re.compile(
-    r"only supports? (?:the )?stream|stream(?:ing)? (?:mode )?only|must be (?:called )?(?:in )?stream"
-    r"|restricted to true",
-    re.IGNORECASE,
-)
-_NO_THINKING = re.compile(
-    r"enable_thinking.{0,40}(?:false|non-stream)|enable.thinking can ?not be support", re.IGNORECASE
-)
-_TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
-_OLD_LIMIT = re.compile(r"\bmax_tokens\b")
-_NEW_LIMIT = re.compile(r"\bmax_completion_tokens\b")
-
-
-def learned(failure: Failure, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    """How to ask again after ``failure``: ``known`` with one change, or ``None`` if no form of the same
-    request avoids it.
-
-    Only for a 400 or 422 whose message names the quirk, and only if the refused form was sent: so asking
-    again and again comes to an end.
-    """
-    if failure.status not in (400, 422):
-        return None
-    for rule in (_stream_options, _limit, _thinking, _streaming, _sampling, _role):
-        changed = rule(failure.message, call, known)
-        if changed is not None:
-            return changed
-    return None
-
-
-def _stream_options(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    # FastAPI's "extra inputs" may not say which: the only field that no user asked for is this one.
-    named = "stream_options" in message or "include_usage" in message or "Extra inputs" in message
-    asked = (call.stream or known.streams_only) and known.stream_options
-    return replace(known, stream_options=False) if named and asked else None
-
-
-def _limit(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    sent = {**call.extra, **call.params}
-    is_set = any(sent.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
-    if not is_set:
-        largest = _TOO_MANY.search(message)
-        smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens
-        return replace(known, default_max_tokens=int(largest[1])) if largest and smaller else None
-    old, new = _OLD_LIMIT.search(message), _NEW_LIMIT.search(message)
-    if known.max_tokens_field == "max_tokens" and old and new:
-        return replace(known, max_tokens_field="max_completion_tokens")
-    unknown = _REFUSED.search(message) or re.search(r"unknown|unrecogni[sz]ed|extra", message, re.IGNORECASE)
-    if known.max_tokens_field == "max_completion_tokens" and new and not old and unknown:
-        return replace(known, max_tokens_field="max_tokens")
-    return None
-
-
-def _thinking(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    if known.includes_thoughts and re.search(r"\bthinking|thought", message, re.IGNORECASE):
-        return replace(known, includes_thoughts=False) if _REFUSED.search(message) else None
-    if call.stream or known.streams_only or not _NO_THINKING.search(message):
-        return None
-    if known.thinking_off_when_not_streaming:  # and still it thinks
-        return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
-    return replace(known, thinking_off_when_not_streaming=True)
-
-
-def _streaming(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    if call.stream or known.streams_only or not _STREAM_ONLY.search(message):
-        return None
-    return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
-
-
-def _sampling(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    sent = {**call.extra, **call.params}
-    named = any(sent.get(name) is not None and re.search(rf"\b{name}\b", message) for name in SAMPLING)
-    if named and known.sends_temperature and _REFUSED.search(message):
-        return replace(known, sends_temperature=False)
-    return None
-
-
-def _role(message: str, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    if not any(each.role in ("system", "developer") for each in call.messages):
-        return None
-    lower = message.lower()
-    named = known.system_role in lower and _ROLE.search(message) and _REFUSED.search(message)
-    # Gemini calls its system instruction the developer's.
-    worded = "developer instruction is not enabled" in lower or _ROLES.search(message)
-    if not (named or worded) or known.system_role == "user":
-        return None
-    return replace(known, system_role="system" if known.system_role == "developer" else "user")

@@ -1,0 +1,96 @@
+"""Connections to providers: aiohttp's, and what it does not bound or tell.
+
+A provider may be anybody's server. Before the head of a response only so many informational responses are
+read (RFC 9110, 15.2: any number is allowed), in slices, for each is parsed on the loop; what comes unasked
+for on an idle connection ends it. A connection that dies before a byte of an answer says so, and whether it
+was reused: only then it is known that the provider did not see the request.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from chathub.upstream.guard import SocketFactory
+
+# informational responses before the real one: 103 Early Hints may come a few times
+_INFORMATIONAL = 16
+# bytes parsed at a time before the head is whole
+_SLICE = 4_096
+
+
+class Unanswered(aiohttp.ServerDisconnectedError):
+    """The connection ended before a byte of an answer; ``reused``: it had served another request before."""
+
+    def __init__(self, reused: bool) -> None:
+        super().__init__("the connection ended before an answer")
+        self.reused = reused
+
+
+class Connector(aiohttp.TCPConnector):
+    """Connects to providers; ``factory`` makes the sockets where addresses are guarded."""
+
+    def __init__(self, factory: SocketFactory | None = None) -> None:
+        # the default limit of 100 would make the 101st stream wait in silence
+        super().__init__(limit=0, ttl_dns_cache=300, socket_factory=factory)
+        # aiohttp has no other way to choose the protocol; a test notices if it is not asked any more
+        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+
+
+class _Protocol(ResponseHandler):
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._requests = 0
+        self._heard = False
+        self._informational = 0
+        # from the request to the head of its response
+        self._expects_head = False
+
+    def set_response_params(self, **params: Any) -> None:
+        self._requests += 1
+        self._heard, self._informational, self._expects_head = False, 0, True
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        if not data:
+            # aiohttp goes on with what it holds already
+            super().data_received(data)
+            return
+        if self._is_idle():
+            self.force_close()
+            self.abort()
+            return
+        self._heard = True
+        while data and self._expects_head:
+            super().data_received(data[:_SLICE])
+            data = data[_SLICE:]
+            if self._informational > _INFORMATIONAL:
+                self.set_exception(aiohttp.ClientPayloadError("too many informational responses"))
+                # aiohttp's own abort would forget the exception
+                if self.transport is not None:
+                    self.transport.abort()
+                return
+        if data:
+            super().data_received(data)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        status = data[0].code
+        if 100 <= status < 200 and status != 101:
+            self._informational += 1
+        else:
+            self._expects_head = False
+        super().feed_data(data, size)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        lost = isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+        if lost and self._requests and not self._heard:
+            exc = Unanswered(reused=self._requests > 1)
+        super().set_exception(exc, *cause)
+
+    def _is_idle(self) -> bool:
+        """Whether nobody waits for anything: no request was sent, or its response is over."""
+        if self._expects_head:
+            return False
+        return self._payload is None or self._payload.is_eof()

@@ -1,0 +1,178 @@
+"""What one user's request makes a provider say changes nothing for the others."""
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from chats import Headers, chat
+from conftest import sign_in
+from scripted import DONE, Provider, chunk, usage
+from world import new_user
+
+KNOWN = {"model", "messages", "stream", "stream_options", "max_tokens", "_path"}
+PHRASES = (
+    "incorrect api key - pay at http://evil.example",
+    "余额不足",
+    "Insufficient Balance",
+    "API key not valid",
+)
+
+
+@pytest.fixture
+async def mallory(client: TestClient, admin: Headers) -> Headers:
+    return await new_user(client, "mallory")
+
+
+async def share_keys(client: TestClient, admin: Headers, provider: Provider, count: int = 3) -> None:
+    row = {"provider_key": "lab", "display_name": "lab", "default_base_url": provider.base_url}
+    assert (await client.post("/api/providers", json=row, headers=admin)).status == 200
+    model = {"model_name": "m", "display_name": "m", "model_provider": "lab", "output_price_per_1k": 1}
+    model["supports_function_calling"] = True
+    assert (await client.post("/api/models", json=model, headers=admin)).status == 200
+    for number in range(count):
+        body = {"model_provider": "lab", "api_key": f"sk-shared-{number}-0123456789", "label": str(number)}
+        assert (await client.post("/api/apikeys", json=body, headers=admin)).status == 200
+
+
+async def health(client: TestClient, admin: Headers) -> list[tuple[str, bool]]:
+    rows = await (await client.get("/api/apikeys", headers=admin)).json()
+    return [(row["health"], bool(row["cooldown_until"])) for row in rows]
+
+
+def repeating(provider: Provider, wording: str) -> Any:
+    """A provider that refuses what it does not know and repeats it: ``{}`` stands for the field."""
+
+    async def run(request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        odd = [body["stop"] if name == "stop" else name for name in body if name not in KNOWN]
+        if odd:
+            error = {"message": wording.format(odd[-1]), "type": "invalid_request_error", "param": odd[-1]}
+            return await provider.answer(400, {"error": error})(request)
+        parts = [chunk("ok"), chunk(finish="stop"), usage(7, 3), DONE]
+        return await provider.stream(parts)(request)
+
+    return run
+
+
+@pytest.mark.parametrize("wording", ["Unknown parameter: '{}'.", "{}: unknown parameter"])
+@pytest.mark.parametrize("phrase", PHRASES)
+async def test_a_field_named_like_a_refusal_breaks_no_key(
+    client: TestClient,
+    admin: Headers,
+    user: Headers,
+    mallory: Headers,
+    provider: Provider,
+    phrase: str,
+    wording: str,
+) -> None:
+    await share_keys(client, admin, provider)
+    provider.script = repeating(provider, wording)
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], phrase: 1}
+    response = await client.post("/v1/chat/completions", json=body, headers=mallory)
+    assert response.status == 400 and len(provider.bodies) == 1, "no other key is asked"
+    status, _, _ = await chat(client, mallory, model="m", stop=phrase)
+    assert status == 502 and len(provider.bodies) == 2
+    assert await health(client, admin) == [("ok", False)] * 3
+    status, answered, _ = await chat(client, user, model="m")
+    assert status == 200 and "evil" not in str(answered)
+
+
+async def test_what_a_provider_says_of_a_shared_key_is_told_to_its_owner_only(
+    client: TestClient, admin: Headers, user: Headers, mallory: Headers, provider: Provider
+) -> None:
+    await share_keys(client, admin, provider, count=1)
+    provider.script = provider.answer(401, {"error": {"message": "account of Ms. Owner is closed"}})
+    _, first, _ = await chat(client, mallory, model="m")
+    _, second, _ = await chat(client, user, model="m")
+    response = await client.post(
+        "/v1/chat/completions",
+        json={"model": "m", "messages": [{"role": "user", "content": "x"}]},
+        headers=user,
+    )
+    told = str((first, second, await response.text()))
+    assert "Owner" not in told and "拒绝" in first["error"] and "拒绝" in second["error"]
+    (row,) = await (await client.get("/api/apikeys", headers=admin)).json()
+    assert row["health"] == "broken" and "Owner" in row["last_error"]
+
+
+async def test_no_request_turns_off_the_usage_reports_of_others(
+    client: TestClient, admin: Headers, user: Headers, mallory: Headers, provider: Provider
+) -> None:
+    """Hidden reasoning would be free for everybody."""
+    await share_keys(client, admin, provider)
+
+    async def strict(request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        for tool in body.get("tools") or []:
+            if tool["function"]["parameters"].get("type") != "object":
+                error = f"Invalid schema for function '{tool['function']['name']}': extra inputs"
+                return await provider.answer(400, {"error": {"message": error}})(request)
+        if "stream_options" in body and not body.get("stream"):
+            error = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+            return await provider.answer(400, {"error": {"message": error}})(request)
+        told = [usage(11, 9000)] if body.get("stream_options", {}).get("include_usage") else []
+        return await provider.stream([chunk("short"), chunk(finish="stop"), *told, DONE])(request)
+
+    provider.script = strict
+    base = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    for name in ("include_usage", "stream_options", "Extra inputs"):
+        odd = [{"type": "function", "function": {"name": name, "parameters": {"type": "string"}}}]
+        for body in (
+            {**base, "tools": odd, "stream": True},
+            {**base, "stream_options": {"include_usage": True}},
+        ):
+            response = await client.post("/v1/chat/completions", json=body, headers=mallory)
+            assert response.status == 400
+    for headers in (user, mallory):
+        status, answered, _ = await chat(client, headers, model="m")
+        assert status == 200 and answered["usage"]["completion_tokens"] == 9000
+        assert answered["usage"]["estimated"] is False
+
+
+async def test_a_form_that_is_refused_as_well_teaches_nothing(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await share_keys(client, admin, provider)
+    refusal = {"error": {"message": "Unrecognized request argument supplied: stream_options"}}
+    provider.script = provider.answer(400, refusal)
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 400
+    assert [("stream_options" in each) for each in provider.bodies] == [True, False]
+    assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 400
+    assert "stream_options" in provider.bodies[2]
+
+
+async def test_what_one_user_taught_counts_for_others_once_they_met_it_too(
+    client: TestClient, admin: Headers, user: Headers, mallory: Headers, provider: Provider
+) -> None:
+    await share_keys(client, admin, provider)
+    third = await new_user(client, "third")
+
+    async def strict(request: web.Request) -> web.StreamResponse:
+        if "temperature" in json.loads(await request.read()):
+            error = {"message": "Unsupported value", "param": "temperature"}
+            return await provider.answer(400, {"error": error})(request)
+        return await provider.stream([chunk("ok"), chunk(finish="stop"), usage(7, 3), DONE])(request)
+
+    provider.script = strict
+    counts = []
+    for headers in (mallory, mallory, user, third):
+        before = len(provider.bodies)
+        assert (await chat(client, headers, model="m", temperature=0.5))[0] == 200
+        counts.append(len(provider.bodies) - before)
+    assert counts == [2, 1, 2, 1]
+
+
+async def test_a_request_too_large_for_one_key_is_not_sent_with_all_of_them(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await share_keys(client, admin, provider)
+    headers = await sign_in(client, "user", "user123")
+    for status in (400, 413, 422):
+        provider.bodies.clear()
+        provider.script = provider.answer(status, {"error": {"message": "Insufficient room"}})
+        await chat(client, headers, model="m")
+        assert len(provider.bodies) == 1
+    assert await health(client, admin) == [("ok", False)] * 3
