@@ -71,7 +71,9 @@ class Reply(Sink):
         self.model = self.answered_by = model
         # set once there is a plan
         self.answering: ChatModel | None = None
+        # neighbours of one kind are merged as they come and as they are saved; ``length`` is theirs together
         self.parts: list[Part] = []
+        self.length = 0
         self.usage: Usage | None = None
         self.finish_reason = ""
         self.calls: dict[int, ToolRequest] = {}
@@ -105,7 +107,7 @@ class Reply(Sink):
         reply = cls(turn, user_id, row["asked_model"])
         reply.answered_by = row["model"]
         texts: list[Part] = [("reasoning", row["reasoning"]), ("content", row["content"])]
-        reply.parts = [part for part in texts if part[1]]
+        reply._add([part for part in texts if part[1]])
         calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
         reply.calls = dict(enumerate(calls))
         reply.ending = Ending(
@@ -142,11 +144,12 @@ class Reply(Sink):
         """Take in what one network read brought, and wake the followers once; true for enough."""
         if self.muted:
             events = [event for event in events if isinstance(event, Usage)]
+        new: list[Part] = []
         for event in events:
             if isinstance(event, Text):
-                self._append("content", event.text)
+                new.append(("content", self._fitting(event.text)))
             elif isinstance(event, Reasoning):
-                self._append("reasoning", event.text)
+                new.append(("reasoning", self._fitting(event.text)))
             elif isinstance(event, Usage):
                 self.usage = event
             elif isinstance(event, Finish):
@@ -160,20 +163,25 @@ class Reply(Sink):
                 self.too_long = self.too_long or self._room < 0
             elif isinstance(event, State):
                 self.state = event.data
+        self._add(new)
         if self.first_at is None and self.begun:
             self.first_at = time.monotonic()
         self.wake()
         return self.too_long
 
-    def _append(self, kind: Kind, text: str) -> None:
+    def _fitting(self, text: str) -> str:
+        """As much of a text as there is room for."""
         if "\0" in text:
             # SQLite's text functions stop at it
             text = text.replace("\0", "")
         if len(text) > self._room:
             text, self.too_long = text[: self._room], True
         self._room -= len(text)
-        if text:
-            self.parts.append((kind, text))
+        return text
+
+    def _add(self, parts: list[Part]) -> None:
+        self.parts += [part for part in merged(parts) if part[1]]
+        self.length += sum(len(text) for _, text in parts)
 
     def wake(self) -> None:
         """Let every follower look: at new parts, at the end, or at the time for a heartbeat."""
@@ -205,6 +213,7 @@ class Reply(Sink):
         """What is not on disk yet, as numbered runs; it counts as saved from here on."""
         self._before = self._saved, self._rows
         runs = merged(self.parts[self._saved :])
+        self.parts[self._saved :] = runs
         self._saved = len(self.parts)
         self._rows += len(runs)
         return [(number, *run) for number, run in enumerate(runs, self._rows - len(runs))]
@@ -219,13 +228,11 @@ class Reply(Sink):
 
         A slow reader gets fewer and larger runs; nothing is queued for it.
         """
-        index, skip = 0, {"content": cursor.content, "reasoning": cursor.reasoning}
+        position, skip = 0, {"content": cursor.content, "reasoning": cursor.reasoning}
         behind = bool(cursor.content or cursor.reasoning)
         while True:
-            count = len(self.parts)
-            if index < count:
-                new = self.parts[index:count]
-                index = count
+            if position < self.length:
+                new, position = self._since(position), self.length
                 if behind:
                     new = _after(new, skip)
                     behind = any(skip.values())
@@ -234,8 +241,20 @@ class Reply(Sink):
                 return
             else:
                 await self._change()
-                if len(self.parts) == index and not self.ended:
+                if position == self.length and not self.ended:
                     yield []
+
+    def _since(self, position: int) -> list[Part]:
+        """The parts after so many characters of all; found from the end, where followers are."""
+        index, start = len(self.parts), self.length
+        while start > position:
+            index -= 1
+            start -= len(self.parts[index][1])
+        new = self.parts[index:]
+        if start < position:
+            kind, text = new[0]
+            new[0] = kind, text[position - start :]
+        return new
 
     async def finished(self) -> None:
         """Wait until the reply has ended and is stored."""
@@ -245,6 +264,8 @@ class Reply(Sink):
 
 def merged(parts: list[Part]) -> list[Part]:
     """Neighbours of the same kind as one."""
+    if len(parts) < 2:
+        return parts
     runs: list[tuple[Kind, list[str]]] = []
     for kind, text in parts:
         if not runs or runs[-1][0] != kind:

@@ -85,7 +85,8 @@ class _EmbeddingUsage(msgspec.Struct):
 
 
 class _Embeddings(msgspec.Struct):
-    data: list[Any]
+    # the vectors are passed on without being read
+    data: msgspec.Raw
     usage: _EmbeddingUsage | None = None
 
 

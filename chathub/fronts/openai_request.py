@@ -123,6 +123,7 @@ class _Head(Struct, frozen=True):
     max_tokens: Any = None
     max_completion_tokens: Any = None
     n: Any = None
+    modalities: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
@@ -145,6 +146,7 @@ def head(body: bytes) -> Head:
         length_fields=tuple(name for name in _LENGTHS if getattr(asked, name) is not None),
         choices=_choices(asked.n),
         has_stream_options=asked.stream_options is not None,
+        asks_for_media=any(word in bytes(asked.modalities) for word in (b'"image"', b'"audio"')),
     )
 
 

@@ -36,7 +36,8 @@ class Head(Struct, frozen=True):
     """The part of a body that says who shall answer it and how, for bodies that go on as they are.
 
     ``max_tokens`` is the length of one answer that was asked for, in ``length_fields`` of the body;
-    ``choices`` how many answers; ``has_stream_options``: the client sends that field itself.
+    ``choices`` how many answers; ``has_stream_options``: the client sends that field itself;
+    ``asks_for_media``: the answer may hold images or audio.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Head(Struct, frozen=True):
     length_fields: tuple[str, ...] = ()
     choices: int = 1
     has_stream_options: bool = False
+    asks_for_media: bool = False
 
 
 class Request(Struct, frozen=True, kw_only=True):

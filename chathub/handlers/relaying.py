@@ -22,10 +22,11 @@ from chathub.handlers.sending import Sending
 from chathub.handlers.whole_events import WholeEvents
 from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
 from chathub.upstream import http
-from chathub.upstream.client import Refused, failure_in
+from chathub.upstream.client import Refused, decoded, failure_in
 from chathub.upstream.dialects import StreamDecoder
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.failure_class import another_may_help, sentence_for
+from chathub.upstream.masking import masked
 from chathub.upstream.types import Endpoint, Event, Failure
 
 # bytes of a forwarded stream that wait to be read for its usage
@@ -52,6 +53,8 @@ class Speech(Protocol):
     # tokens of one answer; None: nobody said how many
     answer_length: int | None
     choices: int
+    # the answer may hold images or audio
+    asks_for_media: bool
     # the provider is asked for the usage although the client did not
     strips_usage: bool
 
@@ -61,7 +64,7 @@ class Speech(Protocol):
         self, endpoint: Endpoint, model: str, headers: dict[str, str], form: Capabilities, limit: int | None
     ) -> Outgoing: ...
 
-    def decoder(self) -> StreamDecoder: ...
+    def decoder(self, limit: int) -> StreamDecoder: ...
 
     def decode_body(self, body: bytes) -> list[Event]: ...
 
@@ -133,19 +136,22 @@ async def _forward(
     relay = request.app[RELAY]
     tally = Tally(0, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
+    bounds = http.USUAL_BOUNDS
 
     def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
+        nonlocal bounds
+        bounds = http.bounds_for(form, asks_for_media=speech.asks_for_media)
         limits = [limit for limit in (tally.answer_limit, route.model.max_tokens) if limit]
         limit = min(limits) if tally.answer_limit is not None else None
         return speech.outgoing(endpoint, route.model.name, headers, form, limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
-            return await _pipe(upstream, sending, speech, tally)
-        body = await http.whole_body(upstream)
+            return await _pipe(upstream, sending, speech, tally, bounds.event)
+        body = await http.whole_body(upstream, bounds.answer)
         if isinstance(body, Failure):
             raise Refused(body)
-        events = speech.decode_body(body)
+        events = await decoded(speech.decode_body, body, len(body))
         if failure := failure_in(events):
             raise Refused(failure)
         tally.feed(events)
@@ -165,10 +171,10 @@ async def _forward(
 
 
 async def _pipe(
-    upstream: aiohttp.ClientResponse, sending: Sending, speech: Speech, tally: Tally
+    upstream: aiohttp.ClientResponse, sending: Sending, speech: Speech, tally: Tally, limit: int
 ) -> web.StreamResponse:
     """Bytes through, usage out of them. An answer that begins with a failure has not begun."""
-    decoder, whole = speech.decoder(), WholeEvents(strips_usage=speech.strips_usage)
+    decoder, whole = speech.decoder(limit), WholeEvents(strips_usage=speech.strips_usage)
     unread: list[bytes] = []
     # what came before the answer: a failure after it leaves room for another attempt
     held = b""
@@ -180,9 +186,14 @@ async def _pipe(
             size += len(data)
             # many chunks read at once cost a third of what they cost one by one
             if size > _BATCH or not tally.begun:
-                events, unread, size = decoder.feed(b"".join(unread)), [], 0
+                batch, unread, size = b"".join(unread), [], 0
+                events = await decoded(decoder.feed, batch, decoder.pending + len(batch))
                 if tally.feed(events):
                     failure = _TOO_LONG
+                    break
+                if decoder.done and (cut := failure_in(events)) and cut.kind == "cut" and tally.begun:
+                    # an event, or what comes without one, is too long: the rest is not passed on
+                    failure = cut
                     break
                 if not tally.begun and (refused := failure_in(events)):
                     raise Refused(refused)
@@ -293,5 +304,4 @@ def fit_to_show(route: Route, endpoint: Endpoint | None, failure: Failure) -> Fa
 
 def without_key(data: bytes, tally: Tally) -> bytes:
     """A provider's bytes without the key they were asked for with."""
-    key = tally.endpoint.api_key.encode() if tally.endpoint else b""
-    return data.replace(key, b"***") if key and key in data else data
+    return masked(data, tally.endpoint.api_key) if tally.endpoint else data

@@ -36,6 +36,7 @@ class OpenAI(Speech):
         self.head = front.head(body)
         self.model, self.stream = self.head.model, self.head.stream
         self.answer_length, self.choices = self.head.max_tokens, self.head.choices
+        self.asks_for_media = self.head.asks_for_media
         self.strips_usage = self.stream and not self.head.include_usage
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
@@ -114,7 +115,7 @@ async def embeddings(request: web.Request) -> web.Response:
         return Outgoing(UpstreamRequest(address, requests.headers_for(endpoint), sent))
 
     async def use(upstream: aiohttp.ClientResponse) -> web.Response:
-        data = await http.whole_body(upstream, http.LARGE_ANSWER)
+        data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer)
         if isinstance(data, Failure):
             raise Refused(data)
         if (usage := front.embedding_usage(data)) is None:

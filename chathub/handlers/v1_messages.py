@@ -26,6 +26,7 @@ class Anthropic(Speech):
     heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
     strips_usage = False
     choices = 1
+    asks_for_media = False
     decoder = dialect.Decoder
     decode_body = staticmethod(dialect.decode_body)
 

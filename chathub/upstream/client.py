@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from chathub.upstream import http
 from chathub.upstream.dialects import Dialect, StreamDecoder, dialect, quirks
-from chathub.upstream.http import Timeouts
+from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.http import Bounds, Timeouts, bounds_for
 from chathub.upstream.learned import LearnedQuirks
 from chathub.upstream.local import LocalModel, LocalModelError
+from chathub.upstream.masking import Take, masking
 from chathub.upstream.think import ThinkSplitter
 from chathub.upstream.types import (
     ChatCall,
@@ -24,8 +26,6 @@ from chathub.upstream.types import (
     UpstreamRequest,
     Usage,
 )
-
-Take = Callable[[list[Event]], bool]
 
 # a request is put into other words only so often
 _FORMS = 4
@@ -73,8 +73,10 @@ class Client:
         try:
             async with self._reached(endpoint) as (session, at):
                 call = replace(call, base_url=at.base_url, api_key=at.api_key)
-                async with self._open(session, speech, call, at) as response:
-                    return await _read(response, speech, take, room)
+                form = self.quirks.form_for(at, call.model, call.caller_id)
+                bounds = bounds_for(form, asks_for_media=call.asks_for_media)
+                async with self._open(session, speech, call, at, form) as response:
+                    return await _read(response, speech, bounds, masking(take, at.api_key), room)
         except Refused as refused:
             return refused.failure
 
@@ -110,7 +112,7 @@ class Client:
                 async with session.get(url, headers=headers, allow_redirects=False) as response:
                     if response.status >= 300:
                         raise Refused(await http.refusal(response))
-                    body = await http.whole_body(response)
+                    body = await http.whole_body(response, http.LISTING)
             except http.TROUBLE as error:
                 raise Refused(http.network_failure(error)) from None
         if isinstance(body, Failure):
@@ -144,7 +146,12 @@ class Client:
 
     @asynccontextmanager
     async def _open(
-        self, session: aiohttp.ClientSession, speech: Dialect, call: ChatCall, at: Endpoint
+        self,
+        session: aiohttp.ClientSession,
+        speech: Dialect,
+        call: ChatCall,
+        at: Endpoint,
+        usual: Capabilities,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response once its head is here. A refusal that another form of the same request avoids
         is answered with that form, which is remembered once it was accepted.
@@ -153,7 +160,7 @@ class Client:
             Refused: any other refusal, or trouble on the way.
         """
         try:
-            form = usual = self.quirks.form_for(at, call.model, call.caller_id)
+            form = usual
             for left in reversed(range(_FORMS)):
                 request = speech.build(call, form)
                 response = await self._post(session, request, at)
@@ -183,20 +190,31 @@ class Client:
 
 
 async def _read(
-    response: aiohttp.ClientResponse, speech: Dialect, take: Take, room: asyncio.Event | None
+    response: aiohttp.ClientResponse,
+    speech: Dialect,
+    bounds: Bounds,
+    take: Take,
+    room: asyncio.Event | None,
 ) -> Failure | None:
     """Hand over the events of a 2xx answer; JSON where a stream was asked for is the whole answer."""
     splitter = ThinkSplitter()
     if response.content_type.endswith("json"):
-        body = await http.whole_body(response)
+        body = await http.whole_body(response, bounds.answer)
         if isinstance(body, Failure):
             return body
-        events = speech.decode_body(body)
+        events = await decoded(speech.decode_body, body, len(body))
         take(_split(splitter, events, last=True))
         return failure_in(events)
     if http.is_packed(response):
         return Failure("上游返回了压缩的数据流", status=200)
-    return await _read_stream(response, speech.Decoder(), splitter, take, room)
+    return await _read_stream(response, speech.Decoder(bounds.event), splitter, take, room)
+
+
+async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
+    """The events in some bytes; in a thread where ``size`` bytes are decoded at once and that is much."""
+    if size <= http.LARGE:
+        return decode(data)
+    return await asyncio.to_thread(decode, data)
 
 
 async def _read_stream(
@@ -214,10 +232,10 @@ async def _read_stream(
                 # what is in hand already comes without a pause: others want a turn too
                 await asyncio.sleep(0)
             if size > _LARGEST_STREAM:
-                return Failure("上游返回的数据过长", status=200)
+                return http.TOO_LONG
             if room is not None and not room.is_set():
                 await room.wait()
-            if events := decoder.feed(data):
+            if events := await decoded(decoder.feed, data, decoder.pending + len(data)):
                 failure = failure or failure_in(events)
                 if take(_split(splitter, events)):
                     return failure

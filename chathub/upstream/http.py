@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from chathub.upstream import failures, guard
 from chathub.upstream.connections import Unanswered
+from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.echoes import repeats, windows
 from chathub.upstream.failure_class import telling_phrase
 from chathub.upstream.types import Failure, UpstreamRequest
@@ -21,12 +22,13 @@ log = logging.getLogger("chathub.upstream")
 
 CUT = "上游连接中断，回复不完整"
 _ERROR_BODY = 64 * 1024
+# a list of models
+LISTING = 4 * 1024 * 1024
 # characters that a request and a refusal have in common by chance
 _SHARED = 12
 _LARGE_BODY = 512 * 1024
-# bytes of a whole answer, unpacked; of one that holds vectors, images or audio
-ANSWER = 8 * 1024 * 1024
-LARGE_ANSWER = 32 * 1024 * 1024
+# what is decoded or searched in a thread: more would hold up the loop
+LARGE = 256 * 1024
 TOO_LONG = Failure("上游返回的数据过长", kind="cut", status=200)
 # every kind of trouble that a network call can raise here
 TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
@@ -37,6 +39,23 @@ class Timeouts(NamedTuple):
 
     answer: float = 600
     first_byte: float = 60
+
+
+class Bounds(NamedTuple):
+    """The most bytes that a provider may send: of a whole answer, unpacked, and of one event of a stream."""
+
+    answer: int = 8 * 1024 * 1024
+    event: int = 1024 * 1024
+
+
+# for vectors, and where the answer may hold images or audio
+LARGE_BOUNDS = Bounds(32 * 1024 * 1024, 24 * 1024 * 1024)
+USUAL_BOUNDS = Bounds()
+
+
+def bounds_for(form: Capabilities, *, asks_for_media: bool) -> Bounds:
+    """How large an answer may be, by the model and by what is asked for."""
+    return LARGE_BOUNDS if form.gives_media or asks_for_media else USUAL_BOUNDS
 
 
 class NoResponse(TimeoutError):
@@ -111,7 +130,7 @@ async def refusal(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failur
     return failure
 
 
-async def whole_body(response: aiohttp.ClientResponse, limit: int = ANSWER) -> bytes | Failure:
+async def whole_body(response: aiohttp.ClientResponse, limit: int) -> bytes | Failure:
     """The body of a success of at most ``limit`` bytes, or how it failed to come. Some servers compress
     although they are asked not to."""
     body = bytearray()

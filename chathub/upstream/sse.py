@@ -9,19 +9,21 @@ forget it after ``[DONE]``), llama.cpp's non-standard field ``error:`` becomes a
 Event = tuple[str, bytes]
 """Name (``""`` when the server gave none) and data (the lines joined with LF, not decoded)."""
 
-LIMIT = 4 * 1024 * 1024
+# bytes of a line or an event, and of all that comes without any event in it: comments, blank lines
+LIMIT = 1024 * 1024
+_SILENCE = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
 class TooLong(ValueError):
-    """A line or an event exceeds the parser's limit; the stream cannot be read any further."""
+    """A line, an event or what comes without one exceeds the limit; the stream cannot be read any further."""
 
 
 class Parser:
     """Turns network chunks, cut anywhere, into events.
 
     ``limit`` bounds the bytes of one line and of one event's data, so that a server that never ends a
-    line cannot fill the memory.
+    line cannot fill the memory; one that only sends comments cannot keep the parser busy either.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -34,9 +36,23 @@ class Parser:
         self._name = ""
         self._data: list[bytes] = []
         self._size = 0
+        self._silent = 0  # bytes since the last event
+
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that is not complete."""
+        return self._size + self._tail_size
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes, in order. Raises ``TooLong``."""
+        self._silent += len(data)
+        if events := self._feed(data):
+            self._silent = self.pending
+        elif self._silent - self.pending > _SILENCE:
+            raise TooLong(f"more than {_SILENCE} bytes without an event")
+        return events
+
+    def _feed(self, data: bytes) -> list[Event]:
         if not self._started:
             data = self._without_mark(data)
         if self._after_cr or b"\r" in data:

@@ -58,6 +58,12 @@ class ChatCall(Struct, frozen=True):
     extra: dict[str, Any] = field(default_factory=dict)
     caller_id: int = 0
 
+    @property
+    def asks_for_media(self) -> bool:
+        """Whether the answer may hold images or audio (OpenAI's ``modalities``)."""
+        kinds = self.extra.get("modalities")
+        return isinstance(kinds, list) and any(kind in ("image", "audio") for kind in kinds)
+
 
 class Endpoint(Struct, frozen=True):
     """Where a call may be sent, with which key and in which dialect.

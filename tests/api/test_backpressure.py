@@ -61,7 +61,7 @@ class Phone:
 
     async def send(self, method: str, path: str, body: Any = None, last_event_id: str = "") -> None:
         raw = json.dumps(body).encode() if body is not None else b""
-        headers = {**self._headers, "Host": "chathub", "Content-Length": len(raw)}
+        headers = {**self._headers, "Host": "localhost", "Content-Length": len(raw)}
         headers["Content-Type"] = "application/json"
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id

@@ -96,13 +96,13 @@ def refused(answer: bytes, status: int) -> str:
 NO_REQUESTS = {
     "garbage": b"GARBAGE\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),
-    "a long line": b"GET /api/health?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a long header": b"GET /api/health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
+    "a long line": b"GET /api/health?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a long header": b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
     "many headers": b"GET /api/health HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n",
-    "a length that is none": b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx",
+    "a length that is none": b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx",
     "a header without a name": b"GET /api/health HTTP/1.1\r\n: x\r\n\r\n",
-    "a control character": b"GET /a\x01b HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a control character": b"GET /a\x01b HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -112,7 +112,7 @@ async def test_what_is_no_request_gets_an_error_like_others_and_the_door(
 ) -> None:
     port = await serve()
     assert "HTTP" in refused(await say(port, request_), 400)
-    answer = await say(port, b"GET /api/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await say(port, b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
 
 
@@ -125,7 +125,7 @@ async def test_the_command_line_serves_so_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [b"/api/health", b"/nowhere", b"/v1/models"])
 async def test_an_expectation_is_met_or_refused(serve: Serve, path: bytes) -> None:
     port = await serve()
-    head = b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: "
+    head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: "
     assert "Expect" in refused(await say(port, head + b"wonders\r\n\r\n"), 417)
     assert (await say(port, head + b"100-continue\r\n\r\n")).startswith(b"HTTP/1.1 100 Continue")
 
@@ -135,12 +135,12 @@ async def test_an_expectation_is_met_or_refused(serve: Serve, path: bytes) -> No
 
 async def test_a_head_that_drips_is_cut_off(serve: Serve) -> None:
     port = await serve(keepalive_timeout=0.5)
-    drops = [b"GET /api/health HTTP/1.1\r\nHost: x\r\n", *[b"X-Drop: 1\r\n"] * 100]
+    drops = [b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n", *[b"X-Drop: 1\r\n"] * 100]
     began = asyncio.get_running_loop().time()
     for pieces in (drops, [b""]):
         assert await say(port, *pieces, pause=0.1) == b""
     # and so is the second request of a connection
-    whole = b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n"
+    whole = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert (await say(port, whole, *drops, pause=0.1)).count(b"HTTP/1.1 200") == 1
     assert asyncio.get_running_loop().time() - began < 6
 
@@ -164,7 +164,7 @@ async def test_half_a_minute_is_given_for_a_head(config: Config) -> None:
 )
 async def test_a_body_that_drips_is_cut_off(serve: Serve, path: bytes, status: int) -> None:
     port = await serve({"body_seconds": 0.4}, lingering_time=1.5)
-    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n" % path
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n" % path
     began = asyncio.get_running_loop().time()
     answer = await say(port, head, *[b" "] * 200, pause=0.05)
     assert answer.startswith(b"HTTP/1.1 %d" % status) and asyncio.get_running_loop().time() - began < 8

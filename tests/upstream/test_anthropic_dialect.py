@@ -461,7 +461,7 @@ def test_an_error_ends_the_stream_and_nothing_follows(error: dict[str, Any], mes
 def test_an_endless_line_is_a_failure() -> None:
     decoder = anthropic.Decoder(limit=1000)
     assert decoder.feed(A) == [Text("a")]
-    failure = Failure("上游返回的单条数据过长", status=200)
+    failure = Failure("上游返回的单条数据过长", kind="cut", status=200)
     assert decoder.feed(b"data: " + b"x" * 2000) == [Usage(1), failure]
     assert decoder.done and decoder.feed(A) == decoder.close() == []
 

@@ -16,6 +16,10 @@ class StreamDecoder(Protocol):
 
     done: bool
 
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that has not come whole: large ones are read in a thread."""
+
     def feed(self, data: bytes) -> list[Event]: ...
 
     def close(self) -> list[Event]: ...
@@ -28,7 +32,8 @@ class Dialect(Protocol):
         """The HTTP request for ``call``; without ``capabilities`` they are looked up. Raises ``ValueError``
         when the base URL is unfit."""
 
-    def Decoder(self) -> StreamDecoder: ...
+    def Decoder(self, limit: int = ...) -> StreamDecoder:
+        """A reader of events of at most ``limit`` bytes."""
 
     def decode_body(self, body: bytes) -> list[Event]:
         """The events of a 2xx answer that was not streamed."""

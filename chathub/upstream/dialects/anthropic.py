@@ -6,6 +6,7 @@ the answer, ``thinking`` is reasoning and comes with a signature, ``tool_use`` i
 (what the provider's own tools do) are passed over, and so are events that do not exist yet.
 """
 
+import io
 from typing import Any
 
 import msgspec
@@ -13,9 +14,13 @@ from msgspec import Struct
 
 from chathub.upstream import failures, sse
 from chathub.upstream.dialects import openai_fields as fields
+from chathub.upstream.dialects import pruning
 from chathub.upstream.dialects.anthropic_request import build as build
-from chathub.upstream.dialects.reading import BROKEN, UNREADABLE_ERRORS, Reader
+from chathub.upstream.dialects.reading import BROKEN, STATE, UNREADABLE_ERRORS, Reader
 from chathub.upstream.types import Event, Reasoning, Text, Usage
+
+# blocks of one answer; those beyond are read and forgotten
+_MOST_BLOCKS = 4096
 
 _FINISH_WORDS = {
     "end_turn": "stop",
@@ -43,12 +48,17 @@ class _Block(Struct):
     """A block while it grows. ``slot`` numbers the tool calls."""
 
     kind: str
-    thinking: list[str] = []
+    thinking: io.StringIO = msgspec.field(default_factory=io.StringIO)
     signature: str = ""
     data: str = ""
     slot: int = 0
     whole_input: str = ""
 
+
+_BLOCK: dict[str, pruning.Shape] = dict.fromkeys(
+    ("type", "text", "thinking", "signature", "data", "id", "name", "input", "partial_json")
+)
+_MESSAGE: dict[str, pruning.Shape] = {"content": [_BLOCK], "usage": None, "stop_reason": None}
 
 _decode_event = msgspec.json.Decoder(_PlainEvent).decode
 
@@ -60,6 +70,15 @@ class Decoder(Reader):
     ``{"anthropic": [{"type": "thinking", "thinking": …, "signature": …}, {"type":
     "redacted_thinking", "data": …}]}``. Thinking without a signature is not in it: it would be refused.
     """
+
+    shape = {
+        **pruning.ERRORS,
+        **_MESSAGE,
+        "index": None,
+        "message": _MESSAGE,
+        "content_block": _BLOCK,
+        "delta": {**_BLOCK, "stop_reason": None},
+    }
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
@@ -84,7 +103,7 @@ class Decoder(Reader):
             if block is None:
                 return False
             if delta.thinking:
-                block.thinking.append(delta.thinking)
+                block.thinking.write(delta.thinking)
                 events.append(Reasoning(delta.thinking))
                 self._answered = True
         else:
@@ -130,14 +149,15 @@ class Decoder(Reader):
 
     def _start(self, index: object, content: dict[str, Any], events: list[Event]) -> None:
         block = _Block(fields.as_string(content.get("type")))
-        self._blocks[_key(index)] = block
+        if len(self._blocks) < _MOST_BLOCKS:
+            self._blocks[_key(index)] = block
         if block.kind == "text":
             self._say(Text, content.get("text"), events)
         elif block.kind in ("thinking", "redacted_thinking"):
             if thought := self._say(Reasoning, content.get("thinking"), events):
-                block.thinking.append(thought)
-            block.signature = failures.well_formed(fields.as_string(content.get("signature")))
-            block.data = failures.well_formed(fields.as_string(content.get("data")))
+                block.thinking.write(thought)
+            block.signature = self._keep(content.get("signature"))
+            block.data = self._keep(content.get("data"))
         elif block.kind == "tool_use":
             block.slot, self._slots = self._slots, self._slots + 1
             # In a stream the input is empty here and comes in pieces; in a whole answer it is all there.
@@ -147,15 +167,15 @@ class Decoder(Reader):
             self._call(block.slot, call_id, name, "", events)
 
     def _grow(self, index: object, delta: dict[str, Any], events: list[Event]) -> None:
-        block = self._blocks.setdefault(_key(index), _Block(""))
+        block = self._blocks.get(_key(index)) or _Block("")
         match delta.get("type"):
             case "text_delta":
                 self._say(Text, delta.get("text"), events)
             case "thinking_delta":
                 if thought := self._say(Reasoning, delta.get("thinking"), events):
-                    block.thinking.append(thought)
+                    block.thinking.write(thought)
             case "signature_delta":
-                block.signature += failures.well_formed(fields.as_string(delta.get("signature")))
+                block.signature += self._keep(delta.get("signature"))
             case "input_json_delta" if block.kind == "tool_use":
                 if arguments := fields.as_string(delta.get("partial_json")):
                     block.whole_input = ""
@@ -188,9 +208,9 @@ class Decoder(Reader):
             if block.kind == "redacted_thinking" and block.data:
                 kept.append({"type": block.kind, "data": block.data})
             elif block.kind == "thinking" and block.signature:
-                thinking = "".join(block.thinking)
+                thinking = block.thinking.getvalue()
                 kept.append({"type": block.kind, "thinking": thinking, "signature": block.signature})
-        return {"anthropic": kept} if kept else {}
+        return {"anthropic": kept} if kept and self._kept < STATE else {}
 
     def _reason(self, word: str) -> str:
         return _FINISH_WORDS.get(word, word)

@@ -27,7 +27,8 @@ class Capabilities(Struct, frozen=True):
     reason to refuse. ``thinking_off_when_not_streaming``: without a stream the model must be
     told not to think. ``default_max_tokens``: the length of an answer, in tokens, where the API demands
     one and nobody set it. ``includes_thoughts``: the model tells its thoughts when asked to.
-    ``signs_calls``: a tool call of the history without its signature is refused.
+    ``signs_calls``: a tool call of the history without its signature is refused. ``gives_media``: its
+    answers may hold images or audio.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -41,6 +42,7 @@ class Capabilities(Struct, frozen=True):
     default_max_tokens: int = 8192
     includes_thoughts: bool = False
     signs_calls: bool = False
+    gives_media: bool = False
 
 
 class _Row(NamedTuple):
@@ -81,6 +83,7 @@ _TABLE = (
     _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", includes_thoughts=False),
     _row(_EVERYWHERE, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signs_calls=True),
     _row(_GEMINI, r"gemma-[1-3]", system_role="user"),
+    _row(_EVERYWHERE, r"(?i)(gemini|gpt)-.*(image|audio|tts|live|realtime)|-omni\b", gives_media=True),
 )  # fmt: skip
 
 

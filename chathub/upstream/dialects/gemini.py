@@ -14,8 +14,9 @@ from msgspec import Raw, Struct, field
 
 from chathub.upstream import failures, sse
 from chathub.upstream.dialects import openai_fields as fields
+from chathub.upstream.dialects import pruning
 from chathub.upstream.dialects.gemini_request import build as build
-from chathub.upstream.dialects.reading import BROKEN, UNREADABLE_ERRORS, Reader
+from chathub.upstream.dialects.reading import BROKEN, STATE, UNREADABLE_ERRORS, Reader
 from chathub.upstream.types import Event, Failure, Reasoning, Text, Usage
 
 _BLOCKED = "提示词被上游的内容审查拦截"
@@ -59,6 +60,9 @@ class _Response(Struct, gc=False):
     error: None = None
 
 
+_CALL: pruning.Shape = {"id": None, "name": None, "args": None}
+_PART: pruning.Shape = {"text": None, "thought": None, "thoughtSignature": None, "functionCall": _CALL}
+
 _decode_response = msgspec.json.Decoder(_Response).decode
 
 
@@ -69,6 +73,14 @@ class Decoder(Reader):
     ``{"gemini": {"calls": {id: signature}, "text": signature, "ids": [id, …]}}``. ``ids`` are the
     calls' ids that Gemini itself gave; others are made up here, unlike in any other answer.
     """
+
+    shape = {
+        **pruning.ERRORS,
+        "candidates": [{"content": {"parts": [_PART]}, "finishReason": None}],
+        "usageMetadata": None,
+        "promptFeedback": None,
+        "responseId": None,
+    }
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
@@ -90,7 +102,7 @@ class Decoder(Reader):
                 events.append(Reasoning(part.text) if part.thought else Text(part.text))
                 self._answered = True
             if part.signature and not part.thought:
-                self._text_signature = part.signature
+                self._text_signature = self._keep(part.signature)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
         usage = bytes(response.usage)  # kept as it is, for only the last one is read
@@ -126,7 +138,7 @@ class Decoder(Reader):
 
     def _take_part(self, part: dict[str, Any], response_id: str, events: list[Event]) -> None:
         thought = part.get("thought") is True
-        signature = failures.well_formed(fields.as_string(part.get("thoughtSignature")))
+        signature = self._keep(part.get("thoughtSignature"))
         call = part.get("functionCall")
         if isinstance(call, dict):
             call_id = failures.well_formed(fields.as_string(call.get("id")))
@@ -171,7 +183,7 @@ class Decoder(Reader):
         signatures = {call_id: signature for call_id, signature in self._calls.items() if signature}
         kept = {"calls": signatures, "text": self._text_signature, "ids": self._own_ids}
         kept = {name: value for name, value in kept.items() if value}
-        return {"gemini": kept} if kept else {}
+        return {"gemini": kept} if kept and self._kept < STATE else {}
 
     def _reason(self, word: str) -> str:
         reason = _FINISH_WORDS.get(word, word)

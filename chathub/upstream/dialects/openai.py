@@ -8,7 +8,6 @@ type; hence two ways through a chunk. The fast one takes what nearly every chunk
 msgspec while it decodes. Whatever does not fit its types goes the tolerant way, which asks at every step.
 """
 
-import json
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +15,7 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.upstream import failures, sse
 from chathub.upstream.dialects import openai_fields as fields
+from chathub.upstream.dialects import pruning
 from chathub.upstream.dialects.openai_request import build as build
 from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCall, Usage
 
@@ -36,6 +36,25 @@ _FINISH_WORDS = {
 }
 # The model did not end, its server did (OpenRouter, Zhipu).
 _BROKEN_WORDS = frozenset({"error", "network_error"})
+
+_CALL: pruning.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
+_MESSAGE: pruning.Shape = {
+    "content": [{"text": None, "thinking": [{"text": None}]}],
+    "reasoning_content": None,
+    "reasoning": None,
+    "reasoning_details": [{"text": None, "summary": None}],
+    "refusal": None,
+    "tool_calls": [_CALL],
+}
+# what is read of a large object
+_SHAPE: pruning.Shape = {
+    "choices": [{"message": _MESSAGE, "delta": _MESSAGE, "finish_reason": None, "usage": None}],
+    "usage": None,
+    "x_groq": None,
+    **pruning.ERRORS,
+}
+# bytes of an event that the fast way takes
+_ORDINARY = 65_536
 
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -86,6 +105,11 @@ class Decoder:
         self.done = False  # the last event has come
         self._streamless = False
 
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that has not come whole."""
+        return self._parser.pending
+
     def feed(self, data: bytes) -> list[Event]:
         """The events in ``data``, a piece of the body as it came from the network."""
         events: list[Event] = []
@@ -94,7 +118,7 @@ class Decoder:
                 if name or self._halves or self._failed or not self._take_plain(payload, events):
                     self._take(name, payload, events)
         except sse.TooLong:
-            self._end(events, Failure(TOO_LONG, status=200))
+            self._end(events, Failure(TOO_LONG, kind="cut", status=200))
             self.done = True
         return events
 
@@ -118,6 +142,8 @@ class Decoder:
 
     def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
         """The fast way: ``False``, and nothing done, for a chunk that is anything but ordinary."""
+        if len(payload) > _ORDINARY:
+            return False
         try:
             chunk = _decode_chunk(payload)
         except _UNREADABLE:
@@ -154,7 +180,7 @@ class Decoder:
             self._take_done(events)
             return
         try:
-            value: object = json.loads(text, strict=False)
+            value: object = pruning.loads(payload, _SHAPE)
         except (ValueError, RecursionError):
             self._take_unreadable(name, text, last, events)
             return
@@ -260,6 +286,6 @@ def decode_body(body: bytes) -> list[Event]:
         return decoder.feed(body.lstrip()) + decoder.close()
     events: list[Event] = []
     decoder._streamless = True
-    decoder._take("", text.encode(), events)
+    decoder._take("", text.encode("utf-8", "surrogatepass"), events)
     decoder._take_done(events)
     return events

@@ -9,6 +9,9 @@ from typing import Any
 from chathub.upstream import failures
 from chathub.upstream.types import Failure, Reasoning, Text, ToolCall, Usage
 
+# tool calls of one answer; those beyond are not read
+_MOST_CALLS = 1024
+
 
 class ToolCalls:
     """Which fragment belongs to which tool call. They are numbered from 0 in the order they appear."""
@@ -29,11 +32,13 @@ class ToolCalls:
             arguments = as_string(arguments)
             if call_id or name or arguments:
                 slot = self._slot(item.get("index"), position, call_id, name)
+                if slot is None:
+                    continue
                 yield ToolCall(
                     slot, self._once(self._ids, slot, call_id), self._once(self._names, slot, name), arguments
                 )
 
-    def _slot(self, index: object, position: int, call_id: str, name: str) -> int:
+    def _slot(self, index: object, position: int, call_id: str, name: str) -> int | None:
         if not isinstance(index, int) or isinstance(index, bool):
             if call_id in self._ids:
                 return self._ids.index(call_id) if call_id else self._by_index.get(position, 0)
@@ -41,6 +46,8 @@ class ToolCalls:
         slot = self._by_index.get(index)
         # Older Ollama sends each whole call under index 0: another id with a name is another call.
         if slot is None or (call_id and name and self._ids[slot] not in ("", call_id)):
+            if len(self._ids) == _MOST_CALLS:
+                return None
             slot = self._by_index[index] = len(self._ids)
             self._ids.append("")
             self._names.append("")

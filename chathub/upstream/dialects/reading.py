@@ -3,14 +3,14 @@
 A dialect's reader says what its objects mean; here is what all of them keep to. Nothing here raises.
 """
 
-import json
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from chathub.upstream import failures, sse
 from chathub.upstream.dialects import openai_fields as fields
+from chathub.upstream.dialects import pruning
 from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCall, Usage
 
 CUT = "上游连接中断，回复不完整"
@@ -18,6 +18,11 @@ EMPTY = "上游没有返回任何内容"
 UNREADABLE = "上游返回了无法识别的数据"
 TOO_LONG = "上游返回的单条数据过长"
 BROKEN = "上游在回复途中出错，回复不完整"
+
+# characters of what a provider wants back with an answer; of more nothing is kept
+STATE = 1024 * 1024
+# bytes of an event that the fast way takes
+_ORDINARY = 65_536
 
 UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -29,22 +34,33 @@ class Reader(ABC):
     then a ``Failure`` when the answer is not whole, and nothing after it. Nothing raises.
     """
 
+    # what is read of a large object
+    shape: ClassVar[pruning.Shape]
+
     def __init__(self, limit: int = sse.LIMIT) -> None:
         self._parser = sse.Parser(limit)
         self._arrived = False  # any data at all
         self._answered = False  # some text, reasoning or tool call
         self._finish = ""  # the provider's word
+        self._kept = 0  # characters of signatures and the like
         self.done = False  # the last event has come
+
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that has not come whole."""
+        return self._parser.pending
 
     def feed(self, data: bytes) -> list[Event]:
         """The events in ``data``, a piece of the body as it came from the network."""
         events: list[Event] = []
         try:
             for name, payload in self._parser.feed(data):
-                if not self.done and not self._take_plain(payload, events):
+                if self.done:
+                    continue
+                if len(payload) > _ORDINARY or not self._take_plain(payload, events):
                     self._take(name, payload, events)
         except sse.TooLong:
-            self._end(events, Failure(TOO_LONG, status=200))
+            self._end(events, Failure(TOO_LONG, kind="cut", status=200))
         return events
 
     def close(self) -> list[Event]:
@@ -103,7 +119,7 @@ class Reader(ABC):
             self._end_whole(events)
             return
         try:
-            value: object = json.loads(text, strict=False)
+            value: object = pruning.loads(payload, self.shape)
         except (ValueError, RecursionError):
             self._take_unreadable(name, text, last, events)
             return
@@ -125,6 +141,12 @@ class Reader(ABC):
             self._end(events, fields.refusal(text, BROKEN))
         elif not name or text[0] in "{[":  # what comes under another name may be anything
             self._end(events, Failure(UNREADABLE, status=200))
+
+    def _keep(self, text: object) -> str:
+        """Some of what the provider wants back; nothing any more once there is too much of it."""
+        kept = failures.well_formed(fields.as_string(text))
+        self._kept += len(kept)
+        return kept if self._kept < STATE else ""
 
     def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
         said = failures.well_formed(fields.as_string(text))
