@@ -70,7 +70,8 @@ async def raw(client: TestClient, request: bytes) -> tuple[list[bytes], bytes]:
 async def test_no_header_of_a_request_becomes_a_header_of_the_answer(client: TestClient, line: bytes) -> None:
     for method in (b"GET", b"OPTIONS"):
         head, body = await raw(
-            client, b"%b /api/health HTTP/1.1\r\nHost: localhost\r\n%b\r\nConnection: close\r\n\r\n" % (method, line)
+            client,
+            b"%b /api/health HTTP/1.1\r\nHost: localhost\r\n%b\r\nConnection: close\r\n\r\n" % (method, line),
         )
         if head[0] == b"HTTP/1.0 400 Bad Request":
             # not even HTTP: the web server refuses it before it is a request

@@ -444,7 +444,9 @@ def test_usage_and_finish_come_before_the_failure_and_later_usage_after_it() -> 
 def test_an_endless_line_is_a_failure_and_the_text_stays() -> None:
     decoder = openai.Decoder(limit=1000)
     assert decoder.feed(data(chunk(content="a"))) == [Text("a")]
-    assert decoder.feed(b"data: " + b"x" * 1000) == [Failure("上游返回的单条数据过长", kind="cut", status=200)]
+    assert decoder.feed(b"data: " + b"x" * 1000) == [
+        Failure("上游返回的单条数据过长", kind="cut", status=200)
+    ]
     assert decoder.feed(data(chunk(content="b"))) == decoder.close() == []
 
 

@@ -1,0 +1,251 @@
+"""What a provider sends costs little, whatever it is: any user may name one of its own."""
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, chat, messages_of, stream, text_of, until
+from scripted import DONE, Provider, chunk, data, reply, usage
+
+from chathub.chat.reply import Cursor, Reply
+from chathub.chat.turns import Turn
+from chathub.upstream import http
+from chathub.upstream.dialects import anthropic, gemini, openai
+from chathub.upstream.dialects.openai_fields import ToolCalls
+from chathub.upstream.types import Failure, Reasoning, Text
+
+MIB = 1024 * 1024
+KEY = "sk-of-the-tests-0123456789"
+CRUMBS = b"[]," * (7 * MIB // 3) + b"1]"
+WHOLE = b'{"error":false,"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}],"x":['
+
+
+@pytest.fixture(autouse=True)
+async def models(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+    await add_model(client, admin, provider.base_url, "gemini-x-image")
+    await add_model(client, admin, provider.base_url, "vectors", model_type="embedding")
+
+
+def packed(provider: Provider, body: bytes) -> Any:
+    return provider.answer(200, gzip.compress(body), {"Content-Encoding": "gzip"})
+
+
+async def v1(client: TestClient, headers: Headers, **body: Any) -> tuple[int, str]:
+    asked = {"model": "test-model", "messages": [{"role": "user", "content": "x"}], **body}
+    response = await client.post("/v1/chat/completions", json=asked, headers=headers)
+    return response.status, await response.text()
+
+
+async def test_a_small_packed_answer_that_becomes_a_large_one_is_refused(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = packed(provider, WHOLE + b"[]," * (3 * MIB) + b"1]}")
+    status, body, _ = await chat(client, user)
+    assert status == 502 and "过长" in body["error"]
+    assert (await v1(client, user))[0] == 502
+    assert len(provider.bodies) == 2, "the request is not sent again"
+
+
+async def test_a_whole_answer_may_be_eight_mebibytes_and_costs_no_more_than_what_is_read(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    body = WHOLE + CRUMBS + b"}"
+    provider.script = packed(provider, body)
+    tracemalloc.start()
+    status, answered, _ = await chat(client, user)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert status == 200 and answered["response"] == "x"
+    # the answer itself a few times, and never a Python object for each of its crumbs (200 MB)
+    assert peak < 60 * MIB, peak
+    status, text = await v1(client, user)
+    assert status == 200 and len(text) == len(body)
+
+
+async def test_answers_with_media_and_vectors_may_be_larger(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    message = {"content": "x", "audio": {"data": "A" * (10 * MIB)}}
+    provider.script = provider.answer(200, {"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert (await v1(client, user))[0] == 502
+    assert (await v1(client, user, modalities=["text", "audio"]))[0] == 200
+    assert (await v1(client, user, model="gemini-x-image"))[0] == 200
+    provider.script = provider.answer(200, b'{"data":[{"embedding":[' + b"0.1," * (4 * MIB) + b"0]}]}")
+    response = await client.post("/v1/embeddings", json={"model": "vectors", "input": "x"}, headers=user)
+    assert response.status == 200 and len(await response.read()) > 16 * MIB
+
+
+@pytest.mark.parametrize("begun", [b"", chunk("so far")], ids=["before the answer", "within it"])
+@pytest.mark.parametrize("piece", [b":\n" * 32_768, b"\n" * 65_536, b"event: x\n" * 8_192, b"x" * 65_536])
+async def test_a_stream_without_events_is_cut_off_after_a_megabyte(
+    client: TestClient, user: Headers, provider: Provider, begun: bytes, piece: bytes
+) -> None:
+    async def run(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(begun or b":\n")
+        for _ in range(4_000):
+            await response.write(piece)
+        return response
+
+    provider.script = run
+    async with asyncio.timeout(20):
+        events = await stream(client, user)
+        status, text = await v1(client, user, stream=True)
+    assert events[-1]["type"] == "error" and events[-1]["status"] == 502
+    await until(lambda: provider.closed == 2)
+    assert "[DONE]" not in text
+    # the head of the answer may have gone out with what came before it
+    assert status in (200, 502) and "过长" in text and ("so far" in text) == bool(begun)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(MIB - 200, True), (3 * MIB // 2, False)])
+async def test_an_event_may_be_one_mebibyte(
+    client: TestClient, user: Headers, provider: Provider, size: int, fits: bool
+) -> None:
+    provider.script = provider.stream([*reply("a" * size)])
+    events = await stream(client, user)
+    assert (events[-1]["type"] == "end") == fits
+    # one whose model may give images may be larger
+    assert (await stream(client, user, model="gemini-x-image"))[-1]["type"] == "end"
+
+
+async def test_the_answers_of_crumbs_are_read_without_building_them() -> None:
+    million = b"[]," * 300_000 + b"1"
+    for decode, body in (
+        (openai.decode_body, b'{"choices":[%b]}' % million),
+        (openai.decode_body, b'{"choices":[{"message":{"content":[%b]}}]}' % million),
+        (openai.decode_body, b'{"choices":[{"message":{"content":"x","tool_calls":[%b]}}]}' % million),
+        (anthropic.decode_body, b'{"type":"message","content":[%b]}' % million),
+        (
+            anthropic.decode_body,
+            b'{"type":"message","content":[{"type":"tool_use","input":{"a":[%b]}}]}' % million,
+        ),
+        (gemini.decode_body, b'{"candidates":[{"content":{"parts":[%b]}}]}' % million),
+        (gemini.decode_body, b"[%b]" % million),
+        (openai.decode_body, b'{"choices":[{"message":{"content":"x"}}],"usage":{"a":[%b]}}' % million),
+        (openai.decode_body, b'{"choices":' + b"[" * 400_000),
+    ):
+        tracemalloc.start()
+        events = decode(body)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 12 * len(body), (body[:60], peak)
+        assert all(isinstance(event, Failure) or "[]" not in str(event) for event in events)
+
+
+def test_large_answers_are_read_like_small_ones() -> None:
+    long = 'a "quoted" {text}, [with] crumbs,' * 5_000
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"x": long})}}
+    message = {"content": [{"type": "text", "text": long}], "reasoning_content": long, "tool_calls": [call]}
+    told = {"prompt_tokens": 3, "completion_tokens": 4}
+    choices = [{"message": message, "finish_reason": "tool_calls"}, {"message": {"content": "second"}}]
+    small = openai.decode_body(
+        json.dumps({"choices": choices, "usage": told}).replace(long[:-5], "").encode()
+    )
+    large = openai.decode_body(json.dumps({"choices": choices, "usage": told}).encode())
+    assert [type(event) for event in small] == [type(event) for event in large]
+    assert Text(long) in large and Reasoning(long) in large
+
+
+def test_the_calls_of_one_answer_are_bounded() -> None:
+    calls = ToolCalls()
+    items = [{"index": number, "id": f"c{number}", "function": {"name": "f"}} for number in range(5_000)]
+    assert len(list(calls.take(items))) == 1024
+
+
+def events_of(text: str) -> list[Any]:
+    return [Text(character) for character in text]
+
+
+def test_two_million_deltas_cost_little_more_than_their_text() -> None:
+    answer = Reply(Turn(1, "c", "t", 1, 2), 1, "m", 2_000_000)
+    tracemalloc.start()
+    for number in range(2_000):
+        answer.feed(events_of("字" * 1_000))
+        if number % 100 == 99:
+            answer.unsaved()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(answer.text("content")) == 2_000_000 and held < 20 * MIB, held
+
+
+def test_single_deltas_are_merged_as_they_are_saved() -> None:
+    answer = Reply(Turn(1, "c", "t", 1, 2), 1, "m", 2_000_000)
+    for _ in range(3):
+        for kind in (Text, Reasoning, Text):
+            for _ in range(100):
+                answer.feed([kind("x")])
+        runs = answer.unsaved()
+        assert [text for _, _, text in runs][-1] == "x" * 100
+    assert len(answer.parts) <= 9 and answer.length == 900
+
+
+async def test_a_follower_sees_every_character_once_while_parts_are_merged() -> None:
+    answer = Reply(Turn(1, "c", "t", 1, 2), 1, "m", 2_000_000)
+    seen: dict[str, str] = {"content": "", "reasoning": ""}
+
+    async def follow(slow: bool) -> str:
+        seen = {"content": "", "reasoning": ""}
+        async for runs in answer.follow(Cursor()):
+            for kind, text in runs:
+                seen[kind] += text
+            await asyncio.sleep(0.002 if slow else 0)
+        return seen["content"] + "|" + seen["reasoning"]
+
+    tasks = [asyncio.create_task(follow(slow)) for slow in (False, True)]
+    for number in range(500):
+        answer.feed([Text(f"t{number} ")] if number % 7 else [Reasoning(f"r{number} ")])
+        if number % 10 == 0:
+            answer.unsaved()
+        await asyncio.sleep(0)
+    answer.end()
+    whole = answer.text("content") + "|" + answer.text("reasoning")
+    assert await asyncio.gather(*tasks) == [whole, whole] and seen["content"] == ""
+    late = [part async for runs in answer.follow(Cursor(5, 3)) for part in runs]
+    assert "".join(text for kind, text in late if kind == "content") == answer.text("content")[5:]
+    assert "".join(text for kind, text in late if kind == "reasoning") == answer.text("reasoning")[3:]
+
+
+async def test_a_key_of_ours_in_a_good_answer_is_masked_wherever_it_is_told_and_stored(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    body = {"model_provider": "p_test_model", "api_key": KEY}
+    assert (await client.post("/api/apikeys", json=body, headers=admin)).status == 200
+    call = {
+        "index": 0,
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "f", "arguments": f'{{"k":"{KEY}"}}'},
+    }
+    escaped = data({"choices": [{"delta": {"content": "again KEY."}}]}).replace(
+        b"KEY", "".join(f"\\u{ord(character):04x}" for character in KEY).encode()
+    )
+    parts = [chunk(f"it is {KEY}!"), escaped, chunk(reasoning_content=KEY), chunk(tool_calls=[call])]
+    provider.script = provider.stream([*parts, chunk(finish="tool_calls"), usage(1, 1), DONE])
+    events = await stream(client, user, conversation_id="c")
+    kept = await messages_of(client, user, "c")
+    assert text_of(events) == "it is ***!again ***." and KEY not in str((events, kept))
+    assert '"***"' in kept[-1]["tool_calls"][0]["arguments"]
+    asked = {"model": "test-model", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    response = await client.post("/v1/messages", json=asked, headers=user)
+    assert response.status == 200 and KEY not in await response.text()
+
+
+async def test_a_word_that_stands_for_no_key_is_left_in_answers(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    body = {"model_provider": "p_test_model", "api_key": "lm-studio"}
+    assert (await client.post("/api/apikeys", json=body, headers=admin)).status == 200
+    provider.script = provider.stream(reply("I run in lm-studio"))
+    assert text_of(await stream(client, user)) == "I run in lm-studio"
+
+
+def test_usual_answers_are_smaller_than_the_bounds() -> None:
+    assert http.USUAL_BOUNDS == (8 * MIB, MIB) and http.LARGE_BOUNDS == (32 * MIB, 24 * MIB)
