@@ -189,7 +189,8 @@ def may_reach(base_url: str, providers_url: str, config: Config) -> bool:
 
 def plainly_inside(base_url: str, config: Config) -> bool:
     """Whether a base URL spells out an address that users' URLs may not reach."""
-    address = guard.literal_address(base_url)
+    # in the form in which it is connected to: Unicode has digits of many kinds
+    address = guard.literal_address(origin(base_url))
     return address is not None and not guard.allowed(address, config.upstream_allow_networks)
 
 
