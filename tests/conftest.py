@@ -1,7 +1,11 @@
 """Real parts for every test: a database file, a server on a free port, a scripted provider on loopback."""
 
+import os
+import shutil
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from chathub.app import create_app
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.database.migrations import migrate
+from chathub.database.queries import sql_folder
+
+# some hundred processes of ChatHub are started: each would compile all its modules anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
     sys.path.insert(0, str(folder))
@@ -20,11 +30,21 @@ from scripted import Provider  # noqa: E402
 Connect = Callable[..., Awaitable[TestClient]]
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that only the migrations have touched: to run them takes most of a server's start."""
+    path = tmp_path_factory.mktemp("migrated") / "chathub.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, sql_folder() / "migrations")
+    return path
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return Config(
-        database=tmp_path / "chathub.db", bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +"
-    )
+def config(tmp_path: Path, migrated: Path) -> Config:
+    """A server's configuration, its database a copy of ``migrated``."""
+    database = tmp_path / "chathub.db"
+    shutil.copyfile(migrated, database)
+    return Config(database=database, bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +")
 
 
 @pytest.fixture

@@ -523,8 +523,9 @@ async def test_the_doctor_sees_a_database_of_another_version(filled: Config, new
 async def test_the_doctor_tells_of_what_is_not_there_or_not_configured(
     tmp_path: Path, config: Config
 ) -> None:
-    code, (problem,) = await doctor(config)
-    assert code == 1 and "does not exist" in problem and not config.database.exists()
+    absent = replace(config, database=tmp_path / "absent.db")
+    code, (problem,) = await doctor(absent)
+    assert code == 1 and "does not exist" in problem and not absent.database.exists()
     code, (problem,) = await doctor(config, CHATHUB_TIMEZONE="Mars", CHATHUB_ENV="test")
     assert code == 1 and "CHATHUB_TIMEZONE" in problem and "CHATHUB_ENV" in problem
     odd = tmp_path / "odd?name#.db"
