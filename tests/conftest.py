@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
     sys.path.insert(0, str(folder))
 
 from scripted import Provider  # noqa: E402
+from shared import SharedServer  # noqa: E402
 
 Connect = Callable[..., Awaitable[TestClient]]
 
@@ -39,12 +40,31 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def config(tmp_path: Path, migrated: Path) -> Config:
+def configured(folder: Path, migrated: Path) -> Config:
     """A server's configuration, its database a copy of ``migrated``."""
-    database = tmp_path / "chathub.db"
+    database = folder / "chathub.db"
     shutil.copyfile(migrated, database)
     return Config(database=database, bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +")
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[SharedServer]:
+    with SharedServer(configured(tmp_path_factory.mktemp("shared"), migrated)) as server:
+        yield server
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest) -> SharedServer | None:
+    """The module's server for a test with the mark ``shared``."""
+    if request.node.get_closest_marker("shared") is None:
+        return None
+    server: SharedServer = request.getfixturevalue("shared_server")
+    return server
+
+
+@pytest.fixture
+def config(shared: SharedServer | None, tmp_path: Path, migrated: Path) -> Config:
+    return shared.config if shared else configured(tmp_path, migrated)
 
 
 @pytest.fixture
@@ -71,8 +91,12 @@ async def connect(config: Config) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-async def client(connect: Connect) -> TestClient:
-    return await connect()
+async def client(shared: SharedServer | None, connect: Connect) -> AsyncIterator[TestClient]:
+    if shared is None:
+        yield await connect()
+    else:
+        async with shared.client() as client:
+            yield client
 
 
 @pytest.fixture
@@ -88,11 +112,19 @@ async def sign_in(client: TestClient, username: str, password: str) -> dict[str,
     return {"Authorization": "Bearer " + (await response.json())["token"]}
 
 
-@pytest.fixture
-async def admin(client: TestClient) -> dict[str, str]:
-    return await sign_in(client, "admin", "admin123")
+async def signed_in(shared: SharedServer | None, client: TestClient, name: str) -> dict[str, str]:
+    """Signed in with the password of development; at a shared server once only."""
+    headers = shared.headers if shared else {}
+    if name not in headers:
+        headers[name] = await sign_in(client, name, f"{name}123")
+    return headers[name]
 
 
 @pytest.fixture
-async def user(client: TestClient) -> dict[str, str]:
-    return await sign_in(client, "user", "user123")
+async def admin(shared: SharedServer | None, client: TestClient) -> dict[str, str]:
+    return await signed_in(shared, client, "admin")
+
+
+@pytest.fixture
+async def user(shared: SharedServer | None, client: TestClient) -> dict[str, str]:
+    return await signed_in(shared, client, "user")
