@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from aiohttp.test_utils import TestClient, TestServer
 from chathub.app import create_app
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.migrations import migrate
-from chathub.database.queries import sql_folder
 
 # some hundred processes of ChatHub are started: each would compile all its modules anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -31,25 +28,25 @@ from shared import SharedServer  # noqa: E402
 Connect = Callable[..., Awaitable[TestClient]]
 
 
+def configured(folder: Path) -> Config:
+    return Config(
+        database=folder / "chathub.db", bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +"
+    )
+
+
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that only the migrations have touched: to run them takes most of a server's start."""
-    path = tmp_path_factory.mktemp("migrated") / "chathub.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        migrate(connection, sql_folder() / "migrations")
-    return path
-
-
-def configured(folder: Path, migrated: Path) -> Config:
-    """A server's configuration, its database a copy of ``migrated``."""
-    database = folder / "chathub.db"
-    shutil.copyfile(migrated, database)
-    return Config(database=database, bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as a first start leaves it: migrations and first accounts take most of the start's time."""
+    config = configured(tmp_path_factory.mktemp("founded"))
+    with SharedServer(config):
+        return config.database
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[SharedServer]:
-    with SharedServer(configured(tmp_path_factory.mktemp("shared"), migrated)) as server:
+def shared_server(tmp_path_factory: pytest.TempPathFactory, founded: Path) -> Iterator[SharedServer]:
+    config = configured(tmp_path_factory.mktemp("shared"))
+    shutil.copyfile(founded, config.database)
+    with SharedServer(config) as server:
         yield server
 
 
@@ -63,8 +60,19 @@ def shared(request: pytest.FixtureRequest) -> SharedServer | None:
 
 
 @pytest.fixture
-def config(shared: SharedServer | None, tmp_path: Path, migrated: Path) -> Config:
-    return shared.config if shared else configured(tmp_path, migrated)
+def config(shared: SharedServer | None, tmp_path: Path, founded: Path) -> Config:
+    """The configuration of the test's server, with a copy of ``founded`` for its database."""
+    if shared is not None:
+        return shared.config
+    config = configured(tmp_path)
+    shutil.copyfile(founded, config.database)
+    return config
+
+
+@pytest.fixture
+def unfounded(config: Config) -> Config:
+    """The same before its first start: there is no database yet."""
+    return replace(config, database=config.database.with_name("unfounded.db"))
 
 
 @pytest.fixture

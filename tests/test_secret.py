@@ -43,9 +43,9 @@ class Hand:
 
 
 @pytest.fixture
-def config(config: Config) -> Config:
+def config(unfounded: Config) -> Config:
     """The secret is the file beside the database."""
-    return replace(config, secret_key=None)
+    return replace(unfounded, secret_key=None)
 
 
 async def fill(client: TestClient, provider: Provider) -> Headers:
@@ -489,7 +489,7 @@ async def test_the_doctor_minds_well_known_passwords_in_production_only(filled: 
 
 @pytest.mark.parametrize("ending", [".db", ".secret", ".db.lock"])
 async def test_the_doctor_minds_files_that_others_may_read(filled: Config, ending: str) -> None:
-    path = filled.database.with_name("chathub" + ending)
+    path = filled.database.with_suffix(ending)
     path.chmod(0o640)
     code, (problem,) = await doctor(filled)
     assert code == 1 and f"{path} is open to others (640)" in problem
@@ -523,9 +523,8 @@ async def test_the_doctor_sees_a_database_of_another_version(filled: Config, new
 async def test_the_doctor_tells_of_what_is_not_there_or_not_configured(
     tmp_path: Path, config: Config
 ) -> None:
-    absent = replace(config, database=tmp_path / "absent.db")
-    code, (problem,) = await doctor(absent)
-    assert code == 1 and "does not exist" in problem and not absent.database.exists()
+    code, (problem,) = await doctor(config)
+    assert code == 1 and "does not exist" in problem and not config.database.exists()
     code, (problem,) = await doctor(config, CHATHUB_TIMEZONE="Mars", CHATHUB_ENV="test")
     assert code == 1 and "CHATHUB_TIMEZONE" in problem and "CHATHUB_ENV" in problem
     odd = tmp_path / "odd?name#.db"

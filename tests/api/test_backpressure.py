@@ -96,8 +96,8 @@ class Phone:
                     await asyncio.sleep(pause)
 
     async def read_evenly(self, seconds: float) -> None:
-        """Read a whole reply of ``SIZE`` bytes in about so many seconds, a little at a time. On a busy machine
-        the pauses are late: what should have been read meanwhile is read at once then."""
+        """Read a whole reply of ``SIZE`` bytes in about so many seconds, a little at a time. On a busy
+        machine the pauses are late: what should have been read meanwhile is read at once then."""
         rate, began = SIZE / seconds, time.monotonic()
         async with asyncio.timeout(60):
             while True:
