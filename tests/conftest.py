@@ -28,6 +28,12 @@ from shared import SharedServer  # noqa: E402
 Connect = Callable[..., Awaitable[TestClient]]
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One file's tests run in this process, where a debugger works; with None pytest-xdist counts CPUs."""
+    places = config.option.file_or_dir
+    return 0 if len(places) == 1 and ".py" in places[0] else None
+
+
 def configured(folder: Path) -> Config:
     return Config(
         database=folder / "chathub.db", bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +"
