@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import settings
 
 from chathub.app import create_app
 from chathub.clock import Clock
@@ -18,6 +19,10 @@ from chathub.config import Config
 # some hundred processes of ChatHub are started: each would compile all its modules anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# an example that takes long shows a busy machine
+settings.register_profile("chathub", deadline=None)
+settings.load_profile("chathub")
 
 for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
     sys.path.insert(0, str(folder))
