@@ -82,8 +82,10 @@ def config(shared: SharedServer | None, tmp_path: Path, founded: Path) -> Config
 
 @pytest.fixture
 def unfounded(config: Config) -> Config:
-    """The same before its first start: there is no database yet."""
-    return replace(config, database=config.database.with_name("unfounded.db"))
+    """The same before its first start: there is no database yet, in a folder of its own."""
+    folder = config.database.parent / "unfounded"
+    folder.mkdir()
+    return replace(config, database=folder / config.database.name)
 
 
 @pytest.fixture

@@ -489,7 +489,7 @@ async def test_the_doctor_minds_well_known_passwords_in_production_only(filled: 
 
 @pytest.mark.parametrize("ending", [".db", ".secret", ".db.lock"])
 async def test_the_doctor_minds_files_that_others_may_read(filled: Config, ending: str) -> None:
-    path = filled.database.with_suffix(ending)
+    path = filled.database.with_name("chathub" + ending)
     path.chmod(0o640)
     code, (problem,) = await doctor(filled)
     assert code == 1 and f"{path} is open to others (640)" in problem
