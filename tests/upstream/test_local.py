@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -432,11 +431,16 @@ async def test_the_real_engine_refuses_a_broken_file(tmp_path: Path) -> None:
     assert "broken.gguf" in caught.value.log
 
 
-async def test_the_real_model_ends_soon_after_close(engine: LocalModel) -> None:
+async def test_the_real_model_ends_by_itself_after_close(
+    engine: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it need not be killed, which a busy machine would wait too short a time for."""
+    monkeypatch.setattr(local, "POLITE_SECONDS", 30)
     await lease_once(engine)
-    began = time.monotonic()
+    assert engine._child is not None
+    process = engine._child._process
     await engine.close()
-    assert time.monotonic() - began < 1.5  # by itself; killing begins after 2 s
+    assert process is not None and process.returncode == 0
 
 
 def child_of(pid: int) -> int:
