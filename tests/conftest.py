@@ -1,30 +1,91 @@
 """Real parts for every test: a database file, a server on a free port, a scripted provider on loopback."""
 
+import os
+import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import settings
 
 from chathub.app import create_app
 from chathub.clock import Clock
 from chathub.config import Config
 
+# some hundred processes of ChatHub are started: each would compile all its modules anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# an example that takes long shows a busy machine
+settings.register_profile("chathub", deadline=None)
+settings.load_profile("chathub")
+
 for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
     sys.path.insert(0, str(folder))
 
 from scripted import Provider  # noqa: E402
+from shared import SharedServer  # noqa: E402
 
 Connect = Callable[..., Awaitable[TestClient]]
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One file's tests run in this process, where a debugger works; with None pytest-xdist counts CPUs."""
+    places = config.option.file_or_dir
+    return 0 if len(places) == 1 and ".py" in places[0] else None
+
+
+def configured(folder: Path) -> Config:
     return Config(
-        database=tmp_path / "chathub.db", bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +"
+        database=folder / "chathub.db", bcrypt_rounds=4, secret_key=b"a secret of the tests, 32 bytes +"
     )
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as a first start leaves it: migrations and first accounts take most of the start's time."""
+    config = configured(tmp_path_factory.mktemp("founded"))
+    with SharedServer(config):
+        return config.database
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory, founded: Path) -> Iterator[SharedServer]:
+    config = configured(tmp_path_factory.mktemp("shared"))
+    shutil.copyfile(founded, config.database)
+    with SharedServer(config) as server:
+        yield server
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest) -> SharedServer | None:
+    """The module's server for a test with the mark ``shared``."""
+    if request.node.get_closest_marker("shared") is None:
+        return None
+    server: SharedServer = request.getfixturevalue("shared_server")
+    return server
+
+
+@pytest.fixture
+def config(shared: SharedServer | None, tmp_path: Path, founded: Path) -> Config:
+    """The configuration of the test's server, with a copy of ``founded`` for its database."""
+    if shared is not None:
+        return shared.config
+    config = configured(tmp_path)
+    shutil.copyfile(founded, config.database)
+    return config
+
+
+@pytest.fixture
+def unfounded(config: Config) -> Config:
+    """The same before its first start: there is no database yet, in a folder of its own."""
+    folder = config.database.parent / "unfounded"
+    folder.mkdir()
+    return replace(config, database=folder / config.database.name)
 
 
 @pytest.fixture
@@ -51,8 +112,12 @@ async def connect(config: Config) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-async def client(connect: Connect) -> TestClient:
-    return await connect()
+async def client(shared: SharedServer | None, connect: Connect) -> AsyncIterator[TestClient]:
+    if shared is None:
+        yield await connect()
+    else:
+        async with shared.client() as client:
+            yield client
 
 
 @pytest.fixture
@@ -68,11 +133,19 @@ async def sign_in(client: TestClient, username: str, password: str) -> dict[str,
     return {"Authorization": "Bearer " + (await response.json())["token"]}
 
 
-@pytest.fixture
-async def admin(client: TestClient) -> dict[str, str]:
-    return await sign_in(client, "admin", "admin123")
+async def signed_in(shared: SharedServer | None, client: TestClient, name: str) -> dict[str, str]:
+    """Signed in with the password of development; at a shared server once only."""
+    headers = shared.headers if shared else {}
+    if name not in headers:
+        headers[name] = await sign_in(client, name, f"{name}123")
+    return headers[name]
 
 
 @pytest.fixture
-async def user(client: TestClient) -> dict[str, str]:
-    return await sign_in(client, "user", "user123")
+async def admin(shared: SharedServer | None, client: TestClient) -> dict[str, str]:
+    return await signed_in(shared, client, "admin")
+
+
+@pytest.fixture
+async def user(shared: SharedServer | None, client: TestClient) -> dict[str, str]:
+    return await signed_in(shared, client, "user")

@@ -71,7 +71,7 @@ def by_question(scripts: dict[str, Script]) -> Script:
     return run
 
 
-async def follow_until(response: aiohttp.ClientResponse, wanted: str, seconds: float = 10) -> dict[str, Any]:
+async def follow_until(response: aiohttp.ClientResponse, wanted: str, seconds: float = 30) -> dict[str, Any]:
     """Read a stream up to a text of its wire; gives its start event."""
     start: dict[str, Any] = {}
     async with asyncio.timeout(seconds):
@@ -91,7 +91,7 @@ async def ask(client: aiohttp.ClientSession, headers: Headers, message: str, **b
 
 async def rest_of(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
     """The events that a stream still has; a heartbeat is none."""
-    async with asyncio.timeout(20), response:
+    async with asyncio.timeout(30), response:
         lines = (await response.read()).decode().split("\n")
     return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
 

@@ -170,7 +170,7 @@ async def _sign_in(client: TestClient, name: str) -> Headers:
 
 async def _quiet(client: TestClient, user: Headers) -> None:
     """Until all is settled: nothing is reserved any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             stats = await (await client.get("/api/stats", headers=user)).json()
             if stats["budgets"][0]["reserved"] == 0:

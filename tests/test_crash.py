@@ -87,7 +87,7 @@ async def test_a_kill_before_the_first_upstream_byte_keeps_the_question(
         client, admin = await ready(hub, provider)
         async with await ask(client, admin, "在吗？", conversation_id="c") as response:
             start = await follow_until(response, '"start"')
-            await within(5, lambda: asyncio.sleep(0, provider.bodies))
+            await within(30, lambda: asyncio.sleep(0, provider.bodies))
             hub.kill()
 
     async with ChatHub(database) as hub:

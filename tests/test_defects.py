@@ -94,7 +94,7 @@ async def test_defect_23_many_streams_hold_nothing_that_others_need(
     await add_model(client, admin, provider.base_url)
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     running = [asyncio.create_task(stream(client, admin)) for _ in range(40)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while len(provider.bodies) < 40:
             await asyncio.sleep(0.02)
         assert (await client.get("/api/conversations", headers=admin)).status == 200

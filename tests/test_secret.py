@@ -43,9 +43,9 @@ class Hand:
 
 
 @pytest.fixture
-def config(config: Config) -> Config:
+def config(unfounded: Config) -> Config:
     """The secret is the file beside the database."""
-    return replace(config, secret_key=None)
+    return replace(unfounded, secret_key=None)
 
 
 async def fill(client: TestClient, provider: Provider) -> Headers:

@@ -181,7 +181,7 @@ async def test_neither_secret_nor_keys_are_seen_from_outside(database: Path, pro
             answers.append(await (await client.get("/api/apikeys", headers=admin)).text())
         seen = [*answers, hub.command_line(), hub.output, hub.errors]
         hub.signal(signal.SIGTERM)
-        assert await hub.ended(15) == 0
+        assert await hub.ended() == 0
         seen += [hub.output, hub.errors]
         for text in seen:
             assert key not in text and secret not in text

@@ -61,7 +61,7 @@ async def opened(
     asked = {"message": "你好", "model": "test-model", **body} if path == "/api/chat/stream" else body
     response = await client.post(path, json=asked, headers=headers)
     assert response.status == 200, await response.text()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while wanted not in (line := (await response.content.readline()).decode()):
             assert line, "the stream ended early"
     return response
@@ -84,7 +84,7 @@ async def chat(client: TestClient, headers: Headers, message: str = "你好", **
         return response.status, await response.json(), response.headers
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -97,7 +97,7 @@ async def active(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
 
 async def ended(client: TestClient, headers: Headers, conversation_id: str) -> dict[str, Any]:
     """The conversation's last message, once nothing of it is being written any more."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (kept := await messages_of(client, headers, conversation_id))[-1]["status"] == "streaming":
             await asyncio.sleep(0.02)
     return kept[-1]

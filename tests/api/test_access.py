@@ -89,6 +89,7 @@ def test_the_routes_say_what_the_document_says() -> None:
     assert set(said) >= PUBLIC_ROUTES | ADMIN_ROUTES | SESSION_ROUTES
 
 
+@pytest.mark.shared
 async def test_the_server_has_no_routes_but_those_of_the_table(client: TestClient) -> None:
     served = {
         (route.method, route.resource.canonical)
@@ -103,6 +104,7 @@ async def test_the_server_has_no_routes_but_those_of_the_table(client: TestClien
 
 
 @each(USER, SESSION, ADMIN)
+@pytest.mark.shared
 async def test_without_a_token_it_is_401(client: TestClient, route: Route) -> None:
     response = await call(client, route)
     await sentence(response, 401)
@@ -110,6 +112,7 @@ async def test_without_a_token_it_is_401(client: TestClient, route: Route) -> No
 
 
 @each(USER, SESSION, ADMIN)
+@pytest.mark.shared
 async def test_with_a_bad_token_it_is_401_before_the_body_is_looked_at(
     client: TestClient, route: Route
 ) -> None:
@@ -119,6 +122,7 @@ async def test_with_a_bad_token_it_is_401_before_the_body_is_looked_at(
 
 
 @each(PUBLIC)
+@pytest.mark.shared
 async def test_a_public_route_needs_no_token_and_minds_no_bad_one(client: TestClient, route: Route) -> None:
     for headers in ({}, {"Authorization": "Bearer bad.token.here"}):
         response = await call(client, route, headers)
@@ -129,6 +133,7 @@ async def test_a_public_route_needs_no_token_and_minds_no_bad_one(client: TestCl
 
 
 @each(ADMIN)
+@pytest.mark.shared
 async def test_a_user_is_not_let_in_where_administrators_are(
     client: TestClient, user: Headers, route: Route
 ) -> None:
@@ -136,6 +141,7 @@ async def test_a_user_is_not_let_in_where_administrators_are(
 
 
 @each(ADMIN)
+@pytest.mark.shared
 async def test_demo_is_a_user_like_others(client: TestClient, route: Route) -> None:
     await sentence(await call(client, route, {"Authorization": "Bearer demo-token"}), 403)
 
@@ -194,6 +200,7 @@ async def test_a_route_that_nobody_marked_needs_a_login(config: Config) -> None:
     "path", ["/", "/api", "/api/", "/api/unknown", "/api/models/", "/api//models", "/API/models"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.shared
 async def test_what_matches_no_route_is_404_for_everyone(
     client: TestClient, admin: Headers, method: str, path: str
 ) -> None:

@@ -367,9 +367,9 @@ async def test_a_logout_ends_that_token_only_also_after_a_restart(connect: Conne
 
 
 async def test_tokens_hold_over_a_restart_with_the_secret_kept_beside_the_database(
-    connect: Connect, config: Config
+    connect: Connect, unfounded: Config
 ) -> None:
-    config = replace(config, secret_key=None)
+    config = replace(unfounded, secret_key=None)
     client = await connect(config)
     headers = await sign_in(client, "user", "user123")
     await client.close()
@@ -449,8 +449,8 @@ async def test_demo_token_is_nobody_once_demo_is_no_plain_active_user(
 
 
 @pytest.fixture
-def production(config: Config) -> Config:
-    return replace(config, env="production", admin_password="a-strong-one")
+def production(unfounded: Config) -> Config:
+    return replace(unfounded, env="production", admin_password="a-strong-one")
 
 
 async def test_production_has_one_administrator_and_no_demo_token(
@@ -486,17 +486,17 @@ async def test_production_makes_a_random_password_and_prints_it_once(
 
 
 async def test_production_does_not_start_on_the_passwords_of_development(
-    connect: Connect, config: Config, production: Config
+    connect: Connect, unfounded: Config, production: Config
 ) -> None:
-    await (await connect(config)).close()
+    await (await connect(unfounded)).close()
     with pytest.raises(StartError, match="admin, user"):
         await connect(production)
 
 
 async def test_production_starts_once_they_are_changed(
-    connect: Connect, config: Config, production: Config
+    connect: Connect, unfounded: Config, production: Config
 ) -> None:
-    client = await connect(config)
+    client = await connect(unfounded)
     for name, password in (("admin", "admin123"), ("user", "user123")):
         headers = await sign_in(client, name, password)
         body = {"password": "changed-it", "current_password": password}

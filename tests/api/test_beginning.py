@@ -45,7 +45,7 @@ def asking(client: TestClient, user: Headers, **body: Any) -> Callable[[], Await
 
     async def ask() -> Any:
         wanted = {"message": "hi", "model": "test-model", "conversation_id": "c", **body}
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(30):
             async with client.post("/api/chat/stream", json=wanted, headers=user) as response:
                 return await read_events(response) if response.status == 200 else response.status
 
@@ -90,7 +90,7 @@ async def test_a_key_that_is_deleted_while_a_reply_is_begun_is_not_used(
     )
     assert (await chat)[-1]["type"] in ("end", "error")
     assert await active(client, user) == []
-    await until(lambda: provider.closed == len(provider.bodies), 1)
+    await until(lambda: provider.closed == len(provider.bodies))
 
 
 @once_or_not
@@ -105,7 +105,7 @@ async def test_a_key_that_is_deleted_just_after_its_reply_was_asked_for_is_not_u
     )
     assert (await deleting).status == 200
     assert (await chat)[-1]["type"] in ("end", "error")
-    await until(lambda: provider.closed == len(provider.bodies), 1)
+    await until(lambda: provider.closed == len(provider.bodies))
 
 
 async def test_a_key_that_is_deleted_while_a_program_asks_is_not_used(
@@ -140,7 +140,7 @@ async def test_a_user_who_is_disabled_while_a_reply_is_begun_has_none(
     outcome = await tasks[0 if first == "chat" else 1]
     # stopped if it had begun, refused if it had not
     assert outcome == 401 or outcome[-1]["finish_reason"] == "stopped"
-    await until(lambda: provider.closed == len(provider.bodies), 1)
+    await until(lambda: provider.closed == len(provider.bodies))
 
 
 @pytest.mark.parametrize("path", ["/api/chat/stream", "/api/chat", "/v1/chat/completions", "/v1/messages"])
@@ -161,7 +161,7 @@ async def test_a_user_who_is_disabled_while_the_question_arrives_gets_no_answer(
     await asyncio.sleep(0.1)
     assert (await client.delete("/api/users/2", headers=admin)).status == 200
     rest.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await asked).status == 401
     assert provider.bodies == []
     kept = await client.get("/api/conversations?user_id=2", headers=admin)
@@ -186,7 +186,7 @@ async def test_a_client_that_leaves_while_its_reply_is_begun_has_left(
     client: TestClient, config: Config, user: Headers, provider: Provider, key: str | None
 ) -> None:
     await left_while_held(client, config, user, client_message_id=key, on_disconnect="stop")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await client.get("/api/conversations/c/messages", headers=user)).status == 404:
             await asyncio.sleep(0.02)
     kept = await ended(client, user, "c")

@@ -1,7 +1,6 @@
 """Leaving, stopping, and replies that make way."""
 
 import asyncio
-import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -35,7 +34,7 @@ async def test_a_client_that_leaves_does_not_stop_the_reply(
         response.close()
     await asyncio.sleep(0.1)
     provider.gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await messages_of(client, user, "left"))[1]["status"] == "streaming":
             await asyncio.sleep(0.02)
     kept = await messages_of(client, user, "left")
@@ -67,7 +66,7 @@ async def test_stop_closes_the_upstream_and_keeps_the_text(
     assert (await client.post("/api/chat/stop", json=wanted, headers=admin)).status == 404
     response = await client.post("/api/chat/stop", json=wanted, headers=user)
     assert response.status == 200
-    await until(lambda: provider.closed == 1, 1)
+    await until(lambda: provider.closed == 1)
     events = await running
     assert events[-1]["type"] == "end" and events[-1]["finish_reason"] == "stopped"
     kept = await messages_of(client, user, "stopped")
@@ -88,7 +87,7 @@ async def test_save_partial_stops_and_keeps_one_message(
     page = {"conversation_id": "partial", "message_id": 1700000000001, "content": "前", "reasoning": ""}
     assert (await client.post("/api/chat/save-partial", json=page, headers=admin)).status == 404
     assert (await client.post("/api/chat/save-partial", json=page, headers=user)).status == 200
-    await until(lambda: provider.closed == 1, 1)
+    await until(lambda: provider.closed == 1)
     for content in ("对话已被用户停止", "别的文字很长很长", ""):
         await client.post("/api/chat/save-partial", json=page | {"content": content}, headers=user)
     kept = await messages_of(client, user, "partial")
@@ -157,7 +156,7 @@ async def test_deleting_a_conversation_stops_its_reply(
     running = asyncio.create_task(stream(client, user, conversation_id="gone"))
     await until(lambda: len(provider.bodies) == 1)
     assert (await client.delete("/api/conversations/gone", headers=user)).status == 200
-    await until(lambda: provider.closed == 1, 1)
+    await until(lambda: provider.closed == 1)
     await running
     assert (await client.get("/api/conversations/gone/messages", headers=user)).status == 404
 
@@ -169,7 +168,7 @@ async def test_disabling_a_user_stops_its_replies(
     running = asyncio.create_task(stream(client, user))
     await until(lambda: len(provider.bodies) == 1)
     assert (await client.delete("/api/users/2", headers=admin)).status == 200
-    await until(lambda: provider.closed == 1, 1)
+    await until(lambda: provider.closed == 1)
     assert (await running)[-1]["finish_reason"] == "stopped"
 
 
@@ -200,7 +199,7 @@ async def test_a_stopping_server_stores_what_had_come(
     running = asyncio.create_task(stream(client, admin, conversation_id="kept"))
     await until(lambda: len(provider.bodies) == 1)
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await client.server.app.shutdown()
         events = await running
         await client.close()
@@ -239,9 +238,7 @@ async def test_a_runaway_reply_is_cut(connect: Connect, config: Config, provider
     provider.script = provider.stream([chunk("12345678")] * 1000, pause=0.005)
     events = await stream(client, admin)
     assert text_of(events) == "1234567812" and "过长" in events[-1]["error"]
-    with contextlib.suppress(TimeoutError):
-        await until(lambda: provider.closed == 1, 2)
-    assert provider.closed == 1
+    await until(lambda: provider.closed == 1)
 
 
 async def test_a_runaway_tool_call_is_cut(connect: Connect, config: Config, provider: Provider) -> None:
@@ -256,4 +253,4 @@ async def test_a_runaway_tool_call_is_cut(connect: Connect, config: Config, prov
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
     events = await stream(client, admin, tools=[tool])
     assert (events[-1]["status"], events[-1]["finish_reason"]) == (502, "size_limit")
-    await until(lambda: provider.closed == 1, 2)
+    await until(lambda: provider.closed == 1)

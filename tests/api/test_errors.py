@@ -82,6 +82,7 @@ async def counts(config: Config) -> list[int]:
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/api", "/api/nothing", "/api/models/1/2/3", "/%00", "/api/%ff"]
 )
+@pytest.mark.shared
 async def test_an_unknown_path_is_404(client: TestClient, path: str) -> None:
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
         await sentence(await client.request(method, path), 404)
@@ -100,6 +101,7 @@ async def test_an_unknown_path_is_404(client: TestClient, path: str) -> None:
         ("POST", "/api/conversations/x/messages", {"GET"}),
     ],
 )
+@pytest.mark.shared
 async def test_a_wrong_method_is_405_and_says_which_are_right(
     client: TestClient, method: str, path: str, allowed: set[str]
 ) -> None:
@@ -108,6 +110,7 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(
     assert {word.strip() for word in response.headers["Allow"].split(",")} >= allowed
 
 
+@pytest.mark.shared
 async def test_a_head_request_is_answered_without_a_body(client: TestClient) -> None:
     for path in ("/api/health", "/api/nothing", "/api/stats"):
         response = await client.head(path)
@@ -116,6 +119,7 @@ async def test_a_head_request_is_answered_without_a_body(client: TestClient) -> 
     assert (await client.get("/api/health")).status == 200
 
 
+@pytest.mark.shared
 async def test_options_without_a_page_behind_it_is_an_answer_in_the_one_shape(client: TestClient) -> None:
     response = await client.options("/api/models")
     if response.status >= 400:
@@ -143,6 +147,7 @@ async def test_options_without_a_page_behind_it_is_an_answer_in_the_one_shape(cl
     ],
     ids=range(10),
 )
+@pytest.mark.shared
 async def test_what_is_no_json_is_400(
     client: TestClient, admin: Headers, config: Config, route: Route, data: bytes
 ) -> None:
@@ -153,6 +158,7 @@ async def test_what_is_no_json_is_400(
 
 @each(WITH_BODY)
 @pytest.mark.parametrize("data", [b"[]", b'["a"]', b'"text"', b"5", b"true", b"null"])
+@pytest.mark.shared
 async def test_json_that_is_no_object_is_400(
     client: TestClient, admin: Headers, config: Config, route: Route, data: bytes
 ) -> None:
@@ -166,6 +172,7 @@ BARE = ("/api/chat/save-partial", "/api/invites")
 
 
 @each([route for route in WITH_BODY if route.method == "POST" and route.path not in BARE])
+@pytest.mark.shared
 async def test_an_empty_body_is_an_empty_object_and_names_what_is_missing(
     client: TestClient, admin: Headers, route: Route
 ) -> None:
@@ -177,6 +184,7 @@ async def test_an_empty_body_is_an_empty_object_and_names_what_is_missing(
 
 
 @each(WITH_BODY)
+@pytest.mark.shared
 async def test_a_body_that_is_too_large_is_413(client: TestClient, admin: Headers, route: Route) -> None:
     limit = (24 if route.path in LONG else 1) * 1024 * 1024
     data = b'{"x": "' + b"a" * (limit + 1) + b'"}'
@@ -201,6 +209,7 @@ async def test_a_body_that_is_too_large_is_413(client: TestClient, admin: Header
         ("PUT", "/api/users/profile", b'{"\xff": 1, "username": "\xff\xff\xff"}'),
     ],
 )
+@pytest.mark.shared
 async def test_text_that_is_no_utf_8_is_400(
     client: TestClient, admin: Headers, config: Config, method: str, path: str, data: bytes
 ) -> None:
@@ -307,6 +316,7 @@ async def test_odd_characters_in_text_never_break_the_server(
         "/api/conversations/..%2F..%2Fetc/messages",
     ],
 )
+@pytest.mark.shared
 async def test_odd_characters_in_a_path_name_nothing(client: TestClient, user: Headers, path: str) -> None:
     await sentence(await client.get(path, headers=user), 404)
 
@@ -314,6 +324,7 @@ async def test_odd_characters_in_a_path_name_nothing(client: TestClient, user: H
 @pytest.mark.parametrize(
     "query", ["search=%00", "search=%FF", "search=%ED%A0%80", "role=%00", "page=%D9%A1x"]
 )
+@pytest.mark.shared
 async def test_odd_characters_in_a_query_never_break_the_server(
     client: TestClient, admin: Headers, query: str
 ) -> None:
@@ -459,6 +470,7 @@ async def test_errors_behind_a_login_may_be_read_as_well(
     assert_allowed(waiting)
 
 
+@pytest.mark.shared
 async def test_a_stream_may_be_read_by_a_configured_origin_only(client: TestClient, user: Headers) -> None:
     body = {"message": "hi", "model": "unknown-model"}
     response = await client.post("/api/chat/stream", json=body, headers={**user, "Origin": PAGE})
@@ -470,6 +482,7 @@ async def test_a_stream_may_be_read_by_a_configured_origin_only(client: TestClie
 
 
 @each(list(ROUTES))
+@pytest.mark.shared
 async def test_a_preflight_needs_no_login_and_allows_what_the_page_sends(
     client: TestClient, route: Route
 ) -> None:
@@ -496,6 +509,7 @@ async def test_a_preflight_needs_no_login_and_allows_what_the_page_sends(
         {"Access-Control-Request-Method": "PATCH"},
     ],
 )
+@pytest.mark.shared
 async def test_a_preflight_that_asks_for_more_gets_nothing(client: TestClient, change: Headers) -> None:
     ask = {
         "Origin": PAGE,

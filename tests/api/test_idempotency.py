@@ -56,7 +56,7 @@ async def test_a_repeat_while_the_reply_is_written_attaches_to_it(
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     first = asyncio.create_task(stream(client, user, client_message_id="k3", conversation_id="c"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not provider.bodies:
             await asyncio.sleep(0.01)
     second = asyncio.create_task(stream(client, user, client_message_id="k3", conversation_id="c"))

@@ -107,7 +107,7 @@ async def test_one_who_came_back_and_left_again_is_not_counted(
     async with client.get(f"/api/chat/stream/{running['message_id']}", headers=admin) as response:
         await response.content.readline()
         response.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (found := await active(client, admin)) and found[0]["followers"]:
             await asyncio.sleep(0.02)
     assert (await ended(client, admin, "left"))["finish_reason"] == "unfollowed"

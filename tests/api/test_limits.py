@@ -56,7 +56,8 @@ async def serve(config: Config) -> AsyncIterator[Serve]:
 
 
 async def say(port: int, *pieces: bytes, pause: float = 0) -> bytes:
-    """Send some bytes, slowly if so wished; gives what comes back until the server closes."""
+    """Send some bytes, slowly if so wished; gives what comes back until the server closes, which it must
+    do within half a minute."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def send() -> None:
@@ -67,7 +68,7 @@ async def say(port: int, *pieces: bytes, pause: float = 0) -> bytes:
 
     sending = asyncio.create_task(send())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -135,14 +136,12 @@ async def test_an_expectation_is_met_or_refused(serve: Serve, path: bytes) -> No
 
 async def test_a_head_that_drips_is_cut_off(serve: Serve) -> None:
     port = await serve(keepalive_timeout=0.5)
-    drops = [b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n", *[b"X-Drop: 1\r\n"] * 100]
-    began = asyncio.get_running_loop().time()
+    drops = [b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n", *[b"X-Drop: 1\r\n"] * 600]
     for pieces in (drops, [b""]):
         assert await say(port, *pieces, pause=0.1) == b""
     # and so is the second request of a connection
     whole = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert (await say(port, whole, *drops, pause=0.1)).count(b"HTTP/1.1 200") == 1
-    assert asyncio.get_running_loop().time() - began < 6
 
 
 async def test_half_a_minute_is_given_for_a_head(config: Config) -> None:
@@ -151,7 +150,7 @@ async def test_half_a_minute_is_given_for_a_head(config: Config) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     _, writer = await asyncio.open_connection(*runner.addresses[0])
     assert runner.server is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not runner.server.connections:
             await asyncio.sleep(0.01)
     assert [connection.keepalive_timeout for connection in runner.server.connections] == [30]
@@ -165,9 +164,8 @@ async def test_half_a_minute_is_given_for_a_head(config: Config) -> None:
 async def test_a_body_that_drips_is_cut_off(serve: Serve, path: bytes, status: int) -> None:
     port = await serve({"body_seconds": 0.4}, lingering_time=1.5)
     head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n" % path
-    began = asyncio.get_running_loop().time()
-    answer = await say(port, head, *[b" "] * 200, pause=0.05)
-    assert answer.startswith(b"HTTP/1.1 %d" % status) and asyncio.get_running_loop().time() - began < 8
+    answer = await say(port, head, *[b" "] * 900, pause=0.05)
+    assert answer.startswith(b"HTTP/1.1 %d" % status)
     if status == 400:
         assert "超时" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
 
@@ -195,6 +193,7 @@ NO_BODY = (
 READERS = [route for route in ROUTES if route.method in ("POST", "PUT") and not route.path.endswith(NO_BODY)]
 
 
+@pytest.mark.shared
 @each(READERS)
 async def test_json_is_taken_only_where_it_says_so(client: TestClient, admin: Headers, route: Route) -> None:
     """A page of another origin may send the others without asking, as a form or as text."""
@@ -381,7 +380,7 @@ async def test_a_user_may_wait_for_so_many_answers_at_once_and_no_more(
         async with client.post("/v1/embeddings", json={"model": "m", "input": "x"}, headers=user) as response:
             return response.status != 429
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await has_place():
             await asyncio.sleep(0.02)
     # and so does one whose answer ends

@@ -487,7 +487,7 @@ async def test_a_provider_that_never_begins_rests_the_key_and_the_next_one_answe
     await model(client, admin, "m")
     await two_keys(client, admin)
     provider.by_key(first=provider.hang(), second=provider.saying("好"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         events = await stream(client, admin, model="m")
     assert text_of(events) == "好" and provider.tried == [FIRST, SECOND]
     listed = (await keys(client, admin))["一"]
@@ -668,7 +668,7 @@ async def test_a_key_that_is_deleted_while_it_answers_stops_its_reply_and_no_oth
     slow = shop.stream(reply("前", "后"), stall_after=1)
     shop.by_key(first=shop.answer(503, {"error": {"message": "busy"}}), second=slow)
     running = asyncio.create_task(stream(client, admin, model="m"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(shop.tried) < 2:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
@@ -677,7 +677,7 @@ async def test_a_key_that_is_deleted_while_it_answers_stops_its_reply_and_no_oth
     await asyncio.sleep(0.1)
     assert not running.done(), "the key that is gone is not the one that answers"
     await client.delete(f"/api/apikeys/{listed['二']['id']}", headers=admin)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         events = await running
     assert events[-1]["finish_reason"] == "stopped"
 
@@ -844,7 +844,7 @@ async def test_a_title_is_asked_of_the_model_that_answered(
     await fall_back(client, admin, provider, "a", "b")
     by_model(provider, a=provider.answer(503, {"error": {"message": "busy"}}), b=provider.saying("a title"))
     await chat(client, admin, model="a", auto_title=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(provider.bodies) < 3:
             await asyncio.sleep(0.01)
     assert [body["model"] for body in provider.bodies] == ["a", "b", "b"]

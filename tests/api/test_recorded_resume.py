@@ -117,7 +117,7 @@ async def test_leaving_and_coming_back_after_every_event_of_a_live_reply_gives_t
     await add_model(client, admin, provider.base_url)
     provider.script = prompter = Prompter(recording)
     wanderer = Wanderer(client, user)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not wanderer.over:
             await wanderer.visit(prompter)
             assert wanderer.over or await active(client, user)

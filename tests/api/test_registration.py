@@ -59,9 +59,9 @@ async def names(client: TestClient, admin: Headers) -> set[str]:
     ],
 )
 async def test_the_page_is_told_how_one_registers(
-    connect: Connect, config: Config, env: str, wanted: str | None, mode: str
+    connect: Connect, unfounded: Config, env: str, wanted: str | None, mode: str
 ) -> None:
-    client = await connect(replace(config, env=env, registration=wanted, admin_password="a-strong-one"))
+    client = await connect(replace(unfounded, env=env, registration=wanted, admin_password="a-strong-one"))
     assert await (await client.get("/api/auth/registration")).json() == {
         "success": True,
         "registration": mode,

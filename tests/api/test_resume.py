@@ -235,7 +235,7 @@ async def test_active_replies_are_listed_for_their_owner(
     assert await (await client.get("/api/chat/active", headers=user)).json() == []
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     running = asyncio.create_task(stream(client, user, conversation_id="active"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (listed := await (await client.get("/api/chat/active", headers=user)).json()):
             await asyncio.sleep(0.02)
     assert listed[0]["conversation_id"] == "active" and listed[0]["model"] == "test-model"

@@ -442,7 +442,7 @@ async def test_a_client_that_leaves_while_its_tokens_end_does_not_keep_them_aliv
     assert await status(client, user) == 200
     locked.execute("ROLLBACK")
     locked.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while query(config, "SELECT 1 FROM sessions WHERE user_id = 2"):
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.05)

@@ -206,7 +206,7 @@ async def test_calls_are_told_again_to_a_client_that_comes_back_in_time_or_late(
     parts = openai_calls(PARIS, ROME, said="我查一下")
     provider.script = provider.stream(parts, stall_after=3)
     first = asyncio.create_task(stream(client, user, "天气？", tools=[TOOL], conversation_id="c"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (live := await (await client.get("/api/chat/active", headers=user)).json()):
             await asyncio.sleep(0.01)
     url = f"/api/chat/stream/{live[0]['message_id']}"

@@ -217,7 +217,7 @@ async def test_deleting_stops_the_reply_that_is_cut_off(
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     running = asyncio.create_task(stream(client, user, conversation_id=CONVERSATION))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not provider.bodies:
             await asyncio.sleep(0.01)
     question = (await messages_of(client, user, CONVERSATION))[0]["id"]
@@ -278,7 +278,7 @@ async def test_a_busy_conversation_is_busy_for_other_answers_too(
     old = await messages_of(client, user, CONVERSATION)
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     running = asyncio.create_task(stream(client, user, conversation_id=CONVERSATION))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(provider.bodies) < 2:
             await asyncio.sleep(0.01)
     for method, path, body in [

@@ -14,7 +14,7 @@ _STORM = 16
 
 async def start(plan: Plan) -> list[Figure]:
     """From spawning the process to the first answer, on a database that is there already."""
-    rounds = 4 if plan.quick else 9
+    rounds = plan.pick(9, 4)
     (plan.folder / "bytes").write_bytes(b"{}")
     first, _ = await _start(chathub(plan.folder, uvloop=plan.uvloop, database="start.db"), "/api/health")
     ours: list[tuple[float, float]] = []
@@ -61,7 +61,7 @@ async def idle(plan: Plan) -> list[Figure]:
 
 async def storm(plan: Plan) -> list[Figure]:
     """16 people sign in at once while another one lists conversations at a steady rate."""
-    rounds = 2 if plan.quick else 6
+    rounds, people = plan.pick(6, 2), plan.pick(_STORM, _STORM, 2)
     async with stage(plan, "storm") as here:
         hub = here.hub
         await hub.offer("bench-2-0-1")
@@ -75,25 +75,25 @@ async def storm(plan: Plan) -> list[Figure]:
         took: list[float] = []
         for _ in range(rounds):
             began = time.perf_counter()
-            delays += await _listing(hub, _sign_in_all(hub))
+            delays += await _listing(hub, _sign_in_all(hub, people))
             took.append(time.perf_counter() - began)
     tail = percentile(delays, 0.99)
     note = (
         f"p50 {statistics.median(delays):.1f}, max {max(delays):.1f} ms of {len(delays)}; without logins p99 "
-        f"{percentile(calm, 0.99):.1f} ms; {_STORM} logins took {statistics.median(took):.2f} s"
+        f"{percentile(calm, 0.99):.1f} ms; {people} logins took {statistics.median(took):.2f} s"
     )
     return [
-        Figure(f"p99 of other requests, {_STORM} logins at once", f"{tail:.1f} ms", "", tail, 50, "ms", note)
+        Figure(f"p99 of other requests, {people} logins at once", f"{tail:.1f} ms", "", tail, 50, "ms", note)
     ]
 
 
-async def _sign_in_all(hub: Hub) -> None:
+async def _sign_in_all(hub: Hub, people: int) -> None:
     request = message("POST", "/api/auth/login", body={"username": "user", "password": "user123"})
 
     async def one(connection: Connection) -> None:
         check(await connection.ask(request))
 
-    await over(hub.port, _STORM, one)
+    await over(hub.port, people, one)
 
 
 async def _listing(hub: Hub, meanwhile) -> list[float]:  # type: ignore[no-untyped-def]

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from load import Hub, forwarded, message, repeat
 from processes import Process, bare, chathub, upstream
 from table import Figure, ratio
 
 Work = Callable[[], Awaitable[None]]
+# ``once``: the smallest load there is, which shows no more than that a figure can be measured
+Size = Literal["full", "quick", "once"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,16 @@ class Plan:
     """How a run was asked for."""
 
     folder: Path
-    quick: bool
+    size: Size
     uvloop: bool
+
+    def pick(self, full: int, quick: int, once: int = 1) -> int:
+        """How many of something for this size of a run."""
+        return {"full": full, "quick": quick, "once": once}[self.size]
 
     @property
     def rounds(self) -> int:
-        return 3 if self.quick else 9
+        return self.pick(9, 3)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ async def in_turns(rounds: int, *kinds: Callable[[], Awaitable[float]]) -> list[
 
 async def models(plan: Plan) -> list[Figure]:
     """GET /api/models against a bare handler that gives the same bytes."""
-    count = 400 if plan.quick else 1200
+    count = plan.pick(1200, 400, 8)
     async with stage(plan, "models") as here:
         # the list has grown by nothing since the bare server got its bytes
         size = len((await here.hub.call("GET", "/api/models")).body)
@@ -103,7 +110,7 @@ async def chat(plan: Plan) -> list[Figure]:
 
 
 async def _chat(plan: Plan, here: Stage, *, streams: bool, connections: int, one_cpu: bool = False) -> Figure:
-    count = 60 if plan.quick else 160
+    count = plan.pick(160, 60, 4)
     # eight chunks in one segment: a short answer; or the same text as JSON
     model = f"bench-8-0-{8 if streams else 7}"
     await here.hub.offer(model, streams=streams)

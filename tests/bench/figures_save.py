@@ -1,13 +1,20 @@
 """Figure 10: what it costs to write down, once a second, what is new of many replies in the making."""
 
+from __future__ import annotations
+
 import statistics
 import sys
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from figures_requests import Plan
 from processes import ROOT
 from table import Figure
+
+if TYPE_CHECKING:
+    from chathub.chat.reply import Reply
+    from chathub.database.connection import Transaction
 
 _REPLIES = 200
 # what a second brings to each: ten chunks of a fast model, in Chinese
@@ -18,8 +25,6 @@ async def save(plan: Plan) -> list[Figure]:
     """CPU time of a round of checkpoints, all threads, as a share of one core (a round a second)."""
     sys.path.insert(0, str(ROOT))
     from chathub.chat import checkpoints
-    from chathub.chat.reply import Reply
-    from chathub.chat.turns import Turn
     from chathub.database.connection import Database
     from chathub.database.migrations import migrate
     from chathub.database.queries import Queries, sql_folder
@@ -30,36 +35,52 @@ async def save(plan: Plan) -> list[Figure]:
     await db.open()
     try:
         await db.script(partial(migrate, folder=folder / "migrations"))
-        ids = await db.write(_make_messages)
-        replies = [Reply(Turn(1, "c", "t", 0, number), 1, "m", 10_000_000) for number in ids]
+        replies = await db.write(_begin, plan.pick(_REPLIES, _REPLIES, 2))
         costs = []
-        for _ in range(10 if plan.quick else 40):
+        for _ in range(plan.pick(40, 10)):
             for reply in replies:
                 reply.feed([Text(_NEW)])
             began = time.process_time()
-            await db.write(checkpoints.save, checkpoints.collect(replies))
+            fresh = checkpoints.collect(replies)
+            await db.write(checkpoints.save, fresh)
             costs.append((time.process_time() - began) * 100)
+            if len(fresh) < len(replies):
+                raise RuntimeError(f"only {len(fresh)} of {len(replies)} replies were saved")
     finally:
         await db.close()
     middle = statistics.median(costs)
     shown = f"{middle:.2f} ({min(costs):.2f}) %"
-    return [Figure(f"core taken by saving {_REPLIES} live replies", shown, "", middle, 2.0, "%")]
+    return [Figure(f"core taken by saving {len(replies)} live replies", shown, "", middle, 2.0, "%")]
 
 
-def _make_messages(tx):  # type: ignore[no-untyped-def]
+def _begin(tx: Transaction, count: int) -> list[Reply]:
+    """So many turns, begun as a question in a conversation of its own begins one."""
     from chathub.accounts import users
+    from chathub.catalog import ChatModel
+    from chathub.chat.beginning import Asked, Beginning, Place, begin
+    from chathub.chat.budgets import Spender, Wanted
+    from chathub.chat.reply import Reply
+    from chathub.clock import Clock
 
-    user = users.insert(tx, username="bench", email="b@example.com", password_hash="", now=1)
-    place = tx.one(tx.q.conversations.insert, public_id="c", user_id=user["id"], title="t", model="m", now=1)
-    options = {"status": "streaming", "reason": "", "error_status": 0, "finish_reason": "", "provider": "p"}
-    return [
-        tx.add(
-            tx.q.messages.insert_answer,
-            conversation_id=place["id"],
-            parent_id=None,
-            model="m",
-            now=1,
-            **options,
+    clock = Clock()
+    user = users.insert(tx, username="bench", email="b@example.com", password_hash="", now=clock.now())
+    model = ChatModel("m", 0, "p", "P", "", needs_key=False)
+    replies = []
+    for number in range(count):
+        beginning = Beginning(
+            place=Place("new", f"c{number}", fresh=True),
+            spender=Spender(user["id"], None, clock.month()),
+            wanted=Wanted(prompt=1, answer=1, input_price=0, output_price=0),
+            asked=Asked("Why is the sky blue?"),
+            options={},
+            claim=None,
+            model=model.name,
+            provider=model.provider_key,
+            history_characters=0,
+            sees=False,
+            refusal=None,
         )
-        for _ in range(_REPLIES)
-    ]
+        reply = Reply(begin(tx, beginning), user["id"], model.name, 10_000_000)
+        reply.turn_to(model)
+        replies.append(reply)
+    return replies

@@ -43,7 +43,8 @@ async def chunks(plan: Plan) -> list[Figure]:
     figures: list[Figure] = []
     async with stage(plan, "chunks") as here:
         for name, pause, burst, streams, long in _PACES:
-            long = long // 2 if plan.quick else long
+            long = plan.pick(long, long // 2, 2 * _SHORT)
+            streams = plan.pick(streams, streams, 2)
             ours, theirs = await _slopes(plan, here, (pause, burst, streams, long))
             target = None if burst > 1 else 1.3
             note = f"{streams} streams of {long}"
@@ -73,7 +74,7 @@ async def _slopes(
         return partial(spent, process, work, count)
 
     kinds = [kind(process, length) for process in (here.ours, here.theirs) for length in lengths]
-    rounds = await in_turns(plan.rounds if pause == 0 or plan.quick else 5, *kinds)
+    rounds = await in_turns(plan.rounds if pause == 0 else min(plan.rounds, 5), *kinds)
     pairs = []
     for short, whole in (rounds[:2], rounds[2:]):
         slopes = [(b - a) / (long - _SHORT) for a, b in zip(short, whole, strict=True)]
@@ -83,9 +84,9 @@ async def _slopes(
 
 async def memory(plan: Plan) -> list[Figure]:
     """Memory of each open stream, of many that are open at once and get a chunk a second."""
-    streams = 200 if plan.quick else 1000
+    streams = plan.pick(1000, 200, 3)
     async with stage(plan, "memory") as here:
-        warm, slow = _model(2, 0, 1), _model(600, 1000, 1)
+        warm, slow = _model(2, 0, 1), _model(plan.pick(600, 600, 4), 1000, 1)
         await here.hub.offer(warm)
         await here.hub.offer(slow)
         weights = []
@@ -127,7 +128,7 @@ async def _hold(here: Stage, process: Process, model: str, streams: int) -> int:
 
 async def latency(plan: Plan) -> list[Figure]:
     """How long a chunk is under way, from the upstream's write to the client's read."""
-    streams, seconds, rounds = (100, 3, 1) if plan.quick else (500, 6, 3)
+    streams, seconds, rounds = plan.pick(500, 100, 2), plan.pick(6, 3), plan.pick(3, 1)
     results: dict[int, list[list[float]]] = {}
     async with stage(plan, "latency") as here:
         model = _model(5 * seconds, 200, 1)

@@ -31,7 +31,8 @@ async def _read(process: Process, request: bytes, streams: int) -> None:
 async def v1(plan: Plan) -> list[Figure]:
     """CPU per chunk through /v1, forwarded (against the bare forwarder) and translated to Anthropic's shape
     (against /api/chat/stream); CPU per whole JSON answer."""
-    long = 150 if plan.quick else 300
+    long = plan.pick(300, 150, 2 * _SHORT)
+    streams = plan.pick(_STREAMS, _STREAMS, 2)
     async with stage(plan, "v1") as here:
         models = [f"bench-{length}-5-1" for length in (_SHORT, long)]
         for model in models:
@@ -43,11 +44,11 @@ async def v1(plan: Plan) -> list[Figure]:
             (here.ours, lambda model: here.hub.chat(model, stream=True)),
         )
         kinds = [
-            partial(spent, process, partial(_read, process, request(model), _STREAMS), _STREAMS)
+            partial(spent, process, partial(_read, process, request(model), streams), streams)
             for process, request in ways
             for model in models
         ]
-        rounds = await in_turns(3 if plan.quick else 5, *kinds)
+        rounds = await in_turns(min(plan.rounds, 5), *kinds)
         slopes = [
             [(b - a) / (long - _SHORT) for a, b in zip(*rounds[at : at + 2], strict=True)]
             for at in range(0, len(rounds), 2)
@@ -60,7 +61,7 @@ async def v1(plan: Plan) -> list[Figure]:
 
 
 async def _whole(plan: Plan, here: Stage) -> Figure:
-    count, model = 60 if plan.quick else 160, "bench-8-0-8"
+    count, model = plan.pick(160, 60, 4), "bench-8-0-8"
     await here.hub.offer(model)
     ask, forward = _v1(here, model, stream=False), forwarded(model, stream=False)
     ours, theirs = await in_turns(

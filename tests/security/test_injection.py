@@ -39,7 +39,7 @@ async def raw(client: TestClient, request: bytes) -> tuple[list[bytes], bytes]:
     """Send these very bytes; gives the lines of the answer's head, and its body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     await writer.wait_closed()
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -16,6 +16,8 @@ from conftest import sign_in
 from chathub.config import Config
 from chathub.vault import derive
 
+pytestmark = pytest.mark.shared
+
 PLAIN = {"alg": "HS256", "typ": "JWT"}
 # as long as a token may be, and no shorter than what is written into it
 DEEP = "[" * 600 + "]" * 600

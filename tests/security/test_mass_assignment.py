@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import world
 from aiohttp.test_utils import TestClient
+from chats import until
 from conftest import Connect
 from scripted import Provider
 
@@ -147,7 +148,17 @@ async def take(there: world.World, step: Step, more: dict[str, Any]) -> tuple[in
     response = await there.client.request(
         method, world.path_of(route, ids), json={**more, **body}, headers=there.headers[who]
     )
-    return response.status, await response.text()
+    answer = response.status, await response.text()
+    # what a request of /v1 used is booked a moment after its answer
+    await until(lambda: not rows_held(there.database), 30)
+    return answer
+
+
+def rows_held(database: Path) -> int:
+    """How many requests hold a part of a budget: they are not settled yet."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM reservations").fetchone()[0]
+    return count
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -299,7 +299,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 async def check(lab: Lab, route: Route, request: dict[str, Any]) -> int:
     method = request.pop("method")
     path = URL(request.pop("path"), encoded=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = await lab.there.client.request(method, path, allow_redirects=False, **request)
         body = await answer.read()
     told = (method, str(path), request, answer.status, body[:500])

@@ -312,7 +312,7 @@ async def test_a_disabled_user_writes_nothing_more(
         async with client.delete(f"/api/users/{users[0]['id']}", headers=admin) as response:
             assert response.status == 200
         try:
-            events = await asyncio.wait_for(asking, 5)
+            events = await asyncio.wait_for(asking, 30)
         except AssertionError:
             # it was refused at the door
             continue

@@ -4,6 +4,7 @@ import contextlib
 import dis
 import inspect
 import re
+import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 
 import msgspec
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from chats import Headers, add_model, stream
 from conftest import sign_in
 from scripted import Provider, chunk, reply
 
+from chathub.app import create_app
+from chathub.config import Config
 from chathub.routes import Route
 from chathub.wire import chats, requests
 
@@ -107,6 +110,22 @@ async def build(client: TestClient, provider: Provider, database: Path) -> World
             "gone token": gone_token,
         },
     )
+
+
+async def build_and_close(config: Config) -> World:
+    """A world whose server has ended: a database to copy, ids and headers that hold for each copy."""
+    async with Provider() as provider, TestClient(TestServer(create_app(config))) as client:
+        return await build(client, provider, config.database)
+
+
+def copy(there: World, database: Path, provider: Provider) -> None:
+    """Copy a world to where a server will find it, with another provider for its model."""
+    shutil.copyfile(there.database, database)
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "UPDATE providers SET default_base_url = ? WHERE provider_key = 'p_test_model'",
+            (provider.base_url,),
+        )
 
 
 def stay_here(database: Path) -> None:

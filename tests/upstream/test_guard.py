@@ -106,7 +106,7 @@ async def inside(aiohttp_server: object) -> AsyncIterator[tuple[int, list[str]]]
 async def ask(session: aiohttp.ClientSession, url: str) -> Failure:
     client = Client(session, session, None)
     call = ChatCall("", "m", [Message("user", "hi")], stream=False)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         failure = await client.call(Endpoint(url, trusted=False), call, lambda events: False)
     assert failure is not None
     return failure

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -105,7 +104,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (another process ends, no event tells)
             await asyncio.sleep(0.01)
@@ -145,7 +144,7 @@ async def test_a_crashed_child_is_replaced_under_a_new_key(make: Make, tmp_path:
     base_url, key = await lease_once(model)
     os.kill(pid_of(base_url), signal.SIGKILL)
     new_url, new_key = base_url, key
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while new_url == base_url:  # the loop hears of the end a moment after the kernel
             await asyncio.sleep(0.01)
             new_url, new_key = await lease_once(model)
@@ -218,7 +217,7 @@ async def test_close_ends_a_child_that_is_still_loading(make: Make, tmp_path: Pa
     model = make({"sleep": 60})
     asker = asyncio.create_task(lease_once(model))
     await until(lambda: bool(starts(tmp_path)))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await model.close()
     assert not runs(starts(tmp_path)[0])
     with pytest.raises(LocalModelError, match="本地模型已停止"):
@@ -432,11 +431,16 @@ async def test_the_real_engine_refuses_a_broken_file(tmp_path: Path) -> None:
     assert "broken.gguf" in caught.value.log
 
 
-async def test_the_real_model_ends_soon_after_close(engine: LocalModel) -> None:
+async def test_the_real_model_ends_by_itself_after_close(
+    engine: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it need not be killed, which a busy machine would wait too short a time for."""
+    monkeypatch.setattr(local, "POLITE_SECONDS", 30)
     await lease_once(engine)
-    began = time.monotonic()
+    assert engine._child is not None
+    process = engine._child._process
     await engine.close()
-    assert time.monotonic() - began < 1.5  # by itself; killing begins after 2 s
+    assert process is not None and process.returncode == 0
 
 
 def child_of(pid: int) -> int:
