@@ -28,7 +28,7 @@ from chathub.config import Config
 from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.keys import RELAY, REPLIES, VAULT
-from chathub.log import Formatter
+from chathub.log import Formatter, Handler
 from chathub.secret import key_name, rotate
 from chathub.server import Runner
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _log() -> Formatter:
     """Begin the log, on standard error."""
-    handler, lines = logging.StreamHandler(), Formatter()
+    handler, lines = Handler(), Formatter()
     handler.setFormatter(lines)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # a line for every malformed request of the internet's scanners would only fill the disk
