@@ -105,7 +105,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         Conflict: the claim was made before for something else.
         TooManyRequests: the user has too many requests in this minute, or answers at once.
     """
-    if it.claim and (known := idempotency.claimed(tx, it.user_id, it.claim, it.now)) is not None:
+    if it.claim and (known := idempotency.find(tx, it.user_id, it.claim, it.now)) is not None:
         raise Repeated(known)
     state = budgets.admit(tx, it.spender)
     conversation = _conversation(tx, it)

@@ -76,7 +76,7 @@ class Replies:
         if claim is None:
             return False
         now = self._clock.now()
-        return await self._db.write(idempotency.claimed, question.caller.id, claim, now) is not None
+        return await self._db.read(idempotency.find, question.caller.id, claim, now) is not None
 
     async def _ask(self, question: Question) -> Reply:
         if question.claim is None:
@@ -89,7 +89,7 @@ class Replies:
             return self._live.join(await asyncio.shield(first))
         self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
         try:
-            known = await self._db.write(idempotency.claimed, key[0], question.claim, self._clock.now())
+            known = await self._db.read(idempotency.find, key[0], question.claim, self._clock.now())
             if known is not None:
                 return await self.find(known, question.caller.id)
             return await self._begin(question)
