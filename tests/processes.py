@@ -32,7 +32,9 @@ class ChatHub:
         if "--port" not in flags:
             self._arguments[:0] = ["--port", "0"]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CHATHUB_")}
-        self._environment = kept | {"CHATHUB_BCRYPT_ROUNDS": "4"} | environment
+        # whatever disk the machine that runs the tests has left
+        defaults = {"CHATHUB_BCRYPT_ROUNDS": "4", "CHATHUB_FREE_BYTES": "0"}
+        self._environment = kept | defaults | environment
         number = len(list(database.parent.glob("*.stderr")))
         self._stdout, self._stderr = (database.parent / f"{number}.{name}" for name in ("stdout", "stderr"))
         self._process: subprocess.Popen[bytes] | None = None

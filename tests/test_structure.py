@@ -30,7 +30,7 @@ ROOMS = [
     ["upstream", "vault", "audit", "mail"],
     ["database"],
     ["wire"],
-    ["config"],
+    ["config", "disk"],
     ["errors", "clock", "memory"],
 ]
 WEB_ROOMS = {"__main__", "app", "server", "routes", "middlewares", "keys", "handlers"}
