@@ -19,7 +19,7 @@ PACKAGE = ROOT / "chathub"
 # who may import whom: only rooms further down the list, or its own
 ROOMS = [
     ["__main__"],
-    ["app", "server", "doctor"],
+    ["app", "server", "listener", "doctor"],
     ["routes"],
     ["middlewares"],
     ["handlers"],
@@ -31,9 +31,9 @@ ROOMS = [
     ["database"],
     ["wire"],
     ["config", "disk"],
-    ["errors", "clock", "memory"],
+    ["errors", "clock", "memory", "connections"],
 ]
-WEB_ROOMS = {"__main__", "app", "server", "routes", "middlewares", "keys", "handlers"}
+WEB_ROOMS = {"__main__", "app", "server", "listener", "routes", "middlewares", "keys", "handlers"}
 
 
 def modules() -> list[Path]:
