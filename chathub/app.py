@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import fcntl
 import logging
@@ -72,6 +73,7 @@ def create_app(
     ``local`` are the weights of the built-in model, already on disk; ``free_disk`` tells the bytes that are
     free where a folder lies (None: as the system has it).
     """
+    _load_codecs()
     app = web.Application(
         middlewares=[middlewares.errors, middlewares.authentication], client_max_size=_BODY_LIMIT
     )
@@ -87,6 +89,12 @@ def create_app(
     app.cleanup_ctx.append(partial(_chat, local=local))
     app.on_shutdown.append(_end_replies)
     return app
+
+
+def _load_codecs() -> None:
+    """Python reads a codec from disk when it is first used, for which there may be no descriptor then."""
+    for name in ("utf-16-le", "utf-8-sig", "idna"):
+        codecs.lookup(name)
 
 
 def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:

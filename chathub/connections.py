@@ -11,7 +11,7 @@ _MOST = 4096
 # one part of all descriptors is for what is neither a client nor a provider
 _PART = 8
 # seconds that a connection may wait for a request before another may take its place
-_GRACE = 1.0
+_GRACE = 0.3
 # descriptors that a request needs to be answered
 _NEEDED = 2
 
@@ -81,7 +81,7 @@ class Connections:
         return len(self._open) - len(self._idle) > self.most or _next_descriptor() > _limit() - _NEEDED
 
     def close_idle(self) -> bool:
-        """Close the connection that has waited for a request the longest; false if none has for a second:
+        """Close the connection that has waited for a request the longest; false if none has for a moment:
         one that was just opened is about to send its request."""
         for connection, since in self._idle.items():
             if self._seconds() - since < _GRACE:

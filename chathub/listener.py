@@ -20,7 +20,7 @@ log = logging.getLogger("chathub.listener")
 _BACKLOG = 1024
 _AT_ONCE = 16
 # seconds until it is tried again although nothing was closed
-_PAUSE = 1
+_PAUSE = 0.3
 # the process or the system has no descriptor or memory left
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -73,7 +73,7 @@ class _Listener:
         self._loop = asyncio.get_running_loop()
         self._coming: set[asyncio.Task[None]] = set()
         self._again: asyncio.TimerHandle | None = None
-        self._waiting = Seldom(log, "no descriptor for a new connection (%d times): clients have to wait")
+        self._waiting = Seldom(log, "new connections had to wait for a free descriptor: %d times")
         connections.freed = self._resume
 
     def listen(self, listening: socket.socket) -> None:

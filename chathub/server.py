@@ -115,7 +115,7 @@ def _noted(connections: Connections, make: Any) -> Any:
 
 def _bounded(connections: Connections, handler: Any) -> Any:
     """One request too many is refused before anything is done for it."""
-    refused = Seldom(log, "%d requests refused: as many are being answered as there are descriptors for")
+    refused = Seldom(log, "requests refused for want of descriptors (ulimit -n): %d")
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if not connections.is_overloaded:

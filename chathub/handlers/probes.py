@@ -6,7 +6,7 @@ from aiohttp import web
 
 from chathub.chat import pool, probe
 from chathub.clock import iso
-from chathub.errors import BadRequest, ChatHubError, UpstreamFailed
+from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY
 from chathub.upstream import failures
@@ -29,6 +29,9 @@ async def test_key(request: web.Request) -> web.Response:
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
         return done("密钥可用", works=True, tested_at=iso(now))
+    if failure.kind == "busy":
+        # which says nothing of the key
+        raise _failed(failure, endpoint.api_key)
     sentence = failures.scrub(failure.message, [endpoint.api_key])
     await db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
     said = f"HTTP {failure.status}：" if failure.status else ""
@@ -65,4 +68,6 @@ async def _offered(request: web.Request) -> list[str]:
 
 
 def _failed(failure: Failure, key: str) -> ChatHubError:
+    if failure.kind == "busy":
+        return Unavailable(failure.message, retry_after=failure.retry_after)
     return UpstreamFailed(f"提供商没有返回模型列表：{failures.scrub(failure.message, [key])}")

@@ -15,7 +15,7 @@ from chathub.chat.context import estimate
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
 from chathub.chat.relay import Outgoing, Purchase, estimate_request
 from chathub.chat.tally import Outbox, Tally
-from chathub.errors import ChatHubError, NotFound, UnknownModel
+from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw
 from chathub.handlers.sending import Sending
@@ -276,6 +276,8 @@ def _check(route: Route, wanted: Request) -> None:
 
 def error_for(route: Route, failure: Failure) -> ChatHubError:
     """A provider's refusal for a program: its own status where that tells the program what to do."""
+    if failure.kind == "busy":
+        return Unavailable(failure.message, retry_after=failure.retry_after)
     error = ChatHubError(
         f"{route.model.provider_name}: {_fit_to_show(route, failure)}", retry_after=failure.retry_after
     )

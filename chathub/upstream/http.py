@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
 import io
 import logging
+import os
+import socket
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import aiohttp
 
@@ -18,6 +21,8 @@ CUT = "上游连接中断，回复不完整"
 _ERROR_BODY = 64 * 1024
 _LARGE_BODY = 512 * 1024
 _LARGEST_BODY = 32 * 1024 * 1024
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+_BUSY_SECONDS = 5
 # every kind of trouble that a network call can raise here
 TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
 
@@ -105,14 +110,36 @@ def close(response: aiohttp.ClientResponse) -> None:
         response.close()
 
 
-def network_failure(error: BaseException) -> Failure:
-    """Trouble on the way, without the addresses and names that the exception may tell."""
-    log.info("upstream not reached: %s", type(error).__name__)
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, what it was raised from, and the errors of the system that aiohttp wraps."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, guard.Refused) or isinstance(getattr(cause, "os_error", None), guard.Refused):
-            return Failure("接口地址不是公网地址，服务器拒绝连接", kind="unreachable")
+        yield cause
+        if isinstance(wrapped := getattr(cause, "os_error", None), OSError):
+            yield wrapped
         cause = cause.__cause__
+
+
+def _lacks_descriptor(causes: list[BaseException]) -> bool:
+    """Whether something failed because this process has no descriptor left. The C library's resolver does
+    not tell: whoever cannot open its files knows no name."""
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            return True
+    return any(isinstance(cause, OSError) and cause.errno in _NO_DESCRIPTOR for cause in causes)
+
+
+def network_failure(error: BaseException) -> Failure:
+    """Trouble on the way, without the addresses and names that the exception may tell."""
+    causes = list(_causes(error))
+    if _lacks_descriptor(causes):
+        # no line of the log for each: there may be very many at once
+        return Failure("服务器繁忙，请稍后再试", kind="busy", retry_after=_BUSY_SECONDS)
+    log.info("upstream not reached: %s", type(error).__name__)
+    if any(isinstance(cause, guard.Refused) for cause in causes):
+        return Failure("接口地址不是公网地址，服务器拒绝连接", kind="unreachable")
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return Failure("上游响应超时", kind="timeout")
     if isinstance(error, aiohttp.ClientConnectorDNSError):

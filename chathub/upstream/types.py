@@ -134,7 +134,8 @@ class Failure(Struct, frozen=True):
 
     ``status`` is the HTTP status of the answer (200 for an error inside a stream, 0 when there was
     none), ``retry_after`` seconds. ``kind`` is ``refused`` (the provider said so), ``cut`` (the
-    stream ended too early), ``empty`` (nothing at all came), ``timeout`` or ``unreachable``.
+    stream ended too early), ``empty`` (nothing at all came), ``timeout``, ``unreachable`` or ``busy``
+    (we have no descriptor left to ask it).
     """
 
     message: str

@@ -33,6 +33,9 @@ _FLAGGED = re.compile(r"requires moderation|input was flagged|flagged for", re.I
 def verdict(failure: Failure) -> Verdict:
     """What to do about the key after a failure that came before any output."""
     words = {str(failure.code or "").lower(), str(failure.type or "").lower()}
+    if failure.kind == "busy":
+        # no other key or provider could be asked either
+        return "request"
     if failure.kind != "refused":
         return "brief"
     if failure.status == 402 or words & _NO_MONEY_CODES or _NO_MONEY.search(failure.message):
