@@ -265,4 +265,7 @@ async def test_connections_that_send_nothing_keep_nobody_out(hub: ChatHub) -> No
             # those that were there first had to go
             await until(lambda: silent[0].at_eof(), 10)
         assert not silent[-1].at_eof()
+        if (descriptors := Path(f"/proc/{hub.pid}/fd")).exists():
+            # those that providers would need stay free
+            assert len(list(descriptors.iterdir())) < FEW - 10
     assert "Traceback" not in hub.errors
