@@ -1,5 +1,6 @@
 """Little free disk: turns that would store much are refused first, then all; the rest of the server works."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -181,6 +182,14 @@ async def test_the_servers_own_disk_is_looked_at_before_it_answers(
     response = await client.post("/api/chat/stream", json=question(), headers=user)
     assert (response.status, (await response.json())["code"]) == (507, "disk_low")
     assert 0 < free_bytes(tmp_path) <= os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize
+
+
+async def test_a_disk_that_fills_up_or_gets_room_is_noticed_by_itself(hub: Hub) -> None:
+    for free, status in ((EMPTY, "degraded"), (BOUND, "healthy")):
+        hub.free = free
+        async with asyncio.timeout(20):
+            while (await (await hub.client.get("/api/health")).json())["status"] != status:
+                await asyncio.sleep(0.05)
 
 
 async def test_a_disk_that_cannot_be_looked_at_keeps_its_last_figure() -> None:
