@@ -17,9 +17,9 @@ _NEEDED = 2
 
 
 class Connection(Protocol):
-    """What can be closed at once."""
+    """What can be closed at once, whatever is still to be sent."""
 
-    def force_close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Connections:
@@ -86,8 +86,10 @@ class Connections:
         for connection, since in self._idle.items():
             if self._seconds() - since < _GRACE:
                 break
+            # its descriptor is free before the loop looks at anything new
             del self._idle[connection]
-            connection.force_close()
+            self._open.discard(connection)
+            connection.abort()
             return True
         return False
 

@@ -53,13 +53,17 @@ class Site(web.BaseSite):
         listener = _Listener(self._runner.server, self._connections)
         # all that a runner asks of it is its sockets, and to be closed
         self._server = listener  # type: ignore[assignment]
+        absent: OSError | None = None
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
             try:
                 listener.listen(socket.create_server(address, family=family, backlog=_BACKLOG))
             except OSError as error:
-                # a name may have addresses of a kind that this machine has not
-                if error.errno not in _ABSENT or len(found) == 1:
+                if error.errno not in _ABSENT:
                     raise
+                # a name may have addresses of a kind that this machine has not
+                absent = error
+        if absent and not listener.sockets:
+            raise absent
         self._connections.fit()
 
 
@@ -114,7 +118,7 @@ class _Listener:
             accepted.close()
 
     def _make_room(self) -> None:
-        """Close an idle connection, which takes effect with the loop's next round; without one wait until
+        """Close an idle connection, whose place is taken in the loop's next round; without one wait until
         something is closed."""
         if self._connections.close_idle() or self._again is not None:
             return

@@ -65,11 +65,11 @@ class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         return _Protocol(self._noted, self, loop=asyncio.get_running_loop(), **self._protocol)
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self._noted.opened(handler)
 
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self._noted.closed(handler)
 
@@ -83,6 +83,11 @@ class _Protocol(web.RequestHandler):
     def __init__(self, connections: Connections, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._noted = connections
+
+    def abort(self) -> None:
+        """Close the connection without waiting for a client that does not read."""
+        if self.transport is not None:
+            self.transport.abort()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -106,7 +111,7 @@ class _Protocol(web.RequestHandler):
 def _noted(connections: Connections, make: Any) -> Any:
     """Makes requests, and tells when one has come."""
 
-    def request(message: Any, payload: Any, protocol: web.RequestHandler, *others: Any) -> Any:
+    def request(message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
         connections.began(protocol)
         return make(message, payload, protocol, *others)
 

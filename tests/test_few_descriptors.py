@@ -38,7 +38,7 @@ class Waiting:
     def __init__(self) -> None:
         self.is_closed = False
 
-    def force_close(self) -> None:
+    def abort(self) -> None:
         self.is_closed = True
 
 
@@ -56,8 +56,6 @@ def test_the_connection_that_has_waited_the_longest_gives_way() -> None:
     assert not connections.has_room()
     now[0] += 10
     assert connections.close_idle() and first.is_closed and not last.is_closed
-    # it is gone once the loop says so
-    assert not connections.has_room()
     connections.closed(first)
     assert connections.has_room() and not connections.has_room(coming=1)
     connections.ended(busy)
@@ -160,6 +158,16 @@ async def test_a_request_too_many_is_a_503_in_its_clients_shape(small: Any, prov
     async with small.get("/api/health") as response:
         assert response.status == 200
     assert len(await messages_of(small, admin, "c")) == 2 and len(provider.bodies) == 1
+
+
+async def test_a_connection_whose_request_was_answered_is_no_load(small: Any) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            # each keeps its connection
+            client = await stack.enter_async_context(aiohttp.ClientSession(small._base_url))
+            for _ in range(2):
+                async with client.get("/api/health") as response:
+                    assert response.status == 200
 
 
 async def test_a_site_that_cannot_listen_says_why_and_leaves_no_socket(config: Config) -> None:
