@@ -16,8 +16,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from chathub import config as configuration
 from chathub import memory
 from chathub.accounts.founding import set_password
@@ -28,7 +26,8 @@ from chathub.config import Config
 from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.keys import RELAY, REPLIES, VAULT
-from chathub.log import Formatter
+from chathub.listener import Site
+from chathub.log import Formatter, Handler
 from chathub.secret import key_name, rotate
 from chathub.server import Runner
 
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _log() -> Formatter:
     """Begin the log, on standard error."""
-    handler, lines = logging.StreamHandler(), Formatter()
+    handler, lines = Handler(), Formatter()
     handler.setFormatter(lines)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # a line for every malformed request of the internet's scanners would only fill the disk
@@ -130,8 +129,7 @@ async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None
         await runner.setup()
         lines.secrets = app[VAULT].known
         try:
-            site = web.TCPSite(runner, config.host, config.port)
-            await site.start()
+            await Site(runner, config.host, config.port, runner.connections).start()
         except OSError as error:
             raise StartError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
         # what was made at start stays; looking through it again and again shows in the latency of streams

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from chathub.config import Config
 from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
+from chathub.disk import Disk
 from chathub.errors import StartError
 from chathub.handlers.common import SAFE
 from chathub.middlewares import request_id
@@ -60,12 +62,18 @@ LOCAL_ANSWER = 1024
 
 
 def create_app(
-    config: Config, *, clock: Clock | None = None, local: Weights | None = None
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    local: Weights | None = None,
+    free_disk: Callable[[Path], int] | None = None,
 ) -> web.Application:
     """The application; it opens its database and connections when it starts and touches no environment.
 
-    ``local`` are the weights of the built-in model, already on disk.
+    ``local`` are the weights of the built-in model, already on disk; ``free_disk`` tells the bytes that are
+    free where a folder lies (None: as the system has it).
     """
+    _load_codecs()
     app = web.Application(
         middlewares=[
             middlewares.errors,
@@ -77,6 +85,7 @@ def create_app(
     )
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
+    app[keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
     app[keys.STREAMS] = Streams(config.streams_per_user)
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
@@ -86,6 +95,12 @@ def create_app(
     app.cleanup_ctx.append(partial(_chat, local=local))
     app.on_shutdown.append(_end_replies)
     return app
+
+
+def _load_codecs() -> None:
+    """Python reads a codec from disk when it is first used, for which there may be no descriptor then."""
+    for name in ("utf-16-le", "utf-8-sig", "idna"):
+        codecs.lookup(name)
 
 
 def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
@@ -189,7 +204,8 @@ def _locked(database: Path) -> Iterator[None]:
 @asynccontextmanager
 async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
     """Everything that speaks to providers."""
-    config, clock, db = app[keys.CONFIG], app[keys.CLOCK], app[keys.DB]
+    config, clock, db, disk = app[keys.CONFIG], app[keys.CLOCK], app[keys.DB], app[keys.DISK]
+    await disk.look()
     await db.write(_offer_local, local, clock.now())
     await app[keys.CATALOG].reload()
     model = _local_model(local) if local else None
@@ -200,12 +216,12 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         client = Client(trusted, public, model, timeouts)
         writer, titles = Writer(db, client, clock, config), Titles(db, client, clock, config)
-        replies = Replies(db, writer, titles, clock, config)
+        replies = Replies(db, disk, writer, titles, clock, config)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
         app[keys.REPLIES] = replies
-        app[keys.RELAY] = Relay(db, client, clock)
+        app[keys.RELAY] = Relay(db, disk, client, clock)
         loop = asyncio.get_running_loop()
-        rounds = [loop.create_task(replies.beat()), loop.create_task(replies.save())]
+        rounds = [loop.create_task(work) for work in (replies.beat(), replies.save(), disk.watch())]
         try:
             yield
         finally:

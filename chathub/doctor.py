@@ -1,6 +1,5 @@
 """``chathub doctor``: looks at an installation without changing anything, whether the server runs or not."""
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,12 @@ from chathub.config import Config
 from chathub.database.connection import Transaction
 from chathub.database.migrations import migrations_in
 from chathub.database.queries import Queries, sql_folder
+from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.secret import MARK, Found, find, key_name, new_secret_file, secret_file
 from chathub.vault import Binding, Vault, VaultError
 
-# bytes; with less a checkpoint or a backup may fail
+# bytes; with less a checkpoint or a backup may fail. More, where the server refuses turns with less
 _ENOUGH_SPACE = 200 * 1024 * 1024
 
 
@@ -32,7 +32,7 @@ def examine(config: Config) -> Iterator[Finding]:
     if not config.database.exists():
         yield Finding(False, f"database: {config.database} does not exist, the first start makes it")
         return
-    yield _space(config.database)
+    yield _space(config)
     try:
         connection = _open(config.database)
     except sqlite3.Error as error:
@@ -119,9 +119,11 @@ def _passwords(tx: Transaction, config: Config) -> Finding:
     return Finding(False, f"passwords: {names} have the well-known ones: chathub set-password NAME")
 
 
-def _space(database: Path) -> Finding:
-    free = shutil.disk_usage(database.parent).free
-    return Finding(free >= _ENOUGH_SPACE, f"disk: {free // 1024 // 1024} MiB are free")
+def _space(config: Config) -> Finding:
+    free = free_bytes(config.database.parent)
+    return Finding(
+        free >= max(_ENOUGH_SPACE, config.free_bytes), f"disk: {free // 1024 // 1024} MiB are free"
+    )
 
 
 def _permissions(database: Path) -> Iterator[Finding]:

@@ -81,5 +81,11 @@ class UpstreamTimeout(ChatHubError):
     status = 504
 
 
+class DiskLow(ChatHubError):
+    """Too little disk is free to store what would come of this."""
+
+    status = 507
+
+
 class StartError(Exception):
     """The server cannot start; the sentence tells the operator why and what mends it."""

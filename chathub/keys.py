@@ -16,11 +16,13 @@ from chathub.chat.replies import Replies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
+from chathub.disk import Disk
 from chathub.vault import Vault
 
 CONFIG = web.AppKey("CONFIG", Config)
 CLOCK = web.AppKey("CLOCK", Clock)
 DB = web.AppKey("DB", Database)
+DISK = web.AppKey("DISK", Disk)
 VAULT = web.AppKey("VAULT", Vault)
 CATALOG = web.AppKey("CATALOG", Catalog)
 SESSIONS = web.AppKey("SESSIONS", Sessions)

@@ -1,9 +1,13 @@
 """How lines of the log are written: each with the request it belongs to, and none with a secret in it."""
 
+import contextlib
 import logging
 import re
+import sys
+import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from typing import TextIO
 
 from chathub.upstream import failures
 
@@ -43,5 +47,49 @@ class Formatter(logging.Formatter):
         return "\n".join(f"    {_told(line)}" for line in lines)
 
 
+class Handler(logging.StreamHandler[TextIO]):
+    """Writes the log to standard error; a record that cannot be written is replaced by one short line.
+
+    logging's own handler prints such a record raw, past the formatter that takes the secrets out.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except RecursionError:
+            # logging leaves this one to the caller, for whom a line of the log must not be an error
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say which logger's line was lost, and by which kind of exception: nothing of its text."""
+        kind = sys.exc_info()[0]
+        with contextlib.suppress(Exception):
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            lost = f"a line of {record.name} could not be written: {kind.__name__ if kind else 'unknown'}"
+            self.stream.write(f"{stamp} ERROR chathub.log [{REQUEST.get()}]: {_told(lost)}\n")
+            self.flush()
+
+
+class Seldom:
+    """Warnings of what may happen very often: a line a second at most, with the number it stands for."""
+
+    def __init__(self, log: logging.Logger, line: str, seconds: Callable[[], float] = time.monotonic) -> None:
+        """``line`` has one ``%d`` for the number."""
+        self._log = log
+        self._line = line
+        self._seconds = seconds
+        self._count = 0
+        self._next = 0.0
+
+    def warn(self) -> None:
+        """Count one more; written at once, or with the first one after a second has passed."""
+        self._count += 1
+        now = self._seconds()
+        if now >= self._next:
+            self._log.warning(self._line, self._count)
+            self._count, self._next = 0, now + 1
+
+
 def _told(text: str) -> str:
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    # not by a codec: that is imported when it is first used, and there may be no descriptor for it then
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -184,7 +184,8 @@ def failure(
     if request.path.startswith("/v1/messages"):
         response = raw(anthropic.error(status, sentence), status)
     elif request.path.startswith("/v1/"):
-        response = raw(openai.error(status, sentence, param=details.get("param")), status)
+        told = openai.error(status, sentence, param=details.get("param"), code=details.get("code"))
+        response = raw(told, status)
     else:
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
     if error is not None and error.retry_after is not None:

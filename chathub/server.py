@@ -1,12 +1,19 @@
 """aiohttp's server as ChatHub runs it: its time-outs, and answers in our shape to what is no request."""
 
 import asyncio
+import logging
 import secrets
 from typing import Any
 
 from aiohttp import web
 
+from chathub.connections import Connections
+from chathub.errors import Unavailable
 from chathub.handlers.common import SAFE, answer
+from chathub.log import Seldom
+from chathub.middlewares import failure
+
+log = logging.getLogger("chathub.server")
 
 _CONNECTION: dict[str, Any] = {
     "access_log": None,
@@ -21,13 +28,17 @@ _SENTENCES = {
 
 
 class Runner(web.AppRunner):
-    """Runs an application; ``connection`` are options of aiohttp's protocol.
+    """Runs an application; ``connections`` says how much it serves at once, ``connection`` are options of
+    aiohttp's protocol.
 
     Who speaks to a client cannot be chosen in aiohttp but where a runner makes its server. A test
     notices if that is not asked any more.
     """
 
-    def __init__(self, app: web.Application, **connection: Any) -> None:
+    def __init__(
+        self, app: web.Application, connections: Connections | None = None, **connection: Any
+    ) -> None:
+        self.connections = connections or Connections()
         self._connection = {**_CONNECTION, **connection}
         # the shutdown's time is waited for twice by aiohttp; all is stored by then, and container
         # runtimes kill at 10 seconds
@@ -36,27 +47,54 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
-            _expecting(made.request_handler),
-            request_factory=made.request_factory,
+            self.connections,
+            _bounded(self.connections, _expecting(made.request_handler)),
+            request_factory=_noted(self.connections, made.request_factory),
             handler_cancellation=True,
             **self._connection,
         )
 
 
 class _Server(web.Server):
-    def __init__(self, handler: Any, **options: Any) -> None:
+    def __init__(self, connections: Connections, handler: Any, **options: Any) -> None:
         super().__init__(handler, **options)
+        self._noted = connections
         kept = ("request_factory", "handler_cancellation")
         self._protocol = {name: value for name, value in options.items() if name not in kept}
 
     def __call__(self) -> web.RequestHandler:
-        return _Protocol(self, loop=asyncio.get_running_loop(), **self._protocol)
+        return _Protocol(self._noted, self, loop=asyncio.get_running_loop(), **self._protocol)
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._noted.opened(handler)
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._noted.closed(handler)
 
 
 class _Protocol(web.RequestHandler):
-    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others."""
+    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others. Tells
+    when a request has been answered."""
 
-    __slots__ = ()
+    __slots__ = ("_noted",)
+
+    def __init__(self, connections: Connections, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._noted = connections
+
+    def abort(self) -> None:
+        """Close the connection without waiting for a client that does not read."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        sent = await super().finish_response(request, resp, start_time)
+        self._noted.ended(self)
+        return sent
 
     def handle_error(
         self,
@@ -68,6 +106,31 @@ class _Protocol(web.RequestHandler):
         # raises where a response has begun already
         super().handle_error(request, status, exc, message)
         return _refusal(status)
+
+
+def _noted(connections: Connections, make: Any) -> Any:
+    """Makes requests, and tells when one has come."""
+
+    def request(message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
+        connections.began(protocol)
+        return make(message, payload, protocol, *others)
+
+    return request
+
+
+def _bounded(connections: Connections, handler: Any) -> Any:
+    """One request too many is refused before anything is done for it."""
+    refused = Seldom(log, "requests refused for want of descriptors (ulimit -n): %d")
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if not connections.is_overloaded:
+            response: web.StreamResponse = await handler(request)
+            return response
+        refused.warn()
+        busy = Unavailable("服务器繁忙，请稍后再试", retry_after=5)
+        return _closing(failure(request, busy.status, busy.sentence, busy))
+
+    return handle
 
 
 def _expecting(handler: Any) -> Any:
@@ -85,7 +148,11 @@ def _expecting(handler: Any) -> Any:
 
 def _refusal(status: int) -> web.Response:
     sentence = _SENTENCES.get(status, "请求失败")
-    response = answer({"error": sentence, "message": sentence, "success": False}, status)
+    return _closing(answer({"error": sentence, "message": sentence, "success": False}, status))
+
+
+def _closing(response: web.Response) -> web.Response:
+    """With the headers that every answer has, and the last one of its connection."""
     response.headers.update(SAFE)
     response.headers["X-Request-ID"] = secrets.token_hex(8)
     response.force_close()

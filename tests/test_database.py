@@ -106,6 +106,7 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
                 parent_id=parent,
                 content="x",
                 options="",
+                is_incomplete=False,
                 now=1,
             )
         tx.run(

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "chathub"
 # who may import whom: only rooms further down the list, or its own
 ROOMS = [
     ["__main__"],
-    ["app", "server", "doctor"],
+    ["app", "server", "listener", "doctor"],
     ["routes"],
     ["middlewares"],
     ["handlers"],
@@ -30,10 +30,10 @@ ROOMS = [
     ["upstream", "vault", "audit", "mail"],
     ["database"],
     ["wire"],
-    ["config"],
-    ["errors", "clock", "hosts", "memory"],
+    ["config", "disk"],
+    ["errors", "clock", "hosts", "memory", "connections"],
 ]
-WEB_ROOMS = {"__main__", "app", "server", "routes", "middlewares", "keys", "handlers"}
+WEB_ROOMS = {"__main__", "app", "server", "listener", "routes", "middlewares", "keys", "handlers"}
 
 
 def modules() -> list[Path]:

@@ -5,10 +5,8 @@ version fits.
 """
 
 import asyncio
-import contextlib
 import json
 import secrets
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
@@ -21,7 +19,7 @@ from chathub.accounts.tokens import PREFIX, digest_of, networks_of
 from chathub.audit import Actor, record
 from chathub.clock import Clock
 from chathub.config import Config, Network
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.connection import Database, Row, Transaction, in_passing
 from chathub.errors import NotFound, Unauthorized
 
 T = TypeVar("T")
@@ -151,7 +149,8 @@ class Sessions:
         row = await self._db.fetch_one(q.personal_tokens.get_by_digest, digest=digest, now=now)
         if row is None:
             raise Unauthorized("访问令牌无效或已过期")
-        await self._db.execute(q.personal_tokens.note_use, token_id=row["id"], now=now)
+        with in_passing():
+            await self._db.execute(q.personal_tokens.note_use, token_id=row["id"], now=now)
         expires = min(now + 60_000, row["expires_at"] or now + 60_000) / 1000
         return Caller(
             row["user_id"],
@@ -178,8 +177,7 @@ class Sessions:
         if row is None or (row["id"], row["token_version"]) != (claims.user_id, claims.version):
             raise Unauthorized("登录已失效，请重新登录")
         if now - row["last_seen_at"] >= _MINUTE:
-            # whoever may only read, because the disk is full, may still read
-            with contextlib.suppress(sqlite3.OperationalError):
+            with in_passing():
                 await self._db.execute(q.sessions.note_seen, session_id=row["session_id"], now=now)
         expires = min(claims.good_until, (now + _MINUTE) / 1000)
         return Caller(claims.user_id, row["username"], row["role"], claims.jti, expires)

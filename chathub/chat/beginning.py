@@ -15,7 +15,10 @@ from chathub.chat.turns import Ending, Turn, title_of
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound, TooManyRequests
 from chathub.upstream.types import Image, Message
-from chathub.wire.chats import ToolResult
+from chathub.wire.chats import BULKY, ToolResult
+
+# characters of text that a refused turn keeps: as many as a message is meant to have
+_REFUSED_TEXT = 200_000
 
 
 class Place(Struct, frozen=True):
@@ -44,13 +47,22 @@ class Asked(Struct, frozen=True):
             ]
         return [Message("user", self.text, images=list(self.images))]
 
+    def shortened(self) -> "Asked":
+        """What is kept of it in a refused turn: text of a bounded length, no pictures."""
+        results, left = [], _REFUSED_TEXT
+        for result in self.results:
+            results.append(replace(result, content=result.content[:left]))
+            left -= len(results[-1].content)
+        return Asked(self.text[:_REFUSED_TEXT], results=tuple(results))
+
 
 class Beginning(Struct, frozen=True, kw_only=True):
     """All that is known of a turn before it is stored.
 
     ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
     failed from the start; the history's pictures are read only for a model that ``sees``. ``wanted`` is
-    what the answer may use, but for the history (None: nothing, it is refused).
+    what the answer may use, but for the history (None: nothing, it is refused). ``incomplete``: not all of
+    the question is stored.
     """
 
     place: Place
@@ -64,6 +76,7 @@ class Beginning(Struct, frozen=True, kw_only=True):
     history_characters: int
     sees: bool
     refusal: Ending | None
+    incomplete: bool = False
 
     @property
     def user_id(self) -> int:
@@ -72,6 +85,14 @@ class Beginning(Struct, frozen=True, kw_only=True):
     @property
     def now(self) -> int:
         return self.spender.month.now
+
+    def refused(self, refusal: Ending) -> "Beginning":
+        """The turn as it is stored when it is refused, without what may be large: a user without a budget
+        must not fill the disk."""
+        asked = self.asked.shortened()
+        options = {name: value for name, value in self.options.items() if name not in BULKY}
+        cut = asked != self.asked or len(options) < len(self.options)
+        return replace(self, refusal=refusal, asked=asked, options=options, incomplete=cut)
 
 
 def begin(tx: Transaction, it: Beginning) -> Turn:
@@ -84,19 +105,22 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         Conflict: the claim was made before for something else.
         TooManyRequests: the user has too many requests in this minute, or answers at once.
     """
-    if it.claim and (known := idempotency.claimed(tx, it.user_id, it.claim, it.now)) is not None:
+    if it.claim and (known := idempotency.find(tx, it.user_id, it.claim, it.now)) is not None:
         raise Repeated(known)
     state = budgets.admit(tx, it.spender)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
     parent_id = _parent(tx, it, conversation)
-    question_id, count = _store_question(tx, it, conversation_id, parent_id)
     history = _history(tx, it, parent_id)
+    # decided before anything of the question is stored: less is kept of a refused one
     share, refusal, budget = _share(state, it, history)
-    message_id = _store_answer(tx, it, conversation_id, question_id, count + 1, refusal)
+    it = it.refused(refusal) if refusal else it
+    question_id, count = _store_question(tx, it, conversation_id, parent_id)
+    message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
     reservation_id = budgets.hold(tx, it.spender, share, message_id) if share else 0
     if it.claim:
         idempotency.make(tx, it.user_id, it.claim, message_id, it.now)
+    seen = [row["id"] for row in history if row["has_images"] and it.sees and share]
     return Turn(
         conversation_id,
         it.place.public_id,
@@ -105,7 +129,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         message_id,
         it.asked.messages(),
         history,
-        pictures.of_messages(tx, [row["id"] for row in history if row["has_images"] and it.sees]),
+        pictures.of_messages(tx, seen),
         first=parent_id is None,
         reservation_id=reservation_id,
         answer_limit=share.answer if share else None,
@@ -186,6 +210,7 @@ def _store_question(
         parent_id=parent_id,
         content=it.asked.text,
         options=_options(it),
+        is_incomplete=it.incomplete,
         now=it.now,
     )
     pictures.keep(tx, question_id, it.user_id, it.asked.images, it.now)
@@ -216,7 +241,9 @@ def _options(it: Beginning) -> str:
 
 
 def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id: int | None) -> int:
-    """Store what tools gave, one message after the other; gives the last one's id."""
+    """Store what tools gave, one message after the other; gives the last one's id. The options go with that
+    one, which the answer follows."""
+    last = it.asked.results[-1]
     for result in it.asked.results:
         head_id = tx.add(
             tx.q.messages.insert_result,
@@ -224,32 +251,26 @@ def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id
             parent_id=head_id,
             content=result.content,
             tool_call_id=result.tool_call_id,
-            options=_options(it),
+            options=_options(it) if result is last else "",
+            is_incomplete=it.incomplete,
             now=it.now,
         )
     assert head_id is not None
     return head_id
 
 
-def _store_answer(
-    tx: Transaction,
-    it: Beginning,
-    conversation_id: int,
-    question_id: int,
-    count: int,
-    refusal: Ending | None,
-) -> int:
+def _store_answer(tx: Transaction, it: Beginning, conversation_id: int, question_id: int, count: int) -> int:
     """The answer to come, or that there will be none, becomes the conversation's head."""
-    refusal = refusal or Ending("streaming")
+    ending = it.refusal or Ending("streaming")
     message_id = tx.add(
         tx.q.messages.insert_answer,
         conversation_id=conversation_id,
         parent_id=question_id,
-        status=refusal.status,
-        reason=refusal.reason,
-        error_status=refusal.code,
-        retry_after=refusal.retry_after,
-        finish_reason=refusal.finish_reason,
+        status=ending.status,
+        reason=ending.reason,
+        error_status=ending.code,
+        retry_after=ending.retry_after,
+        finish_reason=ending.finish_reason,
         model=it.model,
         provider=it.provider,
         now=it.now,

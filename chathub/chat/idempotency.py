@@ -24,29 +24,27 @@ class Repeated(Exception):
         self.message_id = message_id
 
 
-def claimed(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
-    """The reply that this request got before, if it was seen within a day.
+def find(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
+    """The reply that this request got before, if it was seen within a day. Only reads: a repeated request is
+    answered when the disk is full as well.
 
     A turn that failed before any output may be asked again: then there is none.
 
     Raises:
         Conflict: the key was used for something else.
     """
-    tx.run(tx.q.idempotency.sweep, before=now - _LIFE)
-    row = tx.one(tx.q.idempotency.get, user_id=user_id, name=claim.name)
+    row = tx.one(tx.q.idempotency.get, user_id=user_id, name=claim.name, since=now - _LIFE)
     if row is None:
         return None
     if row["digest"] != claim.digest:
         raise Conflict("同一幂等键已用于不同的请求")
-    if row["failed_empty"]:
-        tx.run(tx.q.idempotency.release, user_id=user_id, name=claim.name)
-        return None
-    message_id: int = row["message_id"]
-    return message_id
+    return None if row["failed_empty"] else row["message_id"]
 
 
 def make(tx: Transaction, user_id: int, claim: Claim, message_id: int, now: int) -> None:
-    """Remember which reply a request got."""
+    """Remember which reply a request got, instead of one that failed; forget what is older than a day."""
+    tx.run(tx.q.idempotency.sweep, before=now - _LIFE)
+    tx.run(tx.q.idempotency.release, user_id=user_id, name=claim.name)
     tx.run(
         tx.q.idempotency.claim,
         user_id=user_id,

@@ -44,7 +44,7 @@ def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, 
     """Mark a key after a failed attempt; what the request itself caused says nothing about the key."""
     kind = class_of(failure)
     row = tx.one(tx.q.api_keys.get_health, key_id=key_id)
-    if kind == "invalid_request" or row is None:
+    if kind in ("invalid_request", "busy") or row is None:
         return
     in_row = row["failures_in_row"] + 1
     if row["health"] == "broken" and kind != "invalid_key":

@@ -17,7 +17,7 @@ from chathub.chat.turns import Ending
 from chathub.clock import Month
 from chathub.errors import BadRequest, ChatHubError
 from chathub.upstream.types import Message
-from chathub.wire.chats import Options, Part, ToolResult
+from chathub.wire.chats import BULKY, Options, Part, ToolResult
 
 
 class Question(Struct, frozen=True):
@@ -35,6 +35,12 @@ class Question(Struct, frozen=True):
     @property
     def model_name(self) -> str:
         return self.model if isinstance(self.plan, ChatHubError) else self.plan.model.name
+
+    @property
+    def is_large(self) -> bool:
+        """Whether more than a text and short options would be stored of it."""
+        options = any(name in BULKY for name in self.options.kept())
+        return self.place.kind != "again" and (options or self.asked.shortened() != self.asked)
 
     @property
     def refusal(self) -> Ending | None:

@@ -23,6 +23,7 @@ from chathub.chat.plan import Plan, Route
 from chathub.chat.tally import Outbox, Tally
 from chathub.clock import Clock, Month
 from chathub.database.connection import Database, Transaction
+from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
 from chathub.upstream import failures, routing
@@ -91,7 +92,8 @@ class Purchase:
 class Relay:
     """Sends programs' requests on and books what they used."""
 
-    def __init__(self, db: Database, client: Client, clock: Clock) -> None:
+    def __init__(self, db: Database, disk: Disk, client: Client, clock: Clock) -> None:
+        self._disk = disk
         self._db = db
         self.client = client
         self._clock = clock
@@ -115,11 +117,13 @@ class Relay:
 
         Raises:
             Unavailable: the server is shutting down.
+            DiskLow: there is hardly room left to book it.
             Unauthorized: the user was disabled meanwhile.
             TooManyRequests: the user has too many requests, or too little left.
         """
         if self._draining:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+        self._disk.check()
         spender = Spender(caller.id, caller.token_id, self._clock.month())
         purchase = Purchase(Account(kind=kind, user_id=caller.id, token_id=caller.token_id), plan)
         # known from the moment it is planned: a key of the plan may go before it is used

@@ -17,6 +17,7 @@ from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
+from chathub.disk import Disk
 from chathub.errors import ChatHubError, Conflict, NotFound, Unavailable
 
 log = logging.getLogger("chathub.replies")
@@ -27,8 +28,11 @@ _NO_NEWS = "服务器正在重启，请稍后再试"
 class Replies:
     """Replies from the question to their end; one at a time in each conversation."""
 
-    def __init__(self, db: Database, writer: Writer, titles: Titles, clock: Clock, config: Config) -> None:
+    def __init__(
+        self, db: Database, disk: Disk, writer: Writer, titles: Titles, clock: Clock, config: Config
+    ) -> None:
         self._db = db
+        self._disk = disk
         self._writer = writer
         self._titles = titles
         self._clock = clock
@@ -58,6 +62,7 @@ class Replies:
             Conflict: its last reply is still being written and followed, or the key was used otherwise.
             TooManyRequests: too many in this minute, or too many answers at once.
             Unavailable: the server is shutting down.
+            DiskLow: there is too little room to store it; nothing was stored.
         """
         if self._draining:
             raise Unavailable(_NO_NEWS, retry_after=5)
@@ -76,7 +81,7 @@ class Replies:
         if claim is None:
             return False
         now = self._clock.now()
-        return await self._db.write(idempotency.claimed, question.caller.id, claim, now) is not None
+        return await self._db.read(idempotency.find, question.caller.id, claim, now) is not None
 
     async def _ask(self, question: Question) -> Reply:
         if question.claim is None:
@@ -89,7 +94,7 @@ class Replies:
             return self._live.join(await asyncio.shield(first))
         self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
         try:
-            known = await self._db.write(idempotency.claimed, key[0], question.claim, self._clock.now())
+            known = await self._db.read(idempotency.find, key[0], question.claim, self._clock.now())
             if known is not None:
                 return await self.find(known, question.caller.id)
             return await self._begin(question)
@@ -112,6 +117,7 @@ class Replies:
         return Reply.stored(row, user_id)
 
     async def _begin(self, question: Question) -> Reply:
+        self._disk.check(large=question.is_large)
         async with self._claim(question.caller.id, question.place.public_id):
             await self._make_way(question.place.public_id, question.caller.id)
             turn = await self._db.write(begin, question.beginning(self._clock.month()))

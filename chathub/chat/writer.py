@@ -152,6 +152,8 @@ def _natural_ending(reply: Reply, plan: Plan) -> Ending:
     failure = reply.failure
     if failure is None:
         return Ending("done", finish_reason=reply.finish_reason or "stop")
+    if failure.kind == "busy":
+        return Ending("error", failure.message, 503, "error", failure.retry_after)
     model = reply.answering or plan.model
     secrets = [endpoint.api_key for route in plan.routes for endpoint in route.endpoints]
     text = sentence_for(failure, reply.endpoint, secrets)

@@ -10,7 +10,8 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -71,6 +72,12 @@ class _Connection(aiosqlite.Connection):
         return result
 
 
+def in_passing() -> AbstractContextManager[None]:
+    """Around a write that a request makes which only reads, such as when its token was last used: where
+    nothing can be written, because the disk is full or the file is locked, it is answered without."""
+    return contextlib.suppress(sqlite3.OperationalError)
+
+
 def _write(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -98,6 +105,8 @@ class Database:
         self.q = q
         self._open: list[_Connection] = []
         self._here: sqlite3.Connection | None = None
+        # whether the last write found what it needs; for those who ask whether the server is well
+        self.writable = True
 
     async def open(self) -> None:
         """Open the three connections; the file is readable by its owner only."""
@@ -164,7 +173,8 @@ class Database:
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``fn(tx, …)`` as one transaction; whatever it raises undoes all of it."""
-        return await self._writer.work(partial(_write, self.q, fn, args, kwargs))
+        with self._noted():
+            return await self._writer.work(partial(_write, self.q, fn, args, kwargs))
 
     async def insist(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -181,7 +191,18 @@ class Database:
 
     async def execute(self, sql: str, **values: Any) -> list[Row]:
         """Run one writing statement; gives the rows of its RETURNING clause."""
-        return list(await self._writer.execute_fetchall(sql, values))
+        with self._noted():
+            return list(await self._writer.execute_fetchall(sql, values))
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Around a write: whether SQLite could make it, not whether it was a good one."""
+        try:
+            yield
+            self.writable = True
+        except sqlite3.OperationalError:
+            self.writable = False
+            raise
 
     async def script(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the bare writing connection, outside a transaction (migrations)."""

@@ -10,7 +10,7 @@ from chathub.chat import tree
 from chathub.chat.beginning import Asked, Place
 from chathub.chat.questions import Question, asked, claim_for
 from chathub.database.connection import Row
-from chathub.errors import BadRequest
+from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import needs_of, plan_or_refusal
 from chathub.handlers.common import body, done, idempotency_key, long_body, row_id, streamed
 from chathub.handlers.following import follow
@@ -23,6 +23,8 @@ O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 @streamed
 async def regenerate(request: web.Request) -> web.StreamResponse:
     question = await _question_of(request)
+    if question["is_incomplete"]:
+        raise Conflict("提问被拒绝时没有保存图片、工具等内容，无法重新生成，请修改后重新提问")
     wanted = await body(request, Regenerate)
     place = Place("again", question["public_id"], question["id"])
     old = await request.app[DB].read(tree.asked_in, question)

@@ -6,12 +6,12 @@ from aiohttp import web
 
 from chathub.chat import pool, probe
 from chathub.clock import iso
-from chathub.errors import BadRequest, UpstreamFailed
+from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY
 from chathub.upstream import failures
 from chathub.upstream.failure_class import sentence_for
-from chathub.upstream.types import Failure
+from chathub.upstream.types import Endpoint, Failure
 from chathub.wire.requests import ModelImport
 
 
@@ -30,6 +30,9 @@ async def test_key(request: web.Request) -> web.Response:
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
         return done("密钥可用", works=True, tested_at=iso(now))
+    if failure.kind == "busy":
+        # which says nothing of the key
+        raise _failed(failure, endpoint)
     sentence = failures.scrub(failure.message, [endpoint.api_key])
     await db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
     said = f"HTTP {failure.status}：" if failure.status else ""
@@ -61,6 +64,12 @@ async def _offered(request: web.Request) -> list[str]:
     endpoint = request.app[PLANNER].endpoint_of_provider(request[CALLER], provider_id)
     names = await probe.list_models(request.app[RELAY].client, endpoint)
     if isinstance(names, Failure):
-        sentence = sentence_for(names, endpoint, [endpoint.api_key])
-        raise UpstreamFailed(f"提供商没有返回模型列表：{sentence}")
+        raise _failed(names, endpoint)
     return names
+
+
+def _failed(failure: Failure, endpoint: Endpoint) -> ChatHubError:
+    if failure.kind == "busy":
+        return Unavailable(failure.message, retry_after=failure.retry_after)
+    sentence = sentence_for(failure, endpoint, [endpoint.api_key])
+    return UpstreamFailed(f"提供商没有返回模型列表：{sentence}")

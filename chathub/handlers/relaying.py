@@ -15,7 +15,7 @@ from chathub.chat.context import estimate
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
 from chathub.chat.relay import Outgoing, Purchase, estimate_request
 from chathub.chat.tally import Outbox, Tally
-from chathub.errors import ChatHubError, NotFound, UnknownModel
+from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
 from chathub.handlers.common import raw
 from chathub.handlers.sending import Sending
@@ -27,6 +27,7 @@ from chathub.upstream.dialects import StreamDecoder
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.masking import masked
+from chathub.upstream.trouble import TROUBLE, network_failure
 from chathub.upstream.types import Endpoint, Event, Failure
 
 # bytes of a forwarded stream that wait to be read for its usage
@@ -205,10 +206,10 @@ async def _pipe(
             sending.has_answer = True
             await sending.write(held + data)
             held = b""
-    except http.TROUBLE as error:
+    except TROUBLE as error:
         if sending.is_lost:
             raise
-        failure = http.network_failure(error)
+        failure = network_failure(error)
         if not tally.begun:
             raise Refused(failure) from None
     finally:
@@ -290,6 +291,8 @@ def _check(route: Route, wanted: Request) -> None:
 def error_for(route: Route, failure: Failure) -> ChatHubError:
     """A provider's refusal, fit to show, for a program: its own status where that tells the program what to
     do."""
+    if failure.kind == "busy":
+        return Unavailable(failure.message, retry_after=failure.retry_after)
     error = ChatHubError(f"{route.model.provider_name}: {failure.message}", retry_after=failure.retry_after)
     passed = failure.status in (400, 404, 413, 422, 429)
     error.status = failure.status if passed else 504 if failure.timed_out else 502

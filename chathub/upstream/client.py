@@ -16,6 +16,7 @@ from chathub.upstream.learned import LearnedQuirks
 from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.masking import Take, masking
 from chathub.upstream.think import ThinkSplitter
+from chathub.upstream.trouble import TROUBLE, network_failure
 from chathub.upstream.types import (
     ChatCall,
     Endpoint,
@@ -92,8 +93,8 @@ class Client:
         async with self._reached(endpoint) as (session, at):
             try:
                 response = await self._post(session, request, at)
-            except http.TROUBLE as error:
-                raise Refused(http.network_failure(error)) from None
+            except TROUBLE as error:
+                raise Refused(network_failure(error)) from None
             try:
                 if response.status >= 300:
                     raise Refused(await http.refusal(response, request.body))
@@ -113,8 +114,8 @@ class Client:
                     if response.status >= 300:
                         raise Refused(await http.refusal(response))
                     body = await http.whole_body(response, http.LISTING)
-            except http.TROUBLE as error:
-                raise Refused(http.network_failure(error)) from None
+            except TROUBLE as error:
+                raise Refused(network_failure(error)) from None
         if isinstance(body, Failure):
             raise Refused(body)
         return _names(body)
@@ -175,8 +176,8 @@ class Client:
                 if other is None:
                     raise Refused(failure)
                 form = other
-        except http.TROUBLE as error:
-            raise Refused(http.network_failure(error)) from None
+        except TROUBLE as error:
+            raise Refused(network_failure(error)) from None
         try:
             self.quirks.note(at, call.model, call.caller_id, usual, form)
             yield response
@@ -242,8 +243,8 @@ async def _read_stream(
             if decoder.done:
                 await http.drain(response)
                 break
-    except http.TROUBLE as error:
-        trouble = http.network_failure(error)
+    except TROUBLE as error:
+        trouble = network_failure(error)
     except asyncio.CancelledError:
         # what was told of the usage so far is what the provider charges
         take([event for event in decoder.close() if isinstance(event, Usage)])

@@ -27,6 +27,8 @@ FailureClass = Literal[
     # the provider may be working on the request still, or have charged for it
     "timeout",
     "cut",
+    # we could not send it: no other key would help
+    "busy",
 ]
 
 # what people are told who do not own the key
@@ -36,6 +38,7 @@ _SENTENCES: dict[str, str] = {
     "rate_limited": "提供商要求降低请求频率",
 }
 
+_BY_KIND: dict[str, FailureClass] = {"timeout": "timeout", "cut": "cut", "busy": "busy"}
 _ANOTHER_MAY_HELP = frozenset({"invalid_key", "no_credit", "rate_limited", "transient"})
 
 _NO_CREDIT_CODES = frozenset(
@@ -74,10 +77,8 @@ _FLAGGED = re.compile(r"requires moderation|input was flagged|flagged for", re.I
 
 def class_of(failure: Failure) -> FailureClass:
     """The class of a failure that came before any output."""
-    if failure.kind in ("timeout", "cut"):
-        return "timeout" if failure.kind == "timeout" else "cut"
     if failure.kind != "refused":
-        return "transient"
+        return _BY_KIND.get(failure.kind, "transient")
     status = _status(failure)
     codes = {str(failure.code or "").lower(), str(failure.type or "").lower()}
     if _FILTER.search(" ".join(codes)) or (status == 403 and _FLAGGED.search(failure.message)):

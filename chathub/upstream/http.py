@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import io
-import logging
 import zlib
 from functools import partial
 from typing import NamedTuple
@@ -11,16 +10,14 @@ from typing import NamedTuple
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.upstream import failures, guard
+from chathub.upstream import failures
 from chathub.upstream.connections import Unanswered
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.echoes import repeats, windows
 from chathub.upstream.failure_class import telling_phrase
+from chathub.upstream.trouble import CUT, TROUBLE, NoResponse, network_failure
 from chathub.upstream.types import Failure, UpstreamRequest
 
-log = logging.getLogger("chathub.upstream")
-
-CUT = "上游连接中断，回复不完整"
 _ERROR_BODY = 64 * 1024
 # a list of models
 LISTING = 4 * 1024 * 1024
@@ -30,8 +27,6 @@ _LARGE_BODY = 512 * 1024
 # what is decoded or searched in a thread: more would hold up the loop
 LARGE = 256 * 1024
 TOO_LONG = Failure("上游返回的数据过长", kind="cut", status=200)
-# every kind of trouble that a network call can raise here
-TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
 
 
 class Timeouts(NamedTuple):
@@ -56,10 +51,6 @@ USUAL_BOUNDS = Bounds()
 def bounds_for(form: Capabilities, *, asks_for_media: bool) -> Bounds:
     """How large an answer may be, by the model and by what is asked for."""
     return LARGE_BOUNDS if form.gives_media or asks_for_media else USUAL_BOUNDS
-
-
-class NoResponse(TimeoutError):
-    """The head of a stream did not come in time."""
 
 
 async def post(
@@ -179,31 +170,3 @@ def close(response: aiohttp.ClientResponse) -> None:
         response.release()
     else:
         response.close()
-
-
-def network_failure(error: BaseException) -> Failure:
-    """Trouble on the way, without the addresses and names that the exception may tell.
-
-    ``unreachable`` is what failed before the request was sent; after that the provider may have begun.
-    """
-    log.info("upstream not reached: %s", type(error).__name__)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, guard.Refused) or isinstance(getattr(cause, "os_error", None), guard.Refused):
-            return Failure("接口地址不是公网地址，服务器拒绝连接", kind="unreachable")
-        cause = cause.__cause__
-    match error:
-        case NoResponse():
-            return Failure("上游响应超时", kind="no_response")
-        case aiohttp.ConnectionTimeoutError():
-            return Failure("连接上游超时", kind="unreachable")
-        case TimeoutError():
-            return Failure("上游响应超时", kind="timeout")
-        case aiohttp.ClientConnectorDNSError():
-            return Failure("无法解析上游地址，请检查接口地址或网络", kind="unreachable")
-        case aiohttp.ClientSSLError():
-            return Failure("与上游的安全连接失败", kind="unreachable")
-        case aiohttp.ClientConnectorError() | ValueError():
-            return Failure("无法连接到上游服务", kind="unreachable")
-        case _:
-            return Failure(CUT, kind="cut")

@@ -152,6 +152,7 @@ class Failure(Struct, frozen=True):
     - ``refused``: the provider said so;
     - ``empty``: it answered with nothing at all;
     - ``unreachable``: nothing was sent;
+    - ``busy``: nothing was sent, because we have no descriptor left to connect with;
     - ``no_response``: a stream's head did not come in time;
     - ``timeout``: a whole answer did not come in time, or a stream stalled;
     - ``cut``: the connection ended, or the answer became too large, before it was whole.

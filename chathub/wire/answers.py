@@ -187,7 +187,8 @@ class Usage(Struct):
 
 
 class Message(Struct):
-    """``sibling_ids`` are the messages in the same place of the tree, ``sibling_index`` is its own there."""
+    """``sibling_ids`` are the messages in the same place of the tree, ``sibling_index`` is its own there;
+    ``incomplete``: its turn was refused, and images or tools that came with it were not kept."""
 
     id: int
     conversation_id: str
@@ -203,6 +204,7 @@ class Message(Struct):
     model: str | None
     status: str
     reason: str | None
+    incomplete: bool
     finish_reason: str | None
     usage: Usage | None
     cost: float | None
@@ -227,6 +229,7 @@ class Message(Struct):
             model=row["model"] or None,
             status=row["status"],
             reason=row["reason"] or None,
+            incomplete=bool(row["is_incomplete"]),
             finish_reason=row["finish_reason"] or None,
             usage=usage(row) if answer and row["usage_source"] else None,
             cost=money(row["cost"]) if answer and row["usage_source"] else None,

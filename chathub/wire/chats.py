@@ -45,6 +45,8 @@ PARAMETERS = (
     "seed",
     "response_format",
 )
+# options that may be long: a turn that is refused is stored without them
+BULKY = ("tools", "tool_choice", "response_format")
 
 
 class Options(Struct, kw_only=True):

@@ -4,7 +4,7 @@
 SELECT message_id, digest, content = '' AND reasoning = '' AND tool_calls = ''
     AND (status IN ('error', 'interrupted') OR finish_reason = 'disconnected') AS failed_empty
 FROM idempotency_keys JOIN messages ON messages.id = message_id
-WHERE user_id = :user_id AND name = :name
+WHERE user_id = :user_id AND name = :name AND idempotency_keys.created_at >= :since
 
 -- name: claim
 INSERT INTO idempotency_keys (user_id, name, digest, message_id, created_at)

@@ -1,6 +1,6 @@
 -- name: insert_question
-INSERT INTO messages (conversation_id, parent_id, role, content, options, created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'user', :content, :options, :now, :now)
+INSERT INTO messages (conversation_id, parent_id, role, content, options, is_incomplete, created_at, updated_at)
+VALUES (:conversation_id, :parent_id, 'user', :content, :options, :is_incomplete, :now, :now)
 
 -- name: insert_answer
 -- the reply that is about to be written
@@ -11,8 +11,9 @@ VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_stat
 
 -- name: insert_result
 -- what a tool gave
-INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, options, created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :options, :now, :now)
+INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, options, is_incomplete, created_at,
+    updated_at)
+VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :options, :is_incomplete, :now, :now)
 
 -- name: get_calls
 SELECT id, tool_calls FROM messages WHERE id = :message_id AND role = 'assistant' AND status = 'done'
@@ -41,7 +42,8 @@ WHERE messages.id = :message_id AND user_id = :user_id
 
 -- name: get_question
 -- the question that a message is or answers, and which model answered it: this one, or the newest
-SELECT question.id, named.role AS named_role, public_id, question.role, question.content, question.options, question.tool_call_id,
+SELECT question.id, named.role AS named_role, public_id, question.role, question.content,
+    question.options, question.tool_call_id, question.is_incomplete,
     coalesce(nullif(named.model, ''), (
         SELECT answer.model FROM messages AS answer WHERE answer.parent_id = question.id AND answer.role = 'assistant'
         ORDER BY answer.id DESC LIMIT 1), conversations.model) AS answered_by
@@ -83,7 +85,7 @@ WITH RECURSIVE branch (id, parent_id, depth) AS (
 )
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, finish_reason,
     messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
-    tool_calls, tool_call_id, messages.created_at,
+    tool_calls, tool_call_id, is_incomplete, messages.created_at,
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type)) FROM (
         SELECT file_id, url, media_type FROM message_images LEFT JOIN files ON files.id = file_id
         WHERE message_id = messages.id ORDER BY position)) AS images,

@@ -299,7 +299,7 @@ async def test_a_model_that_sees_nothing_gets_no_pictures(
     assert events[1]["status"] == 400 and "图片" in events[1]["content"]
     kept = await messages_of(client, user, events[0]["conversation_id"])
     assert [message["status"] for message in kept] == ["done", "error"]
-    assert len(kept[0]["images"]) == 1 and provider.bodies == []
+    assert (kept[0]["images"], kept[0]["incomplete"]) == ([], True) and provider.bodies == []
 
 
 # --- how they are kept

@@ -8,7 +8,8 @@ import pytest
 
 from chathub.upstream import http
 from chathub.upstream.connections import Connector, Unanswered
-from chathub.upstream.http import NoResponse, Timeouts
+from chathub.upstream.http import Timeouts
+from chathub.upstream.trouble import NoResponse, network_failure
 from chathub.upstream.types import UpstreamRequest
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -97,7 +98,7 @@ async def test_a_fresh_connection_that_ends_without_an_answer_is_not_tried_again
     with pytest.raises(Unanswered) as caught:
         await post(session, peer)
     assert not caught.value.reused and len(peer.heads) == 1
-    failure = http.network_failure(caught.value)
+    failure = network_failure(caught.value)
     assert failure.kind == "cut"
 
 
@@ -122,7 +123,7 @@ async def test_a_reused_connection_that_ends_within_an_answer_is_not_tried_again
     assert await post(session, peer) == b"ok"
     with pytest.raises(aiohttp.ClientError) as caught:
         await post(session, peer)
-    assert len(peer.heads) == 2 and http.network_failure(caught.value).kind == "cut"
+    assert len(peer.heads) == 2 and network_failure(caught.value).kind == "cut"
 
 
 async def test_a_late_head_of_a_stream_and_a_late_whole_answer_are_told_apart(
@@ -135,10 +136,10 @@ async def test_a_late_head_of_a_stream_and_a_late_whole_answer_are_told_apart(
     peer.serve = silent
     with pytest.raises(NoResponse) as late:
         await post(session, peer, Timeouts(answer=30, first_byte=0.1), **STREAM)
-    assert http.network_failure(late.value).kind == "no_response"
+    assert network_failure(late.value).kind == "no_response"
     with pytest.raises(TimeoutError) as slow:
         await post(session, peer, Timeouts(answer=0.1, first_byte=30))
-    assert http.network_failure(slow.value).kind == "timeout"
+    assert network_failure(slow.value).kind == "timeout"
 
 
 async def test_a_whole_answer_may_stay_silent_longer_than_a_stream(peer: Peer) -> None:
@@ -169,7 +170,7 @@ async def test_a_few_informational_responses_are_read_and_many_are_cut_off(
     peer.serve = endless
     with pytest.raises(aiohttp.ClientError) as caught:
         await post(session, peer)
-    assert http.network_failure(caught.value).kind == "cut"
+    assert network_failure(caught.value).kind == "cut"
     async with asyncio.timeout(10):
         await peer.ended.wait()
 

@@ -1,0 +1,109 @@
+"""The open connections of a server: how many there may be, and which of them wait for a request."""
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+# requests at once, however many descriptors there are; a connection costs about 15 KB
+_MOST = 4096
+# one part of all descriptors is for what is neither a client nor a provider
+_PART = 8
+# seconds that a connection may wait for a request before another may take its place
+_GRACE = 0.3
+# descriptors that a request needs to be answered
+_NEEDED = 2
+
+
+class Connection(Protocol):
+    """What can be closed at once, whatever is still to be sent."""
+
+    def abort(self) -> None: ...
+
+
+class Connections:
+    """Counts connections and the requests on them.
+
+    ``most`` requests may be served at once. ``spare`` more connections may be open: those that wait for a
+    request, and those whose request is refused. ``freed`` is called when there may be room again.
+    """
+
+    def __init__(
+        self,
+        most: int = _MOST,
+        spare: int = _MOST // _PART,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.most = most
+        self._open_most = most + spare
+        self._open: set[Connection] = set()
+        # since when they wait, the longest first
+        self._idle: dict[Connection, float] = {}
+        self._seconds = seconds
+        self.freed: Callable[[], None] = lambda: None
+
+    def fit(self) -> None:
+        """Set the bounds by the descriptors that this process may still open: a request takes one for its
+        client and one for its provider."""
+        left = _limit() - _next_descriptor()
+        spare = max(2, min(left, _MOST) // _PART)
+        self.most = max(1, min(_MOST, (left - spare) // 2))
+        self._open_most = self.most + spare
+
+    def opened(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self._idle[connection] = self._seconds()
+
+    def began(self, connection: Connection) -> None:
+        """A request came."""
+        self._idle.pop(connection, None)
+
+    def ended(self, connection: Connection) -> None:
+        """Its response is sent: the connection waits for the next one."""
+        if connection in self._open:
+            self._idle[connection] = self._seconds()
+            self.freed()
+
+    def closed(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+        self.freed()
+
+    def has_room(self, coming: int = 0) -> bool:
+        """Whether one more may be opened; ``coming`` are accepted and not open yet."""
+        return len(self._open) + coming < self._open_most
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether the newest request is one too many: by the number of those that are served, or because
+        something else took the descriptors that it needs."""
+        return len(self._open) - len(self._idle) > self.most or _next_descriptor() > _limit() - _NEEDED
+
+    def close_idle(self) -> bool:
+        """Close the connection that has waited for a request the longest; false if none has for a moment:
+        one that was just opened is about to send its request."""
+        for connection, since in self._idle.items():
+            if self._seconds() - since < _GRACE:
+                break
+            # its descriptor is free before the loop looks at anything new
+            del self._idle[connection]
+            self._open.discard(connection)
+            connection.abort()
+            return True
+        return False
+
+
+def _limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST**2 if soft == resource.RLIM_INFINITY else soft
+
+
+def _next_descriptor() -> int:
+    """The lowest number that is free, which the next descriptor gets; the limit itself if none is."""
+    try:
+        number = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return _limit()
+    os.close(number)
+    return number

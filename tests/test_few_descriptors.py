@@ -1,0 +1,279 @@
+"""With few descriptors: a clear refusal for what cannot be served, idle connections give way, a quiet log."""
+
+import asyncio
+import os
+import resource
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, messages_of, read_events, stream, until
+from conftest import sign_in
+from processes import ChatHub
+from scripted import Provider, chunk, reply
+
+from chathub.app import create_app
+from chathub.config import Config
+from chathub.connections import Connections
+from chathub.listener import Site
+from chathub.server import Runner
+
+FEW = 64
+PROGRAM = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, ({FEW}, {FEW}))
+from chathub.__main__ import main
+sys.exit(main())
+"""
+
+
+class Waiting:
+    """A connection that can be closed."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def abort(self) -> None:
+        self.is_closed = True
+
+
+# --- counting
+
+
+def test_the_connection_that_has_waited_the_longest_gives_way() -> None:
+    now = [0.0]
+    connections = Connections(2, 1, lambda: now[0])
+    first, busy, last = Waiting(), Waiting(), Waiting()
+    for connection in (busy, first, last):
+        now[0] += 1
+        connections.opened(connection)
+    connections.began(busy)
+    assert not connections.has_room()
+    now[0] += 10
+    assert connections.close_idle() and first.is_closed and not last.is_closed
+    connections.closed(first)
+    assert connections.has_room() and not connections.has_room(coming=1)
+    connections.ended(busy)
+    assert connections.close_idle() and last.is_closed and not busy.is_closed
+
+
+def test_a_connection_that_was_just_opened_does_not_give_way() -> None:
+    now = [0.0]
+    connections = Connections(1, 1, lambda: now[0])
+    connection = Waiting()
+    connections.opened(connection)
+    now[0] += 0.2
+    assert not connections.close_idle()
+    now[0] += 0.2
+    assert connections.close_idle() and connection.is_closed
+
+
+def test_only_requests_count_for_the_load() -> None:
+    connections = Connections(1, 5)
+    open_ones = [Waiting() for _ in range(4)]
+    for connection in open_ones:
+        connections.opened(connection)
+    connections.began(open_ones[0])
+    assert not connections.is_overloaded
+    connections.began(open_ones[1])
+    assert connections.is_overloaded
+    connections.closed(open_ones[0])
+    assert not connections.is_overloaded
+
+
+def test_the_bounds_fit_the_descriptors_that_are_left() -> None:
+    connections = Connections()
+    lowest = os.dup(0)
+    os.close(lowest)
+    with limited(lowest + 44):
+        connections.fit()
+    assert connections.most == 19
+    for number in range(24):
+        assert connections.has_room(), number
+        connections.opened(Waiting())
+    assert not connections.has_room()
+
+
+@contextmanager
+def limited(descriptors: int) -> Iterator[None]:
+    """This process may have so many descriptors for as long as this lasts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """Nothing more can be opened by this process; what is open works."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    with limited(lowest):
+        yield
+
+
+# --- refused
+
+
+@pytest.fixture
+async def small(config: Config, provider: Provider) -> AsyncIterator[Any]:
+    """A client of a server that answers one request at a time."""
+    runner = Runner(create_app(config), Connections(1, 4))
+    await runner.setup()
+    site = Site(runner, "127.0.0.1", 0, runner.connections)
+    await site.start()
+    runner.connections.most = 1
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0)) as client:
+        yield client
+    await runner.cleanup()
+
+
+async def test_a_request_too_many_is_a_503_in_its_clients_shape(small: Any, provider: Provider) -> None:
+    admin = await sign_in(small, "admin", "admin123")
+    await add_model(small, admin, provider.base_url)
+    provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
+    body = {"message": "问", "model": "test-model", "conversation_id": "c"}
+    async with small.post("/api/chat/stream", json=body, headers=admin) as running:
+        await running.content.readline()
+        for path in ("/api/chat", "/v1/chat/completions", "/v1/messages", "/api/nowhere"):
+            async with small.post(path, json=body, headers=admin | {"X-Request-ID": "mine"}) as response:
+                said = await response.json()
+                assert (response.status, response.headers["Retry-After"]) == (503, "5"), said
+                assert response.headers["Connection"] == "close" and response.headers["X-Request-ID"]
+                assert response.headers["X-Content-Type-Options"] == "nosniff"
+                if path.startswith("/api/"):
+                    assert said == {"error": said["error"], "message": said["error"], "success": False}
+                else:
+                    assert "繁忙" in said["error"]["message"] and "success" not in said
+        provider.gate.set()
+        assert '"end"' in (await running.read()).decode()
+    async with small.get("/api/health") as response:
+        assert response.status == 200
+    assert len(await messages_of(small, admin, "c")) == 2 and len(provider.bodies) == 1
+
+
+async def test_a_connection_whose_request_was_answered_is_no_load(small: Any) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            # each keeps its connection
+            client = await stack.enter_async_context(aiohttp.ClientSession(small._base_url))
+            for _ in range(2):
+                async with client.get("/api/health") as response:
+                    assert response.status == 200
+
+
+async def test_a_site_that_cannot_listen_says_why_and_leaves_no_socket(config: Config) -> None:
+    runner = Runner(create_app(config))
+    await runner.setup()
+    await Site(runner, "127.0.0.1", 0, runner.connections).start()
+    taken = int(runner.addresses[0][1])
+    with pytest.raises(OSError, match="in use"):
+        await Site(runner, "127.0.0.1", taken, runner.connections).start()
+    await runner.cleanup()
+    with pytest.raises(OSError):
+        await asyncio.open_connection("127.0.0.1", taken)
+
+
+# --- no descriptor for a provider
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_provider_that_no_descriptor_is_left_for_is_our_503_and_no_fault_of_the_key(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, host: str
+) -> None:
+    """To connect to it, or to look up its name."""
+    base_url = provider.base_url.replace("127.0.0.1", host)
+    await add_model(client, admin, base_url, fallback_model="other")
+    key = {"model_provider": "p_test_model", "api_key": "a-key-of-the-users-0123456789"}
+    saved = (await (await client.post("/api/apikeys", json=key, headers=user)).json())["apikey"]
+    chat = {"message": "问", "model": "test-model"}
+    program = {"model": "test-model", "messages": [{"role": "user", "content": "问"}]}
+    with none_left():
+        event = (await stream(client, user))[-1]
+        for path, body in (
+            ("/api/chat", chat),
+            ("/v1/chat/completions", program),
+            ("/v1/chat/completions", program | {"stream": True}),
+            (f"/api/apikeys/{saved['id']}/test", {}),
+        ):
+            async with client.post(path, json=body, headers=user) as response:
+                said = await response.json()
+                assert (response.status, response.headers["Retry-After"]) == (503, "5"), (path, said)
+                assert "服务器繁忙" in str(said)
+    assert (event["status"], event["error"], event["retry_after"]) == (503, "服务器繁忙，请稍后再试", 5)
+    (listed,) = await (await client.get("/api/apikeys", headers=user)).json()
+    assert (listed["health"], listed["last_error"], listed["failure_count"]) == ("ok", None, 0)
+    assert provider.bodies == []
+    assert (await stream(client, user))[-1]["type"] == "end"
+
+
+# --- the whole process
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[ChatHub]:
+    class Few(ChatHub):
+        program = tmp_path / "few.py"
+
+    Few.program.write_text(PROGRAM)
+    async with Few(tmp_path / "chathub.db", PYTHONPATH=str(Path(__file__).parents[1])) as hub:
+        yield hub
+
+
+async def test_many_streams_at_once_are_served_or_refused_and_the_log_stays_short(
+    hub: ChatHub, provider: Provider
+) -> None:
+    client: Any = await hub.client(connector=aiohttp.TCPConnector(limit=0))
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
+
+    async def ask(number: int) -> Any:
+        body = {"message": "问", "model": "test-model", "conversation_id": f"c{number}"}
+        async with client.post("/api/chat/stream", json=body, headers=admin) as response:
+            if response.status != 200:
+                assert response.headers["Retry-After"] == "5"
+                return response.status
+            return (await read_events(response))[-1]["type"]
+
+    asked = [asyncio.create_task(ask(number)) for number in range(FEW)]
+    async with asyncio.timeout(30):
+        # all that cannot be served is refused while the others are still being answered
+        while sum(task.done() for task in asked) + len(provider.bodies) < FEW:
+            await asyncio.sleep(0.02)
+        provider.gate.set()
+        outcomes = Counter(await asyncio.gather(*asked))
+    assert set(outcomes) == {"end", 503} and outcomes["end"] >= 10, outcomes
+    assert (await stream(client, admin, conversation_id="after"))[-1]["type"] == "end"
+    assert "Traceback" not in hub.errors and "Logging error" not in hub.errors
+    assert len(hub.errors.splitlines()) < 30, hub.errors
+
+
+async def test_connections_that_send_nothing_keep_nobody_out(hub: ChatHub) -> None:
+    async with AsyncExitStack() as stack:
+
+        async def connect() -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+            stack.callback(writer.close)
+            return reader
+
+        silent = [await connect() for _ in range(3 * FEW)]
+        client: Any = await hub.client()
+        async with asyncio.timeout(30):
+            async with client.get("/api/health") as response:
+                assert response.status == 200
+            # those that were there first had to go
+            await until(lambda: silent[0].at_eof(), 10)
+        assert not silent[-1].at_eof()
+        if (descriptors := Path(f"/proc/{hub.pid}/fd")).exists():
+            # those that providers would need stay free
+            assert len(list(descriptors.iterdir())) < FEW - 10
+    assert "Traceback" not in hub.errors

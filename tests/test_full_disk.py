@@ -1,0 +1,139 @@
+"""Where nothing can be written, everything that only reads is answered, to every kind of caller."""
+
+import resource
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, chat, messages_of, stream
+from conftest import sign_in
+from processes import ChatHub
+from scripted import Provider
+
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.keys import DB
+from chathub.routes import ROUTES
+
+Connect = Callable[..., Awaitable[TestClient]]
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
+# what only reads, and is not for a caller of that kind: nothing of its own is asked for here
+READING = [route for route in ROUTES if route.method == "GET"]
+
+
+class Hub:
+    """A server whose disk can be filled, with one of everything that can be read; ``seconds`` moves its
+    clock."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+        self.seconds = 0.0
+        self.ids: dict[str, Any] = {}
+
+    async def fill(self, *, full: bool) -> None:
+        """From here on nothing, or all, can be written; every token is looked up anew."""
+        assert self.client.app is not None
+        pragma = f"PRAGMA query_only = {'ON' if full else 'OFF'}"
+        await self.client.app[DB].script(lambda connection: connection.execute(pragma))
+        self.seconds += 120
+
+    async def statuses(self, headers: Headers) -> dict[str, int]:
+        """Every reading route and what it answers."""
+        found = {}
+        for route in READING:
+            path = route.path.replace("{model:.+}", "{model}").format(**self.ids)
+            async with self.client.get(path, headers=headers) as response:
+                await response.read()
+                found[path] = response.status
+        return found
+
+
+@pytest.fixture
+async def hub(connect: Connect, config: Config, provider: Provider) -> Hub:
+    moved: list[Hub] = []
+    clock = Clock(seconds=lambda: 1_800_000_000.0 + (moved[0].seconds if moved else 0))
+    hub = Hub(await connect(config, clock=clock))
+    moved.append(hub)
+    admin = await sign_in(hub.client, "admin", "admin123")
+    user = await sign_in(hub.client, "user", "user123")
+    await add_model(hub.client, admin, provider.base_url, supports_vision=True)
+    events = await stream(hub.client, user, images=[PIXEL], conversation_id="c")
+    picture = (await messages_of(hub.client, user, "c"))[0]["images"][0]["id"]
+    hub.ids = {
+        "provider_id": 1,
+        "message_id": events[0]["message_id"],
+        "conversation_id": "c",
+        "file_id": picture,
+        "user_id": 2,
+        "model": "test-model",
+    }
+    return hub
+
+
+async def access_token(client: TestClient, headers: Headers) -> Headers:
+    body = {"name": "t", "opens_api": True}
+    made = await (await client.post("/api/tokens", json=body, headers=headers)).json()
+    return {"Authorization": f"Bearer {made['token']}"}
+
+
+async def health(client: TestClient) -> tuple[int, str]:
+    async with client.get("/api/health") as response:
+        return response.status, (await response.json())["status"]
+
+
+async def test_all_that_only_reads_is_answered_as_ever_to_logins_and_access_tokens(hub: Hub) -> None:
+    user = await sign_in(hub.client, "user", "user123")
+    # 200 but for what only administrators may read
+    for headers in (user, await access_token(hub.client, user)):
+        usual = await hub.statuses(headers)
+        assert list(usual.values()).count(200) >= 12, usual
+        await hub.fill(full=True)
+        assert await hub.statuses(headers) == usual
+        assert (await chat(hub.client, headers))[0] == 503
+        assert await health(hub.client) == (200, "degraded")
+        await hub.fill(full=False)
+        assert (await chat(hub.client, headers))[0] == 200
+        assert await health(hub.client) == (200, "healthy")
+
+
+async def test_an_administrators_look_at_what_is_anothers_is_not_shown_where_it_cannot_be_recorded(
+    hub: Hub,
+) -> None:
+    admin = await sign_in(hub.client, "admin", "admin123")
+    usual = await hub.statuses(admin)
+    await hub.fill(full=True)
+    full = await hub.statuses(admin)
+    changed = {path: status for path, status in full.items() if status != usual[path]}
+    assert changed == {"/api/conversations/c/messages": 503}
+    await hub.fill(full=False)
+    assert await hub.statuses(admin) == usual
+
+
+async def test_a_repeated_request_gets_the_stored_reply(hub: Hub, provider: Provider) -> None:
+    user = await sign_in(hub.client, "user", "user123")
+    first = await chat(hub.client, user, client_message_id="once")
+    await hub.fill(full=True)
+    again = await chat(hub.client, user, client_message_id="once")
+    assert (again[0], again[1]["message_id"]) == (200, first[1]["message_id"])
+    assert (await chat(hub.client, user, "etwas anderes", client_message_id="once"))[0] == 409
+    assert len(provider.bodies) == 2
+
+
+async def test_a_program_reads_with_its_access_token_while_no_file_can_grow(
+    tmp_path: Path, provider: Provider
+) -> None:
+    """The limit on the size of files is the kernel's own, set on the running process."""
+    async with ChatHub(tmp_path / "chathub.db") as hub:
+        client: Any = await hub.client()
+        user = await sign_in(client, "user", "user123")
+        token = await access_token(client, user)
+        await add_model(client, await sign_in(client, "admin", "admin123"), provider.base_url)
+        full = max(path.stat().st_size for path in tmp_path.iterdir())
+        resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+        while (await chat(client, user, "满" * 50_000, conversation_id="big"))[0] == 200:
+            pass
+        for path in ("/v1/models", "/api/conversations"):
+            async with client.get(path, headers=token) as response:
+                assert response.status == 200, await response.text()
