@@ -67,7 +67,8 @@ def create_app(
     ``local`` are the weights of the built-in model, already on disk.
     """
     app = web.Application(
-        middlewares=[middlewares.errors, middlewares.authentication], client_max_size=_BODY_LIMIT
+        middlewares=[middlewares.errors, middlewares.bodies, middlewares.authentication],
+        client_max_size=_BODY_LIMIT,
     )
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from chathub.accounts.sessions import Caller
 from chathub.accounts.throttle import is_in
-from chathub.errors import ChatHubError, Forbidden, Unauthorized
+from chathub.errors import ChatHubError, Forbidden, Packed, Unauthorized
 from chathub.fronts import anthropic, openai
-from chathub.handlers.common import Handler, address_of, answer, raw
+from chathub.handlers.common import Handler, address_of, answer, is_packed, raw
 from chathub.keys import ACCESS, CALLER, REQUEST_ID, SESSIONS, STREAMING
 from chathub.log import REQUEST
 
@@ -65,6 +65,15 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return failure(request, 503, "数据库暂时不可用，请稍后再试")
     except Exception as error:
         return _unexpected(request, error)
+
+
+@web.middleware
+async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse packed bodies, on routes that read none and on unknown paths as well: nothing that a server
+    does not ask for should cost it more than its bytes."""
+    if is_packed(request):
+        raise Packed("不支持压缩的请求体，请去掉请求头 Content-Encoding")
+    return await handler(request)
 
 
 @web.middleware
@@ -143,6 +152,8 @@ def failure(
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if error is not None and error.closes:
+        response.force_close()
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

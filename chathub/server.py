@@ -6,13 +6,17 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.handlers.common import SAFE, answer
+from chathub.handlers.common import SAFE, answer, is_packed
 
 _CONNECTION: dict[str, Any] = {
     "access_log": None,
     # also how long a connection may take over its request's head
     "keepalive_timeout": 30,
+    # bodies are never unpacked: aiohttp would do it on the loop, of bodies too that nobody reads
+    "auto_decompress": False,
 }
+# seconds that a client has to read the answer to a request whose rest is not read
+_LINGER = 1.0
 _SENTENCES = {
     400: "无法识别的 HTTP 请求，或请求行、请求头过长",
     417: "不支持的 Expect 请求头",
@@ -54,9 +58,28 @@ class _Server(web.Server):
 
 
 class _Protocol(web.RequestHandler):
-    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others."""
+    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others; what
+    is left of a packed body is not read."""
 
     __slots__ = ()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        if is_packed(request):
+            await self._close_unread()
+        return finished
+
+    async def _close_unread(self) -> None:
+        """Close the connection although the client may still be sending: our half at once, the other when
+        it had time to read the answer, which a reset would take from it."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            await asyncio.sleep(_LINGER)
+        self.force_close()
 
     def handle_error(
         self,

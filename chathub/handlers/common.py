@@ -56,6 +56,14 @@ def done(message: str, **fields: Any) -> web.Response:
     return answer({"success": True, "message": message, **fields})
 
 
+def is_packed(request: web.BaseRequest) -> bool:
+    """Whether a request says that its body is compressed, in whichever way."""
+    if "Content-Encoding" not in request.headers:
+        return False
+    codings = ",".join(request.headers.getall("Content-Encoding")).split(",")
+    return any(coding.strip().lower() not in ("", "identity") for coding in codings)
+
+
 async def body(request: web.Request, kind: type[T]) -> T:
     """The request's body as ``kind``; a sender that drips is cut off.
 
@@ -83,7 +91,7 @@ async def read_body(request: web.Request, limit: int | None = None) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(f"请求体过大，不能超过 {reader.client_max_size // _MIB} MiB") from None
     except web.RequestPayloadError:
-        raise BadRequest("请求体无法读取，请检查 Content-Encoding") from None
+        raise BadRequest("请求体无法读取") from None
     if data and not _JSON_TYPE.fullmatch(request.content_type):
         raise NotJson("请求体必须是 JSON，请带上请求头 Content-Type: application/json")
     return data
