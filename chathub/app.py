@@ -18,6 +18,7 @@ import aiohttp_cors
 from aiohttp import web
 
 from chathub import keys, middlewares
+from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
@@ -40,6 +41,7 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
 from chathub.handlers.common import SAFE
 from chathub.middlewares import request_id
+from chathub.offload import Offload
 from chathub.routes import ROUTES
 from chathub.secret import master_secret, token_keys
 from chathub.upstream import guard
@@ -54,7 +56,6 @@ log = logging.getLogger("chathub")
 
 # what Anthropic's clients send from a browser
 _CLIENTS = ("x-api-key", "anthropic-version", "anthropic-beta")
-_BODY_LIMIT = 1024 * 1024
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
 
@@ -66,13 +67,12 @@ def create_app(
 
     ``local`` are the weights of the built-in model, already on disk.
     """
-    app = web.Application(
-        middlewares=[middlewares.errors, middlewares.bodies, middlewares.authentication],
-        client_max_size=_BODY_LIMIT,
-    )
+    app = web.Application(middlewares=[middlewares.errors, middlewares.bodies, middlewares.authentication])
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
     app[keys.STREAMS] = Streams(config.streams_per_user)
+    app[keys.BODIES] = Bodies(config.body_bytes)
+    app[keys.OFFLOAD] = Offload()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -80,6 +80,7 @@ def create_app(
     app.cleanup_ctx.append(_database)
     app.cleanup_ctx.append(partial(_chat, local=local))
     app.on_shutdown.append(_end_replies)
+    app.on_cleanup.append(_end_offload)
     return app
 
 
@@ -264,3 +265,7 @@ def _offer_local(tx: Transaction, local: Weights | None, now: int) -> None:
 
 async def _end_replies(app: web.Application) -> None:
     await app[keys.REPLIES].close()
+
+
+async def _end_offload(app: web.Application) -> None:
+    app[keys.OFFLOAD].close()

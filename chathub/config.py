@@ -75,6 +75,7 @@ class Config:
     reply_characters: int = 2_000_000
     usage_seconds: float = 0
     streams_per_user: int = 256
+    body_bytes: int = 64 * 1024 * 1024
 
     @property
     def development(self) -> bool:
@@ -198,6 +199,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_WRITE_SECONDS": ("write_seconds", _seconds),
     "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _whole(1, 10**9)),
     "CHATHUB_STREAMS_PER_USER": ("streams_per_user", _whole(1, 10**9)),
+    "CHATHUB_BODY_BYTES": ("body_bytes", _whole(1, 2**40)),
     "CHATHUB_AUTO_TITLE": ("auto_title", _switch),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", _seconds_or_none),
 }

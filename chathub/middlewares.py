@@ -13,7 +13,7 @@ from chathub.accounts.throttle import is_in
 from chathub.errors import ChatHubError, Forbidden, Packed, Unauthorized
 from chathub.fronts import anthropic, openai
 from chathub.handlers.common import Handler, address_of, answer, is_packed, raw
-from chathub.keys import ACCESS, CALLER, REQUEST_ID, SESSIONS, STREAMING
+from chathub.keys import ACCESS, BODY, CALLER, REQUEST_ID, SESSIONS, STREAMING, UNREAD
 from chathub.log import REQUEST
 
 log = logging.getLogger("chathub")
@@ -69,11 +69,15 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse packed bodies, on routes that read none and on unknown paths as well: nothing that a server
-    does not ask for should cost it more than its bytes."""
+    """Refuse packed bodies, on routes that read none and on unknown paths as well; count a body as held
+    until its handler has ended, which may keep it for another attempt."""
     if is_packed(request):
         raise Packed("不支持压缩的请求体，请去掉请求头 Content-Encoding")
-    return await handler(request)
+    try:
+        return await handler(request)
+    finally:
+        if body := request.get(BODY):
+            body.release()
 
 
 @web.middleware
@@ -153,6 +157,7 @@ def failure(
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error is not None and error.closes:
+        request[UNREAD] = True
         response.force_close()
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -6,7 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.handlers.common import SAFE, answer, is_packed
+from chathub.handlers.common import SAFE, answer
+from chathub.keys import UNREAD
 
 _CONNECTION: dict[str, Any] = {
     "access_log": None,
@@ -14,6 +15,8 @@ _CONNECTION: dict[str, Any] = {
     "keepalive_timeout": 30,
     # bodies are never unpacked: aiohttp would do it on the loop, of bodies too that nobody reads
     "auto_decompress": False,
+    # bytes of a body (twice as many) that wait for their handler; a client may send 32 requests ahead
+    "read_bufsize": 65_536,
 }
 # seconds that a client has to read the answer to a request whose rest is not read
 _LINGER = 1.0
@@ -59,7 +62,7 @@ class _Server(web.Server):
 
 class _Protocol(web.RequestHandler):
     """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others; what
-    is left of a packed body is not read."""
+    is left of a body that is not wanted is not read."""
 
     __slots__ = ()
 
@@ -67,7 +70,7 @@ class _Protocol(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
-        if is_packed(request):
+        if request.get(UNREAD):
             await self._close_unread()
         return finished
 

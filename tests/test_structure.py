@@ -31,7 +31,7 @@ ROOMS = [
     ["database"],
     ["wire"],
     ["config"],
-    ["errors", "clock", "memory"],
+    ["errors", "clock", "memory", "offload"],
 ]
 WEB_ROOMS = {"__main__", "app", "server", "routes", "middlewares", "keys", "handlers"}
 
