@@ -4,7 +4,6 @@ The sentences are English: programs read them, and the people who read those pro
 refusal names the field in ``details["param"]``.
 """
 
-import base64
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -14,6 +13,7 @@ from msgspec import Raw, Struct, field
 
 from chathub.errors import BadRequest
 from chathub.upstream.types import Image, Message
+from chathub.wire import base64
 
 MESSAGES = 10_000
 TOOLS = 1_000
@@ -150,7 +150,7 @@ class Pictures:
         if len(data) > PICTURE_BYTES // 3 * 4 + 4:
             refuse(param, f"the picture is larger than {PICTURE_BYTES} bytes")
         try:
-            picture = base64.b64decode(data, validate=True)
+            picture = base64.decode(data)
         except ValueError:
             picture = b""
         if not picture:
