@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from chathub.errors import BadRequest
+from chathub.wire.bounds import within
 
 T = TypeVar("T")
 
@@ -38,7 +39,8 @@ def decode(body: bytes, kind: type[T]) -> T:
         BadRequest: malformed JSON, or a field that does not fit; the sentence names the field.
     """
     try:
-        value: T = _decoder(cast(Hashable, kind)).decode(body.strip() or b"{}")
+        bounded = within(body.strip() or b"{}", kind)
+        value: T = _decoder(cast(Hashable, kind)).decode(bounded)
     except msgspec.ValidationError as error:
         raise BadRequest(explain(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
