@@ -169,9 +169,9 @@ async def test_a_full_server_answers_programs_in_their_shape(hub: Hub) -> None:
 
 async def test_the_largest_documented_body_fits(hub: Hub) -> None:
     headers = {"Authorization": f"Bearer {hub.tokens['admin']}", "Content-Type": "application/json"}
-    body = b'{"model":"nobody-has-it","messages":[]}'
+    body = b'{"model":"nobody-has-it","messages":"%b"}'
     for length, status in ((32 * MIB, 404), (32 * MIB + 1, 413)):
-        data, url = io.BytesIO(body.ljust(length)), f"{hub.url}/v1/chat/completions"
+        data, url = io.BytesIO(body % (b"x" * (length - len(body) + 2))), f"{hub.url}/v1/chat/completions"
         async with hub.session.post(url, data=data, headers=headers) as response:
             assert response.status == status
     await hub.holds(0)
