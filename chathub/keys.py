@@ -41,8 +41,8 @@ ACCESS = web.AppKey("ACCESS", Mapping)
 CALLER = web.RequestKey("CALLER", Caller)
 # what the request's body takes, from when it is read
 BODY = web.RequestKey("BODY", Body)
-# the rest of the request is not read: the connection ends with the answer
-UNREAD = web.RequestKey("UNREAD", bool)
+# the connection ends with the answer, although the client may still be sending
+CLOSING = web.RequestKey("CLOSING", bool)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 # set once a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

@@ -13,7 +13,7 @@ from chathub.accounts.throttle import is_in
 from chathub.errors import ChatHubError, Forbidden, Packed, Unauthorized
 from chathub.fronts import anthropic, openai
 from chathub.handlers.common import Handler, address_of, answer, is_packed, raw
-from chathub.keys import ACCESS, BODY, CALLER, REQUEST_ID, SESSIONS, STREAMING, UNREAD
+from chathub.keys import ACCESS, BODY, CALLER, CLOSING, REQUEST_ID, SESSIONS, STREAMING
 from chathub.log import REQUEST
 
 log = logging.getLogger("chathub")
@@ -157,7 +157,7 @@ def failure(
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error is not None and error.closes:
-        request[UNREAD] = True
+        request[CLOSING] = True
         response.force_close()
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.handlers.common import SAFE, answer
-from chathub.keys import UNREAD
+from chathub.handlers.common import SAFE, answer, is_packed
+from chathub.keys import CLOSING
 
 _CONNECTION: dict[str, Any] = {
     "access_log": None,
@@ -61,8 +61,9 @@ class _Server(web.Server):
 
 
 class _Protocol(web.RequestHandler):
-    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others; what
-    is left of a body that is not wanted is not read."""
+    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others. Where
+    a client may still be sending, our half of the connection is closed at once, so that it reads the answer;
+    what it sends is then thrown away for some seconds, but of a packed body nothing is read."""
 
     __slots__ = ()
 
@@ -70,17 +71,17 @@ class _Protocol(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
-        if request.get(UNREAD):
+        if request.get(CLOSING) and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        if is_packed(request):
             await self._close_unread()
         return finished
 
     async def _close_unread(self) -> None:
-        """Close the connection although the client may still be sending: our half at once, the other when
-        it had time to read the answer, which a reset would take from it."""
+        """Close the connection when the client had time to read the answer, which a reset would take from
+        it."""
         if self.transport is not None:
             self.transport.pause_reading()
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
             await asyncio.sleep(_LINGER)
         self.force_close()
 
