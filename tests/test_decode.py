@@ -1,5 +1,7 @@
 """Bodies into typed values: a NUL is found where it is read, and only there."""
 
+from typing import Literal
+
 import msgspec
 import pytest
 
@@ -42,3 +44,15 @@ def test_a_nul_that_is_read_is_refused_by_its_place(body: bytes, field: str) -> 
 )
 def test_what_only_looks_like_a_nul_is_not_refused(body: bytes, text: str) -> None:
     assert decode(body, Body).text == text
+
+
+class Choice(msgspec.Struct):
+    kind: Literal["a", "b"] = "a"
+
+
+def test_a_refused_value_is_not_repeated() -> None:
+    """It may be as long as a body, and hold what stands before the place in msgspec's sentence."""
+    value = " - at `$" * 200_000 + "\n"
+    with pytest.raises(BadRequest) as refusal:
+        decode(msgspec.json.encode({"kind": value}), Choice)
+    assert refusal.value.sentence == "字段 kind 的值无效"

@@ -29,6 +29,8 @@ def estimate(text: str) -> int:
     Tokenizers differ by a third of that; where the provider reports tokens, its word counts.
     """
     characters = len(text)
+    if text.isascii():
+        return (characters + 3) // 4
     # a character outside Latin takes two bytes more than one inside it
     wide = min(characters, (len(text.encode("utf-8", "replace")) - characters) // 2)
     return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5

@@ -14,7 +14,16 @@ from chathub.upstream.dialects import Dialect, StreamDecoder, capabilities, dial
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.think import ThinkSplitter
-from chathub.upstream.types import ChatCall, Endpoint, Event, Failure, Reasoning, Text, Usage
+from chathub.upstream.types import (
+    ChatCall,
+    Endpoint,
+    Event,
+    Failure,
+    Reasoning,
+    Text,
+    UpstreamRequest,
+    Usage,
+)
 from chathub.upstream.urls import hostname, origin
 
 Take = Callable[[list[Event]], bool]
@@ -22,6 +31,8 @@ Take = Callable[[list[Event]], bool]
 # a request is put into other words only so often
 _FORMS = 4
 _REMEMBERED = 1000
+# characters and bytes of what goes out, from which on it is written beside the event loop
+_LARGE_CALL = 256 * 1024
 # bytes of one network read, and of a whole stream whatever it holds
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 256 * 1024 * 1024
@@ -158,7 +169,7 @@ class Client:
             at = Endpoint(call.base_url)
             form = self.form_for(at, call.model)
             for left in reversed(range(_FORMS)):
-                request = speech.build(call, form)
+                request = await _built(speech, call, form)
                 response = await http.post(session, request.url, request.headers, request.body, reuse=reuse)
                 if response.status < 300:
                     break
@@ -175,6 +186,16 @@ class Client:
             yield response
         finally:
             http.close(response)
+
+
+async def _built(speech: Dialect, call: ChatCall, form: Capabilities) -> UpstreamRequest:
+    """The request; one with pictures or long texts is written in a thread, beside the event loop."""
+    size = sum(
+        len(message.content) + sum(len(image.data) for image in message.images) for message in call.messages
+    )
+    if size <= _LARGE_CALL:
+        return speech.build(call, form)
+    return await asyncio.to_thread(speech.build, call, form)
 
 
 async def _read(

@@ -24,7 +24,8 @@ _TYPES = {
 _SIGNS = {"<=": "不能超过", ">=": "不能小于", "<": "必须小于", ">": "必须大于", "==": "必须等于"}
 # how an escaped NUL looks; an escaped backslash before "u0000" looks the same, so that it is only a hint
 _NUL = b"\\u0000"
-_WHERE = re.compile(r" - at `\$\.?(.*?)`$")
+# before the place in the body, at the end of what msgspec says; a value that it repeats may hold this as well
+_AT = " - at `$"
 
 
 @cache
@@ -84,9 +85,8 @@ def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
 
 def explain(problem: str) -> str:
     """msgspec's English as a Chinese sentence for the person who wrote the request."""
-    place = _WHERE.search(problem)
-    field = place[1] if place else ""
-    text = problem[: place.start()] if place else problem
+    text, at, place = problem.rpartition(_AT)
+    text, field = (text, place.removesuffix("`").removeprefix(".")) if at else (problem, "")
     if missing := re.match(r"Object missing required field `(.+)`", text):
         return f"缺少必填字段 {f'{field}.' if field else ''}{missing[1]}"
     name = f"字段 {field} " if field else "请求体"

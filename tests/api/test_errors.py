@@ -209,9 +209,11 @@ async def test_text_that_is_no_utf_8_is_400(
     assert await counts(config) == before
 
 
-async def test_a_body_just_within_the_limit_is_read(client: TestClient) -> None:
-    data = b'{"username": "admin", "password": "admin123", "x": "' + b"a" * (1024 * 1024 - 100) + b'"}'
+async def test_a_body_just_within_the_limit_is_read(client: TestClient, admin: Headers) -> None:
+    data = b'{"username": "admin", "password": "admin123", "x": "' + b"a" * (64 * 1024 - 100) + b'"}'
     assert (await raw(client, "/api/auth/login", data, {})).status == 200
+    data = b'{"display_name": "m", "x": "' + b"a" * (1024 * 1024 - 100) + b'"}'
+    assert (await raw(client, "/api/models/1", data, admin, "PUT")).status == 200
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
