@@ -4,7 +4,9 @@ who are not signed in.
 An announced length is not counted: half-sent bodies would keep others out for nothing.
 """
 
+import asyncio
 from collections import Counter
+from typing import Any
 
 from chathub.errors import TooManyRequests, Unavailable
 
@@ -32,11 +34,13 @@ class TooManyBodies(TooManyRequests):
 
 
 class Body:
-    """What one request's body takes; ``size`` are the bytes that arrived."""
+    """What one request's body takes, for as long as somebody holds it: its handler at first; ``size`` are the
+    bytes that arrived."""
 
     def __init__(self, bodies: "Bodies", owner: int | None) -> None:
         self._bodies = bodies
         self._owner = owner
+        self._holders = 1
         self.size = 0
 
     def grow(self, more: int) -> None:
@@ -54,11 +58,16 @@ class Body:
     def counted(self) -> int:
         return max(0, self.size - _FREE)
 
+    def hold_until_done(self, work: asyncio.Task[Any]) -> None:
+        """Count as held also until a task has ended that works with what was in the body."""
+        self._holders += 1
+        work.add_done_callback(lambda _: self.release())
+
     def release(self) -> None:
-        """The body's memory is free."""
-        if self.counted:
+        """One holder less; without any the memory is free."""
+        self._holders -= 1
+        if not self._holders and self.counted:
             self._bodies.give_back(self._owner, self.counted)
-        self.size = 0
 
 
 class Bodies:

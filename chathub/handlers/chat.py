@@ -22,7 +22,7 @@ from chathub.handlers.common import (
     streamed,
 )
 from chathub.handlers.following import failure, follow, summary
-from chathub.keys import CALLER, CLOCK, DB, PLANNER, REPLIES
+from chathub.keys import BODY, CALLER, CLOCK, DB, PLANNER, REPLIES
 from chathub.wire.chats import Chat, Options, Resume, SavePartial, Stop
 
 
@@ -141,4 +141,4 @@ def _question(
 ) -> Question:
     given = wanted.conversation_id
     place = Place("new", given or request.app[CLOCK].new_id(), fresh=not given)
-    return Question(request[CALLER], place, question, wanted.model, wanted, plan, claim)
+    return Question(request[CALLER], place, question, wanted.model, wanted, plan, claim, request[BODY])

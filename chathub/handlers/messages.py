@@ -14,7 +14,7 @@ from chathub.errors import BadRequest
 from chathub.handlers.chat import needs_of, plan_or_refusal
 from chathub.handlers.common import body, done, idempotency_key, long_body, off_loop, row_id, streamed
 from chathub.handlers.following import follow
-from chathub.keys import CALLER, DB, REPLIES
+from chathub.keys import BODY, CALLER, DB, REPLIES
 from chathub.wire.chats import EditMessage, Regenerate
 
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
@@ -77,6 +77,6 @@ async def _ask(request: web.Request, place: Place, new: Asked, old: Row, sent: O
     wanted = _with_old_options(sent, old)
     model = wanted.model or old["answered_by"]
     plan = plan_or_refusal(request, model, needs_of(new, wanted))
-    question = Question(request[CALLER], place, new, model, wanted, plan, claim)
+    question = Question(request[CALLER], place, new, model, wanted, plan, claim, request[BODY])
     async with request.app[REPLIES].ask(question) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))

@@ -10,15 +10,15 @@ from dataclasses import replace
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
-from chats import add_model, until
+from chats import add_model, opened, until
 from conftest import Connect, sign_in
 from listening import listening
-from scripted import Provider
+from scripted import Provider, chunk, reply
 
 from chathub.accounts.bodies import Bodies, BodiesFull, TooManyBodies
 from chathub.app import create_app
 from chathub.config import Config
-from chathub.keys import BODIES
+from chathub.keys import BODIES, REPLIES
 
 Headers = dict[str, str]
 
@@ -67,7 +67,6 @@ def test_what_is_released_is_free_again_also_after_a_refusal() -> None:
     assert bodies.held == 0
     again = bodies.of(1)
     again.grow(32 * MIB)
-    again.release()
     again.release()
     assert bodies.held == 0
 
@@ -206,4 +205,22 @@ async def test_a_body_is_held_until_its_handler_has_ended(connect: Connect, prov
     assert held.held > 90_000 and not asking.done()
     provider.gate.set()
     assert (await asking).status == 502
+    await until(lambda: held.held == 0)
+
+
+async def test_a_question_holds_its_body_until_its_reply_has_ended(
+    connect: Connect, provider: Provider
+) -> None:
+    """Its client has left: the pictures are in memory all the same."""
+    client = await connect()
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.stream([chunk("a"), *reply("b")], stall_after=1)
+    held = client.app[BODIES]  # type: ignore[index]
+    response = await opened(client, admin, "a", message="x" * 100_000)
+    size = held.held
+    response.close()
+    await until(lambda: not client.app[REPLIES].of_user(1)[0].followers)  # type: ignore[index]
+    assert held.held == size > 90_000
+    provider.gate.set()
     await until(lambda: held.held == 0)
