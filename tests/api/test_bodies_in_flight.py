@@ -99,6 +99,17 @@ class Hub:
         writer.write(data)
         return reader
 
+    async def send_on(self, size: int) -> None:
+        """More of the newest body.
+
+        Raises:
+            ConnectionError: the server has closed the connection.
+        """
+        for _ in range(size // (64 * KIB)):
+            self._writers[-1].write(b" " * 64 * KIB)
+            await self._writers[-1].drain()
+            await asyncio.sleep(0)
+
     async def holds(self, size: int) -> None:
         await until(lambda: self.app[BODIES].held == size, 20)
 
@@ -156,6 +167,15 @@ async def test_a_full_server_is_503_and_short_requests_get_through(hub: Hub) -> 
     assert (status, body["success"]) == (503, False)
     assert int(headers["Retry-After"]) > 0 and headers["Connection"] == "close"
     await hub.log_in("admin", "admin123")
+
+
+async def test_who_was_refused_reads_it_at_once_and_may_send_on(hub: Hub) -> None:
+    """A reset would take the answer from a client that sends all before it reads."""
+    await hub.begin("user", 19 * MIB)
+    await hub.holds(19 * MIB - FREE)
+    status, _, _ = await refusal(await hub.begin("admin", 15 * MIB))
+    await hub.send_on(4 * MIB)
+    assert status == 503
 
 
 async def test_a_full_server_answers_programs_in_their_shape(hub: Hub) -> None:
@@ -224,3 +244,16 @@ async def test_a_question_holds_its_body_until_its_reply_has_ended(
     assert held.held == size > 90_000
     provider.gate.set()
     await until(lambda: held.held == 0)
+
+
+async def test_what_waits_for_its_handler_is_little() -> None:
+    """It is not counted yet, and a client may send many requests ahead."""
+
+    async def show(request: web.Request) -> web.Response:
+        return web.json_response(request.content.get_read_buffer_limits())
+
+    app = web.Application()
+    app.router.add_post("/", show)
+    async with listening(app) as port, ClientSession() as session:
+        async with session.post(f"http://127.0.0.1:{port}/", data=b"x") as response:
+            assert await response.json() == [64 * KIB, 128 * KIB]
