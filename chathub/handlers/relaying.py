@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TypeVar
 
 import aiohttp
 from aiohttp import web
+from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
@@ -26,8 +26,6 @@ from chathub.upstream.client import Refused, failure_in
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.types import Endpoint, Failure
 from chathub.upstream.verdicts import verdict
-
-T = TypeVar("T")
 
 # bytes of a forwarded stream that wait to be read for its usage
 _BATCH = 65_536
@@ -126,8 +124,8 @@ async def _forward(
                 tally.prompt_estimate = await off_loop(request, estimated, speech)
 
 
-def fields_for(route: Route, purchase: Purchase, fields: dict[str, T]) -> dict[str, T]:
-    """The fields of a body that may go to a model."""
+def fields_for(route: Route, purchase: Purchase, fields: dict[str, Raw]) -> dict[str, Raw]:
+    """The fields of a body that may go to a model as they are. (Other formats have no words for the rest.)"""
     return fields if purchase.takes_extras(route.model) else requests.without_extras(fields)
 
 
@@ -184,7 +182,6 @@ async def _translate(
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
     relay = request.app[RELAY]
     wanted = await off_loop(request, speech.read)
-    wanted = replace(wanted, extra=fields_for(route, purchase, wanted.extra))
     _check(route, wanted)
     outbox = Outbox(request.app[CONFIG].reply_characters)
     purchase.count(outbox)

@@ -1,7 +1,6 @@
 """Requests beside chats: model lists, embeddings, and bodies that go on as they came."""
 
 from collections.abc import Mapping
-from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -10,8 +9,6 @@ from msgspec import Raw
 from chathub.upstream.dialects import dialect
 from chathub.upstream.types import ChatCall, Endpoint, Message, UpstreamRequest
 from chathub.upstream.urls import chat_url, models_url
-
-T = TypeVar("T")
 
 # OpenRouter's, and OpenAI's and Anthropic's service_tier
 _EXTRAS = frozenset({"models", "route", "provider", "plugins", "service_tier"})
@@ -76,7 +73,7 @@ def _written(fields: Mapping[str, Raw]) -> bytes:
     return b"".join([*pieces, b"}"])
 
 
-def without_extras(fields: Mapping[str, T]) -> dict[str, T]:
+def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     """Fields but for those that choose another model, another provider, tools of the provider's, or a dearer
     service; in whichever case."""
     return {name: value for name, value in fields.items() if name.casefold() not in _EXTRAS}
