@@ -196,6 +196,13 @@ async def test_the_largest_documented_body_fits(hub: Hub) -> None:
     await hub.holds(0)
 
 
+@pytest.mark.parametrize(("who", "path"), [("", "/api/auth/login"), ("user", "/api/chat/stop")])
+async def test_an_announced_length_is_refused_before_anything_arrives(hub: Hub, who: str, path: str) -> None:
+    reader = await hub.begin(who, 0, path=path)
+    async with asyncio.timeout(20):
+        assert b" 413 " in await reader.readline()
+
+
 @pytest.mark.parametrize("length", [64 * KIB, 64 * KIB + 1])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_who_is_not_signed_in_may_send_64_kib(client: TestClient, length: int, chunked: bool) -> None:
@@ -254,6 +261,9 @@ async def test_what_waits_for_its_handler_is_little() -> None:
 
     app = web.Application()
     app.router.add_post("/", show)
-    async with listening(app) as port, ClientSession() as session:
-        async with session.post(f"http://127.0.0.1:{port}/", data=b"x") as response:
-            assert await response.json() == [64 * KIB, 128 * KIB]
+    async with (
+        listening(app) as port,
+        ClientSession() as session,
+        session.post(f"http://127.0.0.1:{port}/", data=b"x") as response,
+    ):
+        assert await response.json() == [64 * KIB, 128 * KIB]
