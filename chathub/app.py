@@ -19,6 +19,7 @@ import aiohttp_cors
 from aiohttp import web
 
 from chathub import keys, middlewares
+from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
@@ -42,6 +43,7 @@ from chathub.disk import Disk
 from chathub.errors import StartError
 from chathub.handlers.common import SAFE
 from chathub.middlewares import request_id
+from chathub.offload import Offload
 from chathub.routes import ROUTES
 from chathub.secret import master_secret, token_keys
 from chathub.upstream import guard
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chathub")
 
-_BODY_LIMIT = 1024 * 1024
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
 
@@ -79,14 +80,16 @@ def create_app(
             middlewares.errors,
             middlewares.hosts,
             middlewares.preflights,
+            middlewares.bodies,
             middlewares.authentication,
-        ],
-        client_max_size=_BODY_LIMIT,
+        ]
     )
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
     app[keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
     app[keys.STREAMS] = Streams(config.streams_per_user)
+    app[keys.BODIES] = Bodies(config.body_bytes)
+    app[keys.OFFLOAD] = Offload()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -94,6 +97,7 @@ def create_app(
     app.cleanup_ctx.append(_database)
     app.cleanup_ctx.append(partial(_chat, local=local))
     app.on_shutdown.append(_end_replies)
+    app.on_cleanup.append(_end_offload)
     return app
 
 
@@ -289,3 +293,7 @@ def _offer_local(tx: Transaction, local: Weights | None, now: int) -> None:
 
 async def _end_replies(app: web.Application) -> None:
     await app[keys.REPLIES].close()
+
+
+async def _end_offload(app: web.Application) -> None:
+    app[keys.OFFLOAD].close()

@@ -34,7 +34,8 @@ _OFFERED = (*_CHAT_TYPES, "embedding")
 class ChatModel:
     """A model that may be chatted with, and its provider. Tokens; prices in millionths per 1,000 tokens.
 
-    ``sees`` and ``calls_tools``: takes pictures, takes tools.
+    ``sees`` and ``calls_tools``: takes pictures, takes tools. ``allow_extras``: what programs send may choose
+    other models or a dearer service although their caller is bound to some, or to a sum of money.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ChatModel:
     sees: bool = True
     calls_tools: bool = True
     fallback_model: str = ""
+    allow_extras: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
         sees=bool(row["supports_vision"]),
         calls_tools=bool(row["supports_function_calling"]),
         fallback_model=row["fallback_model"],
+        allow_extras=bool(row["allow_extras"]),
     )
 
 

@@ -81,6 +81,7 @@ class Config:
     streams_per_user: int = 256
     # below so much free disk turns with images or tools are refused, below a quarter of it all are; 0: never
     free_bytes: int = 256 * 1024 * 1024
+    body_bytes: int = 64 * 1024 * 1024
 
     @property
     def development(self) -> bool:
@@ -225,6 +226,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _whole(1, 10**9)),
     "CHATHUB_STREAMS_PER_USER": ("streams_per_user", _whole(1, 10**9)),
     "CHATHUB_FREE_BYTES": ("free_bytes", _whole(0, 2**50)),
+    "CHATHUB_BODY_BYTES": ("body_bytes", _whole(1, 2**40)),
     "CHATHUB_AUTO_TITLE": ("auto_title", _switch),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", _seconds_or_none),
 }

@@ -11,10 +11,12 @@ class ChatHubError(Exception):
     """An error with an HTTP status and a sentence for the person who reads it.
 
     ``retry_after`` (seconds) becomes the header of that name; ``details`` are extra fields of the
-    answer, such as the message that keeps a conversation busy.
+    answer, such as the message that keeps a conversation busy. ``closes``: the connection ends with the
+    answer, because the rest of the request is not wanted.
     """
 
     status = 500
+    closes = False
 
     def __init__(self, sentence: str, *, retry_after: float | None = None, **details: Any) -> None:
         super().__init__(sentence)
@@ -59,6 +61,13 @@ class Misdirected(ChatHubError):
     """The request was meant for another host (RFC 9110, 15.5.20)."""
 
     status = 421
+
+
+class Packed(ChatHubError):
+    """The body is compressed: a few bytes may stand for any number of them."""
+
+    status = 415
+    closes = True
 
 
 class TooManyRequests(ChatHubError):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from chathub.accounts.bodies import Bodies, Body
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.sessions import Caller, Sessions
@@ -17,6 +18,7 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.disk import Disk
+from chathub.offload import Offload
 from chathub.vault import Vault
 
 CONFIG = web.AppKey("CONFIG", Config)
@@ -30,6 +32,8 @@ PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
 REGISTRAR = web.AppKey("REGISTRAR", Registrar)
 STREAMS = web.AppKey("STREAMS", Streams)
+BODIES = web.AppKey("BODIES", Bodies)
+OFFLOAD = web.AppKey("OFFLOAD", Offload)
 PLANNER = web.AppKey("PLANNER", Planner)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
@@ -37,6 +41,10 @@ REPLIES = web.AppKey("REPLIES", Replies)
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)
+# what the request's body takes, from when it is read
+BODY = web.RequestKey("BODY", Body)
+# the connection ends with the answer, although the client may still be sending
+CLOSING = web.RequestKey("CLOSING", bool)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 # set once a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

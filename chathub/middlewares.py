@@ -12,11 +12,11 @@ from aiohttp import web
 
 from chathub.accounts.sessions import Caller
 from chathub.accounts.throttle import is_in
-from chathub.errors import ChatHubError, Forbidden, Misdirected, Unauthorized
+from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized
 from chathub.fronts import anthropic, openai
-from chathub.handlers.common import Handler, address_of, answer, raw
+from chathub.handlers.common import Handler, address_of, answer, is_packed, raw
 from chathub.hosts import is_allowed
-from chathub.keys import ACCESS, CALLER, CONFIG, REQUEST_ID, SESSIONS, STREAMING
+from chathub.keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.log import REQUEST
 
 log = logging.getLogger("chathub")
@@ -114,6 +114,19 @@ async def preflights(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 @web.middleware
+async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse packed bodies, on routes that read none and on unknown paths as well; count a body as held
+    until its handler has ended, which may keep it for another attempt."""
+    if is_packed(request):
+        raise Packed("不支持压缩的请求体，请去掉请求头 Content-Encoding")
+    try:
+        return await handler(request)
+    finally:
+        if body := request.get(BODY):
+            body.release()
+
+
+@web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Login is the default; a route that is public or for administrators says so in ``routes.py``."""
     match = request.match_info
@@ -190,6 +203,9 @@ def failure(
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if error is not None and error.closes:
+        request[CLOSING] = True
+        response.force_close()
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from chathub.connections import Connections
 from chathub.errors import Unavailable
-from chathub.handlers.common import SAFE, answer
+from chathub.handlers.common import SAFE, answer, is_packed
+from chathub.keys import CLOSING
 from chathub.log import Seldom
 from chathub.middlewares import failure
 
@@ -19,7 +20,13 @@ _CONNECTION: dict[str, Any] = {
     "access_log": None,
     # also how long a connection may take over its request's head
     "keepalive_timeout": 30,
+    # bodies are never unpacked: aiohttp would do it on the loop, of bodies too that nobody reads
+    "auto_decompress": False,
+    # bytes of a body (twice as many) that wait for their handler; a client may send 32 requests ahead
+    "read_bufsize": 65_536,
 }
+# seconds that a client has to read the answer to a request whose rest is not read
+_LINGER = 1.0
 _SENTENCES = {
     400: "无法识别的 HTTP 请求，或请求行、请求头过长",
     417: "不支持的 Expect 请求头",
@@ -75,8 +82,10 @@ class _Server(web.Server):
 
 
 class _Protocol(web.RequestHandler):
-    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others. Tells
-    when a request has been answered."""
+    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others. Where
+    a client may still be sending, our half of the connection is closed at once, so that it reads the answer;
+    what it sends is then thrown away for some seconds, but of a packed body nothing is read. Tells when a
+    request has been answered."""
 
     __slots__ = ("_noted",)
 
@@ -92,9 +101,21 @@ class _Protocol(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        sent = await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
         self._noted.ended(self)
-        return sent
+        if request.get(CLOSING) and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        if is_packed(request):
+            await self._close_unread()
+        return finished
+
+    async def _close_unread(self) -> None:
+        """Close the connection when the client had time to read the answer, which a reset would take from
+        it."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+            await asyncio.sleep(_LINGER)
+        self.force_close()
 
     def handle_error(
         self,

@@ -105,7 +105,7 @@ async def connect(config: Config) -> AsyncIterator[Connect]:
 
     async def start(config: Config = config, clock: Clock | None = None, **options: Any) -> TestClient:
         server = TestServer(create_app(config, clock=clock, **options))
-        await server.start_server(keepalive_timeout=30)
+        await server.start_server(keepalive_timeout=30, auto_decompress=False)
         client = TestClient(server)
         clients.append(client)
         return client

@@ -78,6 +78,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_MAIL_FROM": ("hub@example.com", "mail_from", "hub@example.com"),
     "CHATHUB_STREAMS_PER_USER": ("22", "streams_per_user", 22),
     "CHATHUB_FREE_BYTES": ("23", "free_bytes", 23),
+    "CHATHUB_BODY_BYTES": ("23", "body_bytes", 23),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chathub.chat.context import build, estimate, estimate_messages
+from chathub.chat.context import build, estimate, estimate_bytes, estimate_messages
 from chathub.upstream.types import Image, Message
 
 
@@ -123,3 +123,9 @@ def test_the_estimate_is_never_negative_and_grows_with_the_text(text: str) -> No
 
 def test_messages_go_out_as_plain_objects() -> None:
     assert msgspec.to_builtins(Message("user", "x")) == {"role": "user", "content": "x"}
+
+
+@pytest.mark.parametrize("text", ["", "a", "abcd" * 100, "你好", "é" * 7, "a你🙂" * 1000, "中" * 400_000])
+def test_bytes_are_estimated_as_the_text_they_are(text: str) -> None:
+    """Also where a piece ends within a character."""
+    assert estimate_bytes(text.encode()) == estimate(text)

@@ -31,7 +31,7 @@ ROOMS = [
     ["database"],
     ["wire"],
     ["config", "disk"],
-    ["errors", "clock", "hosts", "memory", "connections"],
+    ["errors", "clock", "hosts", "memory", "connections", "offload"],
 ]
 WEB_ROOMS = {"__main__", "app", "server", "listener", "routes", "middlewares", "keys", "handlers"}
 

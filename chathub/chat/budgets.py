@@ -150,6 +150,11 @@ def admit(tx: Transaction, spender: Spender) -> Row:
     return state
 
 
+def bounds_money(state: Row) -> bool:
+    """Whether what the user or the personal token may spend is bounded in money."""
+    return any(pot.is_money for pot in _pots(state))
+
+
 def share(state: Row, wanted: Wanted, month: Month) -> Share:
     """What the request may use of what is left.
 

@@ -12,6 +12,9 @@ from chathub.wire.answers import Row
 _PER_MESSAGE = 4
 # providers count a picture between 85 and 1,600 tokens by its size
 _PER_IMAGE = 1000
+# bytes that are no beginning of a character, in UTF-8
+_CONTINUATION = bytes(range(0x80, 0xC0))
+_PIECE = 1024 * 1024
 # tokens for an answer whose length nobody bounded
 ANSWER_ROOM = 4096
 # a turn whose reply ended so is part of what was said; a failed one is not
@@ -26,8 +29,20 @@ def estimate(text: str) -> int:
     Tokenizers differ by a third of that; where the provider reports tokens, its word counts.
     """
     characters = len(text)
+    if text.isascii():
+        return (characters + 3) // 4
     # a character outside Latin takes two bytes more than one inside it
     wide = min(characters, (len(text.encode("utf-8", "replace")) - characters) // 2)
+    return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
+
+
+def estimate_bytes(data: bytes) -> int:
+    """``estimate`` of a text in UTF-8, in pieces: one call for all of it would stop every thread."""
+    if data.isascii():
+        return (len(data) + 3) // 4
+    pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+    characters = sum(len(piece.translate(None, _CONTINUATION)) for piece in pieces)
+    wide = min(characters, (len(data) - characters) // 2)
     return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
 
 

@@ -1,7 +1,5 @@
 """Pictures that come with a question: read, limited, and kept once for each owner and content."""
 
-import base64
-import binascii
 import hashlib
 import re
 import secrets
@@ -11,6 +9,7 @@ from chathub.database.connection import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.upstream.types import Image
 from chathub.upstream.urls import origin
+from chathub.wire import base64
 
 MOST = 8
 LARGEST = 5 * 1024 * 1024
@@ -48,8 +47,8 @@ def _read_one(url: str) -> Image:
     if len(url) > LARGEST * 4 // 3 + 100:
         raise BadRequest(f"图片不能超过 {LARGEST // 1024 // 1024} MB")
     try:
-        data = base64.b64decode(url[head.end() :], validate=True)
-    except (binascii.Error, ValueError):
+        data = base64.decode(url[head.end() :])
+    except ValueError:
         raise BadRequest("字段 images 含有无法解码的图片") from None
     media_type = head[1].lower()
     webp = media_type == "image/webp"

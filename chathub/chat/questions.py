@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from chathub.accounts.bodies import Body
 from chathub.accounts.sessions import Caller
 from chathub.chat.beginning import Asked, Beginning, Place
 from chathub.chat.budgets import Spender, Wanted
@@ -22,7 +23,7 @@ from chathub.wire.chats import BULKY, Options, Part, ToolResult
 
 class Question(Struct, frozen=True):
     """A request for a reply with its plan, or with why there is none; ``model`` is the name that was
-    asked for."""
+    asked for, ``body`` what it came in, whose pictures are kept until the reply has ended."""
 
     caller: Caller
     place: Place
@@ -31,6 +32,7 @@ class Question(Struct, frozen=True):
     options: Options
     plan: Plan | ChatHubError
     claim: Claim | None = None
+    body: Body | None = None
 
     @property
     def model_name(self) -> str:

@@ -36,8 +36,12 @@ from chathub.upstream.types import ChatCall, Endpoint, Failure, UpstreamRequest
 T = TypeVar("T")
 
 
-# a reservation's number, and the length that the answer is cut to
-Held = tuple[int, int | None]
+class Held(NamedTuple):
+    """What was reserved, the length that the answer is cut to, and whether money bounds its caller."""
+
+    reservation_id: int
+    answer_limit: int | None
+    is_money_bound: bool
 
 
 class Outgoing(NamedTuple):
@@ -58,12 +62,13 @@ class Purchase:
     """One request of a program's, and what its answers turned out to use.
 
     ``answer_limit`` is the length its answer is cut to, in tokens (None: it is not), ``barred`` are keys
-    that are gone since it was planned.
+    that are gone since it was planned; ``is_bound``: its caller may use some models only, or so much money.
     """
 
-    def __init__(self, account: Account, plan: Plan) -> None:
+    def __init__(self, account: Account, plan: Plan, *, is_bound: bool) -> None:
         self.account = account
         self.plan = plan
+        self.is_bound = is_bound
         self.answer_limit: int | None = None
         self.barred: set[int] = set()
         self.task = asyncio.current_task()
@@ -79,6 +84,10 @@ class Purchase:
     def endpoint(self) -> Endpoint | None:
         """The one that was asked last."""
         return self.tallies[-1].endpoint if self.tallies else None
+
+    def takes_extras(self, model: ChatModel) -> bool:
+        """Whether its body may choose another model than this, or a dearer service of it."""
+        return model.allow_extras or not self.is_bound
 
     def uses(self, key_id: int) -> bool:
         """Whether its answer comes with a key just now."""
@@ -125,7 +134,8 @@ class Relay:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
         self._disk.check()
         spender = Spender(caller.id, caller.token_id, self._clock.month())
-        purchase = Purchase(Account(kind=kind, user_id=caller.id, token_id=caller.token_id), plan)
+        account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
+        purchase = Purchase(account, plan, is_bound=bool(caller.models))
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
@@ -133,7 +143,9 @@ class Relay:
             self._db.write(_buy, spender, Wanted.of(plan, prompt, answer, choices))
         )
         try:
-            _, purchase.answer_limit = await asyncio.shield(buying)
+            held = await asyncio.shield(buying)
+            purchase.answer_limit = held.answer_limit
+            purchase.is_bound |= held.is_money_bound
             yield purchase
         finally:
             self._purchases.discard(purchase)
@@ -143,8 +155,8 @@ class Relay:
 
     async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
         with contextlib.suppress(ChatHubError):
-            reservation_id, _ = await buying
-            await self._db.insist(_settle, reservation_id, purchase, self._clock.month())
+            held = await buying
+            await self._db.insist(_settle, held.reservation_id, purchase, self._clock.month())
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""
@@ -256,8 +268,9 @@ def _call(model: ChatModel, user_id: int, request: Request, limit: int | None) -
 
 
 def _buy(tx: Transaction, spender: Spender, wanted: Wanted) -> Held:
-    share = budgets.share(budgets.admit(tx, spender), wanted, spender.month)
-    return budgets.hold(tx, spender, share), share.answer
+    state = budgets.admit(tx, spender)
+    share = budgets.share(state, wanted, spender.month)
+    return Held(budgets.hold(tx, spender, share), share.answer, budgets.bounds_money(state))
 
 
 def _settle(tx: Transaction, reservation_id: int, purchase: Purchase, month: Month) -> None:

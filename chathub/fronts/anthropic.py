@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from chathub.fronts.anthropic_blocks import Block, Row, is_object
+from chathub.fronts.anthropic_request import fields as fields
 from chathub.fronts.anthropic_request import head as head
 from chathub.fronts.anthropic_request import read as read
 from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCall, Usage

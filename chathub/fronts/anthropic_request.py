@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from chathub.fronts.fields import Known, fields_of
 from chathub.fronts.request import (
     MESSAGES,
     NAME_LENGTH,
@@ -18,7 +19,9 @@ from chathub.fronts.request import (
     Head,
     Pictures,
     Request,
+    check_arguments,
     decode,
+    items_of,
     object_text,
     refuse,
     whole_number,
@@ -99,7 +102,7 @@ class _Body(Struct, kw_only=True, frozen=True):
     """``max_tokens`` is a duty at Anthropic only; it is not asked for here."""
 
     model: Name
-    messages: Annotated[list[_User | _Assistant | _System], Meta(min_length=1, max_length=MESSAGES)]
+    messages: Raw
     system: str | list[_Text] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: float | None = None
@@ -120,6 +123,17 @@ class _Head(Struct, frozen=True):
 
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
+_decode_message = msgspec.json.Decoder(_User | _Assistant | _System).decode
+_KNOWN = Known(*_Body.__struct_fields__)
+
+
+def fields(body: bytes) -> dict[str, Raw]:
+    """All fields of a body, each as the client wrote it.
+
+    Raises:
+        BadRequest: one that a provider might read otherwise than ChatHub; see ``fields_of``.
+    """
+    return fields_of(body, _KNOWN)
 
 
 def head(body: bytes) -> Head:
@@ -138,11 +152,13 @@ def read(body: bytes) -> Request:
     Raises:
         BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
     """
+    fields(body)
     asked = decode(_decode_body, body)
     messages = [Message("system", system)] if (system := _words(asked.system or "")) else []
     pictures = Pictures()
-    for number, message in enumerate(asked.messages):
+    for number, message in enumerate(items_of(asked.messages, _decode_message, "messages", MESSAGES)):
         messages += _messages(message, f"messages[{number}].content", pictures)
+    check_arguments(messages)
     return Request(
         model=asked.model,
         messages=messages,

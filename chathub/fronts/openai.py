@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from chathub.fronts.openai_request import fields as fields
 from chathub.fronts.openai_request import head as head
 from chathub.fronts.openai_request import read as read
 from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCall, Usage

@@ -7,8 +7,9 @@ not refused: they travel in ``extra``.
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
+from chathub.fronts.fields import Known, fields_of
 from chathub.fronts.request import (
     MESSAGES,
     NAME_LENGTH,
@@ -17,8 +18,10 @@ from chathub.fronts.request import (
     Head,
     Pictures,
     Request,
+    check_arguments,
     decode,
     fields_besides,
+    items_of,
     refuse,
     whole_number,
 )
@@ -97,7 +100,7 @@ class _StreamOptions(Struct, frozen=True):
 
 class _Body(Struct, kw_only=True, frozen=True):
     model: Name
-    messages: Annotated[list[_Message], Meta(min_length=1, max_length=MESSAGES)]
+    messages: Raw
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     n: int | None = None
@@ -128,6 +131,18 @@ class _Head(Struct, frozen=True):
 
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
+_decode_message = msgspec.json.Decoder(_Message).decode
+# those of embeddings among them
+_KNOWN = Known(*_Body.__struct_fields__, "input", "dimensions", "encoding_format")
+
+
+def fields(body: bytes) -> dict[str, Raw]:
+    """All fields of a body, each as the client wrote it.
+
+    Raises:
+        BadRequest: one that a provider might read otherwise than ChatHub; see ``fields_of``.
+    """
+    return fields_of(body, _KNOWN)
 
 
 def head(body: bytes) -> Head:
@@ -168,6 +183,7 @@ def read(body: bytes) -> Request:
     Raises:
         BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
     """
+    sent_fields = fields(body)
     asked = decode(_decode_body, body)
     if asked.n not in (None, 1):
         refuse("n", "only one answer can be asked for")
@@ -175,7 +191,9 @@ def read(body: bytes) -> Request:
     if asked.max_completion_tokens is not None:
         params["max_tokens"] = asked.max_completion_tokens
     pictures = Pictures()
-    messages = [_message(each, f"messages[{place}]", pictures) for place, each in enumerate(asked.messages)]
+    sent = items_of(asked.messages, _decode_message, "messages", MESSAGES)
+    messages = [_message(each, f"messages[{place}]", pictures) for place, each in enumerate(sent)]
+    check_arguments(messages)
     return Request(
         model=asked.model,
         messages=messages,
@@ -184,7 +202,7 @@ def read(body: bytes) -> Request:
         tool_choice=_tool_choice(asked.tool_choice),
         stream=bool(asked.stream),
         include_usage=_include_usage(asked),
-        extra=fields_besides(body, _Body.__struct_fields__),
+        extra=fields_besides(sent_fields, _Body.__struct_fields__),
     )
 
 

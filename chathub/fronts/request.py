@@ -4,7 +4,6 @@ The sentences are English: programs read them, and the people who read those pro
 refusal names the field in ``details["param"]``.
 """
 
-import base64
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -14,11 +13,15 @@ from msgspec import Raw, Struct, field
 
 from chathub.errors import BadRequest
 from chathub.upstream.types import Image, Message
+from chathub.wire import base64
+from chathub.wire.bounds import has_more
 
 MESSAGES = 10_000
 TOOLS = 1_000
 STOPS = 16
 NAME_LENGTH = 200
+# characters of JSON, of which objects are built for some formats: up to thirty times as large
+ARGUMENTS = 2 * 1024 * 1024
 PICTURES = 20
 PICTURE_BYTES = 10 * 1024 * 1024
 ALL_PICTURES_BYTES = 32 * 1024 * 1024
@@ -108,19 +111,43 @@ def _explain(problem: str, place: str) -> NoReturn:
     raise BadRequest(f"The request body does not fit: {text}")
 
 
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.Decoder(Any).decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+
+
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def fields_besides(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of an object that are not ``known``, as they came."""
-    fields = decode(_decode_fields, body)
+def fields_besides(fields: dict[str, Raw], known: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that are not ``known``, as they came."""
     return {name: decode(_decode_any, raw, name) for name, raw in fields.items() if name not in known}
+
+
+def items_of(raw: Raw, decoder: Callable[[bytes | Raw], T], place: str, most: int) -> list[T]:
+    """A list that is decoded one item after the other: one call for all would stop every thread.
+
+    Raises:
+        BadRequest: no list, an empty one, more than ``most`` items, or one that does not fit.
+    """
+    if has_more(raw, most):
+        refuse(place, f"expected array of length <= {most}")
+    items = decode(_decode_items, raw, place)
+    if not items:
+        refuse(place, "expected array of length >= 1")
+    return [decode(decoder, item, f"{place}[{number}]") for number, item in enumerate(items)]
+
+
+def check_arguments(messages: list[Message]) -> None:
+    """Raises: BadRequest, where calls of tools bring more than a provider's format may be made of."""
+    size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
+    if size > ARGUMENTS:
+        refuse("messages", f"the arguments of all tool calls are larger than {ARGUMENTS} characters together")
 
 
 def object_text(raw: Raw, place: str) -> str:
     """The text of a JSON object as the client wrote it: a rewritten number would not be the same text."""
+    if memoryview(raw).nbytes > ARGUMENTS:
+        refuse(place, f"an object of arguments may have {ARGUMENTS} bytes at most")
     decode(_decode_object, raw, place)
     return bytes(raw).decode()
 
@@ -153,7 +180,7 @@ class Pictures:
         if len(data) > PICTURE_BYTES // 3 * 4 + 4:
             refuse(param, f"the picture is larger than {PICTURE_BYTES} bytes")
         try:
-            picture = base64.b64decode(data, validate=True)
+            picture = base64.decode(data)
         except ValueError:
             picture = b""
         if not picture:

@@ -3,23 +3,34 @@
 from aiohttp import web
 
 from chathub.chat.beginning import Asked, Place
+from chathub.chat.idempotency import Claim
 from chathub.chat.plan import Needs, Plan
 from chathub.chat.questions import Question, asked, claim_for
 from chathub.chat.reply import Cursor
 from chathub.chat.turns import complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
-from chathub.handlers.common import answer, body, done, idempotency_key, long_body, query, row_id, streamed
+from chathub.handlers.common import (
+    answer,
+    body,
+    done,
+    idempotency_key,
+    long_body,
+    off_loop,
+    query,
+    row_id,
+    streamed,
+)
 from chathub.handlers.following import failure, follow, summary
-from chathub.keys import CALLER, CLOCK, DB, PLANNER, REPLIES
+from chathub.keys import BODY, CALLER, CLOCK, DB, PLANNER, REPLIES
 from chathub.wire.chats import Chat, Options, Resume, SavePartial, Stop
 
 
 @streamed
 async def complete(request: web.Request) -> web.Response:
-    wanted, question = await _chat(request)
+    wanted, question, claim = await _chat(request)
     plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
-    asking = _question(request, wanted, question, plan)
+    asking = _question(request, wanted, question, plan, claim)
     # what is refused now may have been answered before
     if isinstance(plan, ChatHubError) and not await request.app[REPLIES].is_repeated(asking):
         raise plan
@@ -43,9 +54,9 @@ async def complete(request: web.Request) -> web.Response:
 
 @streamed
 async def stream(request: web.Request) -> web.StreamResponse:
-    wanted, question = await _chat(request)
+    wanted, question, claim = await _chat(request)
     plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
-    async with request.app[REPLIES].ask(_question(request, wanted, question, plan)) as reply:
+    async with request.app[REPLIES].ask(_question(request, wanted, question, plan, claim)) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))
 
 
@@ -105,9 +116,11 @@ async def save_partial(request: web.Request) -> web.Response:
     return done("部分回复已保存", conversation_id=wanted.conversation_id)
 
 
-async def _chat(request: web.Request) -> tuple[Chat, Asked]:
+async def _chat(request: web.Request) -> tuple[Chat, Asked, Claim | None]:
+    """All that takes time, so that nothing is awaited between the plan and the question."""
     wanted = await long_body(request, Chat)
-    return wanted, asked(wanted.message, wanted.images, wanted.tool_results)
+    question = await off_loop(request, asked, wanted.message, wanted.images, wanted.tool_results)
+    return wanted, question, await off_loop(request, claim_for, idempotency_key(request, wanted), wanted)
 
 
 def needs_of(question: Asked, options: Options) -> Needs:
@@ -123,8 +136,9 @@ def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Plan | Ch
         return refusal
 
 
-def _question(request: web.Request, wanted: Chat, question: Asked, plan: Plan | ChatHubError) -> Question:
+def _question(
+    request: web.Request, wanted: Chat, question: Asked, plan: Plan | ChatHubError, claim: Claim | None
+) -> Question:
     given = wanted.conversation_id
     place = Place("new", given or request.app[CLOCK].new_id(), fresh=not given)
-    claim = claim_for(idempotency_key(request, wanted), wanted)
-    return Question(request[CALLER], place, question, wanted.model, wanted, plan, claim)
+    return Question(request[CALLER], place, question, wanted.model, wanted, plan, claim, request[BODY])

@@ -4,20 +4,22 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from chathub.accounts.bodies import STRANGERS_LARGEST, Body
 from chathub.accounts.sessions import Visit
 from chathub.accounts.throttle import client_address
 from chathub.audit import Actor
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
-from chathub.keys import CALLER, CONFIG, REQUEST_ID, STREAMS
+from chathub.keys import BODIES, BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, STREAMS
 from chathub.wire.chats import Options
 from chathub.wire.decode import decode, decode_query
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,8 +37,9 @@ SAFE = CIMultiDict(
 )
 # built once: with every answer it counts
 _JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
-_MIB = 1024 * 1024
-_LONG_BODY = 24 * _MIB
+_KIB = 1024
+_BODY = 1024 * _KIB
+_LONG_BODY = 24 * 1024 * _KIB
 _LONGEST_CLIENT = 200
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
 
@@ -56,42 +59,75 @@ def done(message: str, **fields: Any) -> web.Response:
     return answer({"success": True, "message": message, **fields})
 
 
+def is_packed(request: web.BaseRequest) -> bool:
+    """Whether a request says that its body is compressed, in whichever way."""
+    if "Content-Encoding" not in request.headers:
+        return False
+    codings = ",".join(request.headers.getall("Content-Encoding")).split(",")
+    return any(coding.strip().lower() not in ("", "identity") for coding in codings)
+
+
 async def body(request: web.Request, kind: type[T]) -> T:
     """The request's body as ``kind``; a sender that drips is cut off.
 
     Raises:
         BadRequest: it does not fit, or did not arrive in time.
     """
-    return decode(await read_body(request), kind)
+    data = await read_body(request)
+    return await off_loop(request, decode, data, kind)
 
 
-async def read_body(request: web.Request, limit: int | None = None) -> bytes:
-    """The request's body as it is.
+async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
+    """The request's body as it is, counted as held until the handler ends.
 
     Raises:
         BadRequest: it did not arrive in time.
-        TooLarge: it is longer than ``limit`` (bytes), or than bodies usually may be.
+        TooLarge: it is longer than ``limit`` (bytes), or than bodies may be of who is not signed in.
+        BodiesFull, TooManyBodies: with others it takes more memory than there is for bodies.
         NotJson: it does not say that it is JSON. A page of another origin may send anything else without
             a preflight, to routes that need no login as well.
     """
-    reader = request if limit is None else request.clone(client_max_size=limit)
+    caller = request.get(CALLER)
+    body = request[BODY] = request.app[BODIES].of(caller.id if caller else None)
     try:
         async with asyncio.timeout(request.app[CONFIG].body_seconds):
-            data = await reader.read()
+            data = await _receive(request, body, limit if caller else min(limit, STRANGERS_LARGEST))
     except TimeoutError:
         raise BadRequest("请求体接收超时") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"请求体过大，不能超过 {reader.client_max_size // _MIB} MiB") from None
     except web.RequestPayloadError:
-        raise BadRequest("请求体无法读取，请检查 Content-Encoding") from None
+        raise BadRequest("请求体无法读取") from None
     if data and not _JSON_TYPE.fullmatch(request.content_type):
         raise NotJson("请求体必须是 JSON，请带上请求头 Content-Type: application/json")
     return data
 
 
+async def _receive(request: web.Request, body: Body, limit: int) -> bytes:
+    too_large = TooLarge(f"请求体过大，不能超过 {_size(limit)}")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    data = bytearray()
+    while piece := await request.content.readany():
+        if body.size + len(piece) > limit:
+            raise too_large
+        body.grow(len(piece))
+        data += piece
+    return bytes(data)
+
+
+def _size(limit: int) -> str:
+    kib = limit // _KIB
+    return f"{kib // _KIB} MiB" if kib >= _KIB else f"{kib} KiB"
+
+
 async def long_body(request: web.Request, kind: type[T]) -> T:
     """A body that may hold pictures, or a long reply."""
-    return decode(await read_body(request, _LONG_BODY), kind)
+    data = await read_body(request, _LONG_BODY)
+    return await off_loop(request, decode, data, kind)
+
+
+async def off_loop(request: web.Request, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Work on the request's body: beside the event loop if the body is large."""
+    return await request.app[OFFLOAD].run(request[BODY].size, fn, *args, **kwargs)
 
 
 def query(request: web.Request, kind: type[T], **also: str | None) -> T:

@@ -12,9 +12,9 @@ from chathub.chat.questions import Question, asked, claim_for
 from chathub.database.connection import Row
 from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import needs_of, plan_or_refusal
-from chathub.handlers.common import body, done, idempotency_key, long_body, row_id, streamed
+from chathub.handlers.common import body, done, idempotency_key, long_body, off_loop, row_id, streamed
 from chathub.handlers.following import follow
-from chathub.keys import CALLER, DB, REPLIES
+from chathub.keys import BODY, CALLER, DB, REPLIES
 from chathub.wire.chats import EditMessage, Regenerate
 
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
@@ -38,7 +38,7 @@ async def edit(request: web.Request) -> web.StreamResponse:
     question = await _question_of(request)
     if question["id"] != message_id or question["role"] != "user":
         raise BadRequest("只能修改用户消息")
-    new = asked(wanted.content, wanted.images)
+    new = await off_loop(request, asked, wanted.content, wanted.images)
     if wanted.images is None and not new.images:
         old = await request.app[DB].read(tree.asked_in, question)
         new = Asked(new.text, old.images)
@@ -74,10 +74,11 @@ def _with_old_options(wanted: O, question: Row) -> O:
 
 async def _ask(request: web.Request, place: Place, new: Asked, old: Row, sent: O) -> web.StreamResponse:
     # what was sent, and where: what it stands for changes with every answer
-    claim = claim_for(idempotency_key(request, sent), sent, row_id(request, "message_id"))
+    key, place_id = idempotency_key(request, sent), row_id(request, "message_id")
+    claim = await off_loop(request, claim_for, key, sent, place_id)
     wanted = _with_old_options(sent, old)
     model = wanted.model or old["answered_by"]
     plan = plan_or_refusal(request, model, needs_of(new, wanted))
-    question = Question(request[CALLER], place, new, model, wanted, plan, claim)
+    question = Question(request[CALLER], place, new, model, wanted, plan, claim, request[BODY])
     async with request.app[REPLIES].ask(question) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))

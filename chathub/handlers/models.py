@@ -26,6 +26,7 @@ _DEFAULTS = {
     "output_price": 0,
     "description": "",
     "fallback_model": "",
+    "allow_extras": False,
     "is_active": True,
     "sort_order": 0,
 }

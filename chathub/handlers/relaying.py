@@ -5,73 +5,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Protocol
 
 import aiohttp
 from aiohttp import web
+from msgspec import Raw
 from msgspec.structs import replace
 
-from chathub.chat.context import estimate
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
-from chathub.chat.relay import Outgoing, Purchase, estimate_request
+from chathub.chat.relay import Outgoing, Purchase
 from chathub.chat.tally import Outbox, Tally
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
-from chathub.handlers.common import raw
+from chathub.handlers.common import off_loop, raw
 from chathub.handlers.sending import Sending
+from chathub.handlers.speech import Speech, Writer, at_most, estimated
 from chathub.handlers.whole_events import WholeEvents
 from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
-from chathub.upstream import http
+from chathub.upstream import http, requests
 from chathub.upstream.client import Refused, decoded, failure_in
-from chathub.upstream.dialects import StreamDecoder
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.masking import masked
 from chathub.upstream.trouble import TROUBLE, network_failure
-from chathub.upstream.types import Endpoint, Event, Failure
+from chathub.upstream.types import Endpoint, Failure
 
 # bytes of a forwarded stream that wait to be read for its usage
 _BATCH = 65_536
 _TOO_LONG = Failure("回复过长，已中止", kind="cut", status=502)
-
-
-class Writer(Protocol):
-    """Events as bytes of the client's stream."""
-
-    def feed(self, events: list[Event]) -> bytes: ...
-
-    def end(self) -> bytes: ...
-
-
-class Speech(Protocol):
-    """A request in one of the shapes that clients speak, and how it is answered."""
-
-    protocol: str
-    heartbeat: bytes
-    model: str
-    stream: bool
-    body: bytes
-    # tokens of one answer; None: nobody said how many
-    answer_length: int | None
-    choices: int
-    # the answer may hold images or audio
-    asks_for_media: bool
-    # the provider is asked for the usage although the client did not
-    strips_usage: bool
-
-    def read(self) -> Request: ...
-
-    def outgoing(
-        self, endpoint: Endpoint, model: str, headers: dict[str, str], form: Capabilities, limit: int | None
-    ) -> Outgoing: ...
-
-    def decoder(self, limit: int) -> StreamDecoder: ...
-
-    def decode_body(self, body: bytes) -> list[Event]: ...
-
-    def writer(self, model: str, prompt_tokens: int) -> Writer: ...
-
-    def whole(self, events: list[Event], model: str) -> bytes: ...
 
 
 async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
@@ -80,35 +40,32 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
     Raises:
         ChatHubError: before anything was sent.
     """
+    prompt = await off_loop(request, at_most, speech)
+    # nothing is awaited between the plan and the purchase: who removes a key of it must find it
     plan = plan_for(request, speech.model)
     buying = request.app[RELAY].bought(
         request[CALLER],
         plan,
         "completion",
-        prompt=_at_most(speech),
+        prompt=prompt,
         answer=speech.answer_length,
         choices=speech.choices,
     )
     async with buying as purchase:
-        return await _answer(request, speech, purchase)
+        return await _answer(request, speech, purchase, prompt)
 
 
-def _at_most(speech: Speech) -> int:
-    """The tokens that a prompt may be: by the size of the body, which is not read to be forwarded, unless
-    there may be pictures in it, whose size says nothing."""
-    if b"base64" in speech.body:
-        with contextlib.suppress(ChatHubError):
-            return estimate_request(speech.read())
-    return estimate(speech.body.decode("utf-8", "replace"))
-
-
-async def _answer(request: web.Request, speech: Speech, purchase: Purchase) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, speech: Speech, purchase: Purchase, prompt: int
+) -> web.StreamResponse:
     plan, sending = purchase.plan, Sending(request)
     for number, route in enumerate(plan.routes, 1):
         same = all(endpoint.protocol == speech.protocol for endpoint in route.endpoints)
         try:
             async with asyncio.timeout(request.app[CONFIG].reply_seconds):
-                return await (_forward if same else _translate)(request, speech, route, sending, purchase)
+                if same:
+                    return await _forward(request, speech, route, sending, purchase, prompt)
+                return await _translate(request, speech, route, sending, purchase)
         except TimeoutError:
             failure = Failure("回复时间过长，已中止", kind="timeout")
         except Refused as refused:
@@ -131,10 +88,11 @@ def plan_for(request: web.Request, model: str, needs: Needs = NOTHING) -> Plan:
 
 
 async def _forward(
-    request: web.Request, speech: Speech, route: Route, sending: Sending, purchase: Purchase
+    request: web.Request, speech: Speech, route: Route, sending: Sending, purchase: Purchase, prompt: int
 ) -> web.StreamResponse:
     """The provider's bytes as they are, read in passing."""
     relay = request.app[RELAY]
+    fields = fields_for(route, purchase, speech.fields)
     tally = Tally(0, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
     bounds = http.USUAL_BOUNDS
@@ -144,7 +102,7 @@ async def _forward(
         bounds = http.bounds_for(form, asks_for_media=speech.asks_for_media)
         limits = [limit for limit in (tally.answer_limit, route.model.max_tokens) if limit]
         limit = min(limits) if tally.answer_limit is not None else None
-        return speech.outgoing(endpoint, route.model.name, headers, form, limit)
+        return speech.outgoing(fields, endpoint, route.model.name, headers, form, limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
@@ -166,9 +124,14 @@ async def _forward(
     finally:
         if tally.lacks_prompt:
             # read only now: the body's size counts its JSON as well
-            tally.prompt_estimate = _at_most(speech)
+            tally.prompt_estimate = prompt
             with contextlib.suppress(ChatHubError):
-                tally.prompt_estimate = estimate_request(speech.read())
+                tally.prompt_estimate = await off_loop(request, estimated, speech)
+
+
+def fields_for(route: Route, purchase: Purchase, fields: dict[str, Raw]) -> dict[str, Raw]:
+    """The fields of a body that may go to a model as they are. (Other formats have no words for the rest.)"""
+    return fields if purchase.takes_extras(route.model) else requests.without_extras(fields)
 
 
 async def _pipe(
@@ -228,7 +191,7 @@ async def _translate(
 ) -> web.StreamResponse:
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
     relay = request.app[RELAY]
-    wanted = speech.read()
+    wanted = await off_loop(request, speech.read)
     _check(route, wanted)
     outbox = Outbox(request.app[CONFIG].reply_characters)
     purchase.count(outbox)

@@ -2,9 +2,11 @@
 
 import secrets
 import time
+from functools import partial
 
 import aiohttp
 from aiohttp import web
+from msgspec import Raw
 
 from chathub.chat import context
 from chathub.chat.plan import Needs
@@ -13,8 +15,9 @@ from chathub.chat.tally import Tally
 from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
-from chathub.handlers.common import raw, read_body, streamed
-from chathub.handlers.relaying import Speech, answer, error_for, fit_to_show, plan_for, without_key
+from chathub.handlers.common import off_loop, raw, read_body, streamed
+from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, plan_for, without_key
+from chathub.handlers.speech import Speech
 from chathub.keys import CALLER, CATALOG, RELAY
 from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
@@ -33,6 +36,7 @@ class OpenAI(Speech):
 
     def __init__(self, body: bytes) -> None:
         self.body = body
+        self.fields = front.fields(body)
         self.head = front.head(body)
         self.model, self.stream = self.head.model, self.head.stream
         self.answer_length, self.choices = self.head.max_tokens, self.head.choices
@@ -44,14 +48,20 @@ class OpenAI(Speech):
         return front.read(self.body)
 
     def outgoing(
-        self, endpoint: Endpoint, model: str, headers: dict[str, str], form: Capabilities, limit: int | None
+        self,
+        fields: dict[str, Raw],
+        endpoint: Endpoint,
+        model: str,
+        headers: dict[str, str],
+        form: Capabilities,
+        limit: int | None,
     ) -> Outgoing:
         wants_usage = form.stream_options and self.strips_usage
         limits = {}
         if limit is not None:
             names = self.head.length_fields or (form.max_tokens_field,)
             limits = dict.fromkeys(names, limit)
-        body = requests.adapted(self.body, model, wants_usage=wants_usage, limits=limits)
+        body = requests.adapted(fields, model, wants_usage=wants_usage, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
         adds_usage = wants_usage and not self.head.has_stream_options
         return Outgoing(UpstreamRequest(chat.url, chat.headers, body), adds_usage)
@@ -81,7 +91,8 @@ class _Chunks:
 
 @streamed
 async def chat_completions(request: web.Request) -> web.StreamResponse:
-    return await answer(request, OpenAI(await read_body(request, _LONG)))
+    body = await read_body(request, _LONG)
+    return await answer(request, await off_loop(request, OpenAI, body))
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -98,21 +109,30 @@ async def get_model(request: web.Request) -> web.Response:
     raise NotFound(f"模型不存在：{name}")
 
 
+class _Vectors:
+    """A request for embeddings: its fields, the model, and about how many tokens it is."""
+
+    def __init__(self, body: bytes) -> None:
+        self.fields = front.fields(body)
+        self.model = front.head(body).model
+        self.tokens = context.estimate_bytes(body)
+
+
+def _vectors(fields: dict[str, Raw], model: str, endpoint: Endpoint, form: Capabilities) -> Outgoing:
+    body = requests.adapted(fields, model)
+    address = requests.embeddings_address(endpoint)
+    return Outgoing(UpstreamRequest(address, requests.headers_for(endpoint), body))
+
+
 @streamed
 async def embeddings(request: web.Request) -> web.Response:
-    body = await read_body(request, _LONG)
-    head = front.head(body)
+    wanted = await off_loop(request, _Vectors, await read_body(request, _LONG))
     relay = request.app[RELAY]
-    plan = plan_for(request, head.model, Needs(embeddings=True))
+    plan = plan_for(request, wanted.model, Needs(embeddings=True))
     route = plan.routes[0]
     if route.endpoints[0].protocol != "openai":
-        raise BadRequest(f"模型 {head.model} 的提供商不支持 embeddings 接口")
-    tally = Tally(context.estimate(body.decode("utf-8", "replace")), 1)
-
-    def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
-        address = requests.embeddings_address(endpoint)
-        sent = requests.adapted(body, route.model.name)
-        return Outgoing(UpstreamRequest(address, requests.headers_for(endpoint), sent))
+        raise BadRequest(f"模型 {wanted.model} 的提供商不支持 embeddings 接口")
+    tally = Tally(wanted.tokens, 1)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.Response:
         data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer)
@@ -127,6 +147,7 @@ async def embeddings(request: web.Request) -> web.Response:
     buying = relay.bought(request[CALLER], plan, "embedding", prompt=tally.prompt_estimate, answer=0)
     async with buying as purchase:
         purchase.count(tally)
+        make = partial(_vectors, fields_for(route, purchase, wanted.fields), route.model.name)
         try:
             return await relay.forward(route, request[CALLER].id, make, tally, use)
         except Refused as refused:

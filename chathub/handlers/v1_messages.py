@@ -3,12 +3,14 @@
 import secrets
 
 from aiohttp import web
+from msgspec import Raw
 
 from chathub.chat.relay import Outgoing
 from chathub.fronts import anthropic as front
 from chathub.fronts.request import Request
-from chathub.handlers.common import read_body, streamed
-from chathub.handlers.relaying import Speech, answer
+from chathub.handlers.common import off_loop, read_body, streamed
+from chathub.handlers.relaying import answer
+from chathub.handlers.speech import Speech
 from chathub.upstream import requests
 from chathub.upstream.dialects import anthropic as dialect
 from chathub.upstream.dialects.capabilities import Capabilities
@@ -32,6 +34,7 @@ class Anthropic(Speech):
 
     def __init__(self, body: bytes) -> None:
         self.body = body
+        self.fields = front.fields(body)
         head = front.head(body)
         self.model, self.stream, self.answer_length = head.model, head.stream, head.max_tokens
         self._id = f"msg_{secrets.token_hex(12)}"
@@ -40,10 +43,16 @@ class Anthropic(Speech):
         return front.read(self.body)
 
     def outgoing(
-        self, endpoint: Endpoint, model: str, headers: dict[str, str], form: Capabilities, limit: int | None
+        self,
+        fields: dict[str, Raw],
+        endpoint: Endpoint,
+        model: str,
+        headers: dict[str, str],
+        form: Capabilities,
+        limit: int | None,
     ) -> Outgoing:
         limits = {} if limit is None else {"max_tokens": limit}
-        body = requests.adapted(self.body, model, limits=limits)
+        body = requests.adapted(fields, model, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
         sent = {**chat.headers, **requests.passed_on(headers, _PASSED)}
         return Outgoing(UpstreamRequest(chat.url, sent, body))
@@ -74,4 +83,5 @@ def _framed(events: list[tuple[str, bytes]]) -> bytes:
 
 @streamed
 async def create(request: web.Request) -> web.StreamResponse:
-    return await answer(request, Anthropic(await read_body(request, _LONG)))
+    body = await read_body(request, _LONG)
+    return await answer(request, await off_loop(request, Anthropic, body))

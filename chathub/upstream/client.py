@@ -30,6 +30,8 @@ from chathub.upstream.types import (
 
 # a request is put into other words only so often
 _FORMS = 4
+# characters and bytes of what goes out, from which on it is written beside the event loop
+_LARGE_CALL = 256 * 1024
 # bytes of one network read, and of a whole stream whatever it holds
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 256 * 1024 * 1024
@@ -163,7 +165,7 @@ class Client:
         try:
             form = usual
             for left in reversed(range(_FORMS)):
-                request = speech.build(call, form)
+                request = await _built(speech, call, form)
                 response = await self._post(session, request, at)
                 if response.status < 300:
                     break
@@ -188,6 +190,16 @@ class Client:
         self, session: aiohttp.ClientSession, request: UpstreamRequest, at: Endpoint
     ) -> aiohttp.ClientResponse:
         return await http.post(session, request, self._timeouts, reuse=not at.local)
+
+
+async def _built(speech: Dialect, call: ChatCall, form: Capabilities) -> UpstreamRequest:
+    """The request; one with pictures or long texts is written in a thread, beside the event loop."""
+    size = sum(
+        len(message.content) + sum(len(image.data) for image in message.images) for message in call.messages
+    )
+    if size <= _LARGE_CALL:
+        return speech.build(call, form)
+    return await asyncio.to_thread(speech.build, call, form)
 
 
 async def _read(

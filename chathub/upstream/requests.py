@@ -10,6 +10,11 @@ from chathub.upstream.dialects import dialect
 from chathub.upstream.types import ChatCall, Endpoint, Message, UpstreamRequest
 from chathub.upstream.urls import chat_url, models_url
 
+# OpenRouter's, and OpenAI's and Anthropic's service_tier
+_EXTRAS = frozenset({"models", "route", "provider", "plugins", "service_tier"})
+# bytes
+_LONG = 64 * 1024
+
 
 def headers_for(endpoint: Endpoint) -> dict[str, str]:
     """The headers of the endpoint's dialect, its key among them."""
@@ -40,18 +45,38 @@ def embeddings_address(endpoint: Endpoint) -> str:
 
 
 def adapted(
-    body: bytes, model: str, *, wants_usage: bool = False, limits: Mapping[str, int] | None = None
+    fields: Mapping[str, Raw],
+    model: str,
+    *,
+    wants_usage: bool = False,
+    limits: Mapping[str, int] | None = None,
 ) -> bytes:
-    """A client's body for the endpoint: its own bytes, but for the model's name in our spelling, a wish
-    for the usage, without which the bill would be a guess, and ``limits`` that are to be set."""
-    fields = msgspec.json.decode(body, type=dict[str, Raw])
+    """A client's fields as a body for the endpoint: their values as they came, but for the model's name in
+    our spelling, a wish for the usage, without which the bill would be a guess, and ``limits`` that are to
+    be set."""
     changes = {name: Raw(b"%d" % number) for name, number in (limits or {}).items()}
-    if (name := Raw(msgspec.json.encode(model))) != fields.get("model"):
-        changes["model"] = name
+    changes["model"] = Raw(msgspec.json.encode(model))
     if wants_usage:
         options = msgspec.json.decode(fields.get("stream_options") or b"{}") or {}
         changes["stream_options"] = Raw(msgspec.json.encode({**options, "include_usage": True}))
-    return msgspec.json.encode({**fields, **changes}) if changes else body
+    return _written({**fields, **changes})
+
+
+def _written(fields: Mapping[str, Raw]) -> bytes:
+    """Fields as a JSON object. Long ones come last and are copied once: an encoder that makes room for them
+    as it goes takes five times as long."""
+    long = {name: raw for name, raw in fields.items() if memoryview(raw).nbytes > _LONG}
+    head = msgspec.json.encode({name: raw for name, raw in fields.items() if name not in long})
+    pieces: list[bytes | Raw] = [head[:-1]]
+    for name, raw in long.items():
+        pieces += (b"," if len(pieces) > 1 or len(head) > 2 else b"", msgspec.json.encode(name), b":", raw)
+    return b"".join([*pieces, b"}"])
+
+
+def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
+    """Fields but for those that choose another model, another provider, tools of the provider's, or a dearer
+    service; in whichever case."""
+    return {name: value for name, value in fields.items() if name.casefold() not in _EXTRAS}
 
 
 def passed_on(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

@@ -30,6 +30,7 @@ class Model(Struct):
     output_price_per_1k: float
     description: str
     fallback_model: str | None
+    allow_extras: bool
     is_active: bool
     sort_order: int
     created_at: str
@@ -53,6 +54,7 @@ class Model(Struct):
             output_price_per_1k=money(row["output_price"]),
             description=row["description"],
             fallback_model=row["fallback_model"] or None,
+            allow_extras=bool(row["allow_extras"]),
             is_active=bool(row["is_active"]),
             sort_order=row["sort_order"],
             created_at=iso(row["created_at"]),

@@ -1,9 +1,11 @@
 """Request bodies of chats, and what goes along with them. The rules are those of ``requests``."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
+from chathub.wire.bounds import Bound
 from chathub.wire.requests import RowId, Tokens
 
 
@@ -34,6 +36,14 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 ConversationId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{0,64}\Z")]
 
 
+_KB = 1024
+# what is stored with a turn: free-form JSON of the client's
+_STORED: Mapping[str, Bound] = {
+    "tools": Bound(bytes=256 * _KB, items=128),
+    "tool_choice": Bound(bytes=64 * _KB),
+    "response_format": Bound(bytes=64 * _KB),
+}
+
 # of a model, under the names of OpenAI's API
 PARAMETERS = (
     "temperature",
@@ -56,6 +66,8 @@ class Options(Struct, kw_only=True):
     that leaves means; ``client_message_id`` makes a repeated request attach to the first one's reply;
     ``auto_title`` has the model name the conversation after its first exchange.
     """
+
+    BOUNDS: ClassVar[Mapping[str, Bound]] = _STORED
 
     system_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -96,6 +108,13 @@ class Chat(Options, kw_only=True):
     and need no message.
     """
 
+    BOUNDS = {
+        **_STORED,
+        "message": Bound(items=50),
+        "images": Bound(items=50),
+        "tool_results": Bound(items=128),
+    }
+
     message: Message | None = None
     images: Annotated[list[str], Meta(max_length=50)] | None = None
     tool_results: Annotated[list[ToolResult], Meta(min_length=1, max_length=128)] | None = None
@@ -113,16 +132,18 @@ class EditMessage(Options, kw_only=True):
     """The question in other words, with an answer of its own; its pictures go along unless others are
     given."""
 
+    BOUNDS = {**_STORED, "content": Bound(items=50), "images": Bound(items=50)}
+
     content: Message
     images: Annotated[list[str], Meta(max_length=50)] | None = None
     model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class SavePartial(Struct):
-    """What the front end sends after its stop button; ``message_id`` is the page's own number."""
+    """What the front end sends after its stop button; with it comes a ``message_id``, which is a number of
+    the page's own and not read."""
 
     conversation_id: Annotated[str, Meta(max_length=64)] | None = None
-    message_id: Any = None
     content: Annotated[str, Meta(max_length=2_000_000)] | None = None
     reasoning: Annotated[str, Meta(max_length=2_000_000)] | None = None
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from chathub.errors import BadRequest
+from chathub.wire.bounds import within
 
 T = TypeVar("T")
 
@@ -21,9 +22,10 @@ _TYPES = {
     "null": "null",
 }
 _SIGNS = {"<=": "不能超过", ">=": "不能小于", "<": "必须小于", ">": "必须大于", "==": "必须等于"}
-# an escaped NUL, and not an escaped backslash before "u0000"
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_WHERE = re.compile(r" - at `\$\.?(.*?)`$")
+# how an escaped NUL looks; an escaped backslash before "u0000" looks the same, so that it is only a hint
+_NUL = b"\\u0000"
+# before the place in the body, at the end of what msgspec says; a value that it repeats may hold this as well
+_AT = " - at `$"
 
 
 @cache
@@ -38,12 +40,13 @@ def decode(body: bytes, kind: type[T]) -> T:
         BadRequest: malformed JSON, or a field that does not fit; the sentence names the field.
     """
     try:
-        value: T = _decoder(cast(Hashable, kind)).decode(body.strip() or b"{}")
+        bounded = within(body.strip() or b"{}", kind)
+        value: T = _decoder(cast(Hashable, kind)).decode(bounded)
     except msgspec.ValidationError as error:
         raise BadRequest(explain(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("请求体不是有效的JSON") from None
-    if _NUL.search(body) and (field := _field_with_nul(value)) is not None:
+    if _NUL in body and (field := _field_with_nul(value)) is not None:
         # SQLite's text functions stop at it, and no text has use for it
         raise BadRequest(f"字段 {field} 包含空字符")
     return value
@@ -82,9 +85,8 @@ def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
 
 def explain(problem: str) -> str:
     """msgspec's English as a Chinese sentence for the person who wrote the request."""
-    place = _WHERE.search(problem)
-    field = place[1] if place else ""
-    text = problem[: place.start()] if place else problem
+    text, at, place = problem.rpartition(_AT)
+    text, field = (text, place.removesuffix("`").removeprefix(".")) if at else (problem, "")
     if missing := re.match(r"Object missing required field `(.+)`", text):
         return f"缺少必填字段 {f'{field}.' if field else ''}{missing[1]}"
     name = f"字段 {field} " if field else "请求体"

@@ -42,7 +42,9 @@ class ModelFilter(Struct):
 
 
 class NewModel(Struct):
-    """POST /api/models; prices are per 1,000 tokens, ``context_window`` in tokens."""
+    """POST /api/models; prices are per 1,000 tokens, ``context_window`` in tokens. ``allow_extras``: requests
+    of programs may choose other models or a dearer service although their caller is bound to some, or to a
+    sum of money."""
 
     model_name: Name
     display_name: Name
@@ -57,6 +59,7 @@ class NewModel(Struct):
     output_price_per_1k: Price | None = None
     description: LongText | None = None
     fallback_model: ModelName | None = None
+    allow_extras: bool | None = None
     is_active: bool | None = None
     sort_order: Order | None = None
 
@@ -75,6 +78,7 @@ class ModelChange(Struct):
     output_price_per_1k: Price | None | UnsetType = UNSET
     description: LongText | None | UnsetType = UNSET
     fallback_model: ModelName | None | UnsetType = UNSET
+    allow_extras: bool | None | UnsetType = UNSET
     is_active: bool | None | UnsetType = UNSET
     sort_order: Order | None | UnsetType = UNSET
 

@@ -2,7 +2,7 @@
 SELECT models.id, model_name, models.display_name, provider_id, provider_key,
     providers.display_name AS provider_display_name, providers.is_active AS provider_is_active,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, models.is_active, models.sort_order,
+    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order,
     models.created_at, models.updated_at
 FROM models JOIN providers ON providers.id = provider_id
 ORDER BY models.sort_order, models.created_at DESC, models.id DESC
@@ -11,7 +11,7 @@ ORDER BY models.sort_order, models.created_at DESC, models.id DESC
 SELECT models.id, model_name, models.display_name, provider_id, provider_key,
     providers.display_name AS provider_display_name,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, models.is_active, models.sort_order,
+    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order,
     models.created_at, models.updated_at
 FROM models JOIN providers ON providers.id = provider_id
 WHERE models.id = :model_id
@@ -19,10 +19,10 @@ WHERE models.id = :model_id
 -- name: insert
 INSERT INTO models (model_name, display_name, provider_id, model_type, max_tokens, context_window,
     supports_streaming, supports_function_calling, supports_vision, input_price, output_price,
-    description, fallback_model, is_active, sort_order, created_at, updated_at)
+    description, fallback_model, allow_extras, is_active, sort_order, created_at, updated_at)
 VALUES (:model_name, :display_name, :provider_id, :model_type, :max_tokens, :context_window,
     :supports_streaming, :supports_function_calling, :supports_vision, :input_price, :output_price,
-    :description, :fallback_model, :is_active, :sort_order, :now, :now)
+    :description, :fallback_model, :allow_extras, :is_active, :sort_order, :now, :now)
 
 -- name: add_by_name
 -- a model that its provider offers; what is known already stays as it is
@@ -35,8 +35,8 @@ UPDATE models SET model_name = :model_name, display_name = :display_name, provid
     model_type = :model_type, max_tokens = :max_tokens, context_window = :context_window,
     supports_streaming = :supports_streaming, supports_function_calling = :supports_function_calling,
     supports_vision = :supports_vision, input_price = :input_price, output_price = :output_price,
-    description = :description, fallback_model = :fallback_model, is_active = :is_active,
-    sort_order = :sort_order, updated_at = :now
+    description = :description, fallback_model = :fallback_model, allow_extras = :allow_extras,
+    is_active = :is_active, sort_order = :sort_order, updated_at = :now
 WHERE id = :model_id
 
 -- name: toggle

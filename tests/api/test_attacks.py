@@ -145,12 +145,6 @@ async def test_an_absurd_usage_is_not_believed_and_the_text_is_kept(
     assert (kept[1]["content"], kept[1]["status"]) == ("text", "done")
 
 
-async def test_a_request_with_a_broken_encoding_is_the_callers_mistake(client: TestClient) -> None:
-    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-    response = await client.post("/api/auth/login", data=b"garbage", headers=headers)
-    assert response.status == 400 and (await response.json())["success"] is False
-
-
 async def test_a_nul_is_named_where_it_is_read_and_harmless_where_it_is_not(
     client: TestClient, admin: Headers
 ) -> None:

@@ -307,7 +307,8 @@ async def test_pictures_fit_up_to_what_is_documented_and_the_refusal_says_how_mu
             assert response.status == status, await response.text()
             said = await response.text()
     assert "24 MiB" in said
-    async with client.post("/api/auth/login", data=io.BytesIO(b" " * (MIB + 1)), headers=JSON) as response:
+    data, headers = io.BytesIO(b" " * (MIB + 1)), {**admin, **JSON}
+    async with client.post("/api/models", data=data, headers=headers) as response:
         assert response.status == 413 and "1 MiB" in (await response.json())["error"]
     for name in ("README.md", "README.zh-CN.md", "docs/api.md"):
         assert "18 MB" in (ROOT / name).read_text("utf-8")

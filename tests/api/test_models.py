@@ -207,6 +207,7 @@ async def test_the_list_shows_neither_keys_nor_addresses(
         *EXAMPLE,
         "context_window",
         "fallback_model",
+        "allow_extras",
     }
 
 

@@ -281,7 +281,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         async def start() -> world.World:
             provider = await stack.enter_async_context(Provider())
             server = TestServer(create_app(config))
-            await server.start_server(keepalive_timeout=30)
+            await server.start_server(keepalive_timeout=30, auto_decompress=False)
             client = await stack.enter_async_context(TestClient(server))
             return await world.build(client, provider, database)
 

@@ -1,0 +1,81 @@
+"""A program's request in the shape that its client speaks, as the handlers of /v1 see it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+from msgspec import Raw
+
+from chathub.chat.context import estimate_bytes
+from chathub.chat.relay import Outgoing, estimate_request
+from chathub.errors import ChatHubError
+from chathub.fronts.request import Request
+from chathub.upstream.dialects import StreamDecoder
+from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.types import Endpoint, Event
+
+
+class Writer(Protocol):
+    """Events as bytes of the client's stream."""
+
+    def feed(self, events: list[Event]) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+class Speech(Protocol):
+    """A request in one of the shapes that clients speak, and how it is answered."""
+
+    protocol: str
+    heartbeat: bytes
+    model: str
+    stream: bool
+    body: bytes
+    # of the body, as the client wrote them
+    fields: dict[str, Raw]
+    # tokens of one answer; None: nobody said how many
+    answer_length: int | None
+    choices: int
+    # the answer may hold images or audio
+    asks_for_media: bool
+    # the provider is asked for the usage although the client did not
+    strips_usage: bool
+
+    def read(self) -> Request: ...
+
+    def outgoing(
+        self,
+        fields: dict[str, Raw],
+        endpoint: Endpoint,
+        model: str,
+        headers: dict[str, str],
+        form: Capabilities,
+        limit: int | None,
+    ) -> Outgoing: ...
+
+    def decoder(self, limit: int) -> StreamDecoder: ...
+
+    def decode_body(self, body: bytes) -> list[Event]: ...
+
+    def writer(self, model: str, prompt_tokens: int) -> Writer: ...
+
+    def whole(self, events: list[Event], model: str) -> bytes: ...
+
+
+def at_most(speech: Speech) -> int:
+    """The tokens that a prompt may be: by the size of the body, which is not read to be forwarded, unless
+    there may be pictures in it, whose size says nothing."""
+    if b"base64" in speech.body:
+        with contextlib.suppress(ChatHubError):
+            return estimated(speech)
+    return estimate_bytes(speech.body)
+
+
+def estimated(speech: Speech) -> int:
+    """About how many tokens its prompt is, by what is in it.
+
+    Raises:
+        BadRequest: what ChatHub cannot read.
+    """
+    return estimate_request(speech.read())

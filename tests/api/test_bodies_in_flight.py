@@ -1,0 +1,269 @@
+"""The memory of request bodies is bounded: for the server, for each user, for all who are not signed in."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient
+from chats import add_model, opened, until
+from conftest import Connect, sign_in
+from listening import listening
+from scripted import Provider, chunk, reply
+
+from chathub.accounts.bodies import Bodies, BodiesFull, TooManyBodies
+from chathub.app import create_app
+from chathub.config import Config
+from chathub.keys import BODIES, REPLIES
+
+Headers = dict[str, str]
+
+KIB = 1024
+MIB = 1024 * KIB
+# what of a body is not counted
+FREE = 4096
+
+
+def test_the_bounds_are_parts_of_the_servers() -> None:
+    bodies = Bodies(64 * MIB)
+    one, other = bodies.of(1), bodies.of(2)
+    one.grow(48 * MIB)
+    with pytest.raises(TooManyBodies):
+        one.grow(FREE + 1)
+    other.grow(15 * MIB)
+    with pytest.raises(BodiesFull):
+        other.grow(MIB + FREE)
+    strangers = Bodies(64 * MIB)
+    for _ in range(512):
+        strangers.of(None).grow(64 * KIB)
+    with pytest.raises(TooManyBodies):
+        for _ in range(512):
+            strangers.of(None).grow(64 * KIB)
+
+
+def test_a_refusal_says_when_to_come_back_and_closes_the_connection() -> None:
+    bodies = Bodies(1)
+    with pytest.raises(TooManyBodies) as refusal:
+        bodies.of(1).grow(33 * MIB)
+    assert refusal.value.retry_after and refusal.value.closes
+
+
+@pytest.mark.parametrize("most", [1, 40 * MIB])
+def test_one_body_of_the_largest_kind_always_fits(most: int) -> None:
+    Bodies(most).of(1).grow(32 * MIB)
+    Bodies(most).of(None).grow(64 * KIB)
+
+
+def test_what_is_released_is_free_again_also_after_a_refusal() -> None:
+    bodies = Bodies(1)
+    first = bodies.of(1)
+    with pytest.raises(TooManyBodies):
+        first.grow(40 * MIB)
+    first.release()
+    assert bodies.held == 0
+    again = bodies.of(1)
+    again.grow(32 * MIB)
+    again.release()
+    assert bodies.held == 0
+
+
+class Hub:
+    """The server with little memory for bodies: 32 MiB for each and all, and 64 KiB for strangers."""
+
+    def __init__(self, app: web.Application, port: int, session: ClientSession) -> None:
+        self.app, self.port, self.session = app, port, session
+        self.url = f"http://127.0.0.1:{port}"
+        self.tokens: dict[str, str] = {}
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def log_in(self, username: str, password: str) -> None:
+        body = {"username": username, "password": password}
+        async with self.session.post(f"{self.url}/api/auth/login", json=body) as response:
+            self.tokens[username] = (await response.json())["token"]
+
+    async def begin(
+        self, who: str, sent: int, *, path: str = "/api/chat", chunked: bool = False
+    ) -> asyncio.StreamReader:
+        """Send the beginning of a body of 20 MiB, and leave it at that."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._writers.append(writer)
+        length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {20 * MIB}"
+        token = f"Authorization: Bearer {self.tokens[who]}\r\n" if who else ""
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{token}Content-Type: application/json\r\n{length}\r\n\r\n"
+        writer.write(head.encode())
+        data = b"%x\r\n" % sent + b" " * sent if chunked else b" " * sent
+        writer.write(data)
+        return reader
+
+    async def send_on(self, size: int) -> None:
+        """More of the newest body.
+
+        Raises:
+            ConnectionError: the server has closed the connection.
+        """
+        for _ in range(size // (64 * KIB)):
+            self._writers[-1].write(b" " * 64 * KIB)
+            await self._writers[-1].drain()
+            await asyncio.sleep(0)
+
+    async def holds(self, size: int) -> None:
+        await until(lambda: self.app[BODIES].held == size, 20)
+
+    def leave(self) -> None:
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
+
+@pytest.fixture
+async def hub(config: Config) -> AsyncIterator[Hub]:
+    app = create_app(replace(config, body_bytes=1))
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(listening(app))
+        session = await stack.enter_async_context(ClientSession())
+        hub = Hub(app, port, session)
+        stack.callback(hub.leave)
+        await hub.log_in("admin", "admin123")
+        await hub.log_in("user", "user123")
+        yield hub
+
+
+async def refusal(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], dict[str, object]]:
+    """A whole response: the server closes behind it."""
+    async with asyncio.timeout(20):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), json.loads(body)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bodies_count_as_they_arrive_and_no_more_when_their_sender_is_gone(
+    hub: Hub, chunked: bool
+) -> None:
+    await hub.begin("user", 3 * MIB, chunked=chunked)
+    await hub.holds(3 * MIB - FREE)
+    hub.leave()
+    await hub.holds(0)
+
+
+async def test_a_user_who_fills_its_share_is_told_429_and_others_go_on(hub: Hub) -> None:
+    for _ in range(2):
+        await hub.begin("user", 15 * MIB)
+    await hub.holds(2 * (15 * MIB - FREE))
+    status, headers, body = await refusal(await hub.begin("user", 15 * MIB))
+    assert (status, body["success"]) == (429, False)
+    assert int(headers["Retry-After"]) > 0 and headers["Connection"] == "close"
+    await hub.holds(2 * (15 * MIB - FREE))
+
+
+async def test_a_full_server_is_503_and_short_requests_get_through(hub: Hub) -> None:
+    await hub.begin("user", 19 * MIB)
+    await hub.holds(19 * MIB - FREE)
+    status, headers, body = await refusal(await hub.begin("admin", 15 * MIB))
+    assert (status, body["success"]) == (503, False)
+    assert int(headers["Retry-After"]) > 0 and headers["Connection"] == "close"
+    await hub.log_in("admin", "admin123")
+
+
+async def test_who_was_refused_reads_it_at_once_and_may_send_on(hub: Hub) -> None:
+    """A reset would take the answer from a client that sends all before it reads."""
+    await hub.begin("user", 19 * MIB)
+    await hub.holds(19 * MIB - FREE)
+    status, _, _ = await refusal(await hub.begin("admin", 15 * MIB))
+    await hub.send_on(4 * MIB)
+    assert status == 503
+
+
+async def test_a_full_server_answers_programs_in_their_shape(hub: Hub) -> None:
+    await hub.begin("user", 19 * MIB)
+    await hub.holds(19 * MIB - FREE)
+    reader = await hub.begin("admin", 15 * MIB, path="/v1/messages")
+    status, headers, body = await refusal(reader)
+    assert (status, body["type"], headers["Connection"]) == (503, "error", "close")
+
+
+async def test_the_largest_documented_body_fits(hub: Hub) -> None:
+    headers = {"Authorization": f"Bearer {hub.tokens['admin']}", "Content-Type": "application/json"}
+    body = b'{"model":"nobody-has-it","messages":"%b"}'
+    for length, status in ((32 * MIB, 404), (32 * MIB + 1, 413)):
+        data, url = io.BytesIO(body % (b"x" * (length - len(body) + 2))), f"{hub.url}/v1/chat/completions"
+        async with hub.session.post(url, data=data, headers=headers) as response:
+            assert response.status == status
+    await hub.holds(0)
+
+
+@pytest.mark.parametrize(("who", "path"), [("", "/api/auth/login"), ("user", "/api/chat/stop")])
+async def test_an_announced_length_is_refused_before_anything_arrives(hub: Hub, who: str, path: str) -> None:
+    reader = await hub.begin(who, 0, path=path)
+    async with asyncio.timeout(20):
+        assert b" 413 " in await reader.readline()
+
+
+@pytest.mark.parametrize("length", [64 * KIB, 64 * KIB + 1])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_who_is_not_signed_in_may_send_64_kib(client: TestClient, length: int, chunked: bool) -> None:
+    body = json.dumps({"username": "admin", "password": "admin123"}).encode().ljust(length)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body[:100]
+        yield body[100:]
+
+    headers = {"Content-Type": "application/json"}
+    data = pieces() if chunked else body
+    async with client.post("/api/auth/login", data=data, headers=headers) as response:
+        answer = await response.json()
+        assert response.status == (200 if length == 64 * KIB else 413)
+        assert response.status == 200 or "64 KiB" in answer["error"]
+
+
+async def test_a_body_is_held_until_its_handler_has_ended(connect: Connect, provider: Provider) -> None:
+    client = await connect()
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.hang()
+    body = {"model": "test-model", "messages": [{"role": "user", "content": "x" * 100_000}]}
+    held = client.app[BODIES]  # type: ignore[index]
+    asking = asyncio.create_task(client.post("/v1/chat/completions", json=body, headers=admin))
+    await until(lambda: len(provider.bodies) == 1)
+    assert held.held > 90_000 and not asking.done()
+    provider.gate.set()
+    assert (await asking).status == 502
+    await until(lambda: held.held == 0)
+
+
+async def test_a_question_holds_its_body_until_its_reply_has_ended(
+    connect: Connect, provider: Provider
+) -> None:
+    """Its client has left: the pictures are in memory all the same."""
+    client = await connect()
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.stream([chunk("a"), *reply("b")], stall_after=1)
+    held = client.app[BODIES]  # type: ignore[index]
+    response = await opened(client, admin, "a", message="x" * 100_000)
+    size = held.held
+    response.close()
+    await until(lambda: not client.app[REPLIES].of_user(1)[0].followers)  # type: ignore[index]
+    assert held.held == size > 90_000
+    provider.gate.set()
+    await until(lambda: held.held == 0)
+
+
+async def test_what_waits_for_its_handler_is_little() -> None:
+    """It is not counted yet, and a client may send many requests ahead."""
+
+    async def show(request: web.Request) -> web.Response:
+        return web.json_response(request.content.get_read_buffer_limits())
+
+    app = web.Application()
+    app.router.add_post("/", show)
+    async with (
+        listening(app) as port,
+        ClientSession() as session,
+        session.post(f"http://127.0.0.1:{port}/", data=b"x") as response,
+    ):
+        assert await response.json() == [64 * KIB, 128 * KIB]

@@ -1,0 +1,96 @@
+"""What is stored with a turn is bounded, and judged before anything is built of it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp.test_utils import TestClient
+from chats import add_model, chat
+from scripted import Provider
+
+from chathub.errors import BadRequest
+from chathub.wire.chats import Chat, EditMessage, SavePartial
+from chathub.wire.decode import decode
+
+Headers = dict[str, str]
+KB = 1024
+
+
+def tool(size: int) -> dict[str, Any]:
+    """A tool whose JSON in a list has so many bytes, as the client writes it."""
+    empty = {"type": "function", "function": {"name": "f", "description": ""}}
+    return {
+        **empty,
+        "function": {"name": "f", "description": "d" * (size - len(msgspec.json.encode([empty])))},
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "fits", "too_much", "sentence"),
+    [
+        ("tools", [tool(256 * KB)], [tool(256 * KB + 1)], "字段 tools 过大，不能超过 256 KB"),
+        ("tools", [tool(100)] * 128, [tool(100)] * 129, "字段 tools 长度不能超过 128"),
+        ("tools", [tool(1000)] * 128, [tool(1000)] * 129, "字段 tools 长度不能超过 128"),
+        (
+            "response_format",
+            {"a": "x" * (64 * KB - 8)},
+            {"a": "x" * (64 * KB - 7)},
+            "字段 response_format 过大，不能超过 64 KB",
+        ),
+        (
+            "tool_choice",
+            {"a": "x" * (64 * KB - 8)},
+            {"a": "x" * (64 * KB - 7)},
+            "字段 tool_choice 过大，不能超过 64 KB",
+        ),
+    ],
+    ids=["tools in bytes", "tools of a short body", "tools of a long body", "response_format", "tool_choice"],
+)
+def test_a_field_that_is_stored_has_its_bound(field: str, fits: Any, too_much: Any, sentence: str) -> None:
+    for kind, rest in ((Chat, {"message": "hi", "model": "m"}), (EditMessage, {"content": "hi"})):
+        decode(msgspec.json.encode({**rest, field: fits}), kind)
+        with pytest.raises(BadRequest, match=sentence):
+            decode(msgspec.json.encode({**rest, field: too_much}), kind)
+
+
+@pytest.mark.parametrize("field", ["message", "images", "tool_results"])
+def test_a_list_of_more_items_than_may_be_is_not_built(field: str) -> None:
+    """Its items would not even fit the field's type: what stands behind the last allowed one is not read."""
+    body = b'{"model":"m","%b":[%b]}' % (field.encode(), b",".join([b"0"] * 200_000))
+    with pytest.raises(BadRequest, match=f"字段 {field} 长度不能超过"):
+        decode(body, Chat)
+
+
+def test_of_a_name_that_comes_twice_only_the_last_is_built() -> None:
+    """The first would be refused for its items, if they were looked at."""
+    body = b'{"model":"m","message":[%b],"message":"hi"}' % b",".join([b"0"] * 200_000)
+    assert decode(body, Chat).message == "hi"
+
+
+def test_what_is_ignored_is_not_built() -> None:
+    number = b"[" * 500 + b"]" * 500
+    body = b'{"conversation_id":"c","message_id":[%b],"content":"hi"}' % b",".join([number] * 200)
+    assert decode(body, SavePartial).content == "hi"
+
+
+def test_a_long_body_says_what_is_wrong_as_a_short_one_does() -> None:
+    long = "x" * 100_000
+    for body, sentence in (
+        ({"message": long, "model": 5}, "字段 model 类型错误：应为字符串"),
+        ({"message": long}, "缺少必填字段 model"),
+        ([long], "请求体类型错误：应为对象"),
+    ):
+        with pytest.raises(BadRequest, match=sentence):
+            decode(msgspec.json.encode(body), Chat)
+    with pytest.raises(BadRequest, match="请求体不是有效的JSON"):
+        decode(b'{"message":"' + long.encode(), Chat)
+
+
+async def test_nothing_of_a_turn_with_too_much_is_stored(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, supports_function_calling=True)
+    status, answer, _ = await chat(client, admin, tools=[tool(300 * KB)], conversation_id="c1")
+    assert (status, answer["success"]) == (400, False) and "tools" in answer["error"]
+    assert await (await client.get("/api/conversations", headers=admin)).json() == []
+    assert provider.bodies == []

@@ -1,0 +1,58 @@
+"""Bodies into typed values: a NUL is found where it is read, and only there."""
+
+from typing import Literal
+
+import msgspec
+import pytest
+
+from chathub.errors import BadRequest
+from chathub.wire.decode import decode
+
+
+class Inner(msgspec.Struct):
+    words: list[str] = []
+
+
+class Body(msgspec.Struct):
+    text: str = ""
+    inner: Inner | None = None
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (rb'{"text":"a\u0000b"}', "text"),
+        # two backslashes are one of the text's, the third begins the escape
+        (rb'{"text":"\\\u0000"}', "text"),
+        (rb'{"inner":{"words":["a","\u0000"]}}', "inner.words.1"),
+    ],
+)
+def test_a_nul_that_is_read_is_refused_by_its_place(body: bytes, field: str) -> None:
+    with pytest.raises(BadRequest, match=f"字段 {field} 包含空字符"):
+        decode(body, Body)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (rb'{"text":"\\u0000"}', r"\u0000"),
+        (rb'{"text":"\\\\u0000"}', r"\\u0000"),
+        (rb'{"text":"a","zzz":"\u0000"}', "a"),
+        (b'{"text":"a","zzz":"' + b"\\" * 1_000_000 + b'"}', "a"),
+        (b'{"text":"a","zzz":"' + rb"\\u0000" * 100_000 + b'"}', "a"),
+    ],
+)
+def test_what_only_looks_like_a_nul_is_not_refused(body: bytes, text: str) -> None:
+    assert decode(body, Body).text == text
+
+
+class Choice(msgspec.Struct):
+    kind: Literal["a", "b"] = "a"
+
+
+def test_a_refused_value_is_not_repeated() -> None:
+    """It may be as long as a body, and hold what stands before the place in msgspec's sentence."""
+    value = " - at `$" * 200_000 + "\n"
+    with pytest.raises(BadRequest) as refusal:
+        decode(msgspec.json.encode({"kind": value}), Choice)
+    assert refusal.value.sentence == "字段 kind 的值无效"

@@ -1,0 +1,48 @@
+"""Large work leaves the event loop's thread, small work does not; both give what the function gives."""
+
+import asyncio
+import threading
+
+import pytest
+
+from chathub.offload import Offload
+
+KIB = 1024
+
+
+def where(value: int) -> tuple[int, int]:
+    return value, threading.get_ident()
+
+
+async def test_only_large_work_is_done_in_another_thread() -> None:
+    offload, here = Offload(), threading.get_ident()
+    assert await offload.run(256 * KIB, where, 1) == (1, here)
+    value, there = await offload.run(256 * KIB + 1, where, value=2)
+    assert value == 2 and there != here
+    offload.close()
+
+
+@pytest.mark.parametrize("size", [0, 1000 * KIB])
+async def test_what_the_work_raises_reaches_the_caller(size: int) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    offload = Offload()
+    with pytest.raises(ValueError, match="no"):
+        await offload.run(size, fail)
+    offload.close()
+
+
+async def test_the_loop_goes_on_meanwhile() -> None:
+    offload, begun, gate = Offload(), threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        begun.set()
+        return gate.wait(20)
+
+    working = asyncio.create_task(offload.run(1000 * KIB, wait))
+    while not begun.is_set():
+        await asyncio.sleep(0.01)
+    gate.set()
+    assert await working
+    offload.close()

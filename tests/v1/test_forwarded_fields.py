@@ -1,0 +1,237 @@
+"""What ChatHub judges of a body is what the provider reads: names once, in our case, and none that lead away
+from the model or the price that a caller is bound to."""
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from gateway import Headers, add, sent, token
+from scripted import Provider
+from scripted_dialects import whole
+
+from chathub.errors import BadRequest
+from chathub.fronts import anthropic, openai
+from chathub.fronts.fields import Known, fields_of
+
+CHAT, MESSAGES, EMBEDDINGS = "/v1/chat/completions", "/v1/messages", "/v1/embeddings"
+JSON = {"Content-Type": "application/json"}
+HELLO = [{"role": "user", "content": "hi"}]
+ASKED: dict[str, Any] = {"model": "m", "messages": HELLO, "max_tokens": 9}
+EXTRAS = {
+    "models": ["dearer"],
+    "route": "fallback",
+    "provider": {"order": ["x"]},
+    "plugins": [{"id": "web"}],
+    "service_tier": "priority",
+}
+KNOWN = Known("model", "messages", "stream", "tools", "max_tokens")
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (b"{}", {}),
+        (b" {\n} ", {}),
+        (b'{"model":"m"}', {"model": "m"}),
+        (b' { "model" : "m" ,\r\n\t"x" : [1, {"x": 2, "x": 3}] } ', {"model": "m", "x": [1, {"x": 3}]}),
+        (rb'{"a\"b":1,"a\\":2,"a":3}', {'a"b': 1, "a\\": 2, "a": 3}),
+        (rb'{"\u0061b":1,"b":"}"}', {"ab": 1, "b": "}"}),
+        (b'{"":1,"x":""}', {"": 1, "x": ""}),
+        ('{"模型":1,"ｍodel":2}'.encode(), {"模型": 1, "ｍodel": 2}),
+    ],
+)
+def test_fields_come_apart_as_they_were_written(body: bytes, fields: dict[str, Any]) -> None:
+    assert {name: json.loads(bytes(raw)) for name, raw in fields_of(body, KNOWN).items()} == fields
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x":1,"x":1}',
+        b'{"x":1,"x":2}',
+        b'{"x":12,"x":1}',
+        b'{"x":1,"x":12}',
+        b'{"x":1,"y":2,"x":1}',
+        b'{"y":2,"x":{"a":1},"z":0,"x":{"a":1}}',
+        rb'{"x":1,"\u0078":1}',
+        b'{"x":"1,\\"x\\":2","x":2}',
+        b'{"x":[],"x":' + b"[" * 200 + b"]" * 200 + b"}",
+        b'{"x":"' + b"a" * 100_000 + b'","x":1}',
+    ],
+)
+def test_a_name_that_comes_twice_is_refused_by_its_name(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="x: this field comes twice"):
+        fields_of(body, KNOWN)
+
+
+@pytest.mark.parametrize("name", ["Model", "MODEL", "mODel", "meſſages", "Max_Tokens", "toolS", "maX_toKens"])
+def test_a_name_of_ours_in_another_case_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        fields_of(json.dumps({name: 1}, ensure_ascii=False).encode(), KNOWN)
+    assert refusal.value.details["param"] == name
+
+
+def test_a_million_fields_are_refused_unbuilt() -> None:
+    body = b'{"model":"m",' + b",".join(b'"a%d":1' % number for number in range(200_000)) + b"}"
+    with pytest.raises(BadRequest, match="larger than"):
+        fields_of(body, KNOWN)
+    with pytest.raises(BadRequest, match="1000 fields"):
+        fields_of(body[:20_000].rpartition(b",")[0] + b"}", KNOWN)
+
+
+def test_long_messages_are_no_reason_to_refuse() -> None:
+    body = json.dumps({"model": "m", "messages": "x" * 3_000_000, "input": "x" * 3_000_000}).encode()
+    assert list(fields_of(body, KNOWN)) == ["model", "messages", "input"]
+
+
+@pytest.mark.parametrize("front", [openai, anthropic])
+def test_a_list_of_more_messages_than_may_be_is_not_built(front: Any) -> None:
+    body = b'{"model":"m","max_tokens":1,"messages":[' + b",".join([b"0"] * 200_000) + b"]}"
+    with pytest.raises(BadRequest, match="messages: expected array of length <= 10000"):
+        front.read(body)
+
+
+def test_arguments_of_tool_calls_are_bounded_together() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 1_100_000}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    openai.read(json.dumps({"model": "m", "messages": [message]}).encode())
+    with pytest.raises(BadRequest, match="arguments of all tool calls"):
+        openai.read(json.dumps({"model": "m", "messages": [message] * 2}).encode())
+    use = {"type": "tool_use", "id": "1", "name": "f", "input": {"a": "x" * 2_200_000}}
+    body = {"model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": [use]}]}
+    with pytest.raises(BadRequest, match="an object of arguments"):
+        anthropic.read(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("more", [b'"Model":"dear"', b'"model":"m"', b'"Max_Tokens":9999', b'"x":1,"x":1'])
+async def test_what_can_be_read_in_two_ways_is_400_and_not_sent(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, more: bytes
+) -> None:
+    await add(client, admin, provider.base_url, protocol)
+    body = json.dumps(ASKED).encode()[:-1] + b"," + more + b"}"
+    async with client.post(path, data=body, headers={**admin, **JSON}) as response:
+        answer = await response.json()
+        assert response.status == 400
+    name = json.loads(b"{" + more + b"}").popitem()[0]
+    assert name in answer["error"]["message"] and provider.bodies == []
+    assert answer["error"].get("param", name) == name
+
+
+async def test_embeddings_are_judged_alike(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add(client, admin, provider.base_url, model_type="embedding")
+    for body in (b'{"model":"m","input":"a","Input":"b"}', b'{"model":"m","input":"a","input":"b"}'):
+        async with client.post(EMBEDDINGS, data=body, headers={**admin, **JSON}) as response:
+            assert response.status == 400 and (await response.json())["error"]["param"].lower() == "input"
+    assert provider.bodies == []
+
+
+async def caller(client: TestClient, admin: Headers, user: Headers, kind: str) -> Headers:
+    """Somebody who asks: a token or user with a bound, or without."""
+    bounds: dict[str, dict[str, Any]] = {
+        "token for models": {"allowed_models": ["m"]},
+        "token with money": {"cost_limit": 5},
+    }
+    limits = {"usage_limit": 10**9, "cost_limit": 5 if kind == "user with money" else None}
+    assert (await client.put("/api/users/2", json=limits, headers=admin)).status == 200
+    if kind == "subscription with money":
+        changed = await client.put("/api/subscriptions/free", json={"cost_limit": 5}, headers=admin)
+        assert changed.status == 200
+    made = await token(client, user, **bounds.get(kind, {}))
+    return {"Authorization": f"Bearer {made}"}
+
+
+BOUND = ["token for models", "token with money", "user with money", "subscription with money"]
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+@pytest.mark.parametrize("kind", [*BOUND, "nobody's"])
+async def test_fields_that_lead_away_are_dropped_for_who_is_bound(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, kind: str, protocol: str
+) -> None:
+    """Asked for in OpenAI's shape: forwarded and, where the provider speaks Anthropic's, translated."""
+    await add(client, admin, provider.base_url, protocol)
+    provider.script = provider.answer(200, whole(protocol))
+    who = await caller(client, admin, user, kind)
+    body = ASKED | EXTRAS | {"Service_Tier": "priority", "top_k": 4}
+    async with client.post(CHAT, json=body, headers=who) as response:
+        assert response.status == 200, await response.text()
+    (went,) = provider.bodies
+    assert went["max_tokens"] == 9
+    kept = {name for name in went if name.casefold() in EXTRAS}
+    assert kept == ({*EXTRAS, "Service_Tier"} if kind == "nobody's" and protocol == "openai" else set())
+
+
+async def test_anthropics_tier_is_dropped_too(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    provider.script = provider.answer(200, whole("anthropic"))
+    who = await caller(client, admin, user, "token for models")
+    async with client.post(MESSAGES, json=ASKED | {"service_tier": "auto"}, headers=who) as response:
+        assert response.status == 200, await response.text()
+    assert sent(provider) == ASKED
+
+
+async def test_a_model_may_allow_them(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, allow_extras=True)
+    provider.script = provider.answer(200, whole("openai"))
+    who = await caller(client, admin, user, "token with money")
+    async with client.post(CHAT, json=ASKED | EXTRAS, headers=who) as response:
+        assert response.status == 200, await response.text()
+    assert sent(provider) == ASKED | EXTRAS
+
+
+async def test_embeddings_of_who_is_bound_lose_them_too(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, model_type="embedding")
+    vectors = {"data": [], "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+    provider.script = provider.answer(200, vectors)
+    who = await caller(client, admin, user, "user with money")
+    async with client.post(EMBEDDINGS, json={"model": "m", "input": "a"} | EXTRAS, headers=who) as response:
+        assert response.status == 200, await response.text()
+    assert sent(provider) == {"model": "m", "input": "a"}
+
+
+@pytest.mark.parametrize(("path", "protocol"), [(CHAT, "openai"), (MESSAGES, "anthropic")])
+async def test_headers_that_select_an_account_are_not_forwarded(
+    client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
+) -> None:
+    await add(client, admin, provider.base_url, protocol)
+    provider.script = provider.answer(200, whole(protocol))
+    accounts = {
+        "OpenAI-Organization": "org-1",
+        "OpenAI-Project": "proj-1",
+        "anthropic-organization-id": "org-1",
+        "anthropic-workspace-id": "w-1",
+        "x-goog-user-project": "p-1",
+        "X-Title": "t",
+        "Cookie": "a=b",
+    }
+    async with client.post(path, json=ASKED, headers=admin | accounts) as response:
+        assert response.status == 200, await response.text()
+    assert not [name for name in accounts if name in provider.headers[0]]
+
+
+async def test_only_administrators_say_what_a_model_allows(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url)
+
+    async def listed() -> dict[str, Any]:
+        rows = await (await client.get("/api/models", headers=user)).json()
+        return next(row for row in rows if row["model_name"] == "m")
+
+    row = await listed()
+    assert row["allow_extras"] is False
+    path = f"/api/models/{row['id']}"
+    assert (await client.put(path, json={"allow_extras": True}, headers=user)).status == 403
+    for value, kept in ((True, True), (None, False)):
+        assert (await client.put(path, json={"allow_extras": value}, headers=admin)).status == 200
+        assert (await listed())["allow_extras"] is kept
+    assert (await client.put(path, json={"allow_extras": "yes"}, headers=admin)).status == 400
