@@ -53,7 +53,6 @@ TRIED = {
 }
 HARMLESS = {
     # the page's own number, not read
-    "SavePartial.message_id",
     # for administrators
     "ModelOrder.id",
     "AuditFilter.actor_id",
