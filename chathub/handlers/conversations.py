@@ -27,6 +27,7 @@ async def list_for_user(request: web.Request) -> web.Response:
             raise Forbidden("不能查看其他用户的对话")
         await _note_look(request, "conversation.listed", user_id)
     rows = await db.fetch_slowly(
+        caller.id,
         db.q.conversations.list_for_user,
         user_id=user_id,
         limit=_ALL if wanted.limit is None else wanted.limit,
@@ -36,7 +37,7 @@ async def list_for_user(request: web.Request) -> web.Response:
 
 async def list_messages(request: web.Request) -> web.Response:
     public_id = request.match_info["conversation_id"]
-    rows, owner_id = await request.app[DB].read_slowly(_branch, public_id, request[CALLER])
+    rows, owner_id = await request.app[DB].read_slowly(request[CALLER].id, _branch, public_id, request[CALLER])
     if owner_id != request[CALLER].id:
         await _note_look(request, "conversation.read", owner_id, conversation=public_id)
     live = request.app[REPLIES].live(public_id, owner_id)

@@ -62,7 +62,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         wanted.user_id = caller.id
     if wanted.format == "csv":
         return await _download(request, wanted)
-    rows = await request.app[DB].read_slowly(_rows, wanted, wanted.limit)
+    rows = await request.app[DB].read_slowly(caller.id, _rows, wanted, wanted.limit)
     shown = [_shape(row, wanted) for row in rows]
     more = not wanted.group_by and len(rows) == wanted.limit
     return answer({"success": True, "data": shown, "next_before": rows[-1]["id"] if more else None})
@@ -78,7 +78,7 @@ async def _download(request: web.Request, wanted: UsageFilter) -> web.StreamResp
     names = ("name", *_SUMS, "total_tokens", "cost") if wanted.group_by else _ATTEMPT
     # the mark that spreadsheets look for
     await response.write(b"\xef\xbb\xbf%b\r\n" % ",".join(names).encode())
-    while rows := await db.read_slowly(_rows, wanted, _PAGE):
+    while rows := await db.read_slowly(request[CALLER].id, _rows, wanted, _PAGE):
         await response.write(_csv(names, [_shape(row, wanted) for row in rows]))
         if wanted.group_by or len(rows) < _PAGE:
             break
