@@ -21,6 +21,7 @@ from chathub import keys, middlewares
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
+from chathub.accounts.responses import Responses
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.signing import Signer
 from chathub.accounts.streams import Streams
@@ -39,6 +40,7 @@ from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
 from chathub.handlers.common import SAFE
+from chathub.handlers.writing import sending
 from chathub.middlewares import request_id
 from chathub.routes import ROUTES
 from chathub.secret import master_secret, token_keys
@@ -67,11 +69,12 @@ def create_app(
     ``local`` are the weights of the built-in model, already on disk.
     """
     app = web.Application(
-        middlewares=[middlewares.errors, middlewares.authentication], client_max_size=_BODY_LIMIT
+        middlewares=[middlewares.errors, sending, middlewares.authentication], client_max_size=_BODY_LIMIT
     )
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
     app[keys.STREAMS] = Streams(config.streams_per_user)
+    app[keys.RESPONSES] = Responses()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)

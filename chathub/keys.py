@@ -6,6 +6,7 @@ from aiohttp import web
 
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
+from chathub.accounts.responses import Responses
 from chathub.accounts.sessions import Caller, Sessions
 from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
@@ -28,6 +29,7 @@ PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
 REGISTRAR = web.AppKey("REGISTRAR", Registrar)
 STREAMS = web.AppKey("STREAMS", Streams)
+RESPONSES = web.AppKey("RESPONSES", Responses)
 PLANNER = web.AppKey("PLANNER", Planner)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)

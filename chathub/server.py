@@ -1,7 +1,9 @@
 """aiohttp's server as ChatHub runs it: its time-outs, and answers in our shape to what is no request."""
 
 import asyncio
+import contextlib
 import secrets
+import socket
 from typing import Any
 
 from aiohttp import web
@@ -13,6 +15,11 @@ _CONNECTION: dict[str, Any] = {
     # also how long a connection may take over its request's head
     "keepalive_timeout": 30,
 }
+# milliseconds that sent data may stay unacknowledged, or unsent because the client does not read: a sleeping
+# phone sends no FIN, and must not count as a follower for long
+_UNACKNOWLEDGED = 20_000
+# bytes that the kernel takes beyond what is on its way
+_UNSENT = 65_536
 _SENTENCES = {
     400: "无法识别的 HTTP 请求，或请求行、请求头过长",
     417: "不支持的 Expect 请求头",
@@ -57,6 +64,14 @@ class _Protocol(web.RequestHandler):
     """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others."""
 
     __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError, AttributeError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def handle_error(
         self,

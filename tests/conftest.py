@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from chathub.app import create_app
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.server import Runner
 
 for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
     sys.path.insert(0, str(folder))
@@ -18,6 +19,15 @@ for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
 from scripted import Provider  # noqa: E402
 
 Connect = Callable[..., Awaitable[TestClient]]
+
+
+class Server(TestServer):
+    """A server whose connections are those of production."""
+
+    async def _make_runner(self, **options: Any) -> Runner:
+        # which the runner has of its own
+        del options["handler_cancellation"]
+        return Runner(self.app, **options)
 
 
 @pytest.fixture
@@ -39,7 +49,7 @@ async def connect(config: Config) -> AsyncIterator[Connect]:
     clients: list[TestClient] = []
 
     async def start(config: Config = config, clock: Clock | None = None, **options: Any) -> TestClient:
-        server = TestServer(create_app(config, clock=clock, **options))
+        server = Server(create_app(config, clock=clock, **options))
         await server.start_server(keepalive_timeout=30)
         client = TestClient(server)
         clients.append(client)

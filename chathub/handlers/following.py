@@ -41,7 +41,7 @@ async def follow(
             await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
         await events.send((_end(reply, reply.ending), sent.event_id() if resumable else b""))
         await events.close()
-    except (ConnectionError, TimeoutError):
+    except ConnectionError:
         # the client left or stopped reading
         events.abort()
     return events.response
