@@ -88,7 +88,7 @@ def create_app(
 def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
         allow_headers=("Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", *_CLIENTS),
-        expose_headers=("Retry-After", "X-Request-ID"),
+        expose_headers=("Link", "Retry-After", "X-Request-ID"),
         max_age=600,
     )
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))

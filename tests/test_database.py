@@ -118,9 +118,10 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
         )
 
     await db.write(fill)
-    assert len(await db.fetch_all(db.q.messages.list_branch, public_id="long")) == 3000
+    head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0]["head_id"]
+    assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1)) == 3000
     assert await db.write(lambda tx: tx.run(tx.q.conversations.delete, public_id="long", user_id=1))
-    assert await db.fetch_all(db.q.messages.list_branch, public_id="long") == []
+    assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1) == []
 
 
 def test_aiosqlite_still_has_what_our_connection_builds_on() -> None:

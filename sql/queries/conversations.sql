@@ -1,18 +1,23 @@
 -- name: get_by_public_id
-SELECT id, user_id, title, head_id FROM conversations WHERE public_id = :public_id
+SELECT id, user_id, title, head_id FROM conversations WHERE public_id = :public_id AND deleted_at IS NULL
 
--- name: list_for_user
+-- name: list_ids
+-- a user's, newest first, after the place (:updated_at, :before_id)
+SELECT id, public_id FROM conversations
+WHERE user_id = :user_id AND (updated_at, id) < (:updated_at, :before_id) AND deleted_at IS NULL
+ORDER BY updated_at DESC, id DESC
+LIMIT :limit
+
+-- name: get_shown
 SELECT public_id, title, model, username, message_count, head_id, conversations.created_at, conversations.updated_at
 FROM conversations JOIN users ON users.id = user_id
-WHERE user_id = :user_id
-ORDER BY conversations.updated_at DESC, conversations.id DESC
-LIMIT :limit
+WHERE conversations.id = :conversation_id AND deleted_at IS NULL
 
 -- name: get_own
 SELECT conversations.id, public_id, title, model, username, message_count, head_id, conversations.created_at,
     conversations.updated_at
 FROM conversations JOIN users ON users.id = user_id
-WHERE public_id = :public_id AND user_id = :user_id
+WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: insert
 INSERT INTO conversations (public_id, user_id, title, model, created_at, updated_at)
@@ -54,4 +59,4 @@ DELETE FROM conversations WHERE public_id = :public_id AND user_id = :user_id
 
 -- name: count_for_user
 SELECT count(*) AS conversations, coalesce(sum(message_count), 0) AS messages
-FROM conversations WHERE user_id = :user_id
+FROM conversations WHERE user_id = :user_id AND deleted_at IS NULL
