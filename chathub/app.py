@@ -30,6 +30,7 @@ from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
 from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
+from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.titles import Titles
 from chathub.chat.writer import Writer
@@ -198,8 +199,9 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
         app[keys.REPLIES] = replies
         app[keys.RELAY] = Relay(db, client, clock)
+        app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
-        rounds = [loop.create_task(replies.beat()), loop.create_task(replies.save())]
+        rounds = [loop.create_task(work) for work in (replies.beat(), replies.save(), remover.run())]
         try:
             yield
         finally:

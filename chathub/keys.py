@@ -13,6 +13,7 @@ from chathub.accounts.throttle import Throttle
 from chathub.catalog import Catalog
 from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
+from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.clock import Clock
 from chathub.config import Config
@@ -33,6 +34,7 @@ RESPONSES = web.AppKey("RESPONSES", Responses)
 PLANNER = web.AppKey("PLANNER", Planner)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
+REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no personal token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 

@@ -27,7 +27,7 @@ class Repeated(Exception):
 def claimed(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
     """The reply that this request got before, if it was seen within a day.
 
-    A turn that failed before any output may be asked again: then there is none.
+    A turn that failed before any output may be asked again, and one that was deleted: then there is none.
 
     Raises:
         Conflict: the key was used for something else.
@@ -36,9 +36,9 @@ def claimed(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None
     row = tx.one(tx.q.idempotency.get, user_id=user_id, name=claim.name)
     if row is None:
         return None
-    if row["digest"] != claim.digest:
+    if row["digest"] != claim.digest and not row["is_deleted"]:
         raise Conflict("同一幂等键已用于不同的请求")
-    if row["failed_empty"]:
+    if row["failed_empty"] or row["is_deleted"]:
         tx.run(tx.q.idempotency.release, user_id=user_id, name=claim.name)
         return None
     message_id: int = row["message_id"]

@@ -107,6 +107,12 @@ def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
     return row["media_type"], row["data"]
 
 
-def sweep(tx: Transaction, user_id: int) -> None:
-    """Remove the user's pictures that no message shows any more."""
-    tx.run(tx.q.files.sweep, user_id=user_id)
+def of_message(tx: Transaction, message_id: int) -> list[str]:
+    """The ids of the stored pictures that a message shows."""
+    return [row["file_id"] for row in tx.all(tx.q.files.list_ids, message_id=message_id)]
+
+
+def sweep(tx: Transaction, file_ids: Iterable[str]) -> None:
+    """Remove those pictures that no message shows any more."""
+    for file_id in file_ids:
+        tx.run(tx.q.files.delete_unused, file_id=file_id)

@@ -8,13 +8,13 @@ from msgspec import Struct
 
 from chathub import audit
 from chathub.accounts.sessions import Caller
-from chathub.chat import tree
+from chathub.chat import removal, tree
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.common import actor, body, done, query
 from chathub.handlers.listing import Encode, send_rows
 from chathub.handlers.writing import large
-from chathub.keys import CALLER, CLOCK, DB, REPLIES
+from chathub.keys import CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import ConversationChange, ConversationFilter, MessageFilter
@@ -65,9 +65,10 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    public_id, caller = request.match_info["conversation_id"], request[CALLER]
+    public_id, caller, now = request.match_info["conversation_id"], request[CALLER], request.app[CLOCK].now()
     async with request.app[REPLIES].quiet(public_id, caller.id):
-        await request.app[DB].write(tree.delete_conversation, public_id, caller.id)
+        await request.app[DB].write(removal.delete_conversation, public_id, caller.id, now)
+    request.app[REMOVER].wake()
     return done("对话删除成功")
 
 

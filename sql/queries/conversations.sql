@@ -54,8 +54,23 @@ UPDATE conversations SET title = :title, title_is_own = 1 WHERE id = :conversati
 -- the model's idea of a title; the user's own stays
 UPDATE conversations SET title = :title WHERE id = :conversation_id AND NOT title_is_own
 
+-- name: mark_deleted
+-- no answer shows it from now on; its id is free for another: none that a request may give has a slash
+UPDATE conversations SET deleted_at = :now, head_id = NULL, public_id = public_id || '/' || id
+WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
+
+-- name: insert_deleted
+-- a place for messages that are being removed
+INSERT INTO conversations (public_id, user_id, title, model, deleted_at, created_at, updated_at)
+VALUES ('/' || lower(hex(randomblob(16))), :user_id, '', '', :now, :now, :now)
+
+-- name: find_deleted
+-- one that is being removed, and the newest of its messages (NULL: it has none left)
+SELECT id, (SELECT max(messages.id) FROM messages WHERE conversation_id = conversations.id) AS newest_id
+FROM conversations WHERE deleted_at IS NOT NULL ORDER BY id DESC LIMIT 1
+
 -- name: delete
-DELETE FROM conversations WHERE public_id = :public_id AND user_id = :user_id
+DELETE FROM conversations WHERE id = :conversation_id
 
 -- name: count_for_user
 SELECT count(*) AS conversations, coalesce(sum(message_count), 0) AS messages

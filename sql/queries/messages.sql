@@ -112,21 +112,36 @@ SELECT max(siblings.id) AS id FROM messages JOIN messages AS siblings
     ON siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
 WHERE messages.id = :message_id AND siblings.id <> :message_id
 
--- name: list_subtree
+-- name: count_subtree
+-- how many messages a message and all that follows from it are, and whether :other_id is one of them
 WITH RECURSIVE subtree (id) AS (
     SELECT :message_id
     UNION ALL
     SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
 )
-SELECT id FROM subtree
+SELECT count(*) AS count, coalesce(max(id = :other_id), 0) AS holds_other FROM subtree
 
--- name: delete_subtree
-WITH RECURSIVE subtree (id) AS (
-    SELECT :message_id
+-- name: is_detached
+-- whether a message follows from one that was deleted and is not removed yet
+WITH RECURSIVE line (parent_id, conversation_id) AS (
+    SELECT parent_id, conversation_id FROM messages
+    WHERE id = :message_id AND EXISTS (SELECT 1 FROM conversations WHERE deleted_at IS NOT NULL)
     UNION ALL
-    SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
+    SELECT messages.parent_id, messages.conversation_id FROM line JOIN messages ON messages.id = line.parent_id
 )
-DELETE FROM messages WHERE id IN (SELECT id FROM subtree)
+SELECT 1 FROM line JOIN conversations ON conversations.id = conversation_id WHERE deleted_at IS NOT NULL
+
+-- name: detach
+-- make a message the root of another conversation
+UPDATE messages SET conversation_id = :conversation_id, parent_id = NULL WHERE id = :message_id
+
+-- name: follow
+-- what follows directly from a message goes to its conversation, if it is not there
+UPDATE messages SET conversation_id = :conversation_id
+WHERE parent_id = :message_id AND conversation_id <> :conversation_id
+
+-- name: delete
+DELETE FROM messages WHERE id = :message_id
 
 -- name: settle
 UPDATE messages SET model = :model, provider = :provider, content = :content, reasoning = :reasoning,
