@@ -140,8 +140,7 @@ def _attempt(row: Row) -> dict[str, Any]:
 
 def _csv(names: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
     out = io.StringIO()
-    writer = csv.DictWriter(out, names)
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    csv.writer(out).writerows([_cell(row[name]) for name in names] for row in rows)
     return out.getvalue().encode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import wraps
 
 from aiohttp import web
@@ -130,6 +131,21 @@ def body_of(response: web.StreamResponse) -> bytes:
     return response.body if isinstance(response.body, bytes) else b""
 
 
+@asynccontextmanager
+async def room_for(request: web.Request, size: int) -> AsyncIterator[None]:
+    """Room for a response of so many bytes that is in memory already; a small one needs none.
+
+    Raises:
+        TooManyRequests: there was no room in time.
+    """
+    if size <= _LARGE:
+        yield
+        return
+    caller = request.get(CALLER)
+    async with request.app[RESPONSES].room(caller.id if caller else None, size, held=size):
+        yield
+
+
 def large(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -153,9 +169,5 @@ async def sending(
 ) -> web.StreamResponse:
     """Whatever a handler returns: what is large goes through ``send``, and counts for its user."""
     response = await handler(request)
-    size = len(body_of(response))
-    if size <= _LARGE:
-        return response
-    caller = request.get(CALLER)
-    async with request.app[RESPONSES].room(caller.id if caller else None, size, held=size):
+    async with room_for(request, len(body_of(response))):
         return await send(request, response)

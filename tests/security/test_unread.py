@@ -141,6 +141,22 @@ async def test_many_unread_responses_of_one_user_are_bounded_and_keep_nobody_wai
     assert sum(size > 0 for size in buffers(client)) <= 4
 
 
+@pytest.mark.parametrize("config", [600], indirect=True)
+async def test_many_unread_copies_of_a_stored_reply_are_bounded(
+    client: TestClient, user: Headers, config: Config, ask: Ask
+) -> None:
+    """Each is read from the database for its client alone."""
+    # 8 MB in memory each
+    message_id = add_conversation(config.database, "c", ["q", "长" * 4 * MB])[1]
+    for _ in range(12):
+        await ask(f"/api/chat/stream/{message_id}")
+    await until(lambda: sum(size > 0 for size in buffers(client)) == 4, 30)
+    async with asyncio.timeout(30):
+        async with client.get("/api/chat/active", headers=user) as response:
+            assert response.status == 200
+    assert sum(size > 0 for size in buffers(client)) == 4
+
+
 async def test_a_large_list_reaches_a_client_that_reads(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, config: Config
 ) -> None:
