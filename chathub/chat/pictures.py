@@ -95,6 +95,19 @@ def of_messages(tx: Transaction, message_ids: Iterable[int]) -> dict[int, list[I
     return found
 
 
+def size_of_own(tx: Transaction, file_id: str, user_id: int) -> int:
+    """The bytes of a picture, without reading them.
+
+    Raises:
+        NotFound: it is not the user's.
+    """
+    row = tx.one(tx.q.files.get_own_size, file_id=file_id, user_id=user_id)
+    if row is None:
+        raise NotFound("文件不存在")
+    size: int = row["size"]
+    return size
+
+
 def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
     """Media type and bytes of a picture.
 

@@ -16,6 +16,9 @@ WHERE message_id = :message_id ORDER BY position
 -- the stored ones of a message
 SELECT file_id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL
 
+-- name: get_own_size
+SELECT length(data) AS size FROM files WHERE id = :file_id AND user_id = :user_id
+
 -- name: get_own
 -- a picture of the user's that a message still shows
 SELECT media_type, data FROM files WHERE id = :file_id AND user_id = :user_id AND EXISTS (

@@ -70,7 +70,7 @@ async def test_a_long_conversation_is_removed_with_its_pictures(
 async def test_what_is_being_removed_is_in_no_answer(
     client: TestClient, user: Headers, admin: Headers, config: Config
 ) -> None:
-    ids = add_conversation(config.database, "c", ["x"] * 4)
+    ids = add_conversation(config.database, "c", ["x"] * 4, updated_at=9)
     add_conversation(config.database, "other", ["x"] * 2)
     add_picture(config.database, ids[0], "f", b"")
     assert await status_of(client, user, "GET", "/api/files/f") == 200
@@ -96,7 +96,11 @@ async def test_what_is_being_removed_is_in_no_answer(
         ("PUT", "/api/conversations/other", {"head_id": ids[1]}),
     ):
         assert await status_of(client, user, method, path, json=body) == 404, path
-    for who, path in ((user, "/api/conversations"), (admin, "/api/conversations?user_id=2")):
+    for who, path in (
+        (user, "/api/conversations"),
+        (user, "/api/conversations?limit=1"),
+        (admin, "/api/conversations?user_id=2"),
+    ):
         listed = await (await client.get(path, headers=who)).json()
         assert [row["conversation_id"] for row in listed] == ["other"]
     stats = await (await client.get("/api/stats", headers=user)).json()
