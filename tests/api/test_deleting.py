@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat
-from conftest import Connect, sign_in
+from conftest import Connect
 from conversations import add_conversation, add_picture, opened_file
 from scripted import Provider
 
+from chathub.chat import removal
 from chathub.config import Config
 
 
@@ -198,13 +199,15 @@ async def test_what_follows_from_a_deleted_message_cannot_be_gone_on_from(
         assert await status_of(client, user, method, path, json=body) == 404, path
 
 
-async def test_other_writes_get_their_turn_while_much_is_removed(
-    connect: Connect, client: TestClient, user: Headers, config: Config
+async def test_a_long_removal_is_not_waited_for(
+    client: TestClient, user: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_conversation(config.database, "c", ["x"] * 5000)
+    """A transaction removes some messages; until the next one others write, also under the same id."""
+    monkeypatch.setattr(removal, "_WORK", 0)
+    monkeypatch.setattr(removal, "_PAUSE", 3600)
+    add_conversation(config.database, "c", ["x"] * 500)
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 200
-    await chat(client, user, "q", conversation_id="next")
-    # the long one was not removed in one go before it
-    assert rows(config.database, "messages") > 2
-    await until_empty(config.database, "conversations WHERE deleted_at")
-    assert await sign_in(client, "user", "user123")
+    await asked(client, user, "q")
+    assert rows(config.database, "messages WHERE content = 'x'") > 400
+    messages = await (await client.get("/api/conversations/c/messages", headers=user)).json()
+    assert [row["content"] for row in messages] == ["q", "你好，世界"]
