@@ -88,6 +88,8 @@ async def send(request: web.Request, response: web.StreamResponse) -> web.Stream
         return response
     whole = web.StreamResponse(status=response.status, headers=response.headers)
     whole.content_length = len(body)
+    if response.keep_alive is False:
+        whole.force_close()
     return await _send(request, whole, body)
 
 
