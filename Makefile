@@ -1,6 +1,6 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: run test lint types bench dist
+.PHONY: run test lint types bench stalls dist
 
 run:
 	$(PYTHON) run.py
@@ -16,6 +16,9 @@ types:
 
 bench:
 	$(PYTHON) tests/bench/run.py
+
+stalls:
+	$(PYTHON) tests/bench/stalls.py
 
 dist:
 	rm -rf build dist

@@ -23,6 +23,7 @@ from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
+from chathub.accounts.responses import Responses
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.signing import Signer
 from chathub.accounts.streams import Streams
@@ -31,6 +32,7 @@ from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
 from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
+from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.titles import Titles
 from chathub.chat.writer import Writer
@@ -42,6 +44,7 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.disk import Disk
 from chathub.errors import StartError
 from chathub.handlers.common import SAFE
+from chathub.handlers.writing import sending
 from chathub.middlewares import request_id
 from chathub.offload import Offload
 from chathub.routes import ROUTES
@@ -80,6 +83,7 @@ def create_app(
             middlewares.errors,
             middlewares.hosts,
             middlewares.preflights,
+            sending,
             middlewares.bodies,
             middlewares.authentication,
         ]
@@ -90,6 +94,7 @@ def create_app(
     app[keys.STREAMS] = Streams(config.streams_per_user)
     app[keys.BODIES] = Bodies(config.body_bytes)
     app[keys.OFFLOAD] = Offload()
+    app[keys.RESPONSES] = Responses()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -112,7 +117,7 @@ def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
         # SDKs send a dozen of their own from a browser (x-stainless-…), and more with each version; what
         # a configured origin may send besides is for the routes to judge
         allow_headers="*",
-        expose_headers=("Retry-After", "X-Request-ID"),
+        expose_headers=("Link", "Retry-After", "X-Request-ID"),
         max_age=600,
     )
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
@@ -224,8 +229,10 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
         app[keys.REPLIES] = replies
         app[keys.RELAY] = Relay(db, disk, client, clock)
+        app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
-        rounds = [loop.create_task(work) for work in (replies.beat(), replies.save(), disk.watch())]
+        work = (replies.beat(), replies.save(), disk.watch(), remover.run())
+        rounds = [loop.create_task(each) for each in work]
         try:
             yield
         finally:

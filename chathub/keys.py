@@ -7,12 +7,14 @@ from aiohttp import web
 from chathub.accounts.bodies import Bodies, Body
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
+from chathub.accounts.responses import Responses
 from chathub.accounts.sessions import Caller, Sessions
 from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
 from chathub.catalog import Catalog
 from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
+from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.clock import Clock
 from chathub.config import Config
@@ -34,9 +36,11 @@ REGISTRAR = web.AppKey("REGISTRAR", Registrar)
 STREAMS = web.AppKey("STREAMS", Streams)
 BODIES = web.AppKey("BODIES", Bodies)
 OFFLOAD = web.AppKey("OFFLOAD", Offload)
+RESPONSES = web.AppKey("RESPONSES", Responses)
 PLANNER = web.AppKey("PLANNER", Planner)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
+REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no personal token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 

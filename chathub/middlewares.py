@@ -62,7 +62,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             return failure(request, 400, _DUPLICATES[column])
         return _unexpected(request, error)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorname.partition("_")[2].split("_")[0] not in _PASSING:
+        passing = error.sqlite_errorname.partition("_")[2].split("_")[0] in _PASSING
+        if request.get(STREAMING) or not passing:
             return _unexpected(request, error)
         log.error("database trouble at %s %s: %s", request.method, request.path, error)
         return failure(request, 503, "数据库暂时不可用，请稍后再试")

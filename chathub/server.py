@@ -1,8 +1,10 @@
 """aiohttp's server as ChatHub runs it: its time-outs, and answers in our shape to what is no request."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
+import socket
 from typing import Any
 
 from aiohttp import web
@@ -27,6 +29,11 @@ _CONNECTION: dict[str, Any] = {
 }
 # seconds that a client has to read the answer to a request whose rest is not read
 _LINGER = 1.0
+# milliseconds that sent data may stay unacknowledged, or unsent because the client does not read: a sleeping
+# phone sends no FIN, and must not count as a follower for long
+_UNACKNOWLEDGED = 20_000
+# bytes that the kernel takes beyond what is on its way
+_UNSENT = 65_536
 _SENTENCES = {
     400: "无法识别的 HTTP 请求，或请求行、请求头过长",
     417: "不支持的 Expect 请求头",
@@ -116,6 +123,14 @@ class _Protocol(web.RequestHandler):
             self.transport.pause_reading()
             await asyncio.sleep(_LINGER)
         self.force_close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError, AttributeError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def handle_error(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from hypothesis import settings
 
 from chathub.app import create_app
@@ -27,6 +27,7 @@ settings.load_profile("chathub")
 for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
     sys.path.insert(0, str(folder))
 
+from listening import Server  # noqa: E402
 from scripted import Provider  # noqa: E402
 from shared import SharedServer  # noqa: E402
 
@@ -104,8 +105,8 @@ async def connect(config: Config) -> AsyncIterator[Connect]:
     clients: list[TestClient] = []
 
     async def start(config: Config = config, clock: Clock | None = None, **options: Any) -> TestClient:
-        server = TestServer(create_app(config, clock=clock, **options))
-        await server.start_server(keepalive_timeout=30, auto_decompress=False)
+        server = Server(create_app(config, clock=clock, **options))
+        await server.start_server(keepalive_timeout=30)
         client = TestClient(server)
         clients.append(client)
         return client

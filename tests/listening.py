@@ -2,10 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from chathub.server import Runner
+
+
+class Server(TestServer):
+    """A server whose connections are those of production."""
+
+    async def _make_runner(self, **options: Any) -> Runner:
+        # which the runner has of its own
+        del options["handler_cancellation"]
+        return Runner(self.app, **options)
 
 
 @asynccontextmanager

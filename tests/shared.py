@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any, Self, TypeVar
 
 from aiohttp.test_utils import TestClient, TestServer
+from listening import Server
 
 from chathub.app import create_app
 from chathub.config import Config
@@ -27,7 +28,7 @@ class SharedServer:
         self.config = config
         # of those who signed in, by name
         self.headers: dict[str, dict[str, str]] = {}
-        self._server = TestServer(create_app(config))
+        self._server = Server(create_app(config))
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="shared server")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
+from chathub.chat import removal, tree
 from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
@@ -86,7 +87,7 @@ async def test_foreign_keys_hold(db: Database) -> None:
         )
 
 
-async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
+async def test_a_long_branch_can_be_deleted(db: Database) -> None:
     """SQLite gives up at a thousand levels of recursion, should a cascade follow the tree."""
 
     def fill(tx: Transaction) -> None:
@@ -119,9 +120,12 @@ async def test_a_long_conversation_can_be_deleted(db: Database) -> None:
         )
 
     await db.write(fill)
-    assert len(await db.fetch_all(db.q.messages.list_branch, public_id="long")) == 3000
-    assert await db.write(lambda tx: tx.run(tx.q.conversations.delete, public_id="long", user_id=1))
-    assert await db.fetch_all(db.q.messages.list_branch, public_id="long") == []
+    head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0]["head_id"]
+    assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1)) == 3000
+    await db.write(lambda tx: tree.delete(tx, 1, 1, now=2))
+    while await db.write(removal.remove_some):
+        pass
+    assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1) == []
 
 
 def test_aiosqlite_still_has_what_our_connection_builds_on() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from chats import Headers, add_model, messages_of, read_events, stream, until
 from conftest import sign_in
 from processes import ChatHub
@@ -183,6 +183,13 @@ async def test_a_site_that_cannot_listen_says_why_and_leaves_no_socket(config: C
 
 
 # --- no descriptor for a provider
+
+
+@pytest.fixture
+async def client(config: Config) -> AsyncIterator[TestClient]:
+    """A client of aiohttp's own server, which takes requests however few descriptors are left."""
+    async with TestClient(TestServer(create_app(config))) as client:
+        yield client
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -28,7 +28,7 @@ def find(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
     """The reply that this request got before, if it was seen within a day. Only reads: a repeated request is
     answered when the disk is full as well.
 
-    A turn that failed before any output may be asked again: then there is none.
+    A turn that failed before any output may be asked again, and one that was deleted: then there is none.
 
     Raises:
         Conflict: the key was used for something else.
@@ -36,9 +36,9 @@ def find(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
     row = tx.one(tx.q.idempotency.get, user_id=user_id, name=claim.name, since=now - _LIFE)
     if row is None:
         return None
-    if row["digest"] != claim.digest:
+    if row["digest"] != claim.digest and not row["is_deleted"]:
         raise Conflict("同一幂等键已用于不同的请求")
-    return None if row["failed_empty"] else row["message_id"]
+    return None if row["failed_empty"] or row["is_deleted"] else row["message_id"]
 
 
 def make(tx: Transaction, user_id: int, claim: Claim, message_id: int, now: int) -> None:

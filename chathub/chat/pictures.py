@@ -94,6 +94,19 @@ def of_messages(tx: Transaction, message_ids: Iterable[int]) -> dict[int, list[I
     return found
 
 
+def size_of_own(tx: Transaction, file_id: str, user_id: int) -> int:
+    """The bytes of a picture, without reading them.
+
+    Raises:
+        NotFound: it is not the user's.
+    """
+    row = tx.one(tx.q.files.get_own_size, file_id=file_id, user_id=user_id)
+    if row is None:
+        raise NotFound("文件不存在")
+    size: int = row["size"]
+    return size
+
+
 def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
     """Media type and bytes of a picture.
 
@@ -106,6 +119,12 @@ def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
     return row["media_type"], row["data"]
 
 
-def sweep(tx: Transaction, user_id: int) -> None:
-    """Remove the user's pictures that no message shows any more."""
-    tx.run(tx.q.files.sweep, user_id=user_id)
+def of_message(tx: Transaction, message_id: int) -> list[str]:
+    """The ids of the stored pictures that a message shows."""
+    return [row["file_id"] for row in tx.all(tx.q.files.list_ids, message_id=message_id)]
+
+
+def sweep(tx: Transaction, file_ids: Iterable[str]) -> None:
+    """Remove those pictures that no message shows any more."""
+    for file_id in file_ids:
+        tx.run(tx.q.files.delete_unused, file_id=file_id)

@@ -1,6 +1,6 @@
 """A conversation's messages as a tree: which branch is shown, and what is cut off."""
 
-from chathub.chat import pictures
+from chathub.chat import pictures, removal
 from chathub.chat.beginning import Asked
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
@@ -26,21 +26,22 @@ def own_message(tx: Transaction, message_id: int, user_id: int) -> Row:
         NotFound: there is none of that id.
     """
     row = tx.one(tx.q.messages.get_own, message_id=message_id, user_id=user_id)
-    if row is None:
+    if row is None or tx.one(tx.q.messages.is_detached, message_id=message_id):
         raise NotFound("消息不存在")
     return row
 
 
-def subtree(tx: Transaction, message_id: int) -> set[int]:
-    """A message and all that follows from it."""
-    return {row["id"] for row in tx.all(tx.q.messages.list_subtree, message_id=message_id)}
+def subtree(tx: Transaction, message_id: int, other_id: int | None) -> tuple[int, bool]:
+    """How many a message and all that follows from it are, and whether another message is one of them."""
+    row = tx.all(tx.q.messages.count_subtree, message_id=message_id, other_id=other_id)[0]
+    return row["count"], bool(row["holds_other"])
 
 
 def question_of(tx: Transaction, message_id: int, user_id: int) -> Row:
     """The question that a message is or answers; ``answered_by`` is the model of that answer, or of the
     newest one."""
     row = tx.one(tx.q.messages.get_question, message_id=message_id, user_id=user_id)
-    if row is None:
+    if row is None or tx.one(tx.q.messages.is_detached, message_id=message_id):
         raise NotFound("消息不存在")
     if row["named_role"] == "tool":
         raise BadRequest("工具消息不能重新生成或修改")
@@ -67,31 +68,19 @@ def switch(tx: Transaction, public_id: str, user_id: int, message_id: int) -> No
     _set_head(tx, conversation["id"], _leaf(tx, message_id))
 
 
-def delete_conversation(tx: Transaction, public_id: str, user_id: int) -> None:
-    """Remove a conversation with all of its messages.
-
-    Raises:
-        NotFound: the user has none of that id.
-    """
-    if not tx.run(tx.q.conversations.delete, public_id=public_id, user_id=user_id):
-        raise NotFound("对话不存在")
-    pictures.sweep(tx, user_id)
-
-
-def delete(tx: Transaction, message_id: int, user_id: int) -> tuple[int, int | None]:
+def delete(tx: Transaction, message_id: int, user_id: int, now: int) -> tuple[int, int | None]:
     """Remove a message and all that follows from it; if the branch shown ran through it, its newest
     sibling's branch is shown, or what remains. Gives the number removed and the new head."""
     message = own_message(tx, message_id, user_id)
     conversation = own_conversation(tx, message["public_id"], user_id)
-    gone = subtree(tx, message_id)
     head: int | None = conversation["head_id"]
-    if head in gone:
+    count, is_shown = subtree(tx, message_id, head)
+    if is_shown:
         sibling = tx.all(tx.q.messages.newest_sibling, message_id=message_id)[0]["id"]
         head = message["parent_id"] if sibling is None else _leaf(tx, sibling)
-    tx.run(tx.q.messages.delete_subtree, message_id=message_id)
-    pictures.sweep(tx, user_id)
     _set_head(tx, conversation["id"], head)
-    return len(gone), head
+    removal.delete_subtree(tx, message_id, user_id, now)
+    return count, head
 
 
 def _leaf(tx: Transaction, message_id: int) -> int:

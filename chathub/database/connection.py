@@ -1,4 +1,4 @@
-"""The SQLite file through three connections: one writes, one reads, one reads what takes long.
+"""The SQLite file through its connections: one writes, one reads, a few read what takes long.
 
 A single statement is one trip to the connection's thread. What needs several statements is a plain
 function ``fn(tx, …)`` that runs whole in the writer's thread between BEGIN IMMEDIATE and COMMIT: it
@@ -19,9 +19,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import aiosqlite
 
 from chathub.database.queries import Queries
+from chathub.database.slow import SlowReaders
 
 log = logging.getLogger("chathub.database")
 
+# connections for what takes long, and the pages that each may keep in memory (KiB)
+_SLOW = 3
+_SLOW_CACHE = 1024
+_CACHE = 4096
 # seconds between attempts at what must be written
 _AGAIN = (0.2, 1.0, 3.0)
 
@@ -109,25 +114,31 @@ class Database:
         self.writable = True
 
     async def open(self) -> None:
-        """Open the three connections; the file is readable by its owner only."""
+        """Open the connections; the file is readable by its owner only."""
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         with contextlib.suppress(OSError):
             self.path.chmod(0o600)
         try:
-            for read_only in (False, True, True):
-                connect = partial(sqlite3.connect, self.path, isolation_level=None, cached_statements=256)
-                connection = _Connection(connect, 64)
-                await connection
-                self._open.append(connection)
-                await connection.work(partial(_prepare, read_only=read_only))
+            self._writer = await self._connect(read_only=False)
+            self._reader = await self._connect(read_only=True)
+            self._slow = SlowReaders(
+                [await self._connect(read_only=True, cache=_SLOW_CACHE) for _ in range(_SLOW)]
+            )
         except BaseException:
             await self.close()
             raise
-        self._writer, self._reader, self._slow = self._open
         self._here = sqlite3.connect(self.path, isolation_level=None, cached_statements=32)
         _prepare(self._here, read_only=True)
+
+    async def _connect(self, *, read_only: bool, cache: int = _CACHE) -> _Connection:
+        connect = partial(sqlite3.connect, self.path, isolation_level=None, cached_statements=256)
+        connection = _Connection(connect, 64)
+        await connection
+        self._open.append(connection)
+        await connection.work(partial(_prepare, read_only=read_only, cache=cache))
+        return connection
 
     async def close(self) -> None:
         """Close all connections: an open one would keep the process from ending."""
@@ -152,10 +163,10 @@ class Database:
     async def fetch_all(self, sql: str, **values: Any) -> list[Row]:
         return list(await self._reader.execute_fetchall(sql, values))
 
-    async def fetch_slowly(self, sql: str, **values: Any) -> list[Row]:
-        """Rows of a list, a search or statistics: on a connection of their own, so that they do not
-        keep the short look-ups waiting."""
-        return list(await self._slow.execute_fetchall(sql, values))
+    async def fetch_slowly(self, reader_id: int | None, sql: str, /, **values: Any) -> list[Row]:
+        """Rows of a list, a search or statistics, for a user (None: not signed in): on a connection that
+        keeps neither the short look-ups nor other users' lists waiting."""
+        return await self._slow.work(reader_id, lambda connection: connection.execute(sql, values).fetchall())
 
     async def read(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -164,10 +175,15 @@ class Database:
         return await self._reader.work(partial(_read, self.q, fn, args, kwargs))
 
     async def read_slowly(
-        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        reader_id: int | None,
+        fn: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """The same for lists, searches and statistics."""
-        return await self._slow.work(partial(_read, self.q, fn, args, kwargs))
+        return await self._slow.work(reader_id, partial(_read, self.q, fn, args, kwargs))
 
     async def write(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -209,7 +225,7 @@ class Database:
         return await self._writer.work(fn)
 
 
-def _prepare(connection: sqlite3.Connection, *, read_only: bool) -> None:
+def _prepare(connection: sqlite3.Connection, *, read_only: bool, cache: int = _CACHE) -> None:
     connection.row_factory = sqlite3.Row
     # busy_timeout first: changing the journal mode may already have to wait
     for pragma in (
@@ -217,7 +233,7 @@ def _prepare(connection: sqlite3.Connection, *, read_only: bool) -> None:
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
-        "cache_size = -4096",
+        f"cache_size = -{cache}",
         "temp_store = MEMORY",
         "journal_size_limit = 16777216",
     ):

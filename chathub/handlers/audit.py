@@ -9,7 +9,7 @@ from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.errors import BadRequest
 from chathub.handlers.common import answer, query
-from chathub.keys import CLOCK, DB
+from chathub.keys import CALLER, CLOCK, DB
 from chathub.wire.requests import AuditFilter
 
 # above every id
@@ -19,6 +19,7 @@ _NEWEST = 2**63 - 1
 async def search(request: web.Request) -> web.Response:
     wanted, db = query(request, AuditFilter), request.app[DB]
     rows = await db.fetch_slowly(
+        request[CALLER].id,
         db.q.audit.page,
         **_bounds(wanted.event),
         actor_id=wanted.actor_id,

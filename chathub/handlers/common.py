@@ -36,7 +36,7 @@ SAFE = CIMultiDict(
     }
 )
 # built once: with every answer it counts
-_JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
+JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
 _KIB = 1024
 _BODY = 1024 * _KIB
 _LONG_BODY = 24 * 1024 * _KIB
@@ -51,7 +51,7 @@ def answer(value: Any, status: int = 200) -> web.Response:
 
 def raw(body: bytes, status: int = 200) -> web.Response:
     """JSON that is already encoded."""
-    return web.Response(body=body, status=status, headers=_JSON.copy())
+    return web.Response(body=body, status=status, headers=JSON.copy())
 
 
 def done(message: str, **fields: Any) -> web.Response:

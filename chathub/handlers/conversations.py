@@ -2,50 +2,57 @@
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from chathub import audit
 from chathub.accounts.sessions import Caller
-from chathub.chat import tree
+from chathub.chat import removal, tree
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
-from chathub.handlers.common import actor, answer, body, done, query
-from chathub.keys import CALLER, CLOCK, DB, REPLIES
+from chathub.handlers.common import actor, body, done, query
+from chathub.handlers.listing import Encode, send_rows
+from chathub.handlers.writing import large
+from chathub.keys import CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.wire import answers
 from chathub.wire.decode import given
-from chathub.wire.requests import ConversationChange, ConversationFilter
+from chathub.wire.requests import ConversationChange, ConversationFilter, MessageFilter
 
 # SQLite takes a negative limit for none
 _ALL = -1
+# after every stamp and every id
+_NEWEST = 2**63 - 1
 
 
-async def list_for_user(request: web.Request) -> web.Response:
+class _Page(Struct, frozen=True):
+    """Whose rows they are, which, in the order they are shown, and what ``before`` the next page has."""
+
+    owner_id: int
+    ids: list[int]
+    further: str | int | None = None
+
+
+@large
+async def list_for_user(request: web.Request) -> web.StreamResponse:
     wanted, caller, db = query(request, ConversationFilter), request[CALLER], request.app[DB]
     user_id = caller.id if wanted.user_id is None else wanted.user_id
+    if user_id != caller.id and not caller.administrates:
+        raise Forbidden("不能查看其他用户的对话")
+    page = await db.read_slowly(caller.id, _conversations, user_id, wanted)
     if user_id != caller.id:
-        if not caller.administrates:
-            raise Forbidden("不能查看其他用户的对话")
         await _note_look(request, "conversation.listed", user_id)
-    rows = await db.fetch_slowly(
-        db.q.conversations.list_for_user,
-        user_id=user_id,
-        limit=_ALL if wanted.limit is None else wanted.limit,
-    )
-    return answer([answers.Conversation.of(row) for row in rows])
+    return await send_rows(request, page.ids, _encode_conversation, page.further)
 
 
-async def list_messages(request: web.Request) -> web.Response:
-    public_id = request.match_info["conversation_id"]
-    rows, owner_id = await request.app[DB].read_slowly(_branch, public_id, request[CALLER])
-    if owner_id != request[CALLER].id:
-        await _note_look(request, "conversation.read", owner_id, conversation=public_id)
-    live = request.app[REPLIES].live(public_id, owner_id)
-    messages = [answers.Message.of(row) for row in rows]
-    for message in messages:
-        # a reply in the making is shown as it is in memory
-        if live is not None and message.id == live.turn.message_id:
-            message.content, message.reasoning = live.text("content"), live.text("reasoning") or None
-    return answer(messages)
+@large
+async def list_messages(request: web.Request) -> web.StreamResponse:
+    public_id, wanted = request.match_info["conversation_id"], query(request, MessageFilter)
+    caller, db = request[CALLER], request.app[DB]
+    page = await db.read_slowly(caller.id, _messages, public_id, caller, wanted)
+    if page.owner_id != caller.id:
+        await _note_look(request, "conversation.read", page.owner_id, conversation=public_id)
+    return await send_rows(request, page.ids, _message_encoder(request, public_id, page), page.further)
 
 
 async def update(request: web.Request) -> web.Response:
@@ -58,9 +65,10 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    public_id, caller = request.match_info["conversation_id"], request[CALLER]
+    public_id, caller, now = request.match_info["conversation_id"], request[CALLER], request.app[CLOCK].now()
     async with request.app[REPLIES].quiet(public_id, caller.id):
-        await request.app[DB].write(tree.delete_conversation, public_id, caller.id)
+        await request.app[DB].write(removal.delete_conversation, public_id, caller.id, now)
+    request.app[REMOVER].wake()
     return done("对话删除成功")
 
 
@@ -70,12 +78,71 @@ async def _note_look(request: web.Request, event: str, owner_id: int, **details:
     await request.app[DB].write(audit.record, actor(request), event, now, f"user {owner_id}", **details)
 
 
-def _branch(tx: Transaction, public_id: str, caller: Caller) -> tuple[list[Row], int]:
-    """The messages of the current branch; an administrator may read, never write, another user's."""
+def _conversations(tx: Transaction, user_id: int, wanted: ConversationFilter) -> _Page:
+    """A user's conversations, newest first, from after ``before`` on."""
+    updated_at = before_id = _NEWEST
+    if wanted.before is not None:
+        row = tx.one(tx.q.conversations.get_own, public_id=wanted.before, user_id=user_id)
+        if row is None:
+            raise BadRequest("参数 before 不是该用户的对话")
+        updated_at, before_id = row["updated_at"], row["id"]
+    rows, is_all = _limited(
+        tx,
+        tx.q.conversations.list_ids,
+        wanted.limit,
+        user_id=user_id,
+        updated_at=updated_at,
+        before_id=before_id,
+    )
+    return _Page(user_id, [row["id"] for row in rows], None if is_all else rows[-1]["public_id"])
+
+
+def _messages(tx: Transaction, public_id: str, caller: Caller, wanted: MessageFilter) -> _Page:
+    """The messages of the current branch, or of the one that ``before`` is in, oldest first; an administrator
+    may read, never write, another user's."""
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
     if row is None or (row["user_id"] != caller.id and not caller.administrates):
         raise NotFound("对话不存在")
-    return tx.all(tx.q.messages.list_branch, public_id=public_id), row["user_id"]
+    newest_id = row["head_id"]
+    if wanted.before is not None:
+        place = tx.one(tx.q.messages.get_place, message_id=wanted.before)
+        if place is None or place["conversation_id"] != row["id"]:
+            raise BadRequest("参数 before 不是该对话的消息")
+        newest_id = place["parent_id"]
+    rows, is_all = _limited(tx, tx.q.messages.list_branch_ids, wanted.limit, newest_id=newest_id)
+    ids = [row["id"] for row in reversed(rows)]
+    return _Page(row["user_id"], ids, None if is_all else ids[0])
+
+
+def _limited(tx: Transaction, sql: str, limit: int | None, **values: Any) -> tuple[list[Row], bool]:
+    """So many rows, and whether these are all."""
+    if limit is None:
+        return tx.all(sql, limit=_ALL, **values), True
+    rows = tx.all(sql, limit=limit + 1, **values)
+    return rows[:limit], len(rows) <= limit
+
+
+def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
+    row = tx.one(tx.q.conversations.get_shown, conversation_id=conversation_id)
+    return msgspec.json.encode(answers.Conversation.of(row)) if row else None
+
+
+def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encode:
+    """A reply in the making is shown as it is in memory."""
+    live = request.app[REPLIES].live(public_id, page.owner_id)
+    live_id = live.turn.message_id if live else None
+    content, reasoning = (live.text("content"), live.text("reasoning")) if live else ("", "")
+
+    def encode(tx: Transaction, message_id: int) -> bytes | None:
+        row = tx.one(tx.q.messages.get_shown, message_id=message_id)
+        if row is None:
+            return None
+        message = answers.Message.of(row)
+        if message.id == live_id and message.status == "streaming":
+            message.content, message.reasoning = content, reasoning or None
+        return msgspec.json.encode(message)
+
+    return encode
 
 
 def _change(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> Row:

@@ -3,11 +3,14 @@
 from aiohttp import web
 
 from chathub.chat import pictures
-from chathub.keys import CALLER, DB
+from chathub.handlers.writing import send
+from chathub.keys import CALLER, DB, RESPONSES
 
 
-async def get(request: web.Request) -> web.Response:
-    file_id = request.match_info["file_id"]
-    media_type, data = await request.app[DB].read_slowly(pictures.get_own, file_id, request[CALLER].id)
-    headers = {"Cache-Control": "private, max-age=86400, immutable"}
-    return web.Response(body=data, content_type=media_type, headers=headers)
+async def get(request: web.Request) -> web.StreamResponse:
+    file_id, user_id, db = request.match_info["file_id"], request[CALLER].id, request.app[DB]
+    size = await db.read_slowly(user_id, pictures.size_of_own, file_id, user_id)
+    async with request.app[RESPONSES].room(user_id, size):
+        media_type, data = await db.read_slowly(user_id, pictures.get_own, file_id, user_id)
+        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        return await send(request, web.Response(body=data, content_type=media_type, headers=headers))

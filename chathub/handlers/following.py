@@ -1,6 +1,7 @@
 """A reply as its client sees it: a stream of events, or one answer."""
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from chathub.chat.reply import Cursor, Kind, Part, Reply
 from chathub.chat.turns import Ending
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream
+from chathub.handlers.writing import room_for
 from chathub.upstream.types import ToolRequest
 from chathub.wire import answers
 
@@ -24,8 +26,16 @@ async def follow(
     """Stream a reply from the cursor on to its end; the reply does not mind if the client leaves.
 
     With ``resumable`` each event has an ``id:`` line that says how much was delivered with it.
+
+    Raises:
+        TooManyRequests: the reply is over, its text is kept for this client only, and there is no room.
     """
-    cursor = cursor or Cursor()
+    size = sum(sys.getsizeof(text) for _, text in reply.parts) if reply.ended else 0
+    async with room_for(request, size):
+        return await _follow(request, reply, resumable, cursor or Cursor())
+
+
+async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: Cursor) -> web.StreamResponse:
     sent = Cursor(cursor.content, cursor.reasoning)
     events = await EventStream.begin(request)
     try:
@@ -41,7 +51,7 @@ async def follow(
             await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
         await events.send((_end(reply, reply.ending), sent.event_id() if resumable else b""))
         await events.close()
-    except (ConnectionError, TimeoutError):
+    except ConnectionError:
         # the client left or stopped reading
         events.abort()
     return events.response

@@ -14,7 +14,7 @@ from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import needs_of, plan_or_refusal
 from chathub.handlers.common import body, done, idempotency_key, long_body, off_loop, row_id, streamed
 from chathub.handlers.following import follow
-from chathub.keys import BODY, CALLER, DB, REPLIES
+from chathub.keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.wire.chats import EditMessage, Regenerate
 
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
@@ -52,12 +52,14 @@ async def delete(request: web.Request) -> web.Response:
     message = await db.read(tree.own_message, message_id, user_id)
     live = replies.live(message["public_id"], user_id)
     # what follows from the message may be the reply that is being written; elsewhere it may go on
-    gone = await db.read(tree.subtree, message_id)
-    if live and live.turn.message_id not in gone:
-        count, head = await db.write(tree.delete, message_id, user_id)
+    live_id, now = live.turn.message_id if live else None, request.app[CLOCK].now()
+    _, ends_live = await db.read(tree.subtree, message_id, live_id)
+    if live and not ends_live:
+        count, head = await db.write(tree.delete, message_id, user_id, now)
     else:
         async with replies.quiet(message["public_id"], user_id):
-            count, head = await db.write(tree.delete, message_id, user_id)
+            count, head = await db.write(tree.delete, message_id, user_id, now)
+    request.app[REMOVER].wake()
     return done("消息删除成功", deleted=count, head_id=head)
 
 

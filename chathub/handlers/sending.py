@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from chathub.handlers.streams import HEADERS
-from chathub.keys import CONFIG, STREAMING
+from chathub.handlers.writing import ResponseWriter
 
 
 class Sending:
@@ -18,14 +16,13 @@ class Sending:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
-        self._seconds = request.app[CONFIG].write_seconds
-        self._response: web.StreamResponse | None = None
+        self._writer: ResponseWriter | None = None
         self.has_answer = False
         self.is_lost = False
 
     @property
     def begun(self) -> bool:
-        return self._response is not None
+        return self._writer is not None
 
     async def write(self, data: bytes) -> None:
         """Send some bytes, and the head before the first of them.
@@ -35,32 +32,26 @@ class Sending:
         """
         if not data:
             return
-        response = self._response or await self._begin()
-        transport = self._request.transport
+        writer = await self._begin()
         try:
-            if transport is None or transport.get_write_buffer_size() == 0:
-                await response.write(data)
-            else:
-                async with asyncio.timeout(self._seconds):
-                    await response.write(data)
+            await writer.write(data)
         except ConnectionError:
             self.is_lost = True
             raise
-        except TimeoutError:
-            self.is_lost = True
-            if transport is not None:
-                transport.abort()
-            raise ConnectionError("the client does not read") from None
 
     async def end(self, data: bytes = b"") -> web.StreamResponse:
-        """Send the last bytes and close the response."""
-        await self.write(data)
-        response = self._response or await self._begin()
-        await response.write_eof()
-        return response
+        """Send the last bytes and close the response.
 
-    async def _begin(self) -> web.StreamResponse:
-        self._response = web.StreamResponse(headers=HEADERS)
-        self._request[STREAMING] = True
-        await self._response.prepare(self._request)
-        return self._response
+        Raises:
+            ConnectionError: the client left, or has not read anything for long.
+        """
+        await self.write(data)
+        writer = await self._begin()
+        await writer.end()
+        return writer.response
+
+    async def _begin(self) -> ResponseWriter:
+        if self._writer is None:
+            response = web.StreamResponse(headers=HEADERS)
+            self._writer = await ResponseWriter.begin(self._request, response)
+        return self._writer

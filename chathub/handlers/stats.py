@@ -16,7 +16,8 @@ from chathub.wire import answers
 
 async def show(request: web.Request) -> web.Response:
     month = request.app[CLOCK].month()
-    stats = await request.app[DB].read_slowly(_collect, request[CALLER].id, month)
+    user_id = request[CALLER].id
+    stats = await request.app[DB].read_slowly(user_id, _collect, user_id, month)
     return answer(stats)
 
 

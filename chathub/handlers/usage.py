@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -11,13 +12,14 @@ from chathub.audit import record
 from chathub.clock import iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import Forbidden
-from chathub.handlers.common import actor, answer, query
+from chathub.handlers.common import actor, query, raw
+from chathub.handlers.writing import large, send_pieces
 from chathub.keys import CALLER, CLOCK, DB
 from chathub.wire import answers
 from chathub.wire.requests import UsageFilter
 
 # rows of a download that are in memory at once
-_PAGE = 2_000
+_PAGE = 1_000
 _CSV = {
     "Content-Type": "text/csv; charset=utf-8",
     "Content-Disposition": 'attachment; filename="chathub-usage.csv"',
@@ -53,6 +55,7 @@ _ATTEMPT = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+@large
 async def show(request: web.Request) -> web.StreamResponse:
     """Single attempts, newest first, or sums; others' and everybody's for administrators only."""
     wanted, caller = query(request, UsageFilter), request[CALLER]
@@ -62,29 +65,45 @@ async def show(request: web.Request) -> web.StreamResponse:
         wanted.user_id = caller.id
     if wanted.format == "csv":
         return await _download(request, wanted)
-    rows = await request.app[DB].read_slowly(_rows, wanted, wanted.limit)
-    shown = [_shape(row, wanted) for row in rows]
-    more = not wanted.group_by and len(rows) == wanted.limit
-    return answer({"success": True, "data": shown, "next_before": rows[-1]["id"] if more else None})
+    return raw(await request.app[DB].read_slowly(caller.id, _page, wanted))
 
 
 async def _download(request: web.Request, wanted: UsageFilter) -> web.StreamResponse:
     """The same as a CSV file, page by page; that it was taken is in the audit."""
-    db, now = request.app[DB], request.app[CLOCK].now()
+    now = request.app[CLOCK].now()
     filters = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
-    await db.write(record, actor(request), "usage.exported", now, **filters)
-    response = web.StreamResponse(headers=_CSV)
-    await response.prepare(request)
+    await request.app[DB].write(record, actor(request), "usage.exported", now, **filters)
+    return await send_pieces(request, _table(request, wanted), _CSV)
+
+
+async def _table(request: web.Request, wanted: UsageFilter) -> AsyncIterator[bytes]:
+    db, caller = request.app[DB], request[CALLER]
     names = ("name", *_SUMS, "total_tokens", "cost") if wanted.group_by else _ATTEMPT
     # the mark that spreadsheets look for
-    await response.write(b"\xef\xbb\xbf%b\r\n" % ",".join(names).encode())
-    while rows := await db.read_slowly(_rows, wanted, _PAGE):
-        await response.write(_csv(names, [_shape(row, wanted) for row in rows]))
-        if wanted.group_by or len(rows) < _PAGE:
-            break
-        wanted.before = rows[-1]["id"]
-    await response.write_eof()
-    return response
+    yield b"\xef\xbb\xbf%b\r\n" % ",".join(names).encode()
+    while True:
+        lines, wanted.before = await db.read_slowly(caller.id, _csv_page, names, wanted)
+        yield lines
+        if wanted.before is None:
+            return
+
+
+def _page(tx: Transaction, wanted: UsageFilter) -> bytes:
+    """What was asked for, as JSON."""
+    rows = _rows(tx, wanted, wanted.limit)
+    shown = [_shape(row, wanted) for row in rows]
+    before = _next_before(rows, wanted, wanted.limit)
+    return msgspec.json.encode({"success": True, "data": shown, "next_before": before})
+
+
+def _csv_page(tx: Transaction, names: tuple[str, ...], wanted: UsageFilter) -> tuple[bytes, int | None]:
+    """Some lines of a download, and ``before`` of those that follow."""
+    rows = _rows(tx, wanted, _PAGE)
+    return _csv(names, [_shape(row, wanted) for row in rows]), _next_before(rows, wanted, _PAGE)
+
+
+def _next_before(rows: list[Row], wanted: UsageFilter, limit: int) -> int | None:
+    return rows[-1]["id"] if not wanted.group_by and len(rows) == limit else None
 
 
 def _shape(row: Row, wanted: UsageFilter) -> dict[str, Any]:
@@ -121,8 +140,7 @@ def _attempt(row: Row) -> dict[str, Any]:
 
 def _csv(names: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
     out = io.StringIO()
-    writer = csv.DictWriter(out, names)
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    csv.writer(out).writerows([_cell(row[name]) for name in names] for row in rows)
     return out.getvalue().encode()
 
 

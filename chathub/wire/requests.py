@@ -249,8 +249,18 @@ class AuditFilter(Struct):
 
 
 class ConversationFilter(Struct):
+    """GET /api/conversations; ``before`` is the last ``conversation_id`` that is known already."""
+
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     user_id: RowId | None = None
+    before: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class MessageFilter(Struct):
+    """GET /api/conversations/{id}/messages; ``before`` is the oldest message that is known already."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    before: RowId | None = None
 
 
 class ConversationChange(Struct):

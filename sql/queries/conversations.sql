@@ -1,18 +1,23 @@
 -- name: get_by_public_id
-SELECT id, user_id, title, head_id FROM conversations WHERE public_id = :public_id
+SELECT id, user_id, title, head_id FROM conversations WHERE public_id = :public_id AND deleted_at IS NULL
 
--- name: list_for_user
+-- name: list_ids
+-- a user's, newest first, after the place (:updated_at, :before_id)
+SELECT id, public_id FROM conversations
+WHERE user_id = :user_id AND (updated_at, id) < (:updated_at, :before_id) AND deleted_at IS NULL
+ORDER BY updated_at DESC, id DESC
+LIMIT :limit
+
+-- name: get_shown
 SELECT public_id, title, model, username, message_count, head_id, conversations.created_at, conversations.updated_at
 FROM conversations JOIN users ON users.id = user_id
-WHERE user_id = :user_id
-ORDER BY conversations.updated_at DESC, conversations.id DESC
-LIMIT :limit
+WHERE conversations.id = :conversation_id AND deleted_at IS NULL
 
 -- name: get_own
 SELECT conversations.id, public_id, title, model, username, message_count, head_id, conversations.created_at,
     conversations.updated_at
 FROM conversations JOIN users ON users.id = user_id
-WHERE public_id = :public_id AND user_id = :user_id
+WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: insert
 INSERT INTO conversations (public_id, user_id, title, model, created_at, updated_at)
@@ -49,9 +54,24 @@ UPDATE conversations SET title = :title, title_is_own = 1 WHERE id = :conversati
 -- the model's idea of a title; the user's own stays
 UPDATE conversations SET title = :title WHERE id = :conversation_id AND NOT title_is_own
 
+-- name: mark_deleted
+-- no answer shows it from now on; its id is free for another: none that a request may give has a slash
+UPDATE conversations SET deleted_at = :now, head_id = NULL, public_id = public_id || '/' || id
+WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
+
+-- name: insert_deleted
+-- a place for messages that are being removed
+INSERT INTO conversations (public_id, user_id, title, model, deleted_at, created_at, updated_at)
+VALUES ('/' || lower(hex(randomblob(16))), :user_id, '', '', :now, :now, :now)
+
+-- name: find_deleted
+-- one that is being removed, and the newest of its messages (NULL: it has none left)
+SELECT id, (SELECT max(messages.id) FROM messages WHERE conversation_id = conversations.id) AS newest_id
+FROM conversations WHERE deleted_at IS NOT NULL ORDER BY id DESC LIMIT 1
+
 -- name: delete
-DELETE FROM conversations WHERE public_id = :public_id AND user_id = :user_id
+DELETE FROM conversations WHERE id = :conversation_id
 
 -- name: count_for_user
 SELECT count(*) AS conversations, coalesce(sum(message_count), 0) AS messages
-FROM conversations WHERE user_id = :user_id
+FROM conversations WHERE user_id = :user_id AND deleted_at IS NULL

@@ -12,10 +12,21 @@ INSERT INTO message_images (message_id, position, file_id, url) VALUES (:message
 SELECT media_type, data, url FROM message_images LEFT JOIN files ON files.id = file_id
 WHERE message_id = :message_id ORDER BY position
 
--- name: get_own
-SELECT media_type, data FROM files WHERE id = :file_id AND user_id = :user_id
+-- name: list_ids
+-- the stored ones of a message
+SELECT file_id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL
 
--- name: sweep
--- pictures that no message shows any more
-DELETE FROM files WHERE user_id = :user_id
+-- name: get_own_size
+SELECT length(data) AS size FROM files WHERE id = :file_id AND user_id = :user_id
+
+-- name: get_own
+-- a picture of the user's that a message still shows
+SELECT media_type, data FROM files WHERE id = :file_id AND user_id = :user_id AND EXISTS (
+    SELECT 1 FROM message_images JOIN messages ON messages.id = message_id
+        JOIN conversations ON conversations.id = conversation_id
+    WHERE file_id = files.id AND deleted_at IS NULL)
+
+-- name: delete_unused
+-- a picture, if no message shows it any more
+DELETE FROM files WHERE id = :file_id
     AND NOT EXISTS (SELECT 1 FROM message_images WHERE file_id = files.id)

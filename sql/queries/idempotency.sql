@@ -1,10 +1,11 @@
 -- name: get
 -- failed_empty: the turn failed, or was stopped by the loss of its connection, before any output, so that it may be
--- asked again; one that its user stopped may not
-SELECT message_id, digest, content = '' AND reasoning = '' AND tool_calls = ''
+-- asked again; one that its user stopped may not. is_deleted: its conversation was
+SELECT message_id, digest, deleted_at IS NOT NULL AS is_deleted, content = '' AND reasoning = '' AND tool_calls = ''
     AND (status IN ('error', 'interrupted') OR finish_reason = 'disconnected') AS failed_empty
 FROM idempotency_keys JOIN messages ON messages.id = message_id
-WHERE user_id = :user_id AND name = :name AND idempotency_keys.created_at >= :since
+    JOIN conversations ON conversations.id = conversation_id
+WHERE idempotency_keys.user_id = :user_id AND name = :name AND idempotency_keys.created_at >= :since
 
 -- name: claim
 INSERT INTO idempotency_keys (user_id, name, digest, message_id, created_at)

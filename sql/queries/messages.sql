@@ -38,7 +38,7 @@ SELECT id, conversation_id, parent_id, role FROM messages WHERE id = :message_id
 -- a message of the user's with its conversation
 SELECT messages.id, public_id, parent_id
 FROM messages JOIN conversations ON conversations.id = conversation_id
-WHERE messages.id = :message_id AND user_id = :user_id
+WHERE messages.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: get_question
 -- the question that a message is or answers, and which model answered it: this one, or the newest
@@ -51,14 +51,14 @@ FROM messages AS named
     JOIN messages AS question
         ON question.id = CASE named.role WHEN 'assistant' THEN named.parent_id ELSE named.id END
     JOIN conversations ON conversations.id = named.conversation_id
-WHERE named.id = :message_id AND user_id = :user_id
+WHERE named.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: get_reply
 -- an answer of the user's, with all that its stream told
 SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, finish_reason,
     error_status, retry_after, tool_calls, asked_model, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
 FROM messages JOIN conversations ON conversations.id = conversation_id
-WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant'
+WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant' AND deleted_at IS NULL
 
 -- name: list_context
 -- the branch that ends in :head_id, oldest first, as far back as :characters reach
@@ -74,15 +74,18 @@ SELECT messages.id, role, content, status, tool_calls, tool_call_id, state,
 FROM branch JOIN messages ON messages.id = branch.id
 ORDER BY depth DESC
 
--- name: list_branch
--- the current branch of a conversation, oldest first, each message with the others in its place
-WITH RECURSIVE branch (id, parent_id, depth) AS (
-    SELECT messages.id, parent_id, 1
-    FROM conversations JOIN messages ON messages.id = head_id WHERE public_id = :public_id
+-- name: list_branch_ids
+-- a branch from its newest message up, at most :limit of it
+WITH RECURSIVE branch (id, parent_id) AS (
+    SELECT id, parent_id FROM messages WHERE id = :newest_id
     UNION ALL
-    SELECT messages.id, messages.parent_id, depth + 1
-    FROM branch JOIN messages ON messages.id = branch.parent_id
+    SELECT messages.id, messages.parent_id FROM branch JOIN messages ON messages.id = branch.parent_id
+    LIMIT :limit
 )
+SELECT id FROM branch
+
+-- name: get_shown
+-- a message with the others in its place
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, finish_reason,
     messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
     tool_calls, tool_call_id, is_incomplete, messages.created_at,
@@ -93,9 +96,8 @@ SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, sta
         SELECT siblings.id FROM messages AS siblings
         WHERE siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
         ORDER BY siblings.id)) AS sibling_ids
-FROM branch JOIN messages ON messages.id = branch.id
-    JOIN conversations ON conversations.id = messages.conversation_id
-ORDER BY depth DESC
+FROM messages JOIN conversations ON conversations.id = messages.conversation_id
+WHERE messages.id = :message_id AND deleted_at IS NULL
 
 -- name: newest_leaf
 -- from a message down its newest children to the end of the branch
@@ -112,21 +114,36 @@ SELECT max(siblings.id) AS id FROM messages JOIN messages AS siblings
     ON siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
 WHERE messages.id = :message_id AND siblings.id <> :message_id
 
--- name: list_subtree
+-- name: count_subtree
+-- how many messages a message and all that follows from it are, and whether :other_id is one of them
 WITH RECURSIVE subtree (id) AS (
     SELECT :message_id
     UNION ALL
     SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
 )
-SELECT id FROM subtree
+SELECT count(*) AS count, coalesce(max(id = :other_id), 0) AS holds_other FROM subtree
 
--- name: delete_subtree
-WITH RECURSIVE subtree (id) AS (
-    SELECT :message_id
+-- name: is_detached
+-- whether a message follows from one that was deleted and is not removed yet
+WITH RECURSIVE line (parent_id, conversation_id) AS (
+    SELECT parent_id, conversation_id FROM messages
+    WHERE id = :message_id AND EXISTS (SELECT 1 FROM conversations WHERE deleted_at IS NOT NULL)
     UNION ALL
-    SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
+    SELECT messages.parent_id, messages.conversation_id FROM line JOIN messages ON messages.id = line.parent_id
 )
-DELETE FROM messages WHERE id IN (SELECT id FROM subtree)
+SELECT 1 FROM line JOIN conversations ON conversations.id = conversation_id WHERE deleted_at IS NOT NULL
+
+-- name: detach
+-- make a message the root of another conversation
+UPDATE messages SET conversation_id = :conversation_id, parent_id = NULL WHERE id = :message_id
+
+-- name: follow
+-- what follows directly from a message goes to its conversation, if it is not there
+UPDATE messages SET conversation_id = :conversation_id
+WHERE parent_id = :message_id AND conversation_id <> :conversation_id
+
+-- name: delete
+DELETE FROM messages WHERE id = :message_id
 
 -- name: settle
 UPDATE messages SET model = :model, provider = :provider, content = :content, reasoning = :reasoning,
@@ -148,7 +165,7 @@ SELECT messages.id, conversation_id, public_id, conversations.user_id, token_id,
 FROM messages JOIN conversations ON conversations.id = conversation_id
     LEFT JOIN models ON model_name = messages.model
     LEFT JOIN reservations ON message_id = messages.id
-WHERE status = 'streaming'
+WHERE status = 'streaming' AND deleted_at IS NULL
 
 -- name: complete_stopped
 -- the page's text of a stopped reply, where it holds more than ours

@@ -176,10 +176,10 @@ class Hub:
         finally:
             connection.close()
 
-    async def offer(self, model: str, *, streams: bool = True) -> None:
+    async def offer(self, model: str, *, streams: bool = True, **more: Any) -> None:
         """Add a model whose name tells the upstream what to do (see ``upstream``)."""
         if model not in self._models:
-            new = {"model_name": model, "display_name": model, "model_provider": "bench"}
+            new = {"model_name": model, "display_name": model, "model_provider": "bench", **more}
             await self.call("POST", "/api/models", {**new, "supports_streaming": streams}, token=self._admin)
             self._models.add(model)
 

@@ -100,9 +100,9 @@ async def test_the_absolute_form_of_a_request_is_judged_as_well(client: TestClie
 
 
 async def test_production_answers_to_all_names_or_to_those_configured(
-    connect: Connect, config: Config, tmp_path: Path
+    connect: Connect, unfounded: Config, tmp_path: Path
 ) -> None:
-    production = dataclasses.replace(config, env="production", admin_password="a-long-password")
+    production = dataclasses.replace(unfounded, env="production", admin_password="a-long-password")
     client = await connect(production)
     assert (await client.get("/api/health", headers={"Host": "chat.example.com"})).status == 200
     bound = dataclasses.replace(

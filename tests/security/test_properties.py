@@ -17,9 +17,10 @@ import aiohttp
 import msgspec
 import pytest
 import world
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from listening import Server
 from msgspec import inspect as kinds
 from scripted import Provider
 from yarl import URL
@@ -280,8 +281,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
         async def start() -> world.World:
             provider = await stack.enter_async_context(Provider())
-            server = TestServer(create_app(config))
-            await server.start_server(keepalive_timeout=30, auto_decompress=False)
+            server = Server(create_app(config))
+            await server.start_server(keepalive_timeout=30)
             client = await stack.enter_async_context(TestClient(server))
             return await world.build(client, provider, database)
 

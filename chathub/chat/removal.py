@@ -1,0 +1,88 @@
+"""Removal of what was deleted: it leaves every answer at once, and the disk some messages at a time."""
+
+import asyncio
+import logging
+import time
+
+from chathub.chat import pictures
+from chathub.database.connection import Database, Transaction
+from chathub.errors import NotFound
+
+log = logging.getLogger("chathub.removal")
+
+# seconds that one transaction goes on removing, and the steps that it takes however slow they are
+_WORK = 0.02
+_LEAST = 20
+# seconds that others get before the next one
+_PAUSE = 0.05
+# seconds after a transaction that failed: a full disk may be given room
+_AGAIN = 10
+
+
+def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int) -> None:
+    """Take a conversation out of every answer, and begin to remove its messages: of a short one, all.
+
+    Raises:
+        NotFound: the user has none of that id.
+    """
+    if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
+        raise NotFound("对话不存在")
+    remove_some(tx)
+
+
+def delete_subtree(tx: Transaction, message_id: int, user_id: int, now: int) -> None:
+    """Take a message with all that follows from it out of its conversation, and begin to remove them.
+
+    The message becomes the root of a deleted conversation. What follows from it goes there step by step:
+    until then it hangs on nothing that is shown.
+    """
+    place = tx.add(tx.q.conversations.insert_deleted, user_id=user_id, now=now)
+    tx.run(tx.q.messages.detach, message_id=message_id, conversation_id=place)
+    remove_some(tx)
+
+
+def remove_some(tx: Transaction) -> bool:
+    """Remove messages of deleted conversations for a moment, with the pictures that only they show.
+
+    Gives whether there is more to remove. What was deleted last goes first, the end of a branch before its
+    beginning: a message is only removed when no other has it as its parent.
+    """
+    end, steps = time.monotonic() + _WORK, 0
+    while row := tx.one(tx.q.conversations.find_deleted):
+        if row["newest_id"] is None:
+            tx.run(tx.q.conversations.delete, conversation_id=row["id"])
+        elif not tx.run(tx.q.messages.follow, message_id=row["newest_id"], conversation_id=row["id"]):
+            files = pictures.of_message(tx, row["newest_id"])
+            tx.run(tx.q.messages.delete, message_id=row["newest_id"])
+            pictures.sweep(tx, files)
+        steps += 1
+        if steps >= _LEAST and time.monotonic() > end:
+            return True
+    return False
+
+
+class Remover:
+    """Goes on removing where a request left off, also where the last run of the server did."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to remove."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Remove what there is, then wait for more; ends by cancellation only."""
+        while True:
+            self._woken.clear()
+            try:
+                is_more = await self._db.write(remove_some)
+            except Exception:
+                log.exception("deleted messages could not be removed; this is tried again")
+                await asyncio.sleep(_AGAIN)
+                continue
+            if is_more:
+                await asyncio.sleep(_PAUSE)
+            else:
+                await self._woken.wait()

@@ -1,0 +1,53 @@
+"""Long conversations, made in the database itself: by the API they would take minutes."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+PICTURE = b"\x89PNG\r\n\x1a\n"
+
+
+@contextmanager
+def opened_file(database: Path) -> Iterator[sqlite3.Connection]:
+    """The server's database, beside the server; what was done in it is committed at the end."""
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("PRAGMA foreign_keys = ON")
+        yield db
+
+
+def add_conversation(
+    database: Path, public_id: str, texts: Sequence[str], *, user_id: int = 2, updated_at: int = 1
+) -> list[int]:
+    """A conversation of one branch with these texts, oldest first; gives the messages' ids."""
+    with opened_file(database) as db:
+        conversation = db.execute(
+            "INSERT INTO conversations (public_id, user_id, title, model, message_count, created_at,"
+            " updated_at) VALUES (?, ?, 't', 'test-model', ?, 1, ?)",
+            (public_id, user_id, len(texts), updated_at),
+        ).lastrowid
+        ids: list[int] = []
+        for number, text in enumerate(texts):
+            row = db.execute(
+                "INSERT INTO messages (conversation_id, parent_id, role, content, model, created_at,"
+                " updated_at) VALUES (?, ?, ?, ?, 'test-model', 1, 1)",
+                (conversation, ids[-1] if ids else None, "assistant" if number % 2 else "user", text),
+            )
+            assert row.lastrowid is not None
+            ids.append(row.lastrowid)
+        db.execute("UPDATE conversations SET head_id = ? WHERE id = ?", (ids[-1], conversation))
+    return ids
+
+
+def add_picture(database: Path, message_id: int, file_id: str, data: bytes, *, user_id: int = 2) -> None:
+    """A stored picture that a message shows."""
+    with opened_file(database) as db:
+        db.execute(
+            "INSERT INTO files (id, user_id, digest, media_type, data, created_at)"
+            " VALUES (?, ?, ?, 'image/png', ?, 1)",
+            (file_id, user_id, file_id, PICTURE + data),
+        )
+        db.execute(
+            "INSERT INTO message_images (message_id, position, file_id) VALUES (?, 0, ?)",
+            (message_id, file_id),
+        )

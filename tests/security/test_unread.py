@@ -1,0 +1,196 @@
+"""Clients that ask for much and read nothing: what is kept for them, for how long, and who pays for it."""
+
+import asyncio
+import contextlib
+import dataclasses
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from chats import Headers, add_model, until
+from conversations import add_conversation, add_picture, opened_file
+from scripted import Provider
+
+from chathub.app import create_app
+from chathub.config import Config
+from chathub.server import Runner
+
+MB = 1_000_000
+# bytes of one response that may wait in the transport
+EACH = 256 * 1024
+
+Ask = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def config(config: Config, request: pytest.FixtureRequest) -> Config:
+    """With a parameter: the seconds after which a client that does not read is dropped."""
+    return dataclasses.replace(config, write_seconds=getattr(request, "param", 1))
+
+
+@pytest.fixture
+async def ask(client: TestClient, user: Headers) -> AsyncIterator[Ask]:
+    """Send a request on a bare socket that takes next to nothing, and never read."""
+    with contextlib.ExitStack() as stack:
+
+        async def send(path: str, body: bytes = b"", method: str = "GET") -> None:
+            unread = stack.enter_context(socket.socket())
+            unread.setblocking(False)
+            unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            # as on the worst of lines: for loopback's segments the kernel takes megabytes
+            unread.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(unread, ("127.0.0.1", client.port))
+            head = {
+                **user,
+                "Host": "localhost",
+                "Content-Type": "application/json",
+                "Content-Length": len(body),
+            }
+            lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+            await loop.sock_sendall(unread, f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body)
+
+        yield send
+
+
+def buffers(client: TestClient) -> list[int]:
+    """The bytes that wait in the server, for each connection."""
+    connections = client.server.handler.connections
+    return [each.transport.get_write_buffer_size() for each in connections if each.transport]
+
+
+async def fill(client: TestClient, admin: Headers, provider: Provider, database: Path) -> None:
+    """Something large of every kind."""
+    await add_model(client, admin, provider.base_url)
+    ids = add_conversation(database, "c", ["长" * MB] * 4)
+    add_picture(database, ids[0], "f", bytes(4 * MB))
+    with opened_file(database) as db:
+        db.executemany(
+            "INSERT INTO ledger (at, day, kind, user_id, provider, model, input_price, output_price,"
+            " duration_ms, end_reason) VALUES (1, '2026-01-01', 'chat', 2, 'up', ?, 1, 1, 1, 'stop')",
+            [(f"model-{number}" * 10,) for number in range(15_000)],
+        )
+        db.executemany(
+            "INSERT INTO conversations (public_id, user_id, title, model, created_at, updated_at)"
+            " VALUES (?, 2, ?, 'm', 1, 1)",
+            [(f"l{number}", "题" * 200) for number in range(4_000)],
+        )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/api/conversations/c/messages", b""),
+        ("GET", "/api/conversations", b""),
+        ("GET", "/api/files/f", b""),
+        ("GET", "/api/usage?format=csv", b""),
+        ("GET", "/api/usage?limit=1000", b""),
+        ("POST", "/api/chat", b'{"message": "q", "model": "test-model"}'),
+    ],
+)
+async def test_a_large_response_that_is_not_read_is_dropped(
+    client: TestClient,
+    admin: Headers,
+    provider: Provider,
+    config: Config,
+    ask: Ask,
+    method: str,
+    path: str,
+    body: bytes,
+) -> None:
+    await fill(client, admin, provider, config.database)
+    provider.script = provider.answer(
+        200, {"choices": [{"message": {"content": "长" * MB}, "finish_reason": "stop"}]}
+    )
+    await ask(path, body, method)
+    largest = 0
+
+    def has_begun() -> bool:
+        nonlocal largest
+        largest = max(largest, *buffers(client), 0)
+        return largest > 0
+
+    await until(has_begun, 30)
+    # the test's own connection is kept alive, and idle
+    await until(lambda: not any(buffers(client)), 30)
+    assert largest < EACH
+
+
+@pytest.mark.parametrize("config", [600], indirect=True)
+async def test_many_unread_responses_of_one_user_are_bounded_and_keep_nobody_waiting(
+    client: TestClient,
+    user: Headers,
+    admin: Headers,
+    provider: Provider,
+    config: Config,
+    ask: Ask,
+) -> None:
+    await fill(client, admin, provider, config.database)
+    for _ in range(20):
+        await ask("/api/conversations/c/messages")
+    await until(lambda: sum(size > 0 for size in buffers(client)) == 4, 30)
+    # another user has its list meanwhile, and so has a stranger
+    async with asyncio.timeout(30):
+        async with client.get("/api/conversations?limit=1", headers=admin) as response:
+            assert response.status == 200
+        async with client.get("/api/models") as response:
+            assert response.status == 200
+    assert sum(size > 0 for size in buffers(client)) <= 4
+
+
+@pytest.mark.parametrize("config", [600], indirect=True)
+async def test_many_unread_copies_of_a_stored_reply_are_bounded(
+    client: TestClient, user: Headers, config: Config, ask: Ask
+) -> None:
+    """Each is read from the database for its client alone."""
+    # 8 MB in memory each
+    message_id = add_conversation(config.database, "c", ["q", "长" * 4 * MB])[1]
+    for _ in range(12):
+        await ask(f"/api/chat/stream/{message_id}")
+    await until(lambda: sum(size > 0 for size in buffers(client)) == 4, 30)
+    async with asyncio.timeout(30):
+        async with client.get("/api/chat/active", headers=user) as response:
+            assert response.status == 200
+    assert sum(size > 0 for size in buffers(client)) == 4
+
+
+async def test_a_large_list_reaches_a_client_that_reads(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider, config: Config
+) -> None:
+    await fill(client, admin, provider, config.database)
+    async with client.get("/api/conversations/c/messages", headers=user) as response:
+        assert [row["content"] for row in await response.json()] == ["长" * MB] * 4
+    async with client.get("/api/files/f", headers=user) as response:
+        assert response.content_length == 4 * MB + 8 and len(await response.read()) == 4 * MB + 8
+        assert response.headers["Cache-Control"].startswith("private")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    async with client.get("/api/usage?format=csv", headers=user) as response:
+        assert len((await response.text()).splitlines()) == 15_001
+
+
+async def test_every_tcp_connection_is_given_up_when_nothing_is_acknowledged(
+    config: Config, tmp_path: Path
+) -> None:
+    """From the moment that it is accepted; Unix sockets have no such option, and work."""
+    runner = Runner(create_app(config))
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        await web.UnixSite(runner, str(tmp_path / "s")).start()
+        port = runner.addresses[0][1]
+        _, idle = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: len(runner.server.connections) == 1)  # type: ignore[union-attr, arg-type]
+        (connection,) = runner.server.connections  # type: ignore[union-attr]
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+        idle.close()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+    finally:
+        await runner.cleanup()

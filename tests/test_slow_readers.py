@@ -1,0 +1,113 @@
+"""Reads that take long: whom they keep waiting, and whom they do not."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from chathub.database.connection import Database, Transaction
+from chathub.database.migrations import migrate
+from chathub.database.queries import Queries, sql_folder
+
+ENDLESS = (
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000)"
+    " SELECT count(*) FROM n"
+)
+SECONDS = 30
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "test.db", Queries(sql_folder() / "queries"))
+    await database.open()
+    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    yield database
+    await database.close()
+
+
+class Read:
+    """A read that takes until ``end`` is set; ``begun`` is set by its thread."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.end = threading.Event()
+
+    def __call__(self, tx: Transaction) -> None:
+        self.begun.set()
+        assert self.end.wait(SECONDS)
+
+    async def has_begun(self) -> None:
+        assert await asyncio.to_thread(self.begun.wait, SECONDS)
+
+
+async def test_a_slow_read_of_one_user_does_not_keep_another_waiting(db: Database) -> None:
+    slow = Read()
+    reading = asyncio.create_task(db.read_slowly(1, slow))
+    await slow.has_begun()
+    async with asyncio.timeout(SECONDS):
+        for user_id in (2, 3, None):
+            assert await db.fetch_slowly(user_id, "SELECT 1 AS one")
+    assert not reading.done()
+    slow.end.set()
+    await reading
+
+
+async def test_reads_of_one_user_follow_each_other_and_leave_connections_to_others(db: Database) -> None:
+    reads = [Read() for _ in range(5)]
+    tasks = [asyncio.create_task(db.read_slowly(1, read)) for read in reads]
+    await reads[0].has_begun()
+    async with asyncio.timeout(SECONDS):
+        await db.fetch_slowly(2, "SELECT 1 AS one")
+    for number, read in enumerate(reads):
+        await read.has_begun()
+        assert not any(later.begun.is_set() for later in reads[number + 1 :])
+        read.end.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
+    begun = threading.Event()
+
+    def endless(tx: Transaction) -> None:
+        begun.set()
+        tx.all(ENDLESS)
+
+    reading = asyncio.create_task(db.read_slowly(1, endless))
+    assert await asyncio.to_thread(begun.wait, SECONDS)
+    async with asyncio.timeout(SECONDS):
+        # the thread may be on its way into the statement still
+        while not reading.done():
+            reading.cancel()
+            await asyncio.sleep(0.01)
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        # every connection is of use again
+        for user_id in range(4):
+            assert await db.fetch_slowly(user_id, "SELECT 1 AS one")
+
+
+async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> None:
+    first, second = Read(), Read()
+    reading = asyncio.create_task(db.read_slowly(1, first))
+    await first.has_begun()
+    waiting = asyncio.create_task(db.read_slowly(1, second))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    first.end.set()
+    await reading
+    async with asyncio.timeout(SECONDS):
+        assert await db.fetch_slowly(1, "SELECT 1 AS one")
+    assert not second.begun.is_set()
+
+
+async def test_an_error_of_a_read_is_its_callers_and_nothing_stays_taken(db: Database) -> None:
+    for _ in range(10):
+        with pytest.raises(sqlite3.OperationalError):
+            await db.fetch_slowly(1, "SELECT x FROM nothing")
+    assert await db.fetch_slowly(1, "SELECT 1 AS one")
