@@ -16,6 +16,7 @@ from scripted import Provider
 
 from chathub.app import create_app
 from chathub.config import Config
+from chathub.keys import RESPONSES
 from chathub.server import Runner
 
 MB = 1_000_000
@@ -60,6 +61,12 @@ def buffers(client: TestClient) -> list[int]:
     """The bytes that wait in the server, for each connection."""
     connections = client.server.handler.connections
     return [each.transport.get_write_buffer_size() for each in connections if each.transport]
+
+
+def waiting(client: TestClient) -> int:
+    """How many requests of the user wait for room."""
+    line = client.app[RESPONSES]._lines.get(2)
+    return len(line.waiting) if line else 0
 
 
 async def fill(client: TestClient, admin: Headers, provider: Provider, database: Path) -> None:
@@ -131,6 +138,7 @@ async def test_many_unread_responses_of_one_user_are_bounded_and_keep_nobody_wai
     await fill(client, admin, provider, config.database)
     for _ in range(20):
         await ask("/api/conversations/c/messages")
+    await until(lambda: waiting(client) == 16, 30)
     await until(lambda: sum(size > 0 for size in buffers(client)) == 4, 30)
     # another user has its list meanwhile, and so has a stranger
     async with asyncio.timeout(30):
@@ -150,6 +158,8 @@ async def test_many_unread_copies_of_a_stored_reply_are_bounded(
     message_id = add_conversation(config.database, "c", ["q", "长" * 4 * MB])[1]
     for _ in range(12):
         await ask(f"/api/chat/stream/{message_id}")
+    # four are sent, four hold what they will send, four were refused
+    await until(lambda: waiting(client) == 4, 30)
     await until(lambda: sum(size > 0 for size in buffers(client)) == 4, 30)
     async with asyncio.timeout(30):
         async with client.get("/api/chat/active", headers=user) as response:
