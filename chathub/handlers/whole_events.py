@@ -7,6 +7,7 @@ _BLANKS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_LONGEST_BLANK = 3  # but its last byte
 # an event that does not end is passed on in pieces from here on
 _LONGEST = 1024 * 1024
 
@@ -16,14 +17,35 @@ class WholeEvents:
 
     def __init__(self, *, strips_usage: bool) -> None:
         self._strips_usage = strips_usage
-        self.rest = b""
+        self._held: list[bytes] = []
+        self._size = 0
+        # the end of what is held: an event may end in two reads
+        self._tail = b""
+
+    @property
+    def rest(self) -> bytes:
+        return b"".join(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        data = self.rest + data
-        ends = [at + len(blank) for blank in _BLANKS if (at := data.rfind(blank)) >= 0]
-        end = max(ends, default=len(data) if len(data) > _LONGEST else 0)
-        self.rest = data[end:]
-        return self._without_usage(data[:end]) if self._strips_usage else data[:end]
+        seen = self._tail + data
+        ends = [at + len(blank) for blank in _BLANKS if (at := seen.rfind(blank)) >= 0]
+        if ends:
+            end = max(ends) - len(self._tail)
+        else:
+            end = len(data) if self._size + len(data) > _LONGEST else 0
+        if not end:
+            self._hold(data)
+            return b""
+        whole = b"".join([*self._held, data[:end]])
+        self._held, self._size, self._tail = [], 0, b""
+        self._hold(data[end:])
+        return self._without_usage(whole) if self._strips_usage else whole
+
+    def _hold(self, data: bytes) -> None:
+        # only new bytes are looked at: a long event may come in very many reads
+        self._held.append(data)
+        self._size += len(data)
+        self._tail = (self._tail + data)[-_LONGEST_BLANK:]
 
     @staticmethod
     def _without_usage(data: bytes) -> bytes:
