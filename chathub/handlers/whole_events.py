@@ -29,10 +29,8 @@ class WholeEvents:
     def feed(self, data: bytes) -> bytes:
         seen = self._tail + data
         ends = [at + len(blank) for blank in _BLANKS if (at := seen.rfind(blank)) >= 0]
-        if ends:
-            end = max(ends) - len(self._tail)
-        else:
-            end = len(data) if self._size + len(data) > _LONGEST else 0
+        is_too_long = self._size + len(data) > _LONGEST
+        end = max(ends) - len(self._tail) if ends else len(data) * is_too_long
         if not end:
             self._hold(data)
             return b""
