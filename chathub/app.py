@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
-import aiohttp_cors
 from aiohttp import web
 
-from chathub import keys, middlewares
+from chathub import cors, keys, middlewares
 from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.passwords import Passwords
@@ -82,7 +81,7 @@ def create_app(
         middlewares=[
             middlewares.errors,
             middlewares.hosts,
-            middlewares.preflights,
+            cors.preflights,
             sending,
             middlewares.bodies,
             middlewares.authentication,
@@ -98,7 +97,8 @@ def create_app(
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
-    _allow_origins(app, config.cors_origins)
+    cors.allow(app, config.cors_origins)
+    app.on_response_prepare.append(_add_headers)
     app.cleanup_ctx.append(_database)
     app.cleanup_ctx.append(partial(_chat, local=local))
     app.on_shutdown.append(_end_replies)
@@ -112,34 +112,10 @@ def _load_codecs() -> None:
         codecs.lookup(name)
 
 
-def _allow_origins(app: web.Application, origins: tuple[str, ...]) -> None:
-    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
-        # SDKs send a dozen of their own from a browser (x-stainless-…), and more with each version; what
-        # a configured origin may send besides is for the routes to judge
-        allow_headers="*",
-        expose_headers=("Link", "Retry-After", "X-Request-ID"),
-        max_age=600,
-    )
-    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
-    for route in list(app.router.routes()):
-        cors.add(route)
-    app.on_response_prepare.append(partial(_add_headers, origins))
-
-
-async def _add_headers(origins: tuple[str, ...], request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries: which request it belongs to, and that no browser should guess.
-
-    aiohttp-cors knows routes only; a page should be able to read a 404 and a 405 as well.
-    """
-    headers = response.headers
-    headers["X-Request-ID"] = request_id(request)
-    headers.update(SAFE)
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return
-    headers["Vary"] = "Origin"
-    if origin in origins and request.match_info.http_exception is not None:
-        headers["Access-Control-Allow-Origin"] = origin
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries: which request it belongs to, and that no browser should guess."""
+    response.headers["X-Request-ID"] = request_id(request)
+    response.headers.update(SAFE)
 
 
 @asynccontextmanager

@@ -5,17 +5,17 @@ Every wrong value is collected and named, so that one start tells them all.
 
 import argparse
 import ipaddress
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
+from chathub import config_values as values
+from chathub.config_values import Network, SmtpServer
 from chathub.errors import StartError
-from chathub.hosts import LOOPBACK, is_allowed
+from chathub.hosts import LOOPBACK
 
 VUE_ORIGINS = (
     "http://localhost:3000",
@@ -23,19 +23,6 @@ VUE_ORIGINS = (
     "http://localhost:5173",
     "http://127.0.0.1:5173",
 )
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True)
-class SmtpServer:
-    """Who takes our mail; ``tls`` from the first byte (smtps), else STARTTLS where it is offered."""
-
-    host: str
-    port: int
-    tls: bool
-    username: str = ""
-    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -103,132 +90,39 @@ class Config:
         return self.registration or ("open" if self.development else "invite")
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 10**8:
-        raise ValueError("must be a positive number of seconds")
-    return value
-
-
-def _seconds_or_none(text: str) -> float:
-    return 0 if text == "0" else _seconds(text)
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        value = int(text)
-        if not lowest <= value <= highest:
-            raise ValueError(f"must be a whole number from {lowest} to {highest}")
-        return value
-
-    return read
-
-
-def _switch(text: str) -> bool:
-    words = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
-    if text.lower() not in words:
-        raise ValueError("must be on or off")
-    return words[text.lower()]
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError("must be " + " or ".join(words))
-        return text
-
-    return read
-
-
-def _smtp(text: str) -> SmtpServer:
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        # whose words would repeat a part of the password
-        host = port = None
-    if not host or parts.scheme not in ("smtp", "smtps") or parts.path + parts.query + parts.fragment:
-        raise ValueError(
-            "must be like smtp://user:password@mail.example.com:587 or smtps://…:465, with special "
-            "characters of the password percent-encoded"
-        )
-    tls = parts.scheme == "smtps"
-    username, password = unquote(parts.username or ""), unquote(parts.password or "")
-    if not (username + password).isascii():
-        raise ValueError("user and password must be ASCII")
-    return SmtpServer(host, port or (465 if tls else 587), tls, username, password)
-
-
-def _mail_from(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", text):
-        raise ValueError("must be an address such as chathub@example.com")
-    return text
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
-
-
-def _origins(words: Sequence[str]) -> tuple[str, ...]:
-    for word in words:
-        # also those of programs and browser extensions: app://obsidian.md, chrome-extension://…
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+/?", word):
-            raise ValueError(f"{word!r} is not an origin such as https://chat.example.com")
-    return tuple(word.rstrip("/") for word in words)
-
-
-def _hosts(text: str) -> tuple[str, ...]:
-    hosts = tuple(word.lower() for word in _words(text))
-    for host in hosts:
-        if not is_allowed(host.removeprefix("*."), [host.removeprefix("*.")]):
-            raise ValueError(f"{host!r} is not a host name without a port, such as chat.example.com")
-    return hosts
-
-
-def _zone(text: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(text)
-    except Exception as error:
-        raise ValueError("must be a time zone such as Asia/Shanghai") from error
-
-
 # environment variable → (field of Config, reader)
 _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "CHATHUB_ENV": ("env", _one_of("development", "production")),
+    "CHATHUB_ENV": ("env", values.one_of("development", "production")),
     "CHATHUB_HOST": ("host", str),
-    "CHATHUB_PORT": ("port", _whole(0, 65_535)),
+    "CHATHUB_PORT": ("port", values.whole(0, 65_535)),
     "CHATHUB_DATABASE": ("database", Path),
     "CHATHUB_ADMIN_PASSWORD": ("admin_password", str),
-    "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: _origins(_words(text))),
-    "CHATHUB_ALLOWED_HOSTS": ("allowed_hosts", _hosts),
+    "CHATHUB_CORS_ORIGINS": ("cors_origins", lambda text: values.origins(values.words(text))),
+    "CHATHUB_ALLOWED_HOSTS": ("allowed_hosts", values.hosts),
     "CHATHUB_LOCAL_MODEL": ("local_model", str),
-    "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", _networks),
-    "CHATHUB_TIMEZONE": ("timezone", _zone),
-    "CHATHUB_TOKEN_SECONDS": ("token_seconds", _seconds),
-    "CHATHUB_SESSION_SECONDS": ("session_seconds", _seconds),
-    "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", _whole(4, 16)),
-    "CHATHUB_REGISTRATION": ("registration", _one_of("open", "invite", "closed")),
-    "CHATHUB_SMTP_URL": ("smtp", _smtp),
-    "CHATHUB_MAIL_FROM": ("mail_from", _mail_from),
-    "CHATHUB_ON_DISCONNECT": ("on_disconnect", _one_of("continue", "stop")),
-    "CHATHUB_UNFOLLOWED_SECONDS": ("unfollowed_seconds", _seconds),
-    "CHATHUB_REPLY_SECONDS": ("reply_seconds", _seconds),
-    "CHATHUB_IDLE_SECONDS": ("idle_seconds", _seconds),
-    "CHATHUB_ANSWER_SECONDS": ("answer_seconds", _seconds),
-    "CHATHUB_FIRST_BYTE_SECONDS": ("first_byte_seconds", _seconds),
-    "CHATHUB_DRAIN_SECONDS": ("drain_seconds", _seconds),
-    "CHATHUB_HEARTBEAT_SECONDS": ("heartbeat_seconds", _seconds),
-    "CHATHUB_WRITE_SECONDS": ("write_seconds", _seconds),
-    "CHATHUB_REPLY_CHARACTERS": ("reply_characters", _whole(1, 10**9)),
-    "CHATHUB_STREAMS_PER_USER": ("streams_per_user", _whole(1, 10**9)),
-    "CHATHUB_FREE_BYTES": ("free_bytes", _whole(0, 2**50)),
-    "CHATHUB_BODY_BYTES": ("body_bytes", _whole(1, 2**40)),
-    "CHATHUB_AUTO_TITLE": ("auto_title", _switch),
-    "CHATHUB_USAGE_SECONDS": ("usage_seconds", _seconds_or_none),
+    "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", values.networks),
+    "CHATHUB_TIMEZONE": ("timezone", values.zone),
+    "CHATHUB_TOKEN_SECONDS": ("token_seconds", values.seconds),
+    "CHATHUB_SESSION_SECONDS": ("session_seconds", values.seconds),
+    "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", values.whole(4, 16)),
+    "CHATHUB_REGISTRATION": ("registration", values.one_of("open", "invite", "closed")),
+    "CHATHUB_SMTP_URL": ("smtp", values.smtp),
+    "CHATHUB_MAIL_FROM": ("mail_from", values.mail_from),
+    "CHATHUB_ON_DISCONNECT": ("on_disconnect", values.one_of("continue", "stop")),
+    "CHATHUB_UNFOLLOWED_SECONDS": ("unfollowed_seconds", values.seconds),
+    "CHATHUB_REPLY_SECONDS": ("reply_seconds", values.seconds),
+    "CHATHUB_IDLE_SECONDS": ("idle_seconds", values.seconds),
+    "CHATHUB_ANSWER_SECONDS": ("answer_seconds", values.seconds),
+    "CHATHUB_FIRST_BYTE_SECONDS": ("first_byte_seconds", values.seconds),
+    "CHATHUB_DRAIN_SECONDS": ("drain_seconds", values.seconds),
+    "CHATHUB_HEARTBEAT_SECONDS": ("heartbeat_seconds", values.seconds),
+    "CHATHUB_WRITE_SECONDS": ("write_seconds", values.seconds),
+    "CHATHUB_REPLY_CHARACTERS": ("reply_characters", values.whole(1, 10**9)),
+    "CHATHUB_STREAMS_PER_USER": ("streams_per_user", values.whole(1, 10**9)),
+    "CHATHUB_FREE_BYTES": ("free_bytes", values.whole(0, 2**50)),
+    "CHATHUB_BODY_BYTES": ("body_bytes", values.whole(1, 2**40)),
+    "CHATHUB_AUTO_TITLE": ("auto_title", values.switch),
+    "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }
 _FLAGS = ("env", "host", "port", "database", "local_model")
 
@@ -250,7 +144,7 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
     Raises:
         StartError: naming every variable or flag with a wrong value.
     """
-    values: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     problems: list[str] = []
     for variable, (name, read) in _VARIABLES.items():
         text = getattr(flags, name, None) if name in _FLAGS else None
@@ -259,15 +153,15 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
         if text is None or text == "":
             continue
         try:
-            values[name] = read(text)
+            settings[name] = read(text)
         except ValueError as error:
             problems.append(f"{label}: {error}")
     for name, read_value in _OTHERS.items():
         try:
-            values.update(read_value(flags, environ))
+            settings.update(read_value(flags, environ))
         except (ValueError, OSError) as error:
             problems.append(f"{name}: {error}")
-    config = Config(**values)
+    config = Config(**settings)
     if config.development and not _is_loopback(config.host):
         problems.append(
             f"host {config.host!r} is not a loopback address, and development mode has well-known "
@@ -282,7 +176,7 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
 
 def _flag_origins(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
     given = getattr(flags, "cors_origin", None)
-    return {"cors_origins": _origins(given)} if given else {}
+    return {"cors_origins": values.origins(given)} if given else {}
 
 
 def _secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -312,7 +206,7 @@ def _read_secret(variable: str, name: str, environ: Mapping[str, str]) -> dict[s
 def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
     hosts: set[str] = set()
     networks: list[Network] = []
-    for word in _words(environ.get("CHATHUB_UPSTREAM_ALLOW", "")):
+    for word in values.words(environ.get("CHATHUB_UPSTREAM_ALLOW", "")):
         try:
             networks.append(ipaddress.ip_network(word, strict=False))
         except ValueError:

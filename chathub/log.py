@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TextIO
 
-from chathub.upstream import failures
+from chathub.upstream import redaction
 
 # the id of the request that is handled; the tasks that it starts inherit it
 REQUEST = ContextVar("REQUEST", default="-")
@@ -30,10 +30,10 @@ class Formatter(logging.Formatter):
         self.secrets: Callable[[], Iterable[str]] = tuple
 
     def format(self, record: logging.LogRecord) -> str:
-        text = failures.redacted(super().format(record), self.secrets())
+        text = redaction.redacted(super().format(record), self.secrets())
         # the record keeps its traceback as text, for other handlers
         if record.exc_text:
-            record.exc_text = failures.redacted(record.exc_text, self.secrets())
+            record.exc_text = redaction.redacted(record.exc_text, self.secrets())
         return text
 
     def formatMessage(self, record: logging.LogRecord) -> str:

@@ -17,7 +17,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 
-from chathub.config import SmtpServer
+from chathub.config_values import SmtpServer
 from chathub.errors import BadRequest, UpstreamFailed
 
 log = logging.getLogger("chathub")

@@ -93,28 +93,6 @@ def _is_local_socket(request: web.Request) -> bool:
 
 
 @web.middleware
-async def preflights(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a preflight to a path that does not exist: the browser then asks, and the page reads the 404.
-
-    aiohttp-cors answers those to all others."""
-    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    origin = request.headers.get("Origin")
-    if (
-        not asks
-        or request.match_info.http_exception is None
-        or origin not in request.app[CONFIG].cors_origins
-    ):
-        return await handler(request)
-    return web.Response(
-        headers={
-            "Access-Control-Allow-Methods": request.headers["Access-Control-Request-Method"],
-            "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
-            "Access-Control-Max-Age": "600",
-        }
-    )
-
-
-@web.middleware
 async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse packed bodies, on routes that read none and on unknown paths as well; count a body as held
     until its handler has ended, which may keep it for another attempt."""

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chathub.config import VUE_ORIGINS, Config, SmtpServer, add_flags, load
+from chathub.config import VUE_ORIGINS, Config, add_flags, load
+from chathub.config_values import SmtpServer
 from chathub.errors import StartError
 
 

@@ -21,7 +21,7 @@ ROOMS = [
     ["__main__"],
     ["app", "server", "listener", "doctor"],
     ["routes"],
-    ["middlewares"],
+    ["middlewares", "cors"],
     ["handlers"],
     ["keys"],
     ["chat"],
@@ -31,9 +31,10 @@ ROOMS = [
     ["database"],
     ["wire"],
     ["config", "disk"],
+    ["config_values"],
     ["errors", "clock", "hosts", "memory", "connections", "offload"],
 ]
-WEB_ROOMS = {"__main__", "app", "server", "listener", "routes", "middlewares", "keys", "handlers"}
+WEB_ROOMS = {"__main__", "app", "server", "listener", "routes", "middlewares", "cors", "keys", "handlers"}
 
 
 def modules() -> list[Path]:

@@ -18,7 +18,8 @@ from chathub.accounts.signing import LONGEST_TOKEN, Signer
 from chathub.accounts.tokens import PREFIX, digest_of, networks_of
 from chathub.audit import Actor, record
 from chathub.clock import Clock
-from chathub.config import Config, Network
+from chathub.config import Config
+from chathub.config_values import Network
 from chathub.database.connection import Database, Row, Transaction, in_passing
 from chathub.errors import NotFound, Unauthorized
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 from chathub.clock import Clock
-from chathub.config import Network
+from chathub.config_values import Network
 from chathub.database.connection import Database, Transaction
 from chathub.errors import TooManyRequests, Unavailable
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from chathub import audit
 from chathub.audit import Actor
-from chathub.config import Network
+from chathub.config_values import Network
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 

@@ -26,7 +26,7 @@ from chathub.database.connection import Database, Transaction
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
-from chathub.upstream import failures, routing
+from chathub.upstream import redaction, routing
 from chathub.upstream.client import Client, Refused
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.dialects.quirks import refuses_usage
@@ -238,7 +238,7 @@ class Relay:
     async def _note(self, tally: Tally, endpoint: Endpoint, failure: Failure | None) -> None:
         tally.well = failure is None
         if failure is not None and endpoint.key_id is not None:
-            sentence = failures.scrub(failure.message, [endpoint.api_key])
+            sentence = redaction.scrub(failure.message, [endpoint.api_key])
             now = self._clock.now()
             await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
 

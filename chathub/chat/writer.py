@@ -15,7 +15,7 @@ from chathub.chat.turns import Ending, Outcome, Turn
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
-from chathub.upstream import failures, routing
+from chathub.upstream import redaction, routing
 from chathub.upstream.client import Client
 from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.types import ChatCall, Endpoint, Failure
@@ -45,7 +45,7 @@ class Writer:
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
             if failure is not None and endpoint.key_id is not None:
-                sentence = failures.scrub(failure.message, [endpoint.api_key])
+                sentence = redaction.scrub(failure.message, [endpoint.api_key])
                 now = self._clock.now()
                 await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
 

@@ -9,7 +9,7 @@ from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY
-from chathub.upstream import failures
+from chathub.upstream import redaction
 from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Endpoint, Failure
 from chathub.wire.requests import ModelImport
@@ -33,7 +33,7 @@ async def test_key(request: web.Request) -> web.Response:
     if failure.kind == "busy":
         # which says nothing of the key
         raise _failed(failure, endpoint)
-    sentence = failures.scrub(failure.message, [endpoint.api_key])
+    sentence = redaction.scrub(failure.message, [endpoint.api_key])
     await db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
     said = f"HTTP {failure.status}：" if failure.status else ""
     return answer(

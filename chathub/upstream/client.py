@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
-import msgspec
 from msgspec.structs import replace
 
 from chathub.upstream import http
@@ -13,6 +12,7 @@ from chathub.upstream.dialects import Dialect, StreamDecoder, dialect, quirks
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.http import Bounds, Timeouts, bounds_for
 from chathub.upstream.learned import LearnedQuirks
+from chathub.upstream.listing import names_in
 from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.masking import Take, masking
 from chathub.upstream.think import ThinkSplitter
@@ -120,7 +120,10 @@ class Client:
                 raise Refused(network_failure(error)) from None
         if isinstance(body, Failure):
             raise Refused(body)
-        return _names(body)
+        names = names_in(body)
+        if names is None:
+            raise Refused(Failure("上游返回了无法识别的数据", status=200))
+        return names
 
     @asynccontextmanager
     async def at_local(self, endpoint: Endpoint) -> AsyncIterator[Endpoint]:
@@ -293,23 +296,3 @@ def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) 
     if last:
         out.extend(splitter.close())
     return out
-
-
-class _Listed(msgspec.Struct):
-    # OpenAI's and Anthropic's word, and Gemini's
-    id: str = ""
-    name: str = ""
-
-
-class _Listing(msgspec.Struct):
-    data: list[_Listed] = []
-    models: list[_Listed] = []
-
-
-def _names(body: bytes) -> list[str]:
-    try:
-        listing = msgspec.json.decode(body, type=_Listing)
-    except msgspec.MsgspecError:
-        raise Refused(Failure("上游返回了无法识别的数据", status=200)) from None
-    names = (item.id or item.name.removeprefix("models/") for item in [*listing.data, *listing.models])
-    return sorted({name for name in names if name})

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from chathub.upstream import failures
+from chathub.upstream import redaction
 from chathub.upstream.types import Endpoint, Failure
 
 FailureClass = Literal[
@@ -103,7 +103,7 @@ def sentence_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[
     key what its class means."""
     if endpoint is not None and not endpoint.is_own and (sentence := class_sentence(class_of(failure))):
         return sentence
-    return failures.scrub(failure.message, secrets)
+    return redaction.scrub(failure.message, secrets)
 
 
 def class_sentence(name: str) -> str:

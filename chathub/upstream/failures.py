@@ -9,7 +9,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,39 +18,19 @@ from msgspec.structs import replace
 from chathub.upstream.types import Failure
 
 MESSAGE_LIMIT = 2000
-SCRUBBED_LIMIT = 300
 RETRY_LIMIT = 24 * 3600.0
-SECRET_LENGTH = 4  # what is shorter is a stand-in for a server without keys, and part of any sentence
 
 _TEXT_KEYS = ("message", "detail", "msg", "errmsg", "error_msg", "err")
 _HTML = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _FIELD = re.compile(r"[A-Za-z_]\w*")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s")
-_KEYS = re.compile(
-    r"""\b(?:sk[-_]|gsk_|xai-|pplx-|hf_|nvapi-|AIza)[\w*.…-]{4,}
-    | \bBearer\s+(?:(?=\S*[\d*])\S{4,}|\S{20,})""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_NAMED_KEY = re.compile(
-    r"""((?:key|token|secret|密钥|令牌)["'`]?
-        (?:\s+(?:is|was|provided|为|是))?[\s:=："'`]{1,4})
-        ([\w*./+…-]{16,})""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_HEADER = re.compile(
-    r"""((?:\bauthorization|api-key)["']?\s*[:=,]\s*(?:b(?=["']))?["']?)
-        (?:(?:Bearer|Basic)\s+)?[^\s"'*,)\]}][^\s"',)\]}]*""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_LOGIN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
-_BLANK_RUN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]+")
 
 
 def from_body(status: int, body: bytes, headers: Mapping[str, str]) -> Failure:
     """The refusal in an answer with ``status``, whatever its body is and its content type says.
 
     The message is the provider's own, cut to 2000 characters: it may repeat part of a key, so
-    ``scrub`` it before it is shown. HTML is never passed on.
+    ``redaction.scrub`` it before it is shown. HTML is never passed on.
     """
     text = body.decode("utf-8-sig", "replace").strip()
     try:
@@ -116,28 +96,6 @@ def detail(obj: object) -> str:
     return _cut(well_formed(inner or raw))
 
 
-def scrub(text: str, secrets: Iterable[str]) -> str:
-    """``text`` in one line of at most 300 characters without ``secrets`` and what looks like a key."""
-    text = _BLANK_RUN.sub(" ", well_formed(_without(text, secrets))).strip()[:MESSAGE_LIMIT]
-    text = _NAMED_KEY.sub(_without_key, _KEYS.sub("***", text))
-    return text if len(text) <= SCRUBBED_LIMIT else text[: SCRUBBED_LIMIT - 1] + "…"
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """All of ``text`` without ``secrets``, what stands in a header for keys, and what looks like a key or
-    a login token. For logs."""
-    text = _LOGIN.sub("***", _HEADER.sub(r"\1***", _without(text, secrets)))
-    return _NAMED_KEY.sub(_without_key, _KEYS.sub("***", text))
-
-
-def _without(text: str, secrets: Iterable[str]) -> str:
-    # Longest first: one secret may be the beginning of another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SECRET_LENGTH:
-            text = text.replace(secret, "***")
-    return text
-
-
 def well_formed(text: str) -> str:
     """``text`` with surrogate pairs joined and lone halves made U+FFFD: SQLite and UTF-8 refuse them."""
     if text.isascii():
@@ -150,13 +108,6 @@ def _is_readable(text: str) -> bool:
     if not text or text.startswith("<") or text in ("{}", "[]", '""', "null"):
         return False
     return "\ufffd" not in text and "\x00" not in text and not _HTML.search(text)
-
-
-def _without_key(match: re.Match[str]) -> str:
-    # A long word is not a key yet: keys have digits (or are masked), names of errors have not.
-    if any(character.isdigit() or character == "*" for character in match[2]):
-        return match[1] + "***"
-    return match[0]
 
 
 def _message_and_source(obj: object) -> tuple[str, dict[str, Any]]:

@@ -93,7 +93,8 @@ class Hub:
         self._writers.append(writer)
         length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {20 * MIB}"
         token = f"Authorization: Bearer {self.tokens[who]}\r\n" if who else ""
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{token}Content-Type: application/json\r\n{length}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{token}{length}\r\n"
+        head += "Content-Type: application/json\r\n\r\n"
         writer.write(head.encode())
         data = b"%x\r\n" % sent + b" " * sent if chunked else b" " * sent
         writer.write(data)

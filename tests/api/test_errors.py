@@ -415,7 +415,7 @@ def assert_allowed(response: ClientResponse) -> None:
     # what matched no route carries nothing to expose
     if response.status not in (404, 405):
         exposed = {word.strip() for word in response.headers["Access-Control-Expose-Headers"].split(",")}
-        assert exposed == {"Retry-After", "X-Request-ID"}
+        assert exposed == {"Link", "Retry-After", "X-Request-ID"}
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 

@@ -23,7 +23,8 @@ from smtp import MailServer, certificate
 
 from chathub import mail
 from chathub.accounts.users import check_email
-from chathub.config import Config, SmtpServer
+from chathub.config import Config
+from chathub.config_values import SmtpServer
 from chathub.errors import BadRequest
 from chathub.vault import derive
 

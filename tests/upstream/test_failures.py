@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chathub.upstream.failures import detail, from_body, from_error, is_error, scrub, well_formed
+from chathub.upstream.failures import detail, from_body, from_error, is_error, well_formed
+from chathub.upstream.redaction import scrub
 from chathub.upstream.types import Failure
 
 

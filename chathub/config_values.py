@@ -1,0 +1,116 @@
+"""What the text of one setting means; where it means nothing, a ``ValueError`` says what it must be."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from chathub.hosts import is_allowed
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class SmtpServer:
+    """Who takes our mail; ``tls`` from the first byte (smtps), else STARTTLS where it is offered."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 10**8:
+        raise ValueError("must be a positive number of seconds")
+    return value
+
+
+def seconds_or_none(text: str) -> float:
+    return 0 if text == "0" else seconds(text)
+
+
+def whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}")
+        return value
+
+    return read
+
+
+def switch(text: str) -> bool:
+    words = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+    if text.lower() not in words:
+        raise ValueError("must be on or off")
+    return words[text.lower()]
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError("must be " + " or ".join(words))
+        return text
+
+    return read
+
+
+def smtp(text: str) -> SmtpServer:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        # whose words would repeat a part of the password
+        host = port = None
+    if not host or parts.scheme not in ("smtp", "smtps") or parts.path + parts.query + parts.fragment:
+        raise ValueError(
+            "must be like smtp://user:password@mail.example.com:587 or smtps://…:465, with special "
+            "characters of the password percent-encoded"
+        )
+    tls = parts.scheme == "smtps"
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (username + password).isascii():
+        raise ValueError("user and password must be ASCII")
+    return SmtpServer(host, port or (465 if tls else 587), tls, username, password)
+
+
+def mail_from(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", text):
+        raise ValueError("must be an address such as chathub@example.com")
+    return text
+
+
+def words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word, strict=False) for word in words(text))
+
+
+def origins(words: Sequence[str]) -> tuple[str, ...]:
+    for word in words:
+        # also those of programs and browser extensions: app://obsidian.md, chrome-extension://…
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+/?", word):
+            raise ValueError(f"{word!r} is not an origin such as https://chat.example.com")
+    return tuple(word.rstrip("/") for word in words)
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(word.lower() for word in words(text))
+    for host in hosts:
+        if not is_allowed(host.removeprefix("*."), [host.removeprefix("*.")]):
+            raise ValueError(f"{host!r} is not a host name without a port, such as chat.example.com")
+    return hosts
+
+
+def zone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except Exception as error:
+        raise ValueError("must be a time zone such as Asia/Shanghai") from error

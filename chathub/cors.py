@@ -1,0 +1,57 @@
+"""Which web pages may call: those of the configured origins, and what they may read of an answer."""
+
+from functools import partial
+
+import aiohttp_cors
+from aiohttp import web
+
+from chathub.handlers.common import Handler
+from chathub.keys import CONFIG
+
+
+def allow(app: web.Application, origins: tuple[str, ...]) -> None:
+    """Let pages of some origins call all routes that there are by now."""
+    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
+        # SDKs send a dozen of their own from a browser (x-stainless-…), and more with each version; what
+        # a configured origin may send besides is for the routes to judge
+        allow_headers="*",
+        expose_headers=("Link", "Retry-After", "X-Request-ID"),
+        max_age=600,
+    )
+    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
+    for route in list(app.router.routes()):
+        cors.add(route)
+    app.on_response_prepare.append(partial(_add_headers, origins))
+
+
+async def _add_headers(origins: tuple[str, ...], request: web.Request, response: web.StreamResponse) -> None:
+    """aiohttp-cors knows routes only; a page should be able to read a 404 and a 405 as well."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return
+    response.headers["Vary"] = "Origin"
+    if origin in origins and request.match_info.http_exception is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+
+
+@web.middleware
+async def preflights(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a preflight to a path that does not exist: the browser then asks, and the page reads the 404.
+
+    aiohttp-cors answers those to all others.
+    """
+    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    origin = request.headers.get("Origin")
+    if (
+        not asks
+        or request.match_info.http_exception is None
+        or origin not in request.app[CONFIG].cors_origins
+    ):
+        return await handler(request)
+    return web.Response(
+        headers={
+            "Access-Control-Allow-Methods": request.headers["Access-Control-Request-Method"],
+            "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
+            "Access-Control-Max-Age": "600",
+        }
+    )
