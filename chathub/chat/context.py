@@ -1,6 +1,7 @@
 """What goes upstream: the history of a conversation, cut to what the model can take."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -104,13 +105,10 @@ def build(
     turns, calling = _turns(history, images)
     last = [*calling, *asked] if asked[0].role == "tool" else asked
     left = window - min(answer, window // 2) - estimate_messages(first + last)
-    kept: list[Message] = []
-    for turn in reversed(turns):
-        left -= estimate_messages(turn)
-        if left < 0:
-            break
-        kept = turn + kept
-    return first + kept + last
+    oldest = len(turns)
+    while oldest and (left := left - estimate_messages(turns[oldest - 1])) >= 0:
+        oldest -= 1
+    return [*first, *chain.from_iterable(turns[oldest:]), *last]
 
 
 def _turns(history: Iterable[Row], images: Images) -> tuple[list[list[Message]], list[Message]]:

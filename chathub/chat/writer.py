@@ -27,6 +27,8 @@ SHUTDOWN = Ending("interrupted", "服务器正在重启，回复中断", 503, "i
 _TIME_LIMIT = Ending("error", "回复时间过长，已中止", 504, "time_limit")
 _SIZE_LIMIT = Ending("error", "回复过长，已中止", 502, "size_limit")
 _BROKEN = Ending("error", "服务器内部错误", 500, "error")
+# a history is long from so many characters on; each message costs some, however short it is
+_LONG, _PER_MESSAGE = 256 * 1024, 500
 _NOT_STORED = Ending("error", "回复保存失败", 500, "error")
 
 
@@ -51,9 +53,7 @@ class Writer:
 
         for route in plan.routes:
             reply.turn_to(route.model)
-            call = call_for(route.model, options, reply.turn, reply.user_id)
-            shape = call.params.get("response_format")
-            reply.prompt_estimate = context.estimate_prompt(call.messages, call.tools, shape)
+            call, reply.prompt_estimate = await _prepared(route.model, options, reply)
             reply.failure = await routing.run(self._client, route.endpoints, call, reply, report)
             if reply.failure is None or reply.begun or not another_may_help(reply.failure):
                 return
@@ -112,6 +112,20 @@ class Writer:
         )
         reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
         reply.bill = bill
+
+
+async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatCall, int]:
+    """What goes upstream, but for the endpoint, and about how many tokens it is; of a long conversation it is
+    put together beside the event loop."""
+    size = sum(len(row["content"]) + _PER_MESSAGE for row in reply.turn.history)
+    if size <= _LONG:
+        return _call_and_estimate(model, options, reply)
+    return await asyncio.to_thread(_call_and_estimate, model, options, reply)
+
+
+def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatCall, int]:
+    call = call_for(model, options, reply.turn, reply.user_id)
+    return call, context.estimate_prompt(call.messages, call.tools, call.params.get("response_format"))
 
 
 def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatCall:

@@ -11,6 +11,7 @@ from msgspec import Raw, UnsetType
 
 from chathub.errors import BadRequest
 from chathub.fronts.request import decode, refuse
+from chathub.wire.bounds import has_too_many_values
 
 # bytes of JSON
 _SMALL = 64 * 1024
@@ -53,9 +54,12 @@ def fields_of(body: bytes, known: Known) -> dict[str, Raw]:
     """The fields of a body as the client wrote them.
 
     Raises:
-        BadRequest: no JSON object; a name that comes twice, or that is one of ``known`` in another case;
-            fields besides the long ones that are larger than 1 MiB together, or more than 1,000.
+        BadRequest: no JSON object; more values than can be read at once; a name that comes twice, or that
+            is one of ``known`` in another case; fields besides the long ones that are larger than 1 MiB
+            together, or more than 1,000.
     """
+    if has_too_many_values(body):
+        raise BadRequest("The request body holds too many values.")
     if len(body) > _SMALL:
         _check_size(body)
     fields = decode(_decode_fields, body)

@@ -30,8 +30,8 @@ from chathub.upstream.types import (
 
 # a request is put into other words only so often
 _FORMS = 4
-# characters and bytes of what goes out, from which on it is written beside the event loop
-_LARGE_CALL = 256 * 1024
+# what goes out is written beside the event loop from so many characters and bytes on; each message costs some
+_LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 # bytes of one network read, and of a whole stream whatever it holds
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 256 * 1024 * 1024
@@ -198,7 +198,8 @@ class Client:
 async def _built(speech: Dialect, call: ChatCall, form: Capabilities) -> UpstreamRequest:
     """The request; one with pictures or long texts is written in a thread, beside the event loop."""
     size = sum(
-        len(message.content) + sum(len(image.data) for image in message.images) for message in call.messages
+        _PER_MESSAGE + len(message.content) + sum(len(image.data) for image in message.images)
+        for message in call.messages
     )
     if size <= _LARGE_CALL:
         return speech.build(call, form)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from chathub.errors import BadRequest
-from chathub.wire.bounds import within
+from chathub.wire.bounds import has_too_many_values, within
 
 T = TypeVar("T")
 
@@ -37,8 +37,10 @@ def decode(body: bytes, kind: type[T]) -> T:
     """A JSON body as ``kind``. An empty body counts as an empty object.
 
     Raises:
-        BadRequest: malformed JSON, or a field that does not fit; the sentence names the field.
+        BadRequest: malformed JSON, values without end, or a field that does not fit; the sentence names it.
     """
+    if has_too_many_values(body):
+        raise BadRequest("请求体包含的值过多")
     try:
         bounded = within(body.strip() or b"{}", kind)
         value: T = _decoder(cast(Hashable, kind)).decode(bounded)

@@ -9,6 +9,7 @@ from chats import add_model, chat
 from scripted import Provider
 
 from chathub.errors import BadRequest
+from chathub.fronts.openai_request import fields
 from chathub.wire.chats import Chat, EditMessage, SavePartial
 from chathub.wire.decode import decode
 
@@ -71,6 +72,17 @@ def test_what_is_ignored_is_not_built() -> None:
     number = b"[" * 500 + b"]" * 500
     body = b'{"conversation_id":"c","message_id":[%b],"content":"hi"}' % b",".join([number] * 200)
     assert decode(body, SavePartial).content == "hi"
+
+
+@pytest.mark.parametrize("values", [b"[],", b"0,", b"[[]],"], ids=["lists", "numbers", "nested"])
+def test_values_without_end_are_refused_unread(values: bytes) -> None:
+    """All of one body is read in one call, which no other thread interrupts."""
+    count = 4_000_000 // (values.count(b",") + values.count(b"[")) - 5
+    for kind, read in ((Chat, lambda body: decode(body, Chat)), (dict, fields)):
+        body = b'{"message":"hi","model":"m","messages":[%b1]}'
+        assert read(body % (values * count)), kind
+        with pytest.raises(BadRequest, match="请求体包含的值过多|too many values"):
+            read(body % (values * (count + 10)))
 
 
 def test_a_long_body_says_what_is_wrong_as_a_short_one_does() -> None:

@@ -82,6 +82,11 @@ async def opened(scene: Scene) -> None:
     await _ask(scene, "GET", "/api/conversations/opened/messages")
 
 
+async def asked(scene: Scene) -> None:
+    body = {"message": "q", "model": "word-1", "conversation_id": "asked"}
+    await _ask(scene, "POST", "/api/chat", body)
+
+
 async def deleted(scene: Scene) -> None:
     await _ask(scene, "DELETE", "/api/conversations/deleted")
     # until the last slice
@@ -145,6 +150,7 @@ async def singles(scene: Scene) -> None:
 _SCENES: dict[str, tuple[str, Callable[[Scene], Awaitable[None]]]] = {
     "idle": ("an idle server", idle),
     "open": ("a conversation of 10,000 messages opened", opened),
+    "ask": ("a question after 10,000 messages", asked),
     "ledger": ("a ledger of 500,000 rows downloaded", ledger),
     "text": ("a body of 24 MB of text", body_of_text),
     "escapes": ("a body of 24 MB of backslashes", body_of_escapes),
@@ -164,8 +170,8 @@ async def _set_up(scene: Scene, provider: Process, names: list[str]) -> None:
         ("whole-8000000", False),
         (f"single-{scene.many(2_000_000)}", True),
     ):
-        await scene.hub.offer(model, streams=streams, supports_vision=True)
-    for name, public_id in (("open", "opened"), ("delete", "deleted")):
+        await scene.hub.offer(model, streams=streams, supports_vision=True, context_window=4_000_000)
+    for name, public_id in (("open", "opened"), ("ask", "asked"), ("delete", "deleted")):
         if name in names:
             add_conversation(scene, public_id, scene.many(10_000))
     if "ledger" in names:
