@@ -76,12 +76,16 @@ def shared(request: pytest.FixtureRequest) -> SharedServer | None:
 
 
 @pytest.fixture
-def config(shared: SharedServer | None, tmp_path: Path, founded: Path) -> Config:
+def config(
+    request: pytest.FixtureRequest, shared: SharedServer | None, tmp_path: Path, founded: Path
+) -> Config:
     """The configuration of the test's server, with a copy of ``founded`` for its database."""
     if shared is not None:
         return shared.config
     config = configured(tmp_path)
     shutil.copyfile(founded, config.database)
+    if request.node.get_closest_marker("impatient"):
+        return replace(config, idle_seconds=1.5, answer_seconds=1.5, first_byte_seconds=1.5)
     return config
 
 

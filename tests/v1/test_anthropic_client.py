@@ -29,9 +29,7 @@ ASKED: dict[str, Any] = {"model": "m", "max_tokens": 2000, "messages": HELLO}
 
 @pytest.fixture
 async def client(connect: Connect, config: Config) -> TestClient:
-    return await connect(
-        replace(config, idle_seconds=0.7, answer_seconds=0.7, first_byte_seconds=0.7, heartbeat_seconds=0.2)
-    )
+    return await connect(replace(config, heartbeat_seconds=0.2))
 
 
 @pytest.fixture
@@ -316,6 +314,7 @@ async def test_a_providers_refusal_raises_the_exception_of_its_kind(
     assert caught.value.response.headers.get("Retry-After") == ("7" if status == 429 else None)
 
 
+@pytest.mark.impatient
 @every_dialect
 async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
@@ -330,6 +329,7 @@ async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
         assert caught.value.status_code == status
 
 
+@pytest.mark.impatient
 @every_dialect
 @pytest.mark.parametrize("trouble", ["told", "cut", "silent"])
 async def test_a_failure_in_the_middle_of_a_stream_is_raised_after_what_had_come(

@@ -3,17 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from conftest import Connect
 from gateway import PATHS, PIXEL, TOOL, Headers, add, sent, spent, stats, token, unused_address
 from scripted import Provider, chunk
 from scripted_dialects import PROTOCOLS, refusal, refusal_event, speaking, streamed
-
-from chathub.config import Config
 
 openai = pytest.importorskip("openai", reason="the official client is not installed")
 
@@ -31,11 +27,6 @@ TOOLS: list[Any] = [
     }
 ]
 CALL = ("call_1", "weather", {"place": "北京"})
-
-
-@pytest.fixture
-async def client(connect: Connect, config: Config) -> TestClient:
-    return await connect(replace(config, idle_seconds=0.7, answer_seconds=0.7, first_byte_seconds=0.7))
 
 
 @pytest.fixture
@@ -437,6 +428,7 @@ async def test_a_providers_refusal_raises_the_exception_of_its_kind(
     assert (await stats(client, admin))["tokens_used"] == 0
 
 
+@pytest.mark.impatient
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
 async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
@@ -452,6 +444,7 @@ async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
         assert caught.value.status_code == status and "127.0.0.1" not in str(caught.value)
 
 
+@pytest.mark.impatient
 @every_dialect
 @pytest.mark.parametrize("trouble", ["told", "cut", "silent"])
 async def test_a_failure_in_the_middle_of_a_stream_is_raised_after_what_had_come(

@@ -46,8 +46,7 @@ each_way = pytest.mark.parametrize(
 
 @pytest.fixture
 async def client(connect: Connect, config: Config) -> TestClient:
-    patience = {"idle_seconds": 0.7, "answer_seconds": 0.7, "first_byte_seconds": 0.7}
-    return await connect(replace(config, **patience, heartbeat_seconds=0.2))
+    return await connect(replace(config, heartbeat_seconds=0.2))
 
 
 async def read(client: TestClient, headers: Headers, path: str = CHAT, **body: Any) -> tuple[int, bytes]:
@@ -345,6 +344,7 @@ async def test_a_key_in_trouble_gives_way_to_the_next_before_the_first_byte(
     assert key_of(provider.headers[-1]) == TWO and len(provider.bodies) == 3
 
 
+@pytest.mark.impatient
 @each_way
 @pytest.mark.parametrize(
     ("trouble", "streams", "expected"),
@@ -384,6 +384,7 @@ async def test_a_request_that_may_have_been_done_is_not_sent_again_with_another_
     assert states["one"]["cooldown_until"]
 
 
+@pytest.mark.impatient
 @each_way
 async def test_a_stream_whose_head_is_late_is_asked_for_with_the_next_key(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
@@ -480,6 +481,7 @@ async def test_the_model_behind_answers_when_the_provider_is_down(
     assert [(row["model"], row["requests"], row["total_tokens"]) for row in rows] == [("behind", 1, 10)]
 
 
+@pytest.mark.impatient
 @each_way
 async def test_the_model_behind_answers_when_the_head_of_a_stream_is_late(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
