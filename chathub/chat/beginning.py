@@ -129,7 +129,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         message_id,
         it.asked.messages(),
         history,
-        pictures.of_messages(tx, seen),
+        pictures.of_messages(tx, seen, pictures.MOST_TOGETHER - pictures.size_of(it.asked.images)),
         first=parent_id is None,
         reservation_id=reservation_id,
         answer_limit=share.answer if share else None,

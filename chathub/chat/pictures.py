@@ -13,6 +13,8 @@ from chathub.wire import base64
 
 MOST = 8
 LARGEST = 5 * 1024 * 1024
+# bytes of all that go upstream at once; Anthropic takes requests of 32 MB, a third of which base64 needs
+MOST_TOGETHER = 20 * 1024 * 1024
 _DATA_URL = re.compile(r"data:(image/[a-z.+-]+);base64,", re.IGNORECASE)
 # media type → how such a file begins; what claims to be one and is not never reaches a browser
 _BEGINNINGS = {
@@ -83,15 +85,26 @@ def _keep_file(tx: Transaction, user_id: int, image: Image, now: int) -> str:
     return file_id
 
 
-def of_messages(tx: Transaction, message_ids: Iterable[int]) -> dict[int, list[Image]]:
-    """The pictures of some messages, with their bytes."""
+def of_messages(
+    tx: Transaction, message_ids: Sequence[int], most: int = MOST_TOGETHER
+) -> dict[int, list[Image]]:
+    """The pictures of some messages, with their bytes: of the last of them, as far as ``most`` bytes go. (One
+    picture may be shown by any number of messages.)"""
     found: dict[int, list[Image]] = {}
-    for message_id in message_ids:
+    for message_id in reversed(message_ids):
+        most -= tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0]["size"]
+        if most < 0:
+            break
         if rows := tx.all(tx.q.files.list_for_message, message_id=message_id):
             found[message_id] = [
                 Image(row["media_type"] or "", row["data"] or b"", row["url"]) for row in rows
             ]
     return found
+
+
+def size_of(images: Iterable[Image]) -> int:
+    """The bytes of those pictures that are not at an address."""
+    return sum(len(image.data) for image in images)
 
 
 def size_of_own(tx: Transaction, file_id: str, user_id: int) -> int:

@@ -31,8 +31,8 @@ class Question(Struct, frozen=True):
     model: str
     options: Options
     plan: Plan | ChatHubError
-    claim: Claim | None = None
-    body: Body | None = None
+    claim: Claim | None
+    body: Body
 
     @property
     def model_name(self) -> str:

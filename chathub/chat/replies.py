@@ -70,8 +70,7 @@ class Replies:
         # nothing was awaited since the plan was made: who removes a key of it meanwhile waits for the reply
         self._beginning[asking] = question.caller.id
         asking.add_done_callback(self._beginning.pop)
-        if question.body:
-            question.body.hold_until_done(asking)
+        question.body.hold_until_done(asking)
         try:
             yield await asyncio.shield(asking)
         finally:
@@ -160,11 +159,10 @@ class Replies:
         reply.turn_to(plan.model)
         reply.token_id = question.caller.token_id
         reply.stops_when_left = (question.options.on_disconnect or self._config.on_disconnect) == "stop"
-        reading = self._spawn(self._writer.read(reply, plan, question.options))
+        reading = self._spawn(self._writer.read(reply, plan, question.options, question.body))
         self._live.add(reply, reading)
         writing = self._spawn(self._write(reply, plan, question, reading))
-        if question.body:
-            question.body.hold_until_done(writing)
+        question.body.hold_until_done(writing)
 
     async def _write(self, reply: Reply, plan: Plan, question: Question, reading: asyncio.Task[None]) -> None:
         await self._writer.write(reply, plan, reading)

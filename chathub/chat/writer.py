@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from itertools import chain
 from typing import Any
 
 import msgspec
 
+from chathub.accounts.bodies import BodiesFull, Body, TooManyBodies
 from chathub.catalog import ChatModel
-from chathub.chat import context, ledger, pool, turns
+from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import Spender
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
@@ -29,6 +31,7 @@ _SIZE_LIMIT = Ending("error", "回复过长，已中止", 502, "size_limit")
 _BROKEN = Ending("error", "服务器内部错误", 500, "error")
 # a history is long from so many characters on; each message costs some, however short it is
 _LONG, _PER_MESSAGE = 256 * 1024, 500
+_TOO_MANY_PICTURES = "正在发送的图片过多，请等其中一些回复结束"
 _NOT_STORED = Ending("error", "回复保存失败", 500, "error")
 
 
@@ -41,9 +44,15 @@ class Writer:
         self._clock = clock
         self._config = config
 
-    async def read(self, reply: Reply, plan: Plan, options: Options) -> None:
+    async def read(self, reply: Reply, plan: Plan, options: Options, body: Body) -> None:
         """Take in what the providers say: the model that was asked for, or what it falls back on. This
-        is what is cancelled to stop a reply: the connection closes at once."""
+        is what is cancelled to stop a reply: the connection closes at once. The pictures of the history
+        count like the body that the question came in."""
+        try:
+            body.grow(max(0, _pictures_of(reply.turn) - body.size))
+        except (BodiesFull, TooManyBodies) as full:
+            reply.failure = Failure(_TOO_MANY_PICTURES, kind="busy", retry_after=full.retry_after)
+            return
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
             if failure is not None and endpoint.key_id is not None:
@@ -112,6 +121,12 @@ class Writer:
         )
         reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
         reply.bill = bill
+
+
+def _pictures_of(turn: Turn) -> int:
+    """The bytes of pictures that a turn has in memory."""
+    images = [image for message in turn.asked for image in message.images]
+    return pictures.size_of(chain(images, *turn.images.values()))
 
 
 async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatCall, int]:

@@ -12,6 +12,10 @@ INSERT INTO message_images (message_id, position, file_id, url) VALUES (:message
 SELECT media_type, data, url FROM message_images LEFT JOIN files ON files.id = file_id
 WHERE message_id = :message_id ORDER BY position
 
+-- name: get_size_for_message
+SELECT coalesce(sum(length(data)), 0) AS size FROM message_images JOIN files ON files.id = file_id
+WHERE message_id = :message_id
+
 -- name: list_ids
 -- the stored ones of a message
 SELECT file_id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL

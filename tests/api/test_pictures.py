@@ -4,6 +4,7 @@ import io
 import json
 import sqlite3
 from base64 import b64encode
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from scripted import Provider, reply
 from scripted_dialects import PROTOCOLS, add_speaker, texts
 
 from chathub.config import Config
+from chathub.keys import BODIES
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR the tests' own"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00 the tests' own"
@@ -423,6 +425,51 @@ async def test_a_model_behind_that_sees_nothing_gets_the_history_without_its_pic
     _, second = await chat(client, user, "再看", model="first", conversation_id=body["conversation_id"])
     assert second["model"] == "blind" and sent(provider) == [[], [], []]
     assert len(provider.bodies) == 3
+
+
+async def test_the_history_takes_20_megabytes_of_pictures_along_the_newest_first(
+    client: TestClient, user: Headers, provider: Provider, config: Config
+) -> None:
+    """One picture may be shown by many messages, and be in memory and on the wire as often."""
+    ids = await shown_again_and_again(client, user, config)
+    assert (await chat(client, user, conversation_id="c"))[0] == 200
+    assert [len(urls) for urls in sent(provider)[::2]] == [0, 2, 2, 0]
+    # what goes along with another answer to a question with pictures is less by as much
+    assert (await again(client, user, ids[2]))[-1]["type"] == "end"
+    assert [len(urls) for urls in sent(provider)[::2]] == [0, 2, 2]
+
+
+async def test_pictures_of_the_history_count_like_the_body_they_came_in(
+    client: TestClient, user: Headers, provider: Provider, config: Config
+) -> None:
+    await shown_again_and_again(client, user, config)
+    others = client.app[BODIES].of(2)  # type: ignore[union-attr]
+    others.grow(30 * MEGABYTE)
+    events = await stream(client, user, conversation_id="c")
+    assert events[-1]["status"] == 503 and "图片过多" in events[-1]["error"] and events[-1]["retry_after"]
+    assert len(provider.bodies) == 3
+    assert (await stream(client, user, conversation_id="other"))[-1]["type"] == "end"
+    others.release()
+    assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
+    assert client.app[BODIES].held == 0  # type: ignore[union-attr]
+
+
+async def shown_again_and_again(client: TestClient, user: Headers, config: Config) -> list[int]:
+    """A conversation whose questions show one picture of 5 MB once, twice and twice; gives their ids."""
+    picture = data_url(PNG.ljust(5 * MEGABYTE, b"."))
+    answers = [await chat(client, user, conversation_id="c", images=[picture])]
+    answers += [await chat(client, user, conversation_id="c") for _ in range(2)]
+    assert [status for status, _ in answers] == [200] * 3
+    (first, *later) = [row[0] for row in select(config, "SELECT id FROM messages WHERE role = 'user'")]
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        for message_id in later:
+            for position in range(2):
+                connection.execute(
+                    "INSERT INTO message_images SELECT ?, ?, file_id, url FROM message_images"
+                    " WHERE message_id = ? AND position = 0",
+                    (message_id, position, first),
+                )
+    return [first, *later]
 
 
 async def test_another_answer_sees_the_same_pictures(
