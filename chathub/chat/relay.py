@@ -181,7 +181,7 @@ class Relay:
 
     async def translate(self, route: Route, user_id: int, request: Request, outbox: Outbox) -> Failure | None:
         """Have a user's request answered in whichever dialect its model speaks; gives how that failed."""
-        outbox.model, outbox.prompt_estimate = route.model, estimate_request(request)
+        outbox.model = route.model
         call = _call(route.model, user_id, request, outbox.answer_limit)
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
@@ -208,7 +208,11 @@ class Relay:
                 with routing.attempted(tally.attempts, endpoint, route.model.name) as attempt:
                     async with AsyncExitStack() as stack:
                         at = await stack.enter_async_context(self.client.at_local(endpoint))
-                        return await use(await self._sent(stack, at, route.model.name, user_id, make))
+                        answer = await use(await self._sent(stack, at, route.model.name, user_id, make))
+                if attempt.failure is not None:
+                    # after its beginning, which the answer tells
+                    await self._note(tally, endpoint, attempt.failure)
+                return answer
             except Refused as refused:
                 failure = attempt.failure = refused.failure
                 tally.forget()

@@ -61,6 +61,11 @@ class Tally(Sink):
         if self.first_at is None:
             self.first_at = time.monotonic()
 
+    def end(self, failure: Failure | None) -> None:
+        """An answer that goes on as it is has ended: well, or with a failure after its beginning."""
+        self.well = failure is None
+        self.attempts[-1].failure = failure
+
     @property
     def begun(self) -> bool:
         return self.first_at is not None
@@ -95,8 +100,8 @@ class Outbox(Tally):
     """Events on their way to a client of another dialect. Nothing is shown before the answer has begun,
     so that an attempt that fails leaves no trace; a client that reads slowly slows the provider."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(0, limit)
+    def __init__(self, prompt_estimate: int, limit: int) -> None:
+        super().__init__(prompt_estimate, limit)
         self.room = asyncio.Event()
         self.room.set()
         self._events: list[Event] = []

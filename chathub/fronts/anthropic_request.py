@@ -12,16 +12,16 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.fronts.fields import Known, fields_of
 from chathub.fronts.request import (
-    MESSAGES,
     NAME_LENGTH,
     STOPS,
     TOOLS,
     Head,
+    Parts,
     Pictures,
     Request,
     check_arguments,
     decode,
-    items_of,
+    messages_of,
     object_text,
     refuse,
     whole_number,
@@ -155,8 +155,9 @@ def read(body: bytes) -> Request:
     fields(body)
     asked = decode(_decode_body, body)
     messages = [Message("system", system)] if (system := _words(asked.system or "")) else []
-    pictures = Pictures()
-    for number, message in enumerate(items_of(asked.messages, _decode_message, "messages", MESSAGES)):
+    pictures, parts = Pictures(), Parts()
+    for number, message in enumerate(messages_of(asked.messages, _decode_message)):
+        parts.add(message.content, *_results(message.content))
         messages += _messages(message, f"messages[{number}].content", pictures)
     check_arguments(messages)
     return Request(
@@ -222,6 +223,11 @@ def _messages(message: _User | _Assistant | _System, place: str, pictures: Pictu
             if results and not words and not images:
                 return results
             return [*results, Message("user", words, images)]
+
+
+def _results(content: str | list[Any]) -> list[str | list[Any] | None]:
+    """The contents of the results of tools among some blocks."""
+    return [block.content for block in content if isinstance(block, _ToolResult)]
 
 
 def _result(result: _ToolResult, place: str, pictures: Pictures) -> Message:

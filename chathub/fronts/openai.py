@@ -75,7 +75,7 @@ def embedding_usage(body: bytes) -> Usage | None:
     """What an answer of the embeddings endpoint says it used; None if it is no such answer."""
     try:
         told = msgspec.json.decode(body, type=_Embeddings).usage
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     # an answer without a count is an answer still
     return Usage(told.prompt_tokens, 0, told.prompt_tokens) if told else Usage(completion_tokens=0)

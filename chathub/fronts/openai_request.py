@@ -11,17 +11,17 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.fronts.fields import Known, fields_of
 from chathub.fronts.request import (
-    MESSAGES,
     NAME_LENGTH,
     STOPS,
     TOOLS,
     Head,
+    Parts,
     Pictures,
     Request,
     check_arguments,
     decode,
     fields_besides,
-    items_of,
+    messages_of,
     refuse,
     whole_number,
 )
@@ -191,8 +191,10 @@ def read(body: bytes) -> Request:
     if asked.max_completion_tokens is not None:
         params["max_tokens"] = asked.max_completion_tokens
     pictures = Pictures()
-    sent = items_of(asked.messages, _decode_message, "messages", MESSAGES)
-    messages = [_message(each, f"messages[{place}]", pictures) for place, each in enumerate(sent)]
+    messages, parts = [], Parts()
+    for number, each in enumerate(messages_of(asked.messages, _decode_message)):
+        parts.add(each.content, getattr(each, "tool_calls", None))
+        messages.append(_message(each, f"messages[{number}]", pictures))
     check_arguments(messages)
     return Request(
         model=asked.model,

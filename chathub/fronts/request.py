@@ -5,11 +5,11 @@ refusal names the field in ``details["param"]``.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
 from chathub.upstream.types import Image, Message
@@ -17,6 +17,9 @@ from chathub.wire import base64
 from chathub.wire.bounds import has_more
 
 MESSAGES = 10_000
+# parts, blocks and calls of tools: of one list, and of all messages together
+PARTS_OF_ONE = 1_000
+PARTS = 20_000
 TOOLS = 1_000
 STOPS = 16
 NAME_LENGTH = 200
@@ -29,6 +32,9 @@ ADDRESS_LENGTH = 8192
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 T = TypeVar("T")
+
+# bytes of a message that holds few parts in any case
+_SMALL = 64 * 1024
 
 _WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
@@ -115,6 +121,15 @@ _decode_any = msgspec.json.Decoder(Any).decode
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 
 
+class _Lists(Struct):
+    """The fields of messages and blocks that may be lists."""
+
+    content: Raw | UnsetType = UNSET
+    tool_calls: Raw | UnsetType = UNSET
+
+
+_decode_lists = msgspec.json.Decoder(_Lists).decode
+
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -123,18 +138,52 @@ def fields_besides(fields: dict[str, Raw], known: tuple[str, ...]) -> dict[str, 
     return {name: decode(_decode_any, raw, name) for name, raw in fields.items() if name not in known}
 
 
-def items_of(raw: Raw, decoder: Callable[[bytes | Raw], T], place: str, most: int) -> list[T]:
-    """A list that is decoded one item after the other: one call for all would stop every thread.
+def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T]) -> Iterator[T]:
+    """The messages of a body, decoded one after the other: one call for all would stop every thread.
 
     Raises:
-        BadRequest: no list, an empty one, more than ``most`` items, or one that does not fit.
+        BadRequest: no list, an empty one, too many, or one that does not fit.
     """
-    if has_more(raw, most):
-        refuse(place, f"expected array of length <= {most}")
-    items = decode(_decode_items, raw, place)
+    if has_more(raw, MESSAGES):
+        refuse("messages", f"expected array of length <= {MESSAGES}")
+    items = decode(_decode_items, raw, "messages")
     if not items:
-        refuse(place, "expected array of length >= 1")
-    return [decode(decoder, item, f"{place}[{number}]") for number, item in enumerate(items)]
+        refuse("messages", "expected array of length >= 1")
+    for number, item in enumerate(items):
+        _check_lists(item, f"messages[{number}]")
+        yield decode(decoder, item, f"messages[{number}]")
+
+
+def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
+    """Judge the lists in a large message, and in its blocks, before anything is built of them."""
+    if memoryview(item).nbytes <= _SMALL or bytes(memoryview(item)[:1]) != b"{":
+        return
+    lists = decode(_decode_lists, item, place)
+    for name in lists.__struct_fields__:
+        inner = getattr(lists, name)
+        if inner is UNSET or bytes(memoryview(inner)[:1]) != b"[":
+            continue
+        if has_more(inner, PARTS_OF_ONE):
+            refuse(f"{place}.{name}", f"expected array of length <= {PARTS_OF_ONE}")
+        for number, part in enumerate(decode(_decode_items, inner) if levels > 1 else []):
+            _check_lists(part, f"{place}.{name}[{number}]", levels - 1)
+
+
+class Parts:
+    """Counts what the messages of one request hold: parts, blocks, calls of tools."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, *contents: Sized | str | None) -> None:
+        """Count what is a list; a text is none.
+
+        Raises:
+            BadRequest: there are more than every format can be made of.
+        """
+        self._count += sum(len(each) for each in contents if each and not isinstance(each, str))
+        if self._count > PARTS:
+            refuse("messages", f"more than {PARTS} parts and tool calls together")
 
 
 def check_arguments(messages: list[Message]) -> None:

@@ -12,7 +12,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
-from chathub.chat.relay import Outgoing, Purchase
+from chathub.chat.relay import Outgoing, Purchase, estimate_request
 from chathub.chat.tally import Outbox, Tally
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
@@ -149,7 +149,7 @@ async def _pipe(
             unread.append(data)
             size += len(data)
             # many chunks read at once cost a third of what they cost one by one
-            if size > _BATCH or not tally.begun:
+            if size > _BATCH or not tally.begun or speech.last_event in data:
                 batch, unread, size = b"".join(unread), [], 0
                 events = await decoded(decoder.feed, batch, decoder.pending + len(batch))
                 if tally.feed(events):
@@ -169,6 +169,9 @@ async def _pipe(
             sending.has_answer = True
             await sending.write(held + data)
             held = b""
+            if decoder.done:
+                await http.drain(upstream)
+                break
     except TROUBLE as error:
         if sending.is_lost:
             raise
@@ -181,9 +184,15 @@ async def _pipe(
     refused = failure_in(events)
     if refused and not tally.begun and not sending.has_answer:
         raise Refused(refused)
-    tally.well = failure is None and refused is None
+    tally.end(failure or refused)
     rest = held + (b"" if failure else without_key(whole.rest, tally))
-    return await sending.end(rest + (speech.writer(speech.model, 0).feed([failure]) if failure else b""))
+    if refused and refused.kind == "cut":
+        # the provider's bytes end without a word about it
+        failure = failure or refused
+    if failure:
+        # an event of its own, also behind one that was passed on in part
+        rest += b"\n\n" + speech.writer(speech.model, 0).feed([failure])
+    return await sending.end(rest)
 
 
 async def _translate(
@@ -191,9 +200,9 @@ async def _translate(
 ) -> web.StreamResponse:
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
     relay = request.app[RELAY]
-    wanted = await off_loop(request, speech.read)
+    wanted, prompt = await off_loop(request, _read, speech)
     _check(route, wanted)
-    outbox = Outbox(request.app[CONFIG].reply_characters)
+    outbox = Outbox(prompt, request.app[CONFIG].reply_characters)
     purchase.count(outbox)
     work = asyncio.get_running_loop().create_task(relay.translate(route, request[CALLER].id, wanted, outbox))
     try:
@@ -207,6 +216,12 @@ async def _translate(
     finally:
         work.cancel()
         await asyncio.wait([work])
+
+
+def _read(speech: Speech) -> tuple[Request, int]:
+    """A request to be translated, and about how many tokens its prompt is."""
+    wanted = speech.read()
+    return wanted, estimate_request(wanted)
 
 
 async def _stream(

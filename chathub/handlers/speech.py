@@ -29,6 +29,8 @@ class Speech(Protocol):
 
     protocol: str
     heartbeat: bytes
+    # it is in the last event of a stream, and seldom elsewhere
+    last_event: bytes
     model: str
     stream: bool
     body: bytes

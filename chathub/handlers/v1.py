@@ -33,6 +33,7 @@ class OpenAI(Speech):
 
     protocol = "openai"
     heartbeat = b": keep-alive\n\n"
+    last_event = b"[DONE]"
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -139,7 +140,7 @@ async def embeddings(request: web.Request) -> web.Response:
         if isinstance(data, Failure):
             raise Refused(data)
         if (usage := front.embedding_usage(data)) is None:
-            raise Refused(Failure("上游返回了无法识别的数据", status=200))
+            raise Refused(Failure("上游返回了无法识别的数据", kind="cut", status=200))
         tally.well = True
         tally.feed([usage])
         return raw(without_key(data, tally))

@@ -26,6 +26,7 @@ class Anthropic(Speech):
 
     protocol = "anthropic"
     heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
+    last_event = b"message_stop"
     strips_usage = False
     choices = 1
     asks_for_media = False

@@ -14,7 +14,7 @@ from chathub.upstream.http import Bounds, Timeouts, bounds_for
 from chathub.upstream.learned import LearnedQuirks
 from chathub.upstream.listing import names_in
 from chathub.upstream.local import LocalModel, LocalModelError
-from chathub.upstream.masking import Take, masking
+from chathub.upstream.masking import Take, masked, masking
 from chathub.upstream.think import ThinkSplitter
 from chathub.upstream.trouble import TROUBLE, network_failure
 from chathub.upstream.types import (
@@ -34,7 +34,7 @@ _FORMS = 4
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 # bytes of one network read, and of a whole stream whatever it holds
 _LARGE_READ = 65_536
-_LARGEST_STREAM = 256 * 1024 * 1024
+_LARGEST_STREAM = 1024 * 1024 * 1024
 _USUAL = Timeouts()
 
 
@@ -120,7 +120,7 @@ class Client:
                 raise Refused(network_failure(error)) from None
         if isinstance(body, Failure):
             raise Refused(body)
-        names = names_in(body)
+        names = names_in(masked(body, endpoint.api_key))
         if names is None:
             raise Refused(Failure("上游返回了无法识别的数据", status=200))
         return names
@@ -197,10 +197,11 @@ class Client:
 
 async def _built(speech: Dialect, call: ChatCall, form: Capabilities) -> UpstreamRequest:
     """The request; one with pictures or long texts is written in a thread, beside the event loop."""
-    size = sum(
-        _PER_MESSAGE + len(message.content) + sum(len(image.data) for image in message.images)
-        for message in call.messages
-    )
+    size = 0
+    for message in call.messages:
+        size += _PER_MESSAGE * (1 + len(message.tool_calls)) + len(message.content)
+        size += sum(len(image.data) for image in message.images)
+        size += sum(len(tool_call.arguments) for tool_call in message.tool_calls)
     if size <= _LARGE_CALL:
         return speech.build(call, form)
     return await asyncio.to_thread(speech.build, call, form)
@@ -223,7 +224,7 @@ async def _read(
         take(_split(splitter, events, last=True))
         return failure_in(events)
     if http.is_packed(response):
-        return Failure("上游返回了压缩的数据流", status=200)
+        return Failure("上游返回了压缩的数据流", kind="cut", status=200)
     return await _read_stream(response, speech.Decoder(bounds.event), splitter, take, room)
 
 

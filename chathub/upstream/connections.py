@@ -89,6 +89,13 @@ class _Protocol(ResponseHandler):
             exc = Unanswered(reused=self._requests > 1)
         super().set_exception(exc, *cause)
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        payload = self._payload
+        if exc is not None and payload is not None and not payload.is_eof():
+            # aiohttp takes a reset for the end of a body that has no length
+            payload.set_exception(aiohttp.ClientPayloadError("the connection was reset"))
+        super().connection_lost(exc)
+
     def _is_idle(self) -> bool:
         """Whether nobody waits for anything: no request was sent, or its response is over."""
         if self._expects_head:

@@ -23,6 +23,7 @@ RETRY_LIMIT = 24 * 3600.0
 _TEXT_KEYS = ("message", "detail", "msg", "errmsg", "error_msg", "err")
 _HTML = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _FIELD = re.compile(r"[A-Za-z_]\w*")
+_SHORT_WORD = re.compile(r"[A-Za-z][A-Za-z_ .-]{0,39}")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s")
 
 
@@ -101,6 +102,12 @@ def well_formed(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def short_word(text: str) -> str:
+    """A provider's word for how an answer ended. It is kept with every answer, so that nothing but a word is
+    taken for one: it might be of any length, or hold a key."""
+    return text if _SHORT_WORD.fullmatch(text) else "other"
 
 
 def _is_readable(text: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import time
 import zlib
 from functools import partial
 from typing import NamedTuple
@@ -23,6 +24,8 @@ _ERROR_BODY = 64 * 1024
 LISTING = 4 * 1024 * 1024
 # characters that a request and a refusal have in common by chance
 _SHARED = 12
+# seconds in which a connection that was closed before tells so: a way there and back
+_STALE = 1.0
 _LARGE_BODY = 512 * 1024
 # what is decoded or searched in a thread: more would hold up the loop
 LARGE = 256 * 1024
@@ -58,18 +61,19 @@ async def post(
 ) -> aiohttp.ClientResponse:
     """The response to a POST once its head is here. ``reuse``: whether the connection may be kept.
 
-    The request goes out once. It is sent again only if it went over a reused connection that ended before a
-    byte of an answer: the provider had closed it before.
+    The request goes out once. It is sent again only if it went over a reused connection that ended at once
+    and before a byte of an answer: the provider had closed it before.
 
     Raises:
         NoResponse: the head of a stream is late.
         TimeoutError: a whole answer is.
         aiohttp.ClientError, OSError: any other trouble.
     """
+    began = time.monotonic()
     try:
         return await _post(session, request, timeouts, reuse)
     except Unanswered as error:
-        if not error.reused:
+        if not error.reused or time.monotonic() - began > _STALE:
             raise
         return await _post(session, request, timeouts, reuse=False)
 
@@ -142,12 +146,12 @@ async def whole_body(response: aiohttp.ClientResponse, limit: int) -> bytes | Fa
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes | Failure:
     if encoding not in ("gzip", "deflate"):
-        return Failure(f"上游返回了不支持的压缩格式：{encoding[:20]}", status=200)
+        return Failure(f"上游返回了不支持的压缩格式：{encoding[:20]}", kind="cut", status=200)
     try:
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         data = unpacker.decompress(body, limit)
     except zlib.error:
-        return Failure("上游返回了无法解压的数据", status=200)
+        return Failure("上游返回了无法解压的数据", kind="cut", status=200)
     return TOO_LONG if unpacker.unconsumed_tail else data
 
 

@@ -10,8 +10,12 @@ from chathub.upstream.dialects import dialect
 from chathub.upstream.types import ChatCall, Endpoint, Message, UpstreamRequest
 from chathub.upstream.urls import chat_url, models_url
 
-# OpenRouter's, and OpenAI's and Anthropic's service_tier
-_EXTRAS = frozenset({"models", "route", "provider", "plugins", "service_tier"})
+# another model: OpenRouter's, and the fallbacks of several gateways
+_OTHER_MODELS = ("models", "route", "provider", "preset", "fallbacks")
+# a dearer service: OpenRouter's plugins, OpenAI's and Anthropic's tiers, OpenAI's paid search, Anthropic's fast
+# mode and surcharge for a place
+_DEARER = ("plugins", "service_tier", "web_search_options", "speed", "inference_geo")
+_EXTRAS = frozenset({*_OTHER_MODELS, *_DEARER})
 # bytes
 _LONG = 64 * 1024
 

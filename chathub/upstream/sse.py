@@ -158,6 +158,21 @@ class Parser:
         self._name = ""
 
 
+class Emptiness:
+    """Counts the bytes of events that bring nothing of an answer: a server that sends only such ones cannot
+    keep us busy either. ``limit`` is that of the parser: the largest event may be one of them."""
+
+    def __init__(self, limit: int) -> None:
+        self._most = limit + _SILENCE
+        self._size = 0
+
+    def note(self, size: int, *, brought_something: bool) -> None:
+        """Raises: TooLong."""
+        self._size = 0 if brought_something else self._size + size
+        if self._size > self._most:
+            raise TooLong(f"more than {self._most} bytes without anything of an answer")
+
+
 def frame(payload: bytes, event_id: bytes = b"") -> bytes:
     """One event of ChatHub's own stream. Neither argument may hold a line break: JSON never does."""
     if event_id:

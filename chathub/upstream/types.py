@@ -155,7 +155,8 @@ class Failure(Struct, frozen=True):
     - ``busy``: nothing was sent, because we have no descriptor left to connect with;
     - ``no_response``: a stream's head did not come in time;
     - ``timeout``: a whole answer did not come in time, or a stream stalled;
-    - ``cut``: the connection ended, or the answer became too large, before it was whole.
+    - ``cut``: the connection ended, or the answer became too large, before it was whole; or what came
+      cannot be read: the provider may have done its work.
 
     ``fields`` are the top-level fields of the request that the refusal points at (``param``, ``loc``);
     ``echoed``: the sentence begins with a phrase that the request itself holds.

@@ -400,7 +400,6 @@ TROUBLE = {
     "529": lambda shop: shop.answer(529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}),
     "nothing": lambda shop: shop.stream([]),
     "nothing but the end": lambda shop: shop.stream([DONE]),
-    "no JSON": lambda shop: shop.stream([b"data: what?\n\n"]),
     "error event": lambda shop: shop.stream([data({"error": {"message": "overloaded", "code": 502}})]),
 }
 
@@ -425,7 +424,11 @@ async def test_trouble_before_any_output_rests_the_key_briefly_and_the_next_one_
     assert shop.tried[count + 1] == FIRST
 
 
-@pytest.mark.parametrize("parts", [[chunk("", role="assistant")], []], ids=["begun", "only the head"])
+@pytest.mark.parametrize(
+    "parts",
+    [[chunk("", role="assistant")], [], [b"data: what?\n\n"]],
+    ids=["begun", "only the head", "unreadable"],
+)
 async def test_a_stream_that_breaks_off_is_not_asked_for_again_with_another_key(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand, parts: list[bytes]
 ) -> None:

@@ -105,6 +105,42 @@ async def test_a_stream_without_events_is_cut_off_after_a_megabyte(
     assert status in (200, 502) and "过长" in text and ("so far" in text) == bool(begun)
 
 
+@pytest.mark.parametrize("event", [b"{}", b'{"choices":[]}', b'{"choices":[{"index":0,"delta":{}}]}'])
+async def test_a_stream_of_events_that_bring_nothing_is_cut_off(
+    client: TestClient, user: Headers, provider: Provider, event: bytes
+) -> None:
+    provider.script = provider.stream([chunk("so far"), *[(b"data: %b\n\n" % event) * 10_000] * 200])
+    async with asyncio.timeout(30):
+        events = await stream(client, user)
+        status, text = await v1(client, user, stream=True)
+    assert events[-1]["type"] == "error" and text_of(events) == "so far"
+    assert status == 200 and "过长" in text and "[DONE]" not in text
+
+
+@pytest.mark.parametrize("word", ["x" * MIB, KEY, "a word\x00"])
+async def test_what_an_answer_ended_with_is_kept_only_if_it_is_a_word(
+    client: TestClient, user: Headers, provider: Provider, word: str
+) -> None:
+    """It is stored with every answer, and shown in every listing."""
+    answer = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": word}]}
+    provider.script = provider.answer(200, answer)
+    assert (await v1(client, user))[0] == 200
+    assert (await chat(client, user))[0] == 200
+    async with client.get("/api/usage", headers=user) as response:
+        rows = (await response.json())["data"]
+    assert [row["end_reason"] for row in rows] == ["other", "other"]
+
+
+async def test_vectors_that_cannot_be_read_are_the_providers_fault(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    for body in (b"[" * 200_000, b'{"data":[],"usage":' + b"[" * 200_000, b"\xff", b"<html>"):
+        provider.script = provider.answer(200, body)
+        asked = {"model": "vectors", "input": "x"}
+        async with client.post("/v1/embeddings", json=asked, headers=user) as response:
+            assert response.status == 502, await response.text()
+
+
 @pytest.mark.parametrize(("size", "fits"), [(MIB - 200, True), (3 * MIB // 2, False)])
 async def test_an_event_may_be_one_mebibyte(
     client: TestClient, user: Headers, provider: Provider, size: int, fits: bool

@@ -26,7 +26,7 @@ from chathub.upstream.types import (
 
 BASE = "https://api.anthropic.com"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
-UNREADABLE = Failure("上游返回了无法识别的数据", status=200)
+UNREADABLE = Failure("上游返回了无法识别的数据", kind="cut", status=200)
 EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
 TOOL = {
     "type": "function",

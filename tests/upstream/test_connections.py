@@ -116,6 +116,23 @@ async def test_a_reused_connection_that_ends_without_an_answer_is_tried_again_on
     assert len(peer.heads) == 3 and peer.connections == 2
 
 
+async def test_a_reused_connection_that_ends_late_is_not_tried_again(
+    session: aiohttp.ClientSession, peer: Peer
+) -> None:
+    """One that was closed before tells so at once: here the provider worked on the request."""
+
+    async def working(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peer.answering(OK)(reader, writer)
+        await peer.read(reader)
+        await asyncio.sleep(1.2)
+
+    peer.serve = working
+    assert await post(session, peer) == b"ok"
+    with pytest.raises(Unanswered):
+        await post(session, peer)
+    assert len(peer.heads) == 2
+
+
 async def test_a_reused_connection_that_ends_within_an_answer_is_not_tried_again(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:

@@ -25,7 +25,7 @@ from chathub.upstream.types import (
 
 BASE = "https://generativelanguage.googleapis.com"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
-UNREADABLE = Failure("上游返回了无法识别的数据", status=200)
+UNREADABLE = Failure("上游返回了无法识别的数据", kind="cut", status=200)
 EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
@@ -428,7 +428,7 @@ def test_a_whole_body_may_be_an_array() -> None:
     assert gemini.decode_body(json.dumps(parts).encode()) == [Text("a"), Text("b"), Finish("stop")]
     assert gemini.decode_body(b"\n" + data(parts[1])) == [Text("b"), Finish("stop")]
     assert gemini.decode_body(json.dumps(parts).encode()[:-1])[-1] == Failure(
-        "上游返回了无法识别的数据", status=200
+        "上游返回了无法识别的数据", kind="cut", status=200
     )
 
 

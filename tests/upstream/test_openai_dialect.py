@@ -419,11 +419,11 @@ def test_a_whole_answer_is_told_from_a_broken_one(stream: bytes, ending: list[Ev
         (data({"error": True}), Failure(openai.BROKEN, status=200)),
         (data("Api key is invalid"), Failure("Api key is invalid", status=200)),
         (data([{"error": {"message": "m"}}]), Failure("m", status=200)),
-        (data([]), Failure("上游返回了无法识别的数据", status=200)),
-        (data(5), Failure("上游返回了无法识别的数据", status=200)),
-        (b"data: <html>\n\n", Failure("上游返回了无法识别的数据", status=200)),
-        (b"data: \xff\xfe\n\n", Failure("上游返回了无法识别的数据", status=200)),
-        (b"data: " + b"[" * 100_000 + b"\n\n", Failure("上游返回了无法识别的数据", status=200)),
+        (data([]), Failure("上游返回了无法识别的数据", kind="cut", status=200)),
+        (data(5), Failure("上游返回了无法识别的数据", kind="cut", status=200)),
+        (b"data: <html>\n\n", Failure("上游返回了无法识别的数据", kind="cut", status=200)),
+        (b"data: \xff\xfe\n\n", Failure("上游返回了无法识别的数据", kind="cut", status=200)),
+        (b"data: " + b"[" * 100_000 + b"\n\n", Failure("上游返回了无法识别的数据", kind="cut", status=200)),
     ],
 )
 def test_a_failure_inside_a_stream_ends_it_and_keeps_what_came(stream: bytes, failure: Failure) -> None:
@@ -478,8 +478,8 @@ def test_a_whole_body_gives_its_events_in_order() -> None:
         (b"null", [EMPTY]),
         (b'{"error":{"message":"m"}}', [Failure("m", status=200)]),
         (b'"Api key is invalid"', [Failure("Api key is invalid", status=200)]),
-        (b"<html>", [Failure("上游返回了无法识别的数据", status=200)]),
-        (body({"content": "a"})[:-1], [Failure("上游返回了无法识别的数据", status=200)]),
+        (b"<html>", [Failure("上游返回了无法识别的数据", kind="cut", status=200)]),
+        (body({"content": "a"})[:-1], [Failure("上游返回了无法识别的数据", kind="cut", status=200)]),
         (b"\n" + data(chunk("stop", content="a")) + DONE, [Text("a"), Finish("stop")]),
     ],
 )

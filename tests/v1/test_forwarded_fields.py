@@ -23,6 +23,11 @@ EXTRAS = {
     "route": "fallback",
     "provider": {"order": ["x"]},
     "plugins": [{"id": "web"}],
+    "preset": "dear",
+    "fallbacks": [{"model": "dear"}],
+    "web_search_options": {},
+    "speed": "fast",
+    "inference_geo": "us",
     "service_tier": "priority",
 }
 KNOWN = Known("model", "messages", "stream", "tools", "max_tokens")

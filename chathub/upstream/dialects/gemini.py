@@ -131,7 +131,7 @@ class Decoder(Reader):
         reason = fields.as_string(fields.as_object(value.get("promptFeedback")).get("blockReason"))
         if reason and reason not in _UNSPECIFIED and not candidate:
             self._finish = "PROHIBITED_CONTENT"
-            code = failures.well_formed(reason)
+            code = failures.short_word(reason)
             self._end(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
         elif value.get("error"):
             self._end(events, fields.refusal(value, BROKEN))

@@ -95,6 +95,7 @@ class Decoder:
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         self._parser = sse.Parser(limit)
+        self._emptiness = sse.Emptiness(limit)
         self._halves: dict[str | int, str] = {}  # high surrogates that wait for their other half
         self._calls = fields.ToolCalls()
         self._usage: dict[str, Any] = {}
@@ -117,6 +118,7 @@ class Decoder:
             for name, payload in self._parser.feed(data):
                 if name or self._halves or self._failed or not self._take_plain(payload, events):
                     self._take(name, payload, events)
+            self._emptiness.note(len(data), brought_something=bool(events))
         except sse.TooLong:
             self._end(events, Failure(TOO_LONG, kind="cut", status=200))
             self.done = True
@@ -189,7 +191,7 @@ class Decoder:
         elif isinstance(value, dict):
             self._take_object(value, events)
         elif value is not None:
-            self._end(events, fields.refusal(value, UNREADABLE))
+            self._end(events, fields.refusal(value, UNREADABLE, "cut"))
 
     def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
         if last and (name != "error" or text[0] in "{["):
@@ -197,7 +199,7 @@ class Decoder:
         if name == "error":
             self._end(events, fields.refusal(text, BROKEN))
         elif name in ("", "message"):  # what comes under an unknown name may be anything
-            self._end(events, Failure(UNREADABLE, status=200))
+            self._end(events, Failure(UNREADABLE, kind="cut", status=200))
 
     def _take_done(self, events: list[Event]) -> None:
         whole = self._failed or self._answered or self._finish
@@ -265,7 +267,7 @@ class Decoder:
             return
         word, self._finish = self._finish, ""
         if word:
-            events.append(Finish(failures.well_formed(_FINISH_WORDS.get(word, word))))
+            events.append(Finish(_FINISH_WORDS.get(word) or failures.short_word(word)))
         if failure is None and word in _BROKEN_WORDS:
             failure = Failure(BROKEN, status=200)
         if failure is not None:

@@ -112,10 +112,10 @@ def _part(part: object) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
         yield Text, text
 
 
-def refusal(value: object, otherwise: str) -> Failure:
-    """The provider's words for an error inside a 200; ``otherwise`` where it has none."""
+def refusal(value: object, otherwise: str, kind: str = "refused") -> Failure:
+    """The provider's words for an error inside a 200; ``otherwise``, of that kind, where it has none."""
     failure = failures.from_error(value)
-    return Failure(otherwise, status=200) if failure.message == "HTTP 200" else failure
+    return Failure(otherwise, kind=kind, status=200) if failure.message == "HTTP 200" else failure
 
 
 def first(value: object) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Reader(ABC):
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         self._parser = sse.Parser(limit)
+        self._emptiness = sse.Emptiness(limit)
         self._arrived = False  # any data at all
         self._answered = False  # some text, reasoning or tool call
         self._finish = ""  # the provider's word
@@ -59,6 +60,7 @@ class Reader(ABC):
                     continue
                 if len(payload) > _ORDINARY or not self._take_plain(payload, events):
                     self._take(name, payload, events)
+            self._emptiness.note(len(data), brought_something=bool(events))
         except sse.TooLong:
             self._end(events, Failure(TOO_LONG, kind="cut", status=200))
         return events
@@ -132,7 +134,7 @@ class Reader(ABC):
         if isinstance(value, dict):
             self._take_object(value, events)
         elif value is not None:
-            self._end(events, fields.refusal(value, UNREADABLE))
+            self._end(events, fields.refusal(value, UNREADABLE, "cut"))
 
     def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
         if last and (name != "error" or text[0] in "{["):
@@ -140,7 +142,7 @@ class Reader(ABC):
         if name == "error":
             self._end(events, fields.refusal(text, BROKEN))
         elif not name or text[0] in "{[":  # what comes under another name may be anything
-            self._end(events, Failure(UNREADABLE, status=200))
+            self._end(events, Failure(UNREADABLE, kind="cut", status=200))
 
     def _keep(self, text: object) -> str:
         """Some of what the provider wants back; nothing any more once there is too much of it."""
@@ -175,6 +177,6 @@ class Reader(ABC):
         if state := self._state():
             events.append(State(state))
         if self._finish:
-            events.append(Finish(failures.well_formed(self._reason(self._finish))))
+            events.append(Finish(failures.short_word(self._reason(self._finish))))
         if failure is not None:
             events.append(failure)

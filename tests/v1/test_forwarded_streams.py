@@ -1,0 +1,84 @@
+"""How a forwarded stream ends: at its last event, or with a word about what went wrong."""
+
+import asyncio
+import json
+import struct
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from gateway import Headers, add, key_states, post, spent
+from scripted import DONE, Provider, chunk, reply
+
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+
+
+@pytest.fixture(autouse=True)
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add(client, admin, provider.base_url)
+    key = {"model_provider": "upstream", "api_key": "key-0123456789", "label": "one"}
+    await post(client, "/api/apikeys", key, admin)
+
+
+async def ask(client: TestClient, headers: Headers) -> list[Any]:
+    """The events that a client can read of the stream."""
+    async with asyncio.timeout(30):
+        response = await client.post("/v1/chat/completions", json=ASKED, headers=headers)
+        text = await response.text()
+    assert response.status == 200, text
+    lines = [line[6:] for event in text.split("\n\n") for line in event.split("\n") if line[:6] == "data: "]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+async def end_reasons(client: TestClient, admin: Headers) -> list[str]:
+    await spent(client, admin, 1)
+    rows = await (await client.get("/api/usage", params={"limit": "10"}, headers=admin)).json()
+    return [row["end_reason"] for row in rows["data"]]
+
+
+@pytest.mark.parametrize("how", ["ended", "reset", "closed"])
+async def test_one_that_stops_in_the_middle_ends_with_an_error_and_is_booked_so(
+    client: TestClient, admin: Headers, provider: Provider, how: str
+) -> None:
+    async def run(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert transport is not None
+        # without a length: only the connection's end tells of the body's
+        transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        transport.write(chunk("so far"))
+        await asyncio.sleep(0.1)
+        if how == "reset":
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        transport.close()
+        return web.Response()
+
+    script = provider.stream([chunk("so far")]) if how == "ended" else run
+    provider.script = script
+    begun, error = await ask(client, admin)
+    assert begun["choices"][0]["delta"]["content"] == "so far" and "中断" in error["error"]["message"]
+    assert await end_reasons(client, admin) == ["cut"]
+    (state,) = (await key_states(client, admin)).values()
+    assert state["failure_count"] == 1 and state["last_error"]
+
+
+async def test_an_error_is_an_event_of_its_own_behind_a_half_one(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    """One without an end was passed on in part, until it was too long."""
+    provider.script = provider.stream([chunk("so far"), *([b"x" * 65_536] * 40)])
+    *_, error = await ask(client, admin)
+    assert "过长" in error["error"]["message"]
+
+
+async def test_one_whose_last_event_has_come_is_over_although_the_provider_keeps_it_open(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    parts = reply("whole")
+    provider.script = provider.stream(parts, stall_after=len(parts))
+    events = await ask(client, admin)
+    assert events[-1] == DONE[6:-2].decode() and await end_reasons(client, admin) == ["stop"]
+    assert not provider.gate.is_set()
