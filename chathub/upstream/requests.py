@@ -12,8 +12,8 @@ from chathub.upstream.urls import chat_url, models_url
 
 # another model: OpenRouter's, and the fallbacks of several gateways
 _OTHER_MODELS = ("models", "route", "provider", "preset", "fallbacks")
-# a dearer service: OpenRouter's plugins, OpenAI's and Anthropic's tiers, OpenAI's paid search, Anthropic's fast
-# mode and surcharge for a place
+# a dearer service: plugins of OpenRouter, tiers of OpenAI and Anthropic, paid search of OpenAI, fast mode and
+# places of Anthropic
 _DEARER = ("plugins", "service_tier", "web_search_options", "speed", "inference_geo")
 _EXTRAS = frozenset({*_OTHER_MODELS, *_DEARER})
 # bytes
