@@ -79,10 +79,10 @@ async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
     reading = asyncio.create_task(db.read_slowly(1, endless))
     assert await asyncio.to_thread(begun.wait, SECONDS)
     async with asyncio.timeout(SECONDS):
-        # the thread may be on its way into the statement still
-        while not reading.done():
-            reading.cancel()
-            await asyncio.sleep(0.01)
+        # the thread may be on its way into the statement still, and the impatient cancel again
+        reading.cancel()
+        await asyncio.sleep(0)
+        reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
         # every connection is of use again

@@ -1,6 +1,7 @@
 """Connections for what takes long: lists, searches, statistics."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,6 +10,9 @@ from weakref import WeakValueDictionary
 
 T = TypeVar("T")
 
+# seconds until a read that still runs is interrupted again
+_AGAIN = 0.05
+
 
 class Connection(Protocol):
     """A connection with a thread of its own."""
@@ -16,6 +20,14 @@ class Connection(Protocol):
     async def work(self, fn: Callable[[sqlite3.Connection], T]) -> T: ...
 
     async def interrupt(self) -> None: ...
+
+
+async def _interrupted(connection: Connection, reading: asyncio.Future[T]) -> None:
+    """Interrupt a read until it ends: between two statements there is nothing to interrupt."""
+    reading.add_done_callback(lambda read: read.cancelled() or read.exception())
+    while not reading.done():
+        await connection.interrupt()
+        await asyncio.wait([reading], timeout=_AGAIN)
 
 
 class SlowReaders:
@@ -41,10 +53,12 @@ class SlowReaders:
             try:
                 return await asyncio.shield(reading)
             except asyncio.CancelledError:
-                reading.add_done_callback(lambda read: read.cancelled() or read.exception())
-                await connection.interrupt()
-                # nobody else gets the connection, or the interruption, before the read has ended
-                await asyncio.wait([reading])
+                ending = asyncio.ensure_future(_interrupted(connection, reading))
+                # nobody else gets the connection, or the interruption, before the read has ended: not by
+                # cancelling again either
+                while not ending.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait([ending])
                 raise
 
     def _turn(self, user_id: int | None) -> asyncio.Lock:
