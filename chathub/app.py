@@ -33,6 +33,7 @@ from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
+from chathub.chat.rests import CallersRests
 from chathub.chat.titles import Titles
 from chathub.chat.writer import Writer
 from chathub.clock import Clock
@@ -200,11 +201,12 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         client = Client(trusted, public, model, timeouts)
-        writer, titles = Writer(db, client, clock, config), Titles(db, client, clock, config)
+        app[keys.RESTS] = rests = CallersRests()
+        writer, titles = Writer(db, client, clock, config, rests), Titles(db, client, clock, config)
         replies = Replies(db, disk, writer, titles, clock, config)
-        app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
+        app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
         app[keys.REPLIES] = replies
-        app[keys.RELAY] = Relay(db, disk, client, clock)
+        app[keys.RELAY] = Relay(db, disk, client, clock, rests)
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
         work = (replies.beat(), replies.save(), disk.watch(), remover.run())

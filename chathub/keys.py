@@ -16,6 +16,7 @@ from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
+from chathub.chat.rests import CallersRests
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -38,6 +39,7 @@ BODIES = web.AppKey("BODIES", Bodies)
 OFFLOAD = web.AppKey("OFFLOAD", Offload)
 RESPONSES = web.AppKey("RESPONSES", Responses)
 PLANNER = web.AppKey("PLANNER", Planner)
+RESTS = web.AppKey("RESTS", CallersRests)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
 REMOVER = web.AppKey("REMOVER", Remover)

@@ -8,6 +8,8 @@ from msgspec import Struct
 from chathub.accounts.sessions import Caller
 from chathub.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.chat import pool
+from chathub.chat.pool import Standing
+from chathub.chat.rests import CallersRests
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Row
@@ -57,12 +59,21 @@ _KINDS = {False: ("chat", "completion"), True: ("embedding",)}
 class Planner:
     """Turns a model's name into a plan for one user."""
 
-    def __init__(self, db: Database, catalog: Catalog, vault: Vault, clock: Clock, config: Config) -> None:
+    def __init__(
+        self,
+        db: Database,
+        catalog: Catalog,
+        vault: Vault,
+        clock: Clock,
+        config: Config,
+        rests: CallersRests,
+    ) -> None:
         self._db = db
         self._catalog = catalog
         self._vault = vault
         self._clock = clock
         self._config = config
+        self._rests = rests
         self._chance = random.Random()
 
     def plan(self, caller: Caller, model_name: str, needs: Needs = NOTHING) -> Plan:
@@ -146,9 +157,10 @@ class Planner:
     def _endpoints(self, caller: Caller, model: ChatModel, keys: list[Row]) -> tuple[Endpoint, ...]:
         now = self._clock.now()
         bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
+        standings = {key["id"]: self._standing(caller, key, now) for key in bound}
         # where all have met passing trouble, one of them is better than none
-        fit = [key for key in bound if pool.is_usable(key, now)] or [
-            key for key in bound if key["health"] == "ok"
+        fit = [key for key in bound if standings[key["id"]].is_usable(now)] or [
+            key for key in bound if standings[key["id"]].health == "ok"
         ]
         usable = pool.in_order(fit, caller.id, self._chance)
         endpoints = tuple(endpoint for key in usable if (endpoint := self._endpoint(model, key, caller.id)))
@@ -156,7 +168,14 @@ class Planner:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, protocol=model.protocol),)
-        raise _no_key(model, keys, bound, caller.id, now)
+        resting = [it for it in standings.values() if it.health != "broken" and it.rests(now)]
+        if resting:
+            raise _all_rest(model, min(resting, key=lambda it: it.until), now)
+        raise _no_key(model, keys, bound, caller.id)
+
+    def _standing(self, caller: Caller, key: Row, now: int) -> Standing:
+        """What is known against a key, by everybody or by the caller alone."""
+        return pool.worse(Standing.of(key), self._rests.standing(key["id"], caller.id), now)
 
     def _endpoint(self, model: ChatModel, row: Row, caller_id: int) -> Endpoint | None:
         """A stored key as an endpoint, or None if it does not open."""
@@ -194,15 +213,20 @@ def plainly_inside(base_url: str, config: Config) -> bool:
     return address is not None and not guard.allowed(address, config.upstream_allow_networks)
 
 
-def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], caller_id: int, now: int) -> ChatHubError:
+def _named(model: ChatModel) -> str:
+    return f"{model.provider_name} ({model.provider_key})"
+
+
+def _all_rest(model: ChatModel, first: Standing, now: int) -> ChatHubError:
+    """That one has to wait for the key whose pause ends first, and why, in our own words."""
+    why = f"（{sentence}）" if (sentence := class_sentence(first.failure_class)) else ""
+    wait = (first.until - now) / 1000
+    return TooManyRequests(f"{_named(model)} 的API密钥正在冷却{why}，请稍后再试", retry_after=wait)
+
+
+def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], caller_id: int) -> ChatHubError:
     """Why there is no key to use, as a sentence that says what to do; of others' keys in our own words."""
-    named = f"{model.provider_name} ({model.provider_key})"
-    resting = [key for key in bound if key["health"] != "broken" and pool.rests(key, now)]
-    if resting:
-        first = min(resting, key=lambda key: key["cooldown_until"])
-        wait = (first["cooldown_until"] - now) / 1000
-        why = f"（{sentence}）" if (sentence := class_sentence(first["failure_class"])) else ""
-        return TooManyRequests(f"{named} 的API密钥正在冷却{why}，请稍后再试", retry_after=wait)
+    named = _named(model)
     if broken := [key for key in bound if key["health"] == "broken"]:
         own = next((key for key in broken if key["user_id"] == caller_id), None)
         if own is None:

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from chathub import audit
 from chathub.database.connection import Row, Transaction
 from chathub.upstream.failure_class import FailureClass, class_of
@@ -17,14 +19,57 @@ _PAUSES: dict[FailureClass, tuple[int, int]] = {
 _BRIEF = (2_000, 60_000)
 
 
-def rests(row: Row, now: int) -> bool:
-    """Whether a key is to be left alone for a while. What lies further ahead than any wait was written by
-    a clock that has been set back since (a small machine may start without the time)."""
-    return bool(now < row["cooldown_until"] <= now + RETRY_LIMIT * 1000)
+class Standing(Struct, frozen=True):
+    """What is known against a key: its health, the end of its pause (milliseconds), the class of its last
+    failure and how many came in a row."""
+
+    health: str = "ok"
+    until: int = 0
+    failure_class: str = ""
+    in_row: int = 0
+
+    @classmethod
+    def of(cls, row: Row) -> "Standing":
+        return cls(row["health"], row["cooldown_until"], row["failure_class"], row["failures_in_row"])
+
+    def rests(self, now: int) -> bool:
+        """Whether the key is to be left alone for a while. What lies further ahead than any wait was written
+        by a clock that has been set back since (a small machine may start without the time)."""
+        return now < self.until <= now + RETRY_LIMIT * 1000
+
+    def is_usable(self, now: int) -> bool:
+        return self.health != "broken" and not self.rests(now)
+
+    def after(self, failure: Failure, now: int) -> "Standing":
+        """As it is once an attempt has failed with the key."""
+        kind, in_row = class_of(failure), self.in_row + 1
+        health, until = ("broken", 0) if kind == "invalid_key" else self._rest(failure, kind, in_row, now)
+        return Standing(health, until, kind, in_row)
+
+    def _rest(self, failure: Failure, kind: FailureClass, in_row: int, now: int) -> tuple[str, int]:
+        """Health and end of the pause of a key that may be used again by itself; a longer pause that has
+        begun is not cut short."""
+        first, longest = _PAUSES.get(kind, _BRIEF)
+        wait = min(longest, first * 2 ** min(in_row - 1, 20))
+        if failure.retry_after is not None:
+            told = round(failure.retry_after * 1000)
+            # credit does not come back within the seconds that a limit of requests asks for
+            wait = max(wait, told) if kind == "no_credit" else told
+        # trouble that passes only puts the key behind the others for a while
+        health, until = ("cooling" if kind in _PAUSES else "ok"), now + wait
+        if self.until > until and self.rests(now):
+            return self.health, self.until
+        return health, until
 
 
-def is_usable(row: Row, now: int) -> bool:
-    return row["health"] != "broken" and not rests(row, now)
+def worse(one: Standing, other: Standing, now: int) -> Standing:
+    """Whichever keeps a key from being used more strictly, or longer."""
+
+    def gravity(it: Standing) -> tuple[bool, bool, bool, int]:
+        rests = it.rests(now)
+        return it.health == "broken", rests and it.health == "cooling", rests, it.until
+
+    return max(one, other, key=gravity)
 
 
 def in_order(rows: Iterable[Row], user_id: int, chance: random.Random) -> list[Row]:
@@ -40,46 +85,33 @@ def in_order(rows: Iterable[Row], user_id: int, chance: random.Random) -> list[R
     )
 
 
-def note_failure(tx: Transaction, key_id: int, failure: Failure, sentence: str, now: int) -> None:
-    """Mark a key after a failed attempt; what the request itself caused says nothing about the key."""
+def note_failure(
+    tx: Transaction, key_id: int, failure: Failure, sentence: str, now: int, *, is_common: bool = True
+) -> None:
+    """Mark a key after a failed attempt; what the request itself caused says nothing about the key. Of what
+    counts for its caller alone (``is_common`` is false) its owner only reads."""
     kind = class_of(failure)
     row = tx.one(tx.q.api_keys.get_health, key_id=key_id)
     if kind in ("invalid_request", "busy") or row is None:
         return
-    in_row = row["failures_in_row"] + 1
     if row["health"] == "broken" and kind != "invalid_key":
         # what passes by itself says nothing of what does not
         return
-    health, until = ("broken", 0) if kind == "invalid_key" else _rest(row, failure, kind, in_row, now)
+    before = Standing.of(row)
+    after = before.after(failure, now) if is_common else before
     tx.run(
         tx.q.api_keys.set_health,
         key_id=key_id,
-        health=health,
-        cooldown_until=until,
+        health=after.health,
+        cooldown_until=after.until,
         last_error=sentence,
-        failure_class=kind,
-        failures_in_row=in_row,
+        failure_class=after.failure_class,
+        failures_in_row=after.in_row,
         failures=1,
         now=now,
     )
-    if health == "broken" and row["health"] != "broken":
+    if after.health == "broken" and row["health"] != "broken":
         _record(tx, key_id, "key.broken", now, reason=sentence)
-
-
-def _rest(row: Row, failure: Failure, kind: FailureClass, in_row: int, now: int) -> tuple[str, int]:
-    """Health and end of the pause of a key that may be used again by itself; a longer pause that has begun
-    is not cut short."""
-    first, longest = _PAUSES.get(kind, _BRIEF)
-    wait = min(longest, first * 2 ** min(in_row - 1, 20))
-    if failure.retry_after is not None:
-        told = round(failure.retry_after * 1000)
-        # credit does not come back within the seconds that a limit of requests asks for
-        wait = max(wait, told) if kind == "no_credit" else told
-    # trouble that passes only puts the key behind the others for a while
-    health, until = ("cooling" if kind in _PAUSES else "ok"), now + wait
-    if row["cooldown_until"] > until and rests(row, now):
-        return row["health"], row["cooldown_until"]
-    return health, until
 
 
 def note_success(tx: Transaction, key_id: int, now: int) -> None:

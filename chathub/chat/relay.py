@@ -20,6 +20,7 @@ from chathub.chat.budgets import Spender, Wanted
 from chathub.chat.context import estimate_prompt
 from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan, Route
+from chathub.chat.rests import CallersRests
 from chathub.chat.tally import Outbox, Tally
 from chathub.clock import Clock, Month
 from chathub.database.connection import Database, Transaction
@@ -101,8 +102,9 @@ class Purchase:
 class Relay:
     """Sends programs' requests on and books what they used."""
 
-    def __init__(self, db: Database, disk: Disk, client: Client, clock: Clock) -> None:
+    def __init__(self, db: Database, disk: Disk, client: Client, clock: Clock, rests: CallersRests) -> None:
         self._disk = disk
+        self._rests = rests
         self._db = db
         self.client = client
         self._clock = clock
@@ -156,6 +158,9 @@ class Relay:
     async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
         with contextlib.suppress(ChatHubError):
             held = await buying
+            for tally in purchase.tallies:
+                if tally.well and tally.endpoint and tally.endpoint.key_id is not None:
+                    self._rests.note_success(tally.endpoint.key_id, purchase.account.user_id)
             await self._db.insist(_settle, held.reservation_id, purchase, self._clock.month())
 
     async def drain(self, seconds: float) -> None:
@@ -185,7 +190,7 @@ class Relay:
         call = _call(route.model, user_id, request, outbox.answer_limit)
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
-            await self._note(outbox, endpoint, failure)
+            await self._note(outbox, endpoint, user_id, failure)
 
         try:
             return await routing.run(self.client, route.endpoints, call, outbox, report)
@@ -216,7 +221,7 @@ class Relay:
             except Refused as refused:
                 failure = attempt.failure = refused.failure
                 tally.forget()
-                await self._note(tally, endpoint, failure)
+                await self._note(tally, endpoint, user_id, failure)
                 if not another_may_help(failure):
                     break
         raise Refused(failure)
@@ -239,12 +244,14 @@ class Relay:
         self.client.quirks.note(endpoint, model, user_id, form, other)
         return response
 
-    async def _note(self, tally: Tally, endpoint: Endpoint, failure: Failure | None) -> None:
+    async def _note(self, tally: Tally, endpoint: Endpoint, user_id: int, failure: Failure | None) -> None:
         tally.well = failure is None
         if failure is not None and endpoint.key_id is not None:
             sentence = redaction.scrub(failure.message, [endpoint.api_key])
             now = self._clock.now()
-            await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
+            is_common = self._rests.note_failure(endpoint, user_id, failure, now)
+            told = endpoint.key_id, failure, sentence, now
+            await self._db.write(pool.note_failure, *told, is_common=is_common)
 
 
 def estimate_request(request: Request) -> int:

@@ -13,6 +13,7 @@ from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import Spender
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
+from chathub.chat.rests import CallersRests
 from chathub.chat.turns import Ending, Outcome, Turn
 from chathub.clock import Clock
 from chathub.config import Config
@@ -38,11 +39,14 @@ _NOT_STORED = Ending("error", "回复保存失败", 500, "error")
 class Writer:
     """Sees replies to their end, one call each."""
 
-    def __init__(self, db: Database, client: Client, clock: Clock, config: Config) -> None:
+    def __init__(
+        self, db: Database, client: Client, clock: Clock, config: Config, rests: CallersRests
+    ) -> None:
         self._db = db
         self._client = client
         self._clock = clock
         self._config = config
+        self._rests = rests
 
     async def read(self, reply: Reply, plan: Plan, options: Options, body: Body) -> None:
         """Take in what the providers say: the model that was asked for, or what it falls back on. This
@@ -58,7 +62,9 @@ class Writer:
             if failure is not None and endpoint.key_id is not None:
                 sentence = redaction.scrub(failure.message, [endpoint.api_key])
                 now = self._clock.now()
-                await self._db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
+                is_common = self._rests.note_failure(endpoint, reply.user_id, failure, now)
+                told = endpoint.key_id, failure, sentence, now
+                await self._db.write(pool.note_failure, *told, is_common=is_common)
 
         for route in plan.routes:
             reply.turn_to(route.model)
@@ -104,6 +110,8 @@ class Writer:
         thinking = context.estimate(reasoning)
         bill = ledger.reckon(model, reply.usage, reply.prompt_estimate, answer, thinking)
         well = reply.endpoint if reply.failure is None and ending.status == "done" else None
+        if well and well.key_id is not None:
+            self._rests.note_success(well.key_id, reply.user_id)
         outcome = Outcome(
             spender=Spender(reply.user_id, reply.token_id, self._clock.month()),
             model=model,

@@ -15,7 +15,7 @@ from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, CONFIG, DB, RELAY, REPLIES, VAULT
+from chathub.keys import CALLER, CLOCK, CONFIG, DB, RELAY, REPLIES, RESTS, VAULT
 from chathub.upstream.urls import chat_url, origin, without_query
 from chathub.vault import Binding, Vault, mask
 from chathub.wire import answers
@@ -32,6 +32,7 @@ async def save(request: web.Request) -> web.Response:
     wanted = await body(request, NewApiKey)
     key = _checked_key(wanted.api_key)
     row = await request.app[DB].write(_save, _keeper(request), wanted, key, request.app[CLOCK].now())
+    request.app[RESTS].forget(row["id"])
     return done("API密钥保存成功", apikey=_shape(row, request[CALLER]))
 
 
@@ -45,6 +46,8 @@ async def update(request: web.Request) -> web.Response:
     key_id = row_id(request, "key_id")
     changes = given(await body(request, ApiKeyChange))
     row = await request.app[DB].write(_update, _keeper(request), key_id, changes, request.app[CLOCK].now())
+    if changes.get("api_key"):
+        request.app[RESTS].forget(key_id)
     return done("API密钥更新成功", apikey=_shape(row, request[CALLER]))
 
 

@@ -8,7 +8,7 @@ from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY
+from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY, RESTS
 from chathub.upstream import redaction
 from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Endpoint, Failure
@@ -29,6 +29,7 @@ async def test_key(request: web.Request) -> web.Response:
         await asyncio.shield(db.insist(probe.settle, tally, caller.id, request.app[CLOCK].month()))
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
+        request.app[RESTS].forget(endpoint.key_id)
         return done("密钥可用", works=True, tested_at=iso(now))
     if failure.kind == "busy":
         # which says nothing of the key

@@ -19,7 +19,7 @@ SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id 
 -- name: list_for_chat
 -- what a chat of this user may use for the provider: its own keys and the shared ones
 SELECT key.id, user_id, provider_id, secret, base_url, origin, priority, weight, health, cooldown_until, last_error,
-    failure_class,
+    failure_class, failures_in_row,
     EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active) AS is_vouched
 FROM api_keys AS key JOIN users AS owner ON owner.id = user_id
 WHERE provider_id = :provider_id AND key.is_active
@@ -52,7 +52,7 @@ UPDATE api_keys SET is_active = 1 - is_active, updated_at = :now
 WHERE id = :key_id AND user_id = :user_id
 
 -- name: get_health
-SELECT failures_in_row, health, cooldown_until FROM api_keys WHERE id = :key_id
+SELECT failures_in_row, health, cooldown_until, failure_class FROM api_keys WHERE id = :key_id
 
 -- name: set_health
 UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,
