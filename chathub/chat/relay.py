@@ -216,7 +216,7 @@ class Relay:
                         answer = await use(await self._sent(stack, at, route.model.name, user_id, make))
                 if attempt.failure is not None:
                     # after its beginning, which the answer tells
-                    await self._note(tally, endpoint, attempt.failure)
+                    await self._note(tally, endpoint, user_id, attempt.failure)
                 return answer
             except Refused as refused:
                 failure = attempt.failure = refused.failure
