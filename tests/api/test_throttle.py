@@ -454,9 +454,13 @@ async def test_whoever_has_to_wait_anyway_takes_no_place_in_the_line(client: Tes
     await guesses(client, "admin", [""] * 5)
     for number in range(10):
         await done(await register(client, f"comer{number}"))
-    with slow_passwords(client):
-        await waits(await login(client, "admin", "admin123"))
-        await waits(await register(client, "eleventh"))
+    with slow_passwords(client) as passwords:
+        first = asyncio.create_task(login(client, "user", "user123"))
+        await settled([first], passwords)
+        async with asyncio.timeout(20):
+            await waits(await login(client, "admin", "admin123"))
+            await waits(await register(client, "eleventh"))
+    await done(await first)
 
 
 async def test_whoever_leaves_the_line_gives_up_the_place(client: TestClient, config: Config) -> None:
