@@ -1,24 +1,33 @@
 """Password rules and bcrypt, in a one-thread pool of its own.
 
 bcrypt takes about 80 ms of a core; on the default executor a burst of logins would delay the name
-look-ups of every upstream call by seconds, and more threads only add lag on small machines.
+look-ups of every upstream call by seconds, and more threads only add lag on small machines. So whoever wants
+a password looked at waits for a turn.
 """
 
 import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import bcrypt
 
-from chathub.errors import BadRequest, Unavailable
+from chathub.accounts.throttle import network_of
+from chathub.accounts.turns import Party, Turns
+from chathub.audit import Actor
+from chathub.errors import BadRequest
 
 T = TypeVar("T")
 
 MINIMUM = 6
 # bcrypt reads no further; a longer password would silently be cut
 MAXIMUM_BYTES = 72
+
+# of one address, or one user, may wait; and of all strangers, or all users
+_EACH = 8
+_MOST = 32
 
 
 def check_rules(password: str) -> str:
@@ -41,14 +50,37 @@ def new_random() -> str:
     return secrets.token_urlsafe(12)
 
 
-class Passwords:
-    """Hashes and checks passwords off the event loop."""
+def party_of(who: Actor) -> Party:
+    """With whom somebody waits: a user for himself, a stranger with all of his address. They stand in two
+    lines, so that no flood of strangers keeps a user waiting."""
+    if who.user_id is None:
+        return Party("strangers", network_of(who.address, 32))
+    return Party("users", str(who.user_id))
 
-    def __init__(self, rounds: int, waiting: int = 32) -> None:
+
+class Passwords:
+    """Hashes and checks passwords off the event loop, for whoever has the turn.
+
+    What decides whether a password is looked at at all, and what comes of it, belongs into the same turn:
+    then no other one is looked at meanwhile.
+    """
+
+    def __init__(self, rounds: int) -> None:
         self._rounds = rounds
-        self._places = waiting
+        self._turns = Turns(_EACH, _MOST)
         self._pool = ThreadPoolExecutor(1, "bcrypt")
         self._dummy: bytes | None = None
+
+    def turn(self, who: Actor) -> AbstractAsyncContextManager[None]:
+        """Raises:
+        TooManyRequests, Unavailable: too much is waiting, of the same address or user, or of all.
+        """
+        return self._turns.turn(party_of(who))
+
+    async def hash_for(self, who: Actor, password: str) -> str:
+        """A turn of somebody's that is only for this."""
+        async with self.turn(who):
+            return await self.hash(password)
 
     async def hash(self, password: str) -> str:
         return (await self._run(self.hash_now, password)).decode()
@@ -57,11 +89,7 @@ class Passwords:
         return bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds))
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Whether the password is the one of ``hashed``; None (no such user) costs the same time.
-
-        Raises:
-            Unavailable: too many logins are waiting.
-        """
+        """Whether the password is the one of ``hashed``; None (no such user) costs the same time."""
         return await self._run(self._check, password, hashed)
 
     def _check(self, password: str, hashed: str | None) -> bool:
@@ -76,13 +104,7 @@ class Passwords:
         return bcrypt.checkpw(secret, hashed.encode())
 
     async def _run(self, fn: Callable[..., T], *args: object) -> T:
-        if self._places <= 0:
-            raise Unavailable("登录请求过多，请稍后再试", retry_after=5)
-        self._places -= 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
-        finally:
-            self._places += 1
+        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

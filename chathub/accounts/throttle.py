@@ -8,21 +8,18 @@ import hmac
 import ipaddress
 import math
 import re
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
 
 from chathub.clock import Clock
 from chathub.config_values import Network
-from chathub.database.connection import Database, Transaction
-from chathub.errors import TooManyRequests, Unavailable
+from chathub.database.connection import Database, Row, Transaction
+from chathub.errors import TooManyRequests
 
 # records that are kept at most
 _BOUND = 10_000
-# guesses of one subject that may be under way together, where its limit is no larger
-_AT_ONCE = 20
 
 
 class Limit(Struct, frozen=True):
@@ -49,7 +46,7 @@ Guard = tuple[Limit, str]
 
 
 class Throttle:
-    """Lets attempts pass or refuses them. The rows are what counts; in memory is only what is under way.
+    """Lets attempts pass or refuses them. The rows are what counts.
 
     Of a subject a keyed digest is kept: the name that somebody signs in with may be a password typed into
     the wrong field, and what is kept of a name must not depend on whether it is anybody's.
@@ -59,42 +56,51 @@ class Throttle:
         self._db = db
         self._clock = clock
         self._key = key
-        self._under_way: Counter[Guard] = Counter()
 
     async def guess(
         self,
         guards: tuple[Guard, ...],
+        turn: AbstractAsyncContextManager[None],
         check: Callable[[], Awaitable[bool]],
         note: Callable[[Transaction], None] | None = None,
     ) -> bool:
         """Whether a guess is right, if it may be made at all. A wrong one is counted, with ``note`` in the
         same transaction; so is one whose client left before it was told. A right one clears the first guard.
-        Only so many may be under way at once, so that a burst of guesses gets no further than that.
+        All of that is in a ``turn``, which one guess at a time has: a burst gets no further than guesses one
+        by one, and right ones wait for each other instead of being counted. Whoever has to wait anyway is
+        told so before, and takes nobody's place.
 
         Raises:
             TooManyRequests: with the seconds to wait.
         """
-        now, guards = self._clock.now(), self._digested(guards)
-        rows = [
-            self._db.glance(self._db.q.throttles.get, scope=limit.scope, subject=who) for limit, who in guards
-        ]
-        for (limit, _), row in zip(guards, rows, strict=True):
-            _refuse_if_blocked(limit, row[0]["blocked_until"] if row else 0, now)
-        with self._counted(guards):
-            right: bool | None = False
+        guards = self._digested(guards)
+        self._refuse_blocked(guards)
+        async with turn:
+            rows = self._refuse_blocked(guards)
+            right = False
             try:
                 right = await check()
-            except Unavailable:
-                # nobody looked at it
-                right = None
-                raise
             finally:
-                if right is False:
+                if not right:
                     await self._db.write(_failed, guards, note, self._clock.now())
-        if right and rows[0]:
-            limit, who = guards[0]
-            await self._db.execute(self._db.q.throttles.forget, scope=limit.scope, subject=who)
-        return bool(right)
+            if right and rows[0]:
+                limit, who = guards[0]
+                await self._db.execute(self._db.q.throttles.forget, scope=limit.scope, subject=who)
+        return right
+
+    def _refuse_blocked(self, guards: tuple[Guard, ...]) -> list[list[Row]]:
+        """What is kept of the guards, if none of them has to wait."""
+        now, get = self._clock.now(), self._db.q.throttles.get
+        rows = [self._db.glance(get, scope=limit.scope, subject=who) for limit, who in guards]
+        for (limit, _), row in zip(guards, rows, strict=True):
+            _refuse_if_blocked(limit, row[0]["blocked_until"] if row else 0, now)
+        return rows
+
+    def check(self, *guards: Guard) -> None:
+        """Raises:
+        TooManyRequests: who attempts this now has to wait; for those who are to stand in a line otherwise.
+        """
+        self._refuse_blocked(self._digested(guards))
 
     async def charge(self, *guards: Guard) -> None:
         """Count an attempt before it is made, whatever becomes of it: exact, however many come at once.
@@ -108,18 +114,6 @@ class Throttle:
         return tuple(
             (limit, hmac.new(self._key, who.encode(), hashlib.sha256).hexdigest()) for limit, who in guards
         )
-
-    @contextmanager
-    def _counted(self, guards: tuple[Guard, ...]) -> Iterator[None]:
-        if any(self._under_way[guard] >= max(guard[0].free, _AT_ONCE) for guard in guards):
-            raise TooManyRequests("请求过多，请稍后再试", retry_after=2)
-        self._under_way.update(guards)
-        try:
-            yield
-        finally:
-            self._under_way.subtract(guards)
-            # a count of nothing need not be kept
-            self._under_way = +self._under_way
 
 
 def _refuse_if_blocked(limit: Limit, blocked_until: int, now: int) -> None:

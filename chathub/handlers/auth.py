@@ -23,6 +23,7 @@ async def login(request: web.Request) -> web.Response:
     row = await db.fetch_one(db.q.users.get_for_login, username_key=account)
     right = await request.app[THROTTLE].guess(
         logins.guards_of(db, account, who.address, now),
+        request.app[PASSWORDS].turn(who),
         lambda: request.app[PASSWORDS].check(credentials.password, row["password_hash"] if row else None),
         lambda tx: logins.note_failure(tx, account if row else "", who, now),
     )
@@ -66,11 +67,16 @@ async def register(request: web.Request) -> web.Response:
     username, email = users.check_username(wanted.username), users.check_email(wanted.email)
     password, registrar, who = check_rules(wanted.password), request.app[REGISTRAR], actor(request)
     registrar.check_open()
-    await request.app[THROTTLE].charge(registration.guard_of(who.address))
+    throttle, guard = request.app[THROTTLE], registration.guard_of(who.address)
+    throttle.check(guard)
+    # what finds no place in the line is not counted
+    async with request.app[PASSWORDS].turn(who):
+        await throttle.charge(guard)
+        hashed = await request.app[PASSWORDS].hash(password)
     newcomer = registration.Newcomer(
         username=username,
         email=email,
-        password_hash=await request.app[PASSWORDS].hash(password),
+        password_hash=hashed,
         invite_code=wanted.invite_code or "",
         verification_code=wanted.verification_code or "",
     )
@@ -85,7 +91,7 @@ async def register(request: web.Request) -> web.Response:
 async def admin_register(request: web.Request) -> web.Response:
     wanted = await body(request, NewUser)
     username, email = users.check_username(wanted.username), users.check_email(wanted.email)
-    hashed = await request.app[PASSWORDS].hash(check_rules(wanted.password))
+    hashed = await request.app[PASSWORDS].hash_for(actor(request), check_rules(wanted.password))
     row = await request.app[DB].write(
         _insert,
         actor(request),

@@ -50,7 +50,7 @@ async def reset_password(request: web.Request) -> web.Response:
     user_id = row_id(request, "user_id")
     await _get(request, user_id)
     password = new_random()
-    hashed = await request.app[PASSWORDS].hash(password)
+    hashed = await request.app[PASSWORDS].hash_for(actor(request), password)
     await _apply(request, user_id, {"password_hash": hashed})
     return done("密码重置成功", new_password=password)
 
@@ -80,6 +80,7 @@ async def _confirm(request: web.Request, current: str | None) -> None:
     row, who, now = await _get(request, request[CALLER].id), actor(request), request.app[CLOCK].now()
     right = await request.app[THROTTLE].guess(
         (logins.confirmation_of(row["id"]),),
+        request.app[PASSWORDS].turn(who),
         lambda: request.app[PASSWORDS].check(current, row["password_hash"]),
         lambda tx: audit.record(tx, who, "password.refused", now, f"user {row['id']}"),
     )
@@ -99,7 +100,8 @@ async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, An
     if changes.get("cost_limit") is not None:
         changes["cost_limit"] = answers.millionths(changes["cost_limit"])
     if password := changes.pop("password", None):
-        changes["password_hash"] = await request.app[PASSWORDS].hash(check_rules(password))
+        checked = check_rules(password)
+        changes["password_hash"] = await request.app[PASSWORDS].hash_for(actor(request), checked)
     return changes
 
 

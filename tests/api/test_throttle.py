@@ -7,20 +7,22 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from accounts import Hand, Headers, done, events, login, rows, sentence, waits
+from accounts import Hand, Headers, done, events, login, register, rows, sentence, waits
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from chats import until
 from conftest import Connect, sign_in
 from multidict import CIMultiDict
 
-from chathub.accounts.passwords import Passwords
+from chathub.accounts.passwords import Passwords, party_of
 from chathub.accounts.throttle import client_address, network_of
+from chathub.audit import Actor
 from chathub.config import Config
 from chathub.keys import PASSWORDS
 from chathub.vault import derive
@@ -324,8 +326,9 @@ def test_an_address_is_counted_with_its_network(address: str, network: str, one:
 
 
 async def test_many_logins_at_once_are_no_guesses(client: TestClient) -> None:
-    answers = await asyncio.gather(*(login(client, "admin", "admin123") for _ in range(20)))
-    assert [answer.status for answer in answers] == [200] * 20
+    """A household behind one address, or all the world behind a proxy that nobody configured."""
+    answers = await asyncio.gather(*(login(client, "admin", "admin123") for _ in range(9)))
+    assert [answer.status for answer in answers] == [200] * 9
     await done(await login(client, "admin", "admin123"))
 
 
@@ -340,42 +343,152 @@ def slow_passwords(client: TestClient) -> Iterator[Passwords]:
         gate.set()
 
 
-async def at_once(client: TestClient, names: list[str], answered: int) -> list[ClientResponse]:
-    """The answers to attempts side by side, of which so many are answered before a password is compared."""
-    with slow_passwords(client):
-        attempts = [asyncio.create_task(login(client, name, "right?")) for name in names]
-        await until(lambda: sum(attempt.done() for attempt in attempts) >= answered, 30)
-    return await asyncio.gather(*attempts)
+def in_line(passwords: Passwords) -> int:
+    """How many wait for their turn, or have it."""
+    turns = passwords._turns
+    queues = [queue for line in turns._lines.values() for queue in line.values()]
+    return sum(map(len, queues)) + (turns._holder is not None)
 
 
-async def test_a_burst_of_guesses_gets_no_further_than_twenty(client: TestClient) -> None:
-    answers = await at_once(client, ["admin"] * 60, answered=40)
-    assert sum(answer.status == 401 for answer in answers) == 20
-    refused = [answer for answer in answers if answer.status != 401]
-    assert {answer.status for answer in refused} == {429} and all(
-        "Retry-After" in answer.headers for answer in refused
-    )
+async def settled(tasks: list[asyncio.Task[ClientResponse]], passwords: Passwords) -> None:
+    """Each one stands in line or is answered."""
+    await until(lambda: sum(task.done() for task in tasks) + in_line(passwords) >= len(tasks), 30)
+
+
+async def at_once(client: TestClient, attempts: list[tuple[str, str | None]]) -> list[ClientResponse]:
+    """The answers to attempts (name and address) that are all there before a password is compared."""
+    with slow_passwords(client) as passwords:
+        tasks = [asyncio.create_task(login(client, name, "right?", address)) for name, address in attempts]
+        await settled(tasks, passwords)
+    return await asyncio.gather(*tasks)
+
+
+def tally(answers: list[ClientResponse]) -> Counter[int]:
+    assert all("Retry-After" in answer.headers for answer in answers if answer.status in (429, 503))
+    return Counter(answer.status for answer in answers)
+
+
+async def test_guesses_at_once_get_no_further_than_one_by_one(client: TestClient) -> None:
+    # one has its turn, eight wait for theirs, all others are refused
+    answers = await at_once(client, [("admin", None)] * 60)
+    assert tally(answers) == {401: 5, 429: 55}
     await waits(await login(client, "admin", "admin123"))
 
 
-async def test_what_was_never_looked_at_is_no_guess(client: TestClient, config: Config) -> None:
-    """The queue of passwords is full: 503, and nothing is counted."""
-    answers = await at_once(client, ["admin", "user", "nobody"] * 16, answered=16)
-    refused = [answer for answer in answers if answer.status == 503]
-    assert refused and all("Retry-After" in answer.headers for answer in refused)
-    looked_at = sum(answer.status == 401 for answer in answers)
-    (counted,) = rows(config, "SELECT attempts FROM throttles WHERE scope = 'login address'")
-    assert counted == (looked_at,)
+async def test_guesses_at_once_from_one_address_are_fifty_too(behind: TestClient, proxied: Config) -> None:
+    for number in range(46):
+        await sentence(await login(behind, f"name{number}", "wrong", HOME), 401)
+    answers = await at_once(behind, [(f"other{number}", HOME) for number in range(9)])
+    assert tally(answers) == {401: 4, 429: 5}
+    assert rows(proxied, "SELECT attempts FROM throttles WHERE scope = 'login address'") == [(50,)]
+
+
+async def test_guesses_at_once_at_one_account_are_thirty_too(behind: TestClient) -> None:
+    assert await guesses(behind, "admin", everywhere(27)) == [401] * 27
+    attempts = [("admin", address) for address in everywhere(20, first=50)]
+    assert tally(await at_once(behind, attempts)) == {401: 3, 429: 17}
+
+
+# who waits for whom
+
+
+async def started(request: Awaitable[ClientResponse], passwords: Passwords, who: Actor) -> asyncio.Task:
+    """A request that waits for its turn."""
+    turns, party = passwords._turns, party_of(who)
+    before = turns.waiting(party)
+    task = asyncio.ensure_future(request)
+    await until(lambda: turns.waiting(party) > before or task.done(), 30)
+    assert not task.done()
+    return task
+
+
+async def test_one_address_keeps_nobody_waiting_with_many_guesses(
+    behind: TestClient, proxied: Config
+) -> None:
+    with slow_passwords(behind) as passwords:
+        flood = [asyncio.create_task(login(behind, f"name{number}", "x", CAFE)) for number in range(60)]
+        await settled(flood, passwords)
+        other = await started(login(behind, "user", "wrong", HOME), passwords, Actor(address=HOME))
+    answers = await asyncio.gather(*flood)
+    assert tally(answers) == {401: 9, 429: 51} and (await other).status == 401
+    # the one that was looked at already, one of those that waited, and then the newcomer
+    assert [address for _, _, _, address, _ in events(proxied, "login.failed")].index(HOME) == 2
+
+
+async def test_a_full_line_takes_from_whoever_has_most_in_it(behind: TestClient, config: Config) -> None:
+    """What lost its place, or found none, was never looked at: 503, and nothing is counted."""
+    flood, others = [("nobody", CAFE)] * 9, [("nobody", address) for address in everywhere(40)]
+    with slow_passwords(behind) as passwords:
+        first = [asyncio.create_task(login(behind, name, "x", address)) for name, address in flood]
+        await settled(first, passwords)
+        tasks = [asyncio.create_task(login(behind, name, "x", address)) for name, address in others]
+        await settled(first + tasks, passwords)
+    assert tally(await asyncio.gather(*first)) == {401: 2, 503: 7}
+    answers = tally(await asyncio.gather(*tasks))
+    # of thirty-one guesses at one account thirty are looked at
+    assert answers[503] == 9 and answers[401] + answers[429] == 31
+    assert rows(config, "SELECT attempts FROM throttles WHERE scope = 'login account'") == [(30,)]
+
+
+async def test_a_flood_of_strangers_keeps_no_user_waiting(behind: TestClient) -> None:
+    user = await sign_in(behind, "user", "user123")
+    me = Actor(2, "user")
+    with slow_passwords(behind) as passwords:
+        flood = [asyncio.create_task(login(behind, "nobody", "x", address)) for address in everywhere(50)]
+        await settled(flood, passwords)
+        changing = await started(change(behind, user, "user123"), passwords, me)
+    await done(await changing)
+    await asyncio.gather(*flood)
+
+
+async def test_a_newcomer_who_finds_no_place_has_not_tried_to_register(client: TestClient) -> None:
+    with slow_passwords(client) as passwords:
+        tasks = [asyncio.create_task(register(client, f"comer{number}")) for number in range(30)]
+        await settled(tasks, passwords)
+    assert tally(await asyncio.gather(*tasks)) == {200: 9, 429: 21}
+    await done(await register(client, "tenth"))
+    await waits(await register(client, "eleventh"))
+
+
+async def test_whoever_has_to_wait_anyway_takes_no_place_in_the_line(client: TestClient) -> None:
+    await guesses(client, "admin", [""] * 5)
+    for number in range(10):
+        await done(await register(client, f"comer{number}"))
+    with slow_passwords(client) as passwords:
+        first = asyncio.create_task(login(client, "user", "user123"))
+        await settled([first], passwords)
+        async with asyncio.timeout(20):
+            await waits(await login(client, "admin", "admin123"))
+            await waits(await register(client, "eleventh"))
+    await done(await first)
+
+
+async def test_whoever_leaves_the_line_gives_up_the_place(client: TestClient, config: Config) -> None:
+    here = Actor(address="127.0.0.1")
+    with slow_passwords(client) as passwords:
+        turns = passwords._turns
+        first = asyncio.create_task(login(client, "user", "user123"))
+        await settled([first], passwords)
+        for _ in range(3):
+            waiting = [await started(login(client, "admin", "x"), passwords, here) for _ in range(8)]
+            for task in waiting:
+                task.cancel()
+            await until(lambda: turns.waiting(party_of(here)) == 0, 30)
+        last = await started(login(client, "admin", "admin123"), passwords, here)
+    await done(await first)
+    await done(await last)
+    # nobody looked at what they guessed
+    assert rows(config, COUNTED) == [(None,)]
+    assert turns._holder is None and not turns._lines
 
 
 async def test_a_guess_whose_client_left_before_it_was_told_is_one(
     client: TestClient, config: Config
 ) -> None:
     with slow_passwords(client) as passwords:
-        free = passwords._places
         for number in range(1, 6):
             guess = asyncio.create_task(login(client, "admin", "wrong"))
-            await until(lambda: passwords._places < free, 30)
+            await settled([guess], passwords)
             guess.cancel()
             counted = [(number,)]
             await until(lambda counted=counted: rows(config, COUNTED) == counted, 30)
