@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import gc
 import getpass
 import logging
 import os
-import resource
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from chathub import config as configuration
-from chathub import memory
 from chathub.accounts.founding import set_password
 from chathub.accounts.passwords import Passwords, new_random
-from chathub.app import create_app, open_database
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.database.opening import open_database
 from chathub.doctor import examine
 from chathub.errors import StartError
-from chathub.keys import RELAY, REPLIES, VAULT
-from chathub.listener import Site
 from chathub.log import Formatter, Handler
 from chathub.secret import key_name, rotate
-from chathub.server import Runner
 
 if TYPE_CHECKING:
-    from chathub.upstream.weights import Weights
+    pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif arguments.command == "rotate-secret":
             asyncio.run(_rotate_secret(config))
         else:
-            _serve(config, lines)
+            # the web server takes half a second of a small machine to load, which the commands do without
+            from chathub.serve import serve
+
+            serve(config, lines)
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
         return 2
@@ -85,68 +79,6 @@ def _log() -> Formatter:
     # a line for every malformed request of the internet's scanners would only fill the disk
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     return lines
-
-
-def _serve(config: Config, lines: Formatter) -> None:
-    wanted = _local_weights(config) if config.local_model else None
-    _raise_file_limit()
-    _event_loop()(_run(config, wanted, lines))
-
-
-def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
-    """What runs the server: uvloop where the extra [fast] installed it."""
-    try:
-        from uvloop import run
-    except ImportError:
-        return asyncio.run
-    return partial(run)
-
-
-def _local_weights(config: Config) -> Weights:
-    """The built-in model's weights, fetched if they are not there yet."""
-    # not needed by a start without the built-in model
-    from chathub.upstream import local, weights
-
-    assert config.local_model is not None
-    if problem := local.available():
-        raise StartError(problem)
-    try:
-        wanted = weights.resolve(config.local_model, config.database.parent / "models")
-        weights.fetch(wanted, weights.terminal_report)
-    except weights.WeightsError as error:
-        raise StartError(str(error)) from error
-    return wanted
-
-
-async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    app = create_app(config, local=wanted)
-    runner = Runner(app)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    try:
-        await runner.setup()
-        lines.secrets = app[VAULT].known
-        try:
-            await Site(runner, config.host, config.port, runner.connections).start()
-        except OSError as error:
-            raise StartError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
-        # what was made at start stays; looking through it again and again shows in the latency of streams
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
-        gc.enable()
-        # port 0 lets the kernel choose
-        port = runner.addresses[0][1]
-        print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
-        giving_back = asyncio.create_task(memory.give_back())
-        await stop.wait()
-        giving_back.cancel()
-        # while the listener is open still, so that new questions get their 503 and not a closed door
-        drains = (app[REPLIES].drain(config.drain_seconds), app[RELAY].drain(config.drain_seconds))
-        await asyncio.gather(*drains)
-    finally:
-        await runner.cleanup()
 
 
 async def _set_passwords(config: Config, names: Sequence[str], prompt: bool) -> None:
@@ -187,14 +119,6 @@ def _examine(arguments: argparse.Namespace) -> int:
         print("problem", " ".join(str(error).split()))
         return 1
     return 0 if healthy else 1
-
-
-def _raise_file_limit() -> None:
-    """Every stream takes two descriptors, and the soft limit is often 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

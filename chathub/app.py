@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import contextlib
-import fcntl
 import logging
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -39,10 +36,8 @@ from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
-from chathub.database.migrations import migrate
-from chathub.database.queries import Queries, sql_folder
+from chathub.database.opening import open_database
 from chathub.disk import Disk
-from chathub.errors import StartError
 from chathub.handlers.common import SAFE
 from chathub.handlers.writing import sending
 from chathub.middlewares import request_id
@@ -120,20 +115,6 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 
 
 @asynccontextmanager
-async def open_database(config: Config) -> AsyncIterator[Database]:
-    """The database, locked for this process and migrated."""
-    folder = sql_folder()
-    with _locked(config.database):
-        db = Database(config.database, Queries(folder / "queries"))
-        await db.open()
-        try:
-            await db.script(partial(migrate, folder=folder / "migrations"))
-            yield db
-        finally:
-            await db.close()
-
-
-@asynccontextmanager
 async def _database(app: web.Application) -> AsyncIterator[None]:
     """The database, founded, and all that lives on it alone."""
     config, clock = app[keys.CONFIG], app[keys.CLOCK]
@@ -163,28 +144,6 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
         await refuse_default_passwords(db)
     if interrupted := await db.write(checkpoints.recover, clock.month()):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
-
-
-@contextlib.contextmanager
-def _locked(database: Path) -> Iterator[None]:
-    """One process for a database. The lock is on a file beside it: opening and closing the database
-    file itself would drop SQLite's own locks."""
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        # another name of the same file is the same database
-        database = database.resolve()
-        path = database.with_name(database.name + ".lock")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StartError(f"the folder of the database cannot be used: {error}") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartError(f"another ChatHub is running on the database {database}") from None
-        yield
-    finally:
-        os.close(lock)
 
 
 @asynccontextmanager

@@ -122,6 +122,7 @@ LEAK = '''
 import asyncio, sys
 from aiohttp import web
 import chathub.__main__ as program
+import chathub.serve as serving
 from chathub.keys import CALLER, PLANNER
 
 def leaking(create):
@@ -141,7 +142,7 @@ def leaking(create):
 
     return make
 
-program.create_app = leaking(program.create_app)
+serving.create_app = leaking(serving.create_app)
 sys.exit(program.main())
 '''
 

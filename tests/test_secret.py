@@ -18,10 +18,10 @@ from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
 
 from chathub import secret
-from chathub.app import open_database
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.migrations import migrations_in
+from chathub.database.opening import open_database
 from chathub.database.queries import sql_folder
 from chathub.errors import StartError
 from chathub.vault import derive
