@@ -20,6 +20,7 @@ from aiohttp import web
 from chathub import cors, keys, middlewares
 from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
+from chathub.accounts.holdings import Holdings
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.responses import Responses
@@ -94,6 +95,7 @@ def create_app(
     app[keys.BODIES] = Bodies(config.body_bytes)
     app[keys.OFFLOAD] = Offload()
     app[keys.RESPONSES] = Responses()
+    app[keys.HOLDINGS] = Holdings()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -201,10 +203,10 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         client = Client(trusted, public, model, timeouts)
         writer, titles = Writer(db, client, clock, config), Titles(db, client, clock, config)
-        replies = Replies(db, disk, writer, titles, clock, config)
+        replies = Replies(db, disk, writer, titles, clock, config, app[keys.HOLDINGS])
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config)
         app[keys.REPLIES] = replies
-        app[keys.RELAY] = Relay(db, disk, client, clock)
+        app[keys.RELAY] = Relay(db, disk, client, clock, app[keys.HOLDINGS])
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
         work = (replies.beat(), replies.save(), disk.watch(), remover.run())
@@ -236,6 +238,8 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        # bytes of an answer (twice as many) that wait to be taken in
+        read_bufsize=32_768,
     )
 
 
