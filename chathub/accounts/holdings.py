@@ -12,7 +12,7 @@ _MIB = 1024 * 1024
 MOST_OF_USER = 32 * _MIB
 MOST = 128 * _MIB
 # bytes that one read from a provider brings at most, about
-_READ = 256 * 1024
+_READ = 128 * 1024
 
 
 class _User:
@@ -107,9 +107,11 @@ class Holdings:
         self._admit()
 
     def _admit(self) -> None:
-        """Let those read on that there is room for, one read each."""
-        for holding, user_id in list(self._waiting.items()):
-            user = self._users[user_id]
+        """Let those read on that there is room for, the oldest first, one read each."""
+        if not self._waiting:
+            return
+        for holding in [each for each in self._holding if each in self._waiting]:
+            user = self._users[self._waiting[holding]]
             if not self._must_wait(holding, user):
                 del self._waiting[holding]
                 holding._promised = _READ
