@@ -263,6 +263,8 @@ async def _read_stream(
             if decoder.done:
                 await http.drain(response)
                 break
+            # not kept while the next read is waited for
+            del data, events
     except TROUBLE as error:
         trouble = network_failure(error)
     except asyncio.CancelledError:
