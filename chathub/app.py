@@ -17,6 +17,7 @@ from aiohttp import web
 from chathub import cors, keys, middlewares
 from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
+from chathub.accounts.holdings import Holdings
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.responses import Responses
@@ -90,6 +91,7 @@ def create_app(
     app[keys.BODIES] = Bodies(config.body_bytes)
     app[keys.OFFLOAD] = Offload()
     app[keys.RESPONSES] = Responses()
+    app[keys.HOLDINGS] = Holdings()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -161,11 +163,12 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         client = Client(trusted, public, model, timeouts)
         app[keys.RESTS] = rests = CallersRests()
+        holdings = app[keys.HOLDINGS]
         writer, titles = Writer(db, client, clock, config, rests), Titles(db, client, clock, config)
-        replies = Replies(db, disk, writer, titles, clock, config)
+        replies = Replies(db, disk, writer, titles, clock, config, holdings)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
         app[keys.REPLIES] = replies
-        app[keys.RELAY] = Relay(db, disk, client, clock, rests)
+        app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
         work = (replies.beat(), replies.save(), disk.watch(), remover.run())
@@ -197,6 +200,8 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        # bytes of an answer (twice as many) that wait to be taken in
+        read_bufsize=32_768,
     )
 
 

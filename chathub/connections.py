@@ -1,4 +1,4 @@
-"""The open connections of a server: how many there may be, and which of them wait for a request."""
+"""The open connections of a server: how many there may be, and which of them wait for their client."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ from typing import Protocol
 _MOST = 4096
 # one part of all descriptors is for what is neither a client nor a provider
 _PART = 8
-# seconds that a connection may wait for a request before another may take its place
+# seconds that a connection may wait for its client before another may take its place
 _GRACE = 0.3
 # descriptors that a request needs to be answered
 _NEEDED = 2
@@ -26,7 +26,8 @@ class Connections:
     """Counts connections and the requests on them.
 
     ``most`` requests may be served at once. ``spare`` more connections may be open: those that wait for a
-    request, and those whose request is refused. ``freed`` is called when there may be room again.
+    request or the rest of one, and those whose request is refused. ``freed`` is called when there may be room
+    again.
     """
 
     def __init__(
@@ -55,13 +56,19 @@ class Connections:
         self._open.add(connection)
         self._idle[connection] = self._seconds()
 
+    def asked(self, connection: Connection) -> None:
+        """The head of a request came: what is missing of its body is waited for like a request."""
+        if self._idle.pop(connection, None) is not None:
+            self._idle[connection] = self._seconds()
+
     def began(self, connection: Connection) -> None:
-        """A request came."""
+        """A request is here, to the last byte of its body."""
         self._idle.pop(connection, None)
 
     def ended(self, connection: Connection) -> None:
         """Its response is sent: the connection waits for the next one."""
         if connection in self._open:
+            self._idle.pop(connection, None)
             self._idle[connection] = self._seconds()
             self.freed()
 
@@ -81,7 +88,7 @@ class Connections:
         return len(self._open) - len(self._idle) > self.most or _next_descriptor() > _limit() - _NEEDED
 
     def close_idle(self) -> bool:
-        """Close the connection that has waited for a request the longest; false if none has for a moment:
+        """Close the connection that has waited for its client the longest; false if none has for a moment:
         one that was just opened is about to send its request."""
         for connection, since in self._idle.items():
             if self._seconds() - since < _GRACE:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from chathub.accounts.bodies import Bodies, Body
+from chathub.accounts.holdings import Holdings
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.responses import Responses
@@ -37,6 +38,7 @@ REGISTRAR = web.AppKey("REGISTRAR", Registrar)
 STREAMS = web.AppKey("STREAMS", Streams)
 BODIES = web.AppKey("BODIES", Bodies)
 OFFLOAD = web.AppKey("OFFLOAD", Offload)
+HOLDINGS = web.AppKey("HOLDINGS", Holdings)
 RESPONSES = web.AppKey("RESPONSES", Responses)
 PLANNER = web.AppKey("PLANNER", Planner)
 RESTS = web.AppKey("RESTS", CallersRests)

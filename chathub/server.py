@@ -63,7 +63,7 @@ class Runner(web.AppRunner):
         return _Server(
             self.connections,
             _bounded(self.connections, _expecting(made.request_handler)),
-            request_factory=_noted(self.connections, made.request_factory),
+            request_factory=_noted(made.request_factory),
             handler_cancellation=True,
             **self._connection,
         )
@@ -92,13 +92,26 @@ class _Protocol(web.RequestHandler):
     """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others. Where
     a client may still be sending, our half of the connection is closed at once, so that it reads the answer;
     what it sends is then thrown away for some seconds, but of a packed body nothing is read. Tells when a
-    request has been answered."""
+    request is whole, and when it has been answered."""
 
-    __slots__ = ("_noted",)
+    __slots__ = ("_noted", "_payload")
 
     def __init__(self, connections: Connections, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._noted = connections
+        # of the request that is being answered
+        self._payload: Any = None
+
+    def asked(self, payload: Any) -> None:
+        """The head of a request came; its body may still be on its way, or never come."""
+        self._payload = payload
+        self._noted.asked(self)
+        payload.on_eof(lambda: self._whole(payload))
+
+    def _whole(self, payload: Any) -> None:
+        # what comes after the answer is thrown away
+        if payload is self._payload:
+            self._noted.began(self)
 
     def abort(self) -> None:
         """Close the connection without waiting for a client that does not read."""
@@ -109,6 +122,7 @@ class _Protocol(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
+        self._payload = None
         self._noted.ended(self)
         if request.get(CLOSING) and self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
@@ -144,11 +158,11 @@ class _Protocol(web.RequestHandler):
         return _refusal(status)
 
 
-def _noted(connections: Connections, make: Any) -> Any:
-    """Makes requests, and tells when one has come."""
+def _noted(make: Any) -> Any:
+    """Makes requests, and tells their connection."""
 
     def request(message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
-        connections.began(protocol)
+        protocol.asked(payload)
         return make(message, payload, protocol, *others)
 
     return request

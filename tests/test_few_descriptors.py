@@ -86,6 +86,25 @@ def test_only_requests_count_for_the_load() -> None:
     assert not connections.is_overloaded
 
 
+def test_a_connection_is_idle_until_its_request_is_whole() -> None:
+    now = [0.0]
+    connections = Connections(1, 1, lambda: now[0])
+    half, other = Waiting(), Waiting()
+    connections.opened(half)
+    connections.opened(other)
+    now[0] += 10
+    # after a long wait for a request it may take a moment over its body
+    connections.asked(half)
+    assert connections.close_idle() and other.is_closed and not half.is_closed
+    assert not connections.close_idle() and not connections.is_overloaded
+    connections.began(half)
+    now[0] += 10
+    assert not connections.close_idle()
+    connections.ended(half)
+    # the next one has not been waited for so long
+    assert not connections.close_idle() and not half.is_closed
+
+
 def test_the_bounds_fit_the_descriptors_that_are_left() -> None:
     connections = Connections()
     lowest = os.dup(0)
@@ -168,6 +187,44 @@ async def test_a_connection_whose_request_was_answered_is_no_load(small: Any) ->
             for _ in range(2):
                 async with client.get("/api/health") as response:
                     assert response.status == 200
+
+
+HALF_SENT = (
+    b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 100\r\n\r\n{"
+)
+
+
+async def test_requests_whose_body_does_not_come_keep_nobody_out(small: Any) -> None:
+    port = small._base_url.port
+    async with AsyncExitStack() as stack:
+
+        async def send(data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            writer.write(data)
+            return reader, writer
+
+        half = [await send(HALF_SENT) for _ in range(20)]
+        async with asyncio.timeout(30):
+            async with small.get("/api/health") as response:
+                assert response.status == 200
+            # what comes after all is answered
+            half[0][1].write(b"}" + b" " * 98)
+            assert b" 400 " in await half[0][0].readline()
+
+
+async def test_the_rest_of_a_body_that_comes_after_the_answer_is_no_load(small: Any) -> None:
+    port = small._base_url.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /api/nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+    async with asyncio.timeout(30):
+        assert b" 404 " in await reader.readuntil(b"}")
+        writer.write(b'"a": 12}')
+        for _ in range(2):
+            async with small.get("/api/health") as response:
+                assert response.status == 200
+    writer.close()
 
 
 async def test_a_site_that_cannot_listen_says_why_and_leaves_no_socket(config: Config) -> None:
@@ -264,12 +321,14 @@ async def test_many_streams_at_once_are_served_or_refused_and_the_log_stays_shor
     assert len(hub.errors.splitlines()) < 30, hub.errors
 
 
-async def test_connections_that_send_nothing_keep_nobody_out(hub: ChatHub) -> None:
+@pytest.mark.parametrize("sent", [b"", HALF_SENT])
+async def test_connections_that_send_nothing_whole_keep_nobody_out(hub: ChatHub, sent: bytes) -> None:
     async with AsyncExitStack() as stack:
 
         async def connect() -> asyncio.StreamReader:
             reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
             stack.callback(writer.close)
+            writer.write(sent)
             return reader
 
         silent = [await connect() for _ in range(3 * FEW)]

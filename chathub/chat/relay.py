@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, TypeVar
 import aiohttp
 from msgspec.structs import replace
 
+from chathub.accounts.holdings import Holding, Holdings
 from chathub.accounts.sessions import Caller
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
@@ -62,12 +63,14 @@ Use = Callable[[aiohttp.ClientResponse], Awaitable[T]]
 class Purchase:
     """One request of a program's, and what its answers turned out to use.
 
-    ``answer_limit`` is the length its answer is cut to, in tokens (None: it is not), ``barred`` are keys
-    that are gone since it was planned; ``is_bound``: its caller may use some models only, or so much money.
+    ``holding`` is the memory of an answer that comes whole, ``answer_limit`` the length its answer is cut to,
+    in tokens (None: it is not), ``barred`` are keys that are gone since it was planned; ``is_bound``: its
+    caller may use some models only, or so much money.
     """
 
-    def __init__(self, account: Account, plan: Plan, *, is_bound: bool) -> None:
+    def __init__(self, account: Account, plan: Plan, holding: Holding, *, is_bound: bool) -> None:
         self.account = account
+        self.holding = holding
         self.plan = plan
         self.is_bound = is_bound
         self.answer_limit: int | None = None
@@ -102,9 +105,18 @@ class Purchase:
 class Relay:
     """Sends programs' requests on and books what they used."""
 
-    def __init__(self, db: Database, disk: Disk, client: Client, clock: Clock, rests: CallersRests) -> None:
+    def __init__(
+        self,
+        db: Database,
+        disk: Disk,
+        client: Client,
+        clock: Clock,
+        rests: CallersRests,
+        holdings: Holdings,
+    ) -> None:
         self._disk = disk
         self._rests = rests
+        self._holdings = holdings
         self._db = db
         self.client = client
         self._clock = clock
@@ -137,7 +149,7 @@ class Relay:
         self._disk.check()
         spender = Spender(caller.id, caller.token_id, self._clock.month())
         account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
-        purchase = Purchase(account, plan, is_bound=bool(caller.models))
+        purchase = Purchase(account, plan, self._holdings.of(caller.id), is_bound=bool(caller.models))
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
@@ -150,6 +162,7 @@ class Relay:
             purchase.is_bound |= held.is_money_bound
             yield purchase
         finally:
+            purchase.holding.release()
             self._purchases.discard(purchase)
             if not self._purchases:
                 self._idle.set()

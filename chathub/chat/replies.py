@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from chathub.accounts.holdings import Holdings
 from chathub.chat import checkpoints, idempotency
 from chathub.chat.beginning import begin
 from chathub.chat.live import Live
@@ -29,7 +30,14 @@ class Replies:
     """Replies from the question to their end; one at a time in each conversation."""
 
     def __init__(
-        self, db: Database, disk: Disk, writer: Writer, titles: Titles, clock: Clock, config: Config
+        self,
+        db: Database,
+        disk: Disk,
+        writer: Writer,
+        titles: Titles,
+        clock: Clock,
+        config: Config,
+        holdings: Holdings,
     ) -> None:
         self._db = db
         self._disk = disk
@@ -37,6 +45,7 @@ class Replies:
         self._titles = titles
         self._clock = clock
         self._config = config
+        self._holdings = holdings
         self._live = Live(config)
         # (user, conversation): nobody can hold up a conversation of somebody else's
         self._claimed: dict[tuple[int, str], asyncio.Future[None]] = {}
@@ -157,6 +166,7 @@ class Replies:
     def _start(self, reply: Reply, plan: Plan, question: Question) -> None:
         """Register the reply and begin to write it."""
         reply.turn_to(plan.model)
+        reply.count_in(self._holdings.of(reply.user_id))
         reply.token_id = question.caller.token_id
         reply.stops_when_left = (question.options.on_disconnect or self._config.on_disconnect) == "stop"
         reading = self._spawn(self._writer.read(reply, plan, question.options, question.body))

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat.ledger import Bill
 from chathub.chat.turns import Ending, Turn
@@ -27,8 +28,12 @@ from chathub.upstream.types import (
 
 Kind = Literal["content", "reasoning"]
 Part = tuple[Kind, str]
+# reads the text of a stored reply: of a kind, from a code point on, so many
+Read = Callable[[Kind, int, int], Awaitable[str]]
 # what a fragment of a tool call costs besides its text
 _PER_CALL = 50
+# characters that a follower is given at once; a stored text is kept up to this, a longer one is read again
+_PIECE = 65_536
 
 
 class Cursor(Struct):
@@ -94,6 +99,7 @@ class Reply(Sink):
         # what is left to its user, if that is little
         self.budget = turn.budget
         self.prompt_estimate = 0
+        self._read: Read | None = None
         self._room = limit
         self._saved = 0
         self._rows = 0
@@ -127,6 +133,10 @@ class Reply(Sink):
         reply.ended = True
         return reply
 
+    def count_in(self, holding: Holding) -> None:
+        """Count what comes as memory of its user's; when that is too much, reading pauses."""
+        self.holding, self.room = holding, holding.room
+
     def turn_to(self, model: ChatModel) -> None:
         """A model is asked: the first one, or what it falls back on."""
         self.answering, self.answered_by = model, model.name
@@ -159,7 +169,9 @@ class Reply(Sink):
                 self.calls[event.index] = ToolRequest(
                     known.id or event.id, known.name or event.name, known.arguments + event.arguments
                 )
-                self._room -= len(event.arguments) + len(event.name) + len(event.id) + _PER_CALL
+                size = len(event.arguments) + len(event.name) + len(event.id) + _PER_CALL
+                self._room -= size
+                self._grow(size)
                 self.too_long = self.too_long or self._room < 0
             elif isinstance(event, State):
                 self.state = event.data
@@ -182,6 +194,11 @@ class Reply(Sink):
     def _add(self, parts: list[Part]) -> None:
         self.parts += [part for part in merged(parts) if part[1]]
         self.length += sum(len(text) for _, text in parts)
+        self._grow(sum(len(text) if text.isascii() else 2 * len(text) for _, text in parts))
+
+    def _grow(self, size: int) -> None:
+        if self.holding is not None and size:
+            self.holding.grow(size)
 
     def wake(self) -> None:
         """Let every follower look: at new parts, at the end, or at the time for a heartbeat."""
@@ -218,25 +235,51 @@ class Reply(Sink):
         self._rows += len(runs)
         return [(number, *run) for number, run in enumerate(runs, self._rows - len(runs))]
 
+    def pack(self) -> None:
+        """Join the parts, so that a text is in memory once however often it is asked for; only once none
+        is saved any more."""
+        self.parts = merged(self.parts)
+
+    def let_go(self, read: Read) -> None:
+        """It is stored: of a long text followers ``read`` what they have not got."""
+        if self.length > _PIECE:
+            self.parts, self._read = [], read
+
+    async def whole(self, kind: Kind) -> str:
+        """All of one kind, of a reply that has ended."""
+        return self.text(kind) if self._read is None else await self._read(kind, 0, self.length)
+
     def end(self) -> None:
         self.ended = True
+        if self.holding is not None:
+            self.holding.release()
         self.wake()
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[list[Part]]:
         """What a client at ``cursor`` has not got, as runs of one kind, until the end; an empty list
         when woken for nothing. Moves the cursor along.
 
-        A slow reader gets fewer and larger runs; nothing is queued for it.
+        A slow reader gets fewer and larger runs; nothing is queued for it, and once the reply is stored
+        it does not keep a long text in memory.
         """
         position, skip = 0, {"content": cursor.content, "reasoning": cursor.reasoning}
         behind = bool(cursor.content or cursor.reasoning)
+        at = Cursor(cursor.content, cursor.reasoning)
         while True:
+            if position < self.length and self._read is not None:
+                async for part in _stored(self._read, at):
+                    yield [part]
+                return
             if position < self.length:
-                new, position = self._since(position), self.length
+                new = self._since(position)
+                position += sum(len(text) for _, text in new)
                 if behind:
                     new = _after(new, skip)
                     behind = any(skip.values())
-                yield new if len(new) == 1 else merged(new)
+                new = merged(new)
+                for kind, text in new:
+                    at.advance(kind, text)
+                yield new
             elif self.ended:
                 return
             else:
@@ -245,21 +288,34 @@ class Reply(Sink):
                     yield []
 
     def _since(self, position: int) -> list[Part]:
-        """The parts after so many characters of all; found from the end, where followers are."""
+        """The next parts after so many characters of all; found from the end, where followers are."""
         index, start = len(self.parts), self.length
         while start > position:
             index -= 1
             start -= len(self.parts[index][1])
-        new = self.parts[index:]
-        if start < position:
-            kind, text = new[0]
-            new[0] = kind, text[position - start :]
+        new: list[Part] = []
+        left, skipped = _PIECE, position - start
+        while left > 0 and index < len(self.parts):
+            kind, text = self.parts[index]
+            new.append((kind, text[skipped : skipped + left]))
+            left -= len(new[-1][1])
+            index, skipped = index + 1, 0
         return new
 
     async def finished(self) -> None:
         """Wait until the reply has ended and is stored."""
         while not self.ended:
             await self._change()
+
+
+async def _stored(read: Read, at: Cursor) -> AsyncIterator[Part]:
+    """The rest of a stored reply, as the database has it: all thinking, then all content."""
+    kinds: tuple[Kind, Kind] = ("reasoning", "content")
+    for kind in kinds:
+        start = at.content if kind == "content" else at.reasoning
+        while text := await read(kind, start, _PIECE):
+            start += len(text)
+            yield kind, text
 
 
 def merged(parts: list[Part]) -> list[Part]:

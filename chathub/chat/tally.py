@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 
+from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.upstream.routing import Sink
@@ -11,6 +12,8 @@ from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, Tool
 
 # events that may wait for a client before the provider has to
 _WAITING = 2_000
+# and their characters
+_WAITING_CHARACTERS = 65_536
 _PER_CALL = 50
 
 
@@ -105,20 +108,34 @@ class Outbox(Tally):
         self.room = asyncio.Event()
         self.room.set()
         self._events: list[Event] = []
+        self._taken = limit
+        self._keeps = False
         self._ready = asyncio.Event()
 
+    def keep(self, holding: Holding) -> None:
+        """The answer is told as a whole: nothing is taken before its end, and what waits is counted."""
+        self._keeps = True
+        self.holding, self.room = holding, holding.room
+
     def feed(self, events: list[Event]) -> bool:
+        before = self._left
         enough = super().feed(events)
         self._events += [event for event in events if type(event) is not Failure]
         if self.begun:
             self._ready.set()
-        if len(self._events) > _WAITING and self.room is not None:
+        if self._keeps and self.holding is not None:
+            self.holding.grow(before - self._left)
+        elif self.room is not None and self._is_full:
             self.room.clear()
         return enough
 
     def forget(self) -> None:
         super().forget()
         self._events = []
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._events) > _WAITING or self._taken - self._left > _WAITING_CHARACTERS
 
     @property
     def has_events(self) -> bool:
@@ -142,6 +159,7 @@ class Outbox(Tally):
         if not self.begun:
             return []
         events, self._events = self._events, []
+        self._taken = self._left
         self._ready.clear()
         if self.room is not None:
             self.room.set()

@@ -39,8 +39,8 @@ class Titles:
 
     async def suggest(self, reply: Reply, plan: Plan) -> None:
         """Ask the model that answered, and store what it says; what that used is booked."""
-        question, answered = reply.turn.asked[0].content[:_CHARACTERS], reply.text("content")[:_CHARACTERS]
-        messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered}")]
+        question, answered = reply.turn.asked[0].content[:_CHARACTERS], await reply.whole("content")
+        messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered[:_CHARACTERS]}")]
         route = next((route for route in plan.routes if route.model == reply.answering), plan.routes[0])
         stream = route.model.supports_streaming
         call = ChatCall(

@@ -12,7 +12,7 @@ from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import Spender
 from chathub.chat.plan import Plan
-from chathub.chat.reply import Reply
+from chathub.chat.reply import Kind, Reply
 from chathub.chat.rests import CallersRests
 from chathub.chat.turns import Ending, Outcome, Turn
 from chathub.clock import Clock
@@ -91,12 +91,25 @@ class Writer:
         reply.ending = await self._stored(reply, plan, reply.ending or ending)
 
     async def _stored(self, reply: Reply, plan: Plan, ending: Ending) -> Ending:
-        """Store the reply; gives the ending, or that it could not be stored."""
+        """Store the reply, which then lets go of its text; gives the ending, or that it could not be
+        stored."""
+
+        async def read(kind: Kind, start: int, length: int) -> str:
+            row = await self._db.fetch_one(
+                self._db.q.messages.get_text,
+                message_id=reply.turn.message_id,
+                kind=kind,
+                start=start,
+                length=length,
+            )
+            return row["text"] if row else ""
+
         try:
             await self._settle(reply, plan, ending)
         except Exception:
             log.exception("a reply could not be stored")
             return _NOT_STORED
+        reply.let_go(read)
         return ending
 
     async def _settle(self, reply: Reply, plan: Plan, ending: Ending) -> None:
@@ -104,6 +117,7 @@ class Writer:
         assert model is not None
         # from here on the message's own columns hold the text, no part may be added any more
         reply.settling = True
+        reply.pack()
         content, reasoning = reply.text("content"), reply.text("reasoning")
         calls = list(reply.calls.values())
         answer = context.estimate(content) + context.estimate_calls(calls)

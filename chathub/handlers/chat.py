@@ -42,8 +42,8 @@ async def complete(request: web.Request) -> web.Response:
     return answer(
         {
             "conversation_id": reply.turn.public_id,
-            "response": reply.text("content"),
-            "reasoning": reply.text("reasoning") or None,
+            "response": await reply.whole("content"),
+            "reasoning": await reply.whole("reasoning") or None,
             "tool_calls": list(reply.calls.values()),
             "timestamp": iso(request.app[CLOCK].now()),
             "title": reply.turn.title,

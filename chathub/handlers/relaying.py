@@ -107,7 +107,7 @@ async def _forward(
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
             return await _pipe(upstream, sending, speech, tally, bounds.event)
-        body = await http.whole_body(upstream, bounds.answer)
+        body = await http.whole_body(upstream, bounds.answer, purchase.holding)
         if isinstance(body, Failure):
             raise Refused(body)
         events = await decoded(speech.decode_body, body, len(body))
@@ -203,6 +203,9 @@ async def _translate(
     wanted, prompt = await off_loop(request, _read, speech)
     _check(route, wanted)
     outbox = Outbox(prompt, request.app[CONFIG].reply_characters)
+    outbox.holding = purchase.holding
+    if not wanted.stream:
+        outbox.keep(purchase.holding)
     purchase.count(outbox)
     work = asyncio.get_running_loop().create_task(relay.translate(route, request[CALLER].id, wanted, outbox))
     try:

@@ -136,7 +136,7 @@ async def embeddings(request: web.Request) -> web.Response:
     tally = Tally(wanted.tokens, 1)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.Response:
-        data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer)
+        data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer, tally.holding)
         if isinstance(data, Failure):
             raise Refused(data)
         if (usage := front.embedding_usage(data)) is None:
@@ -148,6 +148,7 @@ async def embeddings(request: web.Request) -> web.Response:
     buying = relay.bought(request[CALLER], plan, "embedding", prompt=tally.prompt_estimate, answer=0)
     async with buying as purchase:
         purchase.count(tally)
+        tally.holding = purchase.holding
         make = partial(_vectors, fields_for(route, purchase, wanted.fields), route.model.name)
         try:
             return await relay.forward(route, request[CALLER].id, make, tally, use)

@@ -64,10 +64,15 @@ class Client:
         self.quirks = LearnedQuirks()
 
     async def call(
-        self, endpoint: Endpoint, call: ChatCall, take: Take, room: asyncio.Event | None = None
+        self,
+        endpoint: Endpoint,
+        call: ChatCall,
+        take: Take,
+        room: asyncio.Event | None = None,
+        holding: http.Holding | None = None,
     ) -> Failure | None:
         """Make one attempt and hand over the events of each network read; ``take`` says true for enough,
-        and while ``room`` is not set nothing more is read.
+        and while ``room`` is not set nothing more is read. ``holding`` counts an answer that comes whole.
 
         Gives how the attempt failed, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -79,7 +84,7 @@ class Client:
                 form = self.quirks.form_for(at, call.model, call.caller_id)
                 bounds = bounds_for(form, asks_for_media=call.asks_for_media)
                 async with self._open(session, speech, call, at, form) as response:
-                    return await _read(response, speech, bounds, masking(take, at.api_key), room)
+                    return await _read(response, speech, bounds, masking(take, at.api_key), room, holding)
         except Refused as refused:
             return refused.failure
 
@@ -213,11 +218,12 @@ async def _read(
     bounds: Bounds,
     take: Take,
     room: asyncio.Event | None,
+    holding: http.Holding | None,
 ) -> Failure | None:
     """Hand over the events of a 2xx answer; JSON where a stream was asked for is the whole answer."""
     splitter = ThinkSplitter()
     if response.content_type.endswith("json"):
-        body = await http.whole_body(response, bounds.answer)
+        body = await http.whole_body(response, bounds.answer, holding)
         if isinstance(body, Failure):
             return body
         events = await decoded(speech.decode_body, body, len(body))
@@ -242,17 +248,15 @@ async def _read_stream(
     take: Take,
     room: asyncio.Event | None,
 ) -> Failure | None:
-    read, failure, trouble, size = response.content.readany, None, None, 0
+    failure, trouble, size = None, None, 0
     try:
-        while data := await read():
+        while data := await _next(response, room):
             size += len(data)
             if len(data) > _LARGE_READ:
                 # what is in hand already comes without a pause: others want a turn too
                 await asyncio.sleep(0)
             if size > _LARGEST_STREAM:
                 return http.TOO_LONG
-            if room is not None and not room.is_set():
-                await room.wait()
             if events := await decoded(decoder.feed, data, decoder.pending + len(data)):
                 failure = failure or failure_in(events)
                 if take(_split(splitter, events)):
@@ -260,6 +264,8 @@ async def _read_stream(
             if decoder.done:
                 await http.drain(response)
                 break
+            # not kept while the next read is waited for
+            del data, events
     except TROUBLE as error:
         trouble = network_failure(error)
     except asyncio.CancelledError:
@@ -272,6 +278,13 @@ async def _read_stream(
     # an answer that is whole stays so; of one that is not, the network knows the reason better
     told_less = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
     return trouble if trouble and told_less else failure
+
+
+async def _next(response: aiohttp.ClientResponse, room: asyncio.Event | None) -> bytes:
+    """What is there, once there is room for it: what waits is in the system's buffers and not in ours."""
+    if room is not None and not room.is_set():
+        await room.wait()
+    return await response.content.readany()
 
 
 def failure_in(events: list[Event]) -> Failure | None:

@@ -19,6 +19,8 @@ from chathub.upstream.guard import SocketFactory
 _INFORMATIONAL = 16
 # bytes parsed at a time before the head is whole
 _SLICE = 4_096
+# bytes taken from the system at a time
+_READ = 65_536
 
 
 class Unanswered(aiohttp.ServerDisconnectedError):
@@ -47,6 +49,12 @@ class _Protocol(ResponseHandler):
         self._informational = 0
         # from the request to the head of its response
         self._expects_head = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if hasattr(transport, "max_size"):
+            # asyncio's own 256 KiB would be what each answer takes that waits for its client
+            transport.max_size = _READ
 
     def set_response_params(self, **params: Any) -> None:
         self._requests += 1

@@ -6,7 +6,7 @@ import io
 import time
 import zlib
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import aiohttp
 from msgspec.structs import replace
@@ -30,6 +30,16 @@ _LARGE_BODY = 512 * 1024
 # what is decoded or searched in a thread: more would hold up the loop
 LARGE = 256 * 1024
 TOO_LONG = Failure("上游返回的数据过长", kind="cut", status=200)
+
+
+class Holding(Protocol):
+    """Counts the bytes of an answer; while ``room`` is not set there is no room for more."""
+
+    room: asyncio.Event
+
+    def grow(self, size: int) -> None: ...
+
+    def release(self) -> None: ...
 
 
 class Timeouts(NamedTuple):
@@ -125,13 +135,18 @@ async def refusal(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failur
     return failure
 
 
-async def whole_body(response: aiohttp.ClientResponse, limit: int) -> bytes | Failure:
+async def whole_body(
+    response: aiohttp.ClientResponse, limit: int, holding: Holding | None = None
+) -> bytes | Failure:
     """The body of a success of at most ``limit`` bytes, or how it failed to come. Some servers compress
     although they are asked not to."""
     body = bytearray()
     try:
-        async for part in response.content.iter_any():
+        while part := await response.content.readany():
             body += part
+            if holding is not None:
+                holding.grow(len(part))
+                await holding.room.wait()
             if len(body) > limit:
                 return TOO_LONG
     except TROUBLE as error:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from chathub.upstream.client import Client
 from chathub.upstream.failure_class import another_may_help
+from chathub.upstream.http import Holding
 from chathub.upstream.types import Attempt, ChatCall, Endpoint, Event, Failure
 
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
@@ -18,13 +19,14 @@ class Sink(ABC):
 
     ``attempts`` are those made so far, the one under way last, ``barred`` keys that are gone meanwhile;
     ``first_at`` is when the answer began (``time.monotonic``); while ``room`` is not set nothing more is
-    read.
+    read; ``holding`` counts the bytes of an answer that comes whole.
     """
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.barred: set[int] = set()
         self.room: asyncio.Event | None = None
+        self.holding: Holding | None = None
         self.first_at: float | None = None
 
     @property
@@ -71,7 +73,7 @@ async def run(
         if endpoint.key_id in sink.barred:
             continue
         with attempted(sink.attempts, endpoint, call.model) as attempt:
-            failure = attempt.failure = await client.call(endpoint, call, sink.feed, sink.room)
+            failure = attempt.failure = await client.call(endpoint, call, sink.feed, sink.room, sink.holding)
         await report(endpoint, failure)
         if failure is None or sink.begun:
             return failure

@@ -60,6 +60,11 @@ SELECT messages.id, conversation_id, public_id, title, parent_id, content, reaso
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant' AND deleted_at IS NULL
 
+-- name: get_text
+-- a piece of an answer's text, or of its thinking
+SELECT substr(CASE :kind WHEN 'content' THEN content ELSE reasoning END, :start + 1, :length) AS text
+FROM messages WHERE id = :message_id
+
 -- name: list_context
 -- the branch that ends in :head_id, oldest first, as far back as :characters reach
 WITH RECURSIVE branch (id, parent_id, depth, used) AS (

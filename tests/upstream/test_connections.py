@@ -67,6 +67,20 @@ class Peer:
         return run
 
 
+async def test_of_an_answer_that_nobody_takes_in_little_is_in_memory() -> None:
+    size = 4_000_000
+    async with Peer() as peer:
+        peer.serve = peer.answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+        session = aiohttp.ClientSession(connector=Connector(), read_bufsize=32_768)
+        async with session, asyncio.timeout(30), session.get(peer.url) as response:
+            pieces = []
+            while piece := await response.content.readany():
+                pieces.append(len(piece))
+                # meanwhile the system's buffers fill
+                await asyncio.sleep(0.005)
+    assert sum(pieces) == size and max(pieces) <= 2 * 65_536
+
+
 @pytest.fixture
 async def peer() -> AsyncIterator[Peer]:
     async with Peer() as peer:
