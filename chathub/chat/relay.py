@@ -13,18 +13,19 @@ from typing import Literal, NamedTuple, TypeVar
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.accounts.holdings import Holding, Holdings
+from chathub.accounts.holdings import Holdings
 from chathub.accounts.sessions import Caller
 from chathub.catalog import ChatModel
-from chathub.chat import budgets, ledger, pool
+from chathub.chat import pool
 from chathub.chat.budgets import Spender, Wanted
 from chathub.chat.context import estimate_prompt
 from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan, Route
+from chathub.chat.purchase import Held, Purchase, buy, settle
 from chathub.chat.rests import CallersRests
 from chathub.chat.tally import Outbox, Tally
-from chathub.clock import Clock, Month
-from chathub.database.connection import Database, Transaction
+from chathub.clock import Clock
+from chathub.database.connection import Database
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
@@ -36,14 +37,6 @@ from chathub.upstream.failure_class import another_may_help
 from chathub.upstream.types import ChatCall, Endpoint, Failure, UpstreamRequest
 
 T = TypeVar("T")
-
-
-class Held(NamedTuple):
-    """What was reserved, the length that the answer is cut to, and whether money bounds its caller."""
-
-    reservation_id: int
-    answer_limit: int | None
-    is_money_bound: bool
 
 
 class Outgoing(NamedTuple):
@@ -58,48 +51,6 @@ class Outgoing(NamedTuple):
 Make = Callable[[Endpoint, Capabilities], Outgoing]
 # reads a response; raises Refused as long as nothing of it has gone to the client
 Use = Callable[[aiohttp.ClientResponse], Awaitable[T]]
-
-
-class Purchase:
-    """One request of a program's, and what its answers turned out to use.
-
-    ``holding`` is the memory of an answer that comes whole, ``answer_limit`` the length its answer is cut to,
-    in tokens (None: it is not), ``barred`` are keys that are gone since it was planned; ``is_bound``: its
-    caller may use some models only, or so much money.
-    """
-
-    def __init__(self, account: Account, plan: Plan, holding: Holding, *, is_bound: bool) -> None:
-        self.account = account
-        self.holding = holding
-        self.plan = plan
-        self.is_bound = is_bound
-        self.answer_limit: int | None = None
-        self.barred: set[int] = set()
-        self.task = asyncio.current_task()
-        # one for each model that was tried
-        self.tallies: list[Tally] = []
-
-    def count(self, tally: Tally) -> None:
-        """Book what another model's answer will have used."""
-        self.tallies.append(tally)
-        tally.answer_limit, tally.barred = self.answer_limit, self.barred
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """The one that was asked last."""
-        return self.tallies[-1].endpoint if self.tallies else None
-
-    def takes_extras(self, model: ChatModel) -> bool:
-        """Whether its body may choose another model than this, or a dearer service of it."""
-        return model.allow_extras or not self.is_bound
-
-    def uses(self, key_id: int) -> bool:
-        """Whether its answer comes with a key just now."""
-        return self.endpoint is not None and self.endpoint.key_id == key_id
-
-    def break_off(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
 
 
 class Relay:
@@ -153,9 +104,7 @@ class Relay:
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
-        buying = asyncio.ensure_future(
-            self._db.write(_buy, spender, Wanted.of(plan, prompt, answer, choices))
-        )
+        buying = asyncio.ensure_future(self._db.write(buy, spender, Wanted.of(plan, prompt, answer, choices)))
         try:
             held = await asyncio.shield(buying)
             purchase.answer_limit = held.answer_limit
@@ -174,7 +123,7 @@ class Relay:
             for tally in purchase.tallies:
                 if tally.well and tally.endpoint and tally.endpoint.key_id is not None:
                     self._rests.note_success(tally.endpoint.key_id, purchase.account.user_id)
-            await self._db.insist(_settle, held.reservation_id, purchase, self._clock.month())
+            await self._db.insist(settle, held.reservation_id, purchase, self._clock.month())
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""
@@ -289,28 +238,3 @@ def _call(model: ChatModel, user_id: int, request: Request, limit: int | None) -
         extra=request.extra,
         caller_id=user_id,
     )
-
-
-def _buy(tx: Transaction, spender: Spender, wanted: Wanted) -> Held:
-    state = budgets.admit(tx, spender)
-    share = budgets.share(state, wanted, spender.month)
-    return Held(budgets.hold(tx, spender, share), share.answer, budgets.bounds_money(state))
-
-
-def _settle(tx: Transaction, reservation_id: int, purchase: Purchase, month: Month) -> None:
-    budgets.release(tx, reservation_id)
-    for tally in purchase.tallies:
-        if tally.model is None:
-            continue
-        ledger.book(
-            tx,
-            purchase.account,
-            tally.attempts,
-            purchase.plan.models,
-            tally.bill(tally.model),
-            first_at=tally.first_at,
-            end_reason=tally.end_reason,
-            month=month,
-        )
-        if tally.well and tally.endpoint and tally.endpoint.key_id is not None:
-            pool.note_success(tx, tally.endpoint.key_id, month.now)

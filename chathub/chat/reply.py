@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat.ledger import Bill
+from chathub.chat.parts import Cursor, Kind, Part, after, merged
 from chathub.chat.turns import Ending, Turn
 from chathub.database.connection import Row
 from chathub.upstream.routing import Sink
@@ -26,39 +26,12 @@ from chathub.upstream.types import (
     Usage,
 )
 
-Kind = Literal["content", "reasoning"]
-Part = tuple[Kind, str]
 # reads the text of a stored reply: of a kind, from a code point on, so many
 Read = Callable[[Kind, int, int], Awaitable[str]]
 # what a fragment of a tool call costs besides its text
 _PER_CALL = 50
 # characters that a follower is given at once; a stored text is kept up to this, a longer one is read again
 _PIECE = 65_536
-
-
-class Cursor(Struct):
-    """How much of a reply a client has: code points of content and of reasoning, each on its own.
-
-    Offsets, not numbers of events, so that memory and database answer alike.
-    """
-
-    content: int = 0
-    reasoning: int = 0
-
-    @classmethod
-    def parse(cls, event_id: str | None) -> "Cursor":
-        """From an event id ``<content>-<reasoning>``; none means the beginning."""
-        content, _, reasoning = (event_id or "0-0").partition("-")
-        return cls(int(content), int(reasoning))
-
-    def event_id(self) -> bytes:
-        return b"%d-%d" % (self.content, self.reasoning)
-
-    def advance(self, kind: Kind, text: str) -> None:
-        if kind == "content":
-            self.content += len(text)
-        else:
-            self.reasoning += len(text)
 
 
 class Reply(Sink):
@@ -274,7 +247,7 @@ class Reply(Sink):
                 new = self._since(position)
                 position += sum(len(text) for _, text in new)
                 if behind:
-                    new = _after(new, skip)
+                    new = after(new, skip)
                     behind = any(skip.values())
                 new = merged(new)
                 for kind, text in new:
@@ -316,26 +289,3 @@ async def _stored(read: Read, at: Cursor) -> AsyncIterator[Part]:
         while text := await read(kind, start, _PIECE):
             start += len(text)
             yield kind, text
-
-
-def merged(parts: list[Part]) -> list[Part]:
-    """Neighbours of the same kind as one."""
-    if len(parts) < 2:
-        return parts
-    runs: list[tuple[Kind, list[str]]] = []
-    for kind, text in parts:
-        if not runs or runs[-1][0] != kind:
-            runs.append((kind, []))
-        runs[-1][1].append(text)
-    return [(kind, "".join(texts)) for kind, texts in runs]
-
-
-def _after(parts: list[Part], skip: dict[str, int]) -> list[Part]:
-    """The parts without the first ``skip`` code points of each kind; counts ``skip`` down."""
-    rest: list[Part] = []
-    for kind, text in parts:
-        known = min(skip[kind], len(text))
-        skip[kind] -= known
-        if known < len(text):
-            rest.append((kind, text[known:]))
-    return rest

@@ -11,8 +11,9 @@ from chathub.accounts.bodies import BodiesFull, Body, TooManyBodies
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import Spender
+from chathub.chat.parts import Kind
 from chathub.chat.plan import Plan
-from chathub.chat.reply import Kind, Reply
+from chathub.chat.reply import Reply
 from chathub.chat.rests import CallersRests
 from chathub.chat.turns import Ending, Outcome, Turn
 from chathub.clock import Clock

@@ -4,9 +4,9 @@ from aiohttp import web
 
 from chathub.chat.beginning import Asked, Place
 from chathub.chat.idempotency import Claim
+from chathub.chat.parts import Cursor
 from chathub.chat.plan import Needs, Plan
 from chathub.chat.questions import Question, asked, claim_for
-from chathub.chat.reply import Cursor
 from chathub.chat.turns import complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound

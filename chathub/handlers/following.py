@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from chathub.chat.reply import Cursor, Kind, Part, Reply
+from chathub.chat.parts import Cursor, Kind, Part
+from chathub.chat.reply import Reply
 from chathub.chat.turns import Ending
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream

@@ -12,7 +12,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
-from chathub.chat.relay import Outgoing, Purchase, estimate_request
+from chathub.chat.purchase import Purchase
+from chathub.chat.relay import Outgoing, estimate_request
 from chathub.chat.tally import Outbox, Tally
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
@@ -22,7 +23,8 @@ from chathub.handlers.speech import Speech, Writer, at_most, estimated
 from chathub.handlers.whole_events import WholeEvents
 from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
 from chathub.upstream import http, requests
-from chathub.upstream.client import Refused, decoded, failure_in
+from chathub.upstream.answers import decoded, failure_in
+from chathub.upstream.client import Refused
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.masking import masked

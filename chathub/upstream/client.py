@@ -1,40 +1,33 @@
 """One attempt at a provider: a call goes out, its events come in as the network brings them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 from msgspec.structs import replace
 
 from chathub.upstream import http
-from chathub.upstream.dialects import Dialect, StreamDecoder, dialect, quirks
+from chathub.upstream.answers import read
+from chathub.upstream.dialects import Dialect, dialect, quirks
 from chathub.upstream.dialects.capabilities import Capabilities
-from chathub.upstream.http import Bounds, Timeouts, bounds_for
+from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned import LearnedQuirks
 from chathub.upstream.listing import names_in
 from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.masking import Take, masked, masking
-from chathub.upstream.think import ThinkSplitter
 from chathub.upstream.trouble import TROUBLE, network_failure
 from chathub.upstream.types import (
     ChatCall,
     Endpoint,
-    Event,
     Failure,
-    Reasoning,
-    Text,
     UpstreamRequest,
-    Usage,
 )
 
 # a request is put into other words only so often
 _FORMS = 4
 # what goes out is written beside the event loop from so many characters and bytes on; each message costs some
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
-# bytes of one network read, and of a whole stream whatever it holds
-_LARGE_READ = 65_536
-_LARGEST_STREAM = 1024 * 1024 * 1024
 _USUAL = Timeouts()
 
 
@@ -84,7 +77,7 @@ class Client:
                 form = self.quirks.form_for(at, call.model, call.caller_id)
                 bounds = bounds_for(form, asks_for_media=call.asks_for_media)
                 async with self._open(session, speech, call, at, form) as response:
-                    return await _read(response, speech, bounds, masking(take, at.api_key), room, holding)
+                    return await read(response, speech, bounds, masking(take, at.api_key), room, holding)
         except Refused as refused:
             return refused.failure
 
@@ -210,104 +203,3 @@ async def _built(speech: Dialect, call: ChatCall, form: Capabilities) -> Upstrea
     if size <= _LARGE_CALL:
         return speech.build(call, form)
     return await asyncio.to_thread(speech.build, call, form)
-
-
-async def _read(
-    response: aiohttp.ClientResponse,
-    speech: Dialect,
-    bounds: Bounds,
-    take: Take,
-    room: asyncio.Event | None,
-    holding: http.Holding | None,
-) -> Failure | None:
-    """Hand over the events of a 2xx answer; JSON where a stream was asked for is the whole answer."""
-    splitter = ThinkSplitter()
-    if response.content_type.endswith("json"):
-        body = await http.whole_body(response, bounds.answer, holding)
-        if isinstance(body, Failure):
-            return body
-        events = await decoded(speech.decode_body, body, len(body))
-        take(_split(splitter, events, last=True))
-        return failure_in(events)
-    if http.is_packed(response):
-        return Failure("上游返回了压缩的数据流", kind="cut", status=200)
-    return await _read_stream(response, speech.Decoder(bounds.event), splitter, take, room)
-
-
-async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
-    """The events in some bytes; in a thread where ``size`` bytes are decoded at once and that is much."""
-    if size <= http.LARGE:
-        return decode(data)
-    return await asyncio.to_thread(decode, data)
-
-
-async def _read_stream(
-    response: aiohttp.ClientResponse,
-    decoder: StreamDecoder,
-    splitter: ThinkSplitter,
-    take: Take,
-    room: asyncio.Event | None,
-) -> Failure | None:
-    failure, trouble, size = None, None, 0
-    try:
-        while data := await _next(response, room):
-            size += len(data)
-            if len(data) > _LARGE_READ:
-                # what is in hand already comes without a pause: others want a turn too
-                await asyncio.sleep(0)
-            if size > _LARGEST_STREAM:
-                return http.TOO_LONG
-            if events := await decoded(decoder.feed, data, decoder.pending + len(data)):
-                failure = failure or failure_in(events)
-                if take(_split(splitter, events)):
-                    return failure
-            if decoder.done:
-                await http.drain(response)
-                break
-            # not kept while the next read is waited for
-            del data, events
-    except TROUBLE as error:
-        trouble = network_failure(error)
-    except asyncio.CancelledError:
-        # what was told of the usage so far is what the provider charges
-        take([event for event in decoder.close() if isinstance(event, Usage)])
-        raise
-    events = decoder.close()
-    take(_split(splitter, events, last=True))
-    failure = failure or failure_in(events)
-    # an answer that is whole stays so; of one that is not, the network knows the reason better
-    told_less = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
-    return trouble if trouble and told_less else failure
-
-
-async def _next(response: aiohttp.ClientResponse, room: asyncio.Event | None) -> bytes:
-    """What is there, once there is room for it: what waits is in the system's buffers and not in ours."""
-    if room is not None and not room.is_set():
-        await room.wait()
-    return await response.content.readany()
-
-
-def failure_in(events: list[Event]) -> Failure | None:
-    """The failure among some events."""
-    for event in events:
-        if type(event) is Failure:
-            return event
-    return None
-
-
-def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) -> list[Event]:
-    """Take ``<think>`` tags out of the text; once the provider tells thinking apart itself there are none."""
-    if splitter.passing:
-        return events
-    out: list[Event] = []
-    for event in events:
-        if isinstance(event, Text):
-            out.extend(splitter.feed(event.text))
-        else:
-            if last or isinstance(event, Reasoning):
-                # what was held back came before this
-                out.extend(splitter.close())
-            out.append(event)
-    if last:
-        out.extend(splitter.close())
-    return out

@@ -11,7 +11,8 @@ from chats import read_events as events_of
 from scripted import Provider, chunk, reply
 
 from chathub.accounts.holdings import Holdings
-from chathub.chat.reply import Cursor, Reply
+from chathub.chat.parts import Cursor
+from chathub.chat.reply import Reply
 from chathub.keys import HOLDINGS, REPLIES
 
 PIECES = ["".join(f"{i}-{j} " for j in range(1000)) for i in range(60)]

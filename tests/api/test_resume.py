@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Provider, chunk, data, reply
 
-from chathub.chat.reply import Cursor, Reply
+from chathub.chat.parts import Cursor
+from chathub.chat.reply import Reply
 from chathub.chat.turns import Turn
 from chathub.config import Config
 from chathub.upstream.types import Reasoning, Text

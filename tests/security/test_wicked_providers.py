@@ -12,7 +12,8 @@ from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, stream, text_of, until
 from scripted import DONE, Provider, chunk, data, reply, usage
 
-from chathub.chat.reply import Cursor, Reply
+from chathub.chat.parts import Cursor
+from chathub.chat.reply import Reply
 from chathub.chat.turns import Turn
 from chathub.upstream import http
 from chathub.upstream.dialects import anthropic, gemini, openai
