@@ -5,7 +5,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from chathub.config import Config
@@ -15,12 +15,18 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
 
 
+@cache
+def _queries(folder: Path) -> Queries:
+    # they are read once in a process, of whatever databases it opens
+    return Queries(folder)
+
+
 @asynccontextmanager
 async def open_database(config: Config) -> AsyncIterator[Database]:
     """The database, locked for this process and migrated."""
     folder = sql_folder()
     with _locked(config.database):
-        db = Database(config.database, Queries(folder / "queries"))
+        db = Database(config.database, _queries(folder / "queries"))
         await db.open()
         try:
             await db.script(partial(migrate, folder=folder / "migrations"))
