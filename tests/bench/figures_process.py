@@ -9,7 +9,8 @@ from load import Connection, Hub, check, message, over
 from processes import Process, bare, chathub
 from table import Figure, percentile
 
-_STORM = 16
+# as many as may wait from one address
+_STORM = 8
 
 
 async def start(plan: Plan) -> list[Figure]:
@@ -60,7 +61,7 @@ async def idle(plan: Plan) -> list[Figure]:
 
 
 async def storm(plan: Plan) -> list[Figure]:
-    """16 people sign in at once while another one lists conversations at a steady rate."""
+    """8 people sign in at once while another one lists conversations at a steady rate."""
     rounds, people = plan.pick(6, 2), plan.pick(_STORM, _STORM, 2)
     async with stage(plan, "storm") as here:
         hub = here.hub
