@@ -171,5 +171,8 @@ async def sending(
 ) -> web.StreamResponse:
     """Whatever a handler returns: what is large goes through ``send``, and counts for its user."""
     response = await handler(request)
-    async with room_for(request, len(body_of(response))):
+    size = len(body_of(response))
+    if size <= _LARGE:
+        return response
+    async with room_for(request, size):
         return await send(request, response)
