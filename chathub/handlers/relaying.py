@@ -18,22 +18,16 @@ from chathub.chat.tally import Outbox, Tally
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
 from chathub.handlers.common import off_loop, raw
+from chathub.handlers.piping import TOO_LONG, pipe, without_key
 from chathub.handlers.sending import Sending
 from chathub.handlers.speech import Speech, Writer, at_most, estimated
-from chathub.handlers.whole_events import WholeEvents
 from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
 from chathub.upstream import http, requests
 from chathub.upstream.answers import decoded, failure_in
 from chathub.upstream.client import Refused
 from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.failure_class import another_may_help, sentence_for
-from chathub.upstream.masking import masked
-from chathub.upstream.trouble import TROUBLE, network_failure
 from chathub.upstream.types import Endpoint, Failure
-
-# bytes of a forwarded stream that wait to be read for its usage
-_BATCH = 65_536
-_TOO_LONG = Failure("回复过长，已中止", kind="cut", status=502)
 
 
 async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
@@ -108,7 +102,7 @@ async def _forward(
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
-            return await _pipe(upstream, sending, speech, tally, bounds.event)
+            return await pipe(upstream, sending, speech, tally, bounds.event)
         body = await http.whole_body(upstream, bounds.answer, purchase.holding)
         if isinstance(body, Failure):
             raise Refused(body)
@@ -136,67 +130,6 @@ def fields_for(route: Route, purchase: Purchase, fields: dict[str, Raw]) -> dict
     return fields if purchase.takes_extras(route.model) else requests.without_extras(fields)
 
 
-async def _pipe(
-    upstream: aiohttp.ClientResponse, sending: Sending, speech: Speech, tally: Tally, limit: int
-) -> web.StreamResponse:
-    """Bytes through, usage out of them. An answer that begins with a failure has not begun."""
-    decoder, whole = speech.decoder(limit), WholeEvents(strips_usage=speech.strips_usage)
-    unread: list[bytes] = []
-    # what came before the answer: a failure after it leaves room for another attempt
-    held = b""
-    size = 0
-    failure: Failure | None = None
-    try:
-        while data := await upstream.content.readany():
-            unread.append(data)
-            size += len(data)
-            # many chunks read at once cost a third of what they cost one by one
-            if size > _BATCH or not tally.begun or speech.last_event in data:
-                batch, unread, size = b"".join(unread), [], 0
-                events = await decoded(decoder.feed, batch, decoder.pending + len(batch))
-                if tally.feed(events):
-                    failure = _TOO_LONG
-                    break
-                if decoder.done and (cut := failure_in(events)) and cut.kind == "cut" and tally.begun:
-                    # an event, or what comes without one, is too long: the rest is not passed on
-                    failure = cut
-                    break
-                if not tally.begun and (refused := failure_in(events)):
-                    raise Refused(refused)
-            # a key may come in two halves, but not in two events
-            data = without_key(whole.feed(data), tally)
-            if not tally.begun and len(held) < _BATCH:
-                held += data
-                continue
-            sending.has_answer = True
-            await sending.write(held + data)
-            held = b""
-            if decoder.done:
-                await http.drain(upstream)
-                break
-    except TROUBLE as error:
-        if sending.is_lost:
-            raise
-        failure = network_failure(error)
-        if not tally.begun:
-            raise Refused(failure) from None
-    finally:
-        events = [*decoder.feed(b"".join(unread)), *decoder.close()]
-        tally.feed(events)
-    refused = failure_in(events)
-    if refused and not tally.begun and not sending.has_answer:
-        raise Refused(refused)
-    tally.end(failure or refused)
-    rest = held + (b"" if failure else without_key(whole.rest, tally))
-    if refused and refused.kind == "cut":
-        # the provider's bytes end without a word about it
-        failure = failure or refused
-    if failure:
-        # an event of its own, also behind one that was passed on in part
-        rest += b"\n\n" + speech.writer(speech.model, 0).feed([failure])
-    return await sending.end(rest)
-
-
 async def _translate(
     request: web.Request, speech: Speech, route: Route, sending: Sending, purchase: Purchase
 ) -> web.StreamResponse:
@@ -216,7 +149,7 @@ async def _translate(
         if failure := await work:
             raise Refused(failure)
         if outbox.too_long:
-            raise Refused(_TOO_LONG)
+            raise Refused(TOO_LONG)
         return raw(speech.whole(outbox.rest(), route.model.name))
     finally:
         work.cancel()
@@ -252,7 +185,7 @@ async def _stream(
             await outbox.wait(seconds)
             if not outbox.has_events and not work.done():
                 await sending.write(speech.heartbeat)
-    failure = work.result() or (_TOO_LONG if outbox.too_long else None)
+    failure = work.result() or (TOO_LONG if outbox.too_long else None)
     if failure and writer is None:
         raise Refused(failure)
     writer = writer or speech.writer(route.model.name, outbox.prompt_estimate)
@@ -286,8 +219,3 @@ def fit_to_show(route: Route, endpoint: Endpoint | None, failure: Failure) -> Fa
     """A failure at an endpoint as the caller may read it."""
     secrets = [each.api_key for each in route.endpoints]
     return replace(failure, message=sentence_for(failure, endpoint, secrets))
-
-
-def without_key(data: bytes, tally: Tally) -> bytes:
-    """A provider's bytes without the key they were asked for with."""
-    return masked(data, tally.endpoint.api_key) if tally.endpoint else data

@@ -16,7 +16,8 @@ from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
 from chathub.handlers.common import off_loop, raw, read_body, streamed
-from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, plan_for, without_key
+from chathub.handlers.piping import without_key
+from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, plan_for
 from chathub.handlers.speech import Speech
 from chathub.keys import CALLER, CATALOG, RELAY
 from chathub.upstream import http, requests

@@ -1,0 +1,112 @@
+"""A forwarded stream: the provider's bytes as they are, and what they say of the answer read in passing."""
+
+import aiohttp
+from aiohttp import web
+
+from chathub.chat.tally import Tally
+from chathub.handlers.sending import Sending
+from chathub.handlers.speech import Speech
+from chathub.handlers.whole_events import WholeEvents
+from chathub.upstream import http
+from chathub.upstream.answers import decoded, failure_in
+from chathub.upstream.client import Refused
+from chathub.upstream.masking import masked
+from chathub.upstream.trouble import TROUBLE, network_failure
+from chathub.upstream.types import Failure
+
+TOO_LONG = Failure("回复过长，已中止", kind="cut", status=502)
+# bytes that wait to be read for the usage
+_BATCH = 65_536
+
+
+class _Reading:
+    """Reads a stream for its tally, in batches: many chunks at once cost a third of what they cost one by
+    one."""
+
+    def __init__(self, speech: Speech, tally: Tally, limit: int) -> None:
+        self._decoder = speech.decoder(limit)
+        self._last_event = speech.last_event
+        self._tally = tally
+        self._unread: list[bytes] = []
+        self._size = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last event has come."""
+        return self._decoder.done
+
+    async def take(self, data: bytes) -> Failure | None:
+        """Read some bytes; gives why nothing more may be passed on.
+
+        Raises:
+            Refused: a failure before the answer has begun.
+        """
+        self._unread.append(data)
+        self._size += len(data)
+        if self._size <= _BATCH and self._tally.begun and self._last_event not in data:
+            return None
+        batch, self._unread, self._size = b"".join(self._unread), [], 0
+        events = await decoded(self._decoder.feed, batch, self._decoder.pending + len(batch))
+        if self._tally.feed(events):
+            return TOO_LONG
+        failure = failure_in(events)
+        if failure is not None and not self._tally.begun:
+            raise Refused(failure)
+        # a cut within a stream that goes on: an event, or what comes without one, is too long
+        return failure if failure is not None and failure.kind == "cut" and self.is_over else None
+
+    def close(self) -> Failure | None:
+        """Read what is left; gives how the answer failed, if its end tells so."""
+        events = [*self._decoder.feed(b"".join(self._unread)), *self._decoder.close()]
+        self._tally.feed(events)
+        return failure_in(events)
+
+
+async def pipe(
+    upstream: aiohttp.ClientResponse, sending: Sending, speech: Speech, tally: Tally, limit: int
+) -> web.StreamResponse:
+    """Bytes through, usage out of them; ``limit`` is that of one event.
+
+    Raises:
+        Refused: the stream failed before its answer had begun.
+    """
+    reading, whole = _Reading(speech, tally, limit), WholeEvents(strips_usage=speech.strips_usage)
+    # what came before the answer: a failure after it leaves room for another attempt
+    held, failure = b"", None
+    try:
+        while data := await upstream.content.readany():
+            if failure := await reading.take(data):
+                break
+            # a key may come in two halves, but not in two events
+            data = without_key(whole.feed(data), tally)
+            if not tally.begun and len(held) < _BATCH:
+                held += data
+                continue
+            sending.has_answer = True
+            await sending.write(held + data)
+            held = b""
+            if reading.is_over:
+                await http.drain(upstream)
+                break
+    except TROUBLE as error:
+        if sending.is_lost:
+            raise
+        failure = network_failure(error)
+        if not tally.begun:
+            raise Refused(failure) from None
+    finally:
+        told = reading.close()
+    if told and not tally.begun and not sending.has_answer:
+        raise Refused(told)
+    tally.end(failure or told)
+    rest = held + (b"" if failure else without_key(whole.rest, tally))
+    # of a cut the provider's own bytes say no word
+    if failure := failure or (told if told and told.kind == "cut" else None):
+        # an event of its own, also behind one that was passed on in part
+        rest += b"\n\n" + speech.writer(speech.model, 0).feed([failure])
+    return await sending.end(rest)
+
+
+def without_key(data: bytes, tally: Tally) -> bytes:
+    """A provider's bytes without the key they were asked for with."""
+    return masked(data, tally.endpoint.api_key) if tally.endpoint else data
