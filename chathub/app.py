@@ -57,6 +57,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chathub")
 
+# around every handler, the outermost first
+_AROUND = (
+    middlewares.errors,
+    middlewares.hosts,
+    cors.preflights,
+    sending,
+    middlewares.bodies,
+    middlewares.authentication,
+)
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
 
@@ -74,16 +83,7 @@ def create_app(
     free where a folder lies (None: as the system has it).
     """
     _load_codecs()
-    app = web.Application(
-        middlewares=[
-            middlewares.errors,
-            middlewares.hosts,
-            cors.preflights,
-            sending,
-            middlewares.bodies,
-            middlewares.authentication,
-        ]
-    )
+    app = web.Application(middlewares=_AROUND)
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone)
     app[keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)

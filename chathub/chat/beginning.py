@@ -120,7 +120,6 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     reservation_id = budgets.hold(tx, it.spender, share, message_id) if share else 0
     if it.claim:
         idempotency.make(tx, it.user_id, it.claim, message_id, it.now)
-    seen = [row["id"] for row in history if row["has_images"] and it.sees and share]
     return Turn(
         conversation_id,
         it.place.public_id,
@@ -129,7 +128,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
         message_id,
         it.asked.messages(),
         history,
-        pictures.of_messages(tx, seen, pictures.MOST_TOGETHER - pictures.size_of(it.asked.images)),
+        _pictures(tx, it, history) if share else {},
         first=parent_id is None,
         reservation_id=reservation_id,
         answer_limit=share.answer if share else None,
@@ -152,6 +151,14 @@ def _history(tx: Transaction, it: Beginning, head_id: int | None) -> list[Row]:
     if head_id is None or not it.history_characters:
         return []
     return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
+
+
+def _pictures(tx: Transaction, it: Beginning, history: list[Row]) -> dict[int, list[Image]]:
+    """Those of the history that go along with what is asked."""
+    if not it.sees:
+        return {}
+    left = pictures.MOST_TOGETHER - pictures.size_of(it.asked.images)
+    return pictures.of_messages(tx, [row["id"] for row in history if row["has_images"]], left)
 
 
 def _share(

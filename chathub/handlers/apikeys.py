@@ -174,11 +174,7 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
     old = _get(tx, key_id, caller.id)
     entered = (changes.get("api_key") or "").strip()
     key = "" if entered in ("", old["mask"]) else _checked_key(entered)
-    base_url, vouched_by = old["base_url"], old["vouched_by"]
-    if "base_url" in changes and (changes["base_url"] or "").strip() != base_url:
-        base_url, vouched_by = _checked_url(changes["base_url"], old["default_base_url"], keeper), None
-    if "base_url" in changes:
-        vouched_by = _voucher(caller, base_url) or vouched_by
+    base_url, vouched_by = _address(keeper, changes, old)
     home = origin(base_url or old["default_base_url"])
     if not key and home != old["origin"] and base_url != old["base_url"]:
         raise BadRequest("更换到其他地址需要重新输入API密钥")
@@ -210,6 +206,16 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
     if key or changed:
         _record(tx, keeper.who, "key.updated", new, now, entered=bool(key), **changed)
     return new
+
+
+def _address(keeper: _Keeper, changes: dict[str, Any], old: Row) -> tuple[str, int | None]:
+    """A key's base URL after a change, and who vouches for it: that lasts for as long as the URL does."""
+    base_url, vouched_by = old["base_url"], old["vouched_by"]
+    if "base_url" not in changes:
+        return base_url, vouched_by
+    if (changes["base_url"] or "").strip() != base_url:
+        base_url, vouched_by = _checked_url(changes["base_url"], old["default_base_url"], keeper), None
+    return base_url, _voucher(keeper.caller, base_url) or vouched_by
 
 
 def _or(value: T | None, default: T) -> T:
