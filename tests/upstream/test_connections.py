@@ -1,6 +1,8 @@
 """Sending a request once, and bounds on what a provider sends before its answer."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -155,6 +157,24 @@ async def test_a_reused_connection_that_ends_within_an_answer_is_not_tried_again
     with pytest.raises(aiohttp.ClientError) as caught:
         await post(session, peer)
     assert len(peer.heads) == 2 and network_failure(caught.value).kind == "cut"
+
+
+async def test_a_reset_is_no_end_of_an_answer_without_a_length(
+    session: aiohttp.ClientSession, peer: Peer
+) -> None:
+    async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peer.read(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    peer.serve = resetting
+    with pytest.raises(aiohttp.ClientError) as caught:
+        await post(session, peer)
+    assert network_failure(caught.value).kind == "cut"
 
 
 async def test_a_late_head_of_a_stream_and_a_late_whole_answer_are_told_apart(

@@ -78,7 +78,7 @@ async def test_one_whose_last_event_has_come_is_over_although_the_provider_keeps
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     parts = reply("whole")
-    provider.script = provider.stream(parts, stall_after=len(parts))
+    provider.script = provider.stream(parts, stall_after=len(parts), pause=0.05)
     events = await ask(client, admin)
     assert events[-1] == DONE[6:-2].decode() and await end_reasons(client, admin) == ["stop"]
     assert not provider.gate.is_set()
