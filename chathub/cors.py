@@ -11,6 +11,8 @@ from chathub.keys import CONFIG
 
 def allow(app: web.Application, origins: tuple[str, ...]) -> None:
     """Let pages of some origins call all routes that there are by now."""
+    if not origins:
+        return
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
         # SDKs send a dozen of their own from a browser (x-stainless-…), and more with each version; what
         # a configured origin may send besides is for the routes to judge

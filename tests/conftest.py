@@ -1,10 +1,11 @@
 """Real parts for every test: a database file, a server on a free port, a scripted provider on loopback."""
 
+import asyncio
 import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from scripted import Provider  # noqa: E402
 from shared import SharedServer  # noqa: E402
 
 Connect = Callable[..., Awaitable[TestClient]]
+Headers = dict[str, str]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
@@ -50,18 +52,38 @@ def configured(folder: Path) -> Config:
     )
 
 
+@dataclass(frozen=True)
+class Founded:
+    """Databases to copy: one that nobody has signed in to, one in which ``admin`` and ``user`` are signed
+    in, and their headers by name."""
+
+    database: Path
+    visited: Path
+    headers: dict[str, Headers]
+
+
 @pytest.fixture(scope="session")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as a first start leaves it: migrations and first accounts take most of the start's time."""
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Founded:
+    """As a first start and two logins leave it: for most tests these are the larger part of the work."""
     config = configured(tmp_path_factory.mktemp("founded"))
     with SharedServer(config):
-        return config.database
+        pass
+    visited = configured(tmp_path_factory.mktemp("visited"))
+    shutil.copyfile(config.database, visited.database)
+    with SharedServer(visited) as server:
+        headers = asyncio.run(_logins(server))
+    return Founded(config.database, visited.database, headers)
+
+
+async def _logins(server: SharedServer) -> dict[str, Headers]:
+    async with server.client() as client:
+        return {name: await sign_in(client, name, f"{name}123") for name in ("admin", "user")}
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory, founded: Path) -> Iterator[SharedServer]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory, founded: Founded) -> Iterator[SharedServer]:
     config = configured(tmp_path_factory.mktemp("shared"))
-    shutil.copyfile(founded, config.database)
+    shutil.copyfile(founded.visited, config.database)
     with SharedServer(config) as server:
         yield server
 
@@ -77,13 +99,20 @@ def shared(request: pytest.FixtureRequest) -> SharedServer | None:
 
 @pytest.fixture
 def config(
-    request: pytest.FixtureRequest, shared: SharedServer | None, tmp_path: Path, founded: Path
+    request: pytest.FixtureRequest,
+    shared: SharedServer | None,
+    tmp_path: Path,
+    founded: Founded,
+    logins: dict[str, Headers],
 ) -> Config:
     """The configuration of the test's server, with a copy of ``founded`` for its database."""
     if shared is not None:
         return shared.config
     config = configured(tmp_path)
-    shutil.copyfile(founded, config.database)
+    shutil.copyfile(founded.visited if logins else founded.database, config.database)
+    if not request.node.get_closest_marker("pages"):
+        # which cost a tenth of a start
+        config = replace(config, cors_origins=())
     if request.node.get_closest_marker("impatient"):
         return replace(config, idle_seconds=1.5, answer_seconds=1.5, first_byte_seconds=1.5)
     return config
@@ -135,26 +164,29 @@ async def provider() -> AsyncIterator[Provider]:
         yield provider
 
 
-async def sign_in(client: TestClient, username: str, password: str) -> dict[str, str]:
+async def sign_in(client: TestClient, username: str, password: str) -> Headers:
     """The headers of a signed-in user."""
     response = await client.post("/api/auth/login", json={"username": username, "password": password})
     assert response.status == 200, await response.text()
     return {"Authorization": "Bearer " + (await response.json())["token"]}
 
 
-async def signed_in(shared: SharedServer | None, client: TestClient, name: str) -> dict[str, str]:
-    """Signed in with the password of development; at a shared server once only."""
-    headers = shared.headers if shared else {}
-    if name not in headers:
-        headers[name] = await sign_in(client, name, f"{name}123")
-    return headers[name]
+@pytest.fixture
+def logins(founded: Founded) -> dict[str, Headers]:
+    """The headers of those who are signed in already. A module where that would be in the way has none."""
+    return founded.headers
+
+
+async def signed_in(logins: dict[str, Headers], client: TestClient, name: str) -> Headers:
+    """Signed in with the password of development."""
+    return logins[name] if name in logins else await sign_in(client, name, f"{name}123")
 
 
 @pytest.fixture
-async def admin(shared: SharedServer | None, client: TestClient) -> dict[str, str]:
-    return await signed_in(shared, client, "admin")
+async def admin(logins: dict[str, Headers], client: TestClient) -> Headers:
+    return await signed_in(logins, client, "admin")
 
 
 @pytest.fixture
-async def user(shared: SharedServer | None, client: TestClient) -> dict[str, str]:
-    return await signed_in(shared, client, "user")
+async def user(logins: dict[str, Headers], client: TestClient) -> Headers:
+    return await signed_in(logins, client, "user")

@@ -26,8 +26,6 @@ class SharedServer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        # of those who signed in, by name
-        self.headers: dict[str, dict[str, str]] = {}
         self._server = Server(create_app(config))
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="shared server")

@@ -18,6 +18,12 @@ HIS_KEY = "a-key-that-will-go-0123456789"
 once_or_not = pytest.mark.parametrize("key", [None, "once"])
 
 
+@pytest.fixture
+def logins() -> dict[str, Headers]:
+    # a login that has not been seen for a minute is noted, which must wait like all that is stored
+    return {}
+
+
 @pytest.fixture(autouse=True)
 async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
     await add_model(client, admin, provider.base_url)

@@ -438,6 +438,7 @@ def assert_not_allowed(response: ClientResponse) -> None:
         ("GET", "/api/nothing", None, 404),
     ],
 )
+@pytest.mark.pages
 async def test_a_configured_origin_may_read_answers_and_errors_and_a_stranger_may_not(
     client: TestClient, method: str, path: str, body: Any, status: int
 ) -> None:
@@ -451,6 +452,7 @@ async def test_a_configured_origin_may_read_answers_and_errors_and_a_stranger_ma
     assert_not_allowed(await client.request(method, path, json=body))
 
 
+@pytest.mark.pages
 async def test_errors_behind_a_login_may_be_read_as_well(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:

@@ -21,6 +21,9 @@ ANTHROPIC = (
 )
 
 
+pytestmark = pytest.mark.shared
+
+
 def preflight(headers: str, origin: str = PAGE, method: str = "POST") -> dict[str, str]:
     return {
         "Origin": origin,
@@ -62,7 +65,8 @@ async def test_a_preflight_of_a_stranger_is_not_answered_anywhere(client: TestCl
     "origin", ["app://obsidian.md", "chrome-extension://abcdefghijklmnop", "tauri://localhost"]
 )
 async def test_programs_and_extensions_can_be_allowed(connect: Connect, config: Config, origin: str) -> None:
-    client = await connect(dataclasses.replace(config, cors_origins=(origin,)))
+    own = dataclasses.replace(config, cors_origins=(origin,), database=config.database.with_name("own.db"))
+    client = await connect(own)
     response = await client.options("/v1/messages", headers=preflight("x-api-key", origin))
     assert response.headers["Access-Control-Allow-Origin"] == origin
     response = await client.get("/api/models", headers={"Origin": origin})

@@ -20,6 +20,11 @@ def hand() -> Hand:
 
 
 @pytest.fixture
+def logins() -> dict[str, Headers]:
+    return {}
+
+
+@pytest.fixture
 def invited(config: Config) -> Config:
     """By invitation only, and behind a proxy, so that each registration may come from elsewhere."""
     return replace(config, registration="invite", trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))

@@ -29,6 +29,11 @@ class Hand:
         self.clock = Clock(seconds=lambda: self.seconds)
 
 
+@pytest.fixture
+def logins() -> dict[str, Headers]:
+    return {}
+
+
 async def status(client: TestClient, headers: Headers) -> int:
     return (await client.get("/api/auth/verify", headers=headers)).status
 

@@ -43,6 +43,11 @@ def hand() -> Hand:
 
 
 @pytest.fixture
+def logins() -> dict[str, Headers]:
+    return {}
+
+
+@pytest.fixture
 async def behind(connect: Connect, proxied: Config, hand: Hand) -> TestClient:
     return await connect(proxied, clock=hand.clock)
 

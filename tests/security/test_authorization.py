@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import world
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from chats import Headers, stream, until
-from conftest import configured
+from conftest import Founded, configured
 from scripted import Provider
 from world import World
 
@@ -74,9 +73,9 @@ def each(routes: list[Route]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, founded: Path) -> World:
+def built(tmp_path_factory: pytest.TempPathFactory, founded: Founded) -> World:
     config = configured(tmp_path_factory.mktemp("world"))
-    shutil.copyfile(founded, config.database)
+    shutil.copyfile(founded.database, config.database)
     with asyncio.Runner() as runner:
         return runner.run(world.build_and_close(config))
 

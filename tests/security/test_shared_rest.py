@@ -46,6 +46,11 @@ def hand() -> Hand:
 
 
 @pytest.fixture
+def logins() -> dict[str, Headers]:
+    return {}
+
+
+@pytest.fixture
 async def client(connect: Connect, hand: Hand) -> TestClient:
     return await connect(clock=Clock(seconds=hand))
 

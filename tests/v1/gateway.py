@@ -2,8 +2,11 @@
 
 import asyncio
 import socket
+import sys
+from importlib.util import LazyLoader, find_spec, module_from_spec
 from typing import Any
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from scripted import Provider, Script
@@ -24,6 +27,18 @@ PATHS = {
     "anthropic": ("/v1/messages", "/v1/messages"),
     "gemini": ("/v1/models/m:generateContent", "/v1/models/m:streamGenerateContent"),
 }
+
+
+def official(name: str) -> Any:
+    """A provider's own client, or the module's tests are skipped. Its two seconds of import come with its
+    first use: they are spent by the one process that runs these tests, not by all that collect them."""
+    spec = find_spec(name)
+    if spec is None or spec.loader is None:
+        pytest.skip(f"the official client {name} is not installed", allow_module_level=True)
+    spec.loader = LazyLoader(spec.loader)
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 async def post(client: TestClient, path: str, body: dict[str, Any], headers: Headers) -> Any:

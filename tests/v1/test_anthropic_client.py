@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from conftest import Connect
-from gateway import PATHS, PIXEL, TOOL, Headers, add, sent, spent, token, unused_address
+from gateway import PATHS, PIXEL, TOOL, Headers, add, official, sent, spent, token, unused_address
 from scripted import Provider
 from scripted_dialects import PROTOCOLS, anthropic, refusal, refusal_event, speaking, streamed, whole
 
 from chathub.config import Config
 
-sdk = pytest.importorskip("anthropic", reason="the official client is not installed")
+sdk = official("anthropic")
 
 Hub = Callable[..., Awaitable[Any]]
 every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from gateway import PATHS, PIXEL, TOOL, Headers, add, sent, spent, stats, token, unused_address
+from gateway import PATHS, PIXEL, TOOL, Headers, add, official, sent, spent, stats, token, unused_address
 from scripted import Provider, chunk
 from scripted_dialects import PROTOCOLS, refusal, refusal_event, speaking, streamed
 
-openai = pytest.importorskip("openai", reason="the official client is not installed")
+openai = official("openai")
 
 Hub = Callable[..., Awaitable[Any]]
 every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -235,8 +235,12 @@ def cuts(raw: bytes, size: int) -> list[bytes]:
     return [raw[at : at + size] for at in range(0, len(raw), size)]
 
 
-@pytest.mark.parametrize("kind", ODD_STREAMS)
-@pytest.mark.parametrize("size", [1, 7, 100_000])
+# byte by byte where a cut may part what belongs together
+CUTS = [(kind, size) for kind in ODD_STREAMS for size in (5, 100_000)]
+CUTS += [(kind, 1) for kind in ("with CRLF", "with usage in every chunk", "without an end")]
+
+
+@pytest.mark.parametrize(("kind", "size"), CUTS)
 @pytest.mark.parametrize("include_usage", [False, True])
 async def test_the_bytes_of_a_stream_pass_as_they_are_but_for_a_usage_nobody_asked_for(
     client: TestClient, admin: Headers, provider: Provider, kind: str, size: int, include_usage: bool
