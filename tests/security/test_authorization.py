@@ -81,6 +81,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, founded: Founded) -> World:
 
 
 @pytest.fixture
+def logins() -> dict[str, Headers]:
+    return {}
+
+
+@pytest.fixture
 def config(config: Config, built: World, provider: Provider) -> Config:
     """Its database is a copy of the world's: to build one takes as long as five servers' starts."""
     world.copy(built, config.database, provider)

@@ -30,7 +30,7 @@ from chathub.config import Config
 from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
 
 EXAMPLES = settings(
-    max_examples=24,
+    max_examples=32,
     derandomize=True,
     deadline=None,
     database=None,
