@@ -9,21 +9,20 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from chathub import config as configuration
 from chathub.accounts.founding import set_password
 from chathub.accounts.passwords import Passwords, new_random
 from chathub.clock import Clock
+from chathub.commands.backup import backup
+from chathub.commands.restore import restore, undo_upgrade
 from chathub.config import Config
 from chathub.database.opening import open_database
 from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.log import Formatter, Handler
 from chathub.secret import key_name, rotate
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
         elif arguments.command == "rotate-secret":
             asyncio.run(_rotate_secret(config))
+        elif arguments.command == "backup":
+            backup(
+                config,
+                arguments.place,
+                packed=arguments.compress,
+                with_secret=arguments.with_secret,
+                passphrase_file=arguments.passphrase_file,
+            )
+        elif arguments.command == "restore":
+            restore(config, arguments.file, arguments.passphrase_file)
+        elif arguments.command == "undo-upgrade":
+            return 0 if undo_upgrade(config, sure=arguments.yes) else 1
         else:
             # the web server takes half a second of a small machine to load, which the commands do without
             from chathub.serve import serve
@@ -63,11 +74,23 @@ def _parser() -> argparse.ArgumentParser:
         "rotate-secret", help="seal everything under a new master secret; the server must be stopped"
     )
     doctor = commands.add_parser("doctor", help="look for problems, changing nothing; exit code 1 if any")
-    for command in (serve, setting, rotating, doctor):
+    backing = commands.add_parser("backup", help="copy the database, while the server runs or not")
+    restoring = commands.add_parser("restore", help="put a backup in place; the server must be stopped")
+    undoing = commands.add_parser(
+        "undo-upgrade", help="go back to before the last upgrade; the server must be stopped"
+    )
+    for command in (serve, setting, rotating, doctor, backing, restoring, undoing):
         # flags may stand behind the command as well; absent there, they must not undo those before it
         configuration.add_flags(command, default=argparse.SUPPRESS)
     setting.add_argument("username", nargs="+")
     setting.add_argument("--prompt", action="store_true", help="ask for the password instead of making one")
+    backing.add_argument("place", nargs="?", type=Path, metavar="FILE|FOLDER")
+    backing.add_argument("--compress", action="store_true", help="pack it (gzip)")
+    backing.add_argument("--with-secret", action="store_true", help="write the sealed secret beside it")
+    restoring.add_argument("file", type=Path, metavar="FILE")
+    for command in (backing, restoring):
+        command.add_argument("--passphrase-file", type=Path, metavar="FILE", help="instead of being asked")
+    undoing.add_argument("--yes", action="store_true", help="do it; without, only say what would be lost")
     return parser
 
 

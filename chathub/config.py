@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from chathub import config_values as values
-from chathub.config_values import Network, SmtpServer
+from chathub.config_values import Keep, Network, SmtpServer
 from chathub.errors import StartError
 from chathub.hosts import LOOPBACK
 
@@ -69,6 +69,11 @@ class Config:
     # below so much free disk turns with images or tools are refused, below a quarter of it all are; 0: never
     free_bytes: int = 256 * 1024 * 1024
     body_bytes: int = 64 * 1024 * 1024
+    # where backups go, of which one is made every so many hours
+    backup_dir: Path | None = None
+    backup_every: float = 24
+    backup_keep: Keep = Keep()
+    backup_compress: bool = False
 
     @property
     def development(self) -> bool:
@@ -121,6 +126,10 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_STREAMS_PER_USER": ("streams_per_user", values.whole(1, 10**9)),
     "CHATHUB_FREE_BYTES": ("free_bytes", values.whole(0, 2**50)),
     "CHATHUB_BODY_BYTES": ("body_bytes", values.whole(1, 2**40)),
+    "CHATHUB_BACKUP_DIR": ("backup_dir", Path),
+    "CHATHUB_BACKUP_EVERY": ("backup_every", values.hours),
+    "CHATHUB_BACKUP_KEEP": ("backup_keep", values.keep),
+    "CHATHUB_BACKUP_COMPRESS": ("backup_compress", values.switch),
     "CHATHUB_AUTO_TITLE": ("auto_title", values.switch),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,28 @@ class SmtpServer:
     tls: bool
     username: str = ""
     password: str = field(default="", repr=False)
+
+
+class Keep(NamedTuple):
+    """Of how many days, weeks and months the newest backup is kept."""
+
+    days: int = 7
+    weeks: int = 4
+    months: int = 6
+
+
+def keep(text: str) -> Keep:
+    match = re.fullmatch(r"(?=.)(?:(\d{1,4})d)?,?(?:(\d{1,4})w)?,?(?:(\d{1,4})m)?", text.replace(" ", ""))
+    if match is None:
+        raise ValueError("must be numbers of days, weeks and months such as 7d,4w,6m")
+    return Keep(*(int(part or 0) for part in match.groups()))
+
+
+def hours(text: str) -> float:
+    value = float(text)
+    if not 0.001 <= value <= 10_000:
+        raise ValueError("must be a number of hours from 0.001 to 10000")
+    return value
 
 
 def seconds(text: str) -> float:

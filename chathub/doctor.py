@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from chathub.config import Config
 from chathub.database.connection import Transaction
-from chathub.database.migrations import migrations_in
+from chathub.database.migrations import migrations_in, version_of
+from chathub.database.outside import reading
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.schema import differences
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.secret import MARK, Found, find, key_name, new_secret_file, secret_file
@@ -34,26 +36,10 @@ def examine(config: Config) -> Iterator[Finding]:
         return
     yield _space(config)
     try:
-        connection = _open(config.database)
-    except sqlite3.Error as error:
-        yield Finding(False, f"database: {config.database} cannot be opened: {error}")
-        return
-    try:
-        connection.row_factory = sqlite3.Row
-        yield from _database(connection, config)
+        with reading(config.database) as connection:
+            yield from _database(connection, config)
     except sqlite3.Error as error:
         yield Finding(False, f"database: {config.database} cannot be read: {error}")
-    finally:
-        connection.close()
-
-
-def _open(database: Path) -> sqlite3.Connection:
-    """The database to be read only; a closed one as if it lay on a medium that cannot be written, or
-    SQLite would leave an empty log beside it."""
-    real = database.resolve()
-    closed = not real.with_name(real.name + "-wal").exists()
-    uri = real.as_uri() + ("?immutable=1" if closed else "?mode=ro")
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
 
 
 def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Finding]:
@@ -63,13 +49,16 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
         return
     yield Finding(True, f"database: {config.database} is sound")
     folder = sql_folder()
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = version_of(connection)
     newest = len(migrations_in(folder / "migrations"))
+    if version <= newest and (other := differences(connection, folder / "migrations", version)):
+        yield Finding(False, f"schema: not that of version {version}: {', '.join(other)}")
+        return
     if version != newest:
         why = "it was used by a newer ChatHub" if version > newest else "the next start brings it up"
         yield Finding(False, f"migrations: version {version}, this ChatHub knows {newest}: {why}")
         return
-    yield Finding(True, f"migrations: version {version}, the newest")
+    yield Finding(True, f"migrations: version {version}, the newest, and the schema is that version's")
     tx = Transaction(connection, Queries(folder / "queries"))
     yield _passwords(tx, config)
     yield from _secret(tx, config)

@@ -114,6 +114,26 @@ async def master_secret(db: Database, config: Config) -> bytes:
     return found.secret
 
 
+def bring_secret(config: Config, secret: bytes, mark: str) -> None:
+    """Lay down the secret of a database that is about to take this one's place; the present one is kept.
+
+    Raises:
+        StartError: it is not the secret of that database, or cannot be written.
+    """
+    if not _fits(secret, mark):
+        raise StartError("the sealed secret is not the one that the backup was made with")
+    path, new = secret_file(config.database), new_secret_file(config.database)
+    try:
+        if (present := _read(path)) is not None:
+            kept = path.with_name(f"{path.name}.of-{_mark_of(present)[:8]}")
+            kept.unlink(missing_ok=True)
+            _write(kept, present)
+        new.unlink(missing_ok=True)
+        _write(new, secret)
+    except OSError as error:
+        raise StartError(f"the secret cannot be written: {error}") from error
+
+
 async def token_keys(db: Database, master: bytes) -> list[TokenKey]:
     """What signs tokens, and behind it what did before rotations of late."""
     row = await db.fetch_one(db.q.settings.get, name=_PREVIOUS)

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "chathub"
 # who may import whom: only rooms further down the list, or its own
 ROOMS = [
     ["__main__"],
-    ["serve"],
+    ["serve", "commands"],
     ["app", "server", "listener", "doctor"],
     ["routes"],
     ["middlewares", "cors"],
@@ -30,7 +30,7 @@ ROOMS = [
     ["chat"],
     ["accounts", "catalog"],
     ["fronts", "log", "secret"],
-    ["upstream", "vault", "audit", "mail"],
+    ["upstream", "vault", "audit", "mail", "passphrase"],
     ["database"],
     ["wire"],
     ["config", "disk"],

@@ -3,13 +3,18 @@
 The version lies in ``PRAGMA user_version``. Migrations are only ever added.
 """
 
+import contextlib
 import re
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from chathub.errors import StartError
 
 _NAME = re.compile(r"^(\d{4})_\w+\.sql$")
+# the first line of a migration that makes a table anew: with foreign keys on, SQLite refuses to drop a table
+# that others point to, or deletes what points to it (https://www.sqlite.org/lang_altertable.html, section 7)
+_REBUILDS = "-- foreign_keys: off"
 
 
 def migrations_in(folder: Path) -> list[tuple[int, Path]]:
@@ -27,25 +32,65 @@ def migrations_in(folder: Path) -> list[tuple[int, Path]]:
     return found
 
 
-def migrate(connection: sqlite3.Connection, folder: Path) -> int:
-    """Run what is missing; gives the number of migrations run.
+def version_of(connection: sqlite3.Connection) -> int:
+    """The number of migrations that a database has had."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def pending(connection: sqlite3.Connection, folder: Path) -> list[tuple[int, Path]]:
+    """The migrations that a database has not had.
 
     Raises:
-        StartError: the database was made by a newer ChatHub, or a migration failed (it leaves no trace).
+        StartError: the database was made by a newer ChatHub.
     """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    migrations = migrations_in(folder)
+    version, migrations = version_of(connection), migrations_in(folder)
     if version > len(migrations):
         raise StartError(
             f"the database has version {version}, this ChatHub knows {len(migrations)}: "
             "it was used by a newer ChatHub, start that one"
         )
-    for number, path in migrations[version:]:
-        script = path.read_text("utf-8")
+    return migrations[version:]
+
+
+def migrate(connection: sqlite3.Connection, folder: Path, newest: int | None = None) -> int:
+    """Run what is missing, up to ``newest`` (None: all there are); gives the number of migrations run.
+
+    Raises:
+        StartError: the database was made by a newer ChatHub, or a migration failed (it leaves no trace).
+    """
+    missing = [each for each in pending(connection, folder) if newest is None or each[0] <= newest]
+    for number, path in missing:
         try:
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};\nCOMMIT;")
+            _run(connection, number, path.read_text("utf-8"))
         except sqlite3.Error as error:
+            raise StartError(f"the migration {path.name} failed: {error}") from error
+    return len(missing)
+
+
+def _run(connection: sqlite3.Connection, number: int, script: str) -> None:
+    rebuilds = script.startswith(_REBUILDS)
+    with _rebuilding(connection) if rebuilds else contextlib.nullcontext():
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};")
+            if rebuilds and (lost := connection.execute("PRAGMA foreign_key_check").fetchall()):
+                raise sqlite3.IntegrityError(f"{len(lost)} rows would point to nothing, in {lost[0][0]}")
+            connection.execute("COMMIT")
+        finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise StartError(f"the migration {path.name} failed: {error}") from error
-    return len(migrations) - version
+
+
+@contextlib.contextmanager
+def _rebuilding(connection: sqlite3.Connection) -> Iterator[None]:
+    """Foreign keys are not watched, and a table that takes another's name leaves what points there alone.
+
+    Both do nothing inside a transaction.
+    """
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("PRAGMA legacy_alter_table = ON")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA legacy_alter_table = OFF")
+        connection.execute("PRAGMA foreign_keys = ON")

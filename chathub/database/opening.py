@@ -10,8 +10,9 @@ from pathlib import Path
 
 from chathub.config import Config
 from chathub.database.connection import Database
-from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.replacing import finish
+from chathub.database.upgrades import upgrade
 from chathub.errors import StartError
 
 
@@ -23,22 +24,28 @@ def _queries(folder: Path) -> Queries:
 
 @asynccontextmanager
 async def open_database(config: Config) -> AsyncIterator[Database]:
-    """The database, locked for this process and migrated."""
+    """The database, locked for this process and brought to the newest version."""
     folder = sql_folder()
-    with _locked(config.database):
+    with locked(config.database) as file:
         db = Database(config.database, _queries(folder / "queries"))
         await db.open()
         try:
-            await db.script(partial(migrate, folder=folder / "migrations"))
+            await db.script(partial(upgrade, database=file, folder=folder / "migrations"))
             yield db
         finally:
             await db.close()
 
 
 @contextlib.contextmanager
-def _locked(database: Path) -> Iterator[None]:
-    """One process for a database. The lock is on a file beside it: opening and closing the database
-    file itself would drop SQLite's own locks."""
+def locked(database: Path) -> Iterator[Path]:
+    """One process for a database; gives the file itself, in whose place another is put if that was begun.
+
+    The lock is on a file beside it: opening and closing the database file itself would drop SQLite's own
+    locks.
+
+    Raises:
+        StartError: another process has it, or the folder cannot be used.
+    """
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         # another name of the same file is the same database
@@ -52,6 +59,7 @@ def _locked(database: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StartError(f"another ChatHub is running on the database {database}") from None
-        yield
+        finish(database)
+        yield database
     finally:
         os.close(lock)

@@ -1,0 +1,85 @@
+"""``chathub backup``: a checked copy of the database, while the server runs or not."""
+
+import sys
+import time
+from pathlib import Path
+
+from chathub.commands.passphrases import ask_twice
+from chathub.config import Config
+from chathub.database.archives import make, name_of
+from chathub.database.outside import read_setting
+from chathub.errors import StartError
+from chathub.passphrase import seal
+from chathub.secret import MARK, find
+
+# what a person wants to see of it
+_SHOWN = ("users", "conversations", "messages", "api_keys")
+
+
+def backup(
+    config: Config,
+    place: Path | None,
+    *,
+    packed: bool = False,
+    with_secret: bool = False,
+    passphrase_file: Path | None = None,
+) -> None:
+    """Copy the database to a file, or to one named by the time in a folder (None: the configured one).
+
+    Raises:
+        StartError: nothing was made, and the sentence says why.
+    """
+    place = place or config.backup_dir
+    if place is None:
+        raise StartError("say where the backup goes: chathub backup FILE or FOLDER, or CHATHUB_BACKUP_DIR")
+    file = place
+    if place.is_dir() or place == config.backup_dir:
+        _make_folder(place)
+        file = place / name_of(config.database, time.time(), packed=packed or config.backup_compress)
+    elif packed and file.suffix != ".gz":
+        file = file.with_name(file.name + ".gz")
+    # asked first: nobody waits beside a copy of minutes for the question
+    passphrase = ask_twice(passphrase_file) if with_secret else None
+    print(f"database {config.database} -> {file}", flush=True)
+    made = make(config.database, file, report=_progress if sys.stderr.isatty() else None)
+    if passphrase is not None:
+        _write_secret(config, file, passphrase)
+    rows = ", ".join(
+        f"{made.rows[table]} {table.replace('_', ' ')}" for table in _SHOWN if table in made.rows
+    )
+    print(f"{file}: {made.size / 2**20:.1f} MiB, checked; {rows}")
+
+
+def secret_beside(file: Path) -> Path:
+    """Where the sealed secret of a backup lies."""
+    return file.with_name(file.name + ".secret")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+
+def _write_secret(config: Config, file: Path, passphrase: str) -> None:
+    mark = read_setting(config.database, MARK)
+    if mark is None:
+        raise StartError(f"{config.database} has no secret yet: the first start makes it")
+    beside = secret_beside(file)
+    try:
+        beside.touch(0o600)
+        beside.write_bytes(seal(find(config, mark).secret, passphrase))
+    except OSError as error:
+        raise StartError(f"{beside} cannot be written: {error.strerror}") from error
+    print(f"{beside}: the secret, sealed under the passphrase")
+
+
+def _progress(done: int, total: int) -> None:
+    end = "\n" if done >= total else ""
+    print(
+        f"\r{done * 100 // max(total, 1):3} % of {total / 2**20:.0f} MiB",
+        end=end,
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,140 @@
+"""``chathub restore`` and ``chathub undo-upgrade``: another file in the database's place.
+
+Both stop for any doubt before the present file is touched, and keep it.
+"""
+
+import contextlib
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from chathub.commands.backup import secret_beside
+from chathub.commands.passphrases import ask
+from chathub.config import Config
+from chathub.database import archives, upgrades
+from chathub.database.copying import check_copy
+from chathub.database.migrations import pending, version_of
+from chathub.database.opening import locked
+from chathub.database.outside import read_setting, reading
+from chathub.database.queries import Queries, sql_folder
+from chathub.database.replacing import replace
+from chathub.database.schema import check_schema
+from chathub.errors import StartError
+from chathub.passphrase import PassphraseError, open_sealed
+from chathub.secret import MARK, bring_secret, find
+
+
+def restore(config: Config, file: Path, passphrase_file: Path | None = None) -> None:
+    """Put a backup in the database's place, with the server stopped.
+
+    Raises:
+        StartError: nothing was changed, and the sentence says why.
+    """
+    if not file.is_file():
+        raise StartError(f"there is no backup {file}")
+    with locked(config.database) as database, _incoming(database) as new:
+        archives.unpack(file, new)
+        version = _prepare(new, file)
+        _match_secret(config, new, secret_beside(file), passphrase_file)
+        had_one = database.exists()
+        kept = replace(database, new, _label("before-restore"))
+    print(f"database {config.database}: now the backup {file} (version {version})")
+    if had_one:
+        print(f"the file of before is kept as {kept}")
+
+
+def undo_upgrade(config: Config, *, sure: bool) -> bool:
+    """Go back to the copy from before the last upgrade; gives whether it was done. Unless ``sure``, say only
+    what would be lost.
+
+    Raises:
+        StartError: nothing was changed, and the sentence says why.
+    """
+    if not config.database.is_file():
+        raise StartError(f"there is no database {config.database}")
+    with locked(config.database) as database:
+        copies = upgrades.copies(database)
+        if not copies:
+            raise StartError(f"there is no copy of {config.database} from before an upgrade beside it")
+        number, copy = copies[-1]
+        print(f"database {config.database}: back to version {number - 1}, as {copy.name} has it")
+        print(f"lost would be what came since: {_lost(database, copy)}, and every change to what was there")
+        if not sure:
+            print("nothing was changed: say --yes to do it")
+            return False
+        with _incoming(database) as new:
+            archives.unpack(copy, new)
+            _prepare(new, copy)
+            _match_secret(config, new, None, None)
+            kept = replace(database, new, _label("before-undo"))
+    print(f"done; the file of before is kept as {kept}")
+    print("start the ChatHub of before now: this one would upgrade the database again")
+    return True
+
+
+def _label(what: str) -> str:
+    return what + time.strftime("-%Y%m%d-%H%M%S", time.gmtime())
+
+
+@contextlib.contextmanager
+def _incoming(database: Path) -> Iterator[Path]:
+    """The name of a file to be made, which is gone at the end if it did not take the database's place."""
+    new = database.with_name(database.name + ".restoring")
+    try:
+        yield new
+    finally:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            new.with_name(new.name + ending).unlink(missing_ok=True)
+
+
+def _prepare(new: Path, file: Path) -> int:
+    """Make a file whole without a log, and look through it; gives its version."""
+    try:
+        with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+            version = version_of(connection)
+            folder = sql_folder() / "migrations"
+            if version == 0:
+                raise StartError(f"{file} is no database of ChatHub, or was copied without its log")
+            pending(connection, folder)
+            check_schema(connection, folder, version)
+    except sqlite3.Error as error:
+        raise StartError(f"{file} is no sound database: {error}") from error
+    check_copy(new)
+    return version
+
+
+def _match_secret(config: Config, new: Path, sealed: Path | None, passphrase_file: Path | None) -> None:
+    """See to it that the secret fits the new file; the one that lies sealed beside the backup is taken if
+    the present one does not.
+
+    Raises:
+        StartError: no secret fits.
+    """
+    mark = read_setting(new, MARK)
+    if mark is None:
+        # it is from before there were marks
+        return
+    try:
+        find(config, mark)
+        return
+    except StartError as error:
+        if sealed is None or not sealed.exists() or config.secret_key is not None:
+            raise StartError(f"{error}; nothing was changed") from None
+    try:
+        secret = open_sealed(sealed.read_bytes(), ask(passphrase_file))
+    except (PassphraseError, OSError) as error:
+        raise StartError(f"{sealed}: {error}; nothing was changed") from None
+    bring_secret(config, secret, mark)
+    print(f"the secret of {sealed} is now the database's", file=sys.stderr)
+
+
+def _lost(database: Path, copy: Path) -> str:
+    q = Queries(sql_folder() / "queries").schema
+    with reading(copy) as connection:
+        newest = dict(connection.execute(q.newest_ids).fetchone())
+    with reading(database) as connection:
+        newer = dict(connection.execute(q.count_newer, newest).fetchone())
+    return ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in newer.items())

@@ -1,0 +1,160 @@
+"""Backups as files: what they are called, packed or not, and which of them are kept."""
+
+import contextlib
+import gzip
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import BinaryIO, NamedTuple
+
+from chathub.config_values import Keep
+from chathub.database.copying import LONGEST, CopyError, Report, copy_bytes, copy_database, sync_folder
+
+_PACKED = ".gz"
+_PIECE = 1024 * 1024
+_STAMP = "%Y%m%d-%H%M%S"
+
+
+class Backup(NamedTuple):
+    """A backup that was made: its file, bytes, and the rows of each table."""
+
+    file: Path
+    size: int
+    rows: dict[str, int]
+
+
+def name_of(database: Path, now: float, *, packed: bool) -> str:
+    """What the backup of a moment (Unix time) is called: ``chathub-20240131-120000.db``, in UTC."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
+    return f"{database.stem}-{stamp}.db" + (_PACKED if packed else "")
+
+
+def make(
+    database: Path,
+    file: Path,
+    *,
+    report: Report | None = None,
+    stop: Event | None = None,
+    seconds: float = LONGEST,
+) -> Backup:
+    """Make a backup, packed if its name ends in ``.gz``, while others use the database; in a thread.
+
+    Raises:
+        CopyError: there is a file of that name, or no copy could be made.
+    """
+    if file.exists():
+        raise CopyError(f"{file} is there already, and no backup is ever overwritten")
+    if not database.exists():
+        raise CopyError(f"there is no database {database}")
+    bare = file.with_name(file.name + ".bare") if _is_packed(file) else file
+    try:
+        rows = copy_database(database.resolve(), bare, report=report, seconds=seconds, stop=stop)
+        if bare != file:
+            _pack(bare, file, stop or Event())
+    finally:
+        if bare != file:
+            bare.unlink(missing_ok=True)
+    return Backup(file, file.stat().st_size, rows)
+
+
+def unpack(file: Path, target: Path) -> None:
+    """Write what a backup holds to a file of its own, with the log that lies beside it (one that was copied
+    by hand from a stopped server has one).
+
+    Raises:
+        CopyError: it cannot be read or written.
+    """
+    log = file.with_name(file.name + "-wal")
+    if not _is_packed(file):
+        copy_bytes(file, target)
+        if log.exists():
+            copy_bytes(log, target.with_name(target.name + "-wal"))
+        return
+    try:
+        with gzip.open(file, "rb") as read, _created(target) as written:
+            shutil.copyfileobj(read, written, _PIECE)
+    except (OSError, EOFError) as error:
+        raise CopyError(f"{file} cannot be unpacked: {error}") from error
+
+
+def list_backups(database: Path, folder: Path) -> list[tuple[datetime, Path]]:
+    """The backups of a database in a folder, the oldest first.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    name = re.compile(re.escape(database.stem) + r"-(\d{8}-\d{6})\.db(\.gz)?")
+    found = []
+    for path in folder.iterdir():
+        if match := name.fullmatch(path.name):
+            try:
+                found.append((datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC), path))
+            except ValueError:
+                # digits that are no date: somebody else's file
+                continue
+    return sorted(found)
+
+
+def outdated(backups: Iterable[tuple[datetime, Path]], keep: Keep) -> list[Path]:
+    """Which backups go. The newest of each of the last days, weeks and months stays, counted back from the
+    newest one of all: nothing goes because none was made for a while, or because a clock ran ahead."""
+    newest_first = sorted(backups, reverse=True)
+    kept: set[Path] = set()
+    for count, period in ((keep.days, _day), (keep.weeks, _week), (keep.months, _month)):
+        # of several in a period the newest comes first
+        periods: dict[str, Path] = {}
+        for stamp, path in newest_first:
+            periods.setdefault(period(stamp), path)
+        kept |= set(list(periods.values())[:count])
+    kept |= {path for _, path in newest_first[:1]}
+    return [path for _, path in newest_first if path not in kept]
+
+
+def _day(stamp: datetime) -> str:
+    return stamp.strftime("%Y-%m-%d")
+
+
+def _week(stamp: datetime) -> str:
+    return (stamp - timedelta(days=stamp.weekday())).strftime("%Y-%m-%d")
+
+
+def _month(stamp: datetime) -> str:
+    return stamp.strftime("%Y-%m")
+
+
+def _is_packed(file: Path) -> bool:
+    return file.suffix == _PACKED
+
+
+def _pack(bare: Path, file: Path, stop: Event) -> None:
+    part = file.with_name(file.name + ".part")
+    try:
+        with (
+            bare.open("rb") as read,
+            _created(part) as written,
+            gzip.GzipFile("", "wb", 6, written) as packed,
+        ):
+            while piece := read.read(_PIECE):
+                if stop.is_set():
+                    raise CopyError("the copy was broken off")
+                packed.write(piece)
+        os.replace(part, file)
+        sync_folder(file.parent)
+    except OSError as error:
+        raise CopyError(f"{file}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _created(path: Path) -> Iterator[BinaryIO]:
+    """A new file for its owner only; it lies on the disk when it is left."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,80 @@
+"""Another file in the database's place, so that a crash at any point leaves the one or the other.
+
+A new file that is whole waits beside the database as ``chathub.db.incoming-<label>``. Taking that name is
+the moment of decision: from there on the new one counts, and whoever opens the database next finishes what
+was begun. The old file is kept as ``chathub.db.<label>``. A write-ahead log never stands beside a file that
+it does not belong to: SQLite would write it into that.
+"""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from chathub.database.copying import sync_folder
+from chathub.errors import StartError
+
+_INCOMING = ".incoming-"
+
+
+def waiting(database: Path) -> Path | None:
+    """The new file of a replacement that was cut off."""
+    if not database.parent.is_dir():
+        return None
+    found = (path for path in database.parent.iterdir() if path.name.startswith(database.name + _INCOMING))
+    return min(found, default=None)
+
+
+def replace(database: Path, new: Path, label: str) -> Path:
+    """Put a whole file that nobody has open in the database's place, under the database's lock; gives the
+    name of the old one. ``label`` says what happened, such as ``before-restore-20240131-120000``.
+
+    Raises:
+        StartError: the file system refuses.
+    """
+    try:
+        _settle(database)
+        os.replace(new, database.with_name(database.name + _INCOMING + label))
+        sync_folder(database.parent)
+    except OSError as error:
+        raise StartError(f"{database} cannot be replaced: {error}") from error
+    kept = finish(database)
+    assert kept is not None
+    return kept
+
+
+def finish(database: Path) -> Path | None:
+    """End a replacement that was begun; gives the name of the old file, None if there was nothing to do.
+
+    Raises:
+        StartError: the file system refuses.
+    """
+    new = waiting(database)
+    if new is None:
+        return None
+    label = new.name.removeprefix(database.name + _INCOMING)
+    kept = database.with_name(f"{database.name}.{label}")
+    try:
+        # the log goes with its file: until both have gone, the new one is not there
+        for ending in ("-wal", ""):
+            old = database.with_name(database.name + ending)
+            if old.exists():
+                os.replace(old, kept.with_name(kept.name + ending))
+        database.with_name(database.name + "-shm").unlink(missing_ok=True)
+        sync_folder(database.parent)
+        os.replace(new, database)
+        sync_folder(database.parent)
+    except OSError as error:
+        raise StartError(f"{database} cannot be replaced: {error}") from error
+    return kept
+
+
+def _settle(database: Path) -> None:
+    """Make the present file whole without its log, where it can be read; its log stays with it otherwise."""
+    if not database.exists():
+        return
+    uri = f"{database.resolve().as_uri()}?mode=rw"
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StartError(f"{database} is in use by another program: stop that first")

@@ -1,0 +1,91 @@
+"""What the database of a version consists of, so that a file made otherwise is noticed before it is used."""
+
+import re
+import sqlite3
+from functools import cache
+from pathlib import Path
+
+from chathub.database.migrations import migrate
+from chathub.database.queries import Queries, sql_folder
+from chathub.errors import StartError
+
+# comments, and what SQLite itself writes in more than one way: blanks and quotes around names
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_BLANKS = re.compile(r"\s+")
+_AROUND = re.compile(r" ?([(),=<>+*/|-]) ?")
+
+
+def tables_in(connection: sqlite3.Connection) -> list[str]:
+    """The names of all tables, of other programs' too, but SQLite's own."""
+    return [name for kind, name, _, _ in _objects(connection) if kind == "table"]
+
+
+def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many rows each table has."""
+    statement = _queries().schema.count_rows
+    return {
+        table: connection.execute(statement.replace("sqlite_schema", quoted(table))).fetchone()[0]
+        for table in tables_in(connection)
+    }
+
+
+def quoted(name: str) -> str:
+    """A name as it stands in a statement."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def differences(connection: sqlite3.Connection, folder: Path, version: int) -> list[str]:
+    """What is missing or other than the migrations in ``folder`` up to ``version`` make it: names such as
+    ``table users``. Tables and indexes that are not ours (Litestream has two) do not count, triggers do."""
+    expected, found = _made_by(folder, version), _objects(connection)
+    here = {(kind, name): sql for kind, name, _, sql in found}
+    other = [key for key, sql in expected.items() if key not in here or not _same(here[key], sql)]
+    tables = {name for kind, name in expected if kind == "table"}
+    foreign = [
+        (kind, name)
+        for kind, name, table, _ in found
+        if kind == "trigger" and table in tables and (kind, name) not in expected
+    ]
+    return [" ".join(key) for key in other + foreign]
+
+
+def check_schema(connection: sqlite3.Connection, folder: Path, version: int) -> None:
+    """Raises:
+    StartError: the file was made by a state of ChatHub that was never released.
+    """
+    if other := differences(connection, folder, version):
+        shown = ", ".join(other[:5]) + ("" if len(other) <= 5 else f" and {len(other) - 5} more")
+        raise StartError(
+            f"the database has version {version} but not the schema of that version ({shown}): it was made "
+            "by an unfinished state of ChatHub, or changed by hand. Nothing was changed; start the state that "
+            "made it, or restore a backup"
+        )
+
+
+@cache
+def _queries() -> Queries:
+    return Queries(sql_folder() / "queries")
+
+
+@cache
+def _made_by(folder: Path, version: int) -> dict[tuple[str, str], str | None]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(connection, folder, version)
+        return {(kind, name): sql for kind, name, _, sql in _objects(connection)}
+    finally:
+        connection.close()
+
+
+def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str, str | None]]:
+    return [tuple(row) for row in connection.execute(_queries().schema.list_objects)]
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    return one == other or (one is not None and other is not None and _plain(one) == _plain(other))
+
+
+def _plain(sql: str) -> str:
+    """A definition without what means nothing."""
+    text = _BLANKS.sub(" ", _COMMENT.sub(" ", sql)).replace('"', "").replace("`", "")
+    return _AROUND.sub(r"\1", text).strip()
