@@ -25,6 +25,7 @@ from chathub.accounts.sessions import Sessions
 from chathub.accounts.signing import Signer
 from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
+from chathub.backups import Backups
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
 from chathub.chat.plan import Planner
@@ -170,14 +171,16 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.REPLIES] = replies
         app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
         app[keys.REMOVER] = remover = Remover(db)
+        app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         loop = asyncio.get_running_loop()
-        work = (replies.beat(), replies.save(), disk.watch(), remover.run())
+        work = (replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run())
         rounds = [loop.create_task(each) for each in work]
         try:
             yield
         finally:
             for task in rounds:
                 task.cancel()
+            backups.close()
             await replies.close()
             if model is not None:
                 await model.close()

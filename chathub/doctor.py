@@ -1,10 +1,13 @@
 """``chathub doctor``: looks at an installation without changing anything, whether the server runs or not."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from chathub.backups import LAST, read_last
+from chathub.clock import iso
 from chathub.config import Config
 from chathub.database.connection import Transaction
 from chathub.database.migrations import migrations_in, version_of
@@ -61,6 +64,7 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield Finding(True, f"migrations: version {version}, the newest, and the schema is that version's")
     tx = Transaction(connection, Queries(folder / "queries"))
     yield _passwords(tx, config)
+    yield _backups(tx, config)
     yield from _secret(tx, config)
 
 
@@ -106,6 +110,21 @@ def _passwords(tx: Transaction, config: Config) -> Finding:
     if config.development:
         return Finding(True, f"passwords: {names} have the well-known ones of development mode")
     return Finding(False, f"passwords: {names} have the well-known ones: chathub set-password NAME")
+
+
+def _backups(tx: Transaction, config: Config) -> Finding:
+    row = tx.one(tx.q.settings.get, name=LAST)
+    last = read_last(row["value"] if row else None)
+    if config.backup_dir is None:
+        return Finding(True, "backups: the server makes none (CHATHUB_BACKUP_DIR)")
+    if last is None:
+        return Finding(False, f"backups: none was made in {config.backup_dir} yet")
+    when = iso(last.at)
+    if not last.ok:
+        return Finding(False, f"backups: the one of {when} failed: {last.error}")
+    late = time.time() * 1000 - last.at > 2 * config.backup_every * 3_600_000
+    said = f"backups: the last one is {config.backup_dir / last.file} of {when}"
+    return Finding(not late, said + (", and the next one is overdue" if late else ""))
 
 
 def _space(config: Config) -> Finding:

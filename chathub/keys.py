@@ -12,6 +12,7 @@ from chathub.accounts.responses import Responses
 from chathub.accounts.sessions import Caller, Sessions
 from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
+from chathub.backups import Backups
 from chathub.catalog import Catalog
 from chathub.chat.plan import Planner
 from chathub.chat.relay import Relay
@@ -29,6 +30,7 @@ CONFIG = web.AppKey("CONFIG", Config)
 CLOCK = web.AppKey("CLOCK", Clock)
 DB = web.AppKey("DB", Database)
 DISK = web.AppKey("DISK", Disk)
+BACKUPS = web.AppKey("BACKUPS", Backups)
 VAULT = web.AppKey("VAULT", Vault)
 CATALOG = web.AppKey("CATALOG", Catalog)
 SESSIONS = web.AppKey("SESSIONS", Sessions)

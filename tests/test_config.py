@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from chathub.config import VUE_ORIGINS, Config, add_flags, load
-from chathub.config_values import SmtpServer
+from chathub.config_values import Keep, SmtpServer
 from chathub.errors import StartError
 
 
@@ -80,6 +80,10 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_STREAMS_PER_USER": ("22", "streams_per_user", 22),
     "CHATHUB_FREE_BYTES": ("23", "free_bytes", 23),
     "CHATHUB_BODY_BYTES": ("23", "body_bytes", 23),
+    "CHATHUB_BACKUP_DIR": ("/b", "backup_dir", Path("/b")),
+    "CHATHUB_BACKUP_EVERY": ("0.5", "backup_every", 0.5),
+    "CHATHUB_BACKUP_KEEP": ("3d,2m", "backup_keep", Keep(3, 0, 2)),
+    "CHATHUB_BACKUP_COMPRESS": ("on", "backup_compress", True),
 }
 
 
@@ -116,6 +120,8 @@ def test_every_wrong_value_is_named_at_once() -> None:
             CHATHUB_UPSTREAM_ALLOW="10.0.0.0/99",
             CHATHUB_REGISTRATION="perhaps",
             CHATHUB_MAIL_FROM="nobody",
+            CHATHUB_BACKUP_EVERY="0",
+            CHATHUB_BACKUP_KEEP="many",
         )
     for name in (
         "PORT",
@@ -127,6 +133,8 @@ def test_every_wrong_value_is_named_at_once() -> None:
         "UPSTREAM_ALLOW",
         "REGISTRATION",
         "MAIL_FROM",
+        "BACKUP_EVERY",
+        "BACKUP_KEEP",
     ):
         assert f"CHATHUB_{name}" in str(caught.value)
     assert "chat.example.com" in str(caught.value)

@@ -20,7 +20,7 @@ from scripted import Provider, reply
 from chathub import secret
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.migrations import migrations_in
+from chathub.database.migrations import migrate, migrations_in
 from chathub.database.opening import open_database
 from chathub.database.queries import sql_folder
 from chathub.errors import StartError
@@ -513,11 +513,25 @@ async def test_the_doctor_sees_damage(filled: Config) -> None:
 
 @pytest.mark.parametrize("newer", [True, False])
 async def test_the_doctor_sees_a_database_of_another_version(filled: Config, newer: bool) -> None:
-    known = len(migrations_in(sql_folder() / "migrations"))
-    with closing(sqlite3.connect(filled.database)) as connection:
-        connection.execute(f"PRAGMA user_version = {known + 1 if newer else known - 1}")
+    folder = sql_folder() / "migrations"
+    known = len(migrations_in(folder))
+    if not newer:
+        filled.database.unlink()
+    with closing(sqlite3.connect(filled.database, isolation_level=None)) as connection:
+        if newer:
+            connection.execute(f"PRAGMA user_version = {known + 1}")
+        else:
+            migrate(connection, folder, known - 1)
+    filled.database.chmod(0o600)
     code, (problem,) = await doctor(filled)
     assert code == 1 and ("newer" if newer else "next start") in problem and str(known) in problem
+
+
+async def test_the_doctor_sees_a_schema_that_no_version_has(filled: Config) -> None:
+    query(filled, "ALTER TABLE settings ADD COLUMN more TEXT")
+    query(filled, "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)")
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and "schema" in problem and problem.endswith(": table settings")
 
 
 async def test_the_doctor_tells_of_what_is_not_there_or_not_configured(

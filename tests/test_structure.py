@@ -29,7 +29,7 @@ ROOMS = [
     ["keys"],
     ["chat"],
     ["accounts", "catalog"],
-    ["fronts", "log", "secret"],
+    ["fronts", "log", "secret", "backups"],
     ["upstream", "vault", "audit", "mail", "passphrase"],
     ["database"],
     ["wire"],

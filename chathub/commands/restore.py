@@ -132,9 +132,9 @@ def _match_secret(config: Config, new: Path, sealed: Path | None, passphrase_fil
 
 
 def _lost(database: Path, copy: Path) -> str:
-    q = Queries(sql_folder() / "queries").schema
+    q = Queries(sql_folder() / "queries")
     with reading(copy) as connection:
-        newest = dict(connection.execute(q.newest_ids).fetchone())
+        newest = dict(connection.execute(q.schema.newest_ids).fetchone())
     with reading(database) as connection:
-        newer = dict(connection.execute(q.count_newer, newest).fetchone())
+        newer = dict(connection.execute(q.schema.count_newer, newest).fetchone())
     return ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in newer.items())

@@ -99,6 +99,19 @@ def list_backups(database: Path, folder: Path) -> list[tuple[datetime, Path]]:
     return sorted(found)
 
 
+def sweep(database: Path, folder: Path, before: datetime) -> None:
+    """Remove what is left of backups that were cut off by a crash before a moment.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    name = re.compile(re.escape(database.stem) + r"-\d{8}-\d{6}\.db(\.gz)?(\.bare)?(\.part)?")
+    for path in folder.iterdir():
+        match = name.fullmatch(path.name)
+        if match and (match[2] or match[3]) and path.stat().st_mtime < before.timestamp():
+            path.unlink(missing_ok=True)
+
+
 def outdated(backups: Iterable[tuple[datetime, Path]], keep: Keep) -> list[Path]:
     """Which backups go. The newest of each of the last days, weeks and months stays, counted back from the
     newest one of all: nothing goes because none was made for a while, or because a clock ran ahead."""

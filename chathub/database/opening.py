@@ -11,7 +11,7 @@ from pathlib import Path
 from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.database.queries import Queries, sql_folder
-from chathub.database.replacing import finish
+from chathub.database.replacing import finish, sweep
 from chathub.database.upgrades import upgrade
 from chathub.errors import StartError
 
@@ -60,6 +60,7 @@ def locked(database: Path) -> Iterator[Path]:
         except OSError:
             raise StartError(f"another ChatHub is running on the database {database}") from None
         finish(database)
+        sweep(database)
         yield database
     finally:
         os.close(lock)

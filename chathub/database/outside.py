@@ -31,10 +31,10 @@ def read_setting(database: Path, name: str) -> str | None:
     Raises:
         StartError: the database cannot be read.
     """
-    statement = Queries(sql_folder() / "queries").settings.get
+    q = Queries(sql_folder() / "queries")
     try:
         with reading(database) as connection:
-            row = connection.execute(statement, {"name": name}).fetchone()
+            row = connection.execute(q.settings.get, {"name": name}).fetchone()
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return None

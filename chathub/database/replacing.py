@@ -8,6 +8,7 @@ it does not belong to: SQLite would write it into that.
 
 import contextlib
 import os
+import re
 import sqlite3
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from chathub.database.copying import sync_folder
 from chathub.errors import StartError
 
 _INCOMING = ".incoming-"
+# of a copy before an upgrade, of a backup that is being unpacked
+_LEFT = re.compile(r"\.before-\d+\.part|\.restoring(-wal|-shm|-journal)?")
 
 
 def waiting(database: Path) -> Path | None:
@@ -67,6 +70,14 @@ def finish(database: Path) -> Path | None:
     except OSError as error:
         raise StartError(f"{database} cannot be replaced: {error}") from error
     return kept
+
+
+def sweep(database: Path) -> None:
+    """Remove what a crash left of files that were to become a copy or a replacement, under the lock."""
+    for path in database.parent.iterdir():
+        rest = path.name.removeprefix(database.name)
+        if rest != path.name and _LEFT.fullmatch(rest):
+            path.unlink(missing_ok=True)
 
 
 def _settle(database: Path) -> None:

@@ -17,12 +17,13 @@ _AROUND = re.compile(r" ?([(),=<>+*/|-]) ?")
 
 def tables_in(connection: sqlite3.Connection) -> list[str]:
     """The names of all tables, of other programs' too, but SQLite's own."""
-    return [name for kind, name, _, _ in _objects(connection) if kind == "table"]
+    return [name for kind, name, _ in _objects(connection) if kind == "table"]
 
 
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
     """How many rows each table has."""
-    statement = _queries().schema.count_rows
+    q = _queries()
+    statement = q.schema.count_rows
     return {
         table: connection.execute(statement.replace("sqlite_schema", quoted(table))).fetchone()[0]
         for table in tables_in(connection)
@@ -36,17 +37,10 @@ def quoted(name: str) -> str:
 
 def differences(connection: sqlite3.Connection, folder: Path, version: int) -> list[str]:
     """What is missing or other than the migrations in ``folder`` up to ``version`` make it: names such as
-    ``table users``. Tables and indexes that are not ours (Litestream has two) do not count, triggers do."""
-    expected, found = _made_by(folder, version), _objects(connection)
-    here = {(kind, name): sql for kind, name, _, sql in found}
-    other = [key for key, sql in expected.items() if key not in here or not _same(here[key], sql)]
-    tables = {name for kind, name in expected if kind == "table"}
-    foreign = [
-        (kind, name)
-        for kind, name, table, _ in found
-        if kind == "trigger" and table in tables and (kind, name) not in expected
-    ]
-    return [" ".join(key) for key in other + foreign]
+    ``table users``. What others have added (Litestream has two tables of its own) does not count."""
+    here = {(kind, name): sql for kind, name, sql in _objects(connection)}
+    expected = _made_by(folder, version)
+    return [" ".join(key) for key, sql in expected.items() if key not in here or not _same(here[key], sql)]
 
 
 def check_schema(connection: sqlite3.Connection, folder: Path, version: int) -> None:
@@ -57,8 +51,8 @@ def check_schema(connection: sqlite3.Connection, folder: Path, version: int) -> 
         shown = ", ".join(other[:5]) + ("" if len(other) <= 5 else f" and {len(other) - 5} more")
         raise StartError(
             f"the database has version {version} but not the schema of that version ({shown}): it was made "
-            "by an unfinished state of ChatHub, or changed by hand. Nothing was changed; start the state that "
-            "made it, or restore a backup"
+            "by an unfinished state of ChatHub, or changed by hand. Nothing was changed; start the state "
+            "that made it, or restore a backup"
         )
 
 
@@ -72,13 +66,14 @@ def _made_by(folder: Path, version: int) -> dict[tuple[str, str], str | None]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         migrate(connection, folder, version)
-        return {(kind, name): sql for kind, name, _, sql in _objects(connection)}
+        return {(kind, name): sql for kind, name, sql in _objects(connection)}
     finally:
         connection.close()
 
 
-def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str, str | None]]:
-    return [tuple(row) for row in connection.execute(_queries().schema.list_objects)]
+def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:
+    q = _queries()
+    return [tuple(row) for row in connection.execute(q.schema.list_objects)]
 
 
 def _same(one: str | None, other: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 -- name: list_objects
 -- tables, indexes, triggers and views that are not SQLite's own
-SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY type, name
+SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY type, name
 
 -- name: count_rows
 -- of a table whose quoted name is put in the place of the last word

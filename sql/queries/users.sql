@@ -24,6 +24,9 @@ SELECT username FROM users WHERE password_is_default AND is_active ORDER BY id
 -- name: count_other_admins
 SELECT count(*) FROM users WHERE role = 'admin' AND is_active AND id <> :user_id
 
+-- name: list_administrators_mail
+SELECT email FROM users WHERE role = 'admin' AND is_active ORDER BY id LIMIT 20
+
 -- name: insert
 INSERT INTO users (username, username_key, email, email_key, password_hash, password_is_default, role,
     subscription_type, usage_limit, cost_limit, requests_per_minute, replies_at_once, is_active, created_at,

@@ -1,0 +1,132 @@
+"""Backups on schedule: one every so many hours, the older ones thinned out, the last result remembered."""
+
+import asyncio
+import logging
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from threading import Event
+
+import msgspec
+from msgspec import Struct
+
+from chathub.audit import SERVER, record
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database import archives
+from chathub.database.connection import Database, Transaction
+from chathub.database.copying import LONGEST
+from chathub.errors import ChatHubError, StartError
+from chathub.mail import Mailer
+
+log = logging.getLogger("chathub.backups")
+
+# the setting that tells of the last one
+LAST = "last_backup"
+# seconds after which a failed one is tried again, and before the first one after a start
+_AGAIN = 3600.0
+_FIRST = 10.0
+
+
+class LastBackup(Struct, frozen=True):
+    """What came of the last backup: when (Unix milliseconds), of which file in the folder, or why not."""
+
+    at: int
+    ok: bool
+    file: str = ""
+    size: int = 0
+    error: str = ""
+
+
+def read_last(text: str | None) -> LastBackup | None:
+    """The last backup as its setting tells; None if there was none."""
+    try:
+        return msgspec.json.decode(text, type=LastBackup) if text else None
+    except msgspec.DecodeError:
+        return None
+
+
+class Backups:
+    """Makes a backup when one is due, in a thread of its own."""
+
+    def __init__(self, db: Database, config: Config, clock: Clock, mailer: Mailer | None) -> None:
+        self.last: LastBackup | None = None
+        self._db = db
+        self._config = config
+        self._clock = clock
+        self._mailer = mailer
+        self._stop = Event()
+        self._pool = ThreadPoolExecutor(1, "backup")
+
+    async def run(self) -> None:
+        """Make backups without end, if a folder for them is configured."""
+        row = await self._db.fetch_one(self._db.q.settings.get, name=LAST)
+        self.last = read_last(row["value"] if row else None)
+        while self._config.backup_dir is not None:
+            await asyncio.sleep(self._wait())
+            await self.make()
+
+    def close(self) -> None:
+        """Break off what is being copied; nothing of it stays."""
+        self._stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def make(self) -> LastBackup:
+        """Make one now, and remember what came of it."""
+        now, before = self._clock.now(), self.last
+        try:
+            work = partial(_make, self._config, now / 1000, self._stop)
+            made = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            self.last = LastBackup(now, True, made.file.name, made.size)
+        except (StartError, OSError) as error:
+            log.error("the backup failed: %s", error)
+            self.last = LastBackup(now, False, error=str(error))
+        try:
+            await self._db.write(_remember, self.last)
+        except sqlite3.Error:
+            log.exception("what came of the backup could not be stored")
+        if not self.last.ok and (before is None or before.ok):
+            await self._tell()
+        return self.last
+
+    def _wait(self) -> float:
+        """Seconds until the next one; never longer than between two, wherever the clock stood meanwhile."""
+        every = self._config.backup_every * 3600
+        if self.last is None:
+            return min(_FIRST, every)
+        after = every if self.last.ok else min(every, _AGAIN)
+        due = after - (self._clock.now() - self.last.at) / 1000
+        return min(max(due, min(_FIRST, every)), after)
+
+    async def _tell(self) -> None:
+        """Send the administrators a mail, at the first failure of a row."""
+        assert self.last is not None
+        if self._mailer is None:
+            return
+        text = f"定时备份失败：{self.last.error}\n\n服务器会每小时重试一次。运行 chathub doctor 可查看详情。"
+        for row in await self._db.fetch_all(self._db.q.users.list_administrators_mail):
+            try:
+                await self._mailer.send(row["email"], "ChatHub 备份失败", text)
+            except ChatHubError:
+                # the mailer has logged why
+                continue
+
+
+def _make(config: Config, now: float, stop: Event) -> archives.Backup:
+    """Make one and let the outdated ones go."""
+    folder, database = config.backup_dir, config.database
+    assert folder is not None
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    archives.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
+    file = folder / archives.name_of(database, now, packed=config.backup_compress)
+    made = archives.make(database, file, stop=stop)
+    for outdated in archives.outdated(archives.list_backups(database, folder), config.backup_keep):
+        outdated.unlink(missing_ok=True)
+    return made
+
+
+def _remember(tx: Transaction, last: LastBackup) -> None:
+    tx.run(tx.q.settings.put, name=LAST, value=msgspec.json.encode(last).decode())
+    if not last.ok:
+        record(tx, SERVER, "backup.failed", last.at, error=last.error)
