@@ -1,17 +1,33 @@
 """Migrations: from nothing, from each earlier version, and when one fails."""
 
-import shutil
+import hashlib
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import old_databases
 import pytest
+from old_databases import FOLDER
 
 from chathub.database.migrations import migrate, migrations_in
-from chathub.database.queries import sql_folder
+from chathub.database.schema import differences
 from chathub.errors import StartError
 
-FOLDER = sql_folder() / "migrations"
+# a database that had a migration never has it again: what is changed in one reaches new databases only
+FROZEN = [
+    "42959c932624c3997d3d8e4d91b2f1833756b31552fcb66c38dc89d9abb8fbc3",
+    "eca92980194feba781d8ea26038bbbddeedfc5458679d981ef232a716b78888c",
+    "860c26dba6ba12ea55d189955813dff6dbcb2092f6f10248c5c325c87703ba0f",
+    "4ced15e0b4ee9d280e223a3995bad238c67971b5830d66ad28be02678264758d",
+    "04bc4d2dc6e70ee9e1dcf1836621efa63e05d73ddb0a49fa574d56a13d12e556",
+    "852e770cc3558504d52f7eee049acc1b1d4c8941d173b04a3d527e9f8bc724c0",
+    "83043cea871c6ee781621135f0f7f68608e5c8cd91c083ce53144b862311d125",
+    "05c9fdfd3bc978767e3ff140e4158e377a8b4af729af79ddf66df4d75dcc966d",
+    "db97ff459e9a143fc96cb3b5b830cbaa3f00e773d8b2b0191a1af2895de7e157",
+    "baa7bafa6fe6bf1e9cbb599844c0316ecaac29487e7840280c2b959d102c0472",
+    "7fd6f45a8b8eead810e3adcac87791a19dc26d88640118aad40da90cedd7bfab",
+]
 
 
 @pytest.fixture
@@ -26,6 +42,11 @@ def schema(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
     return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
 
 
+def test_a_migration_that_was_shipped_is_never_changed() -> None:
+    found = [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in migrations_in(FOLDER)]
+    assert found[: len(FROZEN)] == FROZEN
+
+
 def test_an_empty_file_comes_to_the_newest_version_and_a_second_start_does_nothing(
     connection: sqlite3.Connection,
 ) -> None:
@@ -36,30 +57,23 @@ def test_an_empty_file_comes_to_the_newest_version_and_a_second_start_does_nothi
 
 
 @pytest.mark.parametrize("version", range(1, len(migrations_in(FOLDER)) + 1))
-def test_each_earlier_version_with_rows_in_it_comes_to_the_newest(
-    connection: sqlite3.Connection, tmp_path: Path, version: int
-) -> None:
-    old = tmp_path / "old"
-    old.mkdir()
-    for _, path in migrations_in(FOLDER)[:version]:
-        shutil.copy(path, old)
-    migrate(connection, old)
-    connection.execute(
-        "INSERT INTO users (username, username_key, email, email_key, password_hash, usage_limit, created_at,"
-        " updated_at) VALUES ('a', 'a', 'a@b.c', 'a@b.c', '', 1, 1, 1)"
-    )
-    connection.execute(
-        "INSERT INTO conversations (public_id, user_id, title, model, created_at, updated_at)"
-        " VALUES ('c', 1, 't', 'm', 1, 1)"
-    )
-    connection.execute(
-        "INSERT INTO messages (conversation_id, role, content, created_at, updated_at)"
-        " VALUES (1, 'user', '你好', 1, 1)"
-    )
-    migrate(connection, FOLDER)
-    assert connection.execute("SELECT content FROM messages").fetchall() == [("你好",)]
-    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+def test_each_earlier_version_comes_to_the_newest_with_all_of_its_rows(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "old.db"
+    old_databases.make(path, version)
+    before = old_databases.counts(path)
+    seeded = {"settings", "subscriptions", "providers", "models"}
+    assert all(before[table] for table in before.keys() - {"token_usage", "subscriptions"})
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        migrate(connection, FOLDER)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert differences(connection, FOLDER, len(migrations_in(FOLDER))) == []
+    after = old_databases.counts(path)
+    # a login is a row since version 7; before, its end was one
+    lost = {table for table in before if after.get(table, 0) < before[table]}
+    assert lost <= {"revoked_tokens"}
+    assert {table for table in before if table in after and after[table] > before[table]} <= seeded
 
 
 def test_a_failing_migration_changes_nothing(connection: sqlite3.Connection, tmp_path: Path) -> None:
@@ -72,6 +86,82 @@ def test_a_failing_migration_changes_nothing(connection: sqlite3.Connection, tmp
     assert not connection.in_transaction
 
 
+TABLES = """
+CREATE TABLE owner (id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE thing (id INTEGER PRIMARY KEY, owner_id INTEGER NOT NULL REFERENCES owner ON DELETE CASCADE);
+CREATE VIEW names AS SELECT name FROM owner;
+INSERT INTO owner VALUES (1, 'a'), (2, 'b');
+INSERT INTO thing VALUES (1, 1), (2, 2);
+"""
+REBUILT = """
+CREATE TABLE owner_new (id INTEGER PRIMARY KEY, name TEXT NOT NULL CHECK (name <> ''));
+INSERT INTO owner_new SELECT id, name FROM owner{};
+DROP TABLE owner;
+ALTER TABLE owner_new RENAME TO owner;
+"""
+
+
+def rebuilding(folder: Path, rebuild: str) -> Path:
+    (folder / "0001_tables.sql").write_text(TABLES)
+    (folder / "0002_rebuild.sql").write_text(rebuild)
+    return folder
+
+
+def test_a_table_that_others_point_to_can_be_made_anew(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    folder = rebuilding(tmp_path, "-- foreign_keys: off\n" + REBUILT.format(""))
+    migrate(connection, folder)
+    assert connection.execute("SELECT * FROM thing").fetchall() == [(1, 1), (2, 2)]
+    assert connection.execute("SELECT * FROM names").fetchall() == [("a",), ("b",)]
+    # they point to the new table, and are watched again
+    connection.execute("DELETE FROM owner WHERE id = 1")
+    assert connection.execute("SELECT * FROM thing").fetchall() == [(2, 2)]
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute("INSERT INTO thing VALUES (3, 9)")
+
+
+def test_a_rebuild_that_leaves_a_row_pointing_to_nothing_changes_nothing(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    folder = rebuilding(tmp_path, "-- foreign_keys: off\n" + REBUILT.format(" WHERE id = 1"))
+    with pytest.raises(StartError, match=r"0002_rebuild.sql failed: 1 rows would point to nothing, in thing"):
+        migrate(connection, folder)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM owner").fetchone() == (2,)
+    assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert connection.execute("PRAGMA legacy_alter_table").fetchone() == (0,)
+
+
+def test_the_real_tables_of_people_and_conversations_can_be_made_anew(tmp_path: Path) -> None:
+    """With all that points to them: views and triggers too."""
+    path, folder = tmp_path / "old.db", tmp_path / "migrations"
+    newest = len(migrations_in(FOLDER))
+    old_databases.make(path, newest)
+    folder.mkdir()
+    for _, migration in migrations_in(FOLDER):
+        (folder / migration.name).write_bytes(migration.read_bytes())
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        script = "-- foreign_keys: off\n"
+        for table in ("users", "conversations"):
+            made, names = connection.execute(
+                "SELECT sql, (SELECT group_concat(name, ', ') FROM pragma_table_info(:table))"
+                " FROM sqlite_schema WHERE name = :table",
+                {"table": table},
+            ).fetchone()
+            script += made.replace(f"TABLE {table}", f"TABLE {table}_new").replace(
+                f'TABLE "{table}"', f"TABLE {table}_new"
+            )
+            script += f";INSERT INTO {table}_new ({names}) SELECT {names} FROM {table};"
+            script += f"DROP TABLE {table}; ALTER TABLE {table}_new RENAME TO {table};\n"
+        (folder / f"{newest + 1:04}_rebuild.sql").write_text(script)
+        connection.execute("PRAGMA foreign_keys = ON")
+        before = old_databases.counts(path)
+        migrate(connection, folder)
+        assert old_databases.counts(path) == before
+        assert connection.execute("SELECT count(*) FROM limits").fetchone() == (2,)
+
+
 def test_a_database_of_a_newer_chathub_is_refused(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA user_version = 9999")
     with pytest.raises(StartError, match="newer ChatHub"):
@@ -82,6 +172,36 @@ def test_a_gap_in_the_numbers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0002_second.sql").write_text("SELECT 1;")
     with pytest.raises(StartError, match="out of order"):
         migrations_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "other"),
+    [
+        ("ALTER TABLE settings ADD COLUMN more TEXT", ["table settings"]),
+        ("DROP INDEX {index}", ["index {index}"]),
+        ("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)", []),
+        ("CREATE INDEX an_administrators ON messages (role)", []),
+    ],
+)
+def test_a_schema_that_differs_is_noticed_and_what_others_add_is_not(
+    connection: sqlite3.Connection, change: str, other: list[str]
+) -> None:
+    migrate(connection, FOLDER)
+    (index,) = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name LIMIT 1"
+    ).fetchone()
+    connection.execute(change.format(index=index))
+    found = differences(connection, FOLDER, len(migrations_in(FOLDER)))
+    assert found == [each.format(index=index) for each in other]
+
+
+def test_a_schema_that_differs_in_comments_and_blanks_is_the_same(connection: sqlite3.Connection) -> None:
+    """As other versions of SQLite write down a table that was altered."""
+    migrate(connection, FOLDER)
+    ((made,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'settings'").fetchall()
+    connection.execute("DROP TABLE settings")
+    connection.execute(made.replace("(", "( -- a comment\n", 1).replace("settings", '"settings"', 1))
+    assert differences(connection, FOLDER, len(migrations_in(FOLDER))) == []
 
 
 def test_a_fresh_start_shows_the_providers_and_models_of_the_issue(connection: sqlite3.Connection) -> None:
