@@ -16,6 +16,8 @@ from chathub.database.copying import sync_folder
 from chathub.errors import StartError
 
 _INCOMING = ".incoming-"
+# with which every database begins (https://www.sqlite.org/fileformat.html, section 1.3)
+_HEAD = b"SQLite format 3\0"
 # of a copy before an upgrade, of a backup that is being unpacked
 _LEFT = re.compile(r"\.before-\d+\.part|\.restoring(-wal|-shm|-journal)?")
 
@@ -81,9 +83,13 @@ def sweep(database: Path) -> None:
 
 
 def _settle(database: Path) -> None:
-    """Make the present file whole without its log, where it can be read; its log stays with it otherwise."""
+    """Make the present file whole without its log, where it can be read; its log stays with it otherwise,
+    for SQLite writes a log into whatever lies beside it."""
     if not database.exists():
         return
+    with database.open("rb") as file:
+        if file.read(len(_HEAD)) != _HEAD:
+            return
     uri = f"{database.resolve().as_uri()}?mode=rw"
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
