@@ -58,7 +58,8 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
     "request_counts": ("user_id, token_id, minute, requests", [(1, 0, 1, 1), (2, 0, 1, 1)]),
     # whose triggers add to the sums
     "ledger": (
-        "at, day, kind, user_id, token_id, provider, model, input_price, output_price, duration_ms, end_reason",
+        "at, day, kind, user_id, token_id, provider, model, input_price, output_price, duration_ms,"
+        " end_reason",
         [(1, "2024-01-02", "chat", 1, 1, "mine", "m", 0, 0, 1, "stop")],
     ),
     "sessions": (

@@ -1,0 +1,317 @@
+"""Backups: made while the server writes, checked, packed, restored elsewhere, refused for any doubt."""
+
+import asyncio
+import gzip
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from chats import add_model, messages_of, stream
+from conftest import Connect, sign_in
+from processes import ChatHub, run_to_its_end
+from scripted import Provider, reply
+
+from chathub.commands.backup import backup
+from chathub.commands.restore import restore
+from chathub.config import Config
+from chathub.database.copying import CopyError, copy_database
+from chathub.errors import StartError
+from chathub.passphrase import PassphraseError, open_sealed, seal
+from chathub.secret import secret_file
+
+PASSPHRASE = "a passphrase of the tests"
+
+
+@pytest.fixture
+def config(unfounded: Config) -> Config:
+    """The secret is the file beside the database."""
+    return replace(unfounded, secret_key=None)
+
+
+@pytest.fixture
+async def talked(connect: Connect, config: Config, provider: Provider) -> Config:
+    """A stopped server with a conversation of two messages and a saved key."""
+    client = await connect(config)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    provider.script = provider.stream(reply("hello"))
+    await stream(client, admin, conversation_id="c")
+    body = {"model_provider": "p_test_model", "api_key": "sk-of-the-tests-0123456789"}
+    assert (await client.post("/api/apikeys", json=body, headers=admin)).status == 200
+    await client.close()
+    return config
+
+
+async def said(connect: Connect, config: Config) -> list[str]:
+    """What the conversation holds, as a server on the database tells it."""
+    client = await connect(config)
+    headers = await sign_in(client, "admin", "admin123")
+    found = [message["content"] for message in await messages_of(client, headers, "c")]
+    keys = await (await client.get("/api/apikeys", headers=headers)).json()
+    assert [key["health"] for key in keys] == ["ok"]
+    await client.close()
+    return found
+
+
+def elsewhere(config: Config, tmp_path: Path) -> Config:
+    """The same on a machine of its own."""
+    return replace(config, database=tmp_path / "elsewhere" / "chathub.db")
+
+
+@pytest.fixture
+def passphrase(tmp_path: Path) -> Path:
+    file = tmp_path / "passphrase"
+    file.write_text(PASSPHRASE + "\n")
+    return file
+
+
+@pytest.mark.parametrize("name", ["copy.db", "copy.db.gz"])
+async def test_a_backup_with_its_secret_answers_on_another_machine(
+    connect: Connect, talked: Config, tmp_path: Path, passphrase: Path, name: str
+) -> None:
+    file = tmp_path / name
+    backup(talked, file, with_secret=True, passphrase_file=passphrase)
+    secret = secret_file(talked.database).read_bytes().strip()
+    for made in (file, file.with_name(name + ".secret")):
+        assert made.stat().st_mode & 0o777 == 0o600
+        content = gzip.decompress(made.read_bytes()) if made.suffix == ".gz" else made.read_bytes()
+        assert secret not in content and b"sk-of-the-tests" not in content
+    other = elsewhere(talked, tmp_path)
+    restore(other, file, passphrase)
+    assert await said(connect, other) == ["你好", "hello"]
+    # after the start the secret has its usual name
+    assert secret_file(other.database).read_bytes().strip() == secret
+
+
+async def test_what_came_after_a_backup_is_kept_aside_when_it_is_restored(
+    connect: Connect, talked: Config, tmp_path: Path, provider: Provider
+) -> None:
+    backup(talked, tmp_path / "copy.db")
+    client = await connect(talked)
+    headers = await sign_in(client, "admin", "admin123")
+    await stream(client, headers, "more", conversation_id="c")
+    await client.close()
+    restore(talked, tmp_path / "copy.db")
+    assert await said(connect, talked) == ["你好", "hello"]
+    (aside,) = talked.database.parent.glob("chathub.db.before-restore-*")
+    restore(talked, aside)
+    assert len(await said(connect, talked)) == 4
+
+
+async def test_a_backup_beside_a_left_over_log_is_restored_whole(
+    connect: Connect, talked: Config, tmp_path: Path
+) -> None:
+    """SQLite would write the log of another file into it."""
+    backup(talked, tmp_path / "copy.db")
+    with closing(sqlite3.connect(talked.database, isolation_level=None)) as writer:
+        writer.execute("DELETE FROM messages")
+        log = talked.database.with_name("chathub.db-wal")
+        left, whole = log.read_bytes(), talked.database.read_bytes()
+    assert left
+    log.write_bytes(left)
+    talked.database.write_bytes(whole)
+    restore(talked, tmp_path / "copy.db")
+    assert not log.exists()
+    assert await said(connect, talked) == ["你好", "hello"]
+
+
+async def test_a_copy_by_hand_of_a_stopped_server_is_restored_with_its_log(
+    connect: Connect, talked: Config, tmp_path: Path
+) -> None:
+    copy = tmp_path / "by-hand.db"
+    with closing(sqlite3.connect(talked.database, isolation_level=None)) as writer:
+        writer.execute("UPDATE messages SET content = 'in the log' WHERE role = 'assistant'")
+        for ending in ("", "-wal"):
+            copy.with_name(copy.name + ending).write_bytes(
+                talked.database.with_name(talked.database.name + ending).read_bytes()
+            )
+    restore(talked, copy)
+    assert await said(connect, talked) == ["你好", "in the log"]
+
+
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE other (x)")
+
+
+def changed(statement: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute(statement)
+
+    return change
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def overwritten(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        ((page,),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'models'")
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * 4096 + 12 : (page - 1) * 4096 + 112] = b"\xff" * 100
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.write_bytes(b"no database" * 999), "no sound database"),
+        (lambda path: path.write_bytes(b""), "no database of ChatHub"),
+        (half, "malformed|damaged"),
+        (overwritten, "damaged"),
+        (lambda path: [path.unlink(), foreign(path)], "no database of ChatHub"),
+        (changed("PRAGMA user_version = 9999"), "newer ChatHub"),
+        (changed("ALTER TABLE settings ADD COLUMN more TEXT"), "unfinished state"),
+        (changed("DELETE FROM users"), "point to nothing"),
+        (lambda path: path.unlink(), "there is no backup"),
+    ],
+)
+async def test_a_backup_that_is_not_sound_is_refused_and_changes_nothing(
+    talked: Config, tmp_path: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    file = tmp_path / "copy.db"
+    backup(talked, file)
+    spoil(file)
+    before = talked.database.read_bytes()
+    with pytest.raises(StartError, match=words):
+        restore(talked, file)
+    assert talked.database.read_bytes() == before
+    assert {path.name for path in talked.database.parent.iterdir()} == {
+        *("chathub.db", "chathub.db.lock", secret_file(talked.database).name)
+    }
+
+
+@pytest.mark.parametrize("trouble", ["no secret", "another secret", "a wrong passphrase", "not the backup's"])
+async def test_a_backup_whose_keys_would_not_open_is_refused(
+    talked: Config, tmp_path: Path, passphrase: Path, trouble: str
+) -> None:
+    file, other = tmp_path / "copy.db", elsewhere(talked, tmp_path)
+    backup(talked, file, with_secret=True, passphrase_file=passphrase)
+    beside = file.with_name("copy.db.secret")
+    if trouble == "a wrong passphrase":
+        passphrase.write_text("another passphrase\n")
+    elif trouble == "not the backup's":
+        beside.write_bytes(seal(b"another secret of the tests, 32 bytes", PASSPHRASE))
+    else:
+        beside.unlink()
+    if trouble == "another secret":
+        other = replace(other, secret_key=b"another secret of the tests, 32 bytes")
+    with pytest.raises(StartError, match="secret|passphrase"):
+        restore(other, file, passphrase)
+    assert not other.database.exists()
+
+
+def test_a_sealed_secret_opens_with_its_passphrase_only() -> None:
+    content = seal(b"the secret", PASSPHRASE)
+    assert open_sealed(content, PASSPHRASE) == b"the secret" and b"the secret" not in content
+    for spoiled, word in ((content, "another"), (content[:-9], PASSPHRASE), (b"{}", PASSPHRASE), (b"", "")):
+        with pytest.raises(PassphraseError):
+            open_sealed(spoiled, word)
+
+
+async def test_a_copy_ends_while_others_write_and_is_of_one_moment(talked: Config, tmp_path: Path) -> None:
+    """Each commit would begin it anew, were it not inside one transaction."""
+    with closing(sqlite3.connect(talked.database, isolation_level=None)) as filler:
+        rows = ((f"filler {number}", "x" * 4000) for number in range(3000))
+        filler.execute("BEGIN")
+        filler.executemany("INSERT INTO settings (name, value) VALUES (?, ?)", rows)
+        filler.execute("COMMIT")
+    ends, commits = threading.Event(), 0
+
+    def write() -> None:
+        nonlocal commits
+        with closing(sqlite3.connect(talked.database, isolation_level=None, timeout=30)) as writer:
+            while not ends.is_set():
+                # in two tables at once: a copy of one moment has both or none
+                writer.execute("BEGIN IMMEDIATE")
+                for table in ("revisions", "copies"):
+                    writer.execute(
+                        "INSERT INTO settings (name, value) VALUES (?, '')", (f"{table} {commits}",)
+                    )
+                writer.execute("COMMIT")
+                commits += 1
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    steps: list[int] = []
+    try:
+        counts = await asyncio.to_thread(
+            copy_database, talked.database, tmp_path / "copy.db", report=lambda done, _: steps.append(done)
+        )
+    finally:
+        ends.set()
+        writing.join()
+    assert len(steps) > 5 and steps == sorted(steps) and commits > 0
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        kept = copy.execute(
+            "SELECT name LIKE 'revisions%', count(*) FROM settings WHERE value = '' GROUP BY 1"
+        )
+        (_, copies), (_, revisions) = kept.fetchall() or ((0, 0), (1, 0))
+    assert copies == revisions and counts["messages"] == 2
+
+
+@pytest.mark.parametrize("trouble", ["time", "stop", "room"])
+def test_a_copy_that_is_given_up_leaves_nothing(
+    config: Config, tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = tmp_path / "source.db", tmp_path / "copies"
+    folder.mkdir()
+    foreign(source)
+    stop = threading.Event()
+    if trouble == "stop":
+        stop.set()
+    if trouble == "room":
+        monkeypatch.setattr("chathub.database.copying.free_bytes", lambda folder: 10)
+    with pytest.raises(CopyError):
+        copy_database(source, folder / "copy.db", seconds=0 if trouble == "time" else 60, stop=stop)
+    assert list(folder.iterdir()) == []
+
+
+async def test_the_commands_work_beside_a_running_server_and_say_what_they_did(
+    database: Path, tmp_path: Path, passphrase: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    async with ChatHub(database) as hub:
+        code, output, errors = await run_to_its_end(
+            database,
+            "backup",
+            str(folder),
+            "--compress",
+            "--with-secret",
+            "--passphrase-file",
+            str(passphrase),
+        )
+        assert (code, errors) == (0, "") and str(database) in output and "checked; 3 users" in output
+        (file,) = folder.glob("chathub-*.db.gz")
+        code, output, errors = await run_to_its_end(database, "restore", str(file))
+        assert (code, output) == (2, "") and "another ChatHub is running" in errors
+        assert hub.exit_code is None
+    code, output, _ = await run_to_its_end(database, "restore", str(file))
+    assert code == 0 and "now the backup" in output and "kept as" in output
+    async with ChatHub(database) as hub:
+        assert "Traceback" not in hub.errors
+
+
+@pytest.mark.parametrize("command", [("backup", "copy.db"), ("undo-upgrade",), ("restore", "none.db")])
+async def test_a_command_makes_no_database_and_says_which_one_it_means(
+    database: Path, command: tuple[str, ...]
+) -> None:
+    code, output, errors = await run_to_its_end(database, *command)
+    missing = "none.db" if command[0] == "restore" else str(database)
+    assert code == 2 and missing in errors and "Traceback" not in errors
+    assert not database.exists()
+
+
+async def test_no_backup_is_overwritten(talked: Config, tmp_path: Path) -> None:
+    (tmp_path / "copy.db").write_text("mine")
+    with pytest.raises(StartError, match="is there already"):
+        backup(talked, tmp_path / "copy.db")
+    assert (tmp_path / "copy.db").read_text() == "mine"
