@@ -132,9 +132,17 @@ def _match_secret(config: Config, new: Path, sealed: Path | None, passphrase_fil
 
 
 def _lost(database: Path, copy: Path) -> str:
+    """What the present file holds beyond the copy.
+
+    Raises:
+        StartError: one of them cannot be read.
+    """
     q = Queries(sql_folder() / "queries")
-    with reading(copy) as connection:
-        newest = dict(connection.execute(q.schema.newest_ids).fetchone())
-    with reading(database) as connection:
-        newer = dict(connection.execute(q.schema.count_newer, newest).fetchone())
+    try:
+        with reading(copy) as connection:
+            newest = dict(connection.execute(q.schema.newest_ids).fetchone())
+        with reading(database) as connection:
+            newer = dict(connection.execute(q.schema.count_newer, newest).fetchone())
+    except sqlite3.Error as error:
+        raise StartError(f"{database} and {copy} cannot be compared: {error}") from error
     return ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in newer.items())

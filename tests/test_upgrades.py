@@ -1,0 +1,135 @@
+"""An upgrade keeps what was before it, and can be undone."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import old_databases
+import pytest
+from old_databases import FOLDER
+from processes import run_to_its_end
+
+from chathub.commands.restore import undo_upgrade
+from chathub.config import Config
+from chathub.database import upgrades
+from chathub.database.migrations import migrations_in, version_of
+from chathub.database.opening import open_database
+from chathub.errors import StartError
+
+NEWEST = len(migrations_in(FOLDER))
+
+
+@pytest.fixture
+def config(unfounded: Config) -> Config:
+    return replace(unfounded, secret_key=b"a secret of the tests, 32 bytes +")
+
+
+async def started(config: Config) -> None:
+    async with open_database(config):
+        pass
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return version_of(connection)
+
+
+@pytest.mark.parametrize("old", range(1, NEWEST))
+async def test_a_checked_copy_stays_from_before_an_upgrade(config: Config, old: int) -> None:
+    old_databases.make(config.database, old)
+    before = old_databases.counts(config.database)
+    await started(config)
+    assert version(config.database) == NEWEST
+    ((number, kept),) = upgrades.copies(config.database)
+    assert kept.name == f"chathub.db.before-{old + 1:04}" and number == old + 1
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert version(kept) == old and old_databases.counts(kept) == before
+
+
+async def test_a_first_and_an_ordinary_start_keep_no_copy(config: Config) -> None:
+    await started(config)
+    await started(config)
+    assert upgrades.copies(config.database) == []
+
+
+async def test_of_the_copies_the_newest_two_stay(config: Config) -> None:
+    for number in (3, 5, 7):
+        config.database.with_name(f"chathub.db.before-{number:04}").write_text("old")
+    config.database.with_name("chathub.db.before-restore-20240131-120000").write_text("not a copy")
+    old_databases.make(config.database, NEWEST - 1)
+    await started(config)
+    assert [number for number, _ in upgrades.copies(config.database)] == [7, NEWEST]
+    assert config.database.with_name("chathub.db.before-restore-20240131-120000").exists()
+
+
+async def test_without_room_for_the_copy_nothing_is_upgraded(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_databases.make(config.database, NEWEST - 1)
+    monkeypatch.setattr("chathub.database.copying.free_bytes", lambda folder: 10)
+    with pytest.raises(StartError, match="has room for"):
+        await started(config)
+    assert version(config.database) == NEWEST - 1 and upgrades.copies(config.database) == []
+
+
+async def test_a_file_of_an_unfinished_state_is_refused_before_anything_is_changed(config: Config) -> None:
+    old_databases.make(config.database, NEWEST - 1)
+    with closing(sqlite3.connect(config.database)) as connection:
+        connection.execute("ALTER TABLE users ADD COLUMN nickname TEXT")
+    with pytest.raises(StartError, match=r"table users.*unfinished state"):
+        await started(config)
+    assert version(config.database) == NEWEST - 1 and upgrades.copies(config.database) == []
+
+
+async def test_undoing_an_upgrade_says_what_would_be_lost_and_does_it_when_told_to(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old_databases.make(config.database, NEWEST - 1)
+    before = old_databases.counts(config.database)
+    await started(config)
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO messages (conversation_id, role, content, created_at, updated_at)"
+            " VALUES (1, 'user', 'new', 1, 1)"
+        )
+    assert not undo_upgrade(config, sure=False)
+    said = capsys.readouterr().out
+    assert str(config.database) in said and "1 messages" in said and "0 users" in said and "--yes" in said
+    assert version(config.database) == NEWEST
+    assert undo_upgrade(config, sure=True)
+    assert version(config.database) == NEWEST - 1
+    assert old_databases.counts(config.database) == before
+    (aside,) = config.database.parent.glob("chathub.db.before-undo-*")
+    assert version(aside) == NEWEST and old_databases.counts(aside)["messages"] == before["messages"] + 1
+    # it can be upgraded, and undone, again
+    await started(config)
+    assert undo_upgrade(config, sure=True) and version(config.database) == NEWEST - 1
+
+
+async def test_without_a_copy_there_is_nothing_to_undo(config: Config) -> None:
+    await started(config)
+    with pytest.raises(StartError, match="no copy"):
+        undo_upgrade(config, sure=True)
+
+
+async def test_a_damaged_copy_undoes_nothing(config: Config) -> None:
+    old_databases.make(config.database, NEWEST - 1)
+    await started(config)
+    ((_, kept),) = upgrades.copies(config.database)
+    kept.write_bytes(kept.read_bytes()[:20_000])
+    whole = config.database.read_bytes()
+    with pytest.raises(StartError):
+        undo_upgrade(config, sure=True)
+    assert config.database.read_bytes() == whole
+
+
+async def test_the_command_asks_to_be_sure(config: Config, tmp_path: Path) -> None:
+    database = tmp_path / "old.db"
+    old_databases.make(database, NEWEST - 1)
+    shutil.copyfile(database, tmp_path / "old.db.before-0007")
+    code, output, errors = await run_to_its_end(database, "undo-upgrade")
+    assert code == 1 and "nothing was changed" in output and errors == ""
+    code, output, _ = await run_to_its_end(database, "undo-upgrade", "--yes")
+    assert code == 0 and "this one would upgrade the database again" in output
