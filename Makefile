@@ -1,6 +1,6 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: run test lint types bench stalls dist
+.PHONY: run test lint types bench stalls drill dist
 
 run:
 	$(PYTHON) run.py
@@ -19,6 +19,9 @@ bench:
 
 stalls:
 	$(PYTHON) tests/bench/stalls.py
+
+drill:
+	$(PYTHON) tests/drill.py
 
 dist:
 	rm -rf build dist

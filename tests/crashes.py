@@ -57,6 +57,10 @@ class Dictation:
             await asyncio.sleep(self._pause)
         raise AssertionError("nobody ended this")
 
+    def moment_of(self, length: int) -> float:
+        """When the first character was sent that such a length does not hold."""
+        return min([at for at, sent in self.sent if sent > length], default=time.monotonic())
+
     def length_at(self, moment: float) -> int:
         return max([length for at, length in self.sent if at <= moment], default=0)
 
@@ -80,7 +84,7 @@ async def follow_until(response: aiohttp.ClientResponse, wanted: str, seconds: f
                 start = json.loads(line[6:])
             if wanted in line:
                 return start
-    raise AssertionError("the stream ended early")
+    raise AssertionError(f"the stream ended early: {start}")
 
 
 async def ask(client: aiohttp.ClientSession, headers: Headers, message: str, **body: Any) -> Any:
