@@ -136,9 +136,9 @@ async def latency(plan: Plan) -> list[Figure]:
         for number in range(rounds):
             turn = (here.ours, here.theirs) if number % 2 else (here.theirs, here.ours)
             for process in turn:
-                results.setdefault(process.pid, []).append(await _delays(here, process, model, streams))
+                results.setdefault(process.pid, []).append(await delays(here, process, model, streams))
         ours, theirs = results[here.ours.pid], results[here.theirs.pid]
-    tails = [[percentile(delays, 0.99) for delays in each] for each in (ours, theirs)]
+    tails = [[percentile(one, 0.99) for one in each] for each in (ours, theirs)]
     shown = [f"{statistics.median(t):.1f} ({min(t):.1f}) ms" for t in tails]
     middles = [statistics.median(sum(each, [])) for each in (ours, theirs)]
     note = f"p50 {middles[0]:.2f} against {middles[1]:.2f} ms; {len(ours[0])} chunks a round, {rounds} rounds"
@@ -146,10 +146,10 @@ async def latency(plan: Plan) -> list[Figure]:
     return [Figure(f"p99 chunk under way, {streams} streams x 5/s", *shown, result, 2.0, note=note)]
 
 
-async def _delays(here: Stage, process: Process, model: str, streams: int) -> list[float]:
+async def delays(here: Stage, process: Process, model: str, streams: int) -> list[float]:
     """Milliseconds for every chunk that came while all streams were open."""
     request = here.hub.chat(model, stream=True) if process is here.ours else forwarded(model, stream=True)
-    delays: list[float] = []
+    found: list[float] = []
     waiting = streams
 
     async def read(connection: Connection) -> None:
@@ -161,9 +161,9 @@ async def _delays(here: Stage, process: Process, model: str, streams: int) -> li
             for stamp in _STAMP.findall(data):
                 waiting, first = waiting - first, False
                 if not waiting:
-                    delays.append((now - int(stamp)) / 1e6)
+                    found.append((now - int(stamp)) / 1e6)
 
         await connection.ask(request, watch)
 
     await over(process.port, streams, read)
-    return delays
+    return found

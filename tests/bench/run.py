@@ -33,6 +33,7 @@ import time
 import traceback
 from pathlib import Path
 
+import figures_backup
 import figures_process
 import figures_requests
 import figures_save
@@ -53,6 +54,7 @@ _FIGURES = {
     "latency": figures_streams.latency,
     "v1": figures_v1.v1,
     "save": figures_save.save,
+    "backup": figures_backup.backup,
 }
 # seconds after which a figure is given up
 _LIMIT = 120
