@@ -16,7 +16,7 @@ Key = Annotated[str, Meta(max_length=4096)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
-Username = Annotated[str, Meta(min_length=3, max_length=50)]
+Username = Annotated[str, Meta(min_length=2, max_length=50)]
 Email = Annotated[str, Meta(max_length=254)]
 Password = Annotated[str, Meta(min_length=6, max_length=200)]
 # empty or null means "keep"; the rules are checked where it is set
