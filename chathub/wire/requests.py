@@ -98,14 +98,22 @@ class ModelOrders(Struct):
     model_orders: Annotated[list[ModelOrder], Meta(min_length=1, max_length=10_000)]
 
 
+class ProviderFilter(Struct):
+    """GET /api/providers; ``all``: those that were deleted too, for administrators."""
+
+    all: bool = False
+
+
 class NewProvider(Struct):
+    """POST /api/providers; one that was deleted comes back, and keeps what is not given."""
+
     provider_key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+\Z", max_length=50)]
     display_name: Name
     default_base_url: Url
-    protocol: Protocol | None = None
-    needs_key: bool | None = None
-    is_active: bool | None = None
-    sort_order: Order | None = None
+    protocol: Protocol | None | UnsetType = UNSET
+    needs_key: bool | None | UnsetType = UNSET
+    is_active: bool | None | UnsetType = UNSET
+    sort_order: Order | None | UnsetType = UNSET
 
 
 class ProviderChange(Struct):
