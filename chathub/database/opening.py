@@ -12,6 +12,7 @@ from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
+from chathub.disk import make_folder
 from chathub.errors import StartError
 
 
@@ -40,7 +41,7 @@ def _locked(database: Path) -> Iterator[None]:
     """One process for a database. The lock is on a file beside it: opening and closing the database
     file itself would drop SQLite's own locks."""
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(database.parent)
         # another name of the same file is the same database
         database = database.resolve()
         path = database.with_name(database.name + ".lock")
