@@ -60,7 +60,7 @@ async def test_another_path_to_the_same_database_is_refused_as_well(
 
 
 async def test_a_database_is_not_opened_under_another_secret(database: Path) -> None:
-    secret = database.with_suffix(".secret")
+    secret = database.with_name(database.name + ".secret")
     async with ChatHub(database):
         pass
     kept = secret.read_bytes()
@@ -83,7 +83,7 @@ async def test_a_secret_that_is_none_is_refused(database: Path, tmp_path: Path) 
     assert "too short a one" not in outcome[2]
     outcome = await run_to_its_end(database, CHATHUB_SECRET_KEY_FILE=str(tmp_path / "nothing-here"))
     assert_refused(outcome, "nothing-here")
-    database.with_suffix(".secret").write_text("short\n")
+    database.with_name(database.name + ".secret").write_text("short\n")
     assert_refused(await run_to_its_end(database), ".secret", "32")
 
 
@@ -189,7 +189,7 @@ async def test_files_are_their_owners_alone(database: Path, provider: Provider) 
             for path in database.parent.iterdir()
             if path.name.startswith("chathub.")
         }
-        assert {"chathub.db", "chathub.db-wal", "chathub.db.lock", "chathub.secret"} <= set(modes)
+        assert {"chathub.db", "chathub.db-wal", "chathub.db.lock", "chathub.db.secret"} <= set(modes)
         assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
 
 
@@ -229,7 +229,7 @@ async def test_neither_secret_nor_keys_are_seen_from_outside(database: Path, pro
         seen += [hub.output, hub.errors]
         for text in seen:
             assert key not in text and secret not in text
-    assert not database.with_suffix(".secret").exists()
+    assert not database.with_name(database.name + ".secret").exists()
     files = [path for path in database.parent.iterdir() if path.is_file()]
     assert database in files
     for path in files:

@@ -374,7 +374,8 @@ async def test_tokens_hold_over_a_restart_with_the_secret_kept_beside_the_databa
     headers = await sign_in(client, "user", "user123")
     await client.close()
     assert await verified(await connect(config), headers) == 200
-    assert config.database.with_suffix(".secret").stat().st_mode & 0o077 == 0
+    secret = config.database.with_name(config.database.name + ".secret")
+    assert secret.stat().st_mode & 0o077 == 0
 
 
 async def user_id(client: TestClient, headers: Headers) -> int:
