@@ -11,7 +11,8 @@ from chathub.chat import budgets, idempotency, pictures
 from chathub.chat.budgets import Share, Spender, Wanted
 from chathub.chat.context import estimate_history
 from chathub.chat.idempotency import Claim, Repeated
-from chathub.chat.turns import Ending, Turn, title_of
+from chathub.chat.title_text import title_of
+from chathub.chat.turns import Ending, Turn
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound, TooManyRequests
 from chathub.upstream.types import Image, Message
@@ -188,7 +189,7 @@ def _conversation(tx: Transaction, it: Beginning) -> Row:
         tx.q.conversations.insert,
         public_id=place.public_id,
         user_id=it.user_id,
-        title=title_of(it.asked.text),
+        title=title_of(it.asked.text) or ("图片" if it.asked.images else "新对话"),
         model=it.model,
         now=it.now,
     )
