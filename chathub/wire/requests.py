@@ -31,8 +31,19 @@ Weight = Annotated[int, Meta(ge=1, le=1000)]
 Limit = Annotated[int, Meta(ge=0, le=10**15)]
 MoneyLimit = Annotated[float, Meta(ge=0, le=10**9)]
 CountLimit = Annotated[int, Meta(ge=1, le=10**6)]
+ConversationId = Annotated[str, Meta(max_length=100)]
 RowId = Annotated[int, Meta(ge=0, le=2**53)]
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
+
+
+def check_conversation_id(name: str) -> None:
+    """Refuse an id that a client gives a new conversation unless it can stand in a path.
+
+    Raises:
+        BadRequest: it holds what ends or divides a path, stands for a folder, or cannot be printed.
+    """
+    if not name.isprintable() or any(mark in name for mark in "/\\?#%") or name in (".", ".."):
+        raise BadRequest("字段 conversation_id 的值无效")
 
 
 class ModelFilter(Struct):
@@ -261,7 +272,7 @@ class ConversationFilter(Struct):
 
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     user_id: RowId | None = None
-    before: Annotated[str, Meta(max_length=64)] | None = None
+    before: ConversationId | None = None
 
 
 class MessageFilter(Struct):
