@@ -22,7 +22,7 @@ from chathub.database.opening import open_database
 from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.log import Formatter, Handler
-from chathub.secret import key_name, rotate
+from chathub.secret import earlier_files, key_name, rotate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,6 +126,9 @@ async def _rotate_secret(config: Config) -> None:
     print(
         f"{sealed} provider keys are sealed under the new secret; logins go on for a day, renewed ones longer"
     )
+    for path in earlier_files(config.database):
+        if path.exists():
+            print(f"{path} is of an earlier version: remove it unless that or another database needs it")
     if config.secret_key is not None:
         print("now put the new secret in the place of the old one, in CHATHUB_SECRET_KEY or its file")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -67,6 +68,8 @@ _AROUND = (
     middlewares.bodies,
     middlewares.authentication,
 )
+# a part of a path that takes all but a slash: braces too, unlike aiohttp's own
+_PART = re.compile(r"\{(\w+)\}")
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
 
@@ -95,7 +98,7 @@ def create_app(
     app[keys.HOLDINGS] = Holdings()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, route.handler)
+        app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
     cors.allow(app, config.cors_origins)
     app.on_response_prepare.append(_add_headers)
     app.cleanup_ctx.append(_database)

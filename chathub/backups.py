@@ -17,6 +17,7 @@ from chathub.config import Config
 from chathub.database import archives
 from chathub.database.connection import Database, Transaction
 from chathub.database.copying import LONGEST
+from chathub.disk import make_folder
 from chathub.errors import ChatHubError, StartError
 from chathub.mail import Mailer
 
@@ -117,7 +118,7 @@ def _make(config: Config, now: float, stop: Event) -> archives.Backup:
     """Make one and let the outdated ones go."""
     folder, database = config.backup_dir, config.database
     assert folder is not None
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     archives.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
     file = folder / archives.name_of(database, now, packed=config.backup_compress)
     made = archives.make(database, file, stop=stop)

@@ -7,10 +7,10 @@ import argparse
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from chathub import config_values as values
 from chathub.config_values import Keep, Network, SmtpServer
@@ -43,7 +43,7 @@ class Config:
     upstream_allow_hosts: frozenset[str] = frozenset()
     upstream_allow_networks: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
-    timezone: ZoneInfo = ZoneInfo("UTC")
+    timezone: tzinfo = UTC
     token_seconds: float = 7 * 86400
     session_seconds: float = 30 * 86400
     bcrypt_rounds: int = 10

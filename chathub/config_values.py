@@ -4,9 +4,10 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from chathub.hosts import is_allowed
 
@@ -132,8 +133,16 @@ def hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
-def zone(text: str) -> ZoneInfo:
+def zone(text: str) -> tzinfo:
+    """A time zone by its name. UTC is known without the zone files of the system, which small ones lack."""
+    if text.upper() in ("UTC", "ETC/UTC"):
+        return UTC
     try:
         return ZoneInfo(text)
     except Exception as error:
+        if not available_timezones():
+            raise ValueError(
+                "this machine has no time zone files: install tzdata (the system's package, or pip install "
+                "tzdata), or leave it at UTC"
+            ) from error
         raise ValueError("must be a time zone such as Asia/Shanghai") from error

@@ -1,5 +1,5 @@
-"""Free disk where the database lies: with little of it left new turns are refused, so that there is room to
-sign in, to delete, and to settle what is being written."""
+"""The disk where the database lies: its folders, and what is free on it. With little of it left new turns are
+refused, so that there is room to sign in, to delete, and to settle what is being written."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,13 @@ def free_bytes(folder: Path) -> int:
     """What users without privileges may still write to the file system of a folder."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, open to their owner only: what lies in it is."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
 
 
 class Disk:

@@ -16,7 +16,7 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.database.schema import differences
 from chathub.disk import free_bytes
 from chathub.errors import StartError
-from chathub.secret import MARK, Found, find, key_name, new_secret_file, secret_file
+from chathub.secret import MARK, Found, earlier_files, find, key_name, new_secret_file, secret_file
 from chathub.vault import Binding, Vault, VaultError
 
 # bytes; with less a checkpoint or a backup may fail. More, where the server refuses turns with less
@@ -79,15 +79,21 @@ def _secret(tx: Transaction, config: Config) -> Iterator[Finding]:
         yield Finding(False, f"secret: {error}")
         return
     yield Finding(True, f"secret: {_place(found, config)}")
+    for path in earlier_files(config.database):
+        if path != found.file and path.exists():
+            yield Finding(True, f"secret: {path} is of an earlier version, this database needs it no more")
     yield from _keys(tx, Vault(found.secret))
 
 
 def _place(found: Found, config: Config) -> str:
     if found.file is None:
         return "the configured one fits"
+    path = secret_file(config.database)
+    if found.file == path:
+        return f"{path} fits"
     if found.file == new_secret_file(config.database):
         return f"{found.file} fits; the next start ends the rotation that was cut off"
-    return f"{found.file} fits"
+    return f"{found.file} fits; the next start copies it to {path}, which no other database uses"
 
 
 def _keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
@@ -138,7 +144,8 @@ def _permissions(database: Path) -> Iterator[Finding]:
     # these lie beside the file itself, whatever other name it goes by
     real = database.resolve()
     files = [real.with_name(real.name + ending) for ending in ("", "-wal", "-shm", ".lock")]
-    for path in (*files, secret_file(database), new_secret_file(database)):
+    secrets = (secret_file(database), new_secret_file(database), *earlier_files(database))
+    for path in (*files, *secrets):
         try:
             mode = path.stat().st_mode & 0o777
         except FileNotFoundError:

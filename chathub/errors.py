@@ -49,6 +49,12 @@ class Conflict(ChatHubError):
     status = 409
 
 
+class Gone(ChatHubError):
+    """It was there, and its owner deleted it."""
+
+    status = 410
+
+
 class TooLarge(ChatHubError):
     status = 413
 

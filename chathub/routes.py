@@ -49,7 +49,7 @@ ROUTES = (
     Route("DELETE", "/api/models/{model_id}", models.delete, ADMIN),
     Route("POST", "/api/models/{model_id}/toggle", models.toggle, ADMIN),
     # 3 providers
-    Route("GET", "/api/providers", providers.list_active),
+    Route("GET", "/api/providers", providers.list_all),
     Route("POST", "/api/providers", providers.create, ADMIN),
     Route("PUT", "/api/providers/{provider_id}", providers.update, ADMIN),
     Route("DELETE", "/api/providers/{provider_id}", providers.delete, ADMIN),

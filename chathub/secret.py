@@ -3,6 +3,10 @@
 Beside the database a new secret is first written under a name of its own, then the database is sealed
 under it in one transaction, then it takes the old one's name. Wherever a crash cuts that, one of the two
 files fits the mark that the database carries, and the next start goes on with that one.
+
+Earlier versions named the file after the database's name without its ending, so that ``a.db`` and
+``a.sqlite`` had one between them. It is copied to the database's own name when it fits, and stays for the
+other one and for an earlier version that the operator may go back to.
 """
 
 import hmac
@@ -32,6 +36,8 @@ _PREVIOUS = "previous_token_keys"
 # milliseconds for which tokens of the previous secret are good
 _GRACE = 86_400_000
 _SHORTEST = 32
+# how a database begins, which may have any name
+_SQLITE = b"SQLite format 3\0"
 
 
 class TokenKey(NamedTuple):
@@ -67,12 +73,23 @@ class Rotation(NamedTuple):
 
 
 def secret_file(database: Path) -> Path:
-    return database.with_suffix(".secret")
+    """Named after the whole name of the file itself: no other database in the folder has the same."""
+    real = database.resolve()
+    return real.with_name(real.name + ".secret")
 
 
 def new_secret_file(database: Path) -> Path:
     """Where a new secret waits until the database is sealed under it."""
-    return database.with_suffix(".secret.new")
+    real = database.resolve()
+    return real.with_name(real.name + ".secret.new")
+
+
+def earlier_files(database: Path) -> list[Path]:
+    """Where an earlier version may have left the secret, which other databases may have as well."""
+    real, named = database.resolve(), database.parent.resolve() / database.name
+    own = (real, secret_file(database), new_secret_file(database))
+    places = [place.with_suffix(end) for end in (".secret.new", ".secret") for place in (real, named)]
+    return [place for place in dict.fromkeys(places) if place not in own]
 
 
 def find(config: Config, mark: str) -> Found:
@@ -82,18 +99,28 @@ def find(config: Config, mark: str) -> Found:
         StartError: it is missing, cannot be read, or is another one.
     """
     if config.secret_key is not None:
-        found = Found(config.secret_key, None)
-    else:
-        path, new = secret_file(config.database), new_secret_file(config.database)
-        if (secret := _read(new)) and _fits(secret, mark):
-            return Found(secret, new)
-        found = Found(_read_whole(path), path)
-    if not _fits(found.secret, mark):
-        raise StartError(
-            "the secret key is not the one this database was made with or last rotated to: give that one in "
-            "CHATHUB_SECRET_KEY or put the old .secret file back beside the database"
-        )
-    return found
+        if not _fits(config.secret_key, mark):
+            raise _another()
+        return Found(config.secret_key, None)
+    path, new = secret_file(config.database), new_secret_file(config.database)
+    if (secret := _read(new)) and _fits(secret, mark):
+        return Found(secret, new)
+    if len(_read(path) or b"") < _SHORTEST:
+        for earlier in earlier_files(config.database):
+            if (secret := _read(earlier)) and _fits(secret, mark):
+                return Found(secret, earlier)
+    # a whole one is never put out of its place by another: it may be what opens a copy of the database
+    secret = _read_whole(path)
+    if not _fits(secret, mark):
+        raise _another()
+    return Found(secret, path)
+
+
+def _another() -> StartError:
+    return StartError(
+        "the secret key is not the one this database was made with or last rotated to: give that one in "
+        "CHATHUB_SECRET_KEY or put the old .secret file back beside the database"
+    )
 
 
 async def master_secret(db: Database, config: Config) -> bytes:
@@ -110,7 +137,7 @@ async def master_secret(db: Database, config: Config) -> bytes:
         return secret
     found = find(config, known["value"])
     if found.file is not None:
-        _put_in_place(config.database, found.file)
+        _put_in_place(config.database, found.secret, found.file)
     return found.secret
 
 
@@ -168,7 +195,7 @@ async def rotate(db: Database, config: Config, now: int) -> Rotation:
         # a commit that fails may still be on the disk: which secret fits is found out by the next start
         raise StartError(f"the rotation was cut off, start again: {error}") from error
     if config.secret_key is None:
-        _put_in_place(config.database, new_secret_file(config.database))
+        _put_in_place(config.database, new, new_secret_file(config.database))
     return rotation
 
 
@@ -251,7 +278,10 @@ def _made(path: Path) -> bytes:
 def _read(path: Path) -> bytes | None:
     """What a secret file holds; None if there is none."""
     try:
-        return path.read_bytes().strip()
+        content = path.read_bytes()
+        if content.startswith(_SQLITE):
+            raise StartError(f"{path} is a database, and the secret file would have its name: rename it")
+        return content.strip()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -280,17 +310,18 @@ def _write(path: Path, secret: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _put_in_place(database: Path, fitting: Path) -> None:
-    """Leave the file that fits, under the usual name."""
+def _put_in_place(database: Path, secret: bytes, fitting: Path) -> None:
+    """Leave the file that fits, or a copy of an earlier version's, under the usual name."""
     path, new = secret_file(database), new_secret_file(database)
     try:
-        if fitting == new:
+        if fitting != new:
+            # a rotation or a copy was cut off
+            new.unlink(missing_ok=True)
+        if fitting not in (path, new):
+            _write(new, secret)
+        if fitting != path:
             os.replace(new, path)
-        elif new.exists():
-            new.unlink()
-        else:
-            return
-        _sync_folder(path.parent)
+            _sync_folder(path.parent)
     except OSError as error:
         raise StartError(f"the secret file {fitting} cannot be put in place: {error}") from error
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chathub import memory
 from chathub.app import create_app
 from chathub.config import Config
+from chathub.disk import make_folder
 from chathub.errors import StartError
 from chathub.keys import RELAY, REPLIES, VAULT
 from chathub.listener import Site
@@ -54,9 +55,14 @@ def _local_weights(config: Config) -> Weights:
         raise StartError(problem)
     try:
         wanted = weights.resolve(config.local_model, config.database.parent / "models")
+        if wanted.source is not None:
+            # beside the database, whose folder may not be there yet either
+            make_folder(wanted.path.parent)
         weights.fetch(wanted, weights.terminal_report)
     except weights.WeightsError as error:
         raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"the folder of the weights cannot be made: {error}") from error
     return wanted
 
 

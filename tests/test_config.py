@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import ipaddress
 import re
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -138,6 +139,17 @@ def test_every_wrong_value_is_named_at_once() -> None:
     ):
         assert f"CHATHUB_{name}" in str(caught.value)
     assert "chat.example.com" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["UTC", "utc", "Etc/UTC", ""])
+def test_utc_is_one_zone_by_all_its_names(name: str) -> None:
+    assert read(CHATHUB_TIMEZONE=name).timezone is UTC
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "Asia", "../UTC", "/etc/localtime", "U\0C", "+08:00"])
+def test_a_zone_that_there_is_not_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(StartError, match="CHATHUB_TIMEZONE: must be a time zone such as"):
+        read(CHATHUB_TIMEZONE=name)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "0", "x"])

@@ -98,7 +98,11 @@ def sealed(config: Config) -> list[tuple[Any, ...]]:
 
 def files(config: Config) -> tuple[Path, Path]:
     """The secret, and the new one that waits."""
-    return config.database.with_suffix(".secret"), config.database.with_suffix(".secret.new")
+    database = config.database
+    return (
+        database.with_name(database.name + ".secret"),
+        database.with_name(database.name + ".secret.new"),
+    )
 
 
 async def rotate(config: Config, **environment: str) -> str:
@@ -179,7 +183,7 @@ async def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     database = tmp_path / "nothing.db"
     code, _, errors = await run_to_its_end(database, "rotate-secret")
     assert code == 2 and "nothing.db" in errors
-    assert not database.exists() and not database.with_suffix(".secret").exists()
+    assert not database.exists() and not list(tmp_path.glob("*.secret*"))
 
 
 async def test_a_key_that_does_not_open_is_named_and_stays_as_it_is(
@@ -279,6 +283,158 @@ async def test_the_next_rotation_goes_on_from_one_that_was_cut_off(
     await rotate(filled)
     assert not new.exists()
     await opens(connect, filled, provider)
+
+
+# the secret's name
+
+
+def by_earlier(config: Config) -> Path:
+    """The secret's file under the name that earlier versions gave it, and nothing under the present one."""
+    path = config.database.with_suffix(".secret")
+    files(config)[0].rename(path)
+    return path
+
+
+def neighbour(config: Config) -> Config:
+    return replace(config, database=config.database.with_suffix(".sqlite"))
+
+
+async def test_two_databases_of_one_stem_have_a_secret_each(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    other = neighbour(filled)
+    client = await connect(other)
+    await fill(client, provider)
+    await client.close()
+    secrets = [files(each)[0].read_bytes() for each in (filled, other)]
+    assert secrets[0] != secrets[1] and not filled.database.with_suffix(".secret").exists()
+    await rotate(filled)
+    assert files(other)[0].read_bytes() == secrets[1]
+    for each in (filled, other):
+        await opens(connect, each, provider)
+        assert await doctor(each) == (0, [])
+
+
+async def test_a_new_database_takes_no_secret_of_an_earlier_versions_name(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    path = by_earlier(filled)
+    kept, other = path.read_bytes(), neighbour(filled)
+    await (await connect(other)).close()
+    assert files(other)[0].read_bytes() != kept == path.read_bytes()
+    await opens(connect, filled, provider)
+
+
+async def test_a_secret_of_an_earlier_versions_name_is_found_by_the_mark_and_copied(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    path = by_earlier(filled)
+    kept = path.read_bytes()
+    code, output, _ = await run_to_its_end(filled.database, "doctor")
+    assert code == 0 and f"{path} fits" in output and not files(filled)[0].exists()
+    await opens(connect, filled, provider)
+    own, new = files(filled)
+    assert own.read_bytes() == kept and own.stat().st_mode & 0o777 == 0o600 and not new.exists()
+    # for another database, and for the version that the operator may go back to
+    assert path.read_bytes() == kept
+    code, output, _ = await run_to_its_end(filled.database, "doctor")
+    assert code == 0 and f"{own} fits" in output and f"{path} is of an earlier version" in output
+    path.unlink()
+    await opens(connect, filled, provider)
+
+
+async def test_databases_that_shared_a_secret_go_apart(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    path, other = by_earlier(filled), neighbour(filled)
+    shutil.copy(filled.database, other.database)
+    shared = path.read_bytes()
+    said = await rotate(filled)
+    assert str(path) in said and path.read_bytes() == shared
+    assert files(filled)[0].read_bytes() not in (shared, b"")
+    await opens(connect, other, provider)
+    assert files(other)[0].read_bytes() == shared
+    await opens(connect, filled, provider)
+
+
+async def test_a_rotation_that_an_earlier_version_cut_off_is_ended(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    old = files(filled)[0].read_bytes()
+    await rotate(filled)
+    waiting = by_earlier(filled).rename(filled.database.with_suffix(".secret.new"))
+    filled.database.with_suffix(".secret").write_bytes(old)
+    await opens(connect, filled, provider)
+    assert files(filled)[0].read_bytes() == waiting.read_bytes() != old
+
+
+async def test_a_whole_secret_is_not_put_out_of_its_place(connect: Connect, filled: Config) -> None:
+    path = by_earlier(filled)
+    files(filled)[0].write_text(NEW)
+    with pytest.raises(StartError, match="not the one"):
+        await connect(filled)
+    assert files(filled)[0].read_text() == NEW and path.exists()
+    # what is torn opens nothing
+    files(filled)[0].write_text("torn")
+    await (await connect(filled)).close()
+    assert files(filled)[0].read_bytes() == path.read_bytes()
+
+
+async def test_a_secret_of_an_earlier_versions_name_that_does_not_fit_is_refused(
+    connect: Connect, filled: Config
+) -> None:
+    path = by_earlier(filled)
+    path.write_text(NEW)
+    code, (problem,) = await doctor(filled)
+    assert code == 1 and str(files(filled)[0]) in problem
+    with pytest.raises(StartError, match=r"chathub\.db\.secret is missing"):
+        await connect(filled)
+    assert path.read_text() == NEW and not files(filled)[0].exists()
+
+
+async def test_a_database_by_a_link_has_one_secret(
+    connect: Connect, filled: Config, provider: Provider
+) -> None:
+    link = replace(filled, database=filled.database.with_name("link.db"))
+    link.database.symlink_to(filled.database)
+    await opens(connect, link, provider)
+    # as an earlier version made it through the link
+    files(filled)[0].rename(link.database.with_suffix(".secret"))
+    await opens(connect, link, provider)
+    await opens(connect, filled, provider)
+    assert not files(link)[0].exists()
+
+
+@pytest.mark.parametrize("name", ["chathub", "chathub.secret", "my.data.db"])
+async def test_a_database_may_have_any_name(
+    connect: Connect, config: Config, provider: Provider, name: str
+) -> None:
+    named = replace(config, database=config.database.with_name(name))
+    client = await connect(named)
+    await fill(client, provider)
+    await client.close()
+    await rotate(named)
+    await opens(connect, named, provider)
+    assert files(named)[0].exists() and (await doctor(named))[0] == 0
+
+
+async def test_a_database_where_the_secret_should_be_is_named(connect: Connect, filled: Config) -> None:
+    shutil.copy(filled.database, files(filled)[0])
+    with pytest.raises(StartError, match=r"chathub\.db\.secret is a database"):
+        await connect(filled)
+
+
+@pytest.mark.parametrize("place", ["chathub.secret._write", "os.replace", "chathub.secret._sync_folder"])
+async def test_a_process_that_dies_while_a_secret_gets_its_name_leaves_a_database_that_opens(
+    connect: Connect, filled: Config, provider: Provider, place: str
+) -> None:
+    path = by_earlier(filled)
+    kept = path.read_bytes()
+    command = [sys.executable, "-c", _DYING.format(place=place), str(filled.database)]
+    died = await asyncio.to_thread(subprocess.run, command, cwd=Path(__file__).parent.parent)
+    assert died.returncode == 9 and path.read_bytes() == kept
+    await opens(connect, filled, provider)
+    assert files(filled)[0].read_bytes() == kept and not files(filled)[1].exists()
 
 
 # tokens of the previous secret
@@ -487,7 +643,7 @@ async def test_the_doctor_minds_well_known_passwords_in_production_only(filled: 
     assert code == 1 and "admin, user" in problem and "set-password" in problem
 
 
-@pytest.mark.parametrize("ending", [".db", ".secret", ".db.lock"])
+@pytest.mark.parametrize("ending", [".db", ".db.secret", ".db.lock"])
 async def test_the_doctor_minds_files_that_others_may_read(filled: Config, ending: str) -> None:
     path = filled.database.with_name("chathub" + ending)
     path.chmod(0o640)

@@ -3,6 +3,7 @@
 import json
 import signal
 import stat
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from conftest import sign_in
 from crashes import ask, follow_until, ready, rest_of
 from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
+
+from chathub.upstream import local
 
 
 def assert_refused(outcome: tuple[int, str, str], *words: str) -> None:
@@ -57,7 +60,7 @@ async def test_another_path_to_the_same_database_is_refused_as_well(
 
 
 async def test_a_database_is_not_opened_under_another_secret(database: Path) -> None:
-    secret = database.with_suffix(".secret")
+    secret = database.with_name(database.name + ".secret")
     async with ChatHub(database):
         pass
     kept = secret.read_bytes()
@@ -80,7 +83,7 @@ async def test_a_secret_that_is_none_is_refused(database: Path, tmp_path: Path) 
     assert "too short a one" not in outcome[2]
     outcome = await run_to_its_end(database, CHATHUB_SECRET_KEY_FILE=str(tmp_path / "nothing-here"))
     assert_refused(outcome, "nothing-here")
-    database.with_suffix(".secret").write_text("short\n")
+    database.with_name(database.name + ".secret").write_text("short\n")
     assert_refused(await run_to_its_end(database), ".secret", "32")
 
 
@@ -143,7 +146,37 @@ async def test_setting_the_password_of_nobody_is_refused(database: Path) -> None
     assert_refused(await run_to_its_end(database, "set-password", "nobody"), "nobody")
 
 
+# --- a machine without time zone files
+
+
+async def test_utc_needs_no_zone_files(database: Path) -> None:
+    for zone in ("", "UTC"):
+        async with ChatHub(database, CHATHUB_TIMEZONE=zone, PYTHONTZPATH="") as hub:
+            client = await hub.client()
+            headers = await sign_in(client, "user", "user123")
+            async with client.get("/api/stats", headers=headers) as response:
+                assert response.status == 200
+
+
+@pytest.mark.skipif(find_spec("tzdata") is not None, reason="the package tzdata holds the zones")
+async def test_a_named_zone_without_its_files_is_refused_with_what_mends_it(database: Path) -> None:
+    outcome = await run_to_its_end(database, CHATHUB_TIMEZONE="Asia/Shanghai", PYTHONTZPATH="")
+    assert_refused(outcome, "CHATHUB_TIMEZONE", "tzdata", "UTC")
+    assert not database.exists()
+
+
 # --- what others on the machine can see
+
+
+async def test_folders_that_are_made_are_their_owners_alone(tmp_path: Path) -> None:
+    """Also those above, with a umask that would let everyone in; one that is there stays as it is."""
+    there = tmp_path / "there"
+    there.mkdir(mode=0o755)
+    database = there / "data" / "hub" / "chathub.db"
+    outcome = await run_to_its_end(there / "x.db", "--database", str(database), "set-password", "nobody")
+    assert_refused(outcome, "nobody")
+    folders = (there, there / "data", database.parent)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o755, 0o700, 0o700]
 
 
 async def test_files_are_their_owners_alone(database: Path, provider: Provider) -> None:
@@ -156,8 +189,19 @@ async def test_files_are_their_owners_alone(database: Path, provider: Provider) 
             for path in database.parent.iterdir()
             if path.name.startswith("chathub.")
         }
-        assert {"chathub.db", "chathub.db-wal", "chathub.db.lock", "chathub.secret"} <= set(modes)
+        assert {"chathub.db", "chathub.db-wal", "chathub.db.lock", "chathub.db.secret"} <= set(modes)
         assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
+
+
+@pytest.mark.skipif(local.available() is not None, reason="the built-in model's engine is not installed")
+async def test_the_folders_that_weights_are_fetched_into_are_their_owners_alone(tmp_path: Path) -> None:
+    database = tmp_path / "data" / "chathub.db"
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    wish = ("--database", str(database), "--local-model", "qwen2.5-0.5b")
+    code, _, errors = await run_to_its_end(tmp_path / "x.db", *wish, **nowhere)
+    assert code == 2 and "下载中断" in errors
+    folders = (database.parent, database.parent / "models")
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
 
 
 async def test_neither_secret_nor_keys_are_seen_from_outside(database: Path, provider: Provider) -> None:
@@ -185,7 +229,7 @@ async def test_neither_secret_nor_keys_are_seen_from_outside(database: Path, pro
         seen += [hub.output, hub.errors]
         for text in seen:
             assert key not in text and secret not in text
-    assert not database.with_suffix(".secret").exists()
+    assert not database.with_name(database.name + ".secret").exists()
     files = [path for path in database.parent.iterdir() if path.is_file()]
     assert database in files
     for path in files:

@@ -42,8 +42,8 @@ def check_username(name: str) -> str:
         BadRequest: its length, or characters that nobody can see.
     """
     name = unicodedata.normalize("NFC", name).strip()
-    if not 3 <= len(name) <= 50:
-        raise BadRequest("用户名长度应为 3 到 50 个字符")
+    if not 2 <= len(name) <= 50:
+        raise BadRequest("用户名长度应为 2 到 50 个字符")
     if len(comparable(name)) > _LONGEST_KEY:
         raise BadRequest("用户名过长")
     if not _is_plain(name) or _BLANKS.search(comparable(name)):

@@ -7,13 +7,14 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chathub.chat import budgets, idempotency, pictures
+from chathub.chat import budgets, idempotency, pictures, removal
 from chathub.chat.budgets import Share, Spender, Wanted
 from chathub.chat.context import estimate_history
 from chathub.chat.idempotency import Claim, Repeated
-from chathub.chat.turns import Ending, Turn, title_of
+from chathub.chat.title_text import title_of
+from chathub.chat.turns import Ending, Turn
 from chathub.database.connection import Row, Transaction
-from chathub.errors import BadRequest, NotFound, TooManyRequests
+from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
 from chathub.upstream.types import Image, Message
 from chathub.wire.chats import BULKY, ToolResult
 
@@ -100,6 +101,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
 
     Raises:
         NotFound: the conversation or message is not the user's.
+        Gone: the user deleted the conversation.
         BadRequest: tool results that do not answer the calls of the last answer.
         Repeated: the claim was made before, with the same digest.
         Conflict: the claim was made before for something else.
@@ -182,13 +184,15 @@ def _conversation(tx: Transaction, it: Beginning) -> Row:
         row = tx.one(tx.q.conversations.get_by_public_id, public_id=place.public_id)
         if row is not None and row["user_id"] == it.user_id:
             return row
+        if place.kind == "new" and removal.was_deleted(tx, place.public_id, it.user_id, it.now):
+            raise Gone("对话已被删除", code="conversation_deleted")
         if row is not None or place.kind != "new":
             raise NotFound("对话不存在")
     row = tx.one(
         tx.q.conversations.insert,
         public_id=place.public_id,
         user_id=it.user_id,
-        title=title_of(it.asked.text),
+        title=title_of(it.asked.text) or ("图片" if it.asked.images else "新对话"),
         model=it.model,
         now=it.now,
     )

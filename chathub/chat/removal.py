@@ -15,19 +15,36 @@ _WORK = 0.02
 _LEAST = 20
 # seconds that others get before the next one
 _PAUSE = 0.05
+# how long the id of a deleted conversation is remembered (milliseconds), how many of one user's, and how many
+# that are older one deletion forgets
+_REMEMBERED = 90 * 86_400_000
+_MOST_REMEMBERED = 10_000
+_SWEPT = 1000
 # seconds after a transaction that failed: a full disk may be given room
 _AGAIN = 10
 
 
 def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int) -> None:
-    """Take a conversation out of every answer, and begin to remove its messages: of a short one, all.
+    """Take a conversation out of every answer on its owner's wish, and begin to remove its messages: of a
+    short one, all. That it was there is remembered.
 
     Raises:
         NotFound: the user has none of that id.
     """
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
         raise NotFound("对话不存在")
+    tx.run(tx.q.deleted_conversations.put, public_id=public_id, user_id=user_id, now=now)
+    tx.run(tx.q.deleted_conversations.sweep, before=now - _REMEMBERED, limit=_SWEPT)
+    tx.run(tx.q.deleted_conversations.keep_newest, user_id=user_id, most=_MOST_REMEMBERED)
     remove_some(tx)
+
+
+def was_deleted(tx: Transaction, public_id: str, user_id: int, now: int) -> bool:
+    """Whether a user deleted a conversation of that id of late: another device may not know of it yet."""
+    row = tx.one(
+        tx.q.deleted_conversations.find, public_id=public_id, user_id=user_id, since=now - _REMEMBERED
+    )
+    return row is not None
 
 
 def delete_subtree(tx: Transaction, message_id: int, user_id: int, now: int) -> None:

@@ -68,6 +68,7 @@ class Replies:
 
         Raises:
             NotFound: the conversation or message is someone else's.
+            Gone: the user deleted the conversation.
             Conflict: its last reply is still being written and followed, or the key was used otherwise.
             TooManyRequests: too many in this minute, or too many answers at once.
             Unavailable: the server is shutting down.

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 
-from chathub.chat import ledger, turns
+from chathub.chat import ledger
 from chathub.chat.context import estimate, estimate_messages
 from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
+from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
@@ -58,7 +59,7 @@ class Titles:
             # the server ends: what was used so far is booked
             answer.failure = Failure("no time for a title", kind="cut")
         words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
-        title = turns.title_of(words) if words else ""
+        title = title_of(words)
         came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
         bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *came)
         await self._db.write(_store, answer, "" if answer.failure else title, plan, bill, self._clock.month())

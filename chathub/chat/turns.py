@@ -12,7 +12,6 @@ from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
 from chathub.upstream.types import Attempt, Image, Message
 
-_TITLE = 30
 # what the page shows in an empty bubble after its stop button: not a text of the model's
 PLACEHOLDER = "对话已被用户停止"
 
@@ -137,12 +136,6 @@ def _store(tx: Transaction, turn: Turn, it: Outcome, now: int) -> None:
     )
     if it.was_saved:
         tx.run(tx.q.parts.delete, message_id=turn.message_id)
-
-
-def title_of(question: str) -> str:
-    """A conversation's title out of its first message: one line of at most 30 characters."""
-    line = " ".join(question.split()) or "图片"
-    return line if len(line) <= _TITLE else line[: _TITLE - 1] + "…"
 
 
 def complete_stopped(tx: Transaction, public_id: str, user_id: int, content: str, now: int) -> None:

@@ -8,6 +8,7 @@ from chathub.commands.passphrases import ask_twice
 from chathub.config import Config
 from chathub.database.archives import make, name_of
 from chathub.database.outside import read_setting
+from chathub.disk import make_folder
 from chathub.errors import StartError
 from chathub.passphrase import seal
 from chathub.secret import MARK, find
@@ -57,7 +58,7 @@ def secret_beside(file: Path) -> Path:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise StartError(f"the folder {folder} cannot be made: {error.strerror}") from error
 

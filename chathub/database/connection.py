@@ -20,6 +20,7 @@ import aiosqlite
 
 from chathub.database.queries import Queries
 from chathub.database.slow import SlowReaders
+from chathub.disk import make_folder
 
 log = logging.getLogger("chathub.database")
 
@@ -116,7 +117,7 @@ class Database:
     async def open(self) -> None:
         """Open the connections; the file is readable by its owner only."""
         if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         with contextlib.suppress(OSError):
             self.path.chmod(0o600)

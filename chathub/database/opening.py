@@ -13,6 +13,7 @@ from chathub.database.connection import Database
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.replacing import finish, sweep
 from chathub.database.upgrades import upgrade
+from chathub.disk import make_folder
 from chathub.errors import StartError
 
 
@@ -47,7 +48,7 @@ def locked(database: Path) -> Iterator[Path]:
         StartError: another process has it, or the folder cannot be used.
     """
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(database.parent)
         # another name of the same file is the same database
         database = database.resolve()
         path = database.with_name(database.name + ".lock")

@@ -90,6 +90,7 @@ def _shape(row: Row, caller: Caller) -> answers.ApiKey:
         failure_count=row["failure_count"],
         last_used_at=iso(row["last_used_at"]) if row["last_used_at"] else None,
         is_active=bool(row["is_active"]),
+        provider_is_active=bool(row["provider_is_active"]),
         created_at=iso(row["created_at"]),
         updated_at=iso(row["updated_at"]),
     )
@@ -103,6 +104,16 @@ def _checked_key(key: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise BadRequest("字段 api_key 含有无效字符")
     return key
+
+
+def _check_active(name: str, is_active: int) -> None:
+    """A key is entered for a provider that is asked: for a deleted one it would lie unused.
+
+    Raises:
+        BadRequest: the provider was deleted.
+    """
+    if not is_active:
+        raise BadRequest(f"提供商 {name} 已停用，不能保存API密钥")
 
 
 class _Keeper(NamedTuple):
@@ -146,6 +157,7 @@ def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: in
         raise BadRequest(f"提供商不存在：{wanted.model_provider}")
     if provider["provider_key"] == LOCAL:
         raise BadRequest("内置模型不使用API密钥")
+    _check_active(provider["display_name"], provider["is_active"])
     user_id, provider_id = keeper.caller.id, provider["id"]
     base_url = _checked_url(wanted.base_url, provider["default_base_url"], keeper)
     same = {"user_id": user_id, "provider_id": provider_id, "label": (wanted.label or "").strip()}
@@ -174,6 +186,8 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
     old = _get(tx, key_id, caller.id)
     entered = (changes.get("api_key") or "").strip()
     key = "" if entered in ("", old["mask"]) else _checked_key(entered)
+    if key:
+        _check_active(old["provider_name"], old["provider_is_active"])
     base_url, vouched_by = _address(keeper, changes, old)
     home = origin(base_url or old["default_base_url"])
     if not key and home != old["origin"] and base_url != old["base_url"]:

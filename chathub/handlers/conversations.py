@@ -9,6 +9,7 @@ from msgspec import Struct
 from chathub import audit
 from chathub.accounts.sessions import Caller
 from chathub.chat import removal, tree
+from chathub.chat.title_text import title_of
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.common import actor, body, done, query
@@ -58,7 +59,9 @@ async def list_messages(request: web.Request) -> web.StreamResponse:
 async def update(request: web.Request) -> web.Response:
     public_id, caller = request.match_info["conversation_id"], request[CALLER]
     changes = given(await body(request, ConversationChange))
-    if not changes or ("title" in changes and not changes["title"].strip()):
+    if "title" in changes:
+        changes["title"] = title_of(changes["title"])
+    if not changes or changes.get("title") == "":
         raise BadRequest("字段 title 或 head_id 不能为空")
     row = await request.app[DB].write(_change, public_id, caller.id, changes)
     return done("对话更新成功", conversation=answers.Conversation.of(row))
@@ -148,8 +151,7 @@ def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encod
 def _change(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> Row:
     conversation = tree.own_conversation(tx, public_id, user_id)
     if "title" in changes:
-        title = changes["title"].strip()
-        tx.run(tx.q.conversations.rename, conversation_id=conversation["id"], title=title)
+        tx.run(tx.q.conversations.rename, conversation_id=conversation["id"], title=changes["title"])
     if "head_id" in changes:
         tree.switch(tx, public_id, user_id, changes["head_id"])
     return tree.own_conversation(tx, public_id, user_id)

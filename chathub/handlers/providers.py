@@ -9,23 +9,26 @@ from chathub.audit import Actor
 from chathub.catalog import LOCAL
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import actor, answer, body, done, row_id
+from chathub.handlers.common import actor, answer, body, done, query, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB
 from chathub.upstream.dialects.capabilities import protocol_of
 from chathub.upstream.urls import origin, without_query
 from chathub.wire import answers
 from chathub.wire.decode import given
-from chathub.wire.requests import NewProvider, ProviderChange
+from chathub.wire.requests import NewProvider, ProviderChange, ProviderFilter
 
 _DEFAULTS: dict[str, Any] = {"needs_key": True, "is_active": True, "sort_order": 0}
 # what the audit tells of a change; of an address only its origin: the rest may hold a key
 _TOLD = ("display_name", "protocol", "needs_key", "is_active", "sort_order")
 
 
-async def list_active(request: web.Request) -> web.Response:
+async def list_all(request: web.Request) -> web.Response:
+    """The active ones, and for an administrator who asks for all of them those that were deleted."""
     db = request.app[DB]
+    is_all = query(request, ProviderFilter).all and request[CALLER].administrates
     rows = await db.fetch_all(db.q.providers.list_all)
-    return answer({"success": True, "data": [_shape(row, request) for row in rows if row["is_active"]]})
+    shown = [_shape(row, request) for row in rows if is_all or row["is_active"]]
+    return answer({"success": True, "data": shown})
 
 
 async def get(request: web.Request) -> web.Response:
@@ -48,8 +51,10 @@ async def create(request: web.Request) -> web.Response:
     values = _columns(given(await body(request, NewProvider)))
     if values["provider_key"] == LOCAL:
         raise BadRequest(f"提供商标识 {LOCAL} 是为内置模型保留的")
-    row = await request.app[DB].write(_insert, values, actor(request), request.app[CLOCK].now())
-    return await _changed(request, "提供商创建成功", row)
+    row, left_behind = await request.app[DB].write(_create, values, actor(request), request.app[CLOCK].now())
+    if left_behind is None:
+        return await _changed(request, "提供商创建成功", row)
+    return await _moved(request, "提供商已恢复", row, left_behind)
 
 
 async def update(request: web.Request) -> web.Response:
@@ -58,16 +63,20 @@ async def update(request: web.Request) -> web.Response:
     row, left_behind = await request.app[DB].write(
         _update, provider_id, changes, actor(request), request.app[CLOCK].now()
     )
-    message = "提供商更新成功"
-    if left_behind:
-        message += f"，{left_behind} 个API密钥因地址变更需要重新输入"
-    return await _changed(request, message, row, keys_to_reenter=left_behind)
+    return await _moved(request, "提供商更新成功", row, left_behind)
 
 
 async def delete(request: web.Request) -> web.Response:
     provider_id = row_id(request, "provider_id")
     row = await request.app[DB].write(_deactivate, provider_id, actor(request), request.app[CLOCK].now())
     return await _changed(request, "提供商删除成功", row)
+
+
+async def _moved(request: web.Request, message: str, row: Row, left_behind: int) -> web.Response:
+    """A change that may have left keys behind at another origin."""
+    if left_behind:
+        message += f"，{left_behind} 个API密钥因地址变更需要重新输入"
+    return await _changed(request, message, row, keys_to_reenter=left_behind)
 
 
 async def _changed(request: web.Request, message: str, row: Row, **more: Any) -> web.Response:
@@ -89,6 +98,16 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     if "display_name" in columns and not columns["display_name"].strip():
         raise BadRequest("字段 display_name 不能为空")
     return columns
+
+
+def _create(tx: Transaction, values: dict[str, Any], who: Actor, now: int) -> tuple[Row, int | None]:
+    """A new provider; or the deleted one of that key, with the number of keys that its new address left
+    behind. What is not given of that one stays as it was."""
+    old = tx.one(tx.q.providers.get_by_key, provider_key=values["provider_key"])
+    if old is None or old["is_active"]:
+        return _insert(tx, values, who, now), None
+    changes = {name: value for name, value in values.items() if name != "provider_key"}
+    return _update(tx, old["id"], {"is_active": True, **changes}, who, now)
 
 
 def _insert(tx: Transaction, values: dict[str, Any], who: Actor, now: int) -> Row:

@@ -52,7 +52,7 @@ _ATTEMPT = (
     "http_status",
 )
 # what a cell begins with that a spreadsheet would run
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")
 
 
 @large

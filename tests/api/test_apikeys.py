@@ -171,6 +171,7 @@ async def test_a_saved_key_is_answered_with_every_field_the_page_reads(
         "failure_count": 0,
         "last_used_at": None,
         "is_active": True,
+        "provider_is_active": True,
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
     }

@@ -200,14 +200,16 @@ async def test_what_follows_from_a_deleted_message_cannot_be_gone_on_from(
 
 
 async def test_a_long_removal_is_not_waited_for(
-    client: TestClient, user: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, user: Headers, admin: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction removes some messages; until the next one others write, also under the same id."""
+    """A transaction removes some messages; until the next one others write, another user under the same
+    id too."""
     monkeypatch.setattr(removal, "_WORK", 0)
     monkeypatch.setattr(removal, "_PAUSE", 3600)
     add_conversation(config.database, "c", ["x"] * 500)
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 200
-    await asked(client, user, "q")
+    assert (await chat(client, user))[0] == 200
+    await asked(client, admin, "q")
     assert rows(config.database, "messages WHERE content = 'x'") > 400
-    messages = await (await client.get("/api/conversations/c/messages", headers=user)).json()
+    messages = await (await client.get("/api/conversations/c/messages", headers=admin)).json()
     assert [row["content"] for row in messages] == ["q", "你好，世界"]

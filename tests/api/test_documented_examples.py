@@ -268,6 +268,28 @@ async def test_chat(client: TestClient, siliconflow: Provider, user: Headers) ->
     assert siliconflow.last["model"] == QUESTION["model"]
 
 
+async def test_the_bodies_of_chats_as_they_are_printed(
+    client: TestClient, siliconflow: Provider, user: Headers
+) -> None:
+    """Pasted as they are: what stands there for an id is one."""
+    printed = """{
+  "message": "你好，请介绍一下自己",
+  "model": "Qwen/Qwen2.5-72B-Instruct",
+  "conversation_id": "可选，不提供则自动生成",
+  "user_id": 1
+}"""
+    headers = {**user, "Content-Type": "application/json"}
+    for path in ("/api/chat", "/api/chat/stream"):
+        async with client.post(path, data=printed.encode(), headers=headers) as response:
+            assert response.status == 200 and "AI的" in await response.text()
+    (row,) = await answered(await client.get("/api/conversations", headers=user), [CONVERSATION])
+    assert (row["conversation_id"], row["message_count"]) == ("可选，不提供则自动生成", 4)
+    path = f"/api/conversations/{row['conversation_id']}"
+    assert len(await answered(await client.get(path + "/messages", headers=user), [MESSAGE])) == 4
+    await answered(await client.put(path, json={"title": "新的对话标题"}, headers=user), DONE)
+    await answered(await client.delete(path, headers=user), DONE)
+
+
 async def test_streamed_chat(client: TestClient, siliconflow: Provider, user: Headers) -> None:
     body = {**QUESTION, "conversation_id": None}
     response = await client.post("/api/chat/stream", json=body, headers=user)

@@ -41,9 +41,9 @@ SEED = {
 KEY = "sk-of-the-provider-tests-0123456789"
 
 
-async def providers(client: TestClient, headers: Headers) -> dict[str, dict[str, Any]]:
+async def providers(client: TestClient, headers: Headers, **query: str) -> dict[str, dict[str, Any]]:
     """What the list shows, by key."""
-    body = await done(await client.get("/api/providers", headers=headers))
+    body = await done(await client.get("/api/providers", params=query, headers=headers))
     return {row["provider_key"]: row for row in body["data"]}
 
 
@@ -139,14 +139,10 @@ async def test_the_key_of_the_built_in_model_is_reserved(client: TestClient, adm
     assert "local" not in await providers(client, admin)
 
 
-async def test_a_key_that_is_taken_is_refused_even_by_a_deleted_provider(
-    client: TestClient, admin: Headers
-) -> None:
-    taken = {**EXAMPLE, "provider_key": "openai"}
+async def test_a_key_that_is_taken_is_refused(client: TestClient, admin: Headers) -> None:
+    taken, before = {**EXAMPLE, "provider_key": "openai"}, await providers(client, admin)
     assert "已存在" in await sentence(await client.post("/api/providers", json=taken, headers=admin), 400)
-    openai = (await providers(client, admin))["openai"]
-    await done(await client.delete(f"/api/providers/{openai['id']}", headers=admin))
-    assert "已存在" in await sentence(await client.post("/api/providers", json=taken, headers=admin), 400)
+    assert await providers(client, admin) == before
 
 
 BAD_URLS = [
@@ -265,6 +261,87 @@ async def test_a_deleted_provider_leaves_the_list_and_comes_back_by_an_update(
     assert (await done(await client.get(path, headers=admin)))["data"]["is_active"] is False
     assert (await change(client, admin, old["id"], is_active=True))["data"]["is_active"] is True
     assert (await providers(client, admin))["xai"]["default_base_url"] == old["default_base_url"]
+
+
+async def test_a_deleted_provider_is_found_by_administrators_only(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    old = (await providers(client, admin))["xai"]
+    await done(await client.delete(f"/api/providers/{old['id']}", headers=admin))
+    plain = await providers(client, admin)
+    for wish in ("true", "1"):
+        found = await providers(client, admin, all=wish)
+        assert found["xai"] == {**old, "is_active": False, "updated_at": found["xai"]["updated_at"]}
+        assert {key: found[key] for key in plain} == plain and set(found) == SEED
+    token = await done(await client.post("/api/tokens", json={"name": "t", "opens_api": True}, headers=admin))
+    program = {"Authorization": "Bearer " + token["token"]}
+    for who, wish in ((user, "true"), (program, "true"), (admin, "false"), (admin, "")):
+        assert set(await providers(client, who, all=wish)) == SEED - {"xai"}
+    response = await client.get("/api/providers", params={"all": "maybe"}, headers=admin)
+    assert "all" in await sentence(response, 400)
+
+
+async def test_a_deleted_provider_comes_back_with_models_and_keys_when_it_is_made_again(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    wish = {"default_base_url": provider.base_url, "sort_order": 7, "needs_key": False}
+    row = await create(client, admin, **wish)
+    await offer(client, admin, "custom_provider")
+    await done(await client.delete(f"/api/providers/{row['id']}", headers=admin))
+    body = {
+        "provider_key": "custom_provider",
+        "display_name": "又回来了",
+        "default_base_url": provider.base_url,
+    }
+    again = await done(await client.post("/api/providers", json=body, headers=admin))
+    assert "恢复" in again["message"] and again["keys_to_reenter"] == 0
+    assert again["data"] == {**row, "display_name": "又回来了", "updated_at": again["data"]["updated_at"]}
+    assert (await providers(client, admin))["custom_provider"] == again["data"]
+    response = await client.post("/api/chat", json={"message": "hi", "model": "m"}, headers=admin)
+    assert response.status == 200 and provider.headers[-1]["Authorization"] == f"Bearer {KEY}"
+    response = await client.post("/api/providers", json=body, headers=admin)
+    assert "已存在" in await sentence(response, 400)
+
+
+async def test_a_provider_that_comes_back_elsewhere_asks_for_its_keys_again(
+    client: TestClient, admin: Headers
+) -> None:
+    row = await create(client, admin)
+    await offer(client, admin, "custom_provider")
+    await done(await client.delete(f"/api/providers/{row['id']}", headers=admin))
+    moved = {**EXAMPLE, "default_base_url": "https://elsewhere.example.com/v1", "is_active": None}
+    body = await done(await client.post("/api/providers", json=moved, headers=admin))
+    assert (body["data"]["id"], body["keys_to_reenter"]) == (row["id"], 1) and "1" in body["message"]
+    assert body["data"]["is_active"] is True
+    (key,) = await (await client.get("/api/apikeys", headers=admin)).json()
+    assert key["needs_reentry"] is True
+
+
+async def test_the_keys_of_a_deleted_provider_say_so_and_no_more_are_saved(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
+    row = await create(client, admin)
+    body = {"model_provider": "custom_provider", "api_key": KEY}
+    key = (await done(await client.post("/api/apikeys", json=body, headers=user)))["apikey"]
+    assert key["provider_is_active"] is True
+    await done(await client.delete(f"/api/providers/{row['id']}", headers=admin))
+    listed = await (await client.get("/api/apikeys", headers=user)).json()
+    assert listed == [{**key, "provider_is_active": False}]
+    path, more = f"/api/apikeys/{key['id']}", {**body, "label": "more"}
+    for refused in (
+        await client.post("/api/apikeys", json=body, headers=user),
+        await client.post("/api/apikeys", json=more, headers=user),
+        await client.put(path, json={"api_key": "sk-another-0123456789", "priority": 3}, headers=user),
+    ):
+        assert "自定义提供商 已停用" in await sentence(refused, 400)
+    assert await (await client.get("/api/apikeys", headers=user)).json() == listed
+    # what enters no key is taken
+    same = {"api_key": key["api_key"], "priority": 3}
+    changed = (await done(await client.put(path, json=same, headers=user)))["apikey"]
+    assert (changed["priority"], changed["provider_is_active"]) == (3, False)
+    toggled = await done(await client.post(path + "/toggle", headers=user))
+    assert toggled["apikey"]["is_active"] is False
+    await done(await client.delete(path, headers=user))
 
 
 async def test_deleting_twice_is_no_error(client: TestClient, admin: Headers) -> None:

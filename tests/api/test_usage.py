@@ -288,7 +288,7 @@ async def test_the_download_holds_every_row_no_formula_and_is_in_the_audit(
     assert [entry["actor"]["username"] for entry in audit["data"]] == ["user", "admin", "admin"]
 
 
-@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r"])
 def test_a_cell_that_a_spreadsheet_would_run_is_a_text(first: str) -> None:
     assert _cell(f"{first}1+1") == f"'{first}1+1"
 

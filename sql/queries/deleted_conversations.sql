@@ -1,0 +1,17 @@
+-- name: find
+SELECT 1 FROM deleted_conversations
+WHERE user_id = :user_id AND public_id = :public_id AND deleted_at >= :since
+
+-- name: put
+INSERT INTO deleted_conversations (user_id, public_id, deleted_at) VALUES (:user_id, :public_id, :now)
+ON CONFLICT (user_id, public_id) DO UPDATE SET deleted_at = excluded.deleted_at
+
+-- name: sweep
+-- some of what is too old, whoever's it was
+DELETE FROM deleted_conversations WHERE (user_id, public_id) IN (
+    SELECT user_id, public_id FROM deleted_conversations WHERE deleted_at < :before LIMIT :limit)
+
+-- name: keep_newest
+DELETE FROM deleted_conversations WHERE user_id = :user_id AND (deleted_at, public_id) <= (
+    SELECT deleted_at, public_id FROM deleted_conversations WHERE user_id = :user_id
+    ORDER BY deleted_at DESC, public_id DESC LIMIT 1 OFFSET :most)
