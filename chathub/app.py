@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -36,6 +37,7 @@ from chathub.chat.titles import Titles
 from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.database import stamps
 from chathub.database.connection import Database, Transaction
 from chathub.database.opening import open_database
 from chathub.disk import Disk
@@ -85,7 +87,7 @@ def create_app(
     _load_codecs()
     app = web.Application(middlewares=_AROUND)
     app[keys.CONFIG] = config
-    app[keys.CLOCK] = clock or Clock(zone=config.timezone)
+    app[keys.CLOCK] = clock or Clock(zone=config.timezone, steady=time.monotonic)
     app[keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
     app[keys.STREAMS] = Streams(config.streams_per_user)
     app[keys.BODIES] = Bodies(config.body_bytes)
@@ -142,6 +144,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
     await found(db, config, clock, passwords)
+    await stamps.start(db, clock)
     if not config.development:
         await refuse_default_passwords(db)
     if interrupted := await db.write(checkpoints.recover, clock.month()):
@@ -171,7 +174,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
-        work = (replies.beat(), replies.save(), disk.watch(), remover.run())
+        work = (replies.beat(), replies.save(), disk.watch(), remover.run(), stamps.watch(db, clock))
         rounds = [loop.create_task(each) for each in work]
         try:
             yield

@@ -1,6 +1,9 @@
 """A clock that runs ahead, stands behind, or starts in 1970: nothing that counts is lost by it."""
 
+import asyncio
 import re
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,12 +11,18 @@ from accounts import Hand, done, rows
 from aiohttp.test_utils import TestClient
 from chats import add_model, chat, messages_of
 from conftest import Connect, Headers, sign_in
+from processes import run_to_its_end
 from scripted import Provider
 
+from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.queries import Queries, sql_folder
 
 HOUR, DAY = 3600, 86_400
+SECRET = "a secret of the tests, 32 bytes +"
+NOW = 1_900_000_000.0
+# two minutes after the beginning of 1970
+TO_1970 = NOW - 120
 
 
 @pytest.fixture
@@ -26,7 +35,7 @@ def logins() -> dict[str, Headers]:
 def hand() -> Hand:
     hand = Hand()
     # after everything that the copied database holds
-    hand.seconds = 1_900_000_000.0
+    hand.seconds = NOW
     return hand
 
 
@@ -45,12 +54,19 @@ async def listed(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
     return await (await client.get("/api/conversations", headers=headers)).json()  # type: ignore[no-any-return]
 
 
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait for what a round of the server's does."""
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.05)
+
+
 # order
 
 
-@pytest.mark.parametrize("back", [HOUR, 400 * DAY, 1_900_000_000 - 120], ids=["an hour", "a year", "1970"])
+@pytest.mark.parametrize("back", [HOUR, 400 * DAY, TO_1970], ids=["an hour", "a year", "1970"])
 async def test_a_conversation_used_by_a_clock_that_is_behind_stands_first(
-    client: TestClient, admin: Headers, provider: Provider, hand: Hand, back: int
+    client: TestClient, admin: Headers, provider: Provider, hand: Hand, back: float
 ) -> None:
     await talked(client, admin, provider, "one", "two")
     before = {it["conversation_id"]: it["updated_at"] for it in await listed(client, admin)}
@@ -107,3 +123,191 @@ def test_no_statement_lets_a_stamp_of_change_go_back() -> None:
         for name, statement in statements:
             for change in re.findall(r"(?:updated_at|last_used_at) = (\S+)", statement.partition("WHERE")[0]):
                 assert change.startswith("max(") or change == "0", f"{file}.{name}: {change}"
+
+
+# logins
+
+
+class Machine:
+    """A clock that may be set, and one beside it that only counts."""
+
+    def __init__(self) -> None:
+        self.seconds = NOW
+        self.steady = 5_000.0
+        self.clock = Clock(seconds=lambda: self.seconds, steady=lambda: self.steady)
+
+    def passes(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.steady += seconds
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+async def status(client: TestClient, headers: Headers) -> int:
+    return (await client.get("/api/auth/verify", headers=headers)).status
+
+
+@pytest.mark.parametrize("days", [8, 40, 400, 63_000], ids=["8 days", "40 days", "400 days", "2202"])
+async def test_nobodys_login_ends_by_a_clock_that_ran_ahead_once(
+    connect: Connect, machine: Machine, days: int
+) -> None:
+    client = await connect(clock=machine.clock)
+    before = [await sign_in(client, name, f"{name}123") for name in ("admin", "user")]
+    machine.passes(HOUR)
+    machine.seconds += days * DAY
+    ahead = [await sign_in(client, "user", "user123") for _ in range(2)]
+    assert [await status(client, token) for token in ahead] == [200, 200]
+    machine.seconds -= days * DAY
+    assert [await status(client, token) for token in (*before, *ahead)] == [200] * 4
+    await done(await client.post("/api/auth/refresh", headers=before[0]))
+    shown = await (await client.get("/api/auth/sessions", headers=before[1])).json()
+    assert len(shown) == 3
+
+
+async def test_nobodys_login_ends_by_a_clock_that_is_ahead_at_the_start(
+    connect: Connect, config: Config, machine: Machine
+) -> None:
+    client = await connect(config, clock=machine.clock)
+    before = await sign_in(client, "user", "user123")
+    await client.close()
+    machine.seconds += 400 * DAY
+    client = await connect(config, clock=machine.clock)
+    await sign_in(client, "admin", "admin123")
+    machine.seconds -= 400 * DAY
+    assert await status(client, before) == 200
+
+
+async def test_a_login_from_ahead_of_the_clock_lasts_as_long_as_one_of_its_own_time(
+    connect: Connect, config: Config, machine: Machine
+) -> None:
+    machine.seconds += 40 * DAY
+    client = await connect(config, clock=machine.clock)
+    ahead, other = [await sign_in(client, name, f"{name}123") for name in ("user", "admin")]
+    assert [await status(client, token) for token in (ahead, other)] == [200, 200]
+    machine.seconds -= 40 * DAY
+    assert await status(client, ahead) == 200
+    machine.passes(6 * DAY)
+    # a new token brings it no more time
+    body = await done(await client.post("/api/auth/refresh", headers=ahead))
+    renewed = {"Authorization": "Bearer " + body["token"]}
+    assert [await status(client, token) for token in (ahead, renewed)] == [401, 200]
+    machine.passes(DAY - 1)
+    assert await status(client, renewed) == 200
+    machine.passes(1)
+    # the other was remembered as good ahead of the clock
+    assert [await status(client, token) for token in (renewed, other)] == [401, 401]
+    assert (await client.post("/api/auth/refresh", headers=renewed)).status == 401
+
+
+async def test_a_login_from_ahead_of_the_clock_does_not_hold_longer_for_a_restart_nor_later_anew(
+    connect: Connect, config: Config, machine: Machine
+) -> None:
+    machine.seconds += 40 * DAY
+    client = await connect(config, clock=machine.clock)
+    ahead = await sign_in(client, "user", "user123")
+    machine.seconds -= 40 * DAY
+    assert await status(client, ahead) == 200
+    # it is remembered since when the clock is behind
+    await eventually(lambda: bool(rows(config, "SELECT 1 FROM settings WHERE name = 'clock_behind_since'")))
+    await client.close()
+    machine.passes(7 * DAY - 60)
+    client = await connect(config, clock=machine.clock)
+    assert await status(client, ahead) == 200
+    await client.close()
+    machine.passes(60)
+    client = await connect(config, clock=machine.clock)
+    assert await status(client, ahead) == 401
+    await client.close()
+    machine.passes(33 * DAY)
+    client = await connect(config, clock=machine.clock)
+    assert await status(client, ahead) == 401
+
+
+@pytest.mark.parametrize("back", [HOUR, 400 * DAY, TO_1970], ids=["an hour", "a year", "1970"])
+async def test_logins_hold_while_the_clock_is_behind_and_after(
+    connect: Connect, config: Config, machine: Machine, back: float
+) -> None:
+    client = await connect(config, clock=machine.clock)
+    user = await sign_in(client, "user", "user123")
+    await client.close()
+    for _ in range(3):
+        # each start is without the time, which comes a little later
+        machine.seconds -= back
+        client = await connect(config, clock=machine.clock)
+        assert await status(client, user) == 200
+        machine.passes(90)
+        body = await done(await client.post("/api/auth/refresh", headers=user))
+        user = {"Authorization": "Bearer " + body["token"]}
+        machine.seconds += back
+        assert await status(client, user) == 200
+        machine.passes(DAY)
+        assert await status(client, user) == 200
+        await client.close()
+
+
+# what the operator is told
+
+
+async def test_the_log_says_once_that_the_clock_is_behind(
+    connect: Connect, config: Config, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await connect(config, clock=machine.clock)
+    await sign_in(client, "user", "user123")
+    assert "clock" not in caplog.text
+    machine.seconds -= HOUR
+    await eventually(lambda: "clock" in caplog.text)
+    await sign_in(client, "user", "user123")
+    await client.close()
+    (line,) = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
+    assert "2030-03-17T16:46:40Z after 2030-03-17T17:46:40Z" in line
+    caplog.clear()
+    machine.seconds = 120
+    client = await connect(config, clock=machine.clock)
+    (line,) = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
+    assert "1970-01-01T00:02:00Z after 2030-03-17T17:46:40Z" in line
+    # it has caught up
+    machine.seconds = NOW
+    await eventually(lambda: not rows(config, "SELECT 1 FROM settings WHERE name LIKE 'clock%'"))
+    await client.close()
+    caplog.clear()
+    await connect(config, clock=machine.clock)
+    assert "clock" not in caplog.text
+
+
+async def test_a_correction_of_seconds_is_none(
+    connect: Connect, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await connect(clock=machine.clock)
+    user = await sign_in(client, "user", "user123")
+    machine.seconds -= 59
+    assert await status(client, user) == 200
+    assert machine.clock.behind() is None and "clock" not in caplog.text
+
+
+@pytest.mark.parametrize(("ahead", "is_wrong"), [(0, False), (2 * HOUR, True)])
+async def test_the_doctor_says_whether_the_clock_is_behind(
+    connect: Connect, config: Config, ahead: int, is_wrong: bool
+) -> None:
+    client = await connect(config, clock=Clock(seconds=lambda: time.time() + ahead))
+    await sign_in(client, "user", "user123")
+    await client.close()
+    code, output, errors = await run_to_its_end(config.database, "doctor", CHATHUB_SECRET_KEY=SECRET)
+    (line,) = [line for line in output.splitlines() if " clock: " in line]
+    assert line.startswith("problem" if is_wrong else "ok") and errors == ""
+    assert ("behind" in line) is is_wrong and code == (1 if is_wrong else 0), output
+
+
+@pytest.mark.parametrize("moment", [0.0, 59.0, 2**31 - 1.0, 2**31 + 1.0, 2**32 + 1.0, 7_258_118_400.0])
+async def test_every_clock_there_is_serves_a_chat(
+    connect: Connect, config: Config, provider: Provider, moment: float
+) -> None:
+    """The beginning of 1970, the ends of 32 bits in 2038 and 2106, 2200."""
+    client = await connect(config, clock=Clock(seconds=lambda: moment))
+    admin = await sign_in(client, "admin", "admin123")
+    await talked(client, admin, provider, "c")
+    assert (await client.get("/api/stats", headers=admin)).status == 200
+    assert (await client.get("/api/auth/sessions", headers=admin)).status == 200
+    assert [it["conversation_id"] for it in await listed(client, admin)] == ["c"]

@@ -18,7 +18,7 @@ _DAY = 86_400_000
 
 
 async def list_own(request: web.Request) -> web.Response:
-    db, month = request.app[DB], request.app[CLOCK].today()[:7]
+    db, month = request.app[DB], request.app[CLOCK].month().name
     rows = await db.fetch_all(db.q.personal_tokens.list_own, user_id=request[CALLER].id, month=month)
     return answer([_shape(row) for row in rows])
 
