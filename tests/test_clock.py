@@ -311,3 +311,96 @@ async def test_every_clock_there_is_serves_a_chat(
     assert (await client.get("/api/stats", headers=admin)).status == 200
     assert (await client.get("/api/auth/sessions", headers=admin)).status == 200
     assert [it["conversation_id"] for it in await listed(client, admin)] == ["c"]
+
+
+# books
+
+
+async def use_up(client: TestClient, admin: Headers, user: Headers) -> None:
+    """The user's tokens of a month: each chat takes ten of twelve."""
+    await done(await client.put("/api/users/2", json={"usage_limit": 12}, headers=admin))
+    assert await spends(client, user) == [200, 429]
+
+
+async def spends(client: TestClient, user: Headers) -> list[int]:
+    return [(await chat(client, user))[0] for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    "back", [35 * DAY, 400 * DAY, 1_900_000_000 - 120], ids=["a month", "a year", "1970"]
+)
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_a_month_that_is_used_up_stays_so_while_the_clock_is_behind(
+    connect: Connect, config: Config, provider: Provider, machine: Machine, back: float, restarts: bool
+) -> None:
+    client = await connect(config, clock=machine.clock)
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    await add_model(client, admin, provider.base_url)
+    await use_up(client, admin, user)
+    machine.seconds -= back
+    if restarts:
+        await client.close()
+        client = await connect(config, clock=machine.clock)
+    assert await spends(client, user) == [429, 429]
+    stats = await (await client.get("/api/stats", headers=user)).json()
+    assert (stats["budgets"][0]["used"], stats["budgets"][0]["renews_at"]) == (10, "2030-04-01T00:00:00Z")
+    assert stats["monthly_usage"] == stats["today"]["total_tokens"] == 10
+    # what others use now counts for the month that has begun, too
+    await done(await client.put("/api/users/1", json={"usage_limit": 22}, headers=admin))
+    assert [(await chat(client, admin))[0] for _ in range(3)] == [200, 200, 429]
+    machine.seconds += back
+    assert await spends(client, admin) == await spends(client, user) == [429, 429]
+    machine.passes(31 * DAY)
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    assert await spends(client, admin) == [200, 200] and await spends(client, user) == [200, 429]
+
+
+async def test_a_month_that_began_ahead_of_time_goes_on_when_the_clock_is_set_back(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, hand: Hand
+) -> None:
+    await add_model(client, admin, provider.base_url)
+    await use_up(client, admin, user)
+    hand.seconds += 20 * DAY
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    assert await spends(client, user) == [200, 429]
+    hand.seconds -= 20 * DAY
+    assert await spends(client, user) == [429, 429]
+    hand.seconds += 20 * DAY
+    assert await spends(client, user) == [429, 429]
+
+
+async def test_a_clock_that_ran_far_ahead_once_keeps_no_budget_from_renewing(
+    connect: Connect, config: Config, provider: Provider, machine: Machine
+) -> None:
+    machine.seconds += 63_000 * DAY
+    client = await connect(config, clock=machine.clock)
+    admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
+    await add_model(client, admin, provider.base_url)
+    await use_up(client, admin, user)
+    machine.seconds -= 63_000 * DAY
+    assert await spends(client, user) == [429, 429]
+    await eventually(lambda: bool(rows(config, "SELECT 1 FROM settings WHERE name = 'clock_behind_since'")))
+    await client.close()
+    for _ in range(2):
+        # a month later, and another
+        machine.passes(31 * DAY)
+        client = await connect(config, clock=machine.clock)
+        user = await sign_in(client, "user", "user123")
+        assert await spends(client, user) == [200, 429]
+        stats = await (await client.get("/api/stats", headers=user)).json()
+        assert stats["monthly_usage"] == 10
+        await client.close()
+
+
+async def test_the_month_of_a_personal_token_is_that_of_the_books(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, hand: Hand
+) -> None:
+    await add_model(client, admin, provider.base_url)
+    body = {"name": "program", "opens_api": True, "monthly_limit": 12}
+    made = await done(await client.post("/api/tokens", json=body, headers=user))
+    program = {"Authorization": f"Bearer {made['token']}"}
+    assert await spends(client, program) == [200, 429]
+    hand.seconds -= 400 * DAY
+    assert await spends(client, program) == [429, 429]
+    (token,) = await (await client.get("/api/tokens", headers=user)).json()
+    assert token["monthly_usage"] == 10
