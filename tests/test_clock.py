@@ -7,16 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from accounts import Hand, done, rows
+from accounts import Hand, done, login, register, rows, sentence, waits
 from aiohttp.test_utils import TestClient
 from chats import add_model, chat, messages_of
 from conftest import Connect, Headers, sign_in
 from processes import run_to_its_end
 from scripted import Provider
 
+from chathub.accounts.signing import Signer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.queries import Queries, sql_folder
+from chathub.errors import Unauthorized
+from chathub.secret import TokenKey
 
 HOUR, DAY = 3600, 86_400
 SECRET = "a secret of the tests, 32 bytes +"
@@ -404,3 +407,67 @@ async def test_the_month_of_a_personal_token_is_that_of_the_books(
     assert await spends(client, program) == [429, 429]
     (token,) = await (await client.get("/api/tokens", headers=user)).json()
     assert token["monthly_usage"] == 10
+
+
+# what is deleted when it is over, and what is counted for a while
+
+
+async def test_what_a_clock_that_runs_ahead_sees_as_over_is_there_when_it_comes_back(
+    connect: Connect, config: Config, provider: Provider, machine: Machine
+) -> None:
+    client = await connect(config, clock=machine.clock)
+    admin = await sign_in(client, "admin", "admin123")
+    await add_model(client, admin, provider.base_url)
+    invite = await done(await client.post("/api/invites", json={}, headers=admin))
+    _, first, _ = await chat(client, admin, client_message_id="once")
+    machine.seconds += 400 * DAY
+    ahead = await sign_in(client, "admin", "admin123")
+    # each of these sweeps what is over
+    await done(await client.post("/api/invites", json={}, headers=ahead))
+    assert (await chat(client, ahead, client_message_id="another"))[0] == 200
+    machine.seconds -= 400 * DAY
+    assert len(await (await client.get("/api/invites", headers=admin)).json()) == 2
+    assert (await register(client, "newuser", invite_code=invite["code"])).status == 200
+    _, again, _ = await chat(client, admin, client_message_id="once")
+    assert again["message_id"] == first["message_id"]
+    assert rows(config, "SELECT count(*) FROM login_networks") == [(1,)]
+
+
+async def test_guesses_counted_by_a_clock_that_ran_ahead_are_forgotten(
+    connect: Connect, config: Config, hand: Hand
+) -> None:
+    client = await connect(config, clock=hand.clock)
+    hand.seconds += 40 * DAY
+    for _ in range(5):
+        await sentence(await login(client, "user", "wrong"), 401)
+    await waits(await login(client, "user", "user123"))
+    hand.seconds -= 40 * DAY
+    for _ in range(4):
+        await sentence(await login(client, "user", "wrong"), 401)
+    await done(await login(client, "user", "user123"))
+    for _ in range(5):
+        await sentence(await login(client, "user", "wrong"), 401)
+    assert await waits(await login(client, "user", "user123")) == 15
+
+
+async def test_a_network_that_signs_in_is_known_beside_twenty_from_ahead_of_the_clock(
+    client: TestClient, config: Config, hand: Hand
+) -> None:
+    later = int(hand.seconds * 1000) + 40 * DAY * 1000
+    for number in range(20):
+        rows(config, "INSERT INTO login_networks VALUES (2, ?, ?)", f"10.0.{number}.0/24", later + number)
+    await sign_in(client, "user", "user123")
+    assert rows(config, "SELECT count(*), max(network = '127.0.0.0/24') FROM login_networks") == [(20, 1)]
+
+
+def test_a_key_of_before_that_was_rotated_by_a_clock_ahead_signs_nothing_any_more() -> None:
+    key = b"a secret of the tests, 32 bytes +"
+    signer = Signer(TokenKey(key))
+    token = signer.sign(1, "user", 1, "x", issued=int(NOW), expires=int(NOW) + 40 * DAY)
+    for until, is_good in ((NOW + DAY, True), (NOW, False), (NOW + 41 * DAY, False)):
+        reader = Signer(TokenKey(b"another secret of the tests, 32 bytes"), TokenKey(key, until))
+        if is_good:
+            assert reader.read(token, NOW).user_id == 1
+        else:
+            with pytest.raises(Unauthorized):
+                reader.read(token, NOW)
