@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -38,6 +39,7 @@ from chathub.chat.titles import Titles
 from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.database import stamps
 from chathub.database.connection import Database, Transaction
 from chathub.database.opening import open_database
 from chathub.disk import Disk
@@ -89,7 +91,7 @@ def create_app(
     _load_codecs()
     app = web.Application(middlewares=_AROUND)
     app[keys.CONFIG] = config
-    app[keys.CLOCK] = clock or Clock(zone=config.timezone)
+    app[keys.CLOCK] = clock or Clock(zone=config.timezone, steady=time.monotonic)
     app[keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
     app[keys.STREAMS] = Streams(config.streams_per_user)
     app[keys.BODIES] = Bodies(config.body_bytes)
@@ -146,6 +148,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
     await found(db, config, clock, passwords)
+    await stamps.start(db, clock)
     if not config.development:
         await refuse_default_passwords(db)
     if interrupted := await db.write(checkpoints.recover, clock.month()):
@@ -176,7 +179,10 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.REMOVER] = remover = Remover(db)
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         loop = asyncio.get_running_loop()
-        work = (replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run())
+        work = (
+            *(replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run()),
+            stamps.watch(db, clock),
+        )
         rounds = [loop.create_task(each) for each in work]
         try:
             yield

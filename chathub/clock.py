@@ -1,11 +1,18 @@
-"""Time and new ids, in one place so that tests can set them."""
+"""Time and new ids, in one place so that tests can set them.
+
+A small machine may start in 1970 or run ahead until it is set right. The clock therefore notes what the
+database has seen and what it has said itself; ``docs/decisions/clock.md`` tells what follows from that.
+"""
 
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
+
+# milliseconds that a clock may go back without being called wrong: it is corrected now and then
+_SLACK = 60_000
 
 
 def iso(milliseconds: int) -> str:
@@ -14,14 +21,68 @@ def iso(milliseconds: int) -> str:
 
 
 class Month(NamedTuple):
-    """The current calendar month in the configured zone: now and its end in milliseconds; its first day,
-    today, and the first day of the next as ``2024-01-31``."""
+    """A calendar month in the configured zone: the present moment and the month's end in milliseconds; its
+    first day, today, and the first day of the next as ``2024-01-31``.
+
+    ``certain`` is ``Clock.certain``. ``follows_books``: a later day in the books counts as today.
+    """
 
     now: int
     end: int
     first_day: str
     today: str
     next_day: str
+    zone: tzinfo
+    certain: int
+    follows_books: bool
+
+    @property
+    def name(self) -> str:
+        return self.first_day[:7]
+
+    def not_before(self, day: str | None) -> "Month":
+        """The month that counts where the books hold entries of ``day`` already: a clock that is behind
+        begins no month anew."""
+        if day is None or day <= self.today or not self.follows_books:
+            return self
+        first_day, next_day, end = _bounds(date.fromisoformat(day), self.zone)
+        return self._replace(end=end, first_day=first_day, today=day, next_day=next_day)
+
+
+def _bounds(day: date, zone: tzinfo) -> tuple[str, str, int]:
+    """The first day of a day's month, that of the next one, and when that begins (milliseconds)."""
+    year, month = divmod(day.year * 12 + day.month, 12)
+    end = datetime(year, month + 1, 1, tzinfo=zone)
+    return day.isoformat()[:8] + "01", end.date().isoformat(), int(end.timestamp() * 1000)
+
+
+class Behind(NamedTuple):
+    """What a clock that was set back said then (``since``), and the newest moment before (milliseconds)."""
+
+    since: int
+    newest: int
+
+    def sentence(self, now: int) -> str:
+        """For the log and for the doctor."""
+        return f"clock: it is behind, it says {iso(now)} after {iso(self.newest)}, unless it ran ahead before"
+
+
+class _Seen:
+    """What a clock has said of late, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.behind: Behind | None = None
+        # the newest stamp of the database at the start, and the steady clock then
+        self.base = 0
+        self.began = 0.0
+
+    def note(self, now: int) -> None:
+        if now < self.last - _SLACK:
+            self.behind = Behind(now, max(self.last, self.behind.newest if self.behind else 0))
+        elif self.behind is not None and now >= self.behind.newest - _SLACK:
+            self.behind = None
+        self.last = now
 
 
 def _new_id() -> str:
@@ -30,28 +91,67 @@ def _new_id() -> str:
 
 @dataclass(frozen=True)
 class Clock:
-    """``seconds`` gives Unix time; ``zone`` says where the days of statistics begin."""
+    """``seconds`` gives Unix time; ``zone`` says where the days of statistics begin. ``steady`` counts
+    seconds whatever the time is set to (None: the time is never set)."""
 
     seconds: Callable[[], float] = time.time
     new_id: Callable[[], str] = _new_id
     zone: tzinfo = field(default=UTC)
+    steady: Callable[[], float] | None = None
+    _seen: _Seen = field(default_factory=_Seen, init=False, repr=False, compare=False)
+
+    def start(self, newest: int, behind_since: int | None = None) -> None:
+        """Take in the newest stamp of the database, and since when the clock was behind when the last
+        process ended."""
+        seen = self._seen
+        seen.last, seen.behind = newest, None
+        seen.base, seen.began = newest, self.steady() if self.steady else 0.0
+        now = self.now()
+        if seen.behind is not None and behind_since is not None and behind_since <= now:
+            seen.behind = seen.behind._replace(since=behind_since)
 
     def now(self) -> int:
         """Unix time in milliseconds: what the database stores."""
-        return int(self.seconds() * 1000)
+        now = int(self.seconds() * 1000)
+        self._seen.note(now)
+        return now
 
-    def today(self) -> str:
-        """The current day in the configured zone, ``2024-01-31``."""
-        return datetime.fromtimestamp(self.seconds(), self.zone).date().isoformat()
+    def certain(self) -> int:
+        """The latest moment that has certainly come: the newest that the database had seen at the start,
+        and as much more as the process has run. What would never come back is deleted by this one."""
+        now = self.now()
+        if self.steady is None:
+            return now
+        return min(now, self._seen.base + int((self.steady() - self._seen.began) * 1000))
+
+    def behind(self) -> Behind | None:
+        """Whether the clock is behind what it said before, or what the database has seen."""
+        self.now()
+        return self._seen.behind
 
     def month(self) -> Month:
-        now = self.seconds()
-        today = datetime.fromtimestamp(now, self.zone)
-        year, month = divmod(today.year * 12 + today.month, 12)
-        end = datetime(year, month + 1, 1, tzinfo=self.zone)
-        day = today.date().isoformat()
-        next_day = end.date().isoformat()
-        return Month(int(now * 1000), int(end.timestamp() * 1000), day[:8] + "01", day, next_day)
+        now = self.now()
+        day = self._day(now)
+        first_day, next_day, end = _bounds(day, self.zone)
+        return Month(
+            now=now,
+            end=end,
+            first_day=first_day,
+            today=day.isoformat(),
+            next_day=next_day,
+            zone=self.zone,
+            certain=self.certain(),
+            follows_books=self._follows_books(first_day),
+        )
+
+    def _follows_books(self, first_day: str) -> bool:
+        """A clock that is behind follows the books until it comes to a month of its own: one that had run far
+        ahead once must not keep the budgets of years to come from renewing."""
+        behind = self.behind()
+        return behind is None or self._day(behind.since).isoformat() >= first_day
+
+    def _day(self, milliseconds: int) -> date:
+        return datetime.fromtimestamp(milliseconds / 1000, self.zone).date()
 
     def moment(self, text: str, *, end: bool = False) -> int:
         """An ISO 8601 date or stamp in milliseconds; in the configured zone unless it names its own.

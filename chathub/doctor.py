@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chathub.backups import LAST, read_last
-from chathub.clock import iso
+from chathub.clock import Clock, iso
 from chathub.config import Config
 from chathub.database.connection import Transaction
 from chathub.database.migrations import migrations_in, version_of
 from chathub.database.outside import reading
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.schema import differences
+from chathub.database.stamps import newest
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.secret import MARK, Found, earlier_files, find, key_name, new_secret_file, secret_file
@@ -63,9 +64,18 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
         return
     yield Finding(True, f"migrations: version {version}, the newest, and the schema is that version's")
     tx = Transaction(connection, Queries(folder / "queries"))
+    yield _clock(tx)
     yield _passwords(tx, config)
     yield _backups(tx, config)
     yield from _secret(tx, config)
+
+
+def _clock(tx: Transaction) -> Finding:
+    clock = Clock()
+    clock.start(newest(tx))
+    if behind := clock.behind():
+        return Finding(False, behind.sentence(clock.now()))
+    return Finding(True, f"clock: it says {iso(clock.now())}, and nothing was stored later")
 
 
 def _secret(tx: Transaction, config: Config) -> Iterator[Finding]:

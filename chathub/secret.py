@@ -46,6 +46,11 @@ class TokenKey(NamedTuple):
     key: bytes
     good_until: float = math.inf
 
+    def is_good(self, now: float) -> bool:
+        """An end that is further away than a rotation puts it was written by a clock that ran ahead: such a
+        key is good for nothing any more."""
+        return self.good_until == math.inf or now < self.good_until <= now + _GRACE / 1000
+
 
 class _PreviousKey(Struct, frozen=True):
     """A token key of before, until when (Unix milliseconds) it is good, and sealed (hex): its end cannot be

@@ -21,13 +21,13 @@ def new_code() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(20))
 
 
-def insert(tx: Transaction, code: str, fields: dict[str, Any], actor: Actor, now: int) -> Row:
-    """Store a new invitation.
+def insert(tx: Transaction, code: str, fields: dict[str, Any], actor: Actor, now: int, certain: int) -> Row:
+    """Store a new invitation; what is over for long is deleted by ``Clock.certain``.
 
     Raises:
         BadRequest: there are too many already.
     """
-    tx.run(tx.q.invites.sweep, before=now - _SHOWN_FOR)
+    tx.run(tx.q.invites.sweep, before=certain - _SHOWN_FOR)
     if tx.all(tx.q.invites.count_all)[0][0] >= _MOST:
         raise BadRequest(f"邀请码不能超过 {_MOST} 个")
     hint = code[:4] + "…"

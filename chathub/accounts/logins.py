@@ -41,7 +41,9 @@ def note_failure(tx: Transaction, account: str, actor: Actor, now: int) -> None:
     audit.record(tx, actor, "login.failed", now, account=account)
 
 
-def note_network(tx: Transaction, user_id: int, address: str, now: int) -> None:
-    """The account has signed in from here: the network is known from now on."""
-    tx.run(tx.q.login_networks.note, user_id=user_id, network=network_of(address), now=now)
-    tx.run(tx.q.login_networks.sweep, user_id=user_id, since=now - _KNOWN_FOR, most=_NETWORKS)
+def note_network(tx: Transaction, user_id: int, address: str, now: int, certain: int) -> None:
+    """The account has signed in from here: the network is known from now on. What is over is deleted by
+    ``Clock.certain``."""
+    whose = {"user_id": user_id, "network": network_of(address)}
+    tx.run(tx.q.login_networks.note, **whose, now=now)
+    tx.run(tx.q.login_networks.sweep, **whose, since=certain - _KNOWN_FOR, most=_NETWORKS)

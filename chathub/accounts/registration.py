@@ -23,6 +23,7 @@ _CODES = Limit("codes", 3, 3600, first=60, longest=3600)
 _MAILBOX = Limit("codes mailbox", 20, 1800, first=60, longest=3600)
 
 _MINUTES = 10
+_LIFE = _MINUTES * 60_000
 _TRIES = 5
 
 
@@ -97,7 +98,7 @@ def keep_code(tx: Transaction, registrar: Registrar, email: str, code: str, addr
         email_key=email_key,
         network=network_of(address),
         digest=registrar.digest(email_key, code),
-        expires_at=now + _MINUTES * 60_000,
+        expires_at=now + _LIFE,
     )
 
 
@@ -134,7 +135,12 @@ def _use_code(tx: Transaction, registrar: Registrar, wanted: Newcomer, address: 
     email_key, network = users.comparable(wanted.email), network_of(address)
     digest = registrar.digest(email_key, wanted.verification_code.strip())
     rows = tx.all(
-        tx.q.verification_codes.list_valid, email_key=email_key, network=network, most_tries=_TRIES, now=now
+        tx.q.verification_codes.list_valid,
+        email_key=email_key,
+        network=network,
+        most_tries=_TRIES,
+        now=now,
+        latest=now + _LIFE,
     )
     if not any([hmac.compare_digest(row["digest"], digest) for row in rows]):
         tx.run(tx.q.verification_codes.count_wrong_try, email_key=email_key, network=network)

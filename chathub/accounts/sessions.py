@@ -28,6 +28,8 @@ T = TypeVar("T")
 _CACHE = 1024
 # milliseconds that a verified token is remembered, which is also how exact its last use is
 _MINUTE = 60_000
+# milliseconds for which a login that is over is kept: the clock may have run ahead, and come back
+_LONG = 90 * 86_400_000
 # logins of one user; those not seen for the longest time end first
 _MOST = 100
 DEMO_TOKEN = "demo-token"
@@ -93,7 +95,7 @@ class Sessions:
         visit = visit._replace(actor=structs.replace(visit.actor, user_id=user["id"], name=user["username"]))
         now = self._clock.now()
         term = self._term(now, now)
-        await self.ending(user["id"], self._db.write(_start, user, visit, term))
+        await self.ending(user["id"], self._db.write(_start, user, visit, term, self._clock.certain()))
         return self._sign(user, term)
 
     async def refresh(self, caller: Caller, visit: Visit) -> str:
@@ -102,10 +104,13 @@ class Sessions:
         Raises:
             Unauthorized: it has ended already, or the login is as old as one may become.
         """
-        user, term = await self.ending(
-            caller.id, self._db.write(_refresh, caller, visit, self._term, self._clock.now())
-        )
+        work = self._db.write(_refresh, caller, visit, self._term, self._clock.now(), self._behind_since())
+        user, term = await self.ending(caller.id, work)
         return self._sign(user, term)
+
+    def _behind_since(self) -> int | None:
+        behind = self._clock.behind()
+        return None if behind is None else behind.since
 
     def _term(self, started_at: int, now: int) -> "_Term":
         """A token that is issued now, of a login that goes back to ``started_at`` (milliseconds)."""
@@ -114,7 +119,7 @@ class Sessions:
         return _Term(secrets.token_hex(16), now, expires * 1000)
 
     def _sign(self, user: Row, term: "_Term") -> str:
-        issued, expires = term.now // 1000, term.expires_at // 1000
+        issued, expires = term.issued_at // 1000, term.expires_at // 1000
         return self._signer.sign(
             user["id"], user["role"], user["token_version"], term.jti, issued=issued, expires=expires
         )
@@ -127,7 +132,8 @@ class Sessions:
         """
         caller = self._cache.get(token)
         if caller is not None:
-            if caller.expires_at > self._clock.seconds():
+            # one that is good for longer than a minute was verified before the clock was set back
+            if 0 < caller.expires_at - self._clock.now() / 1000 < _MINUTE / 1000 + 1:
                 return caller
             del self._cache[token]
         generation = self._generation
@@ -152,7 +158,7 @@ class Sessions:
             raise Unauthorized("访问令牌无效或已过期")
         with in_passing():
             await self._db.execute(q.personal_tokens.note_use, token_id=row["id"], now=now)
-        expires = min(now + 60_000, row["expires_at"] or now + 60_000) / 1000
+        expires = min(now + _MINUTE, row["expires_at"] or now + _MINUTE) / 1000
         return Caller(
             row["user_id"],
             row["username"],
@@ -168,20 +174,30 @@ class Sessions:
         row = await self._db.fetch_one(self._db.q.users.get_demo)
         if row is None:
             raise Unauthorized("demo-token 不可用")
-        return Caller(row["id"], row["username"], row["role"], "", self._clock.seconds() + 60)
+        return Caller(row["id"], row["username"], row["role"], "", (self._clock.now() + _MINUTE) / 1000)
 
     async def _look_up(self, token: str) -> Caller:
         """The token of a login; looked up again every minute."""
-        claims = self._signer.read(token, self._clock.seconds())
         now, q = self._clock.now(), self._db.q
-        row = await self._db.fetch_one(q.sessions.get_by_jti, jti=claims.jti, now=now)
+        claims = self._signer.read(token, now / 1000)
+        behind_since = self._behind_since()
+        row = await self._db.fetch_one(
+            q.sessions.get_by_jti, jti=claims.jti, now=now, behind_since=behind_since
+        )
         if row is None or (row["id"], row["token_version"]) != (claims.user_id, claims.version):
             raise Unauthorized("登录已失效，请重新登录")
         if now - row["last_seen_at"] >= _MINUTE:
             with in_passing():
                 await self._db.execute(q.sessions.note_seen, session_id=row["session_id"], now=now)
-        expires = min(claims.good_until, (now + _MINUTE) / 1000)
+        expires = min(claims.good_until, (now + _MINUTE) / 1000, row["ends_at"] / 1000)
         return Caller(claims.user_id, row["username"], row["role"], claims.jti, expires)
+
+    async def list_own(self, caller: Caller) -> list[Row]:
+        """The logins of the caller's user that hold, those seen last first."""
+        now, since = self._clock.now(), self._behind_since()
+        return await self._db.fetch_all(
+            self._db.q.sessions.list_own, user_id=caller.id, jti=caller.jti, now=now, behind_since=since
+        )
 
     async def end(self, caller: Caller, actor: Actor) -> None:
         """End the caller's own login; the demo token has none."""
@@ -197,7 +213,8 @@ class Sessions:
 
     async def end_all(self, caller: Caller, actor: Actor) -> int:
         """End all logins of the caller, this one too; gives their number. Personal tokens stay."""
-        return await self.ending(caller.id, self._db.write(_end_all, caller, actor, self._clock.now()))
+        work = self._db.write(_end_all, caller, actor, self._clock.now(), self._behind_since())
+        return await self.ending(caller.id, work)
 
     async def ending(self, user_id: int, work: Awaitable[T]) -> T:
         """Await a write that ends or changes tokens of a user, and forget them. A client that leaves does
@@ -223,12 +240,12 @@ class _Term(NamedTuple):
     """A token's id and time, in milliseconds."""
 
     jti: str
-    now: int
+    issued_at: int
     expires_at: int
 
 
-def _start(tx: Transaction, user: Row, visit: Visit, term: _Term) -> None:
-    tx.run(tx.q.sessions.sweep, now=term.now)
+def _start(tx: Transaction, user: Row, visit: Visit, term: _Term, certain: int) -> None:
+    tx.run(tx.q.sessions.sweep, before=certain - _LONG)
     row = tx.one(
         tx.q.sessions.insert,
         **term._asdict(),
@@ -239,18 +256,26 @@ def _start(tx: Transaction, user: Row, visit: Visit, term: _Term) -> None:
     )
     if row is None:
         raise Unauthorized("账号信息已变更，请重新登录")
-    note_network(tx, user["id"], visit.actor.address, term.now)
-    record(tx, visit.actor, "login.succeeded", term.now, f"session {row['id']}", client=visit.client)
+    note_network(tx, user["id"], visit.actor.address, term.issued_at, certain)
+    record(tx, visit.actor, "login.succeeded", term.issued_at, f"session {row['id']}", client=visit.client)
     tx.run(tx.q.sessions.trim, user_id=user["id"], session_id=row["id"], most=_MOST)
 
 
 def _refresh(
-    tx: Transaction, caller: Caller, visit: Visit, term_of: Callable[[int, int], _Term], now: int
+    tx: Transaction,
+    caller: Caller,
+    visit: Visit,
+    term_of: Callable[[int, int], _Term],
+    now: int,
+    behind_since: int | None,
 ) -> tuple[Row, _Term]:
-    row = tx.one(tx.q.sessions.get_by_jti, jti=caller.jti, now=now)
+    row = tx.one(tx.q.sessions.get_by_jti, jti=caller.jti, now=now, behind_since=behind_since)
     if row is None:
         raise Unauthorized("登录已失效，请重新登录")
     term = term_of(row["started_at"], now)
+    if row["issued_at"] > now:
+        # by which of the two times it is to last is not known yet: it gets a new token, and no more time
+        term = term._replace(issued_at=row["issued_at"], expires_at=row["expires_at"])
     if term.expires_at <= now:
         raise Unauthorized("登录时间过久，请重新登录")
     tx.run(
@@ -275,8 +300,10 @@ def _end_one(tx: Transaction, caller: Caller, session_id: int, actor: Actor, now
     record(tx, actor, "session.end", now, f"session {session_id}")
 
 
-def _end_all(tx: Transaction, caller: Caller, actor: Actor, now: int) -> int:
-    tx.run(tx.q.sessions.sweep, now=now)
-    ended = tx.run(tx.q.sessions.end_all, user_id=caller.id)
+def _end_all(tx: Transaction, caller: Caller, actor: Actor, now: int, behind_since: int | None) -> int:
+    # those that are over are none that end
+    whose = {"user_id": caller.id, "jti": caller.jti}
+    ended = len(tx.all(tx.q.sessions.list_own, **whose, now=now, behind_since=behind_since))
+    tx.run(tx.q.sessions.end_all, user_id=caller.id)
     record(tx, actor, "session.end_all", now, f"user {caller.id}", sessions=ended)
     return ended

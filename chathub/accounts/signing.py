@@ -60,7 +60,7 @@ class Signer:
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
             raise Unauthorized("无效的认证令牌") from None
         good_until = min(payload.exp, key.good_until)
-        if good_until <= now:
+        if payload.exp <= now or not key.is_good(now):
             raise Unauthorized("登录已过期，请重新登录")
         return Claims(int(payload.sub), payload.ver, payload.jti, good_until)
 

@@ -141,7 +141,9 @@ def _failed(
 def _count(tx: Transaction, guards: tuple[Guard, ...], now: int) -> None:
     for limit, who in guards:
         row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
-        attempts = 1 + (row["attempts"] if row and row["forget_at"] > now else 0)
+        # kept for longer than anything is: counted by a clock that ran ahead
+        latest = now + int((limit.longest + limit.window) * 1000)
+        attempts = 1 + (row["attempts"] if row and now < row["forget_at"] <= latest else 0)
         blocked_until = now + int(limit.wait(attempts) * 1000)
         tx.run(
             tx.q.throttles.put,

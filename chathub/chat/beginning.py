@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chathub.chat import budgets, idempotency, pictures, removal
-from chathub.chat.budgets import Share, Spender, Wanted
+from chathub.chat.budgets import Share, Spender, State, Wanted
 from chathub.chat.context import estimate_history
 from chathub.chat.idempotency import Claim, Repeated
 from chathub.chat.title_text import title_of
@@ -121,7 +121,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
     reservation_id = budgets.hold(tx, it.spender, share, message_id) if share else 0
     if it.claim:
-        idempotency.make(tx, it.user_id, it.claim, message_id, it.now)
+        idempotency.make(tx, it.user_id, it.claim, message_id, it.spender.month)
     return Turn(
         conversation_id,
         it.place.public_id,
@@ -164,7 +164,7 @@ def _pictures(tx: Transaction, it: Beginning, history: list[Row]) -> dict[int, l
 
 
 def _share(
-    state: Row, it: Beginning, history: list[Row]
+    state: State, it: Beginning, history: list[Row]
 ) -> tuple[Share | None, Ending | None, dict[str, Any] | None]:
     """What the answer may use; or why there will be none, and what is left."""
     if it.wanted is None:
@@ -173,7 +173,7 @@ def _share(
     past = min(estimate_history(history, it.sees), it.history_characters // 4)
     prompt = it.wanted.prompt + past
     try:
-        return budgets.share(state, replace(it.wanted, prompt=prompt), it.spender.month), None, None
+        return budgets.share(state, replace(it.wanted, prompt=prompt)), None, None
     except TooManyRequests as spent:
         return None, Ending("error", spent.sentence, spent.status, "error"), spent.details["budget"]
 

@@ -6,10 +6,11 @@ that requests side by side cannot both take the last of a pot.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from chathub.chat import ledger
 from chathub.chat.context import ANSWER_ROOM
 from chathub.chat.plan import Plan
 from chathub.clock import Month, iso
@@ -78,6 +79,13 @@ class Wanted(Struct, frozen=True, kw_only=True):
         )
 
 
+class State(NamedTuple):
+    """What a user and its personal token may use and have used in a month, all of it in one row."""
+
+    row: Row
+    month: Month
+
+
 class Share(Struct, frozen=True):
     """What a request got: tokens and money to hold for it, and the length that its answers must keep to
     (each; None: nothing needs to bound them)."""
@@ -125,7 +133,7 @@ class Pot(Struct, frozen=True):
         return f"{what}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
 
 
-def admit(tx: Transaction, spender: Spender) -> Row:
+def admit(tx: Transaction, spender: Spender) -> State:
     """Count a request of the user's, and of the personal token it was made with; gives what is left to
     both, for ``share`` in the same transaction.
 
@@ -135,13 +143,13 @@ def admit(tx: Transaction, spender: Spender) -> Row:
             stored of it.
     """
     state = _state(tx, spender)
-    if not state["is_active"]:
+    if not state.row["is_active"]:
         raise Unauthorized("登录已失效，请重新登录")
     for prefix, whose, token_id in (("", "", 0), ("token_", "该访问令牌", spender.token_id)):
-        most = state[f"{prefix}replies_at_once"]
-        if most is not None and state[f"{prefix}running"] >= most:
+        most = state.row[f"{prefix}replies_at_once"]
+        if most is not None and state.row[f"{prefix}running"] >= most:
             raise TooManyRequests(f"{whose}同时进行的回复不能超过 {most} 个", retry_after=1)
-        most = state[f"{prefix}requests_per_minute"]
+        most = state.row[f"{prefix}requests_per_minute"]
         if most is not None:
             minute = {"minute": spender.month.now // 60_000, "user_id": spender.user_id, "token_id": token_id}
             if tx.all(tx.q.budgets.count_request, **minute)[0]["requests"] > most:
@@ -150,12 +158,12 @@ def admit(tx: Transaction, spender: Spender) -> Row:
     return state
 
 
-def bounds_money(state: Row) -> bool:
+def bounds_money(state: State) -> bool:
     """Whether what the user or the personal token may spend is bounded in money."""
-    return any(pot.is_money for pot in _pots(state))
+    return any(pot.is_money for pot in _pots(state.row))
 
 
-def share(state: Row, wanted: Wanted, month: Month) -> Share:
+def share(state: State, wanted: Wanted) -> Share:
     """What the request may use of what is left.
 
     Raises:
@@ -163,7 +171,7 @@ def share(state: Row, wanted: Wanted, month: Month) -> Share:
             its details tells what is left and when it renews.
     """
     asked = wanted.answer * wanted.choices
-    room = min((_room(pot, wanted, month) for pot in _pots(state)), default=None)
+    room = min((_room(pot, wanted, state.month) for pot in _pots(state.row)), default=None)
     if room is None:
         return Share(wanted.prompt + asked, _cost(wanted, asked))
     fair = max(ANSWER_ROOM, room // _SHARE) if wanted.open_ended else room
@@ -211,32 +219,35 @@ def release(tx: Transaction, reservation_id: int) -> None:
 
 def warning(tx: Transaction, spender: Spender) -> dict[str, Any] | None:
     """The fullest pot, once four fifths of it are used."""
-    pot = max(_pots(_state(tx, spender)), key=lambda pot: pot.share_used, default=None)
+    row, month = _state(tx, spender)
+    pot = max(_pots(row), key=lambda pot: pot.share_used, default=None)
     if pot is None or pot.share_used < _WARNING:
         return None
-    told = pot.told(spender.month)
-    return {**told, "message": f"{pot}已使用 {told['percentage']:g}%，将于 {spender.month.next_day} 恢复"}
+    told = pot.told(month)
+    return {**told, "message": f"{pot}已使用 {told['percentage']:g}%，将于 {month.next_day} 恢复"}
 
 
 def standing(tx: Transaction, spender: Spender) -> list[dict[str, Any]]:
     """All bounded pots of a user."""
-    return [pot.told(spender.month) for pot in _pots(_state(tx, spender))]
+    row, month = _state(tx, spender)
+    return [pot.told(month) for pot in _pots(row)]
 
 
-def _state(tx: Transaction, spender: Spender) -> Row:
+def _state(tx: Transaction, spender: Spender) -> State:
+    month = ledger.in_force(tx, spender.month)
     row = tx.one(
         tx.q.budgets.get_state,
         user_id=spender.user_id,
         token_id=spender.token_id,
-        first_day=spender.month.first_day,
-        next_day=spender.month.next_day,
-        month=spender.month.first_day[:7],
+        first_day=month.first_day,
+        next_day=month.next_day,
+        month=month.name,
     )
     assert row is not None
-    return row
+    return State(row, month)
 
 
-def _pots(state: Row) -> Iterator[Pot]:
+def _pots(row: Row) -> Iterator[Pot]:
     for kind, prefix, unit in _POTS:
-        if (limit := state[f"{prefix}most_{unit}"]) is not None:
-            yield Pot(kind, limit, state[f"{prefix}used_{unit}"], state[f"{prefix}held_{unit}"])
+        if (limit := row[f"{prefix}most_{unit}"]) is not None:
+            yield Pot(kind, limit, row[f"{prefix}used_{unit}"], row[f"{prefix}held_{unit}"])

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.errors import Conflict
 
@@ -41,9 +42,9 @@ def find(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
     return None if row["failed_empty"] or row["is_deleted"] else row["message_id"]
 
 
-def make(tx: Transaction, user_id: int, claim: Claim, message_id: int, now: int) -> None:
+def make(tx: Transaction, user_id: int, claim: Claim, message_id: int, month: Month) -> None:
     """Remember which reply a request got, instead of one that failed; forget what is older than a day."""
-    tx.run(tx.q.idempotency.sweep, before=now - _LIFE)
+    tx.run(tx.q.idempotency.sweep, before=month.certain - _LIFE)
     tx.run(tx.q.idempotency.release, user_id=user_id, name=claim.name)
     tx.run(
         tx.q.idempotency.claim,
@@ -51,5 +52,5 @@ def make(tx: Transaction, user_id: int, claim: Claim, message_id: int, now: int)
         name=claim.name,
         digest=claim.digest,
         message_id=message_id,
-        now=now,
+        now=month.now,
     )

@@ -110,6 +110,13 @@ def book(
         enter(tx, account, model, bill, month, attempt, first_at=first_at, end_reason=end_reason)
 
 
+def in_force(tx: Transaction, month: Month) -> Month:
+    """The month whose budget counts: never one before the newest entry's, whatever the clock says. What is
+    entered now counts for it too."""
+    row = tx.one(tx.q.ledger.newest_day)
+    return month.not_before(row["day"] if row else None)
+
+
 def enter(
     tx: Transaction,
     account: Account,
@@ -127,7 +134,7 @@ def enter(
     tx.run(
         tx.q.ledger.add,
         at=month.now,
-        day=month.today,
+        day=in_force(tx, month).today,
         kind=account.kind,
         user_id=account.user_id,
         token_id=account.token_id,

@@ -72,7 +72,7 @@ def buy(tx: Transaction, spender: Spender, wanted: Wanted) -> Held:
         TooManyRequests: too many in this minute or at once, or the budget is used up.
     """
     state = budgets.admit(tx, spender)
-    share = budgets.share(state, wanted, spender.month)
+    share = budgets.share(state, wanted)
     return Held(budgets.hold(tx, spender, share), share.answer, budgets.bounds_money(state))
 
 

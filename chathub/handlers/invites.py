@@ -20,7 +20,8 @@ async def list_all(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    wanted, now = await body(request, NewInvite), request.app[CLOCK].now()
+    wanted, clock = await body(request, NewInvite), request.app[CLOCK]
+    now = clock.now()
     fields = {
         "note": (wanted.note or "").strip(),
         "subscription_type": wanted.subscription_type or "free",
@@ -28,7 +29,7 @@ async def create(request: web.Request) -> web.Response:
         "expires_at": now + (wanted.expires_in_days or 7) * _DAY,
     }
     code = invites.new_code()
-    row = await request.app[DB].write(invites.insert, code, fields, actor(request), now)
+    row = await request.app[DB].write(invites.insert, code, fields, actor(request), now, clock.certain())
     return done("请立即保存邀请码，它不会再次显示", code=code, data=_shape(row))
 
 

@@ -9,7 +9,7 @@ from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.errors import Forbidden
 from chathub.handlers.common import actor, answer, done, row_id, visit
-from chathub.keys import CALLER, CLOCK, DB, SESSIONS
+from chathub.keys import CALLER, SESSIONS
 
 
 async def refresh(request: web.Request) -> web.Response:
@@ -23,9 +23,7 @@ async def end_all(request: web.Request) -> web.Response:
 
 
 async def list_own(request: web.Request) -> web.Response:
-    caller, db, now = _signed_in(request), request.app[DB], request.app[CLOCK].now()
-    rows = await db.fetch_all(db.q.sessions.list_own, user_id=caller.id, jti=caller.jti, now=now)
-    return answer([_shape(row) for row in rows])
+    return answer([_shape(row) for row in await request.app[SESSIONS].list_own(_signed_in(request))])
 
 
 async def end_one(request: web.Request) -> web.Response:
@@ -51,7 +49,7 @@ def _shape(row: Row) -> dict[str, Any]:
         "id": row["id"],
         "created_at": iso(row["started_at"]),
         "last_seen_at": iso(row["last_seen_at"]),
-        "expires_at": iso(row["expires_at"]),
+        "expires_at": iso(row["ends_at"]),
         "address": row["address"],
         "client": row["client"],
         "current": bool(row["is_current"]),

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.chat import budgets
+from chathub.chat import budgets, ledger
 from chathub.chat.budgets import Spender
 from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
@@ -12,6 +12,9 @@ from chathub.errors import NotFound
 from chathub.handlers.common import answer
 from chathub.keys import CALLER, CLOCK, DB
 from chathub.wire import answers
+
+# after every day
+_NEVER = "a"
 
 
 async def show(request: web.Request) -> web.Response:
@@ -21,17 +24,19 @@ async def show(request: web.Request) -> web.Response:
     return answer(stats)
 
 
-def _collect(tx: Transaction, user_id: int, now: Month) -> dict[str, Any]:
+def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
     user = tx.one(tx.q.users.get_by_id, user_id=user_id)
     if user is None:
         raise NotFound("用户不存在")
     counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
-    ever, month, day = (
-        tx.all(tx.q.usage.totals, user_id=user_id, day=since)[0] for since in ("", now.first_day, now.today)
+    now = ledger.in_force(tx, month)
+    ever, so_far, day = (
+        tx.all(tx.q.usage.totals, user_id=user_id, first_day=since, next_day=until)[0]
+        for since, until in (("", _NEVER), (now.first_day, now.next_day), (now.today, now.next_day))
     )
     hint = tx.one(tx.q.personal_tokens.newest_hint, user_id=user_id)
-    limit, used = user["usage_limit"], _tokens(month)
-    spender = Spender(user_id, None, now)
+    limit, used = user["usage_limit"], _tokens(so_far)
+    spender = Spender(user_id, None, month)
     return {
         "total_conversations": counts["conversations"],
         "total_messages": counts["messages"],
@@ -44,7 +49,7 @@ def _collect(tx: Transaction, user_id: int, now: Month) -> dict[str, Any]:
         "budgets": budgets.standing(tx, spender),
         "budget_warning": budgets.warning(tx, spender),
         "today": _period(day),
-        "this_month": _period(month),
+        "this_month": _period(so_far),
         "by_model": [
             {"model": row["model"], **_period(row)} for row in tx.all(tx.q.usage.by_model, user_id=user_id)
         ],

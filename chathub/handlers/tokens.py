@@ -6,8 +6,9 @@ from typing import Any
 from aiohttp import web
 
 from chathub.accounts import tokens
-from chathub.clock import iso
-from chathub.database.connection import Row
+from chathub.chat import ledger
+from chathub.clock import Month, iso
+from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CLOCK, DB, SESSIONS
@@ -18,8 +19,7 @@ _DAY = 86_400_000
 
 
 async def list_own(request: web.Request) -> web.Response:
-    db, month = request.app[DB], request.app[CLOCK].today()[:7]
-    rows = await db.fetch_all(db.q.personal_tokens.list_own, user_id=request[CALLER].id, month=month)
+    rows = await request.app[DB].read(_own, request[CALLER].id, request.app[CLOCK].month())
     return answer([_shape(row) for row in rows])
 
 
@@ -50,6 +50,11 @@ async def delete(request: web.Request) -> web.Response:
     work = request.app[DB].write(tokens.delete, token_id, caller.id, actor(request), now)
     await request.app[SESSIONS].ending(caller.id, work)
     return done("访问令牌已删除")
+
+
+def _own(tx: Transaction, user_id: int, month: Month) -> list[Row]:
+    month = ledger.in_force(tx, month)
+    return tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month=month.name)
 
 
 def _shape(row: Row) -> dict[str, Any]:

@@ -45,11 +45,11 @@ VALUES (:user_id, :provider_id, :label, :secret, :mask, :base_url, :origin, :vou
 
 -- name: update
 UPDATE api_keys SET secret = :secret, mask = :mask, base_url = :base_url, origin = :origin,
-    vouched_by = :vouched_by, is_shared = :is_shared, priority = :priority, weight = :weight, is_active = :is_active, updated_at = :now
+    vouched_by = :vouched_by, is_shared = :is_shared, priority = :priority, weight = :weight, is_active = :is_active, updated_at = max(updated_at, :now)
 WHERE id = :key_id
 
 -- name: toggle
-UPDATE api_keys SET is_active = 1 - is_active, updated_at = :now
+UPDATE api_keys SET is_active = 1 - is_active, updated_at = max(updated_at, :now)
 WHERE id = :key_id AND user_id = :user_id
 
 -- name: get_health
@@ -57,12 +57,12 @@ SELECT failures_in_row, health, cooldown_until, failure_class FROM api_keys WHER
 
 -- name: set_health
 UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,
-    failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + :failures, last_used_at = :now
+    failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + :failures, last_used_at = max(last_used_at, :now)
 WHERE id = :key_id
 
 -- name: note_success
 UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0,
-    success_count = success_count + 1, last_used_at = :now
+    success_count = success_count + 1, last_used_at = max(last_used_at, :now)
 WHERE id = :key_id
 RETURNING success_count
 

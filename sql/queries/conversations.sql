@@ -25,9 +25,13 @@ VALUES (:public_id, :user_id, :title, :model, :now, :now)
 RETURNING id, title, head_id
 
 -- name: add_turn
--- a turn at the end of the branch; counting is cheap however long the branch is
+-- a turn at the end of the branch; counting is cheap however long the branch is. The conversation goes to the top of
+-- its user's list, also where the clock is behind what another one was stamped with
 UPDATE conversations SET head_id = :head_id, model = :model, message_count = message_count + :more,
-    updated_at = :now
+    updated_at = max(:now, updated_at, coalesce((
+    SELECT 1 + other.updated_at FROM conversations AS other
+    WHERE other.user_id = conversations.user_id AND other.id <> conversations.id
+    ORDER BY other.updated_at DESC LIMIT 1), 0))
 WHERE id = :conversation_id
 
 -- name: count_branch
@@ -45,7 +49,12 @@ WHERE id = :conversation_id
 UPDATE conversations SET head_id = :head_id WHERE id = :conversation_id
 
 -- name: touch
-UPDATE conversations SET updated_at = :now WHERE id = :conversation_id
+-- to the top of its user's list, likewise
+UPDATE conversations SET updated_at = max(:now, updated_at, coalesce((
+    SELECT 1 + other.updated_at FROM conversations AS other
+    WHERE other.user_id = conversations.user_id AND other.id <> conversations.id
+    ORDER BY other.updated_at DESC LIMIT 1), 0))
+WHERE id = :conversation_id
 
 -- name: rename
 UPDATE conversations SET title = :title, title_is_own = 1 WHERE id = :conversation_id

@@ -36,3 +36,6 @@ WHERE (:user_id IS NULL OR ledger.user_id = :user_id)
     AND (:until IS NULL OR day <= :until)
 GROUP BY 1
 ORDER BY iif(:group_by = 'day', day, NULL) DESC, sum(cost) DESC, 1
+
+-- name: newest_day
+SELECT max(day) AS day FROM ledger

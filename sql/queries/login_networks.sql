@@ -7,6 +7,7 @@ INSERT INTO login_networks (user_id, network, last_at) VALUES (:user_id, :networ
 ON CONFLICT (user_id, network) DO UPDATE SET last_at = excluded.last_at
 
 -- name: sweep
--- a user keeps the :most latest, and none from before :since
+-- a user keeps :network and the latest, :most altogether, and none from before :since
 DELETE FROM login_networks WHERE user_id = :user_id AND (last_at <= :since OR network NOT IN (
-    SELECT network FROM login_networks WHERE user_id = :user_id ORDER BY last_at DESC LIMIT :most))
+    SELECT network FROM login_networks WHERE user_id = :user_id
+    ORDER BY network = :network DESC, last_at DESC LIMIT :most))

@@ -156,7 +156,7 @@ UPDATE messages SET model = :model, provider = :provider, content = :content, re
     error_status = :error_status, retry_after = :retry_after, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
-    cost = :cost, updated_at = :now
+    cost = :cost, updated_at = max(updated_at, :now)
 WHERE id = :message_id
 
 -- name: note_answering
@@ -174,6 +174,6 @@ WHERE status = 'streaming' AND deleted_at IS NULL
 
 -- name: complete_stopped
 -- the page's text of a stopped reply, where it holds more than ours
-UPDATE messages SET content = :content, updated_at = :now
+UPDATE messages SET content = :content, updated_at = max(updated_at, :now)
 WHERE id = :message_id AND status IN ('stopped', 'interrupted')
     AND length(:content) > length(content) AND substr(:content, 1, length(content)) = content

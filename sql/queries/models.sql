@@ -5,7 +5,7 @@ SELECT models.id, model_name, models.display_name, provider_id, provider_key,
     input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order,
     models.created_at, models.updated_at
 FROM models JOIN providers ON providers.id = provider_id
-ORDER BY models.sort_order, models.created_at DESC, models.id DESC
+ORDER BY models.sort_order, models.id DESC
 
 -- name: get_by_id
 SELECT models.id, model_name, models.display_name, provider_id, provider_key,
@@ -36,14 +36,14 @@ UPDATE models SET model_name = :model_name, display_name = :display_name, provid
     supports_streaming = :supports_streaming, supports_function_calling = :supports_function_calling,
     supports_vision = :supports_vision, input_price = :input_price, output_price = :output_price,
     description = :description, fallback_model = :fallback_model, allow_extras = :allow_extras,
-    is_active = :is_active, sort_order = :sort_order, updated_at = :now
+    is_active = :is_active, sort_order = :sort_order, updated_at = max(updated_at, :now)
 WHERE id = :model_id
 
 -- name: toggle
-UPDATE models SET is_active = 1 - is_active, updated_at = :now WHERE id = :model_id
+UPDATE models SET is_active = 1 - is_active, updated_at = max(updated_at, :now) WHERE id = :model_id
 
 -- name: set_order
-UPDATE models SET sort_order = :sort_order, updated_at = :now WHERE id = :model_id
+UPDATE models SET sort_order = :sort_order, updated_at = max(updated_at, :now) WHERE id = :model_id
 
 -- name: delete
 DELETE FROM models WHERE id = :model_id

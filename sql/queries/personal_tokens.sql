@@ -24,7 +24,7 @@ RETURNING id, name, hint, opens_api, allowed_models, allowed_networks, monthly_l
 DELETE FROM personal_tokens WHERE id = :token_id AND user_id = :user_id
 
 -- name: note_use
-UPDATE personal_tokens SET last_used_at = :now WHERE id = :token_id
+UPDATE personal_tokens SET last_used_at = max(coalesce(last_used_at, 0), :now) WHERE id = :token_id
 
 -- name: newest_hint
 SELECT hint FROM personal_tokens WHERE user_id = :user_id ORDER BY id DESC LIMIT 1

@@ -22,15 +22,15 @@ RETURNING id, provider_key, display_name, default_base_url, protocol, needs_key,
 
 -- name: update
 UPDATE providers SET display_name = :display_name, default_base_url = :default_base_url,
-    protocol = :protocol, needs_key = :needs_key, is_active = :is_active, sort_order = :sort_order, updated_at = :now
+    protocol = :protocol, needs_key = :needs_key, is_active = :is_active, sort_order = :sort_order, updated_at = max(updated_at, :now)
 WHERE id = :provider_id
 RETURNING id, provider_key, display_name, default_base_url, protocol, needs_key, is_active, sort_order, created_at,
     updated_at
 
 -- name: deactivate
-UPDATE providers SET is_active = 0, updated_at = :now WHERE id = :provider_id
+UPDATE providers SET is_active = 0, updated_at = max(updated_at, :now) WHERE id = :provider_id
 RETURNING id, provider_key, display_name, default_base_url, protocol, needs_key, is_active, sort_order, created_at,
     updated_at
 
 -- name: set_active
-UPDATE providers SET is_active = :is_active, updated_at = :now WHERE id = :provider_id
+UPDATE providers SET is_active = :is_active, updated_at = max(updated_at, :now) WHERE id = :provider_id

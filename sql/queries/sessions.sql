@@ -1,23 +1,26 @@
 -- name: get_by_jti
--- a login that holds, with its user
-SELECT sessions.id AS session_id, users.id, started_at, last_seen_at, username, role, token_version
+-- a login that holds, with its user. One from ahead of the clock holds for its time from when the clock was set back
+SELECT sessions.id AS session_id, users.id, started_at, issued_at, expires_at, last_seen_at, username, role,
+    token_version, coalesce(iif(issued_at > :now, :behind_since + expires_at - issued_at, NULL), expires_at) AS ends_at
 FROM sessions JOIN users ON users.id = user_id
-WHERE jti = :jti AND is_active AND expires_at > :now
+WHERE jti = :jti AND is_active AND ends_at > :now
 
 -- name: list_own
-SELECT id, started_at, last_seen_at, expires_at, address, client, jti = :jti AS is_current
-FROM sessions WHERE user_id = :user_id AND expires_at > :now ORDER BY last_seen_at DESC, id DESC
+SELECT id, started_at, last_seen_at, address, client, jti = :jti AS is_current,
+    coalesce(iif(issued_at > :now, :behind_since + expires_at - issued_at, NULL), expires_at) AS ends_at
+FROM sessions WHERE user_id = :user_id AND ends_at > :now
+ORDER BY last_seen_at DESC, id DESC
 
 -- name: insert
 -- nothing, if the account was changed since its password was checked
 INSERT INTO sessions (jti, user_id, started_at, issued_at, expires_at, last_seen_at, address, client)
-SELECT :jti, id, :now, :now, :expires_at, :now, :address, :client
+SELECT :jti, id, :issued_at, :issued_at, :expires_at, :issued_at, :address, :client
 FROM users WHERE id = :user_id AND is_active AND token_version = :version
 RETURNING id
 
 -- name: renew
-UPDATE sessions SET jti = :jti, issued_at = :now, expires_at = :expires_at, last_seen_at = :now,
-    address = :address, client = :client
+UPDATE sessions SET jti = :jti, issued_at = :issued_at, expires_at = :expires_at,
+    last_seen_at = max(last_seen_at, :issued_at), address = :address, client = :client
 WHERE id = :session_id
 
 -- name: note_seen
@@ -33,7 +36,12 @@ DELETE FROM sessions WHERE id = :session_id AND user_id = :user_id
 DELETE FROM sessions WHERE user_id = :user_id
 
 -- name: sweep
-DELETE FROM sessions WHERE expires_at <= :now
+-- what is long over: a clock that runs ahead for once must not end everybody's login
+DELETE FROM sessions WHERE expires_at <= :before AND issued_at <= :before
+
+-- name: sweep_ahead
+-- what lies ahead of the clock and has lasted its time since that was set back
+DELETE FROM sessions WHERE issued_at > :now AND :behind_since + expires_at - issued_at <= :now
 
 -- name: trim
 -- all of a user's but the newest and those that were seen last, :most altogether: where the clock was set

@@ -39,7 +39,7 @@ UPDATE users SET username = :username, username_key = :username_key, email = :em
     password_hash = :password_hash, password_is_default = :password_is_default, role = :role,
     subscription_type = :subscription_type, usage_limit = :usage_limit, cost_limit = :cost_limit,
     requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once, is_active = :is_active,
-    token_version = :token_version, updated_at = :now
+    token_version = :token_version, updated_at = max(updated_at, :now)
 WHERE id = :user_id
 
 -- name: search

@@ -158,6 +158,16 @@ async def test_a_code_is_good_for_ten_minutes(client: TestClient, server: MailSe
     await done(await come(client, code))
 
 
+async def test_a_code_from_a_clock_that_ran_ahead_is_good_no_longer_than_one_of_now(
+    client: TestClient, server: MailServer, hand: Hand
+) -> None:
+    hand.seconds += 40 * 86400
+    code = await new_code(client, server)
+    hand.seconds -= 40 * 86400
+    await sentence(await come(client, code), 400)
+    await done(await come(client, await new_code(client, server)))
+
+
 async def test_after_five_wrong_tries_the_right_code_is_dead(client: TestClient, server: MailServer) -> None:
     code = await new_code(client, server)
     answers = await asyncio.gather(*(come(client, wrong(code)) for _ in range(5)))
