@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import logging
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from chathub.accounts.passwords import Passwords, new_random
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.opening import open_database
+from chathub.database.usable import refusal
 from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.log import Formatter, Handler
@@ -45,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             serve(config, lines)
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
+        return 2
+    except sqlite3.Error as error:
+        print(f"chathub: {refusal(error, config.database)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -94,8 +99,6 @@ async def _set_passwords(config: Config, names: Sequence[str], prompt: bool) -> 
 
 
 async def _rotate_secret(config: Config) -> None:
-    if not config.database.exists():
-        raise StartError(f"there is no database {config.database}")
     async with open_database(config) as db:
         sealed, unreadable = await rotate(db, config, Clock().now())
     for row in unreadable:

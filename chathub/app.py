@@ -120,7 +120,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 async def _database(app: web.Application) -> AsyncIterator[None]:
     """The database, founded, and all that lives on it alone."""
     config, clock = app[keys.CONFIG], app[keys.CLOCK]
-    async with open_database(config) as db:
+    async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
         registrar = Registrar(config, derive(master, "chathub code v1"))

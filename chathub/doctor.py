@@ -1,5 +1,6 @@
 """``chathub doctor``: looks at an installation without changing anything, whether the server runs or not."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from chathub.config import Config
 from chathub.database.connection import Transaction
 from chathub.database.migrations import migrations_in
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.usable import check_file, check_owner, open_to_read, refusal
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.secret import MARK, Found, find, key_name, new_secret_file, secret_file
@@ -28,41 +30,32 @@ class Finding(NamedTuple):
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be told from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
-    yield from _permissions(config.database)
-    if not config.database.exists():
-        yield Finding(False, f"database: {config.database} does not exist, the first start makes it")
+    try:
+        check_file(config.database)
+    except StartError as error:
+        yield Finding(False, f"database: {error}")
         return
+    yield from _permissions(config.database)
     yield _space(config)
     try:
-        connection = _open(config.database)
+        with contextlib.closing(open_to_read(config.database)) as connection:
+            connection.row_factory = sqlite3.Row
+            yield from _database(connection, config)
+    except StartError as error:
+        yield Finding(False, f"database: {error}")
     except sqlite3.Error as error:
-        yield Finding(False, f"database: {config.database} cannot be opened: {error}")
-        return
-    try:
-        connection.row_factory = sqlite3.Row
-        yield from _database(connection, config)
-    except sqlite3.Error as error:
-        yield Finding(False, f"database: {config.database} cannot be read: {error}")
-    finally:
-        connection.close()
-
-
-def _open(database: Path) -> sqlite3.Connection:
-    """The database to be read only; a closed one as if it lay on a medium that cannot be written, or
-    SQLite would leave an empty log beside it."""
-    real = database.resolve()
-    closed = not real.with_name(real.name + "-wal").exists()
-    uri = real.as_uri() + ("?immutable=1" if closed else "?mode=ro")
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        yield Finding(False, f"database: {refusal(error, config.database)}")
 
 
 def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Finding]:
+    folder = sql_folder()
+    q = Queries(folder / "queries")
+    check_owner(connection, config.database, q)
     damages = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     if damages != ["ok"]:
         yield Finding(False, f"database: {config.database} is damaged: {'; '.join(damages)}")
         return
     yield Finding(True, f"database: {config.database} is sound")
-    folder = sql_folder()
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     newest = len(migrations_in(folder / "migrations"))
     if version != newest:
@@ -70,7 +63,7 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
         yield Finding(False, f"migrations: version {version}, this ChatHub knows {newest}: {why}")
         return
     yield Finding(True, f"migrations: version {version}, the newest")
-    tx = Transaction(connection, Queries(folder / "queries"))
+    tx = Transaction(connection, q)
     yield _passwords(tx, config)
     yield from _secret(tx, config)
 

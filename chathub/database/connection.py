@@ -8,7 +8,6 @@ cannot interleave with another coroutine's statements and a cancelled caller can
 import asyncio
 import contextlib
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import aiosqlite
 
+from chathub.database.first_page import make_new
 from chathub.database.queries import Queries
 from chathub.database.slow import SlowReaders
 
@@ -106,7 +106,8 @@ class Database:
     """The open database and its named statements (``q``)."""
 
     def __init__(self, path: Path, q: Queries) -> None:
-        self.path = path
+        # SQLite takes some relative names for something else than files
+        self.path = path.absolute()
         self.q = q
         self._open: list[_Connection] = []
         self._here: sqlite3.Connection | None = None
@@ -117,7 +118,7 @@ class Database:
         """Open the connections; the file is readable by its owner only."""
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            make_new(self.path.resolve())
         with contextlib.suppress(OSError):
             self.path.chmod(0o600)
         try:

@@ -12,6 +12,7 @@ from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.usable import check_content, check_file
 from chathub.errors import StartError
 
 
@@ -22,12 +23,21 @@ def _queries(folder: Path) -> Queries:
 
 
 @asynccontextmanager
-async def open_database(config: Config) -> AsyncIterator[Database]:
-    """The database, locked for this process and migrated."""
+async def open_database(config: Config, *, creates: bool = False) -> AsyncIterator[Database]:
+    """The database, locked for this process and migrated; ``creates``: made if it is not there.
+
+    Raises:
+        StartError: it is not there, cannot be used, is another program's, or is open already.
+    """
     folder = sql_folder()
+    check_file(config.database, creates=creates)
     with _locked(config.database):
         db = Database(config.database, _queries(folder / "queries"))
-        await db.open()
+        check_content(config.database, db.q)
+        try:
+            await db.open()
+        except OSError as error:
+            raise StartError(f"the database {db.path} cannot be made: {error.strerror}") from error
         try:
             await db.script(partial(migrate, folder=folder / "migrations"))
             yield db
@@ -46,7 +56,7 @@ def _locked(database: Path) -> Iterator[None]:
         path = database.with_name(database.name + ".lock")
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StartError(f"the folder of the database cannot be used: {error}") from error
+        raise StartError(f"the folder of the database {database} cannot be used: {error}") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
