@@ -37,6 +37,7 @@ from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
+from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.disk import Disk
 from chathub.handlers.common import SAFE
@@ -171,13 +172,16 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
-        work = (replies.beat(), replies.save(), disk.watch(), remover.run())
+        monitor = Monitor(db)
+        work = (replies.beat(), replies.save(), disk.watch(), monitor.watch(), monitor.check(), remover.run())
         rounds = [loop.create_task(each) for each in work]
         try:
             yield
         finally:
             for task in rounds:
                 task.cancel()
+            # a check of the database is interrupted before its connection is closed
+            await asyncio.wait(rounds)
             await replies.close()
             if model is not None:
                 await model.close()

@@ -1,4 +1,4 @@
-"""The first page of a database: written for a new one."""
+"""The first page of a database: written for a new one, and again to see whether anything can be written."""
 
 import contextlib
 import os
@@ -14,3 +14,17 @@ def make_new(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
         connection.execute("PRAGMA user_version = 0")
     os.replace(new, path)
+
+
+def rewrite(connection: sqlite3.Connection) -> None:
+    """Write it once more as it is, to see whether anything can be written; waits for no lock."""
+    wait = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+    finally:
+        connection.rollback()
+        connection.execute(f"PRAGMA busy_timeout = {wait}")

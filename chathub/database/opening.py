@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from chathub.config import Config
+from chathub.database import clean_end
 from chathub.database.connection import Database
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
@@ -31,24 +32,34 @@ async def open_database(config: Config, *, creates: bool = False) -> AsyncIterat
     """
     folder = sql_folder()
     check_file(config.database, creates=creates)
-    with _locked(config.database):
-        db = Database(config.database, _queries(folder / "queries"))
-        check_content(config.database, db.q)
-        try:
-            await db.open()
-        except OSError as error:
-            raise StartError(f"the database {db.path} cannot be made: {error.strerror}") from error
-        try:
+    with _locked(config.database) as lock:
+        async with _opened(config.database, _queries(folder / "queries"), lock) as db:
             await db.script(partial(migrate, folder=folder / "migrations"))
             yield db
-        finally:
-            await db.close()
+
+
+@asynccontextmanager
+async def _opened(database: Path, q: Queries, lock: int) -> AsyncIterator[Database]:
+    """The database with its connections; how it ends is noted in the lock file."""
+    check_content(database, q)
+    db = Database(database, q, unchecked=not clean_end.was_clean(lock, database))
+    clean_end.note_open(lock)
+    try:
+        await db.open()
+    except OSError as error:
+        raise StartError(f"the database {db.path} cannot be made: {error.strerror}") from error
+    try:
+        yield db
+    finally:
+        await db.close()
+        if not (db.condition.is_suspect or db.condition.missing):
+            clean_end.note_closed(lock)
 
 
 @contextlib.contextmanager
-def _locked(database: Path) -> Iterator[None]:
+def _locked(database: Path) -> Iterator[int]:
     """One process for a database. The lock is on a file beside it: opening and closing the database
-    file itself would drop SQLite's own locks."""
+    file itself would drop SQLite's own locks. Gives its descriptor."""
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         # another name of the same file is the same database
@@ -62,6 +73,6 @@ def _locked(database: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StartError(f"another ChatHub is running on the database {database}") from None
-        yield
+        yield lock
     finally:
         os.close(lock)
