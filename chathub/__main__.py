@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import logging
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from chathub.commands.backup import backup
 from chathub.commands.restore import restore, undo_upgrade
 from chathub.config import Config
 from chathub.database.opening import open_database
+from chathub.database.usable import refusal
 from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.log import Formatter, Handler
@@ -56,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             serve(config, lines)
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
+        return 2
+    except sqlite3.Error as error:
+        print(f"chathub: {refusal(error, config.database)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -117,8 +122,6 @@ async def _set_passwords(config: Config, names: Sequence[str], prompt: bool) -> 
 
 
 async def _rotate_secret(config: Config) -> None:
-    if not config.database.exists():
-        raise StartError(f"there is no database {config.database}")
     async with open_database(config) as db:
         sealed, unreadable = await rotate(db, config, Clock().now())
     for row in unreadable:

@@ -41,6 +41,7 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import stamps
 from chathub.database.connection import Database, Transaction
+from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.disk import Disk
 from chathub.handlers.common import SAFE
@@ -126,7 +127,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 async def _database(app: web.Application) -> AsyncIterator[None]:
     """The database, founded, and all that lives on it alone."""
     config, clock = app[keys.CONFIG], app[keys.CLOCK]
-    async with open_database(config) as db:
+    async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
         registrar = Registrar(config, derive(master, "chathub code v1"))
@@ -179,9 +180,10 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.REMOVER] = remover = Remover(db)
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         loop = asyncio.get_running_loop()
+        monitor = Monitor(db)
         work = (
             *(replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run()),
-            stamps.watch(db, clock),
+            *(stamps.watch(db, clock), monitor.watch(), monitor.check()),
         )
         rounds = [loop.create_task(each) for each in work]
         try:
@@ -190,6 +192,8 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             for task in rounds:
                 task.cancel()
             backups.close()
+            # a check of the database is interrupted before its connection is closed
+            await asyncio.wait(rounds)
             await replies.close()
             if model is not None:
                 await model.close()

@@ -15,6 +15,7 @@ from chathub.database.outside import reading
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.schema import differences
 from chathub.database.stamps import newest
+from chathub.database.usable import check_file, check_owner, refusal
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.secret import MARK, Found, earlier_files, find, key_name, new_secret_file, secret_file
@@ -34,25 +35,31 @@ class Finding(NamedTuple):
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be told from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
-    yield from _permissions(config.database)
-    if not config.database.exists():
-        yield Finding(False, f"database: {config.database} does not exist, the first start makes it")
+    try:
+        check_file(config.database)
+    except StartError as error:
+        yield Finding(False, f"database: {error}")
         return
+    yield from _permissions(config.database)
     yield _space(config)
     try:
         with reading(config.database) as connection:
             yield from _database(connection, config)
+    except StartError as error:
+        yield Finding(False, f"database: {error}")
     except sqlite3.Error as error:
-        yield Finding(False, f"database: {config.database} cannot be read: {error}")
+        yield Finding(False, f"database: {refusal(error, config.database)}")
 
 
 def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Finding]:
+    folder = sql_folder()
+    q = Queries(folder / "queries")
+    check_owner(connection, config.database, q)
     damages = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     if damages != ["ok"]:
         yield Finding(False, f"database: {config.database} is damaged: {'; '.join(damages)}")
         return
     yield Finding(True, f"database: {config.database} is sound")
-    folder = sql_folder()
     version = version_of(connection)
     newest = len(migrations_in(folder / "migrations"))
     if version <= newest and (other := differences(connection, folder / "migrations", version)):
@@ -63,7 +70,7 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
         yield Finding(False, f"migrations: version {version}, this ChatHub knows {newest}: {why}")
         return
     yield Finding(True, f"migrations: version {version}, the newest, and the schema is that version's")
-    tx = Transaction(connection, Queries(folder / "queries"))
+    tx = Transaction(connection, q)
     yield _clock(tx)
     yield _passwords(tx, config)
     yield _backups(tx, config)

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from chathub.accounts.sessions import Caller
 from chathub.accounts.throttle import is_in
+from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized
 from chathub.fronts import anthropic, openai
 from chathub.handlers.common import Handler, address_of, answer, is_packed, raw
@@ -30,8 +31,6 @@ _SENTENCES = {
     413: "请求体过大",
     415: "不支持的内容类型",
 }
-# SQLite's words for what is not our mistake: SQLITE_BUSY, SQLITE_IOERR_WRITE …
-_PASSING = ("BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN")
 # the database's word for a duplicate → ours
 _DUPLICATES = {
     "users.username_key": "用户名已存在",
@@ -61,12 +60,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if column in _DUPLICATES:
             return failure(request, 400, _DUPLICATES[column])
         return _unexpected(request, error)
-    except sqlite3.OperationalError as error:
-        passing = error.sqlite_errorname.partition("_")[2].split("_")[0] in _PASSING
-        if request.get(STREAMING) or not passing:
+    except sqlite3.DatabaseError as error:
+        # the log has a line already that says what is the matter
+        if (sentence := sentence_of(error)) is None:
             return _unexpected(request, error)
-        log.error("database trouble at %s %s: %s", request.method, request.path, error)
-        return failure(request, 503, "数据库暂时不可用，请稍后再试")
+        if request.get(STREAMING):
+            raise
+        return failure(request, 503, sentence)
     except Exception as error:
         return _unexpected(request, error)
 

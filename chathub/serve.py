@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chathub import memory
 from chathub.app import create_app
 from chathub.config import Config
+from chathub.database.usable import check_file
 from chathub.disk import make_folder
 from chathub.errors import StartError
 from chathub.keys import RELAY, REPLIES, VAULT
@@ -31,6 +32,8 @@ def serve(config: Config, lines: Formatter) -> None:
     Raises:
         StartError: it cannot start; the sentence says why.
     """
+    # before the weights of a model are fetched for a database that cannot be used
+    check_file(config.database, creates=True)
     wanted = _local_weights(config) if config.local_model else None
     _raise_file_limit()
     _event_loop()(_run(config, wanted, lines))

@@ -199,10 +199,10 @@ def word_of(path: Path) -> str:
 
 def settled(database: Path) -> str:
     """Which database the next start would have."""
-    with locked(database) as file:
-        with closing(sqlite3.connect(file)) as connection:
+    with locked(database) as held:
+        with closing(sqlite3.connect(held.file)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return word_of(file)
+        return word_of(held.file)
 
 
 async def many(rounds: int, one: Callable[[int], Awaitable[str]], good: set[str]) -> Outcome:

@@ -72,6 +72,7 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         "id, digest, hint, note, subscription_type, max_uses, created_by, expires_at, created_at",
         [(1, "d", "h", "", "free", 1, 1, 9, 1)],
     ),
+    "deleted_conversations": ("user_id, public_id, deleted_at", [(1, "gone", 1)]),
     "verification_codes": ("email_key, network, digest, expires_at", [("a@b.c", "n", "d", 9)]),
 }
 

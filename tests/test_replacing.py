@@ -112,6 +112,6 @@ def test_the_file_behind_another_name_is_replaced(tmp_path: Path) -> None:
     filled(real, "old")
     database.symlink_to(real)
     filled(tmp_path / "data" / "new.db", "new")
-    with locked(database) as file:
-        replacing.replace(file, tmp_path / "data" / "new.db", LABEL)
+    with locked(database) as held:
+        replacing.replace(held.file, tmp_path / "data" / "new.db", LABEL)
     assert database.is_symlink() and words(real) == ["new"]

@@ -664,7 +664,7 @@ async def test_the_doctor_sees_damage(filled: Config) -> None:
     assert code == 1 and f"{filled.database} is damaged" in problem
     filled.database.write_bytes(b"no database at all" * 1000)
     code, (problem,) = await doctor(filled)
-    assert code == 1 and f"{filled.database} cannot be read" in problem
+    assert code == 1 and f"{filled.database} is no SQLite database" in problem
 
 
 @pytest.mark.parametrize("newer", [True, False])
@@ -694,11 +694,11 @@ async def test_the_doctor_tells_of_what_is_not_there_or_not_configured(
     tmp_path: Path, config: Config
 ) -> None:
     code, (problem,) = await doctor(config)
-    assert code == 1 and "does not exist" in problem and not config.database.exists()
+    assert code == 1 and "there is no database" in problem and not config.database.exists()
     code, (problem,) = await doctor(config, CHATHUB_TIMEZONE="Mars", CHATHUB_ENV="test")
     assert code == 1 and "CHATHUB_TIMEZONE" in problem and "CHATHUB_ENV" in problem
     odd = tmp_path / "odd?name#.db"
     shutil.copy(__file__, odd)
     odd.chmod(0o600)
     code, (problem,) = await doctor(replace(config, database=odd))
-    assert code == 1 and "odd?name#.db cannot be read" in problem
+    assert code == 1 and "odd?name#.db is no SQLite database" in problem

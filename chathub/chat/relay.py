@@ -25,7 +25,7 @@ from chathub.chat.purchase import Held, Purchase, buy, settle
 from chathub.chat.rests import CallersRests
 from chathub.chat.tally import Outbox, Tally
 from chathub.clock import Clock
-from chathub.database.connection import Database
+from chathub.database.connection import Database, in_passing
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
@@ -90,13 +90,14 @@ class Relay:
         and even if the client left; ``prompt`` and ``answer`` are tokens, as for ``budgets.Wanted``.
 
         Raises:
-            Unavailable: the server is shutting down.
+            Unavailable: the server is shutting down, or its database file is gone.
             DiskLow: there is hardly room left to book it.
             Unauthorized: the user was disabled meanwhile.
             TooManyRequests: the user has too many requests, or too little left.
         """
         if self._draining:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+        self._db.condition.check()
         self._disk.check()
         spender = Spender(caller.id, caller.token_id, self._clock.month())
         account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
@@ -213,7 +214,9 @@ class Relay:
             now = self._clock.now()
             is_common = self._rests.note_failure(endpoint, user_id, failure, now)
             told = endpoint.key_id, failure, sentence, now
-            await self._db.write(pool.note_failure, *told, is_common=is_common)
+            # an answer of another key does not depend on it
+            with in_passing():
+                await self._db.write(pool.note_failure, *told, is_common=is_common)
 
 
 def estimate_request(request: Request) -> int:

@@ -5,6 +5,7 @@ import logging
 import time
 
 from chathub.chat import pictures
+from chathub.database.condition import trouble_of
 from chathub.database.connection import Database, Transaction
 from chathub.errors import NotFound
 
@@ -95,8 +96,10 @@ class Remover:
             self._woken.clear()
             try:
                 is_more = await self._db.write(remove_some)
-            except Exception:
-                log.exception("deleted messages could not be removed; this is tried again")
+            except Exception as error:
+                # of the database's own troubles the condition has told already
+                if trouble_of(error) is None:
+                    log.exception("deleted messages could not be removed; this is tried again")
                 await asyncio.sleep(_AGAIN)
                 continue
             if is_more:

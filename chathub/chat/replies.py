@@ -17,6 +17,7 @@ from chathub.chat.titles import Titles
 from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.database.condition import trouble_of
 from chathub.database.connection import Database
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Conflict, NotFound, Unavailable
@@ -71,7 +72,7 @@ class Replies:
             Gone: the user deleted the conversation.
             Conflict: its last reply is still being written and followed, or the key was used otherwise.
             TooManyRequests: too many in this minute, or too many answers at once.
-            Unavailable: the server is shutting down.
+            Unavailable: the server is shutting down, or its database file is gone.
             DiskLow: there is too little room to store it; nothing was stored.
         """
         if self._draining:
@@ -128,6 +129,7 @@ class Replies:
         return Reply.stored(row, user_id)
 
     async def _begin(self, question: Question) -> Reply:
+        self._db.condition.check()
         self._disk.check(large=question.is_large)
         async with self._claim(question.caller.id, question.place.public_id):
             await self._make_way(question.place.public_id, question.caller.id)
@@ -262,8 +264,10 @@ class Replies:
             if fresh := checkpoints.collect(replies):
                 try:
                     await self._db.write(checkpoints.save, fresh)
-                except Exception:
-                    log.exception("replies in the making could not be saved")
+                except Exception as error:
+                    # of the database's own troubles the condition has told already
+                    if trouble_of(error) is None:
+                        log.exception("replies in the making could not be saved")
                     for reply in replies:
                         # one that is being settled was not among them, or needs no part any more
                         if not reply.settling:

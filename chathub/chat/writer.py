@@ -18,7 +18,8 @@ from chathub.chat.rests import CallersRests
 from chathub.chat.turns import Ending, Outcome, Turn
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.condition import sentence_of
+from chathub.database.connection import Database, in_passing
 from chathub.upstream import redaction, routing
 from chathub.upstream.client import Client
 from chathub.upstream.failure_class import another_may_help, sentence_for
@@ -65,7 +66,9 @@ class Writer:
                 now = self._clock.now()
                 is_common = self._rests.note_failure(endpoint, reply.user_id, failure, now)
                 told = endpoint.key_id, failure, sentence, now
-                await self._db.write(pool.note_failure, *told, is_common=is_common)
+                # an answer of another key does not depend on it
+                with in_passing():
+                    await self._db.write(pool.note_failure, *told, is_common=is_common)
 
         for route in plan.routes:
             reply.turn_to(route.model)
@@ -85,9 +88,8 @@ class Writer:
             ending = SHUTDOWN
         except TimeoutError:
             ending = _TIME_LIMIT
-        except Exception:
-            log.exception("a reply failed")
-            ending = _BROKEN
+        except Exception as error:
+            ending = _broken(error)
         # why we stopped it says more than what the provider made of that
         reply.ending = await self._stored(reply, plan, reply.ending or ending)
 
@@ -144,6 +146,14 @@ class Writer:
         )
         reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
         reply.bill = bill
+
+
+def _broken(error: Exception) -> Ending:
+    """How a reply ends that could not go on for a reason of ours."""
+    if sentence := sentence_of(error):
+        return Ending("error", sentence, 503, "error")
+    log.error("a reply failed", exc_info=error)
+    return _BROKEN
 
 
 def _pictures_of(turn: Turn) -> int:

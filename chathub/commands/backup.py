@@ -7,6 +7,7 @@ from pathlib import Path
 from chathub.commands.passphrases import ask_twice
 from chathub.config import Config
 from chathub.database.archives import make, name_of
+from chathub.database.opening import require
 from chathub.database.outside import read_setting
 from chathub.disk import make_folder
 from chathub.errors import StartError
@@ -30,6 +31,7 @@ def backup(
     Raises:
         StartError: nothing was made, and the sentence says why.
     """
+    require(config.database)
     place = place or config.backup_dir
     if place is None:
         raise StartError("say where the backup goes: chathub backup FILE or FOLDER, or CHATHUB_BACKUP_DIR")

@@ -16,7 +16,7 @@ from chathub.config import Config
 from chathub.database import archives, upgrades
 from chathub.database.copying import check_copy
 from chathub.database.migrations import pending, version_of
-from chathub.database.opening import locked
+from chathub.database.opening import locked, require
 from chathub.database.outside import read_setting, reading
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.replacing import replace
@@ -34,7 +34,10 @@ def restore(config: Config, file: Path, passphrase_file: Path | None = None) -> 
     """
     if not file.is_file():
         raise StartError(f"there is no backup {file}")
-    with locked(config.database) as database, _incoming(database) as new:
+    if config.database.exists() and not config.database.is_file():
+        raise StartError(f"the database {config.database} is no file: name another with --database")
+    with locked(config.database) as held, _incoming(held.file) as new:
+        database = held.file
         archives.unpack(file, new)
         version = _prepare(new, file)
         _match_secret(config, new, secret_beside(file), passphrase_file)
@@ -52,9 +55,9 @@ def undo_upgrade(config: Config, *, sure: bool) -> bool:
     Raises:
         StartError: nothing was changed, and the sentence says why.
     """
-    if not config.database.is_file():
-        raise StartError(f"there is no database {config.database}")
-    with locked(config.database) as database:
+    require(config.database)
+    with locked(config.database) as held:
+        database = held.file
         copies = upgrades.copies(database)
         if not copies:
             raise StartError(f"there is no copy of {config.database} from before an upgrade beside it")

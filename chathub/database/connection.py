@@ -8,16 +8,17 @@ cannot interleave with another coroutine's statements and a cancelled caller can
 import asyncio
 import contextlib
 import logging
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import aiosqlite
 
+from chathub.database.condition import Condition, obstacle_at, trouble_of
+from chathub.database.first_page import make_new, rewrite
 from chathub.database.queries import Queries
 from chathub.database.slow import SlowReaders
 from chathub.disk import make_folder
@@ -78,10 +79,15 @@ class _Connection(aiosqlite.Connection):
         return result
 
 
-def in_passing() -> AbstractContextManager[None]:
-    """Around a write that a request makes which only reads, such as when its token was last used: where
-    nothing can be written, because the disk is full or the file is locked, it is answered without."""
-    return contextlib.suppress(sqlite3.OperationalError)
+@contextmanager
+def in_passing() -> Iterator[None]:
+    """Around a write that a request can do without, such as when its token was last used: where nothing
+    can be written, because the disk is full or the file is locked, it is answered all the same."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if trouble_of(error) is None:
+            raise
 
 
 def _write(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
@@ -104,21 +110,24 @@ def _read(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: 
 
 
 class Database:
-    """The open database and its named statements (``q``)."""
+    """The open database and its named statements (``q``).
 
-    def __init__(self, path: Path, q: Queries) -> None:
-        self.path = path
+    ``unchecked``: its last end was not a clean one.
+    """
+
+    def __init__(self, path: Path, q: Queries, *, unchecked: bool = False) -> None:
+        # SQLite takes some relative names for something else than files
+        self.path = path.absolute()
         self.q = q
+        self.condition = Condition(self.path, unchecked=unchecked)
         self._open: list[_Connection] = []
         self._here: sqlite3.Connection | None = None
-        # whether the last write found what it needs; for those who ask whether the server is well
-        self.writable = True
 
     async def open(self) -> None:
         """Open the connections; the file is readable by its owner only."""
         if not self.path.exists():
             make_folder(self.path.parent)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            make_new(self.path.resolve())
         with contextlib.suppress(OSError):
             self.path.chmod(0o600)
         try:
@@ -134,12 +143,23 @@ class Database:
         _prepare(self._here, read_only=True)
 
     async def _connect(self, *, read_only: bool, cache: int = _CACHE) -> _Connection:
-        connect = partial(sqlite3.connect, self.path, isolation_level=None, cached_statements=256)
+        # a file that was deleted is not made anew
+        uri = self.path.as_uri() + "?mode=rw"
+        connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None, cached_statements=256)
         connection = _Connection(connect, 64)
         await connection
         self._open.append(connection)
-        await connection.work(partial(_prepare, read_only=read_only, cache=cache))
+        try:
+            await connection.work(partial(_prepare, read_only=read_only, cache=cache))
+        except BaseException:
+            await self._close(connection)
+            raise
         return connection
+
+    async def _close(self, connection: _Connection) -> None:
+        if connection in self._open:
+            self._open.remove(connection)
+            await connection.close()
 
     async def close(self) -> None:
         """Close all connections: an open one would keep the process from ending."""
@@ -149,31 +169,45 @@ class Database:
         while self._open:
             await self._open.pop().close()
 
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[SlowReaders]:
+        """A connection of its own for one long read, which is interrupted when its caller is cancelled."""
+        connection = await self._connect(read_only=True, cache=_SLOW_CACHE)
+        try:
+            yield SlowReaders([connection])
+        finally:
+            await self._close(connection)
+
     def glance(self, sql: str, **values: Any) -> list[Row]:
         """A few rows by an index, at once, on the event loop: a tenth of a trip to another thread, and
         with every chat that counts. Never for what may take long; in WAL mode a reader waits for nobody.
         """
         assert self._here is not None
-        return self._here.execute(sql, values).fetchall()
+        with self._reading():
+            return self._here.execute(sql, values).fetchall()
 
     async def fetch_one(self, sql: str, **values: Any) -> Row | None:
         """The first row of a reading statement, or None."""
-        rows = await self._reader.execute_fetchall(sql, values)
-        return next(iter(rows), None)
+        return next(iter(await self.fetch_all(sql, **values)), None)
 
     async def fetch_all(self, sql: str, **values: Any) -> list[Row]:
-        return list(await self._reader.execute_fetchall(sql, values))
+        with self._reading():
+            return list(await self._reader.execute_fetchall(sql, values))
 
     async def fetch_slowly(self, reader_id: int | None, sql: str, /, **values: Any) -> list[Row]:
         """Rows of a list, a search or statistics, for a user (None: not signed in): on a connection that
         keeps neither the short look-ups nor other users' lists waiting."""
-        return await self._slow.work(reader_id, lambda connection: connection.execute(sql, values).fetchall())
+        with self._reading():
+            return await self._slow.work(
+                reader_id, lambda connection: connection.execute(sql, values).fetchall()
+            )
 
     async def read(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run several short reading statements as one trip and on one state of the database."""
-        return await self._reader.work(partial(_read, self.q, fn, args, kwargs))
+        with self._reading():
+            return await self._reader.work(partial(_read, self.q, fn, args, kwargs))
 
     async def read_slowly(
         self,
@@ -184,14 +218,14 @@ class Database:
         **kwargs: P.kwargs,
     ) -> T:
         """The same for lists, searches and statistics."""
-        return await self._slow.work(reader_id, partial(_read, self.q, fn, args, kwargs))
+        with self._reading():
+            return await self._slow.work(reader_id, partial(_read, self.q, fn, args, kwargs))
 
     async def write(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``fn(tx, …)`` as one transaction; whatever it raises undoes all of it."""
-        with self._noted():
-            return await self._writer.work(partial(_write, self.q, fn, args, kwargs))
+        return await self._written(self._writer.work(partial(_write, self.q, fn, args, kwargs)))
 
     async def insist(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -201,24 +235,44 @@ class Database:
         for wait in _AGAIN:
             try:
                 return await self.write(fn, *args, **kwargs)
-            except sqlite3.DatabaseError:
-                log.exception("a transaction failed, and is tried again")
+            except sqlite3.DatabaseError as error:
+                # of the database's own troubles the condition has told already
+                unknown = trouble_of(error) is None
+                log.warning("a transaction failed, and is tried again: %s", error, exc_info=unknown)
                 await asyncio.sleep(wait)
         return await self.write(fn, *args, **kwargs)
 
     async def execute(self, sql: str, **values: Any) -> list[Row]:
         """Run one writing statement; gives the rows of its RETURNING clause."""
-        with self._noted():
-            return list(await self._writer.execute_fetchall(sql, values))
+        return list(await self._written(self._writer.execute_fetchall(sql, values)))
 
-    @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
-        """Around a write: whether SQLite could make it, not whether it was a good one."""
+    async def probe(self) -> None:
+        """Try to write, without waiting for a lock; the condition tells what came of it."""
+        # of a full disk the log has room already for a little
+        is_full = self.condition.obstacle == "full"
+        if is_full and (obstacle := await asyncio.to_thread(obstacle_at, self.path)):
+            self.condition.blocked(obstacle, "a file beside it cannot grow")
+            return
+        with in_passing():
+            await self._written(self._writer.work(rewrite), much=True)
+
+    async def _written(self, work: Awaitable[T], *, much: bool = False) -> T:
+        """Await a write: whether SQLite could make it, not whether it was a good one, is noted."""
+        try:
+            result = await work
+        except sqlite3.Error as error:
+            if self.condition.failed(error, writing=True):
+                self.condition.blocked(await asyncio.to_thread(obstacle_at, self.path), str(error))
+            raise
+        self.condition.written(much=much)
+        return result
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
             yield
-            self.writable = True
-        except sqlite3.OperationalError:
-            self.writable = False
+        except sqlite3.Error as error:
+            self.condition.failed(error, writing=False)
             raise
 
     async def script(self, fn: Callable[[sqlite3.Connection], T]) -> T:

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from chathub.config import Config
+from chathub.database import clean_end
 from chathub.database.connection import Database
 from chathub.database.queries import Queries, sql_folder
-from chathub.database.replacing import finish, sweep
+from chathub.database.replacing import finish, sweep, waiting
 from chathub.database.upgrades import upgrade
+from chathub.database.usable import check_content, check_file
 from chathub.disk import make_folder
 from chathub.errors import StartError
 
@@ -23,23 +26,60 @@ def _queries(folder: Path) -> Queries:
     return Queries(folder)
 
 
+class Held(NamedTuple):
+    """A database under the lock of this process: the file itself, and the descriptor of the lock's."""
+
+    file: Path
+    lock: int
+
+
+def require(database: Path, *, creates: bool = False) -> None:
+    """See to it that there is a database to be opened; one that waits to take its place counts.
+
+    Raises:
+        StartError: there is none, or it cannot be used.
+    """
+    if waiting(database.resolve()) is None:
+        check_file(database, creates=creates)
+
+
 @asynccontextmanager
-async def open_database(config: Config) -> AsyncIterator[Database]:
-    """The database, locked for this process and brought to the newest version."""
+async def open_database(config: Config, *, creates: bool = False) -> AsyncIterator[Database]:
+    """The database, locked for this process and brought to the newest version; ``creates``: made if it is
+    not there.
+
+    Raises:
+        StartError: it is not there, cannot be used, is another program's, or is open already.
+    """
     folder = sql_folder()
-    with locked(config.database) as file:
-        db = Database(config.database, _queries(folder / "queries"))
-        await db.open()
-        try:
-            await db.script(partial(upgrade, database=file, folder=folder / "migrations"))
+    require(config.database, creates=creates)
+    with locked(config.database) as held:
+        async with _opened(config.database, _queries(folder / "queries"), held.lock) as db:
+            await db.script(partial(upgrade, database=held.file, folder=folder / "migrations"))
             yield db
-        finally:
-            await db.close()
+
+
+@asynccontextmanager
+async def _opened(database: Path, q: Queries, lock: int) -> AsyncIterator[Database]:
+    """The database with its connections; how it ends is noted in the lock file."""
+    check_content(database, q)
+    db = Database(database, q, unchecked=not clean_end.was_clean(lock, database))
+    clean_end.note_open(lock)
+    try:
+        await db.open()
+    except OSError as error:
+        raise StartError(f"the database {db.path} cannot be made: {error.strerror}") from error
+    try:
+        yield db
+    finally:
+        await db.close()
+        if not (db.condition.is_suspect or db.condition.missing):
+            clean_end.note_closed(lock)
 
 
 @contextlib.contextmanager
-def locked(database: Path) -> Iterator[Path]:
-    """One process for a database; gives the file itself, in whose place another is put if that was begun.
+def locked(database: Path) -> Iterator[Held]:
+    """One process for a database; another file is put in its place if that was begun.
 
     The lock is on a file beside it: opening and closing the database file itself would drop SQLite's own
     locks.
@@ -54,7 +94,7 @@ def locked(database: Path) -> Iterator[Path]:
         path = database.with_name(database.name + ".lock")
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StartError(f"the folder of the database cannot be used: {error}") from error
+        raise StartError(f"the folder of the database {database} cannot be used: {error}") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,6 +102,6 @@ def locked(database: Path) -> Iterator[Path]:
             raise StartError(f"another ChatHub is running on the database {database}") from None
         finish(database)
         sweep(database)
-        yield database
+        yield Held(database, lock)
     finally:
         os.close(lock)

@@ -18,16 +18,18 @@ from chathub.errors import StartError
 _INCOMING = ".incoming-"
 # with which every database begins (https://www.sqlite.org/fileformat.html, section 1.3)
 _HEAD = b"SQLite format 3\0"
-# of a copy before an upgrade, of a backup that is being unpacked
-_LEFT = re.compile(r"\.before-\d+\.part|\.restoring(-wal|-shm|-journal)?")
+# of a copy before an upgrade, of a backup that is being unpacked, of a new database
+_LEFT = re.compile(r"\.before-\d+\.part|\.(restoring|new)(-wal|-shm|-journal)?")
 
 
 def waiting(database: Path) -> Path | None:
     """The new file of a replacement that was cut off."""
-    if not database.parent.is_dir():
+    try:
+        paths = list(database.parent.iterdir())
+    except OSError:
+        # who opens the database says what is wrong with its folder
         return None
-    found = (path for path in database.parent.iterdir() if path.name.startswith(database.name + _INCOMING))
-    return min(found, default=None)
+    return min((path for path in paths if path.name.startswith(database.name + _INCOMING)), default=None)
 
 
 def replace(database: Path, new: Path, label: str) -> Path:

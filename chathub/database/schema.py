@@ -17,7 +17,8 @@ _AROUND = re.compile(r" ?([(),=<>+*/|-]) ?")
 
 def tables_in(connection: sqlite3.Connection) -> list[str]:
     """The names of all tables, of other programs' too, but SQLite's own."""
-    return [name for kind, name, _ in _objects(connection) if kind == "table"]
+    q = _queries()
+    return [name for (name,) in connection.execute(q.schema.list_tables)]
 
 
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """A reply as its client sees it: a stream of events, or one answer."""
 
 import math
+import sqlite3
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from aiohttp import web
 from chathub.chat.parts import Cursor, Kind, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turns import Ending
+from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream
 from chathub.handlers.writing import room_for
@@ -55,6 +57,13 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
     except ConnectionError:
         # the client left or stopped reading
         events.abort()
+    except sqlite3.DatabaseError as error:
+        # what is stored of it cannot be read any more
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        await events.send((_end(reply, Ending("error", sentence, 503, "error")), b""))
+        await events.close()
     return events.response
 
 

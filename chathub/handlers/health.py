@@ -6,18 +6,27 @@ from aiohttp import web
 
 from chathub.backups import LastBackup
 from chathub.clock import iso
+from chathub.database.condition import State
 from chathub.handlers.common import answer
 from chathub.keys import BACKUPS, DB, DISK
+
+_SENTENCES: dict[State, str] = {
+    "read-only": "数据库暂时无法写入，只能读取",
+    "full": "磁盘空间不足，暂时不接受新的消息",
+    "locked": "数据库正被其他程序占用，暂时只能读取",
+    "damaged": "数据库已损坏，部分内容无法读写",
+    "missing": "数据库文件已被删除或替换，暂时不接受新的消息",
+}
 
 
 async def check(request: web.Request) -> web.Response:
     """200 for as long as it answers: a restart makes no room on a disk."""
-    more = _last_backup(request.app[BACKUPS].last)
-    if not request.app[DB].writable:
-        return answer({"status": "degraded", "message": "数据库暂时无法写入，只能读取"} | more)
-    if request.app[DISK].is_full:
-        return answer({"status": "degraded", "message": "磁盘空间不足，暂时不接受新的消息"} | more)
-    return answer({"status": "healthy", "message": "AI API服务运行正常"} | more)
+    state = request.app[DB].condition.state
+    if request.app[DISK].is_full and state in ("ok", "checking"):
+        state = "full"
+    sentence = _SENTENCES.get(state)
+    status = {"status": "degraded" if sentence else "healthy", "message": sentence or "AI API服务运行正常"}
+    return answer(status | {"database": state} | _last_backup(request.app[BACKUPS].last))
 
 
 def _last_backup(last: LastBackup | None) -> dict[str, Any]:

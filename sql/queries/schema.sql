@@ -4,6 +4,9 @@
 -- tables, indexes, triggers and views that are not SQLite's own
 SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY type, name
 
+-- name: list_tables
+SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name
+
 -- name: count_rows
 -- of a table whose quoted name is put in the place of the last word
 SELECT count(*) FROM sqlite_schema

@@ -125,7 +125,8 @@ async def serve(client: TestClient, admin: Headers, provider: Provider, provider
 
 async def test_health(client: TestClient) -> None:
     response = await client.get("/api/health")
-    assert await answered(response, {}) == {"status": "healthy", "message": "AI API服务运行正常"}
+    documented = {"status": "healthy", "message": "AI API服务运行正常"}
+    assert await answered(response, {}) == {**documented, "database": "ok"}
 
 
 # 2 models

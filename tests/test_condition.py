@@ -1,0 +1,425 @@
+"""The database in trouble while it is open: what health says, what is refused, that it passes by itself."""
+
+import asyncio
+import logging
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from api.chats import Headers, add_model, chat, messages_of, opened, stream
+from conftest import sign_in
+from crashes import within
+from processes import ChatHub
+from scripted import Provider, reply
+
+from chathub.config import Config
+from chathub.database.condition import Condition, obstacle_at, sentence_of, trouble_of
+from chathub.database.monitor import Monitor
+from chathub.database.opening import open_database
+from chathub.errors import Unavailable
+from chathub.keys import DB
+
+Connect = Callable[..., Awaitable[TestClient]]
+NO_TIME = "PRAGMA busy_timeout = 50"
+
+
+@pytest.fixture
+async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
+    await add_model(client, admin, provider.base_url)
+
+
+async def health(client: Any) -> tuple[str, str]:
+    """The state of the database, and the status that goes with it; always a 200 with both fields."""
+    async with client.get("/api/health") as response:
+        assert response.status == 200
+        said = await response.json()
+    assert said.keys() == {"status", "message", "database"} and said["message"]
+    return said["database"], said["status"]
+
+
+async def until_health(client: Any, state: str) -> None:
+    expected = (state, "healthy" if state in ("ok", "checking") else "degraded")
+
+    async def is_so() -> bool:
+        return await health(client) == expected
+
+    await within(20, is_so)
+
+
+async def refused(client: Any, headers: Headers, method: str, path: str, body: Any = None) -> str:
+    """The sentence of a 503, in the shape of its path."""
+    async with client.request(method, path, json=body, headers=headers) as response:
+        said = await response.json()
+        assert response.status == 503, said
+    if path.startswith("/v1/"):
+        assert said.keys() == ({"type", "error"} if "messages" in path else {"error"})
+        sentence = said["error"]["message"]
+    else:
+        assert said["success"] is False and said["error"] == said["message"]
+        sentence = said["error"]
+    assert "数据库" in sentence
+    return str(sentence)
+
+
+TURN = {"message": "问", "model": "test-model", "conversation_id": "c"}
+REQUEST = {"model": "test-model", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+TURNS = (
+    ("/api/chat", TURN),
+    ("/api/chat/stream", TURN),
+    ("/v1/chat/completions", REQUEST),
+    ("/v1/messages", REQUEST),
+)
+
+
+# --- what keeps from writing
+
+
+@pytest.mark.parametrize("state", ["locked", "read-only"])
+async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write(
+    client: TestClient,
+    user: Headers,
+    config: Config,
+    model: None,
+    state: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "chathub.database")
+    await stream(client, user, conversation_id="c")
+    assert await health(client) == ("ok", "healthy")
+    await client.app[DB].script(lambda connection: connection.execute(NO_TIME))
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
+        if state == "locked":
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = ON"))
+        for path, body in TURNS * 2:
+            await refused(client, user, "POST", path, body)
+        assert await health(client) == (state, "degraded")
+        assert len(await messages_of(client, user, "c")) == 2
+        # while it lasts it is looked at again and again
+        await asyncio.sleep(1.5)
+        assert await health(client) == (state, "degraded")
+        if state == "read-only":
+            await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = OFF"))
+    await until_health(client, "ok")
+    told = [record for record in caplog.records if record.name == "chathub.database"]
+    assert [record.levelno for record in told] == [logging.ERROR, logging.INFO], caplog.text
+    assert str(config.database) in told[0].getMessage()
+    # the look changed nothing of what others see: neither the wait for a lock nor the version
+    assert await client.app[DB].script(
+        lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    ) in (50, 0)
+    assert (await chat(client, user))[0] == 200
+
+
+async def test_a_disk_without_room_is_told_once_and_room_is_noticed(
+    tmp_path: Path, provider: Provider
+) -> None:
+    """The limit on the size of files is the kernel's own, set on the running process."""
+    async with ChatHub(tmp_path / "chathub.db") as hub:
+        client: Any = await hub.client()
+        admin = await sign_in(client, "admin", "admin123")
+        await add_model(client, admin, provider.base_url)
+        full = max(path.stat().st_size for path in tmp_path.iterdir())
+        unlimited = resource.prlimit(hub.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (full, unlimited[1]))
+        for _ in range(3):
+            assert (await chat(client, admin, "满" * 50_000))[0] == 503
+            # at once, not only with the next look
+            assert await health(client) == ("full", "degraded")
+        await asyncio.sleep(1.5)
+        assert await health(client) == ("full", "degraded")
+        resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, unlimited)
+        await until_health(client, "ok")
+        assert hub.errors.count("nothing can be written") == 1 and "Traceback" not in hub.errors
+        assert (await chat(client, admin, "满" * 50_000))[0] == 200
+
+
+def test_what_keeps_a_file_from_growing_is_found_out_and_leaves_nothing(tmp_path: Path) -> None:
+    database = tmp_path / "x.db"
+    database.write_bytes(bytes(10_000))
+    assert obstacle_at(database) is None
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        assert obstacle_at(database) == "full"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
+    # nothing is known of a folder that is gone
+    assert obstacle_at(tmp_path / "nowhere" / "x.db") is None
+
+
+# --- the file is gone
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", "replaced", "log deleted"])
+async def test_without_its_file_no_turn_is_taken_and_all_can_be_read(
+    client: TestClient,
+    user: Headers,
+    config: Config,
+    provider: Provider,
+    model: None,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await stream(client, user, conversation_id="c")
+    path, aside = config.database, config.database.with_name("aside.db")
+    if how == "replaced":
+        shutil.copyfile(path, aside)
+        os.replace(aside, path)
+    elif how == "moved":
+        path.rename(aside)
+    elif how == "deleted":
+        path.unlink()
+    else:
+        path.with_name(path.name + "-wal").unlink()
+    await until_health(client, "missing")
+    asked = len(provider.bodies)
+    for _ in range(2):
+        for turn, body in TURNS:
+            assert "删除或替换" in await refused(client, user, "POST", turn, body)
+    assert len(provider.bodies) == asked
+    assert len(await messages_of(client, user, "c")) == 2
+    for reading in ("/api/conversations", "/api/models", "/api/stats", "/v1/models"):
+        assert (await client.get(reading, headers=user)).status == 200
+    assert caplog.text.count("deleted or replaced") == 1
+    if how == "moved":
+        aside.rename(path)
+        await until_health(client, "ok")
+        assert (await chat(client, user))[0] == 200
+
+
+# --- damage
+
+
+def overwrite(database: Path, *names: str) -> bytes:
+    """Damage the first page of tables; gives what the whole file was."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        pages = [
+            connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
+            for name in names
+        ]
+    whole = database.read_bytes()
+    with database.open("r+b") as file:
+        for page in pages:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * 200)
+    return whole
+
+
+async def test_what_needs_a_damaged_page_is_a_503_the_rest_goes_on_and_it_is_told_once(
+    connect: Connect,
+    config: Config,
+    provider: Provider,
+    logins: dict[str, Headers],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    admin, user = logins["admin"], logins["user"]
+    first = await connect(config)
+    await add_model(first, admin, provider.base_url)
+    made = await first.post("/api/tokens", json={"name": "t", "opens_api": True}, headers=user)
+    token = {"Authorization": "Bearer " + (await made.json())["token"]}
+    await first.close()
+    whole = overwrite(config.database, "invites", "personal_tokens")
+    # a clean start does not look for damage
+    client = await connect(config)
+    await asyncio.sleep(1.5)
+    assert await health(client) == ("ok", "healthy")
+    for _ in range(3):
+        assert "损坏" in await refused(client, admin, "GET", "/api/invites")
+        assert await health(client) == ("damaged", "degraded")
+        for path, body in TURNS:
+            assert "损坏" in await refused(client, token, "POST", path, body)
+    assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
+    assert (await client.get("/api/conversations", headers=user)).status == 200
+    # the check that follows finds the same
+    monitor = Monitor(client.app[DB])
+    await monitor.check_once()
+    assert await health(client) == ("damaged", "degraded")
+    assert caplog.text.count("restore a backup") == 1 and "Traceback" not in caplog.text
+    # whoever puts the pages back sees it pass
+    with config.database.open("r+b") as file:
+        file.write(whole)
+    await monitor.check_once()
+    assert await health(client) == ("ok", "healthy")
+    assert (await client.get("/api/invites", headers=admin)).status == 200
+
+
+async def test_a_stream_whose_stored_text_is_damaged_ends_with_an_error_event(
+    client: TestClient, user: Headers, provider: Provider, config: Config, model: None
+) -> None:
+    provider.script = provider.stream(reply("前", *["长" * 100_000] * 15))
+    response = await opened(client, user, conversation_id="c")
+
+    async def is_stored() -> bool:
+        rows = await client.app[DB].fetch_all("SELECT 1 FROM messages WHERE status = 'done' AND id > 1")
+        return len(rows) > 0
+
+    await within(30, is_stored)
+    overwrite(config.database, "messages")
+    for connection in client.app[DB]._open:
+        await connection.work(lambda bare: bare.execute("PRAGMA shrink_memory").fetchall())
+    events = (await response.read()).decode().rstrip().split("\n")
+    assert '"type":"error"' in events[-1] and '"status":503' in events[-1] and "损坏" in events[-1]
+    assert await health(client) == ("damaged", "degraded")
+
+
+# --- after an unclean end
+
+
+async def test_only_after_a_kill_the_database_is_checked(database: Path) -> None:
+    async with ChatHub(database) as hub:
+        hub.kill()
+    async with ChatHub(database) as hub:
+        client = await hub.client()
+        assert await health(client) == ("checking", "healthy")
+        await until_health(client, "ok")
+        assert "is sound" in hub.errors
+        hub.signal(signal.SIGTERM)
+        assert await hub.ended() == 0
+    async with ChatHub(database) as hub:
+        client = await hub.client()
+        assert await health(client) == ("ok", "healthy")
+        await asyncio.sleep(1.5)
+        assert "is sound" not in hub.errors
+
+
+async def test_damage_after_an_unclean_end_is_found_without_anybodys_asking(
+    connect: Connect, config: Config, logins: dict[str, Headers]
+) -> None:
+    await (await connect(config)).close()
+    lock = config.database.with_name(config.database.name + ".lock")
+    assert lock.read_bytes() == b"closed\n"
+    lock.write_bytes(b"open  \n")
+    overwrite(config.database, "invites")
+    client = await connect(config)
+    assert await health(client) == ("checking", "healthy")
+    await until_health(client, "damaged")
+    assert (await client.get("/api/conversations", headers=logins["user"])).status == 200
+    await client.close()
+    # the next start checks again
+    assert lock.read_bytes() == b"open  \n"
+
+
+@pytest.mark.parametrize(
+    ("said", "log", "unchecked"),
+    [
+        (b"", b"", False),
+        (b"", b"x", True),
+        (b"open  \n", b"", True),
+        # another program has it open, too
+        (b"closed\n", b"x", False),
+    ],
+)
+async def test_the_lock_file_tells_of_the_end_and_without_it_the_log(
+    config: Config, said: bytes, log: bytes, unchecked: bool
+) -> None:
+    config.database.with_name(config.database.name + ".lock").write_bytes(said)
+    config.database.with_name(config.database.name + "-wal").write_bytes(log)
+    async with open_database(config) as db:
+        assert db.condition.unchecked is unchecked
+
+
+async def test_a_check_that_is_broken_off_leaves_no_connection(config: Config) -> None:
+    config.database.with_name(config.database.name + ".lock").write_bytes(b"open  \n")
+    async with open_database(config) as db:
+        usual = len(db._open)
+        checking = asyncio.create_task(Monitor(db).check_once())
+        await asyncio.sleep(0)
+        checking.cancel()
+        await asyncio.wait([checking])
+        assert len(db._open) == usual
+        await Monitor(db).check_once(longest=0)
+        assert db.condition.state == "checking" and len(db._open) == usual
+        await Monitor(db).check_once()
+        assert db.condition.state == "ok"
+
+
+async def test_a_new_database_is_never_an_empty_file(unfounded: Config) -> None:
+    async with open_database(unfounded, creates=True):
+        assert {path.name for path in unfounded.database.parent.iterdir()} >= {"chathub.db"}
+    assert unfounded.database.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in unfounded.database.parent.glob("*.new")] == []
+
+
+# --- what errors mean
+
+
+def raised(code: int) -> sqlite3.Error:
+    error = sqlite3.OperationalError("said by SQLite")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "trouble"),
+    [
+        (sqlite3.SQLITE_BUSY, "locked"),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "locked"),
+        (sqlite3.SQLITE_FULL, "full"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, "read-only"),
+        (sqlite3.SQLITE_CORRUPT_VTAB, "damaged"),
+        (sqlite3.SQLITE_NOTADB, "damaged"),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, "damaged"),
+        (sqlite3.SQLITE_IOERR_WRITE, "failed"),
+        (sqlite3.SQLITE_CANTOPEN, "failed"),
+        (sqlite3.SQLITE_ERROR, None),
+        (sqlite3.SQLITE_INTERRUPT, None),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, None),
+    ],
+)
+def test_an_error_is_told_by_its_code(code: int, trouble: str | None) -> None:
+    assert trouble_of(raised(code)) == trouble
+    assert (sentence_of(raised(code)) is None) == (trouble is None)
+
+
+def test_what_is_not_sqlites_is_no_trouble() -> None:
+    assert trouble_of(ValueError("x")) is None
+    assert trouble_of(sqlite3.ProgrammingError("the module's own, without a code")) is None
+
+
+def test_the_worst_is_shown_and_each_passes_by_itself() -> None:
+    condition = Condition(Path("x.db"), unchecked=True)
+    assert condition.state == "checking"
+    condition.failed(raised(sqlite3.SQLITE_BUSY), writing=True)
+    assert condition.state == "locked"
+    condition.failed(raised(sqlite3.SQLITE_CORRUPT), writing=False)
+    assert condition.state == "damaged"
+    condition.check()
+    condition.found_in_place(False)
+    assert condition.state == "missing"
+    with pytest.raises(Unavailable):
+        condition.check()
+    condition.found_in_place(True)
+    condition.found_sound()
+    assert condition.state == "locked"
+    condition.written()
+    assert condition.state == "ok"
+    # a little goes into room that the log has already
+    condition.failed(raised(sqlite3.SQLITE_FULL), writing=True)
+    condition.written()
+    assert condition.state == "full"
+    condition.written(much=True)
+    assert condition.state == "ok"
+
+
+def test_trouble_that_comes_and_goes_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "chathub.database")
+    now = [0.0]
+    condition = Condition(Path("x.db"), seconds=lambda: now[0])
+    for _ in range(130):
+        condition.failed(raised(sqlite3.SQLITE_BUSY), writing=True)
+        condition.written()
+        now[0] += 1
+    assert caplog.text.count("holds a lock") == caplog.text.count("can be written again") == 3
