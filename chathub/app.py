@@ -179,6 +179,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
         app[keys.REMOVER] = remover = Remover(db)
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
+        await backups.recall()
         loop = asyncio.get_running_loop()
         monitor = Monitor(db)
         work = (

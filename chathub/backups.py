@@ -60,10 +60,13 @@ class Backups:
         self._stop = Event()
         self._pool = ThreadPoolExecutor(1, "backup")
 
-    async def run(self) -> None:
-        """Make backups without end, if a folder for them is configured."""
+    async def recall(self) -> None:
+        """Know of the last one before this start."""
         row = await self._db.fetch_one(self._db.q.settings.get, name=LAST)
         self.last = read_last(row["value"] if row else None)
+
+    async def run(self) -> None:
+        """Make backups without end, if a folder for them is configured."""
         while self._config.backup_dir is not None:
             await asyncio.sleep(self._wait())
             await self.make()

@@ -173,8 +173,8 @@ async def test_folders_that_are_made_are_their_owners_alone(tmp_path: Path) -> N
     there = tmp_path / "there"
     there.mkdir(mode=0o755)
     database = there / "data" / "hub" / "chathub.db"
-    outcome = await run_to_its_end(there / "x.db", "--database", str(database), "set-password", "nobody")
-    assert_refused(outcome, "nobody")
+    async with ChatHub(there / "x.db", "--database", str(database)):
+        pass
     folders = (there, there / "data", database.parent)
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o755, 0o700, 0o700]
 

@@ -27,7 +27,7 @@ def config(unfounded: Config) -> Config:
 
 
 async def started(config: Config) -> None:
-    async with open_database(config):
+    async with open_database(config, creates=True):
         pass
 
 

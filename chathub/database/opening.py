@@ -39,7 +39,8 @@ def require(database: Path, *, creates: bool = False) -> None:
     Raises:
         StartError: there is none, or it cannot be used.
     """
-    if waiting(database.resolve()) is None:
+    # of a loop of links too, which ``resolve`` does not take
+    if waiting(Path(os.path.realpath(database))) is None:
         check_file(database, creates=creates)
 
 
