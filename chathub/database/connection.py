@@ -8,8 +8,10 @@ cannot interleave with another coroutine's statements and a cancelled caller can
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -29,10 +31,16 @@ _SLOW_CACHE = 1024
 _CACHE = 4096
 # seconds between attempts at what must be written
 _AGAIN = (0.2, 1.0, 3.0)
+# seconds that a write waits for another program's lock which comes again soon
+_BRIEFLY = 0.25
+# milliseconds that SQLite waits at a time: between two of them it is asked whether the server ends
+_SLICE = 100
 
 T = TypeVar("T")
 P = ParamSpec("P")
 Row = sqlite3.Row
+# when to give up waiting for a lock (``time.monotonic``), out of the seconds that are configured
+GiveUp = Callable[[float], float]
 
 
 class Transaction:
@@ -83,8 +91,10 @@ def in_passing() -> AbstractContextManager[None]:
     return contextlib.suppress(sqlite3.OperationalError)
 
 
-def _write(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
-    connection.execute("BEGIN IMMEDIATE")
+def _write(
+    q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, give_up: GiveUp, connection: sqlite3.Connection
+) -> T:
+    _waiting(connection, give_up, partial(connection.execute, "BEGIN IMMEDIATE"))
     try:
         result = fn(Transaction(connection, q), *args, **kwargs)
     except BaseException:
@@ -92,6 +102,30 @@ def _write(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection:
         raise
     connection.commit()
     return result
+
+
+def _waiting(connection: sqlite3.Connection, give_up: GiveUp, step: Callable[[], T]) -> T:
+    """Run a step that takes the lock of writers. Where another program has it this waits as long as the
+    connection's ``busy_timeout`` says, but in slices: a wait of SQLite's own cannot be cut short."""
+    (configured,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    try:
+        while True:
+            left = give_up(configured / 1000) - time.monotonic()
+            connection.execute(f"PRAGMA busy_timeout = {max(0, min(_SLICE, round(left * 1000)))}")
+            try:
+                return step()
+            except sqlite3.OperationalError as error:
+                if not is_locked(error) or left <= _SLICE / 1000:
+                    raise
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {configured}")
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another program had the lock, so that nothing else could have been written either."""
+    return (
+        isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    )
 
 
 def _read(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
@@ -112,6 +146,8 @@ class Database:
         self._here: sqlite3.Connection | None = None
         # whether the last write found what it needs; for those who ask whether the server is well
         self.writable = True
+        # from when on nothing waits for another program's lock, as ``time.monotonic`` tells it
+        self._patient_until = math.inf
 
     async def open(self) -> None:
         """Open the connections; the file is readable by its owner only."""
@@ -190,7 +226,26 @@ class Database:
     ) -> T:
         """Run ``fn(tx, …)`` as one transaction; whatever it raises undoes all of it."""
         with self._noted():
-            return await self._writer.work(partial(_write, self.q, fn, args, kwargs))
+            return await self._writer.work(partial(_write, self.q, fn, args, kwargs, self._give_up()))
+
+    async def write_soon(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """``write`` for what comes again if it fails: it hardly waits for another program's lock, and so
+        keeps nobody else's write waiting."""
+        with self._noted():
+            give_up = self._give_up(_BRIEFLY)
+            return await self._writer.work(partial(_write, self.q, fn, args, kwargs, give_up))
+
+    def _give_up(self, most: float = math.inf) -> GiveUp:
+        """For a write that is asked for now, however many wait before it."""
+        asked = time.monotonic()
+        return lambda configured: min(asked + min(configured, most), self._patient_until)
+
+    def stop_waiting(self, seconds: float) -> None:
+        """In so many seconds: from then on what another program's lock keeps from being written fails at
+        once, for the server ends."""
+        self._patient_until = time.monotonic() + seconds
 
     async def insist(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -200,15 +255,26 @@ class Database:
         for wait in _AGAIN:
             try:
                 return await self.write(fn, *args, **kwargs)
-            except sqlite3.DatabaseError:
-                log.exception("a transaction failed, and is tried again")
-                await asyncio.sleep(wait)
+            except sqlite3.DatabaseError as error:
+                left = self._patient_until - time.monotonic()
+                if left <= 0:
+                    raise
+                known = isinstance(error, sqlite3.OperationalError)
+                log.warning(
+                    "a transaction failed, and is tried again: %s", error, exc_info=None if known else error
+                )
+                await asyncio.sleep(min(wait, left))
         return await self.write(fn, *args, **kwargs)
 
     async def execute(self, sql: str, **values: Any) -> list[Row]:
         """Run one writing statement; gives the rows of its RETURNING clause."""
+        give_up = self._give_up()
+
+        def run(connection: sqlite3.Connection) -> list[Row]:
+            return _waiting(connection, give_up, lambda: connection.execute(sql, values).fetchall())
+
         with self._noted():
-            return list(await self._writer.execute_fetchall(sql, values))
+            return await self._writer.work(run)
 
     @contextlib.contextmanager
     def _noted(self) -> Iterator[None]:
