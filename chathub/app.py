@@ -18,6 +18,7 @@ from chathub import cors, keys, middlewares
 from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.holdings import Holdings
+from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.responses import Responses
@@ -132,7 +133,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             app[keys.REGISTRAR] = registrar
             app[keys.VAULT] = Vault(master)
             signer = Signer(*await token_keys(db, master))
-            app[keys.SESSIONS] = Sessions(db, clock, signer, config)
+            app[keys.LAST_USES] = last_uses = LastUses(db)
+            app[keys.SESSIONS] = Sessions(db, clock, signer, config, last_uses)
             app[keys.CATALOG] = Catalog(db)
             yield
         finally:
@@ -171,7 +173,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
-        work = (replies.beat(), replies.save(), disk.watch(), remover.run())
+        work = (replies.beat(), replies.save(), disk.watch(), remover.run(), app[keys.LAST_USES].run())
         rounds = [loop.create_task(each) for each in work]
         try:
             yield
@@ -179,6 +181,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             for task in rounds:
                 task.cancel()
             await replies.close()
+            await app[keys.LAST_USES].flush()
             if model is not None:
                 await model.close()
 

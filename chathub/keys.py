@@ -6,6 +6,7 @@ from aiohttp import web
 
 from chathub.accounts.bodies import Bodies, Body
 from chathub.accounts.holdings import Holdings
+from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.responses import Responses
@@ -32,6 +33,7 @@ DISK = web.AppKey("DISK", Disk)
 VAULT = web.AppKey("VAULT", Vault)
 CATALOG = web.AppKey("CATALOG", Catalog)
 SESSIONS = web.AppKey("SESSIONS", Sessions)
+LAST_USES = web.AppKey("LAST_USES", LastUses)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
 REGISTRAR = web.AppKey("REGISTRAR", Registrar)

@@ -13,7 +13,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -83,12 +82,6 @@ class _Connection(aiosqlite.Connection):
     async def work(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         result: T = await self._execute(fn, self._conn)  # type: ignore[no-untyped-call]
         return result
-
-
-def in_passing() -> AbstractContextManager[None]:
-    """Around a write that a request makes which only reads, such as when its token was last used: where
-    nothing can be written, because the disk is full or the file is locked, it is answered without."""
-    return contextlib.suppress(sqlite3.OperationalError)
 
 
 def _write(

@@ -9,7 +9,7 @@ from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.errors import Forbidden
 from chathub.handlers.common import actor, answer, done, row_id, visit
-from chathub.keys import CALLER, CLOCK, DB, SESSIONS
+from chathub.keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
 
 
 async def refresh(request: web.Request) -> web.Response:
@@ -25,7 +25,10 @@ async def end_all(request: web.Request) -> web.Response:
 async def list_own(request: web.Request) -> web.Response:
     caller, db, now = _signed_in(request), request.app[DB], request.app[CLOCK].now()
     rows = await db.fetch_all(db.q.sessions.list_own, user_id=caller.id, jti=caller.jti, now=now)
-    return answer([_shape(row) for row in rows])
+    last_uses = request.app[LAST_USES]
+    seen = {row["id"]: last_uses.of_login(row["id"], row["last_seen_at"]) for row in rows}
+    rows.sort(key=lambda row: (seen[row["id"]], row["id"]), reverse=True)
+    return answer([_shape(row, seen[row["id"]]) for row in rows])
 
 
 async def end_one(request: web.Request) -> web.Response:
@@ -46,11 +49,11 @@ def _signed_in(request: web.Request) -> Caller:
     return caller
 
 
-def _shape(row: Row) -> dict[str, Any]:
+def _shape(row: Row, last_seen_at: int) -> dict[str, Any]:
     return {
         "id": row["id"],
         "created_at": iso(row["started_at"]),
-        "last_seen_at": iso(row["last_seen_at"]),
+        "last_seen_at": iso(last_seen_at),
         "expires_at": iso(row["expires_at"]),
         "address": row["address"],
         "client": row["client"],
