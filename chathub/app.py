@@ -33,7 +33,9 @@ from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
+from chathub.chat.settlements import Settlements
 from chathub.chat.titles import Titles
+from chathub.chat.unstored import Unstored
 from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
@@ -67,6 +69,8 @@ _AROUND = (
     middlewares.bodies,
     middlewares.authentication,
 )
+# seconds that the last writes wait together for another program's lock
+_LAST = 0.25
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
 
@@ -166,11 +170,14 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         client = Client(trusted, public, model, timeouts)
         app[keys.RESTS] = rests = CallersRests()
         holdings = app[keys.HOLDINGS]
-        writer, titles = Writer(db, client, clock, config, rests), Titles(db, client, clock, config)
-        replies = Replies(db, disk, writer, titles, clock, config, holdings)
+        app[keys.SETTLEMENTS] = settlements = Settlements(db)
+        unstored = Unstored(db, settlements)
+        writer = Writer(db, client, clock, config, rests, settlements, unstored)
+        titles = Titles(settlements, client, clock, config)
+        replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
         app[keys.REPLIES] = replies
-        app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
+        app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings, settlements)
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
         work = (replies.beat(), replies.save(), disk.watch(), remover.run(), app[keys.LAST_USES].run())
@@ -181,6 +188,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             for task in rounds:
                 task.cancel()
             await replies.close()
+            await settlements.close()
             await app[keys.LAST_USES].flush()
             if model is not None:
                 await model.close()
@@ -244,6 +252,7 @@ def _offer_local(tx: Transaction, local: Weights | None, now: int) -> None:
 
 
 async def _end_replies(app: web.Application) -> None:
+    app[keys.DB].stop_waiting(_LAST)
     await app[keys.REPLIES].close()
 
 

@@ -19,6 +19,7 @@ from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
+from chathub.chat.settlements import Settlements
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -46,6 +47,7 @@ PLANNER = web.AppKey("PLANNER", Planner)
 RESTS = web.AppKey("RESTS", CallersRests)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
+SETTLEMENTS = web.AppKey("SETTLEMENTS", Settlements)
 REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no personal token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
