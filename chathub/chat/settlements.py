@@ -159,5 +159,5 @@ class Settlements:
         await self.retry()
         if self._kept:
             counted = Counter(kept.what for kept in self._kept.values())
-            lost = ", ".join(f"{number} of kind {what}" for what, number in counted.items())
+            lost = ", ".join(f"{number} {what}" for what, number in counted.items())
             log.error("not stored when the server ended, the database could not be written: %s", lost)
