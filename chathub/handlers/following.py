@@ -150,9 +150,9 @@ def _end(reply: Reply, ending: Ending) -> bytes:
     named = {"conversation_id": reply.turn.public_id, "title": reply.turn.title}
     if ending.code:
         # the same sentence twice: the page reads ``content``, the document says ``error``
-        said: dict[str, Any] = {"error": ending.reason, "content": ending.reason}
+        said: dict[str, Any] = {"status": ending.code, **_code(ending)}
+        said |= {"error": ending.reason, "content": ending.reason}
         if ending.retry_after is not None:
             said["retry_after"] = math.ceil(ending.retry_after)
-        said |= {"status": ending.code, **_code(ending), **named, **summary(reply, ending)}
-        return msgspec.json.encode({"type": "error", **said})
+        return msgspec.json.encode({"type": "error", **said, **named, **summary(reply, ending)})
     return msgspec.json.encode({"type": "end", **named, **summary(reply, ending)})
