@@ -20,6 +20,7 @@ from chathub import cors, keys, middlewares
 from chathub.accounts.bodies import Bodies
 from chathub.accounts.founding import found, refuse_default_passwords
 from chathub.accounts.holdings import Holdings
+from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.responses import Responses
@@ -35,7 +36,9 @@ from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
+from chathub.chat.settlements import Settlements
 from chathub.chat.titles import Titles
+from chathub.chat.unstored import Unstored
 from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
@@ -73,6 +76,8 @@ _AROUND = (
 )
 # a part of a path that takes all but a slash: braces too, unlike aiohttp's own
 _PART = re.compile(r"\{(\w+)\}")
+# seconds that the last writes wait together for another program's lock
+_LAST = 0.25
 # the longest answer of the built-in model, in tokens: small machines are slow
 LOCAL_ANSWER = 1024
 
@@ -139,7 +144,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             app[keys.REGISTRAR] = registrar
             app[keys.VAULT] = Vault(master)
             signer = Signer(*await token_keys(db, master))
-            app[keys.SESSIONS] = Sessions(db, clock, signer, config)
+            app[keys.LAST_USES] = last_uses = LastUses(db)
+            app[keys.SESSIONS] = Sessions(db, clock, signer, config, last_uses)
             app[keys.CATALOG] = Catalog(db)
             yield
         finally:
@@ -172,11 +178,14 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         client = Client(trusted, public, model, timeouts)
         app[keys.RESTS] = rests = CallersRests()
         holdings = app[keys.HOLDINGS]
-        writer, titles = Writer(db, client, clock, config, rests), Titles(db, client, clock, config)
-        replies = Replies(db, disk, writer, titles, clock, config, holdings)
+        app[keys.SETTLEMENTS] = settlements = Settlements(db)
+        unstored = Unstored(db, settlements)
+        writer = Writer(db, client, clock, config, rests, settlements, unstored)
+        titles = Titles(settlements, client, clock, config)
+        replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
         app[keys.REPLIES] = replies
-        app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
+        app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings, settlements)
         app[keys.REMOVER] = remover = Remover(db)
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         await backups.recall()
@@ -184,7 +193,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         monitor = Monitor(db)
         work = (
             *(replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run()),
-            *(stamps.watch(db, clock), monitor.watch(), monitor.check()),
+            *(stamps.watch(db, clock), monitor.watch(), monitor.check(), app[keys.LAST_USES].run()),
         )
         rounds = [loop.create_task(each) for each in work]
         try:
@@ -196,6 +205,8 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             # a check of the database is interrupted before its connection is closed
             await asyncio.wait(rounds)
             await replies.close()
+            await settlements.close()
+            await app[keys.LAST_USES].flush()
             if model is not None:
                 await model.close()
 
@@ -258,6 +269,7 @@ def _offer_local(tx: Transaction, local: Weights | None, now: int) -> None:
 
 
 async def _end_replies(app: web.Application) -> None:
+    app[keys.DB].stop_waiting(_LAST)
     await app[keys.REPLIES].close()
 
 

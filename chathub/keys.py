@@ -6,6 +6,7 @@ from aiohttp import web
 
 from chathub.accounts.bodies import Bodies, Body
 from chathub.accounts.holdings import Holdings
+from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import Registrar
 from chathub.accounts.responses import Responses
@@ -19,6 +20,7 @@ from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
+from chathub.chat.settlements import Settlements
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -34,6 +36,7 @@ BACKUPS = web.AppKey("BACKUPS", Backups)
 VAULT = web.AppKey("VAULT", Vault)
 CATALOG = web.AppKey("CATALOG", Catalog)
 SESSIONS = web.AppKey("SESSIONS", Sessions)
+LAST_USES = web.AppKey("LAST_USES", LastUses)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
 REGISTRAR = web.AppKey("REGISTRAR", Registrar)
@@ -46,6 +49,7 @@ PLANNER = web.AppKey("PLANNER", Planner)
 RESTS = web.AppKey("RESTS", CallersRests)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
+SETTLEMENTS = web.AppKey("SETTLEMENTS", Settlements)
 REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no personal token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)

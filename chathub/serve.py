@@ -11,13 +11,15 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+
 from chathub import memory
 from chathub.app import create_app
 from chathub.config import Config
 from chathub.database.usable import check_file
 from chathub.disk import make_folder
 from chathub.errors import StartError
-from chathub.keys import RELAY, REPLIES, VAULT
+from chathub.keys import DB, RELAY, REPLIES, SETTLEMENTS, VAULT
 from chathub.listener import Site
 from chathub.log import Formatter
 from chathub.server import Runner
@@ -93,11 +95,18 @@ async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None
         giving_back = asyncio.create_task(memory.give_back())
         await stop.wait()
         giving_back.cancel()
-        # while the listener is open still, so that new questions get their 503 and not a closed door
-        drains = (app[REPLIES].drain(config.drain_seconds), app[RELAY].drain(config.drain_seconds))
-        await asyncio.gather(*drains)
+        await _drain(app, config.drain_seconds)
     finally:
         await runner.cleanup()
+
+
+async def _drain(app: web.Application, seconds: float) -> None:
+    """Give what is in the making so much time to end, and to be stored; while the listener is open still, so
+    that new questions get their 503 and not a closed door."""
+    end = asyncio.get_running_loop().time() + seconds
+    app[DB].stop_waiting(seconds)
+    await asyncio.gather(app[REPLIES].drain(seconds), app[RELAY].drain(seconds))
+    await app[SETTLEMENTS].drain(end - asyncio.get_running_loop().time())
 
 
 def _raise_file_limit() -> None:

@@ -3,15 +3,18 @@
 import asyncio
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import pytest
 
 from chathub.chat import removal, tree
-from chathub.database.connection import Database, Transaction
+from chathub.database.connection import Database, Transaction, is_locked
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
 
@@ -71,6 +74,60 @@ async def test_a_cancelled_caller_cannot_leave_a_transaction_half_done(db: Datab
         await task
     await db.write(put, "third", "x")
     assert await value_of(db, "first") == await value_of(db, "second")
+
+
+@pytest.fixture
+def locked(db: Database) -> Iterator[None]:
+    """Another program has the lock of writers."""
+    with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def patience(db: Database, seconds: float) -> None:
+    """How long a write waits for a lock; five seconds are long for a test."""
+    milliseconds = round(seconds * 1000)
+    await db.script(lambda connection: connection.execute(f"PRAGMA busy_timeout = {milliseconds}"))
+
+
+async def timed(*writes: Awaitable[Any]) -> float:
+    """How long it takes until all of these have failed for want of the lock."""
+    began = time.monotonic()
+    failures = await asyncio.gather(*writes, return_exceptions=True)
+    assert all(isinstance(failure, Exception) and is_locked(failure) for failure in failures), failures
+    return time.monotonic() - began
+
+
+async def test_writes_that_wait_for_one_lock_wait_side_by_side(db: Database, locked: None) -> None:
+    await patience(db, 0.5)
+    writes = [db.write(put, "a", str(number)) for number in range(10)]
+    assert 0.4 < await timed(*writes, db.execute(db.q.settings.put, name="a", value="x")) < 1.5
+
+
+async def test_a_write_that_comes_again_does_not_wait_long_for_a_lock(db: Database, locked: None) -> None:
+    assert await timed(db.write_soon(put, "a", "1")) < 2
+
+
+async def test_the_end_of_the_server_cuts_every_wait_for_a_lock_short(db: Database, locked: None) -> None:
+    alone = db.execute(db.q.settings.put, name="a", value="3")
+    waiting = asyncio.create_task(timed(db.write(put, "a", "1"), db.insist(put, "a", "2"), alone))
+    await asyncio.sleep(0.2)
+    db.stop_waiting(0.2)
+    assert await waiting < 2
+    assert await timed(db.insist(put, "a", "4")) < 0.5
+
+
+async def test_a_wait_for_a_lock_ends_when_the_lock_does(db: Database) -> None:
+    with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(db.write(put, "a", "1"))
+        await asyncio.sleep(0.3)
+        assert not writing.done()
+        other.execute("ROLLBACK")
+        await writing
+    assert await value_of(db, "a") == "1"
+    kept = await db.script(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0])
+    assert kept == 5000
 
 
 async def test_a_reader_cannot_write(db: Database) -> None:

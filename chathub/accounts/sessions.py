@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
 
+from chathub.accounts.last_uses import LastUses
 from chathub.accounts.logins import note_network
 from chathub.accounts.signing import LONGEST_TOKEN, Signer
 from chathub.accounts.tokens import PREFIX, digest_of, networks_of
@@ -20,7 +21,7 @@ from chathub.audit import Actor, record
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.config_values import Network
-from chathub.database.connection import Database, Row, Transaction, in_passing
+from chathub.database.connection import Database, Row, Transaction
 from chathub.errors import NotFound, Unauthorized
 
 T = TypeVar("T")
@@ -76,8 +77,11 @@ class Sessions:
     generation number keeps a look-up that was under way meanwhile from bringing it back.
     """
 
-    def __init__(self, db: Database, clock: Clock, signer: Signer, config: Config) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, signer: Signer, config: Config, last_uses: LastUses
+    ) -> None:
         self._db = db
+        self._last_uses = last_uses
         self._clock = clock
         self._signer = signer
         self._seconds = int(config.token_seconds)
@@ -156,8 +160,7 @@ class Sessions:
         row = await self._db.fetch_one(q.personal_tokens.get_by_digest, digest=digest, now=now)
         if row is None:
             raise Unauthorized("访问令牌无效或已过期")
-        with in_passing():
-            await self._db.execute(q.personal_tokens.note_use, token_id=row["id"], now=now)
+        self._last_uses.note_token(row["id"], now)
         expires = min(now + _MINUTE, row["expires_at"] or now + _MINUTE) / 1000
         return Caller(
             row["user_id"],
@@ -187,8 +190,7 @@ class Sessions:
         if row is None or (row["id"], row["token_version"]) != (claims.user_id, claims.version):
             raise Unauthorized("登录已失效，请重新登录")
         if now - row["last_seen_at"] >= _MINUTE:
-            with in_passing():
-                await self._db.execute(q.sessions.note_seen, session_id=row["session_id"], now=now)
+            self._last_uses.note_login(row["session_id"], now)
         expires = min(claims.good_until, (now + _MINUTE) / 1000, row["ends_at"] / 1000)
         return Caller(claims.user_id, row["username"], row["role"], claims.jti, expires)
 

@@ -1,7 +1,7 @@
 """The beginning of a turn, as one transaction: nothing goes upstream before this is on disk."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -12,10 +12,11 @@ from chathub.chat.budgets import Share, Spender, State, Wanted
 from chathub.chat.context import estimate_history
 from chathub.chat.idempotency import Claim, Repeated
 from chathub.chat.title_text import title_of
-from chathub.chat.turns import Ending, Turn
+from chathub.chat.turns import Ending, Outcome, Turn, as_it_ended
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
 from chathub.upstream.types import Image, Message
+from chathub.wire.answers import Row as AnyRow
 from chathub.wire.chats import BULKY, ToolResult
 
 # characters of text that a refused turn keeps: as many as a message is meant to have
@@ -96,8 +97,9 @@ class Beginning(Struct, frozen=True, kw_only=True):
         return replace(self, refusal=refusal, asked=asked, options=options, incomplete=cut)
 
 
-def begin(tx: Transaction, it: Beginning) -> Turn:
-    """Find or start the conversation and store the question with its answer to come.
+def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome]) -> Turn:
+    """Find or start the conversation and store the question with its answer to come; ``unstored`` is how
+    answers of the conversation ended that are not in the database yet, by message.
 
     Raises:
         NotFound: the conversation or message is not the user's.
@@ -113,7 +115,7 @@ def begin(tx: Transaction, it: Beginning) -> Turn:
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
     parent_id = _parent(tx, it, conversation)
-    history = _history(tx, it, parent_id)
+    history = [as_it_ended(tx, row, unstored) for row in _history(tx, it, parent_id)]
     # decided before anything of the question is stored: less is kept of a refused one
     share, refusal, budget = _share(state, it, history)
     it = it.refused(refusal) if refusal else it
@@ -155,7 +157,7 @@ def _history(tx: Transaction, it: Beginning, head_id: int | None) -> list[Row]:
     return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
 
 
-def _pictures(tx: Transaction, it: Beginning, history: list[Row]) -> dict[int, list[Image]]:
+def _pictures(tx: Transaction, it: Beginning, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
     """Those of the history that go along with what is asked."""
     if not it.sees:
         return {}
@@ -164,7 +166,7 @@ def _pictures(tx: Transaction, it: Beginning, history: list[Row]) -> dict[int, l
 
 
 def _share(
-    state: State, it: Beginning, history: list[Row]
+    state: State, it: Beginning, history: Sequence[AnyRow]
 ) -> tuple[Share | None, Ending | None, dict[str, Any] | None]:
     """What the answer may use; or why there will be none, and what is left."""
     if it.wanted is None:

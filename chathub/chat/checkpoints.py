@@ -1,5 +1,6 @@
 """What is on disk of a reply in the making, and what becomes of it after a crash."""
 
+import logging
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -11,7 +12,10 @@ from chathub.chat.context import estimate
 from chathub.chat.ledger import reckon
 from chathub.chat.reply import Reply
 from chathub.clock import Month
-from chathub.database.connection import Row, Transaction
+from chathub.database.condition import trouble_of
+from chathub.database.connection import Database, Row, Transaction
+
+log = logging.getLogger("chathub.replies")
 
 INTERRUPTED = turns.Ending("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
 
@@ -24,6 +28,35 @@ class Fresh(Struct, frozen=True):
     model: ChatModel
     prompt_estimate: int
     runs: list[tuple[int, str, str]]
+
+
+class Checkpoints:
+    """Writes down what is new of replies in the making."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        # whether the last round went well
+        self._works = True
+
+    async def save(self, live: Iterable[Reply]) -> None:
+        """One round, as one transaction; what fails is in the next one."""
+        replies = list(live)
+        fresh = collect(replies)
+        if not fresh:
+            return
+        try:
+            await self._db.write_soon(save, fresh)
+            self._works = True
+        except Exception as error:
+            if self._works:
+                # one line for the trouble, not one for each second of it
+                unknown = error if trouble_of(error) is None else None
+                log.error("replies in the making could not be saved: %s", error, exc_info=unknown)
+            self._works = False
+            for reply in replies:
+                # one that is being settled was not among them, or needs no part any more
+                if not reply.settling:
+                    reply.save_again()
 
 
 def collect(replies: Iterable[Reply]) -> list[Fresh]:
@@ -69,11 +102,7 @@ def recover(tx: Transaction, month: Month) -> int:
     an estimate of what it used; nothing holds a budget any more. Gives the number of replies."""
     rows = tx.all(tx.q.messages.list_streaming)
     for row in rows:
-        parts = tx.all(tx.q.parts.list_for_message, message_id=row["id"])
-        texts = {
-            kind: "".join(part["text"] for part in parts if part["kind"] == kind)
-            for kind in ("content", "reasoning")
-        }
+        texts = turns.saved_text(tx, row["id"])
         model = _model(row)
         came = estimate(texts["content"]), estimate(texts["reasoning"])
         outcome = turns.Outcome(

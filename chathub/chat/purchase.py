@@ -7,12 +7,12 @@ from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import Spender, Wanted
-from chathub.chat.ledger import Account
+from chathub.chat.ledger import Account, Bill
 from chathub.chat.plan import Plan
 from chathub.chat.tally import Tally
 from chathub.clock import Month
 from chathub.database.connection import Transaction
-from chathub.upstream.types import Endpoint
+from chathub.upstream.types import Attempt, Endpoint
 
 
 class Held(NamedTuple):
@@ -21,6 +21,27 @@ class Held(NamedTuple):
     reservation_id: int
     answer_limit: int | None
     is_money_bound: bool
+
+
+class Use(NamedTuple):
+    """What the answer of one model used; ``key_id`` is the key that answered well."""
+
+    attempts: list[Attempt]
+    bill: Bill
+    first_at: float | None
+    end_reason: str
+    key_id: int | None
+
+
+class Receipt(NamedTuple):
+    """All that is booked for a request at its end, and nothing else of it: it may have to be kept.
+    ``models`` are those that were tried, by name."""
+
+    reservation_id: int
+    account: Account
+    month: Month
+    models: dict[str, ChatModel]
+    uses: list[Use]
 
 
 class Purchase:
@@ -60,6 +81,15 @@ class Purchase:
         """Whether its answer comes with a key just now."""
         return self.endpoint is not None and self.endpoint.key_id == key_id
 
+    def receipt(self, reservation_id: int, month: Month) -> Receipt:
+        """What is to be booked, now that it has ended."""
+        uses = [
+            Use(tally.attempts, tally.bill(tally.model), tally.first_at, tally.end_reason, tally.well_key)
+            for tally in self.tallies
+            if tally.model is not None
+        ]
+        return Receipt(reservation_id, self.account, month, self.plan.models, uses)
+
     def break_off(self) -> None:
         if self.task is not None:
             self.task.cancel()
@@ -76,21 +106,19 @@ def buy(tx: Transaction, spender: Spender, wanted: Wanted) -> Held:
     return Held(budgets.hold(tx, spender, share), share.answer, budgets.bounds_money(state))
 
 
-def settle(tx: Transaction, reservation_id: int, purchase: Purchase, month: Month) -> None:
+def settle(tx: Transaction, receipt: Receipt) -> None:
     """Book every attempt, and give back what was reserved and not used."""
-    budgets.release(tx, reservation_id)
-    for tally in purchase.tallies:
-        if tally.model is None:
-            continue
+    budgets.release(tx, receipt.reservation_id)
+    for used in receipt.uses:
         ledger.book(
             tx,
-            purchase.account,
-            tally.attempts,
-            purchase.plan.models,
-            tally.bill(tally.model),
-            first_at=tally.first_at,
-            end_reason=tally.end_reason,
-            month=month,
+            receipt.account,
+            used.attempts,
+            receipt.models,
+            used.bill,
+            first_at=used.first_at,
+            end_reason=used.end_reason,
+            month=receipt.month,
         )
-        if tally.well and tally.endpoint and tally.endpoint.key_id is not None:
-            pool.note_success(tx, tally.endpoint.key_id, month.now)
+        if used.key_id is not None:
+            pool.note_success(tx, used.key_id, receipt.month.now)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 import aiohttp
@@ -23,9 +24,10 @@ from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan, Route
 from chathub.chat.purchase import Held, Purchase, buy, settle
 from chathub.chat.rests import CallersRests
+from chathub.chat.settlements import Settlements
 from chathub.chat.tally import Outbox, Tally
 from chathub.clock import Clock
-from chathub.database.connection import Database, in_passing
+from chathub.database.connection import Database
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
@@ -64,7 +66,9 @@ class Relay:
         clock: Clock,
         rests: CallersRests,
         holdings: Holdings,
+        settlements: Settlements,
     ) -> None:
+        self._settlements = settlements
         self._disk = disk
         self._rests = rests
         self._holdings = holdings
@@ -92,6 +96,7 @@ class Relay:
         Raises:
             Unavailable: the server is shutting down, or its database file is gone.
             DiskLow: there is hardly room left to book it.
+            Unavailable: too much waits to be stored already.
             Unauthorized: the user was disabled meanwhile.
             TooManyRequests: the user has too many requests, or too little left.
         """
@@ -99,6 +104,7 @@ class Relay:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
         self._db.condition.check()
         self._disk.check()
+        self._settlements.check()
         spender = Spender(caller.id, caller.token_id, self._clock.month())
         account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
         purchase = Purchase(account, plan, self._holdings.of(caller.id), is_bound=bool(caller.models))
@@ -116,15 +122,16 @@ class Relay:
             self._purchases.discard(purchase)
             if not self._purchases:
                 self._idle.set()
-            await asyncio.shield(self._settle(buying, purchase))
+            await self._settlements.see_through(self._settle(buying, purchase))
 
     async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
         with contextlib.suppress(ChatHubError):
             held = await buying
             for tally in purchase.tallies:
-                if tally.well and tally.endpoint and tally.endpoint.key_id is not None:
-                    self._rests.note_success(tally.endpoint.key_id, purchase.account.user_id)
-            await self._db.insist(settle, held.reservation_id, purchase, self._clock.month())
+                if tally.well_key is not None:
+                    self._rests.note_success(tally.well_key, purchase.account.user_id)
+            receipt = purchase.receipt(held.reservation_id, self._clock.month())
+            await self._settlements.store("request", partial(settle, receipt=receipt))
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""
@@ -214,9 +221,9 @@ class Relay:
             now = self._clock.now()
             is_common = self._rests.note_failure(endpoint, user_id, failure, now)
             told = endpoint.key_id, failure, sentence, now
-            # an answer of another key does not depend on it
-            with in_passing():
-                await self._db.write(pool.note_failure, *told, is_common=is_common)
+            await self._settlements.store_soon(
+                "key's state", lambda tx: pool.note_failure(tx, *told, is_common=is_common)
+            )
 
 
 def estimate_request(request: Request) -> int:

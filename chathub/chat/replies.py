@@ -1,28 +1,28 @@
 """All replies in the making: asked for and begun, found, stopped, saved once a second, drained at the end."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from chathub.accounts.holdings import Holdings
-from chathub.chat import checkpoints, idempotency
+from chathub.chat import idempotency
 from chathub.chat.beginning import begin
+from chathub.chat.checkpoints import Checkpoints
 from chathub.chat.live import Live
 from chathub.chat.plan import Plan
 from chathub.chat.questions import Question
 from chathub.chat.reply import Reply
+from chathub.chat.settlements import Settlements
 from chathub.chat.titles import Titles
+from chathub.chat.turns import Outcome
+from chathub.chat.unstored import Unstored
 from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.condition import trouble_of
 from chathub.database.connection import Database
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Conflict, NotFound, Unavailable
-
-log = logging.getLogger("chathub.replies")
 
 _NO_NEWS = "服务器正在重启，请稍后再试"
 
@@ -39,7 +39,11 @@ class Replies:
         clock: Clock,
         config: Config,
         holdings: Holdings,
+        settlements: Settlements,
+        unstored: Unstored,
     ) -> None:
+        self._settlements = settlements
+        self._unstored = unstored
         self._db = db
         self._disk = disk
         self._writer = writer
@@ -55,6 +59,7 @@ class Replies:
         self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self._checkpoints = Checkpoints(db)
         self._titling: set[asyncio.Task[None]] = set()
 
     # --- asking
@@ -72,7 +77,7 @@ class Replies:
             Gone: the user deleted the conversation.
             Conflict: its last reply is still being written and followed, or the key was used otherwise.
             TooManyRequests: too many in this minute, or too many answers at once.
-            Unavailable: the server is shutting down, or its database file is gone.
+            Unavailable: the server is shutting down, its file is gone, or too much waits to be stored already.
             DiskLow: there is too little room to store it; nothing was stored.
         """
         if self._draining:
@@ -123,17 +128,22 @@ class Replies:
         """
         if reply := self._live.find(message_id, user_id):
             return self._live.join(reply)
+        unstored = self._unstored.find(message_id, user_id)
         row = await self._db.fetch_one(self._db.q.messages.get_reply, message_id=message_id, user_id=user_id)
         if row is None:
             raise NotFound("消息不存在")
+        if unstored is not None:
+            return self._live.join(unstored)
         return Reply.stored(row, user_id)
 
     async def _begin(self, question: Question) -> Reply:
         self._db.condition.check()
         self._disk.check(large=question.is_large)
+        self._settlements.check(sum(reply.size for reply in self._live))
         async with self._claim(question.caller.id, question.place.public_id):
             await self._make_way(question.place.public_id, question.caller.id)
-            turn = await self._db.write(begin, question.beginning(self._clock.month()))
+            unstored = self.unstored(question.place.public_id, question.caller.id)
+            turn = await self._db.write(begin, question.beginning(self._clock.month()), unstored)
             limit = self._config.reply_characters
             reply = Reply(turn, question.caller.id, question.model_name, limit)
             if turn.refusal is not None or isinstance(question.plan, ChatHubError):
@@ -207,6 +217,10 @@ class Replies:
         reply = self._live.in_conversation(public_id)
         return reply if reply and reply.user_id == user_id else None
 
+    def unstored(self, public_id: str, user_id: int) -> dict[int, Outcome]:
+        """How the replies of a user's conversation ended that the database has not taken yet, by message."""
+        return self._unstored.outcomes(public_id, user_id)
+
     def of_user(self, user_id: int) -> list[Reply]:
         return [reply for reply in self._live if reply.user_id == user_id]
 
@@ -257,21 +271,12 @@ class Replies:
                 reply.wake()
 
     async def save(self) -> None:
-        """Once a second write down what is new of all live replies, as one transaction."""
+        """Once a second write down what is new of all live replies, as one transaction, and try again what
+        could not be stored."""
         while True:
             await asyncio.sleep(self._config.save_seconds)
-            replies = list(self._live)
-            if fresh := checkpoints.collect(replies):
-                try:
-                    await self._db.write(checkpoints.save, fresh)
-                except Exception as error:
-                    # of the database's own troubles the condition has told already
-                    if trouble_of(error) is None:
-                        log.exception("replies in the making could not be saved")
-                    for reply in replies:
-                        # one that is being settled was not among them, or needs no part any more
-                        if not reply.settling:
-                            reply.save_again()
+            await self._checkpoints.save(self._live)
+            await self._settlements.retry()
 
     async def drain(self, seconds: float) -> None:
         """Take no more questions and give the replies in the making some time to end."""

@@ -52,6 +52,8 @@ class Reply(Sink):
         # neighbours of one kind are merged as they come and as they are saved; ``length`` is theirs together
         self.parts: list[Part] = []
         self.length = 0
+        # about the bytes that all of it takes
+        self.size = 0
         self.usage: Usage | None = None
         self.finish_reason = ""
         self.calls: dict[int, ToolRequest] = {}
@@ -170,6 +172,7 @@ class Reply(Sink):
         self._grow(sum(len(text) if text.isascii() else 2 * len(text) for _, text in parts))
 
     def _grow(self, size: int) -> None:
+        self.size += size
         if self.holding is not None and size:
             self.holding.grow(size)
 
@@ -213,9 +216,10 @@ class Reply(Sink):
         is saved any more."""
         self.parts = merged(self.parts)
 
-    def let_go(self, read: Read) -> None:
-        """It is stored: of a long text followers ``read`` what they have not got."""
-        if self.length > _PIECE:
+    def let_go(self, read: Read, *, always: bool = False) -> None:
+        """The text is kept elsewhere, a short one here too unless ``always``: followers ``read`` what they
+        have not got."""
+        if always or self.length > _PIECE:
             self.parts, self._read = [], read
 
     async def whole(self, kind: Kind) -> str:

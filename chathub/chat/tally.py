@@ -92,6 +92,11 @@ class Tally(Sink):
             return failure.kind
         return self.finish_reason or "stop" if self.well else "disconnected"
 
+    @property
+    def well_key(self) -> int | None:
+        """The key with which it was answered well."""
+        return self.endpoint.key_id if self.well and self.endpoint else None
+
     def bill(self, model: ChatModel) -> ledger.Bill:
         # as context.estimate counts
         answer = (self._narrow + 3) // 4 + (self._wide * 4 + 4) // 5

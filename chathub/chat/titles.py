@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+from functools import partial
 
+from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.chat.context import estimate, estimate_messages
 from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
+from chathub.chat.settlements import Settlements
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
-from chathub.database.connection import Database, Transaction
+from chathub.database.connection import Transaction
 from chathub.upstream import routing
 from chathub.upstream.client import Client
 from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
@@ -27,8 +30,8 @@ _CHARACTERS = 1000
 class Titles:
     """Names conversations; a title the user chose is never touched, and a failure changes nothing."""
 
-    def __init__(self, db: Database, client: Client, clock: Clock, config: Config) -> None:
-        self._db = db
+    def __init__(self, settlements: Settlements, client: Client, clock: Clock, config: Config) -> None:
+        self._settlements = settlements
         self._client = client
         self._clock = clock
         self._always = config.auto_title
@@ -48,7 +51,7 @@ class Titles:
             "", route.model.name, messages, stream=stream, params={"max_tokens": 500}, caller_id=reply.user_id
         )
         # takes in the events as any reply would, but nobody follows it
-        answer = Reply(reply.turn, reply.user_id, reply.model, 10_000)
+        answer = Reply(reply.turn.without_texts(), reply.user_id, reply.model, 10_000)
         answer.token_id = reply.token_id
         try:
             async with asyncio.timeout(_SECONDS):
@@ -62,14 +65,29 @@ class Titles:
         title = title_of(words)
         came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
         bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *came)
-        await self._db.write(_store, answer, "" if answer.failure else title, plan, bill, self._clock.month())
+        store = partial(
+            _store,
+            answer=answer,
+            title="" if answer.failure else title,
+            models=plan.models,
+            bill=bill,
+            month=self._clock.month(),
+        )
+        await self._settlements.store("title", store)
 
 
 async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
     """A title is no reason to think ill of a key."""
 
 
-def _store(tx: Transaction, answer: Reply, title: str, plan: Plan, bill: ledger.Bill, month: Month) -> None:
+def _store(
+    tx: Transaction,
+    answer: Reply,
+    title: str,
+    models: dict[str, ChatModel],
+    bill: ledger.Bill,
+    month: Month,
+) -> None:
     turn = answer.turn
     account = Account(
         kind="title",
@@ -82,7 +100,7 @@ def _store(tx: Transaction, answer: Reply, title: str, plan: Plan, bill: ledger.
         tx,
         account,
         answer.attempts,
-        plan.models,
+        models,
         bill,
         first_at=answer.first_at,
         end_reason=answer.failure.kind if answer.failure else answer.finish_reason or "stop",

@@ -1,16 +1,20 @@
 """A turn in the database: what it is once begun, how it is settled, what it used."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import Spender
 from chathub.chat.ledger import Account, Bill
+from chathub.chat.parts import Kind
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
 from chathub.upstream.types import Attempt, Image, Message
+from chathub.wire.answers import Row as AnyRow
 
 # what the page shows in an empty bubble after its stop button: not a text of the model's
 PLACEHOLDER = "对话已被用户停止"
@@ -24,6 +28,11 @@ class Ending(Struct, frozen=True):
     code: int = 0
     finish_reason: str = ""
     retry_after: float | None = None
+
+
+# of a reply that the database has not taken yet, and of one that there was no memory left for until it did
+NOT_STORED = Ending("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
+_CUT = Ending("interrupted", "数据库无法写入的时间过长，只保存了一部分", 503, "interrupted")
 
 
 class Turn(Struct, frozen=True):
@@ -40,7 +49,7 @@ class Turn(Struct, frozen=True):
     user_message_id: int
     message_id: int
     asked: list[Message] = []
-    history: list[Row] = []
+    history: Sequence[AnyRow] = ()
     images: dict[int, list[Image]] = {}
     first: bool = False
     reservation_id: int = 0
@@ -48,13 +57,17 @@ class Turn(Struct, frozen=True):
     refusal: Ending | None = None
     budget: dict[str, Any] | None = None
 
+    def without_texts(self) -> "Turn":
+        """What is needed of it once it has ended."""
+        return replace(self, asked=[], history=(), images={})
+
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """All that is known of a reply at its end.
 
     ``attempts`` were made with ``models`` (by name), the last with ``model``; ``key_id`` is the key that
     answered well, ``was_saved`` says whether parts of the text are on disk, ``tool_calls`` and ``state``
-    are JSON.
+    are JSON. ``is_cut``: these parts are all that is left of the text.
     """
 
     spender: Spender
@@ -70,12 +83,38 @@ class Outcome(Struct, frozen=True, kw_only=True):
     was_saved: bool
     ending: Ending
     bill: Bill
+    is_cut: bool = False
+
+    def without_text(self) -> "Outcome":
+        return replace(
+            self, content="", reasoning="", tool_calls="", state="", was_saved=True, is_cut=True, ending=_CUT
+        )
+
+
+def saved_text(tx: Transaction, message_id: int) -> dict[Kind, str]:
+    """What was saved, second by second, of a reply whose end is not stored."""
+    parts = tx.all(tx.q.parts.list_for_message, message_id=message_id)
+    kinds: tuple[Kind, Kind] = ("content", "reasoning")
+    return {kind: "".join(part["text"] for part in parts if part["kind"] == kind) for kind in kinds}
+
+
+def as_it_ended(tx: Transaction, row: Row, unstored: Mapping[int, Outcome]) -> AnyRow:
+    """A message of the history; of an answer whose end is not stored yet what memory holds of it."""
+    ending = unstored.get(row["id"]) if row["status"] == "streaming" else None
+    if ending is None:
+        return row
+    content = saved_text(tx, row["id"])["content"] if ending.is_cut else ending.content
+    told = {"content": content, "tool_calls": ending.tool_calls, "state": ending.state}
+    return {**dict(row), **told, "status": ending.ending.status}
 
 
 def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
     """Store how the reply ended and what it used, which counts even if the reply was deleted meanwhile.
     Gives a word of warning where little is left to its user."""
     now = it.spender.month.now
+    if it.is_cut:
+        saved = saved_text(tx, turn.message_id)
+        it = replace(it, content=saved["content"], reasoning=saved["reasoning"])
     _store(tx, turn, it, now)
     tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
     ledger.book(

@@ -11,15 +11,16 @@ from chathub.accounts.bodies import BodiesFull, Body, TooManyBodies
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import Spender
-from chathub.chat.parts import Kind
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
 from chathub.chat.rests import CallersRests
+from chathub.chat.settlements import Settlements
 from chathub.chat.turns import Ending, Outcome, Turn
+from chathub.chat.unstored import Unstored, reader
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.condition import sentence_of
-from chathub.database.connection import Database, in_passing
+from chathub.database.connection import Database
 from chathub.upstream import redaction, routing
 from chathub.upstream.client import Client
 from chathub.upstream.failure_class import another_may_help, sentence_for
@@ -35,16 +36,24 @@ _BROKEN = Ending("error", "服务器内部错误", 500, "error")
 # a history is long from so many characters on; each message costs some, however short it is
 _LONG, _PER_MESSAGE = 256 * 1024, 500
 _TOO_MANY_PICTURES = "正在发送的图片过多，请等其中一些回复结束"
-_NOT_STORED = Ending("error", "回复保存失败", 500, "error")
 
 
 class Writer:
     """Sees replies to their end, one call each."""
 
     def __init__(
-        self, db: Database, client: Client, clock: Clock, config: Config, rests: CallersRests
+        self,
+        db: Database,
+        client: Client,
+        clock: Clock,
+        config: Config,
+        rests: CallersRests,
+        settlements: Settlements,
+        unstored: Unstored,
     ) -> None:
         self._db = db
+        self._settlements = settlements
+        self._unstored = unstored
         self._client = client
         self._clock = clock
         self._config = config
@@ -66,9 +75,9 @@ class Writer:
                 now = self._clock.now()
                 is_common = self._rests.note_failure(endpoint, reply.user_id, failure, now)
                 told = endpoint.key_id, failure, sentence, now
-                # an answer of another key does not depend on it
-                with in_passing():
-                    await self._db.write(pool.note_failure, *told, is_common=is_common)
+                await self._settlements.store_soon(
+                    "key's state", lambda tx: pool.note_failure(tx, *told, is_common=is_common)
+                )
 
         for route in plan.routes:
             reply.turn_to(route.model)
@@ -94,32 +103,28 @@ class Writer:
         reply.ending = await self._stored(reply, plan, reply.ending or ending)
 
     async def _stored(self, reply: Reply, plan: Plan, ending: Ending) -> Ending:
-        """Store the reply, which then lets go of its text; gives the ending, or that it could not be
-        stored."""
-
-        async def read(kind: Kind, start: int, length: int) -> str:
-            row = await self._db.fetch_one(
-                self._db.q.messages.get_text,
-                message_id=reply.turn.message_id,
-                kind=kind,
-                start=start,
-                length=length,
-            )
-            return row["text"] if row else ""
-
-        try:
-            await self._settle(reply, plan, ending)
-        except Exception:
-            log.exception("a reply could not be stored")
-            return _NOT_STORED
-        reply.let_go(read)
-        return ending
-
-    async def _settle(self, reply: Reply, plan: Plan, ending: Ending) -> None:
-        model = reply.answering
-        assert model is not None
+        """Store the reply, which then lets go of its text; gives the ending, or that it could not be stored
+        yet: then it is kept and tried again."""
         # from here on the message's own columns hold the text, no part may be added any more
         reply.settling = True
+        try:
+            outcome = self._outcome(reply, plan, ending)
+        except Exception:
+            log.exception("a reply could not be settled")
+            return _BROKEN
+        reply.bill = outcome.bill
+        try:
+            reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
+        except Exception as error:
+            self._unstored.keep(reply, outcome, error)
+            return turns.NOT_STORED
+        reply.let_go(reader(self._db, reply.turn.message_id))
+        return ending
+
+    def _outcome(self, reply: Reply, plan: Plan, ending: Ending) -> Outcome:
+        """All that there is to store of it."""
+        model = reply.answering
+        assert model is not None
         reply.pack()
         content, reasoning = reply.text("content"), reply.text("reasoning")
         calls = list(reply.calls.values())
@@ -129,7 +134,7 @@ class Writer:
         well = reply.endpoint if reply.failure is None and ending.status == "done" else None
         if well and well.key_id is not None:
             self._rests.note_success(well.key_id, reply.user_id)
-        outcome = Outcome(
+        return Outcome(
             spender=Spender(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
             attempts=reply.attempts,
@@ -144,8 +149,6 @@ class Writer:
             ending=ending,
             bill=bill,
         )
-        reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
-        reply.bill = bill
 
 
 def _broken(error: Exception) -> Ending:

@@ -8,7 +8,9 @@ cannot interleave with another coroutine's statements and a cancelled caller can
 import asyncio
 import contextlib
 import logging
+import math
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -19,6 +21,7 @@ import aiosqlite
 
 from chathub.database.condition import Condition, obstacle_at, trouble_of
 from chathub.database.first_page import make_new, rewrite
+from chathub.database.patience import GiveUp, waiting
 from chathub.database.queries import Queries
 from chathub.database.slow import SlowReaders
 from chathub.disk import make_folder
@@ -31,6 +34,8 @@ _SLOW_CACHE = 1024
 _CACHE = 4096
 # seconds between attempts at what must be written
 _AGAIN = (0.2, 1.0, 3.0)
+# seconds that a write waits for another program's lock which comes again soon
+_BRIEFLY = 0.25
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -90,8 +95,10 @@ def in_passing() -> Iterator[None]:
             raise
 
 
-def _write(q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
-    connection.execute("BEGIN IMMEDIATE")
+def _write(
+    q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, give_up: GiveUp, connection: sqlite3.Connection
+) -> T:
+    waiting(connection, give_up, partial(connection.execute, "BEGIN IMMEDIATE"))
     try:
         result = fn(Transaction(connection, q), *args, **kwargs)
     except BaseException:
@@ -122,6 +129,8 @@ class Database:
         self.condition = Condition(self.path, unchecked=unchecked)
         self._open: list[_Connection] = []
         self._here: sqlite3.Connection | None = None
+        # from when on nothing waits for another program's lock, as ``time.monotonic`` tells it
+        self._patient_until = math.inf
 
     async def open(self) -> None:
         """Open the connections; the file is readable by its owner only."""
@@ -225,7 +234,26 @@ class Database:
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``fn(tx, …)`` as one transaction; whatever it raises undoes all of it."""
-        return await self._written(self._writer.work(partial(_write, self.q, fn, args, kwargs)))
+        give_up = self._give_up()
+        return await self._written(self._writer.work(partial(_write, self.q, fn, args, kwargs, give_up)))
+
+    async def write_soon(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """``write`` for what comes again if it fails: it hardly waits for another program's lock, and so
+        keeps nobody else's write waiting."""
+        give_up = self._give_up(_BRIEFLY)
+        return await self._written(self._writer.work(partial(_write, self.q, fn, args, kwargs, give_up)))
+
+    def _give_up(self, most: float = math.inf) -> GiveUp:
+        """For a write that is asked for now, however many wait before it."""
+        asked = time.monotonic()
+        return lambda configured: min(asked + min(configured, most), self._patient_until)
+
+    def stop_waiting(self, seconds: float) -> None:
+        """In so many seconds: from then on what another program's lock keeps from being written fails at
+        once, for the server ends."""
+        self._patient_until = time.monotonic() + seconds
 
     async def insist(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -236,15 +264,23 @@ class Database:
             try:
                 return await self.write(fn, *args, **kwargs)
             except sqlite3.DatabaseError as error:
+                left = self._patient_until - time.monotonic()
+                if left <= 0:
+                    raise
                 # of the database's own troubles the condition has told already
                 unknown = trouble_of(error) is None
                 log.warning("a transaction failed, and is tried again: %s", error, exc_info=unknown)
-                await asyncio.sleep(wait)
+                await asyncio.sleep(min(wait, left))
         return await self.write(fn, *args, **kwargs)
 
     async def execute(self, sql: str, **values: Any) -> list[Row]:
         """Run one writing statement; gives the rows of its RETURNING clause."""
-        return list(await self._written(self._writer.execute_fetchall(sql, values)))
+        give_up = self._give_up()
+
+        def run(connection: sqlite3.Connection) -> list[Row]:
+            return waiting(connection, give_up, lambda: connection.execute(sql, values).fetchall())
+
+        return await self._written(self._writer.work(run))
 
     async def probe(self) -> None:
         """Try to write, without waiting for a lock; the condition tells what came of it."""

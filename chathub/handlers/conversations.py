@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from chathub import audit
 from chathub.accounts.sessions import Caller
-from chathub.chat import removal, tree
+from chathub.chat import removal, tree, turns
 from chathub.chat.title_text import title_of
+from chathub.chat.turns import Outcome
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.common import actor, body, done, query
+from chathub.handlers.following import usage_of
 from chathub.handlers.listing import Encode, send_rows
 from chathub.handlers.writing import large
 from chathub.keys import CALLER, CLOCK, DB, REMOVER, REPLIES
@@ -131,7 +133,8 @@ def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
 
 
 def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encode:
-    """A reply in the making is shown as it is in memory."""
+    """A reply in the making, and one that could not be stored yet, is shown as it is in memory."""
+    unstored = request.app[REPLIES].unstored(public_id, page.owner_id)
     live = request.app[REPLIES].live(public_id, page.owner_id)
     live_id = live.turn.message_id if live else None
     content, reasoning = (live.text("content"), live.text("reasoning")) if live else ("", "")
@@ -143,9 +146,26 @@ def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encod
         message = answers.Message.of(row)
         if message.id == live_id and message.status == "streaming":
             message.content, message.reasoning = content, reasoning or None
+        elif message.status == "streaming":
+            _show_unstored(tx, message, unstored.get(message.id))
         return msgspec.json.encode(message)
 
     return encode
+
+
+def _show_unstored(tx: Transaction, message: answers.Message, it: Outcome | None) -> None:
+    """All there is of a reply that nobody writes any more and whose end is not stored."""
+    if it is None or it.is_cut:
+        saved = turns.saved_text(tx, message.id)
+        message.content, message.reasoning = saved["content"], saved["reasoning"] or None
+    else:
+        message.content, message.reasoning = it.content, it.reasoning or None
+        message.tool_calls = msgspec.json.decode(it.tool_calls or "[]")
+    if it is not None:
+        message.status, message.reason = turns.NOT_STORED.status, turns.NOT_STORED.reason
+        message.finish_reason, message.model = turns.NOT_STORED.finish_reason, it.model.name
+        if it.bill.source:
+            message.usage, message.cost = usage_of(it.bill), answers.money(it.bill.cost)
 
 
 def _change(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> Row:

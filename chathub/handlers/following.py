@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from chathub.chat.ledger import Bill
 from chathub.chat.parts import Cursor, Kind, Part
 from chathub.chat.reply import Reply
-from chathub.chat.turns import Ending
+from chathub.chat.turns import NOT_STORED, Ending
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream
@@ -92,17 +93,21 @@ def summary(reply: Reply, ending: Ending) -> dict[str, Any]:
         # the one that answered, which may be one that the model falls back on
         "model": reply.answered_by,
         "finish_reason": ending.finish_reason,
-        "usage": answers.Usage(
-            prompt_tokens=bill.prompt_tokens,
-            completion_tokens=bill.completion_tokens,
-            total_tokens=bill.prompt_tokens + bill.completion_tokens,
-            reasoning_tokens=bill.reasoning_tokens,
-            cached_tokens=bill.cached_tokens,
-            estimated=bill.source != "reported",
-        ),
+        "usage": usage_of(bill),
         "cost": answers.money(bill.cost),
         **({"budget": reply.budget} if reply.budget else {}),
     }
+
+
+def usage_of(bill: Bill) -> answers.Usage:
+    return answers.Usage(
+        prompt_tokens=bill.prompt_tokens,
+        completion_tokens=bill.completion_tokens,
+        total_tokens=bill.prompt_tokens + bill.completion_tokens,
+        reasoning_tokens=bill.reasoning_tokens,
+        cached_tokens=bill.cached_tokens,
+        estimated=bill.source != "reported",
+    )
 
 
 def failure(reply: Reply, ending: Ending) -> ChatHubError:
@@ -112,6 +117,7 @@ def failure(reply: Reply, ending: Ending) -> ChatHubError:
         retry_after=ending.retry_after,
         conversation_id=reply.turn.public_id,
         message_id=reply.turn.message_id,
+        **_code(ending),
         **({"budget": reply.budget} if reply.budget else {}),
     )
     error.status = ending.code or 409
@@ -144,13 +150,18 @@ def _call(number: int, call: ToolRequest) -> bytes:
     return msgspec.json.encode({**event, "arguments": call.arguments})
 
 
+def _code(ending: Ending) -> dict[str, str]:
+    """What tells a program that nothing of the reply is lost, and the question is not to be asked again."""
+    return {"code": ending.finish_reason} if ending is NOT_STORED else {}
+
+
 def _end(reply: Reply, ending: Ending) -> bytes:
     named = {"conversation_id": reply.turn.public_id, "title": reply.turn.title}
     if ending.code:
         # the same sentence twice: the page reads ``content``, the document says ``error``
-        said: dict[str, Any] = {"error": ending.reason, "content": ending.reason}
+        said: dict[str, Any] = {"status": ending.code, **_code(ending)}
+        said |= {"error": ending.reason, "content": ending.reason}
         if ending.retry_after is not None:
             said["retry_after"] = math.ceil(ending.retry_after)
-        event = {"type": "error", "status": ending.code, **said, **named, **summary(reply, ending)}
-        return msgspec.json.encode(event)
+        return msgspec.json.encode({"type": "error", **said, **named, **summary(reply, ending)})
     return msgspec.json.encode({"type": "end", **named, **summary(reply, ending)})

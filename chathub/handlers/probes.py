@@ -1,6 +1,6 @@
 """Asking a provider directly: does this key work, and which models are there?"""
 
-import asyncio
+from functools import partial
 
 from aiohttp import web
 
@@ -8,7 +8,7 @@ from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY, RESTS
+from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY, RESTS, SETTLEMENTS
 from chathub.upstream import redaction
 from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Endpoint, Failure
@@ -26,7 +26,8 @@ async def test_key(request: web.Request) -> web.Response:
         failure = await probe.try_key(request.app[RELAY].client, endpoint, models, tally)
     finally:
         # also if the client left meanwhile
-        await asyncio.shield(db.insist(probe.settle, tally, caller.id, request.app[CLOCK].month()))
+        settle = partial(probe.settle, tally=tally, user_id=caller.id, month=request.app[CLOCK].month())
+        await request.app[SETTLEMENTS].store("probe", settle)
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
         request.app[RESTS].forget(endpoint.key_id)

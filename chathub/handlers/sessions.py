@@ -9,7 +9,7 @@ from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.errors import Forbidden
 from chathub.handlers.common import actor, answer, done, row_id, visit
-from chathub.keys import CALLER, SESSIONS
+from chathub.keys import CALLER, LAST_USES, SESSIONS
 
 
 async def refresh(request: web.Request) -> web.Response:
@@ -23,7 +23,11 @@ async def end_all(request: web.Request) -> web.Response:
 
 
 async def list_own(request: web.Request) -> web.Response:
-    return answer([_shape(row) for row in await request.app[SESSIONS].list_own(_signed_in(request))])
+    rows = await request.app[SESSIONS].list_own(_signed_in(request))
+    last_uses = request.app[LAST_USES]
+    seen = {row["id"]: last_uses.of_login(row["id"], row["last_seen_at"]) for row in rows}
+    rows.sort(key=lambda row: (seen[row["id"]], row["id"]), reverse=True)
+    return answer([_shape(row, seen[row["id"]]) for row in rows])
 
 
 async def end_one(request: web.Request) -> web.Response:
@@ -44,11 +48,11 @@ def _signed_in(request: web.Request) -> Caller:
     return caller
 
 
-def _shape(row: Row) -> dict[str, Any]:
+def _shape(row: Row, last_seen_at: int) -> dict[str, Any]:
     return {
         "id": row["id"],
         "created_at": iso(row["started_at"]),
-        "last_seen_at": iso(row["last_seen_at"]),
+        "last_seen_at": iso(last_seen_at),
         "expires_at": iso(row["ends_at"]),
         "address": row["address"],
         "client": row["client"],

@@ -11,7 +11,7 @@ from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, DB, SESSIONS
+from chathub.keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
 from chathub.wire import answers
 from chathub.wire.requests import NewToken
 
@@ -20,7 +20,8 @@ _DAY = 86_400_000
 
 async def list_own(request: web.Request) -> web.Response:
     rows = await request.app[DB].read(_own, request[CALLER].id, request.app[CLOCK].month())
-    return answer([_shape(row) for row in rows])
+    last_uses = request.app[LAST_USES]
+    return answer([_shape(row, last_uses.of_token(row["id"], row["last_used_at"])) for row in rows])
 
 
 async def create(request: web.Request) -> web.Response:
@@ -41,7 +42,12 @@ async def create(request: web.Request) -> web.Response:
     token = tokens.new_token()
     row = await request.app[DB].write(tokens.insert, request[CALLER].id, token, fields, actor(request), now)
     return answer(
-        {"success": True, "message": "请立即保存令牌，它不会再次显示", "token": token, "data": _shape(row)}
+        {
+            "success": True,
+            "message": "请立即保存令牌，它不会再次显示",
+            "token": token,
+            "data": _shape(row, None),
+        }
     )
 
 
@@ -57,7 +63,7 @@ def _own(tx: Transaction, user_id: int, month: Month) -> list[Row]:
     return tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month=month.name)
 
 
-def _shape(row: Row) -> dict[str, Any]:
+def _shape(row: Row, last_used_at: int | None) -> dict[str, Any]:
     return {
         "id": row["id"],
         "name": row["name"],
@@ -72,6 +78,6 @@ def _shape(row: Row) -> dict[str, Any]:
         "requests_per_minute": row["requests_per_minute"],
         "replies_at_once": row["replies_at_once"],
         "expires_at": iso(row["expires_at"]) if row["expires_at"] else None,
-        "last_used_at": iso(row["last_used_at"]) if row["last_used_at"] else None,
+        "last_used_at": iso(last_used_at) if last_used_at else None,
         "created_at": iso(row["created_at"]),
     }

@@ -24,7 +24,8 @@ UPDATE sessions SET jti = :jti, issued_at = :issued_at, expires_at = :expires_at
 WHERE id = :session_id
 
 -- name: note_seen
-UPDATE sessions SET last_seen_at = :now WHERE id = :session_id
+-- it may have been renewed since
+UPDATE sessions SET last_seen_at = :now WHERE id = :session_id AND last_seen_at < :now
 
 -- name: end_by_jti
 DELETE FROM sessions WHERE jti = :jti RETURNING id

@@ -105,10 +105,10 @@ async def test_a_reply_whose_end_could_not_be_stored_is_not_followed_for_ever(
     with refused(config.database, "UPDATE OF status ON messages"):
         async with asyncio.timeout(30):
             events = await stream(client, user, conversation_id="c")
-    assert (events[-1]["type"], events[-1]["status"]) == ("error", 500)
-    assert await active(client, user) == []
-    async with asyncio.timeout(30):
-        again = await resume(client, user, events[0]["message_id"])
-    assert (again[-1][1]["type"], again[-1][1]["status"]) == ("error", 500) and again[-1][1]["error"]
+        assert (events[-1]["type"], events[-1]["status"]) == ("error", 503)
+        assert await active(client, user) == []
+        async with asyncio.timeout(30):
+            again = await resume(client, user, events[0]["message_id"])
+        assert (again[-1][1]["type"], again[-1][1]["status"]) == ("error", 503) and again[-1][1]["error"]
     # and the conversation goes on
     assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_network
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 from accounts import done, sentence
 from aiohttp.test_utils import TestClient
+from chats import held
 from conftest import Connect, sign_in
 
-from chathub.clock import Clock
+from chathub.clock import Clock, iso
 from chathub.config import Config
+from chathub.keys import LAST_USES
 
 Headers = dict[str, str]
 
@@ -472,7 +475,7 @@ async def test_a_token_that_is_looked_up_while_it_ends_is_not_remembered(
         locked.execute("BEGIN IMMEDIATE")
         ended = asyncio.create_task(client.post("/api/auth/logout-all", headers=other))
         await asyncio.sleep(0.2)
-        # its row is there still; that it was seen is written once the row has gone
+        # its row is there still
         seen = asyncio.create_task(status(client, ending))
         await asyncio.sleep(0.2)
         locked.execute("ROLLBACK")
@@ -491,3 +494,59 @@ async def test_who_may_only_read_is_still_known(connect: Connect, config: Config
         locked.execute("BEGIN IMMEDIATE")
         assert await status(client, headers) == 200
         locked.execute("ROLLBACK")
+
+
+async def test_nobody_waits_for_a_lock_because_a_token_was_used(connect: Connect, config: Config) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    headers = await sign_in(client, "user", "user123")
+    made = await client.post("/api/tokens", json={"name": "t", "opens_api": True}, headers=headers)
+    token = {"Authorization": f"Bearer {(await made.json())['token']}"}
+    hand.seconds += 61
+    now = hand.clock.now() // 1000 * 1000
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        assert [await status(client, who) for who in (headers, token)] == [200, 200]
+        assert time.monotonic() - began < 2
+        # the lists know already what the database does not
+        (login,) = await sessions(client, headers)
+        (listed,) = await (await client.get("/api/tokens", headers=headers)).json()
+        assert login["last_seen_at"] == listed["last_used_at"] == iso(now)
+        assert query(config, "SELECT last_used_at FROM personal_tokens") == [(None,)]
+        locked.execute("ROLLBACK")
+    async with asyncio.timeout(30):
+        while query(config, "SELECT last_used_at FROM personal_tokens") == [(None,)]:
+            await asyncio.sleep(0.02)
+    written = query(config, "SELECT last_seen_at, last_used_at FROM sessions, personal_tokens")
+    assert written == [(hand.clock.now(), hand.clock.now())]
+
+
+async def test_the_last_use_of_a_token_is_written_when_the_server_ends(
+    connect: Connect, config: Config
+) -> None:
+    hand = Hand()
+    client = await connect(config, clock=hand.clock)
+    first, second = await sign_in(client, "user", "user123"), await sign_in(client, "admin", "admin123")
+    hand.seconds += 61
+    # the first one's is written at once, the second one's with what comes in the second after that
+    assert [await status(client, who) for who in (first, second)] == [200, 200]
+    await client.close()
+    assert query(config, "SELECT DISTINCT last_seen_at FROM sessions") == [(hand.clock.now(),)]
+
+
+async def test_only_so_many_last_uses_wait_to_be_written(connect: Connect, config: Config) -> None:
+    client = await connect(config)
+    assert client.app is not None
+    last_uses = client.app[LAST_USES]
+    with held(config.database):
+        for number in range(20_000):
+            last_uses.note_token(number, number)
+        assert not await last_uses.flush()
+        assert [last_uses.of_token(number, None) for number in (0, 9_999, 10_000, 19_999)] == [
+            None,
+            None,
+            10_000,
+            19_999,
+        ]
+    assert await last_uses.flush() and last_uses.of_token(19_999, None) is None

@@ -1,0 +1,94 @@
+"""Replies that have ended and are not in the database yet: all of their text is shown from memory."""
+
+import logging
+import sys
+from functools import partial
+from typing import Any
+
+from chathub.chat import turns
+from chathub.chat.parts import Kind
+from chathub.chat.reply import Read, Reply
+from chathub.chat.settlements import Settlements
+from chathub.chat.turns import Outcome
+from chathub.database.connection import Database
+
+log = logging.getLogger("chathub.replies")
+
+
+class Unstored:
+    """Such replies by their message, and the outcome that is kept of each.
+
+    The database still has them as ``streaming``, and what was saved of their text: all that a crash leaves.
+    """
+
+    def __init__(self, db: Database, settlements: Settlements) -> None:
+        self._db = db
+        self._settlements = settlements
+        self._replies: dict[int, Reply] = {}
+        self._outcomes: dict[int, Outcome] = {}
+
+    def keep(self, reply: Reply, outcome: Outcome, error: Exception) -> None:
+        """Have a reply's outcome stored later. If there is no memory left for it, what is saved of its text
+        is what remains."""
+        if not self._settlements.has_room(_size_of(outcome)):
+            log.error("no memory is left for a reply that could not be stored: the rest of its text is lost")
+            outcome = outcome.without_text()
+            reply.calls = {}
+        message_id = reply.turn.message_id
+        reply.turn, reply.state = reply.turn.without_texts(), {}
+        self._replies[message_id], self._outcomes[message_id] = reply, outcome
+        reply.let_go(self._reader(message_id), always=True)
+        work = partial(turns.settle, turn=reply.turn, it=outcome)
+        stored = partial(self._stored, reply, outcome)
+        self._settlements.keep("reply", work, _size_of(outcome), error, stored)
+
+    def _stored(self, reply: Reply, outcome: Outcome, budget: dict[str, Any] | None) -> None:
+        """From here on the database has it; whoever still follows is told how it really ended."""
+        reply.ending, reply.budget = outcome.ending, budget
+        del self._replies[reply.turn.message_id], self._outcomes[reply.turn.message_id]
+
+    def _reader(self, message_id: int) -> Read:
+        stored = reader(self._db, message_id)
+
+        async def read(kind: Kind, start: int, length: int) -> str:
+            outcome = self._outcomes.get(message_id)
+            if outcome is None:
+                return await stored(kind, start, length)
+            if outcome.is_cut:
+                return (await self._db.read(turns.saved_text, message_id))[kind][start : start + length]
+            text = outcome.content if kind == "content" else outcome.reasoning
+            return text[start : start + length]
+
+        return read
+
+    def find(self, message_id: int, user_id: int) -> Reply | None:
+        """A user's reply by its message."""
+        reply = self._replies.get(message_id)
+        return reply if reply and reply.user_id == user_id else None
+
+    def outcomes(self, public_id: str, user_id: int) -> dict[int, Outcome]:
+        """By message, what is not stored yet of a user's conversation."""
+        return {
+            message_id: self._outcomes[message_id]
+            for message_id, reply in self._replies.items()
+            if reply.turn.public_id == public_id and reply.user_id == user_id
+        }
+
+
+def reader(db: Database, message_id: int) -> Read:
+    """Reads a stored reply's text."""
+
+    async def read(kind: Kind, start: int, length: int) -> str:
+        row = await db.fetch_one(
+            db.q.messages.get_text, message_id=message_id, kind=kind, start=start, length=length
+        )
+        return row["text"] if row else ""
+
+    return read
+
+
+def _size_of(outcome: Outcome) -> int:
+    """The bytes of an outcome's text, with what SQLite's module adds to one that it was given; calls of
+    tools are kept as they came as well."""
+    texts = outcome.content, outcome.reasoning, outcome.tool_calls, outcome.tool_calls, outcome.state
+    return sum(map(sys.getsizeof, texts))
