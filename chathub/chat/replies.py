@@ -77,7 +77,7 @@ class Replies:
             Gone: the user deleted the conversation.
             Conflict: its last reply is still being written and followed, or the key was used otherwise.
             TooManyRequests: too many in this minute, or too many answers at once.
-            Unavailable: the server is shutting down, its file is gone, or too much waits to be stored already.
+            Unavailable: the server ends, its file is gone, or too much waits to be stored already.
             DiskLow: there is too little room to store it; nothing was stored.
         """
         if self._draining:

@@ -1,4 +1,4 @@
-"""How long a write waits for another program's lock: as long as is configured, but not past the server's end."""
+"""How long a write waits for another program's lock: as configured, but not past the end of the server."""
 
 import sqlite3
 import time

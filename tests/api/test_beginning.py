@@ -224,7 +224,7 @@ async def test_a_reply_that_was_left_before_any_text_runs_on_only_so_long(
 # --- others at the same time
 
 
-async def test_a_question_waits_while_its_conversation_is_deleted_and_begins_it_anew(
+async def test_a_question_waits_while_its_conversation_is_deleted_and_brings_nothing_back(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("一"))
@@ -234,10 +234,9 @@ async def test_a_question_waits_while_its_conversation_is_deleted_and_begins_it_
         lambda: client.delete("/api/conversations/c", headers=user),
         asking(client, user),
     )
-    assert (await deleting).status == 200 and (await chat)[-1]["type"] == "end"
-    assert len(await messages_of(client, user, "c")) == 2
-    # what was deleted is no history of it
-    assert [len(body["messages"]) for body in provider.bodies] == [1, 1]
+    assert (await deleting).status == 200 and await chat == 410
+    assert await (await client.get("/api/conversations", headers=user)).json() == []
+    assert len(provider.bodies) == 1
 
 
 async def test_another_question_under_a_key_that_is_being_used_is_refused(

@@ -264,9 +264,11 @@ class Lab:
             self._kept = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in _LOGINS}
 
     def restore(self) -> None:
-        """Undo what ends logins and makes wait: the next requests should get as far as these did."""
+        """Undo what ends logins, makes wait and takes no keys: the next requests should get as far as these
+        did."""
         with contextlib.closing(sqlite3.connect(self.there.database)) as connection, connection:
             connection.execute("DELETE FROM throttles")
+            connection.execute("UPDATE providers SET is_active = 1")
             for table, rows in self._kept.items():
                 marks = ", ".join("?" * len(rows[0]))
                 connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
@@ -378,6 +380,7 @@ def test_whatever_comes_the_answer_keeps_its_shape(lab: Lab, route: Route) -> No
         told = [record for record in lab.log if record.name != "aiohttp.server"]
         assert not [record for record in told if record.exc_info or record.levelno >= logging.ERROR]
 
+    lab.restore()
     run()
 
 
