@@ -26,9 +26,12 @@ def _collect(tx: Transaction, user_id: int, now: Month) -> dict[str, Any]:
     if user is None:
         raise NotFound("用户不存在")
     counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
-    ever, month, day = (
-        tx.all(tx.q.usage.totals, user_id=user_id, day=since)[0] for since in ("", now.first_day, now.today)
+    ever, month = (
+        tx.all(tx.q.usage.totals_from_month, user_id=user_id, month=since)[0]
+        for since in ("", now.first_day[:7])
     )
+    day = tx.all(tx.q.usage.totals_from_day, user_id=user_id, day=now.today)[0]
+    days = tx.all(tx.q.usage.count_days, user_id=user_id)[0]["days"]
     hint = tx.one(tx.q.personal_tokens.newest_hint, user_id=user_id)
     limit, used = user["usage_limit"], _tokens(month)
     spender = Spender(user_id, None, now)
@@ -37,7 +40,7 @@ def _collect(tx: Transaction, user_id: int, now: Month) -> dict[str, Any]:
         "total_messages": counts["messages"],
         "tokens_used": _tokens(ever),
         "total_cost": answers.money(ever["cost"]),
-        "days_active": ever["days"],
+        "days_active": days,
         "monthly_usage": used,
         "quota_limit": limit,
         "usage_percentage": min(100.0, round(100 * used / limit, 1)) if limit else 100.0,
