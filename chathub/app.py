@@ -38,6 +38,7 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
 from chathub.database.opening import open_database
+from chathub.database.trimming import trim
 from chathub.disk import Disk
 from chathub.handlers.common import SAFE
 from chathub.handlers.writing import sending
@@ -171,7 +172,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings)
         app[keys.REMOVER] = remover = Remover(db)
         loop = asyncio.get_running_loop()
-        work = (replies.beat(), replies.save(), disk.watch(), remover.run())
+        work = (replies.beat(), replies.save(), disk.watch(), remover.run(), trim(db))
         rounds = [loop.create_task(each) for each in work]
         try:
             yield
