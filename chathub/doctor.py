@@ -9,6 +9,8 @@ from chathub.config import Config
 from chathub.database.connection import Transaction
 from chathub.database.migrations import migrations_in
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.trimming import look
+from chathub.database.version import has_wal_reset_fault
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.secret import MARK, Found, find, key_name, new_secret_file, secret_file
@@ -28,6 +30,7 @@ class Finding(NamedTuple):
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be told from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
+    yield _sqlite(config.database, sqlite3.sqlite_version_info)
     yield from _permissions(config.database)
     if not config.database.exists():
         yield Finding(False, f"database: {config.database} does not exist, the first start makes it")
@@ -71,6 +74,7 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
         return
     yield Finding(True, f"migrations: version {version}, the newest")
     tx = Transaction(connection, Queries(folder / "queries"))
+    yield _unused(tx)
     yield _passwords(tx, config)
     yield from _secret(tx, config)
 
@@ -117,6 +121,34 @@ def _passwords(tx: Transaction, config: Config) -> Finding:
     if config.development:
         return Finding(True, f"passwords: {names} have the well-known ones of development mode")
     return Finding(False, f"passwords: {names} have the well-known ones: chathub set-password NAME")
+
+
+def _unused(tx: Transaction) -> Finding:
+    """What compacting gives back at least: how loosely pages are filled is not counted."""
+    found = look(tx)
+    unused, size = (pages * found.page_bytes / 1024 / 1024 for pages in (found.unused, found.pages))
+    gain = f"space: of the database's {size:.1f} MiB chathub compact gives at least {unused:.1f} back"
+    if found.is_incremental:
+        kept = 2 * found.kept * found.page_bytes / 1024 / 1024
+        return Finding(
+            True, f"{gain}; what is free in it beyond {kept:.1f} MiB the server gives back by itself"
+        )
+    return Finding(True, f"{gain}; it was never compacted: until then the server cannot do so by itself")
+
+
+def _sqlite(database: Path, version: tuple[int, ...]) -> Finding:
+    name = "sqlite: " + ".".join(map(str, version))
+    if not has_wal_reset_fault(version):
+        return Finding(True, name)
+    real = database.resolve()
+    is_replicated = real.with_name(f".{real.name}-litestream").exists()
+    others = "Litestream, as it does here" if is_replicated else "Litestream or sqlite3"
+    return Finding(
+        not is_replicated,
+        f"{name} has the WAL-reset fault: ChatHub alone does not meet it, but another program that writes to "
+        f"the running database or takes checkpoints of it ({others}) may damage it: use SQLite 3.51.3 or "
+        "newer, 3.50.7 or 3.44.6",
+    )
 
 
 def _space(config: Config) -> Finding:
