@@ -16,6 +16,7 @@ from chathub.accounts.founding import set_password
 from chathub.accounts.passwords import Passwords, new_random
 from chathub.clock import Clock
 from chathub.config import Config
+from chathub.database.compact import compact
 from chathub.database.opening import open_database
 from chathub.doctor import examine
 from chathub.errors import StartError
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
         elif arguments.command == "rotate-secret":
             asyncio.run(_rotate_secret(config))
+        elif arguments.command == "compact":
+            for line in compact(config):
+                print(line, flush=True)
         else:
             # the web server takes half a second of a small machine to load, which the commands do without
             from chathub.serve import serve
@@ -62,8 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     rotating = commands.add_parser(
         "rotate-secret", help="seal everything under a new master secret; the server must be stopped"
     )
+    compacting = commands.add_parser(
+        "compact", help="give the database's unused space back to the disk; the server must be stopped"
+    )
     doctor = commands.add_parser("doctor", help="look for problems, changing nothing; exit code 1 if any")
-    for command in (serve, setting, rotating, doctor):
+    for command in (serve, setting, rotating, compacting, doctor):
         # flags may stand behind the command as well; absent there, they must not undo those before it
         configuration.add_flags(command, default=argparse.SUPPRESS)
     setting.add_argument("username", nargs="+")

@@ -25,7 +25,7 @@ def _queries(folder: Path) -> Queries:
 async def open_database(config: Config) -> AsyncIterator[Database]:
     """The database, locked for this process and migrated."""
     folder = sql_folder()
-    with _locked(config.database):
+    with locked(config.database):
         db = Database(config.database, _queries(folder / "queries"))
         await db.open()
         try:
@@ -36,7 +36,7 @@ async def open_database(config: Config) -> AsyncIterator[Database]:
 
 
 @contextlib.contextmanager
-def _locked(database: Path) -> Iterator[None]:
+def locked(database: Path) -> Iterator[None]:
     """One process for a database. The lock is on a file beside it: opening and closing the database
     file itself would drop SQLite's own locks."""
     try:
