@@ -19,6 +19,7 @@ from chathub.clock import Clock
 from chathub.commands.backup import backup
 from chathub.commands.restore import restore, undo_upgrade
 from chathub.config import Config
+from chathub.database.compact import compact
 from chathub.database.opening import open_database
 from chathub.database.usable import refusal
 from chathub.doctor import examine
@@ -51,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             restore(config, arguments.file, arguments.passphrase_file)
         elif arguments.command == "undo-upgrade":
             return 0 if undo_upgrade(config, sure=arguments.yes) else 1
+        elif arguments.command == "compact":
+            for line in compact(config):
+                print(line, flush=True)
         else:
             # the web server takes half a second of a small machine to load, which the commands do without
             from chathub.serve import serve
@@ -78,13 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     rotating = commands.add_parser(
         "rotate-secret", help="seal everything under a new master secret; the server must be stopped"
     )
+    compacting = commands.add_parser(
+        "compact", help="give the database's unused space back to the disk; the server must be stopped"
+    )
     doctor = commands.add_parser("doctor", help="look for problems, changing nothing; exit code 1 if any")
     backing = commands.add_parser("backup", help="copy the database, while the server runs or not")
     restoring = commands.add_parser("restore", help="put a backup in place; the server must be stopped")
     undoing = commands.add_parser(
         "undo-upgrade", help="go back to before the last upgrade; the server must be stopped"
     )
-    for command in (serve, setting, rotating, doctor, backing, restoring, undoing):
+    for command in (serve, setting, rotating, compacting, doctor, backing, restoring, undoing):
         # flags may stand behind the command as well; absent there, they must not undo those before it
         configuration.add_flags(command, default=argparse.SUPPRESS)
     setting.add_argument("username", nargs="+")

@@ -46,6 +46,7 @@ from chathub.database import stamps
 from chathub.database.connection import Database, Transaction
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
+from chathub.database.trimming import trim
 from chathub.disk import Disk
 from chathub.handlers.common import SAFE
 from chathub.handlers.writing import sending
@@ -194,6 +195,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         work = (
             *(replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run()),
             *(stamps.watch(db, clock), monitor.watch(), monitor.check(), app[keys.LAST_USES].run()),
+            trim(db),
         )
         rounds = [loop.create_task(each) for each in work]
         try:

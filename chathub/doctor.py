@@ -15,7 +15,9 @@ from chathub.database.outside import reading
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.schema import differences
 from chathub.database.stamps import newest
+from chathub.database.trimming import look
 from chathub.database.usable import check_file, check_owner, refusal
+from chathub.database.version import has_wal_reset_fault
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.secret import MARK, Found, earlier_files, find, key_name, new_secret_file, secret_file
@@ -35,6 +37,7 @@ class Finding(NamedTuple):
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be told from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
+    yield _sqlite(config.database, sqlite3.sqlite_version_info)
     try:
         check_file(config.database)
     except StartError as error:
@@ -72,6 +75,7 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
     yield Finding(True, f"migrations: version {version}, the newest, and the schema is that version's")
     tx = Transaction(connection, q)
     yield _clock(tx)
+    yield _unused(tx)
     yield _passwords(tx, config)
     yield _backups(tx, config)
     yield from _secret(tx, config)
@@ -148,6 +152,34 @@ def _backups(tx: Transaction, config: Config) -> Finding:
     late = time.time() * 1000 - last.at > 2 * config.backup_every * 3_600_000
     said = f"backups: the last one is {config.backup_dir / last.file} of {when}"
     return Finding(not late, said + (", and the next one is overdue" if late else ""))
+
+
+def _unused(tx: Transaction) -> Finding:
+    """What compacting gives back at least: how loosely pages are filled is not counted."""
+    found = look(tx)
+    unused, size = (pages * found.page_bytes / 1024 / 1024 for pages in (found.unused, found.pages))
+    gain = f"space: of the database's {size:.1f} MiB chathub compact gives at least {unused:.1f} back"
+    if found.is_incremental:
+        kept = 2 * found.kept * found.page_bytes / 1024 / 1024
+        return Finding(
+            True, f"{gain}; what is free in it beyond {kept:.1f} MiB the server gives back by itself"
+        )
+    return Finding(True, f"{gain}; it was never compacted: until then the server cannot do so by itself")
+
+
+def _sqlite(database: Path, version: tuple[int, ...]) -> Finding:
+    name = "sqlite: " + ".".join(map(str, version))
+    if not has_wal_reset_fault(version):
+        return Finding(True, name)
+    real = database.resolve()
+    is_replicated = real.with_name(f".{real.name}-litestream").exists()
+    others = "Litestream, as it does here" if is_replicated else "Litestream or sqlite3"
+    return Finding(
+        not is_replicated,
+        f"{name} has the WAL-reset fault: ChatHub alone does not meet it, but another program that writes to "
+        f"the running database or takes checkpoints of it ({others}) may damage it: use SQLite 3.51.3 or "
+        "newer, 3.50.7 or 3.44.6",
+    )
 
 
 def _space(config: Config) -> Finding:

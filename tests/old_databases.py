@@ -7,6 +7,8 @@ from chathub.database.migrations import migrate
 from chathub.database.queries import sql_folder
 
 FOLDER = sql_folder() / "migrations"
+# the first version whose sums have the columns of the ledger
+_SUMS_OF_THE_LEDGER = 13
 # table → the columns of two rows; tables that point to others stand behind them
 _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
     "settings": ("name, value", [("a", "1"), ("b", "2")]),
@@ -35,7 +37,8 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         "id, conversation_id, parent_id, role, content, created_at, updated_at",
         [(1, 1, None, "user", "你好", 1, 1), (2, 1, 1, "assistant", "hello", 1, 1)],
     ),
-    "usage_by_day": ("user_id, day, model", [(1, "2024-01-01", "m"), (2, "2024-01-01", "n")]),
+    # what was used before there was a ledger; later the ledger's triggers alone add to the sums
+    "usage_by_day": ("user_id, day, model, requests", [(1, "2024-01-01", "m", 1), (2, "2024-01-01", "n", 1)]),
     "message_parts": (
         "message_id, sequence, kind, text",
         [(2, 1, "content", "a"), (2, 2, "reasoning", "b")],
@@ -84,7 +87,7 @@ def make(path: Path, version: int) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     migrate(connection, FOLDER, version)
     for table in tables(connection):
-        if table in _ROWS:
+        if table in _ROWS and (table != "usage_by_day" or version < _SUMS_OF_THE_LEDGER):
             columns, rows = _ROWS[table]
             marks = ", ".join("?" * len(rows[0]))
             connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)

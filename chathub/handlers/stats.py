@@ -30,10 +30,12 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
         raise NotFound("用户不存在")
     counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
     now = ledger.in_force(tx, month)
-    ever, so_far, day = (
-        tx.all(tx.q.usage.totals, user_id=user_id, first_day=since, next_day=until)[0]
-        for since, until in (("", _NEVER), (now.first_day, now.next_day), (now.today, now.next_day))
+    ever, so_far = (
+        tx.all(tx.q.usage.totals_of_months, user_id=user_id, first=first, last=last)[0]
+        for first, last in (("", _NEVER), (now.name, now.name))
     )
+    day = tx.all(tx.q.usage.totals_of_day, user_id=user_id, day=now.today)[0]
+    days = tx.all(tx.q.usage.count_days, user_id=user_id)[0]["days"]
     hint = tx.one(tx.q.personal_tokens.newest_hint, user_id=user_id)
     limit, used = user["usage_limit"], _tokens(so_far)
     spender = Spender(user_id, None, month)
@@ -42,7 +44,7 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
         "total_messages": counts["messages"],
         "tokens_used": _tokens(ever),
         "total_cost": answers.money(ever["cost"]),
-        "days_active": ever["days"],
+        "days_active": days,
         "monthly_usage": used,
         "quota_limit": limit,
         "usage_percentage": min(100.0, round(100 * used / limit, 1)) if limit else 100.0,

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from chathub.audit import record
+from chathub.chat import usage
 from chathub.clock import iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import Forbidden
@@ -111,11 +112,7 @@ def _shape(row: Row, wanted: UsageFilter) -> dict[str, Any]:
 
 
 def _rows(tx: Transaction, wanted: UsageFilter, limit: int) -> list[Row]:
-    filters = {name: getattr(wanted, name) for name in ("since", "until", "model", "provider")}
-    filters |= {"user_id": wanted.user_id, "token_id": wanted.token_id}
-    if wanted.group_by:
-        return tx.all(tx.q.ledger.sum_by, group_by=wanted.group_by, **filters)
-    return tx.all(tx.q.ledger.list_page, before=wanted.before, limit=limit, **filters)
+    return usage.sums(tx, wanted) if wanted.group_by else usage.attempts(tx, wanted, limit)
 
 
 def _sum(row: Row) -> dict[str, Any]:

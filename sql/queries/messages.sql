@@ -97,10 +97,13 @@ SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, sta
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type)) FROM (
         SELECT file_id, url, media_type FROM message_images LEFT JOIN files ON files.id = file_id
         WHERE message_id = messages.id ORDER BY position)) AS images,
-    (SELECT json_group_array(id) FROM (
+    CASE WHEN messages.parent_id IS NULL THEN (SELECT json_group_array(id) FROM (
         SELECT siblings.id FROM messages AS siblings
-        WHERE siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
-        ORDER BY siblings.id)) AS sibling_ids
+        WHERE siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS NULL
+        ORDER BY siblings.id))
+    ELSE (SELECT json_group_array(id) FROM (
+        SELECT siblings.id FROM messages AS siblings WHERE siblings.parent_id = messages.parent_id
+        ORDER BY siblings.id)) END AS sibling_ids
 FROM messages JOIN conversations ON conversations.id = messages.conversation_id
 WHERE messages.id = :message_id AND deleted_at IS NULL
 
@@ -115,9 +118,14 @@ SELECT max(id) AS id FROM line
 
 -- name: newest_sibling
 -- the newest other message in the same place
-SELECT max(siblings.id) AS id FROM messages JOIN messages AS siblings
-    ON siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS messages.parent_id
-WHERE messages.id = :message_id AND siblings.id <> :message_id
+SELECT CASE WHEN messages.parent_id IS NULL THEN (
+        SELECT max(siblings.id) FROM messages AS siblings
+        WHERE siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS NULL
+            AND siblings.id <> messages.id)
+    ELSE (
+        SELECT max(siblings.id) FROM messages AS siblings
+        WHERE siblings.parent_id = messages.parent_id AND siblings.id <> messages.id) END AS id
+FROM messages WHERE messages.id = :message_id
 
 -- name: count_subtree
 -- how many messages a message and all that follows from it are, and whether :other_id is one of them

@@ -1,0 +1,329 @@
+"""``chathub compact`` and the running server give unused space back, and nothing is lost by it."""
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import Founded, configured
+from processes import ChatHub, run_to_its_end
+
+from chathub.config import Config
+from chathub.database.compact import compact
+from chathub.database.connection import Database, Transaction
+from chathub.database.migrations import migrate
+from chathub.database.queries import Queries, sql_folder
+from chathub.database.trimming import Space, look, trim, trim_some
+from chathub.database.version import has_wal_reset_fault
+from chathub.doctor import examine
+from chathub.errors import StartError
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture
+def logins() -> dict[str, object]:
+    return {}
+
+
+@pytest.fixture
+def config(tmp_path: Path, founded: Founded) -> Config:
+    """A stopped server's database: 16 MiB of pictures, of which three of four were deleted."""
+    config = configured(tmp_path)
+    shutil.copyfile(founded.database, config.database)
+    fill(config.database)
+    return config
+
+
+def fill(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO files (id, user_id, digest, media_type, data, created_at)"
+            " VALUES (:number, 1, :number, '', :data, 1)",
+            (
+                {"number": str(number), "data": random.Random(number).randbytes(256 * 1024)}
+                for number in range(64)
+            ),
+        )
+        connection.execute("DELETE FROM files WHERE id % 4 > 0")
+
+
+def pragma(database: Path, name: str) -> int:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+        return value
+
+
+def content(database: Path) -> list[str]:
+    """All that is in it; it is sound."""
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return sorted(connection.iterdump())
+
+
+def without_auto_vacuum(database: Path) -> None:
+    """Make it as it was made by versions before there was compact."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("VACUUM")
+    assert pragma(database, "auto_vacuum") == 0
+
+
+# --- compact
+
+
+async def test_compact_gives_all_unused_space_back_and_keeps_everything(config: Config) -> None:
+    without_auto_vacuum(config.database)
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        connection.execute("DELETE FROM files WHERE id % 8 > 0")
+    size, before = config.database.stat().st_size, content(config.database)
+    code, output, errors = await run_to_its_end(config.database, "compact")
+    assert (code, errors) == (0, "")
+    left = {path.name for path in config.database.parent.glob("chathub.db*")}
+    assert left == {"chathub.db", "chathub.db.lock"}
+    after = config.database.stat().st_size
+    assert after < 0.6 * size and pragma(config.database, "freelist_count") == 0
+    assert f"{config.database}: {size / MEBIBYTE:.1f} MiB" in output
+    assert f"now {after / MEBIBYTE:.1f} MiB: {(size - after) / MEBIBYTE:.1f} MiB were given back" in output
+    assert content(config.database) == before
+    # from then on the server can do it
+    assert pragma(config.database, "auto_vacuum") == 2
+    assert stat.S_IMODE(config.database.stat().st_mode) == 0o600
+    async with ChatHub(config.database, CHATHUB_SECRET_KEY="a secret of the tests, 32 bytes +"):
+        pass
+
+
+async def test_compact_makes_no_database_and_says_which_one_it_means(tmp_path: Path) -> None:
+    missing = tmp_path / "folder" / "other.db"
+    code, _, errors = await run_to_its_end(tmp_path / "x.db", "--database", str(missing), "compact")
+    assert (code, errors) == (2, f"chathub: there is no database {missing}\n")
+    assert not missing.parent.exists()
+
+
+async def test_compact_is_refused_while_the_server_runs(config: Config) -> None:
+    async with ChatHub(config.database, CHATHUB_SECRET_KEY="a secret of the tests, 32 bytes +"):
+        code, output, errors = await run_to_its_end(config.database, "compact")
+    assert (code, output) == (2, "")
+    assert errors == f"chathub: another ChatHub is running on the database {config.database}\n"
+
+
+def test_compact_needs_room_for_what_is_in_use(config: Config) -> None:
+    before = content(config.database)
+    pages, unused = (pragma(config.database, name) for name in ("page_count", "freelist_count"))
+    needed = (pages - unused) * 4096
+    with pytest.raises(StartError, match=r"takes .* MiB of free disk, and .* has only"):
+        list(compact(config, lambda folder: needed - 1))
+    assert content(config.database) == before and pragma(config.database, "freelist_count") == unused
+    list(compact(config, lambda folder: needed))
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "BEGIN IMMEDIATE"])
+def test_compact_is_refused_while_another_program_uses_the_file(config: Config, statement: str) -> None:
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
+        other.execute(statement)
+        other.execute("SELECT count(*) FROM users").fetchone()
+        with pytest.raises(StartError, match=r"another program has .*chathub.db open"):
+            list(compact(config))
+
+
+def test_a_file_that_is_no_database_is_refused_with_a_sentence(config: Config) -> None:
+    garbage = b"not a database, by any means" * 1000
+    config.database.write_bytes(garbage)
+    with pytest.raises(
+        StartError, match=r"chathub.db cannot be compacted, nothing was changed: file is not a"
+    ):
+        list(compact(config))
+    assert config.database.read_bytes() == garbage
+    assert not config.database.with_name("chathub.db.compacting").exists()
+
+
+def test_a_link_to_the_database_stays_a_link(config: Config, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(config.database)
+    before = content(config.database)
+    list(compact(replace(config, database=link)))
+    assert link.is_symlink() and content(config.database) == before
+
+
+async def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(config: Config) -> None:
+    before, original = content(config.database), config.database.read_bytes()
+    sizes = set()
+    started = asyncio.get_running_loop().time()
+    await run_to_its_end(config.database, "compact")
+    whole = asyncio.get_running_loop().time() - started
+    copy = config.database.with_name("chathub.db.compacting")
+    for round_ in range(8):
+        config.database.write_bytes(original)
+        hub = ChatHub(config.database, "compact")
+        hub.launch()
+        # from its first trace on: the start of Python is of no interest
+        with suppress(TimeoutError):
+            async with asyncio.timeout(whole):
+                while not copy.exists() and hub.exit_code is None:
+                    await asyncio.sleep(0)
+        await asyncio.sleep(random.Random(round_).uniform(0, 0.1))
+        hub.kill()
+        assert content(config.database) == before
+        sizes.add(config.database.stat().st_size)
+    # what a kill left over is gone with the next
+    await run_to_its_end(config.database, "compact")
+    assert not copy.exists() and content(config.database) == before
+    assert sizes
+
+
+# --- the running server
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "trim.db", Queries(sql_folder() / "queries"))
+    await database.open()
+    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    yield database
+    await database.close()
+
+
+def insert_pictures(tx: Transaction, count: int) -> None:
+    names = dict(username="a", username_key="a", email="a@b.c", email_key="a@b.c", password_hash="")
+    rest = dict(password_is_default=0, role="user", subscription_type="free", is_active=1)
+    rest |= dict.fromkeys(("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once"))
+    user = tx.add(tx.q.users.insert, **names, **rest, now=1)
+    for number in range(count):
+        picture = dict(file_id=str(number), digest=str(number), media_type="", data=os.urandom(512 * 1024))
+        tx.add(tx.q.files.insert, user_id=user, **picture, now=1)
+
+
+def delete_pictures(tx: Transaction, count: int) -> None:
+    for number in range(count):
+        tx.run(tx.q.files.delete_unused, file_id=str(number))
+
+
+async def checkpoint(db: Database) -> None:
+    await db.script(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+
+async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await db.write(insert_pictures, 30)
+    # the last ones stay: the pages in the middle are moved
+    await db.write(delete_pictures, 28)
+    await checkpoint(db)
+    size, found = db.path.stat().st_size, await db.read(look)
+    assert found.unused > 2 * found.kept
+    # a slice for each step
+    monkeypatch.setattr("chathub.database.trimming._WORK", 0.0)
+    assert await db.write(trim_some, found.kept) and (await db.read(look)).unused >= found.unused - 4
+    monkeypatch.setattr("chathub.database.trimming._PAUSE", 0.0)
+    task = asyncio.create_task(trim(db, 0))
+    async with asyncio.timeout(60):
+        while (await db.read(look)).unused > found.kept:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await checkpoint(db)
+    assert (await db.read(look)).unused == found.kept
+    assert db.path.stat().st_size < size - 8 * MEBIBYTE
+    assert (await db.fetch_all("PRAGMA integrity_check"))[0][0] == "ok"
+
+
+async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chathub.database.trimming._LONG_LOG", 4096)
+    await db.write(insert_pictures, 30)
+    await db.write(delete_pictures, 28)
+    before = await db.read(look)
+    looked = asyncio.Event()
+    real = Database.read
+
+    async def read(self: Database, fn: Callable[..., object], *args: object) -> object:
+        if fn is look and before == await real(self, look):
+            looked.set()
+        return await real(self, fn, *args)
+
+    monkeypatch.setattr(Database, "read", read)
+    task = asyncio.create_task(trim(db, 0))
+    for _ in range(3):
+        looked.clear()
+        async with asyncio.timeout(30):
+            await looked.wait()
+    task.cancel()
+    assert await real(db, look) == before
+
+
+async def test_a_new_database_can_give_pages_back_from_the_start(db: Database) -> None:
+    assert await db.read(look) == Space(*[(await db.read(look))[n] for n in range(3)], is_incremental=True)
+
+
+async def test_deleted_content_is_not_in_the_file_any_more(db: Database) -> None:
+    mark = b"a very private picture " * 1000
+
+    def insert(tx: Transaction) -> None:
+        insert_pictures(tx, 1)
+        tx.add(tx.q.files.insert, file_id="p", user_id=1, digest="p", media_type="", data=mark, now=1)
+
+    await db.write(insert)
+    await checkpoint(db)
+    assert mark[:100] in db.path.read_bytes()
+    await db.execute(db.q.files.delete_unused, file_id="p")
+    await checkpoint(db)
+    assert b"private picture" not in db.path.read_bytes()
+
+
+# --- doctor
+
+
+def said(config: Config, about: str) -> list[tuple[bool, str]]:
+    return [(finding.ok, finding.text) for finding in examine(config) if finding.text.startswith(about)]
+
+
+def test_doctor_tells_what_compacting_would_gain_and_whether_it_was_ever_done(config: Config) -> None:
+    ((ok, text),) = said(config, "space:")
+    assert ok and text.startswith("space: of the database's 16.")
+    assert "chathub compact gives at least 12.0 back" in text
+    assert "the server gives back by itself" in text
+    without_auto_vacuum(config.database)
+    ((ok, text),) = said(config, "space:")
+    assert ok and "gives at least 0.0 back" in text and "never compacted" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "has_fault"),
+    [
+        ((3, 37, 0), True),
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 1), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 53, 0), False),
+    ],
+)
+def test_versions_with_the_wal_reset_fault_are_known(version: tuple[int, ...], has_fault: bool) -> None:
+    assert has_wal_reset_fault(version) is has_fault
+
+
+def test_doctor_names_sqlites_version_and_warns_where_another_program_uses_the_file(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 40, 1))
+    ((ok, text),) = said(config, "sqlite:")
+    assert ok and text.startswith("sqlite: 3.40.1 has the WAL-reset fault: ChatHub alone does not meet it")
+    config.database.with_name(".chathub.db-litestream").mkdir()
+    ((ok, text),) = said(config, "sqlite:")
+    assert not ok and "Litestream, as it does here" in text
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
+    assert said(config, "sqlite:") == [(True, "sqlite: 3.51.3")]

@@ -1,0 +1,133 @@
+"""No statement looks at all rows of a table that grows with use, and no index is there for nothing."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from chathub.database.migrations import migrate
+from chathub.database.queries import Queries, sql_folder
+
+# tables of which there are a few hundred rows at most, in any installation
+SMALL = {"api_keys", "invites", "models", "providers", "subscriptions", "users"}
+# the whole of an index that holds only the rows that are wanted, or the end of one; and a search in names
+MAY_SCAN = {
+    ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
+    ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
+    ("messages.list_streaming", "messages USING INDEX messages_streaming"),
+    ("throttles.sweep", "throttles USING COVERING INDEX throttles_by_end"),
+}
+# that sort no more than what they show, or a user's own few rows
+MAY_SORT = {
+    *(
+        "api_keys.list_own",
+        "login_networks.sweep",
+        "messages.list_context",
+        "models.list_all",
+        "providers.list_all",
+    ),
+    *("audit.page_of_events", "sessions.trim", "subscriptions.list_all"),
+    *("usage.by_model", "usage.list_spans", "usage.list_spans_of_all", "usage.sum_by"),
+}
+# what foreign keys look up when a row they lead to goes: there is no statement for it
+FOR_FOREIGN_KEYS = {"conversations_by_head", "idempotency_keys_by_message"}
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, sql_folder() / "migrations")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def plans(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """What SQLite does for each statement, step by step."""
+    found = {}
+    for file, statements in Queries(sql_folder() / "queries"):
+        for name, statement in statements:
+            parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
+            rows = connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)
+            found[f"{file}.{name}"] = [row[3] for row in rows]
+    return found
+
+
+def tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+def test_statements_scan_small_tables_only(
+    connection: sqlite3.Connection, plans: dict[str, list[str]]
+) -> None:
+    large, scans = tables(connection) - SMALL, set()
+    queries = Queries(sql_folder() / "queries")
+    texts = {f"{file}.{name}": text for file, statements in queries for name, text in statements}
+    for statement, plan in plans.items():
+        for step in plan:
+            if not step.startswith("SCAN "):
+                continue
+            scanned = step.removeprefix("SCAN ")
+            # another name of a table in this statement
+            alias = (
+                re.search(rf"(\w+) AS {scanned.split()[0]}\b", texts[statement])
+                if scanned[0].isalpha()
+                else None
+            )
+            table = alias[1] if alias else scanned.split()[0]
+            if table in large:
+                scans.add((statement, scanned))
+    assert scans == MAY_SCAN
+
+
+def test_statements_sort_only_what_they_show(plans: dict[str, list[str]]) -> None:
+    sorting = {statement for statement, plan in plans.items() if any("TEMP B-TREE" in step for step in plan)}
+    assert sorting == MAY_SORT
+
+
+def test_no_index_is_made_for_a_statement_while_it_runs(plans: dict[str, list[str]]) -> None:
+    made = {statement for statement, plan in plans.items() if any("AUTOMATIC" in step for step in plan)}
+    assert made <= {"messages.list_streaming"}
+
+
+def test_every_index_is_used(connection: sqlite3.Connection, plans: dict[str, list[str]]) -> None:
+    indexes = {
+        row[0]
+        for row in connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+        )
+    }
+    used = {index for plan in plans.values() for step in plan for index in re.findall(r"INDEX (\w+)", step)}
+    assert indexes - used == FOR_FOREIGN_KEYS
+
+
+def test_no_index_is_the_beginning_of_another(connection: sqlite3.Connection) -> None:
+    """Then the shorter one would be redundant. Those with a condition hold other rows."""
+    for table in tables(connection):
+        columns = {
+            row["name"]: tuple(each[2] for each in connection.execute(f"PRAGMA index_info({row['name']})"))
+            for row in map(dict, _indexes(connection, table))
+            if not row["partial"]
+        }
+        for name, these in columns.items():
+            for other, those in columns.items():
+                assert name == other or those[: len(these)] != these, f"{name} is redundant beside {other}"
+
+
+def _indexes(connection: sqlite3.Connection, table: str) -> list[dict[str, object]]:
+    rows = connection.execute(f"PRAGMA index_list({table})").fetchall()
+    return [{"name": row[1], "partial": row[4]} for row in rows]
+
+
+def test_foreign_keys_find_their_rows_by_an_index(connection: sqlite3.Connection) -> None:
+    """Of rows that are deleted: users, and those that keys and invites tell of, are never."""
+    for table in tables(connection):
+        for key in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall():
+            target, column = key[2], key[3]
+            if target in ("users", "providers"):
+                continue
+            plan = connection.execute(
+                f"EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {column} = 1"
+            ).fetchall()
+            assert plan[0][3].startswith("SEARCH"), f"{table}.{column}"
