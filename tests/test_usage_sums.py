@@ -18,7 +18,7 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.wire.requests import UsageFilter
 
 MIGRATIONS = sql_folder() / "migrations"
-BEFORE_THE_SUMS = 11
+BEFORE_THE_SUMS = 12
 DAYS = [f"2024-{month:02}-{day:02}" for month in (1, 2, 3) for day in (1, 2, 15, 28)] + ["2024-01-31"]
 
 

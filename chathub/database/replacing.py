@@ -18,8 +18,8 @@ from chathub.errors import StartError
 _INCOMING = ".incoming-"
 # with which every database begins (https://www.sqlite.org/fileformat.html, section 1.3)
 _HEAD = b"SQLite format 3\0"
-# of a copy before an upgrade, of a backup that is being unpacked, of a new database
-_LEFT = re.compile(r"\.before-\d+\.part|\.(restoring|new)(-wal|-shm|-journal)?")
+# of a copy before an upgrade, of a backup that is being unpacked, of a compact or a new database
+_LEFT = re.compile(r"\.before-\d+\.part|\.(restoring|compacting|new)(-wal|-shm|-journal)?")
 
 
 def waiting(database: Path) -> Path | None:
