@@ -318,14 +318,11 @@ class Database:
 
 def _prepare(connection: sqlite3.Connection, *, read_only: bool, cache: int = _CACHE) -> None:
     connection.row_factory = sqlite3.Row
-    # first: what follows may already have to wait
-    connection.execute("PRAGMA busy_timeout = 5000")
-    if not connection.execute("PRAGMA page_count").fetchone()[0]:
-        # of an empty file only, whose first page the journal mode writes; where pages are it would be a write
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     # secure_delete ON and not FAST, which leaves deleted text and pictures in the pages that it frees:
     # overwriting them takes about 2 ms a megabyte, and as much room in the log
     for pragma in (
+        # first: what follows may already have to wait
+        "busy_timeout = 5000",
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",

@@ -12,6 +12,8 @@ def make_new(path: Path) -> None:
     new = path.with_name(path.name + ".new")
     os.close(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+        # pages that are not used any more can be given back; said before the first page is written
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA user_version = 0")
     os.replace(new, path)
 
