@@ -17,9 +17,9 @@ from chathub.accounts.founding import set_password
 from chathub.accounts.passwords import Passwords, new_random
 from chathub.clock import Clock
 from chathub.commands.backup import backup
+from chathub.commands.compact import compact
 from chathub.commands.restore import restore, undo_upgrade
 from chathub.config import Config
-from chathub.database.compact import compact
 from chathub.database.opening import open_database
 from chathub.database.usable import refusal
 from chathub.doctor import examine
@@ -36,30 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "doctor":
             return _examine(arguments)
         config = configuration.load(arguments, os.environ)
-        if arguments.command == "set-password":
-            asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
-        elif arguments.command == "rotate-secret":
-            asyncio.run(_rotate_secret(config))
-        elif arguments.command == "backup":
-            backup(
-                config,
-                arguments.place,
-                packed=arguments.compress,
-                with_secret=arguments.with_secret,
-                passphrase_file=arguments.passphrase_file,
-            )
-        elif arguments.command == "restore":
-            restore(config, arguments.file, arguments.passphrase_file)
-        elif arguments.command == "undo-upgrade":
-            return 0 if undo_upgrade(config, sure=arguments.yes) else 1
-        elif arguments.command == "compact":
-            for line in compact(config):
-                print(line, flush=True)
-        else:
-            # the web server takes half a second of a small machine to load, which the commands do without
-            from chathub.serve import serve
-
-            serve(config, lines)
+        return _run(arguments, config, lines)
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
         return 2
@@ -68,6 +45,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _run(arguments: argparse.Namespace, config: Config, lines: Formatter) -> int:
+    """Run a command on its configuration; gives the exit code."""
+    match arguments.command:
+        case "set-password":
+            asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
+        case "rotate-secret":
+            asyncio.run(_rotate_secret(config))
+        case "backup":
+            backup(
+                config,
+                arguments.place,
+                packed=arguments.compress,
+                with_secret=arguments.with_secret,
+                passphrase_file=arguments.passphrase_file,
+            )
+        case "restore":
+            restore(config, arguments.file, arguments.passphrase_file)
+        case "undo-upgrade":
+            return 0 if undo_upgrade(config, sure=arguments.yes) else 1
+        case "compact":
+            for line in compact(config):
+                print(line, flush=True)
+        case _:
+            # the web server takes half a second of a small machine to load, which the commands do without
+            from chathub.serve import serve
+
+            serve(config, lines)
     return 0
 
 

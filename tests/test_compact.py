@@ -16,8 +16,8 @@ import pytest
 from conftest import Founded, configured
 from processes import ChatHub, run_to_its_end
 
+from chathub.commands.compact import compact
 from chathub.config import Config
-from chathub.database.compact import compact
 from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
