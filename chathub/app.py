@@ -7,11 +7,11 @@ import codecs
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
@@ -190,27 +190,34 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.REMOVER] = remover = Remover(db)
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         await backups.recall()
-        loop = asyncio.get_running_loop()
-        monitor = Monitor(db)
-        work = (
-            *(replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run()),
-            *(stamps.watch(db, clock), monitor.watch(), monitor.check(), app[keys.LAST_USES].run()),
-            trim(db),
-        )
-        rounds = [loop.create_task(each) for each in work]
+        monitor, last_uses = Monitor(db), app[keys.LAST_USES]
         try:
-            yield
+            async with _rounds(
+                *(replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run(), trim(db)),
+                *(stamps.watch(db, clock), monitor.watch(), monitor.check(), last_uses.run()),
+            ):
+                yield
         finally:
-            for task in rounds:
-                task.cancel()
             backups.close()
-            # a check of the database is interrupted before its connection is closed
-            await asyncio.wait(rounds)
             await replies.close()
             await settlements.close()
-            await app[keys.LAST_USES].flush()
+            await last_uses.flush()
             if model is not None:
                 await model.close()
+
+
+@asynccontextmanager
+async def _rounds(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """What goes on beside the requests, until they end; a check of the database is interrupted before its
+    connection is closed."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def _local_model(local: Weights) -> LocalModel:

@@ -70,9 +70,9 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    public_id, caller, now = request.match_info["conversation_id"], request[CALLER], request.app[CLOCK].now()
+    public_id, caller, clock = request.match_info["conversation_id"], request[CALLER], request.app[CLOCK]
     async with request.app[REPLIES].quiet(public_id, caller.id):
-        await request.app[DB].write(removal.delete_conversation, public_id, caller.id, now)
+        await request.app[DB].write(removal.delete_conversation, public_id, caller.id, clock)
     request.app[REMOVER].wake()
     return done("对话删除成功")
 
