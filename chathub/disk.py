@@ -28,6 +28,15 @@ def make_folder(folder: Path) -> None:
         place.mkdir(mode=0o700, exist_ok=True)
 
 
+def flush(path: Path) -> None:
+    """Bring a file to the disk, or a folder: a new name is there only when its folder is."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Disk:
     """Knows how much was free a moment ago.
 

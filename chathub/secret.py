@@ -25,6 +25,7 @@ from msgspec import Struct, structs
 from chathub.audit import OPERATOR, record
 from chathub.config import Config
 from chathub.database.connection import Database, Row, Transaction
+from chathub.disk import flush
 from chathub.errors import StartError
 from chathub.vault import Binding, Vault, VaultError, derive
 
@@ -312,7 +313,7 @@ def _write(path: Path, secret: bytes) -> None:
         file.write(secret + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
+    flush(path.parent)
 
 
 def _put_in_place(database: Path, secret: bytes, fitting: Path) -> None:
@@ -326,15 +327,6 @@ def _put_in_place(database: Path, secret: bytes, fitting: Path) -> None:
             _write(new, secret)
         if fitting != path:
             os.replace(new, path)
-            _sync_folder(path.parent)
+            flush(path.parent)
     except OSError as error:
         raise StartError(f"the secret file {fitting} cannot be put in place: {error}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new name is on the disk only when its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

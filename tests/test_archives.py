@@ -151,7 +151,7 @@ async def test_a_server_that_ends_breaks_off_its_backup_and_leaves_nothing_of_it
         loop.call_soon_threadsafe(begun.set)
 
     rows(config, "INSERT INTO settings (name, value) VALUES ('filler', hex(zeroblob(30000000)))")
-    monkeypatch.setattr("chathub.database.copying._flush", flushed)
+    monkeypatch.setattr("chathub.database.copying.flush", flushed)
     client = await connect(config)
     async with asyncio.timeout(30):
         await begun.wait()

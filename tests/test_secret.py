@@ -424,7 +424,7 @@ async def test_a_database_where_the_secret_should_be_is_named(connect: Connect, 
         await connect(filled)
 
 
-@pytest.mark.parametrize("place", ["chathub.secret._write", "os.replace", "chathub.secret._sync_folder"])
+@pytest.mark.parametrize("place", ["chathub.secret._write", "os.replace", "chathub.secret.flush"])
 async def test_a_process_that_dies_while_a_secret_gets_its_name_leaves_a_database_that_opens(
     connect: Connect, filled: Config, provider: Provider, place: str
 ) -> None:

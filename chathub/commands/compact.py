@@ -9,7 +9,7 @@ from pathlib import Path
 from chathub.config import Config
 from chathub.database.opening import locked, require
 from chathub.database.trimming import INCREMENTAL, space
-from chathub.disk import free_bytes
+from chathub.disk import flush, free_bytes
 from chathub.errors import StartError
 
 _MEBIBYTE = 1024 * 1024
@@ -58,7 +58,7 @@ def _replace(database: Path, copy: Path, free_disk: Callable[[Path], int]) -> It
         _copy(connection, database, copy)
         after = copy.stat().st_size
         os.replace(copy, database)
-        _sync(database.parent)
+        flush(database.parent)
     yield f"now {_mib(after)} MiB: {_mib(before - after)} MiB were given back"
 
 
@@ -97,15 +97,7 @@ def _copy(connection: sqlite3.Connection, database: Path, copy: Path) -> None:
         if made.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the new file is damaged")
         made.execute("PRAGMA journal_mode = WAL")
-    _sync(copy)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(copy)
 
 
 def _remove(copy: Path) -> None:

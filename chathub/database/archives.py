@@ -12,7 +12,8 @@ from threading import Event
 from typing import BinaryIO, NamedTuple
 
 from chathub.config_values import Keep
-from chathub.database.copying import LONGEST, CopyError, Report, copy_bytes, copy_database, sync_folder
+from chathub.database.copying import LONGEST, CopyError, Report, copy_bytes, copy_database
+from chathub.disk import flush
 
 _PACKED = ".gz"
 _PIECE = 1024 * 1024
@@ -156,7 +157,7 @@ def _pack(bare: Path, file: Path, stop: Event) -> None:
                     raise CopyError("the copy was broken off")
                 packed.write(piece)
         os.replace(part, file)
-        sync_folder(file.parent)
+        flush(file.parent)
     except OSError as error:
         raise CopyError(f"{file}: {error.strerror or error}") from error
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 
 from chathub.database.schema import count_rows
-from chathub.disk import free_bytes
+from chathub.disk import flush, free_bytes
 from chathub.errors import StartError
 
 # pages of a step, and the bytes after which what was written is brought to the disk: in one piece at the end
@@ -61,9 +61,9 @@ def copy_database(
             with _opened(source, "mode=rw") as connection:
                 counts = _copy(connection, part, pace)
             check_copy(part, counts, pace.stop)
-            _flush(part)
+            flush(part)
             os.replace(part, target)
-            sync_folder(target.parent)
+            flush(target.parent)
     finally:
         part.unlink(missing_ok=True)
     return counts
@@ -85,11 +85,6 @@ def check_copy(path: Path, counts: dict[str, int] | None = None, stop: Event | N
         if counts is not None and counts != (found := count_rows(connection)):
             other = next(table for table in counts if counts[table] != found.get(table))
             raise CopyError(f"{path} is not whole: {other} has {found.get(other)} rows, not {counts[other]}")
-
-
-def sync_folder(folder: Path) -> None:
-    """A new name is on the disk only when its folder is."""
-    _flush(folder)
 
 
 class _Pace:
@@ -114,7 +109,7 @@ class _Pace:
         if self._report is not None:
             self._report(done, total * self.page)
         if done - self._flushed >= _FLUSH:
-            _flush(self._part)
+            flush(self._part)
             self._flushed = done
         if remaining and now - self._began < self._seconds / 2:
             self.stop.wait(min(time.monotonic() - self._stepped, _PAUSE))
@@ -177,14 +172,6 @@ def _make_empty(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def copy_bytes(source: Path, target: Path) -> None:
     """Copy a file that nobody writes, for its owner only, down to the disk.
 
@@ -195,4 +182,4 @@ def copy_bytes(source: Path, target: Path) -> None:
         _make_empty(target)
         with source.open("rb") as read, target.open("wb") as written:
             shutil.copyfileobj(read, written, 1024 * 1024)
-        _flush(target)
+        flush(target)

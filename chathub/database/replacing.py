@@ -12,7 +12,7 @@ import re
 import sqlite3
 from pathlib import Path
 
-from chathub.database.copying import sync_folder
+from chathub.disk import flush
 from chathub.errors import StartError
 
 _INCOMING = ".incoming-"
@@ -42,7 +42,7 @@ def replace(database: Path, new: Path, label: str) -> Path:
     try:
         _settle(database)
         os.replace(new, database.with_name(database.name + _INCOMING + label))
-        sync_folder(database.parent)
+        flush(database.parent)
     except OSError as error:
         raise StartError(f"{database} cannot be replaced: {error}") from error
     kept = finish(database)
@@ -68,9 +68,9 @@ def finish(database: Path) -> Path | None:
             if old.exists():
                 os.replace(old, kept.with_name(kept.name + ending))
         database.with_name(database.name + "-shm").unlink(missing_ok=True)
-        sync_folder(database.parent)
+        flush(database.parent)
         os.replace(new, database)
-        sync_folder(database.parent)
+        flush(database.parent)
     except OSError as error:
         raise StartError(f"{database} cannot be replaced: {error}") from error
     return kept
