@@ -37,12 +37,12 @@ class Finding(NamedTuple):
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be told from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
-    yield _sqlite(config.database, sqlite3.sqlite_version_info)
     try:
         check_file(config.database)
     except StartError as error:
         yield Finding(False, f"database: {error}")
         return
+    yield _sqlite(config.database, sqlite3.sqlite_version_info)
     yield from _permissions(config.database)
     yield _space(config)
     try:

@@ -14,8 +14,9 @@ import aiosqlite
 import pytest
 
 from chathub.chat import removal, tree
-from chathub.database.connection import Database, Transaction, is_locked
+from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
+from chathub.database.patience import is_locked
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
 
 

@@ -16,6 +16,8 @@ MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
     ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
+    # only where the clock is behind
+    ("sessions.sweep_ahead", "sessions"),
     ("throttles.sweep", "throttles USING COVERING INDEX throttles_by_end"),
 }
 # that sort no more than what they show, or a user's own few rows

@@ -192,9 +192,9 @@ def test_what_was_used_before_there_was_a_ledger_stays_in_the_statistics_only(tm
     enter(connection)
     migrate(connection, MIGRATIONS)
     tx = transaction(connection)
-    ever = tx.all(tx.q.usage.totals_from_month, user_id=1, month="")[0]
+    ever = tx.all(tx.q.usage.totals_of_months, user_id=1, first="", last="a")[0]
     assert tuple(ever) == (5, 207, 23, 85)
-    assert tuple(tx.all(tx.q.usage.totals_from_day, user_id=1, day="2024-01-31")[0]) == (3, 107, 13, 45)
+    assert tuple(tx.all(tx.q.usage.totals_of_day, user_id=1, day="2024-01-31")[0]) == (3, 107, 13, 45)
     assert tx.all(tx.q.usage.count_days, user_id=1)[0]["days"] == 2
     assert [tuple(row) for row in tx.all(tx.q.usage.by_model, user_id=1)] == [("m", 5, 207, 23, 85)]
     for group_by, name in (("day", "2024-01-31"), ("model", "m"), ("user", "u1")):

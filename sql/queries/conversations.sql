@@ -30,7 +30,7 @@ RETURNING id, title, head_id
 UPDATE conversations SET head_id = :head_id, model = :model, message_count = message_count + :more,
     updated_at = max(:now, updated_at, coalesce((
     SELECT 1 + other.updated_at FROM conversations AS other
-    WHERE other.user_id = conversations.user_id AND other.id <> conversations.id
+    WHERE other.user_id = conversations.user_id AND other.deleted_at IS NULL AND other.id <> conversations.id
     ORDER BY other.updated_at DESC LIMIT 1), 0))
 WHERE id = :conversation_id
 
@@ -52,7 +52,7 @@ UPDATE conversations SET head_id = :head_id WHERE id = :conversation_id
 -- to the top of its user's list, likewise
 UPDATE conversations SET updated_at = max(:now, updated_at, coalesce((
     SELECT 1 + other.updated_at FROM conversations AS other
-    WHERE other.user_id = conversations.user_id AND other.id <> conversations.id
+    WHERE other.user_id = conversations.user_id AND other.deleted_at IS NULL AND other.id <> conversations.id
     ORDER BY other.updated_at DESC LIMIT 1), 0))
 WHERE id = :conversation_id
 
