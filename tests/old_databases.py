@@ -7,8 +7,6 @@ from chathub.database.migrations import migrate
 from chathub.database.queries import sql_folder
 
 FOLDER = sql_folder() / "migrations"
-# the first version whose sums have the columns of the ledger
-_SUMS_OF_THE_LEDGER = 13
 # table → the columns of two rows; tables that point to others stand behind them
 _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
     "settings": ("name, value", [("a", "1"), ("b", "2")]),
@@ -37,7 +35,6 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         "id, conversation_id, parent_id, role, content, created_at, updated_at",
         [(1, 1, None, "user", "你好", 1, 1), (2, 1, 1, "assistant", "hello", 1, 1)],
     ),
-    # what was used before there was a ledger; later the ledger's triggers alone add to the sums
     "usage_by_day": ("user_id, day, model, requests", [(1, "2024-01-01", "m", 1), (2, "2024-01-01", "n", 1)]),
     "message_parts": (
         "message_id, sequence, kind, text",
@@ -62,8 +59,8 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
     # whose triggers add to the sums
     "ledger": (
         "at, day, kind, user_id, token_id, provider, model, input_price, output_price, duration_ms,"
-        " end_reason",
-        [(1, "2024-01-02", "chat", 1, 1, "mine", "m", 0, 0, 1, "stop")],
+        " end_reason, usage_source",
+        [(1, "2024-01-02", "chat", 1, 1, "mine", "m", 0, 0, 1, "stop", "reported")],
     ),
     "sessions": (
         "id, jti, user_id, started_at, issued_at, expires_at, last_seen_at, address, client",
@@ -87,29 +84,30 @@ def make(path: Path, version: int) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     migrate(connection, FOLDER, version)
     for table in tables(connection):
-        if table in _ROWS and (table != "usage_by_day" or version < _SUMS_OF_THE_LEDGER):
+        if table in _ROWS:
             columns, rows = _ROWS[table]
             marks = ", ".join("?" * len(rows[0]))
             connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
     connection.close()
 
 
-def tables(connection: sqlite3.Connection) -> list[str]:
+def tables(connection: sqlite3.Connection, *kinds: str) -> list[str]:
     """In the order in which they can be filled; new ones stand last."""
     found = connection.execute(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' AND type IN (?, ?)",
+        kinds or ("table", ""),
     )
     order = list(_ROWS)
     return sorted((name for (name,) in found), key=lambda name: order.index(name) if name in order else 99)
 
 
 def counts(path: Path) -> dict[str, int]:
-    """The rows of each table."""
+    """The rows of each table and view."""
     connection = sqlite3.connect(path)
     try:
         return {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in tables(connection)
+            for table in tables(connection, "table", "view")
         }
     finally:
         connection.close()

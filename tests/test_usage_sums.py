@@ -172,7 +172,7 @@ def test_sums_made_by_the_migration_are_those_made_one_by_one(tmp_path: Path) ->
     # as well as what comes later
     for connection in (upgraded, grown):
         enter_many(connection, 50)
-    for table in ("usage_by_day", "usage_by_month", "usage_of_all_by_day"):
+    for table in ("usage_sums_by_day", "usage_sums_by_month", "usage_sums_of_all_by_day", "usage_by_day"):
         statement = f"SELECT * FROM {table}"
         assert upgraded.execute(statement).fetchall() == grown.execute(statement).fetchall()
     upgraded.close()

@@ -5,7 +5,7 @@ ALTER TABLE usage_by_day RENAME TO usage_before;
 
 -- A user's attempts by day, model, provider and personal token. They are the ledger's rows of that user from first_id
 -- to last_id. Provider '' with no attempts: what was used before there was a ledger.
-CREATE TABLE usage_by_day (
+CREATE TABLE usage_sums_by_day (
     user_id INTEGER NOT NULL REFERENCES users (id),
     day TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE usage_by_day (
 ) STRICT, WITHOUT ROWID;
 
 -- the same by month, such as 2024-01, for sums over a long time
-CREATE TABLE usage_by_month (
+CREATE TABLE usage_sums_by_month (
     user_id INTEGER NOT NULL REFERENCES users (id),
     month TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE usage_by_month (
 ) STRICT, WITHOUT ROWID;
 
 -- the same of all users by day, of the ledger's rows only
-CREATE TABLE usage_of_all_by_day (
+CREATE TABLE usage_sums_of_all_by_day (
     day TEXT NOT NULL,
     model TEXT NOT NULL,
     provider TEXT NOT NULL,
@@ -61,7 +61,7 @@ CREATE TABLE usage_of_all_by_day (
 ) STRICT, WITHOUT ROWID;
 
 -- row by row and not by GROUP BY, which would sort all of the ledger in memory
-INSERT INTO usage_by_day (user_id, day, model, provider, token_id, attempts, requests, prompt_tokens,
+INSERT INTO usage_sums_by_day (user_id, day, model, provider, token_id, attempts, requests, prompt_tokens,
     completion_tokens, reasoning_tokens, cached_tokens, cost, first_id, last_id)
 SELECT user_id, day, model, provider, coalesce(token_id, 0), 1, usage_source <> '', prompt_tokens, completion_tokens,
     reasoning_tokens, cached_tokens, cost, id, id
@@ -76,11 +76,11 @@ ON CONFLICT DO UPDATE SET
     cost = cost + excluded.cost,
     last_id = excluded.last_id;
 
-INSERT INTO usage_of_all_by_day (day, model, provider, token_id, attempts, requests, prompt_tokens,
+INSERT INTO usage_sums_of_all_by_day (day, model, provider, token_id, attempts, requests, prompt_tokens,
     completion_tokens, reasoning_tokens, cached_tokens, cost, first_id, last_id)
 SELECT day, model, provider, token_id, attempts, requests, prompt_tokens, completion_tokens, reasoning_tokens,
     cached_tokens, cost, first_id, last_id
-FROM usage_by_day WHERE true
+FROM usage_sums_by_day WHERE true
 ON CONFLICT DO UPDATE SET
     attempts = attempts + excluded.attempts,
     requests = requests + excluded.requests,
@@ -93,7 +93,7 @@ ON CONFLICT DO UPDATE SET
     last_id = max(last_id, excluded.last_id);
 
 -- what the old sums have beyond the ledger's rows
-INSERT INTO usage_by_day (user_id, day, model, provider, token_id, requests, prompt_tokens, completion_tokens, cost)
+INSERT INTO usage_sums_by_day (user_id, day, model, provider, token_id, requests, prompt_tokens, completion_tokens, cost)
 SELECT user_id, day, model, '', 0, requests - told_requests, prompt_tokens - told_prompt_tokens,
     completion_tokens - told_completion_tokens, cost - told_cost
 FROM (
@@ -102,7 +102,7 @@ FROM (
         coalesce(sum(told.prompt_tokens), 0) AS told_prompt_tokens,
         coalesce(sum(told.completion_tokens), 0) AS told_completion_tokens,
         coalesce(sum(told.cost), 0) AS told_cost
-    FROM usage_before AS old LEFT JOIN usage_by_day AS told
+    FROM usage_before AS old LEFT JOIN usage_sums_by_day AS told
         ON told.user_id = old.user_id AND told.day = old.day AND told.model = old.model
     GROUP BY old.user_id, old.day, old.model
 )
@@ -110,11 +110,11 @@ WHERE requests > told_requests OR prompt_tokens > told_prompt_tokens OR completi
     OR cost > told_cost;
 DROP TABLE usage_before;
 
-INSERT INTO usage_by_month (user_id, month, model, provider, token_id, attempts, requests, prompt_tokens,
+INSERT INTO usage_sums_by_month (user_id, month, model, provider, token_id, attempts, requests, prompt_tokens,
     completion_tokens, reasoning_tokens, cached_tokens, cost)
 SELECT user_id, substr(day, 1, 7), model, provider, token_id, attempts, requests, prompt_tokens, completion_tokens,
     reasoning_tokens, cached_tokens, cost
-FROM usage_by_day WHERE true
+FROM usage_sums_by_day WHERE true
 ON CONFLICT DO UPDATE SET
     attempts = attempts + excluded.attempts,
     requests = requests + excluded.requests,
@@ -124,10 +124,16 @@ ON CONFLICT DO UPDATE SET
     cached_tokens = cached_tokens + excluded.cached_tokens,
     cost = cost + excluded.cost;
 
+-- as the table of this name was, for whoever reads the file
+CREATE VIEW usage_by_day AS
+SELECT user_id, day, model, sum(requests) AS requests, sum(prompt_tokens) AS prompt_tokens,
+    sum(completion_tokens) AS completion_tokens, sum(cost) AS cost
+FROM usage_sums_by_day GROUP BY user_id, day, model HAVING sum(requests) > 0;
+
 -- The sums are the ledger's: nothing else writes them.
 CREATE TRIGGER ledger_counts_for_its_user AFTER INSERT ON ledger
 BEGIN
-    INSERT INTO usage_by_day (user_id, day, model, provider, token_id, attempts, requests, prompt_tokens,
+    INSERT INTO usage_sums_by_day (user_id, day, model, provider, token_id, attempts, requests, prompt_tokens,
         completion_tokens, reasoning_tokens, cached_tokens, cost, first_id, last_id)
     VALUES (new.user_id, new.day, new.model, new.provider, coalesce(new.token_id, 0), 1, new.usage_source <> '',
         new.prompt_tokens, new.completion_tokens, new.reasoning_tokens, new.cached_tokens, new.cost, new.id, new.id)
@@ -141,7 +147,7 @@ BEGIN
         cost = cost + excluded.cost,
         first_id = min(first_id, excluded.first_id),
         last_id = max(last_id, excluded.last_id);
-    INSERT INTO usage_by_month (user_id, month, model, provider, token_id, attempts, requests, prompt_tokens,
+    INSERT INTO usage_sums_by_month (user_id, month, model, provider, token_id, attempts, requests, prompt_tokens,
         completion_tokens, reasoning_tokens, cached_tokens, cost)
     VALUES (new.user_id, substr(new.day, 1, 7), new.model, new.provider, coalesce(new.token_id, 0), 1,
         new.usage_source <> '', new.prompt_tokens, new.completion_tokens, new.reasoning_tokens, new.cached_tokens,
@@ -154,7 +160,7 @@ BEGIN
         reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
         cached_tokens = cached_tokens + excluded.cached_tokens,
         cost = cost + excluded.cost;
-    INSERT INTO usage_of_all_by_day (day, model, provider, token_id, attempts, requests, prompt_tokens,
+    INSERT INTO usage_sums_of_all_by_day (day, model, provider, token_id, attempts, requests, prompt_tokens,
         completion_tokens, reasoning_tokens, cached_tokens, cost, first_id, last_id)
     VALUES (new.day, new.model, new.provider, coalesce(new.token_id, 0), 1, new.usage_source <> '',
         new.prompt_tokens, new.completion_tokens, new.reasoning_tokens, new.cached_tokens, new.cost, new.id, new.id)

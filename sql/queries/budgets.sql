@@ -3,9 +3,9 @@
 -- the personal token it asks with
 SELECT most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
     (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
-    (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_by_day
+    (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_sums_by_day
         WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_tokens,
-    (SELECT coalesce(sum(cost), 0) FROM usage_by_day
+    (SELECT coalesce(sum(cost), 0) FROM usage_sums_by_day
         WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_cost,
     coalesce(sum(held.tokens), 0) AS held_tokens,
     coalesce(sum(held.cost), 0) AS held_cost,

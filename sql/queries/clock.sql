@@ -8,4 +8,4 @@ SELECT max(
     coalesce((SELECT max((SELECT max(last_seen_at) FROM sessions WHERE user_id = users.id)) FROM users), 0),
     coalesce((SELECT at FROM audit WHERE id = (SELECT max(id) FROM audit)), 0),
     coalesce((SELECT at FROM ledger WHERE id = (
-        SELECT max(last_id) FROM usage_of_all_by_day WHERE day = (SELECT max(day) FROM usage_of_all_by_day))), 0)) AS newest
+        SELECT max(last_id) FROM usage_sums_of_all_by_day WHERE day = (SELECT max(day) FROM usage_sums_of_all_by_day))), 0)) AS newest

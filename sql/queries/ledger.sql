@@ -33,4 +33,4 @@ WHERE ledger.id BETWEEN :first AND :last
 ORDER BY ledger.id DESC LIMIT :limit
 
 -- name: newest_day
-SELECT max(day) AS day FROM usage_of_all_by_day
+SELECT max(day) AS day FROM usage_sums_of_all_by_day

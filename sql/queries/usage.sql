@@ -1,6 +1,6 @@
 -- name: count_days
 -- on how many days a user used something
-SELECT count(DISTINCT day) AS days FROM usage_by_day WHERE user_id = :user_id AND requests > 0
+SELECT count(DISTINCT day) AS days FROM usage_sums_by_day WHERE user_id = :user_id AND requests > 0
 
 -- name: totals_of_day
 SELECT
@@ -8,7 +8,7 @@ SELECT
     coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
     coalesce(sum(completion_tokens), 0) AS completion_tokens,
     coalesce(sum(cost), 0) AS cost
-FROM usage_by_day WHERE user_id = :user_id AND day = :day
+FROM usage_sums_by_day WHERE user_id = :user_id AND day = :day
 
 -- name: totals_of_months
 SELECT
@@ -16,19 +16,19 @@ SELECT
     coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
     coalesce(sum(completion_tokens), 0) AS completion_tokens,
     coalesce(sum(cost), 0) AS cost
-FROM usage_by_month WHERE user_id = :user_id AND month BETWEEN :first AND :last
+FROM usage_sums_by_month WHERE user_id = :user_id AND month BETWEEN :first AND :last
 
 -- name: by_model
 SELECT model, sum(requests) AS requests, sum(prompt_tokens) AS prompt_tokens,
     sum(completion_tokens) AS completion_tokens, sum(cost) AS cost
-FROM usage_by_month WHERE user_id = :user_id AND requests > 0 GROUP BY model ORDER BY sum(requests) DESC, model
+FROM usage_sums_by_month WHERE user_id = :user_id AND requests > 0 GROUP BY model ORDER BY sum(requests) DESC, model
 
 -- name: sum_by_day
 -- a user's rows of the ledger in sums, the newest day first
 SELECT day AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens,
     sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
     sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
-FROM usage_by_day
+FROM usage_sums_by_day
 WHERE user_id = :user_id AND day BETWEEN :since AND :until AND attempts > 0
     AND (:token_id IS NULL OR token_id = :token_id)
     AND (:model IS NULL OR model = :model)
@@ -40,7 +40,7 @@ GROUP BY day ORDER BY day DESC
 SELECT day AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens,
     sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
     sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
-FROM usage_of_all_by_day
+FROM usage_sums_of_all_by_day
 WHERE day BETWEEN :since AND :until
     AND (:token_id IS NULL OR token_id = :token_id)
     AND (:model IS NULL OR model = :model)
@@ -55,7 +55,7 @@ SELECT iif(:group_by = 'model', model, username) AS name, sum(requests) AS reque
     sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
 FROM (
     SELECT username, model, requests, attempts, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cost
-    FROM users CROSS JOIN usage_by_month ON user_id = users.id
+    FROM users CROSS JOIN usage_sums_by_month ON user_id = users.id
     WHERE users.id BETWEEN :first_user AND :last_user AND month >= :first_month AND month < :before_month
         AND attempts > 0
         AND (:token_id IS NULL OR token_id = :token_id)
@@ -64,7 +64,7 @@ FROM (
     UNION ALL
     SELECT username, model, requests, attempts, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cost
     FROM users CROSS JOIN (VALUES (:head, :head_end), (:tail, :tail_end)) AS ends
-        CROSS JOIN usage_by_day ON user_id = users.id AND day BETWEEN column1 AND column2
+        CROSS JOIN usage_sums_by_day ON user_id = users.id AND day BETWEEN column1 AND column2
     WHERE users.id BETWEEN :first_user AND :last_user AND attempts > 0
         AND (:token_id IS NULL OR token_id = :token_id)
         AND (:model IS NULL OR model = :model)
@@ -75,7 +75,7 @@ GROUP BY 1 ORDER BY sum(cost) DESC, 1
 -- name: list_spans
 -- between which rows of the ledger those lie that a user made on a day; the newest first
 SELECT min(first_id) AS first, max(last_id) AS last
-FROM usage_by_day
+FROM usage_sums_by_day
 WHERE user_id = :user_id AND day BETWEEN :since AND :until AND attempts > 0 AND first_id < :before
     AND (:token_id IS NULL OR token_id = :token_id)
     AND (:model IS NULL OR model = :model)
@@ -85,7 +85,7 @@ GROUP BY day ORDER BY max(last_id) DESC
 -- name: list_spans_of_all
 -- the same of all users
 SELECT min(first_id) AS first, max(last_id) AS last
-FROM usage_of_all_by_day
+FROM usage_sums_of_all_by_day
 WHERE day BETWEEN :since AND :until AND first_id < :before
     AND (:token_id IS NULL OR token_id = :token_id)
     AND (:model IS NULL OR model = :model)

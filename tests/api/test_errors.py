@@ -380,15 +380,15 @@ async def test_a_table_that_is_gone_is_a_general_sentence(
     client: TestClient, user: Headers, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = sqlite3.connect(config.database)
-    connection.execute("DROP TABLE usage_by_day")
+    connection.execute("DROP TABLE usage_sums_by_day")
     connection.commit()
     connection.close()
     with caplog.at_level(logging.ERROR):
         response = await client.get("/api/stats", headers=user)
     assert response.status in (500, 503)
     text = await sentence(response, response.status)
-    assert "usage_by_day" not in text and "table" not in text
-    assert "usage_by_day" in caplog.text
+    assert "usage_sums_by_day" not in text and "table" not in text
+    assert "usage_sums_by_day" in caplog.text
     assert (await client.get("/api/conversations", headers=user)).status == 200
 
 
