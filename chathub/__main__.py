@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except sqlite3.Error as error:
         print(f"chathub: {refusal(error, config.database)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"chathub: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

@@ -125,7 +125,8 @@ def _make(config: Config, now: float, stop: Event) -> archives.Backup:
     archives.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
     file = folder / archives.name_of(database, now, packed=config.backup_compress)
     made = archives.make(database, file, stop=stop)
-    for outdated in archives.outdated(archives.list_backups(database, folder), config.backup_keep):
+    there, moment = archives.list_backups(database, folder), datetime.fromtimestamp(now, UTC)
+    for outdated in archives.outdated(there, config.backup_keep, moment):
         outdated.unlink(missing_ok=True)
     return made
 

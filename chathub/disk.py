@@ -28,6 +28,21 @@ def make_folder(folder: Path) -> None:
         place.mkdir(mode=0o700, exist_ok=True)
 
 
+def unfinished(path: Path, what: str) -> Path:
+    """The name of a file that is to become ``path``: one that nobody would choose, for a crash may leave it
+    and it is then removed."""
+    return path.with_name(f".{path.name}.unfinished-{what}")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Device and number (inode) of the file behind a name; None if there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
 def flush(path: Path) -> None:
     """Bring a file to the disk, or a folder: a new name is there only when its folder is."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,5 +1,7 @@
 """``chathub doctor``: looks at an installation without changing anything, whether the server runs or not."""
 
+import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from chathub.database.connection import Transaction
 from chathub.database.migrations import migrations_in, version_of
 from chathub.database.outside import reading
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.replacing import waiting
 from chathub.database.schema import differences
 from chathub.database.stamps import newest
 from chathub.database.trimming import look
@@ -37,6 +40,9 @@ class Finding(NamedTuple):
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be told from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
+    if new := waiting(Path(os.path.realpath(config.database))):
+        yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
+        return
     try:
         check_file(config.database)
     except StartError as error:
@@ -151,6 +157,9 @@ def _backups(tx: Transaction, config: Config) -> Finding:
         return Finding(False, f"backups: the one of {when} failed: {last.error}")
     late = time.time() * 1000 - last.at > 2 * config.backup_every * 3_600_000
     said = f"backups: the last one is {config.backup_dir / last.file} of {when}"
+    with contextlib.suppress(OSError):
+        if config.backup_dir.stat().st_dev == config.database.stat().st_dev:
+            said += ", on the disk of the database itself"
     return Finding(not late, said + (", and the next one is overdue" if late else ""))
 
 

@@ -158,13 +158,26 @@ def bring_secret(config: Config, secret: bytes, mark: str) -> None:
     path, new = secret_file(config.database), new_secret_file(config.database)
     try:
         if (present := _read(path)) is not None:
-            kept = path.with_name(f"{path.name}.of-{_mark_of(present)[:8]}")
+            kept = _kept(config.database, _mark_of(present))
             kept.unlink(missing_ok=True)
             _write(kept, present)
         new.unlink(missing_ok=True)
         _write(new, secret)
     except OSError as error:
         raise StartError(f"the secret cannot be written: {error}") from error
+
+
+def kept_secret(config: Config, mark: str) -> bytes | None:
+    """The secret that was kept when another took its place; None if there is none, or one is configured."""
+    if config.secret_key is not None:
+        return None
+    secret = _read(_kept(config.database, mark))
+    return secret if secret and _fits(secret, mark) else None
+
+
+def _kept(database: Path, mark: str) -> Path:
+    path = secret_file(database)
+    return path.with_name(f"{path.name}.of-{mark[:8]}")
 
 
 async def token_keys(db: Database, master: bytes) -> list[TokenKey]:

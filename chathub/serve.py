@@ -16,7 +16,7 @@ from aiohttp import web
 from chathub import memory
 from chathub.app import create_app
 from chathub.config import Config
-from chathub.database.usable import check_file
+from chathub.database.opening import require
 from chathub.disk import make_folder
 from chathub.errors import StartError
 from chathub.keys import DB, RELAY, REPLIES, SETTLEMENTS, VAULT
@@ -35,7 +35,7 @@ def serve(config: Config, lines: Formatter) -> None:
         StartError: it cannot start; the sentence says why.
     """
     # before the weights of a model are fetched for a database that cannot be used
-    check_file(config.database, creates=True)
+    require(config.database, creates=True)
     wanted = _local_weights(config) if config.local_model else None
     _raise_file_limit()
     _event_loop()(_run(config, wanted, lines))

@@ -28,8 +28,8 @@ def made(*ages: timedelta) -> list[tuple[datetime, Path]]:
     return sorted((NOON - age, Path(f"{NOON - age:%Y%m%d-%H%M%S}")) for age in ages)
 
 
-def kept(backups: list[tuple[datetime, Path]], wanted: Keep) -> list[str]:
-    gone = outdated(backups, wanted)
+def kept(backups: list[tuple[datetime, Path]], wanted: Keep, now: datetime = NOON) -> list[str]:
+    gone = outdated(backups, wanted, now)
     return [path.name for _, path in reversed(backups) if path not in gone]
 
 
@@ -62,9 +62,10 @@ def test_nothing_goes_because_none_was_made_for_long() -> None:
     assert kept(backups, Keep(7, 0, 0)) == [path.name for _, path in reversed(backups)]
 
 
-def test_a_backup_from_a_clock_that_ran_ahead_takes_the_place_of_one_only() -> None:
+def test_a_backup_from_a_clock_that_ran_ahead_takes_the_place_of_none() -> None:
     ahead = made(timedelta(days=-3650), *(timedelta(days=days) for days in range(10)))
-    assert kept(ahead, Keep(7, 0, 0))[1:] == [path.name for _, path in reversed(ahead)][1:7]
+    assert kept(ahead, Keep(1, 0, 0)) == [path.name for _, path in reversed(ahead)][:2]
+    assert kept(ahead, Keep(7, 0, 0)) == [path.name for _, path in reversed(ahead)][:8]
 
 
 def test_the_newest_stays_whatever_is_configured() -> None:
@@ -74,8 +75,8 @@ def test_the_newest_stays_whatever_is_configured() -> None:
 
 def test_other_files_of_the_folder_are_nobodys_backups(tmp_path: Path) -> None:
     name = name_of(DATABASE, NOON.timestamp(), packed=False)
-    assert name == "chathub-20240320-120000.db"
-    for other in (name, name + ".gz", name + ".secret", name + ".part", "chathub-20249999-120000.db", "x"):
+    assert name == "chathub.db-20240320-120000.db"
+    for other in (name, name + ".gz", name + ".secret", name + ".part", "chathub.db-20249999-120000.db", "x"):
         (tmp_path / other).write_text("")
     assert [path.name for _, path in list_backups(DATABASE, tmp_path)] == [name, name + ".gz"]
 
@@ -91,7 +92,7 @@ def config(config: Config, tmp_path: Path) -> Config:
 
 def backups_in(config: Config) -> list[Path]:
     assert config.backup_dir is not None
-    return sorted(config.backup_dir.glob("chathub-*.db")) if config.backup_dir.is_dir() else []
+    return sorted(config.backup_dir.glob("chathub.db-*.db")) if config.backup_dir.is_dir() else []
 
 
 async def health(client: TestClient) -> dict[str, object]:

@@ -151,6 +151,12 @@ def half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def packed_and_spoiled(path: Path) -> None:
+    content = bytearray(gzip.compress(path.read_bytes()))
+    content[200:260] = b"\xff" * 60
+    path.with_name(path.name + ".gz").write_bytes(content)
+
+
 def overwritten(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         ((page,),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'models'")
@@ -165,6 +171,7 @@ def overwritten(path: Path) -> None:
         (lambda path: path.write_bytes(b"no database" * 999), "no sound database"),
         (lambda path: path.write_bytes(b""), "no database of ChatHub"),
         (half, "malformed|damaged"),
+        (packed_and_spoiled, "cannot be unpacked"),
         (overwritten, "damaged"),
         (lambda path: [path.unlink(), foreign(path)], "no database of ChatHub"),
         (changed("PRAGMA user_version = 9999"), "newer ChatHub"),
@@ -179,6 +186,8 @@ async def test_a_backup_that_is_not_sound_is_refused_and_changes_nothing(
     file = tmp_path / "copy.db"
     backup(talked, file)
     spoil(file)
+    packed = file.with_name("copy.db.gz")
+    file = packed if packed.exists() else file
     before = talked.database.read_bytes()
     with pytest.raises(StartError, match=words):
         restore(talked, file)
@@ -186,6 +195,88 @@ async def test_a_backup_that_is_not_sound_is_refused_and_changes_nothing(
     assert {path.name for path in talked.database.parent.iterdir()} == {
         *("chathub.db", "chathub.db.lock", secret_file(talked.database).name)
     }
+
+
+async def test_one_can_go_back_after_a_restore_with_another_secret(
+    connect: Connect, talked: Config, tmp_path: Path, passphrase: Path
+) -> None:
+    backup(talked, tmp_path / "copy.db", with_secret=True, passphrase_file=passphrase)
+    other = elsewhere(talked, tmp_path)
+    await (await connect(other)).close()
+    restore(other, tmp_path / "copy.db", passphrase)
+    assert await said(connect, other) == ["你好", "hello"]
+    (aside,) = other.database.parent.glob("chathub.db.before-restore-*")
+    restore(other, aside)
+    client = await connect(other)
+    assert await (await client.get("/api/health")).json()
+    await client.close()
+
+
+async def test_the_file_that_is_restored_is_still_there_whatever_it_is_called(
+    talked: Config, tmp_path: Path
+) -> None:
+    names = [
+        talked.database.with_name(f"chathub.db.{end}") for end in ("new", "restoring", "compacting", "old")
+    ]
+    for file in names:
+        backup(talked, file)
+        restore(talked, file)
+        assert file.exists()
+    # each in its own second or not, what was before is never overwritten
+    assert len(list(talked.database.parent.glob("chathub.db.before-restore-*"))) == len(names)
+    with pytest.raises(StartError, match="the present database itself"):
+        restore(talked, talked.database)
+
+
+async def test_a_restore_that_was_cut_off_is_ended_by_the_next_start_over_an_unusable_file(
+    talked: Config, tmp_path: Path
+) -> None:
+    backup(talked, talked.database.with_name("chathub.db.incoming-before-restore-20240131-120000"))
+    talked.database.write_bytes(b"")
+    code, output, _ = await run_to_its_end(talked.database, "doctor")
+    assert code == 1 and "about to take its place" in output
+    async with ChatHub(talked.database):
+        pass
+    kept = talked.database.with_name("chathub.db.before-restore-20240131-120000")
+    assert kept.read_bytes() == b"" and talked.database.stat().st_size > 0
+
+
+async def test_a_database_that_another_program_has_open_is_not_moved_away(
+    talked: Config, tmp_path: Path
+) -> None:
+    backup(talked, tmp_path / "copy.db")
+    with closing(sqlite3.connect(talked.database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StartError, match="in use by another program"):
+            restore(talked, tmp_path / "copy.db")
+
+
+async def test_a_file_put_in_place_under_a_running_server_is_not_given_its_log(
+    database: Path, tmp_path: Path
+) -> None:
+    """SQLite would write it into that, and a backup would tell of it as good."""
+    async with ChatHub(database) as hub:
+        client = await hub.client()
+        await sign_in(client, "admin", "admin123")  # type: ignore[arg-type]
+        for ending in ("", "-wal"):
+            source = database.with_name(database.name + ending)
+            tmp_path.joinpath(f"aside{ending}").write_bytes(source.read_bytes())
+        mine = tmp_path / "mine.db"
+        with closing(sqlite3.connect(tmp_path / "aside")) as copy:
+            copy.execute("INSERT INTO settings (name, value) VALUES ('mine', 'kept')")
+            copy.commit()
+            copy.execute("VACUUM INTO ?", [str(mine)])
+        mine.replace(database)
+        code, _, errors = await run_to_its_end(database, "backup", str(tmp_path / "copy.db"))
+        assert code == 2 and "not the file that the server has open" in errors
+        await sign_in(client, "admin", "admin123")  # type: ignore[arg-type]
+        hub.kill()
+    async with ChatHub(database) as hub:
+        assert "was replaced under the last server" in hub.errors
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT value FROM settings WHERE name = 'mine'").fetchall() == [("kept",)]
 
 
 @pytest.mark.parametrize("trouble", ["no secret", "another secret", "a wrong passphrase", "not the backup's"])
@@ -290,7 +381,7 @@ async def test_the_commands_work_beside_a_running_server_and_say_what_they_did(
             str(passphrase),
         )
         assert (code, errors) == (0, "") and str(database) in output and "checked; 3 users" in output
-        (file,) = folder.glob("chathub-*.db.gz")
+        (file,) = folder.glob("*.db-*.db.gz")
         code, output, errors = await run_to_its_end(database, "restore", str(file))
         assert (code, output) == (2, "") and "another ChatHub is running" in errors
         assert hub.exit_code is None

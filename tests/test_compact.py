@@ -138,12 +138,20 @@ def test_compact_is_refused_while_another_program_uses_the_file(config: Config, 
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(config: Config) -> None:
     garbage = b"not a database, by any means" * 1000
     config.database.write_bytes(garbage)
-    with pytest.raises(
-        StartError, match=r"chathub.db cannot be compacted, nothing was changed: file is not a"
-    ):
+    with pytest.raises(StartError, match=r"chathub.db is no SQLite database"):
         list(compact(config))
     assert config.database.read_bytes() == garbage
-    assert not config.database.with_name("chathub.db.compacting").exists()
+    assert not config.database.with_name(".chathub.db.unfinished-compact").exists()
+
+
+def test_another_programs_database_is_left_as_it_is(config: Config) -> None:
+    config.database.unlink()
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        connection.execute("CREATE TABLE notes (a)")
+    before = config.database.read_bytes()
+    with pytest.raises(StartError, match="another program's"):
+        list(compact(config))
+    assert config.database.read_bytes() == before
 
 
 def test_a_link_to_the_database_stays_a_link(config: Config, tmp_path: Path) -> None:
@@ -161,7 +169,7 @@ async def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(config: Config
     started = asyncio.get_running_loop().time()
     await run_to_its_end(config.database, "compact")
     whole = asyncio.get_running_loop().time() - started
-    copy = config.database.with_name("chathub.db.compacting")
+    copy = config.database.with_name(".chathub.db.unfinished-compact")
     for round_ in range(8):
         config.database.write_bytes(original)
         hub = ChatHub(config.database, "compact")

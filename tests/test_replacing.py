@@ -67,7 +67,7 @@ def dying_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], int]:
 def test_after_a_crash_the_next_start_has_the_old_or_the_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: str, crash: int
 ) -> None:
-    database, new = tmp_path / "chathub.db", tmp_path / "chathub.db.restoring"
+    database, new = tmp_path / "chathub.db", tmp_path / ".chathub.db.unfinished-restore"
     if present == "closed":
         filled(database, "old")
     elif present == "cut off":

@@ -1,5 +1,6 @@
 """An upgrade keeps what was before it, and can be undone."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -56,12 +57,27 @@ async def test_a_first_and_an_ordinary_start_keep_no_copy(config: Config) -> Non
 
 async def test_of_the_copies_the_newest_two_stay(config: Config) -> None:
     for number in (3, 5, 7):
-        config.database.with_name(f"chathub.db.before-{number:04}").write_text("old")
+        old = config.database.with_name(f"chathub.db.before-{number:04}")
+        old.write_text("old")
+        os.utime(old, (1, number))
     config.database.with_name("chathub.db.before-restore-20240131-120000").write_text("not a copy")
     old_databases.make(config.database, NEWEST - 1)
     await started(config)
     assert [number for number, _ in upgrades.copies(config.database)] == [7, NEWEST]
     assert config.database.with_name("chathub.db.before-restore-20240131-120000").exists()
+
+
+async def test_after_a_restore_the_copies_of_another_time_are_not_gone_back_to(config: Config) -> None:
+    for number in (NEWEST - 1, NEWEST):
+        stale = config.database.with_name(f"chathub.db.before-{number:04}")
+        old_databases.make(stale, number - 1)
+        os.utime(stale, (1, number))
+    old_databases.make(config.database, 6)
+    with pytest.raises(StartError, match="to its version 6"):
+        undo_upgrade(config, sure=True)
+    await started(config)
+    assert [number for number, _ in upgrades.copies(config.database)] == [NEWEST, 7]
+    assert undo_upgrade(config, sure=True) and version(config.database) == 6
 
 
 async def test_without_room_for_the_copy_nothing_is_upgraded(

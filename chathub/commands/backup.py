@@ -6,10 +6,12 @@ from pathlib import Path
 
 from chathub.commands.passphrases import ask_twice
 from chathub.config import Config
-from chathub.database.archives import make, name_of
+from chathub.database.archives import created, make, name_of
 from chathub.database.opening import require
 from chathub.database.outside import read_setting
-from chathub.disk import make_folder
+from chathub.database.queries import Queries, sql_folder
+from chathub.database.usable import check_content
+from chathub.disk import flush, make_folder
 from chathub.errors import StartError
 from chathub.passphrase import seal
 from chathub.secret import MARK, find
@@ -32,6 +34,7 @@ def backup(
         StartError: nothing was made, and the sentence says why.
     """
     require(config.database)
+    check_content(config.database, Queries(sql_folder() / "queries"))
     place = place or config.backup_dir
     if place is None:
         raise StartError("say where the backup goes: chathub backup FILE or FOLDER, or CHATHUB_BACKUP_DIR")
@@ -41,12 +44,12 @@ def backup(
         file = place / name_of(config.database, time.time(), packed=packed or config.backup_compress)
     elif packed and file.suffix != ".gz":
         file = file.with_name(file.name + ".gz")
-    # asked first: nobody waits beside a copy of minutes for the question
-    passphrase = ask_twice(passphrase_file) if with_secret else None
+    # first: nobody waits beside a copy of minutes for the question, and no copy is made without its secret
+    sealed = _sealed(config, ask_twice(passphrase_file)) if with_secret else None
     print(f"database {config.database} -> {file}", flush=True)
     made = make(config.database, file, report=_progress if sys.stderr.isatty() else None)
-    if passphrase is not None:
-        _write_secret(config, file, passphrase)
+    if sealed is not None:
+        _write_beside(file, sealed)
     rows = ", ".join(
         f"{made.rows[table]} {table.replace('_', ' ')}" for table in _SHOWN if table in made.rows
     )
@@ -65,14 +68,19 @@ def _make_folder(folder: Path) -> None:
         raise StartError(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
-def _write_secret(config: Config, file: Path, passphrase: str) -> None:
+def _sealed(config: Config, passphrase: str) -> bytes:
     mark = read_setting(config.database, MARK)
     if mark is None:
         raise StartError(f"{config.database} has no secret yet: the first start makes it")
+    return seal(find(config, mark).secret, passphrase)
+
+
+def _write_beside(file: Path, sealed: bytes) -> None:
     beside = secret_beside(file)
     try:
-        beside.touch(0o600)
-        beside.write_bytes(seal(find(config, mark).secret, passphrase))
+        with created(beside) as written:
+            written.write(sealed)
+        flush(beside.parent)
     except OSError as error:
         raise StartError(f"{beside} cannot be written: {error.strerror}") from error
     print(f"{beside}: the secret, sealed under the passphrase")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from chathub.config import Config
 from chathub.database.opening import locked, require
+from chathub.database.queries import Queries, sql_folder
 from chathub.database.trimming import INCREMENTAL, space
-from chathub.disk import flush, free_bytes
+from chathub.database.usable import check_content
+from chathub.disk import flush, free_bytes, unfinished
 from chathub.errors import StartError
 
 _MEBIBYTE = 1024 * 1024
@@ -31,10 +33,9 @@ def compact(config: Config, free_disk: Callable[[Path], int] = free_bytes) -> It
     require(config.database)
     with locked(config.database) as held:
         database = held.file
-        copy = database.with_name(database.name + ".compacting")
+        copy = unfinished(database, "compact")
+        check_content(database, Queries(sql_folder() / "queries"))
         try:
-            # one may be left over
-            _remove(copy)
             yield from _replace(database, copy, free_disk)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:

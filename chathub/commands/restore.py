@@ -21,9 +21,11 @@ from chathub.database.outside import read_setting, reading
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.replacing import replace
 from chathub.database.schema import check_schema
+from chathub.database.usable import refusal
+from chathub.disk import unfinished
 from chathub.errors import StartError
 from chathub.passphrase import PassphraseError, open_sealed
-from chathub.secret import MARK, bring_secret, find
+from chathub.secret import MARK, bring_secret, find, kept_secret
 
 
 def restore(config: Config, file: Path, passphrase_file: Path | None = None) -> None:
@@ -34,6 +36,8 @@ def restore(config: Config, file: Path, passphrase_file: Path | None = None) -> 
     """
     if not file.is_file():
         raise StartError(f"there is no backup {file}")
+    if file.resolve() == config.database.resolve():
+        raise StartError(f"{file} is the present database itself")
     if config.database.exists() and not config.database.is_file():
         raise StartError(f"the database {config.database} is no file: name another with --database")
     with locked(config.database) as held, _incoming(held.file) as new:
@@ -58,10 +62,7 @@ def undo_upgrade(config: Config, *, sure: bool) -> bool:
     require(config.database)
     with locked(config.database) as held:
         database = held.file
-        copies = upgrades.copies(database)
-        if not copies:
-            raise StartError(f"there is no copy of {config.database} from before an upgrade beside it")
-        number, copy = copies[-1]
+        number, copy = _last_copy(database)
         print(f"database {config.database}: back to version {number - 1}, as {copy.name} has it")
         print(f"lost would be what came since: {_lost(database, copy)}, and every change to what was there")
         if not sure:
@@ -77,6 +78,24 @@ def undo_upgrade(config: Config, *, sure: bool) -> bool:
     return True
 
 
+def _last_copy(database: Path) -> tuple[int, Path]:
+    """The copy from before the upgrade that the database had last.
+
+    Raises:
+        StartError: there is none.
+    """
+    try:
+        with reading(database) as connection:
+            version = version_of(connection)
+    except sqlite3.Error as error:
+        raise StartError(f"{refusal(error, database)}; a copy can be restored by its name") from error
+    # a copy of a later version is from before a restore or an undo
+    copies = [each for each in upgrades.copies(database) if each[0] <= version]
+    if not copies:
+        raise StartError(f"there is no copy of {database} from before an upgrade to its version {version}")
+    return copies[-1]
+
+
 def _label(what: str) -> str:
     return what + time.strftime("-%Y%m%d-%H%M%S", time.gmtime())
 
@@ -84,7 +103,7 @@ def _label(what: str) -> str:
 @contextlib.contextmanager
 def _incoming(database: Path) -> Iterator[Path]:
     """The name of a file to be made, which is gone at the end if it did not take the database's place."""
-    new = database.with_name(database.name + ".restoring")
+    new = unfinished(database, "restore")
     try:
         yield new
     finally:
@@ -124,6 +143,9 @@ def _match_secret(config: Config, new: Path, sealed: Path | None, passphrase_fil
         find(config, mark)
         return
     except StartError as error:
+        if (kept := kept_secret(config, mark)) is not None:
+            bring_secret(config, kept, mark)
+            return
         if sealed is None or not sealed.exists() or config.secret_key is not None:
             raise StartError(f"{error}; nothing was changed") from None
     try:

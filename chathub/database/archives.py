@@ -4,7 +4,7 @@ import contextlib
 import gzip
 import os
 import re
-import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +12,13 @@ from threading import Event
 from typing import BinaryIO, NamedTuple
 
 from chathub.config_values import Keep
-from chathub.database.copying import LONGEST, CopyError, Report, copy_bytes, copy_database
-from chathub.disk import flush
+from chathub.database.copying import LONGEST, CopyError, Report, copy_bytes, copy_database, failing
+from chathub.disk import flush, free_bytes, unfinished
 
 _PACKED = ".gz"
 _PIECE = 1024 * 1024
+# bytes that unpacking leaves free
+_LEFT = 16 * 1024 * 1024
 _STAMP = "%Y%m%d-%H%M%S"
 
 
@@ -29,9 +31,9 @@ class Backup(NamedTuple):
 
 
 def name_of(database: Path, now: float, *, packed: bool) -> str:
-    """What the backup of a moment (Unix time) is called: ``chathub-20240131-120000.db``, in UTC."""
+    """What the backup of a moment (Unix time) is called: ``chathub.db-20240131-120000.db``, in UTC."""
     stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
-    return f"{database.stem}-{stamp}.db" + (_PACKED if packed else "")
+    return f"{database.name}-{stamp}.db" + (_PACKED if packed else "")
 
 
 def make(
@@ -51,15 +53,16 @@ def make(
         raise CopyError(f"{file} is there already, and no backup is ever overwritten")
     if not database.exists():
         raise CopyError(f"there is no database {database}")
-    bare = file.with_name(file.name + ".bare") if _is_packed(file) else file
-    try:
-        rows = copy_database(database.resolve(), bare, report=report, seconds=seconds, stop=stop)
-        if bare != file:
-            _pack(bare, file, stop or Event())
-    finally:
-        if bare != file:
-            bare.unlink(missing_ok=True)
-    return Backup(file, file.stat().st_size, rows)
+    bare = unfinished(file, "bare") if _is_packed(file) else file
+    with failing(file):
+        try:
+            rows = copy_database(database.resolve(), bare, report=report, seconds=seconds, stop=stop)
+            if bare != file:
+                _pack(bare, file, stop or Event())
+        finally:
+            if bare != file:
+                bare.unlink(missing_ok=True)
+        return Backup(file, file.stat().st_size, rows)
 
 
 def unpack(file: Path, target: Path) -> None:
@@ -76,9 +79,13 @@ def unpack(file: Path, target: Path) -> None:
             copy_bytes(log, target.with_name(target.name + "-wal"))
         return
     try:
-        with gzip.open(file, "rb") as read, _created(target) as written:
-            shutil.copyfileobj(read, written, _PIECE)
-    except (OSError, EOFError) as error:
+        with gzip.open(file, "rb") as read, created(target) as written:
+            while piece := read.read(_PIECE):
+                # a small file may hold much more than there is room for
+                if free_bytes(target.parent) < _LEFT:
+                    raise CopyError(f"{target.parent} has too little room for what {file} holds")
+                written.write(piece)
+    except (OSError, EOFError, zlib.error) as error:
         raise CopyError(f"{file} cannot be unpacked: {error}") from error
 
 
@@ -88,7 +95,7 @@ def list_backups(database: Path, folder: Path) -> list[tuple[datetime, Path]]:
     Raises:
         OSError: the folder cannot be read.
     """
-    name = re.compile(re.escape(database.stem) + r"-(\d{8}-\d{6})\.db(\.gz)?")
+    name = re.compile(re.escape(database.name) + r"-(\d{8}-\d{6})\.db(\.gz)?")
     found = []
     for path in folder.iterdir():
         if match := name.fullmatch(path.name):
@@ -106,16 +113,22 @@ def sweep(database: Path, folder: Path, before: datetime) -> None:
     Raises:
         OSError: the folder cannot be read.
     """
-    name = re.compile(re.escape(database.stem) + r"-\d{8}-\d{6}\.db(\.gz)?(\.bare)?(\.part)?")
     for path in folder.iterdir():
-        match = name.fullmatch(path.name)
-        if match and (match[2] or match[3]) and path.stat().st_mtime < before.timestamp():
+        is_left = path.name.startswith(f".{database.name}-") and ".unfinished-" in path.name
+        if is_left and path.is_file() and path.stat().st_mtime < before.timestamp():
             path.unlink(missing_ok=True)
 
 
-def outdated(backups: Iterable[tuple[datetime, Path]], keep: Keep) -> list[Path]:
+def outdated(backups: Iterable[tuple[datetime, Path]], keep: Keep, now: datetime) -> list[Path]:
     """Which backups go. The newest of each of the last days, weeks and months stays, counted back from the
-    newest one of all: nothing goes because none was made for a while, or because a clock ran ahead."""
+    newest one: nothing goes because none was made for a while. Those from a clock that ran ahead of ``now``
+    are counted by themselves, or they would take the place of all that come."""
+    known = list(backups)
+    past = [each for each in known if each[0] <= now]
+    return _outdated(past, keep) + _outdated([each for each in known if each[0] > now], keep)
+
+
+def _outdated(backups: list[tuple[datetime, Path]], keep: Keep) -> list[Path]:
     newest_first = sorted(backups, reverse=True)
     kept: set[Path] = set()
     for count, period in ((keep.days, _day), (keep.weeks, _week), (keep.months, _month)):
@@ -145,11 +158,11 @@ def _is_packed(file: Path) -> bool:
 
 
 def _pack(bare: Path, file: Path, stop: Event) -> None:
-    part = file.with_name(file.name + ".part")
+    part = unfinished(file, "packed")
     try:
         with (
             bare.open("rb") as read,
-            _created(part) as written,
+            created(part) as written,
             gzip.GzipFile("", "wb", 6, written) as packed,
         ):
             while piece := read.read(_PIECE):
@@ -158,14 +171,12 @@ def _pack(bare: Path, file: Path, stop: Event) -> None:
                 packed.write(piece)
         os.replace(part, file)
         flush(file.parent)
-    except OSError as error:
-        raise CopyError(f"{file}: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _created(path: Path) -> Iterator[BinaryIO]:
+def created(path: Path) -> Iterator[BinaryIO]:
     """A new file for its owner only; it lies on the disk when it is left."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:

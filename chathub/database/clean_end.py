@@ -10,6 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from chathub.disk import flush, identity
+
 # of one length: on a full disk the one can still take the other's place
 _OPEN, _CLOSED = b"open  \n", b"closed\n"
 
@@ -28,7 +30,55 @@ def was_clean(lock: int, database: Path) -> bool:
 
 def note_open(lock: int) -> None:
     """From here on an end is not clean until ``note_closed``; on disk before anything is written."""
+    # what was known of the file before goes with it
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock, len(_OPEN))
     _note(lock, _OPEN)
+
+
+def note_file(lock: int, database: Path) -> None:
+    """Which file is open: another one may be put in its place."""
+    if (found := identity(database)) is not None:
+        _note(lock, b"%d %d\n" % found, len(_OPEN))
+
+
+def open_file(database: Path) -> tuple[int, int] | None:
+    """Device and number of the file that a server has open, or had open when it crashed; None if its last
+    end was clean, or nothing is known."""
+    with contextlib.suppress(OSError, ValueError), lock_file(database).open("rb") as file:
+        return _noted(file.read(100))
+    return None
+
+
+def put_aside_strangers_log(lock: int, database: Path) -> Path | None:
+    """Where the file was replaced under a server, that one's log lies beside it still: SQLite would write
+    it into the new file. Gives where it was put, None if there was none.
+
+    Raises:
+        OSError: it cannot be put anywhere.
+    """
+    expected = _noted(os.pread(lock, 100, 0))
+    log = database.with_name(database.name + "-wal")
+    if expected is None or expected == identity(database) or not log.exists():
+        return None
+    aside = log.with_name(f"{log.name}.of-{expected[1]}")
+    os.replace(log, aside)
+    database.with_name(database.name + "-shm").unlink(missing_ok=True)
+    flush(database.parent)
+    return aside
+
+
+def lock_file(database: Path) -> Path:
+    """Beside the file itself: another name of the same file is the same database."""
+    real = database.resolve()
+    return real.with_name(real.name + ".lock")
+
+
+def _noted(said: bytes) -> tuple[int, int] | None:
+    if not said.startswith(_OPEN):
+        return None
+    numbers = said[len(_OPEN) :].split()
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else None
 
 
 def note_closed(lock: int) -> None:
@@ -36,8 +86,8 @@ def note_closed(lock: int) -> None:
     _note(lock, _CLOSED)
 
 
-def _note(lock: int, said: bytes) -> None:
+def _note(lock: int, said: bytes, at: int = 0) -> None:
     # without room for it the log tells
     with contextlib.suppress(OSError):
-        os.pwrite(lock, said, 0)
+        os.pwrite(lock, said, at)
         os.fsync(lock)

@@ -89,6 +89,7 @@ def sentence_of(error: BaseException) -> str | None:
 def obstacle_at(database: Path) -> Obstacle | Literal["damaged"] | None:
     """What keeps files beside the database from growing, found out by a nameless one; may take long on a
     network disk. SQLite has one code for every such error."""
+    database = database.resolve()
     try:
         size = max(_size(database), _size(database.with_name(database.name + "-wal")))
         with tempfile.TemporaryFile(dir=database.parent, buffering=0) as file:

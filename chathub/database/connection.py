@@ -145,11 +145,12 @@ class Database:
             self._slow = SlowReaders(
                 [await self._connect(read_only=True, cache=_SLOW_CACHE) for _ in range(_SLOW)]
             )
+            uri = self.path.as_uri() + "?mode=rw"
+            self._here = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=32)
+            _prepare(self._here, read_only=True)
         except BaseException:
             await self.close()
             raise
-        self._here = sqlite3.connect(self.path, isolation_level=None, cached_statements=32)
-        _prepare(self._here, read_only=True)
 
     async def _connect(self, *, read_only: bool, cache: int = _CACHE) -> _Connection:
         # a file that was deleted is not made anew

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
+from chathub.database import clean_end
 from chathub.database.schema import count_rows
-from chathub.disk import flush, free_bytes
+from chathub.disk import flush, free_bytes, identity, unfinished
 from chathub.errors import StartError
 
 # pages of a step, and the bytes after which what was written is brought to the disk: in one piece at the end
@@ -52,10 +53,11 @@ def copy_database(
     Raises:
         CopyError: it cannot be made or is not whole, took longer than ``seconds``, or ``stop`` was set.
     """
-    part = target.with_name(target.name + ".part")
+    part = unfinished(target, "copy")
     pace = _Pace(part, report, seconds, stop or Event())
-    try:
-        with _failing(target):
+    with failing(target):
+        try:
+            _check_place(source)
             _check_room(source, target.parent)
             _make_empty(part)
             with _opened(source, "mode=rw") as connection:
@@ -64,8 +66,8 @@ def copy_database(
             flush(part)
             os.replace(part, target)
             flush(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
+        finally:
+            part.unlink(missing_ok=True)
     return counts
 
 
@@ -75,7 +77,7 @@ def check_copy(path: Path, counts: dict[str, int] | None = None, stop: Event | N
     Raises:
         CopyError: it is damaged, or holds other numbers of rows than ``counts``.
     """
-    with _failing(path), _opened(path, "immutable=1") as connection:
+    with failing(path), _opened(path, "immutable=1") as connection:
         _interruptible(connection, stop or Event())
         damages = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
         if damages != ["ok"]:
@@ -148,13 +150,21 @@ def _interruptible(connection: sqlite3.Connection, stop: Event) -> None:
 
 
 @contextlib.contextmanager
-def _failing(path: Path) -> Iterator[None]:
+def failing(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
         raise CopyError(f"{path}: {error}") from error
     except OSError as error:
         raise CopyError(f"{path}: {error.strerror or error}") from error
+
+
+def _check_place(source: Path) -> None:
+    """See to it that a server that runs on the database, or crashed, had this file open: opened by somebody
+    else, another one would be given the log of that."""
+    expected = clean_end.open_file(source)
+    if expected is not None and expected != identity(source):
+        raise CopyError(f"{source} is not the file that the server has open, or had when it crashed")
 
 
 def _check_room(source: Path, folder: Path) -> None:
@@ -178,8 +188,12 @@ def copy_bytes(source: Path, target: Path) -> None:
     Raises:
         CopyError: it cannot be read or written.
     """
-    with _failing(target):
+    try:
+        read = source.open("rb")
+    except OSError as error:
+        raise CopyError(f"{source} cannot be read: {error.strerror}") from error
+    with read, failing(target):
         _make_empty(target)
-        with source.open("rb") as read, target.open("wb") as written:
+        with target.open("wb") as written:
             shutil.copyfileobj(read, written, 1024 * 1024)
         flush(target)

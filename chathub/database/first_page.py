@@ -5,11 +5,13 @@ import os
 import sqlite3
 from pathlib import Path
 
+from chathub.disk import unfinished
+
 
 def make_new(path: Path) -> None:
     """Make a new database that its owner alone can read. It gets its name when it is one: an empty file,
     as a crash would leave it, is refused by the next start."""
-    new = path.with_name(path.name + ".new")
+    new = unfinished(path, "new")
     os.close(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
         # pages that are not used any more can be given back; said before the first page is written

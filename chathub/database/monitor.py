@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chathub.database.condition import trouble_of
 from chathub.database.connection import Database
+from chathub.disk import identity
 
 log = logging.getLogger("chathub.database")
 
@@ -94,12 +95,4 @@ def _quick_check(connection: sqlite3.Connection) -> str:
 def _files(database: Path) -> tuple[_Identity, _Identity]:
     """The database and its log: without either what is stored is lost."""
     real = database.resolve()
-    return _identity(real), _identity(real.with_name(real.name + "-wal"))
-
-
-def _identity(path: Path) -> _Identity:
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status.st_dev, status.st_ino
+    return identity(real), identity(real.with_name(real.name + "-wal"))

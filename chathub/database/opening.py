@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,8 +17,10 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.database.replacing import finish, sweep, waiting
 from chathub.database.upgrades import upgrade
 from chathub.database.usable import check_content, check_file
-from chathub.disk import make_folder
+from chathub.disk import identity, make_folder
 from chathub.errors import StartError
+
+log = logging.getLogger("chathub.database")
 
 
 @cache
@@ -55,26 +58,31 @@ async def open_database(config: Config, *, creates: bool = False) -> AsyncIterat
     folder = sql_folder()
     require(config.database, creates=creates)
     with locked(config.database) as held:
-        async with _opened(config.database, _queries(folder / "queries"), held.lock) as db:
+        async with _opened(config.database, _queries(folder / "queries"), held) as db:
             await db.script(partial(upgrade, database=held.file, folder=folder / "migrations"))
             yield db
 
 
 @asynccontextmanager
-async def _opened(database: Path, q: Queries, lock: int) -> AsyncIterator[Database]:
+async def _opened(database: Path, q: Queries, held: Held) -> AsyncIterator[Database]:
     """The database with its connections; how it ends is noted in the lock file."""
-    check_content(database, q)
-    db = Database(database, q, unchecked=not clean_end.was_clean(lock, database))
-    clean_end.note_open(lock)
+    file, lock = held
     try:
+        if aside := clean_end.put_aside_strangers_log(lock, file):
+            log.warning("%s was replaced under the last server, whose log is now %s", file, aside)
+        check_content(database, q)
+        db = Database(database, q, unchecked=not clean_end.was_clean(lock, database))
+        clean_end.note_open(lock)
         await db.open()
     except OSError as error:
-        raise StartError(f"the database {db.path} cannot be made: {error.strerror}") from error
+        raise StartError(f"the database {database} cannot be opened: {error.strerror}") from error
+    opened = identity(file)
+    clean_end.note_file(lock, file)
     try:
         yield db
     finally:
         await db.close()
-        if not (db.condition.is_suspect or db.condition.missing):
+        if not db.condition.is_suspect and identity(file) == opened:
             clean_end.note_closed(lock)
 
 
@@ -92,8 +100,7 @@ def locked(database: Path) -> Iterator[Held]:
         make_folder(database.parent)
         # another name of the same file is the same database
         database = database.resolve()
-        path = database.with_name(database.name + ".lock")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(clean_end.lock_file(database), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StartError(f"the folder of the database {database} cannot be used: {error}") from error
     try:

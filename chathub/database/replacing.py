@@ -8,18 +8,16 @@ it does not belong to: SQLite would write it into that.
 
 import contextlib
 import os
-import re
 import sqlite3
 from pathlib import Path
 
+from chathub.database.condition import trouble_of
 from chathub.disk import flush
 from chathub.errors import StartError
 
 _INCOMING = ".incoming-"
 # with which every database begins (https://www.sqlite.org/fileformat.html, section 1.3)
 _HEAD = b"SQLite format 3\0"
-# of a copy before an upgrade, of a backup that is being unpacked, of a compact or a new database
-_LEFT = re.compile(r"\.before-\d+\.part|\.(restoring|compacting|new)(-wal|-shm|-journal)?")
 
 
 def waiting(database: Path) -> Path | None:
@@ -41,6 +39,8 @@ def replace(database: Path, new: Path, label: str) -> Path:
     """
     try:
         _settle(database)
+        while any(_kept(database, label, ending).exists() for ending in ("", "-wal")):
+            label += "-"
         os.replace(new, database.with_name(database.name + _INCOMING + label))
         flush(database.parent)
     except OSError as error:
@@ -60,7 +60,7 @@ def finish(database: Path) -> Path | None:
     if new is None:
         return None
     label = new.name.removeprefix(database.name + _INCOMING)
-    kept = database.with_name(f"{database.name}.{label}")
+    kept = _kept(database, label)
     try:
         # the log goes with its file: until both have gone, the new one is not there
         for ending in ("-wal", ""):
@@ -77,11 +77,17 @@ def finish(database: Path) -> Path | None:
 
 
 def sweep(database: Path) -> None:
-    """Remove what a crash left of files that were to become a copy or a replacement, under the lock."""
-    for path in database.parent.iterdir():
-        rest = path.name.removeprefix(database.name)
-        if rest != path.name and _LEFT.fullmatch(rest):
-            path.unlink(missing_ok=True)
+    """Remove what a crash left of files that were to become the database or a copy of it, under the lock.
+
+    Raises:
+        StartError: the folder cannot be read or written.
+    """
+    try:
+        for path in database.parent.iterdir():
+            if path.name.startswith(f".{database.name}.") and ".unfinished-" in path.name and path.is_file():
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartError(f"the folder of the database {database} cannot be used: {error}") from error
 
 
 def _settle(database: Path) -> None:
@@ -93,7 +99,14 @@ def _settle(database: Path) -> None:
         if file.read(len(_HEAD)) != _HEAD:
             return
     uri = f"{database.resolve().as_uri()}?mode=rw"
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise StartError(f"{database} is in use by another program: stop that first")
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error as error:
+        busy = trouble_of(error) == "locked"
+    if busy:
+        raise StartError(f"{database} is in use by another program: stop that first")
+
+
+def _kept(database: Path, label: str, ending: str = "") -> Path:
+    return database.with_name(f"{database.name}.{label}{ending}")

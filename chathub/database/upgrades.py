@@ -32,13 +32,16 @@ def upgrade(connection: sqlite3.Connection, database: Path, folder: Path) -> Non
         )
         copy_database(database, kept)
         for _, old in copies(database)[:-_KEPT]:
-            old.unlink(missing_ok=True)
+            if old != kept:
+                old.unlink(missing_ok=True)
     migrate(connection, folder)
 
 
 def copies(database: Path) -> list[tuple[int, Path]]:
-    """The copies from before upgrades: the number of the first migration that followed, and the file; in
-    the order of their numbers."""
+    """The copies from before upgrades: the number of the first migration that followed, and the file; the
+    newest last. After a restore a higher number may be the older one."""
     name = re.compile(re.escape(database.name) + r"\.before-(\d{4,})")
     found = [(name.fullmatch(path.name), path) for path in database.parent.iterdir()]
-    return sorted((int(match[1]), path) for match, path in found if match)
+    return sorted(
+        ((int(match[1]), path) for match, path in found if match), key=lambda each: each[1].stat().st_mtime_ns
+    )
