@@ -6,15 +6,17 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient
-from api.chats import Headers, add_model, chat, messages_of, opened, stream
+from api.chats import Headers, add_model, chat, messages_of, stream
 from conftest import sign_in
 from crashes import within
 from processes import ChatHub
@@ -256,11 +258,34 @@ async def test_what_needs_a_damaged_page_is_a_503_the_rest_goes_on_and_it_is_tol
     assert (await client.get("/api/invites", headers=admin)).status == 200
 
 
+def _narrow(address: Any) -> socket.socket:
+    """A connection for which the kernel takes little more than what is read."""
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.setblocking(False)
+    return made
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
 async def test_a_stream_whose_stored_text_is_damaged_ends_with_an_error_event(
-    client: TestClient, user: Headers, provider: Provider, config: Config, model: None
+    client: TestClient,
+    user: Headers,
+    provider: Provider,
+    config: Config,
+    model: None,
+    stack: AsyncExitStack,
 ) -> None:
     provider.script = provider.stream(reply("前", *["长" * 100_000] * 15))
-    response = await opened(client, user, conversation_id="c")
+    narrow = aiohttp.TCPConnector(socket_factory=_narrow)
+    body = {"message": "你好", "model": "test-model", "conversation_id": "c"}
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=narrow, headers=user))
+    response = await session.post(client.make_url("/api/chat/stream"), json=body)
+    await response.content.readline()
 
     async def is_stored() -> bool:
         rows = await client.app[DB].fetch_all("SELECT 1 FROM messages WHERE status = 'done' AND id > 1")
