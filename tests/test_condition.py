@@ -293,7 +293,14 @@ async def test_a_stream_whose_stored_text_is_damaged_ends_with_an_error_event(
         return len(rows) > 0
 
     await within(30, is_stored)
-    overwrite(config.database, "messages")
+
+    async def is_damaged() -> bool:
+        # what is written meanwhile stands in the log, and is sound
+        overwrite(config.database, "messages")
+        with closing(sqlite3.connect(config.database)) as connection:
+            return connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
+
+    await within(30, is_damaged)
     for connection in client.app[DB]._open:
         await connection.work(lambda bare: bare.execute("PRAGMA shrink_memory").fetchall())
     events = (await response.read()).decode().rstrip().split("\n")
