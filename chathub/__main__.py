@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import logging
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, config: Config, lines: Formatter) -> int:
     """Run a command on its configuration; gives the exit code."""
+    if arguments.command not in (None, "serve"):
+        # what a command has begun is cleared away
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     match arguments.command:
         case "set-password":
             asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
@@ -66,7 +70,7 @@ def _run(arguments: argparse.Namespace, config: Config, lines: Formatter) -> int
                 passphrase_file=arguments.passphrase_file,
             )
         case "restore":
-            restore(config, arguments.file, arguments.passphrase_file)
+            restore(config, arguments.file, arguments.passphrase_file, without_keys=arguments.without_keys)
         case "undo-upgrade":
             return 0 if undo_upgrade(config, sure=arguments.yes) else 1
         case "compact":
@@ -109,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     backing.add_argument("--compress", action="store_true", help="pack it (gzip)")
     backing.add_argument("--with-secret", action="store_true", help="write the sealed secret beside it")
     restoring.add_argument("file", type=Path, metavar="FILE")
+    restoring.add_argument(
+        "--without-keys", action="store_true", help="although its secret is lost: API keys are entered again"
+    )
     for command in (backing, restoring):
         command.add_argument("--passphrase-file", type=Path, metavar="FILE", help="instead of being asked")
     undoing.add_argument("--yes", action="store_true", help="do it; without, only say what would be lost")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ log = logging.getLogger("chathub.backups")
 
 # the setting that tells of the last one
 LAST = "last_backup"
+_SERIES = "backup_series"
 # seconds after which a failed one is tried again, and before the first one after a start
 _AGAIN = 3600.0
 _FIRST = 10.0
@@ -80,10 +82,11 @@ class Backups:
         """Make one now, and remember what came of it."""
         now, before = self._clock.now(), self.last
         try:
-            work = partial(_make, self._config, now / 1000, self._stop)
+            series = await self._db.write(_series)
+            work = partial(_make, self._config, now / 1000, self._stop, series)
             made = await asyncio.get_running_loop().run_in_executor(self._pool, work)
             self.last = LastBackup(now, True, made.file.name, made.size)
-        except (StartError, OSError) as error:
+        except (StartError, OSError, sqlite3.Error) as error:
             log.error("the backup failed: %s", error)
             self.last = LastBackup(now, False, error=str(error))
         try:
@@ -117,17 +120,27 @@ class Backups:
                 continue
 
 
-def _make(config: Config, now: float, stop: Event) -> archives.Backup:
-    """Make one and let the outdated ones go."""
+def _make(config: Config, now: float, stop: Event, series: str) -> archives.Backup:
+    """Make one and let the outdated ones go; ``series`` is this database's, whoever else uses the folder."""
     folder, database = config.backup_dir, config.database
     assert folder is not None
     make_folder(folder)
     archives.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
-    file = folder / archives.name_of(database, now, packed=config.backup_compress)
+    file = folder / archives.name_of(database, now, packed=config.backup_compress, series=series)
     made = archives.make(database, file, stop=stop)
-    there, moment = archives.list_backups(database, folder), datetime.fromtimestamp(now, UTC)
+    there, moment = archives.list_backups(database, folder, series), datetime.fromtimestamp(now, UTC)
     for outdated in archives.outdated(there, config.backup_keep, moment):
         outdated.unlink(missing_ok=True)
+    return made
+
+
+def _series(tx: Transaction) -> str:
+    """By what this database's backups are known, made once."""
+    row = tx.one(tx.q.settings.get, name=_SERIES)
+    if row is not None:
+        return str(row["value"])
+    made = secrets.token_hex(3)
+    tx.run(tx.q.settings.put, name=_SERIES, value=made)
     return made
 
 

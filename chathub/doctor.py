@@ -69,6 +69,9 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
         yield Finding(False, f"database: {config.database} is damaged: {'; '.join(damages)}")
         return
     yield Finding(True, f"database: {config.database} is sound")
+    if lost := connection.execute("PRAGMA foreign_key_check").fetchall():
+        # by another program: SQLite's own shell does not watch them
+        yield Finding(False, f"database: {len(lost)} rows point to what was deleted by hand, in {lost[0][0]}")
     version = version_of(connection)
     newest = len(migrations_in(folder / "migrations"))
     if version <= newest and (other := differences(connection, folder / "migrations", version)):
@@ -155,6 +158,10 @@ def _backups(tx: Transaction, config: Config) -> Finding:
     when = iso(last.at)
     if not last.ok:
         return Finding(False, f"backups: the one of {when} failed: {last.error}")
+    if not (config.backup_dir / last.file).exists():
+        return Finding(
+            False, f"backups: the one of {when} is not there any more: {config.backup_dir / last.file}"
+        )
     late = time.time() * 1000 - last.at > 2 * config.backup_every * 3_600_000
     said = f"backups: the last one is {config.backup_dir / last.file} of {when}"
     with contextlib.suppress(OSError):

@@ -33,7 +33,7 @@ log = logging.getLogger("chathub")
 
 # the setting that tells which secret the database is sealed under
 MARK = "secret_mark"
-_PREVIOUS = "previous_token_keys"
+PREVIOUS = "previous_token_keys"
 # milliseconds for which tokens of the previous secret are good
 _GRACE = 86_400_000
 _SHORTEST = 32
@@ -157,10 +157,8 @@ def bring_secret(config: Config, secret: bytes, mark: str) -> None:
         raise StartError("the sealed secret is not the one that the backup was made with")
     path, new = secret_file(config.database), new_secret_file(config.database)
     try:
-        if (present := _read(path)) is not None:
-            kept = _kept(config.database, _mark_of(present))
-            kept.unlink(missing_ok=True)
-            _write(kept, present)
+        for place in (path, new):
+            _keep(config.database, place)
         new.unlink(missing_ok=True)
         _write(new, secret)
     except OSError as error:
@@ -175,6 +173,17 @@ def kept_secret(config: Config, mark: str) -> bytes | None:
     return secret if secret and _fits(secret, mark) else None
 
 
+def _keep(database: Path, place: Path) -> None:
+    """Keep what a secret file holds before another takes its place: old backups are opened by it alone."""
+    secret = _read(place)
+    if secret is None or len(secret) < _SHORTEST:
+        return
+    kept = _kept(database, _mark_of(secret))
+    if _read(kept) != secret:
+        kept.unlink(missing_ok=True)
+        _write(kept, secret)
+
+
 def _kept(database: Path, mark: str) -> Path:
     path = secret_file(database)
     return path.with_name(f"{path.name}.of-{mark[:8]}")
@@ -182,7 +191,7 @@ def _kept(database: Path, mark: str) -> Path:
 
 async def token_keys(db: Database, master: bytes) -> list[TokenKey]:
     """What signs tokens, and behind it what did before rotations of late."""
-    row = await db.fetch_one(db.q.settings.get, name=_PREVIOUS)
+    row = await db.fetch_one(db.q.settings.get, name=PREVIOUS)
     return [TokenKey(_token_key(master)), *_previous(row, Vault(master))]
 
 
@@ -235,11 +244,11 @@ def _seal_anew(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
             continue
         tx.run(tx.q.api_keys.reseal, key_id=row["id"], secret=secret)
         rotation = rotation._replace(sealed=rotation.sealed + 1)
-    keys = _previous(tx.one(tx.q.settings.get, name=_PREVIOUS), before)
+    keys = _previous(tx.one(tx.q.settings.get, name=PREVIOUS), before)
     keys = [key for key in keys if key.good_until * 1000 > now]
     keys.append(TokenKey(_token_key(old), (now + _GRACE) / 1000))
     previous = msgspec.json.encode([_sealed(key, after) for key in keys]).decode()
-    tx.run(tx.q.settings.put, name=_PREVIOUS, value=previous)
+    tx.run(tx.q.settings.put, name=PREVIOUS, value=previous)
     tx.run(tx.q.settings.put, name=MARK, value=_mark_of(new))
     unreadable = [row["id"] for row in rotation.unreadable]
     record(tx, OPERATOR, "secret.rotate", now, keys=rotation.sealed, unreadable=unreadable)
@@ -254,7 +263,7 @@ def _previous(row: Row | None, vault: Vault) -> list[TokenKey]:
             key = vault.open(bytes.fromhex(it.sealed), it)
             keys.append(TokenKey(bytes.fromhex(key), it.until / 1000))
     except (VaultError, ValueError):
-        log.warning("the setting %s is damaged: logins from before a rotation end", _PREVIOUS)
+        log.warning("the setting %s is damaged: logins from before a rotation end", PREVIOUS)
     return keys
 
 
@@ -335,10 +344,12 @@ def _put_in_place(database: Path, secret: bytes, fitting: Path) -> None:
     try:
         if fitting != new:
             # a rotation or a copy was cut off
+            _keep(database, new)
             new.unlink(missing_ok=True)
         if fitting not in (path, new):
             _write(new, secret)
         if fitting != path:
+            _keep(database, path)
             os.replace(new, path)
             flush(path.parent)
     except OSError as error:

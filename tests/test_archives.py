@@ -74,11 +74,14 @@ def test_the_newest_stays_whatever_is_configured() -> None:
 
 
 def test_other_files_of_the_folder_are_nobodys_backups(tmp_path: Path) -> None:
-    name = name_of(DATABASE, NOON.timestamp(), packed=False)
-    assert name == "chathub.db-20240320-120000.db"
-    for other in (name, name + ".gz", name + ".secret", name + ".part", "chathub.db-20249999-120000.db", "x"):
+    name = name_of(DATABASE, NOON.timestamp(), packed=False, series="a1")
+    assert name == "chathub.db-20240320-120000-a1.db"
+    by_hand = name_of(DATABASE, NOON.timestamp(), packed=False)
+    of_another = name_of(DATABASE, NOON.timestamp(), packed=False, series="b2")
+    odd = "chathub.db-20249999-120000-a1.db"
+    for other in (name, name + ".gz", name + ".secret", by_hand, of_another, odd, "x"):
         (tmp_path / other).write_text("")
-    assert [path.name for _, path in list_backups(DATABASE, tmp_path)] == [name, name + ".gz"]
+    assert [path.name for _, path in list_backups(DATABASE, tmp_path, "a1")] == [name, name + ".gz"]
 
 
 # --- on schedule

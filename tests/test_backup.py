@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -176,7 +177,6 @@ def overwritten(path: Path) -> None:
         (lambda path: [path.unlink(), foreign(path)], "no database of ChatHub"),
         (changed("PRAGMA user_version = 9999"), "newer ChatHub"),
         (changed("ALTER TABLE settings ADD COLUMN more TEXT"), "unfinished state"),
-        (changed("DELETE FROM users"), "point to nothing"),
         (lambda path: path.unlink(), "there is no backup"),
     ],
 )
@@ -219,7 +219,10 @@ async def test_the_file_that_is_restored_is_still_there_whatever_it_is_called(
         talked.database.with_name(f"chathub.db.{end}") for end in ("new", "restoring", "compacting", "old")
     ]
     for file in names:
-        backup(talked, file)
+        with pytest.raises(StartError, match="ChatHub's own"):
+            backup(talked, file)
+        backup(talked, tmp_path / "copy.db")
+        (tmp_path / "copy.db").rename(file)
         restore(talked, file)
         assert file.exists()
     # each in its own second or not, what was before is never overwritten
@@ -231,7 +234,11 @@ async def test_the_file_that_is_restored_is_still_there_whatever_it_is_called(
 async def test_a_restore_that_was_cut_off_is_ended_by_the_next_start_over_an_unusable_file(
     talked: Config, tmp_path: Path
 ) -> None:
-    backup(talked, talked.database.with_name("chathub.db.incoming-before-restore-20240131-120000"))
+    backup(talked, tmp_path / "copy.db")
+    incoming = talked.database.with_name("chathub.db.incoming-before-restore-20240131-120000")
+    (tmp_path / "copy.db").rename(incoming)
+    with pytest.raises(StartError, match="about to take"):
+        backup(talked, tmp_path / "other.db")
     talked.database.write_bytes(b"")
     code, output, _ = await run_to_its_end(talked.database, "doctor")
     assert code == 1 and "about to take its place" in output
@@ -239,6 +246,87 @@ async def test_a_restore_that_was_cut_off_is_ended_by_the_next_start_over_an_unu
         pass
     kept = talked.database.with_name("chathub.db.before-restore-20240131-120000")
     assert kept.read_bytes() == b"" and talked.database.stat().st_size > 0
+
+
+async def test_a_file_put_in_place_by_hand_during_a_restore_is_kept_as_well(
+    talked: Config, tmp_path: Path
+) -> None:
+    backup(talked, tmp_path / "copy.db")
+    shutil.copy(tmp_path / "copy.db", talked.database.with_name("chathub.db.incoming-x"))
+    talked.database.rename(talked.database.with_name("chathub.db.x"))
+    talked.database.write_bytes(b"by hand")
+    async with ChatHub(talked.database) as hub:
+        assert "takes the place of" in hub.errors
+    assert talked.database.with_name("chathub.db.x").stat().st_size > 1000
+    assert talked.database.with_name("chathub.db.x-").read_bytes() == b"by hand"
+
+
+@pytest.mark.parametrize("present", ["garbage", "gone"])
+async def test_a_left_over_journal_is_not_played_into_the_restored_file(
+    connect: Connect, talked: Config, tmp_path: Path, present: str
+) -> None:
+    """What takes back a transaction of another file would destroy this one."""
+    backup(talked, tmp_path / "copy.db")
+    journal = talked.database.with_name("chathub.db-journal")
+    with closing(sqlite3.connect(talked.database, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = DELETE")
+        writer.execute("PRAGMA cache_size = 5")
+        writer.execute("BEGIN")
+        writer.executemany("INSERT INTO settings VALUES (?, ?)", [(f"n{n}", "x" * 4000) for n in range(200)])
+        hot = journal.read_bytes()
+    talked.database.unlink() if present == "gone" else talked.database.write_bytes(b"garbage" * 9999)
+    journal.write_bytes(hot)
+    if present == "gone":
+        code, _, errors = await run_to_its_end(talked.database)
+        assert code == 2 and "its log" in errors
+    restore(talked, tmp_path / "copy.db")
+    assert not journal.exists()
+    assert await said(connect, talked) == ["你好", "hello"]
+
+
+async def test_what_somebody_deleted_by_hand_keeps_no_backup_from_being_made(
+    talked: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed("DELETE FROM conversations")(talked.database)
+    backup(talked, tmp_path / "copy.db")
+    restore(talked, tmp_path / "copy.db")
+    assert "point to nothing" in caplog.text
+    code, output, _ = await run_to_its_end(talked.database, "doctor")
+    assert code == 1 and "deleted by hand" in output
+
+
+async def test_a_secret_of_before_a_rotation_opens_what_was_before_it(
+    connect: Connect, talked: Config, tmp_path: Path
+) -> None:
+    backup(talked, tmp_path / "copy.db")
+    code, _, _ = await run_to_its_end(talked.database, "rotate-secret")
+    assert code == 0
+    restore(talked, tmp_path / "copy.db")
+    assert await said(connect, talked) == ["你好", "hello"]
+    (aside,) = talked.database.parent.glob("chathub.db.before-restore-*")
+    restore(talked, aside)
+    assert await said(connect, talked) == ["你好", "hello"]
+
+
+async def test_without_its_secret_a_backup_is_restored_without_its_keys(
+    connect: Connect, talked: Config, tmp_path: Path
+) -> None:
+    backup(talked, tmp_path / "copy.db")
+    other = elsewhere(talked, tmp_path)
+    with pytest.raises(StartError, match="--without-keys"):
+        restore(other, tmp_path / "copy.db")
+    restore(other, tmp_path / "copy.db", without_keys=True)
+    client = await connect(other)
+    headers = await sign_in(client, "admin", "admin123")
+    assert [each["content"] for each in await messages_of(client, headers, "c")] == ["你好", "hello"]
+    await client.close()
+
+
+async def test_a_sealed_secret_overwrites_nothing(talked: Config, tmp_path: Path, passphrase: Path) -> None:
+    (tmp_path / "copy.db.secret").write_text("mine")
+    with pytest.raises(StartError, match="is not overwritten"):
+        backup(talked, tmp_path / "copy.db", with_secret=True, passphrase_file=passphrase)
+    assert (tmp_path / "copy.db.secret").read_text() == "mine" and not (tmp_path / "copy.db").exists()
 
 
 async def test_a_database_that_another_program_has_open_is_not_moved_away(

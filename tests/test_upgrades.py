@@ -15,7 +15,7 @@ from processes import run_to_its_end
 from chathub.commands.restore import undo_upgrade
 from chathub.config import Config
 from chathub.database import upgrades
-from chathub.database.migrations import migrations_in, version_of
+from chathub.database.migrations import migrate, migrations_in, version_of
 from chathub.database.opening import open_database
 from chathub.errors import StartError
 
@@ -65,6 +65,29 @@ async def test_of_the_copies_the_newest_two_stay(config: Config) -> None:
     await started(config)
     assert [number for number, _ in upgrades.copies(config.database)] == [7, NEWEST]
     assert config.database.with_name("chathub.db.before-restore-20240131-120000").exists()
+
+
+async def test_an_upgrade_that_was_cut_off_twice_is_one_and_undone_to_its_beginning(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_databases.make(config.database, NEWEST - 3)
+    for newest in (NEWEST - 2, NEWEST - 1):
+
+        def cut_off(connection: sqlite3.Connection, folder: Path, newest: int = newest) -> None:
+            migrate(connection, folder, newest)
+            raise StartError("the process ends here")
+
+        monkeypatch.setattr(upgrades, "migrate", cut_off)
+        with pytest.raises(StartError, match="ends here"):
+            await started(config)
+        assert version(config.database) == newest
+    monkeypatch.undo()
+    await started(config)
+    assert [number for number, _ in upgrades.copies(config.database)] == [NEWEST - 2]
+    assert undo_upgrade(config, sure=True) and version(config.database) == NEWEST - 3
+    # the next one is another
+    await started(config)
+    assert not upgrades.upgrading(config.database).exists()
 
 
 async def test_after_a_restore_the_copies_of_another_time_are_not_gone_back_to(config: Config) -> None:

@@ -10,6 +10,7 @@ from chathub.database.archives import created, make, name_of
 from chathub.database.opening import require
 from chathub.database.outside import read_setting
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.replacing import waiting
 from chathub.database.usable import check_content
 from chathub.disk import flush, make_folder
 from chathub.errors import StartError
@@ -34,6 +35,8 @@ def backup(
         StartError: nothing was made, and the sentence says why.
     """
     require(config.database)
+    if (new := waiting(config.database.resolve())) is not None:
+        raise StartError(f"{new} is about to take the database's place: the next start ends that")
     check_content(config.database, Queries(sql_folder() / "queries"))
     place = place or config.backup_dir
     if place is None:
@@ -44,6 +47,12 @@ def backup(
         file = place / name_of(config.database, time.time(), packed=packed or config.backup_compress)
     elif packed and file.suffix != ".gz":
         file = file.with_name(file.name + ".gz")
+    if file.parent.resolve() == config.database.resolve().parent and file.name.startswith(
+        config.database.resolve().name + "."
+    ):
+        raise StartError(f"{file}: names that begin so are ChatHub's own in this folder, choose another")
+    if with_secret and secret_beside(file).exists():
+        raise StartError(f"{secret_beside(file)} is there already, and is not overwritten")
     # first: nobody waits beside a copy of minutes for the question, and no copy is made without its secret
     sealed = _sealed(config, ask_twice(passphrase_file)) if with_secret else None
     print(f"database {config.database} -> {file}", flush=True)

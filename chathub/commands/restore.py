@@ -25,11 +25,14 @@ from chathub.database.usable import refusal
 from chathub.disk import unfinished
 from chathub.errors import StartError
 from chathub.passphrase import PassphraseError, open_sealed
-from chathub.secret import MARK, bring_secret, find, kept_secret
+from chathub.secret import MARK, PREVIOUS, bring_secret, find, kept_secret
 
 
-def restore(config: Config, file: Path, passphrase_file: Path | None = None) -> None:
-    """Put a backup in the database's place, with the server stopped.
+def restore(
+    config: Config, file: Path, passphrase_file: Path | None = None, *, without_keys: bool = False
+) -> None:
+    """Put a backup in the database's place, with the server stopped. ``without_keys``: its secret is lost, so
+    that its API keys must be entered again.
 
     Raises:
         StartError: nothing was changed, and the sentence says why.
@@ -44,7 +47,10 @@ def restore(config: Config, file: Path, passphrase_file: Path | None = None) -> 
         database = held.file
         archives.unpack(file, new)
         version = _prepare(new, file)
-        _match_secret(config, new, secret_beside(file), passphrase_file)
+        if without_keys:
+            _forget_secret(new)
+        else:
+            _match_secret(config, new, secret_beside(file), passphrase_file)
         had_one = database.exists()
         kept = replace(database, new, _label("before-restore"))
     print(f"database {config.database}: now the backup {file} (version {version})")
@@ -147,13 +153,23 @@ def _match_secret(config: Config, new: Path, sealed: Path | None, passphrase_fil
             bring_secret(config, kept, mark)
             return
         if sealed is None or not sealed.exists() or config.secret_key is not None:
-            raise StartError(f"{error}; nothing was changed") from None
+            raise StartError(
+                f"{error}. Nothing was changed; without it --without-keys restores all but the API keys"
+            ) from None
     try:
         secret = open_sealed(sealed.read_bytes(), ask(passphrase_file))
     except (PassphraseError, OSError) as error:
         raise StartError(f"{sealed}: {error}; nothing was changed") from None
     bring_secret(config, secret, mark)
     print(f"the secret of {sealed} is now the database's", file=sys.stderr)
+
+
+def _forget_secret(new: Path) -> None:
+    """Let the next start seal under another secret; API keys that do not open must be entered again."""
+    q = Queries(sql_folder() / "queries")
+    with contextlib.closing(sqlite3.connect(new)) as connection, connection:
+        for name in (MARK, PREVIOUS):
+            connection.execute(q.settings.delete, {"name": name})
 
 
 def _lost(database: Path, copy: Path) -> str:

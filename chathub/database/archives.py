@@ -30,10 +30,11 @@ class Backup(NamedTuple):
     rows: dict[str, int]
 
 
-def name_of(database: Path, now: float, *, packed: bool) -> str:
-    """What the backup of a moment (Unix time) is called: ``chathub.db-20240131-120000.db``, in UTC."""
+def name_of(database: Path, now: float, *, packed: bool, series: str = "") -> str:
+    """What the backup of a moment (Unix time) is called: ``chathub.db-20240131-120000.db``, in UTC. Those on
+    schedule have the name of their ``series`` behind the stamp, and are thinned out; no others are."""
     stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
-    return f"{database.name}-{stamp}.db" + (_PACKED if packed else "")
+    return f"{database.name}-{stamp}{'-' if series else ''}{series}.db" + (_PACKED if packed else "")
 
 
 def make(
@@ -49,20 +50,29 @@ def make(
     Raises:
         CopyError: there is a file of that name, or no copy could be made.
     """
-    if file.exists():
-        raise CopyError(f"{file} is there already, and no backup is ever overwritten")
     if not database.exists():
         raise CopyError(f"there is no database {database}")
-    bare = unfinished(file, "bare") if _is_packed(file) else file
+    bare, packed = (unfinished(file, f"{what}-{os.getpid()}") for what in ("bare", "packed"))
     with failing(file):
+        _check_free(file)
         try:
             rows = copy_database(database.resolve(), bare, report=report, seconds=seconds, stop=stop)
-            if bare != file:
-                _pack(bare, file, stop or Event())
+            is_packed = file.suffix == _PACKED
+            if is_packed:
+                _pack(bare, packed, stop or Event())
+            # again: others may have come first
+            _check_free(file)
+            os.replace(packed if is_packed else bare, file)
+            flush(file.parent)
         finally:
-            if bare != file:
-                bare.unlink(missing_ok=True)
+            bare.unlink(missing_ok=True)
+            packed.unlink(missing_ok=True)
         return Backup(file, file.stat().st_size, rows)
+
+
+def _check_free(file: Path) -> None:
+    if file.exists():
+        raise CopyError(f"{file} is there already, and no backup is ever overwritten")
 
 
 def unpack(file: Path, target: Path) -> None:
@@ -89,13 +99,13 @@ def unpack(file: Path, target: Path) -> None:
         raise CopyError(f"{file} cannot be unpacked: {error}") from error
 
 
-def list_backups(database: Path, folder: Path) -> list[tuple[datetime, Path]]:
-    """The backups of a database in a folder, the oldest first.
+def list_backups(database: Path, folder: Path, series: str) -> list[tuple[datetime, Path]]:
+    """The backups on schedule of a database in a folder, the oldest first.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    name = re.compile(re.escape(database.name) + r"-(\d{8}-\d{6})\.db(\.gz)?")
+    name = re.compile(re.escape(database.name) + rf"-(\d{{8}}-\d{{6}})-{series}\.db(\.gz)?")
     found = []
     for path in folder.iterdir():
         if match := name.fullmatch(path.name):
@@ -154,25 +164,21 @@ def _month(stamp: datetime) -> str:
 
 
 def _is_packed(file: Path) -> bool:
-    return file.suffix == _PACKED
+    """Whether it is, whatever it is called (RFC 1952, section 2.3.1).
+
+    Raises:
+        CopyError: it cannot be read.
+    """
+    with failing(file), file.open("rb") as read:
+        return read.read(2) == b"\x1f\x8b"
 
 
-def _pack(bare: Path, file: Path, stop: Event) -> None:
-    part = unfinished(file, "packed")
-    try:
-        with (
-            bare.open("rb") as read,
-            created(part) as written,
-            gzip.GzipFile("", "wb", 6, written) as packed,
-        ):
-            while piece := read.read(_PIECE):
-                if stop.is_set():
-                    raise CopyError("the copy was broken off")
-                packed.write(piece)
-        os.replace(part, file)
-        flush(file.parent)
-    finally:
-        part.unlink(missing_ok=True)
+def _pack(bare: Path, packed: Path, stop: Event) -> None:
+    with bare.open("rb") as read, created(packed) as written, gzip.GzipFile("", "wb", 6, written) as into:
+        while piece := read.read(_PIECE):
+            if stop.is_set():
+                raise CopyError("the copy was broken off")
+            into.write(piece)
 
 
 @contextlib.contextmanager

@@ -7,15 +7,21 @@ it does not belong to: SQLite would write it into that.
 """
 
 import contextlib
+import logging
 import os
 import sqlite3
 from pathlib import Path
 
 from chathub.database.condition import trouble_of
+from chathub.database.upgrades import upgrading
 from chathub.disk import flush
 from chathub.errors import StartError
 
+log = logging.getLogger("chathub.database")
+
 _INCOMING = ".incoming-"
+# what SQLite would play into another file: the write-ahead log, and what takes back a transaction
+_LOGS = ("-wal", "-journal")
 # with which every database begins (https://www.sqlite.org/fileformat.html, section 1.3)
 _HEAD = b"SQLite format 3\0"
 
@@ -39,8 +45,9 @@ def replace(database: Path, new: Path, label: str) -> Path:
     """
     try:
         _settle(database)
-        while any(_kept(database, label, ending).exists() for ending in ("", "-wal")):
+        while any(_kept(database, label, ending).exists() for ending in (*_LOGS, "")):
             label += "-"
+        upgrading(database).unlink(missing_ok=True)
         os.replace(new, database.with_name(database.name + _INCOMING + label))
         flush(database.parent)
     except OSError as error:
@@ -60,10 +67,14 @@ def finish(database: Path) -> Path | None:
     if new is None:
         return None
     label = new.name.removeprefix(database.name + _INCOMING)
+    # what was before has gone there already where a file was put in its place by hand meanwhile
+    while database.exists() and _kept(database, label).exists():
+        label += "-"
     kept = _kept(database, label)
+    log.info("%s takes the place of %s, which becomes %s", new, database, kept)
     try:
-        # the log goes with its file: until both have gone, the new one is not there
-        for ending in ("-wal", ""):
+        # the logs go with their file: until all have gone, the new one is not there
+        for ending in (*_LOGS, ""):
             old = database.with_name(database.name + ending)
             if old.exists():
                 os.replace(old, kept.with_name(kept.name + ending))

@@ -8,6 +8,7 @@ from pathlib import Path
 from chathub.database.copying import copy_database
 from chathub.database.migrations import migrate, pending, version_of
 from chathub.database.schema import check_schema
+from chathub.disk import flush
 
 log = logging.getLogger("chathub.database")
 
@@ -25,7 +26,7 @@ def upgrade(connection: sqlite3.Connection, database: Path, folder: Path) -> Non
     check_schema(connection, folder, version)
     if not missing:
         return
-    if version:
+    if version and not upgrading(database).exists():
         kept = database.with_name(f"{database.name}.before-{missing[0][0]:04}")
         log.info(
             "the database is copied to %s, then brought from version %d to %d", kept, version, missing[-1][0]
@@ -34,7 +35,16 @@ def upgrade(connection: sqlite3.Connection, database: Path, folder: Path) -> Non
         for _, old in copies(database)[:-_KEPT]:
             if old != kept:
                 old.unlink(missing_ok=True)
+        # an upgrade that is cut off goes on with the next start, and is one
+        upgrading(database).touch(0o600)
+        flush(database.parent)
     migrate(connection, folder)
+    upgrading(database).unlink(missing_ok=True)
+
+
+def upgrading(database: Path) -> Path:
+    """Is there while an upgrade goes on whose copy is kept already."""
+    return database.with_name(database.name + ".upgrading")
 
 
 def copies(database: Path) -> list[tuple[int, Path]]:

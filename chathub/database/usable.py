@@ -104,13 +104,14 @@ def _log_of(real: Path) -> Path:
 
 
 def _refuse_stray_log(place: Path) -> None:
-    """A log without its database would become part of the new one."""
-    log = _log_of(place.resolve())
-    if log.exists() and log.stat().st_size:
-        raise StartError(
-            f"there is no database {place}, but its log {log} is there: put the database back, or delete the "
-            "log to begin anew"
-        )
+    """A log without its database would be played into the new one."""
+    real = place.resolve()
+    for log in (_log_of(real), real.with_name(real.name + "-journal")):
+        if log.exists() and log.stat().st_size:
+            raise StartError(
+                f"there is no database {place}, but its log {log} is there: put the database back, or delete "
+                "the log to begin anew"
+            )
 
 
 def _check_access(place: Path) -> None:
