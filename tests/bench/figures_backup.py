@@ -17,7 +17,7 @@ _ROW = 4000
 
 async def backup(plan: Plan) -> list[Figure]:
     """The longest that a chunk is under way, in rounds with and without a backup beside the streams."""
-    streams, seconds, rounds = plan.pick(200, 50, 2), plan.pick(12, 4, 1), plan.pick(5, 2)
+    streams, seconds, rounds = plan.pick(200, 50, 2), plan.pick(9, 4, 1), plan.pick(5, 2)
     megabytes = plan.pick(300, 50, 2)
     quiet, busy, took = [], [], []
     async with stage(plan, "backup") as here:
