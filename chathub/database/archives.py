@@ -12,7 +12,15 @@ from threading import Event
 from typing import BinaryIO, NamedTuple
 
 from chathub.config_values import Keep
-from chathub.database.copying import LONGEST, CopyError, Report, copy_bytes, copy_database, failing
+from chathub.database.copying import (
+    LONGEST,
+    CopyError,
+    Report,
+    copy_bytes,
+    copy_database,
+    failing,
+    let_others_go_first,
+)
 from chathub.disk import flush, free_bytes, unfinished
 
 _PACKED = ".gz"
@@ -55,6 +63,7 @@ def make(
     bare, packed = (unfinished(file, f"{what}-{os.getpid()}") for what in ("bare", "packed"))
     with failing(file):
         _check_free(file)
+        let_others_go_first()
         try:
             rows = copy_database(database.resolve(), bare, report=report, seconds=seconds, stop=stop)
             is_packed = file.suffix == _PACKED

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,10 +25,12 @@ log = logging.getLogger("chathub.database")
 
 # pages of a step, and the bytes after which what was written is brought to the disk: in one piece at the end
 # it would keep every other write to that disk waiting
-_STEP = 256
-_FLUSH = 16 * 1024 * 1024
-# the longest pause between two steps; it is as long as the step was, so that half of the disk is for others
-_PAUSE = 0.05
+_STEP = 16
+_FLUSH = 4 * 1024 * 1024
+# the longest pause between two steps, and how many times as long as the step it is: the rest is for others
+_PAUSE, _SHARE = 0.1, 8
+# the less urgent, the larger (nice)
+_PRIORITY = 15
 # seconds that a copy may take
 LONGEST = 1800.0
 # SQLite's own steps between two looks at whether to go on
@@ -48,17 +51,18 @@ def copy_database(
     report: Report | None = None,
     seconds: float = LONGEST,
     stop: Event | None = None,
+    alone: bool = False,
 ) -> dict[str, int]:
-    """Copy a database, used by others meanwhile, to a new file that only its owner reads; gives the rows of
-    each table. The copy is checked and lies on the disk when this returns; it takes threads' time, not the
-    loop's.
+    """Copy a database, used by others meanwhile unless ``alone``, to a new file that only its owner reads;
+    gives the rows of each table. The copy is checked and lies on the disk when this returns; it takes
+    threads' time, not the loop's.
 
     Raises:
         CopyError: it cannot be made or is not whole, took longer than ``seconds``, or ``stop`` was set.
     """
     # two at once have one each
     part = unfinished(target, f"copy-{os.getpid()}")
-    pace = _Pace(part, report, seconds, stop or Event())
+    pace = _Pace(part, report, seconds, stop or Event(), alone)
     with failing(target):
         try:
             _check_place(source)
@@ -73,6 +77,12 @@ def copy_database(
         finally:
             part.unlink(missing_ok=True)
     return counts
+
+
+def let_others_go_first() -> None:
+    """Run this thread, which must be the copy's own, with little urgency from here on."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
 
 
 def check_copy(path: Path, counts: dict[str, int] | None = None, stop: Event | None = None) -> None:
@@ -97,8 +107,9 @@ def check_copy(path: Path, counts: dict[str, int] | None = None, stop: Event | N
 class _Pace:
     """Called after each step of a copy: reports it, brings it to the disk, and lets others have theirs."""
 
-    def __init__(self, part: Path, report: Report | None, seconds: float, stop: Event) -> None:
+    def __init__(self, part: Path, report: Report | None, seconds: float, stop: Event, alone: bool) -> None:
         self.stop = stop
+        self._share = 0 if alone else _SHARE
         self._part = part
         self._report = report
         self._seconds = seconds
@@ -119,7 +130,7 @@ class _Pace:
             flush(self._part)
             self._flushed = done
         if remaining and now - self._began < self._seconds / 2:
-            self.stop.wait(min(time.monotonic() - self._stepped, _PAUSE))
+            self.stop.wait(min(self._share * (time.monotonic() - self._stepped), _PAUSE))
         self._stepped = time.monotonic()
 
 

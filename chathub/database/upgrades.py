@@ -31,7 +31,7 @@ def upgrade(connection: sqlite3.Connection, database: Path, folder: Path) -> Non
         log.info(
             "the database is copied to %s, then brought from version %d to %d", kept, version, missing[-1][0]
         )
-        copy_database(database, kept)
+        copy_database(database, kept, alone=True)
         for _, old in copies(database)[:-_KEPT]:
             if old != kept:
                 old.unlink(missing_ok=True)
