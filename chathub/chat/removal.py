@@ -5,7 +5,6 @@ import logging
 import time
 
 from chathub.chat import pictures
-from chathub.clock import Clock
 from chathub.database.condition import trouble_of
 from chathub.database.connection import Database, Transaction
 from chathub.errors import NotFound
@@ -26,18 +25,18 @@ _SWEPT = 1000
 _AGAIN = 10
 
 
-def delete_conversation(tx: Transaction, public_id: str, user_id: int, clock: Clock) -> None:
+def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int, certain: int) -> None:
     """Take a conversation out of every answer on its owner's wish, and begin to remove its messages: of a
-    short one, all. That it was there is remembered.
+    short one, all. That it was there is remembered; what was remembered long enough when it is ``certain``ly
+    that late is forgotten.
 
     Raises:
         NotFound: the user has none of that id.
     """
-    now = clock.now()
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
         raise NotFound("对话不存在")
     tx.run(tx.q.deleted_conversations.put, public_id=public_id, user_id=user_id, now=now)
-    tx.run(tx.q.deleted_conversations.sweep, before=clock.certain() - _REMEMBERED, limit=_SWEPT)
+    tx.run(tx.q.deleted_conversations.sweep, before=certain - _REMEMBERED, limit=_SWEPT)
     tx.run(tx.q.deleted_conversations.keep_newest, user_id=user_id, most=_MOST_REMEMBERED)
     remove_some(tx)
 
