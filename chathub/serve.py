@@ -16,6 +16,7 @@ from aiohttp import web
 from chathub import memory
 from chathub.app import create_app
 from chathub.config import Config
+from chathub.database.rounds import forever
 from chathub.database.usable import check_file
 from chathub.disk import make_folder
 from chathub.errors import StartError
@@ -92,7 +93,7 @@ async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None
         # port 0 lets the kernel choose
         port = runner.addresses[0][1]
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
-        giving_back = asyncio.create_task(memory.give_back())
+        giving_back = asyncio.create_task(forever(memory.give_back))
         await stop.wait()
         giving_back.cancel()
         await _drain(app, config.drain_seconds)
