@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
@@ -46,6 +45,7 @@ from chathub.database import stamps
 from chathub.database.connection import Database, Transaction
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
+from chathub.database.rounds import going_on
 from chathub.database.trimming import trim
 from chathub.disk import Disk
 from chathub.handlers.common import SAFE
@@ -191,33 +191,20 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         await backups.recall()
         monitor, last_uses = Monitor(db), app[keys.LAST_USES]
-        try:
-            async with _rounds(
-                *(replies.beat(), replies.save(), disk.watch(), remover.run(), backups.run(), trim(db)),
-                *(stamps.watch(db, clock), monitor.watch(), monitor.check(), last_uses.run()),
+        async with AsyncExitStack() as ending:
+            # the last one first, and each although another failed
+            if model is not None:
+                ending.push_async_callback(model.close)
+            ending.push_async_callback(last_uses.flush)
+            ending.push_async_callback(settlements.close)
+            ending.push_async_callback(replies.close)
+            ending.callback(backups.close)
+            # a check of the database is interrupted before its connection is closed
+            async with going_on(
+                *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
+                *(partial(stamps.watch, db, clock), monitor.watch, monitor.check, last_uses.run),
             ):
                 yield
-        finally:
-            backups.close()
-            await replies.close()
-            await settlements.close()
-            await last_uses.flush()
-            if model is not None:
-                await model.close()
-
-
-@asynccontextmanager
-async def _rounds(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """What goes on beside the requests, until they end; a check of the database is interrupted before its
-    connection is closed."""
-    loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(each) for each in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def _local_model(local: Weights) -> LocalModel:

@@ -17,6 +17,7 @@ from chathub import memory
 from chathub.app import create_app
 from chathub.config import Config
 from chathub.database.opening import require
+from chathub.database.rounds import forever
 from chathub.disk import make_folder
 from chathub.errors import StartError
 from chathub.keys import DB, RELAY, REPLIES, SETTLEMENTS, VAULT
@@ -92,7 +93,7 @@ async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None
         # port 0 lets the kernel choose
         port = runner.addresses[0][1]
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
-        giving_back = asyncio.create_task(memory.give_back())
+        giving_back = asyncio.create_task(forever(memory.give_back))
         await stop.wait()
         giving_back.cancel()
         await _drain(app, config.drain_seconds)

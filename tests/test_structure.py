@@ -112,6 +112,15 @@ def at_its_top(path: Path, known: Collection[str]) -> set[str]:
     return names
 
 
+def test_no_clock_goes_into_a_transaction() -> None:
+    """It belongs to the event loop; a transaction runs in another thread, and is given moments."""
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.args.args and node.args.args[0].arg == "tx":
+                taken = {ast.unparse(arg.annotation) for arg in node.args.args if arg.annotation}
+                assert "Clock" not in taken, f"{path}: {node.name}"
+
+
 def test_sql_lies_in_its_folder_only() -> None:
     statement = re.compile(r"^\s*(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|CREATE TABLE)\b")
     for path in modules():

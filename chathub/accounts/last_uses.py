@@ -2,11 +2,9 @@
 not wait for that, and where nothing can be written it is answered all the same."""
 
 import asyncio
-import contextlib
-import sqlite3
 from collections import OrderedDict
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.connection import Database, Transaction, in_passing
 
 # ids that are remembered of each kind until they are written: those that were noted first are forgotten
 _MOST = 10_000
@@ -48,18 +46,18 @@ class LastUses:
         return self._tokens.get(token_id, stored)
 
     async def run(self) -> None:
-        """Write what there is, then wait for more; ends by cancellation only."""
+        """Write what there is, then wait for more."""
         while True:
             await self._woken.wait()
-            self._woken.clear()
-            if not await self.flush():
-                self._woken.set()
+            await self.flush()
+            if not (self._logins or self._tokens):
+                self._woken.clear()
             await asyncio.sleep(_PAUSE)
 
     async def flush(self) -> bool:
         """Write what there is; gives whether that could be done. What could not be written stays."""
         logins, tokens = dict(self._logins), dict(self._tokens)
-        with contextlib.suppress(sqlite3.OperationalError):
+        with in_passing():
             await self._db.write_soon(_write, logins, tokens)
             _forget(self._logins, logins)
             _forget(self._tokens, tokens)

@@ -97,9 +97,10 @@ class Beginning(Struct, frozen=True, kw_only=True):
         return replace(self, refusal=refusal, asked=asked, options=options, incomplete=cut)
 
 
-def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome]) -> Turn:
+def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome], ended: Sequence[int]) -> Turn:
     """Find or start the conversation and store the question with its answer to come; ``unstored`` is how
-    answers of the conversation ended that are not in the database yet, by message.
+    answers of the conversation ended that are not in the database yet, by message, and ``ended`` what is held
+    for such answers of anybody's.
 
     Raises:
         NotFound: the conversation or message is not the user's.
@@ -111,10 +112,10 @@ def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome]) -> Tu
     """
     if it.claim and (known := idempotency.find(tx, it.user_id, it.claim, it.now)) is not None:
         raise Repeated(known)
-    state = budgets.admit(tx, it.spender)
+    state = budgets.admit(tx, it.spender, ended)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
-    parent_id = _parent(tx, it, conversation)
+    parent_id = _parent(tx, it, conversation, unstored)
     history = [as_it_ended(tx, row, unstored) for row in _history(tx, it, parent_id)]
     # decided before anything of the question is stored: less is kept of a refused one
     share, refusal, budget = _share(state, it, history)
@@ -141,13 +142,13 @@ def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome]) -> Tu
     )
 
 
-def _parent(tx: Transaction, it: Beginning, conversation: Row) -> int | None:
+def _parent(tx: Transaction, it: Beginning, conversation: Row, unstored: Mapping[int, Outcome]) -> int | None:
     """The message that the question goes after."""
     parent_id: int | None = conversation["head_id"]
     if it.place.kind != "new":
         parent_id = _question(tx, it.place.message_id, conversation["id"])["parent_id"]
     elif it.asked.results:
-        parent_id = _answer_with_calls(tx, it.asked.results, parent_id)
+        parent_id = _answer_with_calls(tx, it.asked.results, parent_id, unstored)
     return parent_id
 
 
@@ -230,15 +231,16 @@ def _store_question(
     return question_id, 1
 
 
-def _answer_with_calls(tx: Transaction, results: Sequence[ToolResult], head_id: int | None) -> int:
+def _answer_with_calls(
+    tx: Transaction, results: Sequence[ToolResult], head_id: int | None, unstored: Mapping[int, Outcome]
+) -> int:
     """The answer whose calls these results answer: the head, or what a failed attempt to go on from
     other results of it left as the head.
 
     Raises:
         BadRequest: the results are not those of its calls.
     """
-    get, before = tx.q.messages.get_calls, tx.q.messages.get_calls_before
-    row = tx.one(before, message_id=head_id) or tx.one(get, message_id=head_id)
+    row = _with_calls(tx, head_id, unstored)
     calls = {call["id"] for call in json.loads((row["tool_calls"] if row else "") or "[]")}
     answered = {result.tool_call_id for result in results}
     if row is None or not calls or answered - calls or len(answered) < len(results):
@@ -247,6 +249,20 @@ def _answer_with_calls(tx: Transaction, results: Sequence[ToolResult], head_id: 
         raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
     answer_id: int = row["id"]
     return answer_id
+
+
+def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Outcome]) -> AnyRow | None:
+    """An answer that went well; of an empty one that did not, the one whose results of tools it followed."""
+    stored = tx.one(tx.q.messages.get_answer, message_id=head_id)
+    if stored is None:
+        return None
+    row = as_it_ended(tx, stored, unstored)
+    if row["status"] == "done":
+        return row
+    if row["status"] == "streaming" or row["content"] or row["tool_calls"]:
+        return None
+    before = tx.one(tx.q.messages.get_answer_before, message_id=head_id)
+    return before and as_it_ended(tx, before, unstored)
 
 
 def _options(it: Beginning) -> str:

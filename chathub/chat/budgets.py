@@ -5,7 +5,8 @@ asks with. Everything here runs inside the transaction that begins or ends a tur
 that requests side by side cannot both take the last of a pot.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
@@ -133,16 +134,17 @@ class Pot(Struct, frozen=True):
         return f"{what}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
 
 
-def admit(tx: Transaction, spender: Spender) -> State:
+def admit(tx: Transaction, spender: Spender, ended: Sequence[int]) -> State:
     """Count a request of the user's, and of the personal token it was made with; gives what is left to
-    both, for ``share`` in the same transaction.
+    both, for ``share`` in the same transaction. ``ended`` are reservations of answers that have ended, and
+    hold their share until that can be stored.
 
     Raises:
         Unauthorized: the user was disabled since its token was looked at.
         TooManyRequests: too many in this minute, or too many answers are being written; nothing is to be
             stored of it.
     """
-    state = _state(tx, spender)
+    state = _state(tx, spender, ended)
     if not state.row["is_active"]:
         raise Unauthorized("登录已失效，请重新登录")
     for prefix, whose, token_id in (("", "", 0), ("token_", "该访问令牌", spender.token_id)):
@@ -233,7 +235,7 @@ def standing(tx: Transaction, spender: Spender) -> list[dict[str, Any]]:
     return [pot.told(month) for pot in _pots(row)]
 
 
-def _state(tx: Transaction, spender: Spender) -> State:
+def _state(tx: Transaction, spender: Spender, ended: Sequence[int] = ()) -> State:
     month = ledger.in_force(tx, spender.month)
     row = tx.one(
         tx.q.budgets.get_state,
@@ -242,6 +244,7 @@ def _state(tx: Transaction, spender: Spender) -> State:
         first_day=month.first_day,
         next_day=month.next_day,
         month=month.name,
+        ended=json.dumps(ended),
     )
     assert row is not None
     return State(row, month)

@@ -1,6 +1,7 @@
 """What one request of a program's reserves, and what is booked for it when it has ended."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from chathub.accounts.holdings import Holding
@@ -95,13 +96,13 @@ class Purchase:
             self.task.cancel()
 
 
-def buy(tx: Transaction, spender: Spender, wanted: Wanted) -> Held:
-    """Reserve the most that a request may use.
+def buy(tx: Transaction, spender: Spender, wanted: Wanted, ended: Sequence[int]) -> Held:
+    """Reserve the most that a request may use; ``ended`` as for ``budgets.admit``.
 
     Raises:
         TooManyRequests: too many in this minute or at once, or the budget is used up.
     """
-    state = budgets.admit(tx, spender)
+    state = budgets.admit(tx, spender, ended)
     share = budgets.share(state, wanted)
     return Held(budgets.hold(tx, spender, share), share.answer, budgets.bounds_money(state))
 

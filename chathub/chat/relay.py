@@ -111,7 +111,8 @@ class Relay:
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
-        buying = asyncio.ensure_future(self._db.write(buy, spender, Wanted.of(plan, prompt, answer, choices)))
+        wanted, ended = Wanted.of(plan, prompt, answer, choices), self._settlements.reservations
+        buying = asyncio.ensure_future(self._db.write(buy, spender, wanted, ended))
         try:
             held = await asyncio.shield(buying)
             purchase.answer_limit = held.answer_limit
@@ -131,7 +132,8 @@ class Relay:
                 if tally.well_key is not None:
                     self._rests.note_success(tally.well_key, purchase.account.user_id)
             receipt = purchase.receipt(held.reservation_id, self._clock.month())
-            await self._settlements.store("request", partial(settle, receipt=receipt))
+            booking = partial(settle, receipt=receipt)
+            await self._settlements.store("request", booking, held.reservation_id)
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""

@@ -1,16 +1,11 @@
 """Removal of what was deleted: it leaves every answer at once, and the disk some messages at a time."""
 
 import asyncio
-import logging
 import time
 
 from chathub.chat import pictures
-from chathub.clock import Clock
-from chathub.database.condition import trouble_of
 from chathub.database.connection import Database, Transaction
 from chathub.errors import NotFound
-
-log = logging.getLogger("chathub.removal")
 
 # seconds that one transaction goes on removing, and the steps that it takes however slow they are
 _WORK = 0.02
@@ -22,22 +17,20 @@ _PAUSE = 0.05
 _REMEMBERED = 90 * 86_400_000
 _MOST_REMEMBERED = 10_000
 _SWEPT = 1000
-# seconds after a transaction that failed: a full disk may be given room
-_AGAIN = 10
 
 
-def delete_conversation(tx: Transaction, public_id: str, user_id: int, clock: Clock) -> None:
+def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int, certain: int) -> None:
     """Take a conversation out of every answer on its owner's wish, and begin to remove its messages: of a
-    short one, all. That it was there is remembered.
+    short one, all. That it was there is remembered; what was remembered long enough when it is ``certain``ly
+    that late is forgotten.
 
     Raises:
         NotFound: the user has none of that id.
     """
-    now = clock.now()
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
         raise NotFound("对话不存在")
     tx.run(tx.q.deleted_conversations.put, public_id=public_id, user_id=user_id, now=now)
-    tx.run(tx.q.deleted_conversations.sweep, before=clock.certain() - _REMEMBERED, limit=_SWEPT)
+    tx.run(tx.q.deleted_conversations.sweep, before=certain - _REMEMBERED, limit=_SWEPT)
     tx.run(tx.q.deleted_conversations.keep_newest, user_id=user_id, most=_MOST_REMEMBERED)
     remove_some(tx)
 
@@ -93,18 +86,10 @@ class Remover:
         self._woken.set()
 
     async def run(self) -> None:
-        """Remove what there is, then wait for more; ends by cancellation only."""
+        """Remove what there is, then wait for more."""
         while True:
             self._woken.clear()
-            try:
-                is_more = await self._db.write(remove_some)
-            except Exception as error:
-                # of the database's own troubles the condition has told already
-                if trouble_of(error) is None:
-                    log.exception("deleted messages could not be removed; this is tried again")
-                await asyncio.sleep(_AGAIN)
-                continue
-            if is_more:
+            if await self._db.write(remove_some):
                 await asyncio.sleep(_PAUSE)
             else:
                 await self._woken.wait()

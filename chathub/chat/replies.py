@@ -143,7 +143,8 @@ class Replies:
         async with self._claim(question.caller.id, question.place.public_id):
             await self._make_way(question.place.public_id, question.caller.id)
             unstored = self.unstored(question.place.public_id, question.caller.id)
-            turn = await self._db.write(begin, question.beginning(self._clock.month()), unstored)
+            ended, month = self._settlements.reservations, self._clock.month()
+            turn = await self._db.write(begin, question.beginning(month), unstored, ended)
             limit = self._config.reply_characters
             reply = Reply(turn, question.caller.id, question.model_name, limit)
             if turn.refusal is not None or isinstance(question.plan, ChatHubError):

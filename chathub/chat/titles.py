@@ -42,7 +42,10 @@ class Titles:
         return bool(asked and reply.turn.first and reply.ending and reply.ending.status == "done")
 
     async def suggest(self, reply: Reply, plan: Plan) -> None:
-        """Ask the model that answered, and store what it says; what that used is booked."""
+        """Ask the model that answered, and store what it says; what that used is booked. Not asked for when
+        there is no memory left for what could not be booked."""
+        if not self._settlements.has_room():
+            return
         question, answered = reply.turn.asked[0].content[:_CHARACTERS], await reply.whole("content")
         messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered[:_CHARACTERS]}")]
         route = next((route for route in plan.routes if route.model == reply.answering), plan.routes[0])

@@ -32,7 +32,7 @@ class Ending(Struct, frozen=True):
 
 # of a reply that the database has not taken yet, and of one that there was no memory left for until it did
 NOT_STORED = Ending("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
-_CUT = Ending("interrupted", "数据库无法写入的时间过长，只保存了一部分", 503, "interrupted")
+_CUT = Ending("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
 
 
 class Turn(Struct, frozen=True):

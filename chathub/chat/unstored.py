@@ -38,9 +38,25 @@ class Unstored:
         reply.turn, reply.state = reply.turn.without_texts(), {}
         self._replies[message_id], self._outcomes[message_id] = reply, outcome
         reply.let_go(self._reader(message_id), always=True)
-        work = partial(turns.settle, turn=reply.turn, it=outcome)
-        stored = partial(self._stored, reply, outcome)
-        self._settlements.keep("reply", work, _size_of(outcome), error, stored)
+        self._settlements.keep(
+            "reply",
+            partial(turns.settle, turn=reply.turn, it=outcome),
+            _size_of(outcome),
+            error,
+            partial(self._stored, reply, outcome),
+            partial(self._lost, reply, outcome),
+            reply.turn.reservation_id,
+        )
+
+    def _lost(self, reply: Reply, outcome: Outcome, error: Exception) -> bool:
+        """It was given up. What is saved of its text may still be stored as its end; if not even that, the
+        next start does it."""
+        if not outcome.is_cut:
+            reply.calls = {}
+            self.keep(reply, outcome.without_text(), error)
+            return True
+        del self._replies[reply.turn.message_id], self._outcomes[reply.turn.message_id]
+        return False
 
     def _stored(self, reply: Reply, outcome: Outcome, budget: dict[str, Any] | None) -> None:
         """From here on the database has it; whoever still follows is told how it really ended."""

@@ -86,8 +86,8 @@ class _Connection(aiosqlite.Connection):
 
 @contextmanager
 def in_passing() -> Iterator[None]:
-    """Around a write that a request can do without, such as when its token was last used: where nothing
-    can be written, because the disk is full or the file is locked, it is answered all the same."""
+    """Around a write that is made again later, or whose failure is what was to be found out: of a trouble of
+    the database's own the condition has been told, and nothing is raised."""
     try:
         yield
     except sqlite3.DatabaseError as error:

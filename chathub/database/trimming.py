@@ -1,7 +1,6 @@
 """Incremental vacuum: the running server gives the file's unused pages back to the disk, some at a time."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,8 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chathub.database.connection import Database, Transaction
-
-log = logging.getLogger("chathub.database")
 
 # seconds between two looks at how much is unused
 _ROUND = 60.0
@@ -65,16 +62,13 @@ def trim_some(tx: Transaction, kept: int) -> bool:
 
 
 async def trim(db: Database, seconds: float = _ROUND) -> None:
-    """Look every so many seconds, and give back what is too much; ends by cancellation only.
+    """Look every so many seconds, and give back what is too much.
 
     A file that was made without auto_vacuum is left as it is until ``chathub compact``.
     """
     while True:
         await asyncio.sleep(seconds)
-        try:
-            await _give_back(db)
-        except Exception:
-            log.exception("unused pages could not be given back; this is tried again")
+        await _give_back(db)
 
 
 async def _give_back(db: Database) -> None:

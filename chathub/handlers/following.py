@@ -43,29 +43,34 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
     sent = Cursor(cursor.content, cursor.reasoning)
     events = await EventStream.begin(request)
     try:
-        await events.send((_start(reply), sent.event_id() if resumable else b""))
-        async for runs in reply.follow(cursor):
-            for batch in _batches(runs):
-                await events.send(*[_part(kind, text, sent, resumable) for kind, text in batch])
-            if not runs:
-                await events.beat()
-        assert reply.ending is not None
-        if reply.calls and reply.ending.status == "done":
-            at = sent.event_id() if resumable else b""
-            await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
-        await events.send((_end(reply, reply.ending), sent.event_id() if resumable else b""))
+        try:
+            await _tell(events, reply, sent, cursor, resumable)
+        except sqlite3.DatabaseError as error:
+            # what is stored of it cannot be read any more
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            await events.send((_end(reply, Ending("error", sentence, 503, "error")), b""))
         await events.close()
     except ConnectionError:
         # the client left or stopped reading
         events.abort()
-    except sqlite3.DatabaseError as error:
-        # what is stored of it cannot be read any more
-        sentence = sentence_of(error)
-        if sentence is None:
-            raise
-        await events.send((_end(reply, Ending("error", sentence, 503, "error")), b""))
-        await events.close()
     return events.response
+
+
+async def _tell(events: EventStream, reply: Reply, sent: Cursor, cursor: Cursor, resumable: bool) -> None:
+    """All events of a reply, to its end; ``sent`` goes along with what was sent."""
+    await events.send((_start(reply), sent.event_id() if resumable else b""))
+    async for runs in reply.follow(cursor):
+        for batch in _batches(runs):
+            await events.send(*[_part(kind, text, sent, resumable) for kind, text in batch])
+        if not runs:
+            await events.beat()
+    assert reply.ending is not None
+    if reply.calls and reply.ending.status == "done":
+        at = sent.event_id() if resumable else b""
+        await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
+    await events.send((_end(reply, reply.ending), sent.event_id() if resumable else b""))
 
 
 def _batches(runs: list[Part]) -> Iterator[list[Part]]:

@@ -10,6 +10,7 @@ from chathub.database.condition import State
 from chathub.handlers.common import answer
 from chathub.keys import BACKUPS, DB, DISK
 
+# what goes on meanwhile; what a request has met is another sentence (``database/condition.py``)
 _SENTENCES: dict[State, str] = {
     "read-only": "数据库暂时无法写入，只能读取",
     "full": "磁盘空间不足，暂时不接受新的消息",

@@ -20,6 +20,8 @@ async def test_key(request: web.Request) -> web.Response:
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
     endpoint, provider_key = await request.app[PLANNER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
+    # what the call takes may have to be kept
+    request.app[SETTLEMENTS].check()
     models = request.app[CATALOG].chat_models_of(provider_key)
     tally = probe.new_tally()
     try:

@@ -15,21 +15,21 @@ INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, o
     updated_at)
 VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :options, :is_incomplete, :now, :now)
 
--- name: get_calls
-SELECT id, tool_calls FROM messages WHERE id = :message_id AND role = 'assistant' AND status = 'done'
+-- name: get_answer
+SELECT id, content, status, tool_calls, state FROM messages WHERE id = :message_id AND role = 'assistant'
 
--- name: get_calls_before
--- the answer whose calls' results a failed and empty answer should have gone on from
-WITH RECURSIVE line (id, parent_id, role, tool_calls) AS (
-    SELECT parent.id, parent.parent_id, parent.role, parent.tool_calls
-    FROM messages AS failed JOIN messages AS parent ON parent.id = failed.parent_id
-    WHERE failed.id = :message_id AND failed.role = 'assistant' AND parent.role = 'tool'
-        AND failed.status IN ('error', 'interrupted', 'stopped') AND failed.content = '' AND failed.tool_calls = ''
+-- name: get_answer_before
+-- the answer whose calls' results another one went on from
+WITH RECURSIVE line (id, parent_id, role) AS (
+    SELECT parent.id, parent.parent_id, parent.role
+    FROM messages AS answer JOIN messages AS parent ON parent.id = answer.parent_id
+    WHERE answer.id = :message_id AND parent.role = 'tool'
     UNION ALL
-    SELECT messages.id, messages.parent_id, messages.role, messages.tool_calls
+    SELECT messages.id, messages.parent_id, messages.role
     FROM line JOIN messages ON messages.id = line.parent_id WHERE line.role = 'tool'
 )
-SELECT id, tool_calls FROM line WHERE role = 'assistant'
+SELECT messages.id, content, status, tool_calls, state
+FROM line JOIN messages ON messages.id = line.id WHERE line.role = 'assistant'
 
 -- name: get_place
 SELECT id, conversation_id, parent_id, role FROM messages WHERE id = :message_id

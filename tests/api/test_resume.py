@@ -2,20 +2,24 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 from aiohttp.test_utils import TestClient
 from chats import Headers, active, add_model, joined, messages_of, opened, parse, resumable, resume, stream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Provider, chunk, data, reply
 
-from chathub.chat.parts import Cursor
+from chathub.chat.parts import Cursor, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turns import Turn
 from chathub.config import Config
+from chathub.handlers.streams import EventStream
 from chathub.upstream.types import Reasoning, Text
 
 Connect = Callable[..., Awaitable[TestClient]]
@@ -246,3 +250,29 @@ async def test_active_replies_are_listed_for_their_owner(
     provider.gate.set()
     await running
     assert await (await client.get("/api/chat/active", headers=user)).json() == []
+
+
+async def test_a_client_that_does_not_read_why_a_reply_is_unreadable_is_dropped_without_an_error(
+    client: TestClient,
+    user: Headers,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    message_id = (await resumable(client, user, conversation_id="c"))[-1][1]["message_id"]
+
+    async def unreadable(reply: Reply, cursor: Cursor) -> AsyncIterator[list[Part]]:
+        async def drop(events: EventStream, *told: tuple[bytes, bytes]) -> None:
+            raise ConnectionError("the client does not read")
+
+        monkeypatch.setattr(EventStream, "send", drop)
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+        yield []
+
+    monkeypatch.setattr(Reply, "follow", unreadable)
+    response = await client.get(f"/api/chat/stream/{message_id}", headers=user)
+    with pytest.raises(ClientError):
+        await response.read()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -32,7 +32,7 @@ from scripted import Provider, Script, chunk, reply
 from chathub.chat import settlements
 from chathub.config import Config
 from chathub.database import connection
-from chathub.keys import DB, SETTLEMENTS
+from chathub.keys import DB, REPLIES, SETTLEMENTS
 
 LONG = "长🙂" * 50_000
 
@@ -392,3 +392,265 @@ async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, 
     await stored(client)
     await kept.retry()
     assert times == [1]
+
+
+# --- one that never succeeds
+
+
+class Refused(Exception):
+    """A mistake of ours: no trouble of the database's."""
+
+
+def kept_by(client: TestClient) -> settlements.Settlements:
+    assert client.app is not None
+    return client.app[SETTLEMENTS]
+
+
+def damaged() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+@pytest.mark.parametrize("error", [Refused("no"), OverflowError("too large"), damaged()], ids=repr)
+async def test_one_that_never_succeeds_keeps_no_other_waiting_and_is_told_once(
+    client: TestClient, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    kept = kept_by(client)
+    tried: list[int] = []
+    done: list[str] = []
+
+    def fail(tx: Any) -> None:
+        tried.append(1)
+        raise error
+
+    first = sqlite3.OperationalError("database is locked")
+    first.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    kept.keep("bad one", fail, 0, first)
+    kept.keep("good one", lambda tx: done.append("as large"), 0, first)
+    kept.keep("good one", lambda tx: done.append("larger"), 100_000, first)
+    await until(lambda: done == ["as large", "larger"] and len(tried) > 2)
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    mistakes = [record for record in told if record.exc_info and record.name == "chathub.settlements"]
+    assert len(mistakes) == (0 if isinstance(error, sqlite3.Error) else 1)
+
+
+async def test_a_mistake_is_not_tried_without_end_and_what_it_reserved_is_given_back(
+    client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(settlements, "_TRIES", 3)
+    statement = "INSERT INTO reservations SELECT 77, id, NULL, NULL, 5, 0 FROM users LIMIT 1"
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
+        other.execute(statement)
+    tried: list[int] = []
+
+    def fail(tx: Any) -> None:
+        tried.append(1)
+        raise OverflowError("too large")
+
+    assert await kept_by(client).store("request", fail, 77) is None
+    assert kept_by(client).reservations == [77]
+    await stored(client)
+    assert len(tried) == 4 and kept_by(client).reservations == []
+    assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
+    told = [record.getMessage() for record in caplog.records if "given up" in record.getMessage()]
+    assert told == ["a request could not be stored in 3 attempts, and is given up: too large"]
+
+
+async def test_a_reply_that_is_given_up_ends_with_what_was_saved_of_it(
+    client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlements, "_TRIES", 2)
+    provider.script = provider.stream([chunk("先存"), *reply("后")], stall_after=1)
+    response = await opened(client, user, "先存", conversation_id="c")
+    await until(lambda: rows(config.database, "SELECT text FROM message_parts") == [("先存",)])
+    with refusing(config.database, "new.content = '先存后'"):
+        provider.gate.set()
+        assert (await read_events(response))[-1]["code"] == "not_stored"
+        await stored(client)
+        shown = (await messages_of(client, user, "c"))[1]
+        assert (shown["content"], shown["status"]) == ("先存", "interrupted")
+    assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
+    assert rows(config.database, "SELECT prompt_tokens FROM ledger") == [(7,)]
+
+
+async def test_a_reply_of_which_nothing_can_be_stored_holds_nothing_and_waits_for_the_next_start(
+    client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlements, "_TRIES", 2)
+    provider.script = provider.stream([chunk("先存"), *reply("后")], stall_after=1)
+    response = await opened(client, user, "先存", conversation_id="c")
+    await until(lambda: rows(config.database, "SELECT text FROM message_parts") == [("先存",)])
+    with refusing(config.database):
+        provider.gate.set()
+        await read_events(response)
+        await stored(client)
+        assert (await messages_of(client, user, "c"))[1]["content"] == "先存"
+        assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
+    provider.script = provider.stream(reply("好"))
+    assert (await chat(client, user, conversation_id="c"))[0] == 200
+
+
+async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(client: TestClient) -> None:
+    """SQLite's own bound on the size of a file: its error is that of a full disk."""
+    kept = kept_by(client)
+    assert client.app is not None
+    db = client.app[DB]
+
+    def unbounded(it: sqlite3.Connection) -> None:
+        it.execute("PRAGMA max_page_count = 1000000000")
+
+    await db.script(lambda it: it.execute("PRAGMA max_page_count = 1"))
+    tried: list[str] = []
+
+    def storing(name: str, size: int) -> settlements.Work[None]:
+        def work(tx: connection.Transaction) -> None:
+            tried.append(name)
+            tx.run(tx.q.settings.put, name=name, value="x" * size)
+
+        return work
+
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    for name, size in (("large", 1_000_000), ("larger", 2_000_000), ("small", 1)):
+        kept.keep(name, storing(name, size), size, full)
+    await until(lambda: tried.count("large") > 2)
+    assert "small" in tried and tried.count("small") == 1 and "larger" not in tried
+    await db.script(unbounded)
+    await stored(client)
+    assert "larger" in tried
+
+
+async def test_what_is_small_is_not_kept_without_bound(
+    client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(settlements, "MOST", 20_000)
+    monkeypatch.setattr(settlements, "_SPARE", 20_000)
+    kept = kept_by(client)
+
+    def fail(tx: Any) -> None:
+        raise damaged()
+
+    for _ in range(20):
+        await kept.store_soon("key's state", fail)
+    assert kept.held <= 20_000
+    for _ in range(20):
+        await kept.store("request", fail)
+    assert 20_000 < kept.held <= 40_000
+    lost = [record for record in caplog.records if "it is lost" in record.getMessage()]
+    assert len(lost) == 1
+
+
+async def test_where_no_memory_is_left_neither_a_key_is_tested_nor_a_title_asked_for(
+    client: TestClient, user: Headers, admin: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_model(client, admin, provider.base_url, "keyed")
+    listed = (await (await client.get("/api/providers", headers=admin)).json())["data"]
+    (row,) = [row for row in listed if row["provider_key"] == "p_keyed"]
+    await client.put(f"/api/providers/{row['id']}", json={"needs_key": True}, headers=admin)
+    key = {"model_provider": "p_keyed", "api_key": "sk-of-the-test-0123456789abcdef"}
+    key_id = (await (await client.post("/api/apikeys", json=key, headers=user)).json())["apikey"]["id"]
+    provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
+    response = await opened(client, user, auto_title=True)
+    monkeypatch.setattr(settlements, "MOST", 4096)
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+
+    def fail(tx: Any) -> None:
+        raise locked
+
+    kept_by(client).keep("request", fail, 0, locked)
+    asked = len(provider.bodies)
+    refused = await client.post(f"/api/apikeys/{key_id}/test", headers=user)
+    assert (refused.status, (await refused.json())["code"]) == (503, "not_stored")
+    provider.gate.set()
+    assert (await read_events(response))[-1]["type"] == "end"
+    assert client.app is not None
+    await client.app[REPLIES].close()
+    assert len(provider.bodies) == asked
+
+
+# --- what else goes on meanwhile
+
+
+async def test_a_kept_reply_or_request_is_not_one_of_those_at_once(
+    client: TestClient, config: Config, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    me = await (await client.get("/api/auth/verify", headers=user)).json()
+    path = f"/api/users/{me['user']['id']}"
+    assert (await client.put(path, json={"replies_at_once": 1}, headers=admin)).status == 200
+    provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
+    running = await opened(client, user, conversation_id="running")
+    assert (await chat(client, user, conversation_id="other"))[0] == 429
+    provider.gate.set()
+    await read_events(running)
+    body = {"model": "test-model", "messages": [{"role": "user", "content": "hi"}]}
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON ledger BEGIN SELECT raise(ABORT, 'disk full'); END"
+        )
+        for place in ("c", "c", "d"):
+            said = (await chat(client, user, conversation_id=place))[1]
+            assert said["code"] == "not_stored"
+        kept = kept_by(client)
+        for number in (4, 5):
+            assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 200
+            # its answer is whole before the present retries are over
+            await until(lambda number=number: len(kept.reservations) == number)  # type: ignore[misc]
+        assert (await chat(client, user))[1]["code"] == "not_stored"
+        assert rows(config.database, "SELECT count(*) FROM reservations") == [(6,)]
+        other.execute("DROP TRIGGER full")
+    await stored(client)
+    assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
+
+
+CALL = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a": 1}'}}
+RESULTS = [{"tool_call_id": "call_1", "content": "42"}]
+
+
+async def test_results_of_tools_are_taken_for_calls_that_could_not_be_stored(
+    client: TestClient, config: Config, user: Headers, admin: Headers, provider: Provider
+) -> None:
+    await add_model(client, admin, provider.base_url, "able", supports_function_calling=True)
+    calls = provider.stream([chunk(tool_calls=[CALL]), *reply(finish="tool_calls")])
+    refuse = provider.answer(400, {"error": {"message": "no"}})
+    provider.script = provider.one_after_the_other(calls, refuse, provider.stream(reply("好")))
+    with refusing(config.database):
+        first = await stream(client, user, conversation_id="c", model="able")
+        wrong = [{"tool_call_id": "call_2", "content": "42"}]
+        wanted = {"model": "able", "conversation_id": "c", "tool_results": wrong}
+        assert (await client.post("/api/chat", json=wanted, headers=user)).status == 400
+        # an attempt that the provider refuses, which could not be stored either, and another one
+        wanted["tool_results"] = RESULTS
+        for _ in range(2):
+            async with client.post("/api/chat", json=wanted, headers=user) as response:
+                said = await response.json()
+                assert said.get("code") == "not_stored", said
+        said = provider.last["messages"]
+        assert [message["role"] for message in said] == ["user", "assistant", "tool"]
+        assert said[1]["tool_calls"][0]["id"] == said[2]["tool_call_id"] == "call_1"
+    await stored(client)
+    kept = await messages_of(client, user, "c")
+    assert [row["role"] for row in kept] == ["user", "assistant", "tool", "assistant"]
+    assert kept[2]["parent_id"] == first[-1]["message_id"] and kept[3]["content"] == "好"
+
+
+async def test_the_question_of_a_kept_reply_can_be_edited_and_all_of_it_deleted(
+    client: TestClient, config: Config, user: Headers, provider: Provider
+) -> None:
+    with refusing(config.database, "new.content = '你好，世界'"):
+        first = await stream(client, user, "一", conversation_id="c")
+        asked = (await messages_of(client, user, "c"))[0]["id"]
+        provider.script = provider.stream(reply("改后"))
+        async with client.put(f"/api/messages/{asked}", json={"content": "二"}, headers=user) as response:
+            assert (await read_events(response))[-1]["type"] == "end"
+        assert [row["content"] for row in await messages_of(client, user, "c")] == ["二", "改后"]
+        assert (await client.delete("/api/conversations/c", headers=user)).status == 200
+        assert (await client.get(f"/api/chat/stream/{first[-1]['message_id']}", headers=user)).status == 404
+        provider.script = provider.stream(reply("别的"))
+        await stream(client, user, "三", conversation_id="d")
+    await stored(client)
+    texts = rows(config.database, "SELECT content FROM messages WHERE role = 'assistant'")
+    assert texts == [("别的",)]
+    assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
+    assert rows(config.database, "SELECT count(*) FROM ledger") == [(3,)]

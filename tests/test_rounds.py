@@ -1,0 +1,110 @@
+"""Rounds beside the requests: no error ends them, and one at the server's end skips no other step of it."""
+
+import asyncio
+import logging
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+from conftest import Connect
+
+from chathub import keys
+from chathub.chat.settlements import Settlements
+from chathub.config import Config
+from chathub.database import rounds
+from chathub.database.rounds import forever, going_on
+
+SEEN = 2**62
+REFUSING = (
+    "CREATE TRIGGER refusing BEFORE UPDATE OF last_seen_at ON sessions"
+    " BEGIN SELECT raise(ABORT, 'not today'); END"
+)
+
+
+@pytest.fixture(autouse=True)
+def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_LONGEST", 0.01)
+
+
+class Failing:
+    """A round that fails with each of these errors, then goes on without end."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.goes_on = asyncio.Event()
+
+    async def run(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.goes_on.set()
+        await asyncio.Event().wait()
+
+
+def of_sqlite(code: int) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("of the file")
+    error.sqlite_errorcode = code
+    return error
+
+
+async def test_a_round_goes_on_after_any_error_and_each_mistake_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    damaged = of_sqlite(sqlite3.SQLITE_CORRUPT)
+    failing = Failing(KeyError("a"), KeyError("a"), damaged, TypeError("b"), damaged)
+    task = asyncio.create_task(forever(failing.run, 0.001))
+    async with asyncio.timeout(30):
+        await failing.goes_on.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [type(record.exc_info[1]) for record in told if record.exc_info] == [KeyError, TypeError]
+    assert len(told) == 2 and "Failing.run" in told[0].getMessage()
+
+
+async def test_a_round_with_nothing_to_do_ends_and_the_others_go_on() -> None:
+    async def nothing() -> None:
+        pass
+
+    other = Failing(KeyError("a"))
+    async with asyncio.timeout(30), going_on(nothing, other.run):
+        await other.goes_on.wait()
+
+
+def query(config: Config, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
+        return other.execute(statement).fetchall()
+
+
+async def test_last_uses_are_written_after_a_write_of_them_failed_for_an_unknown_reason(
+    connect: Connect, config: Config
+) -> None:
+    client = await connect(config)
+    assert client.app is not None
+    (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
+    query(config, REFUSING)
+    client.app[keys.LAST_USES].note_login(session_id, SEEN)
+    # the round has met the error
+    await asyncio.sleep(0.3)
+    query(config, "DROP TRIGGER refusing")
+    async with asyncio.timeout(30):
+        while query(config, f"SELECT 1 FROM sessions WHERE last_seen_at = {SEEN}") == []:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_else_must_be_done_at_the_end_is_done_although_a_step_failed(
+    connect: Connect, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settlements, "close", _failing)
+    client = await connect(config)
+    assert client.app is not None
+    (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
+    client.app[keys.LAST_USES].note_login(session_id, SEEN)
+    with pytest.raises(RuntimeError, match="a step of the end"):
+        await client.close()
+    assert query(config, f"SELECT count(*) FROM sessions WHERE last_seen_at = {SEEN}") == [(1,)]
+
+
+async def _failing(it: Settlements) -> None:
+    raise RuntimeError("a step of the end")
