@@ -80,7 +80,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
             sees=False,
             refusal=None,
         )
-        reply = Reply(begin(tx, beginning, {}), user["id"], model.name, 10_000_000)
+        reply = Reply(begin(tx, beginning, {}, ()), user["id"], model.name, 10_000_000)
         reply.turn_to(model)
         replies.append(reply)
     return replies
