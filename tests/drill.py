@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import random
 import resource
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -253,7 +254,7 @@ async def killed_restores(folder: Path, rounds: int) -> Outcome:
 
 
 async def killed_upgrades(folder: Path, rounds: int) -> Outcome:
-    """The old version or the newest, with every row, and a copy of before wherever it is not the old one."""
+    """The old version, the newest, or one between that the next start brings up; and a copy of before."""
     database = folder / "upgraded.db"
 
     async def one(number: int) -> str:
@@ -263,14 +264,23 @@ async def killed_upgrades(folder: Path, rounds: int) -> Outcome:
         before = old_databases.counts(database)
         # it goes on as a server once it is up: the kill comes in any case
         await killed_command(database, (), 1.5, lambda: "")
-        state = await asyncio.to_thread(settled, database)
-        if state.endswith(f"(version {NEWEST})"):
-            (kept,) = folder.glob("upgraded.db.before-*")
-            assert old_databases.counts(kept) == before
-            return "the newest version"
-        return "the old version" if old_databases.counts(database) == before else state
+        state, words = await asyncio.to_thread(settled, database), "the newest version"
+        if old_databases.counts(database) == before and not state.endswith(f"(version {NEWEST})"):
+            return "the old version"
+        if not state.endswith(f"(version {NEWEST})"):
+            # the next start goes on with it
+            words = "one between, brought up by the next start"
+            async with ChatHub(database) as hub:
+                hub.signal(signal.SIGTERM)
+                await hub.ended()
+            state = await asyncio.to_thread(settled, database)
+        (kept,) = folder.glob("upgraded.db.before-????")
+        assert old_databases.counts(kept) == before
+        return words if state.endswith(f"(version {NEWEST})") else state
 
-    return await many(rounds, one, {"the newest version", "the old version", f"it (version {NEWEST})"})
+    return await many(
+        rounds, one, {"the newest version", "the old version", "one between, brought up by the next start"}
+    )
 
 
 async def killed_undos(folder: Path, rounds: int) -> Outcome:
