@@ -17,8 +17,8 @@ _ROW = 4000
 
 async def backup(plan: Plan) -> list[Figure]:
     """The longest that a chunk is under way, in rounds with and without a backup beside the streams."""
-    streams, seconds, rounds = plan.pick(200, 50, 2), plan.pick(9, 4, 1), plan.pick(5, 2)
-    megabytes = plan.pick(300, 50, 2)
+    streams, seconds, rounds = plan.pick(200, 50, 2), plan.pick(8, 4, 1), plan.pick(5, 2)
+    megabytes = plan.pick(100, 30, 2)
     quiet, busy, took = [], [], []
     async with stage(plan, "backup") as here:
         database = plan.folder / "backup.db"
