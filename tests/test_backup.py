@@ -367,6 +367,19 @@ async def test_a_file_put_in_place_under_a_running_server_is_not_given_its_log(
         assert connection.execute("SELECT value FROM settings WHERE name = 'mine'").fetchall() == [("kept",)]
 
 
+@pytest.mark.parametrize("command", ["restore", "compact"])
+async def test_after_a_kill_a_file_that_a_command_put_in_place_is_backed_up(
+    database: Path, tmp_path: Path, command: str
+) -> None:
+    async with ChatHub(database) as hub:
+        assert (await run_to_its_end(database, "backup", str(tmp_path / "one.db")))[0] == 0
+        hub.kill()
+    arguments = ("restore", str(tmp_path / "one.db")) if command == "restore" else ("compact",)
+    assert (await run_to_its_end(database, *arguments))[0] == 0
+    code, _, errors = await run_to_its_end(database, "backup", str(tmp_path / "two.db"))
+    assert (code, errors) == (0, "")
+
+
 @pytest.mark.parametrize("trouble", ["no secret", "another secret", "a wrong passphrase", "not the backup's"])
 async def test_a_backup_whose_keys_would_not_open_is_refused(
     talked: Config, tmp_path: Path, passphrase: Path, trouble: str

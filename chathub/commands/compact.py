@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from chathub.config import Config
+from chathub.database import clean_end
 from chathub.database.opening import locked, require
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.trimming import INCREMENTAL, space
@@ -59,6 +60,7 @@ def _replace(database: Path, copy: Path, free_disk: Callable[[Path], int]) -> It
         _copy(connection, database, copy)
         after = copy.stat().st_size
         os.replace(copy, database)
+        clean_end.forget_file(database)
         flush(database.parent)
     yield f"now {_mib(after)} MiB: {_mib(before - after)} MiB were given back"
 

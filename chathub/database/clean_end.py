@@ -50,6 +50,13 @@ def open_file(database: Path) -> tuple[int, int] | None:
     return None
 
 
+def forget_file(database: Path) -> None:
+    """Another file took the database's place, on purpose: the next start has it checked."""
+    with contextlib.suppress(OSError), lock_file(database).open("r+b") as file:
+        if _noted(file.read(100)) is not None:
+            file.truncate(len(_OPEN))
+
+
 def put_aside_strangers_log(lock: int, database: Path) -> Path | None:
     """Where the file was replaced under a server, that one's log lies beside it still: SQLite would write
     it into the new file. Gives where it was put, None if there was none.

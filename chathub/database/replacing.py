@@ -12,6 +12,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from chathub.database import clean_end
 from chathub.database.condition import trouble_of
 from chathub.database.upgrades import upgrading
 from chathub.disk import flush
@@ -81,6 +82,7 @@ def finish(database: Path) -> Path | None:
         database.with_name(database.name + "-shm").unlink(missing_ok=True)
         flush(database.parent)
         os.replace(new, database)
+        clean_end.forget_file(database)
         flush(database.parent)
     except OSError as error:
         raise StartError(f"{database} cannot be replaced: {error}") from error
