@@ -12,7 +12,7 @@ import pytest
 from old_databases import FOLDER
 from processes import run_to_its_end
 
-from chathub.commands.restore import undo_upgrade
+from chathub.commands.restore import restore, undo_upgrade
 from chathub.config import Config
 from chathub.database import upgrades
 from chathub.database.migrations import migrate, migrations_in, version_of
@@ -47,6 +47,19 @@ async def test_a_checked_copy_stays_from_before_an_upgrade(config: Config, old: 
     assert kept.name == f"chathub.db.before-{old + 1:04}" and number == old + 1
     assert kept.stat().st_mode & 0o777 == 0o600
     assert version(kept) == old and old_databases.counts(kept) == before
+
+
+@pytest.mark.parametrize("old", range(1, NEWEST + 1))
+async def test_a_backup_of_every_version_is_restored_and_brought_up(config: Config, old: int) -> None:
+    file = config.database.with_name("old backup.db")
+    old_databases.make(file, old)
+    before = old_databases.counts(file)
+    await started(config)
+    restore(config, file)
+    await started(config)
+    after = old_databases.counts(config.database)
+    assert version(config.database) == NEWEST
+    assert all(after[table] >= before[table] for table in before.keys() & after.keys())
 
 
 async def test_a_first_and_an_ordinary_start_keep_no_copy(config: Config) -> None:

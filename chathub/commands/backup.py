@@ -34,23 +34,8 @@ def backup(
     Raises:
         StartError: nothing was made, and the sentence says why.
     """
-    require(config.database)
-    if (new := waiting(config.database.resolve())) is not None:
-        raise StartError(f"{new} is about to take the database's place: the next start ends that")
-    check_content(config.database, Queries(sql_folder() / "queries"))
-    place = place or config.backup_dir
-    if place is None:
-        raise StartError("say where the backup goes: chathub backup FILE or FOLDER, or CHATHUB_BACKUP_DIR")
-    file = place
-    if place.is_dir() or place == config.backup_dir:
-        _make_folder(place)
-        file = place / name_of(config.database, time.time(), packed=packed or config.backup_compress)
-    elif packed and file.suffix != ".gz":
-        file = file.with_name(file.name + ".gz")
-    if file.parent.resolve() == config.database.resolve().parent and file.name.startswith(
-        config.database.resolve().name + "."
-    ):
-        raise StartError(f"{file}: names that begin so are ChatHub's own in this folder, choose another")
+    _check_present(config)
+    file = _file_for(config, place or config.backup_dir, packed)
     if with_secret and secret_beside(file).exists():
         raise StartError(f"{secret_beside(file)} is there already, and is not overwritten")
     # first: nobody waits beside a copy of minutes for the question, and no copy is made without its secret
@@ -63,6 +48,27 @@ def backup(
         f"{made.rows[table]} {table.replace('_', ' ')}" for table in _SHOWN if table in made.rows
     )
     print(f"{file}: {made.size / 2**20:.1f} MiB, checked; {rows}")
+
+
+def _check_present(config: Config) -> None:
+    require(config.database)
+    if (new := waiting(config.database.resolve())) is not None:
+        raise StartError(f"{new} is about to take the database's place: the next start ends that")
+    check_content(config.database, Queries(sql_folder() / "queries"))
+
+
+def _file_for(config: Config, place: Path | None, packed: bool) -> Path:
+    """Where a copy goes that is wanted in a folder or as a file."""
+    if place is None:
+        raise StartError("say where the backup goes: chathub backup FILE or FOLDER, or CHATHUB_BACKUP_DIR")
+    if place.is_dir() or place == config.backup_dir:
+        _make_folder(place)
+        return place / name_of(config.database, time.time(), packed=packed or config.backup_compress)
+    file = place.with_name(place.name + ".gz") if packed and place.suffix != ".gz" else place
+    database = config.database.resolve()
+    if file.parent.resolve() == database.parent and file.name.startswith(database.name + "."):
+        raise StartError(f"{file}: names that begin so are ChatHub's own in this folder, choose another")
+    return file
 
 
 def secret_beside(file: Path) -> Path:
