@@ -367,6 +367,22 @@ async def test_a_file_put_in_place_under_a_running_server_is_not_given_its_log(
         assert connection.execute("SELECT value FROM settings WHERE name = 'mine'").fetchall() == [("kept",)]
 
 
+async def test_after_the_machine_was_started_anew_a_log_is_the_databases_own(database: Path) -> None:
+    """Numbers of files may be others then, and what was written last stands in the log only."""
+    async with ChatHub(database) as hub:
+        client = await hub.client()
+        await sign_in(client, "admin", "admin123")  # type: ignore[arg-type]
+        hub.kill()
+    lock = database.with_name(database.name + ".lock")
+    _, number, boot = lock.read_bytes().split()
+    assert int(number) == database.stat().st_ino and len(boot) > 20
+    lock.write_bytes(b"open  \n%d %b\n" % (int(number) + 1, boot[::-1]))
+    async with ChatHub(database) as hub:
+        assert "was replaced" not in hub.errors
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+
+
 @pytest.mark.parametrize("command", ["restore", "compact"])
 async def test_after_a_kill_a_file_that_a_command_put_in_place_is_backed_up(
     database: Path, tmp_path: Path, command: str

@@ -38,22 +38,22 @@ def note_open(lock: int) -> None:
 
 def note_file(lock: int, database: Path) -> None:
     """Which file is open: another one may be put in its place."""
-    if (found := identity(database)) is not None:
-        _note(lock, b"%d %d\n" % found, len(_OPEN))
+    found, boot = identity(database), _boot()
+    if found is not None and boot:
+        _note(lock, b"%d %b\n" % (found[1], boot), len(_OPEN))
 
 
-def open_file(database: Path) -> tuple[int, int] | None:
-    """Device and number of the file that a server has open, or had open when it crashed; None if its last
-    end was clean, or nothing is known."""
-    with contextlib.suppress(OSError, ValueError), lock_file(database).open("rb") as file:
-        return _noted(file.read(100))
-    return None
+def is_another(database: Path) -> bool:
+    """Whether the file is another one than a server has open, or had open when it crashed."""
+    with contextlib.suppress(OSError), lock_file(database).open("rb") as file:
+        return _is_another(file.read(100), database)
+    return False
 
 
 def forget_file(database: Path) -> None:
     """Another file took the database's place, on purpose: the next start has it checked."""
     with contextlib.suppress(OSError), lock_file(database).open("r+b") as file:
-        if _noted(file.read(100)) is not None:
+        if file.read(len(_OPEN)) == _OPEN:
             file.truncate(len(_OPEN))
 
 
@@ -64,11 +64,11 @@ def put_aside_strangers_log(lock: int, database: Path) -> Path | None:
     Raises:
         OSError: it cannot be put anywhere.
     """
-    expected = _noted(os.pread(lock, 100, 0))
+    said = os.pread(lock, 100, 0)
     log = database.with_name(database.name + "-wal")
-    if expected is None or expected == identity(database) or not log.exists():
+    if not log.exists() or not _is_another(said, database):
         return None
-    aside = log.with_name(f"{log.name}.of-{expected[1]}")
+    aside = log.with_name(f"{log.name}.of-{said.split()[1].decode()}")
     os.replace(log, aside)
     database.with_name(database.name + "-shm").unlink(missing_ok=True)
     flush(database.parent)
@@ -81,11 +81,21 @@ def lock_file(database: Path) -> Path:
     return real.with_name(real.name + ".lock")
 
 
-def _noted(said: bytes) -> tuple[int, int] | None:
-    if not said.startswith(_OPEN):
-        return None
-    numbers = said[len(_OPEN) :].split()
-    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else None
+def _is_another(said: bytes, database: Path) -> bool:
+    """Told by its number (inode) alone: containers see other devices. After the machine was started anew
+    numbers tell nothing on some file systems (FAT), and the log is the database's own as far as is known."""
+    number, _, boot = said.removeprefix(_OPEN).strip().partition(b" ")
+    found = identity(database)
+    if not said.startswith(_OPEN) or not number.isdigit() or not boot or boot != _boot() or found is None:
+        return False
+    return int(number) != found[1]
+
+
+def _boot() -> bytes:
+    """What names the time since the machine was started; empty where the system has no such name."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    return b""
 
 
 def note_closed(lock: int) -> None:

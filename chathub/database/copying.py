@@ -18,7 +18,7 @@ from threading import Event
 
 from chathub.database import clean_end
 from chathub.database.schema import count_rows
-from chathub.disk import flush, free_bytes, identity, unfinished
+from chathub.disk import flush, free_bytes, unfinished
 from chathub.errors import StartError
 
 log = logging.getLogger("chathub.database")
@@ -178,8 +178,7 @@ def failing(path: Path) -> Iterator[None]:
 def _check_place(source: Path) -> None:
     """See to it that a server that runs on the database, or crashed, had this file open: opened by somebody
     else, another one would be given the log of that."""
-    expected = clean_end.open_file(source)
-    if expected is not None and expected != identity(source):
+    if clean_end.is_another(source):
         raise CopyError(f"{source} is not the file that the server has open, or had when it crashed")
 
 
