@@ -4,10 +4,12 @@ import asyncio
 import logging
 import secrets
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +23,8 @@ from chathub.database.copying import LONGEST
 from chathub.disk import make_folder
 from chathub.errors import ChatHubError, StartError
 from chathub.mail import Mailer
+
+T = TypeVar("T")
 
 log = logging.getLogger("chathub.backups")
 
@@ -83,19 +87,27 @@ class Backups:
         now, before = self._clock.now(), self.last
         try:
             series = await self._db.write(_series)
-            work = partial(_make, self._config, now / 1000, self._stop, series)
-            made = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-            self.last = LastBackup(now, True, made.file.name, made.size)
+            made = await self._in_thread(partial(_make, self._config, now / 1000, self._stop, series))
+            await self._remember(LastBackup(now, True, made.file.name, made.size))
+            # only now: the one before is what doctor looks for until the new one is remembered
+            await self._in_thread(partial(_thin_out, self._config, now / 1000, series))
         except (StartError, OSError, sqlite3.Error) as error:
             log.error("the backup failed: %s", error)
-            self.last = LastBackup(now, False, error=str(error))
-        try:
-            await self._db.write(_remember, self.last)
-        except sqlite3.Error:
-            log.exception("what came of the backup could not be stored")
+            await self._remember(LastBackup(now, False, error=str(error)))
+        assert self.last is not None
         if not self.last.ok and (before is None or before.ok):
             await self._tell()
         return self.last
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _remember(self, last: LastBackup) -> None:
+        self.last = last
+        try:
+            await self._db.write(_store, last)
+        except sqlite3.Error:
+            log.exception("what came of the backup could not be stored")
 
     def _wait(self) -> float:
         """Seconds until the next one; never longer than between two, wherever the clock stood meanwhile."""
@@ -121,17 +133,22 @@ class Backups:
 
 
 def _make(config: Config, now: float, stop: Event, series: str) -> archives.Backup:
-    """Make one and let the outdated ones go; ``series`` is this database's, whoever else uses the folder."""
+    """Make one; ``series`` is this database's, whoever else uses the folder."""
     folder, database = config.backup_dir, config.database
     assert folder is not None
     make_folder(folder)
     archives.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
     file = folder / archives.name_of(database, now, packed=config.backup_compress, series=series)
-    made = archives.make(database, file, stop=stop)
+    return archives.make(database, file, stop=stop)
+
+
+def _thin_out(config: Config, now: float, series: str) -> None:
+    """Let the outdated ones go."""
+    folder, database = config.backup_dir, config.database
+    assert folder is not None
     there, moment = archives.list_backups(database, folder, series), datetime.fromtimestamp(now, UTC)
     for outdated in archives.outdated(there, config.backup_keep, moment):
         outdated.unlink(missing_ok=True)
-    return made
 
 
 def _series(tx: Transaction) -> str:
@@ -144,7 +161,7 @@ def _series(tx: Transaction) -> str:
     return made
 
 
-def _remember(tx: Transaction, last: LastBackup) -> None:
+def _store(tx: Transaction, last: LastBackup) -> None:
     tx.run(tx.q.settings.put, name=LAST, value=msgspec.json.encode(last).decode())
     if not last.ok:
         record(tx, SERVER, "backup.failed", last.at, error=last.error)
