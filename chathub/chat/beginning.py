@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from chathub.chat import budgets, idempotency, pictures, removal
 from chathub.chat.budgets import Share, Spender, State, Wanted
 from chathub.chat.context import estimate_history
-from chathub.chat.idempotency import Claim, Repeated
+from chathub.chat.idempotency import IdempotencyKey, RepeatedRequest
 from chathub.chat.title_text import title_of
 from chathub.chat.turns import Ending, Outcome, Turn, as_it_ended
 from chathub.database.connection import Row, Transaction
@@ -23,7 +23,7 @@ from chathub.wire.chats import BULKY, ToolResult
 _REFUSED_TEXT = 200_000
 
 
-class Place(Struct, frozen=True):
+class BranchPoint(Struct, frozen=True):
     """Where in the tree a turn goes: after the conversation's head (``new``), beside the question
     ``message_id`` (``edit``), or as another answer to it (``again``). ``fresh``: the id is the server's
     own invention, there is no such conversation yet."""
@@ -34,7 +34,7 @@ class Place(Struct, frozen=True):
     fresh: bool = False
 
 
-class Asked(Struct, frozen=True):
+class Prompt(Struct, frozen=True):
     """What is asked: a text with pictures, or what tools gave for the calls of the last answer."""
 
     text: str = ""
@@ -49,16 +49,16 @@ class Asked(Struct, frozen=True):
             ]
         return [Message("user", self.text, images=list(self.images))]
 
-    def shortened(self) -> "Asked":
+    def shortened(self) -> "Prompt":
         """What is kept of it in a refused turn: text of a bounded length, no pictures."""
         results, left = [], _REFUSED_TEXT
         for result in self.results:
             results.append(replace(result, content=result.content[:left]))
             left -= len(results[-1].content)
-        return Asked(self.text[:_REFUSED_TEXT], results=tuple(results))
+        return Prompt(self.text[:_REFUSED_TEXT], results=tuple(results))
 
 
-class Beginning(Struct, frozen=True, kw_only=True):
+class NewTurn(Struct, frozen=True, kw_only=True):
     """All that is known of a turn before it is stored.
 
     ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
@@ -67,12 +67,12 @@ class Beginning(Struct, frozen=True, kw_only=True):
     the question is stored.
     """
 
-    place: Place
+    branch_point: BranchPoint
     spender: Spender
     wanted: Wanted | None
-    asked: Asked
+    prompt: Prompt
     options: dict[str, Any]
-    claim: Claim | None
+    idempotency_key: IdempotencyKey | None
     model: str
     provider: str
     history_characters: int
@@ -88,16 +88,16 @@ class Beginning(Struct, frozen=True, kw_only=True):
     def now(self) -> int:
         return self.spender.month.now
 
-    def refused(self, refusal: Ending) -> "Beginning":
+    def refused(self, refusal: Ending) -> "NewTurn":
         """The turn as it is stored when it is refused, without what may be large: a user without a budget
         must not fill the disk."""
-        asked = self.asked.shortened()
+        prompt = self.prompt.shortened()
         options = {name: value for name, value in self.options.items() if name not in BULKY}
-        cut = asked != self.asked or len(options) < len(self.options)
-        return replace(self, refusal=refusal, asked=asked, options=options, incomplete=cut)
+        cut = prompt != self.prompt or len(options) < len(self.options)
+        return replace(self, refusal=refusal, prompt=prompt, options=options, incomplete=cut)
 
 
-def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome], ended: Sequence[int]) -> Turn:
+def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Outcome], ended: Sequence[int]) -> Turn:
     """Find or start the conversation and store the question with its answer to come; ``unstored`` is how
     answers of the conversation ended that are not in the database yet, by message, and ``ended`` what is held
     for such answers of anybody's.
@@ -110,8 +110,11 @@ def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome], ended
         Conflict: the claim was made before for something else.
         TooManyRequests: the user has too many requests in this minute, or answers at once.
     """
-    if it.claim and (known := idempotency.find(tx, it.user_id, it.claim, it.now)) is not None:
-        raise Repeated(known)
+    if (
+        it.idempotency_key
+        and (known := idempotency.find(tx, it.user_id, it.idempotency_key, it.now)) is not None
+    ):
+        raise RepeatedRequest(known)
     state = budgets.admit(tx, it.spender, ended)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
@@ -123,15 +126,15 @@ def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome], ended
     question_id, count = _store_question(tx, it, conversation_id, parent_id)
     message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
     reservation_id = budgets.hold(tx, it.spender, share, message_id) if share else 0
-    if it.claim:
-        idempotency.make(tx, it.user_id, it.claim, message_id, it.spender.month)
+    if it.idempotency_key:
+        idempotency.make(tx, it.user_id, it.idempotency_key, message_id, it.spender.month)
     return Turn(
         conversation_id,
-        it.place.public_id,
+        it.branch_point.public_id,
         conversation["title"],
         question_id,
         message_id,
-        it.asked.messages(),
+        it.prompt.messages(),
         history,
         _pictures(tx, it, history) if share else {},
         first=parent_id is None,
@@ -142,32 +145,32 @@ def begin(tx: Transaction, it: Beginning, unstored: Mapping[int, Outcome], ended
     )
 
 
-def _parent(tx: Transaction, it: Beginning, conversation: Row, unstored: Mapping[int, Outcome]) -> int | None:
+def _parent(tx: Transaction, it: NewTurn, conversation: Row, unstored: Mapping[int, Outcome]) -> int | None:
     """The message that the question goes after."""
     parent_id: int | None = conversation["head_id"]
-    if it.place.kind != "new":
-        parent_id = _question(tx, it.place.message_id, conversation["id"])["parent_id"]
-    elif it.asked.results:
-        parent_id = _answer_with_calls(tx, it.asked.results, parent_id, unstored)
+    if it.branch_point.kind != "new":
+        parent_id = _question(tx, it.branch_point.message_id, conversation["id"])["parent_id"]
+    elif it.prompt.results:
+        parent_id = _answer_with_calls(tx, it.prompt.results, parent_id, unstored)
     return parent_id
 
 
-def _history(tx: Transaction, it: Beginning, head_id: int | None) -> list[Row]:
+def _history(tx: Transaction, it: NewTurn, head_id: int | None) -> list[Row]:
     if head_id is None or not it.history_characters:
         return []
     return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
 
 
-def _pictures(tx: Transaction, it: Beginning, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
+def _pictures(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
     """Those of the history that go along with what is asked."""
     if not it.sees:
         return {}
-    left = pictures.MOST_TOGETHER - pictures.size_of(it.asked.images)
+    left = pictures.MOST_TOGETHER - pictures.size_of(it.prompt.images)
     return pictures.of_messages(tx, [row["id"] for row in history if row["has_images"]], left)
 
 
 def _share(
-    state: State, it: Beginning, history: Sequence[AnyRow]
+    state: State, it: NewTurn, history: Sequence[AnyRow]
 ) -> tuple[Share | None, Ending | None, dict[str, Any] | None]:
     """What the answer may use; or why there will be none, and what is left."""
     if it.wanted is None:
@@ -181,21 +184,21 @@ def _share(
         return None, Ending("error", spent.sentence, spent.status, "error"), spent.details["budget"]
 
 
-def _conversation(tx: Transaction, it: Beginning) -> Row:
-    place = it.place
-    if not place.fresh:
-        row = tx.one(tx.q.conversations.get_by_public_id, public_id=place.public_id)
+def _conversation(tx: Transaction, it: NewTurn) -> Row:
+    branch_point = it.branch_point
+    if not branch_point.fresh:
+        row = tx.one(tx.q.conversations.get_by_public_id, public_id=branch_point.public_id)
         if row is not None and row["user_id"] == it.user_id:
             return row
-        if place.kind == "new" and removal.was_deleted(tx, place.public_id, it.user_id, it.now):
+        if branch_point.kind == "new" and removal.was_deleted(tx, branch_point.public_id, it.user_id, it.now):
             raise Gone("对话已被删除", code="conversation_deleted")
-        if row is not None or place.kind != "new":
+        if row is not None or branch_point.kind != "new":
             raise NotFound("对话不存在")
     row = tx.one(
         tx.q.conversations.insert,
-        public_id=place.public_id,
+        public_id=branch_point.public_id,
         user_id=it.user_id,
-        title=title_of(it.asked.text) or ("图片" if it.asked.images else "新对话"),
+        title=title_of(it.prompt.text) or ("图片" if it.prompt.images else "新对话"),
         model=it.model,
         now=it.now,
     )
@@ -211,23 +214,23 @@ def _question(tx: Transaction, message_id: int, conversation_id: int) -> Row:
 
 
 def _store_question(
-    tx: Transaction, it: Beginning, conversation_id: int, parent_id: int | None
+    tx: Transaction, it: NewTurn, conversation_id: int, parent_id: int | None
 ) -> tuple[int, int]:
     """The message that is answered, and how many messages were stored for it."""
-    if it.place.kind == "again":
-        return it.place.message_id, 0
-    if it.asked.results:
-        return _store_results(tx, it, conversation_id, parent_id), len(it.asked.results)
+    if it.branch_point.kind == "again":
+        return it.branch_point.message_id, 0
+    if it.prompt.results:
+        return _store_results(tx, it, conversation_id, parent_id), len(it.prompt.results)
     question_id = tx.add(
         tx.q.messages.insert_question,
         conversation_id=conversation_id,
         parent_id=parent_id,
-        content=it.asked.text,
+        content=it.prompt.text,
         options=_options(it),
         is_incomplete=it.incomplete,
         now=it.now,
     )
-    pictures.keep(tx, question_id, it.user_id, it.asked.images, it.now)
+    pictures.keep(tx, question_id, it.user_id, it.prompt.images, it.now)
     return question_id, 1
 
 
@@ -265,15 +268,15 @@ def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Out
     return before and as_it_ended(tx, before, unstored)
 
 
-def _options(it: Beginning) -> str:
+def _options(it: NewTurn) -> str:
     return json.dumps(it.options, ensure_ascii=False) if it.options else ""
 
 
-def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id: int | None) -> int:
+def _store_results(tx: Transaction, it: NewTurn, conversation_id: int, head_id: int | None) -> int:
     """Store what tools gave, one message after the other; gives the last one's id. The options go with that
     one, which the answer follows."""
-    last = it.asked.results[-1]
-    for result in it.asked.results:
+    last = it.prompt.results[-1]
+    for result in it.prompt.results:
         head_id = tx.add(
             tx.q.messages.insert_result,
             conversation_id=conversation_id,
@@ -288,7 +291,7 @@ def _store_results(tx: Transaction, it: Beginning, conversation_id: int, head_id
     return head_id
 
 
-def _store_answer(tx: Transaction, it: Beginning, conversation_id: int, question_id: int, count: int) -> int:
+def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_id: int, count: int) -> int:
     """The answer to come, or that there will be none, becomes the conversation's head."""
     ending = it.refusal or Ending("streaming")
     message_id = tx.add(
@@ -304,8 +307,15 @@ def _store_answer(tx: Transaction, it: Beginning, conversation_id: int, question
         provider=it.provider,
         now=it.now,
     )
-    place = {"conversation_id": conversation_id}
-    tx.run(tx.q.conversations.add_turn, head_id=message_id, model=it.model, more=count, now=it.now, **place)
-    if it.place.kind != "new" or it.asked.results:
-        tx.run(tx.q.conversations.count_branch, **place)
+    conversation = {"conversation_id": conversation_id}
+    tx.run(
+        tx.q.conversations.add_turn,
+        head_id=message_id,
+        model=it.model,
+        more=count,
+        now=it.now,
+        **conversation,
+    )
+    if it.branch_point.kind != "new" or it.prompt.results:
+        tx.run(tx.q.conversations.count_branch, **conversation)
     return message_id

@@ -10,14 +10,14 @@ from chathub.errors import Conflict
 _LIFE = 86_400_000
 
 
-class Claim(Struct, frozen=True):
+class IdempotencyKey(Struct, frozen=True):
     """A request that may be repeated: its key and the digest of what it asks."""
 
     name: str
     digest: str
 
 
-class Repeated(Exception):
+class RepeatedRequest(Exception):
     """The request was seen before: ``message_id`` is the reply it got."""
 
     def __init__(self, message_id: int) -> None:
@@ -25,7 +25,7 @@ class Repeated(Exception):
         self.message_id = message_id
 
 
-def find(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
+def find(tx: Transaction, user_id: int, claim: IdempotencyKey, now: int) -> int | None:
     """The reply that this request got before, if it was seen within a day. Only reads: a repeated request is
     answered when the disk is full as well.
 
@@ -42,7 +42,7 @@ def find(tx: Transaction, user_id: int, claim: Claim, now: int) -> int | None:
     return None if row["failed_empty"] or row["is_deleted"] else row["message_id"]
 
 
-def make(tx: Transaction, user_id: int, claim: Claim, message_id: int, month: Month) -> None:
+def make(tx: Transaction, user_id: int, claim: IdempotencyKey, message_id: int, month: Month) -> None:
     """Remember which reply a request got, instead of one that failed; forget what is older than a day."""
     tx.run(tx.q.idempotency.sweep, before=month.certain - _LIFE)
     tx.run(tx.q.idempotency.release, user_id=user_id, name=claim.name)

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from chathub.accounts.bodies import Body
 from chathub.accounts.sessions import Caller
-from chathub.chat.beginning import Asked, Beginning, Place
+from chathub.chat.beginning import BranchPoint, NewTurn, Prompt
 from chathub.chat.budgets import Spender, Wanted
 from chathub.chat.context import estimate_prompt
-from chathub.chat.idempotency import Claim
+from chathub.chat.idempotency import IdempotencyKey
 from chathub.chat.pictures import read as read_pictures
 from chathub.chat.plan import Plan
 from chathub.chat.turns import Ending
@@ -21,17 +21,17 @@ from chathub.upstream.types import Message
 from chathub.wire.chats import BULKY, Options, Part, ToolResult
 
 
-class Question(Struct, frozen=True):
+class TurnRequest(Struct, frozen=True):
     """A request for a reply with its plan, or with why there is none; ``model`` is the name that was
     asked for, ``body`` what it came in, whose pictures are kept until the reply has ended."""
 
     caller: Caller
-    place: Place
-    asked: Asked
+    branch_point: BranchPoint
+    prompt: Prompt
     model: str
     options: Options
     plan: Plan | ChatHubError
-    claim: Claim | None
+    idempotency_key: IdempotencyKey | None
     body: Body
 
     @property
@@ -42,7 +42,7 @@ class Question(Struct, frozen=True):
     def is_large(self) -> bool:
         """Whether more than a text and short options would be stored of it."""
         options = any(name in BULKY for name in self.options.kept())
-        return self.place.kind != "again" and (options or self.asked.shortened() != self.asked)
+        return self.branch_point.kind != "again" and (options or self.prompt.shortened() != self.prompt)
 
     @property
     def refusal(self) -> Ending | None:
@@ -52,16 +52,16 @@ class Question(Struct, frozen=True):
             return None
         return Ending("error", error.sentence, error.status, "error", error.retry_after)
 
-    def beginning(self, month: Month) -> Beginning:
+    def beginning(self, month: Month) -> NewTurn:
         """All of it that is stored."""
         plan = None if isinstance(self.plan, ChatHubError) else self.plan
-        return Beginning(
-            place=self.place,
+        return NewTurn(
+            branch_point=self.branch_point,
             spender=Spender(self.caller.id, self.caller.token_id, month),
             wanted=self._wanted(plan) if plan else None,
-            asked=self.asked,
+            prompt=self.prompt,
             options=self.options.kept(),
-            claim=self.claim,
+            idempotency_key=self.idempotency_key,
             model=self.model_name,
             provider=plan.model.provider_key if plan else "",
             # no token is longer than four Latin characters by our estimate
@@ -74,14 +74,14 @@ class Question(Struct, frozen=True):
         """What the answer may use, but for the history."""
         options = self.options
         system = [Message("system", options.system_prompt)] if options.system_prompt else []
-        messages = [*system, *self.asked.messages()]
+        messages = [*system, *self.prompt.messages()]
         prompt = estimate_prompt(messages, options.tools or [], options.response_format)
         return Wanted.of(plan, prompt, options.max_tokens)
 
 
-def asked(
+def prompt_of(
     content: str | list[Part] | None, urls: list[str] | None, results: list[ToolResult] | None = None
-) -> Asked:
+) -> Prompt:
     """A message of the wire as what is asked.
 
     Raises:
@@ -90,7 +90,7 @@ def asked(
     if results:
         if content or urls:
             raise BadRequest("message、images 与 tool_results 不能同时提供")
-        return Asked(results=tuple(results))
+        return Prompt(results=tuple(results))
     if content is None:
         raise BadRequest("缺少必填字段 message")
     parts = [Part("text", content)] if isinstance(content, str) else content
@@ -100,14 +100,14 @@ def asked(
     images = tuple(read_pictures([*pictures, *(urls or [])]))
     if not text.strip() and not images:
         raise BadRequest("消息内容不能为空")
-    return Asked(text, images)
+    return Prompt(text, images)
 
 
-def claim_for(key: str | None, request: Options, *more: Any) -> Claim | None:
+def idempotency_key_of(key: str | None, request: Options, *more: Any) -> IdempotencyKey | None:
     """The claim of a request that carries a key: the digest is of the canonical body, without what only
     says how the answer is delivered."""
     if not key:
         return None
     body = msgspec.structs.replace(request, client_message_id=None, resumable=None, on_disconnect=None)
     canonical = msgspec.json.encode([*more, body], order="deterministic")
-    return Claim(key, hashlib.sha256(canonical).hexdigest())
+    return IdempotencyKey(key, hashlib.sha256(canonical).hexdigest())

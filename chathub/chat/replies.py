@@ -11,7 +11,7 @@ from chathub.chat.beginning import begin
 from chathub.chat.checkpoints import Checkpoints
 from chathub.chat.live import Live
 from chathub.chat.plan import Plan
-from chathub.chat.questions import Question
+from chathub.chat.questions import TurnRequest
 from chathub.chat.reply import Reply
 from chathub.chat.settlements import Settlements
 from chathub.chat.titles import Titles
@@ -53,7 +53,7 @@ class Replies:
         self._holdings = holdings
         self._live = Live(config)
         # (user, conversation): nobody can hold up a conversation of somebody else's
-        self._claimed: dict[tuple[int, str], asyncio.Future[None]] = {}
+        self._locks: dict[tuple[int, str], asyncio.Future[None]] = {}
         # by user: what was asked and is not known as a reply yet
         self._beginning: dict[asyncio.Task[Reply], int] = {}
         self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
@@ -65,7 +65,7 @@ class Replies:
     # --- asking
 
     @asynccontextmanager
-    async def ask(self, question: Question) -> AsyncIterator[Reply]:
+    async def begin_turn(self, turn_request: TurnRequest) -> AsyncIterator[Reply]:
         """Store the question and have the answer written; gives the reply as soon as both are on disk,
         counted as followed for as long as the context lasts. A repeated request gets the first one's.
 
@@ -82,41 +82,43 @@ class Replies:
         """
         if self._draining:
             raise Unavailable(_NO_NEWS, retry_after=5)
-        asking = self._spawn(self._ask(question))
+        asking = self._spawn(self._attach_or_begin(turn_request))
         # nothing was awaited since the plan was made: who removes a key of it meanwhile waits for the reply
-        self._beginning[asking] = question.caller.id
+        self._beginning[asking] = turn_request.caller.id
         asking.add_done_callback(self._beginning.pop)
-        question.body.hold_until_done(asking)
+        turn_request.body.hold_until_done(asking)
         try:
             yield await asyncio.shield(asking)
         finally:
             asking.add_done_callback(self._asker_left)
 
-    async def is_repeated(self, question: Question) -> bool:
+    async def is_repeated(self, turn_request: TurnRequest) -> bool:
         """Whether the request was made before and has a reply."""
-        claim = question.claim
-        if claim is None:
+        idempotency_key = turn_request.idempotency_key
+        if idempotency_key is None:
             return False
         now = self._clock.now()
-        return await self._db.read(idempotency.find, question.caller.id, claim, now) is not None
+        return await self._db.read(idempotency.find, turn_request.caller.id, idempotency_key, now) is not None
 
-    async def _ask(self, question: Question) -> Reply:
-        if question.claim is None:
-            return await self._begin(question)
-        key = (question.caller.id, question.claim.name)
-        digest, first = self._asking.get(key, (question.claim.digest, None))
-        if digest != question.claim.digest:
+    async def _attach_or_begin(self, turn_request: TurnRequest) -> Reply:
+        if turn_request.idempotency_key is None:
+            return await self._begin(turn_request)
+        key = (turn_request.caller.id, turn_request.idempotency_key.name)
+        digest, first = self._asking.get(key, (turn_request.idempotency_key.digest, None))
+        if digest != turn_request.idempotency_key.digest:
             raise Conflict("同一幂等键已用于不同的请求")
         if first is not None:
             return self._live.join(await asyncio.shield(first))
         self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
         try:
-            known = await self._db.read(idempotency.find, key[0], question.claim, self._clock.now())
+            known = await self._db.read(
+                idempotency.find, key[0], turn_request.idempotency_key, self._clock.now()
+            )
             if known is not None:
-                return await self.find(known, question.caller.id)
-            return await self._begin(question)
-        except idempotency.Repeated as repeated:
-            return await self.find(repeated.message_id, question.caller.id)
+                return await self.find(known, turn_request.caller.id)
+            return await self._begin(turn_request)
+        except idempotency.RepeatedRequest as repeated:
+            return await self.find(repeated.message_id, turn_request.caller.id)
         finally:
             del self._asking[key]
 
@@ -136,37 +138,37 @@ class Replies:
             return self._live.join(unstored)
         return Reply.stored(row, user_id)
 
-    async def _begin(self, question: Question) -> Reply:
+    async def _begin(self, turn_request: TurnRequest) -> Reply:
         self._db.condition.check()
-        self._disk.check(large=question.is_large)
+        self._disk.check(large=turn_request.is_large)
         self._settlements.check(sum(reply.size for reply in self._live))
-        async with self._claim(question.caller.id, question.place.public_id):
-            await self._make_way(question.place.public_id, question.caller.id)
-            unstored = self.unstored(question.place.public_id, question.caller.id)
+        async with self._lock_conversation(turn_request.caller.id, turn_request.branch_point.public_id):
+            await self._stop_unfollowed(turn_request.branch_point.public_id, turn_request.caller.id)
+            unstored = self.unstored(turn_request.branch_point.public_id, turn_request.caller.id)
             ended, month = self._settlements.reservations, self._clock.month()
-            turn = await self._db.write(begin, question.beginning(month), unstored, ended)
+            turn = await self._db.write(begin, turn_request.beginning(month), unstored, ended)
             limit = self._config.reply_characters
-            reply = Reply(turn, question.caller.id, question.model_name, limit)
-            if turn.refusal is not None or isinstance(question.plan, ChatHubError):
+            reply = Reply(turn, turn_request.caller.id, turn_request.model_name, limit)
+            if turn.refusal is not None or isinstance(turn_request.plan, ChatHubError):
                 reply.ending = turn.refusal
                 reply.end()
             else:
-                self._start(reply, question.plan, question)
+                self._start(reply, turn_request.plan, turn_request)
             return reply
 
     @asynccontextmanager
-    async def _claim(self, user_id: int, public_id: str) -> AsyncIterator[None]:
+    async def _lock_conversation(self, user_id: int, public_id: str) -> AsyncIterator[None]:
         """Whoever else wants the user's conversation waits until this ends."""
-        claim = (user_id, public_id)
-        while busy := self._claimed.get(claim):
+        idempotency_key = (user_id, public_id)
+        while busy := self._locks.get(idempotency_key):
             await asyncio.wait([busy])
-        self._claimed[claim] = asyncio.get_running_loop().create_future()
+        self._locks[idempotency_key] = asyncio.get_running_loop().create_future()
         try:
             yield
         finally:
-            self._claimed.pop(claim).set_result(None)
+            self._locks.pop(idempotency_key).set_result(None)
 
-    async def _make_way(self, public_id: str, user_id: int) -> None:
+    async def _stop_unfollowed(self, public_id: str, user_id: int) -> None:
         """A conversation has one reply at a time: one that nobody follows any more is stopped."""
         running = self._live.in_conversation(public_id)
         if running is None:
@@ -177,22 +179,24 @@ class Replies:
             raise Conflict("该对话的上一条回复仍在生成中", message_id=running.turn.message_id)
         await self._live.stop(running)
 
-    def _start(self, reply: Reply, plan: Plan, question: Question) -> None:
+    def _start(self, reply: Reply, plan: Plan, turn_request: TurnRequest) -> None:
         """Register the reply and begin to write it."""
         reply.turn_to(plan.model)
         reply.count_in(self._holdings.of(reply.user_id))
-        reply.token_id = question.caller.token_id
-        reply.stops_when_left = (question.options.on_disconnect or self._config.on_disconnect) == "stop"
-        reading = self._spawn(self._writer.read(reply, plan, question.options, question.body))
+        reply.token_id = turn_request.caller.token_id
+        reply.stops_when_left = (turn_request.options.on_disconnect or self._config.on_disconnect) == "stop"
+        reading = self._spawn(self._writer.read(reply, plan, turn_request.options, turn_request.body))
         self._live.add(reply, reading)
-        writing = self._spawn(self._write(reply, plan, question, reading))
-        question.body.hold_until_done(writing)
+        writing = self._spawn(self._write(reply, plan, turn_request, reading))
+        turn_request.body.hold_until_done(writing)
 
-    async def _write(self, reply: Reply, plan: Plan, question: Question, reading: asyncio.Task[None]) -> None:
+    async def _write(
+        self, reply: Reply, plan: Plan, turn_request: TurnRequest, reading: asyncio.Task[None]
+    ) -> None:
         await self._writer.write(reply, plan, reading)
         self._live.remove(reply)
         reply.end()
-        if self._titles.wanted(reply, question.options):
+        if self._titles.wanted(reply, turn_request.options):
             task = self._spawn(self._titles.suggest(reply, plan))
             self._titling.add(task)
             task.add_done_callback(self._titling.discard)
@@ -225,7 +229,7 @@ class Replies:
     def of_user(self, user_id: int) -> list[Reply]:
         return [reply for reply in self._live if reply.user_id == user_id]
 
-    async def begun(self, user_id: int | None = None) -> None:
+    async def wait_begun(self, user_id: int | None = None) -> None:
         """Wait for what was asked (by one user, or all): the replies to it are known then."""
         asking = [task for task, asker in self._beginning.items() if user_id in (None, asker)]
         if asking:
@@ -251,13 +255,13 @@ class Replies:
     async def _stop_all(self, concerned: Callable[[Reply], bool]) -> None:
         """Those being written at once, those being begun as soon as they are known."""
         await self._live.stop_all(concerned)
-        await self.begun()
+        await self.wait_begun()
         await self._live.stop_all(concerned)
 
     @asynccontextmanager
-    async def quiet(self, public_id: str, user_id: int) -> AsyncIterator[None]:
+    async def exclusive(self, public_id: str, user_id: int) -> AsyncIterator[None]:
         """Nothing is written in a user's conversation, and nothing begins, while this lasts."""
-        async with self._claim(user_id, public_id):
+        async with self._lock_conversation(user_id, public_id):
             if reply := self.live(public_id, user_id):
                 await self._live.stop(reply)
             yield

@@ -46,7 +46,7 @@ class Titles:
         there is no memory left for what could not be booked."""
         if not self._settlements.has_room():
             return
-        question, answered = reply.turn.asked[0].content[:_CHARACTERS], await reply.whole("content")
+        question, answered = reply.turn.prompt[0].content[:_CHARACTERS], await reply.whole("content")
         messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered[:_CHARACTERS]}")]
         route = next((route for route in plan.routes if route.model == reply.answering), plan.routes[0])
         stream = route.model.supports_streaming

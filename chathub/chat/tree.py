@@ -1,7 +1,7 @@
 """A conversation's messages as a tree: which branch is shown, and what is cut off."""
 
 from chathub.chat import pictures, removal
-from chathub.chat.beginning import Asked
+from chathub.chat.beginning import Prompt
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.wire.chats import ToolResult
@@ -48,12 +48,12 @@ def question_of(tx: Transaction, message_id: int, user_id: int) -> Row:
     return row
 
 
-def asked_in(tx: Transaction, question: Row) -> Asked:
+def asked_in(tx: Transaction, question: Row) -> Prompt:
     """A stored question as it was asked, pictures and all."""
     if question["role"] == "tool":
-        return Asked(results=(ToolResult(question["tool_call_id"], question["content"]),))
+        return Prompt(results=(ToolResult(question["tool_call_id"], question["content"]),))
     images = pictures.of_messages(tx, [question["id"]]).get(question["id"], [])
-    return Asked(question["content"], tuple(images))
+    return Prompt(question["content"], tuple(images))
 
 
 def switch(tx: Transaction, public_id: str, user_id: int, message_id: int) -> None:

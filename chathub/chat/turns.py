@@ -36,7 +36,7 @@ _CUT = Ending("interrupted", "数据库长时间未能保存这条回复，只�
 
 
 class Turn(Struct, frozen=True):
-    """A begun turn: its messages are on disk. ``asked`` is what is new, ``history`` the branch before it,
+    """A begun turn: its messages are on disk. ``prompt`` is what is new, ``history`` the branch before it,
     oldest first, ``images`` the pictures of it by message.
 
     ``reservation_id`` holds what it may use, ``answer_limit`` is the length its answer is cut to (tokens;
@@ -48,7 +48,7 @@ class Turn(Struct, frozen=True):
     title: str
     user_message_id: int
     message_id: int
-    asked: list[Message] = []
+    prompt: list[Message] = []
     history: Sequence[AnyRow] = ()
     images: dict[int, list[Image]] = {}
     first: bool = False
@@ -59,7 +59,7 @@ class Turn(Struct, frozen=True):
 
     def without_texts(self) -> "Turn":
         """What is needed of it once it has ended."""
-        return replace(self, asked=[], history=(), images={})
+        return replace(self, prompt=[], history=(), images={})
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

@@ -161,7 +161,7 @@ def _broken(error: Exception) -> Ending:
 
 def _pictures_of(turn: Turn) -> int:
     """The bytes of pictures that a turn has in memory."""
-    images = [image for message in turn.asked for image in message.images]
+    images = [image for message in turn.prompt for image in message.images]
     return pictures.size_of(chain(images, *turn.images.values()))
 
 
@@ -187,7 +187,7 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
         params["max_tokens"] = min(limits + [model.max_tokens] * bool(model.max_tokens))
     messages = context.build(
         turn.history,
-        turn.asked,
+        turn.prompt,
         turn.images if model.sees else {},
         system_prompt=options.system_prompt,
         window=model.context_window,

@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from chathub.chat.beginning import Asked, Place
-from chathub.chat.idempotency import Claim
+from chathub.chat.beginning import BranchPoint, Prompt
+from chathub.chat.idempotency import IdempotencyKey
 from chathub.chat.parts import Cursor
 from chathub.chat.plan import Needs, Plan
-from chathub.chat.questions import Question, asked, claim_for
+from chathub.chat.questions import TurnRequest, idempotency_key_of, prompt_of
 from chathub.chat.turns import complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
@@ -14,7 +14,7 @@ from chathub.handlers.common import (
     answer,
     body,
     done,
-    idempotency_key,
+    idempotency_header,
     long_body,
     off_loop,
     query,
@@ -28,13 +28,13 @@ from chathub.wire.chats import Chat, Options, Resume, SavePartial, Stop
 
 @streamed
 async def complete(request: web.Request) -> web.Response:
-    wanted, question, claim = await _chat(request)
+    wanted, question, idempotency_key = await _chat(request)
     plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
-    asking = _question(request, wanted, question, plan, claim)
+    asking = _question(request, wanted, question, plan, idempotency_key)
     # what is refused now may have been answered before
     if isinstance(plan, ChatHubError) and not await request.app[REPLIES].is_repeated(asking):
         raise plan
-    async with request.app[REPLIES].ask(asking) as reply:
+    async with request.app[REPLIES].begin_turn(asking) as reply:
         await reply.finished()
     assert reply.ending is not None
     if reply.ending.status != "done":
@@ -54,9 +54,11 @@ async def complete(request: web.Request) -> web.Response:
 
 @streamed
 async def stream(request: web.Request) -> web.StreamResponse:
-    wanted, question, claim = await _chat(request)
+    wanted, question, idempotency_key = await _chat(request)
     plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
-    async with request.app[REPLIES].ask(_question(request, wanted, question, plan, claim)) as reply:
+    async with request.app[REPLIES].begin_turn(
+        _question(request, wanted, question, plan, idempotency_key)
+    ) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))
 
 
@@ -90,7 +92,7 @@ async def stop(request: web.Request) -> web.Response:
     replies, user_id = request.app[REPLIES], request[CALLER].id
     if wanted.message_id is None and not wanted.conversation_id:
         raise BadRequest("请提供 message_id 或 conversation_id")
-    await replies.begun(user_id)
+    await replies.wait_begun(user_id)
     for reply in replies.of_user(user_id):
         named = reply.turn.public_id if wanted.message_id is None else reply.turn.message_id
         if named == (wanted.conversation_id if wanted.message_id is None else wanted.message_id):
@@ -107,7 +109,7 @@ async def save_partial(request: web.Request) -> web.Response:
     if not wanted.conversation_id:
         return done("没有需要保存的内容")
     caller, replies = request[CALLER], request.app[REPLIES]
-    await replies.begun(caller.id)
+    await replies.wait_begun(caller.id)
     if live := replies.live(wanted.conversation_id, caller.id):
         await replies.stop(live)
     await request.app[DB].write(
@@ -116,14 +118,18 @@ async def save_partial(request: web.Request) -> web.Response:
     return done("部分回复已保存", conversation_id=wanted.conversation_id)
 
 
-async def _chat(request: web.Request) -> tuple[Chat, Asked, Claim | None]:
+async def _chat(request: web.Request) -> tuple[Chat, Prompt, IdempotencyKey | None]:
     """All that takes time, so that nothing is awaited between the plan and the question."""
     wanted = await long_body(request, Chat)
-    question = await off_loop(request, asked, wanted.message, wanted.images, wanted.tool_results)
-    return wanted, question, await off_loop(request, claim_for, idempotency_key(request, wanted), wanted)
+    question = await off_loop(request, prompt_of, wanted.message, wanted.images, wanted.tool_results)
+    return (
+        wanted,
+        question,
+        await off_loop(request, idempotency_key_of, idempotency_header(request, wanted), wanted),
+    )
 
 
-def needs_of(question: Asked, options: Options) -> Needs:
+def needs_of(question: Prompt, options: Options) -> Needs:
     return Needs(pictures=bool(question.images), tools=bool(options.tools or question.results))
 
 
@@ -137,8 +143,14 @@ def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Plan | Ch
 
 
 def _question(
-    request: web.Request, wanted: Chat, question: Asked, plan: Plan | ChatHubError, claim: Claim | None
-) -> Question:
+    request: web.Request,
+    wanted: Chat,
+    question: Prompt,
+    plan: Plan | ChatHubError,
+    idempotency_key: IdempotencyKey | None,
+) -> TurnRequest:
     given = wanted.conversation_id
-    place = Place("new", given or request.app[CLOCK].new_id(), fresh=not given)
-    return Question(request[CALLER], place, question, wanted.model, wanted, plan, claim, request[BODY])
+    branch_point = BranchPoint("new", given or request.app[CLOCK].new_id(), fresh=not given)
+    return TurnRequest(
+        request[CALLER], branch_point, question, wanted.model, wanted, plan, idempotency_key, request[BODY]
+    )

@@ -167,7 +167,7 @@ def streamed(handler: Handler) -> Handler:
     return count
 
 
-def idempotency_key(request: web.Request, wanted: Options) -> str | None:
+def idempotency_header(request: web.Request, wanted: Options) -> str | None:
     """The key of a request that may be repeated, out of its header or its body.
 
     Raises:

@@ -71,7 +71,7 @@ async def update(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     public_id, caller, clock = request.match_info["conversation_id"], request[CALLER], request.app[CLOCK]
-    async with request.app[REPLIES].quiet(public_id, caller.id):
+    async with request.app[REPLIES].exclusive(public_id, caller.id):
         now, certain = clock.now(), clock.certain()
         await request.app[DB].write(removal.delete_conversation, public_id, caller.id, now, certain)
     request.app[REMOVER].wake()

@@ -7,12 +7,12 @@ import msgspec
 from aiohttp import web
 
 from chathub.chat import tree
-from chathub.chat.beginning import Asked, Place
-from chathub.chat.questions import Question, asked, claim_for
+from chathub.chat.beginning import BranchPoint, Prompt
+from chathub.chat.questions import TurnRequest, idempotency_key_of, prompt_of
 from chathub.database.connection import Row
 from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import needs_of, plan_or_refusal
-from chathub.handlers.common import body, done, idempotency_key, long_body, off_loop, row_id, streamed
+from chathub.handlers.common import body, done, idempotency_header, long_body, off_loop, row_id, streamed
 from chathub.handlers.following import follow
 from chathub.keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.wire.chats import EditMessage, Regenerate
@@ -26,9 +26,9 @@ async def regenerate(request: web.Request) -> web.StreamResponse:
     if question["is_incomplete"]:
         raise Conflict("提问被拒绝时没有保存图片、工具等内容，无法重新生成，请修改后重新提问")
     wanted = await body(request, Regenerate)
-    place = Place("again", question["public_id"], question["id"])
+    branch_point = BranchPoint("again", question["public_id"], question["id"])
     old = await request.app[DB].read(tree.asked_in, question)
-    return await _ask(request, place, old, question, wanted)
+    return await _ask(request, branch_point, old, question, wanted)
 
 
 @streamed
@@ -38,12 +38,12 @@ async def edit(request: web.Request) -> web.StreamResponse:
     question = await _question_of(request)
     if question["id"] != message_id or question["role"] != "user":
         raise BadRequest("只能修改用户消息")
-    new = await off_loop(request, asked, wanted.content, wanted.images)
+    new = await off_loop(request, prompt_of, wanted.content, wanted.images)
     if wanted.images is None and not new.images:
         old = await request.app[DB].read(tree.asked_in, question)
-        new = Asked(new.text, old.images)
-    place = Place("edit", question["public_id"], question["id"])
-    return await _ask(request, place, new, question, wanted)
+        new = Prompt(new.text, old.images)
+    branch_point = BranchPoint("edit", question["public_id"], question["id"])
+    return await _ask(request, branch_point, new, question, wanted)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -57,7 +57,7 @@ async def delete(request: web.Request) -> web.Response:
     if live and not ends_live:
         count, head = await db.write(tree.delete, message_id, user_id, now)
     else:
-        async with replies.quiet(message["public_id"], user_id):
+        async with replies.exclusive(message["public_id"], user_id):
             count, head = await db.write(tree.delete, message_id, user_id, now)
     request.app[REMOVER].wake()
     return done("消息删除成功", deleted=count, head_id=head)
@@ -74,13 +74,17 @@ def _with_old_options(wanted: O, question: Row) -> O:
     return msgspec.structs.replace(wanted, **missing)
 
 
-async def _ask(request: web.Request, place: Place, new: Asked, old: Row, sent: O) -> web.StreamResponse:
+async def _ask(
+    request: web.Request, branch_point: BranchPoint, new: Prompt, old: Row, sent: O
+) -> web.StreamResponse:
     # what was sent, and where: what it stands for changes with every answer
-    key, place_id = idempotency_key(request, sent), row_id(request, "message_id")
-    claim = await off_loop(request, claim_for, key, sent, place_id)
+    key, place_id = idempotency_header(request, sent), row_id(request, "message_id")
+    idempotency_key = await off_loop(request, idempotency_key_of, key, sent, place_id)
     wanted = _with_old_options(sent, old)
     model = wanted.model or old["answered_by"]
     plan = plan_or_refusal(request, model, needs_of(new, wanted))
-    question = Question(request[CALLER], place, new, model, wanted, plan, claim, request[BODY])
-    async with request.app[REPLIES].ask(question) as reply:
+    question = TurnRequest(
+        request[CALLER], branch_point, new, model, wanted, plan, idempotency_key, request[BODY]
+    )
+    async with request.app[REPLIES].begin_turn(question) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))

@@ -30,7 +30,7 @@ class ToolResult(Struct):
 
 # a text, or parts of text and pictures
 Message = Annotated[str, Meta(max_length=200_000)] | Annotated[list[Part], Meta(max_length=50)]
-IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=255)]
+ClientMessageId = Annotated[str, Meta(min_length=1, max_length=255)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
@@ -86,7 +86,7 @@ class Options(Struct, kw_only=True):
     tool_choice: str | dict[str, Any] | None = None
     resumable: bool | None = None
     on_disconnect: Literal["continue", "stop"] | None = None
-    client_message_id: IdempotencyKey | None = None
+    client_message_id: ClientMessageId | None = None
     auto_title: bool | None = None
 
     def parameters(self) -> dict[str, Any]:

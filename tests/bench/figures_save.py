@@ -57,7 +57,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     """So many turns, begun as a question in a conversation of its own begins one."""
     from chathub.accounts import users
     from chathub.catalog import ChatModel
-    from chathub.chat.beginning import Asked, Beginning, Place, begin
+    from chathub.chat.beginning import BranchPoint, NewTurn, Prompt, begin
     from chathub.chat.budgets import Spender, Wanted
     from chathub.chat.reply import Reply
     from chathub.clock import Clock
@@ -67,13 +67,13 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     model = ChatModel("m", 0, "p", "P", "", needs_key=False)
     replies = []
     for number in range(count):
-        beginning = Beginning(
-            place=Place("new", f"c{number}", fresh=True),
+        beginning = NewTurn(
+            branch_point=BranchPoint("new", f"c{number}", fresh=True),
             spender=Spender(user["id"], None, clock.month()),
             wanted=Wanted(prompt=1, answer=1, input_price=0, output_price=0),
-            asked=Asked("Why is the sky blue?"),
+            prompt=Prompt("Why is the sky blue?"),
             options={},
-            claim=None,
+            idempotency_key=None,
             model=model.name,
             provider=model.provider_key,
             history_characters=0,
