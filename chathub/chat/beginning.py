@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chathub.chat import budgets, idempotency, pictures, removal
-from chathub.chat.budgets import Share, Spender, State, Wanted
+from chathub.chat.budgets import BudgetOwner, BudgetState, Reservation, UsageBound
 from chathub.chat.context import estimate_history
 from chathub.chat.idempotency import IdempotencyKey, RepeatedRequest
 from chathub.chat.title_text import title_of
@@ -62,14 +62,14 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     """All that is known of a turn before it is stored.
 
     ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
-    failed from the start; the history's pictures are read only for a model that ``sees``. ``wanted`` is
+    failed from the start; the history's pictures are read only for a model that ``sees``. ``bound`` is
     what the answer may use, but for the history (None: nothing, it is refused). ``incomplete``: not all of
     the question is stored.
     """
 
     branch_point: BranchPoint
-    spender: Spender
-    wanted: Wanted | None
+    owner: BudgetOwner
+    bound: UsageBound | None
     prompt: Prompt
     options: dict[str, Any]
     idempotency_key: IdempotencyKey | None
@@ -82,11 +82,11 @@ class NewTurn(Struct, frozen=True, kw_only=True):
 
     @property
     def user_id(self) -> int:
-        return self.spender.user_id
+        return self.owner.user_id
 
     @property
     def now(self) -> int:
-        return self.spender.month.now
+        return self.owner.month.now
 
     def refused(self, refusal: Ending) -> "NewTurn":
         """The turn as it is stored when it is refused, without what may be large: a user without a budget
@@ -115,19 +115,19 @@ def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Outcome], ended: 
         and (known := idempotency.find(tx, it.user_id, it.idempotency_key, it.now)) is not None
     ):
         raise RepeatedRequest(known)
-    state = budgets.admit(tx, it.spender, ended)
+    state = budgets.check_rate_limits(tx, it.owner, ended)
     conversation = _conversation(tx, it)
     conversation_id = conversation["id"]
     parent_id = _parent(tx, it, conversation, unstored)
     history = [as_it_ended(tx, row, unstored) for row in _history(tx, it, parent_id)]
     # decided before anything of the question is stored: less is kept of a refused one
-    share, refusal, budget = _share(state, it, history)
+    reservation, refusal, budget = _reservation(state, it, history)
     it = it.refused(refusal) if refusal else it
     question_id, count = _store_question(tx, it, conversation_id, parent_id)
     message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
-    reservation_id = budgets.hold(tx, it.spender, share, message_id) if share else 0
+    reservation_id = budgets.reserve(tx, it.owner, reservation, message_id) if reservation else 0
     if it.idempotency_key:
-        idempotency.make(tx, it.user_id, it.idempotency_key, message_id, it.spender.month)
+        idempotency.make(tx, it.user_id, it.idempotency_key, message_id, it.owner.month)
     return Turn(
         conversation_id,
         it.branch_point.public_id,
@@ -136,10 +136,10 @@ def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Outcome], ended: 
         message_id,
         it.prompt.messages(),
         history,
-        _pictures(tx, it, history) if share else {},
+        _pictures(tx, it, history) if reservation else {},
         first=parent_id is None,
         reservation_id=reservation_id,
-        answer_limit=share.answer if share else None,
+        answer_limit=reservation.answer if reservation else None,
         refusal=refusal,
         budget=budget,
     )
@@ -169,17 +169,17 @@ def _pictures(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[i
     return pictures.of_messages(tx, [row["id"] for row in history if row["has_images"]], left)
 
 
-def _share(
-    state: State, it: NewTurn, history: Sequence[AnyRow]
-) -> tuple[Share | None, Ending | None, dict[str, Any] | None]:
+def _reservation(
+    state: BudgetState, it: NewTurn, history: Sequence[AnyRow]
+) -> tuple[Reservation | None, Ending | None, dict[str, Any] | None]:
     """What the answer may use; or why there will be none, and what is left."""
-    if it.wanted is None:
+    if it.bound is None:
         return None, it.refusal, None
     # no more of it goes upstream than the window takes
     past = min(estimate_history(history, it.sees), it.history_characters // 4)
-    prompt = it.wanted.prompt + past
+    prompt = it.bound.prompt + past
     try:
-        return budgets.share(state, replace(it.wanted, prompt=prompt)), None, None
+        return budgets.size_reservation(state, replace(it.bound, prompt=prompt)), None, None
     except TooManyRequests as spent:
         return None, Ending("error", spent.sentence, spent.status, "error"), spent.details["budget"]
 

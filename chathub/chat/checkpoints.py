@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from chathub.catalog import ChatModel
 from chathub.chat import turns
-from chathub.chat.budgets import Spender
+from chathub.chat.budgets import BudgetOwner
 from chathub.chat.context import estimate
 from chathub.chat.ledger import reckon
 from chathub.chat.reply import Reply
@@ -106,7 +106,7 @@ def recover(tx: Transaction, month: Month) -> int:
         model = _model(row)
         came = estimate(texts["content"]), estimate(texts["reasoning"])
         outcome = turns.Outcome(
-            spender=Spender(row["user_id"], row["token_id"], month),
+            owner=BudgetOwner(row["user_id"], row["token_id"], month),
             model=model,
             content=texts["content"],
             reasoning=texts["reasoning"],

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
-from chathub.chat.budgets import Spender, Wanted
+from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.ledger import Account, Bill
 from chathub.chat.plan import Plan
 from chathub.chat.tally import Tally
@@ -96,15 +96,15 @@ class Purchase:
             self.task.cancel()
 
 
-def buy(tx: Transaction, spender: Spender, wanted: Wanted, ended: Sequence[int]) -> Held:
-    """Reserve the most that a request may use; ``ended`` as for ``budgets.admit``.
+def buy(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Sequence[int]) -> Held:
+    """Reserve the most that a request may use; ``ended`` as for ``budgets.check_rate_limits``.
 
     Raises:
         TooManyRequests: too many in this minute or at once, or the budget is used up.
     """
-    state = budgets.admit(tx, spender, ended)
-    share = budgets.share(state, wanted)
-    return Held(budgets.hold(tx, spender, share), share.answer, budgets.bounds_money(state))
+    state = budgets.check_rate_limits(tx, owner, ended)
+    reservation = budgets.size_reservation(state, bound)
+    return Held(budgets.reserve(tx, owner, reservation), reservation.answer, budgets.is_money_bound(state))
 
 
 def settle(tx: Transaction, receipt: Receipt) -> None:

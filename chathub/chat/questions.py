@@ -9,7 +9,7 @@ from msgspec import Struct
 from chathub.accounts.bodies import Body
 from chathub.accounts.sessions import Caller
 from chathub.chat.beginning import BranchPoint, NewTurn, Prompt
-from chathub.chat.budgets import Spender, Wanted
+from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
 from chathub.chat.idempotency import IdempotencyKey
 from chathub.chat.pictures import read as read_pictures
@@ -57,8 +57,8 @@ class TurnRequest(Struct, frozen=True):
         plan = None if isinstance(self.plan, ChatHubError) else self.plan
         return NewTurn(
             branch_point=self.branch_point,
-            spender=Spender(self.caller.id, self.caller.token_id, month),
-            wanted=self._wanted(plan) if plan else None,
+            owner=BudgetOwner(self.caller.id, self.caller.token_id, month),
+            bound=self._bound(plan) if plan else None,
             prompt=self.prompt,
             options=self.options.kept(),
             idempotency_key=self.idempotency_key,
@@ -70,13 +70,13 @@ class TurnRequest(Struct, frozen=True):
             refusal=self.refusal,
         )
 
-    def _wanted(self, plan: Plan) -> Wanted:
+    def _bound(self, plan: Plan) -> UsageBound:
         """What the answer may use, but for the history."""
         options = self.options
         system = [Message("system", options.system_prompt)] if options.system_prompt else []
         messages = [*system, *self.prompt.messages()]
         prompt = estimate_prompt(messages, options.tools or [], options.response_format)
-        return Wanted.of(plan, prompt, options.max_tokens)
+        return UsageBound.of(plan, prompt, options.max_tokens)
 
 
 def prompt_of(

@@ -18,7 +18,7 @@ from chathub.accounts.holdings import Holdings
 from chathub.accounts.sessions import Caller
 from chathub.catalog import ChatModel
 from chathub.chat import pool
-from chathub.chat.budgets import Spender, Wanted
+from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
 from chathub.chat.ledger import Account
 from chathub.chat.plan import Plan, Route
@@ -91,7 +91,7 @@ class Relay:
         choices: int = 1,
     ) -> AsyncIterator[Purchase]:
         """Hold what a request may use for as long as this lasts, then book what it used, however it ended
-        and even if the client left; ``prompt`` and ``answer`` are tokens, as for ``budgets.Wanted``.
+        and even if the client left; ``prompt`` and ``answer`` are tokens, as for ``budgets.UsageBound``.
 
         Raises:
             Unavailable: the server is shutting down, or its database file is gone.
@@ -105,14 +105,14 @@ class Relay:
         self._db.condition.check()
         self._disk.check()
         self._settlements.check()
-        spender = Spender(caller.id, caller.token_id, self._clock.month())
+        owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
         account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
         purchase = Purchase(account, plan, self._holdings.of(caller.id), is_bound=bool(caller.models))
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
-        wanted, ended = Wanted.of(plan, prompt, answer, choices), self._settlements.reservations
-        buying = asyncio.ensure_future(self._db.write(buy, spender, wanted, ended))
+        bound, ended = UsageBound.of(plan, prompt, answer, choices), self._settlements.reservations
+        buying = asyncio.ensure_future(self._db.write(buy, owner, bound, ended))
         try:
             held = await asyncio.shield(buying)
             purchase.answer_limit = held.answer_limit

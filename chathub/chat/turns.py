@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
-from chathub.chat.budgets import Spender
+from chathub.chat.budgets import BudgetOwner
 from chathub.chat.ledger import Account, Bill
 from chathub.chat.parts import Kind
 from chathub.database.connection import Row, Transaction
@@ -70,7 +70,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     are JSON. ``is_cut``: these parts are all that is left of the text.
     """
 
-    spender: Spender
+    owner: BudgetOwner
     model: ChatModel
     attempts: list[Attempt] = []
     models: dict[str, ChatModel] = {}
@@ -111,7 +111,7 @@ def as_it_ended(tx: Transaction, row: Row, unstored: Mapping[int, Outcome]) -> A
 def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
     """Store how the reply ended and what it used, which counts even if the reply was deleted meanwhile.
     Gives a word of warning where little is left to its user."""
-    now = it.spender.month.now
+    now = it.owner.month.now
     if it.is_cut:
         saved = saved_text(tx, turn.message_id)
         it = replace(it, content=saved["content"], reasoning=saved["reasoning"])
@@ -125,26 +125,26 @@ def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
         it.bill,
         first_at=it.first_at,
         end_reason=it.ending.finish_reason,
-        month=it.spender.month,
+        month=it.owner.month,
     )
     budgets.release(tx, turn.reservation_id)
     if it.key_id is not None:
         pool.note_success(tx, it.key_id, now)
-    return budgets.warning(tx, it.spender)
+    return budgets.warning(tx, it.owner)
 
 
 def recover(tx: Transaction, turn: Turn, it: Outcome, updated_at: int) -> None:
     """Store what a crash left of a reply; a restart is no news of its conversation."""
     _store(tx, turn, it, updated_at)
     reason = it.ending.finish_reason
-    ledger.enter(tx, _account(turn, it), it.model, it.bill, it.spender.month, end_reason=reason)
+    ledger.enter(tx, _account(turn, it), it.model, it.bill, it.owner.month, end_reason=reason)
 
 
 def _account(turn: Turn, it: Outcome) -> Account:
     return Account(
         kind="chat",
-        user_id=it.spender.user_id,
-        token_id=it.spender.token_id,
+        user_id=it.owner.user_id,
+        token_id=it.owner.token_id,
         conversation_id=turn.public_id,
         message_id=turn.message_id,
     )

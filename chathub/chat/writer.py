@@ -10,7 +10,7 @@ import msgspec
 from chathub.accounts.bodies import BodiesFull, Body, TooManyBodies
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pictures, pool, turns
-from chathub.chat.budgets import Spender
+from chathub.chat.budgets import BudgetOwner
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
 from chathub.chat.rests import CallersRests
@@ -135,7 +135,7 @@ class Writer:
         if well and well.key_id is not None:
             self._rests.note_success(well.key_id, reply.user_id)
         return Outcome(
-            spender=Spender(reply.user_id, reply.token_id, self._clock.month()),
+            owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
             attempts=reply.attempts,
             models=plan.models,

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from chathub.chat import budgets, ledger
-from chathub.chat.budgets import Spender
+from chathub.chat.budgets import BudgetOwner
 from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
@@ -38,7 +38,7 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
     days = tx.all(tx.q.usage.count_days, user_id=user_id)[0]["days"]
     hint = tx.one(tx.q.personal_tokens.newest_hint, user_id=user_id)
     limit, used = user["usage_limit"], _tokens(so_far)
-    spender = Spender(user_id, None, month)
+    owner = BudgetOwner(user_id, None, month)
     return {
         "total_conversations": counts["conversations"],
         "total_messages": counts["messages"],
@@ -48,8 +48,8 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
         "monthly_usage": used,
         "quota_limit": limit,
         "usage_percentage": min(100.0, round(100 * used / limit, 1)) if limit else 100.0,
-        "budgets": budgets.standing(tx, spender),
-        "budget_warning": budgets.warning(tx, spender),
+        "budgets": budgets.list_budgets(tx, owner),
+        "budget_warning": budgets.warning(tx, owner),
         "today": _period(day),
         "this_month": _period(so_far),
         "by_model": [

@@ -27,7 +27,7 @@ FROM limits LEFT JOIN personal_tokens AS token ON token.id = :token_id
 WHERE limits.user_id = :user_id
 GROUP BY limits.user_id
 
--- name: hold
+-- name: reserve
 INSERT INTO reservations (user_id, token_id, message_id, tokens, cost)
 VALUES (:user_id, :token_id, :message_id, :tokens, :cost)
 

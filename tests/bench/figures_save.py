@@ -58,7 +58,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     from chathub.accounts import users
     from chathub.catalog import ChatModel
     from chathub.chat.beginning import BranchPoint, NewTurn, Prompt, begin
-    from chathub.chat.budgets import Spender, Wanted
+    from chathub.chat.budgets import BudgetOwner, UsageBound
     from chathub.chat.reply import Reply
     from chathub.clock import Clock
 
@@ -69,8 +69,8 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     for number in range(count):
         beginning = NewTurn(
             branch_point=BranchPoint("new", f"c{number}", fresh=True),
-            spender=Spender(user["id"], None, clock.month()),
-            wanted=Wanted(prompt=1, answer=1, input_price=0, output_price=0),
+            owner=BudgetOwner(user["id"], None, clock.month()),
+            bound=UsageBound(prompt=1, answer=1, input_price=0, output_price=0),
             prompt=Prompt("Why is the sky blue?"),
             options={},
             idempotency_key=None,
