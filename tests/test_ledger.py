@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chathub.catalog import ChatModel
-from chathub.chat.ledger import Bill, cost, reckon
+from chathub.chat.ledger import UsageCost, compute_cost, cost
 from chathub.upstream.types import Usage
 
 # 2.5 and 10 for a million tokens, as GPT-4o
@@ -12,49 +12,62 @@ MODEL = ChatModel("m", 1, "openai", "OpenAI", "https://x/v1", True, input_price=
 
 
 def test_what_the_provider_reports_is_the_bill() -> None:
-    bill = reckon(MODEL, Usage(1000, 200, 1200, 50, 10), 999, 1, 2)
-    assert bill == Bill(1000, 200, 50, 10, "reported", 4500)
+    usage_cost = compute_cost(MODEL, Usage(1000, 200, 1200, 50, 10), 999, 1, 2)
+    assert usage_cost == UsageCost(1000, 200, 50, 10, "reported", 4500)
 
 
 def test_an_explicit_zero_is_not_missing() -> None:
-    bill = reckon(MODEL, Usage(0, 0, 0), 999, 1, 0)
-    assert (bill.prompt_tokens, bill.completion_tokens, bill.source, bill.cost) == (0, 0, "reported", 0)
+    usage_cost = compute_cost(MODEL, Usage(0, 0, 0), 999, 1, 0)
+    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.source, usage_cost.cost) == (
+        0,
+        0,
+        "reported",
+        0,
+    )
 
 
 def test_without_a_report_both_are_estimated() -> None:
-    bill = reckon(MODEL, None, 40, 16, 0)
-    assert (bill.prompt_tokens, bill.source) == (40, "estimated")
-    assert 10 <= bill.completion_tokens <= 20 and bill.cost > 0
+    usage_cost = compute_cost(MODEL, None, 40, 16, 0)
+    assert (usage_cost.prompt_tokens, usage_cost.source) == (40, "estimated")
+    assert 10 <= usage_cost.completion_tokens <= 20 and usage_cost.cost > 0
 
 
 def test_thinking_that_nobody_reported_is_estimated_as_thinking() -> None:
-    bill = reckon(MODEL, None, 40, 16, 7)
-    assert (bill.completion_tokens, bill.reasoning_tokens) == (23, 7)
+    usage_cost = compute_cost(MODEL, None, 40, 16, 7)
+    assert (usage_cost.completion_tokens, usage_cost.reasoning_tokens) == (23, 7)
 
 
 def test_a_negative_count_is_not_believed() -> None:
-    bill = reckon(MODEL, Usage(-5, -(10**30)), 40, 16, 0)
-    assert (bill.prompt_tokens, bill.completion_tokens, bill.source) == (40, 16, "estimated")
+    usage_cost = compute_cost(MODEL, Usage(-5, -(10**30)), 40, 16, 0)
+    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.source) == (
+        40,
+        16,
+        "estimated",
+    )
 
 
 def test_half_a_report_is_mixed() -> None:
-    bill = reckon(MODEL, Usage(prompt_tokens=7), 40, 2, 0)
-    assert (bill.prompt_tokens, bill.source) == (7, "mixed") and bill.completion_tokens > 0
+    usage_cost = compute_cost(MODEL, Usage(prompt_tokens=7), 40, 2, 0)
+    assert (usage_cost.prompt_tokens, usage_cost.source) == (7, "mixed") and usage_cost.completion_tokens > 0
 
 
 def test_a_count_that_no_answer_can_have_is_not_believed() -> None:
-    bill = reckon(MODEL, Usage(2**62, 10**14), 40, 16, 0)
-    assert (bill.prompt_tokens, bill.completion_tokens, bill.source) == (40, 16, "estimated")
+    usage_cost = compute_cost(MODEL, Usage(2**62, 10**14), 40, 16, 0)
+    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.source) == (
+        40,
+        16,
+        "estimated",
+    )
 
 
 def test_a_failure_before_anything_came_costs_nothing() -> None:
-    assert reckon(MODEL, None, 40, 0, 0) == Bill()
+    assert compute_cost(MODEL, None, 40, 0, 0) == UsageCost()
 
 
 def test_thinking_reported_beside_the_completion_is_paid_for() -> None:
     """xAI: total = prompt + completion + reasoning; elsewhere the reasoning is inside the completion."""
-    assert reckon(MODEL, Usage(307, 26, 560, 227, 306), 1, 1, 0).completion_tokens == 253
-    assert reckon(MODEL, Usage(100, 50, 150, 40), 1, 1, 0).completion_tokens == 50
+    assert compute_cost(MODEL, Usage(307, 26, 560, 227, 306), 1, 1, 0).completion_tokens == 253
+    assert compute_cost(MODEL, Usage(100, 50, 150, 40), 1, 1, 0).completion_tokens == 50
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7))

@@ -9,7 +9,7 @@ from chathub.catalog import ChatModel
 from chathub.chat import turns
 from chathub.chat.budgets import BudgetOwner
 from chathub.chat.context import estimate
-from chathub.chat.ledger import reckon
+from chathub.chat.ledger import compute_cost
 from chathub.chat.reply import Reply
 from chathub.clock import Month
 from chathub.database.condition import trouble_of
@@ -112,7 +112,7 @@ def recover(tx: Transaction, month: Month) -> int:
             reasoning=texts["reasoning"],
             was_saved=True,
             ending=INTERRUPTED,
-            bill=reckon(model, None, row["prompt_tokens"], *came),
+            usage_cost=compute_cost(model, None, row["prompt_tokens"], *came),
         )
         turn = turns.Turn(row["conversation_id"], row["public_id"], "", 0, row["id"])
         turns.recover(tx, turn, outcome, row["updated_at"])

@@ -15,7 +15,7 @@ from chathub.upstream.types import Attempt, Usage
 _MOST_TOKENS = 1_000_000_000
 
 
-class Bill(Struct, frozen=True):
+class UsageCost(Struct, frozen=True):
     """Tokens of one reply and its cost in millionths.
 
     ``source`` is ``reported`` (the provider told all), ``estimated``, ``mixed``, or empty when nothing
@@ -30,9 +30,9 @@ class Bill(Struct, frozen=True):
     cost: int = 0
 
 
-def reckon(
+def compute_cost(
     model: ChatModel, usage: Usage | None, prompt_estimate: int, answer_estimate: int, thinking_estimate: int
-) -> Bill:
+) -> UsageCost:
     """The bill of a reply, however it ended; the estimates are of the prompt and of what came (tokens).
 
     What the provider reported counts, an explicit zero too; what it did not is estimated. A reply that
@@ -41,12 +41,12 @@ def reckon(
     prompt = _believed(usage.prompt_tokens) if usage else None
     completion = _believed(_completion(usage)) if usage else None
     if prompt is None and completion is None and not answer_estimate and not thinking_estimate:
-        return Bill()
+        return UsageCost()
     told = [value is not None for value in (prompt, completion)]
     source = "reported" if all(told) else "mixed" if any(told) else "estimated"
     prompt = prompt_estimate if prompt is None else prompt
     completion = answer_estimate + thinking_estimate if completion is None else completion
-    return Bill(
+    return UsageCost(
         prompt_tokens=prompt,
         completion_tokens=completion,
         reasoning_tokens=(_believed(usage.reasoning_tokens) or 0) if usage else thinking_estimate,
@@ -76,7 +76,7 @@ def _completion(usage: Usage) -> int | None:
     return completion + thinking if beside else completion
 
 
-class Account(Struct, frozen=True, kw_only=True):
+class AttemptOwner(Struct, frozen=True, kw_only=True):
     """Whom and what an answer is booked for; ``conversation_id`` is the public one."""
 
     kind: Literal["chat", "title", "completion", "embedding", "probe"]
@@ -86,12 +86,12 @@ class Account(Struct, frozen=True, kw_only=True):
     message_id: int | None = None
 
 
-def book(
+def record_attempts(
     tx: Transaction,
-    account: Account,
+    attempt_owner: AttemptOwner,
     attempts: Sequence[Attempt],
     models: Mapping[str, ChatModel],
-    bill: Bill,
+    usage_cost: UsageCost,
     *,
     first_at: float | None,
     end_reason: str,
@@ -104,10 +104,14 @@ def book(
     """
     for attempt in attempts[:-1]:
         failed = attempt.failure.kind if attempt.failure else "refused"
-        enter(tx, account, models[attempt.model], Bill(), month, attempt, end_reason=failed)
+        record_attempt(
+            tx, attempt_owner, models[attempt.model], UsageCost(), month, attempt, end_reason=failed
+        )
     for attempt in attempts[-1:]:
         model = models[attempt.model]
-        enter(tx, account, model, bill, month, attempt, first_at=first_at, end_reason=end_reason)
+        record_attempt(
+            tx, attempt_owner, model, usage_cost, month, attempt, first_at=first_at, end_reason=end_reason
+        )
 
 
 def in_force(tx: Transaction, month: Month) -> Month:
@@ -117,11 +121,11 @@ def in_force(tx: Transaction, month: Month) -> Month:
     return month.not_before(row["day"] if row else None)
 
 
-def enter(
+def record_attempt(
     tx: Transaction,
-    account: Account,
+    attempt_owner: AttemptOwner,
     model: ChatModel,
-    bill: Bill,
+    usage_cost: UsageCost,
     month: Month,
     attempt: Attempt | None = None,
     *,
@@ -135,22 +139,22 @@ def enter(
         tx.q.ledger.add,
         at=month.now,
         day=in_force(tx, month).today,
-        kind=account.kind,
-        user_id=account.user_id,
-        token_id=account.token_id,
+        kind=attempt_owner.kind,
+        user_id=attempt_owner.user_id,
+        token_id=attempt_owner.token_id,
         key_id=attempt.endpoint.key_id if attempt else None,
         provider=model.provider_key,
         model=model.name,
-        conversation_id=account.conversation_id,
-        message_id=account.message_id,
-        prompt_tokens=bill.prompt_tokens,
-        completion_tokens=bill.completion_tokens,
-        reasoning_tokens=bill.reasoning_tokens,
-        cached_tokens=bill.cached_tokens,
-        usage_source=bill.source,
+        conversation_id=attempt_owner.conversation_id,
+        message_id=attempt_owner.message_id,
+        prompt_tokens=usage_cost.prompt_tokens,
+        completion_tokens=usage_cost.completion_tokens,
+        reasoning_tokens=usage_cost.reasoning_tokens,
+        cached_tokens=usage_cost.cached_tokens,
+        usage_source=usage_cost.source,
         input_price=model.input_price,
         output_price=model.output_price,
-        cost=bill.cost,
+        cost=usage_cost.cost,
         first_token_ms=None if first_at is None else round((first_at - began) * 1000),
         duration_ms=round((ended - began) * 1000),
         end_reason=end_reason,

@@ -9,7 +9,7 @@ from chathub.audit import Actor
 from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.chat.context import estimate_messages
-from chathub.chat.ledger import Account
+from chathub.chat.ledger import AttemptOwner
 from chathub.chat.tally import Tally
 from chathub.clock import Month
 from chathub.database.connection import Transaction
@@ -67,12 +67,12 @@ async def try_key(
 def settle(tx: Transaction, tally: Tally, user_id: int, month: Month) -> None:
     """Enter into the ledger what a try took."""
     if tally.model is not None:
-        ledger.book(
+        ledger.record_attempts(
             tx,
-            Account(kind="probe", user_id=user_id),
+            AttemptOwner(kind="probe", user_id=user_id),
             tally.attempts,
             {tally.model.name: tally.model},
-            tally.bill(tally.model),
+            tally.usage_cost(tally.model),
             first_at=tally.first_at,
             end_reason=tally.end_reason,
             month=month,

@@ -8,7 +8,7 @@ from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import BudgetOwner, UsageBound
-from chathub.chat.ledger import Account, Bill
+from chathub.chat.ledger import AttemptOwner, UsageCost
 from chathub.chat.plan import Plan
 from chathub.chat.tally import Tally
 from chathub.clock import Month
@@ -28,7 +28,7 @@ class Use(NamedTuple):
     """What the answer of one model used; ``key_id`` is the key that answered well."""
 
     attempts: list[Attempt]
-    bill: Bill
+    usage_cost: UsageCost
     first_at: float | None
     end_reason: str
     key_id: int | None
@@ -39,7 +39,7 @@ class Receipt(NamedTuple):
     ``models`` are those that were tried, by name."""
 
     reservation_id: int
-    account: Account
+    attempt_owner: AttemptOwner
     month: Month
     models: dict[str, ChatModel]
     uses: list[Use]
@@ -53,8 +53,8 @@ class Purchase:
     caller may use some models only, or so much money.
     """
 
-    def __init__(self, account: Account, plan: Plan, holding: Holding, *, is_bound: bool) -> None:
-        self.account = account
+    def __init__(self, attempt_owner: AttemptOwner, plan: Plan, holding: Holding, *, is_bound: bool) -> None:
+        self.attempt_owner = attempt_owner
         self.holding = holding
         self.plan = plan
         self.is_bound = is_bound
@@ -85,11 +85,17 @@ class Purchase:
     def receipt(self, reservation_id: int, month: Month) -> Receipt:
         """What is to be booked, now that it has ended."""
         uses = [
-            Use(tally.attempts, tally.bill(tally.model), tally.first_at, tally.end_reason, tally.well_key)
+            Use(
+                tally.attempts,
+                tally.usage_cost(tally.model),
+                tally.first_at,
+                tally.end_reason,
+                tally.well_key,
+            )
             for tally in self.tallies
             if tally.model is not None
         ]
-        return Receipt(reservation_id, self.account, month, self.plan.models, uses)
+        return Receipt(reservation_id, self.attempt_owner, month, self.plan.models, uses)
 
     def break_off(self) -> None:
         if self.task is not None:
@@ -111,12 +117,12 @@ def settle(tx: Transaction, receipt: Receipt) -> None:
     """Book every attempt, and give back what was reserved and not used."""
     budgets.release(tx, receipt.reservation_id)
     for used in receipt.uses:
-        ledger.book(
+        ledger.record_attempts(
             tx,
-            receipt.account,
+            receipt.attempt_owner,
             used.attempts,
             receipt.models,
-            used.bill,
+            used.usage_cost,
             first_at=used.first_at,
             end_reason=used.end_reason,
             month=receipt.month,

@@ -20,7 +20,7 @@ from chathub.catalog import ChatModel
 from chathub.chat import pool
 from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
-from chathub.chat.ledger import Account
+from chathub.chat.ledger import AttemptOwner
 from chathub.chat.plan import Plan, Route
 from chathub.chat.purchase import Held, Purchase, buy, settle
 from chathub.chat.rests import CallersRests
@@ -106,8 +106,8 @@ class Relay:
         self._disk.check()
         self._settlements.check()
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
-        account = Account(kind=kind, user_id=caller.id, token_id=caller.token_id)
-        purchase = Purchase(account, plan, self._holdings.of(caller.id), is_bound=bool(caller.models))
+        attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
+        purchase = Purchase(attempt_owner, plan, self._holdings.of(caller.id), is_bound=bool(caller.models))
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
@@ -130,7 +130,7 @@ class Relay:
             held = await buying
             for tally in purchase.tallies:
                 if tally.well_key is not None:
-                    self._rests.note_success(tally.well_key, purchase.account.user_id)
+                    self._rests.note_success(tally.well_key, purchase.attempt_owner.user_id)
             receipt = purchase.receipt(held.reservation_id, self._clock.month())
             booking = partial(settle, receipt=receipt)
             await self._settlements.store("request", booking, held.reservation_id)
@@ -153,7 +153,7 @@ class Relay:
     def stop_user(self, user_id: int) -> None:
         """Break off the answers to a user whose account was disabled."""
         for purchase in self._purchases:
-            if purchase.account.user_id == user_id:
+            if purchase.attempt_owner.user_id == user_id:
                 purchase.break_off()
 
     async def translate(self, route: Route, user_id: int, request: Request, outbox: Outbox) -> Failure | None:

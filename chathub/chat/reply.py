@@ -9,7 +9,7 @@ import msgspec
 
 from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
-from chathub.chat.ledger import Bill
+from chathub.chat.ledger import UsageCost
 from chathub.chat.parts import Cursor, Kind, Part, after, merged
 from chathub.chat.turns import Ending, Turn
 from chathub.database.connection import Row
@@ -38,7 +38,7 @@ class Reply(Sink):
     """The parts of an answer in the order they came, and what is known about its end.
 
     The reply belongs to the server; a client is a cursor (``follow``), and a slow one does not slow it.
-    ``bill``, ``budget`` and ``ended`` are set once everything is committed.
+    ``usage_cost``, ``budget`` and ``ended`` are set once everything is committed.
     """
 
     def __init__(self, turn: Turn, user_id: int, model: str, limit: int = 0) -> None:
@@ -70,7 +70,7 @@ class Reply(Sink):
         self.ending: Ending | None = None
         self.settling = False
         self.ended = False
-        self.bill = Bill()
+        self.usage_cost = UsageCost()
         # what is left to its user, if that is little
         self.budget = turn.budget
         self.prompt_estimate = 0
@@ -97,7 +97,7 @@ class Reply(Sink):
         if row["status"] == "streaming":
             # nobody writes it any more: its end could not be stored
             reply.ending = Ending("interrupted", "回复未能保存", 500, "error")
-        reply.bill = Bill(
+        reply.usage_cost = UsageCost(
             row["prompt_tokens"],
             row["completion_tokens"],
             row["reasoning_tokens"],

@@ -97,11 +97,11 @@ class Tally(Sink):
         """The key with which it was answered well."""
         return self.endpoint.key_id if self.well and self.endpoint else None
 
-    def bill(self, model: ChatModel) -> ledger.Bill:
+    def usage_cost(self, model: ChatModel) -> ledger.UsageCost:
         # as context.estimate counts
         answer = (self._narrow + 3) // 4 + (self._wide * 4 + 4) // 5
         thought = (self._thought_narrow + 3) // 4 + (self._thought_wide * 4 + 4) // 5
-        return ledger.reckon(model, self._usage, self.prompt_estimate, answer, thought)
+        return ledger.compute_cost(model, self._usage, self.prompt_estimate, answer, thought)
 
 
 class Outbox(Tally):

@@ -7,7 +7,7 @@ from functools import partial
 from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.chat.context import estimate, estimate_messages
-from chathub.chat.ledger import Account
+from chathub.chat.ledger import AttemptOwner
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
 from chathub.chat.settlements import Settlements
@@ -67,13 +67,13 @@ class Titles:
         words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
         title = title_of(words)
         came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
-        bill = ledger.reckon(route.model, answer.usage, estimate_messages(messages), *came)
+        usage_cost = ledger.compute_cost(route.model, answer.usage, estimate_messages(messages), *came)
         store = partial(
             _store,
             answer=answer,
             title="" if answer.failure else title,
             models=plan.models,
-            bill=bill,
+            usage_cost=usage_cost,
             month=self._clock.month(),
         )
         await self._settlements.store("title", store)
@@ -88,23 +88,23 @@ def _store(
     answer: Reply,
     title: str,
     models: dict[str, ChatModel],
-    bill: ledger.Bill,
+    usage_cost: ledger.UsageCost,
     month: Month,
 ) -> None:
     turn = answer.turn
-    account = Account(
+    attempt_owner = AttemptOwner(
         kind="title",
         user_id=answer.user_id,
         token_id=answer.token_id,
         conversation_id=turn.public_id,
         message_id=turn.message_id,
     )
-    ledger.book(
+    ledger.record_attempts(
         tx,
-        account,
+        attempt_owner,
         answer.attempts,
         models,
-        bill,
+        usage_cost,
         first_at=answer.first_at,
         end_reason=answer.failure.kind if answer.failure else answer.finish_reason or "stop",
         month=month,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import BudgetOwner
-from chathub.chat.ledger import Account, Bill
+from chathub.chat.ledger import AttemptOwner, UsageCost
 from chathub.chat.parts import Kind
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
@@ -82,7 +82,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     state: str = ""
     was_saved: bool
     ending: Ending
-    bill: Bill
+    usage_cost: UsageCost
     is_cut: bool = False
 
     def without_text(self) -> "Outcome":
@@ -117,12 +117,12 @@ def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
         it = replace(it, content=saved["content"], reasoning=saved["reasoning"])
     _store(tx, turn, it, now)
     tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
-    ledger.book(
+    ledger.record_attempts(
         tx,
-        _account(turn, it),
+        _attempt_owner(turn, it),
         it.attempts,
         it.models,
-        it.bill,
+        it.usage_cost,
         first_at=it.first_at,
         end_reason=it.ending.finish_reason,
         month=it.owner.month,
@@ -137,11 +137,13 @@ def recover(tx: Transaction, turn: Turn, it: Outcome, updated_at: int) -> None:
     """Store what a crash left of a reply; a restart is no news of its conversation."""
     _store(tx, turn, it, updated_at)
     reason = it.ending.finish_reason
-    ledger.enter(tx, _account(turn, it), it.model, it.bill, it.owner.month, end_reason=reason)
+    ledger.record_attempt(
+        tx, _attempt_owner(turn, it), it.model, it.usage_cost, it.owner.month, end_reason=reason
+    )
 
 
-def _account(turn: Turn, it: Outcome) -> Account:
-    return Account(
+def _attempt_owner(turn: Turn, it: Outcome) -> AttemptOwner:
+    return AttemptOwner(
         kind="chat",
         user_id=it.owner.user_id,
         token_id=it.owner.token_id,
@@ -165,12 +167,12 @@ def _store(tx: Transaction, turn: Turn, it: Outcome, now: int) -> None:
         finish_reason=it.ending.finish_reason,
         error_status=it.ending.code,
         retry_after=it.ending.retry_after,
-        prompt_tokens=it.bill.prompt_tokens,
-        completion_tokens=it.bill.completion_tokens,
-        reasoning_tokens=it.bill.reasoning_tokens,
-        cached_tokens=it.bill.cached_tokens,
-        usage_source=it.bill.source,
-        cost=it.bill.cost,
+        prompt_tokens=it.usage_cost.prompt_tokens,
+        completion_tokens=it.usage_cost.completion_tokens,
+        reasoning_tokens=it.usage_cost.reasoning_tokens,
+        cached_tokens=it.usage_cost.cached_tokens,
+        usage_source=it.usage_cost.source,
+        cost=it.usage_cost.cost,
         now=now,
     )
     if it.was_saved:

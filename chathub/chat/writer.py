@@ -112,7 +112,7 @@ class Writer:
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
-        reply.bill = outcome.bill
+        reply.usage_cost = outcome.usage_cost
         try:
             reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
         except Exception as error:
@@ -130,7 +130,7 @@ class Writer:
         calls = list(reply.calls.values())
         answer = context.estimate(content) + context.estimate_calls(calls)
         thinking = context.estimate(reasoning)
-        bill = ledger.reckon(model, reply.usage, reply.prompt_estimate, answer, thinking)
+        usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
         well = reply.endpoint if reply.failure is None and ending.status == "done" else None
         if well and well.key_id is not None:
             self._rests.note_success(well.key_id, reply.user_id)
@@ -147,7 +147,7 @@ class Writer:
             state=_json(reply.state),
             was_saved=reply.was_saved,
             ending=ending,
-            bill=bill,
+            usage_cost=usage_cost,
         )
 
 

@@ -165,8 +165,8 @@ def _show_unstored(tx: Transaction, message: answers.Message, it: Outcome | None
     if it is not None:
         message.status, message.reason = turns.NOT_STORED.status, turns.NOT_STORED.reason
         message.finish_reason, message.model = turns.NOT_STORED.finish_reason, it.model.name
-        if it.bill.source:
-            message.usage, message.cost = usage_of(it.bill), answers.money(it.bill.cost)
+        if it.usage_cost.source:
+            message.usage, message.cost = usage_of(it.usage_cost), answers.money(it.usage_cost.cost)
 
 
 def _change(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> Row:

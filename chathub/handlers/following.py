@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from chathub.chat.ledger import Bill
+from chathub.chat.ledger import UsageCost
 from chathub.chat.parts import Cursor, Kind, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turns import NOT_STORED, Ending
@@ -92,26 +92,26 @@ def _batches(runs: list[Part]) -> Iterator[list[Part]]:
 
 def summary(reply: Reply, ending: Ending) -> dict[str, Any]:
     """What is known at the end of a reply."""
-    bill = reply.bill
+    usage_cost = reply.usage_cost
     return {
         "message_id": reply.turn.message_id,
         # the one that answered, which may be one that the model falls back on
         "model": reply.answered_by,
         "finish_reason": ending.finish_reason,
-        "usage": usage_of(bill),
-        "cost": answers.money(bill.cost),
+        "usage": usage_of(usage_cost),
+        "cost": answers.money(usage_cost.cost),
         **({"budget": reply.budget} if reply.budget else {}),
     }
 
 
-def usage_of(bill: Bill) -> answers.Usage:
+def usage_of(usage_cost: UsageCost) -> answers.Usage:
     return answers.Usage(
-        prompt_tokens=bill.prompt_tokens,
-        completion_tokens=bill.completion_tokens,
-        total_tokens=bill.prompt_tokens + bill.completion_tokens,
-        reasoning_tokens=bill.reasoning_tokens,
-        cached_tokens=bill.cached_tokens,
-        estimated=bill.source != "reported",
+        prompt_tokens=usage_cost.prompt_tokens,
+        completion_tokens=usage_cost.completion_tokens,
+        total_tokens=usage_cost.prompt_tokens + usage_cost.completion_tokens,
+        reasoning_tokens=usage_cost.reasoning_tokens,
+        cached_tokens=usage_cost.cached_tokens,
+        estimated=usage_cost.source != "reported",
     )
 
 
