@@ -35,7 +35,7 @@ from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
-from chathub.chat.settlements import Settlements
+from chathub.chat.settlements import SettlementQueue
 from chathub.chat.titles import Titles
 from chathub.chat.unstored import Unstored
 from chathub.chat.writer import Writer
@@ -179,7 +179,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         client = Client(trusted, public, model, timeouts)
         app[keys.RESTS] = rests = CallersRests()
         holdings = app[keys.HOLDINGS]
-        app[keys.SETTLEMENTS] = settlements = Settlements(db)
+        app[keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
         unstored = Unstored(db, settlements)
         writer = Writer(db, client, clock, config, rests, settlements, unstored)
         titles = Titles(settlements, client, clock, config)

@@ -20,7 +20,7 @@ from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
-from chathub.chat.settlements import Settlements
+from chathub.chat.settlements import SettlementQueue
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -49,7 +49,7 @@ PLANNER = web.AppKey("PLANNER", Planner)
 RESTS = web.AppKey("RESTS", CallersRests)
 RELAY = web.AppKey("RELAY", Relay)
 REPLIES = web.AppKey("REPLIES", Replies)
-SETTLEMENTS = web.AppKey("SETTLEMENTS", Settlements)
+SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no personal token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)

@@ -38,7 +38,7 @@ NEWEST = len(migrations_in(old_databases.FOLDER))
 
 
 @dataclass
-class Outcome:
+class Settlement:
     """What a scene found: how often which state, and what should not have been."""
 
     states: Counter[str] = field(default_factory=Counter)
@@ -50,9 +50,9 @@ class Outcome:
         return "; ".join(part for part in (states, self.note, *self.wrong[:3]) if part)
 
 
-async def killed_streams(folder: Path, rounds: int) -> Outcome:
+async def killed_streams(folder: Path, rounds: int) -> Settlement:
     """Ten streams, kill -9 at any moment, a new start: what of each is there?"""
-    found, worst = Outcome(), 0.0
+    found, worst = Settlement(), 0.0
     for number in range(max(rounds // 10, 1)):
         async with Provider() as provider:
             questions = [f"question-{each}" for each in range(STREAMS)]
@@ -85,9 +85,9 @@ async def killed_streams(folder: Path, rounds: int) -> Outcome:
 
 async def trouble_over_the_end(
     folder: Path, name: str, begin: Callable[[ChatHub, Path], Callable[[], None]]
-) -> Outcome:
+) -> Settlement:
     """Replies end while nothing can be stored; then it can. Are they whole?"""
-    found, database = Outcome(), folder / f"{name}.db"
+    found, database = Settlement(), folder / f"{name}.db"
     async with Provider() as provider, ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
         provider.script = provider.stream([chunk("字" * 50)] * 40 + [chunk(finish="stop")], pause=0.05)
@@ -132,7 +132,7 @@ async def _is_done(client: Any, admin: Any, way: str) -> bool:
     return answer["status"] == "done" and len(answer["content"]) == 2000
 
 
-async def full_disk(folder: Path, rounds: int) -> Outcome:
+async def full_disk(folder: Path, rounds: int) -> Settlement:
     """No file of the server's may grow any more, from the middle of its streams until after their ends."""
 
     def fill(hub: ChatHub, database: Path) -> Callable[[], None]:
@@ -143,7 +143,7 @@ async def full_disk(folder: Path, rounds: int) -> Outcome:
     return await trouble_over_the_end(folder, "full", fill)
 
 
-async def locked_file(folder: Path, rounds: int) -> Outcome:
+async def locked_file(folder: Path, rounds: int) -> Settlement:
     """Another program holds SQLite's lock meanwhile."""
 
     def lock(hub: ChatHub, database: Path) -> Callable[[], None]:
@@ -206,8 +206,8 @@ def settled(database: Path) -> str:
         return word_of(held.file)
 
 
-async def many(rounds: int, one: Callable[[int], Awaitable[str]], good: set[str]) -> Outcome:
-    found = Outcome()
+async def many(rounds: int, one: Callable[[int], Awaitable[str]], good: set[str]) -> Settlement:
+    found = Settlement()
     for number in range(rounds):
         try:
             state = await one(number)
@@ -219,7 +219,7 @@ async def many(rounds: int, one: Callable[[int], Awaitable[str]], good: set[str]
     return found
 
 
-async def killed_backups(folder: Path, rounds: int) -> Outcome:
+async def killed_backups(folder: Path, rounds: int) -> Settlement:
     """There is a whole backup, or none; the database does not mind."""
     database = folder / "backed-up.db"
     filled(database, NEWEST, "the database")
@@ -237,7 +237,7 @@ async def killed_backups(folder: Path, rounds: int) -> Outcome:
     return await many(rounds, one, {"no backup", f"a whole backup of the database (version {NEWEST})"})
 
 
-async def killed_restores(folder: Path, rounds: int) -> Outcome:
+async def killed_restores(folder: Path, rounds: int) -> Settlement:
     """The old database or the backup."""
     database, backup = folder / "restored.db", folder / "backup.db"
     filled(backup, NEWEST, "the backup")
@@ -253,7 +253,7 @@ async def killed_restores(folder: Path, rounds: int) -> Outcome:
     return await many(rounds, one, {f"{word} (version {NEWEST})" for word in ("the old one", "the backup")})
 
 
-async def killed_upgrades(folder: Path, rounds: int) -> Outcome:
+async def killed_upgrades(folder: Path, rounds: int) -> Settlement:
     """The old version, the newest, or one between that the next start brings up; and a copy of before."""
     database = folder / "upgraded.db"
 
@@ -283,7 +283,7 @@ async def killed_upgrades(folder: Path, rounds: int) -> Outcome:
     )
 
 
-async def killed_undos(folder: Path, rounds: int) -> Outcome:
+async def killed_undos(folder: Path, rounds: int) -> Settlement:
     """The upgraded database or the one from before."""
     database, copy = folder / "undone.db", folder / "undone.db.before-0009"
 
@@ -303,7 +303,7 @@ async def killed_undos(folder: Path, rounds: int) -> Outcome:
     return await many(rounds, one, {f"after (version {NEWEST})", "before (version 8)"})
 
 
-SCENES: dict[str, Callable[[Path, int], Awaitable[Outcome]]] = {
+SCENES: dict[str, Callable[[Path, int], Awaitable[Settlement]]] = {
     "streams": killed_streams,
     "full-disk": full_disk,
     "lock": locked_file,

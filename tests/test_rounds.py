@@ -10,7 +10,7 @@ import pytest
 from conftest import Connect
 
 from chathub import keys
-from chathub.chat.settlements import Settlements
+from chathub.chat.settlements import SettlementQueue
 from chathub.config import Config
 from chathub.database import rounds
 from chathub.database.rounds import forever, going_on
@@ -96,7 +96,7 @@ async def test_last_uses_are_written_after_a_write_of_them_failed_for_an_unknown
 async def test_what_else_must_be_done_at_the_end_is_done_although_a_step_failed(
     connect: Connect, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Settlements, "close", _failing)
+    monkeypatch.setattr(SettlementQueue, "close", _failing)
     client = await connect(config)
     assert client.app is not None
     (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
@@ -106,5 +106,5 @@ async def test_what_else_must_be_done_at_the_end_is_done_although_a_step_failed(
     assert query(config, f"SELECT count(*) FROM sessions WHERE last_seen_at = {SEEN}") == [(1,)]
 
 
-async def _failing(it: Settlements) -> None:
+async def _failing(it: SettlementQueue) -> None:
     raise RuntimeError("a step of the end")

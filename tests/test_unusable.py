@@ -37,7 +37,7 @@ COMMANDS = {
 }
 # a user that is not ours
 STRANGER = 54321
-Outcome = tuple[int | None, str, str]
+Settlement = tuple[int | None, str, str]
 
 
 def without_privileges() -> None:
@@ -46,7 +46,7 @@ def without_privileges() -> None:
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-def run(command_lines: list[list[str]]) -> list[Outcome]:
+def run(command_lines: list[list[str]]) -> list[Settlement]:
     """Run each in the same process, one after the other."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHATHUB_")}
     process = subprocess.run(
@@ -201,7 +201,7 @@ def content(folder: Path) -> dict[str, bytes | None]:
 @pytest.fixture(scope="module")
 def outcomes(
     tmp_path_factory: pytest.TempPathFactory, founded: Founded
-) -> dict[str, tuple[Path, dict[str, Outcome], bool]]:
+) -> dict[str, tuple[Path, dict[str, Settlement], bool]]:
     """Of each kind its path, what each command said, and whether all is as it was."""
     places: dict[str, Path] = {}
     root = tmp_path_factory.mktemp("unusable")
@@ -230,7 +230,7 @@ def outcomes(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_used_is_refused_with_a_sentence_and_left_as_it_is(
-    outcomes: dict[str, tuple[Path, dict[str, Outcome], bool]], kind: str
+    outcomes: dict[str, tuple[Path, dict[str, Settlement], bool]], kind: str
 ) -> None:
     if kind not in outcomes:
         pytest.skip("only root can give a file to somebody else")

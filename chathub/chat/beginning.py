@@ -12,7 +12,7 @@ from chathub.chat.budgets import BudgetOwner, BudgetState, Reservation, UsageBou
 from chathub.chat.context import estimate_history
 from chathub.chat.idempotency import IdempotencyKey, RepeatedRequest
 from chathub.chat.title_text import title_of
-from chathub.chat.turns import Ending, Outcome, Turn, as_it_ended
+from chathub.chat.turns import FinalStatus, Settlement, Turn, as_it_ended
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
 from chathub.upstream.types import Image, Message
@@ -77,7 +77,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     provider: str
     history_characters: int
     sees: bool
-    refusal: Ending | None
+    refusal: FinalStatus | None
     incomplete: bool = False
 
     @property
@@ -88,7 +88,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     def now(self) -> int:
         return self.owner.month.now
 
-    def refused(self, refusal: Ending) -> "NewTurn":
+    def refused(self, refusal: FinalStatus) -> "NewTurn":
         """The turn as it is stored when it is refused, without what may be large: a user without a budget
         must not fill the disk."""
         prompt = self.prompt.shortened()
@@ -97,7 +97,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
         return replace(self, refusal=refusal, prompt=prompt, options=options, incomplete=cut)
 
 
-def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Outcome], ended: Sequence[int]) -> Turn:
+def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ended: Sequence[int]) -> Turn:
     """Find or start the conversation and store the question with its answer to come; ``unstored`` is how
     answers of the conversation ended that are not in the database yet, by message, and ``ended`` what is held
     for such answers of anybody's.
@@ -145,7 +145,9 @@ def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Outcome], ended: 
     )
 
 
-def _parent(tx: Transaction, it: NewTurn, conversation: Row, unstored: Mapping[int, Outcome]) -> int | None:
+def _parent(
+    tx: Transaction, it: NewTurn, conversation: Row, unstored: Mapping[int, Settlement]
+) -> int | None:
     """The message that the question goes after."""
     parent_id: int | None = conversation["head_id"]
     if it.branch_point.kind != "new":
@@ -171,7 +173,7 @@ def _pictures(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[i
 
 def _reservation(
     state: BudgetState, it: NewTurn, history: Sequence[AnyRow]
-) -> tuple[Reservation | None, Ending | None, dict[str, Any] | None]:
+) -> tuple[Reservation | None, FinalStatus | None, dict[str, Any] | None]:
     """What the answer may use; or why there will be none, and what is left."""
     if it.bound is None:
         return None, it.refusal, None
@@ -181,7 +183,7 @@ def _reservation(
     try:
         return budgets.size_reservation(state, replace(it.bound, prompt=prompt)), None, None
     except TooManyRequests as spent:
-        return None, Ending("error", spent.sentence, spent.status, "error"), spent.details["budget"]
+        return None, FinalStatus("error", spent.sentence, spent.status, "error"), spent.details["budget"]
 
 
 def _conversation(tx: Transaction, it: NewTurn) -> Row:
@@ -235,7 +237,7 @@ def _store_question(
 
 
 def _answer_with_calls(
-    tx: Transaction, results: Sequence[ToolResult], head_id: int | None, unstored: Mapping[int, Outcome]
+    tx: Transaction, results: Sequence[ToolResult], head_id: int | None, unstored: Mapping[int, Settlement]
 ) -> int:
     """The answer whose calls these results answer: the head, or what a failed attempt to go on from
     other results of it left as the head.
@@ -254,7 +256,7 @@ def _answer_with_calls(
     return answer_id
 
 
-def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Outcome]) -> AnyRow | None:
+def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Settlement]) -> AnyRow | None:
     """An answer that went well; of an empty one that did not, the one whose results of tools it followed."""
     stored = tx.one(tx.q.messages.get_answer, message_id=head_id)
     if stored is None:
@@ -293,16 +295,16 @@ def _store_results(tx: Transaction, it: NewTurn, conversation_id: int, head_id: 
 
 def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_id: int, count: int) -> int:
     """The answer to come, or that there will be none, becomes the conversation's head."""
-    ending = it.refusal or Ending("streaming")
+    final_status = it.refusal or FinalStatus("streaming")
     message_id = tx.add(
         tx.q.messages.insert_answer,
         conversation_id=conversation_id,
         parent_id=question_id,
-        status=ending.status,
-        reason=ending.reason,
-        error_status=ending.code,
-        retry_after=ending.retry_after,
-        finish_reason=ending.finish_reason,
+        status=final_status.status,
+        reason=final_status.reason,
+        error_status=final_status.code,
+        retry_after=final_status.retry_after,
+        finish_reason=final_status.finish_reason,
         model=it.model,
         provider=it.provider,
         now=it.now,

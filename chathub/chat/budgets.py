@@ -135,8 +135,8 @@ class Budget(Struct, frozen=True):
 
 
 def check_rate_limits(tx: Transaction, owner: BudgetOwner, ended: Sequence[int]) -> BudgetState:
-    """Count a request against the limits per minute and of replies at once, of the user and of the access token
-    that it came with; gives the state of the budgets, for ``size_reservation`` in the same transaction.
+    """Count a request against the limits per minute and of replies at once, of the user and of the access
+    token that it came with; gives the state of the budgets, for ``size_reservation`` in the same transaction.
     ``ended`` are reservations of replies that have ended and wait to be stored: they count as used, not as
     running.
 

@@ -17,7 +17,7 @@ from chathub.database.connection import Database, Row, Transaction
 
 log = logging.getLogger("chathub.replies")
 
-INTERRUPTED = turns.Ending("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
+INTERRUPTED = turns.FinalStatus("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
 
 
 class Fresh(Struct, frozen=True):
@@ -105,17 +105,17 @@ def recover(tx: Transaction, month: Month) -> int:
         texts = turns.saved_text(tx, row["id"])
         model = _model(row)
         came = estimate(texts["content"]), estimate(texts["reasoning"])
-        outcome = turns.Outcome(
+        settlement = turns.Settlement(
             owner=BudgetOwner(row["user_id"], row["token_id"], month),
             model=model,
             content=texts["content"],
             reasoning=texts["reasoning"],
             was_saved=True,
-            ending=INTERRUPTED,
+            final_status=INTERRUPTED,
             usage_cost=compute_cost(model, None, row["prompt_tokens"], *came),
         )
         turn = turns.Turn(row["conversation_id"], row["public_id"], "", 0, row["id"])
-        turns.recover(tx, turn, outcome, row["updated_at"])
+        turns.recover(tx, turn, settlement, row["updated_at"])
     tx.run(tx.q.budgets.release_all)
     return len(rows)
 

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from chathub.chat.reply import Reply
-from chathub.chat.turns import Ending
+from chathub.chat.turns import FinalStatus
 from chathub.config import Config
 
-STOPPED = Ending("stopped", "已停止生成", finish_reason="stopped")
-_LEFT = Ending("stopped", "客户端已断开，停止生成", finish_reason="disconnected")
-_UNFOLLOWED = Ending("stopped", "长时间无人接收，停止生成", finish_reason="unfollowed")
+STOPPED = FinalStatus("stopped", "已停止生成", finish_reason="stopped")
+_LEFT = FinalStatus("stopped", "客户端已断开，停止生成", finish_reason="disconnected")
+_UNFOLLOWED = FinalStatus("stopped", "长时间无人接收，停止生成", finish_reason="unfollowed")
 # nothing speaks against reading on for a moment
 _WISHED = (STOPPED, _LEFT, _UNFOLLOWED)
 
@@ -73,19 +73,19 @@ class Live:
         if timer := self._timers.pop(reply.turn.message_id, None):
             timer.cancel()
 
-    def cancel(self, reply: Reply, ending: Ending) -> None:
+    def cancel(self, reply: Reply, final_status: FinalStatus) -> None:
         """Close the upstream connection; what ended a reply first stays its reason."""
         reading = self._reading.get(reply.turn.message_id)
-        if reading is None or (reply.ending is not None and not reply.muted):
+        if reading is None or (reply.final_status is not None and not reply.muted):
             return
         seconds = self._config.usage_seconds
-        if seconds and reply.begun and not reply.muted and ending in _WISHED:
+        if seconds and reply.begun and not reply.muted and final_status in _WISHED:
             # the provider may yet tell what it used; nobody is shown what else it says
             reply.muted = True
             asyncio.get_running_loop().call_later(seconds, reading.cancel)
         else:
             reading.cancel()
-        reply.ending = reply.ending or ending
+        reply.final_status = reply.final_status or final_status
 
     async def stop(self, reply: Reply) -> None:
         """Close the upstream connection, keep the text, and wait until it is stored."""

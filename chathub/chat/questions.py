@@ -14,7 +14,7 @@ from chathub.chat.context import estimate_prompt
 from chathub.chat.idempotency import IdempotencyKey
 from chathub.chat.pictures import read as read_pictures
 from chathub.chat.plan import Plan
-from chathub.chat.turns import Ending
+from chathub.chat.turns import FinalStatus
 from chathub.clock import Month
 from chathub.errors import BadRequest, ChatHubError
 from chathub.upstream.types import Message
@@ -45,12 +45,12 @@ class TurnRequest(Struct, frozen=True):
         return self.branch_point.kind != "again" and (options or self.prompt.shortened() != self.prompt)
 
     @property
-    def refusal(self) -> Ending | None:
+    def refusal(self) -> FinalStatus | None:
         """How the reply ends before it began, if there is no plan."""
         error = self.plan
         if not isinstance(error, ChatHubError):
             return None
-        return Ending("error", error.sentence, error.status, "error", error.retry_after)
+        return FinalStatus("error", error.sentence, error.status, "error", error.retry_after)
 
     def beginning(self, month: Month) -> NewTurn:
         """All of it that is stored."""

@@ -24,7 +24,7 @@ from chathub.chat.ledger import AttemptOwner
 from chathub.chat.plan import Plan, Route
 from chathub.chat.purchase import Held, Purchase, buy, settle
 from chathub.chat.rests import CallersRests
-from chathub.chat.settlements import Settlements
+from chathub.chat.settlements import SettlementQueue
 from chathub.chat.tally import Outbox, Tally
 from chathub.clock import Clock
 from chathub.database.connection import Database
@@ -66,9 +66,9 @@ class Relay:
         clock: Clock,
         rests: CallersRests,
         holdings: Holdings,
-        settlements: Settlements,
+        settlement_queue: SettlementQueue,
     ) -> None:
-        self._settlements = settlements
+        self._settlement_queue = settlement_queue
         self._disk = disk
         self._rests = rests
         self._holdings = holdings
@@ -104,14 +104,14 @@ class Relay:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
         self._db.condition.check()
         self._disk.check()
-        self._settlements.check()
+        self._settlement_queue.check()
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
         attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
         purchase = Purchase(attempt_owner, plan, self._holdings.of(caller.id), is_bound=bool(caller.models))
         # known from the moment it is planned: a key of the plan may go before it is used
         self._purchases.add(purchase)
         self._idle.clear()
-        bound, ended = UsageBound.of(plan, prompt, answer, choices), self._settlements.reservations
+        bound, ended = UsageBound.of(plan, prompt, answer, choices), self._settlement_queue.reservations
         buying = asyncio.ensure_future(self._db.write(buy, owner, bound, ended))
         try:
             held = await asyncio.shield(buying)
@@ -123,7 +123,7 @@ class Relay:
             self._purchases.discard(purchase)
             if not self._purchases:
                 self._idle.set()
-            await self._settlements.see_through(self._settle(buying, purchase))
+            await self._settlement_queue.see_through(self._settle(buying, purchase))
 
     async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
         with contextlib.suppress(ChatHubError):
@@ -133,7 +133,7 @@ class Relay:
                     self._rests.note_success(tally.well_key, purchase.attempt_owner.user_id)
             receipt = purchase.receipt(held.reservation_id, self._clock.month())
             booking = partial(settle, receipt=receipt)
-            await self._settlements.store("request", booking, held.reservation_id)
+            await self._settlement_queue.store("request", booking, held.reservation_id)
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""
@@ -223,7 +223,7 @@ class Relay:
             now = self._clock.now()
             is_common = self._rests.note_failure(endpoint, user_id, failure, now)
             told = endpoint.key_id, failure, sentence, now
-            await self._settlements.store_soon(
+            await self._settlement_queue.store_soon(
                 "key's state", lambda tx: pool.note_failure(tx, *told, is_common=is_common)
             )
 

@@ -13,9 +13,9 @@ from chathub.chat.live import Live
 from chathub.chat.plan import Plan
 from chathub.chat.questions import TurnRequest
 from chathub.chat.reply import Reply
-from chathub.chat.settlements import Settlements
+from chathub.chat.settlements import SettlementQueue
 from chathub.chat.titles import Titles
-from chathub.chat.turns import Outcome
+from chathub.chat.turns import Settlement
 from chathub.chat.unstored import Unstored
 from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
@@ -39,10 +39,10 @@ class Replies:
         clock: Clock,
         config: Config,
         holdings: Holdings,
-        settlements: Settlements,
+        settlement_queue: SettlementQueue,
         unstored: Unstored,
     ) -> None:
-        self._settlements = settlements
+        self._settlement_queue = settlement_queue
         self._unstored = unstored
         self._db = db
         self._disk = disk
@@ -141,16 +141,16 @@ class Replies:
     async def _begin(self, turn_request: TurnRequest) -> Reply:
         self._db.condition.check()
         self._disk.check(large=turn_request.is_large)
-        self._settlements.check(sum(reply.size for reply in self._live))
+        self._settlement_queue.check(sum(reply.size for reply in self._live))
         async with self._lock_conversation(turn_request.caller.id, turn_request.branch_point.public_id):
             await self._stop_unfollowed(turn_request.branch_point.public_id, turn_request.caller.id)
             unstored = self.unstored(turn_request.branch_point.public_id, turn_request.caller.id)
-            ended, month = self._settlements.reservations, self._clock.month()
+            ended, month = self._settlement_queue.reservations, self._clock.month()
             turn = await self._db.write(begin, turn_request.beginning(month), unstored, ended)
             limit = self._config.reply_characters
             reply = Reply(turn, turn_request.caller.id, turn_request.model_name, limit)
             if turn.refusal is not None or isinstance(turn_request.plan, ChatHubError):
-                reply.ending = turn.refusal
+                reply.final_status = turn.refusal
                 reply.end()
             else:
                 self._start(reply, turn_request.plan, turn_request)
@@ -222,9 +222,9 @@ class Replies:
         reply = self._live.in_conversation(public_id)
         return reply if reply and reply.user_id == user_id else None
 
-    def unstored(self, public_id: str, user_id: int) -> dict[int, Outcome]:
+    def unstored(self, public_id: str, user_id: int) -> dict[int, Settlement]:
         """How the replies of a user's conversation ended that the database has not taken yet, by message."""
-        return self._unstored.outcomes(public_id, user_id)
+        return self._unstored.settlements(public_id, user_id)
 
     def of_user(self, user_id: int) -> list[Reply]:
         return [reply for reply in self._live if reply.user_id == user_id]
@@ -281,7 +281,7 @@ class Replies:
         while True:
             await asyncio.sleep(self._config.save_seconds)
             await self._checkpoints.save(self._live)
-            await self._settlements.retry()
+            await self._settlement_queue.retry()
 
     async def drain(self, seconds: float) -> None:
         """Take no more questions and give the replies in the making some time to end."""

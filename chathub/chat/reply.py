@@ -11,7 +11,7 @@ from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat.ledger import UsageCost
 from chathub.chat.parts import Cursor, Kind, Part, after, merged
-from chathub.chat.turns import Ending, Turn
+from chathub.chat.turns import FinalStatus, Turn
 from chathub.database.connection import Row
 from chathub.upstream.routing import Sink
 from chathub.upstream.types import (
@@ -67,7 +67,7 @@ class Reply(Sink):
         self.stops_when_left = False
         # the personal token it was asked with
         self.token_id: int | None = None
-        self.ending: Ending | None = None
+        self.final_status: FinalStatus | None = None
         self.settling = False
         self.ended = False
         self.usage_cost = UsageCost()
@@ -91,12 +91,12 @@ class Reply(Sink):
         reply._add([part for part in texts if part[1]])
         calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
         reply.calls = dict(enumerate(calls))
-        reply.ending = Ending(
+        reply.final_status = FinalStatus(
             row["status"], row["reason"], row["error_status"], row["finish_reason"], row["retry_after"]
         )
         if row["status"] == "streaming":
             # nobody writes it any more: its end could not be stored
-            reply.ending = Ending("interrupted", "回复未能保存", 500, "error")
+            reply.final_status = FinalStatus("interrupted", "回复未能保存", 500, "error")
         reply.usage_cost = UsageCost(
             row["prompt_tokens"],
             row["completion_tokens"],

@@ -56,7 +56,7 @@ class _Kept(Struct, kw_only=True):
     is_told: bool = False
 
 
-class Settlements:
+class SettlementQueue:
     """Stores what has ended, and keeps what cannot be stored now.
 
     What is kept must not hold more than it needs: it may stay for long.

@@ -10,7 +10,7 @@ from chathub.chat.context import estimate, estimate_messages
 from chathub.chat.ledger import AttemptOwner
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
-from chathub.chat.settlements import Settlements
+from chathub.chat.settlements import SettlementQueue
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
@@ -30,8 +30,10 @@ _CHARACTERS = 1000
 class Titles:
     """Names conversations; a title the user chose is never touched, and a failure changes nothing."""
 
-    def __init__(self, settlements: Settlements, client: Client, clock: Clock, config: Config) -> None:
-        self._settlements = settlements
+    def __init__(
+        self, settlement_queue: SettlementQueue, client: Client, clock: Clock, config: Config
+    ) -> None:
+        self._settlement_queue = settlement_queue
         self._client = client
         self._clock = clock
         self._always = config.auto_title
@@ -39,12 +41,12 @@ class Titles:
     def wanted(self, reply: Reply, options: Options) -> bool:
         """After the first exchange, if it went well and a title was asked for."""
         asked = self._always if options.auto_title is None else options.auto_title
-        return bool(asked and reply.turn.first and reply.ending and reply.ending.status == "done")
+        return bool(asked and reply.turn.first and reply.final_status and reply.final_status.status == "done")
 
     async def suggest(self, reply: Reply, plan: Plan) -> None:
         """Ask the model that answered, and store what it says; what that used is booked. Not asked for when
         there is no memory left for what could not be booked."""
-        if not self._settlements.has_room():
+        if not self._settlement_queue.has_room():
             return
         question, answered = reply.turn.prompt[0].content[:_CHARACTERS], await reply.whole("content")
         messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered[:_CHARACTERS]}")]
@@ -76,7 +78,7 @@ class Titles:
             usage_cost=usage_cost,
             month=self._clock.month(),
         )
-        await self._settlements.store("title", store)
+        await self._settlement_queue.store("title", store)
 
 
 async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:

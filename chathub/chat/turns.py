@@ -20,7 +20,7 @@ from chathub.wire.answers import Row as AnyRow
 PLACEHOLDER = "对话已被用户停止"
 
 
-class Ending(Struct, frozen=True):
+class FinalStatus(Struct, frozen=True):
     """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
 
     status: str
@@ -31,8 +31,8 @@ class Ending(Struct, frozen=True):
 
 
 # of a reply that the database has not taken yet, and of one that there was no memory left for until it did
-NOT_STORED = Ending("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
-_CUT = Ending("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
+NOT_STORED = FinalStatus("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
+_CUT = FinalStatus("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
 
 
 class Turn(Struct, frozen=True):
@@ -54,7 +54,7 @@ class Turn(Struct, frozen=True):
     first: bool = False
     reservation_id: int = 0
     answer_limit: int | None = None
-    refusal: Ending | None = None
+    refusal: FinalStatus | None = None
     budget: dict[str, Any] | None = None
 
     def without_texts(self) -> "Turn":
@@ -62,7 +62,7 @@ class Turn(Struct, frozen=True):
         return replace(self, prompt=[], history=(), images={})
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class Settlement(Struct, frozen=True, kw_only=True):
     """All that is known of a reply at its end.
 
     ``attempts`` were made with ``models`` (by name), the last with ``model``; ``key_id`` is the key that
@@ -81,13 +81,20 @@ class Outcome(Struct, frozen=True, kw_only=True):
     tool_calls: str = ""
     state: str = ""
     was_saved: bool
-    ending: Ending
+    final_status: FinalStatus
     usage_cost: UsageCost
     is_cut: bool = False
 
-    def without_text(self) -> "Outcome":
+    def without_text(self) -> "Settlement":
         return replace(
-            self, content="", reasoning="", tool_calls="", state="", was_saved=True, is_cut=True, ending=_CUT
+            self,
+            content="",
+            reasoning="",
+            tool_calls="",
+            state="",
+            was_saved=True,
+            is_cut=True,
+            final_status=_CUT,
         )
 
 
@@ -98,17 +105,17 @@ def saved_text(tx: Transaction, message_id: int) -> dict[Kind, str]:
     return {kind: "".join(part["text"] for part in parts if part["kind"] == kind) for kind in kinds}
 
 
-def as_it_ended(tx: Transaction, row: Row, unstored: Mapping[int, Outcome]) -> AnyRow:
+def as_it_ended(tx: Transaction, row: Row, unstored: Mapping[int, Settlement]) -> AnyRow:
     """A message of the history; of an answer whose end is not stored yet what memory holds of it."""
-    ending = unstored.get(row["id"]) if row["status"] == "streaming" else None
-    if ending is None:
+    final_status = unstored.get(row["id"]) if row["status"] == "streaming" else None
+    if final_status is None:
         return row
-    content = saved_text(tx, row["id"])["content"] if ending.is_cut else ending.content
-    told = {"content": content, "tool_calls": ending.tool_calls, "state": ending.state}
-    return {**dict(row), **told, "status": ending.ending.status}
+    content = saved_text(tx, row["id"])["content"] if final_status.is_cut else final_status.content
+    told = {"content": content, "tool_calls": final_status.tool_calls, "state": final_status.state}
+    return {**dict(row), **told, "status": final_status.final_status.status}
 
 
-def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
+def settle(tx: Transaction, turn: Turn, it: Settlement) -> dict[str, Any] | None:
     """Store how the reply ended and what it used, which counts even if the reply was deleted meanwhile.
     Gives a word of warning where little is left to its user."""
     now = it.owner.month.now
@@ -124,7 +131,7 @@ def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
         it.models,
         it.usage_cost,
         first_at=it.first_at,
-        end_reason=it.ending.finish_reason,
+        end_reason=it.final_status.finish_reason,
         month=it.owner.month,
     )
     budgets.release(tx, turn.reservation_id)
@@ -133,16 +140,16 @@ def settle(tx: Transaction, turn: Turn, it: Outcome) -> dict[str, Any] | None:
     return budgets.warning(tx, it.owner)
 
 
-def recover(tx: Transaction, turn: Turn, it: Outcome, updated_at: int) -> None:
+def recover(tx: Transaction, turn: Turn, it: Settlement, updated_at: int) -> None:
     """Store what a crash left of a reply; a restart is no news of its conversation."""
     _store(tx, turn, it, updated_at)
-    reason = it.ending.finish_reason
+    reason = it.final_status.finish_reason
     ledger.record_attempt(
         tx, _attempt_owner(turn, it), it.model, it.usage_cost, it.owner.month, end_reason=reason
     )
 
 
-def _attempt_owner(turn: Turn, it: Outcome) -> AttemptOwner:
+def _attempt_owner(turn: Turn, it: Settlement) -> AttemptOwner:
     return AttemptOwner(
         kind="chat",
         user_id=it.owner.user_id,
@@ -152,7 +159,7 @@ def _attempt_owner(turn: Turn, it: Outcome) -> AttemptOwner:
     )
 
 
-def _store(tx: Transaction, turn: Turn, it: Outcome, now: int) -> None:
+def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
     tx.run(
         tx.q.messages.settle,
         message_id=turn.message_id,
@@ -162,11 +169,11 @@ def _store(tx: Transaction, turn: Turn, it: Outcome, now: int) -> None:
         reasoning=it.reasoning,
         tool_calls=it.tool_calls,
         state=it.state,
-        status=it.ending.status,
-        reason=it.ending.reason,
-        finish_reason=it.ending.finish_reason,
-        error_status=it.ending.code,
-        retry_after=it.ending.retry_after,
+        status=it.final_status.status,
+        reason=it.final_status.reason,
+        finish_reason=it.final_status.finish_reason,
+        error_status=it.final_status.code,
+        retry_after=it.final_status.retry_after,
         prompt_tokens=it.usage_cost.prompt_tokens,
         completion_tokens=it.usage_cost.completion_tokens,
         reasoning_tokens=it.usage_cost.reasoning_tokens,

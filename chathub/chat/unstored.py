@@ -8,8 +8,8 @@ from typing import Any
 from chathub.chat import turns
 from chathub.chat.parts import Kind
 from chathub.chat.reply import Read, Reply
-from chathub.chat.settlements import Settlements
-from chathub.chat.turns import Outcome
+from chathub.chat.settlements import SettlementQueue
+from chathub.chat.turns import Settlement
 from chathub.database.connection import Database
 
 log = logging.getLogger("chathub.replies")
@@ -21,58 +21,58 @@ class Unstored:
     The database still has them as ``streaming``, and what was saved of their text: all that a crash leaves.
     """
 
-    def __init__(self, db: Database, settlements: Settlements) -> None:
+    def __init__(self, db: Database, queue: SettlementQueue) -> None:
         self._db = db
-        self._settlements = settlements
+        self._queue = queue
         self._replies: dict[int, Reply] = {}
-        self._outcomes: dict[int, Outcome] = {}
+        self._settlements: dict[int, Settlement] = {}
 
-    def keep(self, reply: Reply, outcome: Outcome, error: Exception) -> None:
+    def keep(self, reply: Reply, settlement: Settlement, error: Exception) -> None:
         """Have a reply's outcome stored later. If there is no memory left for it, what is saved of its text
         is what remains."""
-        if not self._settlements.has_room(_size_of(outcome)):
+        if not self._queue.has_room(_size_of(settlement)):
             log.error("no memory is left for a reply that could not be stored: the rest of its text is lost")
-            outcome = outcome.without_text()
+            settlement = settlement.without_text()
             reply.calls = {}
         message_id = reply.turn.message_id
         reply.turn, reply.state = reply.turn.without_texts(), {}
-        self._replies[message_id], self._outcomes[message_id] = reply, outcome
+        self._replies[message_id], self._settlements[message_id] = reply, settlement
         reply.let_go(self._reader(message_id), always=True)
-        self._settlements.keep(
+        self._queue.keep(
             "reply",
-            partial(turns.settle, turn=reply.turn, it=outcome),
-            _size_of(outcome),
+            partial(turns.settle, turn=reply.turn, it=settlement),
+            _size_of(settlement),
             error,
-            partial(self._stored, reply, outcome),
-            partial(self._lost, reply, outcome),
+            partial(self._stored, reply, settlement),
+            partial(self._lost, reply, settlement),
             reply.turn.reservation_id,
         )
 
-    def _lost(self, reply: Reply, outcome: Outcome, error: Exception) -> bool:
+    def _lost(self, reply: Reply, settlement: Settlement, error: Exception) -> bool:
         """It was given up. What is saved of its text may still be stored as its end; if not even that, the
         next start does it."""
-        if not outcome.is_cut:
+        if not settlement.is_cut:
             reply.calls = {}
-            self.keep(reply, outcome.without_text(), error)
+            self.keep(reply, settlement.without_text(), error)
             return True
-        del self._replies[reply.turn.message_id], self._outcomes[reply.turn.message_id]
+        del self._replies[reply.turn.message_id], self._settlements[reply.turn.message_id]
         return False
 
-    def _stored(self, reply: Reply, outcome: Outcome, budget: dict[str, Any] | None) -> None:
+    def _stored(self, reply: Reply, settlement: Settlement, budget: dict[str, Any] | None) -> None:
         """From here on the database has it; whoever still follows is told how it really ended."""
-        reply.ending, reply.budget = outcome.ending, budget
-        del self._replies[reply.turn.message_id], self._outcomes[reply.turn.message_id]
+        reply.final_status, reply.budget = settlement.final_status, budget
+        del self._replies[reply.turn.message_id], self._settlements[reply.turn.message_id]
 
     def _reader(self, message_id: int) -> Read:
         stored = reader(self._db, message_id)
 
         async def read(kind: Kind, start: int, length: int) -> str:
-            outcome = self._outcomes.get(message_id)
-            if outcome is None:
+            settlement = self._settlements.get(message_id)
+            if settlement is None:
                 return await stored(kind, start, length)
-            if outcome.is_cut:
+            if settlement.is_cut:
                 return (await self._db.read(turns.saved_text, message_id))[kind][start : start + length]
-            text = outcome.content if kind == "content" else outcome.reasoning
+            text = settlement.content if kind == "content" else settlement.reasoning
             return text[start : start + length]
 
         return read
@@ -82,10 +82,10 @@ class Unstored:
         reply = self._replies.get(message_id)
         return reply if reply and reply.user_id == user_id else None
 
-    def outcomes(self, public_id: str, user_id: int) -> dict[int, Outcome]:
+    def settlements(self, public_id: str, user_id: int) -> dict[int, Settlement]:
         """By message, what is not stored yet of a user's conversation."""
         return {
-            message_id: self._outcomes[message_id]
+            message_id: self._settlements[message_id]
             for message_id, reply in self._replies.items()
             if reply.turn.public_id == public_id and reply.user_id == user_id
         }
@@ -103,8 +103,14 @@ def reader(db: Database, message_id: int) -> Read:
     return read
 
 
-def _size_of(outcome: Outcome) -> int:
+def _size_of(settlement: Settlement) -> int:
     """The bytes of an outcome's text, with what SQLite's module adds to one that it was given; calls of
     tools are kept as they came as well."""
-    texts = outcome.content, outcome.reasoning, outcome.tool_calls, outcome.tool_calls, outcome.state
+    texts = (
+        settlement.content,
+        settlement.reasoning,
+        settlement.tool_calls,
+        settlement.tool_calls,
+        settlement.state,
+    )
     return sum(map(sys.getsizeof, texts))

@@ -14,8 +14,8 @@ from chathub.chat.budgets import BudgetOwner
 from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
 from chathub.chat.rests import CallersRests
-from chathub.chat.settlements import Settlements
-from chathub.chat.turns import Ending, Outcome, Turn
+from chathub.chat.settlements import SettlementQueue
+from chathub.chat.turns import FinalStatus, Settlement, Turn
 from chathub.chat.unstored import Unstored, reader
 from chathub.clock import Clock
 from chathub.config import Config
@@ -29,10 +29,10 @@ from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.replies")
 
-SHUTDOWN = Ending("interrupted", "服务器正在重启，回复中断", 503, "interrupted")
-_TIME_LIMIT = Ending("error", "回复时间过长，已中止", 504, "time_limit")
-_SIZE_LIMIT = Ending("error", "回复过长，已中止", 502, "size_limit")
-_BROKEN = Ending("error", "服务器内部错误", 500, "error")
+SHUTDOWN = FinalStatus("interrupted", "服务器正在重启，回复中断", 503, "interrupted")
+_TIME_LIMIT = FinalStatus("error", "回复时间过长，已中止", 504, "time_limit")
+_SIZE_LIMIT = FinalStatus("error", "回复过长，已中止", 502, "size_limit")
+_BROKEN = FinalStatus("error", "服务器内部错误", 500, "error")
 # a history is long from so many characters on; each message costs some, however short it is
 _LONG, _PER_MESSAGE = 256 * 1024, 500
 _TOO_MANY_PICTURES = "正在发送的图片过多，请等其中一些回复结束"
@@ -48,11 +48,11 @@ class Writer:
         clock: Clock,
         config: Config,
         rests: CallersRests,
-        settlements: Settlements,
+        settlement_queue: SettlementQueue,
         unstored: Unstored,
     ) -> None:
         self._db = db
-        self._settlements = settlements
+        self._settlement_queue = settlement_queue
         self._unstored = unstored
         self._client = client
         self._clock = clock
@@ -75,7 +75,7 @@ class Writer:
                 now = self._clock.now()
                 is_common = self._rests.note_failure(endpoint, reply.user_id, failure, now)
                 told = endpoint.key_id, failure, sentence, now
-                await self._settlements.store_soon(
+                await self._settlement_queue.store_soon(
                     "key's state", lambda tx: pool.note_failure(tx, *told, is_common=is_common)
                 )
 
@@ -87,41 +87,41 @@ class Writer:
                 return
 
     async def write(self, reply: Reply, plan: Plan, reading: asyncio.Task[None]) -> None:
-        """See one reply to its end and store it; nothing escapes. ``reply.ending`` is set if the reading
-        is cancelled for a reason of ours."""
+        """Run one reply to its end and store it; no exception escapes. ``reply.final_status`` is set if we
+        cancel the reading for a reason of ours."""
         try:
             async with asyncio.timeout(self._config.reply_seconds):
                 await reading
-            ending = _natural_ending(reply, plan)
+            final_status = _natural_status(reply, plan)
         except asyncio.CancelledError:
-            ending = SHUTDOWN
+            final_status = SHUTDOWN
         except TimeoutError:
-            ending = _TIME_LIMIT
+            final_status = _TIME_LIMIT
         except Exception as error:
-            ending = _broken(error)
+            final_status = _broken(error)
         # why we stopped it says more than what the provider made of that
-        reply.ending = await self._stored(reply, plan, reply.ending or ending)
+        reply.final_status = await self._stored(reply, plan, reply.final_status or final_status)
 
-    async def _stored(self, reply: Reply, plan: Plan, ending: Ending) -> Ending:
+    async def _stored(self, reply: Reply, plan: Plan, final_status: FinalStatus) -> FinalStatus:
         """Store the reply, which then lets go of its text; gives the ending, or that it could not be stored
         yet: then it is kept and tried again."""
         # from here on the message's own columns hold the text, no part may be added any more
         reply.settling = True
         try:
-            outcome = self._outcome(reply, plan, ending)
+            settlement = self._settlement(reply, plan, final_status)
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
-        reply.usage_cost = outcome.usage_cost
+        reply.usage_cost = settlement.usage_cost
         try:
-            reply.budget = await self._db.insist(turns.settle, reply.turn, outcome)
+            reply.budget = await self._db.insist(turns.settle, reply.turn, settlement)
         except Exception as error:
-            self._unstored.keep(reply, outcome, error)
+            self._unstored.keep(reply, settlement, error)
             return turns.NOT_STORED
         reply.let_go(reader(self._db, reply.turn.message_id))
-        return ending
+        return final_status
 
-    def _outcome(self, reply: Reply, plan: Plan, ending: Ending) -> Outcome:
+    def _settlement(self, reply: Reply, plan: Plan, final_status: FinalStatus) -> Settlement:
         """All that there is to store of it."""
         model = reply.answering
         assert model is not None
@@ -131,10 +131,10 @@ class Writer:
         answer = context.estimate(content) + context.estimate_calls(calls)
         thinking = context.estimate(reasoning)
         usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
-        well = reply.endpoint if reply.failure is None and ending.status == "done" else None
+        well = reply.endpoint if reply.failure is None and final_status.status == "done" else None
         if well and well.key_id is not None:
             self._rests.note_success(well.key_id, reply.user_id)
-        return Outcome(
+        return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
             attempts=reply.attempts,
@@ -146,15 +146,15 @@ class Writer:
             tool_calls=_json(calls),
             state=_json(reply.state),
             was_saved=reply.was_saved,
-            ending=ending,
+            final_status=final_status,
             usage_cost=usage_cost,
         )
 
 
-def _broken(error: Exception) -> Ending:
+def _broken(error: Exception) -> FinalStatus:
     """How a reply ends that could not go on for a reason of ours."""
     if sentence := sentence_of(error):
-        return Ending("error", sentence, 503, "error")
+        return FinalStatus("error", sentence, 503, "error")
     log.error("a reply failed", exc_info=error)
     return _BROKEN
 
@@ -210,20 +210,20 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode() if value else ""
 
 
-def _natural_ending(reply: Reply, plan: Plan) -> Ending:
+def _natural_status(reply: Reply, plan: Plan) -> FinalStatus:
     """How a reply ended that nobody stopped."""
     if reply.too_long:
         return _SIZE_LIMIT
     failure = reply.failure
     if failure is None:
-        return Ending("done", finish_reason=reply.finish_reason or "stop")
+        return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
     if failure.kind == "busy":
-        return Ending("error", failure.message, 503, "error", failure.retry_after)
+        return FinalStatus("error", failure.message, 503, "error", failure.retry_after)
     model = reply.answering or plan.model
     secrets = [endpoint.api_key for route in plan.routes for endpoint in route.endpoints]
     text = sentence_for(failure, reply.endpoint, secrets)
     said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
-    return Ending(
+    return FinalStatus(
         "error",
         f"{model.provider_name}{said}{text}",
         _status_of(failure),

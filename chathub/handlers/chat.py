@@ -36,9 +36,9 @@ async def complete(request: web.Request) -> web.Response:
         raise plan
     async with request.app[REPLIES].begin_turn(asking) as reply:
         await reply.finished()
-    assert reply.ending is not None
-    if reply.ending.status != "done":
-        raise failure(reply, reply.ending)
+    assert reply.final_status is not None
+    if reply.final_status.status != "done":
+        raise failure(reply, reply.final_status)
     return answer(
         {
             "conversation_id": reply.turn.public_id,
@@ -47,7 +47,7 @@ async def complete(request: web.Request) -> web.Response:
             "tool_calls": list(reply.calls.values()),
             "timestamp": iso(request.app[CLOCK].now()),
             "title": reply.turn.title,
-            **summary(reply, reply.ending),
+            **summary(reply, reply.final_status),
         }
     )
 

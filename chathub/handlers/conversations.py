@@ -10,7 +10,7 @@ from chathub import audit
 from chathub.accounts.sessions import Caller
 from chathub.chat import removal, tree, turns
 from chathub.chat.title_text import title_of
-from chathub.chat.turns import Outcome
+from chathub.chat.turns import Settlement
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.common import actor, body, done, query
@@ -154,7 +154,7 @@ def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encod
     return encode
 
 
-def _show_unstored(tx: Transaction, message: answers.Message, it: Outcome | None) -> None:
+def _show_unstored(tx: Transaction, message: answers.Message, it: Settlement | None) -> None:
     """All there is of a reply that nobody writes any more and whose end is not stored."""
     if it is None or it.is_cut:
         saved = turns.saved_text(tx, message.id)

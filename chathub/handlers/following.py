@@ -12,7 +12,7 @@ from aiohttp import web
 from chathub.chat.ledger import UsageCost
 from chathub.chat.parts import Cursor, Kind, Part
 from chathub.chat.reply import Reply
-from chathub.chat.turns import NOT_STORED, Ending
+from chathub.chat.turns import NOT_STORED, FinalStatus
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream
@@ -50,7 +50,7 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
             sentence = sentence_of(error)
             if sentence is None:
                 raise
-            await events.send((_end(reply, Ending("error", sentence, 503, "error")), b""))
+            await events.send((_end(reply, FinalStatus("error", sentence, 503, "error")), b""))
         await events.close()
     except ConnectionError:
         # the client left or stopped reading
@@ -66,11 +66,11 @@ async def _tell(events: EventStream, reply: Reply, sent: Cursor, cursor: Cursor,
             await events.send(*[_part(kind, text, sent, resumable) for kind, text in batch])
         if not runs:
             await events.beat()
-    assert reply.ending is not None
-    if reply.calls and reply.ending.status == "done":
+    assert reply.final_status is not None
+    if reply.calls and reply.final_status.status == "done":
         at = sent.event_id() if resumable else b""
         await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
-    await events.send((_end(reply, reply.ending), sent.event_id() if resumable else b""))
+    await events.send((_end(reply, reply.final_status), sent.event_id() if resumable else b""))
 
 
 def _batches(runs: list[Part]) -> Iterator[list[Part]]:
@@ -90,14 +90,14 @@ def _batches(runs: list[Part]) -> Iterator[list[Part]]:
         yield batch
 
 
-def summary(reply: Reply, ending: Ending) -> dict[str, Any]:
+def summary(reply: Reply, final_status: FinalStatus) -> dict[str, Any]:
     """What is known at the end of a reply."""
     usage_cost = reply.usage_cost
     return {
         "message_id": reply.turn.message_id,
         # the one that answered, which may be one that the model falls back on
         "model": reply.answered_by,
-        "finish_reason": ending.finish_reason,
+        "finish_reason": final_status.finish_reason,
         "usage": usage_of(usage_cost),
         "cost": answers.money(usage_cost.cost),
         **({"budget": reply.budget} if reply.budget else {}),
@@ -115,17 +115,17 @@ def usage_of(usage_cost: UsageCost) -> answers.Usage:
     )
 
 
-def failure(reply: Reply, ending: Ending) -> ChatHubError:
+def failure(reply: Reply, final_status: FinalStatus) -> ChatHubError:
     """A failed reply as the status of ``POST /api/chat``; its text so far is in the conversation."""
     error = ChatHubError(
-        ending.reason,
-        retry_after=ending.retry_after,
+        final_status.reason,
+        retry_after=final_status.retry_after,
         conversation_id=reply.turn.public_id,
         message_id=reply.turn.message_id,
-        **_code(ending),
+        **_code(final_status),
         **({"budget": reply.budget} if reply.budget else {}),
     )
-    error.status = ending.code or 409
+    error.status = final_status.code or 409
     return error
 
 
@@ -155,18 +155,18 @@ def _call(number: int, call: ToolRequest) -> bytes:
     return msgspec.json.encode({**event, "arguments": call.arguments})
 
 
-def _code(ending: Ending) -> dict[str, str]:
+def _code(final_status: FinalStatus) -> dict[str, str]:
     """What tells a program that nothing of the reply is lost, and the question is not to be asked again."""
-    return {"code": ending.finish_reason} if ending is NOT_STORED else {}
+    return {"code": final_status.finish_reason} if final_status is NOT_STORED else {}
 
 
-def _end(reply: Reply, ending: Ending) -> bytes:
+def _end(reply: Reply, final_status: FinalStatus) -> bytes:
     named = {"conversation_id": reply.turn.public_id, "title": reply.turn.title}
-    if ending.code:
+    if final_status.code:
         # the same sentence twice: the page reads ``content``, the document says ``error``
-        said: dict[str, Any] = {"status": ending.code, **_code(ending)}
-        said |= {"error": ending.reason, "content": ending.reason}
-        if ending.retry_after is not None:
-            said["retry_after"] = math.ceil(ending.retry_after)
-        return msgspec.json.encode({"type": "error", **said, **named, **summary(reply, ending)})
-    return msgspec.json.encode({"type": "end", **named, **summary(reply, ending)})
+        said: dict[str, Any] = {"status": final_status.code, **_code(final_status)}
+        said |= {"error": final_status.reason, "content": final_status.reason}
+        if final_status.retry_after is not None:
+            said["retry_after"] = math.ceil(final_status.retry_after)
+        return msgspec.json.encode({"type": "error", **said, **named, **summary(reply, final_status)})
+    return msgspec.json.encode({"type": "end", **named, **summary(reply, final_status)})

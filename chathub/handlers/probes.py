@@ -8,7 +8,7 @@ from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY, RESTS, SETTLEMENTS
+from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY, RESTS, SETTLEMENT_QUEUE
 from chathub.upstream import redaction
 from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Endpoint, Failure
@@ -21,7 +21,7 @@ async def test_key(request: web.Request) -> web.Response:
     endpoint, provider_key = await request.app[PLANNER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
     # what the call takes may have to be kept
-    request.app[SETTLEMENTS].check()
+    request.app[SETTLEMENT_QUEUE].check()
     models = request.app[CATALOG].chat_models_of(provider_key)
     tally = probe.new_tally()
     try:
@@ -29,7 +29,7 @@ async def test_key(request: web.Request) -> web.Response:
     finally:
         # also if the client left meanwhile
         settle = partial(probe.settle, tally=tally, user_id=caller.id, month=request.app[CLOCK].month())
-        await request.app[SETTLEMENTS].store("probe", settle)
+        await request.app[SETTLEMENT_QUEUE].store("probe", settle)
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
         request.app[RESTS].forget(endpoint.key_id)

@@ -32,7 +32,7 @@ from scripted import Provider, Script, chunk, reply
 from chathub.chat import settlements
 from chathub.config import Config
 from chathub.database import connection
-from chathub.keys import DB, REPLIES, SETTLEMENTS
+from chathub.keys import DB, REPLIES, SETTLEMENT_QUEUE
 
 LONG = "长🙂" * 50_000
 
@@ -81,7 +81,7 @@ async def locked_at_the_end(
 async def stored(client: TestClient) -> None:
     """Wait until nothing is kept any more."""
     assert client.app is not None
-    kept = client.app[SETTLEMENTS]
+    kept = client.app[SETTLEMENT_QUEUE]
     await until(lambda: not kept.held)
 
 
@@ -270,7 +270,7 @@ async def test_what_finds_no_memory_keeps_what_was_saved_of_it(
         assert (last["status"], last["code"]) == (503, "not_stored")
         assert (await messages_of(client, user, "c"))[1]["content"] == "先存"
         assert joined(await resume(client, user, last["message_id"]), "content") == "先存"
-        assert client.app is not None and client.app[SETTLEMENTS].held < 10_000
+        assert client.app is not None and client.app[SETTLEMENT_QUEUE].held < 10_000
         provider.script = provider.stream(reply("好"))
         await stream(client, user, "然后", conversation_id="c")
         assert [message["content"] for message in provider.last["messages"]][1] == "先存"
@@ -343,7 +343,7 @@ async def test_what_a_program_used_is_booked_once_however_long_the_database_is_l
             await asyncio.gather(asking, return_exceptions=True)
         provider.gate.set()
         assert leaves or (await asking).status == 200
-        kept = client.app[SETTLEMENTS]  # type: ignore[index]
+        kept = client.app[SETTLEMENT_QUEUE]  # type: ignore[index]
         await until(lambda: kept.held > 0)
         other.execute("ROLLBACK")
     await stored(client)
@@ -382,7 +382,7 @@ async def test_a_key_that_fails_under_a_lock_holds_no_answer_up_and_is_marked_la
 
 async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, config: Config) -> None:
     assert client.app is not None
-    kept: settlements.Settlements = client.app[SETTLEMENTS]
+    kept: settlements.SettlementQueue = client.app[SETTLEMENT_QUEUE]
     times: list[int] = []
     kept.keep("test", lambda tx: times.append(1), 0, sqlite3.OperationalError("locked"))
     rounds = [asyncio.create_task(kept.retry()) for _ in range(3)]
@@ -401,9 +401,9 @@ class Refused(Exception):
     """A mistake of ours: no trouble of the database's."""
 
 
-def kept_by(client: TestClient) -> settlements.Settlements:
+def kept_by(client: TestClient) -> settlements.SettlementQueue:
     assert client.app is not None
-    return client.app[SETTLEMENTS]
+    return client.app[SETTLEMENT_QUEUE]
 
 
 def damaged() -> sqlite3.DatabaseError:
