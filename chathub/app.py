@@ -30,8 +30,8 @@ from chathub.accounts.throttle import Throttle
 from chathub.backups import Backups
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
+from chathub.chat.gateway import Gateway
 from chathub.chat.plan import Planner
-from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
@@ -186,7 +186,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
         app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
         app[keys.REPLIES] = replies
-        app[keys.RELAY] = Relay(db, disk, client, clock, rests, holdings, settlements)
+        app[keys.GATEWAY] = Gateway(db, disk, client, clock, rests, holdings, settlements)
         app[keys.REMOVER] = remover = Remover(db)
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         await backups.recall()

@@ -15,8 +15,8 @@ from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
 from chathub.backups import Backups
 from chathub.catalog import Catalog
+from chathub.chat.gateway import Gateway
 from chathub.chat.plan import Planner
-from chathub.chat.relay import Relay
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.rests import CallersRests
@@ -47,7 +47,7 @@ HOLDINGS = web.AppKey("HOLDINGS", Holdings)
 RESPONSES = web.AppKey("RESPONSES", Responses)
 PLANNER = web.AppKey("PLANNER", Planner)
 RESTS = web.AppKey("RESTS", CallersRests)
-RELAY = web.AppKey("RELAY", Relay)
+GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", Replies)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)

@@ -20,7 +20,7 @@ from chathub.database.opening import require
 from chathub.database.rounds import forever
 from chathub.disk import make_folder
 from chathub.errors import StartError
-from chathub.keys import DB, RELAY, REPLIES, SETTLEMENT_QUEUE, VAULT
+from chathub.keys import DB, GATEWAY, REPLIES, SETTLEMENT_QUEUE, VAULT
 from chathub.listener import Site
 from chathub.log import Formatter
 from chathub.server import Runner
@@ -106,7 +106,7 @@ async def _drain(app: web.Application, seconds: float) -> None:
     that new questions get their 503 and not a closed door."""
     end = asyncio.get_running_loop().time() + seconds
     app[DB].stop_waiting(seconds)
-    await asyncio.gather(app[REPLIES].drain(seconds), app[RELAY].drain(seconds))
+    await asyncio.gather(app[REPLIES].drain(seconds), app[GATEWAY].drain(seconds))
     await app[SETTLEMENT_QUEUE].drain(end - asyncio.get_running_loop().time())
 
 

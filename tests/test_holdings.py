@@ -1,7 +1,7 @@
 """The memory of answers in the making: whose reading pauses, and who reads on."""
 
 from chathub.accounts.holdings import Holding, Holdings
-from chathub.chat.tally import Outbox
+from chathub.chat.usage_meter import EventQueue
 from chathub.upstream.types import Text
 
 READ = 128 * 1024
@@ -68,7 +68,7 @@ def test_when_all_hold_too_much_those_wait_who_hold_more_than_their_share() -> N
 
 
 def test_what_waits_for_a_slow_client_is_bounded_by_its_characters() -> None:
-    outbox = Outbox(0, 1_000_000)
+    outbox = EventQueue(0, 1_000_000)
     assert outbox.room is not None
     outbox.feed([Text("长" * 60_000)])
     assert outbox.room.is_set()
@@ -81,7 +81,7 @@ def test_what_waits_for_a_slow_client_is_bounded_by_its_characters() -> None:
 
 def test_what_is_told_as_a_whole_is_counted_and_waits_for_no_client() -> None:
     holdings = Holdings(MANY, MANY)
-    outbox = Outbox(0, 1_000_000)
+    outbox = EventQueue(0, 1_000_000)
     outbox.keep(holdings.of(1))
     for _ in range(3):
         outbox.feed([Text("长" * 60_000)])

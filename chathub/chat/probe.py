@@ -10,7 +10,7 @@ from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.chat.context import estimate_messages
 from chathub.chat.ledger import AttemptOwner
-from chathub.chat.tally import Tally
+from chathub.chat.usage_meter import UsageMeter
 from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.errors import NotFound
@@ -37,16 +37,16 @@ async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure
         return Failure("接口地址无效", kind="unreachable")
 
 
-def new_tally() -> Tally:
+def new_tally() -> UsageMeter:
     """What a try is counted with."""
-    return Tally(estimate_messages(_QUESTION), 10_000)
+    return UsageMeter(estimate_messages(_QUESTION), 10_000)
 
 
 async def try_key(
-    client: Client, endpoint: Endpoint, models: Sequence[ChatModel], tally: Tally
+    client: Client, endpoint: Endpoint, models: Sequence[ChatModel], meter: UsageMeter
 ) -> Failure | None:
     """Whether a key works. The model list costs nothing, but some providers show it to anybody, and some
-    have none: then an answer of one token tells, and ``tally`` what that took."""
+    have none: then an answer of one token tells, and ``meter`` what that took."""
     listed = await list_models(client, endpoint)
     if isinstance(listed, Failure):
         if listed.status not in (404, 405, 501) or not models:
@@ -55,26 +55,26 @@ async def try_key(
         return None
     model = min(models, key=lambda model: (model.output_price, model.name))
     call = ChatCall("", model.name, _QUESTION, stream=False, params={"max_tokens": 1})
-    tally.model = model
-    with routing.attempted(tally.attempts, endpoint, model.name) as attempt:
-        attempt.failure = await client.call(endpoint, call, tally.feed)
-    if attempt.failure is not None and not tally.begun:
-        tally.forget()
-    tally.well = attempt.failure is None
+    meter.model = model
+    with routing.attempted(meter.attempts, endpoint, model.name) as attempt:
+        attempt.failure = await client.call(endpoint, call, meter.feed)
+    if attempt.failure is not None and not meter.begun:
+        meter.forget()
+    meter.well = attempt.failure is None
     return attempt.failure
 
 
-def settle(tx: Transaction, tally: Tally, user_id: int, month: Month) -> None:
+def settle(tx: Transaction, meter: UsageMeter, user_id: int, month: Month) -> None:
     """Enter into the ledger what a try took."""
-    if tally.model is not None:
+    if meter.model is not None:
         ledger.record_attempts(
             tx,
             AttemptOwner(kind="probe", user_id=user_id),
-            tally.attempts,
-            {tally.model.name: tally.model},
-            tally.usage_cost(tally.model),
-            first_at=tally.first_at,
-            end_reason=tally.end_reason,
+            meter.attempts,
+            {meter.model.name: meter.model},
+            meter.usage_cost(meter.model),
+            first_at=meter.first_at,
+            end_reason=meter.end_reason,
             month=month,
         )
 

@@ -15,7 +15,7 @@ from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, CONFIG, DB, RELAY, REPLIES, RESTS, VAULT
+from chathub.keys import CALLER, CLOCK, CONFIG, DB, GATEWAY, REPLIES, RESTS, VAULT
 from chathub.upstream.urls import chat_url, origin, without_query
 from chathub.vault import Binding, Vault, mask
 from chathub.wire import answers
@@ -63,7 +63,7 @@ async def delete(request: web.Request) -> web.Response:
     key_id = row_id(request, "key_id")
     await request.app[DB].write(_delete, key_id, actor(request), request.app[CLOCK].now())
     await request.app[REPLIES].stop_key(key_id)
-    request.app[RELAY].stop_key(key_id)
+    request.app[GATEWAY].stop_key(key_id)
     return done("API密钥删除成功")
 
 

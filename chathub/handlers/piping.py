@@ -3,10 +3,10 @@
 import aiohttp
 from aiohttp import web
 
-from chathub.chat.tally import Tally
-from chathub.handlers.sending import Sending
+from chathub.chat.usage_meter import UsageMeter
+from chathub.handlers.event_splitter import EventSplitter
+from chathub.handlers.lazy_response import LazyResponse
 from chathub.handlers.speech import Speech
-from chathub.handlers.whole_events import WholeEvents
 from chathub.upstream import http
 from chathub.upstream.answers import decoded, failure_in
 from chathub.upstream.client import Refused
@@ -23,10 +23,10 @@ class _Reading:
     """Reads a stream for its tally, in batches: many chunks at once cost a third of what they cost one by
     one."""
 
-    def __init__(self, speech: Speech, tally: Tally, limit: int) -> None:
+    def __init__(self, speech: Speech, meter: UsageMeter, limit: int) -> None:
         self._decoder = speech.decoder(limit)
         self._last_event = speech.last_event
-        self._tally = tally
+        self._tally = meter
         self._unread: list[bytes] = []
         self._size = 0
 
@@ -63,14 +63,14 @@ class _Reading:
 
 
 async def pipe(
-    upstream: aiohttp.ClientResponse, sending: Sending, speech: Speech, tally: Tally, limit: int
+    upstream: aiohttp.ClientResponse, response: LazyResponse, speech: Speech, meter: UsageMeter, limit: int
 ) -> web.StreamResponse:
     """Bytes through, usage out of them; ``limit`` is that of one event.
 
     Raises:
         Refused: the stream failed before its answer had begun.
     """
-    reading, whole = _Reading(speech, tally, limit), WholeEvents(strips_usage=speech.strips_usage)
+    reading, whole = _Reading(speech, meter, limit), EventSplitter(strips_usage=speech.strips_usage)
     # what came before the answer: a failure after it leaves room for another attempt
     held, failure = b"", None
     try:
@@ -78,35 +78,35 @@ async def pipe(
             if failure := await reading.take(data):
                 break
             # a key may come in two halves, but not in two events
-            data = without_key(whole.feed(data), tally)
-            if not tally.begun and len(held) < _BATCH:
+            data = without_key(whole.feed(data), meter)
+            if not meter.begun and len(held) < _BATCH:
                 held += data
                 continue
-            sending.has_answer = True
-            await sending.write(held + data)
+            response.has_answer = True
+            await response.write(held + data)
             held = b""
             if reading.is_over:
                 await http.drain(upstream)
                 break
     except TROUBLE as error:
-        if sending.is_lost:
+        if response.is_lost:
             raise
         failure = network_failure(error)
-        if not tally.begun:
+        if not meter.begun:
             raise Refused(failure) from None
     finally:
         told = reading.close()
-    if told and not tally.begun and not sending.has_answer:
+    if told and not meter.begun and not response.has_answer:
         raise Refused(told)
-    tally.end(failure or told)
-    rest = held + (b"" if failure else without_key(whole.rest, tally))
+    meter.end(failure or told)
+    rest = held + (b"" if failure else without_key(whole.rest, meter))
     # of a cut the provider's own bytes say no word
     if failure := failure or (told if told and told.kind == "cut" else None):
         # an event of its own, also behind one that was passed on in part
         rest += b"\n\n" + speech.writer(speech.model, 0).feed([failure])
-    return await sending.end(rest)
+    return await response.end(rest)
 
 
-def without_key(data: bytes, tally: Tally) -> bytes:
+def without_key(data: bytes, meter: UsageMeter) -> bytes:
     """A provider's bytes without the key they were asked for with."""
-    return masked(data, tally.endpoint.api_key) if tally.endpoint else data
+    return masked(data, meter.endpoint.api_key) if meter.endpoint else data

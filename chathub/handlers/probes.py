@@ -8,7 +8,7 @@ from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, DB, PLANNER, RELAY, RESTS, SETTLEMENT_QUEUE
+from chathub.keys import CALLER, CATALOG, CLOCK, DB, GATEWAY, PLANNER, RESTS, SETTLEMENT_QUEUE
 from chathub.upstream import redaction
 from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Endpoint, Failure
@@ -23,12 +23,12 @@ async def test_key(request: web.Request) -> web.Response:
     # what the call takes may have to be kept
     request.app[SETTLEMENT_QUEUE].check()
     models = request.app[CATALOG].chat_models_of(provider_key)
-    tally = probe.new_tally()
+    meter = probe.new_tally()
     try:
-        failure = await probe.try_key(request.app[RELAY].client, endpoint, models, tally)
+        failure = await probe.try_key(request.app[GATEWAY].client, endpoint, models, meter)
     finally:
         # also if the client left meanwhile
-        settle = partial(probe.settle, tally=tally, user_id=caller.id, month=request.app[CLOCK].month())
+        settle = partial(probe.settle, meter=meter, user_id=caller.id, month=request.app[CLOCK].month())
         await request.app[SETTLEMENT_QUEUE].store("probe", settle)
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
@@ -66,7 +66,7 @@ async def _offered(request: web.Request) -> list[str]:
     """What the provider says it has, with any key of the administrator's."""
     provider_id = row_id(request, "provider_id")
     endpoint = request.app[PLANNER].endpoint_of_provider(request[CALLER], provider_id)
-    names = await probe.list_models(request.app[RELAY].client, endpoint)
+    names = await probe.list_models(request.app[GATEWAY].client, endpoint)
     if isinstance(names, Failure):
         raise _failed(names, endpoint)
     return names

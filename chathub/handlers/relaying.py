@@ -11,17 +11,17 @@ from aiohttp import web
 from msgspec import Raw
 from msgspec.structs import replace
 
+from chathub.chat.gateway import Outgoing, estimate_request
+from chathub.chat.gateway_request import GatewayRequest
 from chathub.chat.plan import NOTHING, Needs, Plan, Route
-from chathub.chat.purchase import Purchase
-from chathub.chat.relay import Outgoing, estimate_request
-from chathub.chat.tally import Outbox, Tally
+from chathub.chat.usage_meter import EventQueue, UsageMeter
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
 from chathub.handlers.common import off_loop, raw
+from chathub.handlers.lazy_response import LazyResponse
 from chathub.handlers.piping import TOO_LONG, pipe, without_key
-from chathub.handlers.sending import Sending
 from chathub.handlers.speech import Speech, Writer, at_most, estimated
-from chathub.keys import CALLER, CONFIG, PLANNER, RELAY
+from chathub.keys import CALLER, CONFIG, GATEWAY, PLANNER
 from chathub.upstream import http, requests
 from chathub.upstream.answers import decoded, failure_in
 from chathub.upstream.client import Refused
@@ -39,7 +39,7 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
     prompt = await off_loop(request, at_most, speech)
     # nothing is awaited between the plan and the purchase: who removes a key of it must find it
     plan = plan_for(request, speech.model)
-    buying = request.app[RELAY].bought(
+    reserving = request.app[GATEWAY].metered(
         request[CALLER],
         plan,
         "completion",
@@ -47,31 +47,31 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
         answer=speech.answer_length,
         choices=speech.choices,
     )
-    async with buying as purchase:
-        return await _answer(request, speech, purchase, prompt)
+    async with reserving as gateway_request:
+        return await _answer(request, speech, gateway_request, prompt)
 
 
 async def _answer(
-    request: web.Request, speech: Speech, purchase: Purchase, prompt: int
+    request: web.Request, speech: Speech, gateway_request: GatewayRequest, prompt: int
 ) -> web.StreamResponse:
-    plan, sending = purchase.plan, Sending(request)
+    plan, response = gateway_request.plan, LazyResponse(request)
     for number, route in enumerate(plan.routes, 1):
         same = all(endpoint.protocol == speech.protocol for endpoint in route.endpoints)
         try:
             async with asyncio.timeout(request.app[CONFIG].reply_seconds):
                 if same:
-                    return await _forward(request, speech, route, sending, purchase, prompt)
-                return await _translate(request, speech, route, sending, purchase)
+                    return await _forward(request, speech, route, response, gateway_request, prompt)
+                return await _translate(request, speech, route, response, gateway_request)
         except TimeoutError:
             failure = Failure("回复时间过长，已中止", kind="timeout")
         except Refused as refused:
             failure = refused.failure
-        if number == len(plan.routes) or not another_may_help(failure) or sending.has_answer:
-            told = fit_to_show(route, purchase.endpoint, failure)
-            if not sending.begun:
+        if number == len(plan.routes) or not another_may_help(failure) or response.has_answer:
+            told = fit_to_show(route, gateway_request.endpoint, failure)
+            if not response.begun:
                 raise error_for(route, told)
             # the head went out while it was silent: the failure is told as an event
-            return await sending.end(speech.writer(route.model.name, 0).feed([told]))
+            return await response.end(speech.writer(route.model.name, 0).feed([told]))
     raise AssertionError("a plan has a route")
 
 
@@ -84,73 +84,82 @@ def plan_for(request: web.Request, model: str, needs: Needs = NOTHING) -> Plan:
 
 
 async def _forward(
-    request: web.Request, speech: Speech, route: Route, sending: Sending, purchase: Purchase, prompt: int
+    request: web.Request,
+    speech: Speech,
+    route: Route,
+    response: LazyResponse,
+    gateway_request: GatewayRequest,
+    prompt: int,
 ) -> web.StreamResponse:
     """The provider's bytes as they are, read in passing."""
-    relay = request.app[RELAY]
-    fields = fields_for(route, purchase, speech.fields)
-    tally = Tally(0, request.app[CONFIG].reply_characters)
+    gateway = request.app[GATEWAY]
+    fields = fields_for(route, gateway_request, speech.fields)
+    meter = UsageMeter(0, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
     bounds = http.USUAL_BOUNDS
 
     def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
         nonlocal bounds
         bounds = http.bounds_for(form, asks_for_media=speech.asks_for_media)
-        limits = [limit for limit in (tally.answer_limit, route.model.max_tokens) if limit]
-        limit = min(limits) if tally.answer_limit is not None else None
+        limits = [limit for limit in (meter.answer_limit, route.model.max_tokens) if limit]
+        limit = min(limits) if meter.answer_limit is not None else None
         return speech.outgoing(fields, endpoint, route.model.name, headers, form, limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
-            return await pipe(upstream, sending, speech, tally, bounds.event)
-        body = await http.whole_body(upstream, bounds.answer, purchase.holding)
+            return await pipe(upstream, response, speech, meter, bounds.event)
+        body = await http.whole_body(upstream, bounds.answer, gateway_request.holding)
         if isinstance(body, Failure):
             raise Refused(body)
         events = await decoded(speech.decode_body, body, len(body))
         if failure := failure_in(events):
             raise Refused(failure)
-        tally.feed(events)
-        tally.well = True
-        body = without_key(body, tally)
-        return await sending.end(body) if sending.begun else raw(body)
+        meter.feed(events)
+        meter.well = True
+        body = without_key(body, meter)
+        return await response.end(body) if response.begun else raw(body)
 
-    purchase.count(tally)
+    gateway_request.count(meter)
     try:
-        return await relay.forward(route, request[CALLER].id, make, tally, use)
+        return await gateway.forward(route, request[CALLER].id, make, meter, use)
     finally:
-        if tally.lacks_prompt:
+        if meter.lacks_prompt:
             # read only now: the body's size counts its JSON as well
-            tally.prompt_estimate = prompt
+            meter.prompt_estimate = prompt
             with contextlib.suppress(ChatHubError):
-                tally.prompt_estimate = await off_loop(request, estimated, speech)
+                meter.prompt_estimate = await off_loop(request, estimated, speech)
 
 
-def fields_for(route: Route, purchase: Purchase, fields: dict[str, Raw]) -> dict[str, Raw]:
+def fields_for(route: Route, gateway_request: GatewayRequest, fields: dict[str, Raw]) -> dict[str, Raw]:
     """The fields of a body that may go to a model as they are. (Other formats have no words for the rest.)"""
-    return fields if purchase.takes_extras(route.model) else requests.without_extras(fields)
+    return fields if gateway_request.takes_extras(route.model) else requests.without_extras(fields)
 
 
 async def _translate(
-    request: web.Request, speech: Speech, route: Route, sending: Sending, purchase: Purchase
+    request: web.Request,
+    speech: Speech,
+    route: Route,
+    response: LazyResponse,
+    gateway_request: GatewayRequest,
 ) -> web.StreamResponse:
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
-    relay = request.app[RELAY]
+    gateway = request.app[GATEWAY]
     wanted, prompt = await off_loop(request, _read, speech)
     _check(route, wanted)
-    outbox = Outbox(prompt, request.app[CONFIG].reply_characters)
-    outbox.holding = purchase.holding
+    queue = EventQueue(prompt, request.app[CONFIG].reply_characters)
+    queue.holding = gateway_request.holding
     if not wanted.stream:
-        outbox.keep(purchase.holding)
-    purchase.count(outbox)
-    work = asyncio.get_running_loop().create_task(relay.translate(route, request[CALLER].id, wanted, outbox))
+        queue.keep(gateway_request.holding)
+    gateway_request.count(queue)
+    work = asyncio.get_running_loop().create_task(gateway.translate(route, request[CALLER].id, wanted, queue))
     try:
         if wanted.stream:
-            return await _stream(request, speech, route, outbox, work, sending)
+            return await _stream(request, speech, route, queue, work, response)
         if failure := await work:
             raise Refused(failure)
-        if outbox.too_long:
+        if queue.too_long:
             raise Refused(TOO_LONG)
-        return raw(speech.whole(outbox.rest(), route.model.name))
+        return raw(speech.whole(queue.rest(), route.model.name))
     finally:
         work.cancel()
         await asyncio.wait([work])
@@ -166,34 +175,34 @@ async def _stream(
     request: web.Request,
     speech: Speech,
     route: Route,
-    outbox: Outbox,
+    queue: EventQueue,
     work: asyncio.Task[Failure | None],
-    sending: Sending,
+    response: LazyResponse,
 ) -> web.StreamResponse:
     """The head waits for the answer to begin, so that a refusal is a status; but not for ever."""
     seconds = request.app[CONFIG].heartbeat_seconds
     writer: Writer | None = None
     while True:
         finished = work.done()
-        if events := outbox.take():
-            writer = writer or speech.writer(route.model.name, outbox.prompt_estimate)
-            sending.has_answer = True
-            await sending.write(writer.feed(events))
+        if events := queue.take():
+            writer = writer or speech.writer(route.model.name, queue.prompt_estimate)
+            response.has_answer = True
+            await response.write(writer.feed(events))
         elif finished:
             break
         else:
-            await outbox.wait(seconds)
-            if not outbox.has_events and not work.done():
-                await sending.write(speech.heartbeat)
-    failure = work.result() or (TOO_LONG if outbox.too_long else None)
+            await queue.wait(seconds)
+            if not queue.has_events and not work.done():
+                await response.write(speech.heartbeat)
+    failure = work.result() or (TOO_LONG if queue.too_long else None)
     if failure and writer is None:
         raise Refused(failure)
-    writer = writer or speech.writer(route.model.name, outbox.prompt_estimate)
+    writer = writer or speech.writer(route.model.name, queue.prompt_estimate)
     if failure:
-        failure = fit_to_show(route, outbox.endpoint, failure)
+        failure = fit_to_show(route, queue.endpoint, failure)
     # a failure is told where it happened, as an event of the stream
-    rest = [*outbox.rest(), *([failure] if failure else [])]
-    return await sending.end(writer.feed(rest) + writer.end())
+    rest = [*queue.rest(), *([failure] if failure else [])]
+    return await response.end(writer.feed(rest) + writer.end())
 
 
 def _check(route: Route, wanted: Request) -> None:

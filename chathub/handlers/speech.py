@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Raw
 
 from chathub.chat.context import estimate_bytes
-from chathub.chat.relay import Outgoing, estimate_request
+from chathub.chat.gateway import Outgoing, estimate_request
 from chathub.errors import ChatHubError
 from chathub.fronts.request import Request
 from chathub.upstream.dialects import StreamDecoder

@@ -10,7 +10,7 @@ from chathub.accounts.passwords import check_rules, new_random
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, query, row_id, visit
-from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, RELAY, REPLIES, SESSIONS, THROTTLE
+from chathub.keys import CALLER, CLOCK, DB, GATEWAY, PASSWORDS, REPLIES, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import ProfileChange, UserChange, UserFilter
@@ -110,7 +110,7 @@ async def _apply(request: web.Request, user_id: int, changes: dict[str, Any]) ->
     work = request.app[DB].write(users.update, user_id, changes, who, now)
     row = await request.app[SESSIONS].ending(user_id, work)
     if not row["is_active"]:
-        request.app[RELAY].stop_user(user_id)
+        request.app[GATEWAY].stop_user(user_id)
         await request.app[REPLIES].stop_user(user_id)
     return row
 

@@ -9,9 +9,9 @@ from aiohttp import web
 from msgspec import Raw
 
 from chathub.chat import context
+from chathub.chat.gateway import Outgoing
 from chathub.chat.plan import Needs
-from chathub.chat.relay import Outgoing
-from chathub.chat.tally import Tally
+from chathub.chat.usage_meter import UsageMeter
 from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
@@ -19,7 +19,7 @@ from chathub.handlers.common import off_loop, raw, read_body, streamed
 from chathub.handlers.piping import without_key
 from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, plan_for
 from chathub.handlers.speech import Speech
-from chathub.keys import CALLER, CATALOG, RELAY
+from chathub.keys import CALLER, CATALOG, GATEWAY
 from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
 from chathub.upstream.dialects import openai as dialect
@@ -129,29 +129,29 @@ def _vectors(fields: dict[str, Raw], model: str, endpoint: Endpoint, form: Capab
 @streamed
 async def embeddings(request: web.Request) -> web.Response:
     wanted = await off_loop(request, _Vectors, await read_body(request, _LONG))
-    relay = request.app[RELAY]
+    gateway = request.app[GATEWAY]
     plan = plan_for(request, wanted.model, Needs(embeddings=True))
     route = plan.routes[0]
     if route.endpoints[0].protocol != "openai":
         raise BadRequest(f"模型 {wanted.model} 的提供商不支持 embeddings 接口")
-    tally = Tally(wanted.tokens, 1)
+    meter = UsageMeter(wanted.tokens, 1)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.Response:
-        data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer, tally.holding)
+        data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer, meter.holding)
         if isinstance(data, Failure):
             raise Refused(data)
         if (usage := front.embedding_usage(data)) is None:
             raise Refused(Failure("上游返回了无法识别的数据", kind="cut", status=200))
-        tally.well = True
-        tally.feed([usage])
-        return raw(without_key(data, tally))
+        meter.well = True
+        meter.feed([usage])
+        return raw(without_key(data, meter))
 
-    buying = relay.bought(request[CALLER], plan, "embedding", prompt=tally.prompt_estimate, answer=0)
-    async with buying as purchase:
-        purchase.count(tally)
-        tally.holding = purchase.holding
-        make = partial(_vectors, fields_for(route, purchase, wanted.fields), route.model.name)
+    reserving = gateway.metered(request[CALLER], plan, "embedding", prompt=meter.prompt_estimate, answer=0)
+    async with reserving as gateway_request:
+        gateway_request.count(meter)
+        meter.holding = gateway_request.holding
+        make = partial(_vectors, fields_for(route, gateway_request, wanted.fields), route.model.name)
         try:
-            return await relay.forward(route, request[CALLER].id, make, tally, use)
+            return await gateway.forward(route, request[CALLER].id, make, meter, use)
         except Refused as refused:
-            raise error_for(route, fit_to_show(route, tally.endpoint, refused.failure)) from None
+            raise error_for(route, fit_to_show(route, meter.endpoint, refused.failure)) from None

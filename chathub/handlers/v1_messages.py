@@ -5,7 +5,7 @@ import secrets
 from aiohttp import web
 from msgspec import Raw
 
-from chathub.chat.relay import Outgoing
+from chathub.chat.gateway import Outgoing
 from chathub.fronts import anthropic as front
 from chathub.fronts.request import Request
 from chathub.handlers.common import off_loop, read_body, streamed

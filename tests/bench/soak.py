@@ -96,7 +96,7 @@ def _stalled(provider: Provider, parts: list[bytes]) -> Any:
 
 
 @dataclass
-class Tally:
+class UsageMeter:
     """What happened, counted."""
 
     turns: int = 0
@@ -109,7 +109,9 @@ class Tally:
 class Visitor:
     """Does one thing after another, each in a random conversation of a random user."""
 
-    def __init__(self, session: aiohttp.ClientSession, users: list[dict[str, str]], tally: Tally) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, users: list[dict[str, str]], tally: UsageMeter
+    ) -> None:
         self._session = session
         self._users = users
         self._tally = tally
@@ -414,7 +416,7 @@ async def _users(session: aiohttp.ClientSession, provider: Provider) -> list[dic
     return users
 
 
-def _report(tally: Tally, gauge: Gauge, before: Any, after: Any) -> None:
+def _report(tally: UsageMeter, gauge: Gauge, before: Any, after: Any) -> None:
     print(f"turns followed to their end: {tally.turns}, actions: {sum(tally.actions.values())}")
     for title, counter in (
         ("actions", tally.actions),
@@ -432,7 +434,7 @@ def _report(tally: Tally, gauge: Gauge, before: Any, after: Any) -> None:
 
 
 async def _soak(minutes: float, folder: Path) -> int:
-    tally = Tally()
+    tally = UsageMeter()
     database = folder / "soak.db"
     async with Provider() as provider, ChatHub(database, **_SETTINGS) as hub:
         provider.script = lambda request: _misbehave(provider, request)

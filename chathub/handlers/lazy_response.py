@@ -8,7 +8,7 @@ from chathub.handlers.streams import HEADERS
 from chathub.handlers.writing import ResponseWriter
 
 
-class Sending:
+class LazyResponse:
     """Bytes on their way to one client, over as many attempts as it takes.
 
     ``has_answer``: something of an answer has been sent; ``is_lost``: the client is gone.

@@ -17,7 +17,7 @@ _WAITING_CHARACTERS = 65_536
 _PER_CALL = 50
 
 
-class Tally(Sink):
+class UsageMeter(Sink):
     """Reads an answer in passing: what it used, and how much of it there was. Keeps no text.
 
     ``limit`` is how many characters an answer may have.
@@ -104,7 +104,7 @@ class Tally(Sink):
         return ledger.compute_cost(model, self._usage, self.prompt_estimate, answer, thought)
 
 
-class Outbox(Tally):
+class EventQueue(UsageMeter):
     """Events on their way to a client of another dialect. Nothing is shown before the answer has begun,
     so that an attempt that fails leaves no trace; a client that reads slowly slows the provider."""
 

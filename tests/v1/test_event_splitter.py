@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chathub.handlers.whole_events import WholeEvents
+from chathub.handlers.event_splitter import EventSplitter
 
 BLANKS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 ANSWER = (
@@ -17,7 +17,7 @@ ANSWER = (
 def test_all_bytes_leave_in_their_order_and_only_after_an_events_end(
     parts: list[bytes], sizes: list[int]
 ) -> None:
-    stream, whole = b"".join(parts), WholeEvents(strips_usage=False)
+    stream, whole = b"".join(parts), EventSplitter(strips_usage=False)
     left = b""
     for data in in_pieces(stream, sizes):
         out = whole.feed(data)
@@ -29,14 +29,14 @@ def test_all_bytes_leave_in_their_order_and_only_after_an_events_end(
 
 @given(st.sampled_from(BLANKS), st.lists(st.integers(1, 40), max_size=20))
 def test_the_chunk_of_usage_is_taken_out_however_it_comes(blank: bytes, sizes: list[int]) -> None:
-    whole = WholeEvents(strips_usage=True)
+    whole = EventSplitter(strips_usage=True)
     stream = b"".join(event + blank for event in ANSWER)
     left = b"".join(whole.feed(data) for data in in_pieces(stream, sizes))
     assert left == ANSWER[0] + blank + ANSWER[2] + blank and whole.rest == b""
 
 
 def test_an_event_without_an_end_is_passed_on_in_pieces() -> None:
-    whole = WholeEvents(strips_usage=False)
+    whole = EventSplitter(strips_usage=False)
     left = [whole.feed(b"x" * 100_000) for _ in range(25)]
     assert len(b"".join(left)) == 2_200_000 and len(whole.rest) == 300_000
     assert max(map(len, left)) <= 1_200_000

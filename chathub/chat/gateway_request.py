@@ -10,13 +10,13 @@ from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.ledger import AttemptOwner, UsageCost
 from chathub.chat.plan import Plan
-from chathub.chat.tally import Tally
+from chathub.chat.usage_meter import UsageMeter
 from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.upstream.types import Attempt, Endpoint
 
 
-class Held(NamedTuple):
+class Reserved(NamedTuple):
     """What was reserved, the length that the answer is cut to, and whether money bounds its caller."""
 
     reservation_id: int
@@ -24,7 +24,7 @@ class Held(NamedTuple):
     is_money_bound: bool
 
 
-class Use(NamedTuple):
+class ModelUse(NamedTuple):
     """What the answer of one model used; ``key_id`` is the key that answered well."""
 
     attempts: list[Attempt]
@@ -34,7 +34,7 @@ class Use(NamedTuple):
     key_id: int | None
 
 
-class Receipt(NamedTuple):
+class GatewaySettlement(NamedTuple):
     """All that is booked for a request at its end, and nothing else of it: it may have to be kept.
     ``models`` are those that were tried, by name."""
 
@@ -42,10 +42,10 @@ class Receipt(NamedTuple):
     attempt_owner: AttemptOwner
     month: Month
     models: dict[str, ChatModel]
-    uses: list[Use]
+    uses: list[ModelUse]
 
 
-class Purchase:
+class GatewayRequest:
     """One request of a program's, and what its answers turned out to use.
 
     ``holding`` is the memory of an answer that comes whole, ``answer_limit`` the length its answer is cut to,
@@ -62,17 +62,17 @@ class Purchase:
         self.barred: set[int] = set()
         self.task = asyncio.current_task()
         # one for each model that was tried
-        self.tallies: list[Tally] = []
+        self.meters: list[UsageMeter] = []
 
-    def count(self, tally: Tally) -> None:
+    def count(self, meter: UsageMeter) -> None:
         """Book what another model's answer will have used."""
-        self.tallies.append(tally)
-        tally.answer_limit, tally.barred = self.answer_limit, self.barred
+        self.meters.append(meter)
+        meter.answer_limit, meter.barred = self.answer_limit, self.barred
 
     @property
     def endpoint(self) -> Endpoint | None:
         """The one that was asked last."""
-        return self.tallies[-1].endpoint if self.tallies else None
+        return self.meters[-1].endpoint if self.meters else None
 
     def takes_extras(self, model: ChatModel) -> bool:
         """Whether its body may choose another model than this, or a dearer service of it."""
@@ -82,27 +82,27 @@ class Purchase:
         """Whether its answer comes with a key just now."""
         return self.endpoint is not None and self.endpoint.key_id == key_id
 
-    def receipt(self, reservation_id: int, month: Month) -> Receipt:
+    def settlement(self, reservation_id: int, month: Month) -> GatewaySettlement:
         """What is to be booked, now that it has ended."""
         uses = [
-            Use(
-                tally.attempts,
-                tally.usage_cost(tally.model),
-                tally.first_at,
-                tally.end_reason,
-                tally.well_key,
+            ModelUse(
+                meter.attempts,
+                meter.usage_cost(meter.model),
+                meter.first_at,
+                meter.end_reason,
+                meter.well_key,
             )
-            for tally in self.tallies
-            if tally.model is not None
+            for meter in self.meters
+            if meter.model is not None
         ]
-        return Receipt(reservation_id, self.attempt_owner, month, self.plan.models, uses)
+        return GatewaySettlement(reservation_id, self.attempt_owner, month, self.plan.models, uses)
 
     def break_off(self) -> None:
         if self.task is not None:
             self.task.cancel()
 
 
-def buy(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Sequence[int]) -> Held:
+def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Sequence[int]) -> Reserved:
     """Reserve the most that a request may use; ``ended`` as for ``budgets.check_rate_limits``.
 
     Raises:
@@ -110,22 +110,24 @@ def buy(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Sequence[
     """
     state = budgets.check_rate_limits(tx, owner, ended)
     reservation = budgets.size_reservation(state, bound)
-    return Held(budgets.reserve(tx, owner, reservation), reservation.answer, budgets.is_money_bound(state))
+    return Reserved(
+        budgets.reserve(tx, owner, reservation), reservation.answer, budgets.is_money_bound(state)
+    )
 
 
-def settle(tx: Transaction, receipt: Receipt) -> None:
+def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
     """Book every attempt, and give back what was reserved and not used."""
-    budgets.release(tx, receipt.reservation_id)
-    for used in receipt.uses:
+    budgets.release(tx, settlement.reservation_id)
+    for used in settlement.uses:
         ledger.record_attempts(
             tx,
-            receipt.attempt_owner,
+            settlement.attempt_owner,
             used.attempts,
-            receipt.models,
+            settlement.models,
             used.usage_cost,
             first_at=used.first_at,
             end_reason=used.end_reason,
-            month=receipt.month,
+            month=settlement.month,
         )
         if used.key_id is not None:
-            pool.note_success(tx, used.key_id, receipt.month.now)
+            pool.note_success(tx, used.key_id, settlement.month.now)

@@ -1,7 +1,7 @@
 """Stateless chats for programs (/v1): nothing is stored but what was used.
 
 Where client and provider speak the same dialect the bytes go through as they are and are only read in
-passing; otherwise events go from one dialect to the other through an ``Outbox``.
+passing; otherwise events go from one dialect to the other through an ``EventQueue``.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from chathub.catalog import ChatModel
 from chathub.chat import pool
 from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
+from chathub.chat.gateway_request import GatewayRequest, Reserved, reserve, settle
 from chathub.chat.ledger import AttemptOwner
 from chathub.chat.plan import Plan, Route
-from chathub.chat.purchase import Held, Purchase, buy, settle
 from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
-from chathub.chat.tally import Outbox, Tally
+from chathub.chat.usage_meter import EventQueue, UsageMeter
 from chathub.clock import Clock
 from chathub.database.connection import Database
 from chathub.disk import Disk
@@ -55,7 +55,7 @@ Make = Callable[[Endpoint, Capabilities], Outgoing]
 Use = Callable[[aiohttp.ClientResponse], Awaitable[T]]
 
 
-class Relay:
+class Gateway:
     """Sends programs' requests on and books what they used."""
 
     def __init__(
@@ -75,12 +75,12 @@ class Relay:
         self._db = db
         self.client = client
         self._clock = clock
-        self._purchases: set[Purchase] = set()
+        self._requests: set[GatewayRequest] = set()
         self._idle = asyncio.Event()
         self._draining = False
 
     @asynccontextmanager
-    async def bought(
+    async def metered(
         self,
         caller: Caller,
         plan: Plan,
@@ -89,7 +89,7 @@ class Relay:
         prompt: int,
         answer: int | None,
         choices: int = 1,
-    ) -> AsyncIterator[Purchase]:
+    ) -> AsyncIterator[GatewayRequest]:
         """Hold what a request may use for as long as this lasts, then book what it used, however it ended
         and even if the client left; ``prompt`` and ``answer`` are tokens, as for ``budgets.UsageBound``.
 
@@ -107,93 +107,97 @@ class Relay:
         self._settlement_queue.check()
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
         attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
-        purchase = Purchase(attempt_owner, plan, self._holdings.of(caller.id), is_bound=bool(caller.models))
+        gateway_request = GatewayRequest(
+            attempt_owner, plan, self._holdings.of(caller.id), is_bound=bool(caller.models)
+        )
         # known from the moment it is planned: a key of the plan may go before it is used
-        self._purchases.add(purchase)
+        self._requests.add(gateway_request)
         self._idle.clear()
         bound, ended = UsageBound.of(plan, prompt, answer, choices), self._settlement_queue.reservations
-        buying = asyncio.ensure_future(self._db.write(buy, owner, bound, ended))
+        reserving = asyncio.ensure_future(self._db.write(reserve, owner, bound, ended))
         try:
-            held = await asyncio.shield(buying)
-            purchase.answer_limit = held.answer_limit
-            purchase.is_bound |= held.is_money_bound
-            yield purchase
+            reserved = await asyncio.shield(reserving)
+            gateway_request.answer_limit = reserved.answer_limit
+            gateway_request.is_bound |= reserved.is_money_bound
+            yield gateway_request
         finally:
-            purchase.holding.release()
-            self._purchases.discard(purchase)
-            if not self._purchases:
+            gateway_request.holding.release()
+            self._requests.discard(gateway_request)
+            if not self._requests:
                 self._idle.set()
-            await self._settlement_queue.see_through(self._settle(buying, purchase))
+            await self._settlement_queue.see_through(self._settle(reserving, gateway_request))
 
-    async def _settle(self, buying: asyncio.Future[Held], purchase: Purchase) -> None:
+    async def _settle(self, reserving: asyncio.Future[Reserved], gateway_request: GatewayRequest) -> None:
         with contextlib.suppress(ChatHubError):
-            held = await buying
-            for tally in purchase.tallies:
-                if tally.well_key is not None:
-                    self._rests.note_success(tally.well_key, purchase.attempt_owner.user_id)
-            receipt = purchase.receipt(held.reservation_id, self._clock.month())
-            booking = partial(settle, receipt=receipt)
-            await self._settlement_queue.store("request", booking, held.reservation_id)
+            reserved = await reserving
+            for meter in gateway_request.meters:
+                if meter.well_key is not None:
+                    self._rests.note_success(meter.well_key, gateway_request.attempt_owner.user_id)
+            settlement = gateway_request.settlement(reserved.reservation_id, self._clock.month())
+            booking = partial(settle, settlement=settlement)
+            await self._settlement_queue.store("request", booking, reserved.reservation_id)
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests and give the answers in the making some time to end."""
         self._draining = True
-        if self._purchases:
+        if self._requests:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._idle.wait()
 
     def stop_key(self, key_id: int) -> None:
         """Break off the answers that come with a key that is gone; none may turn to it any more."""
-        for purchase in self._purchases:
-            purchase.barred.add(key_id)
-            if purchase.uses(key_id):
-                purchase.break_off()
+        for gateway_request in self._requests:
+            gateway_request.barred.add(key_id)
+            if gateway_request.uses(key_id):
+                gateway_request.break_off()
 
     def stop_user(self, user_id: int) -> None:
         """Break off the answers to a user whose account was disabled."""
-        for purchase in self._purchases:
-            if purchase.attempt_owner.user_id == user_id:
-                purchase.break_off()
+        for gateway_request in self._requests:
+            if gateway_request.attempt_owner.user_id == user_id:
+                gateway_request.break_off()
 
-    async def translate(self, route: Route, user_id: int, request: Request, outbox: Outbox) -> Failure | None:
+    async def translate(
+        self, route: Route, user_id: int, request: Request, queue: EventQueue
+    ) -> Failure | None:
         """Have a user's request answered in whichever dialect its model speaks; gives how that failed."""
-        outbox.model = route.model
-        call = _call(route.model, user_id, request, outbox.answer_limit)
+        queue.model = route.model
+        call = _call(route.model, user_id, request, queue.answer_limit)
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
-            await self._note(outbox, endpoint, user_id, failure)
+            await self._note(queue, endpoint, user_id, failure)
 
         try:
-            return await routing.run(self.client, route.endpoints, call, outbox, report)
+            return await routing.run(self.client, route.endpoints, call, queue, report)
         finally:
-            outbox.close()
+            queue.close()
 
-    async def forward(self, route: Route, user_id: int, make: Make, tally: Tally, use: Use[T]) -> T:
+    async def forward(self, route: Route, user_id: int, make: Make, meter: UsageMeter, use: Use[T]) -> T:
         """What ``use`` makes of the provider's response to a user's body that goes on in its own format: of
         the first endpoint that takes it.
 
         Raises:
             Refused: none does.
         """
-        tally.model = route.model
+        meter.model = route.model
         failure = Failure("没有可用的接口", kind="unreachable")
         for endpoint in route.endpoints:
-            if endpoint.key_id in tally.barred:
+            if endpoint.key_id in meter.barred:
                 continue
             try:
-                with routing.attempted(tally.attempts, endpoint, route.model.name) as attempt:
+                with routing.attempted(meter.attempts, endpoint, route.model.name) as attempt:
                     async with AsyncExitStack() as stack:
                         at = await stack.enter_async_context(self.client.at_local(endpoint))
                         answer = await use(await self._sent(stack, at, route.model.name, user_id, make))
                 if attempt.failure is not None:
                     # after its beginning, which the answer tells
-                    await self._note(tally, endpoint, user_id, attempt.failure)
+                    await self._note(meter, endpoint, user_id, attempt.failure)
                 return answer
             except Refused as refused:
                 failure = attempt.failure = refused.failure
-                tally.forget()
-                await self._note(tally, endpoint, user_id, failure)
+                meter.forget()
+                await self._note(meter, endpoint, user_id, failure)
                 if not another_may_help(failure):
                     break
         raise Refused(failure)
@@ -216,8 +220,10 @@ class Relay:
         self.client.quirks.note(endpoint, model, user_id, form, other)
         return response
 
-    async def _note(self, tally: Tally, endpoint: Endpoint, user_id: int, failure: Failure | None) -> None:
-        tally.well = failure is None
+    async def _note(
+        self, meter: UsageMeter, endpoint: Endpoint, user_id: int, failure: Failure | None
+    ) -> None:
+        meter.well = failure is None
         if failure is not None and endpoint.key_id is not None:
             sentence = redaction.scrub(failure.message, [endpoint.api_key])
             now = self._clock.now()

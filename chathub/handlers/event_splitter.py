@@ -12,7 +12,7 @@ _LONGEST_BLANK = 3  # but its last byte
 _LONGEST = 1024 * 1024
 
 
-class WholeEvents:
+class EventSplitter:
     """``feed`` it the stream's bytes; ``rest`` is the unfinished event that was held back."""
 
     def __init__(self, *, strips_usage: bool) -> None:
