@@ -31,9 +31,9 @@ from chathub.backups import Backups
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
 from chathub.chat.gateway import Gateway
-from chathub.chat.plan import Planner
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
+from chathub.chat.resolver import Resolver
 from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.titles import Titles
@@ -184,7 +184,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         writer = Writer(db, client, clock, config, rests, settlements, unstored)
         titles = Titles(settlements, client, clock, config)
         replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
-        app[keys.PLANNER] = Planner(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
+        app[keys.RESOLVER] = Resolver(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
         app[keys.REPLIES] = replies
         app[keys.GATEWAY] = Gateway(db, disk, client, clock, rests, holdings, settlements)
         app[keys.REMOVER] = remover = Remover(db)

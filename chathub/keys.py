@@ -16,9 +16,9 @@ from chathub.accounts.throttle import Throttle
 from chathub.backups import Backups
 from chathub.catalog import Catalog
 from chathub.chat.gateway import Gateway
-from chathub.chat.plan import Planner
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
+from chathub.chat.resolver import Resolver
 from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.clock import Clock
@@ -45,7 +45,7 @@ BODIES = web.AppKey("BODIES", Bodies)
 OFFLOAD = web.AppKey("OFFLOAD", Offload)
 HOLDINGS = web.AppKey("HOLDINGS", Holdings)
 RESPONSES = web.AppKey("RESPONSES", Responses)
-PLANNER = web.AppKey("PLANNER", Planner)
+RESOLVER = web.AppKey("RESOLVER", Resolver)
 RESTS = web.AppKey("RESTS", CallersRests)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", Replies)

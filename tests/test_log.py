@@ -123,11 +123,11 @@ import asyncio, sys
 from aiohttp import web
 import chathub.__main__ as program
 import chathub.serve as serving
-from chathub.keys import CALLER, PLANNER
+from chathub.keys import CALLER, RESOLVER
 
 def leaking(create):
     async def fail(request):
-        plan = request.app[PLANNER].plan(request[CALLER], "test-model")
+        candidates = request.app[RESOLVER].resolve(request[CALLER], "test-model")
         async def work():
             raise RuntimeError(f"in a task: {plan.routes[0].endpoints[0].api_key}")
         task = asyncio.create_task(work())

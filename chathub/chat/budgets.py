@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from chathub.chat import ledger
 from chathub.chat.context import ANSWER_ROOM
-from chathub.chat.plan import Plan
+from chathub.chat.resolver import Candidates
 from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import TooManyRequests, Unauthorized
@@ -64,10 +64,10 @@ class UsageBound(Struct, frozen=True, kw_only=True):
     output_price: int
 
     @classmethod
-    def of(cls, plan: Plan, prompt: int, answer: int | None, choices: int = 1) -> "UsageBound":
+    def of(cls, candidates: Candidates, prompt: int, answer: int | None, choices: int = 1) -> "UsageBound":
         """For answers by any model of the plan: as long as the longest may be (who knows no limit takes
         any that is asked for), at the prices of the dearest."""
-        limits = [route.model.max_tokens for route in plan.routes]
+        limits = [candidate.model.max_tokens for candidate in candidates.in_order]
         longest = max(limit or ANSWER_ROOM for limit in limits)
         needed = longest if answer is None else answer
         return cls(
@@ -75,8 +75,8 @@ class UsageBound(Struct, frozen=True, kw_only=True):
             answer=min(needed, longest) if all(limits) else needed,
             choices=choices,
             open_ended=answer is None,
-            input_price=max(route.model.input_price for route in plan.routes),
-            output_price=max(route.model.output_price for route in plan.routes),
+            input_price=max(candidate.model.input_price for candidate in candidates.in_order),
+            output_price=max(candidate.model.output_price for candidate in candidates.in_order),
         )
 
 

@@ -22,7 +22,7 @@ from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
 from chathub.chat.gateway_request import GatewayRequest, Reserved, reserve, settle
 from chathub.chat.ledger import AttemptOwner
-from chathub.chat.plan import Plan, Route
+from chathub.chat.resolver import Candidate, Candidates
 from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.usage_meter import EventQueue, UsageMeter
@@ -83,7 +83,7 @@ class Gateway:
     async def metered(
         self,
         caller: Caller,
-        plan: Plan,
+        candidates: Candidates,
         kind: Literal["completion", "embedding"],
         *,
         prompt: int,
@@ -108,12 +108,12 @@ class Gateway:
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
         attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
         gateway_request = GatewayRequest(
-            attempt_owner, plan, self._holdings.of(caller.id), is_bound=bool(caller.models)
+            attempt_owner, candidates, self._holdings.of(caller.id), is_bound=bool(caller.models)
         )
         # known from the moment it is planned: a key of the plan may go before it is used
         self._requests.add(gateway_request)
         self._idle.clear()
-        bound, ended = UsageBound.of(plan, prompt, answer, choices), self._settlement_queue.reservations
+        bound, ended = UsageBound.of(candidates, prompt, answer, choices), self._settlement_queue.reservations
         reserving = asyncio.ensure_future(self._db.write(reserve, owner, bound, ended))
         try:
             reserved = await asyncio.shield(reserving)
@@ -159,37 +159,39 @@ class Gateway:
                 gateway_request.break_off()
 
     async def translate(
-        self, route: Route, user_id: int, request: Request, queue: EventQueue
+        self, candidate: Candidate, user_id: int, request: Request, queue: EventQueue
     ) -> Failure | None:
         """Have a user's request answered in whichever dialect its model speaks; gives how that failed."""
-        queue.model = route.model
-        call = _call(route.model, user_id, request, queue.answer_limit)
+        queue.model = candidate.model
+        call = _call(candidate.model, user_id, request, queue.answer_limit)
 
         async def report(endpoint: Endpoint, failure: Failure | None) -> None:
             await self._note(queue, endpoint, user_id, failure)
 
         try:
-            return await routing.run(self.client, route.endpoints, call, queue, report)
+            return await routing.run(self.client, candidate.endpoints, call, queue, report)
         finally:
             queue.close()
 
-    async def forward(self, route: Route, user_id: int, make: Make, meter: UsageMeter, use: Use[T]) -> T:
+    async def forward(
+        self, candidate: Candidate, user_id: int, make: Make, meter: UsageMeter, use: Use[T]
+    ) -> T:
         """What ``use`` makes of the provider's response to a user's body that goes on in its own format: of
         the first endpoint that takes it.
 
         Raises:
             Refused: none does.
         """
-        meter.model = route.model
+        meter.model = candidate.model
         failure = Failure("没有可用的接口", kind="unreachable")
-        for endpoint in route.endpoints:
+        for endpoint in candidate.endpoints:
             if endpoint.key_id in meter.barred:
                 continue
             try:
-                with routing.attempted(meter.attempts, endpoint, route.model.name) as attempt:
+                with routing.attempted(meter.attempts, endpoint, candidate.model.name) as attempt:
                     async with AsyncExitStack() as stack:
                         at = await stack.enter_async_context(self.client.at_local(endpoint))
-                        answer = await use(await self._sent(stack, at, route.model.name, user_id, make))
+                        answer = await use(await self._sent(stack, at, candidate.model.name, user_id, make))
                 if attempt.failure is not None:
                     # after its beginning, which the answer tells
                     await self._note(meter, endpoint, user_id, attempt.failure)

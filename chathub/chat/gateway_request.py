@@ -9,7 +9,7 @@ from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.ledger import AttemptOwner, UsageCost
-from chathub.chat.plan import Plan
+from chathub.chat.resolver import Candidates
 from chathub.chat.usage_meter import UsageMeter
 from chathub.clock import Month
 from chathub.database.connection import Transaction
@@ -53,10 +53,12 @@ class GatewayRequest:
     caller may use some models only, or so much money.
     """
 
-    def __init__(self, attempt_owner: AttemptOwner, plan: Plan, holding: Holding, *, is_bound: bool) -> None:
+    def __init__(
+        self, attempt_owner: AttemptOwner, candidates: Candidates, holding: Holding, *, is_bound: bool
+    ) -> None:
         self.attempt_owner = attempt_owner
         self.holding = holding
-        self.plan = plan
+        self.candidates = candidates
         self.is_bound = is_bound
         self.answer_limit: int | None = None
         self.barred: set[int] = set()
@@ -95,7 +97,7 @@ class GatewayRequest:
             for meter in self.meters
             if meter.model is not None
         ]
-        return GatewaySettlement(reservation_id, self.attempt_owner, month, self.plan.models, uses)
+        return GatewaySettlement(reservation_id, self.attempt_owner, month, self.candidates.models, uses)
 
     def break_off(self) -> None:
         if self.task is not None:

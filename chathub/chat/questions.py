@@ -13,7 +13,7 @@ from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
 from chathub.chat.idempotency import IdempotencyKey
 from chathub.chat.pictures import read as read_pictures
-from chathub.chat.plan import Plan
+from chathub.chat.resolver import Candidates
 from chathub.chat.turns import FinalStatus
 from chathub.clock import Month
 from chathub.errors import BadRequest, ChatHubError
@@ -30,13 +30,13 @@ class TurnRequest(Struct, frozen=True):
     prompt: Prompt
     model: str
     options: Options
-    plan: Plan | ChatHubError
+    candidates: Candidates | ChatHubError
     idempotency_key: IdempotencyKey | None
     body: Body
 
     @property
     def model_name(self) -> str:
-        return self.model if isinstance(self.plan, ChatHubError) else self.plan.model.name
+        return self.model if isinstance(self.candidates, ChatHubError) else self.candidates.model.name
 
     @property
     def is_large(self) -> bool:
@@ -47,36 +47,36 @@ class TurnRequest(Struct, frozen=True):
     @property
     def refusal(self) -> FinalStatus | None:
         """How the reply ends before it began, if there is no plan."""
-        error = self.plan
+        error = self.candidates
         if not isinstance(error, ChatHubError):
             return None
         return FinalStatus("error", error.sentence, error.status, "error", error.retry_after)
 
     def beginning(self, month: Month) -> NewTurn:
         """All of it that is stored."""
-        plan = None if isinstance(self.plan, ChatHubError) else self.plan
+        candidates = None if isinstance(self.candidates, ChatHubError) else self.candidates
         return NewTurn(
             branch_point=self.branch_point,
             owner=BudgetOwner(self.caller.id, self.caller.token_id, month),
-            bound=self._bound(plan) if plan else None,
+            bound=self._bound(candidates) if candidates else None,
             prompt=self.prompt,
             options=self.options.kept(),
             idempotency_key=self.idempotency_key,
             model=self.model_name,
-            provider=plan.model.provider_key if plan else "",
+            provider=candidates.model.provider_key if candidates else "",
             # no token is longer than four Latin characters by our estimate
-            history_characters=4 * plan.model.context_window if plan else 0,
-            sees=plan.model.sees if plan else False,
+            history_characters=4 * candidates.model.context_window if candidates else 0,
+            sees=candidates.model.sees if candidates else False,
             refusal=self.refusal,
         )
 
-    def _bound(self, plan: Plan) -> UsageBound:
+    def _bound(self, candidates: Candidates) -> UsageBound:
         """What the answer may use, but for the history."""
         options = self.options
         system = [Message("system", options.system_prompt)] if options.system_prompt else []
         messages = [*system, *self.prompt.messages()]
         prompt = estimate_prompt(messages, options.tools or [], options.response_format)
-        return UsageBound.of(plan, prompt, options.max_tokens)
+        return UsageBound.of(candidates, prompt, options.max_tokens)
 
 
 def prompt_of(

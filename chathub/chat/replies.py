@@ -10,9 +10,9 @@ from chathub.chat import idempotency
 from chathub.chat.beginning import begin
 from chathub.chat.checkpoints import Checkpoints
 from chathub.chat.live import Live
-from chathub.chat.plan import Plan
 from chathub.chat.questions import TurnRequest
 from chathub.chat.reply import Reply
+from chathub.chat.resolver import Candidates
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.titles import Titles
 from chathub.chat.turns import Settlement
@@ -149,11 +149,11 @@ class Replies:
             turn = await self._db.write(begin, turn_request.beginning(month), unstored, ended)
             limit = self._config.reply_characters
             reply = Reply(turn, turn_request.caller.id, turn_request.model_name, limit)
-            if turn.refusal is not None or isinstance(turn_request.plan, ChatHubError):
+            if turn.refusal is not None or isinstance(turn_request.candidates, ChatHubError):
                 reply.final_status = turn.refusal
                 reply.end()
             else:
-                self._start(reply, turn_request.plan, turn_request)
+                self._start(reply, turn_request.candidates, turn_request)
             return reply
 
     @asynccontextmanager
@@ -179,25 +179,25 @@ class Replies:
             raise Conflict("该对话的上一条回复仍在生成中", message_id=running.turn.message_id)
         await self._live.stop(running)
 
-    def _start(self, reply: Reply, plan: Plan, turn_request: TurnRequest) -> None:
+    def _start(self, reply: Reply, candidates: Candidates, turn_request: TurnRequest) -> None:
         """Register the reply and begin to write it."""
-        reply.turn_to(plan.model)
+        reply.turn_to(candidates.model)
         reply.count_in(self._holdings.of(reply.user_id))
         reply.token_id = turn_request.caller.token_id
         reply.stops_when_left = (turn_request.options.on_disconnect or self._config.on_disconnect) == "stop"
-        reading = self._spawn(self._writer.read(reply, plan, turn_request.options, turn_request.body))
+        reading = self._spawn(self._writer.read(reply, candidates, turn_request.options, turn_request.body))
         self._live.add(reply, reading)
-        writing = self._spawn(self._write(reply, plan, turn_request, reading))
+        writing = self._spawn(self._write(reply, candidates, turn_request, reading))
         turn_request.body.hold_until_done(writing)
 
     async def _write(
-        self, reply: Reply, plan: Plan, turn_request: TurnRequest, reading: asyncio.Task[None]
+        self, reply: Reply, candidates: Candidates, turn_request: TurnRequest, reading: asyncio.Task[None]
     ) -> None:
-        await self._writer.write(reply, plan, reading)
+        await self._writer.write(reply, candidates, reading)
         self._live.remove(reply)
         reply.end()
         if self._titles.wanted(reply, turn_request.options):
-            task = self._spawn(self._titles.suggest(reply, plan))
+            task = self._spawn(self._titles.suggest(reply, candidates))
             self._titling.add(task)
             task.add_done_callback(self._titling.discard)
 

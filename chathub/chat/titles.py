@@ -8,8 +8,8 @@ from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.chat.context import estimate, estimate_messages
 from chathub.chat.ledger import AttemptOwner
-from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
+from chathub.chat.resolver import Candidates
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
@@ -43,24 +43,34 @@ class Titles:
         asked = self._always if options.auto_title is None else options.auto_title
         return bool(asked and reply.turn.first and reply.final_status and reply.final_status.status == "done")
 
-    async def suggest(self, reply: Reply, plan: Plan) -> None:
+    async def suggest(self, reply: Reply, candidates: Candidates) -> None:
         """Ask the model that answered, and store what it says; what that used is booked. Not asked for when
         there is no memory left for what could not be booked."""
         if not self._settlement_queue.has_room():
             return
         question, answered = reply.turn.prompt[0].content[:_CHARACTERS], await reply.whole("content")
         messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered[:_CHARACTERS]}")]
-        route = next((route for route in plan.routes if route.model == reply.answering), plan.routes[0])
-        stream = route.model.supports_streaming
+        candidate = next(
+            (candidate for candidate in candidates.in_order if candidate.model == reply.answering),
+            candidates.in_order[0],
+        )
+        stream = candidate.model.supports_streaming
         call = ChatCall(
-            "", route.model.name, messages, stream=stream, params={"max_tokens": 500}, caller_id=reply.user_id
+            "",
+            candidate.model.name,
+            messages,
+            stream=stream,
+            params={"max_tokens": 500},
+            caller_id=reply.user_id,
         )
         # takes in the events as any reply would, but nobody follows it
         answer = Reply(reply.turn.without_texts(), reply.user_id, reply.model, 10_000)
         answer.token_id = reply.token_id
         try:
             async with asyncio.timeout(_SECONDS):
-                answer.failure = await routing.run(self._client, route.endpoints, call, answer, _no_report)
+                answer.failure = await routing.run(
+                    self._client, candidate.endpoints, call, answer, _no_report
+                )
         except TimeoutError:
             answer.failure = Failure("no title came in time", kind="timeout")
         except asyncio.CancelledError:
@@ -69,12 +79,12 @@ class Titles:
         words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
         title = title_of(words)
         came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
-        usage_cost = ledger.compute_cost(route.model, answer.usage, estimate_messages(messages), *came)
+        usage_cost = ledger.compute_cost(candidate.model, answer.usage, estimate_messages(messages), *came)
         store = partial(
             _store,
             answer=answer,
             title="" if answer.failure else title,
-            models=plan.models,
+            models=candidates.models,
             usage_cost=usage_cost,
             month=self._clock.month(),
         )

@@ -11,8 +11,8 @@ from chathub.accounts.bodies import BodiesFull, Body, TooManyBodies
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import BudgetOwner
-from chathub.chat.plan import Plan
 from chathub.chat.reply import Reply
+from chathub.chat.resolver import Candidates
 from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.turns import FinalStatus, Settlement, Turn
@@ -59,7 +59,7 @@ class Writer:
         self._config = config
         self._rests = rests
 
-    async def read(self, reply: Reply, plan: Plan, options: Options, body: Body) -> None:
+    async def read(self, reply: Reply, candidates: Candidates, options: Options, body: Body) -> None:
         """Take in what the providers say: the model that was asked for, or what it falls back on. This
         is what is cancelled to stop a reply: the connection closes at once. The pictures of the history
         count like the body that the question came in."""
@@ -79,20 +79,20 @@ class Writer:
                     "key's state", lambda tx: pool.note_failure(tx, *told, is_common=is_common)
                 )
 
-        for route in plan.routes:
-            reply.turn_to(route.model)
-            call, reply.prompt_estimate = await _prepared(route.model, options, reply)
-            reply.failure = await routing.run(self._client, route.endpoints, call, reply, report)
+        for candidate in candidates.in_order:
+            reply.turn_to(candidate.model)
+            call, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
+            reply.failure = await routing.run(self._client, candidate.endpoints, call, reply, report)
             if reply.failure is None or reply.begun or not another_may_help(reply.failure):
                 return
 
-    async def write(self, reply: Reply, plan: Plan, reading: asyncio.Task[None]) -> None:
+    async def write(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> None:
         """Run one reply to its end and store it; no exception escapes. ``reply.final_status`` is set if we
         cancel the reading for a reason of ours."""
         try:
             async with asyncio.timeout(self._config.reply_seconds):
                 await reading
-            final_status = _natural_status(reply, plan)
+            final_status = _natural_status(reply, candidates)
         except asyncio.CancelledError:
             final_status = SHUTDOWN
         except TimeoutError:
@@ -100,15 +100,15 @@ class Writer:
         except Exception as error:
             final_status = _broken(error)
         # why we stopped it says more than what the provider made of that
-        reply.final_status = await self._stored(reply, plan, reply.final_status or final_status)
+        reply.final_status = await self._stored(reply, candidates, reply.final_status or final_status)
 
-    async def _stored(self, reply: Reply, plan: Plan, final_status: FinalStatus) -> FinalStatus:
+    async def _stored(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
         """Store the reply, which then lets go of its text; gives the ending, or that it could not be stored
         yet: then it is kept and tried again."""
         # from here on the message's own columns hold the text, no part may be added any more
         reply.settling = True
         try:
-            settlement = self._settlement(reply, plan, final_status)
+            settlement = self._settlement(reply, candidates, final_status)
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
@@ -121,7 +121,7 @@ class Writer:
         reply.let_go(reader(self._db, reply.turn.message_id))
         return final_status
 
-    def _settlement(self, reply: Reply, plan: Plan, final_status: FinalStatus) -> Settlement:
+    def _settlement(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> Settlement:
         """All that there is to store of it."""
         model = reply.answering
         assert model is not None
@@ -138,7 +138,7 @@ class Writer:
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
             attempts=reply.attempts,
-            models=plan.models,
+            models=candidates.models,
             first_at=reply.first_at,
             key_id=well.key_id if well else None,
             content=content,
@@ -210,7 +210,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode() if value else ""
 
 
-def _natural_status(reply: Reply, plan: Plan) -> FinalStatus:
+def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     """How a reply ended that nobody stopped."""
     if reply.too_long:
         return _SIZE_LIMIT
@@ -219,8 +219,8 @@ def _natural_status(reply: Reply, plan: Plan) -> FinalStatus:
         return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
     if failure.kind == "busy":
         return FinalStatus("error", failure.message, 503, "error", failure.retry_after)
-    model = reply.answering or plan.model
-    secrets = [endpoint.api_key for route in plan.routes for endpoint in route.endpoints]
+    model = reply.answering or candidates.model
+    secrets = [endpoint.api_key for candidate in candidates.in_order for endpoint in candidate.endpoints]
     text = sentence_for(failure, reply.endpoint, secrets)
     said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
     return FinalStatus(

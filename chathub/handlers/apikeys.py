@@ -9,7 +9,7 @@ from chathub.accounts.sessions import Caller
 from chathub.audit import Actor
 from chathub.catalog import LOCAL
 from chathub.chat import pool
-from chathub.chat.plan import may_reach, plainly_inside
+from chathub.chat.resolver import may_reach, plainly_inside
 from chathub.clock import iso
 from chathub.config import Config
 from chathub.database.connection import Row, Transaction

@@ -5,8 +5,8 @@ from aiohttp import web
 from chathub.chat.beginning import BranchPoint, Prompt
 from chathub.chat.idempotency import IdempotencyKey
 from chathub.chat.parts import Cursor
-from chathub.chat.plan import Needs, Plan
 from chathub.chat.questions import TurnRequest, idempotency_key_of, prompt_of
+from chathub.chat.resolver import Candidates, Requirements
 from chathub.chat.turns import complete_stopped
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
@@ -22,18 +22,18 @@ from chathub.handlers.common import (
     streamed,
 )
 from chathub.handlers.following import failure, follow, summary
-from chathub.keys import BODY, CALLER, CLOCK, DB, PLANNER, REPLIES
+from chathub.keys import BODY, CALLER, CLOCK, DB, REPLIES, RESOLVER
 from chathub.wire.chats import Chat, Options, Resume, SavePartial, Stop
 
 
 @streamed
 async def complete(request: web.Request) -> web.Response:
     wanted, question, idempotency_key = await _chat(request)
-    plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
-    asking = _question(request, wanted, question, plan, idempotency_key)
+    candidates = resolve_or_refusal(request, wanted.model, requirements_of(question, wanted))
+    asking = _question(request, wanted, question, candidates, idempotency_key)
     # what is refused now may have been answered before
-    if isinstance(plan, ChatHubError) and not await request.app[REPLIES].is_repeated(asking):
-        raise plan
+    if isinstance(candidates, ChatHubError) and not await request.app[REPLIES].is_repeated(asking):
+        raise candidates
     async with request.app[REPLIES].begin_turn(asking) as reply:
         await reply.finished()
     assert reply.final_status is not None
@@ -55,9 +55,9 @@ async def complete(request: web.Request) -> web.Response:
 @streamed
 async def stream(request: web.Request) -> web.StreamResponse:
     wanted, question, idempotency_key = await _chat(request)
-    plan = plan_or_refusal(request, wanted.model, needs_of(question, wanted))
+    candidates = resolve_or_refusal(request, wanted.model, requirements_of(question, wanted))
     async with request.app[REPLIES].begin_turn(
-        _question(request, wanted, question, plan, idempotency_key)
+        _question(request, wanted, question, candidates, idempotency_key)
     ) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))
 
@@ -129,15 +129,15 @@ async def _chat(request: web.Request) -> tuple[Chat, Prompt, IdempotencyKey | No
     )
 
 
-def needs_of(question: Prompt, options: Options) -> Needs:
-    return Needs(pictures=bool(question.images), tools=bool(options.tools or question.results))
+def requirements_of(question: Prompt, options: Options) -> Requirements:
+    return Requirements(pictures=bool(question.images), tools=bool(options.tools or question.results))
 
 
-def plan_or_refusal(request: web.Request, model: str, needs: Needs) -> Plan | ChatHubError:
+def resolve_or_refusal(request: web.Request, model: str, needs: Requirements) -> Candidates | ChatHubError:
     """What a chatting person should read is an event of the stream: the page never shows the body of a
     status."""
     try:
-        return request.app[PLANNER].plan(request[CALLER], model, needs)
+        return request.app[RESOLVER].resolve(request[CALLER], model, needs)
     except ChatHubError as refusal:
         return refusal
 
@@ -146,11 +146,18 @@ def _question(
     request: web.Request,
     wanted: Chat,
     question: Prompt,
-    plan: Plan | ChatHubError,
+    candidates: Candidates | ChatHubError,
     idempotency_key: IdempotencyKey | None,
 ) -> TurnRequest:
     given = wanted.conversation_id
     branch_point = BranchPoint("new", given or request.app[CLOCK].new_id(), fresh=not given)
     return TurnRequest(
-        request[CALLER], branch_point, question, wanted.model, wanted, plan, idempotency_key, request[BODY]
+        request[CALLER],
+        branch_point,
+        question,
+        wanted.model,
+        wanted,
+        candidates,
+        idempotency_key,
+        request[BODY],
     )

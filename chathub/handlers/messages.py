@@ -11,7 +11,7 @@ from chathub.chat.beginning import BranchPoint, Prompt
 from chathub.chat.questions import TurnRequest, idempotency_key_of, prompt_of
 from chathub.database.connection import Row
 from chathub.errors import BadRequest, Conflict
-from chathub.handlers.chat import needs_of, plan_or_refusal
+from chathub.handlers.chat import requirements_of, resolve_or_refusal
 from chathub.handlers.common import body, done, idempotency_header, long_body, off_loop, row_id, streamed
 from chathub.handlers.following import follow
 from chathub.keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
@@ -82,9 +82,9 @@ async def _ask(
     idempotency_key = await off_loop(request, idempotency_key_of, key, sent, place_id)
     wanted = _with_old_options(sent, old)
     model = wanted.model or old["answered_by"]
-    plan = plan_or_refusal(request, model, needs_of(new, wanted))
+    candidates = resolve_or_refusal(request, model, requirements_of(new, wanted))
     question = TurnRequest(
-        request[CALLER], branch_point, new, model, wanted, plan, idempotency_key, request[BODY]
+        request[CALLER], branch_point, new, model, wanted, candidates, idempotency_key, request[BODY]
     )
     async with request.app[REPLIES].begin_turn(question) as reply:
         return await follow(request, reply, resumable=bool(wanted.resumable))

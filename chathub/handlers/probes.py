@@ -8,7 +8,7 @@ from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, DB, GATEWAY, PLANNER, RESTS, SETTLEMENT_QUEUE
+from chathub.keys import CALLER, CATALOG, CLOCK, DB, GATEWAY, RESOLVER, RESTS, SETTLEMENT_QUEUE
 from chathub.upstream import redaction
 from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Endpoint, Failure
@@ -18,7 +18,7 @@ from chathub.wire.requests import ModelImport
 async def test_key(request: web.Request) -> web.Response:
     """Try a key with the cheapest call; a key that works is well again, whatever was known against it."""
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
-    endpoint, provider_key = await request.app[PLANNER].endpoint_of_key(caller, row_id(request, "key_id"))
+    endpoint, provider_key = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
     # what the call takes may have to be kept
     request.app[SETTLEMENT_QUEUE].check()
@@ -65,7 +65,7 @@ async def import_models(request: web.Request) -> web.Response:
 async def _offered(request: web.Request) -> list[str]:
     """What the provider says it has, with any key of the administrator's."""
     provider_id = row_id(request, "provider_id")
-    endpoint = request.app[PLANNER].endpoint_of_provider(request[CALLER], provider_id)
+    endpoint = request.app[RESOLVER].endpoint_of_provider(request[CALLER], provider_id)
     names = await probe.list_models(request.app[GATEWAY].client, endpoint)
     if isinstance(names, Failure):
         raise _failed(names, endpoint)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from chathub.chat.gateway import Outgoing, estimate_request
 from chathub.chat.gateway_request import GatewayRequest
-from chathub.chat.plan import NOTHING, Needs, Plan, Route
+from chathub.chat.resolver import NOTHING, Candidate, Candidates, Requirements
 from chathub.chat.usage_meter import EventQueue, UsageMeter
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
@@ -21,7 +21,7 @@ from chathub.handlers.common import off_loop, raw
 from chathub.handlers.lazy_response import LazyResponse
 from chathub.handlers.piping import TOO_LONG, pipe, without_key
 from chathub.handlers.speech import Speech, Writer, at_most, estimated
-from chathub.keys import CALLER, CONFIG, GATEWAY, PLANNER
+from chathub.keys import CALLER, CONFIG, GATEWAY, RESOLVER
 from chathub.upstream import http, requests
 from chathub.upstream.answers import decoded, failure_in
 from chathub.upstream.client import Refused
@@ -38,10 +38,10 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
     """
     prompt = await off_loop(request, at_most, speech)
     # nothing is awaited between the plan and the purchase: who removes a key of it must find it
-    plan = plan_for(request, speech.model)
+    candidates = resolve(request, speech.model)
     reserving = request.app[GATEWAY].metered(
         request[CALLER],
-        plan,
+        candidates,
         "completion",
         prompt=prompt,
         answer=speech.answer_length,
@@ -54,31 +54,31 @@ async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
 async def _answer(
     request: web.Request, speech: Speech, gateway_request: GatewayRequest, prompt: int
 ) -> web.StreamResponse:
-    plan, response = gateway_request.plan, LazyResponse(request)
-    for number, route in enumerate(plan.routes, 1):
-        same = all(endpoint.protocol == speech.protocol for endpoint in route.endpoints)
+    candidates, response = gateway_request.candidates, LazyResponse(request)
+    for number, candidate in enumerate(candidates.in_order, 1):
+        same = all(endpoint.protocol == speech.protocol for endpoint in candidate.endpoints)
         try:
             async with asyncio.timeout(request.app[CONFIG].reply_seconds):
                 if same:
-                    return await _forward(request, speech, route, response, gateway_request, prompt)
-                return await _translate(request, speech, route, response, gateway_request)
+                    return await _forward(request, speech, candidate, response, gateway_request, prompt)
+                return await _translate(request, speech, candidate, response, gateway_request)
         except TimeoutError:
             failure = Failure("回复时间过长，已中止", kind="timeout")
         except Refused as refused:
             failure = refused.failure
-        if number == len(plan.routes) or not another_may_help(failure) or response.has_answer:
-            told = fit_to_show(route, gateway_request.endpoint, failure)
+        if number == len(candidates.in_order) or not another_may_help(failure) or response.has_answer:
+            told = fit_to_show(candidate, gateway_request.endpoint, failure)
             if not response.begun:
-                raise error_for(route, told)
+                raise error_for(candidate, told)
             # the head went out while it was silent: the failure is told as an event
-            return await response.end(speech.writer(route.model.name, 0).feed([told]))
+            return await response.end(speech.writer(candidate.model.name, 0).feed([told]))
     raise AssertionError("a plan has a route")
 
 
-def plan_for(request: web.Request, model: str, needs: Needs = NOTHING) -> Plan:
+def resolve(request: web.Request, model: str, needs: Requirements = NOTHING) -> Candidates:
     """The plan for a program's request, for which an unknown model is a 404."""
     try:
-        return request.app[PLANNER].plan(request[CALLER], model, needs)
+        return request.app[RESOLVER].resolve(request[CALLER], model, needs)
     except UnknownModel as error:
         raise NotFound(error.sentence) from None
 
@@ -86,14 +86,14 @@ def plan_for(request: web.Request, model: str, needs: Needs = NOTHING) -> Plan:
 async def _forward(
     request: web.Request,
     speech: Speech,
-    route: Route,
+    candidate: Candidate,
     response: LazyResponse,
     gateway_request: GatewayRequest,
     prompt: int,
 ) -> web.StreamResponse:
     """The provider's bytes as they are, read in passing."""
     gateway = request.app[GATEWAY]
-    fields = fields_for(route, gateway_request, speech.fields)
+    fields = fields_for(candidate, gateway_request, speech.fields)
     meter = UsageMeter(0, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
     bounds = http.USUAL_BOUNDS
@@ -101,9 +101,9 @@ async def _forward(
     def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
         nonlocal bounds
         bounds = http.bounds_for(form, asks_for_media=speech.asks_for_media)
-        limits = [limit for limit in (meter.answer_limit, route.model.max_tokens) if limit]
+        limits = [limit for limit in (meter.answer_limit, candidate.model.max_tokens) if limit]
         limit = min(limits) if meter.answer_limit is not None else None
-        return speech.outgoing(fields, endpoint, route.model.name, headers, form, limit)
+        return speech.outgoing(fields, endpoint, candidate.model.name, headers, form, limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
@@ -121,7 +121,7 @@ async def _forward(
 
     gateway_request.count(meter)
     try:
-        return await gateway.forward(route, request[CALLER].id, make, meter, use)
+        return await gateway.forward(candidate, request[CALLER].id, make, meter, use)
     finally:
         if meter.lacks_prompt:
             # read only now: the body's size counts its JSON as well
@@ -130,36 +130,40 @@ async def _forward(
                 meter.prompt_estimate = await off_loop(request, estimated, speech)
 
 
-def fields_for(route: Route, gateway_request: GatewayRequest, fields: dict[str, Raw]) -> dict[str, Raw]:
+def fields_for(
+    candidate: Candidate, gateway_request: GatewayRequest, fields: dict[str, Raw]
+) -> dict[str, Raw]:
     """The fields of a body that may go to a model as they are. (Other formats have no words for the rest.)"""
-    return fields if gateway_request.takes_extras(route.model) else requests.without_extras(fields)
+    return fields if gateway_request.takes_extras(candidate.model) else requests.without_extras(fields)
 
 
 async def _translate(
     request: web.Request,
     speech: Speech,
-    route: Route,
+    candidate: Candidate,
     response: LazyResponse,
     gateway_request: GatewayRequest,
 ) -> web.StreamResponse:
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
     gateway = request.app[GATEWAY]
     wanted, prompt = await off_loop(request, _read, speech)
-    _check(route, wanted)
+    _check(candidate, wanted)
     queue = EventQueue(prompt, request.app[CONFIG].reply_characters)
     queue.holding = gateway_request.holding
     if not wanted.stream:
         queue.keep(gateway_request.holding)
     gateway_request.count(queue)
-    work = asyncio.get_running_loop().create_task(gateway.translate(route, request[CALLER].id, wanted, queue))
+    work = asyncio.get_running_loop().create_task(
+        gateway.translate(candidate, request[CALLER].id, wanted, queue)
+    )
     try:
         if wanted.stream:
-            return await _stream(request, speech, route, queue, work, response)
+            return await _stream(request, speech, candidate, queue, work, response)
         if failure := await work:
             raise Refused(failure)
         if queue.too_long:
             raise Refused(TOO_LONG)
-        return raw(speech.whole(queue.rest(), route.model.name))
+        return raw(speech.whole(queue.rest(), candidate.model.name))
     finally:
         work.cancel()
         await asyncio.wait([work])
@@ -174,7 +178,7 @@ def _read(speech: Speech) -> tuple[Request, int]:
 async def _stream(
     request: web.Request,
     speech: Speech,
-    route: Route,
+    candidate: Candidate,
     queue: EventQueue,
     work: asyncio.Task[Failure | None],
     response: LazyResponse,
@@ -185,7 +189,7 @@ async def _stream(
     while True:
         finished = work.done()
         if events := queue.take():
-            writer = writer or speech.writer(route.model.name, queue.prompt_estimate)
+            writer = writer or speech.writer(candidate.model.name, queue.prompt_estimate)
             response.has_answer = True
             await response.write(writer.feed(events))
         elif finished:
@@ -197,34 +201,36 @@ async def _stream(
     failure = work.result() or (TOO_LONG if queue.too_long else None)
     if failure and writer is None:
         raise Refused(failure)
-    writer = writer or speech.writer(route.model.name, queue.prompt_estimate)
+    writer = writer or speech.writer(candidate.model.name, queue.prompt_estimate)
     if failure:
-        failure = fit_to_show(route, queue.endpoint, failure)
+        failure = fit_to_show(candidate, queue.endpoint, failure)
     # a failure is told where it happened, as an event of the stream
     rest = [*queue.rest(), *([failure] if failure else [])]
     return await response.end(writer.feed(rest) + writer.end())
 
 
-def _check(route: Route, wanted: Request) -> None:
+def _check(candidate: Candidate, wanted: Request) -> None:
     """What the model cannot take is refused before it is sent."""
-    if wanted.tools and not route.model.calls_tools:
-        raise Refused(Failure(f"模型 {route.model.name} 不支持工具调用", status=400))
-    if any(message.images for message in wanted.messages) and not route.model.sees:
-        raise Refused(Failure(f"模型 {route.model.name} 不支持图片", status=400))
+    if wanted.tools and not candidate.model.calls_tools:
+        raise Refused(Failure(f"模型 {candidate.model.name} 不支持工具调用", status=400))
+    if any(message.images for message in wanted.messages) and not candidate.model.sees:
+        raise Refused(Failure(f"模型 {candidate.model.name} 不支持图片", status=400))
 
 
-def error_for(route: Route, failure: Failure) -> ChatHubError:
+def error_for(candidate: Candidate, failure: Failure) -> ChatHubError:
     """A provider's refusal, fit to show, for a program: its own status where that tells the program what to
     do."""
     if failure.kind == "busy":
         return Unavailable(failure.message, retry_after=failure.retry_after)
-    error = ChatHubError(f"{route.model.provider_name}: {failure.message}", retry_after=failure.retry_after)
+    error = ChatHubError(
+        f"{candidate.model.provider_name}: {failure.message}", retry_after=failure.retry_after
+    )
     passed = failure.status in (400, 404, 413, 422, 429)
     error.status = failure.status if passed else 504 if failure.timed_out else 502
     return error
 
 
-def fit_to_show(route: Route, endpoint: Endpoint | None, failure: Failure) -> Failure:
+def fit_to_show(candidate: Candidate, endpoint: Endpoint | None, failure: Failure) -> Failure:
     """A failure at an endpoint as the caller may read it."""
-    secrets = [each.api_key for each in route.endpoints]
+    secrets = [each.api_key for each in candidate.endpoints]
     return replace(failure, message=sentence_for(failure, endpoint, secrets))

@@ -10,14 +10,14 @@ from msgspec import Raw
 
 from chathub.chat import context
 from chathub.chat.gateway import Outgoing
-from chathub.chat.plan import Needs
+from chathub.chat.resolver import Requirements
 from chathub.chat.usage_meter import UsageMeter
 from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
 from chathub.handlers.common import off_loop, raw, read_body, streamed
 from chathub.handlers.piping import without_key
-from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, plan_for
+from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, resolve
 from chathub.handlers.speech import Speech
 from chathub.keys import CALLER, CATALOG, GATEWAY
 from chathub.upstream import http, requests
@@ -130,9 +130,9 @@ def _vectors(fields: dict[str, Raw], model: str, endpoint: Endpoint, form: Capab
 async def embeddings(request: web.Request) -> web.Response:
     wanted = await off_loop(request, _Vectors, await read_body(request, _LONG))
     gateway = request.app[GATEWAY]
-    plan = plan_for(request, wanted.model, Needs(embeddings=True))
-    route = plan.routes[0]
-    if route.endpoints[0].protocol != "openai":
+    candidates = resolve(request, wanted.model, Requirements(embeddings=True))
+    candidate = candidates.in_order[0]
+    if candidate.endpoints[0].protocol != "openai":
         raise BadRequest(f"模型 {wanted.model} 的提供商不支持 embeddings 接口")
     meter = UsageMeter(wanted.tokens, 1)
 
@@ -146,12 +146,14 @@ async def embeddings(request: web.Request) -> web.Response:
         meter.feed([usage])
         return raw(without_key(data, meter))
 
-    reserving = gateway.metered(request[CALLER], plan, "embedding", prompt=meter.prompt_estimate, answer=0)
+    reserving = gateway.metered(
+        request[CALLER], candidates, "embedding", prompt=meter.prompt_estimate, answer=0
+    )
     async with reserving as gateway_request:
         gateway_request.count(meter)
         meter.holding = gateway_request.holding
-        make = partial(_vectors, fields_for(route, gateway_request, wanted.fields), route.model.name)
+        make = partial(_vectors, fields_for(candidate, gateway_request, wanted.fields), candidate.model.name)
         try:
-            return await gateway.forward(route, request[CALLER].id, make, meter, use)
+            return await gateway.forward(candidate, request[CALLER].id, make, meter, use)
         except Refused as refused:
-            raise error_for(route, fit_to_show(route, meter.endpoint, refused.failure)) from None
+            raise error_for(candidate, fit_to_show(candidate, meter.endpoint, refused.failure)) from None

@@ -21,28 +21,28 @@ from chathub.upstream.urls import hostname, origin, place
 from chathub.vault import Binding, Vault, VaultError
 
 
-class Route(Struct, frozen=True):
+class Candidate(Struct, frozen=True):
     """A model that may answer, and the endpoints to try for it, in order."""
 
     model: ChatModel
     endpoints: tuple[Endpoint, ...]
 
 
-class Plan(Struct, frozen=True):
+class Candidates(Struct, frozen=True):
     """The model that was asked for, and those it falls back on."""
 
-    routes: tuple[Route, ...]
+    in_order: tuple[Candidate, ...]
 
     @property
     def model(self) -> ChatModel:
-        return self.routes[0].model
+        return self.in_order[0].model
 
     @property
     def models(self) -> dict[str, ChatModel]:
-        return {route.model.name: route.model for route in self.routes}
+        return {candidate.model.name: candidate.model for candidate in self.in_order}
 
 
-class Needs(Struct, frozen=True):
+class Requirements(Struct, frozen=True):
     """What a chat takes beyond text."""
 
     pictures: bool = False
@@ -51,12 +51,12 @@ class Needs(Struct, frozen=True):
     embeddings: bool = False
 
 
-NOTHING = Needs()
+NOTHING = Requirements()
 # which types of models can do it
 _KINDS = {False: ("chat", "completion"), True: ("embedding",)}
 
 
-class Planner:
+class Resolver:
     """Turns a model's name into a plan for one user."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Planner:
         self._rests = rests
         self._chance = random.Random()
 
-    def plan(self, caller: Caller, model_name: str, needs: Needs = NOTHING) -> Plan:
+    def resolve(self, caller: Caller, model_name: str, needs: Requirements = NOTHING) -> Candidates:
         """The plan for a chat of ``caller`` with the model of that name.
 
         Raises:
@@ -87,19 +87,19 @@ class Planner:
         """
         model = self._catalog.find(model_name, _KINDS[needs.embeddings])
         _check_needs(model, needs)
-        routes, refusal = [], None
-        for candidate in (model, *self._fallbacks(model)):
+        in_order, refusal = [], None
+        for candidate_model in (model, *self._fallbacks(model)):
             try:
-                _check_needs(candidate, needs)
-                self._check_token(caller, candidate.name)
-                routes.append(self._route(caller, candidate))
+                _check_needs(candidate_model, needs)
+                self._check_token(caller, candidate_model.name)
+                in_order.append(self._candidate(caller, candidate_model))
             except ChatHubError as error:
                 # what one falls back on need not be there; what was asked for says why it is not
                 refusal = refusal or error
-        if not routes:
+        if not in_order:
             assert refusal is not None
             raise refusal
-        return Plan(tuple(routes))
+        return Candidates(tuple(in_order))
 
     async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
         """A key of the caller's as an endpoint, usable or not, and its provider's key name.
@@ -125,7 +125,7 @@ class Planner:
     def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
         """The first endpoint that a chat of the caller's with the provider would try."""
         model = provider_as_model(self._catalog.provider(provider_id))
-        return (self._route(caller, model)).endpoints[0]
+        return (self._candidate(caller, model)).endpoints[0]
 
     def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
         """The models behind a model, each once."""
@@ -144,15 +144,15 @@ class Planner:
         if caller.models and model_name not in caller.models:
             raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
 
-    def _route(self, caller: Caller, model: ChatModel) -> Route:
+    def _candidate(self, caller: Caller, model: ChatModel) -> Candidate:
         rows = self._db.glance(
             self._db.q.api_keys.list_for_chat,
             user_id=caller.id,
             provider_id=model.provider_id,
         )
         if model.provider_key == LOCAL:
-            return Route(model, (Endpoint(base_url="", local=True),))
-        return Route(model, self._endpoints(caller, model, rows))
+            return Candidate(model, (Endpoint(base_url="", local=True),))
+        return Candidate(model, self._endpoints(caller, model, rows))
 
     def _endpoints(self, caller: Caller, model: ChatModel, keys: list[Row]) -> tuple[Endpoint, ...]:
         now = self._clock.now()
@@ -193,7 +193,7 @@ class Planner:
         return Endpoint(base_url, key, model.protocol, trusted, key_id=row["id"], is_own=own)
 
 
-def _check_needs(model: ChatModel, needs: Needs) -> None:
+def _check_needs(model: ChatModel, needs: Requirements) -> None:
     if needs.pictures and not model.sees:
         raise BadRequest(f"模型 {model.name} 不支持图片")
     if needs.tools and not model.calls_tools:
