@@ -34,13 +34,13 @@ _OFFERED = (*_CHAT_TYPES, "embedding")
 class ChatModel:
     """A model that may be chatted with, and its provider. Tokens; prices in millionths per 1,000 tokens.
 
-    ``sees`` and ``calls_tools``: takes pictures, takes tools. ``allow_extras``: what programs send may choose
-    other models or a dearer service although their caller is bound to some, or to a sum of money.
+    ``allow_extras``: the body of a gateway request may choose another model or a dearer service, although
+    its caller is limited to some models or to a cost budget.
     """
 
     name: str
     provider_id: int
-    provider_key: str
+    provider_slug: str
     provider_name: str
     base_url: str
     needs_key: bool
@@ -51,8 +51,8 @@ class ChatModel:
     input_price: int = 0
     output_price: int = 0
     # what nobody listed is not known to be unable
-    sees: bool = True
-    calls_tools: bool = True
+    supports_vision: bool = True
+    supports_tools: bool = True
     fallback_model: str = ""
     allow_extras: bool = False
 
@@ -91,10 +91,10 @@ class Catalog:
     def names(self) -> set[str]:
         return {row["model_name"] for row, _ in self._now.listing}
 
-    def chat_models_of(self, provider_key: str) -> list[ChatModel]:
+    def chat_models_of(self, provider_slug: str) -> list[ChatModel]:
         """The models of a provider that can be chatted with."""
-        provider = self._now.providers[provider_key]
-        rows = (row for row, _ in self._now.listing if row["provider_key"] == provider_key)
+        provider = self._now.providers[provider_slug]
+        rows = (row for row, _ in self._now.listing if row["provider_key"] == provider_slug)
         return [_model(row["model_name"], provider, row) for row in rows if row["model_type"] in _CHAT_TYPES]
 
     def provider(self, provider_id: int) -> Row:
@@ -169,7 +169,7 @@ def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
     model = ChatModel(
         name=name,
         provider_id=provider["id"],
-        provider_key=provider["provider_key"],
+        provider_slug=provider["provider_key"],
         provider_name=provider["display_name"],
         base_url=provider["default_base_url"],
         needs_key=bool(provider["needs_key"]),
@@ -184,8 +184,8 @@ def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
         supports_streaming=bool(row["supports_streaming"]),
         input_price=row["input_price"],
         output_price=row["output_price"],
-        sees=bool(row["supports_vision"]),
-        calls_tools=bool(row["supports_function_calling"]),
+        supports_vision=bool(row["supports_vision"]),
+        supports_tools=bool(row["supports_function_calling"]),
         fallback_model=row["fallback_model"],
         allow_extras=bool(row["allow_extras"]),
     )

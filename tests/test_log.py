@@ -129,11 +129,12 @@ def leaking(create):
     async def fail(request):
         candidates = request.app[RESOLVER].resolve(request[CALLER], "test-model")
         async def work():
-            raise RuntimeError(f"in a task: {plan.routes[0].endpoints[0].api_key}")
+            raise RuntimeError(f"in a task: {candidates.in_order[0].endpoints[0].api_key}")
         task = asyncio.create_task(work())
         await asyncio.wait([task])
         del task
-        raise RuntimeError(f"in the request: {plan.routes[0].endpoints[0].api_key} {dict(request.headers)}")
+        key = candidates.in_order[0].endpoints[0].api_key
+        raise RuntimeError(f"in the request: {key} {dict(request.headers)}")
 
     def make(config, **options):
         app = create(config, **options)

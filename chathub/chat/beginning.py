@@ -62,7 +62,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     """All that is known of a turn before it is stored.
 
     ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
-    failed from the start; the history's pictures are read only for a model that ``sees``. ``bound`` is
+    failed from the start; the history's pictures are read only if the model ``supports_vision``. ``bound`` is
     what the answer may use, but for the history (None: nothing, it is refused). ``incomplete``: not all of
     the question is stored.
     """
@@ -76,7 +76,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     model: str
     provider: str
     history_characters: int
-    sees: bool
+    supports_vision: bool
     refusal: FinalStatus | None
     incomplete: bool = False
 
@@ -165,7 +165,7 @@ def _history(tx: Transaction, it: NewTurn, head_id: int | None) -> list[Row]:
 
 def _pictures(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
     """Those of the history that go along with what is asked."""
-    if not it.sees:
+    if not it.supports_vision:
         return {}
     left = pictures.MOST_TOGETHER - pictures.size_of(it.prompt.images)
     return pictures.of_messages(tx, [row["id"] for row in history if row["has_images"]], left)
@@ -178,7 +178,7 @@ def _reservation(
     if it.bound is None:
         return None, it.refusal, None
     # no more of it goes upstream than the window takes
-    past = min(estimate_history(history, it.sees), it.history_characters // 4)
+    past = min(estimate_history(history, it.supports_vision), it.history_characters // 4)
     prompt = it.bound.prompt + past
     try:
         return budgets.size_reservation(state, replace(it.bound, prompt=prompt)), None, None

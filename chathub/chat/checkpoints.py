@@ -80,7 +80,7 @@ def save(tx: Transaction, fresh: list[Fresh]) -> None:
             {
                 "message_id": reply.message_id,
                 "model": reply.model.name,
-                "provider": reply.model.provider_key,
+                "provider": reply.model.provider_slug,
                 "prompt_tokens": reply.prompt_estimate,
             }
             for reply in fresh
@@ -125,7 +125,7 @@ def _model(row: Row) -> ChatModel:
     return ChatModel(
         name=row["model"],
         provider_id=0,
-        provider_key=row["provider"],
+        provider_slug=row["provider"],
         provider_name="",
         base_url="",
         needs_key=False,

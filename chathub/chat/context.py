@@ -61,13 +61,13 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     )
 
 
-def estimate_history(rows: Iterable[Row], sees: bool) -> int:
+def estimate_history(rows: Iterable[Row], supports_vision: bool) -> int:
     """At most so many tokens are the messages of a branch."""
     return sum(
         estimate(row["content"])
         + estimate(row["tool_calls"])
         + _PER_MESSAGE
-        + _PER_IMAGE * (sees and row["has_images"])
+        + _PER_IMAGE * (supports_vision and row["has_images"])
         for row in rows
     )
 

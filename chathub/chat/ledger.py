@@ -143,7 +143,7 @@ def record_attempt(
         user_id=attempt_owner.user_id,
         token_id=attempt_owner.token_id,
         key_id=attempt.endpoint.key_id if attempt else None,
-        provider=model.provider_key,
+        provider=model.provider_slug,
         model=model.name,
         conversation_id=attempt_owner.conversation_id,
         message_id=attempt_owner.message_id,

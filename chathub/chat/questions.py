@@ -63,10 +63,10 @@ class TurnRequest(Struct, frozen=True):
             options=self.options.kept(),
             idempotency_key=self.idempotency_key,
             model=self.model_name,
-            provider=candidates.model.provider_key if candidates else "",
+            provider=candidates.model.provider_slug if candidates else "",
             # no token is longer than four Latin characters by our estimate
             history_characters=4 * candidates.model.context_window if candidates else 0,
-            sees=candidates.model.sees if candidates else False,
+            supports_vision=candidates.model.supports_vision if candidates else False,
             refusal=self.refusal,
         )
 

@@ -115,12 +115,12 @@ class Resolver:
         model = provider_as_model(provider)
         if origin(row["base_url"] or model.base_url) != row["origin"]:
             raise BadRequest("提供商地址已变更，请重新输入密钥")
-        if model.provider_key == LOCAL:
+        if model.provider_slug == LOCAL:
             raise BadRequest("内置模型不使用API密钥")
         endpoint = self._endpoint(model, row, caller.id)
         if endpoint is None:
             raise BadRequest("已保存的API密钥无法解密，请重新保存")
-        return endpoint, model.provider_key
+        return endpoint, model.provider_slug
 
     def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
         """The first endpoint that a chat of the caller's with the provider would try."""
@@ -150,7 +150,7 @@ class Resolver:
             user_id=caller.id,
             provider_id=model.provider_id,
         )
-        if model.provider_key == LOCAL:
+        if model.provider_slug == LOCAL:
             return Candidate(model, (Endpoint(base_url="", local=True),))
         return Candidate(model, self._endpoints(caller, model, rows))
 
@@ -194,9 +194,9 @@ class Resolver:
 
 
 def _check_needs(model: ChatModel, needs: Requirements) -> None:
-    if needs.pictures and not model.sees:
+    if needs.pictures and not model.supports_vision:
         raise BadRequest(f"模型 {model.name} 不支持图片")
-    if needs.tools and not model.calls_tools:
+    if needs.tools and not model.supports_tools:
         raise BadRequest(f"模型 {model.name} 不支持工具调用")
 
 
@@ -214,7 +214,7 @@ def plainly_inside(base_url: str, config: Config) -> bool:
 
 
 def _named(model: ChatModel) -> str:
-    return f"{model.provider_name} ({model.provider_key})"
+    return f"{model.provider_name} ({model.provider_slug})"
 
 
 def _all_rest(model: ChatModel, first: Standing, now: int) -> ChatHubError:

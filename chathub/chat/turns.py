@@ -164,7 +164,7 @@ def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
         tx.q.messages.settle,
         message_id=turn.message_id,
         model=it.model.name,
-        provider=it.model.provider_key,
+        provider=it.model.provider_slug,
         content=it.content,
         reasoning=it.reasoning,
         tool_calls=it.tool_calls,

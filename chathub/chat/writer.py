@@ -188,7 +188,7 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
     messages = context.build(
         turn.history,
         turn.prompt,
-        turn.images if model.sees else {},
+        turn.images if model.supports_vision else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
         answer=params.get("max_tokens") or context.answer_room(model.max_tokens),

@@ -18,11 +18,11 @@ from chathub.wire.requests import ModelImport
 async def test_key(request: web.Request) -> web.Response:
     """Try a key with the cheapest call; a key that works is well again, whatever was known against it."""
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
-    endpoint, provider_key = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
+    endpoint, provider_slug = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
     # what the call takes may have to be kept
     request.app[SETTLEMENT_QUEUE].check()
-    models = request.app[CATALOG].chat_models_of(provider_key)
+    models = request.app[CATALOG].chat_models_of(provider_slug)
     meter = probe.new_tally()
     try:
         failure = await probe.try_key(request.app[GATEWAY].client, endpoint, models, meter)

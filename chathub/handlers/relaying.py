@@ -211,9 +211,9 @@ async def _stream(
 
 def _check(candidate: Candidate, wanted: Request) -> None:
     """What the model cannot take is refused before it is sent."""
-    if wanted.tools and not candidate.model.calls_tools:
+    if wanted.tools and not candidate.model.supports_tools:
         raise Refused(Failure(f"模型 {candidate.model.name} 不支持工具调用", status=400))
-    if any(message.images for message in wanted.messages) and not candidate.model.sees:
+    if any(message.images for message in wanted.messages) and not candidate.model.supports_vision:
         raise Refused(Failure(f"模型 {candidate.model.name} 不支持图片", status=400))
 
 

@@ -77,7 +77,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
             model=model.name,
             provider=model.provider_key,
             history_characters=0,
-            sees=False,
+            supports_vision=False,
             refusal=None,
         )
         reply = Reply(begin(tx, beginning, {}, ()), user["id"], model.name, 10_000_000)
