@@ -30,11 +30,11 @@ from chathub.accounts.throttle import Throttle
 from chathub.backups import Backups
 from chathub.catalog import LOCAL, Catalog
 from chathub.chat import checkpoints
+from chathub.chat.cooldowns import CallerCooldowns
 from chathub.chat.gateway import Gateway
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.resolver import Resolver
-from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.titles import Titles
 from chathub.chat.unstored import Unstored
@@ -177,16 +177,16 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         client = Client(trusted, public, model, timeouts)
-        app[keys.RESTS] = rests = CallersRests()
+        app[keys.COOLDOWNS] = cooldowns = CallerCooldowns()
         holdings = app[keys.HOLDINGS]
         app[keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
         unstored = Unstored(db, settlements)
-        writer = Writer(db, client, clock, config, rests, settlements, unstored)
+        writer = Writer(db, client, clock, config, cooldowns, settlements, unstored)
         titles = Titles(settlements, client, clock, config)
         replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
-        app[keys.RESOLVER] = Resolver(db, app[keys.CATALOG], app[keys.VAULT], clock, config, rests)
+        app[keys.RESOLVER] = Resolver(db, app[keys.CATALOG], app[keys.VAULT], clock, config, cooldowns)
         app[keys.REPLIES] = replies
-        app[keys.GATEWAY] = Gateway(db, disk, client, clock, rests, holdings, settlements)
+        app[keys.GATEWAY] = Gateway(db, disk, client, clock, cooldowns, holdings, settlements)
         app[keys.REMOVER] = remover = Remover(db)
         app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
         await backups.recall()

@@ -15,11 +15,11 @@ from chathub.accounts.streams import Streams
 from chathub.accounts.throttle import Throttle
 from chathub.backups import Backups
 from chathub.catalog import Catalog
+from chathub.chat.cooldowns import CallerCooldowns
 from chathub.chat.gateway import Gateway
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
 from chathub.chat.resolver import Resolver
-from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.clock import Clock
 from chathub.config import Config
@@ -46,7 +46,7 @@ OFFLOAD = web.AppKey("OFFLOAD", Offload)
 HOLDINGS = web.AppKey("HOLDINGS", Holdings)
 RESPONSES = web.AppKey("RESPONSES", Responses)
 RESOLVER = web.AppKey("RESOLVER", Resolver)
-RESTS = web.AppKey("RESTS", CallersRests)
+COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", Replies)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)

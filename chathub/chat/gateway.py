@@ -20,10 +20,10 @@ from chathub.catalog import ChatModel
 from chathub.chat import pool
 from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
+from chathub.chat.cooldowns import CallerCooldowns
 from chathub.chat.gateway_request import GatewayRequest, Reserved, reserve, settle
 from chathub.chat.ledger import AttemptOwner
 from chathub.chat.resolver import Candidate, Candidates
-from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.usage_meter import EventQueue, UsageMeter
 from chathub.clock import Clock
@@ -64,13 +64,13 @@ class Gateway:
         disk: Disk,
         client: Client,
         clock: Clock,
-        rests: CallersRests,
+        cooldowns: CallerCooldowns,
         holdings: Holdings,
         settlement_queue: SettlementQueue,
     ) -> None:
         self._settlement_queue = settlement_queue
         self._disk = disk
-        self._rests = rests
+        self._cooldowns = cooldowns
         self._holdings = holdings
         self._db = db
         self.client = client
@@ -132,7 +132,7 @@ class Gateway:
             reserved = await reserving
             for meter in gateway_request.meters:
                 if meter.well_key is not None:
-                    self._rests.note_success(meter.well_key, gateway_request.attempt_owner.user_id)
+                    self._cooldowns.note_success(meter.well_key, gateway_request.attempt_owner.user_id)
             settlement = gateway_request.settlement(reserved.reservation_id, self._clock.month())
             booking = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", booking, reserved.reservation_id)
@@ -148,7 +148,7 @@ class Gateway:
     def stop_key(self, key_id: int) -> None:
         """Break off the answers that come with a key that is gone; none may turn to it any more."""
         for gateway_request in self._requests:
-            gateway_request.barred.add(key_id)
+            gateway_request.excluded_keys.add(key_id)
             if gateway_request.uses(key_id):
                 gateway_request.break_off()
 
@@ -185,7 +185,7 @@ class Gateway:
         meter.model = candidate.model
         failure = Failure("没有可用的接口", kind="unreachable")
         for endpoint in candidate.endpoints:
-            if endpoint.key_id in meter.barred:
+            if endpoint.key_id in meter.excluded_keys:
                 continue
             try:
                 with routing.attempted(meter.attempts, endpoint, candidate.model.name) as attempt:
@@ -198,7 +198,7 @@ class Gateway:
                 return answer
             except Refused as refused:
                 failure = attempt.failure = refused.failure
-                meter.forget()
+                meter.reset_attempt()
                 await self._note(meter, endpoint, user_id, failure)
                 if not another_may_help(failure):
                     break
@@ -229,7 +229,7 @@ class Gateway:
         if failure is not None and endpoint.key_id is not None:
             sentence = redaction.scrub(failure.message, [endpoint.api_key])
             now = self._clock.now()
-            is_common = self._rests.note_failure(endpoint, user_id, failure, now)
+            is_common = self._cooldowns.note_failure(endpoint, user_id, failure, now)
             told = endpoint.key_id, failure, sentence, now
             await self._settlement_queue.store_soon(
                 "key's state", lambda tx: pool.note_failure(tx, *told, is_common=is_common)

@@ -48,9 +48,9 @@ class GatewaySettlement(NamedTuple):
 class GatewayRequest:
     """One request of a program's, and what its answers turned out to use.
 
-    ``holding`` is the memory of an answer that comes whole, ``answer_limit`` the length its answer is cut to,
-    in tokens (None: it is not), ``barred`` are keys that are gone since it was planned; ``is_bound``: its
-    caller may use some models only, or so much money.
+    ``holding`` is the memory of a response that arrives whole, ``answer_limit`` the cap on the reply's length
+    in tokens (None: no cap), ``excluded_keys`` are API keys that were removed since the request was resolved.
+    ``is_bound``: its caller is limited to some models or to a cost budget.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class GatewayRequest:
         self.candidates = candidates
         self.is_bound = is_bound
         self.answer_limit: int | None = None
-        self.barred: set[int] = set()
+        self.excluded_keys: set[int] = set()
         self.task = asyncio.current_task()
         # one for each model that was tried
         self.meters: list[UsageMeter] = []
@@ -69,7 +69,7 @@ class GatewayRequest:
     def count(self, meter: UsageMeter) -> None:
         """Book what another model's answer will have used."""
         self.meters.append(meter)
-        meter.answer_limit, meter.barred = self.answer_limit, self.barred
+        meter.answer_limit, meter.excluded_keys = self.answer_limit, self.excluded_keys
 
     @property
     def endpoint(self) -> Endpoint | None:

@@ -76,12 +76,12 @@ class Live:
     def cancel(self, reply: Reply, final_status: FinalStatus) -> None:
         """Close the upstream connection; what ended a reply first stays its reason."""
         reading = self._reading.get(reply.turn.message_id)
-        if reading is None or (reply.final_status is not None and not reply.muted):
+        if reading is None or (reply.final_status is not None and not reply.drains_usage):
             return
         seconds = self._config.usage_seconds
-        if seconds and reply.begun and not reply.muted and final_status in _WISHED:
+        if seconds and reply.has_output and not reply.drains_usage and final_status in _WISHED:
             # the provider may yet tell what it used; nobody is shown what else it says
-            reply.muted = True
+            reply.drains_usage = True
             asyncio.get_running_loop().call_later(seconds, reading.cancel)
         else:
             reading.cancel()

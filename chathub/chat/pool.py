@@ -19,7 +19,7 @@ _PAUSES: dict[FailureClass, tuple[int, int]] = {
 _BRIEF = (2_000, 60_000)
 
 
-class Standing(Struct, frozen=True):
+class KeyHealth(Struct, frozen=True):
     """What is known against a key: its health, the end of its pause (milliseconds), the class of its last
     failure and how many came in a row."""
 
@@ -29,22 +29,22 @@ class Standing(Struct, frozen=True):
     in_row: int = 0
 
     @classmethod
-    def of(cls, row: Row) -> "Standing":
+    def of(cls, row: Row) -> "KeyHealth":
         return cls(row["health"], row["cooldown_until"], row["failure_class"], row["failures_in_row"])
 
-    def rests(self, now: int) -> bool:
+    def is_cooling(self, now: int) -> bool:
         """Whether the key is to be left alone for a while. What lies further ahead than any wait was written
         by a clock that has been set back since (a small machine may start without the time)."""
         return now < self.until <= now + RETRY_LIMIT * 1000
 
     def is_usable(self, now: int) -> bool:
-        return self.health != "broken" and not self.rests(now)
+        return self.health != "broken" and not self.is_cooling(now)
 
-    def after(self, failure: Failure, now: int) -> "Standing":
+    def after(self, failure: Failure, now: int) -> "KeyHealth":
         """As it is once an attempt has failed with the key."""
         kind, in_row = class_of(failure), self.in_row + 1
         health, until = ("broken", 0) if kind == "invalid_key" else self._rest(failure, kind, in_row, now)
-        return Standing(health, until, kind, in_row)
+        return KeyHealth(health, until, kind, in_row)
 
     def _rest(self, failure: Failure, kind: FailureClass, in_row: int, now: int) -> tuple[str, int]:
         """Health and end of the pause of a key that may be used again by itself; a longer pause that has
@@ -57,17 +57,17 @@ class Standing(Struct, frozen=True):
             wait = max(wait, told) if kind == "no_credit" else told
         # trouble that passes only puts the key behind the others for a while
         health, until = ("cooling" if kind in _PAUSES else "ok"), now + wait
-        if self.until > until and self.rests(now):
+        if self.until > until and self.is_cooling(now):
             return self.health, self.until
         return health, until
 
 
-def worse(one: Standing, other: Standing, now: int) -> Standing:
+def worse(one: KeyHealth, other: KeyHealth, now: int) -> KeyHealth:
     """Whichever keeps a key from being used more strictly, or longer."""
 
-    def gravity(it: Standing) -> tuple[bool, bool, bool, int]:
-        rests = it.rests(now)
-        return it.health == "broken", rests and it.health == "cooling", rests, it.until
+    def gravity(it: KeyHealth) -> tuple[bool, bool, bool, int]:
+        is_cooling = it.is_cooling(now)
+        return it.health == "broken", is_cooling and it.health == "cooling", is_cooling, it.until
 
     return max(one, other, key=gravity)
 
@@ -97,7 +97,7 @@ def note_failure(
     if row["health"] == "broken" and kind != "invalid_key":
         # what passes by itself says nothing of what does not
         return
-    before = Standing.of(row)
+    before = KeyHealth.of(row)
     after = before.after(failure, now) if is_common else before
     tx.run(
         tx.q.api_keys.set_health,

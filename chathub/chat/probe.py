@@ -58,8 +58,8 @@ async def try_key(
     meter.model = model
     with routing.attempted(meter.attempts, endpoint, model.name) as attempt:
         attempt.failure = await client.call(endpoint, call, meter.feed)
-    if attempt.failure is not None and not meter.begun:
-        meter.forget()
+    if attempt.failure is not None and not meter.has_output:
+        meter.reset_attempt()
     meter.well = attempt.failure is None
     return attempt.failure
 

@@ -181,7 +181,7 @@ class Replies:
 
     def _start(self, reply: Reply, candidates: Candidates, turn_request: TurnRequest) -> None:
         """Register the reply and begin to write it."""
-        reply.turn_to(candidates.model)
+        reply.use_model(candidates.model)
         reply.count_in(self._holdings.of(reply.user_id))
         reply.token_id = turn_request.caller.token_id
         reply.stops_when_left = (turn_request.options.on_disconnect or self._config.on_disconnect) == "stop"
@@ -246,11 +246,11 @@ class Replies:
     async def stop_key(self, key_id: int) -> None:
         """Stop every reply that is being written with a key that is gone; none may turn to it any more."""
 
-        def barred(reply: Reply) -> bool:
-            reply.barred.add(key_id)
+        def uses_key(reply: Reply) -> bool:
+            reply.excluded_keys.add(key_id)
             return reply.endpoint is not None and reply.endpoint.key_id == key_id
 
-        await self._stop_all(barred)
+        await self._stop_all(uses_key)
 
     async def _stop_all(self, concerned: Callable[[Reply], bool]) -> None:
         """Those being written at once, those being begun as soon as they are known."""

@@ -61,7 +61,7 @@ class Reply(Sink):
         self.failure: Failure | None = None
         self.too_long = False
         # it was stopped: only what it used is still taken in
-        self.muted = False
+        self.drains_usage = False
         # whoever asked follows from the start
         self.followers = 1
         self.stops_when_left = False
@@ -112,22 +112,22 @@ class Reply(Sink):
         """Count what comes as memory of its user's; when that is too much, reading pauses."""
         self.holding, self.room = holding, holding.room
 
-    def turn_to(self, model: ChatModel) -> None:
+    def use_model(self, model: ChatModel) -> None:
         """A model is asked: the first one, or what it falls back on."""
         self.answering, self.answered_by = model, model.name
 
     @property
-    def begun(self) -> bool:
+    def has_output(self) -> bool:
         """Whether something of the answer has come."""
         return bool(self.parts or self.calls)
 
-    def forget(self) -> None:
+    def reset_attempt(self) -> None:
         """A failed attempt brought nothing of the answer: what else it told does not count."""
         self.usage, self.finish_reason, self.state = None, "", {}
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
-        if self.muted:
+        if self.drains_usage:
             events = [event for event in events if isinstance(event, Usage)]
         new: list[Part] = []
         for event in events:
@@ -151,7 +151,7 @@ class Reply(Sink):
             elif isinstance(event, State):
                 self.state = event.data
         self._add(new)
-        if self.first_at is None and self.begun:
+        if self.first_at is None and self.has_output:
             self.first_at = time.monotonic()
         self.wake()
         return self.too_long

@@ -8,8 +8,8 @@ from msgspec import Struct
 from chathub.accounts.sessions import Caller
 from chathub.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.chat import pool
-from chathub.chat.pool import Standing
-from chathub.chat.rests import CallersRests
+from chathub.chat.cooldowns import CallerCooldowns
+from chathub.chat.pool import KeyHealth
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Row
@@ -66,14 +66,14 @@ class Resolver:
         vault: Vault,
         clock: Clock,
         config: Config,
-        rests: CallersRests,
+        cooldowns: CallerCooldowns,
     ) -> None:
         self._db = db
         self._catalog = catalog
         self._vault = vault
         self._clock = clock
         self._config = config
-        self._rests = rests
+        self._cooldowns = cooldowns
         self._chance = random.Random()
 
     def resolve(self, caller: Caller, model_name: str, needs: Requirements = NOTHING) -> Candidates:
@@ -157,10 +157,10 @@ class Resolver:
     def _endpoints(self, caller: Caller, model: ChatModel, keys: list[Row]) -> tuple[Endpoint, ...]:
         now = self._clock.now()
         bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
-        standings = {key["id"]: self._standing(caller, key, now) for key in bound}
+        healths = {key["id"]: self._health(caller, key, now) for key in bound}
         # where all have met passing trouble, one of them is better than none
-        fit = [key for key in bound if standings[key["id"]].is_usable(now)] or [
-            key for key in bound if standings[key["id"]].health == "ok"
+        fit = [key for key in bound if healths[key["id"]].is_usable(now)] or [
+            key for key in bound if healths[key["id"]].health == "ok"
         ]
         usable = pool.in_order(fit, caller.id, self._chance)
         endpoints = tuple(endpoint for key in usable if (endpoint := self._endpoint(model, key, caller.id)))
@@ -168,14 +168,14 @@ class Resolver:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, protocol=model.protocol),)
-        resting = [it for it in standings.values() if it.health != "broken" and it.rests(now)]
+        resting = [it for it in healths.values() if it.health != "broken" and it.is_cooling(now)]
         if resting:
             raise _all_rest(model, min(resting, key=lambda it: it.until), now)
         raise _no_key(model, keys, bound, caller.id)
 
-    def _standing(self, caller: Caller, key: Row, now: int) -> Standing:
+    def _health(self, caller: Caller, key: Row, now: int) -> KeyHealth:
         """What is known against a key, by everybody or by the caller alone."""
-        return pool.worse(Standing.of(key), self._rests.standing(key["id"], caller.id), now)
+        return pool.worse(KeyHealth.of(key), self._cooldowns.health_of(key["id"], caller.id), now)
 
     def _endpoint(self, model: ChatModel, row: Row, caller_id: int) -> Endpoint | None:
         """A stored key as an endpoint, or None if it does not open."""
@@ -217,7 +217,7 @@ def _named(model: ChatModel) -> str:
     return f"{model.provider_name} ({model.provider_slug})"
 
 
-def _all_rest(model: ChatModel, first: Standing, now: int) -> ChatHubError:
+def _all_rest(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:
     """That one has to wait for the key whose pause ends first, and why, in our own words."""
     why = f"（{sentence}）" if (sentence := class_sentence(first.failure_class)) else ""
     wait = (first.until - now) / 1000

@@ -70,17 +70,17 @@ class UsageMeter(Sink):
         self.attempts[-1].failure = failure
 
     @property
-    def begun(self) -> bool:
+    def has_output(self) -> bool:
         return self.first_at is not None
 
-    def forget(self) -> None:
+    def reset_attempt(self) -> None:
         """A failed attempt brought nothing of the answer: what else it told does not count."""
         self._usage, self.finish_reason = None, ""
 
     @property
     def lacks_prompt(self) -> bool:
         """Whether something came and nobody told what its prompt took."""
-        return self.begun and (self._usage is None or self._usage.prompt_tokens is None)
+        return self.has_output and (self._usage is None or self._usage.prompt_tokens is None)
 
     @property
     def end_reason(self) -> str:
@@ -126,7 +126,7 @@ class EventQueue(UsageMeter):
         before = self._left
         enough = super().feed(events)
         self._events += [event for event in events if type(event) is not Failure]
-        if self.begun:
+        if self.has_output:
             self._ready.set()
         if self._keeps and self.holding is not None:
             self.holding.grow(before - self._left)
@@ -134,8 +134,8 @@ class EventQueue(UsageMeter):
             self.room.clear()
         return enough
 
-    def forget(self) -> None:
-        super().forget()
+    def reset_attempt(self) -> None:
+        super().reset_attempt()
         self._events = []
 
     @property
@@ -144,7 +144,7 @@ class EventQueue(UsageMeter):
 
     @property
     def has_events(self) -> bool:
-        return self.begun and bool(self._events)
+        return self.has_output and bool(self._events)
 
     async def wait(self, seconds: float) -> None:
         """Until there is something to take, or the time is over."""
@@ -161,7 +161,7 @@ class EventQueue(UsageMeter):
         self._ready.set()
 
     def take(self) -> list[Event]:
-        if not self.begun:
+        if not self.has_output:
             return []
         events, self._events = self._events, []
         self._taken = self._left

@@ -11,9 +11,9 @@ from chathub.accounts.bodies import BodiesFull, Body, TooManyBodies
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import BudgetOwner
+from chathub.chat.cooldowns import CallerCooldowns
 from chathub.chat.reply import Reply
 from chathub.chat.resolver import Candidates
-from chathub.chat.rests import CallersRests
 from chathub.chat.settlements import SettlementQueue
 from chathub.chat.turns import FinalStatus, Settlement, Turn
 from chathub.chat.unstored import Unstored, reader
@@ -47,7 +47,7 @@ class Writer:
         client: Client,
         clock: Clock,
         config: Config,
-        rests: CallersRests,
+        cooldowns: CallerCooldowns,
         settlement_queue: SettlementQueue,
         unstored: Unstored,
     ) -> None:
@@ -57,7 +57,7 @@ class Writer:
         self._client = client
         self._clock = clock
         self._config = config
-        self._rests = rests
+        self._cooldowns = cooldowns
 
     async def read(self, reply: Reply, candidates: Candidates, options: Options, body: Body) -> None:
         """Take in what the providers say: the model that was asked for, or what it falls back on. This
@@ -73,17 +73,17 @@ class Writer:
             if failure is not None and endpoint.key_id is not None:
                 sentence = redaction.scrub(failure.message, [endpoint.api_key])
                 now = self._clock.now()
-                is_common = self._rests.note_failure(endpoint, reply.user_id, failure, now)
+                is_common = self._cooldowns.note_failure(endpoint, reply.user_id, failure, now)
                 told = endpoint.key_id, failure, sentence, now
                 await self._settlement_queue.store_soon(
                     "key's state", lambda tx: pool.note_failure(tx, *told, is_common=is_common)
                 )
 
         for candidate in candidates.in_order:
-            reply.turn_to(candidate.model)
+            reply.use_model(candidate.model)
             call, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
             reply.failure = await routing.run(self._client, candidate.endpoints, call, reply, report)
-            if reply.failure is None or reply.begun or not another_may_help(reply.failure):
+            if reply.failure is None or reply.has_output or not another_may_help(reply.failure):
                 return
 
     async def write(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> None:
@@ -133,7 +133,7 @@ class Writer:
         usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
         well = reply.endpoint if reply.failure is None and final_status.status == "done" else None
         if well and well.key_id is not None:
-            self._rests.note_success(well.key_id, reply.user_id)
+            self._cooldowns.note_success(well.key_id, reply.user_id)
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,

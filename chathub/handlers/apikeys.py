@@ -15,7 +15,7 @@ from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, CONFIG, DB, GATEWAY, REPLIES, RESTS, VAULT
+from chathub.keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, GATEWAY, REPLIES, VAULT
 from chathub.upstream.urls import chat_url, origin, without_query
 from chathub.vault import Binding, Vault, mask
 from chathub.wire import answers
@@ -32,7 +32,7 @@ async def save(request: web.Request) -> web.Response:
     wanted = await body(request, NewApiKey)
     key = _checked_key(wanted.api_key)
     row = await request.app[DB].write(_save, _keeper(request), wanted, key, request.app[CLOCK].now())
-    request.app[RESTS].forget(row["id"])
+    request.app[COOLDOWNS].forget(row["id"])
     return done("API密钥保存成功", apikey=_shape(row, request[CALLER]))
 
 
@@ -47,7 +47,7 @@ async def update(request: web.Request) -> web.Response:
     changes = given(await body(request, ApiKeyChange))
     row = await request.app[DB].write(_update, _keeper(request), key_id, changes, request.app[CLOCK].now())
     if changes.get("api_key"):
-        request.app[RESTS].forget(key_id)
+        request.app[COOLDOWNS].forget(key_id)
     return done("API密钥更新成功", apikey=_shape(row, request[CALLER]))
 
 

@@ -26,7 +26,7 @@ class _Reading:
     def __init__(self, speech: Speech, meter: UsageMeter, limit: int) -> None:
         self._decoder = speech.decoder(limit)
         self._last_event = speech.last_event
-        self._tally = meter
+        self._meter = meter
         self._unread: list[bytes] = []
         self._size = 0
 
@@ -43,14 +43,14 @@ class _Reading:
         """
         self._unread.append(data)
         self._size += len(data)
-        if self._size <= _BATCH and self._tally.begun and self._last_event not in data:
+        if self._size <= _BATCH and self._meter.has_output and self._last_event not in data:
             return None
         batch, self._unread, self._size = b"".join(self._unread), [], 0
         events = await decoded(self._decoder.feed, batch, self._decoder.pending + len(batch))
-        if self._tally.feed(events):
+        if self._meter.feed(events):
             return TOO_LONG
         failure = failure_in(events)
-        if failure is not None and not self._tally.begun:
+        if failure is not None and not self._meter.has_output:
             raise Refused(failure)
         # a cut within a stream that goes on: an event, or what comes without one, is too long
         return failure if failure is not None and failure.kind == "cut" and self.is_over else None
@@ -58,7 +58,7 @@ class _Reading:
     def close(self) -> Failure | None:
         """Read what is left; gives how the answer failed, if its end tells so."""
         events = [*self._decoder.feed(b"".join(self._unread)), *self._decoder.close()]
-        self._tally.feed(events)
+        self._meter.feed(events)
         return failure_in(events)
 
 
@@ -79,7 +79,7 @@ async def pipe(
                 break
             # a key may come in two halves, but not in two events
             data = without_key(whole.feed(data), meter)
-            if not meter.begun and len(held) < _BATCH:
+            if not meter.has_output and len(held) < _BATCH:
                 held += data
                 continue
             response.has_answer = True
@@ -92,11 +92,11 @@ async def pipe(
         if response.is_lost:
             raise
         failure = network_failure(error)
-        if not meter.begun:
+        if not meter.has_output:
             raise Refused(failure) from None
     finally:
         told = reading.close()
-    if told and not meter.begun and not response.has_answer:
+    if told and not meter.has_output and not response.has_answer:
         raise Refused(told)
     meter.end(failure or told)
     rest = held + (b"" if failure else without_key(whole.rest, meter))

@@ -8,7 +8,7 @@ from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, DB, GATEWAY, RESOLVER, RESTS, SETTLEMENT_QUEUE
+from chathub.keys import CALLER, CATALOG, CLOCK, COOLDOWNS, DB, GATEWAY, RESOLVER, SETTLEMENT_QUEUE
 from chathub.upstream import redaction
 from chathub.upstream.failure_class import sentence_for
 from chathub.upstream.types import Endpoint, Failure
@@ -32,7 +32,7 @@ async def test_key(request: web.Request) -> web.Response:
         await request.app[SETTLEMENT_QUEUE].store("probe", settle)
     if failure is None:
         await db.write(pool.heal, endpoint.key_id)
-        request.app[RESTS].forget(endpoint.key_id)
+        request.app[COOLDOWNS].forget(endpoint.key_id)
         return done("密钥可用", works=True, tested_at=iso(now))
     if failure.kind == "busy":
         # which says nothing of the key

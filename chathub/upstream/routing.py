@@ -17,14 +17,14 @@ Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 class Sink(ABC):
     """Where events go.
 
-    ``attempts`` are those made so far, the one under way last, ``barred`` keys that are gone meanwhile;
-    ``first_at`` is when the answer began (``time.monotonic``); while ``room`` is not set nothing more is
-    read; ``holding`` counts the bytes of an answer that comes whole.
+    ``attempts`` are those made so far, the current one last; ``excluded_keys`` are API keys that were removed
+    meanwhile; ``first_at`` is when the reply began (``time.monotonic``); nothing more is read while ``room`` is
+    not set; ``holding`` counts the bytes of a response that arrives whole.
     """
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
-        self.barred: set[int] = set()
+        self.excluded_keys: set[int] = set()
         self.room: asyncio.Event | None = None
         self.holding: Holding | None = None
         self.first_at: float | None = None
@@ -36,11 +36,11 @@ class Sink(ABC):
 
     @property
     @abstractmethod
-    def begun(self) -> bool:
+    def has_output(self) -> bool:
         """Whether something of an answer has come."""
 
     @abstractmethod
-    def forget(self) -> None:
+    def reset_attempt(self) -> None:
         """A failed attempt brought nothing of the answer: what else it told does not count."""
 
     @abstractmethod
@@ -70,14 +70,14 @@ async def run(
     """
     failure: Failure | None = Failure("没有可用的API密钥", kind="unreachable")
     for endpoint in endpoints:
-        if endpoint.key_id in sink.barred:
+        if endpoint.key_id in sink.excluded_keys:
             continue
         with attempted(sink.attempts, endpoint, call.model) as attempt:
             failure = attempt.failure = await client.call(endpoint, call, sink.feed, sink.room, sink.holding)
         await report(endpoint, failure)
-        if failure is None or sink.begun:
+        if failure is None or sink.has_output:
             return failure
-        sink.forget()
+        sink.reset_attempt()
         if not another_may_help(failure):
             return failure
     return failure

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from scripted import Provider, reply
 from world import new_token, new_user
 
-from chathub.chat.rests import CallersRests
+from chathub.chat.cooldowns import CallerCooldowns
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.upstream.types import Endpoint, Failure
@@ -356,27 +356,27 @@ LIMITED = Failure("slowly", status=429, retry_after=1.0)
 
 
 def test_a_witness_of_long_ago_confirms_nothing() -> None:
-    rests = CallersRests()
+    rests = CallerCooldowns()
     assert not rests.note_failure(AT, 1, LIMITED, 1_000_000)
     assert not rests.note_failure(AT, 2, LIMITED, 1_060_000)
     assert rests.note_failure(AT, 1, LIMITED, 1_119_999)
 
 
 def test_it_takes_two_every_time() -> None:
-    rests = CallersRests()
+    rests = CallerCooldowns()
     said = [rests.note_failure(AT, user, EMPTY, 1_000_000 + user) for user in (1, 2, 1, 1, 2, 2)]
     assert said == [False, True, False, False, True, False]
 
 
 def test_a_clock_that_was_set_back_makes_no_witness_and_no_rest() -> None:
-    rests = CallersRests()
+    rests = CallerCooldowns()
     rests.note_failure(AT, 1, EMPTY, 10**15)
     assert not rests.note_failure(AT, 2, EMPTY, 1_000_000)
     assert not rests.standing(1, 1).rests(1_000_000)
 
 
 def test_memory_is_bounded() -> None:
-    rests = CallersRests()
+    rests = CallerCooldowns()
     for user in range(1, 10_002):
         rests.note_failure(AT, user, EMPTY, 1_000_000)
     assert not rests.standing(1, 1).rests(1_000_001) and rests.standing(1, 10_001).rests(1_000_001)

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from chathub.chat.pool import Standing
+from chathub.chat.pool import KeyHealth
 from chathub.upstream.failure_class import class_of
 from chathub.upstream.types import Endpoint, Failure
 
@@ -34,30 +34,30 @@ class _Witness(Struct, frozen=True):
         return self.caller_id != caller_id and self.since <= now < self.until
 
 
-class CallersRests:
+class CallerCooldowns:
     """What single users have met on keys of others since the start."""
 
     def __init__(self) -> None:
-        self._standings: OrderedDict[tuple[int, int], Standing] = OrderedDict()
+        self._standings: OrderedDict[tuple[int, int], KeyHealth] = OrderedDict()
         self._witnesses: OrderedDict[tuple[int, str], _Witness] = OrderedDict()
 
-    def standing(self, key_id: int, caller_id: int) -> Standing:
+    def health_of(self, key_id: int, caller_id: int) -> KeyHealth:
         """What this user alone has against a key."""
-        return self._standings.get((key_id, caller_id), Standing())
+        return self._standings.get((key_id, caller_id), KeyHealth())
 
     def note_failure(self, endpoint: Endpoint, caller_id: int, failure: Failure, now: int) -> bool:
         """Remember a failed attempt with a key; gives whether it counts for everybody."""
         kind = class_of(failure)
         if endpoint.key_id is None or endpoint.is_own or kind in ("invalid_key", "invalid_request", "busy"):
             return True
-        standing = self.standing(endpoint.key_id, caller_id).after(failure, now)
-        _put(self._standings, (endpoint.key_id, caller_id), standing)
+        health_of = self.health_of(endpoint.key_id, caller_id).after(failure, now)
+        _put(self._standings, (endpoint.key_id, caller_id), health_of)
         trouble = endpoint.key_id, kind if kind in _APART else ""
         witness = self._witnesses.pop(trouble, None)
         if witness is not None and witness.confirms(caller_id, now):
             # who has been a witness once is none of the next time: it takes two again
             return True
-        _put(self._witnesses, trouble, _Witness(caller_id, now, max(standing.until, now + _FRESH)))
+        _put(self._witnesses, trouble, _Witness(caller_id, now, max(health_of.until, now + _FRESH)))
         return False
 
     def note_success(self, key_id: int, caller_id: int) -> None:
