@@ -33,8 +33,8 @@ from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
 from chathub.upstream import redaction, routing
 from chathub.upstream.client import Client, Refused
-from chathub.upstream.dialects.capabilities import Capabilities
-from chathub.upstream.dialects.quirks import refuses_usage
+from chathub.upstream.dialects.quirk_learning import refuses_usage
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.failure_class import another_may_help
 from chathub.upstream.types import ChatCall, Endpoint, Failure, UpstreamRequest
 
@@ -50,7 +50,7 @@ class Outgoing(NamedTuple):
 
 
 # makes the request for an endpoint in the form that it takes
-Make = Callable[[Endpoint, Capabilities], Outgoing]
+Make = Callable[[Endpoint, Quirks], Outgoing]
 # reads a response; raises Refused as long as nothing of it has gone to the client
 Use = Callable[[aiohttp.ClientResponse], Awaitable[T]]
 
@@ -209,17 +209,17 @@ class Gateway:
     ) -> aiohttp.ClientResponse:
         """The response; a provider that refuses to be asked for the usage is asked without, and if it takes
         that, from then on."""
-        form = self.client.quirks.form_for(endpoint, model, user_id)
-        outgoing = make(endpoint, form)
+        quirks = self.client.quirks.quirks_for(endpoint, model, user_id)
+        outgoing = make(endpoint, quirks)
         try:
             return await stack.enter_async_context(self.client.raw(endpoint, outgoing.request))
         except Refused as refused:
             told = refused.failure, outgoing.request.body
             if not (outgoing.adds_usage and await asyncio.to_thread(refuses_usage, *told)):
                 raise
-        other = replace(form, stream_options=False)
+        other = replace(quirks, stream_options=False)
         response = await stack.enter_async_context(self.client.raw(endpoint, make(endpoint, other).request))
-        self.client.quirks.note(endpoint, model, user_id, form, other)
+        self.client.quirks.note(endpoint, model, user_id, quirks, other)
         return response
 
     async def _note(

@@ -11,7 +11,7 @@ from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, query, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB
-from chathub.upstream.dialects.capabilities import protocol_of
+from chathub.upstream.dialects.quirks import protocol_of
 from chathub.upstream.urls import origin, without_query
 from chathub.wire import answers
 from chathub.wire.decode import given

@@ -25,7 +25,7 @@ from chathub.keys import CALLER, CONFIG, GATEWAY, RESOLVER
 from chathub.upstream import http, requests
 from chathub.upstream.answers import decoded, failure_in
 from chathub.upstream.client import Refused
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.types import Endpoint, Failure
 
@@ -98,12 +98,12 @@ async def _forward(
     headers = {name.lower(): value for name, value in request.headers.items()}
     bounds = http.USUAL_BOUNDS
 
-    def make(endpoint: Endpoint, form: Capabilities) -> Outgoing:
+    def make(endpoint: Endpoint, quirks: Quirks) -> Outgoing:
         nonlocal bounds
-        bounds = http.bounds_for(form, asks_for_media=speech.asks_for_media)
+        bounds = http.bounds_for(quirks, asks_for_media=speech.asks_for_media)
         limits = [limit for limit in (meter.answer_limit, candidate.model.max_tokens) if limit]
         limit = min(limits) if meter.answer_limit is not None else None
-        return speech.outgoing(fields, endpoint, candidate.model.name, headers, form, limit)
+        return speech.outgoing(fields, endpoint, candidate.model.name, headers, quirks, limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):

@@ -12,7 +12,7 @@ from chathub.chat.gateway import Outgoing, estimate_request
 from chathub.errors import ChatHubError
 from chathub.fronts.request import Request
 from chathub.upstream.dialects import StreamDecoder
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.types import Endpoint, Event
 
 
@@ -52,7 +52,7 @@ class Speech(Protocol):
         endpoint: Endpoint,
         model: str,
         headers: dict[str, str],
-        form: Capabilities,
+        quirks: Quirks,
         limit: int | None,
     ) -> Outgoing: ...
 

@@ -23,7 +23,7 @@ from chathub.keys import CALLER, CATALOG, GATEWAY
 from chathub.upstream import http, requests
 from chathub.upstream.client import Refused
 from chathub.upstream.dialects import openai as dialect
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.types import Endpoint, Event, Failure, UpstreamRequest
 
 _LONG = 32 * 1024 * 1024
@@ -55,13 +55,13 @@ class OpenAI(Speech):
         endpoint: Endpoint,
         model: str,
         headers: dict[str, str],
-        form: Capabilities,
+        quirks: Quirks,
         limit: int | None,
     ) -> Outgoing:
-        wants_usage = form.stream_options and self.strips_usage
+        wants_usage = quirks.stream_options and self.strips_usage
         limits = {}
         if limit is not None:
-            names = self.head.length_fields or (form.max_tokens_field,)
+            names = self.head.length_fields or (quirks.max_tokens_field,)
             limits = dict.fromkeys(names, limit)
         body = requests.adapted(fields, model, wants_usage=wants_usage, limits=limits)
         chat = requests.empty_chat(endpoint, stream=self.stream)
@@ -120,7 +120,7 @@ class _Vectors:
         self.tokens = context.estimate_bytes(body)
 
 
-def _vectors(fields: dict[str, Raw], model: str, endpoint: Endpoint, form: Capabilities) -> Outgoing:
+def _vectors(fields: dict[str, Raw], model: str, endpoint: Endpoint, quirks: Quirks) -> Outgoing:
     body = requests.adapted(fields, model)
     address = requests.embeddings_address(endpoint)
     return Outgoing(UpstreamRequest(address, requests.headers_for(endpoint), body))

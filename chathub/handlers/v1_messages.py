@@ -13,7 +13,7 @@ from chathub.handlers.relaying import answer
 from chathub.handlers.speech import Speech
 from chathub.upstream import requests
 from chathub.upstream.dialects import anthropic as dialect
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.types import Endpoint, Event, UpstreamRequest
 
 _LONG = 32 * 1024 * 1024
@@ -49,7 +49,7 @@ class Anthropic(Speech):
         endpoint: Endpoint,
         model: str,
         headers: dict[str, str],
-        form: Capabilities,
+        quirks: Quirks,
         limit: int | None,
     ) -> Outgoing:
         limits = {} if limit is None else {"max_tokens": limit}

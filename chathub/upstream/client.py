@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from chathub.upstream import http
 from chathub.upstream.answers import read
-from chathub.upstream.dialects import Dialect, dialect, quirks
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects import Dialect, dialect, quirk_learning
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned import LearnedQuirks
 from chathub.upstream.listing import names_in
@@ -74,9 +74,9 @@ class Client:
         try:
             async with self._reached(endpoint) as (session, at):
                 call = replace(call, base_url=at.base_url, api_key=at.api_key)
-                form = self.quirks.form_for(at, call.model, call.caller_id)
-                bounds = bounds_for(form, asks_for_media=call.asks_for_media)
-                async with self._open(session, speech, call, at, form) as response:
+                quirks = self.quirks.quirks_for(at, call.model, call.caller_id)
+                bounds = bounds_for(quirks, asks_for_media=call.asks_for_media)
+                async with self._open(session, speech, call, at, quirks) as response:
                     return await read(response, speech, bounds, masking(take, at.api_key), room, holding)
         except Refused as refused:
             return refused.failure
@@ -155,7 +155,7 @@ class Client:
         speech: Dialect,
         call: ChatCall,
         at: Endpoint,
-        usual: Capabilities,
+        usual: Quirks,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response once its head is here. A refusal that another form of the same request avoids
         is answered with that form, which is remembered once it was accepted.
@@ -164,9 +164,9 @@ class Client:
             Refused: any other refusal, or trouble on the way.
         """
         try:
-            form = usual
+            quirks = usual
             for left in reversed(range(_FORMS)):
-                request = await _built(speech, call, form)
+                request = await _built(speech, call, quirks)
                 response = await self._post(session, request, at)
                 if response.status < 300:
                     break
@@ -175,14 +175,14 @@ class Client:
                 if not left:
                     raise Refused(failure)
                 # in a thread: it looks for the refusal's words in the body
-                other = await asyncio.to_thread(quirks.learned, failure, call, form, request.body)
+                other = await asyncio.to_thread(quirk_learning.learned, failure, call, quirks, request.body)
                 if other is None:
                     raise Refused(failure)
-                form = other
+                quirks = other
         except TROUBLE as error:
             raise Refused(network_failure(error)) from None
         try:
-            self.quirks.note(at, call.model, call.caller_id, usual, form)
+            self.quirks.note(at, call.model, call.caller_id, usual, quirks)
             yield response
         finally:
             http.close(response)
@@ -193,7 +193,7 @@ class Client:
         return await http.post(session, request, self._timeouts, reuse=not at.local)
 
 
-async def _built(speech: Dialect, call: ChatCall, form: Capabilities) -> UpstreamRequest:
+async def _built(speech: Dialect, call: ChatCall, quirks: Quirks) -> UpstreamRequest:
     """The request; one with pictures or long texts is written in a thread, beside the event loop."""
     size = 0
     for message in call.messages:
@@ -201,5 +201,5 @@ async def _built(speech: Dialect, call: ChatCall, form: Capabilities) -> Upstrea
         size += sum(len(image.data) for image in message.images)
         size += sum(len(tool_call.arguments) for tool_call in message.tool_calls)
     if size <= _LARGE_CALL:
-        return speech.build(call, form)
-    return await asyncio.to_thread(speech.build, call, form)
+        return speech.build(call, quirks)
+    return await asyncio.to_thread(speech.build, call, quirks)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from chathub.upstream import failures
 from chathub.upstream.connections import Unanswered
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.echoes import repeats, windows
 from chathub.upstream.failure_class import telling_phrase
 from chathub.upstream.trouble import CUT, TROUBLE, NoResponse, network_failure
@@ -61,9 +61,9 @@ LARGE_BOUNDS = Bounds(32 * 1024 * 1024, 24 * 1024 * 1024)
 USUAL_BOUNDS = Bounds()
 
 
-def bounds_for(form: Capabilities, *, asks_for_media: bool) -> Bounds:
+def bounds_for(quirks: Quirks, *, asks_for_media: bool) -> Bounds:
     """How large an answer may be, by the model and by what is asked for."""
-    return LARGE_BOUNDS if form.gives_media or asks_for_media else USUAL_BOUNDS
+    return LARGE_BOUNDS if quirks.gives_media or asks_for_media else USUAL_BOUNDS
 
 
 async def post(

@@ -12,8 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from chathub.upstream.dialects import capabilities
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks, quirks_of
 from chathub.upstream.types import Endpoint
 from chathub.upstream.urls import hostname, origin
 
@@ -42,9 +41,9 @@ class LearnedQuirks:
         self._clock = clock
         self._lessons: OrderedDict[tuple[str, str], OrderedDict[_Change, _Lesson]] = OrderedDict()
 
-    def form_for(self, endpoint: Endpoint, model: str, caller_id: int) -> Capabilities:
+    def quirks_for(self, endpoint: Endpoint, model: str, caller_id: int) -> Quirks:
         """The form of requests that the endpoint takes from this user, as far as it is known."""
-        known = capabilities.of(hostname(endpoint.base_url), model)
+        known = quirks_of(hostname(endpoint.base_url), model)
         lessons = self._lessons.get((origin(endpoint.base_url), model))
         if not lessons:
             return known
@@ -52,9 +51,7 @@ class LearnedQuirks:
         own = {name: value for (name, value), it in lessons.items() if it.caller_id == caller_id}
         return replace(known, **(common | own))
 
-    def note(
-        self, endpoint: Endpoint, model: str, caller_id: int, before: Capabilities, after: Capabilities
-    ) -> None:
+    def note(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
         """Remember what had to be changed until a request was accepted."""
         old = asdict(before)
         changes = [change for change in asdict(after).items() if change[1] != old[change[0]]]

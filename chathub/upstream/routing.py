@@ -17,9 +17,9 @@ Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 class Sink(ABC):
     """Where events go.
 
-    ``attempts`` are those made so far, the current one last; ``excluded_keys`` are API keys that were removed
-    meanwhile; ``first_at`` is when the reply began (``time.monotonic``); nothing more is read while ``room`` is
-    not set; ``holding`` counts the bytes of a response that arrives whole.
+    ``attempts`` are those made so far, the current one last; ``excluded_keys`` are API keys removed since;
+    ``first_at`` is when the reply began (``time.monotonic``); nothing more is read while ``room`` is not set;
+    ``holding`` counts the bytes of a response that arrives whole.
     """
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chathub.upstream.dialects import openai
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.types import ChatCall, Image, Message, ToolRequest
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -17,7 +17,7 @@ def sent(
     *messages: Message,
     base: str = "https://api.example/v1",
     model: str = "m",
-    known: Capabilities | None = None,
+    known: Quirks | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
     call = ChatCall(base, model, list(messages) or [Message("user", "q")], **fields)
@@ -99,7 +99,7 @@ def test_extra_fields_go_along_but_never_replace_the_call_s_own() -> None:
 
 def test_the_length_goes_under_the_name_that_is_understood() -> None:
     assert sent(params={"max_completion_tokens": 5})["max_tokens"] == 5
-    renamed = Capabilities(max_tokens_field="max_completion_tokens")
+    renamed = Quirks(max_tokens_field="max_completion_tokens")
     body = sent(known=renamed, params={"max_tokens": 5})
     assert body["max_completion_tokens"] == 5 and "max_tokens" not in body
     both = sent(known=renamed, params={"max_tokens": 5, "max_completion_tokens": 6})
@@ -124,11 +124,11 @@ def test_what_a_model_refuses_is_left_out() -> None:
 def test_instructions_go_under_the_role_that_is_understood(role: Any, expected: list[Any]) -> None:
     for mine in ("system", "developer"):
         messages = [Message(mine, "s"), Message("user", "q")]
-        assert sent(*messages, known=Capabilities(system_role=role))["messages"] == expected
+        assert sent(*messages, known=Quirks(system_role=role))["messages"] == expected
 
 
 def test_instructions_without_a_question_are_the_question() -> None:
-    known = Capabilities(system_role="user")
+    known = Quirks(system_role="user")
     assert sent(Message("system", "s"), known=known)["messages"] == [{"role": "user", "content": "s"}]
     picture = Message("user", "", [Image(url="https://x")])
     content = sent(Message("system", "s"), picture, known=known)["messages"][0]["content"]

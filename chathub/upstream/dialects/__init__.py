@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from chathub.upstream.dialects import anthropic, gemini, openai
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.types import ChatCall, Event, UpstreamRequest
 
 
@@ -28,8 +28,8 @@ class StreamDecoder(Protocol):
 class Dialect(Protocol):
     """What each dialect's module offers."""
 
-    def build(self, call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamRequest:
-        """The HTTP request for ``call``; without ``capabilities`` they are looked up. Raises ``ValueError``
+    def build(self, call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
+        """The HTTP request for ``call``; without ``quirks`` they are looked up. Raises ``ValueError``
         when the base URL is unfit."""
 
     def Decoder(self, limit: int = ...) -> StreamDecoder:

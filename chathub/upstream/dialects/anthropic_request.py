@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from chathub.upstream import urls
-from chathub.upstream.dialects import capabilities as table
 from chathub.upstream.dialects import writing
-from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.dialects.openai_fields import as_object
+from chathub.upstream.dialects.quirks import Quirks, quirks_of
 from chathub.upstream.types import ChatCall, Image, Message, UpstreamRequest
 
 VERSION = "2023-06-01"
@@ -25,21 +24,21 @@ _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _STAND_IN = "…"  # where a conversation lost its beginning: an empty question is refused
 
 
-def build(call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamRequest:
+def build(call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     The base URL may end in ``/v1``, in ``/v1/messages`` or before either. Of the parameters those are
     sent that exist here; ``thinking`` and ``top_k`` are Anthropic's own and pass as they are.
     """
-    known = capabilities or table.of(urls.hostname(call.base_url), call.model)
-    streamed = call.stream or known.streams_only
+    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
+    streamed = call.stream or quirks.streams_only
     messages, asked = _messages(call.messages), writing.asked(call)
     if as_object(asked.get("thinking")).get("type") == "enabled" and not _may_think(messages):
         del asked["thinking"]
     body: dict[str, Any] = {"model": call.model, "messages": messages, "stream": streamed}
     if system := writing.instructions(call.messages):
         body["system"] = system
-    body |= _parameters(asked, known)
+    body |= _parameters(asked, quirks)
     if tools := [_tool(tool) for tool in call.tools]:
         body["tools"] = tools
         if choice := _tool_choice(call, thinks="thinking" in body):
@@ -56,21 +55,21 @@ def _url(base_url: str) -> str:
     return writing.join(parts, path, parts.query)
 
 
-def _parameters(asked: dict[str, Any], known: Capabilities) -> dict[str, Any]:
+def _parameters(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
     thinking = as_object(asked.get("thinking"))
     thinks = thinking.get("type") in ("enabled", "adaptive")
     room = writing.max_tokens(asked)
     if room is None:
         budget = thinking.get("budget_tokens")
         # The budget is part of max_tokens and must be less.
-        room = known.default_max_tokens + (budget if isinstance(budget, int) else 0)
+        room = quirks.default_max_tokens + (budget if isinstance(budget, int) else 0)
     params: dict[str, Any] = {"max_tokens": room}
     if stops := writing.stops(asked):
         params["stop_sequences"] = stops
     if thinking:
         params["thinking"] = thinking
     # While it thinks, a model takes its own temperature only.
-    if known.sends_temperature and not thinks:
+    if quirks.sends_temperature and not thinks:
         if isinstance(temperature := asked.get("temperature"), int | float):
             params["temperature"] = min(max(temperature, 0), 1)
         # The newer models refuse both at once, and Anthropic advises against it for all.

@@ -12,10 +12,9 @@ from urllib.parse import quote
 import msgspec
 
 from chathub.upstream import urls
-from chathub.upstream.dialects import capabilities as table
 from chathub.upstream.dialects import writing
-from chathub.upstream.dialects.capabilities import Capabilities
 from chathub.upstream.dialects.openai_fields import as_object, as_string
+from chathub.upstream.dialects.quirks import SAMPLING, Quirks, quirks_of
 from chathub.upstream.types import ChatCall, Image, Message, UpstreamRequest
 
 Part = dict[str, Any]
@@ -36,23 +35,23 @@ _RENAMED = {
 }
 
 
-def build(call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamRequest:
+def build(call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     The base URL may end in a version, in ``/models/…`` or before either; one of Google's OpenAI-like
     API (``/v1beta/openai``) is taken back to its root. The key goes into a header: in the query it
     would end up in logs.
     """
-    known = capabilities or table.of(urls.hostname(call.base_url), call.model)
-    streamed = call.stream or known.streams_only
+    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
+    streamed = call.stream or quirks.streams_only
     messages = call.messages
     body: dict[str, Any] = {}
-    if known.system_role == "user":
+    if quirks.system_role == "user":
         messages = writing.with_instructions_in_question(messages)
     elif system := writing.instructions(messages):
         body["systemInstruction"] = {"parts": [{"text": system}]}
-    body["contents"] = _contents(messages, known)
-    if config := _generation_config(writing.asked(call), known):
+    body["contents"] = _contents(messages, quirks)
+    if config := _generation_config(writing.asked(call), quirks):
         body["generationConfig"] = config
     if call.tools:
         body["tools"] = _tools(call.tools)
@@ -74,11 +73,11 @@ def _url(base_url: str, model: str, streamed: bool) -> str:
     return writing.join(parts, f"{path}/{collection}/{quote(name, safe='')}:{method}", "&".join(query))
 
 
-def _generation_config(asked: dict[str, Any], known: Capabilities) -> dict[str, Any]:
+def _generation_config(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
     config = {
         renamed: asked[name]
         for name, renamed in _RENAMED.items()
-        if name in asked and (known.sends_temperature or name not in table.SAMPLING)
+        if name in asked and (quirks.sends_temperature or name not in SAMPLING)
     }
     if (room := writing.max_tokens(asked)) is not None:
         config["maxOutputTokens"] = room
@@ -90,7 +89,7 @@ def _generation_config(asked: dict[str, Any], known: Capabilities) -> dict[str, 
         # Not responseSchema: that one refuses what every OpenAI schema holds (additionalProperties).
         if schema := as_object(as_object(wanted.get("json_schema")).get("schema")):
             config["responseJsonSchema"] = schema
-    if known.includes_thoughts:
+    if quirks.includes_thoughts:
         config["thinkingConfig"] = {"includeThoughts": True}
     return config
 
@@ -120,7 +119,7 @@ def _calling_config(tool_choice: object) -> dict[str, Any]:
     return {"mode": mode} if mode else {}
 
 
-def _contents(messages: list[Message], known: Capabilities) -> list[dict[str, Any]]:
+def _contents(messages: list[Message], quirks: Quirks) -> list[dict[str, Any]]:
     """Neighbours of the same role become one; the results of tools stay alone, for as many of them
     must follow as calls went before."""
     contents: list[dict[str, Any]] = []
@@ -135,7 +134,7 @@ def _contents(messages: list[Message], known: Capabilities) -> list[dict[str, An
             ids = state.get("ids")
             own_ids |= {each for each in ids if isinstance(each, str)} if isinstance(ids, list) else set()
             names |= {call.id: call.name for call in message.tool_calls}
-            parts = _answer(message, state, own_ids, known)
+            parts = _answer(message, state, own_ids, quirks)
         elif message.role == "tool":
             parts = _result(message, names, own_ids)
         else:
@@ -153,7 +152,7 @@ def _words(message: Message) -> list[Part]:
     return [*parts, {"text": message.content}] if message.content else parts
 
 
-def _answer(message: Message, state: dict[str, Any], own_ids: set[str], known: Capabilities) -> list[Part]:
+def _answer(message: Message, state: dict[str, Any], own_ids: set[str], quirks: Quirks) -> list[Part]:
     parts = _words(message)
     if parts and message.content and (signature := as_string(state.get("text"))):
         parts[-1]["thoughtSignature"] = signature
@@ -164,7 +163,7 @@ def _answer(message: Message, state: dict[str, Any], own_ids: set[str], known: C
             function = {"id": call.id, **function}
         part: Part = {"functionCall": function}
         # Of calls made at once only the first is signed.
-        needed = known.signs_calls and number == 0 and not signatures
+        needed = quirks.signs_calls and number == 0 and not signatures
         if signature := as_string(signatures.get(call.id)) or (_UNSIGNED if needed else ""):
             part["thoughtSignature"] = signature
         parts.append(part)

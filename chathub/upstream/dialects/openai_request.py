@@ -1,7 +1,7 @@
 """OpenAI's Chat Completions, as OpenAI and its many imitators speak it: the request out.
 
 Source: OpenAI's API reference ("Create chat completion"). What single providers and models want otherwise
-is in ``capabilities``.
+is in ``quirks``.
 """
 
 from collections.abc import Iterator
@@ -10,49 +10,48 @@ from typing import Any
 import msgspec
 
 from chathub.upstream import urls
-from chathub.upstream.dialects import capabilities as table
 from chathub.upstream.dialects import writing
-from chathub.upstream.dialects.capabilities import Capabilities
+from chathub.upstream.dialects.quirks import SAMPLING, Quirks, quirks_of
 from chathub.upstream.types import ChatCall, Image, Message, UpstreamRequest
 
 
-def build(call: ChatCall, capabilities: Capabilities | None = None) -> UpstreamRequest:
+def build(call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     Only what was set is sent, and nothing that is null: strict servers refuse fields they do not know.
     ``call.extra`` goes along as it is, but for the fields that ``call`` holds itself.
     """
-    known = capabilities or table.of(urls.hostname(call.base_url), call.model)
+    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
     params = {name: value for name, value in call.params.items() if value is not None}
     if call.extra:
         params = {**call.extra, **params}
-    if not known.takes_extensions:
+    if not quirks.takes_extensions:
         # fields of other APIs that came with a request in their shape
         params = {name: value for name, value in params.items() if name not in ("thinking", "top_k")}
-    streamed = call.stream or known.streams_only
-    if known.thinking_off_when_not_streaming and not streamed:
+    streamed = call.stream or quirks.streams_only
+    if quirks.thinking_off_when_not_streaming and not streamed:
         # Who asks for thinking gets it: as a stream, which is read as a whole answer all the same.
         streamed = params.get("enable_thinking") is True
         if not streamed:
             params["enable_thinking"] = False
-    _set_stream_options(params, call, known, streamed)
-    _set_names(params, known)
+    _set_stream_options(params, call, quirks, streamed)
+    _set_names(params, quirks)
     if call.tools:
         params["tools"] = call.tools
         if call.tool_choice is not None:
             params["tool_choice"] = call.tool_choice
-    body = {**params, "model": call.model, "messages": _messages(call.messages, known), "stream": streamed}
+    body = {**params, "model": call.model, "messages": _messages(call.messages, quirks), "stream": streamed}
     key = call.api_key.strip()
-    if known.key_header == "api-key":
+    if quirks.key_header == "api-key":
         headers = writing.headers(streamed, api_key=key)
     else:
         headers = writing.headers(streamed, Authorization=f"Bearer {key}" if key else "")
     return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
 
 
-def _set_stream_options(params: dict[str, Any], call: ChatCall, known: Capabilities, streamed: bool) -> None:
+def _set_stream_options(params: dict[str, Any], call: ChatCall, quirks: Quirks, streamed: bool) -> None:
     options = params.pop("stream_options", None)
-    if not streamed or not known.stream_options:
+    if not streamed or not quirks.stream_options:
         return
     if call.include_usage:
         options = {**(options if isinstance(options, dict) else {}), "include_usage": True}
@@ -60,21 +59,21 @@ def _set_stream_options(params: dict[str, Any], call: ChatCall, known: Capabilit
         params["stream_options"] = options
 
 
-def _set_names(params: dict[str, Any], known: Capabilities) -> None:
+def _set_names(params: dict[str, Any], quirks: Quirks) -> None:
     for name in ("max_tokens", "max_completion_tokens"):
-        if name in params and name != known.max_tokens_field:
-            params.setdefault(known.max_tokens_field, params.pop(name))
-    if not known.sends_temperature:
-        for name in table.SAMPLING:
+        if name in params and name != quirks.max_tokens_field:
+            params.setdefault(quirks.max_tokens_field, params.pop(name))
+    if not quirks.sends_temperature:
+        for name in SAMPLING:
             params.pop(name, None)
 
 
-def _messages(messages: list[Message], known: Capabilities) -> list[Any]:
-    if known.system_role == "user":
+def _messages(messages: list[Message], quirks: Quirks) -> list[Any]:
+    if quirks.system_role == "user":
         messages = writing.with_instructions_in_question(messages)
-    if all(map(_is_plain, messages)) and known.system_role != "developer":
+    if all(map(_is_plain, messages)) and quirks.system_role != "developer":
         return messages
-    return list(_mapped(messages, known))
+    return list(_mapped(messages, quirks))
 
 
 def _is_plain(message: Message) -> bool:
@@ -88,7 +87,7 @@ def _is_plain(message: Message) -> bool:
     )
 
 
-def _mapped(messages: list[Message], known: Capabilities) -> Iterator[dict[str, Any]]:
+def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[dict[str, Any]]:
     shown: list[Image] = []  # by tools: their messages take text only
     for message in messages:
         if shown and message.role != "tool":
@@ -98,7 +97,7 @@ def _mapped(messages: list[Message], known: Capabilities) -> Iterator[dict[str, 
             shown = [*shown, *message.images]
             yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
         elif message.role in writing.INSTRUCTIONS:
-            yield {"role": known.system_role, "content": message.content}
+            yield {"role": quirks.system_role, "content": message.content}
         else:
             yield _message(message)
     if shown:

@@ -1,171 +1,122 @@
-"""What a refusal teaches about the form of requests that a provider or model takes.
+"""What providers and models want otherwise than the rest, as far as it is known beforehand: one table.
 
-A refusal may repeat whatever the request holds, so a quirk is read out of it only where it names a field
-of the request (by ``param``, by ``loc``, or as a whole word of the provider's own sentence) or where it says
-a phrase of a small table, and where the request did not bring these words along. Whether it is a quirk shows
-when the changed request is accepted: only then may it be remembered.
+Sources: the providers' API references and migration guides, and the refusals they were recorded to send
+(OpenAI's ``unsupported_parameter`` and ``unsupported_value``, DashScope's ``enable_thinking``, Mistral's
+``extra_forbidden``). What the table does not know is learned from refusals (``quirks``).
 """
 
 import re
-from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-import msgspec
-from msgspec import Raw
-from msgspec.structs import replace
+from msgspec import Struct
 
-from chathub.upstream.dialects.capabilities import SAMPLING, Capabilities
-from chathub.upstream.echoes import repeats
-from chathub.upstream.types import ChatCall, Failure
+from chathub.upstream import urls
 
-_REFUSED = re.compile(
-    r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"
-    r"|only (?:\S+ ){0,3}(?:default|allowed|support)|may only be set",
-    re.IGNORECASE,
-)
-_UNKNOWN = re.compile(r"unknown|unrecogni[sz]ed|extra (?:inputs?|fields?)|not permitted", re.IGNORECASE)
-_ROLE = re.compile(
-    r"only user(?:,| and) assistant roles"
-    r"|(?:role['\"`]?|messages\[\d+\]\.role['\"`]?) does not support ['\"`]?(?:system|developer)\b"
-    r"|\b(?:system|developer)['\"`]? (?:roles?|messages?|prompts?|instructions?)?"
-    r" ?(?:is |are )?(?:not (?:supported|enabled|allowed)|unsupported)",
-    re.IGNORECASE,
-)
-_STREAM_ONLY = re.compile(
-    r"only supports? (?:the )?stream|stream(?:ing)? (?:mode )?only|must be (?:called )?(?:in )?stream"
-    r"|restricted to true",
-    re.IGNORECASE,
-)
-_THINKING_ON = re.compile(
-    r"enable_thinking.{0,40}(?:false|non-stream)|enable.thinking can ?not be support", re.IGNORECASE
-)
-_NO_THOUGHTS = re.compile(
-    r"\bthinking(?: \w+)? (?:is |are )?not (?:enabled|supported|allowed)|(?:not|n't) support thinking",
-    re.IGNORECASE,
-)
-_TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
-
-# characters beside a name that are looked for with it, to tell an echo of a longer text
-_BESIDE = 6
+SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
 
-def learned(failure: Failure, call: ChatCall, known: Capabilities, sent: bytes) -> Capabilities | None:
-    """How to ask again after ``failure`` of the body ``sent``: ``known`` with one change, or ``None`` if no
-    form of the same request avoids it.
+class Quirks(Struct, frozen=True):
+    """How a request must look for one model at one host. The defaults suit nearly all of them.
 
-    Only for a 400 or 422, and only if the refused form was sent: so asking again and again comes to an end.
+    ``sends_temperature``: whether the parameters in ``SAMPLING`` may be sent. ``system_role``: under
+    which role instructions go (``user``: put before the first question). ``takes_extensions``:
+    whether fields of other APIs (``thinking``, ``top_k``) are ignored. ``streams_only``: the provider
+    answers as a stream only. ``takes_extensions``: fields of other APIs (``thinking``, ``top_k``) are no
+    reason to refuse. ``thinking_off_when_not_streaming``: without a stream the model must be
+    told not to think. ``default_max_tokens``: the length of an answer, in tokens, where the API demands
+    one and nobody set it. ``includes_thoughts``: the model tells its thoughts when asked to.
+    ``signs_calls``: a tool call of the history without its signature is refused. ``gives_media``: its
+    answers may hold images or audio.
     """
-    if failure.status not in (400, 422):
-        return None
-    refusal = _Refusal(failure, sent)
-    for rule in _RULES:
-        changed = rule(refusal, call, known)
-        if changed is not None:
-            return changed
-    return None
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    sends_temperature: bool = True
+    system_role: Literal["system", "developer", "user"] = "system"
+    stream_options: bool = True
+    takes_extensions: bool = True
+    streams_only: bool = False
+    thinking_off_when_not_streaming: bool = False
+    key_header: Literal["bearer", "api-key"] = "bearer"
+    default_max_tokens: int = 8192
+    includes_thoughts: bool = False
+    signs_calls: bool = False
+    gives_media: bool = False
 
 
-def refuses_usage(failure: Failure, sent: bytes) -> bool:
-    """Whether the request was refused because it asks for the usage (``stream_options``); for requests to
-    which ChatHub itself has added that field."""
-    return failure.status in (400, 422) and _Refusal(failure, sent).names("stream_options")
+class _Row(NamedTuple):
+    """``hosts``: names or the ends of names, none for every host; ``model``: found anywhere in the name."""
+
+    hosts: tuple[str, ...]
+    model: re.Pattern[str] | None
+    changes: dict[str, Any]
 
 
-class _Refusal:
-    """A refusal beside the body that was refused."""
-
-    def __init__(self, failure: Failure, sent: bytes) -> None:
-        self._message = failure.message
-        self._pointed_at = failure.fields
-        self._sent = sent
-        self._fields = _fields_of(sent)
-
-    def names(self, field: str) -> bool:
-        """Whether it names a top-level field that was in the request."""
-        if field not in self._fields:
-            return False
-        if self._pointed_at:
-            return field in self._pointed_at
-        found = re.finditer(rf"(?<![\w.-]){field}(?![\w-])", self._message)
-        return any(not self._is_echo(field, match) for match in found)
-
-    def mentions(self, word: str) -> bool:
-        """Whether a word stands in it, whoever worded it."""
-        return re.search(rf"(?<![\w.-]){word}(?![\w-])", self._message) is not None
-
-    def says(self, phrases: re.Pattern[str]) -> re.Match[str] | None:
-        """The first phrase of the provider's own in it."""
-        found = phrases.finditer(self._message)
-        return next((match for match in found if not repeats(self._sent, [match[0]])), None)
-
-    def _is_echo(self, field: str, match: re.Match[str]) -> bool:
-        """Whether the request worded this: the name is one of its values or of the caller's own keys, or
-        part of a longer text of these, which shows in what stands beside it."""
-        start, end = match.span()
-        before, after = self._message[max(0, start - _BESIDE) : end], self._message[start : end + _BESIDE]
-        fragments = [f'"{field}"', *(text for text in (before, after) if len(text) >= len(field) + 3)]
-        others = [name for name in self._fields if name != field]
-        words = msgspec.json.encode(others) + b" ".join(bytes(raw) for raw in self._fields.values())
-        return repeats(words, fragments)
+_EVERYWHERE: tuple[str, ...] = ()
+_OPENAI = ("api.openai.com", "openai.azure.com", "services.ai.azure.com")
+_DASHSCOPE = ("aliyuncs.com", "api-inference.modelscope.cn")
+_GEMINI = ("generativelanguage.googleapis.com",)
 
 
-def _fields_of(sent: bytes) -> dict[str, Raw]:
+def _row(hosts: tuple[str, ...], model: str, **changes: Any) -> _Row:
+    return _Row(hosts, re.compile(model) if model else None, changes)
+
+
+# Merged from first to last.
+_TABLE = (
+    # These answer 422 to stream_options, or tell the usage without being asked.
+    _row(("mistral.ai", "perplexity.ai"), "", stream_options=False),
+    _row(("openai.azure.com", "services.ai.azure.com"), "", key_header="api-key"),
+    _row(_OPENAI, r"^(o\d|gpt-[5-9])(?![a-z0-9])", max_tokens_field="max_completion_tokens"),
+    _row(_OPENAI, "", takes_extensions=False),
+    # gpt-5.1 and later take a temperature unless they are told to think, and so does the chat model.
+    _row(_OPENAI, r"^(o\d|gpt-5)(?![a-z0-9.])(?!-chat)", sends_temperature=False),
+    _row(_OPENAI, r"^o1-(mini|preview)", system_role="user"),
+    _row(_DASHSCOPE, r"(?i)qwen3-[\d.]+b(-a[\d.]+b)?$", thinking_off_when_not_streaming=True),
+    _row(_DASHSCOPE, r"(?i)\b(qwq|qvq)|qwen.*-(thinking|omni)", streams_only=True),
+    _row(_EVERYWHERE, r"claude-(2|instant|3-(opus|sonnet|haiku))", default_max_tokens=4096),
+    _row(_EVERYWHERE, r"claude-(3-7|[a-z]+-[4-9])", default_max_tokens=32_000),
+    # Since Opus 4.7 any temperature but the default is refused.
+    _row(("api.anthropic.com",), r"claude-(opus-4-[7-9]|[a-z]+-[5-9])", sends_temperature=False),
+    _row(_EVERYWHERE, r"gemini-(2\.5|[3-9]|(pro|flash|flash-lite)-latest)", includes_thoughts=True),
+    _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", includes_thoughts=False),
+    _row(_EVERYWHERE, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signs_calls=True),
+    _row(_GEMINI, r"gemma-[1-3]", system_role="user"),
+    _row(_EVERYWHERE, r"(?i)(gemini|gpt)-.*(image|audio|tts|live|realtime)|-omni\b", gives_media=True),
+)  # fmt: skip
+
+
+@lru_cache(1024)
+def quirks_of(host: str, model: str) -> Quirks:
+    """What the table knows. ``host`` as ``urls.hostname`` gives it, ``model`` as it is sent."""
+    changes: dict[str, Any] = {}
+    for row in _TABLE:
+        if _is_at(host, row.hosts) and (row.model is None or row.model.search(model)):
+            changes |= row.changes
+    return Quirks(**changes)
+
+
+def _is_at(host: str, names: tuple[str, ...]) -> bool:
+    if not names:
+        return True
+    return any(host.endswith(name) and host[: -len(name)][-1:] in ("", ".") for name in names)
+
+
+def protocol_of(base_url: str) -> str:
+    """The dialect that ``base_url`` speaks: ``anthropic``, ``gemini`` or ``openai``. Never raises.
+
+    A path may say otherwise than the host: both of them also offer OpenAI's API, and other providers
+    offer Anthropic's.
+    """
     try:
-        return msgspec.json.decode(sent, type=dict[str, Raw])
-    except msgspec.MsgspecError:
-        return {}
-
-
-def _stream_options(refusal: _Refusal, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    # whoever brings the field along is told of the refusal
-    added = known.stream_options and call.include_usage and "stream_options" not in call.extra
-    return replace(known, stream_options=False) if added and refusal.names("stream_options") else None
-
-
-def _limit(refusal: _Refusal, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    sent = {**call.extra, **call.params}
-    if all(sent.get(name) is None for name in ("max_tokens", "max_completion_tokens")):
-        largest = refusal.says(_TOO_MANY)
-        smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens
-        return replace(known, default_max_tokens=int(largest[1])) if largest and smaller else None
-    old, new = "max_tokens", "max_completion_tokens"
-    if known.max_tokens_field == old and refusal.names(old) and refusal.mentions(new):
-        return replace(known, max_tokens_field="max_completion_tokens")
-    unknown = refusal.says(_REFUSED) or refusal.says(_UNKNOWN)
-    if known.max_tokens_field == new and refusal.names(new) and not refusal.mentions(old) and unknown:
-        return replace(known, max_tokens_field="max_tokens")
-    return None
-
-
-def _thinking(refusal: _Refusal, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    if known.includes_thoughts and refusal.says(_NO_THOUGHTS):
-        return replace(known, includes_thoughts=False)
-    if call.stream or known.streams_only or not refusal.says(_THINKING_ON):
-        return None
-    if known.thinking_off_when_not_streaming:  # and still it thinks
-        return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
-    return replace(known, thinking_off_when_not_streaming=True)
-
-
-def _streaming(refusal: _Refusal, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    if call.stream or known.streams_only or not refusal.says(_STREAM_ONLY):
-        return None
-    return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
-
-
-def _sampling(refusal: _Refusal, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    sent = {**call.extra, **call.params}
-    named = any(sent.get(name) is not None and refusal.names(name) for name in SAMPLING)
-    if named and known.sends_temperature and refusal.says(_REFUSED):
-        return replace(known, sends_temperature=False)
-    return None
-
-
-def _role(refusal: _Refusal, call: ChatCall, known: Capabilities) -> Capabilities | None:
-    instructed = any(each.role in ("system", "developer") for each in call.messages)
-    if not instructed or known.system_role == "user" or not refusal.says(_ROLE):
-        return None
-    return replace(known, system_role="system" if known.system_role == "developer" else "user")
-
-
-_Rule = Callable[[_Refusal, ChatCall, Capabilities], Capabilities | None]
-_RULES: tuple[_Rule, ...] = (_stream_options, _limit, _thinking, _streaming, _sampling, _role)
+        host, path = urls.hostname(base_url), urlsplit(base_url.strip()).path.rstrip("/")
+    except ValueError:
+        return "openai"
+    if path.endswith("/chat/completions"):
+        return "openai"
+    if host == "api.anthropic.com" or re.search(r"/anthropic(/v1)?$|/v1/messages$", path):
+        return "anthropic"
+    if host in _GEMINI and "openai" not in path.split("/"):
+        return "gemini"
+    return "openai"
