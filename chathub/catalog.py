@@ -44,7 +44,7 @@ class ChatModel:
     provider_name: str
     base_url: str
     needs_key: bool
-    protocol: str = "openai"
+    wire_format: str = "openai"
     max_tokens: int | None = None
     context_window: int = _DEFAULT_WINDOW
     supports_streaming: bool = True
@@ -173,7 +173,7 @@ def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
         provider_name=provider["display_name"],
         base_url=provider["default_base_url"],
         needs_key=bool(provider["needs_key"]),
-        protocol=provider["protocol"],
+        wire_format=provider["protocol"],
     )
     if row is None:
         return model

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.upstream.types import Image, Message, ToolRequest
+from chathub.upstream.types import Image, Message, ToolCall
 from chathub.wire.answers import Row
 
 # role, separators and the like, as OpenAI's counting guide has them
@@ -47,7 +47,7 @@ def estimate_bytes(data: bytes) -> int:
     return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
 
 
-def estimate_calls(calls: Iterable[ToolRequest]) -> int:
+def estimate_calls(calls: Iterable[ToolCall]) -> int:
     return sum(estimate(call.name) + estimate(call.arguments) for call in calls)
 
 
@@ -134,6 +134,6 @@ def _turns(history: Iterable[Row], images: Images) -> tuple[list[list[Message]],
 
 
 def _answer(row: Row) -> Message:
-    calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
+    calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolCall])
     state = msgspec.json.decode(row["state"]) if row["state"] else None
     return Message("assistant", row["content"], tool_calls=calls, state=state)

@@ -32,11 +32,11 @@ from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
 from chathub.fronts.request import Request
 from chathub.upstream import redaction, routing
-from chathub.upstream.client import Client, Refused
+from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.dialects.quirk_learning import refuses_usage
 from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.failure_class import another_may_help
-from chathub.upstream.types import ChatCall, Endpoint, Failure, UpstreamRequest
+from chathub.upstream.types import ChatRequest, Endpoint, Failure, UpstreamRequest
 
 T = TypeVar("T")
 
@@ -196,13 +196,13 @@ class Gateway:
                     # after its beginning, which the answer tells
                     await self._note(meter, endpoint, user_id, attempt.failure)
                 return answer
-            except Refused as refused:
+            except AttemptFailed as refused:
                 failure = attempt.failure = refused.failure
                 meter.reset_attempt()
                 await self._note(meter, endpoint, user_id, failure)
                 if not another_may_help(failure):
                     break
-        raise Refused(failure)
+        raise AttemptFailed(failure)
 
     async def _sent(
         self, stack: AsyncExitStack, endpoint: Endpoint, model: str, user_id: int, make: Make
@@ -213,7 +213,7 @@ class Gateway:
         outgoing = make(endpoint, quirks)
         try:
             return await stack.enter_async_context(self.client.raw(endpoint, outgoing.request))
-        except Refused as refused:
+        except AttemptFailed as refused:
             told = refused.failure, outgoing.request.body
             if not (outgoing.adds_usage and await asyncio.to_thread(refuses_usage, *told)):
                 raise
@@ -242,12 +242,12 @@ def estimate_request(request: Request) -> int:
     return estimate_prompt(request.messages, request.tools, shape)
 
 
-def _call(model: ChatModel, user_id: int, request: Request, limit: int | None) -> ChatCall:
+def _call(model: ChatModel, user_id: int, request: Request, limit: int | None) -> ChatRequest:
     params = request.params
     if limit is not None:
         lengths = (limit, params.get("max_tokens"), model.max_tokens)
         params = {**params, "max_tokens": min(length for length in lengths if length)}
-    return ChatCall(
+    return ChatRequest(
         "",
         model.name,
         request.messages,

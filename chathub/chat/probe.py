@@ -15,9 +15,9 @@ from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.errors import NotFound
 from chathub.upstream import routing
-from chathub.upstream.client import Client, Refused
+from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.requests import headers_for, list_address
-from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
+from chathub.upstream.types import ChatRequest, Endpoint, Failure, Message
 
 # what no provider has given to anybody
 _NO_KEY = "not-a-key"
@@ -31,7 +31,7 @@ async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure
     try:
         async with client.at_local(endpoint) as at:
             return await client.list_models(at, list_address(at), headers_for(at))
-    except Refused as refused:
+    except AttemptFailed as refused:
         return refused.failure
     except ValueError:
         return Failure("接口地址无效", kind="unreachable")
@@ -54,7 +54,7 @@ async def try_key(
     elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
         return None
     model = min(models, key=lambda model: (model.output_price, model.name))
-    call = ChatCall("", model.name, _QUESTION, stream=False, params={"max_tokens": 1})
+    call = ChatRequest("", model.name, _QUESTION, stream=False, params={"max_tokens": 1})
     meter.model = model
     with routing.attempted(meter.attempts, endpoint, model.name) as attempt:
         attempt.failure = await client.call(endpoint, call, meter.feed)

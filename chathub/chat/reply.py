@@ -22,7 +22,7 @@ from chathub.upstream.types import (
     State,
     Text,
     ToolCall,
-    ToolRequest,
+    ToolCallDelta,
     Usage,
 )
 
@@ -56,7 +56,7 @@ class Reply(Sink):
         self.size = 0
         self.usage: Usage | None = None
         self.finish_reason = ""
-        self.calls: dict[int, ToolRequest] = {}
+        self.calls: dict[int, ToolCall] = {}
         self.state: dict[str, Any] = {}
         self.failure: Failure | None = None
         self.too_long = False
@@ -89,7 +89,7 @@ class Reply(Sink):
         reply.answered_by = row["model"]
         texts: list[Part] = [("reasoning", row["reasoning"]), ("content", row["content"])]
         reply._add([part for part in texts if part[1]])
-        calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolRequest])
+        calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolCall])
         reply.calls = dict(enumerate(calls))
         reply.final_status = FinalStatus(
             row["status"], row["reason"], row["error_status"], row["finish_reason"], row["retry_after"]
@@ -139,9 +139,9 @@ class Reply(Sink):
                 self.usage = event
             elif isinstance(event, Finish):
                 self.finish_reason = event.reason
-            elif isinstance(event, ToolCall):
-                known = self.calls.get(event.index, ToolRequest("", ""))
-                self.calls[event.index] = ToolRequest(
+            elif isinstance(event, ToolCallDelta):
+                known = self.calls.get(event.index, ToolCall("", ""))
+                self.calls[event.index] = ToolCall(
                     known.id or event.id, known.name or event.name, known.arguments + event.arguments
                 )
                 size = len(event.arguments) + len(event.name) + len(event.id) + _PER_CALL

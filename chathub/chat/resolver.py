@@ -167,7 +167,7 @@ class Resolver:
         if endpoints:
             return endpoints
         if not model.needs_key:
-            return (Endpoint(base_url=model.base_url, protocol=model.protocol),)
+            return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
         resting = [it for it in healths.values() if it.health != "broken" and it.is_cooling(now)]
         if resting:
             raise _all_rest(model, min(resting, key=lambda it: it.until), now)
@@ -190,7 +190,7 @@ class Resolver:
             base_url = model.base_url
         trusted = is_vouched or may_reach(base_url, model.base_url, self._config)
         own = row["user_id"] == caller_id
-        return Endpoint(base_url, key, model.protocol, trusted, key_id=row["id"], is_own=own)
+        return Endpoint(base_url, key, model.wire_format, trusted, key_id=row["id"], is_own=own)
 
 
 def _check_needs(model: ChatModel, needs: Requirements) -> None:

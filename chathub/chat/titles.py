@@ -17,7 +17,7 @@ from chathub.config import Config
 from chathub.database.connection import Transaction
 from chathub.upstream import routing
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
+from chathub.upstream.types import ChatRequest, Endpoint, Failure, Message
 from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.titles")
@@ -55,7 +55,7 @@ class Titles:
             candidates.in_order[0],
         )
         stream = candidate.model.supports_streaming
-        call = ChatCall(
+        call = ChatRequest(
             "",
             candidate.model.name,
             messages,

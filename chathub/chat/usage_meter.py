@@ -8,7 +8,7 @@ from chathub.accounts.holdings import Holding
 from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.upstream.routing import Sink
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCall, Usage
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 
 # events that may wait for a client before the provider has to
 _WAITING = 2_000
@@ -42,7 +42,7 @@ class UsageMeter(Sink):
                 self._count(event.text)
             elif isinstance(event, Reasoning):
                 self._count(event.text, thought=True)
-            elif isinstance(event, ToolCall):
+            elif isinstance(event, ToolCallDelta):
                 self._count(event.name + event.arguments)
                 self._left -= len(event.id) + _PER_CALL
             elif isinstance(event, Usage):

@@ -24,7 +24,7 @@ from chathub.database.connection import Database
 from chathub.upstream import redaction, routing
 from chathub.upstream.client import Client
 from chathub.upstream.failure_class import another_may_help, sentence_for
-from chathub.upstream.types import ChatCall, Endpoint, Failure
+from chathub.upstream.types import ChatRequest, Endpoint, Failure
 from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.replies")
@@ -165,7 +165,7 @@ def _pictures_of(turn: Turn) -> int:
     return pictures.size_of(chain(images, *turn.images.values()))
 
 
-async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatCall, int]:
+async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
     """What goes upstream, but for the endpoint, and about how many tokens it is; of a long conversation it is
     put together beside the event loop."""
     size = sum(len(row["content"]) + _PER_MESSAGE for row in reply.turn.history)
@@ -174,12 +174,12 @@ async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[C
     return await asyncio.to_thread(_call_and_estimate, model, options, reply)
 
 
-def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatCall, int]:
+def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
     call = call_for(model, options, reply.turn, reply.user_id)
     return call, context.estimate_prompt(call.messages, call.tools, call.params.get("response_format"))
 
 
-def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatCall:
+def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
     """What goes upstream, but for the endpoint."""
     params = options.parameters()
     limits = [limit for limit in (params.get("max_tokens"), turn.answer_limit) if limit is not None]
@@ -193,7 +193,7 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
         window=model.context_window,
         answer=params.get("max_tokens") or context.answer_room(model.max_tokens),
     )
-    return ChatCall(
+    return ChatRequest(
         "",
         model.name,
         messages,

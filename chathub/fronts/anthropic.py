@@ -14,7 +14,7 @@ from chathub.fronts.anthropic_blocks import Block, Row, is_object
 from chathub.fronts.anthropic_request import fields as fields
 from chathub.fronts.anthropic_request import head as head
 from chathub.fronts.anthropic_request import read as read
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCall, Usage
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 
 Named = tuple[str, bytes]
 
@@ -81,7 +81,7 @@ class Stream:
             if self._failed:
                 break
             match event:
-                case Text() | Reasoning() | ToolCall():
+                case Text() | Reasoning() | ToolCallDelta():
                     self._row.put(event)
                 case Usage():
                     self._usage = event
@@ -243,7 +243,7 @@ def whole(events: list[Event], model: str, id: str, input_tokens: int = 0) -> by
     usage, finish, thoughts = Usage(), "", list[dict[str, str]]()
     for event in events:
         match event:
-            case Text() | Reasoning() | ToolCall():
+            case Text() | Reasoning() | ToolCallDelta():
                 row.put(event)
             case Usage():
                 usage = event

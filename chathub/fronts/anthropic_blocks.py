@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from chathub.upstream.types import Reasoning, Text, ToolCall
+from chathub.upstream.types import Reasoning, Text, ToolCallDelta
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -51,8 +51,8 @@ class Row:
         self._calls: dict[int, Block] = {}
         self.blocks: deque[Block] = deque()
 
-    def put(self, event: Text | Reasoning | ToolCall) -> None:
-        if isinstance(event, ToolCall):
+    def put(self, event: Text | Reasoning | ToolCallDelta) -> None:
+        if isinstance(event, ToolCallDelta):
             block = self._call(event.index)
             block.id = block.id or event.id
             block.name = block.name or event.name

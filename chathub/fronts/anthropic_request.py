@@ -26,7 +26,7 @@ from chathub.fronts.request import (
     refuse,
     whole_number,
 )
-from chathub.upstream.types import Image, Message, ToolRequest
+from chathub.upstream.types import Image, Message, ToolCall
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
@@ -243,7 +243,7 @@ def _answer(content: str | list[Any], place: str) -> Message:
     if isinstance(content, str):
         return Message("assistant", content)
     calls = [
-        ToolRequest(block.id, block.name, object_text(block.input, f"{place}[{number}].input"))
+        ToolCall(block.id, block.name, object_text(block.input, f"{place}[{number}].input"))
         for number, block in enumerate(content)
         if isinstance(block, _ToolUse)
     ]

@@ -14,7 +14,7 @@ import msgspec
 from chathub.fronts.openai_request import fields as fields
 from chathub.fronts.openai_request import head as head
 from chathub.fronts.openai_request import read as read
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCall, Usage
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 
 DONE = b"[DONE]"
 
@@ -104,10 +104,10 @@ class _Calls:
     def __init__(self, id: str) -> None:
         self._prefix = "call_" + id.removeprefix("chatcmpl-")
         self._places: dict[int, int] = {}
-        self._waiting: dict[int, ToolCall] = {}
+        self._waiting: dict[int, ToolCallDelta] = {}
         self._blank: set[int] = set()  # places of those without arguments so far
 
-    def take(self, index: int, fragments: Iterable[ToolCall]) -> dict[str, Any] | None:
+    def take(self, index: int, fragments: Iterable[ToolCallDelta]) -> dict[str, Any] | None:
         """The delta for some fragments of one call, or nothing yet."""
         whole = [self._waiting.pop(index)] if index in self._waiting else []
         whole += fragments
@@ -117,7 +117,7 @@ class _Calls:
         call_id = next((fragment.id for fragment in whole if fragment.id), "")
         name = next((fragment.name for fragment in whole if fragment.name), "")
         if not name:
-            self._waiting[index] = ToolCall(index, call_id, "", arguments)
+            self._waiting[index] = ToolCallDelta(index, call_id, "", arguments)
             return None
         return self._first(index, call_id, name, arguments)
 
@@ -152,7 +152,7 @@ class _Calls:
 
 
 def _run(event: Event) -> tuple[type[Event], int]:
-    return type(event), event.index if isinstance(event, ToolCall) else 0
+    return type(event), event.index if isinstance(event, ToolCallDelta) else 0
 
 
 class Stream:
@@ -186,7 +186,7 @@ class Stream:
         if kind is Text or kind is Reasoning:
             if text := "".join([event.text for event in run]):
                 chunks.append(self._delta(b"content" if kind is Text else b"reasoning_content", text))
-        elif kind is ToolCall:
+        elif kind is ToolCallDelta:
             if call := self._calls.take(index, run):
                 chunks.append(self._delta(b"tool_calls", [call]))
         elif kind is Usage:
@@ -271,9 +271,9 @@ def whole(events: list[Event], model: str, id: str, created: int) -> bytes:
 
 
 def _whole_calls(events: list[Event], id: str, cut_off: bool) -> list[dict[str, Any]]:
-    fragments: dict[int, list[ToolCall]] = {}
+    fragments: dict[int, list[ToolCallDelta]] = {}
     for event in events:
-        if isinstance(event, ToolCall):
+        if isinstance(event, ToolCallDelta):
             fragments.setdefault(event.index, []).append(event)
     numbered = _Calls(id)
     found = [numbered.take(index, run) for index, run in fragments.items()]

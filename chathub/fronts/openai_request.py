@@ -25,7 +25,7 @@ from chathub.fronts.request import (
     refuse,
     whole_number,
 )
-from chathub.upstream.types import Image, Message, ToolRequest
+from chathub.upstream.types import Image, Message, ToolCall
 from chathub.wire.chats import PARAMETERS
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
@@ -218,8 +218,7 @@ def _message(message: _Message, place: str, pictures: Pictures) -> Message:
             return Message("tool", _text(content), _images(content, place, pictures), tool_call_id=call_id)
         case _Assistant(content, calls):
             requests = [
-                ToolRequest(call.id, call.function.name, call.function.arguments or "")
-                for call in calls or []
+                ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls or []
             ]
             return Message("assistant", _text(content or ""), tool_calls=requests)
 

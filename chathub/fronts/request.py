@@ -60,9 +60,9 @@ class Head(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A chat as a client asks for it: the pieces of a ``ChatCall``, and how the answer is wanted.
+    """A chat as a client asks for it: the pieces of a ``ChatRequest``, and how the answer is wanted.
 
-    ``params``, ``tools``, ``tool_choice`` and ``extra`` are as in ``ChatCall``. ``include_usage`` says
+    ``params``, ``tools``, ``tool_choice`` and ``extra`` are as in ``ChatRequest``. ``include_usage`` says
     whether the client wants the usage in its stream; it is told in a whole answer in any case.
     """
 

@@ -17,7 +17,7 @@ from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError
 from chathub.handlers.streams import EventStream
 from chathub.handlers.writing import room_for
-from chathub.upstream.types import ToolRequest
+from chathub.upstream.types import ToolCall
 from chathub.wire import answers
 
 # characters in one event and one write
@@ -150,7 +150,7 @@ def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, 
     return payload, sent.event_id()
 
 
-def _call(number: int, call: ToolRequest) -> bytes:
+def _call(number: int, call: ToolCall) -> bytes:
     event = {"type": "tool_call", "index": number, "id": call.id, "name": call.name}
     return msgspec.json.encode({**event, "arguments": call.arguments})
 

@@ -4,12 +4,12 @@ import aiohttp
 from aiohttp import web
 
 from chathub.chat.usage_meter import UsageMeter
+from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.event_splitter import EventSplitter
 from chathub.handlers.lazy_response import LazyResponse
-from chathub.handlers.speech import Speech
 from chathub.upstream import http
 from chathub.upstream.answers import decoded, failure_in
-from chathub.upstream.client import Refused
+from chathub.upstream.client import AttemptFailed
 from chathub.upstream.masking import masked
 from chathub.upstream.trouble import TROUBLE, network_failure
 from chathub.upstream.types import Failure
@@ -23,9 +23,9 @@ class _Reading:
     """Reads a stream for its tally, in batches: many chunks at once cost a third of what they cost one by
     one."""
 
-    def __init__(self, speech: Speech, meter: UsageMeter, limit: int) -> None:
-        self._decoder = speech.decoder(limit)
-        self._last_event = speech.last_event
+    def __init__(self, client_format: ClientFormat, meter: UsageMeter, limit: int) -> None:
+        self._decoder = client_format.decoder(limit)
+        self._last_event = client_format.last_event
         self._meter = meter
         self._unread: list[bytes] = []
         self._size = 0
@@ -51,7 +51,7 @@ class _Reading:
             return TOO_LONG
         failure = failure_in(events)
         if failure is not None and not self._meter.has_output:
-            raise Refused(failure)
+            raise AttemptFailed(failure)
         # a cut within a stream that goes on: an event, or what comes without one, is too long
         return failure if failure is not None and failure.kind == "cut" and self.is_over else None
 
@@ -63,14 +63,21 @@ class _Reading:
 
 
 async def pipe(
-    upstream: aiohttp.ClientResponse, response: LazyResponse, speech: Speech, meter: UsageMeter, limit: int
+    upstream: aiohttp.ClientResponse,
+    response: LazyResponse,
+    client_format: ClientFormat,
+    meter: UsageMeter,
+    limit: int,
 ) -> web.StreamResponse:
     """Bytes through, usage out of them; ``limit`` is that of one event.
 
     Raises:
         Refused: the stream failed before its answer had begun.
     """
-    reading, whole = _Reading(speech, meter, limit), EventSplitter(strips_usage=speech.strips_usage)
+    reading, whole = (
+        _Reading(client_format, meter, limit),
+        EventSplitter(strips_usage=client_format.strips_usage),
+    )
     # what came before the answer: a failure after it leaves room for another attempt
     held, failure = b"", None
     try:
@@ -93,17 +100,17 @@ async def pipe(
             raise
         failure = network_failure(error)
         if not meter.has_output:
-            raise Refused(failure) from None
+            raise AttemptFailed(failure) from None
     finally:
         told = reading.close()
     if told and not meter.has_output and not response.has_answer:
-        raise Refused(told)
+        raise AttemptFailed(told)
     meter.end(failure or told)
     rest = held + (b"" if failure else without_key(whole.rest, meter))
     # of a cut the provider's own bytes say no word
     if failure := failure or (told if told and told.kind == "cut" else None):
         # an event of its own, also behind one that was passed on in part
-        rest += b"\n\n" + speech.writer(speech.model, 0).feed([failure])
+        rest += b"\n\n" + client_format.writer(client_format.model, 0).feed([failure])
     return await response.end(rest)
 
 

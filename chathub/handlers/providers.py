@@ -11,7 +11,7 @@ from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.common import actor, answer, body, done, query, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB
-from chathub.upstream.dialects.quirks import protocol_of
+from chathub.upstream.dialects.quirks import wire_format_of
 from chathub.upstream.urls import origin, without_query
 from chathub.wire import answers
 from chathub.wire.decode import given
@@ -112,7 +112,7 @@ def _create(tx: Transaction, values: dict[str, Any], who: Actor, now: int) -> tu
 
 def _insert(tx: Transaction, values: dict[str, Any], who: Actor, now: int) -> Row:
     values = {**_DEFAULTS, **values}
-    values["protocol"] = values.get("protocol") or protocol_of(values["default_base_url"])
+    values["protocol"] = values.get("protocol") or wire_format_of(values["default_base_url"])
     row = tx.one(tx.q.providers.insert, **values, now=now)
     assert row is not None
     _record(tx, who, "provider.created", row, now, origin=origin(row["default_base_url"]))
@@ -129,9 +129,9 @@ def _update(
     if old["provider_key"] == LOCAL and "default_base_url" in changes:
         changes["default_base_url"] = old["default_base_url"]
     # a dialect that was the address's own moves with the address
-    followed = "protocol" not in changes and old["protocol"] == protocol_of(old["default_base_url"])
+    followed = "protocol" not in changes and old["protocol"] == wire_format_of(old["default_base_url"])
     if followed or changes.get("protocol", "") is None:
-        changes["protocol"] = protocol_of(changes.get("default_base_url", old["default_base_url"]))
+        changes["protocol"] = wire_format_of(changes.get("default_base_url", old["default_base_url"]))
     row = tx.one(tx.q.providers.update, **{**dict(old), **changes}, provider_id=provider_id, now=now)
     assert row is not None
     home = origin(row["default_base_url"])

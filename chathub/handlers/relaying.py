@@ -17,61 +17,63 @@ from chathub.chat.resolver import NOTHING, Candidate, Candidates, Requirements
 from chathub.chat.usage_meter import EventQueue, UsageMeter
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.fronts.request import Request
+from chathub.handlers.client_format import ClientFormat, Writer, at_most, estimated
 from chathub.handlers.common import off_loop, raw
 from chathub.handlers.lazy_response import LazyResponse
 from chathub.handlers.piping import TOO_LONG, pipe, without_key
-from chathub.handlers.speech import Speech, Writer, at_most, estimated
 from chathub.keys import CALLER, CONFIG, GATEWAY, RESOLVER
 from chathub.upstream import http, requests
 from chathub.upstream.answers import decoded, failure_in
-from chathub.upstream.client import Refused
+from chathub.upstream.client import AttemptFailed
 from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.types import Endpoint, Failure
 
 
-async def answer(request: web.Request, speech: Speech) -> web.StreamResponse:
+async def answer(request: web.Request, client_format: ClientFormat) -> web.StreamResponse:
     """Answer with the model that was asked for, or with what it falls back on.
 
     Raises:
         ChatHubError: before anything was sent.
     """
-    prompt = await off_loop(request, at_most, speech)
+    prompt = await off_loop(request, at_most, client_format)
     # nothing is awaited between the plan and the purchase: who removes a key of it must find it
-    candidates = resolve(request, speech.model)
+    candidates = resolve(request, client_format.model)
     reserving = request.app[GATEWAY].metered(
         request[CALLER],
         candidates,
         "completion",
         prompt=prompt,
-        answer=speech.answer_length,
-        choices=speech.choices,
+        answer=client_format.answer_length,
+        choices=client_format.choices,
     )
     async with reserving as gateway_request:
-        return await _answer(request, speech, gateway_request, prompt)
+        return await _answer(request, client_format, gateway_request, prompt)
 
 
 async def _answer(
-    request: web.Request, speech: Speech, gateway_request: GatewayRequest, prompt: int
+    request: web.Request, client_format: ClientFormat, gateway_request: GatewayRequest, prompt: int
 ) -> web.StreamResponse:
     candidates, response = gateway_request.candidates, LazyResponse(request)
     for number, candidate in enumerate(candidates.in_order, 1):
-        same = all(endpoint.protocol == speech.protocol for endpoint in candidate.endpoints)
+        same = all(endpoint.wire_format == client_format.wire_format for endpoint in candidate.endpoints)
         try:
             async with asyncio.timeout(request.app[CONFIG].reply_seconds):
                 if same:
-                    return await _forward(request, speech, candidate, response, gateway_request, prompt)
-                return await _translate(request, speech, candidate, response, gateway_request)
+                    return await _forward(
+                        request, client_format, candidate, response, gateway_request, prompt
+                    )
+                return await _translate(request, client_format, candidate, response, gateway_request)
         except TimeoutError:
             failure = Failure("回复时间过长，已中止", kind="timeout")
-        except Refused as refused:
+        except AttemptFailed as refused:
             failure = refused.failure
         if number == len(candidates.in_order) or not another_may_help(failure) or response.has_answer:
             told = fit_to_show(candidate, gateway_request.endpoint, failure)
             if not response.begun:
                 raise error_for(candidate, told)
             # the head went out while it was silent: the failure is told as an event
-            return await response.end(speech.writer(candidate.model.name, 0).feed([told]))
+            return await response.end(client_format.writer(candidate.model.name, 0).feed([told]))
     raise AssertionError("a plan has a route")
 
 
@@ -85,7 +87,7 @@ def resolve(request: web.Request, model: str, needs: Requirements = NOTHING) -> 
 
 async def _forward(
     request: web.Request,
-    speech: Speech,
+    client_format: ClientFormat,
     candidate: Candidate,
     response: LazyResponse,
     gateway_request: GatewayRequest,
@@ -93,27 +95,27 @@ async def _forward(
 ) -> web.StreamResponse:
     """The provider's bytes as they are, read in passing."""
     gateway = request.app[GATEWAY]
-    fields = fields_for(candidate, gateway_request, speech.fields)
+    fields = fields_for(candidate, gateway_request, client_format.fields)
     meter = UsageMeter(0, request.app[CONFIG].reply_characters)
     headers = {name.lower(): value for name, value in request.headers.items()}
     bounds = http.USUAL_BOUNDS
 
     def make(endpoint: Endpoint, quirks: Quirks) -> Outgoing:
         nonlocal bounds
-        bounds = http.bounds_for(quirks, asks_for_media=speech.asks_for_media)
+        bounds = http.bounds_for(quirks, asks_for_media=client_format.asks_for_media)
         limits = [limit for limit in (meter.answer_limit, candidate.model.max_tokens) if limit]
         limit = min(limits) if meter.answer_limit is not None else None
-        return speech.outgoing(fields, endpoint, candidate.model.name, headers, quirks, limit)
+        return client_format.outgoing(fields, endpoint, candidate.model.name, headers, quirks, limit)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.StreamResponse:
         if upstream.content_type == "text/event-stream" and not http.is_packed(upstream):
-            return await pipe(upstream, response, speech, meter, bounds.event)
+            return await pipe(upstream, response, client_format, meter, bounds.event)
         body = await http.whole_body(upstream, bounds.answer, gateway_request.holding)
         if isinstance(body, Failure):
-            raise Refused(body)
-        events = await decoded(speech.decode_body, body, len(body))
+            raise AttemptFailed(body)
+        events = await decoded(client_format.decode_body, body, len(body))
         if failure := failure_in(events):
-            raise Refused(failure)
+            raise AttemptFailed(failure)
         meter.feed(events)
         meter.well = True
         body = without_key(body, meter)
@@ -127,7 +129,7 @@ async def _forward(
             # read only now: the body's size counts its JSON as well
             meter.prompt_estimate = prompt
             with contextlib.suppress(ChatHubError):
-                meter.prompt_estimate = await off_loop(request, estimated, speech)
+                meter.prompt_estimate = await off_loop(request, estimated, client_format)
 
 
 def fields_for(
@@ -139,14 +141,14 @@ def fields_for(
 
 async def _translate(
     request: web.Request,
-    speech: Speech,
+    client_format: ClientFormat,
     candidate: Candidate,
     response: LazyResponse,
     gateway_request: GatewayRequest,
 ) -> web.StreamResponse:
     """From one dialect to the other; the client's leaving closes the connection to the provider."""
     gateway = request.app[GATEWAY]
-    wanted, prompt = await off_loop(request, _read, speech)
+    wanted, prompt = await off_loop(request, _read, client_format)
     _check(candidate, wanted)
     queue = EventQueue(prompt, request.app[CONFIG].reply_characters)
     queue.holding = gateway_request.holding
@@ -158,26 +160,26 @@ async def _translate(
     )
     try:
         if wanted.stream:
-            return await _stream(request, speech, candidate, queue, work, response)
+            return await _stream(request, client_format, candidate, queue, work, response)
         if failure := await work:
-            raise Refused(failure)
+            raise AttemptFailed(failure)
         if queue.too_long:
-            raise Refused(TOO_LONG)
-        return raw(speech.whole(queue.rest(), candidate.model.name))
+            raise AttemptFailed(TOO_LONG)
+        return raw(client_format.whole(queue.rest(), candidate.model.name))
     finally:
         work.cancel()
         await asyncio.wait([work])
 
 
-def _read(speech: Speech) -> tuple[Request, int]:
+def _read(client_format: ClientFormat) -> tuple[Request, int]:
     """A request to be translated, and about how many tokens its prompt is."""
-    wanted = speech.read()
+    wanted = client_format.read()
     return wanted, estimate_request(wanted)
 
 
 async def _stream(
     request: web.Request,
-    speech: Speech,
+    client_format: ClientFormat,
     candidate: Candidate,
     queue: EventQueue,
     work: asyncio.Task[Failure | None],
@@ -189,7 +191,7 @@ async def _stream(
     while True:
         finished = work.done()
         if events := queue.take():
-            writer = writer or speech.writer(candidate.model.name, queue.prompt_estimate)
+            writer = writer or client_format.writer(candidate.model.name, queue.prompt_estimate)
             response.has_answer = True
             await response.write(writer.feed(events))
         elif finished:
@@ -197,11 +199,11 @@ async def _stream(
         else:
             await queue.wait(seconds)
             if not queue.has_events and not work.done():
-                await response.write(speech.heartbeat)
+                await response.write(client_format.heartbeat)
     failure = work.result() or (TOO_LONG if queue.too_long else None)
     if failure and writer is None:
-        raise Refused(failure)
-    writer = writer or speech.writer(candidate.model.name, queue.prompt_estimate)
+        raise AttemptFailed(failure)
+    writer = writer or client_format.writer(candidate.model.name, queue.prompt_estimate)
     if failure:
         failure = fit_to_show(candidate, queue.endpoint, failure)
     # a failure is told where it happened, as an event of the stream
@@ -212,9 +214,9 @@ async def _stream(
 def _check(candidate: Candidate, wanted: Request) -> None:
     """What the model cannot take is refused before it is sent."""
     if wanted.tools and not candidate.model.supports_tools:
-        raise Refused(Failure(f"模型 {candidate.model.name} 不支持工具调用", status=400))
+        raise AttemptFailed(Failure(f"模型 {candidate.model.name} 不支持工具调用", status=400))
     if any(message.images for message in wanted.messages) and not candidate.model.supports_vision:
-        raise Refused(Failure(f"模型 {candidate.model.name} 不支持图片", status=400))
+        raise AttemptFailed(Failure(f"模型 {candidate.model.name} 不支持图片", status=400))
 
 
 def error_for(candidate: Candidate, failure: Failure) -> ChatHubError:

@@ -15,13 +15,13 @@ from chathub.chat.usage_meter import UsageMeter
 from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
 from chathub.fronts.request import Request
+from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.common import off_loop, raw, read_body, streamed
 from chathub.handlers.piping import without_key
 from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, resolve
-from chathub.handlers.speech import Speech
 from chathub.keys import CALLER, CATALOG, GATEWAY
 from chathub.upstream import http, requests
-from chathub.upstream.client import Refused
+from chathub.upstream.client import AttemptFailed
 from chathub.upstream.dialects import openai as dialect
 from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.types import Endpoint, Event, Failure, UpstreamRequest
@@ -29,10 +29,10 @@ from chathub.upstream.types import Endpoint, Event, Failure, UpstreamRequest
 _LONG = 32 * 1024 * 1024
 
 
-class OpenAI(Speech):
+class OpenAI(ClientFormat):
     """How answers look to a client that speaks OpenAI's chat completions."""
 
-    protocol = "openai"
+    wire_format = "openai"
     heartbeat = b": keep-alive\n\n"
     last_event = b"[DONE]"
 
@@ -132,16 +132,16 @@ async def embeddings(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     candidates = resolve(request, wanted.model, Requirements(embeddings=True))
     candidate = candidates.in_order[0]
-    if candidate.endpoints[0].protocol != "openai":
+    if candidate.endpoints[0].wire_format != "openai":
         raise BadRequest(f"模型 {wanted.model} 的提供商不支持 embeddings 接口")
     meter = UsageMeter(wanted.tokens, 1)
 
     async def use(upstream: aiohttp.ClientResponse) -> web.Response:
         data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer, meter.holding)
         if isinstance(data, Failure):
-            raise Refused(data)
+            raise AttemptFailed(data)
         if (usage := front.embedding_usage(data)) is None:
-            raise Refused(Failure("上游返回了无法识别的数据", kind="cut", status=200))
+            raise AttemptFailed(Failure("上游返回了无法识别的数据", kind="cut", status=200))
         meter.well = True
         meter.feed([usage])
         return raw(without_key(data, meter))
@@ -155,5 +155,5 @@ async def embeddings(request: web.Request) -> web.Response:
         make = partial(_vectors, fields_for(candidate, gateway_request, wanted.fields), candidate.model.name)
         try:
             return await gateway.forward(candidate, request[CALLER].id, make, meter, use)
-        except Refused as refused:
+        except AttemptFailed as refused:
             raise error_for(candidate, fit_to_show(candidate, meter.endpoint, refused.failure)) from None

@@ -8,9 +8,9 @@ from msgspec import Raw
 from chathub.chat.gateway import Outgoing
 from chathub.fronts import anthropic as front
 from chathub.fronts.request import Request
+from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.common import off_loop, read_body, streamed
 from chathub.handlers.relaying import answer
-from chathub.handlers.speech import Speech
 from chathub.upstream import requests
 from chathub.upstream.dialects import anthropic as dialect
 from chathub.upstream.dialects.quirks import Quirks
@@ -21,10 +21,10 @@ _LONG = 32 * 1024 * 1024
 _PASSED = ("anthropic-version", "anthropic-beta")
 
 
-class Anthropic(Speech):
+class Anthropic(ClientFormat):
     """How answers look to a client that speaks Anthropic's Messages."""
 
-    protocol = "anthropic"
+    wire_format = "anthropic"
     heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
     last_event = b"message_stop"
     strips_usage = False

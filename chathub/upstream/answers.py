@@ -6,7 +6,7 @@ from collections.abc import Callable
 import aiohttp
 
 from chathub.upstream import http
-from chathub.upstream.dialects import Dialect, StreamDecoder
+from chathub.upstream.dialects import ProviderFormat, StreamDecoder
 from chathub.upstream.http import Bounds
 from chathub.upstream.masking import Take
 from chathub.upstream.think import ThinkSplitter
@@ -20,7 +20,7 @@ _LARGEST_STREAM = 1024 * 1024 * 1024
 
 async def read(
     response: aiohttp.ClientResponse,
-    speech: Dialect,
+    provider_format: ProviderFormat,
     bounds: Bounds,
     take: Take,
     room: asyncio.Event | None,
@@ -32,12 +32,12 @@ async def read(
         body = await http.whole_body(response, bounds.answer, holding)
         if isinstance(body, Failure):
             return body
-        events = await decoded(speech.decode_body, body, len(body))
+        events = await decoded(provider_format.decode_body, body, len(body))
         take(_split(splitter, events, last=True))
         return failure_in(events)
     if http.is_packed(response):
         return Failure("上游返回了压缩的数据流", kind="cut", status=200)
-    return await _read_stream(response, speech.Decoder(bounds.event), splitter, take, room)
+    return await _read_stream(response, provider_format.Decoder(bounds.event), splitter, take, room)
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from chathub.upstream import http
 from chathub.upstream.answers import read
-from chathub.upstream.dialects import Dialect, dialect, quirk_learning
+from chathub.upstream.dialects import ProviderFormat, format_named, quirk_learning
 from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned import LearnedQuirks
@@ -18,7 +18,7 @@ from chathub.upstream.local import LocalModel, LocalModelError
 from chathub.upstream.masking import Take, masked, masking
 from chathub.upstream.trouble import TROUBLE, network_failure
 from chathub.upstream.types import (
-    ChatCall,
+    ChatRequest,
     Endpoint,
     Failure,
     UpstreamRequest,
@@ -31,7 +31,7 @@ _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 _USUAL = Timeouts()
 
 
-class Refused(Exception):
+class AttemptFailed(Exception):
     """An endpoint did not take a request; ``failure`` says why."""
 
     def __init__(self, failure: Failure) -> None:
@@ -59,7 +59,7 @@ class Client:
     async def call(
         self,
         endpoint: Endpoint,
-        call: ChatCall,
+        call: ChatRequest,
         take: Take,
         room: asyncio.Event | None = None,
         holding: http.Holding | None = None,
@@ -70,15 +70,17 @@ class Client:
         Gives how the attempt failed, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
         """
-        speech = dialect(endpoint.protocol)
+        provider_format = format_named(endpoint.wire_format)
         try:
             async with self._reached(endpoint) as (session, at):
                 call = replace(call, base_url=at.base_url, api_key=at.api_key)
                 quirks = self.quirks.quirks_for(at, call.model, call.caller_id)
                 bounds = bounds_for(quirks, asks_for_media=call.asks_for_media)
-                async with self._open(session, speech, call, at, quirks) as response:
-                    return await read(response, speech, bounds, masking(take, at.api_key), room, holding)
-        except Refused as refused:
+                async with self._open(session, provider_format, call, at, quirks) as response:
+                    return await read(
+                        response, provider_format, bounds, masking(take, at.api_key), room, holding
+                    )
+        except AttemptFailed as refused:
             return refused.failure
 
     @asynccontextmanager
@@ -94,10 +96,10 @@ class Client:
             try:
                 response = await self._post(session, request, at)
             except TROUBLE as error:
-                raise Refused(network_failure(error)) from None
+                raise AttemptFailed(network_failure(error)) from None
             try:
                 if response.status >= 300:
-                    raise Refused(await http.refusal(response, request.body))
+                    raise AttemptFailed(await http.refusal(response, request.body))
                 yield response
             finally:
                 http.close(response)
@@ -112,15 +114,15 @@ class Client:
             try:
                 async with session.get(url, headers=headers, allow_redirects=False) as response:
                     if response.status >= 300:
-                        raise Refused(await http.refusal(response))
+                        raise AttemptFailed(await http.refusal(response))
                     body = await http.whole_body(response, http.LISTING)
             except TROUBLE as error:
-                raise Refused(network_failure(error)) from None
+                raise AttemptFailed(network_failure(error)) from None
         if isinstance(body, Failure):
-            raise Refused(body)
+            raise AttemptFailed(body)
         names = names_in(masked(body, endpoint.api_key))
         if names is None:
-            raise Refused(Failure("上游返回了无法识别的数据", status=200))
+            raise AttemptFailed(Failure("上游返回了无法识别的数据", status=200))
         return names
 
     @asynccontextmanager
@@ -141,19 +143,19 @@ class Client:
             return
         async with AsyncExitStack() as stack:
             if self._local is None:
-                raise Refused(Failure("服务器没有启用本地模型", kind="unreachable"))
+                raise AttemptFailed(Failure("服务器没有启用本地模型", kind="unreachable"))
             try:
                 address, key = await stack.enter_async_context(self._local.lease())
             except LocalModelError as error:
-                raise Refused(Failure(str(error), kind="unreachable")) from None
+                raise AttemptFailed(Failure(str(error), kind="unreachable")) from None
             yield session, replace(endpoint, base_url=address, api_key=key)
 
     @asynccontextmanager
     async def _open(
         self,
         session: aiohttp.ClientSession,
-        speech: Dialect,
-        call: ChatCall,
+        provider_format: ProviderFormat,
+        call: ChatRequest,
         at: Endpoint,
         usual: Quirks,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -166,21 +168,21 @@ class Client:
         try:
             quirks = usual
             for left in reversed(range(_FORMS)):
-                request = await _built(speech, call, quirks)
+                request = await _built(provider_format, call, quirks)
                 response = await self._post(session, request, at)
                 if response.status < 300:
                     break
                 failure = await http.refusal(response, request.body)
                 response.close()
                 if not left:
-                    raise Refused(failure)
+                    raise AttemptFailed(failure)
                 # in a thread: it looks for the refusal's words in the body
                 other = await asyncio.to_thread(quirk_learning.learned, failure, call, quirks, request.body)
                 if other is None:
-                    raise Refused(failure)
+                    raise AttemptFailed(failure)
                 quirks = other
         except TROUBLE as error:
-            raise Refused(network_failure(error)) from None
+            raise AttemptFailed(network_failure(error)) from None
         try:
             self.quirks.note(at, call.model, call.caller_id, usual, quirks)
             yield response
@@ -193,7 +195,7 @@ class Client:
         return await http.post(session, request, self._timeouts, reuse=not at.local)
 
 
-async def _built(speech: Dialect, call: ChatCall, quirks: Quirks) -> UpstreamRequest:
+async def _built(provider_format: ProviderFormat, call: ChatRequest, quirks: Quirks) -> UpstreamRequest:
     """The request; one with pictures or long texts is written in a thread, beside the event loop."""
     size = 0
     for message in call.messages:
@@ -201,5 +203,5 @@ async def _built(speech: Dialect, call: ChatCall, quirks: Quirks) -> UpstreamReq
         size += sum(len(image.data) for image in message.images)
         size += sum(len(tool_call.arguments) for tool_call in message.tool_calls)
     if size <= _LARGE_CALL:
-        return speech.build(call, quirks)
-    return await asyncio.to_thread(speech.build, call, quirks)
+        return provider_format.build(call, quirks)
+    return await asyncio.to_thread(provider_format.build, call, quirks)

@@ -25,7 +25,7 @@ _UNICAST = ipaddress.IPv6Network("2000::/3")
 _CLOUDS = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("168.63.129.16/32"))
 
 
-class Refused(OSError):
+class AddressBlocked(OSError):
     """The address is not one that a user's URL may reach."""
 
 
@@ -74,7 +74,7 @@ def socket_factory(networks: Iterable[Network]) -> SocketFactory:
         family, kind, protocol, _, target = info
         address = ipaddress.ip_address(str(target[0]).partition("%")[0])
         if not allowed(address, permitted):
-            raise Refused("the address is not on the public internet")
+            raise AddressBlocked("the address is not on the public internet")
         return socket.socket(family, kind, protocol)
 
     return make

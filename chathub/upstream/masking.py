@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from chathub.upstream import failures
-from chathub.upstream.types import Event, Finish, Reasoning, State, Text, ToolCall
+from chathub.upstream.types import Event, Finish, Reasoning, State, Text, ToolCallDelta
 
 # takes events; true for enough
 Take = Callable[[list[Event]], bool]
@@ -43,7 +43,7 @@ def _masked_event(event: Event, key: str) -> Event:
     match event:
         case Text(text) | Reasoning(text) if key in text:
             return replace(event, text=text.replace(key, _STARS))
-        case ToolCall(_, call_id, name, arguments) if key in call_id or key in name or key in arguments:
+        case ToolCallDelta(_, call_id, name, arguments) if key in call_id or key in name or key in arguments:
             known = {"id": call_id, "name": name, "arguments": arguments}
             return replace(event, **{field: text.replace(key, _STARS) for field, text in known.items()})
         case Finish(reason) if key in reason:

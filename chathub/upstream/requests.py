@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Raw
 
-from chathub.upstream.dialects import dialect
-from chathub.upstream.types import ChatCall, Endpoint, Message, UpstreamRequest
+from chathub.upstream.dialects import format_named
+from chathub.upstream.types import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.upstream.urls import chat_url, models_url
 
 # another model: OpenRouter's, and the fallbacks of several gateways
@@ -28,18 +28,18 @@ def headers_for(endpoint: Endpoint) -> dict[str, str]:
 def empty_chat(endpoint: Endpoint, *, stream: bool = False) -> UpstreamRequest:
     """Where chats go in the endpoint's dialect and with which headers; the body is of no use. (Not
     Gemini's: its address names the model.)"""
-    call = ChatCall(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
-    return dialect(endpoint.protocol).build(call)
+    call = ChatRequest(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
+    return format_named(endpoint.wire_format).build(call)
 
 
 def list_address(endpoint: Endpoint) -> str:
     """Where the provider lists its models (OpenAI's, Anthropic's and Gemini's references agree on GET)."""
-    if endpoint.protocol == "openai":
+    if endpoint.wire_format == "openai":
         return models_url(endpoint.base_url)
     parts = urlsplit(empty_chat(endpoint).url)
-    path = parts.path.partition("/models/")[0] if endpoint.protocol == "gemini" else parts.path
+    path = parts.path.partition("/models/")[0] if endpoint.wire_format == "gemini" else parts.path
     path = path.removesuffix("/messages") + "/models"
-    query = "limit=1000" if endpoint.protocol == "anthropic" else "pageSize=1000"
+    query = "limit=1000" if endpoint.wire_format == "anthropic" else "pageSize=1000"
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
 
 

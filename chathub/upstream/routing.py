@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from chathub.upstream.client import Client
 from chathub.upstream.failure_class import another_may_help
 from chathub.upstream.http import Holding
-from chathub.upstream.types import Attempt, ChatCall, Endpoint, Event, Failure
+from chathub.upstream.types import Attempt, ChatRequest, Endpoint, Event, Failure
 
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 
@@ -60,7 +60,7 @@ def attempted(attempts: list[Attempt], endpoint: Endpoint, model: str) -> Iterat
 
 
 async def run(
-    client: Client, endpoints: Sequence[Endpoint], call: ChatCall, sink: Sink, report: Report
+    client: Client, endpoints: Sequence[Endpoint], call: ChatRequest, sink: Sink, report: Report
 ) -> Failure | None:
     """Feed the sink from the first endpoint that answers; gives how it failed, or None.
 

@@ -35,7 +35,7 @@ def network_failure(error: BaseException) -> Failure:
         # no line of the log for each: there may be very many at once
         return Failure("服务器繁忙，请稍后再试", kind="busy", retry_after=_BUSY_SECONDS)
     log.info("upstream not reached: %s", type(error).__name__)
-    if any(isinstance(cause, guard.Refused) for cause in causes):
+    if any(isinstance(cause, guard.AddressBlocked) for cause in causes):
         return Failure("接口地址不是公网地址，服务器拒绝连接", kind="unreachable")
     match error:
         case NoResponse():

@@ -14,7 +14,7 @@ class Image(Struct, frozen=True):
     url: str = ""
 
 
-class ToolRequest(Struct, frozen=True):
+class ToolCall(Struct, frozen=True):
     """A tool call that a model made; ``arguments`` is JSON text, empty for none."""
 
     id: str
@@ -32,12 +32,12 @@ class Message(Struct, frozen=True, omit_defaults=True):
     role: str
     content: str
     images: list[Image] = []
-    tool_calls: list[ToolRequest] = []
+    tool_calls: list[ToolCall] = []
     tool_call_id: str = ""
     state: dict[str, Any] | None = None
 
 
-class ChatCall(Struct, frozen=True):
+class ChatRequest(Struct, frozen=True):
     """One chat request, before a dialect gives it its form.
 
     ``params`` holds only what the user set (``temperature``, ``max_tokens``, ``stop`` …), under the
@@ -74,7 +74,7 @@ class Endpoint(Struct, frozen=True):
 
     base_url: str
     api_key: str = ""
-    protocol: str = "openai"
+    wire_format: str = "openai"
     trusted: bool = True
     local: bool = False
     key_id: int | None = None
@@ -109,7 +109,7 @@ class Reasoning(Struct, frozen=True, gc=False):
     text: str
 
 
-class ToolCall(Struct, frozen=True, gc=False):
+class ToolCallDelta(Struct, frozen=True, gc=False):
     """A fragment of the tool call ``index``: ``id`` and ``name`` come once (empty when they do not
     come in this fragment), ``arguments`` is to be appended to what came before."""
 
@@ -190,4 +190,4 @@ class Attempt:
         self.failure: Failure | None = None
 
 
-Event = Text | Reasoning | ToolCall | Usage | State | Finish | Failure
+Event = Text | Reasoning | ToolCallDelta | Usage | State | Finish | Failure

@@ -397,7 +397,7 @@ async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, 
 # --- one that never succeeds
 
 
-class Refused(Exception):
+class Unstorable(Exception):
     """A mistake of ours: no trouble of the database's."""
 
 
@@ -412,7 +412,7 @@ def damaged() -> sqlite3.DatabaseError:
     return error
 
 
-@pytest.mark.parametrize("error", [Refused("no"), OverflowError("too large"), damaged()], ids=repr)
+@pytest.mark.parametrize("error", [Unstorable("no"), OverflowError("too large"), damaged()], ids=repr)
 async def test_one_that_never_succeeds_keeps_no_other_waiting_and_is_told_once(
     client: TestClient, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:

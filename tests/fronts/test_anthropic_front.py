@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chathub.errors import BadRequest
 from chathub.fronts import anthropic, request
 from chathub.upstream.dialects import anthropic as own_dialect
-from chathub.upstream.dialects import openai as dialect
+from chathub.upstream.dialects import openai as provider_format
 from chathub.upstream.types import (
     Event,
     Failure,
@@ -25,7 +25,7 @@ from chathub.upstream.types import (
     State,
     Text,
     ToolCall,
-    ToolRequest,
+    ToolCallDelta,
     Usage,
 )
 
@@ -131,7 +131,7 @@ def test_a_conversation_with_tools() -> None:
         },
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t2"}]},
     )
-    calls = [ToolRequest("t1", "weather", '{"city": "北京", "n": 2.5}'), ToolRequest("t2", "now", "{}")]
+    calls = [ToolCall("t1", "weather", '{"city": "北京", "n": 2.5}'), ToolCall("t2", "now", "{}")]
     assert found.messages[1:] == [
         Message("assistant", "let me see", tool_calls=calls, state=STATE.data),
         Message("tool", "晴", tool_call_id="t1"),
@@ -430,7 +430,9 @@ def test_the_names_and_payloads_of_a_plain_answer() -> None:
 
 
 def test_blocks_follow_each_other_as_the_answer_changes_its_kind() -> None:
-    client = stream([Reasoning("h"), Reasoning("m")], [Text("a")], [ToolCall(0, "t", "f", "{")], [Text("b")])
+    client = stream(
+        [Reasoning("h"), Reasoning("m")], [Text("a")], [ToolCallDelta(0, "t", "f", "{")], [Text("b")]
+    )
     assert client.blocks == [
         {"type": "thinking", "thinking": "hm", "signature": ""},
         {"type": "text", "text": "a"},
@@ -441,10 +443,10 @@ def test_blocks_follow_each_other_as_the_answer_changes_its_kind() -> None:
 
 def test_mixed_calls_are_put_in_order() -> None:
     client = stream(
-        [ToolCall(0, "a", "f", "{"), ToolCall(1, "b", "g", '{"y"')],
-        [ToolCall(0, "", "", "}"), ToolCall(1, "", "", ":1}")],
-        [ToolCall(0, "", "", "late")],  # the call was whole: this can be no part of it
-        [ToolCall(2, "", "h", ""), Text("done")],
+        [ToolCallDelta(0, "a", "f", "{"), ToolCallDelta(1, "b", "g", '{"y"')],
+        [ToolCallDelta(0, "", "", "}"), ToolCallDelta(1, "", "", ":1}")],
+        [ToolCallDelta(0, "", "", "late")],  # the call was whole: this can be no part of it
+        [ToolCallDelta(2, "", "h", ""), Text("done")],
     )
     assert client.calls() == [("a", "f", "{}"), ("b", "g", '{"y":1}'), ("toolu_1_2", "h", "")]
     assert client.texts("text") == "done" and client.message["stop_reason"] == "tool_use"
@@ -452,12 +454,12 @@ def test_mixed_calls_are_put_in_order() -> None:
 
 def test_text_after_a_whole_call_does_not_wait() -> None:
     writer = anthropic.Stream("m", "msg_1")
-    writer.feed([ToolCall(0, "a", "f", '{"x":'), ToolCall(0, "", "", "1} ")])
+    writer.feed([ToolCallDelta(0, "a", "f", '{"x":'), ToolCallDelta(0, "", "", "1} ")])
     names = [name for name, _ in writer.feed([Text("then")])]
     assert names == ["content_block_stop", "content_block_start", "content_block_delta"]
-    assert writer.feed([ToolCall(1, "b", "g", "{")])[0][0] == "content_block_stop"
+    assert writer.feed([ToolCallDelta(1, "b", "g", "{")])[0][0] == "content_block_stop"
     assert writer.feed([Text("later")]) == []
-    assert [name for name, _ in writer.feed([ToolCall(1, "", "", "}")])] == [
+    assert [name for name, _ in writer.feed([ToolCallDelta(1, "", "", "}")])] == [
         "content_block_delta",
         "content_block_stop",
         "content_block_start",
@@ -467,9 +469,9 @@ def test_text_after_a_whole_call_does_not_wait() -> None:
 
 def test_a_call_waits_for_its_name() -> None:
     writer = anthropic.Stream("m", "msg_1")
-    assert writer.feed([ToolCall(0, "a", "", "{")]) == []
-    assert len(writer.feed([ToolCall(0, "", "f", "}")])) == 4
-    assert stream([ToolCall(0, "", "", "{}")]).calls() == [("toolu_1_0", "", "{}")]
+    assert writer.feed([ToolCallDelta(0, "a", "", "{")]) == []
+    assert len(writer.feed([ToolCallDelta(0, "", "f", "}")])) == 4
+    assert stream([ToolCallDelta(0, "", "", "{}")]).calls() == [("toolu_1_0", "", "{}")]
 
 
 @pytest.mark.parametrize(
@@ -482,10 +484,10 @@ def test_a_call_waits_for_its_name() -> None:
         ([Finish("tool_calls")], "end_turn"),
         ([Finish("pause_turn")], "pause_turn"),
         ([Finish("odd")], "end_turn"),
-        ([ToolCall(0, "a", "f", "{}")], "tool_use"),
-        ([ToolCall(0, "a", "f", "{}"), Finish("stop")], "tool_use"),
-        ([ToolCall(0, "a", "f", "{}"), Finish("tool_calls")], "tool_use"),
-        ([ToolCall(0, "a", "f", "{"), Finish("length")], "max_tokens"),
+        ([ToolCallDelta(0, "a", "f", "{}")], "tool_use"),
+        ([ToolCallDelta(0, "a", "f", "{}"), Finish("stop")], "tool_use"),
+        ([ToolCallDelta(0, "a", "f", "{}"), Finish("tool_calls")], "tool_use"),
+        ([ToolCallDelta(0, "a", "f", "{"), Finish("length")], "max_tokens"),
     ],
 )
 def test_stop_reasons(events: list[Event], reason: str) -> None:
@@ -557,7 +559,7 @@ EVENTS = st.lists(
         st.builds(Text, st.text(max_size=3)),
         st.builds(Reasoning, st.text(max_size=3)),
         st.builds(
-            ToolCall,
+            ToolCallDelta,
             st.integers(0, 2),
             st.sampled_from(["", "a", "b"]),
             st.sampled_from(["", "f"]),
@@ -585,7 +587,7 @@ def test_any_events_give_blocks_in_order(feeds: list[list[Event]], failure: Fail
     assert client.is_over() and client.texts("text") == text and client.texts("thinking") == thinking
     arguments: dict[int, str] = {}
     for event in events:
-        if isinstance(event, ToolCall):
+        if isinstance(event, ToolCallDelta):
             arguments[event.index] = arguments.get(event.index, "") + event.arguments
     assert len(client.calls()) == len(arguments)
     # in the order they appeared; what comes after a whole object is no part of it
@@ -609,10 +611,10 @@ def test_a_whole_answer() -> None:
         Reasoning("hm"),
         Text("你"),
         Text("好"),
-        ToolCall(0, "t", "f", '{"x":'),
-        ToolCall(1, "", "g", ""),
-        ToolCall(0, "", "", "12345678901234567890123}"),
-        ToolCall(2, "u", "h", '{"cut'),
+        ToolCallDelta(0, "t", "f", '{"x":'),
+        ToolCallDelta(1, "", "g", ""),
+        ToolCallDelta(0, "", "", "12345678901234567890123}"),
+        ToolCallDelta(2, "u", "h", '{"cut'),
         Usage(10, 5, 15, None, 4),
         STATE,
         Finish("tool_calls"),
@@ -693,7 +695,7 @@ def decoded(decoder: Any, body: bytes) -> list[list[Event]]:
 def joined(events: list[Event]) -> dict[str, Any]:
     calls: dict[int, list[str]] = {}
     for event in events:
-        if isinstance(event, ToolCall):
+        if isinstance(event, ToolCallDelta):
             call = calls.setdefault(event.index, ["", "", ""])
             for place, piece in enumerate((event.id, event.name, event.arguments)):
                 call[place] += piece
@@ -712,7 +714,7 @@ EITHER = recordings(".sse") + recordings(".sse", "anthropic")
 @pytest.mark.parametrize("recording", parameters(EITHER))
 def test_a_recorded_stream_written_anew_says_the_same(recording: Recording) -> None:
     own = recording.meta["dialect"] == "anthropic"
-    feeds = decoded(own_dialect.Decoder() if own else dialect.Decoder(), recording.body)
+    feeds = decoded(own_dialect.Decoder() if own else provider_format.Decoder(), recording.body)
     events = [event for feed in feeds for event in feed]
     expected, client = joined(events), stream(*feeds)
     assert client.texts("text") == expected["content"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chathub.errors import BadRequest
 from chathub.fronts import openai, request
-from chathub.upstream.dialects import openai as dialect
+from chathub.upstream.dialects import openai as provider_format
 from chathub.upstream.types import (
     Event,
     Failure,
@@ -24,7 +24,7 @@ from chathub.upstream.types import (
     State,
     Text,
     ToolCall,
-    ToolRequest,
+    ToolCallDelta,
     Usage,
 )
 
@@ -106,7 +106,7 @@ def test_a_conversation_with_tools() -> None:
         Message(
             "assistant",
             "",
-            tool_calls=[ToolRequest("call_1", "weather", '{"city": "北京"}'), ToolRequest("call_2", "now")],
+            tool_calls=[ToolCall("call_1", "weather", '{"city": "北京"}'), ToolCall("call_2", "now")],
         ),
         Message("tool", "晴", tool_call_id="call_1"),
         Message("tool", "12:00", tool_call_id="call_2"),
@@ -382,8 +382,8 @@ def test_the_first_chunk_names_the_role_also_when_nothing_was_said() -> None:
 
 def test_tool_calls_by_fragments() -> None:
     payloads = stream(
-        [ToolCall(0, "a", "f", ""), ToolCall(0, "", "", '{"x"'), ToolCall(1, "b", "g", "{}")],
-        [ToolCall(0, "", "", ":1}"), ToolCall(1, "", "", "")],
+        [ToolCallDelta(0, "a", "f", ""), ToolCallDelta(0, "", "", '{"x"'), ToolCallDelta(1, "b", "g", "{}")],
+        [ToolCallDelta(0, "", "", ":1}"), ToolCallDelta(1, "", "", "")],
     )
     first, second, third, last = (delta.get("tool_calls") for delta in deltas(payloads))
     assert first == [
@@ -397,7 +397,9 @@ def test_tool_calls_by_fragments() -> None:
 
 
 def test_a_call_without_an_id_gets_one_and_waits_for_its_name() -> None:
-    payloads = stream([ToolCall(5, "", "", "{")], [ToolCall(5, "", "f", "}")], [ToolCall(5, "late", "", "")])
+    payloads = stream(
+        [ToolCallDelta(5, "", "", "{")], [ToolCallDelta(5, "", "f", "}")], [ToolCallDelta(5, "late", "", "")]
+    )
     (call,) = deltas(payloads)[0]["tool_calls"]
     assert call == {
         "index": 0,
@@ -406,14 +408,18 @@ def test_a_call_without_an_id_gets_one_and_waits_for_its_name() -> None:
         "function": {"name": "f", "arguments": "{}"},
     }
     assert len(payloads) == 3
-    assert deltas(stream([ToolCall(0, "a", "", "{}")]))[0]["tool_calls"][0]["function"] == {
+    assert deltas(stream([ToolCallDelta(0, "a", "", "{}")]))[0]["tool_calls"][0]["function"] == {
         "name": "",
         "arguments": "{}",
     }
 
 
 def test_a_call_without_arguments_ends_as_an_empty_object() -> None:
-    events: list[Event] = [ToolCall(0, "a", "f", ""), ToolCall(1, "b", "g", "{}"), ToolCall(2, "c", "h", " ")]
+    events: list[Event] = [
+        ToolCallDelta(0, "a", "f", ""),
+        ToolCallDelta(1, "b", "g", "{}"),
+        ToolCallDelta(2, "c", "h", " "),
+    ]
     *_, first, second, _ = deltas(stream(events, [Finish("tool_calls")]))
     assert first == {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
     assert second == {"tool_calls": [{"index": 2, "function": {"arguments": "{}"}}]}
@@ -458,7 +464,7 @@ EVENTS = st.lists(
         st.builds(Text, st.text(max_size=3)),
         st.builds(Reasoning, st.text(max_size=3)),
         st.builds(
-            ToolCall,
+            ToolCallDelta,
             st.integers(0, 2),
             st.sampled_from(["", "a", "b"]),
             st.sampled_from(["", "f"]),
@@ -497,7 +503,7 @@ def test_any_events_give_a_stream_that_adds_up_to_the_same(feeds: list[list[Even
     assert reasoning == "".join(event.text for event in events if isinstance(event, Reasoning))
     arguments: dict[int, str] = {}
     for event in events:
-        if isinstance(event, ToolCall):
+        if isinstance(event, ToolCallDelta):
             arguments[event.index] = arguments.get(event.index, "") + event.arguments
     reasons = [choice["finish_reason"] for payload in payloads[:-1] for choice in payload["choices"]]
     assert reasons[-1] and not any(reasons[:-1])
@@ -543,9 +549,9 @@ def test_a_whole_answer() -> None:
 
 def test_a_whole_answer_of_tool_calls_alone() -> None:
     events: list[Event] = [
-        ToolCall(0, "a", "f", '{"x":'),
-        ToolCall(1, "", "g", ""),
-        ToolCall(0, "", "", "1}"),
+        ToolCallDelta(0, "a", "f", '{"x":'),
+        ToolCallDelta(1, "", "g", ""),
+        ToolCallDelta(0, "", "", "1}"),
     ]
     answer = json.loads(openai.whole(events, "m", "chatcmpl-1", 7))
     assert "usage" not in answer
@@ -605,7 +611,7 @@ def test_the_list_of_models() -> None:
 def joined(events: list[Event]) -> dict[str, Any]:
     calls: dict[int, list[str]] = {}
     for event in events:
-        if isinstance(event, ToolCall):
+        if isinstance(event, ToolCallDelta):
             call = calls.setdefault(event.index, ["", "", ""])
             for place, piece in enumerate((event.id, event.name, event.arguments)):
                 call[place] += piece
@@ -622,14 +628,14 @@ def joined(events: list[Event]) -> dict[str, Any]:
 
 
 def again(payloads: list[bytes]) -> list[Event]:
-    decoder = dialect.Decoder()
+    decoder = provider_format.Decoder()
     events = [event for payload in payloads for event in decoder.feed(b"data: " + payload + b"\n\n")]
     return events + decoder.close()
 
 
 @pytest.mark.parametrize("recording", parameters(recordings(".sse")))
 def test_a_recorded_stream_written_again_says_the_same(recording: Recording) -> None:
-    decoder, writer = dialect.Decoder(), openai.Stream("m", "chatcmpl-1", 7, include_usage=True)
+    decoder, writer = provider_format.Decoder(), openai.Stream("m", "chatcmpl-1", 7, include_usage=True)
     events: list[Event] = []
     payloads: list[bytes] = []
     for start in range(0, len(recording.body), 1000):
@@ -647,4 +653,4 @@ def test_a_recorded_stream_written_again_says_the_same(recording: Recording) -> 
     assert written == expected
     if not expected["failure"]:
         body = openai.whole(events, "m", "chatcmpl-1", 7)
-        assert joined(dialect.decode_body(body)) == expected
+        assert joined(provider_format.decode_body(body)) == expected

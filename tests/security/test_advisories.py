@@ -250,7 +250,7 @@ def test_a_name_is_judged_by_every_address_that_it_has() -> None:
         "fe80::1",
     ):
         family = 10 if ":" in address else 2
-        with pytest.raises(guard.Refused):
+        with pytest.raises(guard.AddressBlocked):
             make((family, 1, 6, "", (address, 80)))
 
 

@@ -38,11 +38,13 @@ def _load(folder: Path, suffix: str) -> list[Recording]:
     return found
 
 
-def recordings(suffix: str, dialect: str = "openai") -> list[Recording]:
+def recordings(suffix: str, provider_format: str = "openai") -> list[Recording]:
     """All recordings of a dialect whose file name ends in ``suffix``; none when there is no folder."""
     if not FOLDER:
         return []
-    return [recording for recording in _load(Path(FOLDER), suffix) if recording.meta["dialect"] == dialect]
+    return [
+        recording for recording in _load(Path(FOLDER), suffix) if recording.meta["dialect"] == provider_format
+    ]
 
 
 def parameters(found: list[Recording]) -> list[Any]:

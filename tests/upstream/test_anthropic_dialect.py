@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chathub.upstream.dialects import anthropic
 from chathub.upstream.dialects.reading import BROKEN
 from chathub.upstream.types import (
-    ChatCall,
+    ChatRequest,
     Event,
     Failure,
     Finish,
@@ -20,7 +20,7 @@ from chathub.upstream.types import (
     State,
     Text,
     ToolCall,
-    ToolRequest,
+    ToolCallDelta,
     Usage,
 )
 
@@ -35,7 +35,7 @@ TOOL = {
 
 
 def sent(*messages: Message, model: str = "claude-sonnet-4-5", **fields: Any) -> dict[str, Any]:
-    call = ChatCall(BASE, model, list(messages) or [Message("user", "你好")], **fields)
+    call = ChatRequest(BASE, model, list(messages) or [Message("user", "你好")], **fields)
     return json.loads(anthropic.build(call).body)
 
 
@@ -91,7 +91,9 @@ SIGNED = [
 
 
 def test_the_simplest_request() -> None:
-    request = anthropic.build(ChatCall(BASE, "claude-sonnet-4-5", [Message("user", "你好")], api_key=" k "))
+    request = anthropic.build(
+        ChatRequest(BASE, "claude-sonnet-4-5", [Message("user", "你好")], api_key=" k ")
+    )
     assert request.url == "https://api.anthropic.com/v1/messages"
     assert request.headers == {
         "Content-Type": "application/json",
@@ -106,7 +108,7 @@ def test_the_simplest_request() -> None:
         "stream": True,
         "max_tokens": 32000,
     }
-    assert "x-api-key" not in anthropic.build(ChatCall(BASE, "m", [])).headers
+    assert "x-api-key" not in anthropic.build(ChatRequest(BASE, "m", [])).headers
 
 
 @pytest.mark.parametrize(
@@ -120,12 +122,12 @@ def test_the_simplest_request() -> None:
     ],
 )
 def test_the_base_url_may_end_anywhere(base: str, url: str) -> None:
-    assert anthropic.build(ChatCall(base, "m", [])).url == url
+    assert anthropic.build(ChatRequest(base, "m", [])).url == url
 
 
 def test_a_bad_base_url_is_a_value_error() -> None:
     with pytest.raises(ValueError):
-        anthropic.build(ChatCall("ftp://x", "m", []))
+        anthropic.build(ChatRequest("ftp://x", "m", []))
 
 
 def test_instructions_stand_outside_and_turns_alternate() -> None:
@@ -197,7 +199,7 @@ def test_a_turn_that_began_without_thinking_ends_without_it() -> None:
     """Anthropic refuses results of calls that another model, or one that did not think, has made."""
     asked = {"thinking": {"type": "enabled", "budget_tokens": 2000}, "temperature": 0.5}
     thought = {"anthropic": [{"type": "thinking", "thinking": "r", "signature": "s"}]}
-    call, result = [ToolRequest("t", "f")], Message("tool", "1", tool_call_id="t")
+    call, result = [ToolCall("t", "f")], Message("tool", "1", tool_call_id="t")
     for state, thinks in ((None, False), (thought, True)):
         answer = Message("assistant", "", tool_calls=call, state=state)
         body = sent(Message("user", "q"), answer, result, params=asked)
@@ -262,9 +264,9 @@ def test_the_choice_of_tools_is_mapped(choice: Any, parallel: Any, expected: Any
 
 def test_calls_and_results_become_blocks_and_results_come_first() -> None:
     calls = [
-        ToolRequest("functions.f:0", "f", '{"x":"你"}'),
-        ToolRequest("b", "g", "{broken"),
-        ToolRequest("c", "h"),
+        ToolCall("functions.f:0", "f", '{"x":"你"}'),
+        ToolCall("b", "g", "{broken"),
+        ToolCall("c", "h"),
     ]
     assert turns(
         Message("user", "q"),
@@ -323,8 +325,8 @@ def test_what_was_thought_goes_back_in_front_of_its_answer() -> None:
         {"type": "redacted_thinking", "data": "eHl6"},
     ]
     assert state == {"anthropic": blocks}
-    (call,) = [event for event in events if isinstance(event, ToolCall) and event.id]
-    answer = Message("assistant", "好", tool_calls=[ToolRequest(call.id, call.name, '{"a":1}')], state=state)
+    (call,) = [event for event in events if isinstance(event, ToolCallDelta) and event.id]
+    answer = Message("assistant", "好", tool_calls=[ToolCall(call.id, call.name, '{"a":1}')], state=state)
     result = Message("tool", "42", tool_call_id=call.id)
     assert turns(Message("user", "q"), answer, result)[1:] == [
         (
@@ -376,12 +378,12 @@ def test_blocks_give_their_events_in_order() -> None:
     expected = [
         Text("a"),
         Text("b"),
-        ToolCall(0, "t", "f", ""),
-        ToolCall(0, "", "", '{"x"'),
-        ToolCall(0, "", "", ":1}"),
-        ToolCall(1, "u", "g", ""),
-        ToolCall(2, "v", "h", ""),
-        ToolCall(2, "", "", '{"y":"你"}'),
+        ToolCallDelta(0, "t", "f", ""),
+        ToolCallDelta(0, "", "", '{"x"'),
+        ToolCallDelta(0, "", "", ":1}"),
+        ToolCallDelta(1, "u", "g", ""),
+        ToolCallDelta(2, "v", "h", ""),
+        ToolCallDelta(2, "", "", '{"y":"你"}'),
         Usage(8, 9, 17, None, 1),
         Finish("tool_calls"),
     ]
@@ -477,8 +479,8 @@ def test_a_whole_body_gives_the_same_as_its_stream() -> None:
     expected = [
         Reasoning("r"),
         Text("a"),
-        ToolCall(0, "t", "f", ""),
-        ToolCall(0, "", "", '{"x":1}'),
+        ToolCallDelta(0, "t", "f", ""),
+        ToolCallDelta(0, "", "", '{"x":1}'),
         Usage(1, 2, 3),
         State({"anthropic": [content[0]]}),
         Finish("tool_calls"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chathub.upstream.dialects import gemini
 from chathub.upstream.types import (
-    ChatCall,
+    ChatRequest,
     Event,
     Failure,
     Finish,
@@ -19,7 +19,7 @@ from chathub.upstream.types import (
     State,
     Text,
     ToolCall,
-    ToolRequest,
+    ToolCallDelta,
     Usage,
 )
 
@@ -32,7 +32,7 @@ TOOL = {"type": "function", "function": {"name": "weather", "description": "d", 
 
 
 def sent(*messages: Message, model: str = "gemini-2.0-flash", **fields: Any) -> dict[str, Any]:
-    call = ChatCall(BASE, model, list(messages) or [Message("user", "你好")], **fields)
+    call = ChatRequest(BASE, model, list(messages) or [Message("user", "你好")], **fields)
     return json.loads(gemini.build(call).body)
 
 
@@ -58,7 +58,7 @@ def read(*pieces: bytes) -> list[Event]:
 
 
 def test_the_simplest_request() -> None:
-    request = gemini.build(ChatCall(BASE, "gemini-2.0-flash", [Message("user", "你好")], api_key=" k "))
+    request = gemini.build(ChatRequest(BASE, "gemini-2.0-flash", [Message("user", "你好")], api_key=" k "))
     assert request.url == f"{BASE}/v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse"
     assert request.headers == {
         "Content-Type": "application/json",
@@ -67,7 +67,7 @@ def test_the_simplest_request() -> None:
         "x-goog-api-key": "k",
     }
     assert json.loads(request.body) == {"contents": [{"role": "user", "parts": [{"text": "你好"}]}]}
-    assert "x-goog-api-key" not in gemini.build(ChatCall(BASE, "m", [])).headers
+    assert "x-goog-api-key" not in gemini.build(ChatRequest(BASE, "m", [])).headers
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_simplest_request() -> None:
     ],
 )
 def test_the_base_url_may_end_anywhere(base: str, url: str) -> None:
-    assert gemini.build(ChatCall(base, "m", [], stream=False)).url == url
+    assert gemini.build(ChatRequest(base, "m", [], stream=False)).url == url
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,14 @@ def test_the_base_url_may_end_anywhere(base: str, url: str) -> None:
 )
 def test_the_model_stays_one_segment_of_the_path(model: str, path: str) -> None:
     assert (
-        gemini.build(ChatCall(BASE, model, [], stream=False)).url == f"{BASE}/v1beta/{path}:generateContent"
+        gemini.build(ChatRequest(BASE, model, [], stream=False)).url
+        == f"{BASE}/v1beta/{path}:generateContent"
     )
 
 
 def test_a_bad_base_url_is_a_value_error() -> None:
     with pytest.raises(ValueError):
-        gemini.build(ChatCall("ftp://x", "m", []))
+        gemini.build(ChatRequest("ftp://x", "m", []))
 
 
 def test_messages_become_contents() -> None:
@@ -215,7 +216,7 @@ def test_the_choice_of_tools_is_mapped(choice: Any, config: Any) -> None:
 
 
 def test_calls_and_results_become_parts_and_results_stay_alone() -> None:
-    calls = [ToolRequest("a", "f", '{"x":"你"}'), ToolRequest("b", "g", "[broken")]
+    calls = [ToolCall("a", "f", '{"x":"你"}'), ToolCall("b", "g", "[broken")]
     assert contents(
         Message("user", "q"),
         Message("assistant", "one moment", tool_calls=calls),
@@ -259,12 +260,12 @@ def test_signatures_go_back_to_the_part_they_came_with() -> None:
     assert events == [
         Reasoning("想"),
         Text("好"),
-        ToolCall(0, "own", "f", '{"a":1}'),
-        ToolCall(1, "call_r-1_1", "g", "{}"),
+        ToolCallDelta(0, "own", "f", '{"a":1}'),
+        ToolCallDelta(1, "call_r-1_1", "g", "{}"),
         State(state),
         Finish("tool_calls"),
     ]
-    calls = [ToolRequest("own", "f", '{"a":1}'), ToolRequest("call_r-1_1", "g", "{}")]
+    calls = [ToolCall("own", "f", '{"a":1}'), ToolCall("call_r-1_1", "g", "{}")]
     reply = Message("assistant", "好", tool_calls=calls, state=state)
     results = [Message("tool", "{}", tool_call_id=each.id) for each in calls]
     for model in ("gemini-2.5-pro", "gemini-3-pro-preview"):
@@ -286,7 +287,7 @@ def test_the_signature_of_a_thought_is_not_kept_for_thoughts_do_not_go_back() ->
 
 
 def test_a_call_of_another_model_gets_a_stand_in_where_signatures_are_a_duty() -> None:
-    calls = [ToolRequest("a", "f"), ToolRequest("b", "g")]
+    calls = [ToolCall("a", "f"), ToolCall("b", "g")]
     for state in (None, {"anthropic": []}, {"gemini": 5}, {"gemini": {"calls": [], "ids": 3, "text": 1}}):
         messages = [Message("user", "q"), Message("assistant", "x", tool_calls=calls, state=state)]
         text, first, second = contents(*messages, model="gemini-3-pro-preview")[1][1]
@@ -417,10 +418,13 @@ def test_ids_are_made_up_alike_each_time_and_unlike_each_other() -> None:
     call = {"functionCall": {"name": "f"}}
     same = {"functionCall": {"id": "x", "name": "f", "args": {"a": "你"}}}
     first, second, third, fourth = read(data(answer(call, call, same, same, finish="STOP")))[:4]
-    assert (first, second) == (ToolCall(0, "call_0", "f", "{}"), ToolCall(1, "call_1", "f", "{}"))
-    assert (third, fourth) == (ToolCall(2, "x", "f", '{"a":"你"}'), ToolCall(3, "call_3", "f", '{"a":"你"}'))
+    assert (first, second) == (ToolCallDelta(0, "call_0", "f", "{}"), ToolCallDelta(1, "call_1", "f", "{}"))
+    assert (third, fourth) == (
+        ToolCallDelta(2, "x", "f", '{"a":"你"}'),
+        ToolCallDelta(3, "call_3", "f", '{"a":"你"}'),
+    )
     (call_event, *_) = read(data(answer(call, finish="STOP", responseId="é/" + "r" * 60)))
-    assert isinstance(call_event, ToolCall) and call_event.id == "call_" + "r" * 24 + "_0"
+    assert isinstance(call_event, ToolCallDelta) and call_event.id == "call_" + "r" * 24 + "_0"
 
 
 def test_a_whole_body_may_be_an_array() -> None:

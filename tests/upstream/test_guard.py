@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from chathub.upstream import guard
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
+from chathub.upstream.types import ChatRequest, Endpoint, Failure, Message
 
 INSIDE = [
     *("127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
@@ -105,7 +105,7 @@ async def inside(aiohttp_server: object) -> AsyncIterator[tuple[int, list[str]]]
 
 async def ask(session: aiohttp.ClientSession, url: str) -> Failure:
     client = Client(session, session, None)
-    call = ChatCall("", "m", [Message("user", "hi")], stream=False)
+    call = ChatRequest("", "m", [Message("user", "hi")], stream=False)
     async with asyncio.timeout(30):
         failure = await client.call(Endpoint(url, trusted=False), call, lambda events: False)
     assert failure is not None
@@ -146,7 +146,7 @@ async def test_an_allowed_network_is_reached_and_redirects_are_not_followed(
     async with aiohttp.ClientSession(connector=connector) as session:
         failure = await ask(session, f"http://127.0.0.1:{port}/redirect")
         assert "重定向" in failure.message and reached == []
-        call = ChatCall("", "m", [Message("user", "hi")], stream=False)
+        call = ChatRequest("", "m", [Message("user", "hi")], stream=False)
         endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", trusted=False)
         assert await Client(session, session, None).call(endpoint, call, lambda events: False) is None
     assert reached == ["/v1/chat/completions"]

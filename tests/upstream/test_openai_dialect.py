@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from chathub.upstream.dialects import openai
 from chathub.upstream.types import (
-    ChatCall,
+    ChatRequest,
     Event,
     Failure,
     Finish,
     Message,
     Reasoning,
     Text,
-    ToolCall,
+    ToolCallDelta,
     Usage,
 )
 
@@ -26,12 +26,12 @@ EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
 
 
 def sent(base: str = "https://api.example/v1", model: str = "m", **fields: Any) -> dict[str, Any]:
-    call = ChatCall(base, model, [Message("user", "你好")], **fields)
+    call = ChatRequest(base, model, [Message("user", "你好")], **fields)
     return json.loads(openai.build(call).body)
 
 
 def headers(base: str, **fields: Any) -> dict[str, str]:
-    return openai.build(ChatCall(base, "m", [], **fields)).headers
+    return openai.build(ChatRequest(base, "m", [], **fields)).headers
 
 
 def data(*objects: Any) -> bytes:
@@ -117,7 +117,7 @@ def test_without_a_key_no_key_is_sent() -> None:
 
 def test_a_bad_base_url_is_a_value_error() -> None:
     with pytest.raises(ValueError):
-        openai.build(ChatCall("ftp://x", "m", []))
+        openai.build(ChatRequest("ftp://x", "m", []))
 
 
 # Texts
@@ -249,7 +249,7 @@ def test_half_a_character_that_stays_alone_is_replaced() -> None:
 def test_half_a_character_in_the_arguments_of_a_call_waits_too() -> None:
     first = tool(index=0, id="x", function={"name": "f", "arguments": "\ud83d"})
     events = read(data(first, tool(index=0, function={"arguments": "\ude00"}), chunk("tool_calls")))
-    assert events == [ToolCall(0, "x", "f", ""), ToolCall(0, "", "", "😀"), Finish("tool_calls")]
+    assert events == [ToolCallDelta(0, "x", "f", ""), ToolCallDelta(0, "", "", "😀"), Finish("tool_calls")]
 
 
 # Tool calls
@@ -267,8 +267,8 @@ def test_parallel_calls_are_kept_apart_by_their_index() -> None:
         DONE,
     )
     assert events == [
-        ToolCall(0, "a", "f", ""), ToolCall(0, "", "", '{"x"'), ToolCall(1, "b", "g", ""),
-        ToolCall(1, "", "", "{}"), ToolCall(0, "", "", ":1}"),
+        ToolCallDelta(0, "a", "f", ""), ToolCallDelta(0, "", "", '{"x"'), ToolCallDelta(1, "b", "g", ""),
+        ToolCallDelta(1, "", "", "{}"), ToolCallDelta(0, "", "", ":1}"),
     ]  # fmt: skip
 
 
@@ -281,34 +281,38 @@ def test_id_and_name_come_once_whatever_is_repeated(later: dict[str, Any]) -> No
     events = read(
         data(tool(index=0, id="a", function={"name": "f", "arguments": "0"}), tool(**fragment)), DONE
     )
-    assert events == [ToolCall(0, "a", "f", "0"), ToolCall(0, "", "", "1")]
+    assert events == [ToolCallDelta(0, "a", "f", "0"), ToolCallDelta(0, "", "", "1")]
 
 
 def test_the_id_may_come_after_the_name() -> None:
     events = read(data(tool(index=0, function={"name": "f"}), tool(index=0, id="a")), DONE)
-    assert events == [ToolCall(0, "", "f", ""), ToolCall(0, "a", "", "")]
+    assert events == [ToolCallDelta(0, "", "f", ""), ToolCallDelta(0, "a", "", "")]
 
 
 def test_whole_calls_without_an_index_are_counted() -> None:
     calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in "ab"]
     again = {"id": "b", "function": {"arguments": "!"}}
     events = read(data(chunk(tool_calls=calls), chunk(tool_calls=[again])), DONE)
-    assert events == [ToolCall(0, "a", "a", "{}"), ToolCall(1, "b", "b", "{}"), ToolCall(1, "", "", "!")]
+    assert events == [
+        ToolCallDelta(0, "a", "a", "{}"),
+        ToolCallDelta(1, "b", "b", "{}"),
+        ToolCallDelta(1, "", "", "!"),
+    ]
 
 
 def test_another_call_under_the_same_index_is_another_call() -> None:
     calls = [tool(index=0, id=name, function={"name": "f", "arguments": "{}"}) for name in "ab"]
-    assert read(data(*calls), DONE) == [ToolCall(0, "a", "f", "{}"), ToolCall(1, "b", "f", "{}")]
+    assert read(data(*calls), DONE) == [ToolCallDelta(0, "a", "f", "{}"), ToolCallDelta(1, "b", "f", "{}")]
 
 
 def test_calls_are_numbered_from_zero_and_objects_become_json() -> None:
     events = read(data(tool(index=3, id="a", function={"name": "f", "arguments": {"x": "你"}})), DONE)
-    assert events == [ToolCall(0, "a", "f", '{"x":"你"}')]
+    assert events == [ToolCallDelta(0, "a", "f", '{"x":"你"}')]
 
 
 def test_text_may_come_after_a_call() -> None:
     events = read(data(tool(index=0, id="a", function={"name": "f"}), chunk("tool_calls", content="x")))
-    assert events == [ToolCall(0, "a", "f", ""), Text("x"), Finish("tool_calls")]
+    assert events == [ToolCallDelta(0, "a", "f", ""), Text("x"), Finish("tool_calls")]
 
 
 # Usage
@@ -461,7 +465,7 @@ def test_a_whole_body_gives_its_events_in_order() -> None:
     calls = [{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     message = {"content": "a", "reasoning_content": "r", "tool_calls": calls, "refusal": None}
     assert openai.decode_body(b"\n\n  " + body(message, "tool_calls", usage={"prompt_tokens": 1})) == [
-        Reasoning("r"), Text("a"), ToolCall(0, "x", "f", "{}"), Usage(1), Finish("tool_calls"),
+        Reasoning("r"), Text("a"), ToolCallDelta(0, "x", "f", "{}"), Usage(1), Finish("tool_calls"),
     ]  # fmt: skip
 
 
@@ -574,7 +578,7 @@ def check_order(events: list[Event]) -> None:
     assert kinds[: len(kinds) - len(end)].count(Usage) <= 1
     assert set(end) <= {Usage}
     if Usage in kinds:
-        assert not {Text, Reasoning, ToolCall} & set(kinds[kinds.index(Usage) :])
+        assert not {Text, Reasoning, ToolCallDelta} & set(kinds[kinds.index(Usage) :])
 
 
 @settings(deadline=None)

@@ -7,7 +7,7 @@ import pytest
 
 from chathub.upstream.dialects import openai
 from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.types import ChatCall, Image, Message, ToolRequest
+from chathub.upstream.types import ChatRequest, Image, Message, ToolCall
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 DASHSCOPE = "https://dashscope.aliyuncs.com/compatible-mode/v1"
@@ -20,7 +20,7 @@ def sent(
     known: Quirks | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    call = ChatCall(base, model, list(messages) or [Message("user", "q")], **fields)
+    call = ChatRequest(base, model, list(messages) or [Message("user", "q")], **fields)
     return json.loads(openai.build(call, known).body)
 
 
@@ -50,7 +50,7 @@ def test_pictures_become_parts_after_the_text() -> None:
 
 
 def test_calls_and_their_results_go_back() -> None:
-    calls = [ToolRequest("a", "f", '{"x":1}'), ToolRequest("b", "f")]
+    calls = [ToolCall("a", "f", '{"x":1}'), ToolCall("b", "f")]
     shown = Message("tool", "see", [Image("image/png", b"")], tool_call_id="a")
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
     messages = [Message("user", "q"), Message("assistant", "", tool_calls=calls), shown]
@@ -136,7 +136,7 @@ def test_instructions_without_a_question_are_the_question() -> None:
 
 
 def test_a_model_that_only_streams_is_asked_for_a_stream() -> None:
-    call = ChatCall(DASHSCOPE, "qwq-plus", [Message("user", "q")], stream=False)
+    call = ChatRequest(DASHSCOPE, "qwq-plus", [Message("user", "q")], stream=False)
     request = openai.build(call)
     body = json.loads(request.body)
     assert body["stream"] is True and body["stream_options"] == {"include_usage": True}
@@ -153,7 +153,7 @@ def test_thinking_is_turned_off_where_there_is_no_stream() -> None:
 
 def test_azure_keeps_its_url_and_header() -> None:
     base = "https://r.openai.azure.com/openai/deployments/d?api-version=2024-10-21"
-    request = openai.build(ChatCall(base, "gpt-4o", [Message("user", "q")], api_key="k"))
+    request = openai.build(ChatRequest(base, "gpt-4o", [Message("user", "q")], api_key="k"))
     path = "/openai/deployments/d/chat/completions?api-version=2024-10-21"
     assert request.url == "https://r.openai.azure.com" + path
     assert request.headers["api-key"] == "k" and "Authorization" not in request.headers

@@ -10,7 +10,7 @@ from chathub.upstream.dialects import openai
 from chathub.upstream.dialects.quirk_learning import learned, refuses_usage
 from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.learned import LearnedQuirks
-from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
+from chathub.upstream.types import ChatRequest, Endpoint, Failure, Message
 
 DEFAULT = Quirks()
 SYSTEM = [Message("system", "s"), Message("user", "q")]
@@ -18,7 +18,7 @@ SYSTEM = [Message("system", "s"), Message("user", "q")]
 
 def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: Any) -> Any:
     """What is learned from a refusal: a sentence, or a whole body, of a request that was really built."""
-    call = ChatCall("https://x", "m", fields.pop("messages", SYSTEM), **fields)
+    call = ChatRequest("https://x", "m", fields.pop("messages", SYSTEM), **fields)
     body = message if isinstance(message, dict) else {"error": {"message": message}}
     failure = failures.from_body(status, json.dumps(body).encode(), {})
     return learned(failure, call, known, openai.build(call, known).body)

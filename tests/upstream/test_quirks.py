@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from chathub.upstream.dialects import anthropic, dialect, gemini, openai
-from chathub.upstream.dialects.quirks import Quirks, of, protocol_of
-from chathub.upstream.types import ChatCall, Message
+from chathub.upstream.dialects import anthropic, format_named, gemini, openai
+from chathub.upstream.dialects.quirks import Quirks, quirks_of, wire_format_of
+from chathub.upstream.types import ChatRequest, Message
 
 DASHSCOPE = "dashscope.aliyuncs.com"
 DEFAULT = Quirks()
 
 
 def test_what_the_table_does_not_name_is_ordinary() -> None:
-    assert of("api.deepseek.com", "deepseek-chat") == DEFAULT
-    assert of("api.mistral.ai.evil.example", "m") == of("evilmistral.ai", "m") == DEFAULT
-    assert of("openrouter.ai", "openai/o3") == of("openrouter.ai", "o3") == DEFAULT
+    assert quirks_of("api.deepseek.com", "deepseek-chat") == DEFAULT
+    assert quirks_of("api.mistral.ai.evil.example", "m") == quirks_of("evilmistral.ai", "m") == DEFAULT
+    assert quirks_of("openrouter.ai", "openai/o3") == quirks_of("openrouter.ai", "o3") == DEFAULT
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_what_the_table_does_not_name_is_ordinary() -> None:
 def test_the_rows_are_merged(host: str, model: str, expected: dict[str, Any]) -> None:
     # OpenAI itself refuses what it does not know
     own = host == "api.openai.com" or host.endswith(("openai.azure.com", "services.ai.azure.com"))
-    assert of(host, model) == Quirks(**({"takes_extensions": False} if own else {}), **expected)
+    assert quirks_of(host, model) == Quirks(**({"takes_extensions": False} if own else {}), **expected)
 
 
 @pytest.mark.parametrize(
-    ("base", "protocol"),
+    ("base", "wire_format"),
     [
         ("https://api.anthropic.com", "anthropic"),
         ("https://API.Anthropic.com./v1/", "anthropic"),
@@ -100,17 +100,21 @@ def test_the_rows_are_merged(host: str, model: str, expected: dict[str, Any]) ->
         ("", "openai"),
     ],
 )
-def test_the_protocol_is_seen_from_the_base_url(base: str, protocol: str) -> None:
-    assert protocol_of(base) == protocol
+def test_the_protocol_is_seen_from_the_base_url(base: str, wire_format: str) -> None:
+    assert wire_format_of(base) == wire_format
 
 
 def test_each_protocol_has_its_dialect() -> None:
-    assert [dialect(name) for name in ("openai", "anthropic", "gemini")] == [openai, anthropic, gemini]
+    assert [format_named(name) for name in ("openai", "anthropic", "gemini")] == [
+        openai,
+        anthropic,
+        gemini,
+    ]
     with pytest.raises(ValueError):
-        dialect("smtp")
+        format_named("smtp")
 
 
 def test_what_is_given_counts_before_what_the_table_says() -> None:
-    call = ChatCall("https://api.mistral.ai/v1", "m", [Message("user", "q")])
+    call = ChatRequest("https://api.mistral.ai/v1", "m", [Message("user", "q")])
     assert b"stream_options" not in openai.build(call).body
     assert b"stream_options" in openai.build(call, Quirks()).body

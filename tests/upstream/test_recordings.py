@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import Recording, parameters, recordings
 
-from chathub.upstream.dialects import Dialect, anthropic, dialect, gemini, openai
+from chathub.upstream.dialects import ProviderFormat, anthropic, format_named, gemini, openai
 from chathub.upstream.failures import from_body
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCall, Usage
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 
 DIALECTS = ("openai", "anthropic", "gemini")
 STREAMS = [recording for name in DIALECTS for recording in recordings(".sse", name)]
@@ -24,8 +24,8 @@ REFUSALS = [recording for recording in WHOLE if recording.status >= 300]
 any_stream = pytest.mark.parametrize("recording", parameters(STREAMS))
 
 
-def spoken(recording: Recording) -> Dialect:
-    return dialect(recording.meta["dialect"])
+def spoken(recording: Recording) -> ProviderFormat:
+    return format_named(recording.meta["dialect"])
 
 
 def decode(pieces: Iterable[bytes], recording: Recording) -> list[Event]:
@@ -46,7 +46,7 @@ def joined(events: list[Event]) -> dict[str, Any]:
                 answer["content"] += text
             case Reasoning(text):
                 answer["reasoning"] += text
-            case ToolCall(index, call_id, name, arguments):
+            case ToolCallDelta(index, call_id, name, arguments):
                 call = answer["tools"].setdefault(index, {"id": "", "name": "", "arguments": ""})
                 assert not (call["id"] and call_id), "an id came twice"
                 assert not (call["name"] and name), "a name came twice"
@@ -171,13 +171,13 @@ def chunks(body: bytes) -> Iterator[dict[str, Any]]:
                 yield json.loads(line[5:])
 
 
-def plain_text(body: bytes, protocol: str) -> str:
+def plain_text(body: bytes, wire_format: str) -> str:
     """The answer in ``body``, read in the most obvious manner."""
     text = ""
     for chunk in chunks(body):
-        if protocol == "anthropic":
+        if wire_format == "anthropic":
             text += chunk.get("delta", {}).get("text", "")
-        elif protocol == "gemini":
+        elif wire_format == "gemini":
             for candidate in chunk.get("candidates", []):
                 parts = candidate["content"]["parts"]
                 text += "".join(part.get("text", "") for part in parts if not part.get("thought"))

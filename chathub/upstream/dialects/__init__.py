@@ -4,7 +4,7 @@ from typing import Protocol
 
 from chathub.upstream.dialects import anthropic, gemini, openai
 from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.types import ChatCall, Event, UpstreamRequest
+from chathub.upstream.types import ChatRequest, Event, UpstreamRequest
 
 
 class StreamDecoder(Protocol):
@@ -25,10 +25,10 @@ class StreamDecoder(Protocol):
     def close(self) -> list[Event]: ...
 
 
-class Dialect(Protocol):
+class ProviderFormat(Protocol):
     """What each dialect's module offers."""
 
-    def build(self, call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
+    def build(self, call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
         """The HTTP request for ``call``; without ``quirks`` they are looked up. Raises ``ValueError``
         when the base URL is unfit."""
 
@@ -39,13 +39,13 @@ class Dialect(Protocol):
         """The events of a 2xx answer that was not streamed."""
 
 
-def dialect(protocol: str) -> Dialect:
+def format_named(wire_format: str) -> ProviderFormat:
     """The module for ``openai``, ``anthropic`` or ``gemini``. Raises ``ValueError`` for another name."""
-    match protocol:
+    match wire_format:
         case "openai":
             return openai
         case "anthropic":
             return anthropic
         case "gemini":
             return gemini
-    raise ValueError(f"no dialect is called {protocol!r}")
+    raise ValueError(f"no format is called {wire_format!r}")

@@ -14,7 +14,7 @@ from chathub.upstream import urls
 from chathub.upstream.dialects import writing
 from chathub.upstream.dialects.openai_fields import as_object
 from chathub.upstream.dialects.quirks import Quirks, quirks_of
-from chathub.upstream.types import ChatCall, Image, Message, UpstreamRequest
+from chathub.upstream.types import ChatRequest, Image, Message, UpstreamRequest
 
 VERSION = "2023-06-01"
 
@@ -24,7 +24,7 @@ _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _STAND_IN = "…"  # where a conversation lost its beginning: an empty question is refused
 
 
-def build(call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
+def build(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     The base URL may end in ``/v1``, in ``/v1/messages`` or before either. Of the parameters those are
@@ -93,7 +93,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _tool_choice(call: ChatCall, thinks: bool) -> dict[str, Any]:
+def _tool_choice(call: ChatRequest, thinks: bool) -> dict[str, Any]:
     """Empty where the default is meant. A model that thinks cannot be forced to call."""
     choice: dict[str, Any] = {}
     if call.tool_choice == "none":

@@ -15,7 +15,7 @@ from chathub.upstream import urls
 from chathub.upstream.dialects import writing
 from chathub.upstream.dialects.openai_fields import as_object, as_string
 from chathub.upstream.dialects.quirks import SAMPLING, Quirks, quirks_of
-from chathub.upstream.types import ChatCall, Image, Message, UpstreamRequest
+from chathub.upstream.types import ChatRequest, Image, Message, UpstreamRequest
 
 Part = dict[str, Any]
 
@@ -35,7 +35,7 @@ _RENAMED = {
 }
 
 
-def build(call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
+def build(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     The base URL may end in a version, in ``/models/…`` or before either; one of Google's OpenAI-like

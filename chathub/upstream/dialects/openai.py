@@ -17,7 +17,7 @@ from chathub.upstream import failures, sse
 from chathub.upstream.dialects import openai_fields as fields
 from chathub.upstream.dialects import pruning
 from chathub.upstream.dialects.openai_request import build as build
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCall, Usage
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 
 CUT = "上游连接中断，回复不完整"
 EMPTY = "上游没有返回任何内容"
@@ -245,17 +245,17 @@ class Decoder:
         if text := self._whole(text, kind.__name__):
             events.append(kind(text))
 
-    def _call(self, call: ToolCall, events: list[Event]) -> None:
+    def _call(self, call: ToolCallDelta, events: list[Event]) -> None:
         self._answered = True
         arguments = self._whole(call.arguments, call.index)
         if call.id or call.name or arguments:
-            events.append(ToolCall(call.index, call.id, call.name, arguments))
+            events.append(ToolCallDelta(call.index, call.id, call.name, arguments))
 
     def _end(self, events: list[Event], failure: Failure | None = None) -> None:
         if not self._failed:
             for key in self._halves:
                 if isinstance(key, int):
-                    events.append(ToolCall(key, "", "", "\ufffd"))
+                    events.append(ToolCallDelta(key, "", "", "\ufffd"))
                 else:
                     events.append(Text("\ufffd") if key == Text.__name__ else Reasoning("\ufffd"))
         self._halves = {}

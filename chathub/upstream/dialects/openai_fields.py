@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chathub.upstream import failures
-from chathub.upstream.types import Failure, Reasoning, Text, ToolCall, Usage
+from chathub.upstream.types import Failure, Reasoning, Text, ToolCallDelta, Usage
 
 # tool calls of one answer; those beyond are not read
 _MOST_CALLS = 1024
@@ -21,7 +21,7 @@ class ToolCalls:
         self._names: list[str] = []
         self._by_index: dict[int, int] = {}
 
-    def take(self, items: object) -> Iterator[ToolCall]:
+    def take(self, items: object) -> Iterator[ToolCallDelta]:
         for position, item in enumerate(items if isinstance(items, list) else []):
             function = as_object(as_object(item).get("function"))
             call_id = failures.well_formed(as_string(as_object(item).get("id")))
@@ -34,7 +34,7 @@ class ToolCalls:
                 slot = self._slot(item.get("index"), position, call_id, name)
                 if slot is None:
                     continue
-                yield ToolCall(
+                yield ToolCallDelta(
                     slot, self._once(self._ids, slot, call_id), self._once(self._names, slot, name), arguments
                 )
 

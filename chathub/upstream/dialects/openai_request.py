@@ -12,10 +12,10 @@ import msgspec
 from chathub.upstream import urls
 from chathub.upstream.dialects import writing
 from chathub.upstream.dialects.quirks import SAMPLING, Quirks, quirks_of
-from chathub.upstream.types import ChatCall, Image, Message, UpstreamRequest
+from chathub.upstream.types import ChatRequest, Image, Message, UpstreamRequest
 
 
-def build(call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
+def build(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     Only what was set is sent, and nothing that is null: strict servers refuse fields they do not know.
@@ -49,7 +49,7 @@ def build(call: ChatCall, quirks: Quirks | None = None) -> UpstreamRequest:
     return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
 
 
-def _set_stream_options(params: dict[str, Any], call: ChatCall, quirks: Quirks, streamed: bool) -> None:
+def _set_stream_options(params: dict[str, Any], call: ChatRequest, quirks: Quirks, streamed: bool) -> None:
     options = params.pop("stream_options", None)
     if not streamed or not quirks.stream_options:
         return

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from chathub.upstream.dialects.quirks import SAMPLING, Quirks
 from chathub.upstream.echoes import repeats
-from chathub.upstream.types import ChatCall, Failure
+from chathub.upstream.types import ChatRequest, Failure
 
 _REFUSED = re.compile(
     r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"
@@ -48,7 +48,7 @@ _TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
 _BESIDE = 6
 
 
-def learned(failure: Failure, call: ChatCall, known: Quirks, sent: bytes) -> Quirks | None:
+def learned(failure: Failure, call: ChatRequest, known: Quirks, sent: bytes) -> Quirks | None:
     """How to ask again after ``failure`` of the body ``sent``: ``known`` with one change, or ``None`` if no
     form of the same request avoids it.
 
@@ -115,13 +115,13 @@ def _fields_of(sent: bytes) -> dict[str, Raw]:
         return {}
 
 
-def _stream_options(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None:
+def _stream_options(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
     # whoever brings the field along is told of the refusal
     added = known.stream_options and call.include_usage and "stream_options" not in call.extra
     return replace(known, stream_options=False) if added and refusal.names("stream_options") else None
 
 
-def _limit(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None:
+def _limit(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
     sent = {**call.extra, **call.params}
     if all(sent.get(name) is None for name in ("max_tokens", "max_completion_tokens")):
         largest = refusal.says(_TOO_MANY)
@@ -136,7 +136,7 @@ def _limit(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None:
     return None
 
 
-def _thinking(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None:
+def _thinking(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
     if known.includes_thoughts and refusal.says(_NO_THOUGHTS):
         return replace(known, includes_thoughts=False)
     if call.stream or known.streams_only or not refusal.says(_THINKING_ON):
@@ -146,13 +146,13 @@ def _thinking(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None
     return replace(known, thinking_off_when_not_streaming=True)
 
 
-def _streaming(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None:
+def _streaming(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
     if call.stream or known.streams_only or not refusal.says(_STREAM_ONLY):
         return None
     return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
 
 
-def _sampling(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None:
+def _sampling(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
     sent = {**call.extra, **call.params}
     named = any(sent.get(name) is not None and refusal.names(name) for name in SAMPLING)
     if named and known.sends_temperature and refusal.says(_REFUSED):
@@ -160,12 +160,12 @@ def _sampling(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None
     return None
 
 
-def _role(refusal: _Refusal, call: ChatCall, known: Quirks) -> Quirks | None:
+def _role(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
     instructed = any(each.role in ("system", "developer") for each in call.messages)
     if not instructed or known.system_role == "user" or not refusal.says(_ROLE):
         return None
     return replace(known, system_role="system" if known.system_role == "developer" else "user")
 
 
-_Rule = Callable[[_Refusal, ChatCall, Quirks], Quirks | None]
+_Rule = Callable[[_Refusal, ChatRequest, Quirks], Quirks | None]
 _RULES: tuple[_Rule, ...] = (_stream_options, _limit, _thinking, _streaming, _sampling, _role)

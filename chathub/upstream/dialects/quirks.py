@@ -103,7 +103,7 @@ def _is_at(host: str, names: tuple[str, ...]) -> bool:
     return any(host.endswith(name) and host[: -len(name)][-1:] in ("", ".") for name in names)
 
 
-def protocol_of(base_url: str) -> str:
+def wire_format_of(base_url: str) -> str:
     """The dialect that ``base_url`` speaks: ``anthropic``, ``gemini`` or ``openai``. Never raises.
 
     A path may say otherwise than the host: both of them also offer OpenAI's API, and other providers

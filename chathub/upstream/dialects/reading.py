@@ -11,7 +11,7 @@ import msgspec
 from chathub.upstream import failures, sse
 from chathub.upstream.dialects import openai_fields as fields
 from chathub.upstream.dialects import pruning
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCall, Usage
+from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 
 CUT = "上游连接中断，回复不完整"
 EMPTY = "上游没有返回任何内容"
@@ -161,7 +161,9 @@ class Reader(ABC):
         self._answered = True
         if call_id or name or arguments:
             well_formed = failures.well_formed
-            events.append(ToolCall(index, well_formed(call_id), well_formed(name), well_formed(arguments)))
+            events.append(
+                ToolCallDelta(index, well_formed(call_id), well_formed(name), well_formed(arguments))
+            )
 
     def _end_whole(self, events: list[Event]) -> None:
         """The answer says that it is over, or it came in one piece."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from chathub.upstream import urls
 from chathub.upstream.dialects.openai_fields import as_object, as_string
-from chathub.upstream.types import ChatCall, Image, Message
+from chathub.upstream.types import ChatRequest, Image, Message
 
 INSTRUCTIONS = ("system", "developer")
 
@@ -46,7 +46,7 @@ def headers(streamed: bool, **own: str) -> dict[str, str]:
     return common | {name.replace("_", "-"): value for name, value in own.items() if value}
 
 
-def asked(call: ChatCall) -> dict[str, Any]:
+def asked(call: ChatRequest) -> dict[str, Any]:
     """Everything that was set, under OpenAI's names. To be picked from: native APIs refuse what they
     do not know."""
     return {name: value for name, value in {**call.extra, **call.params}.items() if value is not None}

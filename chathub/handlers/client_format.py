@@ -24,10 +24,10 @@ class Writer(Protocol):
     def end(self) -> bytes: ...
 
 
-class Speech(Protocol):
+class ClientFormat(Protocol):
     """A request in one of the shapes that clients speak, and how it is answered."""
 
-    protocol: str
+    wire_format: str
     heartbeat: bytes
     # it is in the last event of a stream, and seldom elsewhere
     last_event: bytes
@@ -65,19 +65,19 @@ class Speech(Protocol):
     def whole(self, events: list[Event], model: str) -> bytes: ...
 
 
-def at_most(speech: Speech) -> int:
+def at_most(client_format: ClientFormat) -> int:
     """The tokens that a prompt may be: by the size of the body, which is not read to be forwarded, unless
     there may be pictures in it, whose size says nothing."""
-    if b"base64" in speech.body:
+    if b"base64" in client_format.body:
         with contextlib.suppress(ChatHubError):
-            return estimated(speech)
-    return estimate_bytes(speech.body)
+            return estimated(client_format)
+    return estimate_bytes(client_format.body)
 
 
-def estimated(speech: Speech) -> int:
+def estimated(client_format: ClientFormat) -> int:
     """About how many tokens its prompt is, by what is in it.
 
     Raises:
         BadRequest: what ChatHub cannot read.
     """
-    return estimate_request(speech.read())
+    return estimate_request(client_format.read())
