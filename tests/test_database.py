@@ -106,16 +106,16 @@ async def test_writes_that_wait_for_one_lock_wait_side_by_side(db: Database, loc
 
 
 async def test_a_write_that_comes_again_does_not_wait_long_for_a_lock(db: Database, locked: None) -> None:
-    assert await timed(db.write_soon(put, "a", "1")) < 2
+    assert await timed(db.try_write(put, "a", "1")) < 2
 
 
 async def test_the_end_of_the_server_cuts_every_wait_for_a_lock_short(db: Database, locked: None) -> None:
     alone = db.execute(db.q.settings.put, name="a", value="3")
-    waiting = asyncio.create_task(timed(db.write(put, "a", "1"), db.insist(put, "a", "2"), alone))
+    waiting = asyncio.create_task(timed(db.write(put, "a", "1"), db.write_with_retry(put, "a", "2"), alone))
     await asyncio.sleep(0.2)
     db.stop_waiting(0.2)
     assert await waiting < 2
-    assert await timed(db.insist(put, "a", "4")) < 0.5
+    assert await timed(db.write_with_retry(put, "a", "4")) < 0.5
 
 
 async def test_a_wait_for_a_lock_ends_when_the_lock_does(db: Database) -> None:

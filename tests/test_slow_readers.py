@@ -46,11 +46,11 @@ class Read:
 
 async def test_a_slow_read_of_one_user_does_not_keep_another_waiting(db: Database) -> None:
     slow = Read()
-    reading = asyncio.create_task(db.read_slowly(1, slow))
+    reading = asyncio.create_task(db.read_background(1, slow))
     await slow.has_begun()
     async with asyncio.timeout(SECONDS):
         for user_id in (2, 3, None):
-            assert await db.fetch_slowly(user_id, "SELECT 1 AS one")
+            assert await db.fetch_background(user_id, "SELECT 1 AS one")
     assert not reading.done()
     slow.end.set()
     await reading
@@ -58,10 +58,10 @@ async def test_a_slow_read_of_one_user_does_not_keep_another_waiting(db: Databas
 
 async def test_reads_of_one_user_follow_each_other_and_leave_connections_to_others(db: Database) -> None:
     reads = [Read() for _ in range(5)]
-    tasks = [asyncio.create_task(db.read_slowly(1, read)) for read in reads]
+    tasks = [asyncio.create_task(db.read_background(1, read)) for read in reads]
     await reads[0].has_begun()
     async with asyncio.timeout(SECONDS):
-        await db.fetch_slowly(2, "SELECT 1 AS one")
+        await db.fetch_background(2, "SELECT 1 AS one")
     for number, read in enumerate(reads):
         await read.has_begun()
         assert not any(later.begun.is_set() for later in reads[number + 1 :])
@@ -76,7 +76,7 @@ async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
         begun.set()
         tx.all(ENDLESS)
 
-    reading = asyncio.create_task(db.read_slowly(1, endless))
+    reading = asyncio.create_task(db.read_background(1, endless))
     assert await asyncio.to_thread(begun.wait, SECONDS)
     async with asyncio.timeout(SECONDS):
         # the thread may be on its way into the statement still, and the impatient cancel again
@@ -87,14 +87,14 @@ async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
             await reading
         # every connection is of use again
         for user_id in range(4):
-            assert await db.fetch_slowly(user_id, "SELECT 1 AS one")
+            assert await db.fetch_background(user_id, "SELECT 1 AS one")
 
 
 async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> None:
     first, second = Read(), Read()
-    reading = asyncio.create_task(db.read_slowly(1, first))
+    reading = asyncio.create_task(db.read_background(1, first))
     await first.has_begun()
-    waiting = asyncio.create_task(db.read_slowly(1, second))
+    waiting = asyncio.create_task(db.read_background(1, second))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -102,12 +102,12 @@ async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> N
     first.end.set()
     await reading
     async with asyncio.timeout(SECONDS):
-        assert await db.fetch_slowly(1, "SELECT 1 AS one")
+        assert await db.fetch_background(1, "SELECT 1 AS one")
     assert not second.begun.is_set()
 
 
 async def test_an_error_of_a_read_is_its_callers_and_nothing_stays_taken(db: Database) -> None:
     for _ in range(10):
         with pytest.raises(sqlite3.OperationalError):
-            await db.fetch_slowly(1, "SELECT x FROM nothing")
-    assert await db.fetch_slowly(1, "SELECT 1 AS one")
+            await db.fetch_background(1, "SELECT x FROM nothing")
+    assert await db.fetch_background(1, "SELECT 1 AS one")

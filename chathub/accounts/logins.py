@@ -5,7 +5,7 @@ comes from that network counts.
 """
 
 from chathub import audit
-from chathub.accounts.throttle import Guard, Limit, network_of
+from chathub.accounts.throttle import Limit, RateLimitKey, network_of
 from chathub.audit import Actor
 from chathub.database.connection import Database, Transaction
 
@@ -20,18 +20,18 @@ _NETWORKS = 20
 _KNOWN_FOR = 90 * 86_400_000
 
 
-def guards_of(db: Database, account: str, address: str, now: int) -> tuple[Guard, ...]:
+def guards_of(db: Database, account: str, address: str, now: int) -> tuple[RateLimitKey, ...]:
     """What an attempt for an account (its name in comparable form) is counted under, the same whether it
     exists or not."""
     network = network_of(address)
     here = (_HERE, f"{network} {account}")
     since = now - _KNOWN_FOR
-    if db.glance(db.q.login_networks.is_known, username_key=account, network=network, since=since):
+    if db.read_sync(db.q.login_networks.is_known, username_key=account, network=network, since=since):
         return (here,)
     return here, (_ACCOUNT, account), (_ADDRESS, network_of(address, 32))
 
 
-def confirmation_of(user_id: int) -> Guard:
+def confirmation_of(user_id: int) -> RateLimitKey:
     """The token tells who guesses: the address would punish the neighbours."""
     return _CONFIRMATION, f"user {user_id}"
 

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from chathub import audit
 from chathub.accounts import invites, users
-from chathub.accounts.throttle import Guard, Limit, network_of
+from chathub.accounts.throttle import Limit, RateLimitKey, network_of
 from chathub.audit import Actor
 from chathub.config import Config
 from chathub.database.connection import Row, Transaction
@@ -61,11 +61,11 @@ class Newcomer(Struct, frozen=True):
     verification_code: str
 
 
-def guard_of(address: str) -> Guard:
+def guard_of(address: str) -> RateLimitKey:
     return _REGISTRATIONS, network_of(address, 32)
 
 
-def code_guards(address: str, email: str) -> tuple[Guard, ...]:
+def code_guards(address: str, email: str) -> tuple[RateLimitKey, ...]:
     mailbox, network = users.comparable(email), network_of(address)
     return (
         (_CODES_HERE, network_of(address, 32)),

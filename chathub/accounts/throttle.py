@@ -42,7 +42,7 @@ class Limit(Struct, frozen=True):
 _HOP = re.compile(r"([0-9.]+):[0-9]+|\[([^]]+)\](?::[0-9]+)?")
 
 # a limit and whom it counts
-Guard = tuple[Limit, str]
+RateLimitKey = tuple[Limit, str]
 
 
 class Throttle:
@@ -59,7 +59,7 @@ class Throttle:
 
     async def guess(
         self,
-        guards: tuple[Guard, ...],
+        guards: tuple[RateLimitKey, ...],
         turn: AbstractAsyncContextManager[None],
         check: Callable[[], Awaitable[bool]],
         note: Callable[[Transaction], None] | None = None,
@@ -88,21 +88,21 @@ class Throttle:
                 await self._db.execute(self._db.q.throttles.forget, scope=limit.scope, subject=who)
         return right
 
-    def _refuse_blocked(self, guards: tuple[Guard, ...]) -> list[list[Row]]:
+    def _refuse_blocked(self, guards: tuple[RateLimitKey, ...]) -> list[list[Row]]:
         """What is kept of the guards, if none of them has to wait."""
         now, get = self._clock.now(), self._db.q.throttles.get
-        rows = [self._db.glance(get, scope=limit.scope, subject=who) for limit, who in guards]
+        rows = [self._db.read_sync(get, scope=limit.scope, subject=who) for limit, who in guards]
         for (limit, _), row in zip(guards, rows, strict=True):
             _refuse_if_blocked(limit, row[0]["blocked_until"] if row else 0, now)
         return rows
 
-    def check(self, *guards: Guard) -> None:
+    def check(self, *guards: RateLimitKey) -> None:
         """Raises:
         TooManyRequests: who attempts this now has to wait; for those who are to stand in a line otherwise.
         """
         self._refuse_blocked(self._digested(guards))
 
-    async def charge(self, *guards: Guard) -> None:
+    async def charge(self, *guards: RateLimitKey) -> None:
         """Count an attempt before it is made, whatever becomes of it: exact, however many come at once.
 
         Raises:
@@ -110,7 +110,7 @@ class Throttle:
         """
         await self._db.write(_charge, self._digested(guards), self._clock.now())
 
-    def _digested(self, guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+    def _digested(self, guards: tuple[RateLimitKey, ...]) -> tuple[RateLimitKey, ...]:
         return tuple(
             (limit, hmac.new(self._key, who.encode(), hashlib.sha256).hexdigest()) for limit, who in guards
         )
@@ -123,7 +123,7 @@ def _refuse_if_blocked(limit: Limit, blocked_until: int, now: int) -> None:
         raise TooManyRequests(f"尝试次数过多，请在 {math.ceil(wait)} 秒后再试", retry_after=wait)
 
 
-def _charge(tx: Transaction, guards: tuple[Guard, ...], now: int) -> None:
+def _charge(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
     for limit, who in guards:
         row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
         _refuse_if_blocked(limit, row["blocked_until"] if row else 0, now)
@@ -131,14 +131,14 @@ def _charge(tx: Transaction, guards: tuple[Guard, ...], now: int) -> None:
 
 
 def _failed(
-    tx: Transaction, guards: tuple[Guard, ...], note: Callable[[Transaction], None] | None, now: int
+    tx: Transaction, guards: tuple[RateLimitKey, ...], note: Callable[[Transaction], None] | None, now: int
 ) -> None:
     _count(tx, guards, now)
     if note is not None:
         note(tx)
 
 
-def _count(tx: Transaction, guards: tuple[Guard, ...], now: int) -> None:
+def _count(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
     for limit, who in guards:
         row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
         # kept for longer than anything is: counted by a clock that ran ahead

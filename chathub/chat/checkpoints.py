@@ -45,7 +45,7 @@ class Checkpoints:
         if not fresh:
             return
         try:
-            await self._db.write_soon(save, fresh)
+            await self._db.try_write(save, fresh)
             self._works = True
         except Exception as error:
             if self._works:

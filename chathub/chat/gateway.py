@@ -30,7 +30,7 @@ from chathub.clock import Clock
 from chathub.database.connection import Database
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
-from chathub.fronts.request import Request
+from chathub.fronts.request import ClientRequest
 from chathub.upstream import redaction, routing
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.dialects.quirk_learning import refuses_usage
@@ -159,7 +159,7 @@ class Gateway:
                 gateway_request.break_off()
 
     async def translate(
-        self, candidate: Candidate, user_id: int, request: Request, queue: EventQueue
+        self, candidate: Candidate, user_id: int, request: ClientRequest, queue: EventQueue
     ) -> Failure | None:
         """Have a user's request answered in whichever dialect its model speaks; gives how that failed."""
         queue.model = candidate.model
@@ -236,13 +236,13 @@ class Gateway:
             )
 
 
-def estimate_request(request: Request) -> int:
+def estimate_request(request: ClientRequest) -> int:
     """About how many tokens a program's request is."""
     shape = request.params.get("response_format")
     return estimate_prompt(request.messages, request.tools, shape)
 
 
-def _call(model: ChatModel, user_id: int, request: Request, limit: int | None) -> ChatRequest:
+def _call(model: ChatModel, user_id: int, request: ClientRequest, limit: int | None) -> ChatRequest:
     params = request.params
     if limit is not None:
         lengths = (limit, params.get("max_tokens"), model.max_tokens)

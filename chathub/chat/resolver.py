@@ -145,7 +145,7 @@ class Resolver:
             raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
 
     def _candidate(self, caller: Caller, model: ChatModel) -> Candidate:
-        rows = self._db.glance(
+        rows = self._db.read_sync(
             self._db.q.api_keys.list_for_chat,
             user_id=caller.id,
             provider_id=model.provider_id,

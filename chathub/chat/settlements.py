@@ -95,12 +95,14 @@ class SettlementQueue:
     async def store(self, what: str, work: Work[T], reservation_id: int = 0) -> T | None:
         """Run a transaction; one that fails is kept, and nothing is given. Also done if the caller is
         cancelled."""
-        return await self.see_through(self._store(what, work, self._db.insist, _SPARE, reservation_id))
+        return await self.see_through(
+            self._store(what, work, self._db.write_with_retry, _SPARE, reservation_id)
+        )
 
     async def store_soon(self, what: str, work: Work[T]) -> T | None:
         """The same for what can be done without, and for whoever should not wait until another program's
         lock ends: it is tried once, then kept if there is memory for it."""
-        return await self.see_through(self._store(what, work, self._db.write_soon))
+        return await self.see_through(self._store(what, work, self._db.try_write))
 
     async def _store(
         self, what: str, work: Work[T], write: Callable[..., Any], spare: int = 0, reservation_id: int = 0
@@ -175,7 +177,7 @@ class SettlementQueue:
     async def _try(self, number: int, kept: _Kept) -> Trouble | None:
         """Try one; gives what kept the database from taking it."""
         try:
-            result = await self._db.write_soon(kept.work)
+            result = await self._db.try_write(kept.work)
         except Exception as error:
             return self._failed(number, kept, error)
         finally:

@@ -114,7 +114,7 @@ class Writer:
             return _BROKEN
         reply.usage_cost = settlement.usage_cost
         try:
-            reply.budget = await self._db.insist(turns.settle, reply.turn, settlement)
+            reply.budget = await self._db.write_with_retry(turns.settle, reply.turn, settlement)
         except Exception as error:
             self._unstored.keep(reply, settlement, error)
             return turns.NOT_STORED

@@ -85,7 +85,7 @@ class _Connection(aiosqlite.Connection):
 
 
 @contextmanager
-def in_passing() -> Iterator[None]:
+def suppress_database_trouble() -> Iterator[None]:
     """Around a write that is made again later, or whose failure is what was to be found out: of a trouble of
     the database's own the condition has been told, and nothing is raised."""
     try:
@@ -128,7 +128,7 @@ class Database:
         self.q = q
         self.condition = Condition(self.path, unchecked=unchecked)
         self._open: list[_Connection] = []
-        self._here: sqlite3.Connection | None = None
+        self._sync_reader: sqlite3.Connection | None = None
         # from when on nothing waits for another program's lock, as ``time.monotonic`` tells it
         self._patient_until = math.inf
 
@@ -146,8 +146,8 @@ class Database:
                 [await self._connect(read_only=True, cache=_SLOW_CACHE) for _ in range(_SLOW)]
             )
             uri = self.path.as_uri() + "?mode=rw"
-            self._here = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=32)
-            _prepare(self._here, read_only=True)
+            self._sync_reader = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=32)
+            _prepare(self._sync_reader, read_only=True)
         except BaseException:
             await self.close()
             raise
@@ -173,9 +173,9 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections: an open one would keep the process from ending."""
-        if self._here is not None:
-            self._here.close()
-            self._here = None
+        if self._sync_reader is not None:
+            self._sync_reader.close()
+            self._sync_reader = None
         while self._open:
             await self._open.pop().close()
 
@@ -188,13 +188,13 @@ class Database:
         finally:
             await self._close(connection)
 
-    def glance(self, sql: str, **values: Any) -> list[Row]:
+    def read_sync(self, sql: str, **values: Any) -> list[Row]:
         """A few rows by an index, at once, on the event loop: a tenth of a trip to another thread, and
         with every chat that counts. Never for what may take long; in WAL mode a reader waits for nobody.
         """
-        assert self._here is not None
+        assert self._sync_reader is not None
         with self._reading():
-            return self._here.execute(sql, values).fetchall()
+            return self._sync_reader.execute(sql, values).fetchall()
 
     async def fetch_one(self, sql: str, **values: Any) -> Row | None:
         """The first row of a reading statement, or None."""
@@ -204,7 +204,7 @@ class Database:
         with self._reading():
             return list(await self._reader.execute_fetchall(sql, values))
 
-    async def fetch_slowly(self, reader_id: int | None, sql: str, /, **values: Any) -> list[Row]:
+    async def fetch_background(self, reader_id: int | None, sql: str, /, **values: Any) -> list[Row]:
         """Rows of a list, a search or statistics, for a user (None: not signed in): on a connection that
         keeps neither the short look-ups nor other users' lists waiting."""
         with self._reading():
@@ -219,7 +219,7 @@ class Database:
         with self._reading():
             return await self._reader.work(partial(_read, self.q, fn, args, kwargs))
 
-    async def read_slowly(
+    async def read_background(
         self,
         reader_id: int | None,
         fn: Callable[Concatenate[Transaction, P], T],
@@ -238,7 +238,7 @@ class Database:
         give_up = self._give_up()
         return await self._written(self._writer.work(partial(_write, self.q, fn, args, kwargs, give_up)))
 
-    async def write_soon(
+    async def try_write(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """``write`` for what comes again if it fails: it hardly waits for another program's lock, and so
@@ -256,7 +256,7 @@ class Database:
         once, for the server ends."""
         self._patient_until = time.monotonic() + seconds
 
-    async def insist(
+    async def write_with_retry(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """``write`` for what must not be lost: some times over if need be, for a full disk may be given
@@ -290,7 +290,7 @@ class Database:
         if is_full and (obstacle := await asyncio.to_thread(obstacle_at, self.path)):
             self.condition.blocked(obstacle, "a file beside it cannot grow")
             return
-        with in_passing():
+        with suppress_database_trouble():
             await self._written(self._writer.work(rewrite), much=True)
 
     async def _written(self, work: Awaitable[T], *, much: bool = False) -> T:

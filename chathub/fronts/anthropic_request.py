@@ -1,4 +1,4 @@
-"""A body of ``POST /v1/messages`` into a ``Request``.
+"""A body of ``POST /v1/messages`` into a ``ClientRequest``.
 
 Source: Anthropic's API reference ("Create a Message", "Tool use", "Vision", "Extended thinking"). What has
 no meaning outside Anthropic (``metadata``, ``cache_control``, ``service_tier`` …) is passed over: clients
@@ -15,10 +15,10 @@ from chathub.fronts.request import (
     NAME_LENGTH,
     STOPS,
     TOOLS,
+    ClientRequest,
     Head,
     Parts,
     Pictures,
-    Request,
     check_arguments,
     decode,
     messages_of,
@@ -147,7 +147,7 @@ def head(body: bytes) -> Head:
     return Head(asked.model, bool(asked.stream), include_usage=True, max_tokens=length)
 
 
-def read(body: bytes) -> Request:
+def read(body: bytes) -> ClientRequest:
     """
     Raises:
         BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
@@ -160,7 +160,7 @@ def read(body: bytes) -> Request:
         parts.add(message.content, *_results(message.content))
         messages += _messages(message, f"messages[{number}].content", pictures)
     check_arguments(messages)
-    return Request(
+    return ClientRequest(
         model=asked.model,
         messages=messages,
         params=_params(asked),

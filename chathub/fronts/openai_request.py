@@ -1,4 +1,4 @@
-"""A body of ``POST /v1/chat/completions`` into a ``Request``.
+"""A body of ``POST /v1/chat/completions`` into a ``ClientRequest``.
 
 Source: OpenAI's API reference, "Create chat completion". Fields of other providers' dialects of it are
 not refused: they travel in ``extra``.
@@ -14,10 +14,10 @@ from chathub.fronts.request import (
     NAME_LENGTH,
     STOPS,
     TOOLS,
+    ClientRequest,
     Head,
     Parts,
     Pictures,
-    Request,
     check_arguments,
     decode,
     fields_besides,
@@ -178,7 +178,7 @@ def _include_usage(asked: _Head | _Body) -> bool:
     return bool(asked.stream and options and options.include_usage)
 
 
-def read(body: bytes) -> Request:
+def read(body: bytes) -> ClientRequest:
     """
     Raises:
         BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
@@ -196,7 +196,7 @@ def read(body: bytes) -> Request:
         parts.add(each.content, getattr(each, "tool_calls", None))
         messages.append(_message(each, f"messages[{number}]", pictures))
     check_arguments(messages)
-    return Request(
+    return ClientRequest(
         model=asked.model,
         messages=messages,
         params=params,

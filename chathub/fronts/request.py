@@ -59,7 +59,7 @@ class Head(Struct, frozen=True):
     asks_for_media: bool = False
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class ClientRequest(Struct, frozen=True, kw_only=True):
     """A chat as a client asks for it: the pieces of a ``ChatRequest``, and how the answer is wanted.
 
     ``params``, ``tools``, ``tool_choice`` and ``extra`` are as in ``ChatRequest``. ``include_usage`` says

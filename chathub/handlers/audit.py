@@ -19,7 +19,7 @@ _NEWEST = 2**63 - 1
 
 async def search(request: web.Request) -> web.Response:
     wanted, db = query(request, AuditFilter), request.app[DB]
-    rows = await db.fetch_slowly(
+    rows = await db.fetch_background(
         request[CALLER].id,
         _statement(db.q, wanted),
         **_bounds(wanted.event),

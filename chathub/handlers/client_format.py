@@ -10,7 +10,7 @@ from msgspec import Raw
 from chathub.chat.context import estimate_bytes
 from chathub.chat.gateway import Outgoing, estimate_request
 from chathub.errors import ChatHubError
-from chathub.fronts.request import Request
+from chathub.fronts.request import ClientRequest
 from chathub.upstream.dialects import StreamDecoder
 from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.types import Endpoint, Event
@@ -44,7 +44,7 @@ class ClientFormat(Protocol):
     # the provider is asked for the usage although the client did not
     strips_usage: bool
 
-    def read(self) -> Request: ...
+    def read(self) -> ClientRequest: ...
 
     def outgoing(
         self,

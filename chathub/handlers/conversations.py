@@ -42,7 +42,7 @@ async def list_for_user(request: web.Request) -> web.StreamResponse:
     user_id = caller.id if wanted.user_id is None else wanted.user_id
     if user_id != caller.id and not caller.administrates:
         raise Forbidden("不能查看其他用户的对话")
-    page = await db.read_slowly(caller.id, _conversations, user_id, wanted)
+    page = await db.read_background(caller.id, _conversations, user_id, wanted)
     if user_id != caller.id:
         await _note_look(request, "conversation.listed", user_id)
     return await send_rows(request, page.ids, _encode_conversation, page.further)
@@ -52,7 +52,7 @@ async def list_for_user(request: web.Request) -> web.StreamResponse:
 async def list_messages(request: web.Request) -> web.StreamResponse:
     public_id, wanted = request.match_info["conversation_id"], query(request, MessageFilter)
     caller, db = request[CALLER], request.app[DB]
-    page = await db.read_slowly(caller.id, _messages, public_id, caller, wanted)
+    page = await db.read_background(caller.id, _messages, public_id, caller, wanted)
     if page.owner_id != caller.id:
         await _note_look(request, "conversation.read", page.owner_id, conversation=public_id)
     return await send_rows(request, page.ids, _message_encoder(request, public_id, page), page.further)

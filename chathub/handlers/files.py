@@ -9,8 +9,8 @@ from chathub.keys import CALLER, DB, RESPONSES
 
 async def get(request: web.Request) -> web.StreamResponse:
     file_id, user_id, db = request.match_info["file_id"], request[CALLER].id, request.app[DB]
-    size = await db.read_slowly(user_id, pictures.size_of_own, file_id, user_id)
+    size = await db.read_background(user_id, pictures.size_of_own, file_id, user_id)
     async with request.app[RESPONSES].room(user_id, size):
-        media_type, data = await db.read_slowly(user_id, pictures.get_own, file_id, user_id)
+        media_type, data = await db.read_background(user_id, pictures.get_own, file_id, user_id)
         headers = {"Cache-Control": "private, max-age=86400, immutable"}
         return await send(request, web.Response(body=data, content_type=media_type, headers=headers))

@@ -33,7 +33,7 @@ async def _array(request: web.Request, ids: Sequence[int], encode: Encode) -> As
     db, caller = request.app[DB], request[CALLER]
     start, before = 0, b"["
     while start < len(ids):
-        rows, start = await db.read_slowly(caller.id, _piece, ids, start, encode)
+        rows, start = await db.read_background(caller.id, _piece, ids, start, encode)
         if rows:
             yield before + rows
             before = b","

@@ -16,7 +16,7 @@ from chathub.chat.gateway_request import GatewayRequest
 from chathub.chat.resolver import NOTHING, Candidate, Candidates, Requirements
 from chathub.chat.usage_meter import EventQueue, UsageMeter
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
-from chathub.fronts.request import Request
+from chathub.fronts.request import ClientRequest
 from chathub.handlers.client_format import ClientFormat, Writer, at_most, estimated
 from chathub.handlers.common import off_loop, raw
 from chathub.handlers.lazy_response import LazyResponse
@@ -171,7 +171,7 @@ async def _translate(
         await asyncio.wait([work])
 
 
-def _read(client_format: ClientFormat) -> tuple[Request, int]:
+def _read(client_format: ClientFormat) -> tuple[ClientRequest, int]:
     """A request to be translated, and about how many tokens its prompt is."""
     wanted = client_format.read()
     return wanted, estimate_request(wanted)
@@ -211,7 +211,7 @@ async def _stream(
     return await response.end(writer.feed(rest) + writer.end())
 
 
-def _check(candidate: Candidate, wanted: Request) -> None:
+def _check(candidate: Candidate, wanted: ClientRequest) -> None:
     """What the model cannot take is refused before it is sent."""
     if wanted.tools and not candidate.model.supports_tools:
         raise AttemptFailed(Failure(f"模型 {candidate.model.name} 不支持工具调用", status=400))

@@ -20,7 +20,7 @@ _NEVER = "a"
 async def show(request: web.Request) -> web.Response:
     month = request.app[CLOCK].month()
     user_id = request[CALLER].id
-    stats = await request.app[DB].read_slowly(user_id, _collect, user_id, month)
+    stats = await request.app[DB].read_background(user_id, _collect, user_id, month)
     return answer(stats)
 
 

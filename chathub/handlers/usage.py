@@ -66,7 +66,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         wanted.user_id = caller.id
     if wanted.format == "csv":
         return await _download(request, wanted)
-    return raw(await request.app[DB].read_slowly(caller.id, _page, wanted))
+    return raw(await request.app[DB].read_background(caller.id, _page, wanted))
 
 
 async def _download(request: web.Request, wanted: UsageFilter) -> web.StreamResponse:
@@ -83,7 +83,7 @@ async def _table(request: web.Request, wanted: UsageFilter) -> AsyncIterator[byt
     # the mark that spreadsheets look for
     yield b"\xef\xbb\xbf%b\r\n" % ",".join(names).encode()
     while True:
-        lines, wanted.before = await db.read_slowly(caller.id, _csv_page, names, wanted)
+        lines, wanted.before = await db.read_background(caller.id, _csv_page, names, wanted)
         yield lines
         if wanted.before is None:
             return

@@ -18,7 +18,7 @@ from chathub.wire.requests import ProfileChange, UserChange, UserFilter
 
 async def search(request: web.Request) -> web.Response:
     wanted = query(request, UserFilter)
-    rows, total = await request.app[DB].read_slowly(request[CALLER].id, _search, wanted)
+    rows, total = await request.app[DB].read_background(request[CALLER].id, _search, wanted)
     return answer(
         {
             "users": [answers.User.of(row) for row in rows],

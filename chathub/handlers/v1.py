@@ -14,7 +14,7 @@ from chathub.chat.resolver import Requirements
 from chathub.chat.usage_meter import UsageMeter
 from chathub.errors import BadRequest, NotFound
 from chathub.fronts import openai as front
-from chathub.fronts.request import Request
+from chathub.fronts.request import ClientRequest
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.common import off_loop, raw, read_body, streamed
 from chathub.handlers.piping import without_key
@@ -46,7 +46,7 @@ class OpenAI(ClientFormat):
         self.strips_usage = self.stream and not self.head.include_usage
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
-    def read(self) -> Request:
+    def read(self) -> ClientRequest:
         return front.read(self.body)
 
     def outgoing(

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from chathub.chat.gateway import Outgoing
 from chathub.fronts import anthropic as front
-from chathub.fronts.request import Request
+from chathub.fronts.request import ClientRequest
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.common import off_loop, read_body, streamed
 from chathub.handlers.relaying import answer
@@ -40,7 +40,7 @@ class Anthropic(ClientFormat):
         self.model, self.stream, self.answer_length = head.model, head.stream, head.max_tokens
         self._id = f"msg_{secrets.token_hex(12)}"
 
-    def read(self) -> Request:
+    def read(self) -> ClientRequest:
         return front.read(self.body)
 
     def outgoing(

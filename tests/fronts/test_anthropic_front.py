@@ -43,7 +43,7 @@ REDACTED = {"type": "redacted_thinking", "data": "xyz"}
 STATE = State({"anthropic": [SIGNED, REDACTED]})
 
 
-def read(*messages: Any, **fields: Any) -> request.Request:
+def read(*messages: Any, **fields: Any) -> request.ClientRequest:
     body = {"model": "m", "max_tokens": 9, "messages": list(messages) or [QUESTION], **fields}
     return anthropic.read(json.dumps(body, ensure_ascii=False).encode())
 

@@ -40,7 +40,7 @@ WEATHER = {
 }
 
 
-def read(*messages: Any, **fields: Any) -> request.Request:
+def read(*messages: Any, **fields: Any) -> request.ClientRequest:
     body = {"model": "m", "messages": list(messages) or [QUESTION], **fields}
     return openai.read(json.dumps(body).encode())
 
@@ -56,7 +56,7 @@ def refused(*messages: Any, **fields: Any) -> tuple[str, str]:
 
 
 def test_a_plain_question() -> None:
-    assert read() == request.Request(model="m", messages=[Message("user", "你好")])
+    assert read() == request.ClientRequest(model="m", messages=[Message("user", "你好")])
 
 
 def test_roles_and_parts_become_messages() -> None:
