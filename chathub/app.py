@@ -16,16 +16,16 @@ import aiohttp
 from aiohttp import web
 
 from chathub import cors, keys, middlewares
-from chathub.accounts.bodies import Bodies
+from chathub.accounts.bodies import RequestMemory
 from chathub.accounts.founding import found, refuse_default_passwords
-from chathub.accounts.holdings import Holdings
+from chathub.accounts.holdings import ReplyMemory
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
-from chathub.accounts.registration import Registrar
-from chathub.accounts.responses import Responses
+from chathub.accounts.registration import RegistrationPolicy
+from chathub.accounts.responses import ResponseMemory
 from chathub.accounts.sessions import Sessions
 from chathub.accounts.signing import Signer
-from chathub.accounts.streams import Streams
+from chathub.accounts.streams import StreamLimit
 from chathub.accounts.throttle import Throttle
 from chathub.backups import Backups
 from chathub.catalog import LOCAL, Catalog
@@ -100,11 +100,11 @@ def create_app(
     app[keys.CONFIG] = config
     app[keys.CLOCK] = clock or Clock(zone=config.timezone, steady=time.monotonic)
     app[keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
-    app[keys.STREAMS] = Streams(config.streams_per_user)
-    app[keys.BODIES] = Bodies(config.body_bytes)
+    app[keys.STREAM_LIMIT] = StreamLimit(config.streams_per_user)
+    app[keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
     app[keys.OFFLOAD] = Offload()
-    app[keys.RESPONSES] = Responses()
-    app[keys.HOLDINGS] = Holdings()
+    app[keys.RESPONSE_MEMORY] = ResponseMemory()
+    app[keys.REPLY_MEMORY] = ReplyMemory()
     app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
@@ -136,13 +136,13 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
-        registrar = Registrar(config, derive(master, "chathub code v1"))
+        registrar = RegistrationPolicy(config, derive(master, "chathub code v1"))
         try:
             await _prepare(db, config, clock, passwords)
             app[keys.DB] = db
             app[keys.PASSWORDS] = passwords
             app[keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
-            app[keys.REGISTRAR] = registrar
+            app[keys.REGISTRATION] = registrar
             app[keys.VAULT] = Vault(master)
             signer = Signer(*await token_keys(db, master))
             app[keys.LAST_USES] = last_uses = LastUses(db)
@@ -178,7 +178,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         client = Client(trusted, public, model, timeouts)
         app[keys.COOLDOWNS] = cooldowns = CallerCooldowns()
-        holdings = app[keys.HOLDINGS]
+        holdings = app[keys.REPLY_MEMORY]
         app[keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
         unstored = Unstored(db, settlements)
         writer = Writer(db, client, clock, config, cooldowns, settlements, unstored)
@@ -188,7 +188,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[keys.REPLIES] = replies
         app[keys.GATEWAY] = Gateway(db, disk, client, clock, cooldowns, holdings, settlements)
         app[keys.REMOVER] = remover = Remover(db)
-        app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRAR].mailer)
+        app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRATION].mailer)
         await backups.recall()
         monitor, last_uses = Monitor(db), app[keys.LAST_USES]
         async with AsyncExitStack() as ending:

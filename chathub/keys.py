@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from chathub.accounts.bodies import Bodies, Body
-from chathub.accounts.holdings import Holdings
+from chathub.accounts.bodies import RequestBody, RequestMemory
+from chathub.accounts.holdings import ReplyMemory
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
-from chathub.accounts.registration import Registrar
-from chathub.accounts.responses import Responses
+from chathub.accounts.registration import RegistrationPolicy
+from chathub.accounts.responses import ResponseMemory
 from chathub.accounts.sessions import Caller, Sessions
-from chathub.accounts.streams import Streams
+from chathub.accounts.streams import StreamLimit
 from chathub.accounts.throttle import Throttle
 from chathub.backups import Backups
 from chathub.catalog import Catalog
@@ -39,12 +39,12 @@ SESSIONS = web.AppKey("SESSIONS", Sessions)
 LAST_USES = web.AppKey("LAST_USES", LastUses)
 PASSWORDS = web.AppKey("PASSWORDS", Passwords)
 THROTTLE = web.AppKey("THROTTLE", Throttle)
-REGISTRAR = web.AppKey("REGISTRAR", Registrar)
-STREAMS = web.AppKey("STREAMS", Streams)
-BODIES = web.AppKey("BODIES", Bodies)
+REGISTRATION = web.AppKey("REGISTRATION", RegistrationPolicy)
+STREAM_LIMIT = web.AppKey("STREAM_LIMIT", StreamLimit)
+REQUEST_MEMORY = web.AppKey("REQUEST_MEMORY", RequestMemory)
 OFFLOAD = web.AppKey("OFFLOAD", Offload)
-HOLDINGS = web.AppKey("HOLDINGS", Holdings)
-RESPONSES = web.AppKey("RESPONSES", Responses)
+REPLY_MEMORY = web.AppKey("REPLY_MEMORY", ReplyMemory)
+RESPONSE_MEMORY = web.AppKey("RESPONSE_MEMORY", ResponseMemory)
 RESOLVER = web.AppKey("RESOLVER", Resolver)
 COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
@@ -56,7 +56,7 @@ ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)
 # what the request's body takes, from when it is read
-BODY = web.RequestKey("BODY", Body)
+BODY = web.RequestKey("BODY", RequestBody)
 # the connection ends with the answer, although the client may still be sending
 CLOSING = web.RequestKey("CLOSING", bool)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)

@@ -1,6 +1,6 @@
 """The memory of answers in the making: whose reading pauses, and who reads on."""
 
-from chathub.accounts.holdings import Holding, Holdings
+from chathub.accounts.holdings import MemoryLease, ReplyMemory
 from chathub.chat.usage_meter import EventQueue
 from chathub.upstream.types import Text
 
@@ -8,12 +8,12 @@ READ = 128 * 1024
 MANY = 100 * READ
 
 
-def reading(*holdings: Holding) -> list[bool]:
+def reading(*holdings: MemoryLease) -> list[bool]:
     return [each.room.is_set() for each in holdings]
 
 
 def test_the_oldest_answer_of_a_user_reads_on_and_others_wait_until_it_is_over() -> None:
-    holdings = Holdings(10, MANY)
+    holdings = ReplyMemory(10, MANY)
     oldest, newer, newest = (holdings.of(1) for _ in range(3))
     # the order is that of their first bytes: one that has not begun keeps nobody waiting
     for each in (newer, oldest):
@@ -32,7 +32,7 @@ def test_the_oldest_answer_of_a_user_reads_on_and_others_wait_until_it_is_over()
 
 
 def test_when_there_is_room_again_no_more_read_on_than_fit() -> None:
-    holdings = Holdings(4 * READ, MANY)
+    holdings = ReplyMemory(4 * READ, MANY)
     first, *others = (holdings.of(1) for _ in range(7))
     first.grow(4 * READ)
     for each in others:
@@ -46,7 +46,7 @@ def test_when_there_is_room_again_no_more_read_on_than_fit() -> None:
 
 
 def test_one_user_does_not_keep_another_waiting() -> None:
-    holdings = Holdings(10, MANY)
+    holdings = ReplyMemory(10, MANY)
     mine, other = [holdings.of(1) for _ in range(3)], holdings.of(2)
     for each in mine:
         each.grow(10)
@@ -55,7 +55,7 @@ def test_one_user_does_not_keep_another_waiting() -> None:
 
 
 def test_when_all_hold_too_much_those_wait_who_hold_more_than_their_share() -> None:
-    holdings = Holdings(100, 100)
+    holdings = ReplyMemory(100, 100)
     greedy, second, modest = holdings.of(1), holdings.of(2), holdings.of(3)
     greedy.grow(60)
     second.grow(60)
@@ -80,7 +80,7 @@ def test_what_waits_for_a_slow_client_is_bounded_by_its_characters() -> None:
 
 
 def test_what_is_told_as_a_whole_is_counted_and_waits_for_no_client() -> None:
-    holdings = Holdings(MANY, MANY)
+    holdings = ReplyMemory(MANY, MANY)
     outbox = EventQueue(0, 1_000_000)
     outbox.keep(holdings.of(1))
     for _ in range(3):

@@ -5,13 +5,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from chathub.accounts.responses import Responses
+from chathub.accounts.responses import ResponseMemory
 from chathub.errors import TooManyRequests
 
 NEVER = 3600.0
 
 
-async def waiting(responses: Responses, user_id: int | None, size: int, held: int = 1) -> asyncio.Task[None]:
+async def waiting(
+    responses: ResponseMemory, user_id: int | None, size: int, held: int = 1
+) -> asyncio.Task[None]:
     """A request that has asked for room."""
 
     async def stay() -> None:
@@ -25,7 +27,7 @@ async def waiting(responses: Responses, user_id: int | None, size: int, held: in
 
 
 async def test_what_does_not_fit_waits_in_line_and_other_users_do_not() -> None:
-    responses = Responses(10, NEVER)
+    responses = ResponseMemory(10, NEVER)
     async with responses.room(1, 6):
         first = await waiting(responses, 1, 6)
         # it would fit, but is not the first of the line
@@ -37,7 +39,7 @@ async def test_what_does_not_fit_waits_in_line_and_other_users_do_not() -> None:
 
 
 async def test_one_response_fits_whatever_its_size() -> None:
-    responses = Responses(10, NEVER)
+    responses = ResponseMemory(10, NEVER)
     async with responses.room(1, 1000):
         pass
     async with responses.room(1, 10):
@@ -45,7 +47,7 @@ async def test_one_response_fits_whatever_its_size() -> None:
 
 
 async def test_who_waits_too_long_is_refused_and_told_when_to_come_again() -> None:
-    responses = Responses(10, 0.01)
+    responses = ResponseMemory(10, 0.01)
     async with responses.room(1, 10):
         with pytest.raises(TooManyRequests) as refusal:
             async with responses.room(1, 1):
@@ -56,7 +58,7 @@ async def test_who_waits_too_long_is_refused_and_told_when_to_come_again() -> No
 
 
 async def test_what_waits_is_bounded_by_the_bytes_that_it_holds() -> None:
-    responses = Responses(10, NEVER)
+    responses = ResponseMemory(10, NEVER)
     async with responses.room(1, 10):
         line = [await waiting(responses, 1, 6, held=6)]
         with pytest.raises(TooManyRequests):
@@ -66,7 +68,7 @@ async def test_what_waits_is_bounded_by_the_bytes_that_it_holds() -> None:
 
 
 async def test_who_gives_up_leaves_the_line_to_the_others() -> None:
-    responses = Responses(10, NEVER)
+    responses = ResponseMemory(10, NEVER)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(responses.room(1, 6))
         large = await waiting(responses, 1, 10)

@@ -33,11 +33,11 @@ class TooManyBodies(TooManyRequests):
     closes = True
 
 
-class Body:
+class RequestBody:
     """What one request's body takes, for as long as somebody holds it: its handler at first; ``size`` are the
     bytes that arrived."""
 
-    def __init__(self, bodies: "Bodies", owner: int | None) -> None:
+    def __init__(self, bodies: "RequestMemory", owner: int | None) -> None:
         self._bodies = bodies
         self._owner = owner
         self._holders = 1
@@ -70,7 +70,7 @@ class Body:
             self._bodies.give_back(self._owner, self.counted)
 
 
-class Bodies:
+class RequestMemory:
     """Counts the bytes of all bodies that are held; ``most`` (bytes) is the server's bound, from which the
     others follow."""
 
@@ -82,12 +82,12 @@ class Bodies:
         # bytes that all bodies hold
         self.held = 0
 
-    def of(self, user_id: int | None) -> Body:
+    def of(self, user_id: int | None) -> RequestBody:
         """The body of a request; ``None`` is somebody who is not signed in."""
-        return Body(self, user_id)
+        return RequestBody(self, user_id)
 
     def take(self, owner: int | None, size: int) -> None:
-        """Raises: as ``Body.grow``; the bytes are counted all the same, until they are given back."""
+        """Raises: as ``RequestBody.grow``; the bytes are counted all the same, until they are given back."""
         self._held[owner] += size
         self.held += size
         if self._held[owner] > (self._most_of_strangers if owner is None else self._most_of_user):

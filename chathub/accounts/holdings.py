@@ -22,15 +22,15 @@ class _User:
 
     def __init__(self) -> None:
         self.used = 0
-        self.holding: dict[Holding, None] = {}
+        self.holding: dict[MemoryLease, None] = {}
 
 
-class Holding:
+class MemoryLease:
     """What one answer has in memory; more is read for it while ``room`` is set."""
 
     __slots__ = ("_holdings", "_promised", "_size", "_user_id", "room")
 
-    def __init__(self, holdings: "Holdings", user_id: int) -> None:
+    def __init__(self, holdings: "ReplyMemory", user_id: int) -> None:
         self._holdings = holdings
         self._user_id = user_id
         self._size = 0
@@ -52,7 +52,7 @@ class Holding:
         self.room.set()
 
 
-class Holdings:
+class ReplyMemory:
     """Counts the bytes of answers by user, and in all.
 
     A user may hold ``most_of_user`` bytes. When all hold ``most``, whoever holds more than an equal share
@@ -63,16 +63,16 @@ class Holdings:
         self._most_of_user = most_of_user
         self._most = most
         self._users: dict[int, _User] = {}
-        self._holding: dict[Holding, None] = {}
-        self._waiting: dict[Holding, int] = {}
+        self._holding: dict[MemoryLease, None] = {}
+        self._waiting: dict[MemoryLease, int] = {}
         # bytes that all answers hold
         self.held = 0
 
-    def of(self, user_id: int) -> Holding:
+    def of(self, user_id: int) -> MemoryLease:
         """For an answer to a user."""
-        return Holding(self, user_id)
+        return MemoryLease(self, user_id)
 
-    def _count(self, holding: Holding, user_id: int, size: int) -> None:
+    def _count(self, holding: MemoryLease, user_id: int, size: int) -> None:
         user = self._users.get(user_id)
         if user is None:
             user = self._users[user_id] = _User()
@@ -83,17 +83,17 @@ class Holdings:
         if user.used > self._most_of_user or self.held > self._most:
             self._pause(holding, user_id, user)
 
-    def _pause(self, holding: Holding, user_id: int, user: _User) -> None:
+    def _pause(self, holding: MemoryLease, user_id: int, user: _User) -> None:
         if self._must_wait(holding, user):
             holding.room.clear()
             self._waiting[holding] = user_id
 
-    def _must_wait(self, holding: Holding, user: _User) -> bool:
+    def _must_wait(self, holding: MemoryLease, user: _User) -> bool:
         if self.held > self._most and user.used * len(self._users) > self._most:
             return holding is not next(iter(self._holding))
         return user.used > self._most_of_user and holding is not next(iter(user.holding))
 
-    def _remove(self, holding: Holding, user_id: int, size: int) -> None:
+    def _remove(self, holding: MemoryLease, user_id: int, size: int) -> None:
         self._waiting.pop(holding, None)
         if holding not in self._holding:
             return

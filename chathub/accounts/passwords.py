@@ -15,7 +15,7 @@ from typing import TypeVar
 import bcrypt
 
 from chathub.accounts.throttle import network_of
-from chathub.accounts.turns import Party, Turns
+from chathub.accounts.turns import FairQueue, QueueMember
 from chathub.audit import Actor
 from chathub.errors import BadRequest
 
@@ -50,12 +50,12 @@ def new_random() -> str:
     return secrets.token_urlsafe(12)
 
 
-def party_of(who: Actor) -> Party:
+def party_of(who: Actor) -> QueueMember:
     """With whom somebody waits: a user for himself, a stranger with all of his address. They stand in two
     lines, so that no flood of strangers keeps a user waiting."""
     if who.user_id is None:
-        return Party("strangers", network_of(who.address, 32))
-    return Party("users", str(who.user_id))
+        return QueueMember("strangers", network_of(who.address, 32))
+    return QueueMember("users", str(who.user_id))
 
 
 class Passwords:
@@ -67,7 +67,7 @@ class Passwords:
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
-        self._turns = Turns(_EACH, _MOST)
+        self._turns = FairQueue(_EACH, _MOST)
         self._pool = ThreadPoolExecutor(1, "bcrypt")
         self._dummy: bytes | None = None
 

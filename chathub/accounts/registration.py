@@ -27,7 +27,7 @@ _LIFE = _MINUTES * 60_000
 _TRIES = 5
 
 
-class Registrar:
+class RegistrationPolicy:
     """How newcomers are registered: in which mode, and with codes by mail where there is a mailer."""
 
     def __init__(self, config: Config, key: bytes) -> None:
@@ -89,7 +89,9 @@ async def mail_code(mailer: Mailer, email: str) -> str:
     return code
 
 
-def keep_code(tx: Transaction, registrar: Registrar, email: str, code: str, address: str, now: int) -> None:
+def keep_code(
+    tx: Transaction, registrar: RegistrationPolicy, email: str, code: str, address: str, now: int
+) -> None:
     """The last code that was sent counts, of those that the same network asked for."""
     email_key = users.comparable(email)
     tx.run(tx.q.verification_codes.sweep, now=now)
@@ -102,7 +104,9 @@ def keep_code(tx: Transaction, registrar: Registrar, email: str, code: str, addr
     )
 
 
-def register(tx: Transaction, registrar: Registrar, wanted: Newcomer, actor: Actor, now: int) -> Row | None:
+def register(
+    tx: Transaction, registrar: RegistrationPolicy, wanted: Newcomer, actor: Actor, now: int
+) -> Row | None:
     """Make an account, and use up the code and the invitation it was made with. None: the code is wrong,
     and that is counted.
 
@@ -129,7 +133,9 @@ def register(tx: Transaction, registrar: Registrar, wanted: Newcomer, actor: Act
     return row
 
 
-def _use_code(tx: Transaction, registrar: Registrar, wanted: Newcomer, address: str, now: int) -> bool:
+def _use_code(
+    tx: Transaction, registrar: RegistrationPolicy, wanted: Newcomer, address: str, now: int
+) -> bool:
     """Whether the code is right, which uses it up. Wrong tries end a code for the network that asked for it
     apart from all others: no stranger spoils it, and whoever goes on elsewhere may use it there."""
     email_key, network = users.comparable(wanted.email), network_of(address)

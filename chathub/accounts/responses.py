@@ -29,7 +29,7 @@ class _Line:
         self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
 
-class Responses:
+class ResponseMemory:
     """Counts the bytes of large responses by user (None: everybody who is not signed in).
 
     One response always fits. Others wait in line until those before them are sent.

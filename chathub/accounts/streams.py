@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from chathub.errors import TooManyRequests
 
 
-class Streams:
+class StreamLimit:
     """Counts the answers that are on their way to each user."""
 
     def __init__(self, most: int) -> None:

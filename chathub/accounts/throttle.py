@@ -57,7 +57,7 @@ class Throttle:
         self._clock = clock
         self._key = key
 
-    async def guess(
+    async def verify_once(
         self,
         guards: tuple[RateLimitKey, ...],
         turn: AbstractAsyncContextManager[None],
@@ -102,7 +102,7 @@ class Throttle:
         """
         self._refuse_blocked(self._digested(guards))
 
-    async def charge(self, *guards: RateLimitKey) -> None:
+    async def consume(self, *guards: RateLimitKey) -> None:
         """Count an attempt before it is made, whatever becomes of it: exact, however many come at once.
 
         Raises:

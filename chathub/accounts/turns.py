@@ -14,7 +14,7 @@ from msgspec import Struct
 from chathub.errors import TooManyRequests, Unavailable
 
 
-class Party(Struct, frozen=True):
+class QueueMember(Struct, frozen=True):
     """Whose turns are counted together, and the line it stands in: lines go in turn as well, and what is full
     of one does not fill another."""
 
@@ -26,7 +26,7 @@ class Party(Struct, frozen=True):
 _Place = asyncio.Future[bool]
 
 
-class Turns:
+class FairQueue:
     """Hands out one turn at a time; ``each`` may wait of a party, ``most`` of a line."""
 
     def __init__(self, each: int, most: int) -> None:
@@ -37,7 +37,7 @@ class Turns:
         self._holder: _Place | None = None
 
     @asynccontextmanager
-    async def turn(self, party: Party) -> AsyncIterator[None]:
+    async def turn(self, party: QueueMember) -> AsyncIterator[None]:
         """Wait for a turn, and have it while this lasts.
 
         Raises:
@@ -55,10 +55,10 @@ class Turns:
             else:
                 self._leave(party, place)
 
-    def waiting(self, party: Party) -> int:
+    def waiting(self, party: QueueMember) -> int:
         return len(self._lines.get(party.line, {}).get(party.name, ()))
 
-    def _join(self, party: Party) -> _Place:
+    def _join(self, party: QueueMember) -> _Place:
         self._make_room(party)
         place: _Place = asyncio.get_running_loop().create_future()
         self._lines.setdefault(party.line, {}).setdefault(party.name, deque()).append(place)
@@ -66,7 +66,7 @@ class Turns:
             self._next()
         return place
 
-    def _make_room(self, party: Party) -> None:
+    def _make_room(self, party: QueueMember) -> None:
         """In a full line the party with the most loses its last place to one with less."""
         own = self.waiting(party)
         if own >= self._each:
@@ -98,7 +98,7 @@ class Turns:
             self._lines[line] = queues
         return place
 
-    def _leave(self, party: Party, place: _Place) -> None:
+    def _leave(self, party: QueueMember, place: _Place) -> None:
         queues = self._lines.get(party.line, {})
         queue = queues.get(party.name, deque())
         if place in queue:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeVar
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.accounts.holdings import Holdings
+from chathub.accounts.holdings import ReplyMemory
 from chathub.accounts.sessions import Caller
 from chathub.catalog import ChatModel
 from chathub.chat import pool
@@ -65,7 +65,7 @@ class Gateway:
         client: Client,
         clock: Clock,
         cooldowns: CallerCooldowns,
-        holdings: Holdings,
+        holdings: ReplyMemory,
         settlement_queue: SettlementQueue,
     ) -> None:
         self._settlement_queue = settlement_queue

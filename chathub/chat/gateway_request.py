@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chathub.accounts.holdings import Holding
+from chathub.accounts.holdings import MemoryLease
 from chathub.catalog import ChatModel
 from chathub.chat import budgets, ledger, pool
 from chathub.chat.budgets import BudgetOwner, UsageBound
@@ -54,7 +54,7 @@ class GatewayRequest:
     """
 
     def __init__(
-        self, attempt_owner: AttemptOwner, candidates: Candidates, holding: Holding, *, is_bound: bool
+        self, attempt_owner: AttemptOwner, candidates: Candidates, holding: MemoryLease, *, is_bound: bool
     ) -> None:
         self.attempt_owner = attempt_owner
         self.holding = holding

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from chathub.accounts.bodies import Body
+from chathub.accounts.bodies import RequestBody
 from chathub.accounts.sessions import Caller
 from chathub.chat.beginning import BranchPoint, NewTurn, Prompt
 from chathub.chat.budgets import BudgetOwner, UsageBound
@@ -32,7 +32,7 @@ class TurnRequest(Struct, frozen=True):
     options: Options
     candidates: Candidates | ChatHubError
     idempotency_key: IdempotencyKey | None
-    body: Body
+    body: RequestBody
 
     @property
     def model_name(self) -> str:

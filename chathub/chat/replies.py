@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from chathub.accounts.holdings import Holdings
+from chathub.accounts.holdings import ReplyMemory
 from chathub.chat import idempotency
 from chathub.chat.beginning import begin
 from chathub.chat.checkpoints import Checkpoints
@@ -38,7 +38,7 @@ class Replies:
         titles: Titles,
         clock: Clock,
         config: Config,
-        holdings: Holdings,
+        holdings: ReplyMemory,
         settlement_queue: SettlementQueue,
         unstored: Unstored,
     ) -> None:

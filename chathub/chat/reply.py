@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.accounts.holdings import Holding
+from chathub.accounts.holdings import MemoryLease
 from chathub.catalog import ChatModel
 from chathub.chat.ledger import UsageCost
 from chathub.chat.parts import Cursor, Kind, Part, after, merged
@@ -108,7 +108,7 @@ class Reply(Sink):
         reply.ended = True
         return reply
 
-    def count_in(self, holding: Holding) -> None:
+    def count_in(self, holding: MemoryLease) -> None:
         """Count what comes as memory of its user's; when that is too much, reading pauses."""
         self.holding, self.room = holding, holding.room
 

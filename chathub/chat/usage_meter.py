@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 
-from chathub.accounts.holdings import Holding
+from chathub.accounts.holdings import MemoryLease
 from chathub.catalog import ChatModel
 from chathub.chat import ledger
 from chathub.upstream.routing import Sink
@@ -117,7 +117,7 @@ class EventQueue(UsageMeter):
         self._keeps = False
         self._ready = asyncio.Event()
 
-    def keep(self, holding: Holding) -> None:
+    def keep(self, holding: MemoryLease) -> None:
         """The answer is told as a whole: nothing is taken before its end, and what waits is counted."""
         self._keeps = True
         self.holding, self.room = holding, holding.room

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.accounts.bodies import BodiesFull, Body, TooManyBodies
+from chathub.accounts.bodies import BodiesFull, RequestBody, TooManyBodies
 from chathub.catalog import ChatModel
 from chathub.chat import context, ledger, pictures, pool, turns
 from chathub.chat.budgets import BudgetOwner
@@ -59,7 +59,7 @@ class Writer:
         self._config = config
         self._cooldowns = cooldowns
 
-    async def read(self, reply: Reply, candidates: Candidates, options: Options, body: Body) -> None:
+    async def read(self, reply: Reply, candidates: Candidates, options: Options, body: RequestBody) -> None:
         """Take in what the providers say: the model that was asked for, or what it falls back on. This
         is what is cancelled to stop a reply: the connection closes at once. The pictures of the history
         count like the body that the question came in."""

@@ -11,7 +11,7 @@ from chathub.audit import Actor
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.common import actor, answer, body, done, visit
-from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRAR, SESSIONS, THROTTLE
+from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
 
@@ -21,7 +21,7 @@ async def login(request: web.Request) -> web.Response:
     db, who, now = request.app[DB], actor(request), request.app[CLOCK].now()
     account = users.comparable(credentials.username.strip())[:200]
     row = await db.fetch_one(db.q.users.get_for_login, username_key=account)
-    right = await request.app[THROTTLE].guess(
+    right = await request.app[THROTTLE].verify_once(
         logins.guards_of(db, account, who.address, now),
         request.app[PASSWORDS].turn(who),
         lambda: request.app[PASSWORDS].check(credentials.password, row["password_hash"] if row else None),
@@ -37,7 +37,7 @@ async def login(request: web.Request) -> web.Response:
 
 async def show_registration(request: web.Request) -> web.Response:
     """What the page has to ask a newcomer for."""
-    registrar = request.app[REGISTRAR]
+    registrar = request.app[REGISTRATION]
     return answer(
         {
             "success": True,
@@ -50,11 +50,11 @@ async def show_registration(request: web.Request) -> web.Response:
 
 async def send_verification_code(request: web.Request) -> web.Response:
     email = users.check_email((await body(request, EmailOnly)).email)
-    registrar, who = request.app[REGISTRAR], actor(request)
+    registrar, who = request.app[REGISTRATION], actor(request)
     registrar.check_open()
     if registrar.mailer is None:
         return done("服务器未配置邮件服务，注册时无需验证码", verification_required=False)
-    await request.app[THROTTLE].charge(*registration.code_guards(who.address, email))
+    await request.app[THROTTLE].consume(*registration.code_guards(who.address, email))
     code = await registration.mail_code(registrar.mailer, email)
     now = request.app[CLOCK].now()
     # only what was sent is kept
@@ -65,13 +65,13 @@ async def send_verification_code(request: web.Request) -> web.Response:
 async def register(request: web.Request) -> web.Response:
     wanted = await body(request, Registration)
     username, email = users.check_username(wanted.username), users.check_email(wanted.email)
-    password, registrar, who = check_rules(wanted.password), request.app[REGISTRAR], actor(request)
+    password, registrar, who = check_rules(wanted.password), request.app[REGISTRATION], actor(request)
     registrar.check_open()
     throttle, guard = request.app[THROTTLE], registration.guard_of(who.address)
     throttle.check(guard)
     # what finds no place in the line is not counted
     async with request.app[PASSWORDS].turn(who):
-        await throttle.charge(guard)
+        await throttle.consume(guard)
         hashed = await request.app[PASSWORDS].hash(password)
     newcomer = registration.Newcomer(
         username=username,

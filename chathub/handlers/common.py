@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from chathub.accounts.bodies import STRANGERS_LARGEST, Body
+from chathub.accounts.bodies import STRANGERS_LARGEST, RequestBody
 from chathub.accounts.sessions import Visit
 from chathub.accounts.throttle import client_address
 from chathub.audit import Actor
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
-from chathub.keys import BODIES, BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, STREAMS
+from chathub.keys import BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, REQUEST_MEMORY, STREAM_LIMIT
 from chathub.wire.chats import Options
 from chathub.wire.decode import decode, decode_query
 
@@ -88,7 +88,7 @@ async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
             a preflight, to routes that need no login as well.
     """
     caller = request.get(CALLER)
-    body = request[BODY] = request.app[BODIES].of(caller.id if caller else None)
+    body = request[BODY] = request.app[REQUEST_MEMORY].of(caller.id if caller else None)
     try:
         async with asyncio.timeout(request.app[CONFIG].body_seconds):
             data = await _receive(request, body, limit if caller else min(limit, STRANGERS_LARGEST))
@@ -101,7 +101,7 @@ async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
     return data
 
 
-async def _receive(request: web.Request, body: Body, limit: int) -> bytes:
+async def _receive(request: web.Request, body: RequestBody, limit: int) -> bytes:
     too_large = TooLarge(f"请求体过大，不能超过 {_size(limit)}")
     if (request.content_length or 0) > limit:
         raise too_large
@@ -161,7 +161,7 @@ def streamed(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def count(request: web.Request) -> web.StreamResponse:
-        with request.app[STREAMS].one_more(request[CALLER].id):
+        with request.app[STREAM_LIMIT].one_more(request[CALLER].id):
             return await handler(request)
 
     return count

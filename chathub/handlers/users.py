@@ -78,7 +78,7 @@ async def _confirm(request: web.Request, current: str | None) -> None:
     if not current:
         raise BadRequest("修改密码需要提供当前密码 current_password")
     row, who, now = await _get(request, request[CALLER].id), actor(request), request.app[CLOCK].now()
-    right = await request.app[THROTTLE].guess(
+    right = await request.app[THROTTLE].verify_once(
         (logins.confirmation_of(row["id"]),),
         request.app[PASSWORDS].turn(who),
         lambda: request.app[PASSWORDS].check(current, row["password_hash"]),

@@ -10,7 +10,7 @@ from functools import wraps
 from aiohttp import web
 
 from chathub.accounts.responses import LARGEST
-from chathub.keys import CALLER, CONFIG, RESPONSES, STREAMING
+from chathub.keys import CALLER, CONFIG, RESPONSE_MEMORY, STREAMING
 
 # bytes from which on a response is large: what a transport takes at once
 _LARGE = 65_536
@@ -144,7 +144,7 @@ async def room_for(request: web.Request, size: int) -> AsyncIterator[None]:
         yield
         return
     caller = request.get(CALLER)
-    async with request.app[RESPONSES].room(caller.id if caller else None, size, held=size):
+    async with request.app[RESPONSE_MEMORY].room(caller.id if caller else None, size, held=size):
         yield
 
 
@@ -159,7 +159,7 @@ def large(
 
     @wraps(handler)
     async def wait_for_room(request: web.Request) -> web.StreamResponse:
-        async with request.app[RESPONSES].room(request[CALLER].id, LARGEST):
+        async with request.app[RESPONSE_MEMORY].room(request[CALLER].id, LARGEST):
             return await send(request, await handler(request))
 
     return wait_for_room

@@ -24,7 +24,7 @@ async def read(
     bounds: Bounds,
     take: Take,
     room: asyncio.Event | None,
-    holding: http.Holding | None,
+    holding: http.MemoryLease | None,
 ) -> Failure | None:
     """Hand over the events of a 2xx answer; JSON where a stream was asked for is the whole answer."""
     splitter = ThinkSplitter()

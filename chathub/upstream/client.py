@@ -62,7 +62,7 @@ class Client:
         call: ChatRequest,
         take: Take,
         room: asyncio.Event | None = None,
-        holding: http.Holding | None = None,
+        holding: http.MemoryLease | None = None,
     ) -> Failure | None:
         """Make one attempt and hand over the events of each network read; ``take`` says true for enough,
         and while ``room`` is not set nothing more is read. ``holding`` counts an answer that comes whole.

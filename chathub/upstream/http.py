@@ -32,7 +32,7 @@ LARGE = 256 * 1024
 TOO_LONG = Failure("上游返回的数据过长", kind="cut", status=200)
 
 
-class Holding(Protocol):
+class MemoryLease(Protocol):
     """Counts the bytes of an answer; while ``room`` is not set there is no room for more."""
 
     room: asyncio.Event
@@ -136,7 +136,7 @@ async def refusal(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failur
 
 
 async def whole_body(
-    response: aiohttp.ClientResponse, limit: int, holding: Holding | None = None
+    response: aiohttp.ClientResponse, limit: int, holding: MemoryLease | None = None
 ) -> bytes | Failure:
     """The body of a success of at most ``limit`` bytes, or how it failed to come. Some servers compress
     although they are asked not to."""

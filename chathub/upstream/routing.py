@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from chathub.upstream.client import Client
 from chathub.upstream.failure_class import another_may_help
-from chathub.upstream.http import Holding
+from chathub.upstream.http import MemoryLease
 from chathub.upstream.types import Attempt, ChatRequest, Endpoint, Event, Failure
 
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
@@ -26,7 +26,7 @@ class Sink(ABC):
         self.attempts: list[Attempt] = []
         self.excluded_keys: set[int] = set()
         self.room: asyncio.Event | None = None
-        self.holding: Holding | None = None
+        self.holding: MemoryLease | None = None
         self.first_at: float | None = None
 
     @property

@@ -15,10 +15,10 @@ from conftest import Connect, sign_in
 from listening import listening
 from scripted import Provider, chunk, reply
 
-from chathub.accounts.bodies import Bodies, BodiesFull, TooManyBodies
+from chathub.accounts.bodies import BodiesFull, RequestMemory, TooManyBodies
 from chathub.app import create_app
 from chathub.config import Config
-from chathub.keys import BODIES, REPLIES
+from chathub.keys import REPLIES, REQUEST_MEMORY
 
 Headers = dict[str, str]
 
@@ -29,7 +29,7 @@ FREE = 4096
 
 
 def test_the_bounds_are_parts_of_the_servers() -> None:
-    bodies = Bodies(64 * MIB)
+    bodies = RequestMemory(64 * MIB)
     one, other = bodies.of(1), bodies.of(2)
     one.grow(48 * MIB)
     with pytest.raises(TooManyBodies):
@@ -37,7 +37,7 @@ def test_the_bounds_are_parts_of_the_servers() -> None:
     other.grow(15 * MIB)
     with pytest.raises(BodiesFull):
         other.grow(MIB + FREE)
-    strangers = Bodies(64 * MIB)
+    strangers = RequestMemory(64 * MIB)
     for _ in range(512):
         strangers.of(None).grow(64 * KIB)
     with pytest.raises(TooManyBodies):
@@ -46,7 +46,7 @@ def test_the_bounds_are_parts_of_the_servers() -> None:
 
 
 def test_a_refusal_says_when_to_come_back_and_closes_the_connection() -> None:
-    bodies = Bodies(1)
+    bodies = RequestMemory(1)
     with pytest.raises(TooManyBodies) as refusal:
         bodies.of(1).grow(33 * MIB)
     assert refusal.value.retry_after and refusal.value.closes
@@ -54,12 +54,12 @@ def test_a_refusal_says_when_to_come_back_and_closes_the_connection() -> None:
 
 @pytest.mark.parametrize("most", [1, 40 * MIB])
 def test_one_body_of_the_largest_kind_always_fits(most: int) -> None:
-    Bodies(most).of(1).grow(32 * MIB)
-    Bodies(most).of(None).grow(64 * KIB)
+    RequestMemory(most).of(1).grow(32 * MIB)
+    RequestMemory(most).of(None).grow(64 * KIB)
 
 
 def test_what_is_released_is_free_again_also_after_a_refusal() -> None:
-    bodies = Bodies(1)
+    bodies = RequestMemory(1)
     first = bodies.of(1)
     with pytest.raises(TooManyBodies):
         first.grow(40 * MIB)
@@ -112,7 +112,7 @@ class Hub:
             await asyncio.sleep(0)
 
     async def holds(self, size: int) -> None:
-        await until(lambda: self.app[BODIES].held == size, 20)
+        await until(lambda: self.app[REQUEST_MEMORY].held == size, 20)
 
     def leave(self) -> None:
         for writer in self._writers:
@@ -227,7 +227,7 @@ async def test_a_body_is_held_until_its_handler_has_ended(connect: Connect, prov
     await add_model(client, admin, provider.base_url)
     provider.script = provider.hang()
     body = {"model": "test-model", "messages": [{"role": "user", "content": "x" * 100_000}]}
-    held = client.app[BODIES]  # type: ignore[index]
+    held = client.app[REQUEST_MEMORY]  # type: ignore[index]
     asking = asyncio.create_task(client.post("/v1/chat/completions", json=body, headers=admin))
     await until(lambda: len(provider.bodies) == 1)
     assert held.held > 90_000 and not asking.done()
@@ -244,7 +244,7 @@ async def test_a_question_holds_its_body_until_its_reply_has_ended(
     admin = await sign_in(client, "admin", "admin123")
     await add_model(client, admin, provider.base_url)
     provider.script = provider.stream([chunk("a"), *reply("b")], stall_after=1)
-    held = client.app[BODIES]  # type: ignore[index]
+    held = client.app[REQUEST_MEMORY]  # type: ignore[index]
     response = await opened(client, admin, "a", message="x" * 100_000)
     size = held.held
     response.close()

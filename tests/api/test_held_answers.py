@@ -10,10 +10,10 @@ from chats import Headers, add_model, chat, ended, messages_of, opened, text_of,
 from chats import read_events as events_of
 from scripted import Provider, chunk, reply
 
-from chathub.accounts.holdings import Holdings
+from chathub.accounts.holdings import ReplyMemory
 from chathub.chat.parts import Cursor
 from chathub.chat.reply import Reply
-from chathub.keys import HOLDINGS, REPLIES
+from chathub.keys import REPLIES, REPLY_MEMORY
 
 PIECES = ["".join(f"{i}-{j} " for j in range(1000)) for i in range(60)]
 TEXT = "".join(PIECES)
@@ -25,8 +25,8 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 @pytest.fixture
-def holdings(client: TestClient) -> Holdings:
-    found: Holdings = client.app[HOLDINGS]
+def holdings(client: TestClient) -> ReplyMemory:
+    found: ReplyMemory = client.app[REPLY_MEMORY]
     found._most_of_user = len(TEXT) // 2
     return found
 
@@ -39,7 +39,7 @@ def live(client: TestClient, conversation: str) -> Callable[[], Reply | None]:
 
 @pytest.mark.parametrize("shape", ["stream", "whole"])
 async def test_while_a_users_answers_are_too_much_the_newest_wait_and_lose_nothing(
-    client: TestClient, admin: Headers, user: Headers, provider: Provider, holdings: Holdings, shape: str
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, holdings: ReplyMemory, shape: str
 ) -> None:
     provider.script = provider.stream(reply(*PIECES), stall_after=len(PIECES) - 1)
     first = await opened(client, user, PIECES[-2][-8:].strip(), conversation_id="first")
@@ -64,7 +64,7 @@ async def test_while_a_users_answers_are_too_much_the_newest_wait_and_lose_nothi
 
 
 async def test_an_answer_that_waits_can_be_stopped_and_what_came_is_stored(
-    client: TestClient, user: Headers, provider: Provider, holdings: Holdings
+    client: TestClient, user: Headers, provider: Provider, holdings: ReplyMemory
 ) -> None:
     provider.script = provider.stream(reply(*PIECES), stall_after=len(PIECES) - 1)
     first = await opened(client, user, PIECES[-2][-8:].strip(), conversation_id="first")

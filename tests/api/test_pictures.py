@@ -14,7 +14,7 @@ from scripted import Provider, reply
 from scripted_dialects import PROTOCOLS, add_speaker, texts
 
 from chathub.config import Config
-from chathub.keys import BODIES
+from chathub.keys import REQUEST_MEMORY
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR the tests' own"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00 the tests' own"
@@ -443,7 +443,7 @@ async def test_pictures_of_the_history_count_like_the_body_they_came_in(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     await shown_again_and_again(client, user, config)
-    others = client.app[BODIES].of(2)  # type: ignore[union-attr]
+    others = client.app[REQUEST_MEMORY].of(2)  # type: ignore[union-attr]
     others.grow(30 * MEGABYTE)
     events = await stream(client, user, conversation_id="c")
     assert events[-1]["status"] == 503 and "图片过多" in events[-1]["error"] and events[-1]["retry_after"]
@@ -451,7 +451,7 @@ async def test_pictures_of_the_history_count_like_the_body_they_came_in(
     assert (await stream(client, user, conversation_id="other"))[-1]["type"] == "end"
     others.release()
     assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
-    assert client.app[BODIES].held == 0  # type: ignore[union-attr]
+    assert client.app[REQUEST_MEMORY].held == 0  # type: ignore[union-attr]
 
 
 async def shown_again_and_again(client: TestClient, user: Headers, config: Config) -> list[int]:

@@ -16,7 +16,7 @@ from scripted import Provider
 
 from chathub.app import create_app
 from chathub.config import Config
-from chathub.keys import RESPONSES
+from chathub.keys import RESPONSE_MEMORY
 from chathub.server import Runner
 
 MB = 1_000_000
@@ -65,7 +65,7 @@ def buffers(client: TestClient) -> list[int]:
 
 def waiting(client: TestClient) -> int:
     """How many requests of the user wait for room."""
-    line = client.app[RESPONSES]._lines.get(2)
+    line = client.app[RESPONSE_MEMORY]._lines.get(2)
     return len(line.waiting) if line else 0
 
 

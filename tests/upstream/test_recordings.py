@@ -16,12 +16,12 @@ from chathub.upstream.failures import from_body
 from chathub.upstream.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 
 DIALECTS = ("openai", "anthropic", "gemini")
-STREAMS = [recording for name in DIALECTS for recording in recordings(".sse", name)]
+STREAM_LIMIT = [recording for name in DIALECTS for recording in recordings(".sse", name)]
 WHOLE = [recording for name in DIALECTS for recording in recordings(".json", name)]
-BODIES = [recording for recording in WHOLE if recording.status < 300]
+REQUEST_MEMORY = [recording for recording in WHOLE if recording.status < 300]
 REFUSALS = [recording for recording in WHOLE if recording.status >= 300]
 
-any_stream = pytest.mark.parametrize("recording", parameters(STREAMS))
+any_stream = pytest.mark.parametrize("recording", parameters(STREAM_LIMIT))
 
 
 def spoken(recording: Recording) -> ProviderFormat:
@@ -228,23 +228,25 @@ def test_every_signature_is_kept(recording: Recording) -> None:
         assert [signature.encode() for signature in signatures] == found
 
 
-@pytest.mark.parametrize("recording", parameters([r for r in STREAMS if r.meta["dialect"] == "gemini"]))
+@pytest.mark.parametrize("recording", parameters([r for r in STREAM_LIMIT if r.meta["dialect"] == "gemini"]))
 def test_gemini_s_stream_as_one_array_says_the_same(recording: Recording) -> None:
     responses = [line[6:] for line in recording.body.splitlines() if line.startswith(b"data: ")]
     array = b"[" + b"\n,\r\n".join(responses) + b"]\n"
     assert gemini.decode_body(array) == decode([recording.body], recording)
 
 
-@pytest.mark.skipif(not STREAMS, reason="CHATHUB_RECORDINGS names no folder with recorded provider answers")
+@pytest.mark.skipif(
+    not STREAM_LIMIT, reason="CHATHUB_RECORDINGS names no folder with recorded provider answers"
+)
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_any_split_of_any_stream_gives_the_same_events(data: st.DataObject) -> None:
-    recording = data.draw(st.sampled_from(STREAMS))
+    recording = data.draw(st.sampled_from(STREAM_LIMIT))
     cuts = data.draw(st.lists(st.integers(0, len(recording.body)), max_size=12))
     assert decode(pieces(recording.body, cuts), recording) == decode([recording.body], recording)
 
 
-@pytest.mark.parametrize("recording", parameters(BODIES))
+@pytest.mark.parametrize("recording", parameters(REQUEST_MEMORY))
 def test_a_whole_body_says_what_was_recorded(recording: Recording) -> None:
     check(spoken(recording).decode_body(recording.body), recording)
 
