@@ -63,7 +63,7 @@ class Caller(Struct, frozen=True):
         return self.is_admin and self.token_id is None
 
 
-class Visit(NamedTuple):
+class ClientInfo(NamedTuple):
     """A request that starts or renews a login: who, from where, with what."""
 
     actor: Actor
@@ -90,25 +90,29 @@ class Sessions:
         self._cache: OrderedDict[str, Caller] = OrderedDict()
         self._generation = 0
 
-    async def start(self, user: Row, visit: Visit) -> str:
+    async def start(self, user: Row, client_info: ClientInfo) -> str:
         """A new login of a user who showed its password; gives its token.
 
         Raises:
             Unauthorized: the account was changed meanwhile.
         """
-        visit = visit._replace(actor=structs.replace(visit.actor, user_id=user["id"], name=user["username"]))
+        client_info = client_info._replace(
+            actor=structs.replace(client_info.actor, user_id=user["id"], name=user["username"])
+        )
         now = self._clock.now()
         term = self._term(now, now)
-        await self.ending(user["id"], self._db.write(_start, user, visit, term, self._clock.certain()))
+        await self.ending(user["id"], self._db.write(_start, user, client_info, term, self._clock.certain()))
         return self._sign(user, term)
 
-    async def refresh(self, caller: Caller, visit: Visit) -> str:
+    async def refresh(self, caller: Caller, client_info: ClientInfo) -> str:
         """A new token in place of the caller's, which ends.
 
         Raises:
             Unauthorized: it has ended already, or the login is as old as one may become.
         """
-        work = self._db.write(_refresh, caller, visit, self._term, self._clock.now(), self._behind_since())
+        work = self._db.write(
+            _refresh, caller, client_info, self._term, self._clock.now(), self._behind_since()
+        )
         user, term = await self.ending(caller.id, work)
         return self._sign(user, term)
 
@@ -246,27 +250,34 @@ class _Term(NamedTuple):
     expires_at: int
 
 
-def _start(tx: Transaction, user: Row, visit: Visit, term: _Term, certain: int) -> None:
+def _start(tx: Transaction, user: Row, client_info: ClientInfo, term: _Term, certain: int) -> None:
     tx.run(tx.q.sessions.sweep, before=certain - _LONG)
     row = tx.one(
         tx.q.sessions.insert,
         **term._asdict(),
         user_id=user["id"],
         version=user["token_version"],
-        address=visit.actor.address,
-        client=visit.client,
+        address=client_info.actor.address,
+        client=client_info.client,
     )
     if row is None:
         raise Unauthorized("账号信息已变更，请重新登录")
-    note_network(tx, user["id"], visit.actor.address, term.issued_at, certain)
-    record(tx, visit.actor, "login.succeeded", term.issued_at, f"session {row['id']}", client=visit.client)
+    note_network(tx, user["id"], client_info.actor.address, term.issued_at, certain)
+    record(
+        tx,
+        client_info.actor,
+        "login.succeeded",
+        term.issued_at,
+        f"session {row['id']}",
+        client=client_info.client,
+    )
     tx.run(tx.q.sessions.trim, user_id=user["id"], session_id=row["id"], most=_MOST)
 
 
 def _refresh(
     tx: Transaction,
     caller: Caller,
-    visit: Visit,
+    client_info: ClientInfo,
     term_of: Callable[[int, int], _Term],
     now: int,
     behind_since: int | None,
@@ -284,10 +295,17 @@ def _refresh(
         tx.q.sessions.renew,
         **term._asdict(),
         session_id=row["session_id"],
-        address=visit.actor.address,
-        client=visit.client,
+        address=client_info.actor.address,
+        client=client_info.client,
     )
-    record(tx, visit.actor, "session.refresh", now, f"session {row['session_id']}", client=visit.client)
+    record(
+        tx,
+        client_info.actor,
+        "session.refresh",
+        now,
+        f"session {row['session_id']}",
+        client=client_info.client,
+    )
     return row, term
 
 

@@ -136,7 +136,7 @@ def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ende
         message_id,
         it.prompt.messages(),
         history,
-        _pictures(tx, it, history) if reservation else {},
+        _images(tx, it, history) if reservation else {},
         first=parent_id is None,
         reservation_id=reservation_id,
         answer_limit=reservation.answer if reservation else None,
@@ -163,7 +163,7 @@ def _history(tx: Transaction, it: NewTurn, head_id: int | None) -> list[Row]:
     return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
 
 
-def _pictures(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
+def _images(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
     """Those of the history that go along with what is asked."""
     if not it.supports_vision:
         return {}

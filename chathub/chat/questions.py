@@ -12,7 +12,7 @@ from chathub.chat.beginning import BranchPoint, NewTurn, Prompt
 from chathub.chat.budgets import BudgetOwner, UsageBound
 from chathub.chat.context import estimate_prompt
 from chathub.chat.idempotency import IdempotencyKey
-from chathub.chat.pictures import read as read_pictures
+from chathub.chat.pictures import read as read_images
 from chathub.chat.resolver import Candidates
 from chathub.chat.turns import FinalStatus
 from chathub.clock import Month
@@ -95,9 +95,9 @@ def prompt_of(
         raise BadRequest("缺少必填字段 message")
     parts = [Part("text", content)] if isinstance(content, str) else content
     addresses = [part.image_url for part in parts if part.type == "image_url"]
-    pictures = [address if isinstance(address, str) else address.url for address in addresses]
+    urls_in_parts = [address if isinstance(address, str) else address.url for address in addresses]
     text = "\n".join(part.text for part in parts if part.type == "text")
-    images = tuple(read_pictures([*pictures, *(urls or [])]))
+    images = tuple(read_images([*urls_in_parts, *(urls or [])]))
     if not text.strip() and not images:
         raise BadRequest("消息内容不能为空")
     return Prompt(text, images)

@@ -45,7 +45,7 @@ class Candidates(Struct, frozen=True):
 class Requirements(Struct, frozen=True):
     """What a chat takes beyond text."""
 
-    pictures: bool = False
+    images: bool = False
     tools: bool = False
     # not a chat, but vectors
     embeddings: bool = False
@@ -194,7 +194,7 @@ class Resolver:
 
 
 def _check_needs(model: ChatModel, needs: Requirements) -> None:
-    if needs.pictures and not model.supports_vision:
+    if needs.images and not model.supports_vision:
         raise BadRequest(f"模型 {model.name} 不支持图片")
     if needs.tools and not model.supports_tools:
         raise BadRequest(f"模型 {model.name} 不支持工具调用")

@@ -64,7 +64,7 @@ class Writer:
         is what is cancelled to stop a reply: the connection closes at once. The pictures of the history
         count like the body that the question came in."""
         try:
-            body.grow(max(0, _pictures_of(reply.turn) - body.size))
+            body.grow(max(0, _image_bytes(reply.turn) - body.size))
         except (BodiesFull, TooManyBodies) as full:
             reply.failure = Failure(_TOO_MANY_PICTURES, kind="busy", retry_after=full.retry_after)
             return
@@ -159,7 +159,7 @@ def _broken(error: Exception) -> FinalStatus:
     return _BROKEN
 
 
-def _pictures_of(turn: Turn) -> int:
+def _image_bytes(turn: Turn) -> int:
     """The bytes of pictures that a turn has in memory."""
     images = [image for message in turn.prompt for image in message.images]
     return pictures.size_of(chain(images, *turn.images.values()))

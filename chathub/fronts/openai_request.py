@@ -16,8 +16,8 @@ from chathub.fronts.request import (
     TOOLS,
     ClientRequest,
     Head,
+    ImageLimits,
     Parts,
-    Pictures,
     check_arguments,
     decode,
     fields_besides,
@@ -190,11 +190,11 @@ def read(body: bytes) -> ClientRequest:
     params = {name: value for name in _PARAMETERS if (value := getattr(asked, name)) is not None}
     if asked.max_completion_tokens is not None:
         params["max_tokens"] = asked.max_completion_tokens
-    pictures = Pictures()
+    image_limits = ImageLimits()
     messages, parts = [], Parts()
     for number, each in enumerate(messages_of(asked.messages, _decode_message)):
         parts.add(each.content, getattr(each, "tool_calls", None))
-        messages.append(_message(each, f"messages[{number}]", pictures))
+        messages.append(_message(each, f"messages[{number}]", image_limits))
     check_arguments(messages)
     return ClientRequest(
         model=asked.model,
@@ -208,14 +208,16 @@ def read(body: bytes) -> ClientRequest:
     )
 
 
-def _message(message: _Message, place: str, pictures: Pictures) -> Message:
+def _message(message: _Message, place: str, image_limits: ImageLimits) -> Message:
     match message:
         case _System(content) | _Developer(content):
             return Message("system", _text(content))
         case _User(content):
-            return Message("user", _text(content), _images(content, place, pictures))
+            return Message("user", _text(content), _images(content, place, image_limits))
         case _Tool(content, call_id):
-            return Message("tool", _text(content), _images(content, place, pictures), tool_call_id=call_id)
+            return Message(
+                "tool", _text(content), _images(content, place, image_limits), tool_call_id=call_id
+            )
         case _Assistant(content, calls):
             requests = [
                 ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls or []
@@ -230,14 +232,14 @@ def _text(content: str | list[Any]) -> str:
     return "\n".join(part.text for part in content if isinstance(part, _Text))
 
 
-def _images(content: str | list[Any], place: str, pictures: Pictures) -> list[Image]:
+def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> list[Image]:
     if isinstance(content, str):
         return []
     images = []
     for number, part in enumerate(content):
         if isinstance(part, _Picture):
             url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
-            images.append(pictures.address(url, f"{place}.content[{number}].image_url"))
+            images.append(image_limits.address(url, f"{place}.content[{number}].image_url"))
     return images
 
 

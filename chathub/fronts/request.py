@@ -201,7 +201,7 @@ def object_text(raw: Raw, place: str) -> str:
     return bytes(raw).decode()
 
 
-class Pictures:
+class ImageLimits:
     """Takes the pictures of one request, each with the place where it stands; counts them."""
 
     def __init__(self) -> None:

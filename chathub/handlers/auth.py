@@ -10,7 +10,7 @@ from chathub.accounts.passwords import check_rules
 from chathub.audit import Actor
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
-from chathub.handlers.common import actor, answer, body, done, visit
+from chathub.handlers.common import actor, answer, body, client_info, done
 from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
@@ -31,7 +31,7 @@ async def login(request: web.Request) -> web.Response:
         raise Unauthorized("用户名或密码错误")
     if not row["is_active"]:
         raise Forbidden("账号已被禁用")
-    token = await request.app[SESSIONS].start(row, visit(request))
+    token = await request.app[SESSIONS].start(row, client_info(request))
     return done("登录成功", token=token, user=answers.User.of(row))
 
 

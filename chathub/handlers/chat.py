@@ -130,7 +130,7 @@ async def _chat(request: web.Request) -> tuple[Chat, Prompt, IdempotencyKey | No
 
 
 def requirements_of(question: Prompt, options: Options) -> Requirements:
-    return Requirements(pictures=bool(question.images), tools=bool(options.tools or question.results))
+    return Requirements(images=bool(question.images), tools=bool(options.tools or question.results))
 
 
 def resolve_or_refusal(request: web.Request, model: str, needs: Requirements) -> Candidates | ChatHubError:

@@ -11,7 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from chathub.accounts.bodies import STRANGERS_LARGEST, RequestBody
-from chathub.accounts.sessions import Visit
+from chathub.accounts.sessions import ClientInfo
 from chathub.accounts.throttle import client_address
 from chathub.audit import Actor
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
@@ -149,10 +149,10 @@ def actor(request: web.Request) -> Actor:
     return Actor(caller.id, caller.username, address, number) if caller else Actor(None, "", address, number)
 
 
-def visit(request: web.Request) -> Visit:
+def client_info(request: web.Request) -> ClientInfo:
     """Who starts or renews a login, and what the client calls itself."""
     client = "".join(filter(str.isprintable, request.headers.get("User-Agent", "")))
-    return Visit(actor(request), client[:_LONGEST_CLIENT])
+    return ClientInfo(actor(request), client[:_LONGEST_CLIENT])
 
 
 def streamed(handler: Handler) -> Handler:

@@ -8,12 +8,12 @@ from chathub.accounts.sessions import Caller
 from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.errors import Forbidden
-from chathub.handlers.common import actor, answer, done, row_id, visit
+from chathub.handlers.common import actor, answer, client_info, done, row_id
 from chathub.keys import CALLER, LAST_USES, SESSIONS
 
 
 async def refresh(request: web.Request) -> web.Response:
-    token = await request.app[SESSIONS].refresh(_signed_in(request), visit(request))
+    token = await request.app[SESSIONS].refresh(_signed_in(request), client_info(request))
     return done("令牌已更新", token=token)
 
 

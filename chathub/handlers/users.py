@@ -9,7 +9,7 @@ from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import actor, answer, body, done, query, row_id, visit
+from chathub.handlers.common import actor, answer, body, client_info, done, query, row_id
 from chathub.keys import CALLER, CLOCK, DB, GATEWAY, PASSWORDS, REPLIES, SESSIONS, THROTTLE
 from chathub.wire import answers
 from chathub.wire.decode import given
@@ -69,7 +69,7 @@ async def update_profile(request: web.Request) -> web.Response:
     if not fields.get("password"):
         return done("个人信息更新成功", user=answers.User.of(row))
     # the new password ended every token, this one too
-    token = await request.app[SESSIONS].start(row, visit(request))
+    token = await request.app[SESSIONS].start(row, client_info(request))
     return done("密码修改成功", user=answers.User.of(row), token=token)
 
 
