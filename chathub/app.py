@@ -58,11 +58,11 @@ from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.connections import Connector
 from chathub.upstream.http import Timeouts
-from chathub.upstream.local import LocalModel
+from chathub.upstream.local_model.engine import LocalModel
 from chathub.vault import Vault, derive
 
 if TYPE_CHECKING:
-    from chathub.upstream.weights import Weights
+    from chathub.upstream.local_model.weights import Weights
 
 log = logging.getLogger("chathub")
 

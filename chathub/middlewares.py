@@ -14,7 +14,7 @@ from chathub.accounts.sessions import Caller
 from chathub.accounts.throttle import is_in
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized
-from chathub.fronts import anthropic, openai
+from chathub.formats import anthropic, openai
 from chathub.handlers.common import Handler, address_of, answer, is_packed, raw
 from chathub.hosts import is_allowed
 from chathub.keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
@@ -174,9 +174,9 @@ def failure(
     """An error in the shape that its client reads."""
     details = error.details if error else {}
     if request.path.startswith("/v1/messages"):
-        response = raw(anthropic.error(status, sentence), status)
+        response = raw(anthropic.encode_error(status, sentence), status)
     elif request.path.startswith("/v1/"):
-        told = openai.error(status, sentence, param=details.get("param"), code=details.get("code"))
+        told = openai.encode_error(status, sentence, param=details.get("param"), code=details.get("code"))
         response = raw(told, status)
     else:
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)

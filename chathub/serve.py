@@ -26,7 +26,7 @@ from chathub.log import Formatter
 from chathub.server import Runner
 
 if TYPE_CHECKING:
-    from chathub.upstream.weights import Weights
+    from chathub.upstream.local_model.weights import Weights
 
 
 def serve(config: Config, lines: Formatter) -> None:
@@ -54,10 +54,10 @@ def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
 def _local_weights(config: Config) -> Weights:
     """The built-in model's weights, fetched if they are not there yet."""
     # not needed by a start without the built-in model
-    from chathub.upstream import local, weights
+    from chathub.upstream.local_model import engine, weights
 
     assert config.local_model is not None
-    if problem := local.available():
+    if problem := engine.available():
         raise StartError(problem)
     try:
         wanted = weights.resolve(config.local_model, config.database.parent / "models")

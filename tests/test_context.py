@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chathub.chat.context import build, estimate, estimate_bytes, estimate_messages
-from chathub.upstream.types import Image, Message
+from chathub.formats.types import Image, Message
 
 
 def row(role: str, content: str, status: str = "done", **more: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from chathub.accounts.holdings import MemoryLease, ReplyMemory
 from chathub.chat.usage_meter import EventQueue
-from chathub.upstream.types import Text
+from chathub.formats.types import Text
 
 READ = 128 * 1024
 MANY = 100 * READ

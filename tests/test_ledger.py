@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from chathub.catalog import ChatModel
 from chathub.chat.ledger import UsageCost, compute_cost, cost
-from chathub.upstream.types import Usage
+from chathub.formats.types import Usage
 
 # 2.5 and 10 for a million tokens, as GPT-4o
 MODEL = ChatModel("m", 1, "openai", "OpenAI", "https://x/v1", True, input_price=2500, output_price=10_000)

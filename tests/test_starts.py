@@ -13,7 +13,7 @@ from crashes import ask, follow_until, ready, rest_of
 from processes import ChatHub, run_to_its_end
 from scripted import Provider, reply
 
-from chathub.upstream import local
+from chathub.upstream.local_model import engine
 
 
 def assert_refused(outcome: tuple[int, str, str], *words: str) -> None:
@@ -193,7 +193,7 @@ async def test_files_are_their_owners_alone(database: Path, provider: Provider) 
         assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
 
 
-@pytest.mark.skipif(local.available() is not None, reason="the built-in model's engine is not installed")
+@pytest.mark.skipif(engine.available() is not None, reason="the built-in model's engine is not installed")
 async def test_the_folders_that_weights_are_fetched_into_are_their_owners_alone(tmp_path: Path) -> None:
     database = tmp_path / "data" / "chathub.db"
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}

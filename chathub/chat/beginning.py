@@ -15,7 +15,7 @@ from chathub.chat.title_text import title_of
 from chathub.chat.turns import FinalStatus, Settlement, Turn, as_it_ended
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
-from chathub.upstream.types import Image, Message
+from chathub.formats.types import Image, Message
 from chathub.wire.answers import Row as AnyRow
 from chathub.wire.chats import BULKY, ToolResult
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.upstream.types import Image, Message, ToolCall
+from chathub.formats.types import Image, Message, ToolCall
 from chathub.wire.answers import Row
 
 # role, separators and the like, as OpenAI's counting guide has them

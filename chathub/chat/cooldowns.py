@@ -11,8 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from chathub.chat.pool import KeyHealth
-from chathub.upstream.failure_class import class_of
-from chathub.upstream.types import Endpoint, Failure
+from chathub.formats.failure_class import class_of
+from chathub.formats.types import Endpoint, Failure
 
 # pairs of key and user, and of key and kind of trouble
 _REMEMBERED = 10_000

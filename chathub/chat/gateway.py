@@ -30,13 +30,14 @@ from chathub.clock import Clock
 from chathub.database.connection import Database
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
-from chathub.fronts.request import ClientRequest
-from chathub.upstream import redaction, routing
+from chathub.formats import redaction
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.failure_class import another_may_help
+from chathub.formats.quirk_learning import refuses_usage
+from chathub.formats.quirks import Quirks
+from chathub.formats.types import ChatRequest, Endpoint, Failure, UpstreamRequest
+from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
-from chathub.upstream.dialects.quirk_learning import refuses_usage
-from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.failure_class import another_may_help
-from chathub.upstream.types import ChatRequest, Endpoint, Failure, UpstreamRequest
 
 T = TypeVar("T")
 
@@ -169,7 +170,7 @@ class Gateway:
             await self._note(queue, endpoint, user_id, failure)
 
         try:
-            return await routing.run(self.client, candidate.endpoints, call, queue, report)
+            return await failover.run(self.client, candidate.endpoints, call, queue, report)
         finally:
             queue.close()
 
@@ -188,7 +189,7 @@ class Gateway:
             if endpoint.key_id in meter.excluded_keys:
                 continue
             try:
-                with routing.attempted(meter.attempts, endpoint, candidate.model.name) as attempt:
+                with failover.attempted(meter.attempts, endpoint, candidate.model.name) as attempt:
                     async with AsyncExitStack() as stack:
                         at = await stack.enter_async_context(self.client.at_local(endpoint))
                         answer = await use(await self._sent(stack, at, candidate.model.name, user_id, make))

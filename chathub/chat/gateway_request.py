@@ -13,7 +13,7 @@ from chathub.chat.resolver import Candidates
 from chathub.chat.usage_meter import UsageMeter
 from chathub.clock import Month
 from chathub.database.connection import Transaction
-from chathub.upstream.types import Attempt, Endpoint
+from chathub.formats.types import Attempt, Endpoint
 
 
 class Reserved(NamedTuple):

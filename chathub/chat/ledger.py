@@ -9,7 +9,7 @@ from msgspec import Struct
 from chathub.catalog import ChatModel
 from chathub.clock import Month
 from chathub.database.connection import Transaction
-from chathub.upstream.types import Attempt, Usage
+from chathub.formats.types import Attempt, Usage
 
 # a hundred times the largest windows there are
 _MOST_TOKENS = 1_000_000_000

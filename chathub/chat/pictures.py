@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from chathub.database.connection import Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.upstream.types import Image
-from chathub.upstream.urls import origin
+from chathub.formats.types import Image
+from chathub.formats.urls import origin
 from chathub.wire import base64
 
 MOST = 8

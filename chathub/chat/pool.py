@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from chathub import audit
 from chathub.database.connection import Row, Transaction
-from chathub.upstream.failure_class import FailureClass, class_of
-from chathub.upstream.failures import RETRY_LIMIT
-from chathub.upstream.types import Failure
+from chathub.formats.failure_class import FailureClass, class_of
+from chathub.formats.failures import RETRY_LIMIT
+from chathub.formats.types import Failure
 
 # milliseconds that a key rests which was not told how long: the first time, and at most
 _PAUSES: dict[FailureClass, tuple[int, int]] = {

@@ -14,10 +14,10 @@ from chathub.chat.usage_meter import UsageMeter
 from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.errors import NotFound
-from chathub.upstream import routing
+from chathub.formats.forwarding import headers_for, list_address
+from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
+from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
-from chathub.upstream.requests import headers_for, list_address
-from chathub.upstream.types import ChatRequest, Endpoint, Failure, Message
 
 # what no provider has given to anybody
 _NO_KEY = "not-a-key"
@@ -56,7 +56,7 @@ async def try_key(
     model = min(models, key=lambda model: (model.output_price, model.name))
     call = ChatRequest("", model.name, _QUESTION, stream=False, params={"max_tokens": 1})
     meter.model = model
-    with routing.attempted(meter.attempts, endpoint, model.name) as attempt:
+    with failover.attempted(meter.attempts, endpoint, model.name) as attempt:
         attempt.failure = await client.call(endpoint, call, meter.feed)
     if attempt.failure is not None and not meter.has_output:
         meter.reset_attempt()

@@ -17,7 +17,7 @@ from chathub.chat.resolver import Candidates
 from chathub.chat.turns import FinalStatus
 from chathub.clock import Month
 from chathub.errors import BadRequest, ChatHubError
-from chathub.upstream.types import Message
+from chathub.formats.types import Message
 from chathub.wire.chats import BULKY, Options, Part, ToolResult
 
 

@@ -13,8 +13,7 @@ from chathub.chat.ledger import UsageCost
 from chathub.chat.parts import Cursor, Kind, Part, after, merged
 from chathub.chat.turns import FinalStatus, Turn
 from chathub.database.connection import Row
-from chathub.upstream.routing import Sink
-from chathub.upstream.types import (
+from chathub.formats.types import (
     Event,
     Failure,
     Finish,
@@ -25,6 +24,7 @@ from chathub.upstream.types import (
     ToolCallDelta,
     Usage,
 )
+from chathub.upstream.failover import Sink
 
 # reads the text of a stored reply: of a kind, from a code point on, so many
 Read = Callable[[Kind, int, int], Awaitable[str]]

@@ -14,10 +14,10 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Row
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
+from chathub.formats.failure_class import class_sentence
+from chathub.formats.types import Endpoint
+from chathub.formats.urls import hostname, origin, place
 from chathub.upstream import guard
-from chathub.upstream.failure_class import class_sentence
-from chathub.upstream.types import Endpoint
-from chathub.upstream.urls import hostname, origin, place
 from chathub.vault import Binding, Vault, VaultError
 
 

@@ -15,9 +15,9 @@ from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
 from chathub.database.connection import Transaction
-from chathub.upstream import routing
+from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
+from chathub.upstream import failover
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatRequest, Endpoint, Failure, Message
 from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.titles")
@@ -68,7 +68,7 @@ class Titles:
         answer.token_id = reply.token_id
         try:
             async with asyncio.timeout(_SECONDS):
-                answer.failure = await routing.run(
+                answer.failure = await failover.run(
                     self._client, candidate.endpoints, call, answer, _no_report
                 )
         except TimeoutError:

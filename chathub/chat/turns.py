@@ -13,7 +13,7 @@ from chathub.chat.ledger import AttemptOwner, UsageCost
 from chathub.chat.parts import Kind
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
-from chathub.upstream.types import Attempt, Image, Message
+from chathub.formats.types import Attempt, Image, Message
 from chathub.wire.answers import Row as AnyRow
 
 # what the page shows in an empty bubble after its stop button: not a text of the model's

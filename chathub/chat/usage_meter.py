@@ -7,8 +7,8 @@ import time
 from chathub.accounts.holdings import MemoryLease
 from chathub.catalog import ChatModel
 from chathub.chat import ledger
-from chathub.upstream.routing import Sink
-from chathub.upstream.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.upstream.failover import Sink
 
 # events that may wait for a client before the provider has to
 _WAITING = 2_000

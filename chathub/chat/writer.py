@@ -21,10 +21,11 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.condition import sentence_of
 from chathub.database.connection import Database
-from chathub.upstream import redaction, routing
+from chathub.formats import redaction
+from chathub.formats.failure_class import another_may_help, sentence_for
+from chathub.formats.types import ChatRequest, Endpoint, Failure
+from chathub.upstream import failover
 from chathub.upstream.client import Client
-from chathub.upstream.failure_class import another_may_help, sentence_for
-from chathub.upstream.types import ChatRequest, Endpoint, Failure
 from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.replies")
@@ -82,7 +83,7 @@ class Writer:
         for candidate in candidates.in_order:
             reply.use_model(candidate.model)
             call, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
-            reply.failure = await routing.run(self._client, candidate.endpoints, call, reply, report)
+            reply.failure = await failover.run(self._client, candidate.endpoints, call, reply, report)
             if reply.failure is None or reply.has_output or not another_may_help(reply.failure):
                 return
 

@@ -14,9 +14,9 @@ from chathub.clock import iso
 from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.formats.urls import chat_url, origin, without_query
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, GATEWAY, REPLIES, VAULT
-from chathub.upstream.urls import chat_url, origin, without_query
 from chathub.vault import Binding, Vault, mask
 from chathub.wire import answers
 from chathub.wire.decode import given

@@ -10,10 +10,10 @@ from msgspec import Raw
 from chathub.chat.context import estimate_bytes
 from chathub.chat.gateway import Outgoing, estimate_request
 from chathub.errors import ChatHubError
-from chathub.fronts.request import ClientRequest
-from chathub.upstream.dialects import StreamDecoder
-from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.types import Endpoint, Event
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.quirks import Quirks
+from chathub.formats.registry import StreamDecoder
+from chathub.formats.types import Endpoint, Event
 
 
 class Writer(Protocol):

@@ -15,9 +15,9 @@ from chathub.chat.reply import Reply
 from chathub.chat.turns import NOT_STORED, FinalStatus
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError
+from chathub.formats.types import ToolCall
 from chathub.handlers.streams import EventStream
 from chathub.handlers.writing import room_for
-from chathub.upstream.types import ToolCall
 from chathub.wire import answers
 
 # characters in one event and one write

@@ -4,15 +4,15 @@ import aiohttp
 from aiohttp import web
 
 from chathub.chat.usage_meter import UsageMeter
+from chathub.formats.masking import masked
+from chathub.formats.types import Failure
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.event_splitter import EventSplitter
 from chathub.handlers.lazy_response import LazyResponse
 from chathub.upstream import http
-from chathub.upstream.answers import decoded, failure_in
 from chathub.upstream.client import AttemptFailed
-from chathub.upstream.masking import masked
-from chathub.upstream.trouble import TROUBLE, network_failure
-from chathub.upstream.types import Failure
+from chathub.upstream.network_failures import TROUBLE, network_failure
+from chathub.upstream.read_response import decoded, failure_in
 
 TOO_LONG = Failure("回复过长，已中止", kind="cut", status=502)
 # bytes that wait to be read for the usage

@@ -7,11 +7,11 @@ from aiohttp import web
 from chathub.chat import pool, probe
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
+from chathub.formats import redaction
+from chathub.formats.failure_class import sentence_for
+from chathub.formats.types import Endpoint, Failure
 from chathub.handlers.common import actor, answer, body, done, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, COOLDOWNS, DB, GATEWAY, RESOLVER, SETTLEMENT_QUEUE
-from chathub.upstream import redaction
-from chathub.upstream.failure_class import sentence_for
-from chathub.upstream.types import Endpoint, Failure
 from chathub.wire.requests import ModelImport
 
 

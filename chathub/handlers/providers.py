@@ -9,10 +9,10 @@ from chathub.audit import Actor
 from chathub.catalog import LOCAL
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.formats.quirks import wire_format_of
+from chathub.formats.urls import origin, without_query
 from chathub.handlers.common import actor, answer, body, done, query, row_id
 from chathub.keys import CALLER, CATALOG, CLOCK, DB
-from chathub.upstream.dialects.quirks import wire_format_of
-from chathub.upstream.urls import origin, without_query
 from chathub.wire import answers
 from chathub.wire.decode import given
 from chathub.wire.requests import NewProvider, ProviderChange, ProviderFilter

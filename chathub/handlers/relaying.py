@@ -16,18 +16,19 @@ from chathub.chat.gateway_request import GatewayRequest
 from chathub.chat.resolver import NOTHING, Candidate, Candidates, Requirements
 from chathub.chat.usage_meter import EventQueue, UsageMeter
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
-from chathub.fronts.request import ClientRequest
+from chathub.formats import forwarding
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.failure_class import another_may_help, sentence_for
+from chathub.formats.quirks import Quirks
+from chathub.formats.types import Endpoint, Failure
 from chathub.handlers.client_format import ClientFormat, Writer, at_most, estimated
 from chathub.handlers.common import off_loop, raw
 from chathub.handlers.lazy_response import LazyResponse
 from chathub.handlers.piping import TOO_LONG, pipe, without_key
 from chathub.keys import CALLER, CONFIG, GATEWAY, RESOLVER
-from chathub.upstream import http, requests
-from chathub.upstream.answers import decoded, failure_in
+from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed
-from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.failure_class import another_may_help, sentence_for
-from chathub.upstream.types import Endpoint, Failure
+from chathub.upstream.read_response import decoded, failure_in
 
 
 async def answer(request: web.Request, client_format: ClientFormat) -> web.StreamResponse:
@@ -136,7 +137,7 @@ def fields_for(
     candidate: Candidate, gateway_request: GatewayRequest, fields: dict[str, Raw]
 ) -> dict[str, Raw]:
     """The fields of a body that may go to a model as they are. (Other formats have no words for the rest.)"""
-    return fields if gateway_request.takes_extras(candidate.model) else requests.without_extras(fields)
+    return fields if gateway_request.takes_extras(candidate.model) else forwarding.without_extras(fields)
 
 
 async def _translate(

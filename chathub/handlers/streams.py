@@ -6,9 +6,9 @@ import time
 
 from aiohttp import web
 
+from chathub.formats.sse import frame
 from chathub.handlers.writing import ResponseWriter
 from chathub.keys import CONFIG
-from chathub.upstream.sse import frame
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",

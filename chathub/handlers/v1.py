@@ -13,18 +13,17 @@ from chathub.chat.gateway import Outgoing
 from chathub.chat.resolver import Requirements
 from chathub.chat.usage_meter import UsageMeter
 from chathub.errors import BadRequest, NotFound
-from chathub.fronts import openai as front
-from chathub.fronts.request import ClientRequest
+from chathub.formats import forwarding, openai
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.quirks import Quirks
+from chathub.formats.types import Endpoint, Event, Failure, UpstreamRequest
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.common import off_loop, raw, read_body, streamed
 from chathub.handlers.piping import without_key
 from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, resolve
 from chathub.keys import CALLER, CATALOG, GATEWAY
-from chathub.upstream import http, requests
+from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed
-from chathub.upstream.dialects import openai as dialect
-from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.types import Endpoint, Event, Failure, UpstreamRequest
 
 _LONG = 32 * 1024 * 1024
 
@@ -38,8 +37,8 @@ class OpenAI(ClientFormat):
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        self.fields = front.fields(body)
-        self.head = front.head(body)
+        self.fields = openai.decode_fields(body)
+        self.head = openai.decode_head(body)
         self.model, self.stream = self.head.model, self.head.stream
         self.answer_length, self.choices = self.head.max_tokens, self.head.choices
         self.asks_for_media = self.head.asks_for_media
@@ -47,7 +46,7 @@ class OpenAI(ClientFormat):
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
     def read(self) -> ClientRequest:
-        return front.read(self.body)
+        return openai.decode_request(self.body)
 
     def outgoing(
         self,
@@ -63,25 +62,25 @@ class OpenAI(ClientFormat):
         if limit is not None:
             names = self.head.length_fields or (quirks.max_tokens_field,)
             limits = dict.fromkeys(names, limit)
-        body = requests.adapted(fields, model, wants_usage=wants_usage, limits=limits)
-        chat = requests.empty_chat(endpoint, stream=self.stream)
+        body = forwarding.adapted(fields, model, wants_usage=wants_usage, limits=limits)
+        chat = forwarding.empty_chat(endpoint, stream=self.stream)
         adds_usage = wants_usage and not self.head.has_stream_options
         return Outgoing(UpstreamRequest(chat.url, chat.headers, body), adds_usage)
 
-    decoder = dialect.Decoder
-    decode_body = staticmethod(dialect.decode_body)
+    decoder = openai.Decoder
+    decode_body = staticmethod(openai.decode_body)
 
     def writer(self, model: str, prompt_tokens: int) -> "_Chunks":
-        return _Chunks(front.Stream(model, self._id, self._created, self.head.include_usage))
+        return _Chunks(openai.Encoder(model, self._id, self._created, self.head.include_usage))
 
     def whole(self, events: list[Event], model: str) -> bytes:
-        return front.whole(events, model, self._id, self._created)
+        return openai.encode_body(events, model, self._id, self._created)
 
 
 class _Chunks:
     """Chunks as they go over the wire."""
 
-    def __init__(self, stream: front.Stream) -> None:
+    def __init__(self, stream: openai.Encoder) -> None:
         self._stream = stream
 
     def feed(self, events: list[Event]) -> bytes:
@@ -100,14 +99,14 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 async def list_models(request: web.Request) -> web.Response:
     caller = request[CALLER]
     offered = request.app[CATALOG].offered()
-    return raw(front.models([row for row in offered if not caller.models or row[0] in caller.models]))
+    return raw(openai.models([row for row in offered if not caller.models or row[0] in caller.models]))
 
 
 async def get_model(request: web.Request) -> web.Response:
     name, caller = request.match_info["model"], request[CALLER]
     for row in request.app[CATALOG].offered():
         if row[0] == name and (not caller.models or name in caller.models):
-            return raw(front.one_model(*row))
+            return raw(openai.one_model(*row))
     raise NotFound(f"模型不存在：{name}")
 
 
@@ -115,15 +114,15 @@ class _Vectors:
     """A request for embeddings: its fields, the model, and about how many tokens it is."""
 
     def __init__(self, body: bytes) -> None:
-        self.fields = front.fields(body)
-        self.model = front.head(body).model
+        self.fields = openai.decode_fields(body)
+        self.model = openai.decode_head(body).model
         self.tokens = context.estimate_bytes(body)
 
 
 def _vectors(fields: dict[str, Raw], model: str, endpoint: Endpoint, quirks: Quirks) -> Outgoing:
-    body = requests.adapted(fields, model)
-    address = requests.embeddings_address(endpoint)
-    return Outgoing(UpstreamRequest(address, requests.headers_for(endpoint), body))
+    body = forwarding.adapted(fields, model)
+    address = forwarding.embeddings_address(endpoint)
+    return Outgoing(UpstreamRequest(address, forwarding.headers_for(endpoint), body))
 
 
 @streamed
@@ -140,7 +139,7 @@ async def embeddings(request: web.Request) -> web.Response:
         data = await http.whole_body(upstream, http.LARGE_BOUNDS.answer, meter.holding)
         if isinstance(data, Failure):
             raise AttemptFailed(data)
-        if (usage := front.embedding_usage(data)) is None:
+        if (usage := openai.embedding_usage(data)) is None:
             raise AttemptFailed(Failure("上游返回了无法识别的数据", kind="cut", status=200))
         meter.well = True
         meter.feed([usage])

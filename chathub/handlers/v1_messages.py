@@ -6,15 +6,13 @@ from aiohttp import web
 from msgspec import Raw
 
 from chathub.chat.gateway import Outgoing
-from chathub.fronts import anthropic as front
-from chathub.fronts.request import ClientRequest
+from chathub.formats import anthropic, forwarding
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.quirks import Quirks
+from chathub.formats.types import Endpoint, Event, UpstreamRequest
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.common import off_loop, read_body, streamed
 from chathub.handlers.relaying import answer
-from chathub.upstream import requests
-from chathub.upstream.dialects import anthropic as dialect
-from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.types import Endpoint, Event, UpstreamRequest
 
 _LONG = 32 * 1024 * 1024
 # of the client's own headers these mean something to Anthropic
@@ -30,18 +28,18 @@ class Anthropic(ClientFormat):
     strips_usage = False
     choices = 1
     asks_for_media = False
-    decoder = dialect.Decoder
-    decode_body = staticmethod(dialect.decode_body)
+    decoder = anthropic.Decoder
+    decode_body = staticmethod(anthropic.decode_body)
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        self.fields = front.fields(body)
-        head = front.head(body)
+        self.fields = anthropic.decode_fields(body)
+        head = anthropic.decode_head(body)
         self.model, self.stream, self.answer_length = head.model, head.stream, head.max_tokens
         self._id = f"msg_{secrets.token_hex(12)}"
 
     def read(self) -> ClientRequest:
-        return front.read(self.body)
+        return anthropic.decode_request(self.body)
 
     def outgoing(
         self,
@@ -53,22 +51,22 @@ class Anthropic(ClientFormat):
         limit: int | None,
     ) -> Outgoing:
         limits = {} if limit is None else {"max_tokens": limit}
-        body = requests.adapted(fields, model, limits=limits)
-        chat = requests.empty_chat(endpoint, stream=self.stream)
-        sent = {**chat.headers, **requests.passed_on(headers, _PASSED)}
+        body = forwarding.adapted(fields, model, limits=limits)
+        chat = forwarding.empty_chat(endpoint, stream=self.stream)
+        sent = {**chat.headers, **forwarding.passed_on(headers, _PASSED)}
         return Outgoing(UpstreamRequest(chat.url, sent, body))
 
     def writer(self, model: str, prompt_tokens: int) -> "_Events":
-        return _Events(front.Stream(model, self._id, prompt_tokens))
+        return _Events(anthropic.Encoder(model, self._id, prompt_tokens))
 
     def whole(self, events: list[Event], model: str) -> bytes:
-        return front.whole(events, model, self._id)
+        return anthropic.encode_body(events, model, self._id)
 
 
 class _Events:
     """Named events as they go over the wire."""
 
-    def __init__(self, stream: front.Stream) -> None:
+    def __init__(self, stream: anthropic.Encoder) -> None:
         self._stream = stream
 
     def feed(self, events: list[Event]) -> bytes:

@@ -7,22 +7,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 from msgspec.structs import replace
 
+from chathub.formats import quirk_learning
+from chathub.formats.masking import Take, masked, masking
+from chathub.formats.model_list import names_in
+from chathub.formats.quirks import Quirks
+from chathub.formats.registry import ProviderFormat, format_named
+from chathub.formats.types import ChatRequest, Endpoint, Failure, UpstreamRequest
 from chathub.upstream import http
-from chathub.upstream.answers import read
-from chathub.upstream.dialects import ProviderFormat, format_named, quirk_learning
-from chathub.upstream.dialects.quirks import Quirks
 from chathub.upstream.http import Timeouts, bounds_for
-from chathub.upstream.learned import LearnedQuirks
-from chathub.upstream.listing import names_in
-from chathub.upstream.local import LocalModel, LocalModelError
-from chathub.upstream.masking import Take, masked, masking
-from chathub.upstream.trouble import TROUBLE, network_failure
-from chathub.upstream.types import (
-    ChatRequest,
-    Endpoint,
-    Failure,
-    UpstreamRequest,
-)
+from chathub.upstream.learned_quirks import LearnedQuirks
+from chathub.upstream.local_model.engine import LocalModel, LocalModelError
+from chathub.upstream.network_failures import TROUBLE, network_failure
+from chathub.upstream.read_response import read
 
 # a request is put into other words only so often
 _FORMS = 4
@@ -203,5 +199,5 @@ async def _built(provider_format: ProviderFormat, call: ChatRequest, quirks: Qui
         size += sum(len(image.data) for image in message.images)
         size += sum(len(tool_call.arguments) for tool_call in message.tool_calls)
     if size <= _LARGE_CALL:
-        return provider_format.build(call, quirks)
-    return await asyncio.to_thread(provider_format.build, call, quirks)
+        return provider_format.encode_request(call, quirks)
+    return await asyncio.to_thread(provider_format.encode_request, call, quirks)

@@ -11,13 +11,13 @@ from typing import NamedTuple, Protocol
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.upstream import failures
+from chathub.formats import failures
+from chathub.formats.echoes import repeats, windows
+from chathub.formats.failure_class import telling_phrase
+from chathub.formats.quirks import Quirks
+from chathub.formats.types import Failure, UpstreamRequest
 from chathub.upstream.connections import Unanswered
-from chathub.upstream.dialects.quirks import Quirks
-from chathub.upstream.echoes import repeats, windows
-from chathub.upstream.failure_class import telling_phrase
-from chathub.upstream.trouble import CUT, TROUBLE, NoResponse, network_failure
-from chathub.upstream.types import Failure, UpstreamRequest
+from chathub.upstream.network_failures import CUT, TROUBLE, NoResponse, network_failure
 
 _ERROR_BODY = 64 * 1024
 # a list of models

@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient
 from chats import Headers, active, add_model
 from scripted import Provider
 
-from chathub.upstream.dialects import openai
-from chathub.upstream.types import Reasoning, Text
+from chathub.formats import openai
+from chathub.formats.types import Reasoning, Text
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "upstream"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402
 
 

@@ -19,8 +19,8 @@ from chathub.chat.parts import Cursor, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turns import Turn
 from chathub.config import Config
+from chathub.formats.types import Reasoning, Text
 from chathub.handlers.streams import EventStream
-from chathub.upstream.types import Reasoning, Text
 
 Connect = Callable[..., Awaitable[TestClient]]
 

@@ -9,7 +9,7 @@ from chats import add_model, chat
 from scripted import Provider
 
 from chathub.errors import BadRequest
-from chathub.fronts.openai_request import fields
+from chathub.formats.openai.decode_request import fields
 from chathub.wire.chats import Chat, EditMessage, SavePartial
 from chathub.wire.decode import decode
 

@@ -12,7 +12,7 @@ from conftest import sign_in
 from world import new_token, new_user
 
 from chathub.config import Config
-from chathub.upstream.urls import place, without_query
+from chathub.formats.urls import place, without_query
 
 
 class Inner:

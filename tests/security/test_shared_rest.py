@@ -17,7 +17,7 @@ from world import new_token, new_user
 from chathub.chat.cooldowns import CallerCooldowns
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.upstream.types import Endpoint, Failure
+from chathub.formats.types import Endpoint, Failure
 
 Connect = Callable[..., Awaitable[TestClient]]
 

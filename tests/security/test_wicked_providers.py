@@ -15,10 +15,10 @@ from scripted import DONE, Provider, chunk, data, reply, usage
 from chathub.chat.parts import Cursor
 from chathub.chat.reply import Reply
 from chathub.chat.turns import Turn
+from chathub.formats import anthropic, gemini, openai
+from chathub.formats.loose_json import ToolCalls
+from chathub.formats.types import Failure, Reasoning, Text
 from chathub.upstream import http
-from chathub.upstream.dialects import anthropic, gemini, openai
-from chathub.upstream.dialects.openai_fields import ToolCalls
-from chathub.upstream.types import Failure, Reasoning, Text
 
 MIB = 1024 * 1024
 KEY = "sk-of-the-tests-0123456789"

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 import pytest
 
+from chathub.formats.types import UpstreamRequest
 from chathub.upstream import http
 from chathub.upstream.connections import Connector, Unanswered
 from chathub.upstream.http import Timeouts
-from chathub.upstream.trouble import NoResponse, network_failure
-from chathub.upstream.types import UpstreamRequest
+from chathub.upstream.network_failures import NoResponse, network_failure
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

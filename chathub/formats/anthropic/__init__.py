@@ -1,0 +1,18 @@
+"""Anthropic's Messages API, as a provider and as a client speaks it."""
+
+from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
+from chathub.formats.anthropic.decode_stream import Decoder, decode_body
+from chathub.formats.anthropic.encode_request import encode_request
+from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
+
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "decode_body",
+    "decode_fields",
+    "decode_head",
+    "decode_request",
+    "encode_body",
+    "encode_error",
+    "encode_request",
+]

@@ -1,0 +1,78 @@
+"""Events sorted into the blocks of an Anthropic message."""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from chathub.formats.types import Reasoning, Text, ToolCallDelta
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Block(Struct):
+    """A block on its way: ``waiting`` is not sent yet. ``sent`` are the arguments of a call (``place``:
+    which one) that are."""
+
+    kind: str
+    place: int = 0
+    id: str = ""
+    name: str = ""
+    waiting: str = ""
+    sent: list[str] = field(default_factory=list)
+    begun: bool = False
+
+    def is_over(self) -> bool:
+        """Whether nothing can come any more, given that another block has begun."""
+        if self.kind != "tool_use":
+            return True
+        # The look at the end spares most of the parsing when calls come mixed.
+        last = self.waiting or (self.sent[-1] if self.sent else "")
+        return (
+            bool(self.name) and last.rstrip().endswith("}") and is_object("".join(self.sent) + self.waiting)
+        )
+
+
+def is_object(text: str) -> bool:
+    """Whether ``text`` is one whole JSON object."""
+    try:
+        _decode_object(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+    return True
+
+
+class Row:
+    """The blocks of one answer in the order in which they appeared."""
+
+    def __init__(self, id: str) -> None:
+        self._prefix = "toolu_" + id.removeprefix("msg_")
+        self._calls: dict[int, Block] = {}
+        self.blocks: deque[Block] = deque()
+
+    def put(self, event: Text | Reasoning | ToolCallDelta) -> None:
+        if isinstance(event, ToolCallDelta):
+            block = self._call(event.index)
+            block.id = block.id or event.id
+            block.name = block.name or event.name
+            block.waiting += event.arguments
+        elif event.text:
+            kind = "text" if isinstance(event, Text) else "thinking"
+            if not self.blocks or self.blocks[-1].kind != kind:
+                self.blocks.append(Block(kind))
+            self.blocks[-1].waiting += event.text
+
+    def _call(self, index: int) -> Block:
+        """A call that was sent whole stays known: what a provider adds to it later begins no new one."""
+        if index not in self._calls:
+            self._calls[index] = Block("tool_use", len(self._calls))
+            self.blocks.append(self._calls[index])
+        return self._calls[index]
+
+    def id_of(self, block: Block) -> str:
+        """Not every provider gives one, but clients answer a call by its id."""
+        return block.id or f"{self._prefix}_{block.place}"
+
+    def has_calls(self) -> bool:
+        return bool(self._calls)

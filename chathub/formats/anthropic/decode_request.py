@@ -1,0 +1,295 @@
+"""A body of ``POST /v1/messages`` into a ``ClientRequest``.
+
+Source: Anthropic's API reference ("Create a Message", "Tool use", "Vision", "Extended thinking"). What has
+no meaning outside Anthropic (``metadata``, ``cache_control``, ``service_tier`` …) is passed over: clients
+set it without knowing who answers.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from chathub.formats.body_fields import Known, fields_of
+from chathub.formats.client_request import (
+    NAME_LENGTH,
+    STOPS,
+    TOOLS,
+    ClientRequest,
+    Head,
+    ImageLimits,
+    Parts,
+    check_arguments,
+    decode,
+    messages_of,
+    object_text,
+    refuse,
+    whole_number,
+)
+from chathub.formats.types import Image, Message, ToolCall
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
+
+
+class _Text(Struct, tag="text", frozen=True):
+    text: str
+
+
+class _Base64(Struct, tag="base64", frozen=True):
+    media_type: str
+    data: str
+
+
+class _Url(Struct, tag="url", frozen=True):
+    url: str
+
+
+class _Image(Struct, tag="image", frozen=True):
+    source: _Base64 | _Url
+
+
+class _ToolUse(Struct, tag="tool_use", frozen=True):
+    id: str
+    name: Name
+    input: Raw
+
+
+class _ToolResult(Struct, tag="tool_result", frozen=True):
+    tool_use_id: str
+    content: str | list[_Text | _Image] | None = None
+    is_error: bool | None = None
+
+
+class _Thinking(Struct, tag="thinking", frozen=True):
+    thinking: str
+    signature: str | None = None
+
+
+class _Redacted(Struct, tag="redacted_thinking", frozen=True):
+    data: str
+
+
+class _User(Struct, tag_field="role", tag="user", frozen=True):
+    content: str | list[_Text | _Image | _ToolResult]
+
+
+class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
+    content: str | list[_Text | _ToolUse | _Thinking | _Redacted]
+
+
+class _System(Struct, tag_field="role", tag="system", frozen=True):
+    """Newer versions of the API allow instructions between the messages."""
+
+    content: str | list[_Text]
+
+
+class _Tool(Struct, frozen=True):
+    name: Name
+    input_schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+    # The provider's own tools have a type that names one; nobody else can run them.
+    type: Literal["custom"] | None = None
+
+
+class _Choice(Struct, frozen=True):
+    type: Literal["auto", "any", "tool", "none"]
+    name: Name | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class _Body(Struct, kw_only=True, frozen=True):
+    """``max_tokens`` is a duty at Anthropic only; it is not asked for here."""
+
+    model: Name
+    messages: Raw
+    system: str | list[_Text] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop_sequences: Annotated[list[str], Meta(max_length=STOPS)] | None = None
+    thinking: dict[str, Any] | None = None
+    tools: Annotated[list[_Tool], Meta(max_length=TOOLS)] | None = None
+    tool_choice: _Choice | None = None
+    stream: bool | None = None
+
+
+class _Head(Struct, frozen=True):
+    model: Name
+    stream: bool | None = None
+    max_tokens: Any = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_message = msgspec.json.Decoder(_User | _Assistant | _System).decode
+_KNOWN = Known(*_Body.__struct_fields__)
+
+
+def decode_fields(body: bytes) -> dict[str, Raw]:
+    """All fields of a body, each as the client wrote it.
+
+    Raises:
+        BadRequest: one that a provider might read otherwise than ChatHub; see ``fields_of``.
+    """
+    return fields_of(body, _KNOWN)
+
+
+def decode_head(body: bytes) -> Head:
+    """What must be known of a body that is forwarded as it is; nothing else in it is judged.
+
+    Raises:
+        BadRequest: as ``read`` does.
+    """
+    asked = decode(_decode_head, body)
+    length = whole_number(asked.max_tokens)
+    return Head(asked.model, bool(asked.stream), include_usage=True, max_tokens=length)
+
+
+def decode_request(body: bytes) -> ClientRequest:
+    """
+    Raises:
+        BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
+    """
+    decode_fields(body)
+    asked = decode(_decode_body, body)
+    messages = [Message("system", system)] if (system := _words(asked.system or "")) else []
+    image_limits, parts = ImageLimits(), Parts()
+    for number, message in enumerate(messages_of(asked.messages, _decode_message)):
+        parts.add(message.content, *_results(message.content))
+        messages += _messages(message, f"messages[{number}].content", image_limits)
+    check_arguments(messages)
+    return ClientRequest(
+        model=asked.model,
+        messages=messages,
+        params=_params(asked),
+        tools=[_tool(tool) for tool in asked.tools or []],
+        tool_choice=_tool_choice(asked.tool_choice),
+        stream=bool(asked.stream),
+        include_usage=True,  # every stream of this dialect tells it
+        extra={} if asked.top_k is None else {"top_k": asked.top_k},
+    )
+
+
+def _params(asked: _Body) -> dict[str, Any]:
+    names = ("temperature", "top_p", "max_tokens", "thinking")
+    params = {name: value for name in names if (value := getattr(asked, name)) is not None}
+    if asked.stop_sequences:
+        params["stop"] = asked.stop_sequences
+    if asked.tool_choice and asked.tool_choice.disable_parallel_tool_use:
+        params["parallel_tool_calls"] = False
+    return params
+
+
+def _tool(tool: _Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = tool.input_schema
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: _Choice | None) -> str | dict[str, Any] | None:
+    if choice is None:
+        return None
+    if choice.type == "tool":
+        if choice.name is None:
+            refuse("tool_choice.name", "this field is required")
+        return {"type": "function", "function": {"name": choice.name}}
+    return {"auto": "auto", "none": "none"}.get(choice.type, "required")
+
+
+def _messages(message: _User | _Assistant | _System, place: str, image_limits: ImageLimits) -> list[Message]:
+    """One message of a client's may be several here: each result of a tool is one of its own."""
+    match message:
+        case _System(content):
+            return [Message("system", _words(content))]
+        case _Assistant(content):
+            return [_answer(content, place)]
+        case _User(str(content)):
+            return [Message("user", content)]
+        case _User(blocks):
+            # Results first, wherever they stood: they must follow their calls at once.
+            results = [
+                _result(block, f"{place}[{number}].content", image_limits)
+                for number, block in enumerate(blocks)
+                if isinstance(block, _ToolResult)
+            ]
+            images = _images(blocks, place, image_limits)
+            words = _words(blocks)
+            if results and not words and not images:
+                return results
+            return [*results, Message("user", words, images)]
+
+
+def _results(content: str | list[Any]) -> list[str | list[Any] | None]:
+    """The contents of the results of tools among some blocks."""
+    return [block.content for block in content if isinstance(block, _ToolResult)]
+
+
+def _result(result: _ToolResult, place: str, image_limits: ImageLimits) -> Message:
+    """Other dialects have no mark for a failed call, so its text says it."""
+    content = result.content or ""
+    text = _words(content)
+    if result.is_error and not text.lower().startswith("error"):
+        text = f"Error: {text}" if text else "Error"
+    return Message("tool", text, _images(content, place, image_limits), tool_call_id=result.tool_use_id)
+
+
+def _answer(content: str | list[Any], place: str) -> Message:
+    if isinstance(content, str):
+        return Message("assistant", content)
+    calls = [
+        ToolCall(block.id, block.name, object_text(block.input, f"{place}[{number}].input"))
+        for number, block in enumerate(content)
+        if isinstance(block, _ToolUse)
+    ]
+    thoughts = _thoughts(content)
+    return Message(
+        "assistant",
+        _words(content),
+        tool_calls=calls,
+        state={"anthropic": thoughts} if thoughts else None,
+    )
+
+
+def _thoughts(content: list[Any]) -> list[dict[str, str]]:
+    """The thinking that Anthropic takes back: only what it signed.
+
+    ``fronts.anthropic.Stream`` learns a signature after its thought is over, and sends it in an empty
+    block at the end; here the two come together again.
+    """
+    thoughts: list[dict[str, str]] = []
+    unsigned = [block.thinking for block in content if isinstance(block, _Thinking) and not block.signature]
+    for block in content:
+        if isinstance(block, _Redacted):
+            thoughts.append({"type": "redacted_thinking", "data": block.data})
+        elif isinstance(block, _Thinking) and block.signature:
+            thinking = block.thinking or (unsigned.pop(0) if unsigned else "")
+            thoughts.append({"type": "thinking", "thinking": thinking, "signature": block.signature})
+    return thoughts
+
+
+def _words(content: str | list[Any]) -> str:
+    """Blocks are paragraphs: clients put whole documents into them, and no line end after."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(block.text for block in content if isinstance(block, _Text) and block.text)
+
+
+def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> list[Image]:
+    if isinstance(content, str):
+        return []
+    images = []
+    for number, block in enumerate(content):
+        if isinstance(block, _Image):
+            param = f"{place}[{number}].source"
+            match block.source:
+                case _Url(url):
+                    images.append(image_limits.address(url, param))
+                case _Base64(media_type, data):
+                    images.append(image_limits.base64(media_type, data, param))
+    return images

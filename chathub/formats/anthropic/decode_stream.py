@@ -1,0 +1,225 @@
+"""Anthropic's Messages API: events in. The request is in ``anthropic_request``.
+
+Sources: Anthropic's API reference ("Messages", "Streaming messages", "Extended thinking") and recorded
+answers. An answer is a row of blocks, each of which starts, grows by deltas and stops. A block of text is
+the answer, ``thinking`` is reasoning and comes with a signature, ``tool_use`` is a call; all other kinds
+(what the provider's own tools do) are passed over, and so are events that do not exist yet.
+"""
+
+import io
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from chathub.formats import failures, large_json, sse
+from chathub.formats import loose_json as fields
+from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
+from chathub.formats.types import Event, Reasoning, Text, Usage
+
+# blocks of one answer; those beyond are read and forgotten
+_MOST_BLOCKS = 4096
+
+_FINISH_WORDS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class _PlainDelta(Struct, gc=False):
+    type: str
+    text: str = ""
+    thinking: str = ""
+
+
+class _PlainEvent(Struct, gc=False):
+    type: str
+    delta: _PlainDelta
+    index: int = 0
+
+
+class _Block(Struct):
+    """A block while it grows. ``slot`` numbers the tool calls."""
+
+    kind: str
+    thinking: io.StringIO = msgspec.field(default_factory=io.StringIO)
+    signature: str = ""
+    data: str = ""
+    slot: int = 0
+    whole_input: str = ""
+
+
+_BLOCK: dict[str, large_json.Shape] = dict.fromkeys(
+    ("type", "text", "thinking", "signature", "data", "id", "name", "input", "partial_json")
+)
+_MESSAGE: dict[str, large_json.Shape] = {"content": [_BLOCK], "usage": None, "stop_reason": None}
+
+_decode_event = msgspec.json.Decoder(_PlainEvent).decode
+
+
+class Decoder(Reader):
+    """Reads one streamed answer; the order of its events is told at ``Reader``.
+
+    ``State`` holds the thinking that Anthropic wants back when the answer's tools have run:
+    ``{"anthropic": [{"type": "thinking", "thinking": …, "signature": …}, {"type":
+    "redacted_thinking", "data": …}]}``. Thinking without a signature is not in it: it would be refused.
+    """
+
+    shape = {
+        **large_json.ERRORS,
+        **_MESSAGE,
+        "index": None,
+        "message": _MESSAGE,
+        "content_block": _BLOCK,
+        "delta": {**_BLOCK, "stop_reason": None},
+    }
+
+    def __init__(self, limit: int = sse.LIMIT) -> None:
+        super().__init__(limit)
+        self._blocks: dict[object, _Block] = {}
+        self._slots = 0
+        self._counts: dict[str, Any] = {}
+
+    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+        try:
+            event = _decode_event(payload)
+        except UNREADABLE_ERRORS:
+            return False
+        delta = event.delta
+        if event.type != "content_block_delta":
+            return False
+        if delta.type == "text_delta":
+            if delta.text:
+                events.append(Text(delta.text))
+                self._answered = True
+        elif delta.type == "thinking_delta":
+            block = self._blocks.get(event.index)
+            if block is None:
+                return False
+            if delta.thinking:
+                block.thinking.write(delta.thinking)
+                events.append(Reasoning(delta.thinking))
+                self._answered = True
+        else:
+            return False
+        self._arrived = True
+        return True
+
+    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+        match value.get("type"):
+            case "message_start":
+                self._take_message(fields.as_object(value.get("message")), events)
+            case "message":
+                self._take_message(value, events)
+                self._end_whole(events)
+            case "content_block_start":
+                self._start(value.get("index"), fields.as_object(value.get("content_block")), events)
+            case "content_block_delta":
+                self._grow(value.get("index"), fields.as_object(value.get("delta")), events)
+            case "content_block_stop":
+                self._stop(value.get("index"), events)
+            case "message_delta":
+                self._take_ending(fields.as_object(value.get("delta")), value.get("usage"))
+            case "message_stop":
+                self._stop_all(events)
+                self._end_whole(events)
+            # An event of an unknown type is no error, whatever it holds.
+            case kind if kind == "error" or value.get("error") or (kind is None and failures.is_error(value)):
+                self._stop_all(events)
+                self._end(events, fields.refusal(value, BROKEN))
+
+    def _take_message(self, message: dict[str, Any], events: list[Event]) -> None:
+        """What a stream starts with, or a whole answer."""
+        content = message.get("content")
+        for index, block in enumerate(content if isinstance(content, list) else []):
+            self._start(index, fields.as_object(block), events)
+            self._stop(index, events)
+        self._take_ending(message, message.get("usage"))
+
+    def _take_ending(self, holder: dict[str, Any], usage: object) -> None:
+        self._finish = fields.as_string(holder.get("stop_reason")) or self._finish
+        # The counts at the end are of the whole answer; what they leave out was told at the start.
+        self._counts |= {name: value for name, value in fields.as_object(usage).items() if value is not None}
+
+    def _start(self, index: object, content: dict[str, Any], events: list[Event]) -> None:
+        block = _Block(fields.as_string(content.get("type")))
+        if len(self._blocks) < _MOST_BLOCKS:
+            self._blocks[_key(index)] = block
+        if block.kind == "text":
+            self._say(Text, content.get("text"), events)
+        elif block.kind in ("thinking", "redacted_thinking"):
+            if thought := self._say(Reasoning, content.get("thinking"), events):
+                block.thinking.write(thought)
+            block.signature = self._keep(content.get("signature"))
+            block.data = self._keep(content.get("data"))
+        elif block.kind == "tool_use":
+            block.slot, self._slots = self._slots, self._slots + 1
+            # In a stream the input is empty here and comes in pieces; in a whole answer it is all there.
+            if isinstance(content.get("input"), dict) and content["input"]:
+                block.whole_input = failures.compact(content["input"])
+            call_id, name = fields.as_string(content.get("id")), fields.as_string(content.get("name"))
+            self._call(block.slot, call_id, name, "", events)
+
+    def _grow(self, index: object, delta: dict[str, Any], events: list[Event]) -> None:
+        block = self._blocks.get(_key(index)) or _Block("")
+        match delta.get("type"):
+            case "text_delta":
+                self._say(Text, delta.get("text"), events)
+            case "thinking_delta":
+                if thought := self._say(Reasoning, delta.get("thinking"), events):
+                    block.thinking.write(thought)
+            case "signature_delta":
+                block.signature += self._keep(delta.get("signature"))
+            case "input_json_delta" if block.kind == "tool_use":
+                if arguments := fields.as_string(delta.get("partial_json")):
+                    block.whole_input = ""
+                    self._call(block.slot, "", "", arguments, events)
+
+    def _stop(self, index: object, events: list[Event]) -> None:
+        block = self._blocks.get(_key(index))
+        if block is not None and block.whole_input:
+            arguments, block.whole_input = block.whole_input, ""
+            self._call(block.slot, "", "", arguments, events)
+
+    def _stop_all(self, events: list[Event]) -> None:
+        """A relay may forget to stop its blocks."""
+        for index in self._blocks:
+            self._stop(index, events)
+
+    def _usage(self) -> Usage:
+        """What is read from or put into the cache is not part of Anthropic's ``input_tokens``."""
+        count = {name: fields.as_count(value) for name, value in self._counts.items()}
+        prompt, completion = count.get("input_tokens"), count.get("output_tokens")
+        cached = count.get("cache_read_input_tokens")
+        if prompt is not None:
+            prompt += (count.get("cache_creation_input_tokens") or 0) + (cached or 0)
+        total = None if prompt is None or completion is None else prompt + completion
+        return Usage(prompt, completion, total, None, cached)
+
+    def _state(self) -> dict[str, Any]:
+        kept: list[dict[str, str]] = []
+        for block in self._blocks.values():
+            if block.kind == "redacted_thinking" and block.data:
+                kept.append({"type": block.kind, "data": block.data})
+            elif block.kind == "thinking" and block.signature:
+                thinking = block.thinking.getvalue()
+                kept.append({"type": block.kind, "thinking": thinking, "signature": block.signature})
+        return {"anthropic": kept} if kept and self._kept < STATE else {}
+
+    def _reason(self, word: str) -> str:
+        return _FINISH_WORDS.get(word, word)
+
+
+def _key(index: object) -> object:
+    return index if isinstance(index, int | str) else None
+
+
+def decode_body(body: bytes) -> list[Event]:
+    """The events of a 2xx answer that was not streamed: reasoning, text and tool calls in their order,
+    ``Usage``, ``State``, ``Finish``; a ``Failure`` at the end for an error, nothing, or what cannot be
+    read. A stream that came although none was asked for is read as one."""
+    return Decoder(max(sse.LIMIT, len(body))).read_body(body)

@@ -1,0 +1,200 @@
+"""Anthropic's Messages API: the request out.
+
+Sources: Anthropic's API reference ("Messages", "Vision", "Tool use", "Extended thinking"). Unlike OpenAI's
+its conversation alternates strictly, begins with the user, has its instructions outside, and makes the
+length of the answer a duty.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from chathub.formats import request_parts, urls
+from chathub.formats.loose_json import as_object
+from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.types import ChatRequest, Image, Message, UpstreamRequest
+
+VERSION = "2023-06-01"
+
+Block = dict[str, Any]
+
+_BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
+_STAND_IN = "…"  # where a conversation lost its beginning: an empty question is refused
+
+
+def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
+
+    The base URL may end in ``/v1``, in ``/v1/messages`` or before either. Of the parameters those are
+    sent that exist here; ``thinking`` and ``top_k`` are Anthropic's own and pass as they are.
+    """
+    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
+    streamed = call.stream or quirks.streams_only
+    messages, asked = _messages(call.messages), request_parts.asked(call)
+    if as_object(asked.get("thinking")).get("type") == "enabled" and not _may_think(messages):
+        del asked["thinking"]
+    body: dict[str, Any] = {"model": call.model, "messages": messages, "stream": streamed}
+    if system := request_parts.instructions(call.messages):
+        body["system"] = system
+    body |= _parameters(asked, quirks)
+    if tools := [_tool(tool) for tool in call.tools]:
+        body["tools"] = tools
+        if choice := _tool_choice(call, thinks="thinking" in body):
+            body["tool_choice"] = choice
+    key = call.api_key.strip()
+    headers = request_parts.headers(streamed, x_api_key=key, anthropic_version=VERSION)
+    return UpstreamRequest(_url(call.base_url), headers, msgspec.json.encode(body))
+
+
+def _url(base_url: str) -> str:
+    parts, path = request_parts.split_base(base_url)
+    if not path.endswith("/messages"):
+        path = request_parts.with_version(path, "/v1") + "/messages"
+    return request_parts.join(parts, path, parts.query)
+
+
+def _parameters(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+    thinking = as_object(asked.get("thinking"))
+    thinks = thinking.get("type") in ("enabled", "adaptive")
+    room = request_parts.max_tokens(asked)
+    if room is None:
+        budget = thinking.get("budget_tokens")
+        # The budget is part of max_tokens and must be less.
+        room = quirks.default_max_tokens + (budget if isinstance(budget, int) else 0)
+    params: dict[str, Any] = {"max_tokens": room}
+    if stops := request_parts.stops(asked):
+        params["stop_sequences"] = stops
+    if thinking:
+        params["thinking"] = thinking
+    # While it thinks, a model takes its own temperature only.
+    if quirks.sends_temperature and not thinks:
+        if isinstance(temperature := asked.get("temperature"), int | float):
+            params["temperature"] = min(max(temperature, 0), 1)
+        # The newer models refuse both at once, and Anthropic advises against it for all.
+        elif "top_p" in asked:
+            params["top_p"] = asked["top_p"]
+        if "top_k" in asked:
+            params["top_k"] = asked["top_k"]
+    if isinstance(user := asked.get("user"), str) and user:
+        params["metadata"] = {"user_id": user}
+    return params
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    function = request_parts.function_of(tool)
+    if not function:  # one of Anthropic's own, such as web_search_20250305
+        return tool
+    schema = as_object(function.get("parameters"))
+    result = {"name": function["name"], "input_schema": {"type": "object", **schema}}
+    if function.get("description"):
+        result["description"] = function["description"]
+    return result
+
+
+def _tool_choice(call: ChatRequest, thinks: bool) -> dict[str, Any]:
+    """Empty where the default is meant. A model that thinks cannot be forced to call."""
+    choice: dict[str, Any] = {}
+    if call.tool_choice == "none":
+        return {"type": "none"}
+    if call.tool_choice == "auto":
+        choice = {"type": "auto"}
+    elif name := request_parts.chosen_function(call.tool_choice):
+        choice = {"type": "tool", "name": name}
+    elif call.tool_choice == "required":
+        choice = {"type": "any"}
+    if thinks and choice:
+        choice = {"type": "auto"}
+    if request_parts.asked(call).get("parallel_tool_calls") is False:
+        choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
+    return choice
+
+
+def _messages(messages: list[Message]) -> list[dict[str, Any]]:
+    turns: list[tuple[str, list[Block]]] = []
+    for message in messages:
+        if message.role in request_parts.INSTRUCTIONS:
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        if not (blocks := _blocks(message)):
+            continue
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(blocks)
+        else:
+            turns.append((role, blocks))
+    if turns and turns[0][0] == "assistant":
+        turns.insert(0, ("user", [_text(_STAND_IN)]))
+    for role, blocks in turns:
+        if role == "user":
+            # The results of tools must be the first that follows their calls.
+            blocks.sort(key=lambda block: block["type"] != "tool_result")
+    if turns and turns[-1][0] == "assistant":
+        _trim(turns[-1][1][-1])
+    return [{"role": role, "content": _shortest(blocks)} for role, blocks in turns]
+
+
+def _may_think(messages: list[dict[str, Any]]) -> bool:
+    """A turn goes on as it began: before the results of calls that were made without thinking, or by
+    another model, thinking is refused."""
+    kinds = [
+        "text" if isinstance(turn["content"], str) else turn["content"][0]["type"] for turn in messages[-2:]
+    ]
+    return kinds[-1:] != ["tool_result"] or "thinking" in kinds[0]
+
+
+def _blocks(message: Message) -> list[Block]:
+    if message.role == "tool":
+        content = _content(message)
+        return [
+            {"type": "tool_result", "tool_use_id": _id(message.tool_call_id), "content": _shortest(content)}
+        ]
+    if message.role != "assistant":
+        return _content(message)
+    state = (message.state or {}).get("anthropic")
+    thinking = [block for block in state if isinstance(block, dict)] if isinstance(state, list) else []
+    calls: list[Block] = [
+        {
+            "type": "tool_use",
+            "id": _id(call.id),
+            "name": call.name,
+            "input": request_parts.arguments_of(call.arguments),
+        }
+        for call in message.tool_calls
+    ]
+    said = _content(message) + calls
+    return thinking + said if said else []  # thinking alone is no message
+
+
+def _content(message: Message) -> list[Block]:
+    """Pictures before the text, as Anthropic recommends; a blank text is refused."""
+    blocks = [_image(image) for image in message.images]
+    return [*blocks, _text(message.content)] if message.content.strip() else blocks
+
+
+def _image(image: Image) -> Block:
+    if image.url:
+        return {"type": "image", "source": {"type": "url", "url": image.url}}
+    source = {"type": "base64", "media_type": image.media_type, "data": request_parts.base64_of(image)}
+    return {"type": "image", "source": source}
+
+
+def _text(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+def _shortest(blocks: list[Block]) -> str | list[Block]:
+    """One text as a string, which means the same."""
+    if not blocks:
+        return ""
+    return str(blocks[0]["text"]) if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
+
+
+def _trim(block: Block) -> None:
+    """A last message of the assistant's is the answer's beginning and must not end in a blank."""
+    if block["type"] == "text":
+        block["text"] = block["text"].rstrip()
+
+
+def _id(call_id: str) -> str:
+    """A call's id in the letters that are allowed here; other providers' ids have dots and colons."""
+    return _BAD_IN_ID.sub("_", call_id) or "_"

@@ -1,0 +1,280 @@
+"""What clients that speak Anthropic's Messages API get; ``read`` is what they send.
+
+Sources: Anthropic's API reference ("Messages", "Streaming messages", "Errors") and the types of its
+Python client. An answer is a row of blocks, of which one is open at a time.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from chathub.formats.anthropic.blocks import Block, Row, is_object
+from chathub.formats.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+
+Named = tuple[str, bytes]
+
+_encode = msgspec.json.encode
+
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_TYPES = frozenset(_ERRORS.values())
+
+_STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+    # Anthropic's own words, which its dialect passes on where OpenAI has none
+    "pause_turn": "pause_turn",
+}
+
+
+def encode_error(status: int, message: str) -> bytes:
+    """The body of an error answer. The client's exception follows the HTTP status."""
+    return _error(_ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error"), message)
+
+
+def _error(type: str, message: str) -> bytes:
+    return _encode({"type": "error", "error": {"type": type, "message": message}})
+
+
+class Encoder:
+    """Writes one answer as the events of a message: ``feed`` it ChatHub's events, ``end`` it.
+
+    What comes out are names and payloads of SSE events. Only one block can be open, but a provider may
+    mix the fragments of several tool calls: what belongs to a later block waits until the open one is
+    over, which a call is when its arguments are whole. A ``Failure`` is told at once and ends everything.
+
+    ``input_tokens`` is an estimate for the start, where the real count is not known; the usage at the
+    end corrects it.
+    """
+
+    def __init__(self, model: str, id: str, input_tokens: int = 0) -> None:
+        self._model = model
+        self._id = id
+        self._input_tokens = input_tokens
+        self._row = Row(id)
+        self._index = -1  # of the newest block
+        self._thoughts: list[dict[str, str]] = []  # signed, and not told yet
+        self._usage = Usage()
+        self._finish = ""
+        self._failed = False
+
+    def feed(self, events: list[Event]) -> list[Named]:
+        failure = None
+        for event in events:
+            if self._failed:
+                break
+            match event:
+                case Text() | Reasoning() | ToolCallDelta():
+                    self._row.put(event)
+                case Usage():
+                    self._usage = event
+                case State(data):
+                    self._thoughts = _signed(data)
+                case Finish(reason):
+                    self._finish = reason
+                case Failure():
+                    failure = event
+                    self._failed = True
+        if failure is not None:
+            return [*self._send_ready(), ("error", _failure(failure))]
+        return [] if self._failed else self._send_ready()
+
+    def end(self) -> list[Named]:
+        if self._failed:
+            return []
+        events = self._send_ready(last=True)
+        for thought in self._thoughts:
+            events += self._late(thought)
+        events += self._start_message()
+        delta = {"stop_reason": _stop_reason(self._finish, self._row.has_calls()), "stop_sequence": None}
+        usage = _tokens(self._usage, self._input_tokens)
+        ending = {"type": "message_delta", "delta": delta, "usage": usage}
+        return [*events, ("message_delta", _encode(ending)), ("message_stop", b'{"type":"message_stop"}')]
+
+    @staticmethod
+    def ping() -> Named:
+        """A sign of life, allowed anywhere."""
+        return "ping", b'{"type":"ping"}'
+
+    def _send_ready(self, last: bool = False) -> list[Named]:
+        """Whatever can be sent by now; ``last``: everything."""
+        events: list[Named] = []
+        blocks = self._row.blocks
+        while blocks:
+            block = blocks[0]
+            # Whether a call is whole takes parsing; nobody needs to know while it is the last in the row.
+            over = last or (len(blocks) > 1 and block.is_over())
+            if not block.begun and (over or block.kind != "tool_use" or block.name):
+                events += self._start(block)
+            if block.begun and block.waiting:
+                events.append(self._grow(block))
+            if not over:
+                break
+            if block.kind == "thinking" and self._thoughts and self._thoughts[0].get("thinking"):
+                events.append(self._delta("signature", self._thoughts.pop(0)["signature"]))
+            events.append(self._stop())
+            blocks.popleft()
+        return events
+
+    def _start_message(self) -> list[Named]:
+        if self._index >= 0:
+            return []
+        self._index = 0
+        message = _message(self._id, self._model, [], None, _tokens(Usage(), self._input_tokens))
+        start = {"type": "message_start", "message": message}
+        return [("message_start", _encode(start)), self.ping()]
+
+    def _start(self, block: Block) -> list[Named]:
+        block.begun = True
+        content: dict[str, Any] = {"type": "text", "text": ""}
+        if block.kind == "thinking":
+            content = {"type": "thinking", "thinking": "", "signature": ""}
+        elif block.kind == "tool_use":
+            content = {"type": "tool_use", "id": self._row.id_of(block), "name": block.name, "input": {}}
+        return self._open(content)
+
+    def _open(self, content: Mapping[str, Any]) -> list[Named]:
+        events = self._start_message()
+        self._index += bool(not events)
+        start = {"type": "content_block_start", "index": self._index, "content_block": content}
+        return [*events, ("content_block_start", _encode(start))]
+
+    def _grow(self, block: Block) -> Named:
+        waiting, block.waiting = block.waiting, ""
+        if block.kind == "tool_use":
+            block.sent.append(waiting)
+            return self._delta("input_json", waiting)
+        return self._delta(block.kind, waiting)
+
+    def _delta(self, kind: str, text: str) -> Named:
+        """Put together by hand: this runs for every piece of every answer."""
+        field = b"partial_json" if kind == "input_json" else kind.encode()
+        head = b'{"type":"content_block_delta","index":%d,"delta":{"type":"%b_delta","%b":'
+        return "content_block_delta", head % (self._index, kind.encode(), field) + _encode(text) + b"}}"
+
+    def _stop(self) -> Named:
+        return "content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index
+
+    def _late(self, thought: dict[str, str]) -> list[Named]:
+        """What is signed after its block is over: a block of its own, which ``read`` joins to the other."""
+        if thought["type"] == "redacted_thinking":
+            return [*self._open(thought), self._stop()]
+        events = self._open({"type": "thinking", "thinking": "", "signature": ""})
+        return [*events, self._delta("signature", thought["signature"]), self._stop()]
+
+
+def _signed(state: dict[str, Any]) -> list[dict[str, str]]:
+    """The thoughts in the state of Anthropic's dialect. That of others means nothing to these clients."""
+    kept = state.get("anthropic")
+    thoughts = []
+    for block in kept if isinstance(kept, list) else []:
+        match block:
+            case {"type": "thinking", "thinking": str(thinking), "signature": str(signature)}:
+                thoughts.append({"type": "thinking", "thinking": thinking, "signature": signature})
+            case {"type": "redacted_thinking", "data": str(data)}:
+                thoughts.append({"type": "redacted_thinking", "data": data})
+    return thoughts
+
+
+def _failure(failure: Failure) -> bytes:
+    if failure.type in _TYPES:
+        return _error(failure.type or "", failure.message)
+    return _error(_ERRORS.get(failure.status, "api_error"), failure.message)
+
+
+def _stop_reason(word: str, calls: bool) -> str:
+    """Clients run tools on ``tool_use`` alone, and some providers end their calls with ``stop``."""
+    if calls and word in ("", "stop", "tool_calls"):
+        return "tool_use"
+    return _STOP_REASONS.get(word, "end_turn")
+
+
+def _tokens(usage: Usage, input_tokens: int) -> dict[str, Any]:
+    """What was read from the cache is no part of ``input_tokens`` here, but of OpenAI's count it is."""
+    cached = usage.cached_tokens
+    if usage.prompt_tokens is not None:
+        input_tokens = max(usage.prompt_tokens - (cached or 0), 0)
+    tokens: dict[str, Any] = {"input_tokens": input_tokens, "output_tokens": usage.completion_tokens or 0}
+    if cached is not None:
+        tokens |= {"cache_read_input_tokens": cached}
+    if usage.reasoning_tokens is not None:
+        tokens["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return tokens
+
+
+def _message(
+    id: str, model: str, content: list[Any], stop_reason: str | None, usage: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "id": id,
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+
+
+def encode_body(events: list[Event], model: str, id: str, input_tokens: int = 0) -> bytes:
+    """The message of an answer that was not streamed.
+
+    A ``Failure`` has no place in it: who calls this looks for one first, and answers with ``error``.
+    """
+    row = Row(id)
+    usage, finish, thoughts = Usage(), "", list[dict[str, str]]()
+    for event in events:
+        match event:
+            case Text() | Reasoning() | ToolCallDelta():
+                row.put(event)
+            case Usage():
+                usage = event
+            case State(data):
+                thoughts = _signed(data)
+            case Finish(reason):
+                finish = reason
+    content = _content(row, thoughts)
+    stop_reason = _stop_reason(finish, row.has_calls())
+    return _encode(_message(id, model, content, stop_reason, _tokens(usage, input_tokens)))
+
+
+def _content(row: Row, thoughts: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The blocks with what is signed in its order: Anthropic refuses thoughts that were moved about."""
+    content: list[dict[str, Any]] = []
+    place = 0
+    for block in row.blocks:
+        if block.kind == "thinking":
+            while thoughts and not thoughts[0].get("thinking"):  # those that were not shown
+                content.append(thoughts.pop(0))
+            signature = thoughts.pop(0)["signature"] if thoughts else ""
+            content.append({"type": "thinking", "thinking": block.waiting, "signature": signature})
+            place = len(content)
+        elif block.kind == "text":
+            content.append({"type": "text", "text": block.waiting})
+        else:
+            content.append(_tool_use(block, row))
+    return [*content[:place], *thoughts, *content[place:]]
+
+
+def _tool_use(block: Block, row: Row) -> dict[str, Any]:
+    arguments: Any = {}
+    if block.waiting.strip():
+        # Broken arguments are shown and not dropped: an empty object might be taken for a call.
+        whole = is_object(block.waiting)
+        arguments = Raw(block.waiting.encode()) if whole else {"invalid_json": block.waiting}
+    return {"type": "tool_use", "id": row.id_of(block), "name": block.name, "input": arguments}

@@ -1,0 +1,100 @@
+"""A client's body as its top-level fields, each once: what is judged is what the provider will read.
+
+JSON parsers differ: some take the first of two equal names, some the last, and Go's takes ``Model`` for
+``model``. So what could be read in two ways is refused.
+"""
+
+import re
+
+import msgspec
+from msgspec import Raw, UnsetType
+
+from chathub.errors import BadRequest
+from chathub.formats.client_request import decode, refuse
+from chathub.wire.bounds import has_too_many_values
+
+# bytes of JSON
+_SMALL = 64 * 1024
+_MOST_BESIDES = 1024 * 1024
+_MOST_FIELDS = 1000
+# how much of a field's name is repeated
+_SHOWN = 100
+
+_BLANK = rb"[ \t\r\n]*+"
+_NAME = re.compile(rb'%b[{,]%b("(?:[^"\\]|\\.)*+")%b:%b' % (_BLANK, _BLANK, _BLANK, _BLANK), re.DOTALL)
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_name = msgspec.json.Decoder(str).decode
+
+
+class _Bulk(msgspec.Struct):
+    """The fields that may be long."""
+
+    messages: Raw | UnsetType = msgspec.UNSET
+    input: Raw | UnsetType = msgspec.UNSET
+    system: Raw | UnsetType = msgspec.UNSET
+
+
+_decode_bulk = msgspec.json.Decoder(_Bulk).decode
+
+
+class Known:
+    """The names that ChatHub reads, and what another parser may take for one of them."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = frozenset(names)
+        # letters fold as in Unicode: the Kelvin sign is a k to some, and the long s an s
+        self._folded = {name.casefold(): name for name in names}
+
+    def meant_by(self, name: str) -> str | None:
+        """The name that another one equals but for its case."""
+        return None if name in self._names else self._folded.get(name.casefold())
+
+
+def fields_of(body: bytes, known: Known) -> dict[str, Raw]:
+    """The fields of a body as the client wrote them.
+
+    Raises:
+        BadRequest: no JSON object; more values than can be read at once; a name that comes twice, or that
+            is one of ``known`` in another case; fields besides the long ones that are larger than 1 MiB
+            together, or more than 1,000.
+    """
+    if has_too_many_values(body):
+        raise BadRequest("The request body holds too many values.")
+    if len(body) > _SMALL:
+        _check_size(body)
+    fields = decode(_decode_fields, body)
+    if len(fields) > _MOST_FIELDS:
+        raise BadRequest(f"The request body may have {_MOST_FIELDS} fields at most.")
+    for name in fields:
+        if meant := known.meant_by(name):
+            refuse(name[:_SHOWN], f"this field is {meant} in another case")
+    if (twice := _repeated(body, fields)) is not None:
+        refuse(twice[:_SHOWN], "this field comes twice")
+    return fields
+
+
+def _check_size(body: bytes) -> None:
+    """A million short fields would take fifty times their bytes: that is seen before they are built."""
+    bulk = decode(_decode_bulk, body)
+    long = [getattr(bulk, name) for name in bulk.__struct_fields__]
+    besides = len(body) - sum(memoryview(raw).nbytes for raw in long if raw is not msgspec.UNSET)
+    if besides > _MOST_BESIDES:
+        names = ", ".join(bulk.__struct_fields__)
+        raise BadRequest(f"The fields besides {names} are larger than {_MOST_BESIDES} bytes together.")
+
+
+def _repeated(body: bytes, fields: dict[str, Raw]) -> str | None:
+    """A name that comes twice. Walks from name to name over the values of ``fields``, which are the last of
+    their names: where another value stands, there are two."""
+    seen: set[str] = set()
+    name: str | None = None
+    at = 0
+    while found := _NAME.match(body, at):
+        name = _decode_name(found[1])
+        value = bytes(fields[name])
+        if name in seen or not body.startswith(value, found.end()):
+            return name
+        seen.add(name)
+        at = found.end() + len(value)
+    # 1 is the beginning of 12: then no name follows
+    return None if body[at:].strip() == b"}" or not fields else name

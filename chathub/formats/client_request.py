@@ -1,0 +1,245 @@
+"""What a client's body becomes whichever dialect it is in, and the checks that all dialects share.
+
+The sentences are English: programs read them, and the people who read those programs' logs. Every
+refusal names the field in ``details["param"]``.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+
+from chathub.errors import BadRequest
+from chathub.formats.types import Image, Message
+from chathub.wire import base64
+from chathub.wire.bounds import has_more
+
+MESSAGES = 10_000
+# parts, blocks and calls of tools: of one list, and of all messages together
+PARTS_OF_ONE = 1_000
+PARTS = 20_000
+TOOLS = 1_000
+STOPS = 16
+NAME_LENGTH = 200
+# characters of JSON, of which objects are built for some formats: up to thirty times as large
+ARGUMENTS = 2 * 1024 * 1024
+PICTURES = 20
+PICTURE_BYTES = 10 * 1024 * 1024
+ALL_PICTURES_BYTES = 32 * 1024 * 1024
+ADDRESS_LENGTH = 8192
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+
+T = TypeVar("T")
+
+# bytes of a message that holds few parts in any case
+_SMALL = 64 * 1024
+
+_WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+_ADDRESS = re.compile(r"https://[^/?#\s]+\S*", re.IGNORECASE)
+
+
+class Head(Struct, frozen=True):
+    """The part of a body that says who shall answer it and how, for bodies that go on as they are.
+
+    ``max_tokens`` is the length of one answer that was asked for, in ``length_fields`` of the body;
+    ``choices`` how many answers; ``has_stream_options``: the client sends that field itself;
+    ``asks_for_media``: the answer may hold images or audio.
+    """
+
+    model: str
+    stream: bool
+    include_usage: bool
+    max_tokens: int | None = None
+    length_fields: tuple[str, ...] = ()
+    choices: int = 1
+    has_stream_options: bool = False
+    asks_for_media: bool = False
+
+
+class ClientRequest(Struct, frozen=True, kw_only=True):
+    """A chat as a client asks for it: the pieces of a ``ChatRequest``, and how the answer is wanted.
+
+    ``params``, ``tools``, ``tool_choice`` and ``extra`` are as in ``ChatRequest``. ``include_usage`` says
+    whether the client wants the usage in its stream; it is told in a whole answer in any case.
+    """
+
+    model: str
+    messages: list[Message]
+    params: dict[str, Any] = field(default_factory=dict)
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    tool_choice: Any = None
+    stream: bool = False
+    include_usage: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def whole_number(value: Any) -> int | None:
+    """A positive whole number out of a field that nobody has judged; ``20.0`` is one to providers as well."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return int(value) if known and value == value // 1 and value < 10**12 else None
+
+
+def refuse(param: str, problem: str) -> NoReturn:
+    """
+    Raises:
+        BadRequest: always; ``param`` is the field, as in ``messages[0].content``.
+    """
+    raise BadRequest(f"{param}: {problem}", param=param)
+
+
+def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = "") -> T:
+    """JSON by a decoder of msgspec's; ``place`` is where ``data`` lies in the body.
+
+    Raises:
+        BadRequest: malformed JSON, or a field that does not fit.
+    """
+    try:
+        return decoder(data)
+    except msgspec.ValidationError as error:
+        _explain(str(error), place)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("The request body is not valid JSON.") from None
+
+
+def _explain(problem: str, place: str) -> NoReturn:
+    found = _WHERE.search(problem)
+    text = problem[: found.start()] if found else problem
+    param = ".".join(part for part in (place, found[1] if found else "") if part)
+    if missing := _MISSING.match(text):
+        refuse(f"{param}.{missing[1]}" if param else missing[1], "this field is required")
+    # a refused value is repeated in the text, and may be of any length
+    text = text[:1].lower() + text[1:300].replace("`", "")
+    if param:
+        refuse(param, text)
+    raise BadRequest(f"The request body does not fit: {text}")
+
+
+_decode_any = msgspec.json.Decoder(Any).decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+
+
+class _Lists(Struct):
+    """The fields of messages and blocks that may be lists."""
+
+    content: Raw | UnsetType = UNSET
+    tool_calls: Raw | UnsetType = UNSET
+
+
+_decode_lists = msgspec.json.Decoder(_Lists).decode
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def fields_besides(fields: dict[str, Raw], known: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that are not ``known``, as they came."""
+    return {name: decode(_decode_any, raw, name) for name, raw in fields.items() if name not in known}
+
+
+def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T]) -> Iterator[T]:
+    """The messages of a body, decoded one after the other: one call for all would stop every thread.
+
+    Raises:
+        BadRequest: no list, an empty one, too many, or one that does not fit.
+    """
+    if has_more(raw, MESSAGES):
+        refuse("messages", f"expected array of length <= {MESSAGES}")
+    items = decode(_decode_items, raw, "messages")
+    if not items:
+        refuse("messages", "expected array of length >= 1")
+    for number, item in enumerate(items):
+        _check_lists(item, f"messages[{number}]")
+        yield decode(decoder, item, f"messages[{number}]")
+
+
+def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
+    """Judge the lists in a large message, and in its blocks, before anything is built of them."""
+    if memoryview(item).nbytes <= _SMALL or bytes(memoryview(item)[:1]) != b"{":
+        return
+    lists = decode(_decode_lists, item, place)
+    for name in lists.__struct_fields__:
+        inner = getattr(lists, name)
+        if inner is UNSET or bytes(memoryview(inner)[:1]) != b"[":
+            continue
+        if has_more(inner, PARTS_OF_ONE):
+            refuse(f"{place}.{name}", f"expected array of length <= {PARTS_OF_ONE}")
+        for number, part in enumerate(decode(_decode_items, inner) if levels > 1 else []):
+            _check_lists(part, f"{place}.{name}[{number}]", levels - 1)
+
+
+class Parts:
+    """Counts what the messages of one request hold: parts, blocks, calls of tools."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, *contents: Sized | str | None) -> None:
+        """Count what is a list; a text is none.
+
+        Raises:
+            BadRequest: there are more than every format can be made of.
+        """
+        self._count += sum(len(each) for each in contents if each and not isinstance(each, str))
+        if self._count > PARTS:
+            refuse("messages", f"more than {PARTS} parts and tool calls together")
+
+
+def check_arguments(messages: list[Message]) -> None:
+    """Raises: BadRequest, where calls of tools bring more than a provider's format may be made of."""
+    size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
+    if size > ARGUMENTS:
+        refuse("messages", f"the arguments of all tool calls are larger than {ARGUMENTS} characters together")
+
+
+def object_text(raw: Raw, place: str) -> str:
+    """The text of a JSON object as the client wrote it: a rewritten number would not be the same text."""
+    if memoryview(raw).nbytes > ARGUMENTS:
+        refuse(place, f"an object of arguments may have {ARGUMENTS} bytes at most")
+    decode(_decode_object, raw, place)
+    return bytes(raw).decode()
+
+
+class ImageLimits:
+    """Takes the pictures of one request, each with the place where it stands; counts them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._bytes = 0
+
+    def address(self, url: str, param: str) -> Image:
+        """From a ``data:`` URL with base64, or an https address, which is passed on and not fetched."""
+        if url[:5].lower() == "data:":
+            head, _, data = url[5:].partition(",")
+            media_type, *options = head.split(";")
+            if not options or options[-1].strip().lower() != "base64":
+                refuse(param, "a data URL must hold base64")
+            return self.base64(media_type, data, param)
+        self._add(param)
+        if len(url) > ADDRESS_LENGTH or not (_ADDRESS.fullmatch(url) and url.isprintable()):
+            refuse(param, "expected a data URL or an https address")
+        return Image(url=url)
+
+    def base64(self, media_type: str, data: str, param: str) -> Image:
+        self._add(param)
+        kind = media_type.strip().lower().replace("image/jpg", "image/jpeg")
+        if kind not in MEDIA_TYPES:
+            refuse(param, f"the picture must be one of {', '.join(MEDIA_TYPES)}")
+        if len(data) > PICTURE_BYTES // 3 * 4 + 4:
+            refuse(param, f"the picture is larger than {PICTURE_BYTES} bytes")
+        try:
+            picture = base64.decode(data)
+        except ValueError:
+            picture = b""
+        if not picture:
+            refuse(param, "the picture is not valid base64")
+        self._bytes += len(picture)
+        if self._bytes > ALL_PICTURES_BYTES:
+            refuse(param, f"all pictures together are larger than {ALL_PICTURES_BYTES} bytes")
+        return Image(kind, picture)
+
+    def _add(self, param: str) -> None:
+        self._count += 1
+        if self._count > PICTURES:
+            refuse(param, f"a request may hold {PICTURES} pictures at most")

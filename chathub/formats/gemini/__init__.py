@@ -1,0 +1,10 @@
+"""Google's Gemini API, as a provider speaks it; no client of ours does."""
+
+from chathub.formats.gemini.decode_stream import Decoder, decode_body
+from chathub.formats.gemini.encode_request import encode_request
+
+__all__ = [
+    "Decoder",
+    "decode_body",
+    "encode_request",
+]

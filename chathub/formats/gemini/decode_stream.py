@@ -1,0 +1,195 @@
+"""Google's Gemini API: events in. The request is in ``gemini_request``.
+
+Sources: Google's API reference ("generateContent", "Thinking", "Thought signatures") and recorded answers.
+Each event of a stream is a whole response that holds the next parts of the answer. There is no last
+event: an answer is whole when it has told its ``finishReason``.
+"""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from chathub.formats import failures, large_json, sse
+from chathub.formats import loose_json as fields
+from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
+from chathub.formats.types import Event, Failure, Reasoning, Text, Usage
+
+_BLOCKED = "提示词被上游的内容审查拦截"
+
+_FINISH_WORDS = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+}
+_UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
+_BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class _Part(Struct, gc=False):
+    text: str = ""
+    thought: bool = False
+    signature: str = field(default="", name="thoughtSignature")
+    call: None = field(default=None, name="functionCall")
+
+
+class _Content(Struct, gc=False):
+    parts: list[_Part] = []
+
+
+class _Candidate(Struct, gc=False):
+    content: _Content | None = None
+    finish: str | None = field(default=None, name="finishReason")
+
+
+class _Response(Struct, gc=False):
+    candidates: list[_Candidate]
+    usage: Raw = field(default=Raw(b""), name="usageMetadata")
+    feedback: None = field(default=None, name="promptFeedback")
+    error: None = None
+
+
+_CALL: large_json.Shape = {"id": None, "name": None, "args": None}
+_PART: large_json.Shape = {"text": None, "thought": None, "thoughtSignature": None, "functionCall": _CALL}
+
+_decode_response = msgspec.json.Decoder(_Response).decode
+
+
+class Decoder(Reader):
+    """Reads one streamed answer; the order of its events is told at ``Reader``.
+
+    ``State`` holds what Gemini wants back with this answer, where it gave any of it:
+    ``{"gemini": {"calls": {id: signature}, "text": signature, "ids": [id, …]}}``. ``ids`` are the
+    calls' ids that Gemini itself gave; others are made up here, unlike in any other answer.
+    """
+
+    shape = {
+        **large_json.ERRORS,
+        "candidates": [{"content": {"parts": [_PART]}, "finishReason": None}],
+        "usageMetadata": None,
+        "promptFeedback": None,
+        "responseId": None,
+    }
+
+    def __init__(self, limit: int = sse.LIMIT) -> None:
+        super().__init__(limit)
+        self._calls: dict[str, str] = {}
+        self._own_ids: list[str] = []
+        self._text_signature = ""
+        self._raw_usage = b""
+
+    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+        try:
+            response = _decode_response(payload)
+        except UNREADABLE_ERRORS:
+            return False
+        if not response.candidates:
+            return False
+        candidate = response.candidates[0]
+        for part in candidate.content.parts if candidate.content else ():
+            if part.text:
+                events.append(Reasoning(part.text) if part.thought else Text(part.text))
+                self._answered = True
+            if part.signature and not part.thought:
+                self._text_signature = self._keep(part.signature)
+        if candidate.finish and candidate.finish not in _UNSPECIFIED:
+            self._finish = candidate.finish
+        usage = bytes(response.usage)  # kept as it is, for only the last one is read
+        if len(usage) > 2 and usage.startswith(b"{"):
+            self._raw_usage = usage
+        self._arrived = True
+        return True
+
+    def _take_value(self, value: object, events: list[Event]) -> None:
+        """Without ``alt=sse`` a stream is one JSON array of responses."""
+        for item in value if isinstance(value, list) and value else [value]:
+            super()._take_value(item, events)
+
+    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+        if self.done:
+            return
+        if usage := fields.as_object(value.get("usageMetadata")):
+            self._raw_usage = failures.compact(usage).encode("utf-8", "replace")
+        candidate = fields.first(value.get("candidates"))
+        parts = fields.as_object(candidate.get("content")).get("parts")
+        for part in parts if isinstance(parts, list) else []:
+            self._take_part(fields.as_object(part), fields.as_string(value.get("responseId")), events)
+        finish = fields.as_string(candidate.get("finishReason"))
+        if finish not in _UNSPECIFIED:
+            self._finish = finish or self._finish
+        reason = fields.as_string(fields.as_object(value.get("promptFeedback")).get("blockReason"))
+        if reason and reason not in _UNSPECIFIED and not candidate:
+            self._finish = "PROHIBITED_CONTENT"
+            code = failures.short_word(reason)
+            self._end(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
+        elif value.get("error"):
+            self._end(events, fields.refusal(value, BROKEN))
+
+    def _take_part(self, part: dict[str, Any], response_id: str, events: list[Event]) -> None:
+        thought = part.get("thought") is True
+        signature = self._keep(part.get("thoughtSignature"))
+        call = part.get("functionCall")
+        if isinstance(call, dict):
+            call_id = failures.well_formed(fields.as_string(call.get("id")))
+            if call_id and call_id not in self._calls:
+                self._own_ids.append(call_id)
+            else:
+                call_id = self._made_up(response_id)
+            arguments = call.get("args")
+            text = failures.compact(arguments) if isinstance(arguments, dict) else ""
+            self._call(len(self._calls), call_id, fields.as_string(call.get("name")), text or "{}", events)
+            self._calls[call_id] = signature
+        else:
+            self._say(Reasoning if thought else Text, part.get("text"), events)
+            if signature and not thought:
+                self._text_signature = signature
+
+    def _made_up(self, response_id: str) -> str:
+        """An id for a call without one. It holds the answer's own id, for other dialects refuse a
+        conversation in which two calls have the same; OpenAI takes up to 40 characters."""
+        middle = _BAD_IN_ID.sub("", response_id)[:24]
+        return f"call_{middle}_{len(self._calls)}" if middle else f"call_{len(self._calls)}"
+
+    def _usage(self) -> Usage:
+        """Thoughts are counted beside the answer, and a count of zero is left out."""
+        try:
+            told = fields.as_object(json.loads(self._raw_usage or b"{}"))
+        except (ValueError, RecursionError):
+            told = {}
+        count = {name: fields.as_count(value) for name, value in told.items() if name.endswith("TokenCount")}
+        if not any(value is not None for value in count.values()):
+            return Usage()
+        prompt, thoughts = count.get("promptTokenCount"), count.get("thoughtsTokenCount")
+        if prompt is not None:
+            prompt += count.get("toolUsePromptTokenCount") or 0
+        completion = (count.get("candidatesTokenCount") or 0) + (thoughts or 0)
+        total = count.get("totalTokenCount")
+        if total is None and prompt is not None:
+            total = prompt + completion
+        return Usage(prompt, completion, total, thoughts, count.get("cachedContentTokenCount"))
+
+    def _state(self) -> dict[str, Any]:
+        signatures = {call_id: signature for call_id, signature in self._calls.items() if signature}
+        kept = {"calls": signatures, "text": self._text_signature, "ids": self._own_ids}
+        kept = {name: value for name, value in kept.items() if value}
+        return {"gemini": kept} if kept and self._kept < STATE else {}
+
+    def _reason(self, word: str) -> str:
+        reason = _FINISH_WORDS.get(word, word)
+        return "tool_calls" if reason == "stop" and self._calls else reason
+
+
+def decode_body(body: bytes) -> list[Event]:
+    """The events of a 2xx answer that was not streamed, or of a stream that came as a JSON array:
+    reasoning, text and tool calls in their order, ``Usage``, ``State``, ``Finish``; a ``Failure`` at the
+    end for an error, a blocked prompt, nothing, or what cannot be read."""
+    return Decoder(max(sse.LIMIT, len(body))).read_body(body)

@@ -1,0 +1,189 @@
+"""Google's Gemini API: the request out.
+
+Sources: Google's API reference ("generateContent", "Function calling", "Structured outputs", "Thought
+signatures"). Fields that it does not know are refused, so only known ones are sent.
+"""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from chathub.formats import request_parts, urls
+from chathub.formats.loose_json import as_object, as_string
+from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.types import ChatRequest, Image, Message, UpstreamRequest
+
+Part = dict[str, Any]
+
+# Google's own word for a call that another model made and that therefore has no signature.
+_UNSIGNED = "skip_thought_signature_validator"
+
+_METHOD = re.compile(r"/(?:models|tunedModels)(?:/[^/]*)?$")
+_COLLECTION = re.compile(r"(models|tunedModels)/(.+)")
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+_RENAMED = {
+    "temperature": "temperature",
+    "top_p": "topP",
+    "top_k": "topK",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "seed": "seed",
+}
+
+
+def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
+
+    The base URL may end in a version, in ``/models/…`` or before either; one of Google's OpenAI-like
+    API (``/v1beta/openai``) is taken back to its root. The key goes into a header: in the query it
+    would end up in logs.
+    """
+    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
+    streamed = call.stream or quirks.streams_only
+    messages = call.messages
+    body: dict[str, Any] = {}
+    if quirks.system_role == "user":
+        messages = request_parts.with_instructions_in_question(messages)
+    elif system := request_parts.instructions(messages):
+        body["systemInstruction"] = {"parts": [{"text": system}]}
+    body["contents"] = _contents(messages, quirks)
+    if config := _generation_config(request_parts.asked(call), quirks):
+        body["generationConfig"] = config
+    if call.tools:
+        body["tools"] = _tools(call.tools)
+        if config := _calling_config(call.tool_choice):
+            body["toolConfig"] = {"functionCallingConfig": config}
+    headers = request_parts.headers(streamed, x_goog_api_key=call.api_key.strip())
+    return UpstreamRequest(_url(call.base_url, call.model, streamed), headers, msgspec.json.encode(body))
+
+
+def _url(base_url: str, model: str, streamed: bool) -> str:
+    parts, path = request_parts.split_base(base_url)
+    path = path.removesuffix("/chat/completions").removesuffix("/openai")
+    path = request_parts.with_version(_METHOD.sub("", path), "/v1beta")
+    match = _COLLECTION.fullmatch(model)
+    collection, name = match.groups() if match else ("models", model)
+    method = "streamGenerateContent" if streamed else "generateContent"
+    query = [pair for pair in parts.query.split("&") if pair and not pair.startswith("alt=")]
+    query += ["alt=sse"] if streamed else []
+    return request_parts.join(parts, f"{path}/{collection}/{quote(name, safe='')}:{method}", "&".join(query))
+
+
+def _generation_config(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+    config = {
+        renamed: asked[name]
+        for name, renamed in _RENAMED.items()
+        if name in asked and (quirks.sends_temperature or name not in SAMPLING)
+    }
+    if (room := request_parts.max_tokens(asked)) is not None:
+        config["maxOutputTokens"] = room
+    if stops := request_parts.stops(asked):
+        config["stopSequences"] = stops
+    wanted = as_object(asked.get("response_format"))
+    if wanted.get("type") in ("json_object", "json_schema"):
+        config["responseMimeType"] = "application/json"
+        # Not responseSchema: that one refuses what every OpenAI schema holds (additionalProperties).
+        if schema := as_object(as_object(wanted.get("json_schema")).get("schema")):
+            config["responseJsonSchema"] = schema
+    if quirks.includes_thoughts:
+        config["thinkingConfig"] = {"includeThoughts": True}
+    return config
+
+
+def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    declarations: list[dict[str, Any]] = []
+    own: list[dict[str, Any]] = []
+    for tool in tools:
+        function = request_parts.function_of(tool)
+        if not function:  # one of Gemini's own, such as {"googleSearch": {}}
+            own.append(tool)
+            continue
+        declaration = {"name": function["name"]}
+        if function.get("description"):
+            declaration["description"] = function["description"]
+        # A function without parameters must not have an empty object of them.
+        if as_object(function.get("parameters")).get("properties"):
+            declaration["parametersJsonSchema"] = function["parameters"]
+        declarations.append(declaration)
+    return [*([{"functionDeclarations": declarations}] if declarations else []), *own]
+
+
+def _calling_config(tool_choice: object) -> dict[str, Any]:
+    if name := request_parts.chosen_function(tool_choice):
+        return {"mode": "ANY", "allowedFunctionNames": [name]}
+    mode = _MODES.get(as_string(tool_choice))
+    return {"mode": mode} if mode else {}
+
+
+def _contents(messages: list[Message], quirks: Quirks) -> list[dict[str, Any]]:
+    """Neighbours of the same role become one; the results of tools stay alone, for as many of them
+    must follow as calls went before."""
+    contents: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    own_ids: set[str] = set()
+    last = ""
+    for message in messages:
+        if message.role in request_parts.INSTRUCTIONS:
+            continue
+        if message.role == "assistant":
+            state = as_object(as_object(message.state).get("gemini"))
+            ids = state.get("ids")
+            own_ids |= {each for each in ids if isinstance(each, str)} if isinstance(ids, list) else set()
+            names |= {call.id: call.name for call in message.tool_calls}
+            parts = _answer(message, state, own_ids, quirks)
+        elif message.role == "tool":
+            parts = _result(message, names, own_ids)
+        else:
+            parts = _words(message)
+        if parts and message.role == last:
+            contents[-1]["parts"] += parts
+        elif parts:
+            contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
+            last = message.role
+    return contents
+
+
+def _words(message: Message) -> list[Part]:
+    parts = [_image(image) for image in message.images]
+    return [*parts, {"text": message.content}] if message.content else parts
+
+
+def _answer(message: Message, state: dict[str, Any], own_ids: set[str], quirks: Quirks) -> list[Part]:
+    parts = _words(message)
+    if parts and message.content and (signature := as_string(state.get("text"))):
+        parts[-1]["thoughtSignature"] = signature
+    signatures = as_object(state.get("calls"))
+    for number, call in enumerate(message.tool_calls):
+        function: Part = {"name": call.name, "args": request_parts.arguments_of(call.arguments)}
+        if call.id in own_ids:
+            function = {"id": call.id, **function}
+        part: Part = {"functionCall": function}
+        # Of calls made at once only the first is signed.
+        needed = quirks.signs_calls and number == 0 and not signatures
+        if signature := as_string(signatures.get(call.id)) or (_UNSIGNED if needed else ""):
+            part["thoughtSignature"] = signature
+        parts.append(part)
+    return parts
+
+
+def _result(message: Message, names: dict[str, str], own_ids: set[str]) -> list[Part]:
+    try:
+        value = json.loads(message.content, strict=False)
+    except (ValueError, RecursionError):
+        value = message.content
+    response = value if isinstance(value, dict) else {"output": message.content}
+    call_id = message.tool_call_id
+    result: Part = {"name": names.get(call_id, "tool"), "response": response}
+    if call_id in own_ids:
+        result = {"id": call_id, **result}
+    return [{"functionResponse": result}, *(_image(image) for image in message.images)]
+
+
+def _image(image: Image) -> Part:
+    if image.url:
+        kind = {"mimeType": image.media_type} if image.media_type else {}
+        return {"fileData": {**kind, "fileUri": image.url}}
+    return {"inlineData": {"mimeType": image.media_type, "data": request_parts.base64_of(image)}}

@@ -1,0 +1,136 @@
+"""Reading an OpenAI-style object of any content: every field may be absent, null or of another type.
+
+Nothing here raises; what cannot be read is as if it were absent.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from chathub.formats import failures
+from chathub.formats.types import Failure, Reasoning, Text, ToolCallDelta, Usage
+
+# tool calls of one answer; those beyond are not read
+_MOST_CALLS = 1024
+
+
+class ToolCalls:
+    """Which fragment belongs to which tool call. They are numbered from 0 in the order they appear."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._names: list[str] = []
+        self._by_index: dict[int, int] = {}
+
+    def take(self, items: object) -> Iterator[ToolCallDelta]:
+        for position, item in enumerate(items if isinstance(items, list) else []):
+            function = as_object(as_object(item).get("function"))
+            call_id = failures.well_formed(as_string(as_object(item).get("id")))
+            name = failures.well_formed(as_string(function.get("name")))
+            arguments = function.get("arguments")
+            if isinstance(arguments, dict):
+                arguments = failures.compact(arguments)
+            arguments = as_string(arguments)
+            if call_id or name or arguments:
+                slot = self._slot(item.get("index"), position, call_id, name)
+                if slot is None:
+                    continue
+                yield ToolCallDelta(
+                    slot, self._once(self._ids, slot, call_id), self._once(self._names, slot, name), arguments
+                )
+
+    def _slot(self, index: object, position: int, call_id: str, name: str) -> int | None:
+        if not isinstance(index, int) or isinstance(index, bool):
+            if call_id in self._ids:
+                return self._ids.index(call_id) if call_id else self._by_index.get(position, 0)
+            index = position
+        slot = self._by_index.get(index)
+        # Older Ollama sends each whole call under index 0: another id with a name is another call.
+        if slot is None or (call_id and name and self._ids[slot] not in ("", call_id)):
+            if len(self._ids) == _MOST_CALLS:
+                return None
+            slot = self._by_index[index] = len(self._ids)
+            self._ids.append("")
+            self._names.append("")
+        return slot
+
+    @staticmethod
+    def _once(known: list[str], slot: int, value: str) -> str:
+        """``value`` the first time that it is not empty; Hunyuan repeats the id in every fragment."""
+        if known[slot]:
+            return ""
+        known[slot] = value
+        return value
+
+
+def read_usage(usage: dict[str, Any]) -> Usage:
+    """Tokens from an OpenAI-style usage object. What is absent or is no count becomes ``None``, not 0.
+
+    The total is computed only where it is absent: xAI's holds the reasoning besides.
+    """
+    prompt = as_count(usage.get("prompt_tokens"))
+    completion = as_count(usage.get("completion_tokens"))
+    total = as_count(usage.get("total_tokens"))
+    if total is None and prompt is not None and completion is not None:
+        total = prompt + completion
+    cached = as_count(as_object(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    for name in ("prompt_cache_hit_tokens", "cached_tokens"):  # DeepSeek, Moonshot
+        cached = as_count(usage.get(name)) if cached is None else cached
+    reasoning = as_count(as_object(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    return Usage(prompt, completion, total, reasoning, cached)
+
+
+def usage_object(chunk: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any]:
+    for holder in (chunk, as_object(chunk.get("x_groq")), choice):  # the last is Moonshot's place
+        if usage := as_object(holder.get("usage")):
+            return usage
+    return {}
+
+
+def texts(delta: dict[str, Any]) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
+    """Some providers give the same thought under several names: the first that is not empty counts."""
+    thought = as_string(delta.get("reasoning_content")) or as_string(delta.get("reasoning"))
+    details = delta.get("reasoning_details")
+    if not thought and isinstance(details, list):
+        items = [as_object(item) for item in details]
+        thought = "".join(as_string(item.get("text")) or as_string(item.get("summary")) for item in items)
+    if thought:
+        yield Reasoning, thought
+    content = delta.get("content")
+    for part in content if isinstance(content, list) else [content]:
+        yield from _part(part)
+    if refusal := as_string(delta.get("refusal")):
+        yield Text, refusal
+
+
+def _part(part: object) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
+    """A string, or one of Mistral's parts: ``{"text": …}``, ``{"thinking": [{"text": …}]}``."""
+    thinking = as_object(part).get("thinking")
+    for inner in thinking if isinstance(thinking, list) else [thinking]:
+        if thought := as_string(inner) or as_string(as_object(inner).get("text")):
+            yield Reasoning, thought
+    if text := as_string(part) or as_string(as_object(part).get("text")):
+        yield Text, text
+
+
+def refusal(value: object, otherwise: str, kind: str = "refused") -> Failure:
+    """The provider's words for an error inside a 200; ``otherwise``, of that kind, where it has none."""
+    failure = failures.from_error(value)
+    return Failure(otherwise, kind=kind, status=200) if failure.message == "HTTP 200" else failure
+
+
+def first(value: object) -> dict[str, Any]:
+    return as_object(value[0]) if isinstance(value, list) and value else {}
+
+
+def as_object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_string(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def as_count(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return value
+    return None

@@ -1,0 +1,32 @@
+"""OpenAI's Chat Completions, as a provider (OpenAI and its many imitators) and as a client speaks it."""
+
+from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
+from chathub.formats.openai.decode_stream import Decoder, decode_body
+from chathub.formats.openai.encode_request import encode_request
+from chathub.formats.openai.encode_stream import (
+    DONE,
+    Encoder,
+    embedding_usage,
+    encode_body,
+    encode_error,
+    model,
+    models,
+    one_model,
+)
+
+__all__ = [
+    "DONE",
+    "Decoder",
+    "Encoder",
+    "decode_body",
+    "decode_fields",
+    "decode_head",
+    "decode_request",
+    "embedding_usage",
+    "encode_body",
+    "encode_error",
+    "encode_request",
+    "model",
+    "models",
+    "one_model",
+]

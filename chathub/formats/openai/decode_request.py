@@ -1,0 +1,275 @@
+"""A body of ``POST /v1/chat/completions`` into a ``ClientRequest``.
+
+Source: OpenAI's API reference, "Create chat completion". Fields of other providers' dialects of it are
+not refused: they travel in ``extra``.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from chathub.formats.body_fields import Known, fields_of
+from chathub.formats.client_request import (
+    NAME_LENGTH,
+    STOPS,
+    TOOLS,
+    ClientRequest,
+    Head,
+    ImageLimits,
+    Parts,
+    check_arguments,
+    decode,
+    fields_besides,
+    messages_of,
+    refuse,
+    whole_number,
+)
+from chathub.formats.types import Image, Message, ToolCall
+from chathub.wire.chats import PARAMETERS
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
+
+# These cross over into other dialects; every other field makes sense to an OpenAI upstream alone.
+_PARAMETERS = (*PARAMETERS, "reasoning_effort", "parallel_tool_calls")
+
+
+# the newer name wins where a provider knows both
+_MOST_CHOICES = 128
+_LENGTHS = ("max_completion_tokens", "max_tokens")
+
+
+class _Text(Struct, tag="text", frozen=True):
+    text: str
+
+
+class _Refusal(Struct, tag="refusal", frozen=True):
+    """What the model refused to say: no part of what other dialects know."""
+
+
+class _Url(Struct, frozen=True):
+    url: str
+
+
+class _Picture(Struct, tag="image_url", frozen=True):
+    image_url: _Url | str  # several clients send the bare string
+
+
+class _Function(Struct, frozen=True):
+    name: Name
+    arguments: str | None = None
+
+
+class _Call(Struct, frozen=True):
+    id: str
+    function: _Function
+    type: Literal["function"] = "function"
+
+
+class _System(Struct, tag_field="role", tag="system", frozen=True):
+    content: str | list[_Text]
+
+
+class _Developer(Struct, tag_field="role", tag="developer", frozen=True):
+    content: str | list[_Text]
+
+
+class _User(Struct, tag_field="role", tag="user", frozen=True):
+    content: str | list[_Text | _Picture]
+
+
+class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
+    """``reasoning_content``, which clients send back, is not read: most providers refuse it."""
+
+    content: str | list[_Text | _Refusal] | None = None
+    tool_calls: list[_Call] | None = None
+    function_call: None = None
+
+
+class _Tool(Struct, tag_field="role", tag="tool", frozen=True):
+    content: str | list[_Text | _Picture]
+    tool_call_id: str
+
+
+_Message = _System | _Developer | _User | _Assistant | _Tool
+
+
+class _StreamOptions(Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class _Body(Struct, kw_only=True, frozen=True):
+    model: Name
+    messages: Raw
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=STOPS)] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=TOOLS)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+
+class _Head(Struct, frozen=True):
+    model: Name
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    n: Any = None
+    modalities: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_message = msgspec.json.Decoder(_Message).decode
+# those of embeddings among them
+_KNOWN = Known(*_Body.__struct_fields__, "input", "dimensions", "encoding_format")
+
+
+def decode_fields(body: bytes) -> dict[str, Raw]:
+    """All fields of a body, each as the client wrote it.
+
+    Raises:
+        BadRequest: one that a provider might read otherwise than ChatHub; see ``fields_of``.
+    """
+    return fields_of(body, _KNOWN)
+
+
+def decode_head(body: bytes) -> Head:
+    """What must be known of a body that is forwarded as it is; nothing else in it is judged.
+
+    Raises:
+        BadRequest: as ``read`` does.
+    """
+    asked = decode(_decode_head, body)
+    lengths = {name: number for name in _LENGTHS if (number := whole_number(getattr(asked, name)))}
+    return Head(
+        asked.model,
+        bool(asked.stream),
+        _include_usage(asked),
+        max_tokens=min(lengths.values(), default=None),
+        length_fields=tuple(name for name in _LENGTHS if getattr(asked, name) is not None),
+        choices=_choices(asked.n),
+        has_stream_options=asked.stream_options is not None,
+        asks_for_media=any(word in bytes(asked.modalities) for word in (b'"image"', b'"audio"')),
+    )
+
+
+def _choices(n: Any) -> int:
+    """How many answers are asked for: what is no number may be one to a provider, and is not let through."""
+    number = 1 if n is None else whole_number(n)
+    if number is None or number > _MOST_CHOICES:
+        refuse("n", f"expected a whole number from 1 to {_MOST_CHOICES}")
+    return number
+
+
+def _include_usage(asked: _Head | _Body) -> bool:
+    options = asked.stream_options
+    return bool(asked.stream and options and options.include_usage)
+
+
+def decode_request(body: bytes) -> ClientRequest:
+    """
+    Raises:
+        BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
+    """
+    sent_fields = decode_fields(body)
+    asked = decode(_decode_body, body)
+    if asked.n not in (None, 1):
+        refuse("n", "only one answer can be asked for")
+    params = {name: value for name in _PARAMETERS if (value := getattr(asked, name)) is not None}
+    if asked.max_completion_tokens is not None:
+        params["max_tokens"] = asked.max_completion_tokens
+    image_limits = ImageLimits()
+    messages, parts = [], Parts()
+    for number, each in enumerate(messages_of(asked.messages, _decode_message)):
+        parts.add(each.content, getattr(each, "tool_calls", None))
+        messages.append(_message(each, f"messages[{number}]", image_limits))
+    check_arguments(messages)
+    return ClientRequest(
+        model=asked.model,
+        messages=messages,
+        params=params,
+        tools=_tools(asked.tools or []),
+        tool_choice=_tool_choice(asked.tool_choice),
+        stream=bool(asked.stream),
+        include_usage=_include_usage(asked),
+        extra=fields_besides(sent_fields, _Body.__struct_fields__),
+    )
+
+
+def _message(message: _Message, place: str, image_limits: ImageLimits) -> Message:
+    match message:
+        case _System(content) | _Developer(content):
+            return Message("system", _text(content))
+        case _User(content):
+            return Message("user", _text(content), _images(content, place, image_limits))
+        case _Tool(content, call_id):
+            return Message(
+                "tool", _text(content), _images(content, place, image_limits), tool_call_id=call_id
+            )
+        case _Assistant(content, calls):
+            requests = [
+                ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls or []
+            ]
+            return Message("assistant", _text(content or ""), tool_calls=requests)
+
+
+def _text(content: str | list[Any]) -> str:
+    """Parts are paragraphs: clients put whole documents into them, and no line end after."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text for part in content if isinstance(part, _Text))
+
+
+def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> list[Image]:
+    if isinstance(content, str):
+        return []
+    images = []
+    for number, part in enumerate(content):
+        if isinstance(part, _Picture):
+            url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+            images.append(image_limits.address(url, f"{place}.content[{number}].image_url"))
+    return images
+
+
+def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Checked for what every dialect reads in functions; their schemas are the provider's to judge.
+
+    What is no function is one of the provider's own tools, and passes."""
+    for number, tool in enumerate(tools):
+        function, kind = tool.get("function"), tool.get("type")
+        if kind != "function" and (kind is not None or function is None):
+            continue
+        place = f"tools[{number}]"
+        if not isinstance(function, dict):
+            refuse(f"{place}.function", "an object is required")
+        name = function.get("name")
+        if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
+            refuse(f"{place}.function.name", "a name is required")
+        if not isinstance(function.get("description"), str | None):
+            refuse(f"{place}.function.description", "expected a string")
+        if not isinstance(function.get("parameters"), dict | None):
+            refuse(f"{place}.function.parameters", "expected an object")
+    return tools
+
+
+def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        refuse("tool_choice", "expected none, auto, required or an object that names a function")
+    if isinstance(choice, dict):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if choice.get("type") != "function" or not isinstance(name, str) or not name:
+            refuse("tool_choice", 'expected {"type": "function", "function": {"name": "..."}}')
+    return choice

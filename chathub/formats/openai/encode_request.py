@@ -1,0 +1,127 @@
+"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it: the request out.
+
+Source: OpenAI's API reference ("Create chat completion"). What single providers and models want otherwise
+is in ``quirks``.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from chathub.formats import request_parts, urls
+from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.types import ChatRequest, Image, Message, UpstreamRequest
+
+
+def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
+
+    Only what was set is sent, and nothing that is null: strict servers refuse fields they do not know.
+    ``call.extra`` goes along as it is, but for the fields that ``call`` holds itself.
+    """
+    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
+    params = {name: value for name, value in call.params.items() if value is not None}
+    if call.extra:
+        params = {**call.extra, **params}
+    if not quirks.takes_extensions:
+        # fields of other APIs that came with a request in their shape
+        params = {name: value for name, value in params.items() if name not in ("thinking", "top_k")}
+    streamed = call.stream or quirks.streams_only
+    if quirks.thinking_off_when_not_streaming and not streamed:
+        # Who asks for thinking gets it: as a stream, which is read as a whole answer all the same.
+        streamed = params.get("enable_thinking") is True
+        if not streamed:
+            params["enable_thinking"] = False
+    _set_stream_options(params, call, quirks, streamed)
+    _set_names(params, quirks)
+    if call.tools:
+        params["tools"] = call.tools
+        if call.tool_choice is not None:
+            params["tool_choice"] = call.tool_choice
+    body = {**params, "model": call.model, "messages": _messages(call.messages, quirks), "stream": streamed}
+    key = call.api_key.strip()
+    if quirks.key_header == "api-key":
+        headers = request_parts.headers(streamed, api_key=key)
+    else:
+        headers = request_parts.headers(streamed, Authorization=f"Bearer {key}" if key else "")
+    return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
+
+
+def _set_stream_options(params: dict[str, Any], call: ChatRequest, quirks: Quirks, streamed: bool) -> None:
+    options = params.pop("stream_options", None)
+    if not streamed or not quirks.stream_options:
+        return
+    if call.include_usage:
+        options = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    if options is not None:
+        params["stream_options"] = options
+
+
+def _set_names(params: dict[str, Any], quirks: Quirks) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        if name in params and name != quirks.max_tokens_field:
+            params.setdefault(quirks.max_tokens_field, params.pop(name))
+    if not quirks.sends_temperature:
+        for name in SAMPLING:
+            params.pop(name, None)
+
+
+def _messages(messages: list[Message], quirks: Quirks) -> list[Any]:
+    if quirks.system_role == "user":
+        messages = request_parts.with_instructions_in_question(messages)
+    if all(map(_is_plain, messages)) and quirks.system_role != "developer":
+        return messages
+    return list(_mapped(messages, quirks))
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether it is in OpenAI's form already, as most are."""
+    return not (
+        message.images
+        or message.tool_calls
+        or message.tool_call_id
+        or message.state
+        or message.role == "developer"
+    )
+
+
+def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[dict[str, Any]]:
+    shown: list[Image] = []  # by tools: their messages take text only
+    for message in messages:
+        if shown and message.role != "tool":
+            yield {"role": "user", "content": [_image(image) for image in shown]}
+            shown = []
+        if message.role == "tool":
+            shown = [*shown, *message.images]
+            yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+        elif message.role in request_parts.INSTRUCTIONS:
+            yield {"role": quirks.system_role, "content": message.content}
+        else:
+            yield _message(message)
+    if shown:
+        yield {"role": "user", "content": [_image(image) for image in shown]}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    result: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        text = [{"type": "text", "text": message.content}] if message.content else []
+        result["content"] = [*text, *(_image(image) for image in message.images)]
+    if message.tool_calls:
+        result["content"] = result["content"] or None
+        result["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                # Empty arguments are no JSON, and servers that read them stumble.
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in message.tool_calls
+        ]
+    return result
+
+
+def _image(image: Image) -> dict[str, Any]:
+    url = image.url or f"data:{image.media_type};base64,{request_parts.base64_of(image)}"
+    return {"type": "image_url", "image_url": {"url": url}}

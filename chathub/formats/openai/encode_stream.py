@@ -1,0 +1,282 @@
+"""What clients of ``/v1`` that speak OpenAI's Chat Completions get; ``read`` is what they send.
+
+Sources: OpenAI's API reference ("The chat completion object", "The chat completion chunk object",
+"Error codes") and the types of its Python client. ``reasoning_content`` is DeepSeek's addition, which most
+clients know.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from chathub.formats.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+
+DONE = b"[DONE]"
+
+_encode = msgspec.json.encode
+
+# status: type, code
+_ERRORS: dict[int, tuple[str, str | None]] = {
+    400: ("invalid_request_error", None),
+    401: ("authentication_error", "invalid_api_key"),
+    402: ("insufficient_quota", "insufficient_quota"),
+    403: ("permission_error", None),
+    404: ("not_found_error", "model_not_found"),
+    409: ("conflict_error", None),
+    413: ("invalid_request_error", "request_too_large"),
+    422: ("invalid_request_error", None),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+    503: ("server_error", "service_unavailable"),
+    504: ("server_error", "timeout"),
+}
+
+
+def encode_error(
+    status: int,
+    message: str,
+    *,
+    type: str | None = None,
+    param: str | None = None,
+    code: str | None = None,
+) -> bytes:
+    """The body of an error answer. The client's exception follows the HTTP status alone; ``type`` and
+    ``code`` are for programs that look closer. A ``type`` given without a ``code`` leaves no code, but
+    ``insufficient_quota``, which is both."""
+    known_type, known_code = _ERRORS.get(
+        status, ("invalid_request_error" if status < 500 else "server_error", None)
+    )
+    if type is None:
+        code = code or known_code
+    elif type == "insufficient_quota":
+        code = code or type
+    return _encode(_error(message, type or known_type, param, code))
+
+
+def _error(message: str, type: str, param: str | None, code: str | None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+def one_model(name: str, created: int, owned_by: str) -> bytes:
+    """The body of ``GET /v1/models/{id}``."""
+    return _encode(model(name, created, owned_by))
+
+
+def model(name: str, created: int, owned_by: str) -> dict[str, Any]:
+    """One model as ``GET /v1/models/{id}`` shows it; ``created`` in seconds."""
+    return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
+
+
+def embedding_usage(body: bytes) -> Usage | None:
+    """What an answer of the embeddings endpoint says it used; None if it is no such answer."""
+    try:
+        told = msgspec.json.decode(body, type=_Embeddings).usage
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    # an answer without a count is an answer still
+    return Usage(told.prompt_tokens, 0, told.prompt_tokens) if told else Usage(completion_tokens=0)
+
+
+class _EmbeddingUsage(msgspec.Struct):
+    prompt_tokens: int = 0
+
+
+class _Embeddings(msgspec.Struct):
+    # the vectors are passed on without being read
+    data: msgspec.Raw
+    usage: _EmbeddingUsage | None = None
+
+
+def models(rows: Iterable[tuple[str, int, str]]) -> bytes:
+    """The list of ``GET /v1/models`` from names, times in seconds and owners."""
+    return _encode({"object": "list", "data": [model(*row) for row in rows]})
+
+
+class _Calls:
+    """Tool calls in the order they appeared. Clients need id and name in a call's first fragment, so
+    what comes before the name waits for it; a call that the provider gave no id gets one. They parse the
+    arguments, so a call without any ends as ``{}``."""
+
+    def __init__(self, id: str) -> None:
+        self._prefix = "call_" + id.removeprefix("chatcmpl-")
+        self._places: dict[int, int] = {}
+        self._waiting: dict[int, ToolCallDelta] = {}
+        self._blank: set[int] = set()  # places of those without arguments so far
+
+    def take(self, index: int, fragments: Iterable[ToolCallDelta]) -> dict[str, Any] | None:
+        """The delta for some fragments of one call, or nothing yet."""
+        whole = [self._waiting.pop(index)] if index in self._waiting else []
+        whole += fragments
+        arguments = "".join(fragment.arguments for fragment in whole)
+        if index in self._places:
+            return self._more(self._places[index], arguments) if arguments else None
+        call_id = next((fragment.id for fragment in whole if fragment.id), "")
+        name = next((fragment.name for fragment in whole if fragment.name), "")
+        if not name:
+            self._waiting[index] = ToolCallDelta(index, call_id, "", arguments)
+            return None
+        return self._first(index, call_id, name, arguments)
+
+    def nameless(self) -> list[dict[str, Any]]:
+        """The calls that never got a name."""
+        waiting, self._waiting = self._waiting, {}
+        return [self._first(index, call.id, "", call.arguments) for index, call in waiting.items()]
+
+    def completed(self) -> list[dict[str, Any]]:
+        """The empty object for those that never got an argument."""
+        return [self._more(place, "{}") for place in sorted(self._blank)]
+
+    def _more(self, place: int, arguments: str) -> dict[str, Any]:
+        if arguments.strip():
+            self._blank.discard(place)
+        return {"index": place, "function": {"arguments": arguments}}
+
+    def _first(self, index: int, call_id: str, name: str, arguments: str) -> dict[str, Any]:
+        place = self._places[index] = len(self._places)
+        if not arguments.strip():
+            self._blank.add(place)
+        function = {"name": name, "arguments": arguments}
+        return {
+            "index": place,
+            "id": call_id or f"{self._prefix}_{place}",
+            "type": "function",
+            "function": function,
+        }
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _run(event: Event) -> tuple[type[Event], int]:
+    return type(event), event.index if isinstance(event, ToolCallDelta) else 0
+
+
+class Encoder:
+    """Writes one answer as ``chat.completion.chunk`` objects: ``feed`` it events, ``end`` it.
+
+    What comes out are the payloads of SSE ``data:`` lines. Finish and usage come with ``end``, for only
+    then they are final. A ``Failure`` is told at once and ends everything, ``[DONE]`` included: a client
+    that overlooks the error must not take the answer for whole.
+    """
+
+    def __init__(self, model: str, id: str, created: int, include_usage: bool) -> None:
+        head = _encode({"id": id, "object": "chat.completion.chunk", "created": created, "model": model})
+        self._head = head[:-1] + b',"choices":['
+        self._tail = b'],"usage":null}' if include_usage else b"]}"
+        self._include_usage = include_usage
+        self._role = b'"role":"assistant",'
+        self._calls = _Calls(id)
+        self._usage: Usage | None = None
+        self._finish = ""
+        self._failed = False
+
+    def feed(self, events: list[Event]) -> list[bytes]:
+        """One payload for each run of events of the same kind."""
+        chunks: list[bytes] = []
+        for (kind, index), run in groupby(events, _run):
+            if not self._failed:
+                self._take(kind, index, list(run), chunks)
+        return chunks
+
+    def _take(self, kind: type[Event], index: int, run: list[Any], chunks: list[bytes]) -> None:
+        if kind is Text or kind is Reasoning:
+            if text := "".join([event.text for event in run]):
+                chunks.append(self._delta(b"content" if kind is Text else b"reasoning_content", text))
+        elif kind is ToolCallDelta:
+            if call := self._calls.take(index, run):
+                chunks.append(self._delta(b"tool_calls", [call]))
+        elif kind is Usage:
+            self._usage = run[-1]
+        elif kind is Finish:
+            self._finish = run[-1].reason
+        elif kind is Failure:
+            chunks.append(_failure(run[0]))
+            self._failed = True
+
+    def end(self) -> list[bytes]:
+        if self._failed:
+            return []
+        calls = self._calls.nameless()
+        if self._finish != "length":  # else the arguments may have been cut off
+            calls += self._calls.completed()
+        chunks = [self._delta(b"tool_calls", [call]) for call in calls]
+        word = self._finish or ("tool_calls" if self._calls else "stop")
+        delta = b'"role":"assistant","content":""' if self._role else b""
+        chunks.append(self._chunk(delta, _encode(word)))
+        if self._include_usage and self._usage:
+            chunks.append(self._head + b'],"usage":' + _encode(_tokens(self._usage)) + b"}")
+        return [*chunks, DONE]
+
+    def _delta(self, name: bytes, value: object) -> bytes:
+        """Put together by hand: this runs for every piece of every answer."""
+        role, self._role = self._role, b""
+        if role and name != b"content":
+            role += b'"content":null,'
+        return self._chunk(role + b'"' + name + b'":' + _encode(value), b"null")
+
+    def _chunk(self, delta: bytes, finish: bytes) -> bytes:
+        choice = b'{"index":0,"delta":{' + delta + b'},"logprobs":null,"finish_reason":' + finish + b"}"
+        return self._head + choice + self._tail
+
+
+def _failure(failure: Failure) -> bytes:
+    code = None if failure.code is None else str(failure.code)
+    known_type, _ = _ERRORS.get(failure.status, ("server_error", None))
+    return _encode(_error(failure.message, failure.type or known_type, None, code))
+
+
+def _tokens(usage: Usage) -> dict[str, Any]:
+    """Clients compute with the three counts, so what was not told is 0 there, and absent elsewhere."""
+    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    total = prompt + completion if usage.total_tokens is None else usage.total_tokens
+    tokens: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": total,
+    }
+    if usage.cached_tokens is not None:
+        tokens["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens is not None:
+        tokens["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return tokens
+
+
+def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes:
+    """The ``chat.completion`` object of an answer that was not streamed.
+
+    A ``Failure`` has no place in it: who calls this looks for one first, and answers with ``error``.
+    """
+    text = "".join([event.text for event in events if isinstance(event, Text)])
+    reasoning = "".join([event.text for event in events if isinstance(event, Reasoning)])
+    finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
+    calls = _whole_calls(events, id, cut_off=finish == "length")
+    usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
+    message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = calls
+    choice = {
+        "index": 0,
+        "message": message | {"refusal": None},
+        "logprobs": None,
+        "finish_reason": finish or ("tool_calls" if calls else "stop"),
+    }
+    answer = {"id": id, "object": "chat.completion", "created": created, "model": model, "choices": [choice]}
+    return _encode(answer if usage is None else answer | {"usage": _tokens(usage)})
+
+
+def _whole_calls(events: list[Event], id: str, cut_off: bool) -> list[dict[str, Any]]:
+    fragments: dict[int, list[ToolCallDelta]] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            fragments.setdefault(event.index, []).append(event)
+    numbered = _Calls(id)
+    found = [numbered.take(index, run) for index, run in fragments.items()]
+    calls = [call for call in found if call] + numbered.nameless()
+    for call in calls:
+        del call["index"]
+        if not cut_off and not call["function"]["arguments"].strip():
+            call["function"]["arguments"] = "{}"
+    return calls

@@ -1,0 +1,111 @@
+"""What the requests of the native dialects share: addresses, headers, and OpenAI's shapes read apart."""
+
+import json
+import re
+from base64 import b64encode
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from msgspec.structs import replace
+
+from chathub.formats import urls
+from chathub.formats.loose_json import as_object, as_string
+from chathub.formats.types import ChatRequest, Image, Message
+
+INSTRUCTIONS = ("system", "developer")
+
+_VERSION = re.compile(r"/v\d+[a-z0-9]*$")
+
+
+def split_base(base_url: str) -> tuple[SplitResult, str]:
+    """A base URL in its parts and its path without a slash at the end. Raises ``ValueError`` (``urls``)."""
+    host = urls.hostname(base_url)
+    parts = urlsplit(base_url.strip())
+    if not parts.netloc.isascii():
+        parts = parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}")
+    return parts, parts.path.rstrip("/")
+
+
+def with_version(path: str, version: str) -> str:
+    """``path`` as it is when it ends in a version, else with ``version`` (``/v1``) after it."""
+    return path if _VERSION.search(path) else path + version
+
+
+def join(parts: SplitResult, path: str, query: str) -> str:
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
+def headers(streamed: bool, **own: str) -> dict[str, str]:
+    """Those that every request has, and ``own`` (``_`` for ``-``) where they are not empty."""
+    common = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream" if streamed else "application/json",
+        "Accept-Encoding": "identity",
+    }
+    # A server without keys is asked without the header: some proxies refuse an empty one.
+    return common | {name.replace("_", "-"): value for name, value in own.items() if value}
+
+
+def asked(call: ChatRequest) -> dict[str, Any]:
+    """Everything that was set, under OpenAI's names. To be picked from: native APIs refuse what they
+    do not know."""
+    return {name: value for name, value in {**call.extra, **call.params}.items() if value is not None}
+
+
+def max_tokens(params: dict[str, Any]) -> int | None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = params.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def stops(params: dict[str, Any]) -> list[str]:
+    """The ``stop`` words; blank ones are refused by Anthropic and stop nothing of worth elsewhere."""
+    stop = params.get("stop")
+    words = stop if isinstance(stop, list) else [stop]
+    return [word for word in words if isinstance(word, str) and word.strip()]
+
+
+def instructions(messages: list[Message]) -> str:
+    """All system messages as one text."""
+    return "\n\n".join(
+        each.content for each in messages if each.role in INSTRUCTIONS and each.content.strip()
+    )
+
+
+def with_instructions_in_question(messages: list[Message]) -> list[Message]:
+    """``messages`` without system messages: their text stands before the first question."""
+    text = instructions(messages)
+    others = [each for each in messages if each.role not in INSTRUCTIONS]
+    if not text:
+        return others
+    for number, each in enumerate(others):
+        if each.role == "user":
+            content = f"{text}\n\n{each.content}" if each.content else text
+            return [*others[:number], replace(each, content=content), *others[number + 1 :]]
+    return [Message("user", text), *others]
+
+
+def function_of(tool: dict[str, Any]) -> dict[str, Any]:
+    """The ``function`` of a tool in OpenAI's shape; empty for anything else."""
+    function = as_object(tool.get("function"))
+    return function if as_string(function.get("name")) else {}
+
+
+def chosen_function(tool_choice: object) -> str:
+    """The one function that ``tool_choice`` demands, if it does."""
+    return as_string(as_object(as_object(tool_choice).get("function")).get("name"))
+
+
+def arguments_of(text: str) -> dict[str, Any]:
+    """A tool call's arguments; none for what is no JSON object (a model may write anything)."""
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return {}
+    return as_object(value)
+
+
+def base64_of(image: Image) -> str:
+    return b64encode(image.data).decode("ascii")

@@ -1,0 +1,183 @@
+"""What the readers of the native dialects share: from pieces of a body to whole JSON values, and the end.
+
+A dialect's reader says what its objects mean; here is what all of them keep to. Nothing here raises.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import msgspec
+
+from chathub.formats import failures, large_json, sse
+from chathub.formats import loose_json as fields
+from chathub.formats.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+
+CUT = "上游连接中断，回复不完整"
+EMPTY = "上游没有返回任何内容"
+UNREADABLE = "上游返回了无法识别的数据"
+TOO_LONG = "上游返回的单条数据过长"
+BROKEN = "上游在回复途中出错，回复不完整"
+
+# characters of what a provider wants back with an answer; of more nothing is kept
+STATE = 1024 * 1024
+# bytes of an event that the fast way takes
+_ORDINARY = 65_536
+
+UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class Reader(ABC):
+    """Reads one streamed answer: give it every piece of the body, in order, then ``close`` it.
+
+    Texts come as they arrive. At the end come ``Usage``, ``State`` and ``Finish``, each at most once,
+    then a ``Failure`` when the answer is not whole, and nothing after it. Nothing raises.
+    """
+
+    # what is read of a large object
+    shape: ClassVar[large_json.Shape]
+
+    def __init__(self, limit: int = sse.LIMIT) -> None:
+        self._parser = sse.Parser(limit)
+        self._emptiness = sse.Emptiness(limit)
+        self._arrived = False  # any data at all
+        self._answered = False  # some text, reasoning or tool call
+        self._finish = ""  # the provider's word
+        self._kept = 0  # characters of signatures and the like
+        self.done = False  # the last event has come
+
+    @property
+    def pending(self) -> int:
+        """The bytes of an event that has not come whole."""
+        return self._parser.pending
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events in ``data``, a piece of the body as it came from the network."""
+        events: list[Event] = []
+        try:
+            for name, payload in self._parser.feed(data):
+                if self.done:
+                    continue
+                if len(payload) > _ORDINARY or not self._take_plain(payload, events):
+                    self._take(name, payload, events)
+            self._emptiness.note(len(data), brought_something=bool(events))
+        except sse.TooLong:
+            self._end(events, Failure(TOO_LONG, kind="cut", status=200))
+        return events
+
+    def close(self) -> list[Event]:
+        """The events that the end of the body brings. Tells a whole answer from one that was cut off."""
+        events: list[Event] = []
+        try:
+            for name, payload in self._parser.close():
+                self._take(name, payload, events, last=True)
+        except sse.TooLong:
+            self._arrived = True
+        if self._finish:
+            self._end(events)
+        elif self._arrived:
+            self._end(events, Failure(CUT, kind="cut", status=200))
+        else:
+            self._end(events, Failure(EMPTY, kind="empty", status=200))
+        return events
+
+    def read_body(self, body: bytes) -> list[Event]:
+        """The events of a whole answer that was not streamed; also of a stream that nobody asked for."""
+        text = body.decode("utf-8-sig", "replace").strip()
+        if text.startswith(("data:", "event:", ":")):
+            return self.feed(body.lstrip()) + self.close()
+        events: list[Event] = []
+        self._take("", text.encode(), events)
+        self._end_whole(events)
+        return events
+
+    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+        """The fast way: ``False``, and nothing done, for an object that is anything but ordinary."""
+        return False
+
+    @abstractmethod
+    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+        """Any object of the stream, or a whole body, as decoded JSON of any content."""
+
+    @abstractmethod
+    def _usage(self) -> Usage:
+        """What the answer used, as far as it was told."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """What goes into ``State``; empty for none."""
+
+    @abstractmethod
+    def _reason(self, word: str) -> str:
+        """Why the model stopped, in the words of ``Finish``."""
+
+    def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
+        """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
+        text = payload.decode("utf-8", "replace").strip()
+        if self.done or not text:
+            return
+        self._arrived = True
+        if text.startswith("[DONE]"):  # not theirs, but OpenRouter and other relays add it
+            self._end_whole(events)
+            return
+        try:
+            value: object = large_json.loads(payload, self.shape)
+        except (ValueError, RecursionError):
+            self._take_unreadable(name, text, last, events)
+            return
+        if name == "error" and not (isinstance(value, dict) and value.get("error")):
+            self._end(events, fields.refusal(value, BROKEN))
+        else:
+            self._take_value(value, events)
+
+    def _take_value(self, value: object, events: list[Event]) -> None:
+        if isinstance(value, dict):
+            self._take_object(value, events)
+        elif value is not None:
+            self._end(events, fields.refusal(value, UNREADABLE, "cut"))
+
+    def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
+        if last and (name != "error" or text[0] in "{["):
+            return
+        if name == "error":
+            self._end(events, fields.refusal(text, BROKEN))
+        elif not name or text[0] in "{[":  # what comes under another name may be anything
+            self._end(events, Failure(UNREADABLE, kind="cut", status=200))
+
+    def _keep(self, text: object) -> str:
+        """Some of what the provider wants back; nothing any more once there is too much of it."""
+        kept = failures.well_formed(fields.as_string(text))
+        self._kept += len(kept)
+        return kept if self._kept < STATE else ""
+
+    def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
+        said = failures.well_formed(fields.as_string(text))
+        if said:
+            self._answered = True
+            events.append(kind(said))
+        return said
+
+    def _call(self, index: int, call_id: str, name: str, arguments: str, events: list[Event]) -> None:
+        self._answered = True
+        if call_id or name or arguments:
+            well_formed = failures.well_formed
+            events.append(
+                ToolCallDelta(index, well_formed(call_id), well_formed(name), well_formed(arguments))
+            )
+
+    def _end_whole(self, events: list[Event]) -> None:
+        """The answer says that it is over, or it came in one piece."""
+        whole = self._answered or self._finish
+        self._end(events, None if whole else Failure(EMPTY, kind="empty", status=200))
+
+    def _end(self, events: list[Event], failure: Failure | None = None) -> None:
+        if self.done:
+            return
+        self.done = True
+        if (usage := self._usage()) != Usage():
+            events.append(usage)
+        if state := self._state():
+            events.append(State(state))
+        if self._finish:
+            events.append(Finish(failures.short_word(self._reason(self._finish))))
+        if failure is not None:
+            events.append(failure)

@@ -1,0 +1,76 @@
+"""Quirks that accepted requests have taught: how a provider's model wants to be asked.
+
+What one user's request taught counts for that user until another's has taught the same or a day has passed,
+so that nobody changes the requests of all others.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.types import Endpoint
+from chathub.formats.urls import hostname, origin
+
+# pairs of provider and model, and changes of the form of one of them
+_REMEMBERED = 1000
+_CHANGES = 16
+_DAY = 86_400.0
+
+
+class _Lesson(Struct):
+    """Who taught a change first, and when (seconds)."""
+
+    caller_id: int
+    at: float
+    is_confirmed: bool = False
+
+
+# a field of Capabilities and its value
+_Change = tuple[str, Any]
+
+
+class LearnedQuirks:
+    """What was learned since the start, by the provider's origin and the model's name."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lessons: OrderedDict[tuple[str, str], OrderedDict[_Change, _Lesson]] = OrderedDict()
+
+    def quirks_for(self, endpoint: Endpoint, model: str, caller_id: int) -> Quirks:
+        """The form of requests that the endpoint takes from this user, as far as it is known."""
+        known = quirks_of(hostname(endpoint.base_url), model)
+        lessons = self._lessons.get((origin(endpoint.base_url), model))
+        if not lessons:
+            return known
+        common = {name: value for (name, value), it in lessons.items() if self._is_common(it)}
+        own = {name: value for (name, value), it in lessons.items() if it.caller_id == caller_id}
+        return replace(known, **(common | own))
+
+    def note(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
+        """Remember what had to be changed until a request was accepted."""
+        old = asdict(before)
+        changes = [change for change in asdict(after).items() if change[1] != old[change[0]]]
+        if not changes:
+            return
+        place = origin(endpoint.base_url), model
+        lessons = self._lessons.setdefault(place, OrderedDict())
+        for change in changes:
+            lesson = lessons.setdefault(change, _Lesson(caller_id, self._clock()))
+            lesson.is_confirmed = lesson.is_confirmed or lesson.caller_id != caller_id
+            lessons.move_to_end(change)
+        _trim(lessons, _CHANGES)
+        self._lessons.move_to_end(place)
+        _trim(self._lessons, _REMEMBERED)
+
+    def _is_common(self, lesson: _Lesson) -> bool:
+        return lesson.is_confirmed or self._clock() - lesson.at >= _DAY
+
+
+def _trim(remembered: OrderedDict[Any, Any], most: int) -> None:
+    while len(remembered) > most:
+        remembered.popitem(last=False)

@@ -1,0 +1,1 @@
+"""The built-in model: its weights, its process, and the lease that a request takes on it."""

@@ -1,0 +1,271 @@
+"""Refusals of every shape become one sentence, and no key gets out with it."""
+
+import json
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chathub.formats.failures import detail, from_body, from_error, is_error, well_formed
+from chathub.formats.redaction import scrub
+from chathub.formats.types import Failure
+
+
+def read(body: Any, status: int = 400, **headers: str) -> Failure:
+    return from_body(
+        status, json.dumps(body).encode(), {name.replace("_", "-"): headers[name] for name in headers}
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("Api key is invalid", "Api key is invalid"),
+        ({"error": {"message": "m"}, "message": "not this"}, "m"),
+        ({"error": {"message": {"detail": [{"msg": "inner"}]}}}, "inner"),
+        ({"error": {"message": {"a": 1}}}, '{"a":1}'),
+        ({"error": {"message": None, "reason": "r"}}, '{"message":null,"reason":"r"}'),
+        ({"error": {"message": ""}, "message": "outer"}, "outer"),
+        ({"error": "plain"}, "plain"),
+        ({"error": "", "message": "m"}, "m"),
+        ({"error": None, "msg": "m"}, "m"),
+        ({"message": {"detail": [{"msg": "first"}, {"msg": "second"}]}}, "first"),
+        ({"detail": "d"}, "d"),
+        ({"detail": [{"loc": ["body"], "msg": "d"}]}, "d"),
+        ({"detail": ["d"]}, "d"),
+        ({"errmsg": "e"}, "e"),
+        ({"error_code": 336, "error_msg": "e"}, "e"),
+        ({"err": "e"}, "e"),
+        ([{"error": {"message": "in a list"}}], "in a list"),
+        ({"error": {"message": "<!DOCTYPE html><html>502</html>"}}, "HTTP 400"),
+        ({"status": "fail"}, 'HTTP 400: {"status": "fail"}'),
+        ({}, "HTTP 400"),
+        ([], "HTTP 400"),
+        (None, "HTTP 400"),
+        ("", "HTTP 400"),
+        ({"error": {}}, 'HTTP 400: {"error": {}}'),
+        ({"message": "a\ud83d"}, "a\ufffd"),
+    ],
+)
+def test_the_message_is_found_wherever_it_is(body: Any, message: str) -> None:
+    failure = read(body)
+    assert failure.message == message
+    assert (failure.status, failure.kind) == (400, "refused")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "HTTP 502"),
+        (b"\n \n", "HTTP 502"),
+        (b"<html><head><title>502 Bad Gateway</title></head></html>", "HTTP 502"),
+        (b"\r\n<!DOCTYPE html>\n<p>Cloudflare", "HTTP 502"),
+        (b"<?xml version='1.0'?><Error/>", "HTTP 502"),
+        (b"<center>nginx</center>", "HTTP 502"),
+        (b"\x1f\x8b\x08\x00\xff", "HTTP 502"),
+        ("服务不可用".encode("gbk"), "HTTP 502"),
+        (b"upstream timed out\n", "HTTP 502: upstream timed out"),
+        ("服务不可用".encode(), "HTTP 502: 服务不可用"),
+        (b'{"error": {"message": "half', 'HTTP 502: {"error": {"message": "half'),
+        (b'\xef\xbb\xbf\n\n{"message": "m"}', "m"),
+        (b'{"message": "a\tb"}', "a\tb"),
+    ],
+)
+def test_a_body_that_is_not_json_is_shown_only_when_it_can_be_read(body: bytes, message: str) -> None:
+    assert from_body(502, body, {}).message == message
+
+
+def test_a_very_long_message_is_cut() -> None:
+    assert len(read({"message": "长" * 10_000}).message) == 2000
+    assert len(from_body(500, b"x" * 10_000, {}).message) == 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code"),
+    [
+        ({"error": {"message": "m", "type": "t", "code": "c"}}, "t", "c"),
+        ({"error": {"message": "m", "code": 402}}, None, 402),
+        ({"error": {"message": "m", "status": "RESOURCE_EXHAUSTED", "code": 429}}, "RESOURCE_EXHAUSTED", 429),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, "overloaded_error", None),
+        ({"code": "invalid-argument", "error": "m"}, None, "invalid-argument"),
+        ({"code": 20012, "message": "m", "data": None}, None, 20012),
+        ({"error": {"message": "m", "code": True, "type": 5}}, None, None),
+        ({"error": {"message": "m", "code": None}, "code": 7}, None, 7),
+        ({"error": {"message": "m", "code": 10**30}}, None, None),
+        ({"error_code": 336, "error_msg": "m"}, None, 336),
+    ],
+)
+def test_type_and_code_are_taken_from_beside_the_message(
+    body: Any, kind: str | None, code: str | int | None
+) -> None:
+    failure = read(body)
+    assert (failure.message, failure.type, failure.code) == ("m", kind, code)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "20"}, 20),
+        ({"retry_after": "1.5"}, 1.5),
+        ({"retry_after_ms": "250", "retry_after": "9"}, 0.25),
+        ({"retry_after_ms": "0", "retry_after": "1"}, 1),
+        ({"retry_after_ms": "0"}, 0),
+        ({"retry_after": "-5"}, 0),
+        ({"retry_after": "1e9"}, 86400),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": "nan"}, None),
+        ({"retry_after": "inf"}, None),
+        ({"retry_after": "Thu, 01 Jan 1970 00:01:40 GMT", "date": "Thu, 01 Jan 1970 00:01:10 GMT"}, 30),
+        ({"retry_after": "Thu, 01 Jan 1970 00:01:40 GMT"}, 0),
+        ({"retry_after": "Thu, 01 Jan 99999 00:00:00 GMT"}, None),
+    ],
+)
+def test_how_long_to_wait_is_told_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
+    assert read({"message": "m"}, 429, **headers).retry_after == seconds
+
+
+def test_a_date_to_wait_for_counts_from_now() -> None:
+    wait = from_body(503, b"", {"Retry-After": formatdate(usegmt=True, timeval=4102444800)}).retry_after
+    assert wait == 86400
+
+
+def test_gemini_tells_the_delay_in_the_body_and_a_header_comes_first() -> None:
+    body = {"error": {"message": "m", "details": [1, {"x": 2}, {"retryDelay": "48.5s"}]}}
+    assert read(body).retry_after == from_error(body).retry_after == 48.5
+    assert read(body, retry_after="3").retry_after == 3
+    assert read({"error": {"message": "m", "details": [{"retryDelay": "99999999s"}]}}).retry_after == 86400
+
+
+def test_the_words_of_the_provider_behind_openrouter_are_told_apart() -> None:
+    body = {
+        "error": {"message": "Provider returned error", "metadata": {"raw": '{"error":{"message":"busy"}}'}}
+    }
+    assert from_error(body).message == "Provider returned error"
+    assert detail(body) == "busy"
+    assert detail({"error": {"metadata": {"raw": "slow down"}}}) == "slow down"
+    assert detail({"error": {"metadata": {"raw": "<html>"}}}) == detail("x") == detail([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("obj", "expected"),
+    [
+        ({"error": {"message": "m"}}, True),
+        ({"error": "m", "choices": [{}]}, True),
+        ({"error": None, "choices": []}, False),
+        ({"object": "error", "message": {"a": 1}}, True),
+        ({"code": "InvalidParameter", "message": "m"}, True),
+        ({"message": "m", "choices": [{}]}, False),
+        ({"usage": {}}, False),
+        ({}, False),
+    ],
+)
+def test_a_refusal_is_told_from_an_answer(obj: dict[str, Any], expected: bool) -> None:
+    assert is_error(obj) is expected
+
+
+def test_given_secrets_disappear_the_longest_first() -> None:
+    assert scrub("a topsecret-2 and topsecret", ["topsecret", "topsecret-2", "", " ", "a"]) == "a *** and ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("Incorrect API key provided: sk-proj-abc*****xyz. See", "Incorrect API key provided: *** See"),
+        ("bad sk_live_1234567", "bad ***"),
+        ("Bearer 0a1b2c3d4e.f5a6 was refused", "*** was refused"),
+        ("key=AIzaSyA1234567890 is bad", "key=*** is bad"),
+        ('{"api_key":"0123456789abcdef0123"}', '{"api_key":"***"}'),
+        ("token: 0123456789abcdef0123 expired", "token: *** expired"),
+        ("api key is 0123456789abcdef0123", "api key is ***"),
+        ("密钥：0123456789abcdef0123", "密钥：***"),
+        ("Your api key: ****-key is invalid", "Your api key: ****-key is invalid"),
+        ("Missing Bearer token", "Missing Bearer token"),
+        ("The API key authentication_error", "The API key authentication_error"),
+        ("maximum token 1000", "maximum token 1000"),
+        ("a risk-based-decision1", "a risk-based-decision1"),
+        ("a\r\n\tb\x00c\u2028d", "a b c d"),
+        ("  ", ""),
+    ],
+)
+def test_what_looks_like_a_key_disappears_and_nothing_else(text: str, scrubbed: str) -> None:
+    assert scrub(text, []) == scrubbed
+
+
+def test_a_scrubbed_text_is_short() -> None:
+    assert scrub("字" * 301, []) == "字" * 299 + "…"
+    assert scrub("字" * 300, []) == "字" * 300
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("\ud800"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "error",
+                    "message",
+                    "detail",
+                    "msg",
+                    "code",
+                    "type",
+                    "details",
+                    "retryDelay",
+                    "metadata",
+                    "raw",
+                    "err",
+                    "choices",
+                    "object",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(st.integers(100, 599), st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_body_is_too_strange(status: int, body: bytes) -> None:
+    failure = from_body(status, body, {"retry-after": body.decode("latin-1")})
+    assert failure.message.strip() and len(failure.message) <= 2000 and failure.status == status
+    f"{failure}".encode()
+
+
+@settings(deadline=None)
+@given(JSON)
+def test_no_error_object_is_too_strange(value: Any) -> None:
+    for failure in (from_error(value), from_error({"error": value})):
+        assert failure.message.strip()
+        assert type(failure.code) in (int, str, type(None)) and type(failure.type) in (str, type(None))
+    detail(value)
+
+
+def test_a_body_nested_too_deeply_is_read_as_text() -> None:
+    assert from_body(500, b"[" * 200_000, {}).message.startswith("HTTP 500")
+    assert from_body(500, b'{"error":' * 100_000, {}).message.startswith("HTTP 500")
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.characters(codec=None), max_size=10))
+def test_mended_text_can_be_written_and_sound_text_stays(text: str) -> None:
+    mended = well_formed(text)
+    mended.encode()
+    if not any("\ud800" <= character <= "\udfff" for character in text):
+        assert mended == text
+
+
+SECRET = st.text(alphabet="abcXYZ0189", min_size=4, max_size=8)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="abcXYZ0189 \n:=", max_size=400), st.lists(SECRET, max_size=3))
+def test_a_scrubbed_text_holds_no_secret(text: str, secrets: list[str]) -> None:
+    result = scrub(text + "".join(secrets), secrets)
+    assert len(result) <= 300 and "\n" not in result
+    assert not any(secret in result for secret in secrets)

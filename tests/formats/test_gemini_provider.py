@@ -1,0 +1,523 @@
+"""Google's Gemini API: the request out, the events in."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chathub.formats import gemini
+from chathub.formats.types import (
+    ChatRequest,
+    Event,
+    Failure,
+    Finish,
+    Image,
+    Message,
+    Reasoning,
+    State,
+    Text,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+BASE = "https://generativelanguage.googleapis.com"
+CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
+UNREADABLE = Failure("上游返回了无法识别的数据", kind="cut", status=200)
+EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False}
+TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
+
+
+def sent(*messages: Message, model: str = "gemini-2.0-flash", **fields: Any) -> dict[str, Any]:
+    call = ChatRequest(BASE, model, list(messages) or [Message("user", "你好")], **fields)
+    return json.loads(gemini.encode_request(call).body)
+
+
+def contents(*messages: Message, model: str = "gemini-2.0-flash") -> list[tuple[str, Any]]:
+    return [(content["role"], content["parts"]) for content in sent(*messages, model=model)["contents"]]
+
+
+def data(*objects: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(value).encode() + b"\r\n\r\n" for value in objects)
+
+
+def answer(*parts: Any, finish: Any = None, **fields: Any) -> dict[str, Any]:
+    candidate = {"content": {"parts": list(parts), "role": "model"}, "index": 0}
+    return {"candidates": [candidate | ({"finishReason": finish} if finish else {})]} | fields
+
+
+def read(*pieces: bytes) -> list[Event]:
+    decoder = gemini.Decoder()
+    return [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
+
+
+# The request
+
+
+def test_the_simplest_request() -> None:
+    request = gemini.encode_request(
+        ChatRequest(BASE, "gemini-2.0-flash", [Message("user", "你好")], api_key=" k ")
+    )
+    assert request.url == f"{BASE}/v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse"
+    assert request.headers == {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "Accept-Encoding": "identity",
+        "x-goog-api-key": "k",
+    }
+    assert json.loads(request.body) == {"contents": [{"role": "user", "parts": [{"text": "你好"}]}]}
+    assert "x-goog-api-key" not in gemini.encode_request(ChatRequest(BASE, "m", [])).headers
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        (f"{BASE}/", f"{BASE}/v1beta/models/m:generateContent"),
+        (f"{BASE}/v1", f"{BASE}/v1/models/m:generateContent"),
+        (f"{BASE}/v1beta/", f"{BASE}/v1beta/models/m:generateContent"),
+        (f"{BASE}/v1beta/openai", f"{BASE}/v1beta/models/m:generateContent"),
+        (f"{BASE}/v1beta/openai/chat/completions", f"{BASE}/v1beta/models/m:generateContent"),
+        (f"{BASE}/v1beta/models", f"{BASE}/v1beta/models/m:generateContent"),
+        (f"{BASE}/v1beta/models/x:streamGenerateContent?alt=sse", f"{BASE}/v1beta/models/m:generateContent"),
+        ("http://x:1/gemini?a=b&alt=sse", "http://x:1/gemini/v1beta/models/m:generateContent?a=b"),
+    ],
+)
+def test_the_base_url_may_end_anywhere(base: str, url: str) -> None:
+    assert gemini.encode_request(ChatRequest(base, "m", [], stream=False)).url == url
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        ("models/m", "models/m"),
+        ("tunedModels/m", "tunedModels/m"),
+        ("a/b?c", "models/a%2Fb%3Fc"),
+        ("..", "models/.."),
+    ],
+)
+def test_the_model_stays_one_segment_of_the_path(model: str, path: str) -> None:
+    assert (
+        gemini.encode_request(ChatRequest(BASE, model, [], stream=False)).url
+        == f"{BASE}/v1beta/{path}:generateContent"
+    )
+
+
+def test_a_bad_base_url_is_a_value_error() -> None:
+    with pytest.raises(ValueError):
+        gemini.encode_request(ChatRequest("ftp://x", "m", []))
+
+
+def test_messages_become_contents() -> None:
+    messages = [Message("system", "a"), Message("user", "1"), Message("user", "2"), Message("assistant", "3")]
+    body = sent(*messages, Message("developer", "b"), Message("assistant", ""), Message("user", "4"))
+    assert body["systemInstruction"] == {"parts": [{"text": "a\n\nb"}]}
+    assert body["contents"] == [
+        {"role": "user", "parts": [{"text": "1"}, {"text": "2"}]},
+        {"role": "model", "parts": [{"text": "3"}]},
+        {"role": "user", "parts": [{"text": "4"}]},
+    ]
+
+
+def test_a_model_without_instructions_gets_them_with_the_question() -> None:
+    body = sent(Message("system", "a"), Message("user", "1"), model="gemma-3-27b-it")
+    assert "systemInstruction" not in body
+    assert body["contents"] == [{"role": "user", "parts": [{"text": "a\n\n1"}]}]
+
+
+def test_parameters_become_the_generation_config() -> None:
+    params = {
+        "temperature": 1.5,
+        "top_p": 0.5,
+        "stop": "。",
+        "max_tokens": 7,
+        "seed": 1,
+        "presence_penalty": 0.1,
+        "frequency_penalty": 0.2,
+        "top_k": 3,
+        "n": 2,
+        "logprobs": None,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}},
+    }
+    assert sent(params=params, extra={"unknown": 1})["generationConfig"] == {
+        "temperature": 1.5,
+        "topP": 0.5,
+        "stopSequences": ["。"],
+        "maxOutputTokens": 7,
+        "seed": 1,
+        "presencePenalty": 0.1,
+        "frequencyPenalty": 0.2,
+        "topK": 3,
+        "responseMimeType": "application/json",
+        "responseJsonSchema": SCHEMA,
+    }
+    config = sent(params={"response_format": {"type": "json_object"}})["generationConfig"]
+    assert config == {"responseMimeType": "application/json"}
+    assert "generationConfig" not in sent(params={"response_format": {"type": "text"}})
+
+
+def test_models_that_think_are_asked_for_their_thoughts() -> None:
+    for model in ("gemini-2.5-pro", "gemini-3-flash-preview", "models/gemini-flash-latest"):
+        assert sent(model=model)["generationConfig"] == {"thinkingConfig": {"includeThoughts": True}}
+    for model in ("gemini-2.0-flash", "gemini-1.5-pro", "gemini-2.5-flash-image", "gemma-3-27b-it"):
+        assert "generationConfig" not in sent(model=model)
+
+
+def test_pictures_come_as_bytes_or_as_an_address() -> None:
+    images = [
+        Image("image/png", b"\x00\x01"),
+        Image("image/jpeg", url="https://x/y"),
+        Image(url="https://x/z"),
+    ]
+    assert contents(Message("user", "what?", images)) == [
+        (
+            "user",
+            [
+                {"inlineData": {"mimeType": "image/png", "data": "AAE="}},
+                {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://x/y"}},
+                {"fileData": {"fileUri": "https://x/z"}},
+                {"text": "what?"},
+            ],
+        )
+    ]
+
+
+def test_tools_are_declared() -> None:
+    bare = {
+        "type": "function",
+        "function": {"name": "now", "parameters": {"type": "object", "properties": {}}},
+    }
+    assert sent(tools=[TOOL, bare, {"googleSearch": {}}])["tools"] == [
+        {
+            "functionDeclarations": [
+                {"name": "weather", "description": "d", "parametersJsonSchema": SCHEMA},
+                {"name": "now"},
+            ]
+        },
+        {"googleSearch": {}},
+    ]
+    assert "toolConfig" not in sent(tool_choice="required")
+
+
+@pytest.mark.parametrize(
+    ("choice", "config"),
+    [
+        (None, None),
+        ("auto", {"mode": "AUTO"}),
+        ("none", {"mode": "NONE"}),
+        ("required", {"mode": "ANY"}),
+        ({"type": "function", "function": {"name": "f"}}, {"mode": "ANY", "allowedFunctionNames": ["f"]}),
+        ({"odd": 1}, None),
+    ],
+)
+def test_the_choice_of_tools_is_mapped(choice: Any, config: Any) -> None:
+    found = sent(tools=[TOOL], tool_choice=choice).get("toolConfig")
+    assert found == (None if config is None else {"functionCallingConfig": config})
+
+
+def test_calls_and_results_become_parts_and_results_stay_alone() -> None:
+    calls = [ToolCall("a", "f", '{"x":"你"}'), ToolCall("b", "g", "[broken")]
+    assert contents(
+        Message("user", "q"),
+        Message("assistant", "one moment", tool_calls=calls),
+        Message("tool", '{"ok": 1}', tool_call_id="a"),
+        Message("tool", "[1]", [Image("image/png", b"")], tool_call_id="b"),
+        Message("tool", "", tool_call_id="unknown"),
+        Message("user", "and?"),
+    ) == [
+        ("user", [{"text": "q"}]),
+        (
+            "model",
+            [
+                {"text": "one moment"},
+                {"functionCall": {"name": "f", "args": {"x": "你"}}},
+                {"functionCall": {"name": "g", "args": {}}},
+            ],
+        ),
+        (
+            "user",
+            [
+                {"functionResponse": {"name": "f", "response": {"ok": 1}}},
+                {"functionResponse": {"name": "g", "response": {"output": "[1]"}}},
+                {"inlineData": {"mimeType": "image/png", "data": ""}},
+                {"functionResponse": {"name": "tool", "response": {"output": ""}}},
+            ],
+        ),
+        ("user", [{"text": "and?"}]),
+    ]
+
+
+def test_signatures_go_back_to_the_part_they_came_with() -> None:
+    call = {"functionCall": {"id": "own", "name": "f", "args": {"a": 1}}, "thoughtSignature": "c2ln"}
+    other = {"functionCall": {"name": "g", "args": {}}}
+    events = read(
+        data(
+            answer({"text": "想", "thought": True}, {"text": "好", "thoughtSignature": "dGV4dA=="}),
+            answer(call, other, finish="STOP", responseId="r-1"),
+        )
+    )
+    state = {"gemini": {"calls": {"own": "c2ln"}, "text": "dGV4dA==", "ids": ["own"]}}
+    assert events == [
+        Reasoning("想"),
+        Text("好"),
+        ToolCallDelta(0, "own", "f", '{"a":1}'),
+        ToolCallDelta(1, "call_r-1_1", "g", "{}"),
+        State(state),
+        Finish("tool_calls"),
+    ]
+    calls = [ToolCall("own", "f", '{"a":1}'), ToolCall("call_r-1_1", "g", "{}")]
+    reply = Message("assistant", "好", tool_calls=calls, state=state)
+    results = [Message("tool", "{}", tool_call_id=each.id) for each in calls]
+    for model in ("gemini-2.5-pro", "gemini-3-pro-preview"):
+        assert contents(Message("user", "q"), reply, *results, model=model)[1:] == [
+            ("model", [{"text": "好", "thoughtSignature": "dGV4dA=="}, call, other]),
+            (
+                "user",
+                [
+                    {"functionResponse": {"id": "own", "name": "f", "response": {}}},
+                    {"functionResponse": {"name": "g", "response": {}}},
+                ],
+            ),
+        ]
+
+
+def test_the_signature_of_a_thought_is_not_kept_for_thoughts_do_not_go_back() -> None:
+    thought = {"text": "想", "thought": True, "thoughtSignature": "c2ln"}
+    assert read(data(answer(thought, finish="STOP"))) == [Reasoning("想"), Finish("stop")]
+
+
+def test_a_call_of_another_model_gets_a_stand_in_where_signatures_are_a_duty() -> None:
+    calls = [ToolCall("a", "f"), ToolCall("b", "g")]
+    for state in (None, {"anthropic": []}, {"gemini": 5}, {"gemini": {"calls": [], "ids": 3, "text": 1}}):
+        messages = [Message("user", "q"), Message("assistant", "x", tool_calls=calls, state=state)]
+        text, first, second = contents(*messages, model="gemini-3-pro-preview")[1][1]
+        assert text == {"text": "x"}
+        assert first["thoughtSignature"] == "skip_thought_signature_validator"
+        assert "thoughtSignature" not in second
+        assert "thoughtSignature" not in contents(*messages, model="gemini-2.5-pro")[1][1][1]
+
+
+# The events
+
+
+def test_texts_come_as_they_arrive_and_the_rest_at_the_end() -> None:
+    decoder = gemini.Decoder()
+    assert decoder.feed(data(answer({"text": "想", "thought": True}))) == [Reasoning("想")]
+    assert decoder.feed(data(answer({"text": "a"}, {"text": ""}, {"text": "b"}))) == [Text("a"), Text("b")]
+    usage = {"promptTokenCount": 1, "candidatesTokenCount": 2, "thoughtsTokenCount": 3, "totalTokenCount": 6}
+    assert decoder.feed(data(answer(finish="STOP", usageMetadata=usage))) == []
+    assert not decoder.done
+    assert decoder.close() == [Usage(1, 5, 6, 3), Finish("stop")]
+    assert decoder.done and decoder.close() == []
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"promptTokenCount": 1, "totalTokenCount": 1}, Usage(1, 0, 1)),
+        ({"promptTokenCount": 1, "candidatesTokenCount": 2}, Usage(1, 2, 3)),
+        (
+            {
+                "promptTokenCount": 9,
+                "cachedContentTokenCount": 4,
+                "toolUsePromptTokenCount": 1,
+                "totalTokenCount": 10,
+            },
+            Usage(10, 0, 10, None, 4),
+        ),
+        ({"candidatesTokenCount": 2}, Usage(None, 2)),
+        ({"promptTokenCount": "1", "totalTokenCount": -1}, None),
+        ({}, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_usage_is_read_field_by_field(usage: Any, expected: Usage | None) -> None:
+    for last in ({"usageMetadata": usage}, {"usageMetadata": usage, "error": None, "candidates": []}):
+        events = read(data(answer({"text": "a"}, finish="STOP"), last))
+        assert events == [Text("a"), *([expected] if expected else []), Finish("stop")]
+
+
+def test_the_last_usage_counts() -> None:
+    stream = [
+        answer({"text": "a"}, usageMetadata={"promptTokenCount": 1, "totalTokenCount": n}) for n in (1, 2)
+    ]
+    assert read(data(*stream, answer(finish="STOP"))) == [
+        Text("a"),
+        Text("a"),
+        Usage(1, 0, 2),
+        Finish("stop"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("STOP", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("SAFETY", "content_filter"),
+        ("SPII", "content_filter"),
+        ("RECITATION", "content_filter"),
+        ("BLOCKLIST", "content_filter"),
+        ("OTHER", "OTHER"),
+        ("PROHIBITED_CONTENT", "content_filter"),
+        ("MALFORMED_FUNCTION_CALL", "MALFORMED_FUNCTION_CALL"),
+    ],
+)
+def test_the_reason_is_told_in_openai_s_words(word: str, reason: str) -> None:
+    assert read(data({"candidates": [{"finishReason": word}]})) == [Finish(reason)]
+
+
+@pytest.mark.parametrize(
+    ("stream", "end"),
+    [
+        (b"", [EMPTY]),
+        (b": ping\n\n", [EMPTY]),
+        (data({"usageMetadata": {"promptTokenCount": 1}}), [Usage(1, 0, 1), CUT]),
+        (data(answer({"text": "a"})), [Text("a"), CUT]),
+        (data(answer({"text": "a"}, finish="FINISH_REASON_UNSPECIFIED")), [Text("a"), CUT]),
+        (data(answer({"text": "a"})) + b"data: [DONE]\n\n", [Text("a")]),
+        (data(answer({"text": "a"}), answer({"text": "b"}, finish="STOP"))[:-30], [Text("a"), CUT]),
+        (data(answer({"text": "a"}, finish="STOP"))[:-4], [Text("a"), Finish("stop")]),
+        (
+            data(answer({"text": "a"}, finish="STOP"), answer({"text": "b"}, finish="STOP")),
+            [Text("a"), Text("b"), Finish("stop")],
+        ),
+        (
+            data(
+                answer({"text": "a"}),
+                {"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}},
+                answer({"text": "b"}),
+            ),
+            [Text("a"), Failure("m", status=200, type="UNAVAILABLE", code=503)],
+        ),
+        (data(answer({"text": "a"}), [{"error": {"message": "m"}}]), [Text("a"), Failure("m", status=200)]),
+        (data(answer({"text": "a"})) + b"data: <html>\n\n", [Text("a"), UNREADABLE]),
+    ],
+)
+def test_a_whole_answer_is_told_from_a_broken_one(stream: bytes, end: list[Event]) -> None:
+    assert read(stream) == end
+    assert read(*(bytes([byte]) for byte in stream)) == end
+
+
+def test_a_blocked_prompt_is_a_failure() -> None:
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
+    failure = Failure(
+        "提示词被上游的内容审查拦截（SAFETY）", status=200, type="content_filter", code="SAFETY"
+    )
+    expected = [Usage(9, 0, 9), Finish("content_filter"), failure]
+    assert read(data(blocked, answer({"text": "a"}))) == expected
+    assert gemini.decode_body(json.dumps(blocked).encode()) == expected
+    fine = answer({"text": "a"}, finish="STOP", promptFeedback={"safetyRatings": []})
+    assert read(data(fine)) == [Text("a"), Finish("stop")]
+    answered = answer({"text": "a"}, finish="STOP", promptFeedback={"blockReason": "OTHER"})
+    assert read(data(answered)) == [Text("a"), Finish("stop")]
+
+
+def test_ids_are_made_up_alike_each_time_and_unlike_each_other() -> None:
+    call = {"functionCall": {"name": "f"}}
+    same = {"functionCall": {"id": "x", "name": "f", "args": {"a": "你"}}}
+    first, second, third, fourth = read(data(answer(call, call, same, same, finish="STOP")))[:4]
+    assert (first, second) == (ToolCallDelta(0, "call_0", "f", "{}"), ToolCallDelta(1, "call_1", "f", "{}"))
+    assert (third, fourth) == (
+        ToolCallDelta(2, "x", "f", '{"a":"你"}'),
+        ToolCallDelta(3, "call_3", "f", '{"a":"你"}'),
+    )
+    (call_event, *_) = read(data(answer(call, finish="STOP", responseId="é/" + "r" * 60)))
+    assert isinstance(call_event, ToolCallDelta) and call_event.id == "call_" + "r" * 24 + "_0"
+
+
+def test_a_whole_body_may_be_an_array() -> None:
+    parts = [answer({"text": "a"}), answer({"text": "b"}, finish="STOP")]
+    assert gemini.decode_body(json.dumps(parts).encode()) == [Text("a"), Text("b"), Finish("stop")]
+    assert gemini.decode_body(b"\n" + data(parts[1])) == [Text("b"), Finish("stop")]
+    assert gemini.decode_body(json.dumps(parts).encode()[:-1])[-1] == Failure(
+        "上游返回了无法识别的数据", kind="cut", status=200
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (b"", [EMPTY]),
+        (b"{}", [EMPTY]),
+        (b"null", [EMPTY]),
+        (b"[]", [UNREADABLE]),
+        (json.dumps(answer({"text": "a"})).encode(), [Text("a")]),
+        (
+            b'[{"error":{"message":"m"}}, {"candidates":[{"finishReason":"STOP"}]}]',
+            [Failure("m", status=200)],
+        ),
+        (b"<html>", [UNREADABLE]),
+    ],
+)
+def test_a_whole_body_may_be_anything(body: bytes, events: list[Event]) -> None:
+    assert gemini.decode_body(body) == events
+
+
+ANY_TEXT = st.sampled_from(["", "a", "你", "\ud83d", "😀"])
+ANYTHING = st.none() | st.integers(-1, 3) | ANY_TEXT | st.just([]) | st.just({}) | st.booleans()
+CALL = st.fixed_dictionaries({}, optional={name: ANYTHING for name in ("id", "name", "args")})
+PART = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": ANY_TEXT | ANYTHING,
+        "thought": st.booleans() | ANYTHING,
+        "thoughtSignature": ANY_TEXT | ANYTHING,
+        "functionCall": CALL | ANYTHING,
+        "inlineData": ANYTHING,
+    },
+)
+PLAIN = st.fixed_dictionaries(
+    {"text": ANY_TEXT}, optional={"thought": st.booleans(), "thoughtSignature": ANY_TEXT}
+)
+CONTENT = st.fixed_dictionaries(
+    {}, optional={"parts": st.lists(PLAIN | PART | ANYTHING, max_size=3) | ANYTHING}
+)
+CANDIDATE = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": CONTENT | ANYTHING,
+        "finishReason": st.sampled_from(["STOP", "SAFETY", "FINISH_REASON_UNSPECIFIED"]) | ANYTHING,
+    },
+)
+COUNTS = st.dictionaries(st.sampled_from(["promptTokenCount", "candidatesTokenCount"]), ANYTHING, max_size=2)
+RESPONSE = st.fixed_dictionaries(
+    {},
+    optional={
+        "candidates": st.lists(CANDIDATE | ANYTHING, max_size=2) | ANYTHING,
+        "usageMetadata": COUNTS | ANYTHING,
+        "promptFeedback": st.fixed_dictionaries({"blockReason": ANYTHING | st.just("SAFETY")}) | ANYTHING,
+        "error": ANYTHING,
+        "responseId": ANYTHING,
+    },
+)
+
+
+class Tolerant(gemini.Decoder):
+    """A decoder that knows no fast way."""
+
+    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+        return False
+
+
+@settings(deadline=None)
+@given(st.lists(RESPONSE | ANYTHING, max_size=5))
+def test_both_ways_agree_about_any_responses_and_nothing_raises(values: list[Any]) -> None:
+    stream = data(*values)
+    tolerant, fast = Tolerant(), gemini.Decoder()
+    expected = tolerant.feed(stream) + tolerant.close()
+    assert fast.feed(stream) + fast.close() == expected
+    kinds = [type(event) for event in expected]
+    assert all(kinds.count(kind) <= 1 for kind in (Usage, State, Finish, Failure))
+    assert Failure not in kinds[:-1]
+    f"{expected}{gemini.decode_body(json.dumps(values).encode())}".encode()
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=80))
+def test_no_bytes_are_too_strange(noise: bytes) -> None:
+    for stream in (noise, b"data: " + noise, b"event: error\ndata: " + noise):
+        f"{read(stream)}{gemini.decode_body(stream)}".encode()

@@ -1,0 +1,657 @@
+"""Clients that speak OpenAI's Chat Completions: their bodies in, chunks and whole answers out."""
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chathub.errors import BadRequest
+from chathub.formats import client_request, openai
+from chathub.formats.types import (
+    Event,
+    Failure,
+    Finish,
+    Image,
+    Message,
+    Reasoning,
+    State,
+    Text,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
+from recordings import Recording, parameters, recordings  # noqa: E402
+
+PNG = b"\x89PNG\r\n"
+PNG_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
+QUESTION = {"role": "user", "content": "你好"}
+WEATHER = {
+    "type": "function",
+    "function": {"name": "weather", "description": "…", "parameters": {"type": "object"}},
+}
+
+
+def read(*messages: Any, **fields: Any) -> client_request.ClientRequest:
+    body = {"model": "m", "messages": list(messages) or [QUESTION], **fields}
+    return openai.decode_request(json.dumps(body).encode())
+
+
+def refused(*messages: Any, **fields: Any) -> tuple[str, str]:
+    with pytest.raises(BadRequest) as caught:
+        read(*messages, **fields)
+    assert caught.value.sentence.isascii() and len(caught.value.sentence) < 600
+    return caught.value.details["param"], caught.value.sentence
+
+
+# The request
+
+
+def test_a_plain_question() -> None:
+    assert read() == client_request.ClientRequest(model="m", messages=[Message("user", "你好")])
+
+
+def test_roles_and_parts_become_messages() -> None:
+    found = read(
+        {"role": "system", "content": "be brief"},
+        {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {
+            "role": "user",
+            "name": "ada",
+            "content": [
+                {"type": "text", "text": "what is this?"},
+                {"type": "image_url", "image_url": {"url": PNG_URL, "detail": "low"}},
+                {"type": "image_url", "image_url": "https://example.org/a.jpg?x=1"},
+            ],
+        },
+        {"role": "assistant", "content": "a dot", "reasoning_content": "hm", "refusal": None, "audio": None},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+    )
+    assert found.messages == [
+        Message("system", "be brief"),
+        Message("system", "a\nb"),
+        Message(
+            "user", "what is this?", [Image("image/png", PNG), Image(url="https://example.org/a.jpg?x=1")]
+        ),
+        Message("assistant", "a dot"),
+        Message("assistant", ""),
+    ]
+
+
+def test_a_conversation_with_tools() -> None:
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"city": "北京"}'},
+    }
+    bare = {"id": "call_2", "function": {"name": "now", "arguments": None}}
+    found = read(
+        QUESTION,
+        {"role": "assistant", "content": None, "tool_calls": [call, bare]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "晴"},
+        {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "12:00"}]},
+        tools=[WEATHER, {"googleSearch": {}}, {"type": "web_search", "web_search": {}}],
+        tool_choice={"type": "function", "function": {"name": "weather"}},
+        parallel_tool_calls=False,
+    )
+    assert found.messages[1:] == [
+        Message(
+            "assistant",
+            "",
+            tool_calls=[ToolCall("call_1", "weather", '{"city": "北京"}'), ToolCall("call_2", "now")],
+        ),
+        Message("tool", "晴", tool_call_id="call_1"),
+        Message("tool", "12:00", tool_call_id="call_2"),
+    ]
+    assert found.tools == [WEATHER, {"googleSearch": {}}, {"type": "web_search", "web_search": {}}]
+    assert found.tool_choice == {"type": "function", "function": {"name": "weather"}}
+    assert found.params == {"parallel_tool_calls": False}
+
+
+def test_parameters_are_kept_apart_from_what_is_passed_on() -> None:
+    known = {
+        "temperature": 0,
+        "top_p": 0.5,
+        "max_tokens": 7,
+        "stop": ["。"],
+        "presence_penalty": 1,
+        "frequency_penalty": -1,
+        "seed": 2**63,
+        "response_format": {"type": "json_object"},
+        "reasoning_effort": "low",
+    }
+    foreign = {"enable_thinking": False, "logit_bias": {"50256": -100}, "user": None, "metadata": {"a": [1]}}
+    found = read(**known, **foreign)
+    assert found.params == known and found.extra == foreign
+    cleared = read(**dict.fromkeys(known), tools=None, tool_choice=None, n=None, stream=None)
+    assert cleared == read(n=1)
+
+
+def test_the_newer_name_of_max_tokens_wins() -> None:
+    assert read(max_completion_tokens=5, max_tokens=9).params == {"max_tokens": 5}
+    assert not read(max_completion_tokens=5).extra
+
+
+@pytest.mark.parametrize(
+    ("fields", "stream", "include_usage"),
+    [
+        ({}, False, False),
+        ({"stream": True}, True, False),
+        ({"stream": True, "stream_options": None}, True, False),
+        ({"stream": True, "stream_options": {"include_obfuscation": False}}, True, False),
+        ({"stream": True, "stream_options": {"include_usage": True}}, True, True),
+        ({"stream": False, "stream_options": {"include_usage": True}}, False, False),
+    ],
+)
+def test_stream_and_its_options(fields: dict[str, Any], stream: bool, include_usage: bool) -> None:
+    found = read(**fields)
+    assert (found.stream, found.include_usage, found.extra) == (stream, include_usage, {})
+    # what is forwarded untouched is not judged
+    body = json.dumps({"model": "m", "messages": [{"role": "odd"}], "n": 3, **fields}).encode()
+    own = fields.get("stream_options") is not None
+    assert openai.decode_head(body) == client_request.Head(
+        "m", stream, include_usage, choices=3, has_stream_options=own
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "function", "content": "x"}, "messages[0].role"),
+        ({"content": "x"}, "messages[0].role"),
+        ({"role": "user"}, "messages[0].content"),
+        ({"role": "user", "content": None}, "messages[0].content"),
+        ({"role": "user", "content": ["x"]}, "messages[0].content[0]"),
+        ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
+        ({"role": "user", "content": [{"type": "input_audio"}]}, "messages[0].content[0].type"),
+        ({"role": "user", "content": [{"type": "x" * 9999}]}, "messages[0].content[0].type"),
+        (
+            {"role": "system", "content": [{"type": "image_url", "image_url": PNG_URL}]},
+            "messages[0].content[0].type",
+        ),
+        ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
+        ({"role": "assistant", "function_call": {}}, "messages[0].function_call"),
+        ({"role": "assistant", "tool_calls": [{"id": "1"}]}, "messages[0].tool_calls[0].function"),
+        (
+            {"role": "assistant", "tool_calls": [{"id": "1", "type": "custom", "function": {"name": "f"}}]},
+            "messages[0].tool_calls[0].type",
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": ""}}]},
+            "messages[0].tool_calls[0].function.name",
+        ),
+        ("x", "messages[0]"),
+    ],
+)
+def test_messages_that_are_refused(message: Any, param: str) -> None:
+    assert refused(message)[0] == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": ""}, "model"),
+        ({"model": "m" * 201}, "model"),
+        ({"model": 5}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": [QUESTION] * (client_request.MESSAGES + 1)}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"n": 2}, "n"),
+        ({"n": 0}, "n"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": []}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": 1.5}, "max_completion_tokens"),
+        ({"stop": 5}, "stop"),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"seed": 0.5}, "seed"),
+        ({"response_format": "json"}, "response_format"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"tools": {}}, "tools"),
+        ({"tools": [WEATHER] * (client_request.TOOLS + 1)}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [WEATHER, {"function": {"name": 5}}]}, "tools[1].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name"),
+        ({"tools": [{"function": {"name": "f", "description": 5}}]}, "tools[0].function.description"),
+        ({"tools": [{"function": {"name": "f", "parameters": "x"}}]}, "tools[0].function.parameters"),
+        ({"tool_choice": "always"}, "tool_choice"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tool_choice": {"type": "allowed_tools", "function": {"name": "f"}}}, "tool_choice"),
+    ],
+)
+def test_fields_that_are_refused(fields: dict[str, Any], param: str) -> None:
+    assert refused(**fields)[0] == param
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/a.png",
+        "https://",
+        "https://ex ample.org/",
+        "https://example.org/\u200b",
+        "https://example.org/" + "a" * client_request.ADDRESS_LENGTH,
+        "file:///etc/passwd",
+        "",
+        "data:image/png,plain",
+        "data:image/svg+xml;base64,AAAA",
+        "data:;base64,AAAA",
+        "data:image/png;base64",
+        "data:image/png;base64,",
+        "data:image/png;base64,AAA",
+        "data:image/png;base64,A*AA",
+        "data:image/png;base64,你好你好",
+        "data:image/png;base64," + "A" * (client_request.PICTURE_BYTES // 3 * 4 + 8),
+    ],
+    ids=lambda url: url[:40],
+)
+def test_pictures_that_are_refused(url: str) -> None:
+    message = {
+        "role": "user",
+        "content": [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": url}],
+    }
+    assert refused(QUESTION, message)[0] == "messages[1].content[1].image_url"
+
+
+def test_pictures_are_counted_over_the_whole_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = {"type": "image_url", "image_url": {"url": PNG_URL}}
+    message = {"role": "user", "content": [part] * 10}
+    assert len(read(message, message).messages[1].images) == 10
+    assert refused(message, message, message)[0] == "messages[2].content[0].image_url"
+    monkeypatch.setattr(client_request, "ALL_PICTURES_BYTES", 3 * len(PNG))
+    assert refused(message)[0] == "messages[0].content[3].image_url"
+
+
+def test_media_types_are_read_as_browsers_write_them() -> None:
+    url = "DATA:Image/JPG;name=a.jpg;Base64," + base64.b64encode(PNG).decode()
+    content = [{"type": "image_url", "image_url": url}]
+    assert read({"role": "user", "content": content}).messages[0].images == [Image("image/jpeg", PNG)]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b'{"model":"\xff"}', b'{"model":"m"} x', b'{"model":"\\ud800"}']
+)
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="not valid JSON"):
+        openai.decode_head(body)
+    with pytest.raises(BadRequest):
+        openai.decode_request(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"1", b"[" * 5000])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="does not fit: expected object, got"):
+        openai.decode_request(body)
+
+
+def test_a_wild_value_in_an_unknown_field_is_refused_by_its_name() -> None:
+    body = b'{"model":"m","messages":[{"role":"user","content":"x"}],"odd":1e999}'
+    with pytest.raises(BadRequest) as caught:
+        openai.decode_request(body)
+    assert caught.value.details["param"] == "odd"
+
+
+def test_deep_nesting_in_an_unknown_field_is_refused() -> None:
+    body = (
+        b'{"model":"m","messages":[{"role":"user","content":"x"}],"odd":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    )
+    with pytest.raises(BadRequest):
+        openai.decode_request(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.binary())
+@example(b'{"model":"m","messages":[{"role":"user","content":"x"}],"a":123456789012345678901234567890}')
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    try:
+        found = openai.decode_request(body)
+    except BadRequest:
+        return
+    msgspec.json.encode([found.params, found.extra, found.tools])
+
+
+@given(
+    st.dictionaries(st.sampled_from(["role", "content", "tool_calls", "tool_call_id", "refusal"]), JSON),
+    st.dictionaries(st.sampled_from(["n", "stop", "tools", "tool_choice", "stream_options", "other"]), JSON),
+)
+def test_any_fields_are_read_or_refused(message: dict[str, Any], fields: dict[str, Any]) -> None:
+    for role in ("user", "assistant", "system", "tool"):
+        try:
+            found = read({"role": role, **message}, **fields)
+        except BadRequest as error:
+            assert error.details["param"] or "does not fit" in error.sentence
+        else:
+            msgspec.json.encode([found.params, found.extra, found.tools])
+            assert all(isinstance(each.content, str) for each in found.messages)
+
+
+# The stream
+
+
+def stream(*feeds: list[Event], include_usage: bool = False) -> list[Any]:
+    writer = openai.Encoder("m", "chatcmpl-1", 7, include_usage)
+    payloads = [payload for events in feeds for payload in writer.feed(events)] + writer.end()
+    assert all(b"\n" not in payload for payload in payloads)
+    return [payload if payload == openai.DONE else json.loads(payload) for payload in payloads]
+
+
+def deltas(payloads: list[Any]) -> list[Any]:
+    return [payload["choices"][0]["delta"] for payload in payloads if payload != openai.DONE]
+
+
+def test_a_chunk_for_each_run_of_the_same_kind() -> None:
+    events: list[Event] = [Reasoning("hm"), Reasoning("m"), Text(""), Text("你"), Text("好")]
+    payloads = stream(events, [Text("!"), Finish("length")])
+    assert payloads[0] == {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 7,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "delta": {"role": "assistant", "content": None, "reasoning_content": "hmm"},
+                "logprobs": None,
+                "finish_reason": None,
+            }
+        ],
+    }
+    assert deltas(payloads)[1:] == [{"content": "你好"}, {"content": "!"}, {}]
+    assert [payload["choices"][0]["finish_reason"] for payload in payloads[:-1]] == [None] * 3 + ["length"]
+    assert payloads[-1] == openai.DONE
+
+
+def test_the_first_chunk_names_the_role_also_when_nothing_was_said() -> None:
+    assert deltas(stream([Text("a")]))[0] == {"role": "assistant", "content": "a"}
+    assert deltas(stream()) == [{"role": "assistant", "content": ""}]
+    assert stream()[0]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_tool_calls_by_fragments() -> None:
+    payloads = stream(
+        [ToolCallDelta(0, "a", "f", ""), ToolCallDelta(0, "", "", '{"x"'), ToolCallDelta(1, "b", "g", "{}")],
+        [ToolCallDelta(0, "", "", ":1}"), ToolCallDelta(1, "", "", "")],
+    )
+    first, second, third, last = (delta.get("tool_calls") for delta in deltas(payloads))
+    assert first == [
+        {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x"'}}
+    ]
+    assert second == [
+        {"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}}
+    ]
+    assert third == [{"index": 0, "function": {"arguments": ":1}"}}] and last is None
+    assert payloads[-2]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_a_call_without_an_id_gets_one_and_waits_for_its_name() -> None:
+    payloads = stream(
+        [ToolCallDelta(5, "", "", "{")], [ToolCallDelta(5, "", "f", "}")], [ToolCallDelta(5, "late", "", "")]
+    )
+    (call,) = deltas(payloads)[0]["tool_calls"]
+    assert call == {
+        "index": 0,
+        "id": "call_1_0",
+        "type": "function",
+        "function": {"name": "f", "arguments": "{}"},
+    }
+    assert len(payloads) == 3
+    assert deltas(stream([ToolCallDelta(0, "a", "", "{}")]))[0]["tool_calls"][0]["function"] == {
+        "name": "",
+        "arguments": "{}",
+    }
+
+
+def test_a_call_without_arguments_ends_as_an_empty_object() -> None:
+    events: list[Event] = [
+        ToolCallDelta(0, "a", "f", ""),
+        ToolCallDelta(1, "b", "g", "{}"),
+        ToolCallDelta(2, "c", "h", " "),
+    ]
+    *_, first, second, _ = deltas(stream(events, [Finish("tool_calls")]))
+    assert first == {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
+    assert second == {"tool_calls": [{"index": 2, "function": {"arguments": "{}"}}]}
+    assert [call["arguments"] for call in said(stream(events))[2].values()] == ["{}", "{}", " {}"]
+    assert said(stream(events, [Finish("length")]))[2][0]["arguments"] == ""
+
+
+def test_usage_comes_last_for_those_who_asked() -> None:
+    events: list[Event] = [Text("a"), Usage(1), Usage(10, 5, 20, 3, 4), State({"x": 1}), Finish("stop")]
+    *chunks, usage, done = stream(events, include_usage=True)
+    assert [chunk["usage"] for chunk in chunks] == [None, None] and done == openai.DONE
+    assert usage["choices"] == [] and usage["usage"] == {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "total_tokens": 20,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    assert all("usage" not in payload for payload in stream(events)[:-1])
+    assert len(stream([Text("a")], include_usage=True)) == 3  # nothing is known
+
+
+def test_what_the_provider_did_not_count_is_zero_or_absent() -> None:
+    usage = stream([Usage(10)], include_usage=True)[1]["usage"]
+    assert usage == {"prompt_tokens": 10, "completion_tokens": 0, "total_tokens": 10}
+
+
+def test_a_failure_ends_the_stream_without_done() -> None:
+    payloads = stream(
+        [Text("a"), Failure("busy", status=200, type="overloaded_error", code=50505), Text("b")],
+        [Usage(1), Text("c"), Finish("stop")],
+        include_usage=True,
+    )
+    error = {"message": "busy", "type": "overloaded_error", "param": None, "code": "50505"}
+    assert payloads[1:] == [{"error": error}]
+    assert stream([Failure("x")])[0]["error"]["type"] == "server_error"
+    assert stream([Failure("x", status=429)])[0]["error"]["type"] == "rate_limit_error"
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.builds(Text, st.text(max_size=3)),
+        st.builds(Reasoning, st.text(max_size=3)),
+        st.builds(
+            ToolCallDelta,
+            st.integers(0, 2),
+            st.sampled_from(["", "a", "b"]),
+            st.sampled_from(["", "f"]),
+            st.sampled_from(["", "{", "}", "{}", '{"x":', "1}", " "]) | st.text(max_size=3),
+        ),
+        st.builds(Usage, *[st.none() | st.integers(0, 9)] * 5),
+        st.builds(Finish, st.sampled_from(["stop", "length", "tool_calls", "content_filter", "odd"])),
+        st.just(State({"anthropic": [{"type": "thinking", "thinking": "t", "signature": "s"}]})),
+        st.just(State({"gemini": 1})),
+    ),
+    max_size=12,
+)
+
+
+def said(payloads: list[Any]) -> tuple[str, str, dict[int, Any]]:
+    """Content, reasoning and calls in chunks, as a client adds them up."""
+    content, reasoning, calls = "", "", dict[int, Any]()
+    for delta in deltas([payload for payload in payloads[:-1] if payload["choices"]]):
+        content += delta.get("content") or ""
+        reasoning += delta.get("reasoning_content") or ""
+        for call in delta.get("tool_calls", []):
+            if call["index"] not in calls:
+                assert call["index"] == len(calls) and call["type"] == "function"
+                calls[call["index"]] = {"id": call["id"], **call["function"]}
+            else:
+                calls[call["index"]]["arguments"] += call["function"]["arguments"]
+    return content, reasoning, calls
+
+
+@given(st.lists(EVENTS, max_size=4))
+def test_any_events_give_a_stream_that_adds_up_to_the_same(feeds: list[list[Event]]) -> None:
+    events = [event for feed in feeds for event in feed]
+    payloads = stream(*feeds, include_usage=True)
+    content, reasoning, calls = said(payloads)
+    assert content == "".join(event.text for event in events if isinstance(event, Text))
+    assert reasoning == "".join(event.text for event in events if isinstance(event, Reasoning))
+    arguments: dict[int, str] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            arguments[event.index] = arguments.get(event.index, "") + event.arguments
+    reasons = [choice["finish_reason"] for payload in payloads[:-1] for choice in payload["choices"]]
+    assert reasons[-1] and not any(reasons[:-1])
+    empty = "" if reasons[-1] == "length" else "{}"
+    expected = sorted(each if each.strip() else each + empty for each in arguments.values())
+    assert sorted(call["arguments"] for call in calls.values()) == expected
+    assert all(call["id"] for call in calls.values())
+    # and the whole answer says it as well
+    answer = json.loads(openai.encode_body(events, "m", "chatcmpl-1", 7))
+    choice = answer["choices"][0]
+    assert (choice["message"]["content"] or "") == content and choice["finish_reason"] == reasons[-1]
+    assert choice["message"].get("reasoning_content", "") == reasoning
+    found = [call["function"]["arguments"] for call in choice["message"].get("tool_calls", [])]
+    assert sorted(found) == sorted(each if each.strip() else empty or each for each in arguments.values())
+
+
+# The whole answer
+
+
+def test_a_whole_answer() -> None:
+    events: list[Event] = [Reasoning("hm"), Text("你"), Text("好"), Usage(1, 2, 3), Finish("stop")]
+    assert json.loads(openai.encode_body(events, "m", "chatcmpl-1", 7)) == {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 7,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "你好",
+                    "reasoning_content": "hm",
+                    "refusal": None,
+                },
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    }
+
+
+def test_a_whole_answer_of_tool_calls_alone() -> None:
+    events: list[Event] = [
+        ToolCallDelta(0, "a", "f", '{"x":'),
+        ToolCallDelta(1, "", "g", ""),
+        ToolCallDelta(0, "", "", "1}"),
+    ]
+    answer = json.loads(openai.encode_body(events, "m", "chatcmpl-1", 7))
+    assert "usage" not in answer
+    choice = answer["choices"][0]
+    assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] is None
+    assert choice["message"]["tool_calls"] == [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+        {"id": "call_1_1", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+    ]
+
+
+# Errors and models
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (400, "invalid_request_error", None),
+        (401, "authentication_error", "invalid_api_key"),
+        (402, "insufficient_quota", "insufficient_quota"),
+        (403, "permission_error", None),
+        (404, "not_found_error", "model_not_found"),
+        (409, "conflict_error", None),
+        (413, "invalid_request_error", "request_too_large"),
+        (418, "invalid_request_error", None),
+        (422, "invalid_request_error", None),
+        (429, "rate_limit_error", "rate_limit_exceeded"),
+        (500, "server_error", None),
+        (502, "server_error", None),
+        (503, "server_error", "service_unavailable"),
+        (504, "server_error", "timeout"),
+    ],
+)
+def test_each_status_has_its_type(status: int, kind: str, code: str | None) -> None:
+    body = json.loads(openai.encode_error(status, "text", param="model"))
+    assert body == {"error": {"message": "text", "type": kind, "param": "model", "code": code}}
+
+
+def test_an_error_of_a_given_type() -> None:
+    quota = json.loads(openai.encode_error(429, "x", type="insufficient_quota"))["error"]
+    assert quota["type"] == quota["code"] == "insufficient_quota"
+    path = json.loads(openai.encode_error(404, "x", type="invalid_request_error"))["error"]
+    assert path["type"] == "invalid_request_error" and path["code"] is None
+    assert json.loads(openai.encode_error(400, "x", code="context_length_exceeded"))["error"]["code"]
+
+
+def test_the_list_of_models() -> None:
+    one = {"id": "m", "object": "model", "created": 7, "owned_by": "o"}
+    assert openai.model("m", 7, "o") == one
+    assert json.loads(openai.models([("m", 7, "o")])) == {"object": "list", "data": [one]}
+    assert json.loads(openai.models([])) == {"object": "list", "data": []}
+
+
+# Recorded answers there and back
+
+
+def joined(events: list[Event]) -> dict[str, Any]:
+    calls: dict[int, list[str]] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            call = calls.setdefault(event.index, ["", "", ""])
+            for place, piece in enumerate((event.id, event.name, event.arguments)):
+                call[place] += piece
+    for call in calls.values():
+        call[2] = call[2] or "{}"
+    return {
+        "content": "".join(event.text for event in events if isinstance(event, Text)),
+        "reasoning": "".join(event.text for event in events if isinstance(event, Reasoning)),
+        "calls": calls,
+        "usage": [event for event in events if isinstance(event, Usage)],
+        "finish": [event for event in events if isinstance(event, Finish)],
+        "failure": [(e.message, str(e.code)) for e in events if isinstance(e, Failure)],
+    }
+
+
+def again(payloads: list[bytes]) -> list[Event]:
+    decoder = openai.Decoder()
+    events = [event for payload in payloads for event in decoder.feed(b"data: " + payload + b"\n\n")]
+    return events + decoder.close()
+
+
+@pytest.mark.parametrize("recording", parameters(recordings(".sse")))
+def test_a_recorded_stream_written_again_says_the_same(recording: Recording) -> None:
+    decoder, writer = openai.Decoder(), openai.Encoder("m", "chatcmpl-1", 7, include_usage=True)
+    events: list[Event] = []
+    payloads: list[bytes] = []
+    for start in range(0, len(recording.body), 1000):
+        found = decoder.feed(recording.body[start : start + 1000])
+        events += found
+        payloads += writer.feed(found)
+    found = decoder.close()
+    events += found
+    payloads += writer.feed(found) + writer.end()
+    expected, written = joined(events), joined(again(payloads))
+    if expected["failure"]:  # which ends a stream at once
+        expected["usage"] = expected["finish"] = written["finish"] = []
+    elif not expected["finish"]:
+        expected["finish"] = [Finish("stop")]
+    assert written == expected
+    if not expected["failure"]:
+        body = openai.encode_body(events, "m", "chatcmpl-1", 7)
+        assert joined(openai.decode_body(body)) == expected

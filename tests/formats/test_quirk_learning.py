@@ -1,0 +1,260 @@
+"""What a refusal teaches about the form of requests, and what it does not."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chathub.formats import failures, openai
+from chathub.formats.quirk_learning import learned, refuses_usage
+from chathub.formats.quirks import Quirks
+from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
+from chathub.upstream.learned_quirks import LearnedQuirks
+
+DEFAULT = Quirks()
+SYSTEM = [Message("system", "s"), Message("user", "q")]
+
+
+def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: Any) -> Any:
+    """What is learned from a refusal: a sentence, or a whole body, of a request that was really built."""
+    call = ChatRequest("https://x", "m", fields.pop("messages", SYSTEM), **fields)
+    body = message if isinstance(message, dict) else {"error": {"message": message}}
+    failure = failures.from_body(status, json.dumps(body).encode(), {})
+    return learned(failure, call, known, openai.encode_request(call, known).body)
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "change"),
+    [
+        ("Unknown field: stream_options", {}, {"stream_options": False}),
+        (
+            {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]},
+            {},
+            {"stream_options": False},
+        ),
+        (
+            {"error": {"message": "Unrecognized request argument", "param": "stream_options.include_usage"}},
+            {},
+            {"stream_options": False},
+        ),
+        (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            "Use 'max_completion_tokens' instead.",
+            {"params": {"max_tokens": 5}},
+            {"max_tokens_field": "max_completion_tokens"},
+        ),
+        (
+            "Unsupported value: 'temperature' does not support 0.2 with this model. "
+            "Only the default (1) value is supported.",
+            {"params": {"temperature": 0.2}},
+            {"sends_temperature": False},
+        ),
+        (
+            "`temperature` is deprecated for this model.",
+            {"params": {"temperature": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            "invalid temperature: only 1 is allowed for this model",
+            {"params": {"temperature": 0}},
+            {"sends_temperature": False},
+        ),
+        ("Unsupported parameter: 'top_p'", {"extra": {"top_p": 1}}, {"sends_temperature": False}),
+        ("property 'top_k' is unsupported", {"extra": {"top_k": 5}}, {"sends_temperature": False}),
+        (
+            "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+            {},
+            {"system_role": "user"},
+        ),
+        ("System role not supported", {}, {"system_role": "user"}),
+        ("Only user and assistant roles are supported!", {}, {"system_role": "user"}),
+        ("Developer instruction is not enabled for models/gemma-3-1b-it", {}, {"system_role": "user"}),
+        (
+            "parameter.enable_thinking must be set to false for non-streaming calls",
+            {"stream": False},
+            {"thinking_off_when_not_streaming": True},
+        ),
+        (
+            "enable thinking can not be support when `stream=False`.",
+            {"stream": False},
+            {"thinking_off_when_not_streaming": True},
+        ),
+        (
+            "This model only support stream mode, please enable the stream parameter to access the model.",
+            {"stream": False},
+            {"streams_only": True},
+        ),
+        (
+            "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for m",
+            {},
+            {"default_max_tokens": 4096},
+        ),
+    ],
+)
+def test_a_refusal_that_names_a_quirk_teaches_it_once(
+    message: Any, fields: dict[str, Any], change: dict[str, Any]
+) -> None:
+    for status in (400, 422):
+        assert lesson(message, status=status, **fields) == Quirks(**change)
+    for status in (401, 403, 404, 429, 500):
+        assert lesson(message, status=status, **fields) is None
+    after = Quirks(**change)
+    if "thinking_off_when_not_streaming" in change:
+        after = lesson(message, after, **fields)
+        assert after == Quirks(streams_only=True)
+    assert lesson(message, after, **fields) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("The model `m` does not exist", {"params": {"temperature": 1, "max_tokens": 5}}),
+        ("stream_options is not allowed", {"stream": False}),
+        ("Extra inputs are not permitted", {}),
+        ("Extra inputs are not permitted", {"stream": False}),
+        ("temperature must be between 0 and 2", {"params": {"temperature": 3}}),
+        ("'temperature' is not supported", {"params": {}}),
+        ("'my_temperature' is not supported", {"params": {"temperature": 1}}),
+        ("'messages[0].role' does not support 'system'", {"messages": [Message("user", "q")]}),
+        ("Unsupported content type in system message", {"messages": [Message("user", "q")]}),
+        ("max_tokens: 9000 > 4096, which is the maximum", {"params": {"max_tokens": 9000}}),
+        ("max_tokens: 9000 > 20000", {}),
+        ("max_tokens is too large: 9000", {"params": {"max_tokens": 9000}}),
+        ("This model only supports streaming", {"stream": True}),
+        ("enable_thinking must be set to false for non-streaming calls", {"stream": True}),
+        ("This model's maximum context length is 4097 tokens", {"params": {"max_tokens": 5}}),
+    ],
+)
+def test_what_the_caller_did_wrong_teaches_nothing(message: str, fields: dict[str, Any]) -> None:
+    assert lesson(message, **fields) is None
+
+
+def tool(name: str, description: str = "") -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "description": description}}
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("Invalid schema for function 'stream_options': not supported", {"tools": [tool("stream_options")]}),
+        ("Invalid schema for function 'include_usage'", {"tools": [tool("include_usage")]}),
+        (
+            "Invalid schema for function 'temperature': this is unsupported",
+            {"tools": [tool("temperature")], "params": {"temperature": 1}},
+        ),
+        (
+            "temperature: unsupported tool name",
+            {"tools": [tool("temperature")], "params": {"temperature": 1}},
+        ),
+        (
+            "Unsupported description: 'set the temperature of the room, please'",
+            {"tools": [tool("f", "set the temperature of the room, please")], "params": {"temperature": 1}},
+        ),
+        (
+            "Unsupported description: 'temperature of the room'",
+            {"tools": [tool("f", "temperature of the room")], "params": {"temperature": 1}},
+        ),
+        (
+            "Unsupported description: 'set the temperature'",
+            {"tools": [tool("f", "set the temperature")], "params": {"temperature": 1}},
+        ),
+        (
+            "'temperature': this value is odd, 'unsupported and deprecated'",
+            {"params": {"temperature": 1, "stop": "unsupported and deprecated"}},
+        ),
+        (
+            "Bad stop word: only supports stream",
+            {"stream": False, "params": {"stop": "only supports stream"}},
+        ),
+        ("Bad stop word: System role not supported", {"params": {"stop": "System  role\nnot supported"}}),
+        (
+            "Unknown parameter: 'the temperature is unsupported'",
+            {"params": {"temperature": 1}, "extra": {"the temperature is unsupported": 1}},
+        ),
+        ("max_tokens: 9 > 1 in your text", {"messages": [Message("user", "say max_tokens: 9 > 1")]}),
+    ],
+)
+def test_what_the_request_itself_worded_teaches_nothing(message: str, fields: dict[str, Any]) -> None:
+    assert lesson(message, **fields) is None
+
+
+def test_a_pointer_at_another_field_outweighs_the_words() -> None:
+    body = {"error": {"message": "'temperature' is not supported in a schema", "param": "tools[0].function"}}
+    assert lesson(body, params={"temperature": 1}) is None
+
+
+def test_the_usage_is_still_asked_for_where_the_client_brought_the_field() -> None:
+    message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+    assert lesson(message, extra={"stream_options": {"include_usage": True}}) is None
+
+
+def test_a_forwarded_request_is_refused_for_its_usage_only_where_the_field_is_named() -> None:
+    sent = b'{"model":"m","stream":true,"stream_options":{"include_usage":true},"stop":["stream_options"]}'
+    plain = sent.replace(b',"stop":["stream_options"]', b"")
+    refusal = Failure("Unrecognized request argument supplied: stream_options", status=400)
+    assert refuses_usage(refusal, plain)
+    assert not refuses_usage(refusal, sent)
+    assert not refuses_usage(Failure("Extra inputs are not permitted", status=422), plain)
+    assert not refuses_usage(Failure(refusal.message, status=500), plain)
+    assert not refuses_usage(refusal, b'{"model":"m"}') and not refuses_usage(refusal, b"no JSON")
+
+
+def test_some_lessons_start_elsewhere() -> None:
+    renamed = Quirks(max_tokens_field="max_completion_tokens")
+    refusal = "Unrecognized request argument supplied: max_completion_tokens"
+    assert lesson(refusal, renamed, params={"max_tokens": 5}) == DEFAULT
+    developer = Quirks(system_role="developer")
+    refusal = "Unsupported value: role 'developer' is not supported"
+    assert lesson(refusal, developer) == DEFAULT
+    told = Quirks(thinking_off_when_not_streaming=True)
+    refusal = "The value of the enable_thinking parameter is restricted to True."
+    assert lesson(refusal, told, stream=False) == Quirks(streams_only=True)
+    thoughts = Quirks(includes_thoughts=True)
+    assert lesson("Thinking is not enabled for models/gemini-x", thoughts) == DEFAULT
+
+
+# what is remembered
+
+AT = Endpoint("https://api.example/v1")
+PLAIN = Quirks()
+WITHOUT = Quirks(sends_temperature=False)
+
+
+def test_a_lesson_counts_for_its_user_until_another_has_learned_the_same() -> None:
+    quirks = LearnedQuirks()
+    quirks.note(AT, "m", 1, PLAIN, WITHOUT)
+    assert quirks.quirks_for(AT, "m", 1) == WITHOUT and quirks.quirks_for(AT, "m", 2) == PLAIN
+    quirks.note(AT, "m", 1, PLAIN, WITHOUT)
+    assert quirks.quirks_for(AT, "m", 2) == PLAIN, "the same user twice is one witness"
+    quirks.note(AT, "m", 3, PLAIN, WITHOUT)
+    assert quirks.quirks_for(AT, "m", 2) == WITHOUT
+    assert quirks.quirks_for(AT, "other", 2) == PLAIN
+    assert quirks.quirks_for(Endpoint("https://other.example/v1"), "m", 2) == PLAIN
+
+
+def test_a_lesson_counts_for_everybody_after_a_day() -> None:
+    now = [0.0]
+    quirks = LearnedQuirks(lambda: now[0])
+    quirks.note(AT, "m", 1, PLAIN, WITHOUT)
+    now[0] = 86_399
+    assert quirks.quirks_for(AT, "m", 2) == PLAIN
+    now[0] = 86_401
+    assert quirks.quirks_for(AT, "m", 2) == WITHOUT
+
+
+def test_one_users_other_lesson_takes_nothing_away_from_the_others() -> None:
+    quirks = LearnedQuirks()
+    for user in (1, 2):
+        quirks.note(AT, "m", user, PLAIN, Quirks(default_max_tokens=4096))
+    quirks.note(AT, "m", 3, PLAIN, Quirks(default_max_tokens=1))
+    assert quirks.quirks_for(AT, "m", 4).default_max_tokens == 4096
+    assert quirks.quirks_for(AT, "m", 3).default_max_tokens == 1
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    quirks = LearnedQuirks()
+    for number in range(1, 1_500):
+        quirks.note(AT, f"m{number}", 1, PLAIN, WITHOUT)
+        quirks.note(AT, "m1499", 1, PLAIN, Quirks(default_max_tokens=number))
+    assert quirks.quirks_for(AT, "m1", 1) == PLAIN
+    assert len(quirks._lessons) == 1000 and max(map(len, quirks._lessons.values())) <= 17

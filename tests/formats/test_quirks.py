@@ -1,0 +1,121 @@
+"""The table of what providers and models want otherwise."""
+
+from typing import Any
+
+import pytest
+
+from chathub.formats import anthropic, gemini, openai
+from chathub.formats.quirks import Quirks, quirks_of, wire_format_of
+from chathub.formats.registry import format_named
+from chathub.formats.types import ChatRequest, Message
+
+DASHSCOPE = "dashscope.aliyuncs.com"
+DEFAULT = Quirks()
+
+
+def test_what_the_table_does_not_name_is_ordinary() -> None:
+    assert quirks_of("api.deepseek.com", "deepseek-chat") == DEFAULT
+    assert quirks_of("api.mistral.ai.evil.example", "m") == quirks_of("evilmistral.ai", "m") == DEFAULT
+    assert quirks_of("openrouter.ai", "openai/o3") == quirks_of("openrouter.ai", "o3") == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("host", "model", "expected"),
+    [
+        ("mistral.ai", "m", {"stream_options": False}),
+        ("api.mistral.ai", "m", {"stream_options": False}),
+        ("api.perplexity.ai", "sonar", {"stream_options": False}),
+        ("x.openai.azure.com", "gpt-4o", {"key_header": "api-key"}),
+        ("x.services.ai.azure.com", "grok", {"key_header": "api-key"}),
+        ("api.openai.com", "gpt-4o", {}),
+        ("api.openai.com", "o10", {}),
+        ("api.openai.com", "gpt-50", {}),
+        ("api.openai.com", "o3", {"max_tokens_field": "max_completion_tokens", "sends_temperature": False}),
+        (
+            "api.openai.com",
+            "gpt-5",
+            {"max_tokens_field": "max_completion_tokens", "sends_temperature": False},
+        ),
+        ("api.openai.com", "gpt-5.2", {"max_tokens_field": "max_completion_tokens"}),
+        ("api.openai.com", "gpt-5-chat-latest", {"max_tokens_field": "max_completion_tokens"}),
+        (
+            "x.openai.azure.com",
+            "o1-mini",
+            {
+                "key_header": "api-key",
+                "max_tokens_field": "max_completion_tokens",
+                "sends_temperature": False,
+                "system_role": "user",
+            },
+        ),
+        (DASHSCOPE, "qwen-plus", {}),
+        (DASHSCOPE, "qwen3-32b", {"thinking_off_when_not_streaming": True}),
+        ("dashscope-intl.aliyuncs.com", "qwen3-235b-a22b", {"thinking_off_when_not_streaming": True}),
+        ("api-inference.modelscope.cn", "Qwen/Qwen3-8B", {"thinking_off_when_not_streaming": True}),
+        (DASHSCOPE, "qwen3-235b-a22b-instruct-2507", {}),
+        (DASHSCOPE, "qwen3-235b-a22b-thinking-2507", {"streams_only": True}),
+        (DASHSCOPE, "qwq-plus", {"streams_only": True}),
+        (DASHSCOPE, "qwen3-omni-flash", {"streams_only": True, "gives_media": True}),
+        ("api.siliconflow.cn", "Qwen/QwQ-32B", {}),
+        ("api.anthropic.com", "claude-3-opus-20240229", {"default_max_tokens": 4096}),
+        ("api.anthropic.com", "claude-3-5-haiku-latest", {}),
+        ("api.anthropic.com", "claude-3-7-sonnet-latest", {"default_max_tokens": 32000}),
+        ("relay.example", "anthropic/claude-sonnet-4-5", {"default_max_tokens": 32000}),
+        ("api.anthropic.com", "claude-haiku-4-5-20251001", {"default_max_tokens": 32000}),
+        ("api.anthropic.com", "claude-opus-4-20250514", {"default_max_tokens": 32000}),
+        ("api.anthropic.com", "claude-opus-4-7", {"default_max_tokens": 32000, "sends_temperature": False}),
+        ("api.anthropic.com", "claude-sonnet-5", {"default_max_tokens": 32000, "sends_temperature": False}),
+        ("g.example", "gemini-2.0-flash", {}),
+        ("g.example", "gemini-2.5-flash", {"includes_thoughts": True}),
+        ("g.example", "gemini-2.5-flash-preview-tts", {"gives_media": True}),
+        ("api.openai.com", "gpt-4o-audio-preview", {"gives_media": True}),
+        ("g.example", "gemini-3-pro-preview", {"includes_thoughts": True, "signs_calls": True}),
+        ("g.example", "gemini-flash-latest", {"includes_thoughts": True, "signs_calls": True}),
+        ("generativelanguage.googleapis.com", "gemma-3-4b-it", {"system_role": "user"}),
+    ],
+)
+def test_the_rows_are_merged(host: str, model: str, expected: dict[str, Any]) -> None:
+    # OpenAI itself refuses what it does not know
+    own = host == "api.openai.com" or host.endswith(("openai.azure.com", "services.ai.azure.com"))
+    assert quirks_of(host, model) == Quirks(**({"takes_extensions": False} if own else {}), **expected)
+
+
+@pytest.mark.parametrize(
+    ("base", "wire_format"),
+    [
+        ("https://api.anthropic.com", "anthropic"),
+        ("https://API.Anthropic.com./v1/", "anthropic"),
+        ("https://api.anthropic.com/v1/messages", "anthropic"),
+        ("https://api.anthropic.com/v1/chat/completions", "openai"),
+        ("https://api.deepseek.com/anthropic", "anthropic"),
+        ("https://relay.example/v1/messages", "anthropic"),
+        ("https://open.bigmodel.cn/api/anthropic/", "anthropic"),
+        ("https://generativelanguage.googleapis.com", "gemini"),
+        ("https://generativelanguage.googleapis.com/v1beta", "gemini"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai/", "openai"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai/chat/completions", "openai"),
+        ("https://api.openai.com/v1", "openai"),
+        ("https://api.anthropic.com.evil.example/v1", "openai"),
+        ("http://localhost:11434", "openai"),
+        ("not a url", "openai"),
+        ("", "openai"),
+    ],
+)
+def test_the_protocol_is_seen_from_the_base_url(base: str, wire_format: str) -> None:
+    assert wire_format_of(base) == wire_format
+
+
+def test_each_protocol_has_its_dialect() -> None:
+    assert [format_named(name) for name in ("openai", "anthropic", "gemini")] == [
+        openai,
+        anthropic,
+        gemini,
+    ]
+    with pytest.raises(KeyError):
+        format_named("smtp")
+
+
+def test_what_is_given_counts_before_what_the_table_says() -> None:
+    call = ChatRequest("https://api.mistral.ai/v1", "m", [Message("user", "q")])
+    assert b"stream_options" not in openai.encode_request(call).body
+    assert b"stream_options" in openai.encode_request(call, Quirks()).body

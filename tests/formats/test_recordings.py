@@ -1,0 +1,275 @@
+"""Every recorded answer, however the network cuts it, gives what it really said."""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recordings import Recording, parameters, recordings
+
+from chathub.formats import anthropic, gemini, openai
+from chathub.formats.failures import from_body
+from chathub.formats.registry import ProviderFormat, format_named
+from chathub.formats.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+
+DIALECTS = ("openai", "anthropic", "gemini")
+STREAM_LIMIT = [recording for name in DIALECTS for recording in recordings(".sse", name)]
+WHOLE = [recording for name in DIALECTS for recording in recordings(".json", name)]
+REQUEST_MEMORY = [recording for recording in WHOLE if recording.status < 300]
+REFUSALS = [recording for recording in WHOLE if recording.status >= 300]
+
+any_stream = pytest.mark.parametrize("recording", parameters(STREAM_LIMIT))
+
+
+def spoken(recording: Recording) -> ProviderFormat:
+    return format_named(recording.meta["dialect"])
+
+
+def decode(pieces: Iterable[bytes], recording: Recording) -> list[Event]:
+    decoder = spoken(recording).Decoder()
+    events = [event for piece in pieces for event in decoder.feed(piece)]
+    events += decoder.close()
+    assert decoder.done
+    return events
+
+
+def joined(events: list[Event]) -> dict[str, Any]:
+    """What the events say, in the form of ``expected.json``; fails where their order or number is wrong."""
+    answer: dict[str, Any] = {"content": "", "reasoning": "", "tools": {}, "usage": None, "finish": None}
+    answer["failure"] = answer["state"] = None
+    for event in events:
+        match event:
+            case Text(text):
+                answer["content"] += text
+            case Reasoning(text):
+                answer["reasoning"] += text
+            case ToolCallDelta(index, call_id, name, arguments):
+                call = answer["tools"].setdefault(index, {"id": "", "name": "", "arguments": ""})
+                assert not (call["id"] and call_id), "an id came twice"
+                assert not (call["name"] and name), "a name came twice"
+                call["id"] += call_id
+                call["name"] += name
+                call["arguments"] += arguments
+            case Usage():
+                assert answer["usage"] is None and answer["finish"] is None
+                answer["usage"] = {field: getattr(event, field) for field in event.__struct_fields__}
+            case State(state):
+                assert answer["state"] is None and answer["finish"] is None
+                answer["state"] = state
+            case Finish(reason):
+                assert answer["finish"] is None and answer["failure"] is None
+                answer["finish"] = reason
+            case Failure():
+                assert answer["failure"] is None
+                answer["failure"] = event
+        assert isinstance(event, Failure | Usage) or answer["failure"] is None, "went on after a failure"
+        str(event).encode()  # a lone surrogate would raise
+    return answer
+
+
+def check(events: list[Event], recording: Recording) -> None:
+    answer, expected = joined(events), recording.expected
+    assert answer["content"] == (expected["content"] or "")
+    assert answer["reasoning"] == (expected["reasoning"] or "")
+    calls = [answer["tools"][index] for index in sorted(answer["tools"])]
+    assert all(call["id"] for call in calls)
+    if recording.meta["dialect"] == "gemini":
+        # no ids are given, and arguments are an object whose blanks mean nothing
+        for call in calls + (expected["tool_calls"] or []):
+            call |= {"id": None, "arguments": as_value(call["arguments"])}
+    assert calls == (expected["tool_calls"] or [])
+    assert answer["usage"] == expected["usage_normalized"]
+    assert answer["finish"] == expected["finish_reason_openai"]
+    check_failure(answer["failure"], expected["error"])
+
+
+def as_value(arguments: Any) -> Any:
+    return json.loads(arguments) if isinstance(arguments, str) else arguments
+
+
+def check_failure(failure: Failure | None, error: dict[str, Any] | None) -> None:
+    if error is None:
+        assert failure is None
+        return
+    assert failure is not None and failure.kind == "refused"
+    message = failure.message
+    if error["message"].startswith("prompt blocked: "):  # told in words of our own
+        assert message == "提示词被上游的内容审查拦截（PROHIBITED_CONTENT）"
+        message = error["message"]
+    found = {"http_status": failure.status, "message": message}
+    assert found | {"type": failure.type, "code": failure.code} == error
+
+
+def delicate_offsets(body: bytes) -> Iterator[int]:
+    """Every place inside a character of several bytes and inside a CRLF."""
+    for offset in range(1, len(body)):
+        if body[offset] & 0xC0 == 0x80 or body[offset - 1 : offset + 1] == b"\r\n":
+            yield offset
+
+
+def pieces(body: bytes, cuts: Iterable[int]) -> list[bytes]:
+    bounds = [0, *sorted(cuts), len(body)]
+    return [body[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
+@any_stream
+def test_a_stream_in_one_piece_says_what_was_recorded(recording: Recording) -> None:
+    check(decode([recording.body], recording), recording)
+
+
+@any_stream
+def test_a_stream_byte_by_byte_says_what_was_recorded(recording: Recording) -> None:
+    check(decode((bytes([byte]) for byte in recording.body), recording), recording)
+
+
+@any_stream
+def test_a_cut_inside_a_character_or_a_crlf_changes_nothing(recording: Recording) -> None:
+    whole = decode([recording.body], recording)
+    cuts = list(delicate_offsets(recording.body))
+    assert decode(pieces(recording.body, cuts), recording) == whole
+    for cut in cuts if len(cuts) < 200 else cuts[:: len(cuts) // 200]:
+        assert decode(pieces(recording.body, [cut]), recording) == whole
+
+
+@any_stream
+def test_other_line_ends_change_nothing(recording: Recording) -> None:
+    plain = recording.body.replace(b"\r\n", b"\n")
+    for ending in (b"\r\n", b"\r"):
+        body, whole = plain.replace(b"\n", ending), decode([recording.body], recording)
+        assert decode([body], recording) == whole
+        assert decode((body[start : start + 7] for start in range(0, len(body), 7)), recording) == whole
+
+
+ENDINGS = {
+    "openai": (
+        b"[DONE]",
+        b'"finish_reason":"',
+        b'"finish_reason": "',
+        b"error:",
+        b'"error":',
+        b"event: error",
+    ),
+    "anthropic": (b'"stop_reason":"', b"event: message_stop", b"event: error"),
+    "gemini": (b'"finishReason"', b'"promptFeedback"'),
+}
+
+
+def before_the_end(recording: Recording) -> int:
+    """Up to where a stream says neither that it is done nor that it failed."""
+    words = ENDINGS[recording.meta["dialect"]]
+    return min(offset for word in words if (offset := recording.body.find(word)) >= 0)
+
+
+def chunks(body: bytes) -> Iterator[dict[str, Any]]:
+    """The JSON in the lines of ``body``, the last of which may be cut."""
+    for line in body.replace(b"\r", b"").split(b"\n"):
+        with contextlib.suppress(ValueError):
+            if line.startswith(b"data:"):
+                yield json.loads(line[5:])
+
+
+def plain_text(body: bytes, wire_format: str) -> str:
+    """The answer in ``body``, read in the most obvious manner."""
+    text = ""
+    for chunk in chunks(body):
+        if wire_format == "anthropic":
+            text += chunk.get("delta", {}).get("text", "")
+        elif wire_format == "gemini":
+            for candidate in chunk.get("candidates", []):
+                parts = candidate["content"]["parts"]
+                text += "".join(part.get("text", "") for part in parts if not part.get("thought"))
+        for choice in (chunk.get("choices") or [])[:1]:
+            content = choice["delta"].get("content") or ""
+            parts = content if isinstance(content, list) else [{"text": content}]
+            text += "".join(part.get("text", "") for part in parts)
+    return text
+
+
+@any_stream
+def test_a_stream_that_breaks_off_is_reported_and_keeps_its_text(recording: Recording) -> None:
+    end = before_the_end(recording)
+    for offset in (1, 6, *(end * ninth // 9 for ninth in range(1, 10))):
+        begun = recording.body[:offset]
+        answer = joined(decode([begun], recording))
+        failure = answer["failure"]
+        assert failure is not None and failure.status == 200 and answer["finish"] is None
+        assert failure.kind == ("cut" if b"data: {" in begun else "empty")
+        assert (recording.expected["content"] or "").startswith(answer["content"])
+        assert (recording.expected["reasoning"] or "").startswith(answer["reasoning"])
+        assert answer["content"] == plain_text(begun, recording.meta["dialect"])
+
+
+@any_stream
+def test_the_tolerant_way_says_the_same_as_the_fast_one(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = decode([recording.body], recording)
+    for module in (openai, anthropic, gemini):
+        monkeypatch.setattr(module.Decoder, "_take_plain", lambda *_: False)
+    assert decode([recording.body], recording) == fast
+
+
+@any_stream
+def test_every_signature_is_kept(recording: Recording) -> None:
+    """And nothing else: a dialect without signatures tells no state."""
+    found = re.findall(rb'"(?:thoughtS|s)ignature":\s?"([^"]+)"', recording.body)
+    state = joined(decode([recording.body], recording))["state"]
+    if recording.meta["dialect"] == "openai" or not found:
+        assert state is None
+    elif recording.meta["dialect"] == "anthropic":
+        block = {"type": "thinking", "thinking": recording.expected["reasoning"]}
+        assert state == {"anthropic": [block | {"signature": b"".join(found).decode()}]}
+    else:
+        kept = state["gemini"]
+        signatures = [*kept.get("calls", {}).values(), *([kept["text"]] if "text" in kept else [])]
+        assert [signature.encode() for signature in signatures] == found
+
+
+@pytest.mark.parametrize("recording", parameters([r for r in STREAM_LIMIT if r.meta["dialect"] == "gemini"]))
+def test_gemini_s_stream_as_one_array_says_the_same(recording: Recording) -> None:
+    responses = [line[6:] for line in recording.body.splitlines() if line.startswith(b"data: ")]
+    array = b"[" + b"\n,\r\n".join(responses) + b"]\n"
+    assert gemini.decode_body(array) == decode([recording.body], recording)
+
+
+@pytest.mark.skipif(
+    not STREAM_LIMIT, reason="CHATHUB_RECORDINGS names no folder with recorded provider answers"
+)
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_any_split_of_any_stream_gives_the_same_events(data: st.DataObject) -> None:
+    recording = data.draw(st.sampled_from(STREAM_LIMIT))
+    cuts = data.draw(st.lists(st.integers(0, len(recording.body)), max_size=12))
+    assert decode(pieces(recording.body, cuts), recording) == decode([recording.body], recording)
+
+
+@pytest.mark.parametrize("recording", parameters(REQUEST_MEMORY))
+def test_a_whole_body_says_what_was_recorded(recording: Recording) -> None:
+    check(spoken(recording).decode_body(recording.body), recording)
+
+
+@any_stream
+def test_a_stream_read_as_a_body_says_what_was_recorded(recording: Recording) -> None:
+    if recording.body.startswith((b"data:", b"event:", b":")):
+        check(spoken(recording).decode_body(recording.body), recording)
+
+
+@pytest.mark.parametrize("recording", parameters(REFUSALS))
+def test_a_refusal_is_read_whatever_its_shape(recording: Recording) -> None:
+    check_failure(
+        from_body(recording.status, recording.body, recording.meta.get("headers", {})),
+        recording.expected["error"],
+    )
+
+
+@pytest.mark.parametrize("recording", parameters(REFUSALS))
+def test_a_refusal_inside_a_200_is_a_failure_and_no_answer(recording: Recording) -> None:
+    answer = joined(spoken(recording).decode_body(recording.body))
+    assert answer["failure"].message == recording.expected["error"]["message"]
+    assert not answer["content"] and not answer["finish"]
+    payload = b"data: " + recording.body.replace(b"\r", b"").replace(b"\n", b"") + b"\n\n"
+    assert joined(decode([payload], recording))["failure"] == answer["failure"]

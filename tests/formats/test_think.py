@@ -1,0 +1,83 @@
+"""Reasoning between tags at the beginning of an answer."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chathub.formats.think import ThinkSplitter
+from chathub.formats.types import Reasoning, Text
+
+
+def split(*pieces: str) -> tuple[str, str]:
+    """All reasoning and all text of an answer that came in ``pieces``."""
+    splitter = ThinkSplitter()
+    events = [event for piece in pieces for event in splitter.feed(piece)] + splitter.close()
+    assert all(event.text for event in events), "an empty event"
+    reasoning = "".join(event.text for event in events if isinstance(event, Reasoning))
+    return reasoning, "".join(event.text for event in events if isinstance(event, Text))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasoning", "text"),
+    [
+        ("你好", "", "你好"),
+        ("<think>嗯</think>你好", "嗯", "你好"),
+        ("\n <think>\n嗯\n\n</think>\n\n你好\n", "嗯\n\n", "你好\n"),
+        ("<thinking>a</think>b</thinking>c", "a</think>b", "c"),
+        ("<think>\n\n</think>\n\nHi", "", "Hi"),
+        ("<think></think>Hi", "", "Hi"),
+        ("<think>never closed", "never closed", ""),
+        ("<think>never closed</thin", "never closed</thin", ""),
+        ("<think>a<b</</think>c", "a<b</", "c"),
+        ("Use <think>x</think>.", "", "Use <think>x</think>."),
+        ("<think>a</think>b<think>c</think>", "a", "b<think>c</think>"),
+        ("  indented", "", "  indented"),
+        ("\u3000首行缩进", "", "\u3000首行缩进"),
+        ("<thin", "", "<thin"),
+        ("<thinker>", "", "<thinker>"),
+        ("<think", "", "<think"),
+        (" \n", "", " \n"),
+        ("", "", ""),
+        ("</think>Hi", "", "</think>Hi"),
+    ],
+)
+def test_an_answer_is_split_the_same_way_in_one_piece_and_character_by_character(
+    answer: str, reasoning: str, text: str
+) -> None:
+    assert split(answer) == split(*answer) == (reasoning, text)
+
+
+def test_text_that_cannot_be_a_tag_is_not_held_back() -> None:
+    splitter = ThinkSplitter()
+    assert splitter.feed("<") == []
+    assert splitter.feed("b>") == [Text("<b>")]
+    assert splitter.feed("<think>") == [Text("<think>")]
+    assert splitter.close() == []
+
+
+def test_reasoning_is_passed_on_while_it_comes() -> None:
+    splitter = ThinkSplitter()
+    assert splitter.feed("<think>a</") == [Reasoning("a")]
+    assert splitter.feed("b") == [Reasoning("</b")]
+    assert splitter.feed("</think>") == []
+    assert splitter.feed("\n") == []
+    assert splitter.feed("Hi") == [Text("Hi")]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                ["<think>", "<thinking>", "</think>", "</thinking>", "<", "</", "think", ">", " ", "\n"]
+            ),
+            st.text(max_size=3),
+        ),
+        max_size=12,
+    ),
+    st.data(),
+)
+def test_any_split_gives_the_same_reasoning_and_the_same_text(pieces: list[str], data: st.DataObject) -> None:
+    answer = "".join(pieces)
+    cut = data.draw(st.integers(0, len(answer)))
+    assert split(*pieces) == split(answer) == split(*answer) == split(answer[:cut], answer[cut:])
