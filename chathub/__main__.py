@@ -14,19 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chathub import config as configuration
-from chathub.accounts.founding import set_password
+from chathub.accounts.bootstrap import set_password
 from chathub.accounts.passwords import Passwords, new_random
 from chathub.clock import Clock
 from chathub.commands.backup import backup
 from chathub.commands.compact import compact
+from chathub.commands.doctor import examine
 from chathub.commands.restore import restore, undo_upgrade
 from chathub.config import Config
+from chathub.database.file_check import refusal
 from chathub.database.opening import open_database
-from chathub.database.usable import refusal
-from chathub.doctor import examine
 from chathub.errors import StartError
 from chathub.log import Formatter, Handler
-from chathub.secret import earlier_files, key_name, rotate
+from chathub.security.master_secret import earlier_files, key_name, rotate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def _run(arguments: argparse.Namespace, config: Config, lines: Formatter) -> int
                 print(line, flush=True)
         case _:
             # the web server takes half a second of a small machine to load, which the commands do without
-            from chathub.serve import serve
+            from chathub.commands.serve import serve
 
             serve(config, lines)
     return 0

@@ -15,51 +15,52 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
-from chathub import cors, keys, middlewares
-from chathub.accounts.bodies import RequestMemory
-from chathub.accounts.founding import found, refuse_default_passwords
-from chathub.accounts.holdings import ReplyMemory
+from chathub import app_keys, cors, middlewares
+from chathub.accounts.bootstrap import found, refuse_default_passwords
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import RegistrationPolicy
-from chathub.accounts.responses import ResponseMemory
+from chathub.accounts.session_tokens import Signer
 from chathub.accounts.sessions import Sessions
-from chathub.accounts.signing import Signer
-from chathub.accounts.streams import StreamLimit
 from chathub.accounts.throttle import Throttle
-from chathub.backups import Backups
-from chathub.catalog import LOCAL, Catalog
-from chathub.chat import checkpoints
-from chathub.chat.cooldowns import CallerCooldowns
-from chathub.chat.gateway import Gateway
+from chathub.backup_schedule import Backups
+from chathub.billing.settlement_queue import SettlementQueue
+from chathub.chat import saving
 from chathub.chat.removal import Remover
 from chathub.chat.replies import Replies
-from chathub.chat.resolver import Resolver
-from chathub.chat.settlements import SettlementQueue
+from chathub.chat.runner import Writer
 from chathub.chat.titles import Titles
 from chathub.chat.unstored import Unstored
-from chathub.chat.writer import Writer
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database import stamps
-from chathub.database.connection import Database, Transaction
+from chathub.database import clock_check
+from chathub.database.connection import Database
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
-from chathub.database.rounds import going_on
-from chathub.database.trimming import trim
+from chathub.database.periodic import going_on
+from chathub.database.vacuum import trim
 from chathub.disk import Disk
-from chathub.handlers.common import SAFE
-from chathub.handlers.writing import sending
+from chathub.gateway.gateway import Gateway
+from chathub.handlers.http import SAFE
+from chathub.handlers.response_writer import sending
+from chathub.limits.reply_memory import ReplyMemory
+from chathub.limits.request_memory import RequestMemory
+from chathub.limits.response_memory import ResponseMemory
+from chathub.limits.streams import StreamLimit
 from chathub.middlewares import request_id
 from chathub.offload import Offload
+from chathub.providers.catalog import Catalog
+from chathub.providers.cooldowns import CallerCooldowns
+from chathub.providers.local_provider import LOCAL_ANSWER, offer_local_model
+from chathub.providers.resolver import Resolver
 from chathub.routes import ROUTES
-from chathub.secret import master_secret, token_keys
+from chathub.security.master_secret import master_secret, token_keys
+from chathub.security.vault import Vault, derive
 from chathub.upstream import guard
 from chathub.upstream.client import Client
 from chathub.upstream.connections import Connector
 from chathub.upstream.http import Timeouts
 from chathub.upstream.local_model.engine import LocalModel
-from chathub.vault import Vault, derive
 
 if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
@@ -79,8 +80,6 @@ _AROUND = (
 _PART = re.compile(r"\{(\w+)\}")
 # seconds that the last writes wait together for another program's lock
 _LAST = 0.25
-# the longest answer of the built-in model, in tokens: small machines are slow
-LOCAL_ANSWER = 1024
 
 
 def create_app(
@@ -97,15 +96,15 @@ def create_app(
     """
     _load_codecs()
     app = web.Application(middlewares=_AROUND)
-    app[keys.CONFIG] = config
-    app[keys.CLOCK] = clock or Clock(zone=config.timezone, steady=time.monotonic)
-    app[keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
-    app[keys.STREAM_LIMIT] = StreamLimit(config.streams_per_user)
-    app[keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
-    app[keys.OFFLOAD] = Offload()
-    app[keys.RESPONSE_MEMORY] = ResponseMemory()
-    app[keys.REPLY_MEMORY] = ReplyMemory()
-    app[keys.ACCESS] = {route.handler: route.access for route in ROUTES}
+    app[app_keys.CONFIG] = config
+    app[app_keys.CLOCK] = clock or Clock(zone=config.timezone, steady=time.monotonic)
+    app[app_keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
+    app[app_keys.STREAM_LIMIT] = StreamLimit(config.streams_per_user)
+    app[app_keys.REQUEST_MEMORY] = RequestMemory(config.body_bytes)
+    app[app_keys.OFFLOAD] = Offload()
+    app[app_keys.RESPONSE_MEMORY] = ResponseMemory()
+    app[app_keys.REPLY_MEMORY] = ReplyMemory()
+    app[app_keys.ACCESS] = {route.handler: route.access for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, _PART.sub(r"{\1:[^/]+}", route.path), route.handler)
     cors.allow(app, config.cors_origins)
@@ -132,22 +131,22 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 @asynccontextmanager
 async def _database(app: web.Application) -> AsyncIterator[None]:
     """The database, founded, and all that lives on it alone."""
-    config, clock = app[keys.CONFIG], app[keys.CLOCK]
+    config, clock = app[app_keys.CONFIG], app[app_keys.CLOCK]
     async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
         passwords = Passwords(config.bcrypt_rounds)
         registrar = RegistrationPolicy(config, derive(master, "chathub code v1"))
         try:
             await _prepare(db, config, clock, passwords)
-            app[keys.DB] = db
-            app[keys.PASSWORDS] = passwords
-            app[keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
-            app[keys.REGISTRATION] = registrar
-            app[keys.VAULT] = Vault(master)
+            app[app_keys.DB] = db
+            app[app_keys.PASSWORDS] = passwords
+            app[app_keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
+            app[app_keys.REGISTRATION] = registrar
+            app[app_keys.VAULT] = Vault(master)
             signer = Signer(*await token_keys(db, master))
-            app[keys.LAST_USES] = last_uses = LastUses(db)
-            app[keys.SESSIONS] = Sessions(db, clock, signer, config, last_uses)
-            app[keys.CATALOG] = Catalog(db)
+            app[app_keys.LAST_USES] = last_uses = LastUses(db)
+            app[app_keys.SESSIONS] = Sessions(db, clock, signer, config, last_uses)
+            app[app_keys.CATALOG] = Catalog(db)
             yield
         finally:
             passwords.close()
@@ -156,20 +155,20 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
     await found(db, config, clock, passwords)
-    await stamps.start(db, clock)
+    await clock_check.start(db, clock)
     if not config.development:
         await refuse_default_passwords(db)
-    if interrupted := await db.write(checkpoints.recover, clock.month()):
+    if interrupted := await db.write(saving.recover, clock.month()):
         log.warning("%d replies were cut off by the last end of the server", interrupted)
 
 
 @asynccontextmanager
 async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
     """Everything that speaks to providers."""
-    config, clock, db, disk = app[keys.CONFIG], app[keys.CLOCK], app[keys.DB], app[keys.DISK]
+    config, clock, db, disk = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB], app[app_keys.DISK]
     await disk.look()
-    await db.write(_offer_local, local, clock.now())
-    await app[keys.CATALOG].reload()
+    await db.write(offer_local_model, local, clock.now())
+    await app[app_keys.CATALOG].reload()
     model = _local_model(local) if local else None
     async with (
         _session(config) as trusted,
@@ -177,20 +176,22 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         client = Client(trusted, public, model, timeouts)
-        app[keys.COOLDOWNS] = cooldowns = CallerCooldowns()
-        holdings = app[keys.REPLY_MEMORY]
-        app[keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
+        app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
+        holdings = app[app_keys.REPLY_MEMORY]
+        app[app_keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
         unstored = Unstored(db, settlements)
         writer = Writer(db, client, clock, config, cooldowns, settlements, unstored)
         titles = Titles(settlements, client, clock, config)
         replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
-        app[keys.RESOLVER] = Resolver(db, app[keys.CATALOG], app[keys.VAULT], clock, config, cooldowns)
-        app[keys.REPLIES] = replies
-        app[keys.GATEWAY] = Gateway(db, disk, client, clock, cooldowns, holdings, settlements)
-        app[keys.REMOVER] = remover = Remover(db)
-        app[keys.BACKUPS] = backups = Backups(db, config, clock, app[keys.REGISTRATION].mailer)
+        app[app_keys.RESOLVER] = Resolver(
+            db, app[app_keys.CATALOG], app[app_keys.VAULT], clock, config, cooldowns
+        )
+        app[app_keys.REPLIES] = replies
+        app[app_keys.GATEWAY] = Gateway(db, disk, client, clock, cooldowns, holdings, settlements)
+        app[app_keys.REMOVER] = remover = Remover(db)
+        app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
         await backups.recall()
-        monitor, last_uses = Monitor(db), app[keys.LAST_USES]
+        monitor, last_uses = Monitor(db), app[app_keys.LAST_USES]
         async with AsyncExitStack() as ending:
             # the last one first, and each although another failed
             if model is not None:
@@ -202,7 +203,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             # a check of the database is interrupted before its connection is closed
             async with going_on(
                 *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
-                *(partial(stamps.watch, db, clock), monitor.watch, monitor.check, last_uses.run),
+                *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, last_uses.run),
             ):
                 yield
 
@@ -229,45 +230,10 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
     )
 
 
-def _offer_local(tx: Transaction, local: Weights | None, now: int) -> None:
-    """Show the built-in model in the list while the server has it, and hide it otherwise."""
-    provider = tx.one(tx.q.providers.get_by_key, provider_key=LOCAL)
-    if local is None:
-        if provider and provider["is_active"]:
-            tx.run(tx.q.providers.set_active, provider_id=provider["id"], is_active=False, now=now)
-        return
-    if provider is None:
-        provider = tx.one(
-            tx.q.providers.insert,
-            provider_key=LOCAL,
-            display_name="本地模型",
-            default_base_url="http://127.0.0.1",
-            protocol="openai",
-            needs_key=False,
-            is_active=True,
-            sort_order=-1,
-            now=now,
-        )
-        assert provider is not None
-    elif not provider["is_active"]:
-        tx.run(tx.q.providers.set_active, provider_id=provider["id"], is_active=True, now=now)
-    tx.run(tx.q.models.delete_others, provider_id=provider["id"], model_name=local.name)
-    tx.run(
-        tx.q.models.offer,
-        provider_id=provider["id"],
-        model_name=local.name,
-        display_name=local.title,
-        max_tokens=LOCAL_ANSWER,
-        context_window=local.context,
-        description=local.note,
-        now=now,
-    )
-
-
 async def _end_replies(app: web.Application) -> None:
-    app[keys.DB].stop_waiting(_LAST)
-    await app[keys.REPLIES].close()
+    app[app_keys.DB].stop_waiting(_LAST)
+    await app[app_keys.REPLIES].close()
 
 
 async def _end_offload(app: web.Application) -> None:
-    app[keys.OFFLOAD].close()
+    app[app_keys.OFFLOAD].close()

@@ -5,8 +5,8 @@ from functools import partial
 import aiohttp_cors
 from aiohttp import web
 
-from chathub.handlers.common import Handler
-from chathub.keys import CONFIG
+from chathub.app_keys import CONFIG
+from chathub.handlers.http import Handler
 
 
 def allow(app: web.Application, origins: tuple[str, ...]) -> None:

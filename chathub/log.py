@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TextIO
 
-from chathub.formats import redaction
+from chathub import redaction
 
 # the id of the request that is handled; the tasks that it starts inherit it
 REQUEST = ContextVar("REQUEST", default="-")

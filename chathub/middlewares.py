@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from chathub.accounts.sessions import Caller
-from chathub.accounts.throttle import is_in
+from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized
 from chathub.formats import anthropic, openai
-from chathub.handlers.common import Handler, address_of, answer, is_packed, raw
+from chathub.handlers.http import Handler, address_of, answer, is_packed, raw
 from chathub.hosts import is_allowed
-from chathub.keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.log import REQUEST
+from chathub.security.client_address import is_in
 
 log = logging.getLogger("chathub")
 

@@ -24,7 +24,7 @@ from chathub.handlers import (
     v1,
     v1_messages,
 )
-from chathub.handlers.common import Handler
+from chathub.handlers.http import Handler
 
 # who may: anybody; the signed in; those signed in with a password; administrators; programs
 PUBLIC, USER, SESSION, ADMIN, V1 = "public", "user", "session", "admin", "v1"

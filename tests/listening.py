@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from chathub.server import Runner
+from chathub.server.protocol import Runner
 
 
 class Server(TestServer):

@@ -13,12 +13,12 @@ from chats import until
 from conftest import Connect
 from smtp import MailServer
 
+from chathub.app_keys import BACKUPS
 from chathub.clock import Clock
+from chathub.commands.doctor import examine
 from chathub.config import Config
 from chathub.config_values import Keep, SmtpServer, keep
-from chathub.database.archives import list_backups, name_of, outdated
-from chathub.doctor import examine
-from chathub.keys import BACKUPS
+from chathub.database.backup_files import list_backups, name_of, outdated
 
 DATABASE = Path("/data/chathub.db")
 NOON = datetime(2024, 3, 20, 12, tzinfo=UTC)

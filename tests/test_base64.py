@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from chathub.wire import base64
+from chathub.schemas import base64
 
 # longer than two pieces
 LONG = 1_200_000

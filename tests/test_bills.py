@@ -13,7 +13,7 @@ from chats import Headers, add_model
 from conftest import Connect
 from scripted import DONE, Provider, chunk, data, usage
 
-from chathub.chat.context import estimate
+from chathub.formats.estimates import estimate
 
 _SCENARIOS = 300
 # millionths per 1,000 tokens

@@ -14,12 +14,12 @@ from conftest import Connect, Headers, sign_in
 from processes import run_to_its_end
 from scripted import Provider
 
-from chathub.accounts.signing import Signer
+from chathub.accounts.session_tokens import Signer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.queries import Queries, sql_folder
 from chathub.errors import Unauthorized
-from chathub.secret import TokenKey
+from chathub.security.master_secret import TokenKey
 
 HOUR, DAY = 3600, 86_400
 SECRET = "a secret of the tests, 32 bytes +"

@@ -17,13 +17,13 @@ from conftest import Founded, configured
 from processes import ChatHub, run_to_its_end
 
 from chathub.commands.compact import compact
+from chathub.commands.doctor import examine
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
-from chathub.database.trimming import Space, look, trim, trim_some
-from chathub.database.version import has_wal_reset_fault
-from chathub.doctor import examine
+from chathub.database.sqlite_version import has_wal_reset_fault
+from chathub.database.vacuum import Space, look, trim, trim_some
 from chathub.errors import StartError
 
 MEBIBYTE = 1024 * 1024
@@ -230,9 +230,9 @@ async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little
     size, found = db.path.stat().st_size, await db.read(look)
     assert found.unused > 2 * found.kept
     # a slice for each step
-    monkeypatch.setattr("chathub.database.trimming._WORK", 0.0)
+    monkeypatch.setattr("chathub.database.vacuum._WORK", 0.0)
     assert await db.write(trim_some, found.kept) and (await db.read(look)).unused >= found.unused - 4
-    monkeypatch.setattr("chathub.database.trimming._PAUSE", 0.0)
+    monkeypatch.setattr("chathub.database.vacuum._PAUSE", 0.0)
     task = asyncio.create_task(trim(db, 0))
     async with asyncio.timeout(60):
         while (await db.read(look)).unused > found.kept:
@@ -247,7 +247,7 @@ async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little
 async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chathub.database.trimming._LONG_LOG", 4096)
+    monkeypatch.setattr("chathub.database.vacuum._LONG_LOG", 4096)
     await db.write(insert_pictures, 30)
     await db.write(delete_pictures, 28)
     before = await db.read(look)

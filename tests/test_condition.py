@@ -22,12 +22,12 @@ from crashes import within
 from processes import ChatHub
 from scripted import Provider, reply
 
+from chathub.app_keys import DB
 from chathub.config import Config
 from chathub.database.condition import Condition, obstacle_at, sentence_of, trouble_of
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.errors import Unavailable
-from chathub.keys import DB
 
 Connect = Callable[..., Awaitable[TestClient]]
 NO_TIME = "PRAGMA busy_timeout = 50"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chathub.chat.context import build, estimate, estimate_bytes, estimate_messages
+from chathub.chat.context import build
+from chathub.formats.estimates import estimate, estimate_bytes, estimate_messages
 from chathub.formats.types import Image, Message
 
 

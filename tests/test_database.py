@@ -13,10 +13,10 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from chathub.chat import removal, tree
+from chathub.chat import branches, removal
 from chathub.database.connection import Database, Transaction
+from chathub.database.lock_wait import is_locked
 from chathub.database.migrations import migrate
-from chathub.database.patience import is_locked
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
 
 
@@ -180,7 +180,7 @@ async def test_a_long_branch_can_be_deleted(db: Database) -> None:
     await db.write(fill)
     head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0]["head_id"]
     assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1)) == 3000
-    await db.write(lambda tx: tree.delete(tx, 1, 1, now=2))
+    await db.write(lambda tx: branches.delete(tx, 1, 1, now=2))
     while await db.write(removal.remove_some):
         pass
     assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1) == []

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chathub.errors import BadRequest
-from chathub.wire.decode import decode
+from chathub.schemas.decode import decode
 
 
 class Inner(msgspec.Struct):

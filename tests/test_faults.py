@@ -19,9 +19,9 @@ from conftest import sign_in
 from processes import ChatHub
 from scripted import Provider, chunk, reply
 
+from chathub.app_keys import DB
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.keys import DB
 
 Connect = Callable[..., Awaitable[TestClient]]
 

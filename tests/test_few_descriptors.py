@@ -19,9 +19,9 @@ from scripted import Provider, chunk, reply
 
 from chathub.app import create_app
 from chathub.config import Config
-from chathub.connections import Connections
-from chathub.listener import Site
-from chathub.server import Runner
+from chathub.server.connections import Connections
+from chathub.server.listener import Site
+from chathub.server.protocol import Runner
 
 FEW = 64
 PROGRAM = f"""

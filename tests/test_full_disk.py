@@ -12,9 +12,9 @@ from conftest import sign_in
 from processes import ChatHub
 from scripted import Provider
 
+from chathub.app_keys import DB
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.keys import DB
 from chathub.routes import ROUTES
 
 Connect = Callable[..., Awaitable[TestClient]]

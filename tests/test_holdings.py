@@ -1,8 +1,8 @@
 """The memory of answers in the making: whose reading pauses, and who reads on."""
 
-from chathub.accounts.holdings import MemoryLease, ReplyMemory
-from chathub.chat.usage_meter import EventQueue
 from chathub.formats.types import Text
+from chathub.gateway.usage_meter import EventQueue
+from chathub.limits.reply_memory import MemoryLease, ReplyMemory
 
 READ = 128 * 1024
 MANY = 100 * READ

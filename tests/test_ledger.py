@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chathub.catalog import ChatModel
-from chathub.chat.ledger import UsageCost, compute_cost, cost
+from chathub.billing.ledger import UsageCost, compute_cost, cost
 from chathub.formats.types import Usage
+from chathub.providers.catalog import ChatModel
 
 # 2.5 and 10 for a million tokens, as GPT-4o
 MODEL = ChatModel("m", 1, "openai", "OpenAI", "https://x/v1", True, input_price=2500, output_price=10_000)

@@ -11,7 +11,7 @@ from processes import ChatHub
 from scripted import Provider
 
 from chathub.log import REQUEST, Formatter
-from chathub.vault import Binding, Vault
+from chathub.security.vault import Binding, Vault
 
 KEY = "canary/of+the=log"
 SECRETS = [
@@ -122,8 +122,8 @@ LEAK = '''
 import asyncio, sys
 from aiohttp import web
 import chathub.__main__ as program
-import chathub.serve as serving
-from chathub.keys import CALLER, RESOLVER
+import chathub.commands.serve as serving
+from chathub.app_keys import CALLER, RESOLVER
 
 def leaking(create):
     async def fail(request):

@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from chathub.accounts.responses import ResponseMemory
 from chathub.errors import TooManyRequests
+from chathub.limits.response_memory import ResponseMemory
 
 NEVER = 3600.0
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from conftest import Connect
 
-from chathub import keys
-from chathub.chat.settlements import SettlementQueue
+from chathub import app_keys
+from chathub.billing.settlement_queue import SettlementQueue
 from chathub.config import Config
-from chathub.database import rounds
-from chathub.database.rounds import forever, going_on
+from chathub.database import periodic
+from chathub.database.periodic import forever, going_on
 
 SEEN = 2**62
 REFUSING = (
@@ -24,7 +24,7 @@ REFUSING = (
 
 @pytest.fixture(autouse=True)
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "_LONGEST", 0.01)
+    monkeypatch.setattr(periodic, "_LONGEST", 0.01)
 
 
 class Failing:
@@ -84,7 +84,7 @@ async def test_last_uses_are_written_after_a_write_of_them_failed_for_an_unknown
     assert client.app is not None
     (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
     query(config, REFUSING)
-    client.app[keys.LAST_USES].note_login(session_id, SEEN)
+    client.app[app_keys.LAST_USES].note_login(session_id, SEEN)
     # the round has met the error
     await asyncio.sleep(0.3)
     query(config, "DROP TRIGGER refusing")
@@ -100,7 +100,7 @@ async def test_what_else_must_be_done_at_the_end_is_done_although_a_step_failed(
     client = await connect(config)
     assert client.app is not None
     (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
-    client.app[keys.LAST_USES].note_login(session_id, SEEN)
+    client.app[app_keys.LAST_USES].note_login(session_id, SEEN)
     with pytest.raises(RuntimeError, match="a step of the end"):
         await client.close()
     assert query(config, f"SELECT count(*) FROM sessions WHERE last_seen_at = {SEEN}") == [(1,)]

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from chathub.chat import usage
-from chathub.chat.usage import joined, parts
+from chathub.billing import reports
+from chathub.billing.reports import joined, parts
 from chathub.database.connection import Transaction
 from chathub.database.migrations import migrate, migrations_in
 from chathub.database.queries import Queries, sql_folder
-from chathub.wire.requests import UsageFilter
+from chathub.schemas.requests import UsageFilter
 
 MIGRATIONS = sql_folder() / "migrations"
 BEFORE_THE_SUMS = 12
@@ -151,10 +151,10 @@ def test_sums_and_pages_are_those_of_the_ledger_whatever_is_filtered(
         rows = matching(connection, wanted)
         for group_by in ("day", "model", "user"):
             wanted.group_by = group_by  # type: ignore[assignment]
-            found = [tuple(row) for row in usage.sums(tx, wanted)]
+            found = [tuple(row) for row in reports.sums(tx, wanted)]
             assert found == sums_of(rows, group_by), (filters, group_by)
         wanted.before, ids = None, []
-        while page := usage.attempts(tx, wanted, 40):
+        while page := reports.attempts(tx, wanted, 40):
             ids += [row["id"] for row in page]
             wanted.before = ids[-1]
         assert ids == [row["id"] for row in rows], filters
@@ -198,9 +198,9 @@ def test_what_was_used_before_there_was_a_ledger_stays_in_the_statistics_only(tm
     assert tx.all(tx.q.usage.count_days, user_id=1)[0]["days"] == 2
     assert [tuple(row) for row in tx.all(tx.q.usage.by_model, user_id=1)] == [("m", 5, 207, 23, 85)]
     for group_by, name in (("day", "2024-01-31"), ("model", "m"), ("user", "u1")):
-        rows = usage.sums(tx, UsageFilter(group_by=group_by, user_id=1))  # type: ignore[arg-type]
+        rows = reports.sums(tx, UsageFilter(group_by=group_by, user_id=1))  # type: ignore[arg-type]
         assert [tuple(row) for row in rows] == [(name, 1, 1, 7, 3, 2, 1, 5)]
-    assert len(usage.attempts(tx, UsageFilter(user_id=1, since="2024-01-01"), 9)) == 1
+    assert len(reports.attempts(tx, UsageFilter(user_id=1, since="2024-01-01"), 9)) == 1
     connection.close()
 
 
@@ -232,7 +232,7 @@ def test_a_users_usage_costs_the_same_however_much_others_used(
     wanted = UsageFilter(user_id=4, group_by=group_by, **filters)
 
     def read() -> None:
-        usage.sums(tx, wanted) if group_by else usage.attempts(tx, wanted, 100)
+        reports.sums(tx, wanted) if group_by else reports.attempts(tx, wanted, 100)
 
     enter(connection, user_id=4)
     before = steps(connection, read)

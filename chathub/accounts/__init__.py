@@ -1,1 +1,1 @@
-"""Who is calling: passwords, sessions and the throttle on guessing them."""
+"""Who may use ChatHub: users, passwords, sessions, access tokens, invites and registration."""

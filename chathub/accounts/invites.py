@@ -3,11 +3,11 @@
 import secrets
 from typing import Any
 
-from chathub import audit
-from chathub.accounts.tokens import digest_of
-from chathub.audit import Actor
+from chathub.accounts.access_tokens import digest_of
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.security import audit
+from chathub.security.audit import Actor
 
 # no letters or digits that look like others
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"

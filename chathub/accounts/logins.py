@@ -4,10 +4,11 @@ Nobody can lock an account with wrong passwords: from a network where it has sig
 comes from that network counts.
 """
 
-from chathub import audit
-from chathub.accounts.throttle import Limit, RateLimitKey, network_of
-from chathub.audit import Actor
+from chathub.accounts.throttle import Limit, RateLimitKey
 from chathub.database.connection import Database, Transaction
+from chathub.security import audit
+from chathub.security.audit import Actor
+from chathub.security.client_address import network_of
 
 # for one account from one network; for it from everywhere; from one address for any account
 _HERE = Limit("login here", 5, 300)

@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import bcrypt
 
-from chathub.accounts.throttle import network_of
-from chathub.accounts.turns import FairQueue, QueueMember
-from chathub.audit import Actor
 from chathub.errors import BadRequest
+from chathub.limits.fair_queue import FairQueue, QueueMember
+from chathub.security.audit import Actor
+from chathub.security.client_address import network_of
 
 T = TypeVar("T")
 

@@ -6,14 +6,15 @@ import secrets
 
 from msgspec import Struct, structs
 
-from chathub import audit
 from chathub.accounts import invites, users
-from chathub.accounts.throttle import Limit, RateLimitKey, network_of
-from chathub.audit import Actor
+from chathub.accounts.throttle import Limit, RateLimitKey
 from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import Forbidden
 from chathub.mail import Mailer
+from chathub.security import audit
+from chathub.security.audit import Actor
+from chathub.security.client_address import network_of
 
 _REGISTRATIONS = Limit("registration", 10, 3600, first=60, longest=3600)
 _CODES_HERE = Limit("codes here", 10, 3600, first=60, longest=3600)

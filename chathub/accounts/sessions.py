@@ -13,16 +13,16 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
 
+from chathub.accounts.access_tokens import PREFIX, digest_of, networks_of
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.logins import note_network
-from chathub.accounts.signing import LONGEST_TOKEN, Signer
-from chathub.accounts.tokens import PREFIX, digest_of, networks_of
-from chathub.audit import Actor, record
+from chathub.accounts.session_tokens import LONGEST_TOKEN, Signer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.config_values import Network
 from chathub.database.connection import Database, Row, Transaction
 from chathub.errors import NotFound, Unauthorized
+from chathub.security.audit import Actor, record
 
 T = TypeVar("T")
 

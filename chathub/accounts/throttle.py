@@ -5,16 +5,13 @@ What is counted together and how much of it passes is a ``Limit``; who tried is 
 
 import hashlib
 import hmac
-import ipaddress
 import math
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
 
 from chathub.clock import Clock
-from chathub.config_values import Network
 from chathub.database.connection import Database, Row, Transaction
 from chathub.errors import TooManyRequests
 
@@ -37,9 +34,6 @@ class Limit(Struct, frozen=True):
         excess = attempts - self.free
         return 0 if excess < 0 else min(self.longest, self.first * 2 ** min(excess, 20))
 
-
-# ``192.0.2.1:4711``, ``[2001:db8::1]`` and ``[2001:db8::1]:4711``
-_HOP = re.compile(r"([0-9.]+):[0-9]+|\[([^]]+)\](?::[0-9]+)?")
 
 # a limit and whom it counts
 RateLimitKey = tuple[Limit, str]
@@ -154,47 +148,3 @@ def _count(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
             forget_at=blocked_until + int(limit.window * 1000),
         )
     tx.run(tx.q.throttles.sweep, now=now, most=_BOUND)
-
-
-def network_of(address: str, bits: int = 24) -> str:
-    """The network that an address is counted with: of IPv4 so many bits of it, of IPv6 the /56 that a
-    household has at its disposal. What is no address stands for itself."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:100]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ipaddress.IPv6Network((int(parsed), 56), strict=False))
-        parsed = parsed.ipv4_mapped
-    return str(ipaddress.IPv4Network((parsed, bits), strict=False))
-
-
-def client_address(peer: str | None, forwarded: Iterable[str], proxies: Iterable[Network]) -> str:
-    """The address a request came from. ``forwarded``, its ``X-Forwarded-For`` lines, is believed from
-    trusted proxies only, and there from the right: what stands further left anyone may have written, be it
-    in a line of its own. A hop that is no address ends the walk at the proxy that wrote it."""
-    address = peer or ""
-    trusted = tuple(proxies)
-    hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
-    while hops and is_in(address, trusted) and (hop := _address_of(hops.pop())):
-        address = hop
-    return address
-
-
-def _address_of(hop: str) -> str | None:
-    """The address of a hop, which some proxies write with its port; None: it is none."""
-    match = _HOP.fullmatch(hop)
-    try:
-        parsed = ipaddress.ip_address(next(filter(None, match.groups())) if match else hop)
-    except ValueError:
-        return None
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
-
-
-def is_in(address: str, networks: tuple[Network, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)

@@ -5,10 +5,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from chathub import audit
-from chathub.audit import Actor
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.security import audit
+from chathub.security.audit import Actor
 
 # what a subscription bounds and a user may have otherwise: tokens and millionths in a calendar month …
 LIMITS = ("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once")

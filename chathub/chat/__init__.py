@@ -1,1 +1,1 @@
-"""What ChatHub is for: turns, replies, their context and their cost."""
+"""Stored conversations: turns, replies, branches, attachments and titles."""

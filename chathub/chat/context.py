@@ -2,63 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 import msgspec
 
+from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
 from chathub.formats.types import Image, Message, ToolCall
-from chathub.wire.answers import Row
+from chathub.schemas.responses import Row
 
-# role, separators and the like, as OpenAI's counting guide has them
-_PER_MESSAGE = 4
-# providers count a picture between 85 and 1,600 tokens by its size
-_PER_IMAGE = 1000
-# bytes that are no beginning of a character, in UTF-8
-_CONTINUATION = bytes(range(0x80, 0xC0))
-_PIECE = 1024 * 1024
-# tokens for an answer whose length nobody bounded
-ANSWER_ROOM = 4096
 # a turn whose reply ended so is part of what was said; a failed one is not
 _SAID = ("done", "stopped", "interrupted")
 
 Images = Mapping[int, Sequence[Image]]
-
-
-def estimate(text: str) -> int:
-    """About how many tokens a text is: a quarter token a Latin character, four fifths a Chinese one.
-
-    Tokenizers differ by a third of that; where the provider reports tokens, its word counts.
-    """
-    characters = len(text)
-    if text.isascii():
-        return (characters + 3) // 4
-    # a character outside Latin takes two bytes more than one inside it
-    wide = min(characters, (len(text.encode("utf-8", "replace")) - characters) // 2)
-    return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
-
-
-def estimate_bytes(data: bytes) -> int:
-    """``estimate`` of a text in UTF-8, in pieces: one call for all of it would stop every thread."""
-    if data.isascii():
-        return (len(data) + 3) // 4
-    pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
-    characters = sum(len(piece.translate(None, _CONTINUATION)) for piece in pieces)
-    wide = min(characters, (len(data) - characters) // 2)
-    return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
-
-
-def estimate_calls(calls: Iterable[ToolCall]) -> int:
-    return sum(estimate(call.name) + estimate(call.arguments) for call in calls)
-
-
-def estimate_messages(messages: Iterable[Message]) -> int:
-    return sum(
-        estimate(message.content)
-        + _PER_MESSAGE
-        + _PER_IMAGE * len(message.images)
-        + estimate_calls(message.tool_calls)
-        for message in messages
-    )
 
 
 def estimate_history(rows: Iterable[Row], supports_vision: bool) -> int:
@@ -66,23 +20,10 @@ def estimate_history(rows: Iterable[Row], supports_vision: bool) -> int:
     return sum(
         estimate(row["content"])
         + estimate(row["tool_calls"])
-        + _PER_MESSAGE
-        + _PER_IMAGE * (supports_vision and row["has_images"])
+        + PER_MESSAGE
+        + PER_IMAGE * (supports_vision and row["has_images"])
         for row in rows
     )
-
-
-def estimate_prompt(
-    messages: Iterable[Message], tools: list[dict[str, Any]], response_format: Any = None
-) -> int:
-    """About how many tokens go upstream, with the tools and the shape of the answer that are described."""
-    described = msgspec.json.encode([tools, response_format]).decode() if tools or response_format else ""
-    return estimate_messages(messages) + estimate(described)
-
-
-def answer_room(longest: int | None) -> int:
-    """How many tokens to keep free for an answer whose length nobody bounded."""
-    return min(longest or ANSWER_ROOM, ANSWER_ROOM)
 
 
 def build(

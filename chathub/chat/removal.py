@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from chathub.chat import pictures
+from chathub.chat import attachments
 from chathub.database.connection import Database, Transaction
 from chathub.errors import NotFound
 
@@ -65,9 +65,9 @@ def remove_some(tx: Transaction) -> bool:
         if row["newest_id"] is None:
             tx.run(tx.q.conversations.delete, conversation_id=row["id"])
         elif not tx.run(tx.q.messages.follow, message_id=row["newest_id"], conversation_id=row["id"]):
-            files = pictures.of_message(tx, row["newest_id"])
+            files = attachments.of_message(tx, row["newest_id"])
             tx.run(tx.q.messages.delete, message_id=row["newest_id"])
-            pictures.sweep(tx, files)
+            attachments.sweep(tx, files)
         steps += 1
         if steps >= _LEAST and time.monotonic() > end:
             return True

@@ -5,24 +5,24 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from chathub.accounts.holdings import ReplyMemory
+from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import idempotency
-from chathub.chat.beginning import begin
-from chathub.chat.checkpoints import Checkpoints
+from chathub.chat.begin import begin
 from chathub.chat.live import Live
-from chathub.chat.questions import TurnRequest
 from chathub.chat.reply import Reply
-from chathub.chat.resolver import Candidates
-from chathub.chat.settlements import SettlementQueue
+from chathub.chat.runner import SHUTDOWN, Writer
+from chathub.chat.saving import Checkpoints
+from chathub.chat.settle import Settlement
 from chathub.chat.titles import Titles
-from chathub.chat.turns import Settlement
+from chathub.chat.turn_request import TurnRequest
 from chathub.chat.unstored import Unstored
-from chathub.chat.writer import SHUTDOWN, Writer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.disk import Disk
 from chathub.errors import ChatHubError, Conflict, NotFound, Unavailable
+from chathub.limits.reply_memory import ReplyMemory
+from chathub.providers.resolver import Candidates
 
 _NO_NEWS = "服务器正在重启，请稍后再试"
 

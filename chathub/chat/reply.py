@@ -7,11 +7,9 @@ from typing import Any
 
 import msgspec
 
-from chathub.accounts.holdings import MemoryLease
-from chathub.catalog import ChatModel
-from chathub.chat.ledger import UsageCost
-from chathub.chat.parts import Cursor, Kind, Part, after, merged
-from chathub.chat.turns import FinalStatus, Turn
+from chathub.billing.ledger import UsageCost
+from chathub.chat.cursor import Cursor, Kind, Part, after, merged
+from chathub.chat.settle import FinalStatus, Turn
 from chathub.database.connection import Row
 from chathub.formats.types import (
     Event,
@@ -24,6 +22,8 @@ from chathub.formats.types import (
     ToolCallDelta,
     Usage,
 )
+from chathub.limits.reply_memory import MemoryLease
+from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Sink
 
 # reads the text of a stored reply: of a kind, from a code point on, so many

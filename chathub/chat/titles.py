@@ -4,21 +4,21 @@ import asyncio
 import logging
 from functools import partial
 
-from chathub.catalog import ChatModel
-from chathub.chat import ledger
-from chathub.chat.context import estimate, estimate_messages
-from chathub.chat.ledger import AttemptOwner
+from chathub.billing import ledger
+from chathub.billing.ledger import AttemptOwner
+from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.reply import Reply
-from chathub.chat.resolver import Candidates
-from chathub.chat.settlements import SettlementQueue
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
 from chathub.database.connection import Transaction
+from chathub.formats.estimates import estimate, estimate_messages
 from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
+from chathub.providers.catalog import ChatModel
+from chathub.providers.resolver import Candidates
+from chathub.schemas.chats import Options
 from chathub.upstream import failover
 from chathub.upstream.client import Client
-from chathub.wire.chats import Options
 
 log = logging.getLogger("chathub.titles")
 

@@ -5,11 +5,11 @@ import sys
 from functools import partial
 from typing import Any
 
-from chathub.chat import turns
-from chathub.chat.parts import Kind
+from chathub.billing.settlement_queue import SettlementQueue
+from chathub.chat import settle
+from chathub.chat.cursor import Kind
 from chathub.chat.reply import Read, Reply
-from chathub.chat.settlements import SettlementQueue
-from chathub.chat.turns import Settlement
+from chathub.chat.settle import Settlement
 from chathub.database.connection import Database
 
 log = logging.getLogger("chathub.replies")
@@ -40,7 +40,7 @@ class Unstored:
         reply.let_go(self._reader(message_id), always=True)
         self._queue.keep(
             "reply",
-            partial(turns.settle, turn=reply.turn, it=settlement),
+            partial(settle.settle, turn=reply.turn, it=settlement),
             _size_of(settlement),
             error,
             partial(self._stored, reply, settlement),
@@ -71,7 +71,7 @@ class Unstored:
             if settlement is None:
                 return await stored(kind, start, length)
             if settlement.is_cut:
-                return (await self._db.read(turns.saved_text, message_id))[kind][start : start + length]
+                return (await self._db.read(settle.saved_text, message_id))[kind][start : start + length]
             text = settlement.content if kind == "content" else settlement.reasoning
             return text[start : start + length]
 

@@ -1,1 +1,1 @@
-"""The operator's commands that are more than a few lines, a file each."""
+"""The commands of the command line, a file for each."""

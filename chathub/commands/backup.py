@@ -6,16 +6,16 @@ from pathlib import Path
 
 from chathub.commands.passphrases import ask_twice
 from chathub.config import Config
-from chathub.database.archives import created, make, name_of
+from chathub.database.backup_files import created, make, name_of
+from chathub.database.file_check import check_content
 from chathub.database.opening import require
-from chathub.database.outside import read_setting
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.read_only import read_setting
 from chathub.database.replacing import waiting
-from chathub.database.usable import check_content
 from chathub.disk import flush, make_folder
 from chathub.errors import StartError
-from chathub.passphrase import seal
-from chathub.secret import MARK, find
+from chathub.security.master_secret import MARK, find
+from chathub.security.passphrase import seal
 
 # what a person wants to see of it
 _SHOWN = ("users", "conversations", "messages", "api_keys")

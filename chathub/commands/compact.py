@@ -8,10 +8,10 @@ from pathlib import Path
 
 from chathub.config import Config
 from chathub.database import clean_end
+from chathub.database.file_check import check_content
 from chathub.database.opening import locked, require
 from chathub.database.queries import Queries, sql_folder
-from chathub.database.trimming import INCREMENTAL, space
-from chathub.database.usable import check_content
+from chathub.database.vacuum import INCREMENTAL, space
 from chathub.disk import flush, free_bytes, unfinished
 from chathub.errors import StartError
 

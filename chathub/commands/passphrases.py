@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from chathub.errors import StartError
-from chathub.passphrase import SHORTEST
+from chathub.security.passphrase import SHORTEST
 
 
 def ask(file: Path | None) -> str:

@@ -13,19 +13,19 @@ from pathlib import Path
 from chathub.commands.backup import secret_beside
 from chathub.commands.passphrases import ask
 from chathub.config import Config
-from chathub.database import archives, upgrades
+from chathub.database import backup_files, upgrades
 from chathub.database.copying import check_copy
+from chathub.database.file_check import refusal
 from chathub.database.migrations import pending, version_of
 from chathub.database.opening import locked, require
-from chathub.database.outside import read_setting, reading
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.read_only import read_setting, reading
 from chathub.database.replacing import replace
 from chathub.database.schema import check_schema
-from chathub.database.usable import refusal
 from chathub.disk import unfinished
 from chathub.errors import StartError
-from chathub.passphrase import PassphraseError, open_sealed
-from chathub.secret import MARK, PREVIOUS, bring_secret, find, kept_secret
+from chathub.security.master_secret import MARK, PREVIOUS, bring_secret, find, kept_secret
+from chathub.security.passphrase import PassphraseError, open_sealed
 
 
 def restore(
@@ -45,7 +45,7 @@ def restore(
         raise StartError(f"the database {config.database} is no file: name another with --database")
     with locked(config.database) as held, _incoming(held.file) as new:
         database = held.file
-        archives.unpack(file, new)
+        backup_files.unpack(file, new)
         version = _prepare(new, file)
         if without_keys:
             _forget_secret(new)
@@ -75,7 +75,7 @@ def undo_upgrade(config: Config, *, sure: bool) -> bool:
             print("nothing was changed: say --yes to do it")
             return False
         with _incoming(database) as new:
-            archives.unpack(copy, new)
+            backup_files.unpack(copy, new)
             _prepare(new, copy)
             _match_secret(config, new, None, None)
             kept = replace(database, new, _label("before-undo"))

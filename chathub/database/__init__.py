@@ -1,1 +1,1 @@
-"""The one SQLite file: connections, migrations, named statements."""
+"""The one SQLite file: connections, migrations, named statements, backups and upkeep."""

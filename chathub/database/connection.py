@@ -21,9 +21,9 @@ import aiosqlite
 
 from chathub.database.condition import Condition, obstacle_at, trouble_of
 from chathub.database.first_page import make_new, rewrite
-from chathub.database.patience import GiveUp, waiting
+from chathub.database.lock_wait import GiveUp, waiting
 from chathub.database.queries import Queries
-from chathub.database.slow import SlowReaders
+from chathub.database.slow_readers import SlowReaders
 from chathub.disk import make_folder
 
 log = logging.getLogger("chathub.database")

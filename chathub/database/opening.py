@@ -13,10 +13,10 @@ from typing import NamedTuple
 from chathub.config import Config
 from chathub.database import clean_end
 from chathub.database.connection import Database
+from chathub.database.file_check import check_content, check_file
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.replacing import finish, sweep, waiting
 from chathub.database.upgrades import upgrade
-from chathub.database.usable import check_content, check_file
 from chathub.disk import identity, make_folder
 from chathub.errors import StartError
 

@@ -11,7 +11,7 @@ from msgspec import Raw, UnsetType
 
 from chathub.errors import BadRequest
 from chathub.formats.client_request import decode, refuse
-from chathub.wire.bounds import has_too_many_values
+from chathub.schemas.bounds import has_too_many_values
 
 # bytes of JSON
 _SMALL = 64 * 1024

@@ -13,8 +13,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
 from chathub.formats.types import Image, Message
-from chathub.wire import base64
-from chathub.wire.bounds import has_more
+from chathub.schemas import base64
+from chathub.schemas.bounds import has_more
 
 MESSAGES = 10_000
 # parts, blocks and calls of tools: of one list, and of all messages together

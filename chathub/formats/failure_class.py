@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from chathub.formats import redaction
+from chathub import redaction
 from chathub.formats.types import Endpoint, Failure
 
 FailureClass = Literal[

@@ -16,8 +16,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from chathub.formats.types import Failure
+from chathub.text import MESSAGE_LIMIT, well_formed
 
-MESSAGE_LIMIT = 2000
 RETRY_LIMIT = 24 * 3600.0
 
 _TEXT_KEYS = ("message", "detail", "msg", "errmsg", "error_msg", "err")
@@ -95,13 +95,6 @@ def detail(obj: object) -> str:
     except (ValueError, RecursionError):
         inner = ""
     return _cut(well_formed(inner or raw))
-
-
-def well_formed(text: str) -> str:
-    """``text`` with surrogate pairs joined and lone halves made U+FFFD: SQLite and UTF-8 refuse them."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def short_word(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chathub.formats import failures
 from chathub.formats.types import Failure, Reasoning, Text, ToolCallDelta, Usage
+from chathub.text import well_formed
 
 # tool calls of one answer; those beyond are not read
 _MOST_CALLS = 1024
@@ -24,8 +25,8 @@ class ToolCalls:
     def take(self, items: object) -> Iterator[ToolCallDelta]:
         for position, item in enumerate(items if isinstance(items, list) else []):
             function = as_object(as_object(item).get("function"))
-            call_id = failures.well_formed(as_string(as_object(item).get("id")))
-            name = failures.well_formed(as_string(function.get("name")))
+            call_id = well_formed(as_string(as_object(item).get("id")))
+            name = well_formed(as_string(function.get("name")))
             arguments = function.get("arguments")
             if isinstance(arguments, dict):
                 arguments = failures.compact(arguments)

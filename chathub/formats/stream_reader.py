@@ -11,6 +11,7 @@ import msgspec
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.text import well_formed
 
 CUT = "上游连接中断，回复不完整"
 EMPTY = "上游没有返回任何内容"
@@ -145,12 +146,12 @@ class Reader(ABC):
 
     def _keep(self, text: object) -> str:
         """Some of what the provider wants back; nothing any more once there is too much of it."""
-        kept = failures.well_formed(fields.as_string(text))
+        kept = well_formed(fields.as_string(text))
         self._kept += len(kept)
         return kept if self._kept < STATE else ""
 
     def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
-        said = failures.well_formed(fields.as_string(text))
+        said = well_formed(fields.as_string(text))
         if said:
             self._answered = True
             events.append(kind(said))
@@ -159,7 +160,6 @@ class Reader(ABC):
     def _call(self, index: int, call_id: str, name: str, arguments: str, events: list[Event]) -> None:
         self._answered = True
         if call_id or name or arguments:
-            well_formed = failures.well_formed
             events.append(
                 ToolCallDelta(index, well_formed(call_id), well_formed(name), well_formed(arguments))
             )

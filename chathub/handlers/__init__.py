@@ -1,1 +1,1 @@
-"""One file for each section of the API document."""
+"""The HTTP handlers: a file for each section of the API document, and what they share."""

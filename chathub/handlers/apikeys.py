@@ -4,23 +4,23 @@ from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 
-from chathub import audit
 from chathub.accounts.sessions import Caller
-from chathub.audit import Actor
-from chathub.catalog import LOCAL
-from chathub.chat import pool
-from chathub.chat.resolver import may_reach, plainly_inside
+from chathub.app_keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, GATEWAY, REPLIES, VAULT
 from chathub.clock import iso
 from chathub.config import Config
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.urls import chat_url, origin, without_query
-from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, GATEWAY, REPLIES, VAULT
-from chathub.vault import Binding, Vault, mask
-from chathub.wire import answers
-from chathub.wire.decode import given
-from chathub.wire.requests import ApiKeyChange, NewApiKey
+from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.providers import key_pool
+from chathub.providers.catalog import LOCAL
+from chathub.schemas import responses
+from chathub.schemas.decode import given
+from chathub.schemas.requests import ApiKeyChange, NewApiKey
+from chathub.security import audit
+from chathub.security.audit import Actor
+from chathub.security.vault import Binding, Vault, mask
+from chathub.upstream.guard import is_trusted, names_private_address
 
 T = TypeVar("T")
 
@@ -67,11 +67,11 @@ async def delete(request: web.Request) -> web.Response:
     return done("API密钥删除成功")
 
 
-def _shape(row: Row, caller: Caller) -> answers.ApiKey:
+def _shape(row: Row, caller: Caller) -> responses.ApiKey:
     effective = row["base_url"] or row["default_base_url"]
     # of the provider's URL users see no more than in the list of providers
     usual = row["default_base_url"] if caller.administrates else without_query(row["default_base_url"])
-    return answers.ApiKey(
+    return responses.ApiKey(
         id=row["id"],
         model_provider=row["provider_key"],
         api_key=row["mask"],
@@ -137,10 +137,12 @@ def _checked_url(url: str | None, providers_url: str, keeper: _Keeper) -> str:
         return ""
     try:
         chat_url(url)
-        known = keeper.caller.administrates or may_reach(url, providers_url, keeper.config)
+        known = keeper.caller.administrates or is_trusted(
+            url, providers_url, keeper.config.upstream_allow_hosts
+        )
     except ValueError:
         raise BadRequest("字段 base_url 不是有效的 http/https 地址") from None
-    if not known and plainly_inside(url, keeper.config):
+    if not known and names_private_address(url, keeper.config.upstream_allow_networks):
         raise BadRequest("字段 base_url 不能指向内网地址")
     return url
 
@@ -174,7 +176,7 @@ def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: in
     sealed = keeper.vault.seal(key, Binding(key_id, user_id, provider_id, values["origin"]))
     rank = {"priority": wanted.priority or 0, "weight": wanted.weight or 1}
     tx.run(tx.q.api_keys.update, **values, **rank, secret=sealed, is_active=True, key_id=key_id, now=now)
-    pool.renew(tx, key_id)
+    key_pool.renew(tx, key_id)
     new = _get(tx, key_id, user_id)
     _record(tx, keeper.who, "key.saved", new, now, replaced=row is not None, origin=new["origin"])
     return new
@@ -198,7 +200,7 @@ def _update(tx: Transaction, keeper: _Keeper, key_id: int, changes: dict[str, An
     if key:
         binding = Binding(key_id, caller.id, old["provider_id"], home)
         secret, destination = keeper.vault.seal(key, binding), home
-        pool.renew(tx, key_id)
+        key_pool.renew(tx, key_id)
     tx.run(
         tx.q.api_keys.update,
         secret=secret,

@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from chathub.app_keys import CALLER, CLOCK, DB
 from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.database.queries import Queries
 from chathub.errors import BadRequest
-from chathub.handlers.common import answer, query
-from chathub.keys import CALLER, CLOCK, DB
-from chathub.wire.requests import AuditFilter
+from chathub.handlers.http import answer, query
+from chathub.schemas.requests import AuditFilter
 
 # above every id
 _NEWEST = 2**63 - 1

@@ -4,16 +4,16 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub import audit
 from chathub.accounts import logins, registration, users
 from chathub.accounts.passwords import check_rules
-from chathub.audit import Actor
+from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
-from chathub.handlers.common import actor, answer, body, client_info, done
-from chathub.keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
-from chathub.wire import answers
-from chathub.wire.requests import EmailOnly, Login, NewUser, Registration
+from chathub.handlers.http import actor, answer, body, client_info, done
+from chathub.schemas import responses
+from chathub.schemas.requests import EmailOnly, Login, NewUser, Registration
+from chathub.security import audit
+from chathub.security.audit import Actor
 
 
 async def login(request: web.Request) -> web.Response:
@@ -32,7 +32,7 @@ async def login(request: web.Request) -> web.Response:
     if not row["is_active"]:
         raise Forbidden("账号已被禁用")
     token = await request.app[SESSIONS].start(row, client_info(request))
-    return done("登录成功", token=token, user=answers.User.of(row))
+    return done("登录成功", token=token, user=responses.User.of(row))
 
 
 async def show_registration(request: web.Request) -> web.Response:
@@ -85,7 +85,7 @@ async def register(request: web.Request) -> web.Response:
     )
     if row is None:
         raise BadRequest("验证码错误或已过期，请重新获取")
-    return done("注册成功", user=answers.User.of(row))
+    return done("注册成功", user=responses.User.of(row))
 
 
 async def admin_register(request: web.Request) -> web.Response:
@@ -102,12 +102,12 @@ async def admin_register(request: web.Request) -> web.Response:
         role=wanted.role or "user",
         subscription_type=wanted.subscription_type or "free",
         usage_limit=wanted.usage_limit,
-        cost_limit=None if wanted.cost_limit is None else answers.millionths(wanted.cost_limit),
+        cost_limit=None if wanted.cost_limit is None else responses.millionths(wanted.cost_limit),
         requests_per_minute=wanted.requests_per_minute,
         replies_at_once=wanted.replies_at_once,
         is_active=wanted.is_active is not False,
     )
-    return done("用户创建成功", user=answers.User.of(row))
+    return done("用户创建成功", user=responses.User.of(row))
 
 
 def _insert(tx: Transaction, /, by: Actor, *, now: int, **values: Any) -> Row:
@@ -122,7 +122,7 @@ async def verify(request: web.Request) -> web.Response:
     row = await db.fetch_one(db.q.users.get_by_id, user_id=request[CALLER].id)
     if row is None:
         raise Unauthorized("用户不存在")
-    return answer({"valid": True, "user": answers.User.of(row), "success": True, "message": "Token有效"})
+    return answer({"valid": True, "user": responses.User.of(row), "success": True, "message": "Token有效"})
 
 
 async def logout(request: web.Request) -> web.Response:

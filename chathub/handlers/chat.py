@@ -2,15 +2,15 @@
 
 from aiohttp import web
 
-from chathub.chat.beginning import BranchPoint, Prompt
+from chathub.app_keys import BODY, CALLER, CLOCK, DB, REPLIES, RESOLVER
+from chathub.chat.begin import BranchPoint, Prompt
+from chathub.chat.cursor import Cursor
 from chathub.chat.idempotency import IdempotencyKey
-from chathub.chat.parts import Cursor
-from chathub.chat.questions import TurnRequest, idempotency_key_of, prompt_of
-from chathub.chat.resolver import Candidates, Requirements
-from chathub.chat.turns import complete_stopped
+from chathub.chat.settle import complete_stopped
+from chathub.chat.turn_request import TurnRequest, idempotency_key_of, prompt_of
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
-from chathub.handlers.common import (
+from chathub.handlers.http import (
     answer,
     body,
     done,
@@ -21,9 +21,9 @@ from chathub.handlers.common import (
     row_id,
     streamed,
 )
-from chathub.handlers.following import failure, follow, summary
-from chathub.keys import BODY, CALLER, CLOCK, DB, REPLIES, RESOLVER
-from chathub.wire.chats import Chat, Options, Resume, SavePartial, Stop
+from chathub.handlers.reply_stream import failure, follow, summary
+from chathub.providers.resolver import Candidates, Requirements
+from chathub.schemas.chats import Chat, Options, Resume, SavePartial, Stop
 
 
 @streamed

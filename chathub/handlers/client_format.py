@@ -7,13 +7,13 @@ from typing import Protocol
 
 from msgspec import Raw
 
-from chathub.chat.context import estimate_bytes
-from chathub.chat.gateway import Outgoing, estimate_request
 from chathub.errors import ChatHubError
 from chathub.formats.client_request import ClientRequest
+from chathub.formats.estimates import estimate_bytes
 from chathub.formats.quirks import Quirks
 from chathub.formats.registry import StreamDecoder
 from chathub.formats.types import Endpoint, Event
+from chathub.gateway.gateway import Outgoing, estimate_request
 
 
 class Writer(Protocol):

@@ -6,21 +6,21 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from chathub import audit
 from chathub.accounts.sessions import Caller
-from chathub.chat import removal, tree, turns
+from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
+from chathub.chat import branches, removal, settle
+from chathub.chat.settle import Settlement
 from chathub.chat.title_text import title_of
-from chathub.chat.turns import Settlement
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
-from chathub.handlers.common import actor, body, done, query
-from chathub.handlers.following import usage_of
-from chathub.handlers.listing import Encode, send_rows
-from chathub.handlers.writing import large
-from chathub.keys import CALLER, CLOCK, DB, REMOVER, REPLIES
-from chathub.wire import answers
-from chathub.wire.decode import given
-from chathub.wire.requests import ConversationChange, ConversationFilter, MessageFilter
+from chathub.handlers.http import actor, body, done, query
+from chathub.handlers.json_lists import Encode, send_rows
+from chathub.handlers.reply_stream import usage_of
+from chathub.handlers.response_writer import large
+from chathub.schemas import responses
+from chathub.schemas.decode import given
+from chathub.schemas.requests import ConversationChange, ConversationFilter, MessageFilter
+from chathub.security import audit
 
 # SQLite takes a negative limit for none
 _ALL = -1
@@ -66,7 +66,7 @@ async def update(request: web.Request) -> web.Response:
     if not changes or changes.get("title") == "":
         raise BadRequest("字段 title 或 head_id 不能为空")
     row = await request.app[DB].write(_change, public_id, caller.id, changes)
-    return done("对话更新成功", conversation=answers.Conversation.of(row))
+    return done("对话更新成功", conversation=responses.Conversation.of(row))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -130,7 +130,7 @@ def _limited(tx: Transaction, sql: str, limit: int | None, **values: Any) -> tup
 
 def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
     row = tx.one(tx.q.conversations.get_shown, conversation_id=conversation_id)
-    return msgspec.json.encode(answers.Conversation.of(row)) if row else None
+    return msgspec.json.encode(responses.Conversation.of(row)) if row else None
 
 
 def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encode:
@@ -144,7 +144,7 @@ def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encod
         row = tx.one(tx.q.messages.get_shown, message_id=message_id)
         if row is None:
             return None
-        message = answers.Message.of(row)
+        message = responses.Message.of(row)
         if message.id == live_id and message.status == "streaming":
             message.content, message.reasoning = content, reasoning or None
         elif message.status == "streaming":
@@ -154,25 +154,25 @@ def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encod
     return encode
 
 
-def _show_unstored(tx: Transaction, message: answers.Message, it: Settlement | None) -> None:
+def _show_unstored(tx: Transaction, message: responses.Message, it: Settlement | None) -> None:
     """All there is of a reply that nobody writes any more and whose end is not stored."""
     if it is None or it.is_cut:
-        saved = turns.saved_text(tx, message.id)
+        saved = settle.saved_text(tx, message.id)
         message.content, message.reasoning = saved["content"], saved["reasoning"] or None
     else:
         message.content, message.reasoning = it.content, it.reasoning or None
         message.tool_calls = msgspec.json.decode(it.tool_calls or "[]")
     if it is not None:
-        message.status, message.reason = turns.NOT_STORED.status, turns.NOT_STORED.reason
-        message.finish_reason, message.model = turns.NOT_STORED.finish_reason, it.model.name
+        message.status, message.reason = settle.NOT_STORED.status, settle.NOT_STORED.reason
+        message.finish_reason, message.model = settle.NOT_STORED.finish_reason, it.model.name
         if it.usage_cost.source:
-            message.usage, message.cost = usage_of(it.usage_cost), answers.money(it.usage_cost.cost)
+            message.usage, message.cost = usage_of(it.usage_cost), responses.money(it.usage_cost.cost)
 
 
 def _change(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> Row:
-    conversation = tree.own_conversation(tx, public_id, user_id)
+    conversation = branches.own_conversation(tx, public_id, user_id)
     if "title" in changes:
         tx.run(tx.q.conversations.rename, conversation_id=conversation["id"], title=changes["title"])
     if "head_id" in changes:
-        tree.switch(tx, public_id, user_id, changes["head_id"])
-    return tree.own_conversation(tx, public_id, user_id)
+        branches.switch(tx, public_id, user_id, changes["head_id"])
+    return branches.own_conversation(tx, public_id, user_id)

@@ -4,11 +4,11 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.backups import LastBackup
+from chathub.app_keys import BACKUPS, DB, DISK
+from chathub.backup_schedule import LastBackup
 from chathub.clock import iso
 from chathub.database.condition import State
-from chathub.handlers.common import answer
-from chathub.keys import BACKUPS, DB, DISK
+from chathub.handlers.http import answer
 
 # what goes on meanwhile; what a request has met is another sentence (``database/condition.py``)
 _SENTENCES: dict[State, str] = {

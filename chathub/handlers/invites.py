@@ -5,11 +5,11 @@ from typing import Any
 from aiohttp import web
 
 from chathub.accounts import invites
+from chathub.app_keys import CLOCK, DB
 from chathub.clock import iso
 from chathub.database.connection import Row
-from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CLOCK, DB
-from chathub.wire.requests import NewInvite
+from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.schemas.requests import NewInvite
 
 _DAY = 86_400_000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from chathub.handlers.response_writer import ResponseWriter
 from chathub.handlers.streams import HEADERS
-from chathub.handlers.writing import ResponseWriter
 
 
 class LazyResponse:

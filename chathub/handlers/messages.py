@@ -6,16 +6,16 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from chathub.chat import tree
-from chathub.chat.beginning import BranchPoint, Prompt
-from chathub.chat.questions import TurnRequest, idempotency_key_of, prompt_of
+from chathub.app_keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
+from chathub.chat import branches
+from chathub.chat.begin import BranchPoint, Prompt
+from chathub.chat.turn_request import TurnRequest, idempotency_key_of, prompt_of
 from chathub.database.connection import Row
 from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import requirements_of, resolve_or_refusal
-from chathub.handlers.common import body, done, idempotency_header, long_body, off_loop, row_id, streamed
-from chathub.handlers.following import follow
-from chathub.keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
-from chathub.wire.chats import EditMessage, Regenerate
+from chathub.handlers.http import body, done, idempotency_header, long_body, off_loop, row_id, streamed
+from chathub.handlers.reply_stream import follow
+from chathub.schemas.chats import EditMessage, Regenerate
 
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 
@@ -27,7 +27,7 @@ async def regenerate(request: web.Request) -> web.StreamResponse:
         raise Conflict("提问被拒绝时没有保存图片、工具等内容，无法重新生成，请修改后重新提问")
     wanted = await body(request, Regenerate)
     branch_point = BranchPoint("again", question["public_id"], question["id"])
-    old = await request.app[DB].read(tree.asked_in, question)
+    old = await request.app[DB].read(branches.asked_in, question)
     return await _ask(request, branch_point, old, question, wanted)
 
 
@@ -40,7 +40,7 @@ async def edit(request: web.Request) -> web.StreamResponse:
         raise BadRequest("只能修改用户消息")
     new = await off_loop(request, prompt_of, wanted.content, wanted.images)
     if wanted.images is None and not new.images:
-        old = await request.app[DB].read(tree.asked_in, question)
+        old = await request.app[DB].read(branches.asked_in, question)
         new = Prompt(new.text, old.images)
     branch_point = BranchPoint("edit", question["public_id"], question["id"])
     return await _ask(request, branch_point, new, question, wanted)
@@ -49,22 +49,22 @@ async def edit(request: web.Request) -> web.StreamResponse:
 async def delete(request: web.Request) -> web.Response:
     message_id, user_id = row_id(request, "message_id"), request[CALLER].id
     replies, db = request.app[REPLIES], request.app[DB]
-    message = await db.read(tree.own_message, message_id, user_id)
+    message = await db.read(branches.own_message, message_id, user_id)
     live = replies.live(message["public_id"], user_id)
     # what follows from the message may be the reply that is being written; elsewhere it may go on
     live_id, now = live.turn.message_id if live else None, request.app[CLOCK].now()
-    _, ends_live = await db.read(tree.subtree, message_id, live_id)
+    _, ends_live = await db.read(branches.subtree, message_id, live_id)
     if live and not ends_live:
-        count, head = await db.write(tree.delete, message_id, user_id, now)
+        count, head = await db.write(branches.delete, message_id, user_id, now)
     else:
         async with replies.exclusive(message["public_id"], user_id):
-            count, head = await db.write(tree.delete, message_id, user_id, now)
+            count, head = await db.write(branches.delete, message_id, user_id, now)
     request.app[REMOVER].wake()
     return done("消息删除成功", deleted=count, head_id=head)
 
 
 async def _question_of(request: web.Request) -> Row:
-    return await request.app[DB].read(tree.question_of, row_id(request, "message_id"), request[CALLER].id)
+    return await request.app[DB].read(branches.question_of, row_id(request, "message_id"), request[CALLER].id)
 
 
 def _with_old_options(wanted: O, question: Row) -> O:

@@ -4,15 +4,15 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub import audit
-from chathub.audit import Actor
+from chathub.app_keys import CATALOG, CLOCK, DB
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import actor, body, done, query, raw, row_id
-from chathub.keys import CATALOG, CLOCK, DB
-from chathub.wire import answers
-from chathub.wire.decode import given
-from chathub.wire.requests import ModelChange, ModelFilter, ModelOrders, NewModel
+from chathub.handlers.http import actor, body, done, query, raw, row_id
+from chathub.schemas import responses
+from chathub.schemas.decode import given
+from chathub.schemas.requests import ModelChange, ModelFilter, ModelOrders, NewModel
+from chathub.security import audit
+from chathub.security.audit import Actor
 
 # what null, or nothing at all, means
 _DEFAULTS = {
@@ -78,7 +78,7 @@ async def reorder(request: web.Request) -> web.Response:
 
 async def _changed(request: web.Request, message: str, row: Row) -> web.Response:
     await request.app[CATALOG].reload()
-    return done(message, model=answers.Model.of(row))
+    return done(message, model=responses.Model.of(row))
 
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
-            value = answers.millionths(value)
+            value = responses.millionths(value)
         elif name in ("model_name", "display_name") and not (value := value.strip()):
             raise BadRequest(f"字段 {name} 不能为空")
         columns[column] = value

@@ -3,9 +3,9 @@
 import aiohttp
 from aiohttp import web
 
-from chathub.chat.usage_meter import UsageMeter
 from chathub.formats.masking import masked
 from chathub.formats.types import Failure
+from chathub.gateway.usage_meter import UsageMeter
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.event_splitter import EventSplitter
 from chathub.handlers.lazy_response import LazyResponse

@@ -4,15 +4,16 @@ from functools import partial
 
 from aiohttp import web
 
-from chathub.chat import pool, probe
+from chathub import redaction
+from chathub.app_keys import CALLER, CATALOG, CLOCK, COOLDOWNS, DB, GATEWAY, RESOLVER, SETTLEMENT_QUEUE
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
-from chathub.formats import redaction
 from chathub.formats.failure_class import sentence_for
 from chathub.formats.types import Endpoint, Failure
-from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, COOLDOWNS, DB, GATEWAY, RESOLVER, SETTLEMENT_QUEUE
-from chathub.wire.requests import ModelImport
+from chathub.gateway import probe
+from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.providers import key_pool, model_import
+from chathub.schemas.requests import ModelImport
 
 
 async def test_key(request: web.Request) -> web.Response:
@@ -31,14 +32,14 @@ async def test_key(request: web.Request) -> web.Response:
         settle = partial(probe.settle, meter=meter, user_id=caller.id, month=request.app[CLOCK].month())
         await request.app[SETTLEMENT_QUEUE].store("probe", settle)
     if failure is None:
-        await db.write(pool.heal, endpoint.key_id)
+        await db.write(key_pool.heal, endpoint.key_id)
         request.app[COOLDOWNS].forget(endpoint.key_id)
         return done("密钥可用", works=True, tested_at=iso(now))
     if failure.kind == "busy":
         # which says nothing of the key
         raise _failed(failure, endpoint)
     sentence = redaction.scrub(failure.message, [endpoint.api_key])
-    await db.write(pool.note_failure, endpoint.key_id, failure, sentence, now)
+    await db.write(key_pool.note_failure, endpoint.key_id, failure, sentence, now)
     said = f"HTTP {failure.status}：" if failure.status else ""
     return answer(
         {"success": True, "works": False, "message": f"密钥不可用：{said}{sentence}", "tested_at": iso(now)}
@@ -57,7 +58,7 @@ async def import_models(request: web.Request) -> web.Response:
     if missing := [name for name in wanted if name not in offered]:
         raise BadRequest(f"提供商没有这些模型：{'、'.join(missing[:5])}")
     provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
-    added = await request.app[DB].write(probe.import_models, provider_id, wanted, actor(request), now)
+    added = await request.app[DB].write(model_import.import_models, provider_id, wanted, actor(request), now)
     await request.app[CATALOG].reload()
     return done(f"已导入 {len(added)} 个模型", imported=added)
 

@@ -4,18 +4,18 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub import audit
-from chathub.audit import Actor
-from chathub.catalog import LOCAL
+from chathub.app_keys import CALLER, CATALOG, CLOCK, DB
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.quirks import wire_format_of
 from chathub.formats.urls import origin, without_query
-from chathub.handlers.common import actor, answer, body, done, query, row_id
-from chathub.keys import CALLER, CATALOG, CLOCK, DB
-from chathub.wire import answers
-from chathub.wire.decode import given
-from chathub.wire.requests import NewProvider, ProviderChange, ProviderFilter
+from chathub.handlers.http import actor, answer, body, done, query, row_id
+from chathub.providers.catalog import LOCAL
+from chathub.schemas import responses
+from chathub.schemas.decode import given
+from chathub.schemas.requests import NewProvider, ProviderChange, ProviderFilter
+from chathub.security import audit
+from chathub.security.audit import Actor
 
 _DEFAULTS: dict[str, Any] = {"needs_key": True, "is_active": True, "sort_order": 0}
 # what the audit tells of a change; of an address only its origin: the rest may hold a key
@@ -39,9 +39,9 @@ async def get(request: web.Request) -> web.Response:
     return answer({"success": True, "data": _shape(row, request)})
 
 
-def _shape(row: Row, request: web.Request) -> answers.Provider:
+def _shape(row: Row, request: web.Request) -> responses.Provider:
     """A provider as its reader may see it: a base URL's query may hold what only administrators know."""
-    provider = answers.Provider.of(row)
+    provider = responses.Provider.of(row)
     if not request[CALLER].administrates:
         provider.default_base_url = without_query(provider.default_base_url)
     return provider
@@ -81,7 +81,7 @@ async def _moved(request: web.Request, message: str, row: Row, left_behind: int)
 
 async def _changed(request: web.Request, message: str, row: Row, **more: Any) -> web.Response:
     await request.app[CATALOG].reload()
-    return done(message, data=answers.Provider.of(row), **more)
+    return done(message, data=responses.Provider.of(row), **more)
 
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from typing import Any
 from aiohttp import web
 
 from chathub.accounts.sessions import Caller
+from chathub.app_keys import CALLER, LAST_USES, SESSIONS
 from chathub.clock import iso
 from chathub.database.connection import Row
 from chathub.errors import Forbidden
-from chathub.handlers.common import actor, answer, client_info, done, row_id
-from chathub.keys import CALLER, LAST_USES, SESSIONS
+from chathub.handlers.http import actor, answer, client_info, done, row_id
 
 
 async def refresh(request: web.Request) -> web.Response:

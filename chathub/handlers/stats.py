@@ -4,14 +4,14 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.chat import budgets, ledger
-from chathub.chat.budgets import BudgetOwner
+from chathub.app_keys import CALLER, CLOCK, DB
+from chathub.billing import budgets, ledger
+from chathub.billing.budgets import BudgetOwner
 from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
-from chathub.handlers.common import answer
-from chathub.keys import CALLER, CLOCK, DB
-from chathub.wire import answers
+from chathub.handlers.http import answer
+from chathub.schemas import responses
 
 # after every day
 _NEVER = "a"
@@ -43,7 +43,7 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
         "total_conversations": counts["conversations"],
         "total_messages": counts["messages"],
         "tokens_used": _tokens(ever),
-        "total_cost": answers.money(ever["cost"]),
+        "total_cost": responses.money(ever["cost"]),
         "days_active": days,
         "monthly_usage": used,
         "quota_limit": limit,
@@ -76,5 +76,5 @@ def _period(row: Row) -> dict[str, Any]:
         "prompt_tokens": row["prompt_tokens"],
         "completion_tokens": row["completion_tokens"],
         "total_tokens": _tokens(row),
-        "cost": answers.money(row["cost"]),
+        "cost": responses.money(row["cost"]),
     }

@@ -6,9 +6,9 @@ import time
 
 from aiohttp import web
 
+from chathub.app_keys import CONFIG
 from chathub.formats.sse import frame
-from chathub.handlers.writing import ResponseWriter
-from chathub.keys import CONFIG
+from chathub.handlers.response_writer import ResponseWriter
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",

@@ -4,16 +4,16 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub import audit
 from chathub.accounts.users import LIMITS
-from chathub.audit import Actor
+from chathub.app_keys import CLOCK, DB
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
-from chathub.handlers.common import actor, answer, body, done
-from chathub.keys import CLOCK, DB
-from chathub.wire import answers
-from chathub.wire.decode import given
-from chathub.wire.requests import SubscriptionChange
+from chathub.handlers.http import actor, answer, body, done
+from chathub.schemas import responses
+from chathub.schemas.decode import given
+from chathub.schemas.requests import SubscriptionChange
+from chathub.security import audit
+from chathub.security.audit import Actor
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -25,7 +25,7 @@ async def list_all(request: web.Request) -> web.Response:
 async def update(request: web.Request) -> web.Response:
     changes = given(await body(request, SubscriptionChange))
     if changes.get("cost_limit") is not None:
-        changes["cost_limit"] = answers.millionths(changes["cost_limit"])
+        changes["cost_limit"] = responses.millionths(changes["cost_limit"])
     now = request.app[CLOCK].now()
     row = await request.app[DB].write(_update, actor(request), request.match_info["name"], changes, now)
     return done("订阅更新成功", data=_shape(row))
@@ -33,7 +33,7 @@ async def update(request: web.Request) -> web.Response:
 
 def _shape(row: Row) -> dict[str, Any]:
     cost = row["cost_limit"]
-    return {**dict(row), "cost_limit": None if cost is None else answers.money(cost)}
+    return {**dict(row), "cost_limit": None if cost is None else responses.money(cost)}
 
 
 def _update(tx: Transaction, who: Actor, name: str, changes: dict[str, Any], now: int) -> Row:

@@ -5,15 +5,15 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.accounts import tokens
-from chathub.chat import ledger
+from chathub.accounts import access_tokens
+from chathub.app_keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
+from chathub.billing import ledger
 from chathub.clock import Month, iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest
-from chathub.handlers.common import actor, answer, body, done, row_id
-from chathub.keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
-from chathub.wire import answers
-from chathub.wire.requests import NewToken
+from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.schemas import responses
+from chathub.schemas.requests import NewToken
 
 _DAY = 86_400_000
 
@@ -32,15 +32,17 @@ async def create(request: web.Request) -> web.Response:
         "name": wanted.name.strip(),
         "opens_api": bool(wanted.opens_api),
         "allowed_models": json.dumps(wanted.allowed_models or [], ensure_ascii=False),
-        "allowed_networks": json.dumps(tokens.check_networks(wanted.allowed_networks or [])),
+        "allowed_networks": json.dumps(access_tokens.check_networks(wanted.allowed_networks or [])),
         "monthly_limit": wanted.monthly_limit,
-        "cost_limit": None if wanted.cost_limit is None else answers.millionths(wanted.cost_limit),
+        "cost_limit": None if wanted.cost_limit is None else responses.millionths(wanted.cost_limit),
         "requests_per_minute": wanted.requests_per_minute,
         "replies_at_once": wanted.replies_at_once,
         "expires_at": now + wanted.expires_in_days * _DAY if wanted.expires_in_days else None,
     }
-    token = tokens.new_token()
-    row = await request.app[DB].write(tokens.insert, request[CALLER].id, token, fields, actor(request), now)
+    token = access_tokens.new_token()
+    row = await request.app[DB].write(
+        access_tokens.insert, request[CALLER].id, token, fields, actor(request), now
+    )
     return answer(
         {
             "success": True,
@@ -53,7 +55,7 @@ async def create(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     caller, token_id, now = request[CALLER], row_id(request, "token_id"), request.app[CLOCK].now()
-    work = request.app[DB].write(tokens.delete, token_id, caller.id, actor(request), now)
+    work = request.app[DB].write(access_tokens.delete, token_id, caller.id, actor(request), now)
     await request.app[SESSIONS].ending(caller.id, work)
     return done("访问令牌已删除")
 
@@ -73,8 +75,8 @@ def _shape(row: Row, last_used_at: int | None) -> dict[str, Any]:
         "allowed_networks": json.loads(row["allowed_networks"]),
         "monthly_limit": row["monthly_limit"],
         "monthly_usage": row["used"],
-        "cost_limit": None if row["cost_limit"] is None else answers.money(row["cost_limit"]),
-        "monthly_cost": answers.money(row["cost"]),
+        "cost_limit": None if row["cost_limit"] is None else responses.money(row["cost_limit"]),
+        "monthly_cost": responses.money(row["cost"]),
         "requests_per_minute": row["requests_per_minute"],
         "replies_at_once": row["replies_at_once"],
         "expires_at": iso(row["expires_at"]) if row["expires_at"] else None,

@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from chathub.audit import record
-from chathub.chat import usage
+from chathub.app_keys import CALLER, CLOCK, DB
+from chathub.billing import reports
 from chathub.clock import iso
 from chathub.database.connection import Row, Transaction
 from chathub.errors import Forbidden
-from chathub.handlers.common import actor, query, raw
-from chathub.handlers.writing import large, send_pieces
-from chathub.keys import CALLER, CLOCK, DB
-from chathub.wire import answers
-from chathub.wire.requests import UsageFilter
+from chathub.handlers.http import actor, query, raw
+from chathub.handlers.response_writer import large, send_pieces
+from chathub.schemas import responses
+from chathub.schemas.requests import UsageFilter
+from chathub.security.audit import record
 
 # rows of a download that are in memory at once
 _PAGE = 1_000
@@ -112,7 +112,7 @@ def _shape(row: Row, wanted: UsageFilter) -> dict[str, Any]:
 
 
 def _rows(tx: Transaction, wanted: UsageFilter, limit: int) -> list[Row]:
-    return usage.sums(tx, wanted) if wanted.group_by else usage.attempts(tx, wanted, limit)
+    return reports.sums(tx, wanted) if wanted.group_by else reports.attempts(tx, wanted, limit)
 
 
 def _sum(row: Row) -> dict[str, Any]:
@@ -121,16 +121,16 @@ def _sum(row: Row) -> dict[str, Any]:
         "name": row["name"],
         **{name: row[name] for name in _SUMS},
         "total_tokens": total,
-        "cost": answers.money(row["cost"]),
+        "cost": responses.money(row["cost"]),
     }
 
 
 def _attempt(row: Row) -> dict[str, Any]:
     told = {
         "at": iso(row["at"]),
-        "input_price_per_1k": answers.money(row["input_price"]),
-        "output_price_per_1k": answers.money(row["output_price"]),
-        "cost": answers.money(row["cost"]),
+        "input_price_per_1k": responses.money(row["input_price"]),
+        "output_price_per_1k": responses.money(row["output_price"]),
+        "cost": responses.money(row["cost"]),
     }
     return {name: told[name] if name in told else row[name] for name in _ATTEMPT}
 

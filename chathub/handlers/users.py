@@ -4,16 +4,16 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub import audit
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
+from chathub.app_keys import CALLER, CLOCK, DB, GATEWAY, PASSWORDS, REPLIES, SESSIONS, THROTTLE
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.common import actor, answer, body, client_info, done, query, row_id
-from chathub.keys import CALLER, CLOCK, DB, GATEWAY, PASSWORDS, REPLIES, SESSIONS, THROTTLE
-from chathub.wire import answers
-from chathub.wire.decode import given
-from chathub.wire.requests import ProfileChange, UserChange, UserFilter
+from chathub.handlers.http import actor, answer, body, client_info, done, query, row_id
+from chathub.schemas import responses
+from chathub.schemas.decode import given
+from chathub.schemas.requests import ProfileChange, UserChange, UserFilter
+from chathub.security import audit
 
 
 async def search(request: web.Request) -> web.Response:
@@ -21,7 +21,7 @@ async def search(request: web.Request) -> web.Response:
     rows, total = await request.app[DB].read_background(request[CALLER].id, _search, wanted)
     return answer(
         {
-            "users": [answers.User.of(row) for row in rows],
+            "users": [responses.User.of(row) for row in rows],
             "total": total,
             "pages": -(-total // wanted.per_page),
             "current_page": wanted.page,
@@ -31,19 +31,21 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return answer({"success": True, "user": answers.User.of(await _get(request, row_id(request, "user_id")))})
+    return answer(
+        {"success": True, "user": responses.User.of(await _get(request, row_id(request, "user_id")))}
+    )
 
 
 async def update(request: web.Request) -> web.Response:
     user_id = row_id(request, "user_id")
     changes = await _checked(request, given(await body(request, UserChange)))
     row = await _apply(request, user_id, changes)
-    return done("用户更新成功", user=answers.User.of(row))
+    return done("用户更新成功", user=responses.User.of(row))
 
 
 async def disable(request: web.Request) -> web.Response:
     row = await _apply(request, row_id(request, "user_id"), {"is_active": False})
-    return done("用户已禁用", user=answers.User.of(row))
+    return done("用户已禁用", user=responses.User.of(row))
 
 
 async def reset_password(request: web.Request) -> web.Response:
@@ -56,7 +58,7 @@ async def reset_password(request: web.Request) -> web.Response:
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    return answer({"success": True, "user": answers.User.of(await _get(request, request[CALLER].id))})
+    return answer({"success": True, "user": responses.User.of(await _get(request, request[CALLER].id))})
 
 
 async def update_profile(request: web.Request) -> web.Response:
@@ -67,10 +69,10 @@ async def update_profile(request: web.Request) -> web.Response:
         await _confirm(request, current)
     row = await _apply(request, request[CALLER].id, await _checked(request, fields))
     if not fields.get("password"):
-        return done("个人信息更新成功", user=answers.User.of(row))
+        return done("个人信息更新成功", user=responses.User.of(row))
     # the new password ended every token, this one too
     token = await request.app[SESSIONS].start(row, client_info(request))
-    return done("密码修改成功", user=answers.User.of(row), token=token)
+    return done("密码修改成功", user=responses.User.of(row), token=token)
 
 
 async def _confirm(request: web.Request, current: str | None) -> None:
@@ -98,7 +100,7 @@ async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, An
     if "subscription_type" in changes and changes["subscription_type"] is None:
         changes["subscription_type"] = "free"
     if changes.get("cost_limit") is not None:
-        changes["cost_limit"] = answers.millionths(changes["cost_limit"])
+        changes["cost_limit"] = responses.millionths(changes["cost_limit"])
     if password := changes.pop("password", None):
         checked = check_rules(password)
         changes["password_hash"] = await request.app[PASSWORDS].hash_for(actor(request), checked)

@@ -8,20 +8,19 @@ import aiohttp
 from aiohttp import web
 from msgspec import Raw
 
-from chathub.chat import context
-from chathub.chat.gateway import Outgoing
-from chathub.chat.resolver import Requirements
-from chathub.chat.usage_meter import UsageMeter
+from chathub.app_keys import CALLER, CATALOG, GATEWAY
 from chathub.errors import BadRequest, NotFound
-from chathub.formats import forwarding, openai
+from chathub.formats import estimates, forwarding, openai
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.types import Endpoint, Event, Failure, UpstreamRequest
+from chathub.gateway.gateway import Outgoing
+from chathub.gateway.usage_meter import UsageMeter
 from chathub.handlers.client_format import ClientFormat
-from chathub.handlers.common import off_loop, raw, read_body, streamed
+from chathub.handlers.gateway import answer, error_for, fields_for, fit_to_show, resolve
+from chathub.handlers.http import off_loop, raw, read_body, streamed
 from chathub.handlers.piping import without_key
-from chathub.handlers.relaying import answer, error_for, fields_for, fit_to_show, resolve
-from chathub.keys import CALLER, CATALOG, GATEWAY
+from chathub.providers.resolver import Requirements
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed
 
@@ -116,7 +115,7 @@ class _Vectors:
     def __init__(self, body: bytes) -> None:
         self.fields = openai.decode_fields(body)
         self.model = openai.decode_head(body).model
-        self.tokens = context.estimate_bytes(body)
+        self.tokens = estimates.estimate_bytes(body)
 
 
 def _vectors(fields: dict[str, Raw], model: str, endpoint: Endpoint, quirks: Quirks) -> Outgoing:

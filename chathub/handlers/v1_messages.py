@@ -5,14 +5,14 @@ import secrets
 from aiohttp import web
 from msgspec import Raw
 
-from chathub.chat.gateway import Outgoing
 from chathub.formats import anthropic, forwarding
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.types import Endpoint, Event, UpstreamRequest
+from chathub.gateway.gateway import Outgoing
 from chathub.handlers.client_format import ClientFormat
-from chathub.handlers.common import off_loop, read_body, streamed
-from chathub.handlers.relaying import answer
+from chathub.handlers.gateway import answer
+from chathub.handlers.http import off_loop, read_body, streamed
 
 _LONG = 32 * 1024 * 1024
 # of the client's own headers these mean something to Anthropic

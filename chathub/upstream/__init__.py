@@ -1,1 +1,1 @@
-"""Everything spoken to providers. Knows neither the web server nor the database."""
+"""The I/O towards providers. Knows neither the web server nor the database."""

@@ -7,9 +7,11 @@ Redirects are not followed anywhere.
 
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 from urllib.parse import urlsplit
+
+from chathub.formats.urls import hostname, origin, place
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -78,3 +80,16 @@ def socket_factory(networks: Iterable[Network]) -> SocketFactory:
         return socket.socket(family, kind, protocol)
 
     return make
+
+
+def is_trusted(base_url: str, providers_url: str, allowed_hosts: Collection[str]) -> bool:
+    """Whether a user's base URL needs no check when it is connected to: it is the provider's own, or the
+    configuration allows its host. Any other URL must lead to a public address."""
+    return place(base_url) == place(providers_url) or hostname(base_url) in allowed_hosts
+
+
+def names_private_address(base_url: str, networks: Iterable[Network]) -> bool:
+    """Whether a base URL spells out an address that users' URLs may not reach: refused when it is saved."""
+    # in the form in which it is connected to: Unicode has digits of many kinds
+    address = literal_address(origin(base_url))
+    return address is not None and not allowed(address, networks)

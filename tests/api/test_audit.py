@@ -15,7 +15,7 @@ from chats import add_model, stream
 from conftest import Connect, sign_in
 from scripted import Provider, reply
 
-from chathub import keys
+from chathub import app_keys
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.routes import ADMIN, ROUTES
@@ -277,7 +277,7 @@ async def test_a_look_that_cannot_be_recorded_shows_nothing(
 
 
 async def add_some(client: TestClient, number: int) -> None:
-    db = client.app[keys.DB]
+    db = client.app[app_keys.DB]
     for index in range(number):
         await db.execute(
             db.q.audit.add,

@@ -16,12 +16,12 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
 
-from chathub.accounts.signing import Signer
+from chathub.accounts.session_tokens import Signer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.errors import StartError
-from chathub.secret import TokenKey
-from chathub.vault import derive
+from chathub.security.master_secret import TokenKey
+from chathub.security.vault import derive
 
 Headers = dict[str, str]
 

@@ -15,10 +15,10 @@ from conftest import Connect, sign_in
 from listening import listening
 from scripted import Provider, chunk, reply
 
-from chathub.accounts.bodies import BodiesFull, RequestMemory, TooManyBodies
 from chathub.app import create_app
+from chathub.app_keys import REPLIES, REQUEST_MEMORY
 from chathub.config import Config
-from chathub.keys import REPLIES, REQUEST_MEMORY
+from chathub.limits.request_memory import BodiesFull, RequestMemory, TooManyBodies
 
 Headers = dict[str, str]
 

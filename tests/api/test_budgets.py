@@ -19,10 +19,10 @@ from conftest import Connect, sign_in
 from processes import ChatHub
 from scripted import DONE, Provider, chunk, reply
 
-from chathub.chat.context import estimate
+from chathub.app_keys import CONFIG
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.keys import CONFIG
+from chathub.formats.estimates import estimate
 
 # what "你好" counts as a prompt
 PROMPT = 6

@@ -10,10 +10,10 @@ from chats import Headers, add_model, chat, ended, messages_of, opened, text_of,
 from chats import read_events as events_of
 from scripted import Provider, chunk, reply
 
-from chathub.accounts.holdings import ReplyMemory
-from chathub.chat.parts import Cursor
+from chathub.app_keys import REPLIES, REPLY_MEMORY
+from chathub.chat.cursor import Cursor
 from chathub.chat.reply import Reply
-from chathub.keys import REPLIES, REPLY_MEMORY
+from chathub.limits.reply_memory import ReplyMemory
 
 PIECES = ["".join(f"{i}-{j} " for j in range(1000)) for i in range(60)]
 TEXT = "".join(PIECES)

@@ -21,7 +21,7 @@ from scripted import Provider, chunk
 from chathub.app import create_app
 from chathub.config import Config
 from chathub.routes import ROUTES, Route
-from chathub.server import Runner
+from chathub.server.protocol import Runner
 
 Headers = dict[str, str]
 Serve = Callable[..., Awaitable[int]]

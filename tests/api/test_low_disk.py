@@ -14,10 +14,10 @@ from chats import Headers, add_model, messages_of, opened, read_events, stream, 
 from conftest import sign_in
 from scripted import Provider, reply
 
+from chathub.app_keys import DISK
 from chathub.config import Config
 from chathub.disk import Disk, free_bytes
 from chathub.errors import DiskLow
-from chathub.keys import DISK
 
 Connect = Callable[..., Awaitable[TestClient]]
 BOUND = 1_000_000

@@ -26,7 +26,7 @@ from chathub.accounts.users import check_email
 from chathub.config import Config
 from chathub.config_values import SmtpServer
 from chathub.errors import BadRequest
-from chathub.vault import derive
+from chathub.security.vault import derive
 
 ADDRESS = "new@example.com"
 HERE, ELSEWHERE = "198.51.100.7", "203.0.113.9"

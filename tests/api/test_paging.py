@@ -10,7 +10,7 @@ from conftest import Connect, sign_in
 from conversations import add_conversation, opened_file
 
 from chathub.config import Config
-from chathub.handlers import listing
+from chathub.handlers import json_lists
 
 
 async def pages(client: TestClient, headers: Headers, url: str) -> list[list[dict[str, Any]]]:
@@ -52,7 +52,7 @@ async def test_a_limit_alone_gives_the_newest_messages_and_none_gives_all(
 async def test_a_list_of_many_pieces_is_the_same_as_its_pages(
     client: TestClient, user: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_PIECE", 10_000)
+    monkeypatch.setattr(json_lists, "_PIECE", 10_000)
     add_conversation(config.database, "c", [f"{number}字" * 700 for number in range(60)])
     (whole,) = await pages(client, user, "/api/conversations/c/messages")
     parts = await pages(client, user, "/api/conversations/c/messages?limit=7")

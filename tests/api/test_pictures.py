@@ -13,8 +13,8 @@ from chats import Headers, add_model, messages_of, read_events, stream, text_of
 from scripted import Provider, reply
 from scripted_dialects import PROTOCOLS, add_speaker, texts
 
+from chathub.app_keys import REQUEST_MEMORY
 from chathub.config import Config
-from chathub.keys import REQUEST_MEMORY
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR the tests' own"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00 the tests' own"

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Provider, chunk, data, reply
 
-from chathub.chat.parts import Cursor, Part
+from chathub.chat.cursor import Cursor, Part
 from chathub.chat.reply import Reply
-from chathub.chat.turns import Turn
+from chathub.chat.settle import Turn
 from chathub.config import Config
 from chathub.formats.types import Reasoning, Text
 from chathub.handlers.streams import EventStream

@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestClient
 from chats import held
 from conftest import Connect, sign_in
 
+from chathub.app_keys import LAST_USES
 from chathub.clock import Clock, iso
 from chathub.config import Config
-from chathub.keys import LAST_USES
 
 Headers = dict[str, str]
 

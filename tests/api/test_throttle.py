@@ -21,11 +21,11 @@ from conftest import Connect, sign_in
 from multidict import CIMultiDict
 
 from chathub.accounts.passwords import Passwords, party_of
-from chathub.accounts.throttle import client_address, network_of
-from chathub.audit import Actor
+from chathub.app_keys import PASSWORDS
 from chathub.config import Config
-from chathub.keys import PASSWORDS
-from chathub.vault import derive
+from chathub.security.audit import Actor
+from chathub.security.client_address import client_address, network_of
+from chathub.security.vault import derive
 
 COUNTED = "SELECT max(attempts) FROM throttles"
 HOME, CAFE = "198.51.100.7", "203.0.113.9"

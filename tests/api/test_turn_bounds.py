@@ -10,8 +10,8 @@ from scripted import Provider
 
 from chathub.errors import BadRequest
 from chathub.formats.openai.decode_request import fields
-from chathub.wire.chats import Chat, EditMessage, SavePartial
-from chathub.wire.decode import decode
+from chathub.schemas.chats import Chat, EditMessage, SavePartial
+from chathub.schemas.decode import decode
 
 Headers = dict[str, str]
 KB = 1024

@@ -29,10 +29,10 @@ from chats import (
 )
 from scripted import Provider, Script, chunk, reply
 
-from chathub.chat import settlements
+from chathub.app_keys import DB, REPLIES, SETTLEMENT_QUEUE
+from chathub.billing import settlement_queue
 from chathub.config import Config
 from chathub.database import connection
-from chathub.keys import DB, REPLIES, SETTLEMENT_QUEUE
 
 LONG = "长🙂" * 50_000
 
@@ -233,11 +233,11 @@ async def test_tool_calls_are_kept_as_well(
 async def test_where_no_memory_is_left_new_turns_are_refused_before_anything_is_sent(
     client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settlements, "MOST", 1_000_000)
+    monkeypatch.setattr(settlement_queue, "MOST", 1_000_000)
     provider.script = provider.stream(reply(LONG))
     with refusing(config.database):
         await stream(client, user, conversation_id="c")
-        monkeypatch.setattr(settlements, "MOST", 700_000)
+        monkeypatch.setattr(settlement_queue, "MOST", 700_000)
         asked = len(provider.bodies)
         for path in ("/api/chat", "/api/chat/stream", "/v1/chat/completions"):
             body = {"message": "x", "messages": [{"role": "user", "content": "x"}], "model": "test-model"}
@@ -263,7 +263,7 @@ async def test_what_finds_no_memory_keeps_what_was_saved_of_it(
     provider.script = provider.stream([chunk("先存"), *reply(LONG)], stall_after=1)
     response = await opened(client, user, "先存", conversation_id="c")
     await until(lambda: rows(config.database, "SELECT text FROM message_parts") == [("先存",)])
-    monkeypatch.setattr(settlements, "MOST", 100_000)
+    monkeypatch.setattr(settlement_queue, "MOST", 100_000)
     with refusing(config.database):
         provider.gate.set()
         last = (await read_events(response))[-1]
@@ -382,7 +382,7 @@ async def test_a_key_that_fails_under_a_lock_holds_no_answer_up_and_is_marked_la
 
 async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, config: Config) -> None:
     assert client.app is not None
-    kept: settlements.SettlementQueue = client.app[SETTLEMENT_QUEUE]
+    kept: settlement_queue.SettlementQueue = client.app[SETTLEMENT_QUEUE]
     times: list[int] = []
     kept.keep("test", lambda tx: times.append(1), 0, sqlite3.OperationalError("locked"))
     rounds = [asyncio.create_task(kept.retry()) for _ in range(3)]
@@ -401,7 +401,7 @@ class Unstorable(Exception):
     """A mistake of ours: no trouble of the database's."""
 
 
-def kept_by(client: TestClient) -> settlements.SettlementQueue:
+def kept_by(client: TestClient) -> settlement_queue.SettlementQueue:
     assert client.app is not None
     return client.app[SETTLEMENT_QUEUE]
 
@@ -438,7 +438,7 @@ async def test_one_that_never_succeeds_keeps_no_other_waiting_and_is_told_once(
 async def test_a_mistake_is_not_tried_without_end_and_what_it_reserved_is_given_back(
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(settlements, "_TRIES", 3)
+    monkeypatch.setattr(settlement_queue, "_TRIES", 3)
     statement = "INSERT INTO reservations SELECT 77, id, NULL, NULL, 5, 0 FROM users LIMIT 1"
     with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         other.execute(statement)
@@ -460,7 +460,7 @@ async def test_a_mistake_is_not_tried_without_end_and_what_it_reserved_is_given_
 async def test_a_reply_that_is_given_up_ends_with_what_was_saved_of_it(
     client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settlements, "_TRIES", 2)
+    monkeypatch.setattr(settlement_queue, "_TRIES", 2)
     provider.script = provider.stream([chunk("先存"), *reply("后")], stall_after=1)
     response = await opened(client, user, "先存", conversation_id="c")
     await until(lambda: rows(config.database, "SELECT text FROM message_parts") == [("先存",)])
@@ -477,7 +477,7 @@ async def test_a_reply_that_is_given_up_ends_with_what_was_saved_of_it(
 async def test_a_reply_of_which_nothing_can_be_stored_holds_nothing_and_waits_for_the_next_start(
     client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settlements, "_TRIES", 2)
+    monkeypatch.setattr(settlement_queue, "_TRIES", 2)
     provider.script = provider.stream([chunk("先存"), *reply("后")], stall_after=1)
     response = await opened(client, user, "先存", conversation_id="c")
     await until(lambda: rows(config.database, "SELECT text FROM message_parts") == [("先存",)])
@@ -503,7 +503,7 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
     await db.script(lambda it: it.execute("PRAGMA max_page_count = 1"))
     tried: list[str] = []
 
-    def storing(name: str, size: int) -> settlements.Work[None]:
+    def storing(name: str, size: int) -> settlement_queue.Work[None]:
         def work(tx: connection.Transaction) -> None:
             tried.append(name)
             tx.run(tx.q.settings.put, name=name, value="x" * size)
@@ -524,8 +524,8 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
 async def test_what_is_small_is_not_kept_without_bound(
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(settlements, "MOST", 20_000)
-    monkeypatch.setattr(settlements, "_SPARE", 20_000)
+    monkeypatch.setattr(settlement_queue, "MOST", 20_000)
+    monkeypatch.setattr(settlement_queue, "_SPARE", 20_000)
     kept = kept_by(client)
 
     def fail(tx: Any) -> None:
@@ -552,7 +552,7 @@ async def test_where_no_memory_is_left_neither_a_key_is_tested_nor_a_title_asked
     key_id = (await (await client.post("/api/apikeys", json=key, headers=user)).json())["apikey"]["id"]
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     response = await opened(client, user, auto_title=True)
-    monkeypatch.setattr(settlements, "MOST", 4096)
+    monkeypatch.setattr(settlement_queue, "MOST", 4096)
     locked = sqlite3.OperationalError("database is locked")
     locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
 

@@ -7,10 +7,10 @@ from accounts import done, sentence
 from aiohttp.test_utils import TestClient
 from conftest import sign_in
 
-from chathub import keys
+from chathub import app_keys
 from chathub.accounts import users
-from chathub.audit import Actor
 from chathub.errors import BadRequest
+from chathub.security.audit import Actor
 
 Headers = dict[str, str]
 
@@ -97,7 +97,7 @@ async def test_a_page_of_a_thousand_is_given_whole(client: TestClient, admin: He
         for number in range(1200):
             users.insert(tx, username=f"many{number}", email=f"{number}@example.com", password_hash="", now=0)
 
-    await client.app[keys.DB].write(fill)
+    await client.app[app_keys.DB].write(fill)
     body = await search(client, admin, per_page=1000)
     assert len(body["users"]) == body["per_page"] == 1000
     assert (body["total"], body["pages"]) == (1203, 2)
@@ -393,7 +393,7 @@ async def test_the_last_administrator_cannot_be_locked_out_by_anyone(
     """Not over the wire, where the caller is one more, but by a command or by two requests at once."""
     row = (await by_name(client, admin))["admin"]
     disabled = await create(client, admin, "second", role="admin", is_active=False)
-    db = client.app[keys.DB]
+    db = client.app[app_keys.DB]
     for change in ({"is_active": False}, {"role": "user"}):
         with pytest.raises(BadRequest, match="最后"):
             await db.write(users.update, row["id"], change, Actor(disabled["id"]), 0)

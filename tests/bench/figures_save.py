@@ -24,7 +24,7 @@ _NEW = "这是一段正在生成的文字。" * 10
 async def save(plan: Plan) -> list[Figure]:
     """CPU time of a round of checkpoints, all threads, as a share of one core (a round a second)."""
     sys.path.insert(0, str(ROOT))
-    from chathub.chat import checkpoints
+    from chathub.chat import saving
     from chathub.database.connection import Database
     from chathub.database.migrations import migrate
     from chathub.database.queries import Queries, sql_folder
@@ -41,8 +41,8 @@ async def save(plan: Plan) -> list[Figure]:
             for reply in replies:
                 reply.feed([Text(_NEW)])
             began = time.process_time()
-            fresh = checkpoints.collect(replies)
-            await db.write(checkpoints.save, fresh)
+            fresh = saving.collect(replies)
+            await db.write(saving.save, fresh)
             costs.append((time.process_time() - began) * 100)
             if len(fresh) < len(replies):
                 raise RuntimeError(f"only {len(fresh)} of {len(replies)} replies were saved")
@@ -56,11 +56,11 @@ async def save(plan: Plan) -> list[Figure]:
 def _begin(tx: Transaction, count: int) -> list[Reply]:
     """So many turns, begun as a question in a conversation of its own begins one."""
     from chathub.accounts import users
-    from chathub.catalog import ChatModel
-    from chathub.chat.beginning import BranchPoint, NewTurn, Prompt, begin
-    from chathub.chat.budgets import BudgetOwner, UsageBound
+    from chathub.billing.budgets import BudgetOwner, UsageBound
+    from chathub.chat.begin import BranchPoint, NewTurn, Prompt, begin
     from chathub.chat.reply import Reply
     from chathub.clock import Clock
+    from chathub.providers.catalog import ChatModel
 
     clock = Clock()
     user = users.insert(tx, username="bench", email="b@example.com", password_hash="", now=clock.now())

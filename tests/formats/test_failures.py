@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chathub.formats.failures import detail, from_body, from_error, is_error, well_formed
-from chathub.formats.redaction import scrub
+from chathub.formats.failures import detail, from_body, from_error, is_error
 from chathub.formats.types import Failure
+from chathub.redaction import scrub
+from chathub.text import well_formed
 
 
 def read(body: Any, status: int = 400, **headers: str) -> Failure:

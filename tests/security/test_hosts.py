@@ -9,9 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from conftest import Connect, sign_in
 
+from chathub.app_keys import CONFIG
 from chathub.config import Config
 from chathub.hosts import LOOPBACK, is_allowed
-from chathub.keys import CONFIG
 from chathub.middlewares import errors, hosts
 
 OWN = [

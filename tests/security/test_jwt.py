@@ -14,7 +14,7 @@ from chats import Headers
 from conftest import sign_in
 
 from chathub.config import Config
-from chathub.vault import derive
+from chathub.security.vault import derive
 
 pytestmark = pytest.mark.shared
 

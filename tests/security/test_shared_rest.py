@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from scripted import Provider, reply
 from world import new_token, new_user
 
-from chathub.chat.cooldowns import CallerCooldowns
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.formats.types import Endpoint, Failure
+from chathub.providers.cooldowns import CallerCooldowns
 
 Connect = Callable[..., Awaitable[TestClient]]
 

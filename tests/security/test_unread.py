@@ -15,9 +15,9 @@ from conversations import add_conversation, add_picture, opened_file
 from scripted import Provider
 
 from chathub.app import create_app
+from chathub.app_keys import RESPONSE_MEMORY
 from chathub.config import Config
-from chathub.keys import RESPONSE_MEMORY
-from chathub.server import Runner
+from chathub.server.protocol import Runner
 
 MB = 1_000_000
 # bytes of one response that may wait in the transport

@@ -12,9 +12,9 @@ from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, stream, text_of, until
 from scripted import DONE, Provider, chunk, data, reply, usage
 
-from chathub.chat.parts import Cursor
+from chathub.chat.cursor import Cursor
 from chathub.chat.reply import Reply
-from chathub.chat.turns import Turn
+from chathub.chat.settle import Turn
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.loose_json import ToolCalls
 from chathub.formats.types import Failure, Reasoning, Text

@@ -20,7 +20,7 @@ from scripted import Provider, chunk, reply
 from chathub.app import create_app
 from chathub.config import Config
 from chathub.routes import Route
-from chathub.wire import chats, requests
+from chathub.schemas import chats, requests
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
 OWNERS_KEY = "sk-of-the-owner-0123456789abcdef"

@@ -16,6 +16,7 @@ from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
 from chathub.formats.types import Event, Failure, Reasoning, Text, Usage
+from chathub.text import well_formed
 
 _BLOCKED = "提示词被上游的内容审查拦截"
 
@@ -139,7 +140,7 @@ class Decoder(Reader):
         signature = self._keep(part.get("thoughtSignature"))
         call = part.get("functionCall")
         if isinstance(call, dict):
-            call_id = failures.well_formed(fields.as_string(call.get("id")))
+            call_id = well_formed(fields.as_string(call.get("id")))
             if call_id and call_id not in self._calls:
                 self._own_ids.append(call_id)
             else:

@@ -26,7 +26,7 @@ from chathub.formats.client_request import (
     whole_number,
 )
 from chathub.formats.types import Image, Message, ToolCall
-from chathub.wire.chats import PARAMETERS
+from chathub.schemas.chats import PARAMETERS
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 

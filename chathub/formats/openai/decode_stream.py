@@ -16,6 +16,7 @@ from msgspec import Meta, Raw, Struct
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.text import well_formed
 
 CUT = "上游连接中断，回复不完整"
 EMPTY = "上游没有返回任何内容"
@@ -236,7 +237,7 @@ class Decoder:
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._halves[key] = text[-1]
             text = text[:-1]
-        return failures.well_formed(text)
+        return well_formed(text)
 
     def _say(self, kind: type[Text] | type[Reasoning], text: str, events: list[Event]) -> None:
         self._answered = True

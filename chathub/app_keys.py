@@ -1,0 +1,64 @@
+"""The typed keys under which the application and a request carry their parts."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from chathub.accounts.last_uses import LastUses
+from chathub.accounts.passwords import Passwords
+from chathub.accounts.registration import RegistrationPolicy
+from chathub.accounts.sessions import Caller, Sessions
+from chathub.accounts.throttle import Throttle
+from chathub.backup_schedule import Backups
+from chathub.billing.settlement_queue import SettlementQueue
+from chathub.chat.removal import Remover
+from chathub.chat.replies import Replies
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database.connection import Database
+from chathub.disk import Disk
+from chathub.gateway.gateway import Gateway
+from chathub.limits.reply_memory import ReplyMemory
+from chathub.limits.request_memory import RequestBody, RequestMemory
+from chathub.limits.response_memory import ResponseMemory
+from chathub.limits.streams import StreamLimit
+from chathub.offload import Offload
+from chathub.providers.catalog import Catalog
+from chathub.providers.cooldowns import CallerCooldowns
+from chathub.providers.resolver import Resolver
+from chathub.security.vault import Vault
+
+CONFIG = web.AppKey("CONFIG", Config)
+CLOCK = web.AppKey("CLOCK", Clock)
+DB = web.AppKey("DB", Database)
+DISK = web.AppKey("DISK", Disk)
+BACKUPS = web.AppKey("BACKUPS", Backups)
+VAULT = web.AppKey("VAULT", Vault)
+CATALOG = web.AppKey("CATALOG", Catalog)
+SESSIONS = web.AppKey("SESSIONS", Sessions)
+LAST_USES = web.AppKey("LAST_USES", LastUses)
+PASSWORDS = web.AppKey("PASSWORDS", Passwords)
+THROTTLE = web.AppKey("THROTTLE", Throttle)
+REGISTRATION = web.AppKey("REGISTRATION", RegistrationPolicy)
+STREAM_LIMIT = web.AppKey("STREAM_LIMIT", StreamLimit)
+REQUEST_MEMORY = web.AppKey("REQUEST_MEMORY", RequestMemory)
+OFFLOAD = web.AppKey("OFFLOAD", Offload)
+REPLY_MEMORY = web.AppKey("REPLY_MEMORY", ReplyMemory)
+RESPONSE_MEMORY = web.AppKey("RESPONSE_MEMORY", ResponseMemory)
+RESOLVER = web.AppKey("RESOLVER", Resolver)
+COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
+GATEWAY = web.AppKey("GATEWAY", Gateway)
+REPLIES = web.AppKey("REPLIES", Replies)
+SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
+REMOVER = web.AppKey("REMOVER", Remover)
+# handler → "public", "user", "session" (no personal token), "admin" or "v1"
+ACCESS = web.AppKey("ACCESS", Mapping)
+
+CALLER = web.RequestKey("CALLER", Caller)
+# what the request's body takes, from when it is read
+BODY = web.RequestKey("BODY", RequestBody)
+# the connection ends with the answer, although the client may still be sending
+CLOSING = web.RequestKey("CLOSING", bool)
+REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+# set once a stream has begun: from then on an error is an event, not a response
+STREAMING = web.RequestKey("STREAMING", bool)

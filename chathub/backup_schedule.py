@@ -1,0 +1,167 @@
+"""Backups on schedule: one every so many hours, the older ones thinned out, the last result remembered."""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from threading import Event
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database import backup_files
+from chathub.database.connection import Database, Transaction
+from chathub.database.copying import LONGEST
+from chathub.disk import make_folder
+from chathub.errors import ChatHubError, StartError
+from chathub.mail import Mailer
+from chathub.security.audit import SERVER, record
+
+T = TypeVar("T")
+
+log = logging.getLogger("chathub.backups")
+
+# the setting that tells of the last one
+LAST = "last_backup"
+_SERIES = "backup_series"
+# seconds after which a failed one is tried again, and before the first one after a start
+_AGAIN = 3600.0
+_FIRST = 10.0
+
+
+class LastBackup(Struct, frozen=True):
+    """What came of the last backup: when (Unix milliseconds), of which file in the folder, or why not."""
+
+    at: int
+    ok: bool
+    file: str = ""
+    size: int = 0
+    error: str = ""
+
+
+def read_last(text: str | None) -> LastBackup | None:
+    """The last backup as its setting tells; None if there was none."""
+    try:
+        return msgspec.json.decode(text, type=LastBackup) if text else None
+    except msgspec.DecodeError:
+        return None
+
+
+class Backups:
+    """Makes a backup when one is due, in a thread of its own."""
+
+    def __init__(self, db: Database, config: Config, clock: Clock, mailer: Mailer | None) -> None:
+        self.last: LastBackup | None = None
+        self._db = db
+        self._config = config
+        self._clock = clock
+        self._mailer = mailer
+        self._stop = Event()
+        self._pool = ThreadPoolExecutor(1, "backup")
+
+    async def recall(self) -> None:
+        """Know of the last one before this start."""
+        row = await self._db.fetch_one(self._db.q.settings.get, name=LAST)
+        self.last = read_last(row["value"] if row else None)
+
+    async def run(self) -> None:
+        """Make backups without end, if a folder for them is configured."""
+        while self._config.backup_dir is not None:
+            await asyncio.sleep(self._wait())
+            await self.make()
+
+    def close(self) -> None:
+        """Break off what is being copied; nothing of it stays."""
+        self._stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def make(self) -> LastBackup:
+        """Make one now, and remember what came of it."""
+        now, before = self._clock.now(), self.last
+        try:
+            series = await self._db.write(_series)
+            made = await self._in_thread(partial(_make, self._config, now / 1000, self._stop, series))
+            await self._remember(LastBackup(now, True, made.file.name, made.size))
+            # only now: the one before is what doctor looks for until the new one is remembered
+            await self._in_thread(partial(_thin_out, self._config, now / 1000, series))
+        except (StartError, OSError, sqlite3.Error) as error:
+            log.error("the backup failed: %s", error)
+            await self._remember(LastBackup(now, False, error=str(error)))
+        assert self.last is not None
+        if not self.last.ok and (before is None or before.ok):
+            await self._tell()
+        return self.last
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _remember(self, last: LastBackup) -> None:
+        self.last = last
+        try:
+            await self._db.write(_store, last)
+        except sqlite3.Error:
+            log.exception("what came of the backup could not be stored")
+
+    def _wait(self) -> float:
+        """Seconds until the next one; never longer than between two, wherever the clock stood meanwhile."""
+        every = self._config.backup_every * 3600
+        if self.last is None:
+            return min(_FIRST, every)
+        after = every if self.last.ok else min(every, _AGAIN)
+        due = after - (self._clock.now() - self.last.at) / 1000
+        return min(max(due, min(_FIRST, every)), after)
+
+    async def _tell(self) -> None:
+        """Send the administrators a mail, at the first failure of a row."""
+        assert self.last is not None
+        if self._mailer is None:
+            return
+        text = f"定时备份失败：{self.last.error}\n\n服务器会每小时重试一次。运行 chathub doctor 可查看详情。"
+        for row in await self._db.fetch_all(self._db.q.users.list_administrators_mail):
+            try:
+                await self._mailer.send(row["email"], "ChatHub 备份失败", text)
+            except ChatHubError:
+                # the mailer has logged why
+                continue
+
+
+def _make(config: Config, now: float, stop: Event, series: str) -> backup_files.Backup:
+    """Make one; ``series`` is this database's, whoever else uses the folder."""
+    folder, database = config.backup_dir, config.database
+    assert folder is not None
+    make_folder(folder)
+    backup_files.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
+    file = folder / backup_files.name_of(database, now, packed=config.backup_compress, series=series)
+    return backup_files.make(database, file, stop=stop)
+
+
+def _thin_out(config: Config, now: float, series: str) -> None:
+    """Let the outdated ones go."""
+    folder, database = config.backup_dir, config.database
+    assert folder is not None
+    there, moment = backup_files.list_backups(database, folder, series), datetime.fromtimestamp(now, UTC)
+    for outdated in backup_files.outdated(there, config.backup_keep, moment):
+        outdated.unlink(missing_ok=True)
+
+
+def _series(tx: Transaction) -> str:
+    """By what this database's backups are known, made once."""
+    row = tx.one(tx.q.settings.get, name=_SERIES)
+    if row is not None:
+        return str(row["value"])
+    made = secrets.token_hex(3)
+    tx.run(tx.q.settings.put, name=_SERIES, value=made)
+    return made
+
+
+def _store(tx: Transaction, last: LastBackup) -> None:
+    tx.run(tx.q.settings.put, name=LAST, value=msgspec.json.encode(last).decode())
+    if not last.ok:
+        record(tx, SERVER, "backup.failed", last.at, error=last.error)

@@ -1,0 +1,1 @@
+"""What replies and requests cost: budgets, reservations, the ledger and its sums."""

@@ -1,0 +1,162 @@
+"""What a reply used, what it costs, and the book in which every attempt stands."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from chathub.clock import Month
+from chathub.database.connection import Transaction
+from chathub.formats.types import Attempt, Usage
+from chathub.providers.catalog import ChatModel
+
+# a hundred times the largest windows there are
+_MOST_TOKENS = 1_000_000_000
+
+
+class UsageCost(Struct, frozen=True):
+    """Tokens of one reply and its cost in millionths.
+
+    ``source`` is ``reported`` (the provider told all), ``estimated``, ``mixed``, or empty when nothing
+    was used.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    source: str = ""
+    cost: int = 0
+
+
+def compute_cost(
+    model: ChatModel, usage: Usage | None, prompt_estimate: int, answer_estimate: int, thinking_estimate: int
+) -> UsageCost:
+    """The bill of a reply, however it ended; the estimates are of the prompt and of what came (tokens).
+
+    What the provider reported counts, an explicit zero too; what it did not is estimated. A reply that
+    failed before anything came, with nothing reported, costs nothing.
+    """
+    prompt = _believed(usage.prompt_tokens) if usage else None
+    completion = _believed(_completion(usage)) if usage else None
+    if prompt is None and completion is None and not answer_estimate and not thinking_estimate:
+        return UsageCost()
+    told = [value is not None for value in (prompt, completion)]
+    source = "reported" if all(told) else "mixed" if any(told) else "estimated"
+    prompt = prompt_estimate if prompt is None else prompt
+    completion = answer_estimate + thinking_estimate if completion is None else completion
+    return UsageCost(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        reasoning_tokens=(_believed(usage.reasoning_tokens) or 0) if usage else thinking_estimate,
+        cached_tokens=(_believed(usage.cached_tokens) or 0) if usage else 0,
+        source=source,
+        cost=cost(model, prompt, completion),
+    )
+
+
+def cost(model: ChatModel, prompt: int, completion: int) -> int:
+    """Millionths, rounded half up."""
+    return (prompt * model.input_price + completion * model.output_price + 500) // 1000
+
+
+def _believed(tokens: int | None) -> int | None:
+    """A count that an answer can have; anything above is as if it were not told."""
+    return tokens if tokens is not None and 0 <= tokens <= _MOST_TOKENS else None
+
+
+def _completion(usage: Usage) -> int | None:
+    """The tokens written, thinking included: xAI reports the thinking beside ``completion_tokens``,
+    which shows in a total that only adds up with it."""
+    completion, thinking = usage.completion_tokens, usage.reasoning_tokens
+    if completion is None or usage.prompt_tokens is None or usage.total_tokens is None or not thinking:
+        return completion
+    beside = usage.total_tokens == usage.prompt_tokens + completion + thinking
+    return completion + thinking if beside else completion
+
+
+class AttemptOwner(Struct, frozen=True, kw_only=True):
+    """Whom and what an answer is booked for; ``conversation_id`` is the public one."""
+
+    kind: Literal["chat", "title", "completion", "embedding", "probe"]
+    user_id: int
+    token_id: int | None = None
+    conversation_id: str | None = None
+    message_id: int | None = None
+
+
+def record_attempts(
+    tx: Transaction,
+    attempt_owner: AttemptOwner,
+    attempts: Sequence[Attempt],
+    models: Mapping[str, ChatModel],
+    usage_cost: UsageCost,
+    *,
+    first_at: float | None,
+    end_reason: str,
+    month: Month,
+) -> None:
+    """Enter the attempts of one answer: the bill is the last one's, those before it brought nothing and
+    cost nothing. The sums by day and month follow by themselves.
+
+    ``first_at`` is when the answer began (``time.monotonic``), ``models`` are those tried, by name.
+    """
+    for attempt in attempts[:-1]:
+        failed = attempt.failure.kind if attempt.failure else "refused"
+        record_attempt(
+            tx, attempt_owner, models[attempt.model], UsageCost(), month, attempt, end_reason=failed
+        )
+    for attempt in attempts[-1:]:
+        model = models[attempt.model]
+        record_attempt(
+            tx, attempt_owner, model, usage_cost, month, attempt, first_at=first_at, end_reason=end_reason
+        )
+
+
+def in_force(tx: Transaction, month: Month) -> Month:
+    """The month whose budget counts: never one before the newest entry's, whatever the clock says. What is
+    entered now counts for it too."""
+    row = tx.one(tx.q.ledger.newest_day)
+    return month.not_before(row["day"] if row else None)
+
+
+def record_attempt(
+    tx: Transaction,
+    attempt_owner: AttemptOwner,
+    model: ChatModel,
+    usage_cost: UsageCost,
+    month: Month,
+    attempt: Attempt | None = None,
+    *,
+    first_at: float | None = None,
+    end_reason: str,
+) -> None:
+    """Enter one attempt; None where a crash left nothing of it but its text."""
+    began = attempt.began if attempt else 0.0
+    ended = (attempt.ended or time.monotonic()) if attempt else 0.0
+    tx.run(
+        tx.q.ledger.add,
+        at=month.now,
+        day=in_force(tx, month).today,
+        kind=attempt_owner.kind,
+        user_id=attempt_owner.user_id,
+        token_id=attempt_owner.token_id,
+        key_id=attempt.endpoint.key_id if attempt else None,
+        provider=model.provider_slug,
+        model=model.name,
+        conversation_id=attempt_owner.conversation_id,
+        message_id=attempt_owner.message_id,
+        prompt_tokens=usage_cost.prompt_tokens,
+        completion_tokens=usage_cost.completion_tokens,
+        reasoning_tokens=usage_cost.reasoning_tokens,
+        cached_tokens=usage_cost.cached_tokens,
+        usage_source=usage_cost.source,
+        input_price=model.input_price,
+        output_price=model.output_price,
+        cost=usage_cost.cost,
+        first_token_ms=None if first_at is None else round((first_at - began) * 1000),
+        duration_ms=round((ended - began) * 1000),
+        end_reason=end_reason,
+        http_status=attempt.failure.status if attempt and attempt.failure else 0,
+    )

@@ -1,0 +1,324 @@
+"""The beginning of a turn, as one transaction: nothing goes upstream before this is on disk."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chathub.billing import budgets
+from chathub.billing.budgets import BudgetOwner, BudgetState, Reservation, UsageBound
+from chathub.chat import attachments, idempotency, removal
+from chathub.chat.context import estimate_history
+from chathub.chat.idempotency import IdempotencyKey, RepeatedRequest
+from chathub.chat.settle import FinalStatus, Settlement, Turn, as_it_ended
+from chathub.chat.title_text import title_of
+from chathub.database.connection import Row, Transaction
+from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
+from chathub.formats.types import Image, Message
+from chathub.schemas.chats import BULKY, ToolResult
+from chathub.schemas.responses import Row as AnyRow
+
+# characters of text that a refused turn keeps: as many as a message is meant to have
+_REFUSED_TEXT = 200_000
+
+
+class BranchPoint(Struct, frozen=True):
+    """Where in the tree a turn goes: after the conversation's head (``new``), beside the question
+    ``message_id`` (``edit``), or as another answer to it (``again``). ``fresh``: the id is the server's
+    own invention, there is no such conversation yet."""
+
+    kind: Literal["new", "edit", "again"]
+    public_id: str
+    message_id: int = 0
+    fresh: bool = False
+
+
+class Prompt(Struct, frozen=True):
+    """What is asked: a text with pictures, or what tools gave for the calls of the last answer."""
+
+    text: str = ""
+    images: tuple[Image, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+
+    def messages(self) -> list[Message]:
+        """As it goes upstream."""
+        if self.results:
+            return [
+                Message("tool", result.content, tool_call_id=result.tool_call_id) for result in self.results
+            ]
+        return [Message("user", self.text, images=list(self.images))]
+
+    def shortened(self) -> "Prompt":
+        """What is kept of it in a refused turn: text of a bounded length, no pictures."""
+        results, left = [], _REFUSED_TEXT
+        for result in self.results:
+            results.append(replace(result, content=result.content[:left]))
+            left -= len(results[-1].content)
+        return Prompt(self.text[:_REFUSED_TEXT], results=tuple(results))
+
+
+class NewTurn(Struct, frozen=True, kw_only=True):
+    """All that is known of a turn before it is stored.
+
+    ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
+    failed from the start; the history's pictures are read only if the model ``supports_vision``. ``bound`` is
+    what the answer may use, but for the history (None: nothing, it is refused). ``incomplete``: not all of
+    the question is stored.
+    """
+
+    branch_point: BranchPoint
+    owner: BudgetOwner
+    bound: UsageBound | None
+    prompt: Prompt
+    options: dict[str, Any]
+    idempotency_key: IdempotencyKey | None
+    model: str
+    provider: str
+    history_characters: int
+    supports_vision: bool
+    refusal: FinalStatus | None
+    incomplete: bool = False
+
+    @property
+    def user_id(self) -> int:
+        return self.owner.user_id
+
+    @property
+    def now(self) -> int:
+        return self.owner.month.now
+
+    def refused(self, refusal: FinalStatus) -> "NewTurn":
+        """The turn as it is stored when it is refused, without what may be large: a user without a budget
+        must not fill the disk."""
+        prompt = self.prompt.shortened()
+        options = {name: value for name, value in self.options.items() if name not in BULKY}
+        cut = prompt != self.prompt or len(options) < len(self.options)
+        return replace(self, refusal=refusal, prompt=prompt, options=options, incomplete=cut)
+
+
+def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ended: Sequence[int]) -> Turn:
+    """Find or start the conversation and store the question with its answer to come; ``unstored`` is how
+    answers of the conversation ended that are not in the database yet, by message, and ``ended`` what is held
+    for such answers of anybody's.
+
+    Raises:
+        NotFound: the conversation or message is not the user's.
+        Gone: the user deleted the conversation.
+        BadRequest: tool results that do not answer the calls of the last answer.
+        Repeated: the claim was made before, with the same digest.
+        Conflict: the claim was made before for something else.
+        TooManyRequests: the user has too many requests in this minute, or answers at once.
+    """
+    if (
+        it.idempotency_key
+        and (known := idempotency.find(tx, it.user_id, it.idempotency_key, it.now)) is not None
+    ):
+        raise RepeatedRequest(known)
+    state = budgets.check_rate_limits(tx, it.owner, ended)
+    conversation = _conversation(tx, it)
+    conversation_id = conversation["id"]
+    parent_id = _parent(tx, it, conversation, unstored)
+    history = [as_it_ended(tx, row, unstored) for row in _history(tx, it, parent_id)]
+    # decided before anything of the question is stored: less is kept of a refused one
+    reservation, refusal, budget = _reservation(state, it, history)
+    it = it.refused(refusal) if refusal else it
+    question_id, count = _store_question(tx, it, conversation_id, parent_id)
+    message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
+    reservation_id = budgets.reserve(tx, it.owner, reservation, message_id) if reservation else 0
+    if it.idempotency_key:
+        idempotency.make(tx, it.user_id, it.idempotency_key, message_id, it.owner.month)
+    return Turn(
+        conversation_id,
+        it.branch_point.public_id,
+        conversation["title"],
+        question_id,
+        message_id,
+        it.prompt.messages(),
+        history,
+        _images(tx, it, history) if reservation else {},
+        first=parent_id is None,
+        reservation_id=reservation_id,
+        answer_limit=reservation.answer if reservation else None,
+        refusal=refusal,
+        budget=budget,
+    )
+
+
+def _parent(
+    tx: Transaction, it: NewTurn, conversation: Row, unstored: Mapping[int, Settlement]
+) -> int | None:
+    """The message that the question goes after."""
+    parent_id: int | None = conversation["head_id"]
+    if it.branch_point.kind != "new":
+        parent_id = _question(tx, it.branch_point.message_id, conversation["id"])["parent_id"]
+    elif it.prompt.results:
+        parent_id = _answer_with_calls(tx, it.prompt.results, parent_id, unstored)
+    return parent_id
+
+
+def _history(tx: Transaction, it: NewTurn, head_id: int | None) -> list[Row]:
+    if head_id is None or not it.history_characters:
+        return []
+    return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
+
+
+def _images(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
+    """Those of the history that go along with what is asked."""
+    if not it.supports_vision:
+        return {}
+    left = attachments.MOST_TOGETHER - attachments.size_of(it.prompt.images)
+    return attachments.of_messages(tx, [row["id"] for row in history if row["has_images"]], left)
+
+
+def _reservation(
+    state: BudgetState, it: NewTurn, history: Sequence[AnyRow]
+) -> tuple[Reservation | None, FinalStatus | None, dict[str, Any] | None]:
+    """What the answer may use; or why there will be none, and what is left."""
+    if it.bound is None:
+        return None, it.refusal, None
+    # no more of it goes upstream than the window takes
+    past = min(estimate_history(history, it.supports_vision), it.history_characters // 4)
+    prompt = it.bound.prompt + past
+    try:
+        return budgets.size_reservation(state, replace(it.bound, prompt=prompt)), None, None
+    except TooManyRequests as spent:
+        return None, FinalStatus("error", spent.sentence, spent.status, "error"), spent.details["budget"]
+
+
+def _conversation(tx: Transaction, it: NewTurn) -> Row:
+    branch_point = it.branch_point
+    if not branch_point.fresh:
+        row = tx.one(tx.q.conversations.get_by_public_id, public_id=branch_point.public_id)
+        if row is not None and row["user_id"] == it.user_id:
+            return row
+        if branch_point.kind == "new" and removal.was_deleted(tx, branch_point.public_id, it.user_id, it.now):
+            raise Gone("对话已被删除", code="conversation_deleted")
+        if row is not None or branch_point.kind != "new":
+            raise NotFound("对话不存在")
+    row = tx.one(
+        tx.q.conversations.insert,
+        public_id=branch_point.public_id,
+        user_id=it.user_id,
+        title=title_of(it.prompt.text) or ("图片" if it.prompt.images else "新对话"),
+        model=it.model,
+        now=it.now,
+    )
+    assert row is not None
+    return row
+
+
+def _question(tx: Transaction, message_id: int, conversation_id: int) -> Row:
+    row = tx.one(tx.q.messages.get_place, message_id=message_id)
+    if row is None or row["conversation_id"] != conversation_id:
+        raise NotFound("消息不存在")
+    return row
+
+
+def _store_question(
+    tx: Transaction, it: NewTurn, conversation_id: int, parent_id: int | None
+) -> tuple[int, int]:
+    """The message that is answered, and how many messages were stored for it."""
+    if it.branch_point.kind == "again":
+        return it.branch_point.message_id, 0
+    if it.prompt.results:
+        return _store_results(tx, it, conversation_id, parent_id), len(it.prompt.results)
+    question_id = tx.add(
+        tx.q.messages.insert_question,
+        conversation_id=conversation_id,
+        parent_id=parent_id,
+        content=it.prompt.text,
+        options=_options(it),
+        is_incomplete=it.incomplete,
+        now=it.now,
+    )
+    attachments.keep(tx, question_id, it.user_id, it.prompt.images, it.now)
+    return question_id, 1
+
+
+def _answer_with_calls(
+    tx: Transaction, results: Sequence[ToolResult], head_id: int | None, unstored: Mapping[int, Settlement]
+) -> int:
+    """The answer whose calls these results answer: the head, or what a failed attempt to go on from
+    other results of it left as the head.
+
+    Raises:
+        BadRequest: the results are not those of its calls.
+    """
+    row = _with_calls(tx, head_id, unstored)
+    calls = {call["id"] for call in json.loads((row["tool_calls"] if row else "") or "[]")}
+    answered = {result.tool_call_id for result in results}
+    if row is None or not calls or answered - calls or len(answered) < len(results):
+        raise BadRequest("tool_results 与上一条回复的工具调用不符")
+    if calls - answered:
+        raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
+    answer_id: int = row["id"]
+    return answer_id
+
+
+def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Settlement]) -> AnyRow | None:
+    """An answer that went well; of an empty one that did not, the one whose results of tools it followed."""
+    stored = tx.one(tx.q.messages.get_answer, message_id=head_id)
+    if stored is None:
+        return None
+    row = as_it_ended(tx, stored, unstored)
+    if row["status"] == "done":
+        return row
+    if row["status"] == "streaming" or row["content"] or row["tool_calls"]:
+        return None
+    before = tx.one(tx.q.messages.get_answer_before, message_id=head_id)
+    return before and as_it_ended(tx, before, unstored)
+
+
+def _options(it: NewTurn) -> str:
+    return json.dumps(it.options, ensure_ascii=False) if it.options else ""
+
+
+def _store_results(tx: Transaction, it: NewTurn, conversation_id: int, head_id: int | None) -> int:
+    """Store what tools gave, one message after the other; gives the last one's id. The options go with that
+    one, which the answer follows."""
+    last = it.prompt.results[-1]
+    for result in it.prompt.results:
+        head_id = tx.add(
+            tx.q.messages.insert_result,
+            conversation_id=conversation_id,
+            parent_id=head_id,
+            content=result.content,
+            tool_call_id=result.tool_call_id,
+            options=_options(it) if result is last else "",
+            is_incomplete=it.incomplete,
+            now=it.now,
+        )
+    assert head_id is not None
+    return head_id
+
+
+def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_id: int, count: int) -> int:
+    """The answer to come, or that there will be none, becomes the conversation's head."""
+    final_status = it.refusal or FinalStatus("streaming")
+    message_id = tx.add(
+        tx.q.messages.insert_answer,
+        conversation_id=conversation_id,
+        parent_id=question_id,
+        status=final_status.status,
+        reason=final_status.reason,
+        error_status=final_status.code,
+        retry_after=final_status.retry_after,
+        finish_reason=final_status.finish_reason,
+        model=it.model,
+        provider=it.provider,
+        now=it.now,
+    )
+    conversation = {"conversation_id": conversation_id}
+    tx.run(
+        tx.q.conversations.add_turn,
+        head_id=message_id,
+        model=it.model,
+        more=count,
+        now=it.now,
+        **conversation,
+    )
+    if it.branch_point.kind != "new" or it.prompt.results:
+        tx.run(tx.q.conversations.count_branch, **conversation)
+    return message_id

@@ -1,0 +1,243 @@
+"""Writes one reply: what goes upstream, what comes back, how it ended, and what is stored of it."""
+
+import asyncio
+import logging
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from chathub import redaction
+from chathub.billing import ledger
+from chathub.billing.budgets import BudgetOwner
+from chathub.billing.settlement_queue import SettlementQueue
+from chathub.chat import attachments, context, settle
+from chathub.chat.reply import Reply
+from chathub.chat.settle import FinalStatus, Settlement, Turn
+from chathub.chat.unstored import Unstored, reader
+from chathub.clock import Clock
+from chathub.config import Config
+from chathub.database.condition import sentence_of
+from chathub.database.connection import Database
+from chathub.formats import estimates
+from chathub.formats.failure_class import another_may_help, sentence_for
+from chathub.formats.types import ChatRequest, Endpoint, Failure
+from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
+from chathub.providers import key_pool
+from chathub.providers.catalog import ChatModel
+from chathub.providers.cooldowns import CallerCooldowns
+from chathub.providers.resolver import Candidates
+from chathub.schemas.chats import Options
+from chathub.upstream import failover
+from chathub.upstream.client import Client
+
+log = logging.getLogger("chathub.replies")
+
+SHUTDOWN = FinalStatus("interrupted", "服务器正在重启，回复中断", 503, "interrupted")
+_TIME_LIMIT = FinalStatus("error", "回复时间过长，已中止", 504, "time_limit")
+_SIZE_LIMIT = FinalStatus("error", "回复过长，已中止", 502, "size_limit")
+_BROKEN = FinalStatus("error", "服务器内部错误", 500, "error")
+# a history is long from so many characters on; each message costs some, however short it is
+_LONG, _PER_MESSAGE = 256 * 1024, 500
+_TOO_MANY_PICTURES = "正在发送的图片过多，请等其中一些回复结束"
+
+
+class Writer:
+    """Sees replies to their end, one call each."""
+
+    def __init__(
+        self,
+        db: Database,
+        client: Client,
+        clock: Clock,
+        config: Config,
+        cooldowns: CallerCooldowns,
+        settlement_queue: SettlementQueue,
+        unstored: Unstored,
+    ) -> None:
+        self._db = db
+        self._settlement_queue = settlement_queue
+        self._unstored = unstored
+        self._client = client
+        self._clock = clock
+        self._config = config
+        self._cooldowns = cooldowns
+
+    async def read(self, reply: Reply, candidates: Candidates, options: Options, body: RequestBody) -> None:
+        """Take in what the providers say: the model that was asked for, or what it falls back on. This
+        is what is cancelled to stop a reply: the connection closes at once. The pictures of the history
+        count like the body that the question came in."""
+        try:
+            body.grow(max(0, _image_bytes(reply.turn) - body.size))
+        except (BodiesFull, TooManyBodies) as full:
+            reply.failure = Failure(_TOO_MANY_PICTURES, kind="busy", retry_after=full.retry_after)
+            return
+
+        async def report(endpoint: Endpoint, failure: Failure | None) -> None:
+            if failure is not None and endpoint.key_id is not None:
+                sentence = redaction.scrub(failure.message, [endpoint.api_key])
+                now = self._clock.now()
+                is_common = self._cooldowns.note_failure(endpoint, reply.user_id, failure, now)
+                told = endpoint.key_id, failure, sentence, now
+                await self._settlement_queue.store_soon(
+                    "key's state", lambda tx: key_pool.note_failure(tx, *told, is_common=is_common)
+                )
+
+        for candidate in candidates.in_order:
+            reply.use_model(candidate.model)
+            call, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
+            reply.failure = await failover.run(self._client, candidate.endpoints, call, reply, report)
+            if reply.failure is None or reply.has_output or not another_may_help(reply.failure):
+                return
+
+    async def write(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> None:
+        """Run one reply to its end and store it; no exception escapes. ``reply.final_status`` is set if we
+        cancel the reading for a reason of ours."""
+        try:
+            async with asyncio.timeout(self._config.reply_seconds):
+                await reading
+            final_status = _natural_status(reply, candidates)
+        except asyncio.CancelledError:
+            final_status = SHUTDOWN
+        except TimeoutError:
+            final_status = _TIME_LIMIT
+        except Exception as error:
+            final_status = _broken(error)
+        # why we stopped it says more than what the provider made of that
+        reply.final_status = await self._stored(reply, candidates, reply.final_status or final_status)
+
+    async def _stored(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
+        """Store the reply, which then lets go of its text; gives the ending, or that it could not be stored
+        yet: then it is kept and tried again."""
+        # from here on the message's own columns hold the text, no part may be added any more
+        reply.settling = True
+        try:
+            settlement = self._settlement(reply, candidates, final_status)
+        except Exception:
+            log.exception("a reply could not be settled")
+            return _BROKEN
+        reply.usage_cost = settlement.usage_cost
+        try:
+            reply.budget = await self._db.write_with_retry(settle.settle, reply.turn, settlement)
+        except Exception as error:
+            self._unstored.keep(reply, settlement, error)
+            return settle.NOT_STORED
+        reply.let_go(reader(self._db, reply.turn.message_id))
+        return final_status
+
+    def _settlement(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> Settlement:
+        """All that there is to store of it."""
+        model = reply.answering
+        assert model is not None
+        reply.pack()
+        content, reasoning = reply.text("content"), reply.text("reasoning")
+        calls = list(reply.calls.values())
+        answer = estimates.estimate(content) + estimates.estimate_calls(calls)
+        thinking = estimates.estimate(reasoning)
+        usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
+        well = reply.endpoint if reply.failure is None and final_status.status == "done" else None
+        if well and well.key_id is not None:
+            self._cooldowns.note_success(well.key_id, reply.user_id)
+        return Settlement(
+            owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
+            model=model,
+            attempts=reply.attempts,
+            models=candidates.models,
+            first_at=reply.first_at,
+            key_id=well.key_id if well else None,
+            content=content,
+            reasoning=reasoning,
+            tool_calls=_json(calls),
+            state=_json(reply.state),
+            was_saved=reply.was_saved,
+            final_status=final_status,
+            usage_cost=usage_cost,
+        )
+
+
+def _broken(error: Exception) -> FinalStatus:
+    """How a reply ends that could not go on for a reason of ours."""
+    if sentence := sentence_of(error):
+        return FinalStatus("error", sentence, 503, "error")
+    log.error("a reply failed", exc_info=error)
+    return _BROKEN
+
+
+def _image_bytes(turn: Turn) -> int:
+    """The bytes of pictures that a turn has in memory."""
+    images = [image for message in turn.prompt for image in message.images]
+    return attachments.size_of(chain(images, *turn.images.values()))
+
+
+async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
+    """What goes upstream, but for the endpoint, and about how many tokens it is; of a long conversation it is
+    put together beside the event loop."""
+    size = sum(len(row["content"]) + _PER_MESSAGE for row in reply.turn.history)
+    if size <= _LONG:
+        return _call_and_estimate(model, options, reply)
+    return await asyncio.to_thread(_call_and_estimate, model, options, reply)
+
+
+def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
+    call = call_for(model, options, reply.turn, reply.user_id)
+    return call, estimates.estimate_prompt(call.messages, call.tools, call.params.get("response_format"))
+
+
+def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
+    """What goes upstream, but for the endpoint."""
+    params = options.parameters()
+    limits = [limit for limit in (params.get("max_tokens"), turn.answer_limit) if limit is not None]
+    if limits:
+        params["max_tokens"] = min(limits + [model.max_tokens] * bool(model.max_tokens))
+    messages = context.build(
+        turn.history,
+        turn.prompt,
+        turn.images if model.supports_vision else {},
+        system_prompt=options.system_prompt,
+        window=model.context_window,
+        answer=params.get("max_tokens") or estimates.answer_room(model.max_tokens),
+    )
+    return ChatRequest(
+        "",
+        model.name,
+        messages,
+        stream=model.supports_streaming,
+        params=params,
+        tools=options.tools or [],
+        tool_choice=options.tool_choice,
+        caller_id=user_id,
+    )
+
+
+def _json(value: Any) -> str:
+    """As it is stored; nothing is an empty text."""
+    return msgspec.json.encode(value).decode() if value else ""
+
+
+def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
+    """How a reply ended that nobody stopped."""
+    if reply.too_long:
+        return _SIZE_LIMIT
+    failure = reply.failure
+    if failure is None:
+        return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
+    if failure.kind == "busy":
+        return FinalStatus("error", failure.message, 503, "error", failure.retry_after)
+    model = reply.answering or candidates.model
+    secrets = [endpoint.api_key for candidate in candidates.in_order for endpoint in candidate.endpoints]
+    text = sentence_for(failure, reply.endpoint, secrets)
+    said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
+    return FinalStatus(
+        "error",
+        f"{model.provider_name}{said}{text}",
+        _status_of(failure),
+        "idle" if failure.timed_out else reply.finish_reason or "error",
+        failure.retry_after,
+    )
+
+
+def _status_of(failure: Failure) -> int:
+    """Our status for an upstream failure; never the provider's 401, which would log the user out."""
+    if failure.status == 429:
+        return 429
+    return 504 if failure.timed_out or failure.status in (408, 504, 524) else 502

@@ -1,0 +1,200 @@
+"""A turn in the database: what it is once begun, how it is settled, what it used."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chathub.billing import budgets, ledger
+from chathub.billing.budgets import BudgetOwner
+from chathub.billing.ledger import AttemptOwner, UsageCost
+from chathub.chat.cursor import Kind
+from chathub.database.connection import Row, Transaction
+from chathub.errors import NotFound
+from chathub.formats.types import Attempt, Image, Message
+from chathub.providers import key_pool
+from chathub.providers.catalog import ChatModel
+from chathub.schemas.responses import Row as AnyRow
+
+# what the page shows in an empty bubble after its stop button: not a text of the model's
+PLACEHOLDER = "对话已被用户停止"
+
+
+class FinalStatus(Struct, frozen=True):
+    """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
+
+    status: str
+    reason: str = ""
+    code: int = 0
+    finish_reason: str = ""
+    retry_after: float | None = None
+
+
+# of a reply that the database has not taken yet, and of one that there was no memory left for until it did
+NOT_STORED = FinalStatus("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
+_CUT = FinalStatus("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
+
+
+class Turn(Struct, frozen=True):
+    """A begun turn: its messages are on disk. ``prompt`` is what is new, ``history`` the branch before it,
+    oldest first, ``images`` the pictures of it by message.
+
+    ``reservation_id`` holds what it may use, ``answer_limit`` is the length its answer is cut to (tokens;
+    None: it is not); a ``refusal`` ended it before it began, for want of what ``budget`` tells.
+    """
+
+    conversation_id: int
+    public_id: str
+    title: str
+    user_message_id: int
+    message_id: int
+    prompt: list[Message] = []
+    history: Sequence[AnyRow] = ()
+    images: dict[int, list[Image]] = {}
+    first: bool = False
+    reservation_id: int = 0
+    answer_limit: int | None = None
+    refusal: FinalStatus | None = None
+    budget: dict[str, Any] | None = None
+
+    def without_texts(self) -> "Turn":
+        """What is needed of it once it has ended."""
+        return replace(self, prompt=[], history=(), images={})
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """All that is known of a reply at its end.
+
+    ``attempts`` were made with ``models`` (by name), the last with ``model``; ``key_id`` is the key that
+    answered well, ``was_saved`` says whether parts of the text are on disk, ``tool_calls`` and ``state``
+    are JSON. ``is_cut``: these parts are all that is left of the text.
+    """
+
+    owner: BudgetOwner
+    model: ChatModel
+    attempts: list[Attempt] = []
+    models: dict[str, ChatModel] = {}
+    first_at: float | None = None
+    key_id: int | None = None
+    content: str
+    reasoning: str
+    tool_calls: str = ""
+    state: str = ""
+    was_saved: bool
+    final_status: FinalStatus
+    usage_cost: UsageCost
+    is_cut: bool = False
+
+    def without_text(self) -> "Settlement":
+        return replace(
+            self,
+            content="",
+            reasoning="",
+            tool_calls="",
+            state="",
+            was_saved=True,
+            is_cut=True,
+            final_status=_CUT,
+        )
+
+
+def saved_text(tx: Transaction, message_id: int) -> dict[Kind, str]:
+    """What was saved, second by second, of a reply whose end is not stored."""
+    parts = tx.all(tx.q.parts.list_for_message, message_id=message_id)
+    kinds: tuple[Kind, Kind] = ("content", "reasoning")
+    return {kind: "".join(part["text"] for part in parts if part["kind"] == kind) for kind in kinds}
+
+
+def as_it_ended(tx: Transaction, row: Row, unstored: Mapping[int, Settlement]) -> AnyRow:
+    """A message of the history; of an answer whose end is not stored yet what memory holds of it."""
+    final_status = unstored.get(row["id"]) if row["status"] == "streaming" else None
+    if final_status is None:
+        return row
+    content = saved_text(tx, row["id"])["content"] if final_status.is_cut else final_status.content
+    told = {"content": content, "tool_calls": final_status.tool_calls, "state": final_status.state}
+    return {**dict(row), **told, "status": final_status.final_status.status}
+
+
+def settle(tx: Transaction, turn: Turn, it: Settlement) -> dict[str, Any] | None:
+    """Store how the reply ended and what it used, which counts even if the reply was deleted meanwhile.
+    Gives a word of warning where little is left to its user."""
+    now = it.owner.month.now
+    if it.is_cut:
+        saved = saved_text(tx, turn.message_id)
+        it = replace(it, content=saved["content"], reasoning=saved["reasoning"])
+    _store(tx, turn, it, now)
+    tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
+    ledger.record_attempts(
+        tx,
+        _attempt_owner(turn, it),
+        it.attempts,
+        it.models,
+        it.usage_cost,
+        first_at=it.first_at,
+        end_reason=it.final_status.finish_reason,
+        month=it.owner.month,
+    )
+    budgets.release(tx, turn.reservation_id)
+    if it.key_id is not None:
+        key_pool.note_success(tx, it.key_id, now)
+    return budgets.warning(tx, it.owner)
+
+
+def recover(tx: Transaction, turn: Turn, it: Settlement, updated_at: int) -> None:
+    """Store what a crash left of a reply; a restart is no news of its conversation."""
+    _store(tx, turn, it, updated_at)
+    reason = it.final_status.finish_reason
+    ledger.record_attempt(
+        tx, _attempt_owner(turn, it), it.model, it.usage_cost, it.owner.month, end_reason=reason
+    )
+
+
+def _attempt_owner(turn: Turn, it: Settlement) -> AttemptOwner:
+    return AttemptOwner(
+        kind="chat",
+        user_id=it.owner.user_id,
+        token_id=it.owner.token_id,
+        conversation_id=turn.public_id,
+        message_id=turn.message_id,
+    )
+
+
+def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
+    tx.run(
+        tx.q.messages.settle,
+        message_id=turn.message_id,
+        model=it.model.name,
+        provider=it.model.provider_slug,
+        content=it.content,
+        reasoning=it.reasoning,
+        tool_calls=it.tool_calls,
+        state=it.state,
+        status=it.final_status.status,
+        reason=it.final_status.reason,
+        finish_reason=it.final_status.finish_reason,
+        error_status=it.final_status.code,
+        retry_after=it.final_status.retry_after,
+        prompt_tokens=it.usage_cost.prompt_tokens,
+        completion_tokens=it.usage_cost.completion_tokens,
+        reasoning_tokens=it.usage_cost.reasoning_tokens,
+        cached_tokens=it.usage_cost.cached_tokens,
+        usage_source=it.usage_cost.source,
+        cost=it.usage_cost.cost,
+        now=now,
+    )
+    if it.was_saved:
+        tx.run(tx.q.parts.delete, message_id=turn.message_id)
+
+
+def complete_stopped(tx: Transaction, public_id: str, user_id: int, content: str, now: int) -> None:
+    """Take over the page's text of a stopped reply where it goes on where ours ends; never a shorter one.
+
+    Raises:
+        NotFound: no such conversation of this user's.
+    """
+    row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
+    if row is None or row["user_id"] != user_id:
+        raise NotFound("对话不存在")
+    if row["head_id"] is not None and content != PLACEHOLDER:
+        tx.run(tx.q.messages.complete_stopped, message_id=row["head_id"], content=content, now=now)

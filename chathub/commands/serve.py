@@ -1,0 +1,118 @@
+"""The running server: from its start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import resource
+import signal
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from chathub.app import create_app
+from chathub.app_keys import DB, GATEWAY, REPLIES, SETTLEMENT_QUEUE, VAULT
+from chathub.config import Config
+from chathub.database.opening import require
+from chathub.database.periodic import forever
+from chathub.disk import make_folder
+from chathub.errors import StartError
+from chathub.log import Formatter
+from chathub.server import heap
+from chathub.server.listener import Site
+from chathub.server.protocol import Runner
+
+if TYPE_CHECKING:
+    from chathub.upstream.local_model.weights import Weights
+
+
+def serve(config: Config, lines: Formatter) -> None:
+    """Run the server until SIGTERM or SIGINT.
+
+    Raises:
+        StartError: it cannot start; the sentence says why.
+    """
+    # before the weights of a model are fetched for a database that cannot be used
+    require(config.database, creates=True)
+    wanted = _local_weights(config) if config.local_model else None
+    _raise_file_limit()
+    _event_loop()(_run(config, wanted, lines))
+
+
+def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
+    """What runs the server: uvloop where the extra [fast] installed it."""
+    try:
+        from uvloop import run
+    except ImportError:
+        return asyncio.run
+    return partial(run)
+
+
+def _local_weights(config: Config) -> Weights:
+    """The built-in model's weights, fetched if they are not there yet."""
+    # not needed by a start without the built-in model
+    from chathub.upstream.local_model import engine, weights
+
+    assert config.local_model is not None
+    if problem := engine.available():
+        raise StartError(problem)
+    try:
+        wanted = weights.resolve(config.local_model, config.database.parent / "models")
+        if wanted.source is not None:
+            # beside the database, whose folder may not be there yet either
+            make_folder(wanted.path.parent)
+        weights.fetch(wanted, weights.terminal_report)
+    except weights.WeightsError as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"the folder of the weights cannot be made: {error}") from error
+    return wanted
+
+
+async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = create_app(config, local=wanted)
+    runner = Runner(app)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await runner.setup()
+        lines.secrets = app[VAULT].known
+        try:
+            await Site(runner, config.host, config.port, runner.connections).start()
+        except OSError as error:
+            raise StartError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
+        # what was made at start stays; looking through it again and again shows in the latency of streams
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
+        gc.enable()
+        # port 0 lets the kernel choose
+        port = runner.addresses[0][1]
+        print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
+        giving_back = asyncio.create_task(forever(heap.give_back))
+        await stop.wait()
+        giving_back.cancel()
+        await _drain(app, config.drain_seconds)
+    finally:
+        await runner.cleanup()
+
+
+async def _drain(app: web.Application, seconds: float) -> None:
+    """Give what is in the making so much time to end, and to be stored; while the listener is open still, so
+    that new questions get their 503 and not a closed door."""
+    end = asyncio.get_running_loop().time() + seconds
+    app[DB].stop_waiting(seconds)
+    await asyncio.gather(app[REPLIES].drain(seconds), app[GATEWAY].drain(seconds))
+    await app[SETTLEMENT_QUEUE].drain(end - asyncio.get_running_loop().time())
+
+
+def _raise_file_limit() -> None:
+    """Every stream takes two descriptors, and the soft limit is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,188 @@
+"""What every handler needs: bodies and ids in, JSON out."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from chathub.accounts.sessions import ClientInfo
+from chathub.app_keys import BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, REQUEST_MEMORY, STREAM_LIMIT
+from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
+from chathub.limits.request_memory import STRANGERS_LARGEST, RequestBody
+from chathub.schemas.chats import Options
+from chathub.schemas.decode import decode, decode_query
+from chathub.security.audit import Actor
+from chathub.security.client_address import client_address
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# the largest number SQLite takes as a row id
+_LARGEST_ID = 2**63 - 1
+# what is sent is data: no browser should guess at it, frame it, or run anything of it
+SAFE = CIMultiDict(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Referrer-Policy": "no-referrer",
+        # aiohttp's own word names its version and Python's
+        "Server": "ChatHub",
+    }
+)
+# built once: with every answer it counts
+JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
+_KIB = 1024
+_BODY = 1024 * _KIB
+_LONG_BODY = 24 * 1024 * _KIB
+_LONGEST_CLIENT = 200
+_JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
+
+
+def answer(value: Any, status: int = 200) -> web.Response:
+    """Anything msgspec can encode, as JSON."""
+    return raw(msgspec.json.encode(value), status)
+
+
+def raw(body: bytes, status: int = 200) -> web.Response:
+    """JSON that is already encoded."""
+    return web.Response(body=body, status=status, headers=JSON.copy())
+
+
+def done(message: str, **fields: Any) -> web.Response:
+    """A success without a shape of its own in the document."""
+    return answer({"success": True, "message": message, **fields})
+
+
+def is_packed(request: web.BaseRequest) -> bool:
+    """Whether a request says that its body is compressed, in whichever way."""
+    if "Content-Encoding" not in request.headers:
+        return False
+    codings = ",".join(request.headers.getall("Content-Encoding")).split(",")
+    return any(coding.strip().lower() not in ("", "identity") for coding in codings)
+
+
+async def body(request: web.Request, kind: type[T]) -> T:
+    """The request's body as ``kind``; a sender that drips is cut off.
+
+    Raises:
+        BadRequest: it does not fit, or did not arrive in time.
+    """
+    data = await read_body(request)
+    return await off_loop(request, decode, data, kind)
+
+
+async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
+    """The request's body as it is, counted as held until the handler ends.
+
+    Raises:
+        BadRequest: it did not arrive in time.
+        TooLarge: it is longer than ``limit`` (bytes), or than bodies may be of who is not signed in.
+        BodiesFull, TooManyBodies: with others it takes more memory than there is for bodies.
+        NotJson: it does not say that it is JSON. A page of another origin may send anything else without
+            a preflight, to routes that need no login as well.
+    """
+    caller = request.get(CALLER)
+    body = request[BODY] = request.app[REQUEST_MEMORY].of(caller.id if caller else None)
+    try:
+        async with asyncio.timeout(request.app[CONFIG].body_seconds):
+            data = await _receive(request, body, limit if caller else min(limit, STRANGERS_LARGEST))
+    except TimeoutError:
+        raise BadRequest("请求体接收超时") from None
+    except web.RequestPayloadError:
+        raise BadRequest("请求体无法读取") from None
+    if data and not _JSON_TYPE.fullmatch(request.content_type):
+        raise NotJson("请求体必须是 JSON，请带上请求头 Content-Type: application/json")
+    return data
+
+
+async def _receive(request: web.Request, body: RequestBody, limit: int) -> bytes:
+    too_large = TooLarge(f"请求体过大，不能超过 {_size(limit)}")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    data = bytearray()
+    while piece := await request.content.readany():
+        if body.size + len(piece) > limit:
+            raise too_large
+        body.grow(len(piece))
+        data += piece
+    return bytes(data)
+
+
+def _size(limit: int) -> str:
+    kib = limit // _KIB
+    return f"{kib // _KIB} MiB" if kib >= _KIB else f"{kib} KiB"
+
+
+async def long_body(request: web.Request, kind: type[T]) -> T:
+    """A body that may hold pictures, or a long reply."""
+    data = await read_body(request, _LONG_BODY)
+    return await off_loop(request, decode, data, kind)
+
+
+async def off_loop(request: web.Request, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Work on the request's body: beside the event loop if the body is large."""
+    return await request.app[OFFLOAD].run(request[BODY].size, fn, *args, **kwargs)
+
+
+def query(request: web.Request, kind: type[T], **also: str | None) -> T:
+    """The query parameters as ``kind``; ``also`` are values from elsewhere that win where given."""
+    more = {name: value for name, value in also.items() if value is not None}
+    return decode_query({**request.query, **more}, kind)
+
+
+def address_of(request: web.Request) -> str:
+    """Where a request comes from; proxies are believed only if they are configured."""
+    lines = request.headers.getall("X-Forwarded-For", ())
+    return client_address(request.remote, lines, request.app[CONFIG].trusted_proxies)
+
+
+def actor(request: web.Request) -> Actor:
+    """Who is doing this, for the audit; on a public route nobody who is signed in."""
+    caller = request.get(CALLER)
+    address, number = address_of(request), request[REQUEST_ID]
+    return Actor(caller.id, caller.username, address, number) if caller else Actor(None, "", address, number)
+
+
+def client_info(request: web.Request) -> ClientInfo:
+    """Who starts or renews a login, and what the client calls itself."""
+    client = "".join(filter(str.isprintable, request.headers.get("User-Agent", "")))
+    return ClientInfo(actor(request), client[:_LONGEST_CLIENT])
+
+
+def streamed(handler: Handler) -> Handler:
+    """For handlers that keep their client waiting for an answer in the making: each user may have only so
+    many of them at once."""
+
+    @wraps(handler)
+    async def count(request: web.Request) -> web.StreamResponse:
+        with request.app[STREAM_LIMIT].one_more(request[CALLER].id):
+            return await handler(request)
+
+    return count
+
+
+def idempotency_header(request: web.Request, wanted: Options) -> str | None:
+    """The key of a request that may be repeated, out of its header or its body.
+
+    Raises:
+        BadRequest: too long, or not printable.
+    """
+    key = request.headers.get("Idempotency-Key") or wanted.client_message_id
+    if key and (len(key) > 255 or not key.isprintable()):
+        raise BadRequest("Idempotency-Key 无效")
+    return key
+
+
+def row_id(request: web.Request, name: str) -> int:
+    """A number out of the path; what is none names nothing (404)."""
+    text = request.match_info[name]
+    digits = text.lstrip("0")[:20] or "0"
+    if not (text.isascii() and text.isdigit()) or int(digits) > _LARGEST_ID:
+        raise NotFound("请求的资源不存在")
+    return int(digits)

@@ -1,0 +1,172 @@
+"""A reply as its client sees it: a stream of events, or one answer."""
+
+import math
+import sqlite3
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chathub.billing.ledger import UsageCost
+from chathub.chat.cursor import Cursor, Kind, Part
+from chathub.chat.reply import Reply
+from chathub.chat.settle import NOT_STORED, FinalStatus
+from chathub.database.condition import sentence_of
+from chathub.errors import ChatHubError
+from chathub.formats.types import ToolCall
+from chathub.handlers.response_writer import room_for
+from chathub.handlers.streams import EventStream
+from chathub.schemas import responses
+
+# characters in one event and one write
+_SLICE = 16_384
+
+
+async def follow(
+    request: web.Request, reply: Reply, *, resumable: bool, cursor: Cursor | None = None
+) -> web.StreamResponse:
+    """Stream a reply from the cursor on to its end; the reply does not mind if the client leaves.
+
+    With ``resumable`` each event has an ``id:`` line that says how much was delivered with it.
+
+    Raises:
+        TooManyRequests: the reply is over, its text is kept for this client only, and there is no room.
+    """
+    size = sum(sys.getsizeof(text) for _, text in reply.parts) if reply.ended else 0
+    async with room_for(request, size):
+        return await _follow(request, reply, resumable, cursor or Cursor())
+
+
+async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: Cursor) -> web.StreamResponse:
+    sent = Cursor(cursor.content, cursor.reasoning)
+    events = await EventStream.begin(request)
+    try:
+        try:
+            await _tell(events, reply, sent, cursor, resumable)
+        except sqlite3.DatabaseError as error:
+            # what is stored of it cannot be read any more
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            await events.send((_end(reply, FinalStatus("error", sentence, 503, "error")), b""))
+        await events.close()
+    except ConnectionError:
+        # the client left or stopped reading
+        events.abort()
+    return events.response
+
+
+async def _tell(events: EventStream, reply: Reply, sent: Cursor, cursor: Cursor, resumable: bool) -> None:
+    """All events of a reply, to its end; ``sent`` goes along with what was sent."""
+    await events.send((_start(reply), sent.event_id() if resumable else b""))
+    async for runs in reply.follow(cursor):
+        for batch in _batches(runs):
+            await events.send(*[_part(kind, text, sent, resumable) for kind, text in batch])
+        if not runs:
+            await events.beat()
+    assert reply.final_status is not None
+    if reply.calls and reply.final_status.status == "done":
+        at = sent.event_id() if resumable else b""
+        await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
+    await events.send((_end(reply, reply.final_status), sent.event_id() if resumable else b""))
+
+
+def _batches(runs: list[Part]) -> Iterator[list[Part]]:
+    """What is new in writes of a bounded size: a client that is far behind gets on by as much as it
+    reads, and does not cost a copy of all it has not read."""
+    batch: list[Part] = []
+    size = 0
+    for kind, text in runs:
+        for start in range(0, len(text), _SLICE):
+            piece = text[start : start + _SLICE]
+            if batch and size + len(piece) > _SLICE:
+                yield batch
+                batch, size = [], 0
+            batch.append((kind, piece))
+            size += len(piece)
+    if batch:
+        yield batch
+
+
+def summary(reply: Reply, final_status: FinalStatus) -> dict[str, Any]:
+    """What is known at the end of a reply."""
+    usage_cost = reply.usage_cost
+    return {
+        "message_id": reply.turn.message_id,
+        # the one that answered, which may be one that the model falls back on
+        "model": reply.answered_by,
+        "finish_reason": final_status.finish_reason,
+        "usage": usage_of(usage_cost),
+        "cost": responses.money(usage_cost.cost),
+        **({"budget": reply.budget} if reply.budget else {}),
+    }
+
+
+def usage_of(usage_cost: UsageCost) -> responses.Usage:
+    return responses.Usage(
+        prompt_tokens=usage_cost.prompt_tokens,
+        completion_tokens=usage_cost.completion_tokens,
+        total_tokens=usage_cost.prompt_tokens + usage_cost.completion_tokens,
+        reasoning_tokens=usage_cost.reasoning_tokens,
+        cached_tokens=usage_cost.cached_tokens,
+        estimated=usage_cost.source != "reported",
+    )
+
+
+def failure(reply: Reply, final_status: FinalStatus) -> ChatHubError:
+    """A failed reply as the status of ``POST /api/chat``; its text so far is in the conversation."""
+    error = ChatHubError(
+        final_status.reason,
+        retry_after=final_status.retry_after,
+        conversation_id=reply.turn.public_id,
+        message_id=reply.turn.message_id,
+        **_code(final_status),
+        **({"budget": reply.budget} if reply.budget else {}),
+    )
+    error.status = final_status.code or 409
+    return error
+
+
+def _start(reply: Reply) -> bytes:
+    return msgspec.json.encode(
+        {
+            "type": "start",
+            "conversation_id": reply.turn.public_id,
+            "message_id": reply.turn.message_id,
+            "user_message_id": reply.turn.user_message_id,
+            "model": reply.model,
+            "title": reply.turn.title,
+        }
+    )
+
+
+def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, bytes]:
+    payload = b'{"type":"%b","content":%b}' % (kind.encode(), msgspec.json.encode(text))
+    if not resumable:
+        return payload, b""
+    sent.advance(kind, text)
+    return payload, sent.event_id()
+
+
+def _call(number: int, call: ToolCall) -> bytes:
+    event = {"type": "tool_call", "index": number, "id": call.id, "name": call.name}
+    return msgspec.json.encode({**event, "arguments": call.arguments})
+
+
+def _code(final_status: FinalStatus) -> dict[str, str]:
+    """What tells a program that nothing of the reply is lost, and the question is not to be asked again."""
+    return {"code": final_status.finish_reason} if final_status is NOT_STORED else {}
+
+
+def _end(reply: Reply, final_status: FinalStatus) -> bytes:
+    named = {"conversation_id": reply.turn.public_id, "title": reply.turn.title}
+    if final_status.code:
+        # the same sentence twice: the page reads ``content``, the document says ``error``
+        said: dict[str, Any] = {"status": final_status.code, **_code(final_status)}
+        said |= {"error": final_status.reason, "content": final_status.reason}
+        if final_status.retry_after is not None:
+            said["retry_after"] = math.ceil(final_status.retry_after)
+        return msgspec.json.encode({"type": "error", **said, **named, **summary(reply, final_status)})
+    return msgspec.json.encode({"type": "end", **named, **summary(reply, final_status)})

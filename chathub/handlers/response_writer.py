@@ -1,0 +1,178 @@
+"""Responses on their way to a client: in slices, and a client that does not read them is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import wraps
+
+from aiohttp import web
+
+from chathub.app_keys import CALLER, CONFIG, RESPONSE_MEMORY, STREAMING
+from chathub.limits.response_memory import LARGEST
+
+# bytes from which on a response is large: what a transport takes at once
+_LARGE = 65_536
+# bytes of one write: with nothing else in its buffer, the transport takes them without waiting
+_SLICE = 32_768
+
+
+class ResponseWriter:
+    """A response that has begun. Each write waits until the client has read most of what was before.
+
+    A client that reads nothing for ``CHATHUB_WRITE_SECONDS`` is dropped.
+    """
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self.response = response
+        self._transport = request.transport
+        self._seconds = request.app[CONFIG].write_seconds
+
+    @classmethod
+    async def begin(cls, request: web.Request, response: web.StreamResponse) -> ResponseWriter:
+        """Send the head; from here on an error cannot become a status any more."""
+        request[STREAMING] = True
+        await response.prepare(request)
+        return cls(request, response)
+
+    async def write(self, data: bytes) -> None:
+        """Send some bytes, whatever their number.
+
+        Raises:
+            ConnectionError: the client left, or was dropped.
+        """
+        if len(data) <= _SLICE:
+            await self._write(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), _SLICE):
+            await self._write(view[start : start + _SLICE])
+            # a client that reads fast must not keep the loop from everybody else
+            await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        """Close the response.
+
+        Raises:
+            ConnectionError: the client left, or was dropped.
+        """
+        await self._in_time(self.response.write_eof())
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _write(self, data: bytes | memoryview) -> None:
+        transport = self._transport
+        # a time-out costs more than the write: only where the write may have to wait
+        if transport is None or transport.get_write_buffer_size() == 0:
+            await self.response.write(data)
+        else:
+            await self._in_time(self.response.write(data))
+
+    async def _in_time(self, writing: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await writing
+        except TimeoutError:
+            self.abort()
+            raise ConnectionError("the client does not read") from None
+
+
+async def send(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Send a response that holds its whole body, if it is large; a small one is left to aiohttp."""
+    body = body_of(response)
+    if len(body) <= _LARGE:
+        return response
+    whole = web.StreamResponse(status=response.status, headers=response.headers)
+    whole.content_length = len(body)
+    if response.keep_alive is False:
+        whole.force_close()
+    return await _send(request, whole, body)
+
+
+async def send_pieces(
+    request: web.Request, pieces: AsyncIterator[bytes], headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send what an iterator gives, and ask it for more only when the client has read enough.
+
+    Until the response is large, an error of the iterator is still a status.
+    """
+    beginning = b""
+    async for piece in pieces:
+        beginning += piece
+        if len(beginning) > _LARGE:
+            return await _send(request, web.StreamResponse(headers=headers), beginning, pieces)
+    return web.Response(body=beginning, headers=headers)
+
+
+async def _send(
+    request: web.Request,
+    response: web.StreamResponse,
+    beginning: bytes,
+    pieces: AsyncIterator[bytes] | None = None,
+) -> web.StreamResponse:
+    writer = await ResponseWriter.begin(request, response)
+    try:
+        await writer.write(beginning)
+        if pieces is not None:
+            async for piece in pieces:
+                await writer.write(piece)
+        await writer.end()
+    except ConnectionError:
+        writer.abort()
+    return response
+
+
+def body_of(response: web.StreamResponse) -> bytes:
+    """The body that a response holds; empty if it was sent already."""
+    if not isinstance(response, web.Response) or response.prepared:
+        return b""
+    return response.body if isinstance(response.body, bytes) else b""
+
+
+@asynccontextmanager
+async def room_for(request: web.Request, size: int) -> AsyncIterator[None]:
+    """Room for a response of so many bytes that is in memory already; a small one needs none.
+
+    Raises:
+        TooManyRequests: there was no room in time.
+    """
+    if size <= _LARGE:
+        yield
+        return
+    caller = request.get(CALLER)
+    async with request.app[RESPONSE_MEMORY].room(caller.id if caller else None, size, held=size):
+        yield
+
+
+def large(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """For handlers whose response may be large: it is built and sent once there is room for it.
+
+    Raises:
+        TooManyRequests: there was no room in time.
+    """
+
+    @wraps(handler)
+    async def wait_for_room(request: web.Request) -> web.StreamResponse:
+        async with request.app[RESPONSE_MEMORY].room(request[CALLER].id, LARGEST):
+            return await send(request, await handler(request))
+
+    return wait_for_room
+
+
+@web.middleware
+async def sending(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Whatever a handler returns: what is large goes through ``send``, and counts for its user."""
+    response = await handler(request)
+    size = len(body_of(response))
+    if size <= _LARGE:
+        return response
+    async with room_for(request, size):
+        return await send(request, response)

@@ -1,0 +1,1 @@
+"""The contract of ``/api``: every body that comes in and goes out, and how bodies are decoded."""

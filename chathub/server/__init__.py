@@ -1,0 +1,1 @@
+"""aiohttp's server as ChatHub runs it: its listener, its connections, its protocol."""

@@ -1,0 +1,136 @@
+"""Accepts connections, and no more than the process has descriptors for.
+
+asyncio's own server accepts until the system refuses, writes a traceback for each refusal, and tries again
+after a second as often as its backlog is long: with 64 descriptors 36 MB of log in half a minute.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+
+from aiohttp import web
+
+from chathub.log import Seldom
+from chathub.server.connections import Connections
+
+log = logging.getLogger("chathub.listener")
+
+# connections that wait in the kernel, and that are accepted before others have a turn
+_BACKLOG = 1024
+_AT_ONCE = 16
+# seconds until it is tried again although nothing was closed
+_PAUSE = 0.3
+# the process or the system has no descriptor or memory left
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+class Site(web.BaseSite):
+    """Serves a runner's application at a host and port, on every address of that name."""
+
+    def __init__(self, runner: web.BaseRunner, host: str, port: int, connections: Connections) -> None:
+        super().__init__(runner)
+        self._host = host
+        self._port = port
+        self._connections = connections
+
+    @property
+    def name(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """
+        Raises:
+            OSError: the address does not exist, or is in use.
+        """
+        await super().start()
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        assert self._runner.server is not None
+        listener = _Listener(self._runner.server, self._connections)
+        # all that a runner asks of it is its sockets, and to be closed
+        self._server = listener  # type: ignore[assignment]
+        absent: OSError | None = None
+        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+            try:
+                listener.listen(socket.create_server(address, family=family, backlog=_BACKLOG))
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                # a name may have addresses of a kind that this machine has not
+                absent = error
+        if absent and not listener.sockets:
+            raise absent
+        self._connections.fit()
+
+
+class _Listener:
+    """Listening sockets that are looked at only while one more connection may be opened."""
+
+    def __init__(self, factory: web.Server, connections: Connections) -> None:
+        self.sockets: list[socket.socket] = []
+        self._factory = factory
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._coming: set[asyncio.Task[None]] = set()
+        self._again: asyncio.TimerHandle | None = None
+        self._waiting = Seldom(log, "new connections had to wait for a free descriptor: %d times")
+        connections.freed = self._resume
+
+    def listen(self, listening: socket.socket) -> None:
+        listening.setblocking(False)
+        self.sockets.append(listening)
+        self._loop.add_reader(listening, self._accept, listening)
+
+    def close(self) -> None:
+        self._resume()
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        self.sockets.clear()
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            if not self._connections.has_room(len(self._coming)):
+                self._make_room()
+                return
+            try:
+                accepted, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _SHORT:
+                    raise
+                self._make_room()
+                return
+            task = self._loop.create_task(self._open(accepted))
+            self._coming.add(task)
+            task.add_done_callback(self._coming.discard)
+
+    async def _open(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, accepted)
+        except OSError:
+            # the client has left already
+            accepted.close()
+
+    def _make_room(self) -> None:
+        """Close an idle connection, whose place is taken in the loop's next round; without one wait until
+        something is closed."""
+        if self._connections.close_idle() or self._again is not None:
+            return
+        self._waiting.warn()
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+        self._again = self._loop.call_later(_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        if self._again is None:
+            return
+        self._again.cancel()
+        self._again = None
+        for listening in self.sockets:
+            self._loop.add_reader(listening, self._accept, listening)

@@ -1,0 +1,10 @@
+"""Text that any part of the system can store and send."""
+
+MESSAGE_LIMIT = 2000
+
+
+def well_formed(text: str) -> str:
+    """``text`` with surrogate pairs joined and lone halves made U+FFFD: SQLite and UTF-8 refuse them."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
