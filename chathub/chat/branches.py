@@ -1,7 +1,7 @@
 """A conversation's messages as a tree: which branch is shown, and what is cut off."""
 
 from chathub.chat import attachments, removal
-from chathub.chat.begin import Prompt
+from chathub.chat.turn import Prompt
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.schemas.chats import ToolResult

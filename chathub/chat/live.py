@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from chathub.chat.reply import Reply
-from chathub.chat.settle import FinalStatus
+from chathub.chat.turn import FinalStatus
 from chathub.config import Config
 
 STOPPED = FinalStatus("stopped", "已停止生成", finish_reason="stopped")

@@ -6,15 +6,13 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from chathub.billing.settlement_queue import SettlementQueue
-from chathub.chat import idempotency
-from chathub.chat.begin import begin
+from chathub.chat.begin_turn import RepeatedRequest, begin_turn, find_repeated
 from chathub.chat.live import Live
 from chathub.chat.reply import Reply
 from chathub.chat.runner import SHUTDOWN, Writer
-from chathub.chat.saving import Checkpoints
-from chathub.chat.settle import Settlement
+from chathub.chat.saving import ReplySaver
 from chathub.chat.titles import Titles
-from chathub.chat.turn_request import TurnRequest
+from chathub.chat.turn import Settlement, TurnRequest
 from chathub.chat.unstored import Unstored
 from chathub.clock import Clock
 from chathub.config import Config
@@ -59,7 +57,7 @@ class Replies:
         self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
-        self._checkpoints = Checkpoints(db)
+        self._saver = ReplySaver(db)
         self._titling: set[asyncio.Task[None]] = set()
 
     # --- asking
@@ -98,7 +96,7 @@ class Replies:
         if idempotency_key is None:
             return False
         now = self._clock.now()
-        return await self._db.read(idempotency.find, turn_request.caller.id, idempotency_key, now) is not None
+        return await self._db.read(find_repeated, turn_request.caller.id, idempotency_key, now) is not None
 
     async def _attach_or_begin(self, turn_request: TurnRequest) -> Reply:
         if turn_request.idempotency_key is None:
@@ -112,12 +110,12 @@ class Replies:
         self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
         try:
             known = await self._db.read(
-                idempotency.find, key[0], turn_request.idempotency_key, self._clock.now()
+                find_repeated, key[0], turn_request.idempotency_key, self._clock.now()
             )
             if known is not None:
                 return await self.find(known, turn_request.caller.id)
             return await self._begin(turn_request)
-        except idempotency.RepeatedRequest as repeated:
+        except RepeatedRequest as repeated:
             return await self.find(repeated.message_id, turn_request.caller.id)
         finally:
             del self._asking[key]
@@ -146,7 +144,7 @@ class Replies:
             await self._stop_unfollowed(turn_request.branch_point.public_id, turn_request.caller.id)
             unstored = self.unstored(turn_request.branch_point.public_id, turn_request.caller.id)
             ended, month = self._settlement_queue.reservations, self._clock.month()
-            turn = await self._db.write(begin, turn_request.beginning(month), unstored, ended)
+            turn = await self._db.write(begin_turn, turn_request.beginning(month), unstored, ended)
             limit = self._config.reply_characters
             reply = Reply(turn, turn_request.caller.id, turn_request.model_name, limit)
             if turn.refusal is not None or isinstance(turn_request.candidates, ChatHubError):
@@ -280,7 +278,7 @@ class Replies:
         could not be stored."""
         while True:
             await asyncio.sleep(self._config.save_seconds)
-            await self._checkpoints.save(self._live)
+            await self._saver.save(self._live)
             await self._settlement_queue.retry()
 
     async def drain(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from chathub.billing.ledger import UsageCost
 from chathub.chat.cursor import Cursor, Kind, Part, after, merged
-from chathub.chat.settle import FinalStatus, Turn
+from chathub.chat.turn import FinalStatus, Turn
 from chathub.database.connection import Row
 from chathub.formats.types import (
     Event,

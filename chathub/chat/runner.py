@@ -11,9 +11,9 @@ from chathub import redaction
 from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
 from chathub.billing.settlement_queue import SettlementQueue
-from chathub.chat import attachments, context, settle
+from chathub.chat import attachments, context, settle, turn
 from chathub.chat.reply import Reply
-from chathub.chat.settle import FinalStatus, Settlement, Turn
+from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.chat.unstored import Unstored, reader
 from chathub.clock import Clock
 from chathub.config import Config
@@ -121,7 +121,7 @@ class Writer:
             reply.budget = await self._db.write_with_retry(settle.settle, reply.turn, settlement)
         except Exception as error:
             self._unstored.keep(reply, settlement, error)
-            return settle.NOT_STORED
+            return turn.NOT_STORED
         reply.let_go(reader(self._db, reply.turn.message_id))
         return final_status
 

@@ -9,6 +9,7 @@ from chathub.billing.budgets import BudgetOwner
 from chathub.billing.ledger import compute_cost
 from chathub.chat import settle
 from chathub.chat.reply import Reply
+from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
 from chathub.database.condition import trouble_of
 from chathub.database.connection import Database, Row, Transaction
@@ -17,7 +18,7 @@ from chathub.providers.catalog import ChatModel
 
 log = logging.getLogger("chathub.replies")
 
-INTERRUPTED = settle.FinalStatus("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
+INTERRUPTED = FinalStatus("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
 
 
 class Fresh(Struct, frozen=True):
@@ -30,7 +31,7 @@ class Fresh(Struct, frozen=True):
     runs: list[tuple[int, str, str]]
 
 
-class Checkpoints:
+class ReplySaver:
     """Writes down what is new of replies in the making."""
 
     def __init__(self, db: Database) -> None:
@@ -105,7 +106,7 @@ def recover(tx: Transaction, month: Month) -> int:
         texts = settle.saved_text(tx, row["id"])
         model = _model(row)
         came = estimate(texts["content"]), estimate(texts["reasoning"])
-        settlement = settle.Settlement(
+        settlement = Settlement(
             owner=BudgetOwner(row["user_id"], row["token_id"], month),
             model=model,
             content=texts["content"],
@@ -114,7 +115,7 @@ def recover(tx: Transaction, month: Month) -> int:
             final_status=INTERRUPTED,
             usage_cost=compute_cost(model, None, row["prompt_tokens"], *came),
         )
-        turn = settle.Turn(row["conversation_id"], row["public_id"], "", 0, row["id"])
+        turn = Turn(row["conversation_id"], row["public_id"], "", 0, row["id"])
         settle.recover(tx, turn, settlement, row["updated_at"])
     tx.run(tx.q.budgets.release_all)
     return len(rows)

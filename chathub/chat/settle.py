@@ -1,102 +1,21 @@
 """A turn in the database: what it is once begun, how it is settled, what it used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from chathub.billing import budgets, ledger
-from chathub.billing.budgets import BudgetOwner
-from chathub.billing.ledger import AttemptOwner, UsageCost
+from chathub.billing.ledger import AttemptOwner
 from chathub.chat.cursor import Kind
+from chathub.chat.turn import Settlement, Turn
 from chathub.database.connection import Row, Transaction
 from chathub.errors import NotFound
-from chathub.formats.types import Attempt, Image, Message
 from chathub.providers import key_pool
-from chathub.providers.catalog import ChatModel
 from chathub.schemas.responses import Row as AnyRow
 
 # what the page shows in an empty bubble after its stop button: not a text of the model's
 PLACEHOLDER = "对话已被用户停止"
-
-
-class FinalStatus(Struct, frozen=True):
-    """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
-
-    status: str
-    reason: str = ""
-    code: int = 0
-    finish_reason: str = ""
-    retry_after: float | None = None
-
-
-# of a reply that the database has not taken yet, and of one that there was no memory left for until it did
-NOT_STORED = FinalStatus("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
-_CUT = FinalStatus("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
-
-
-class Turn(Struct, frozen=True):
-    """A begun turn: its messages are on disk. ``prompt`` is what is new, ``history`` the branch before it,
-    oldest first, ``images`` the pictures of it by message.
-
-    ``reservation_id`` holds what it may use, ``answer_limit`` is the length its answer is cut to (tokens;
-    None: it is not); a ``refusal`` ended it before it began, for want of what ``budget`` tells.
-    """
-
-    conversation_id: int
-    public_id: str
-    title: str
-    user_message_id: int
-    message_id: int
-    prompt: list[Message] = []
-    history: Sequence[AnyRow] = ()
-    images: dict[int, list[Image]] = {}
-    first: bool = False
-    reservation_id: int = 0
-    answer_limit: int | None = None
-    refusal: FinalStatus | None = None
-    budget: dict[str, Any] | None = None
-
-    def without_texts(self) -> "Turn":
-        """What is needed of it once it has ended."""
-        return replace(self, prompt=[], history=(), images={})
-
-
-class Settlement(Struct, frozen=True, kw_only=True):
-    """All that is known of a reply at its end.
-
-    ``attempts`` were made with ``models`` (by name), the last with ``model``; ``key_id`` is the key that
-    answered well, ``was_saved`` says whether parts of the text are on disk, ``tool_calls`` and ``state``
-    are JSON. ``is_cut``: these parts are all that is left of the text.
-    """
-
-    owner: BudgetOwner
-    model: ChatModel
-    attempts: list[Attempt] = []
-    models: dict[str, ChatModel] = {}
-    first_at: float | None = None
-    key_id: int | None = None
-    content: str
-    reasoning: str
-    tool_calls: str = ""
-    state: str = ""
-    was_saved: bool
-    final_status: FinalStatus
-    usage_cost: UsageCost
-    is_cut: bool = False
-
-    def without_text(self) -> "Settlement":
-        return replace(
-            self,
-            content="",
-            reasoning="",
-            tool_calls="",
-            state="",
-            was_saved=True,
-            is_cut=True,
-            final_status=_CUT,
-        )
 
 
 def saved_text(tx: Transaction, message_id: int) -> dict[Kind, str]:

@@ -9,7 +9,7 @@ from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import settle
 from chathub.chat.cursor import Kind
 from chathub.chat.reply import Read, Reply
-from chathub.chat.settle import Settlement
+from chathub.chat.turn import Settlement
 from chathub.database.connection import Database
 
 log = logging.getLogger("chathub.replies")

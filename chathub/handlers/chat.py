@@ -3,11 +3,10 @@
 from aiohttp import web
 
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REPLIES, RESOLVER
-from chathub.chat.begin import BranchPoint, Prompt
 from chathub.chat.cursor import Cursor
-from chathub.chat.idempotency import IdempotencyKey
 from chathub.chat.settle import complete_stopped
-from chathub.chat.turn_request import TurnRequest, idempotency_key_of, prompt_of
+from chathub.chat.turn import BranchPoint, IdempotencyKey, Prompt, TurnRequest
+from chathub.chat.turn_input import idempotency_key_of, prompt_of
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
 from chathub.handlers.http import (

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from chathub.accounts.sessions import Caller
 from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
-from chathub.chat import branches, removal, settle
-from chathub.chat.settle import Settlement
+from chathub.chat import branches, removal, settle, turn
 from chathub.chat.title_text import title_of
+from chathub.chat.turn import Settlement
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.http import actor, body, done, query
@@ -163,8 +163,8 @@ def _show_unstored(tx: Transaction, message: responses.Message, it: Settlement |
         message.content, message.reasoning = it.content, it.reasoning or None
         message.tool_calls = msgspec.json.decode(it.tool_calls or "[]")
     if it is not None:
-        message.status, message.reason = settle.NOT_STORED.status, settle.NOT_STORED.reason
-        message.finish_reason, message.model = settle.NOT_STORED.finish_reason, it.model.name
+        message.status, message.reason = turn.NOT_STORED.status, turn.NOT_STORED.reason
+        message.finish_reason, message.model = turn.NOT_STORED.finish_reason, it.model.name
         if it.usage_cost.source:
             message.usage, message.cost = usage_of(it.usage_cost), responses.money(it.usage_cost.cost)
 

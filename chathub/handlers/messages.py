@@ -8,8 +8,8 @@ from aiohttp import web
 
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches
-from chathub.chat.begin import BranchPoint, Prompt
-from chathub.chat.turn_request import TurnRequest, idempotency_key_of, prompt_of
+from chathub.chat.turn import BranchPoint, Prompt, TurnRequest
+from chathub.chat.turn_input import idempotency_key_of, prompt_of
 from chathub.database.connection import Row
 from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import requirements_of, resolve_or_refusal

@@ -12,7 +12,7 @@ from aiohttp import web
 from chathub.billing.ledger import UsageCost
 from chathub.chat.cursor import Cursor, Kind, Part
 from chathub.chat.reply import Reply
-from chathub.chat.settle import NOT_STORED, FinalStatus
+from chathub.chat.turn import NOT_STORED, FinalStatus
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError
 from chathub.formats.types import ToolCall

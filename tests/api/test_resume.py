@@ -17,7 +17,7 @@ from scripted import Provider, chunk, data, reply
 
 from chathub.chat.cursor import Cursor, Part
 from chathub.chat.reply import Reply
-from chathub.chat.settle import Turn
+from chathub.chat.turn import Turn
 from chathub.config import Config
 from chathub.formats.types import Reasoning, Text
 from chathub.handlers.streams import EventStream

@@ -9,7 +9,7 @@ from chats import add_model, chat
 from scripted import Provider
 
 from chathub.errors import BadRequest
-from chathub.formats.openai.decode_request import fields
+from chathub.formats.openai.decode_request import decode_fields
 from chathub.schemas.chats import Chat, EditMessage, SavePartial
 from chathub.schemas.decode import decode
 
@@ -78,7 +78,7 @@ def test_what_is_ignored_is_not_built() -> None:
 def test_values_without_end_are_refused_unread(values: bytes) -> None:
     """All of one body is read in one call, which no other thread interrupts."""
     count = 4_000_000 // (values.count(b",") + values.count(b"[")) - 5
-    for kind, read in ((Chat, lambda body: decode(body, Chat)), (dict, fields)):
+    for kind, read in ((Chat, lambda body: decode(body, Chat)), (dict, decode_fields)):
         body = b'{"message":"hi","model":"m","messages":[%b1]}'
         assert read(body % (values * count)), kind
         with pytest.raises(BadRequest, match="请求体包含的值过多|too many values"):

@@ -57,8 +57,9 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     """So many turns, begun as a question in a conversation of its own begins one."""
     from chathub.accounts import users
     from chathub.billing.budgets import BudgetOwner, UsageBound
-    from chathub.chat.begin import BranchPoint, NewTurn, Prompt, begin
+    from chathub.chat.begin_turn import begin_turn
     from chathub.chat.reply import Reply
+    from chathub.chat.turn import BranchPoint, NewTurn, Prompt
     from chathub.clock import Clock
     from chathub.providers.catalog import ChatModel
 
@@ -80,7 +81,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
             supports_vision=False,
             refusal=None,
         )
-        reply = Reply(begin(tx, beginning, {}, ()), user["id"], model.name, 10_000_000)
+        reply = Reply(begin_turn(tx, beginning, {}, ()), user["id"], model.name, 10_000_000)
         reply.turn_to(model)
         replies.append(reply)
     return replies

@@ -14,7 +14,7 @@ from scripted import DONE, Provider, chunk, data, reply, usage
 
 from chathub.chat.cursor import Cursor
 from chathub.chat.reply import Reply
-from chathub.chat.settle import Turn
+from chathub.chat.turn import Turn
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.loose_json import ToolCalls
 from chathub.formats.types import Failure, Reasoning, Text

@@ -2,103 +2,31 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from chathub.billing import budgets
-from chathub.billing.budgets import BudgetOwner, BudgetState, Reservation, UsageBound
-from chathub.chat import attachments, idempotency, removal
+from chathub.billing.budgets import BudgetState, Reservation
+from chathub.chat import attachments, removal
 from chathub.chat.context import estimate_history
-from chathub.chat.idempotency import IdempotencyKey, RepeatedRequest
-from chathub.chat.settle import FinalStatus, Settlement, Turn, as_it_ended
+from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
+from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, Turn
+from chathub.clock import Month
 from chathub.database.connection import Row, Transaction
-from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
-from chathub.formats.types import Image, Message
-from chathub.schemas.chats import BULKY, ToolResult
+from chathub.errors import BadRequest, Conflict, Gone, NotFound, TooManyRequests
+from chathub.formats.types import Image
+from chathub.schemas.chats import ToolResult
 from chathub.schemas.responses import Row as AnyRow
 
-# characters of text that a refused turn keeps: as many as a message is meant to have
-_REFUSED_TEXT = 200_000
+# milliseconds that an idempotency key is remembered
+_LIFE = 86_400_000
 
 
-class BranchPoint(Struct, frozen=True):
-    """Where in the tree a turn goes: after the conversation's head (``new``), beside the question
-    ``message_id`` (``edit``), or as another answer to it (``again``). ``fresh``: the id is the server's
-    own invention, there is no such conversation yet."""
-
-    kind: Literal["new", "edit", "again"]
-    public_id: str
-    message_id: int = 0
-    fresh: bool = False
-
-
-class Prompt(Struct, frozen=True):
-    """What is asked: a text with pictures, or what tools gave for the calls of the last answer."""
-
-    text: str = ""
-    images: tuple[Image, ...] = ()
-    results: tuple[ToolResult, ...] = ()
-
-    def messages(self) -> list[Message]:
-        """As it goes upstream."""
-        if self.results:
-            return [
-                Message("tool", result.content, tool_call_id=result.tool_call_id) for result in self.results
-            ]
-        return [Message("user", self.text, images=list(self.images))]
-
-    def shortened(self) -> "Prompt":
-        """What is kept of it in a refused turn: text of a bounded length, no pictures."""
-        results, left = [], _REFUSED_TEXT
-        for result in self.results:
-            results.append(replace(result, content=result.content[:left]))
-            left -= len(results[-1].content)
-        return Prompt(self.text[:_REFUSED_TEXT], results=tuple(results))
-
-
-class NewTurn(Struct, frozen=True, kw_only=True):
-    """All that is known of a turn before it is stored.
-
-    ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
-    failed from the start; the history's pictures are read only if the model ``supports_vision``. ``bound`` is
-    what the answer may use, but for the history (None: nothing, it is refused). ``incomplete``: not all of
-    the question is stored.
-    """
-
-    branch_point: BranchPoint
-    owner: BudgetOwner
-    bound: UsageBound | None
-    prompt: Prompt
-    options: dict[str, Any]
-    idempotency_key: IdempotencyKey | None
-    model: str
-    provider: str
-    history_characters: int
-    supports_vision: bool
-    refusal: FinalStatus | None
-    incomplete: bool = False
-
-    @property
-    def user_id(self) -> int:
-        return self.owner.user_id
-
-    @property
-    def now(self) -> int:
-        return self.owner.month.now
-
-    def refused(self, refusal: FinalStatus) -> "NewTurn":
-        """The turn as it is stored when it is refused, without what may be large: a user without a budget
-        must not fill the disk."""
-        prompt = self.prompt.shortened()
-        options = {name: value for name, value in self.options.items() if name not in BULKY}
-        cut = prompt != self.prompt or len(options) < len(self.options)
-        return replace(self, refusal=refusal, prompt=prompt, options=options, incomplete=cut)
-
-
-def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ended: Sequence[int]) -> Turn:
+def begin_turn(
+    tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ended: Sequence[int]
+) -> Turn:
     """Find or start the conversation and store the question with its answer to come; ``unstored`` is how
     answers of the conversation ended that are not in the database yet, by message, and ``ended`` what is held
     for such answers of anybody's.
@@ -113,7 +41,7 @@ def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ende
     """
     if (
         it.idempotency_key
-        and (known := idempotency.find(tx, it.user_id, it.idempotency_key, it.now)) is not None
+        and (known := find_repeated(tx, it.user_id, it.idempotency_key, it.now)) is not None
     ):
         raise RepeatedRequest(known)
     state = budgets.check_rate_limits(tx, it.owner, ended)
@@ -128,7 +56,7 @@ def begin(tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ende
     message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
     reservation_id = budgets.reserve(tx, it.owner, reservation, message_id) if reservation else 0
     if it.idempotency_key:
-        idempotency.make(tx, it.user_id, it.idempotency_key, message_id, it.owner.month)
+        remember_key(tx, it.user_id, it.idempotency_key, message_id, it.owner.month)
     return Turn(
         conversation_id,
         it.branch_point.public_id,
@@ -322,3 +250,42 @@ def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_i
     if it.branch_point.kind != "new" or it.prompt.results:
         tx.run(tx.q.conversations.count_branch, **conversation)
     return message_id
+
+
+class RepeatedRequest(Exception):
+    """A request with this idempotency key was answered before: ``message_id`` is its reply."""
+
+    def __init__(self, message_id: int) -> None:
+        super().__init__(message_id)
+        self.message_id = message_id
+
+
+def find_repeated(tx: Transaction, user_id: int, key: IdempotencyKey, now: int) -> int | None:
+    """The reply that this request got before, if it was seen within a day. Only reads: a repeated request is
+    answered when the disk is full as well.
+
+    A turn that failed before any output may be asked again, and one that was deleted: then there is none.
+
+    Raises:
+        Conflict: the key was used for something else.
+    """
+    row = tx.one(tx.q.idempotency.get, user_id=user_id, name=key.name, since=now - _LIFE)
+    if row is None:
+        return None
+    if row["digest"] != key.digest and not row["is_deleted"]:
+        raise Conflict("同一幂等键已用于不同的请求")
+    return None if row["failed_empty"] or row["is_deleted"] else row["message_id"]
+
+
+def remember_key(tx: Transaction, user_id: int, key: IdempotencyKey, message_id: int, month: Month) -> None:
+    """Remember which reply a request got, instead of one that failed; forget what is older than a day."""
+    tx.run(tx.q.idempotency.sweep, before=month.certain - _LIFE)
+    tx.run(tx.q.idempotency.release, user_id=user_id, name=key.name)
+    tx.run(
+        tx.q.idempotency.claim,
+        user_id=user_id,
+        name=key.name,
+        digest=key.digest,
+        message_id=message_id,
+        now=month.now,
+    )
