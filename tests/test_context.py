@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chathub.chat.context import build
 from chathub.formats.estimates import estimate, estimate_bytes, estimate_messages
-from chathub.formats.types import Image, Message
+from chathub.formats.messages import Image, Message
 
 
 def row(role: str, content: str, status: str = "done", **more: Any) -> dict[str, Any]:

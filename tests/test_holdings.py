@@ -1,6 +1,6 @@
 """The memory of answers in the making: whose reading pauses, and who reads on."""
 
-from chathub.formats.types import Text
+from chathub.formats.events import Text
 from chathub.gateway.usage_meter import EventQueue
 from chathub.limits.reply_memory import MemoryLease, ReplyMemory
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chathub.billing.ledger import UsageCost, compute_cost, cost
-from chathub.formats.types import Usage
+from chathub.formats.events import Usage
 from chathub.providers.catalog import ChatModel
 
 # 2.5 and 10 for a million tokens, as GPT-4o

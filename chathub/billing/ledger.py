@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from chathub.clock import Month
 from chathub.database.connection import Transaction
-from chathub.formats.types import Attempt, Usage
+from chathub.formats.events import Usage
+from chathub.formats.messages import Attempt
 from chathub.providers.catalog import ChatModel
 
 # a hundred times the largest windows there are

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from chathub.database.connection import Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.formats.types import Image
+from chathub.formats.messages import Image
 from chathub.formats.urls import origin
 from chathub.schemas import base64
 

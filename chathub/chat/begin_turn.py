@@ -16,7 +16,7 @@ from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, 
 from chathub.clock import Month
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, Conflict, Gone, NotFound, TooManyRequests
-from chathub.formats.types import Image
+from chathub.formats.messages import Image
 from chathub.schemas.chats import ToolResult
 from chathub.schemas.responses import Row as AnyRow
 

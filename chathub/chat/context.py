@@ -6,7 +6,7 @@ from itertools import chain
 import msgspec
 
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
-from chathub.formats.types import Image, Message, ToolCall
+from chathub.formats.messages import Image, Message, ToolCall
 from chathub.schemas.responses import Row
 
 # a turn whose reply ended so is part of what was said; a failed one is not

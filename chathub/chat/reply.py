@@ -11,17 +11,8 @@ from chathub.billing.ledger import UsageCost
 from chathub.chat.cursor import Cursor, Kind, Part, after, merged
 from chathub.chat.turn import FinalStatus, Turn
 from chathub.database.connection import Row
-from chathub.formats.types import (
-    Event,
-    Failure,
-    Finish,
-    Reasoning,
-    State,
-    Text,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.messages import ToolCall
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Sink

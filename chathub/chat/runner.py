@@ -20,8 +20,9 @@ from chathub.config import Config
 from chathub.database.condition import sentence_of
 from chathub.database.connection import Database
 from chathub.formats import estimates
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import another_may_help, sentence_for
-from chathub.formats.types import ChatRequest, Endpoint, Failure
+from chathub.formats.messages import ChatRequest, Endpoint
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers import key_pool
 from chathub.providers.catalog import ChatModel

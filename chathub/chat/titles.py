@@ -13,7 +13,8 @@ from chathub.clock import Clock, Month
 from chathub.config import Config
 from chathub.database.connection import Transaction
 from chathub.formats.estimates import estimate, estimate_messages
-from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
+from chathub.formats.events import Failure
+from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
 from chathub.schemas.chats import Options

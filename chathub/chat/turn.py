@@ -12,7 +12,7 @@ from chathub.billing.ledger import UsageCost
 from chathub.clock import Month
 from chathub.errors import ChatHubError
 from chathub.formats.estimates import estimate_prompt
-from chathub.formats.types import Attempt, Image, Message
+from chathub.formats.messages import Attempt, Image, Message
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates

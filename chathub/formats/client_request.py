@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
-from chathub.formats.types import Image, Message
+from chathub.formats.messages import Image, Message
 from chathub.schemas import base64
 from chathub.schemas.bounds import has_more
 

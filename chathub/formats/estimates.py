@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats.types import Message, ToolCall
+from chathub.formats.messages import Message, ToolCall
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4

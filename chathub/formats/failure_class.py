@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from chathub import redaction
-from chathub.formats.types import Endpoint, Failure
+from chathub.formats.events import Failure
+from chathub.formats.messages import Endpoint
 
 FailureClass = Literal[
     # the request caused it: every key would get the same

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from chathub.formats.types import Failure
+from chathub.formats.events import Failure
 from chathub.text import MESSAGE_LIMIT, well_formed
 
 RETRY_LIMIT = 24 * 3600.0

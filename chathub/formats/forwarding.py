@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Raw
 
+from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.registry import format_named
-from chathub.formats.types import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.urls import chat_url, models_url
 
 # another model: OpenRouter's, and the fallbacks of several gateways

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chathub.formats import failures
-from chathub.formats.types import Failure, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Failure, Reasoning, Text, ToolCallDelta, Usage
 from chathub.text import well_formed
 
 # tool calls of one answer; those beyond are not read

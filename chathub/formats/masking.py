@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from chathub.formats import failures
-from chathub.formats.types import Event, Finish, Reasoning, State, Text, ToolCallDelta
+from chathub.formats.events import Event, Finish, Reasoning, State, Text, ToolCallDelta
 
 # takes events; true for enough
 Take = Callable[[list[Event]], bool]

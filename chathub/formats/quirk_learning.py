@@ -14,8 +14,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.formats.echoes import repeats
+from chathub.formats.events import Failure
+from chathub.formats.messages import ChatRequest
 from chathub.formats.quirks import SAMPLING, Quirks
-from chathub.formats.types import ChatRequest, Failure
 
 _REFUSED = re.compile(
     r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from chathub.formats import anthropic, gemini, openai
+from chathub.formats.events import Event
+from chathub.formats.messages import ChatRequest, UpstreamRequest
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import ChatRequest, Event, UpstreamRequest
 
 
 class StreamDecoder(Protocol):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.types import ChatRequest, Image, Message
+from chathub.formats.messages import ChatRequest, Image, Message
 
 INSTRUCTIONS = ("system", "developer")
 

@@ -10,7 +10,7 @@ import msgspec
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.text import well_formed
 
 CUT = "上游连接中断，回复不完整"

@@ -4,7 +4,7 @@ Perplexity's reasoning models, Together, older Ollama and SGLang builds do so in
 of its own. Only a tag at the very beginning counts: later on it is text about the tag.
 """
 
-from chathub.formats.types import Reasoning, Text
+from chathub.formats.events import Reasoning, Text
 
 _BLANKS = " \t\r\n"
 _OPENINGS = ("<think>", "<thinking>")

@@ -25,10 +25,11 @@ from chathub.disk import Disk
 from chathub.errors import ChatHubError, Unavailable
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_prompt
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import another_may_help
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import ChatRequest, Endpoint, Failure, UpstreamRequest
 from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
 from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.limits.reply_memory import ReplyMemory

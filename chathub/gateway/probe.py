@@ -9,8 +9,9 @@ from chathub.billing.ledger import AttemptOwner
 from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.formats.estimates import estimate_messages
+from chathub.formats.events import Failure
 from chathub.formats.forwarding import headers_for, list_address
-from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
+from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.catalog import ChatModel
 from chathub.upstream import failover

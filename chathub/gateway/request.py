@@ -9,7 +9,7 @@ from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner, UsageCost
 from chathub.clock import Month
 from chathub.database.connection import Transaction
-from chathub.formats.types import Attempt, Endpoint
+from chathub.formats.messages import Attempt, Endpoint
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers import key_pool

@@ -5,7 +5,7 @@ import contextlib
 import time
 
 from chathub.billing import ledger
-from chathub.formats.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Sink

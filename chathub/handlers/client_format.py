@@ -10,9 +10,10 @@ from msgspec import Raw
 from chathub.errors import ChatHubError
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_bytes
+from chathub.formats.events import Event
+from chathub.formats.messages import Endpoint
 from chathub.formats.quirks import Quirks
 from chathub.formats.registry import StreamDecoder
-from chathub.formats.types import Endpoint, Event
 from chathub.gateway.gateway import Outgoing, estimate_request
 
 

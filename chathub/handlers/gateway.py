@@ -15,9 +15,10 @@ from chathub.app_keys import CALLER, CONFIG, GATEWAY, RESOLVER
 from chathub.errors import ChatHubError, NotFound, Unavailable, UnknownModel
 from chathub.formats import forwarding
 from chathub.formats.client_request import ClientRequest
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import another_may_help, sentence_for
+from chathub.formats.messages import Endpoint
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import Endpoint, Failure
 from chathub.gateway.gateway import Outgoing, estimate_request
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.usage_meter import EventQueue, UsageMeter

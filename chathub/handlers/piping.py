@@ -3,8 +3,8 @@
 import aiohttp
 from aiohttp import web
 
+from chathub.formats.events import Failure
 from chathub.formats.masking import masked
-from chathub.formats.types import Failure
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.event_splitter import EventSplitter

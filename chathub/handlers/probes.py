@@ -8,8 +8,9 @@ from chathub import redaction
 from chathub.app_keys import CALLER, CATALOG, CLOCK, COOLDOWNS, DB, GATEWAY, RESOLVER, SETTLEMENT_QUEUE
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import sentence_for
-from chathub.formats.types import Endpoint, Failure
+from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
 from chathub.handlers.http import actor, answer, body, done, row_id
 from chathub.providers import key_pool, model_import

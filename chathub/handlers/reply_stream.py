@@ -15,7 +15,7 @@ from chathub.chat.reply import Reply
 from chathub.chat.turn import NOT_STORED, FinalStatus
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError
-from chathub.formats.types import ToolCall
+from chathub.formats.messages import ToolCall
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
 from chathub.schemas import responses

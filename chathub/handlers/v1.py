@@ -12,8 +12,9 @@ from chathub.app_keys import CALLER, CATALOG, GATEWAY
 from chathub.errors import BadRequest, NotFound
 from chathub.formats import estimates, forwarding, openai
 from chathub.formats.client_request import ClientRequest
+from chathub.formats.events import Event, Failure
+from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import Endpoint, Event, Failure, UpstreamRequest
 from chathub.gateway.gateway import Outgoing
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.handlers.client_format import ClientFormat

@@ -7,8 +7,9 @@ from msgspec import Raw
 
 from chathub.formats import anthropic, forwarding
 from chathub.formats.client_request import ClientRequest
+from chathub.formats.events import Event
+from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import Endpoint, Event, UpstreamRequest
 from chathub.gateway.gateway import Outgoing
 from chathub.handlers.client_format import ClientFormat
 from chathub.handlers.gateway import answer

@@ -10,8 +10,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import class_of
-from chathub.formats.types import Endpoint, Failure
+from chathub.formats.messages import Endpoint
 from chathub.providers.key_pool import KeyHealth
 
 # pairs of key and user, and of key and kind of trouble

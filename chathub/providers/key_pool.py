@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from chathub.database.connection import Row, Transaction
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import FailureClass, class_of
 from chathub.formats.failures import RETRY_LIMIT
-from chathub.formats.types import Failure
 from chathub.security import audit
 
 # milliseconds that a key rests which was not told how long: the first time, and at most

@@ -11,7 +11,7 @@ from chathub.config import Config
 from chathub.database.connection import Database, Row
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
 from chathub.formats.failure_class import class_sentence
-from chathub.formats.types import Endpoint
+from chathub.formats.messages import Endpoint
 from chathub.formats.urls import origin, place
 from chathub.providers import key_pool
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model

@@ -8,11 +8,12 @@ import aiohttp
 from msgspec.structs import replace
 
 from chathub.formats import quirk_learning
+from chathub.formats.events import Failure
 from chathub.formats.masking import Take, masked, masking
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.model_list import names_in
 from chathub.formats.quirks import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
-from chathub.formats.types import ChatRequest, Endpoint, Failure, UpstreamRequest
 from chathub.upstream import http
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned_quirks import LearnedQuirks

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from chathub.formats.events import Event, Failure
 from chathub.formats.failure_class import another_may_help
-from chathub.formats.types import Attempt, ChatRequest, Endpoint, Event, Failure
+from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.upstream.client import Client
 from chathub.upstream.http import MemoryLease
 

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import telling_phrase
+from chathub.formats.messages import UpstreamRequest
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import Failure, UpstreamRequest
 from chathub.upstream.connections import Unanswered
 from chathub.upstream.network_failures import CUT, TROUBLE, NoResponse, network_failure
 

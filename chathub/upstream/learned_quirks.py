@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from chathub.formats.messages import Endpoint
 from chathub.formats.quirks import Quirks, quirks_of
-from chathub.formats.types import Endpoint
 from chathub.formats.urls import hostname, origin
 
 # pairs of provider and model, and changes of the form of one of them

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import aiohttp
 
-from chathub.formats.types import Failure
+from chathub.formats.events import Failure
 from chathub.upstream import guard
 
 log = logging.getLogger("chathub.upstream")

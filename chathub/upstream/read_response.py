@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import aiohttp
 
+from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
 from chathub.formats.masking import Take
 from chathub.formats.registry import ProviderFormat, StreamDecoder
 from chathub.formats.think import ThinkSplitter
-from chathub.formats.types import Event, Failure, Reasoning, Text, Usage
 from chathub.upstream import http
 from chathub.upstream.http import Bounds
 from chathub.upstream.network_failures import TROUBLE, network_failure

@@ -14,7 +14,7 @@ from chats import Headers, active, add_model
 from scripted import Provider
 
 from chathub.formats import openai
-from chathub.formats.types import Reasoning, Text
+from chathub.formats.events import Reasoning, Text
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402

@@ -19,7 +19,7 @@ from chathub.chat.cursor import Cursor, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turn import Turn
 from chathub.config import Config
-from chathub.formats.types import Reasoning, Text
+from chathub.formats.events import Reasoning, Text
 from chathub.handlers.streams import EventStream
 
 Connect = Callable[..., Awaitable[TestClient]]

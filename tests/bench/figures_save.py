@@ -28,7 +28,7 @@ async def save(plan: Plan) -> list[Figure]:
     from chathub.database.connection import Database
     from chathub.database.migrations import migrate
     from chathub.database.queries import Queries, sql_folder
-    from chathub.formats.types import Text
+    from chathub.formats.events import Text
 
     folder = sql_folder()
     db = Database(plan.folder / "save.db", Queries(folder / "queries"))

@@ -8,21 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chathub.formats import anthropic
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
 from chathub.formats.stream_reader import BROKEN
-from chathub.formats.types import (
-    ChatRequest,
-    Event,
-    Failure,
-    Finish,
-    Image,
-    Message,
-    Reasoning,
-    State,
-    Text,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
 
 BASE = "https://api.anthropic.com"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)

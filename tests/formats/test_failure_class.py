@@ -7,8 +7,9 @@ import pytest
 
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
+from chathub.formats.events import Failure
 from chathub.formats.failure_class import another_may_help, class_of, sentence_for
-from chathub.formats.types import Endpoint, Failure
+from chathub.formats.messages import Endpoint
 
 
 def refusal(status: int, body: Any) -> Failure:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chathub.formats.events import Failure
 from chathub.formats.failures import detail, from_body, from_error, is_error
-from chathub.formats.types import Failure
 from chathub.redaction import scrub
 from chathub.text import well_formed
 

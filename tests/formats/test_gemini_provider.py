@@ -8,20 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chathub.formats import gemini
-from chathub.formats.types import (
-    ChatRequest,
-    Event,
-    Failure,
-    Finish,
-    Image,
-    Message,
-    Reasoning,
-    State,
-    Text,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
 
 BASE = "https://generativelanguage.googleapis.com"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)

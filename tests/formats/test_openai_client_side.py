@@ -13,19 +13,8 @@ from hypothesis import strategies as st
 
 from chathub.errors import BadRequest
 from chathub.formats import client_request, openai
-from chathub.formats.types import (
-    Event,
-    Failure,
-    Finish,
-    Image,
-    Message,
-    Reasoning,
-    State,
-    Text,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.messages import Image, Message, ToolCall
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402

@@ -8,18 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chathub.formats import openai
+from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.openai.decode_stream import BROKEN
-from chathub.formats.types import (
-    ChatRequest,
-    Event,
-    Failure,
-    Finish,
-    Message,
-    Reasoning,
-    Text,
-    ToolCallDelta,
-    Usage,
-)
 
 DONE = b"data: [DONE]\n\n"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)

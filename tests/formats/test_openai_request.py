@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chathub.formats import openai
+from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import ChatRequest, Image, Message, ToolCall
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 DASHSCOPE = "https://dashscope.aliyuncs.com/compatible-mode/v1"

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from chathub.formats import failures, openai
+from chathub.formats.events import Failure
+from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.formats.quirk_learning import learned, refuses_usage
 from chathub.formats.quirks import Quirks
-from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
 from chathub.upstream.learned_quirks import LearnedQuirks
 
 DEFAULT = Quirks()

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from chathub.formats import anthropic, gemini, openai
+from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.quirks import Quirks, quirks_of, wire_format_of
 from chathub.formats.registry import format_named
-from chathub.formats.types import ChatRequest, Message
 
 DASHSCOPE = "dashscope.aliyuncs.com"
 DEFAULT = Quirks()

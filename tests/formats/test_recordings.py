@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from recordings import Recording, parameters, recordings
 
 from chathub.formats import anthropic, gemini, openai
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.failures import from_body
 from chathub.formats.registry import ProviderFormat, format_named
-from chathub.formats.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 
 DIALECTS = ("openai", "anthropic", "gemini")
 STREAM_LIMIT = [recording for name in DIALECTS for recording in recordings(".sse", name)]

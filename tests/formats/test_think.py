@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chathub.formats.events import Reasoning, Text
 from chathub.formats.think import ThinkSplitter
-from chathub.formats.types import Reasoning, Text
 
 
 def split(*pieces: str) -> tuple[str, str]:

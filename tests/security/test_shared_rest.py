@@ -16,7 +16,8 @@ from world import new_token, new_user
 
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.formats.types import Endpoint, Failure
+from chathub.formats.events import Failure
+from chathub.formats.messages import Endpoint
 from chathub.providers.cooldowns import CallerCooldowns
 
 Connect = Callable[..., Awaitable[TestClient]]

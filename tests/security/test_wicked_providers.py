@@ -16,8 +16,8 @@ from chathub.chat.cursor import Cursor
 from chathub.chat.reply import Reply
 from chathub.chat.turn import Turn
 from chathub.formats import anthropic, gemini, openai
+from chathub.formats.events import Failure, Reasoning, Text
 from chathub.formats.loose_json import ToolCalls
-from chathub.formats.types import Failure, Reasoning, Text
 from chathub.upstream import http
 
 MIB = 1024 * 1024

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 import pytest
 
-from chathub.formats.types import UpstreamRequest
+from chathub.formats.messages import UpstreamRequest
 from chathub.upstream import http
 from chathub.upstream.connections import Connector, Unanswered
 from chathub.upstream.http import Timeouts

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from chathub.formats.types import ChatRequest, Endpoint, Failure, Message
+from chathub.formats.events import Failure
+from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.upstream import guard
 from chathub.upstream.client import Client
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from chathub.formats.types import Reasoning, Text, ToolCallDelta
+from chathub.formats.events import Reasoning, Text, ToolCallDelta
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 

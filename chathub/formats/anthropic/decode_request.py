@@ -26,7 +26,7 @@ from chathub.formats.client_request import (
     refuse,
     whole_number,
 )
-from chathub.formats.types import Image, Message, ToolCall
+from chathub.formats.messages import Image, Message, ToolCall
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 

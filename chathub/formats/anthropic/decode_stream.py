@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
+from chathub.formats.events import Event, Reasoning, Text, Usage
 from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
-from chathub.formats.types import Event, Reasoning, Text, Usage
 
 # blocks of one answer; those beyond are read and forgotten
 _MOST_BLOCKS = 4096

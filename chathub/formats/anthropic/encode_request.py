@@ -12,8 +12,8 @@ import msgspec
 
 from chathub.formats import request_parts, urls
 from chathub.formats.loose_json import as_object
+from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import Quirks, quirks_of
-from chathub.formats.types import ChatRequest, Image, Message, UpstreamRequest
 
 VERSION = "2023-06-01"
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.anthropic.blocks import Block, Row, is_object
-from chathub.formats.types import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 
 Named = tuple[str, bytes]
 

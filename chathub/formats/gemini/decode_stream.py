@@ -14,8 +14,8 @@ from msgspec import Raw, Struct, field
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
+from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
 from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
-from chathub.formats.types import Event, Failure, Reasoning, Text, Usage
 from chathub.text import well_formed
 
 _BLOCKED = "提示词被上游的内容审查拦截"

@@ -13,8 +13,8 @@ import msgspec
 
 from chathub.formats import request_parts, urls
 from chathub.formats.loose_json import as_object, as_string
+from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
-from chathub.formats.types import ChatRequest, Image, Message, UpstreamRequest
 
 Part = dict[str, Any]
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from chathub.formats import request_parts, urls
+from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
-from chathub.formats.types import ChatRequest, Image, Message, UpstreamRequest
 
 
 def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:

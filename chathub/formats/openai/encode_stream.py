@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats.types import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 
 DONE = b"[DONE]"
 
