@@ -69,7 +69,7 @@ class Backups:
     async def recall(self) -> None:
         """Know of the last one before this start."""
         row = await self._db.fetch_one(self._db.q.settings.get, name=LAST)
-        self.last = read_last(row["value"] if row else None)
+        self.last = read_last(row.value if row else None)
 
     async def run(self) -> None:
         """Make backups without end, if a folder for them is configured."""
@@ -155,7 +155,7 @@ def _series(tx: Transaction) -> str:
     """By what this database's backups are known, made once."""
     row = tx.one(tx.q.settings.get, name=_SERIES)
     if row is not None:
-        return str(row["value"])
+        return row.value
     made = secrets.token_hex(3)
     tx.run(tx.q.settings.put, name=_SERIES, value=made)
     return made

@@ -123,7 +123,7 @@ async def test_what_a_clock_that_is_behind_changes_is_not_stamped_earlier_than_b
 def test_no_statement_lets_a_stamp_of_change_go_back() -> None:
     """``updated_at`` and ``last_used_at`` are the later of what they were and of now, in every statement."""
     for file, statements in Queries(sql_folder() / "queries"):
-        for name, statement in statements:
+        for name, statement in statements.items():
             for change in re.findall(r"(?:updated_at|last_used_at) = (\S+)", statement.partition("WHERE")[0]):
                 assert change.startswith("max(") or change == "0", f"{file}.{name}: {change}"
 

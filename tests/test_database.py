@@ -35,7 +35,7 @@ def put(tx: Transaction, name: str, value: str) -> None:
 
 async def value_of(db: Database, name: str) -> str | None:
     row = await db.fetch_one(db.q.settings.get, name=name)
-    return row["value"] if row else None
+    return row.value if row else None
 
 
 async def test_the_file_is_readable_by_its_owner_only(db: Database) -> None:
@@ -57,7 +57,7 @@ async def test_a_failing_transaction_leaves_nothing_behind(db: Database) -> None
 async def test_transactions_of_many_coroutines_do_not_mix(db: Database) -> None:
     def add_one(tx: Transaction) -> None:
         row = tx.one(tx.q.settings.get, name="n")
-        put(tx, "n", str(int(row["value"]) + 1 if row else 1))
+        put(tx, "n", str(int(row.value) + 1 if row else 1))
 
     await asyncio.gather(*(db.write(add_one) for _ in range(50)))
     assert await value_of(db, "n") == "50"
@@ -206,11 +206,7 @@ def test_a_malformed_query_file_is_refused(tmp_path: Path, text: str, problem: s
         parse(path)
 
 
-def test_an_unknown_statement_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.sql").write_text("-- name: a\nSELECT 1")
-    queries = Queries(tmp_path)
-    assert queries.x.a == "SELECT 1"
-    with pytest.raises(QueryError, match=r"x\.sql has no statement 'b'"):
-        _ = queries.x.b
-    with pytest.raises(QueryError, match=r"no sql/queries/y\.sql"):
-        _ = queries.y
+def test_a_file_whose_statements_are_not_those_declared_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "settings.sql").write_text("-- name: get\nSELECT 1 AS value\n-- name: more\nSELECT 1")
+    with pytest.raises(QueryError, match=r"settings\.sql .* delete, more, put"):
+        Queries(tmp_path)

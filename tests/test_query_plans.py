@@ -49,7 +49,7 @@ def plans(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """What SQLite does for each statement, step by step."""
     found = {}
     for file, statements in Queries(sql_folder() / "queries"):
-        for name, statement in statements:
+        for name, statement in statements.items():
             parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
             rows = connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)
             found[f"{file}.{name}"] = [row[3] for row in rows]
@@ -65,7 +65,7 @@ def test_statements_scan_small_tables_only(
 ) -> None:
     large, scans = tables(connection) - SMALL, set()
     queries = Queries(sql_folder() / "queries")
-    texts = {f"{file}.{name}": text for file, statements in queries for name, text in statements}
+    texts = {f"{file}.{name}": text for file, statements in queries for name, text in statements.items()}
     for statement, plan in plans.items():
         for step in plan:
             if not step.startswith("SCAN "):

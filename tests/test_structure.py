@@ -14,6 +14,7 @@ import pytest
 
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.statements import Select, Statements
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "chathub"
@@ -150,7 +151,7 @@ def test_every_statement_compiles_on_a_migrated_database(queries: Queries) -> No
     connection = sqlite3.connect(":memory:", isolation_level=None)
     migrate(connection, sql_folder() / "migrations")
     for file, statements in queries:
-        for name, statement in statements:
+        for name, statement in statements.items():
             parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
             try:
                 connection.execute("EXPLAIN " + statement, parameters)
@@ -159,17 +160,44 @@ def test_every_statement_compiles_on_a_migrated_database(queries: Queries) -> No
     connection.close()
 
 
+def columns_of(connection: sqlite3.Connection, statement: str) -> list[str]:
+    """The names of the columns that a statement gives. What RETURNING gives is read from its table: an empty
+    database has no rows to write."""
+    if returning := re.fullmatch(
+        r"(?s)(?:INSERT INTO|UPDATE|DELETE FROM) (\w+).*\bRETURNING (.*)", statement
+    ):
+        statement = f"SELECT {returning[2]} FROM {returning[1]}"
+    parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
+    described = connection.execute(statement, parameters).description
+    return [column[0] for column in described or ()]
+
+
+def test_every_statement_gives_the_columns_that_its_row_names(queries: Queries) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, sql_folder() / "migrations")
+    for file, statements in queries:
+        declared = getattr(queries, file)
+        for name, text in statements.items():
+            statement = getattr(declared, name)
+            columns = columns_of(connection, text) if re.search(r"\bRETURNING\b|^(SELECT|WITH)", text) else []
+            if isinstance(statement, Select):
+                assert columns == list(statement.kind.__struct_fields__), f"{file}.{name}"
+            elif isinstance(declared, Statements):
+                assert not columns, f"{file}.{name} gives rows, and is declared as a command"
+    connection.close()
+
+
 def test_every_statement_that_exists_is_used_and_every_used_one_exists(queries: Queries) -> None:
     used = set()
     for path in modules():
         used |= set(re.findall(r"\bq\.(\w+)\.(\w+)", path.read_text("utf-8")))
-    existing = {(file, name) for file, statements in queries for name, _ in statements}
+    existing = {(file, name) for file, statements in queries for name in statements}
     assert used == existing
 
 
 def test_lists_of_columns_are_written_out(queries: Queries) -> None:
     for file, statements in queries:
-        for name, statement in statements:
+        for name, statement in statements.items():
             assert not re.search(r"SELECT\s+(\w+\.)?\*", statement), f"{file}.{name}"
 
 

@@ -112,7 +112,7 @@ def _secret(tx: Transaction, config: Config) -> Iterator[Finding]:
         yield Finding(False, "secret: the database has none yet, the first start makes it")
         return
     try:
-        found = find(config, mark["value"])
+        found = find(config, mark.value)
     except StartError as error:
         yield Finding(False, f"secret: {error}")
         return
@@ -158,7 +158,7 @@ def _passwords(tx: Transaction, config: Config) -> Finding:
 
 def _backups(tx: Transaction, config: Config) -> Finding:
     row = tx.one(tx.q.settings.get, name=LAST)
-    last = read_last(row["value"] if row else None)
+    last = read_last(row.value if row else None)
     if config.backup_dir is None:
         return Finding(True, "backups: the server makes none (CHATHUB_BACKUP_DIR)")
     if last is None:

@@ -60,7 +60,7 @@ def _warn(behind: Behind | None, now: int) -> None:
 
 def _known(tx: Transaction) -> tuple[int, int | None]:
     row = tx.one(tx.q.settings.get, name=_SETTING)
-    return newest(tx), int(row["value"]) if row and row["value"].isdecimal() else None
+    return newest(tx), int(row.value) if row and row.value.isdecimal() else None
 
 
 def _keep(tx: Transaction, behind: Behind | None, now: int) -> None:
@@ -70,7 +70,7 @@ def _keep(tx: Transaction, behind: Behind | None, now: int) -> None:
         tx.run(tx.q.sessions.sweep_ahead, now=now, behind_since=behind.since)
     row = tx.one(tx.q.settings.get, name=_SETTING)
     value = None if behind is None else str(behind.since)
-    if value == (row["value"] if row else None):
+    if value == (row.value if row else None):
         return
     if value is None:
         tx.run(tx.q.settings.delete, name=_SETTING)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import aiosqlite
 
@@ -24,6 +24,7 @@ from chathub.database.first_page import make_new, rewrite
 from chathub.database.lock_wait import GiveUp, waiting
 from chathub.database.queries import Queries
 from chathub.database.slow_readers import SlowReaders
+from chathub.database.statements import R, Select
 from chathub.disk import make_folder
 
 log = logging.getLogger("chathub.database")
@@ -51,13 +52,20 @@ class Transaction:
         self._connection = connection
         self.q = q
 
-    def one(self, sql: str, **values: Any) -> Row | None:
+    @overload
+    def one(self, statement: Select[R], **values: Any) -> R | None: ...
+    @overload
+    def one(self, statement: str, **values: Any) -> Row | None: ...
+    def one(self, statement: Select[Any] | str, **values: Any) -> Any:
         """The first row, or None."""
-        rows = self._connection.execute(sql, values).fetchall()
-        return rows[0] if rows else None
+        return next(iter(self.all(statement, **values)), None)
 
-    def all(self, sql: str, **values: Any) -> list[Row]:
-        return self._connection.execute(sql, values).fetchall()
+    @overload
+    def all(self, statement: Select[R], **values: Any) -> list[R]: ...
+    @overload
+    def all(self, statement: str, **values: Any) -> list[Row]: ...
+    def all(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
+        return _run(self._connection, statement, values)
 
     def run(self, sql: str, **values: Any) -> int:
         """Run a statement that returns no rows; gives the number of rows it changed."""
@@ -71,6 +79,13 @@ class Transaction:
 
     def many(self, sql: str, values: list[dict[str, Any]]) -> None:
         self._connection.executemany(sql, values)
+
+
+def _run(connection: sqlite3.Connection, statement: Select[Any] | str, values: dict[str, Any]) -> list[Any]:
+    """The rows of a statement."""
+    if isinstance(statement, str):
+        return connection.execute(statement, values).fetchall()
+    return statement.rows(connection.execute(statement.sql, values).fetchall())
 
 
 class _Connection(aiosqlite.Connection):
@@ -188,29 +203,49 @@ class Database:
         finally:
             await self._close(connection)
 
-    def read_sync(self, sql: str, **values: Any) -> list[Row]:
+    @overload
+    def read_sync(self, statement: Select[R], **values: Any) -> list[R]: ...
+    @overload
+    def read_sync(self, statement: str, **values: Any) -> list[Row]: ...
+    def read_sync(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
         """A few rows by an index, at once, on the event loop: a tenth of a trip to another thread, and
         with every chat that counts. Never for what may take long; in WAL mode a reader waits for nobody.
         """
         assert self._sync_reader is not None
         with self._reading():
-            return self._sync_reader.execute(sql, values).fetchall()
+            return _run(self._sync_reader, statement, values)
 
-    async def fetch_one(self, sql: str, **values: Any) -> Row | None:
+    @overload
+    async def fetch_one(self, statement: Select[R], **values: Any) -> R | None: ...
+    @overload
+    async def fetch_one(self, statement: str, **values: Any) -> Row | None: ...
+    async def fetch_one(self, statement: Select[Any] | str, **values: Any) -> Any:
         """The first row of a reading statement, or None."""
-        return next(iter(await self.fetch_all(sql, **values)), None)
+        return next(iter(await self.fetch_all(statement, **values)), None)
 
-    async def fetch_all(self, sql: str, **values: Any) -> list[Row]:
+    @overload
+    async def fetch_all(self, statement: Select[R], **values: Any) -> list[R]: ...
+    @overload
+    async def fetch_all(self, statement: str, **values: Any) -> list[Row]: ...
+    async def fetch_all(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
         with self._reading():
-            return list(await self._reader.execute_fetchall(sql, values))
+            return await self._reader.work(partial(_run, statement=statement, values=values))
 
-    async def fetch_background(self, reader_id: int | None, sql: str, /, **values: Any) -> list[Row]:
+    @overload
+    async def fetch_background(
+        self, reader_id: int | None, statement: Select[R], /, **values: Any
+    ) -> list[R]: ...
+    @overload
+    async def fetch_background(
+        self, reader_id: int | None, statement: str, /, **values: Any
+    ) -> list[Row]: ...
+    async def fetch_background(
+        self, reader_id: int | None, statement: Select[Any] | str, /, **values: Any
+    ) -> list[Any]:
         """Rows of a list, a search or statistics, for a user (None: not signed in): on a connection that
         keeps neither the short look-ups nor other users' lists waiting."""
         with self._reading():
-            return await self._slow.work(
-                reader_id, lambda connection: connection.execute(sql, values).fetchall()
-            )
+            return await self._slow.work(reader_id, partial(_run, statement=statement, values=values))
 
     async def read(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -274,12 +309,16 @@ class Database:
                 await asyncio.sleep(min(wait, left))
         return await self.write(fn, *args, **kwargs)
 
-    async def execute(self, sql: str, **values: Any) -> list[Row]:
+    @overload
+    async def execute(self, statement: Select[R], **values: Any) -> list[R]: ...
+    @overload
+    async def execute(self, statement: str, **values: Any) -> list[Row]: ...
+    async def execute(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
         """Run one writing statement; gives the rows of its RETURNING clause."""
         give_up = self._give_up()
 
-        def run(connection: sqlite3.Connection) -> list[Row]:
-            return waiting(connection, give_up, lambda: connection.execute(sql, values).fetchall())
+        def run(connection: sqlite3.Connection) -> list[Any]:
+            return waiting(connection, give_up, partial(_run, connection, statement, values))
 
         return await self._written(self._writer.work(run))
 

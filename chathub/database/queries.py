@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chathub.database.rows.settings import Settings
+from chathub.database.statements import QueryError, Statements
+
 _HEADER = re.compile(r"^-- name: (\w+)\s*$")
-
-
-class QueryError(Exception):
-    """A query file is malformed, or a name does not exist."""
 
 
 def sql_folder() -> Path:
@@ -28,7 +27,7 @@ def sql_folder() -> Path:
 
 
 class QueryFile:
-    """The statements of one file, as attributes."""
+    """The statements of one file whose rows have no structs yet, as attributes."""
 
     def __init__(self, name: str, statements: dict[str, str]) -> None:
         self._name = name
@@ -40,23 +39,25 @@ class QueryFile:
         except KeyError:
             raise QueryError(f"sql/queries/{self._name}.sql has no statement {name!r}") from None
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._statements.items())
-
 
 class Queries:
     """All query files of a folder, as attributes."""
 
+    settings: Settings
+
     def __init__(self, folder: Path) -> None:
-        self._files = {path.stem: QueryFile(path.stem, parse(path)) for path in sorted(folder.glob("*.sql"))}
+        self._files = {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}
+        declared: dict[str, type[Statements]] = type(self).__annotations__
+        for file, kind in declared.items():
+            setattr(self, file, kind(file, self._files.get(file, {})))
 
     def __getattr__(self, name: str) -> QueryFile:
         try:
-            return self._files[name]
+            return QueryFile(name, self._files[name])
         except KeyError:
             raise QueryError(f"there is no sql/queries/{name}.sql") from None
 
-    def __iter__(self) -> Iterator[tuple[str, QueryFile]]:
+    def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
         return iter(self._files.items())
 
 

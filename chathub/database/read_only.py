@@ -34,7 +34,7 @@ def read_setting(database: Path, name: str) -> str | None:
     q = Queries(sql_folder() / "queries")
     try:
         with reading(database) as connection:
-            row = connection.execute(q.settings.get, {"name": name}).fetchone()
+            row = connection.execute(q.settings.get.sql, {"name": name}).fetchone()
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return None

@@ -24,6 +24,7 @@ from msgspec import Struct, structs
 
 from chathub.config import Config
 from chathub.database.connection import Database, Row, Transaction
+from chathub.database.rows.settings import Setting
 from chathub.disk import flush
 from chathub.errors import StartError
 from chathub.security.audit import OPERATOR, record
@@ -141,7 +142,7 @@ async def master_secret(db: Database, config: Config) -> bytes:
         secret = config.secret_key or _made(secret_file(config.database))
         await db.execute(db.q.settings.put, name=MARK, value=_mark_of(secret))
         return secret
-    found = find(config, known["value"])
+    found = find(config, known.value)
     if found.file is not None:
         _put_in_place(config.database, found.secret, found.file)
     return found.secret
@@ -255,11 +256,11 @@ def _seal_anew(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
     return rotation
 
 
-def _previous(row: Row | None, vault: Vault) -> list[TokenKey]:
+def _previous(row: Setting | None, vault: Vault) -> list[TokenKey]:
     """The token keys of before that open. Without one the logins that it signed end, and nothing else."""
     keys = []
     try:
-        for it in msgspec.json.decode(row["value"], type=list[_PreviousKey]) if row else ():
+        for it in msgspec.json.decode(row.value, type=list[_PreviousKey]) if row else ():
             key = vault.open(bytes.fromhex(it.sealed), it)
             keys.append(TokenKey(bytes.fromhex(key), it.until / 1000))
     except (VaultError, ValueError):
