@@ -54,6 +54,7 @@ from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.local_provider import LOCAL_ANSWER, offer_local_model
 from chathub.providers.resolver import Resolver
 from chathub.routes import ROUTES
+from chathub.running.key_reports import KeyReports
 from chathub.security.master_secret import master_secret, token_keys
 from chathub.security.vault import Vault, derive
 from chathub.upstream import guard
@@ -175,19 +176,31 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         _session(config, guard.socket_factory(config.upstream_allow_networks)) as public,
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
-        client = Client(trusted, public, model, timeouts)
+        app[app_keys.CLIENT] = client = Client(trusted, public, model, timeouts)
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
         holdings = app[app_keys.REPLY_MEMORY]
         app[app_keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
         unstored = Unstored(db, settlements)
-        writer = Writer(db, client, clock, config, cooldowns, settlements, unstored)
+        key_reports = KeyReports(cooldowns, settlements, clock)
+        writer = Writer(db, client, clock, config, key_reports, unstored)
         titles = Titles(settlements, client, clock, config)
         replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
-        app[app_keys.RESOLVER] = Resolver(
+        app[app_keys.RESOLVER] = resolver = Resolver(
             db, app[app_keys.CATALOG], app[app_keys.VAULT], clock, config, cooldowns
         )
         app[app_keys.REPLIES] = replies
-        app[app_keys.GATEWAY] = Gateway(db, disk, client, clock, cooldowns, holdings, settlements)
+        app[app_keys.GATEWAY] = Gateway(
+            db,
+            disk,
+            client,
+            clock,
+            config,
+            resolver,
+            app[app_keys.OFFLOAD],
+            key_reports,
+            holdings,
+            settlements,
+        )
         app[app_keys.REMOVER] = remover = Remover(db)
         app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
         await backups.recall()

@@ -27,6 +27,7 @@ from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.resolver import Resolver
 from chathub.security.vault import Vault
+from chathub.upstream.client import Client
 
 CONFIG = web.AppKey("CONFIG", Config)
 CLOCK = web.AppKey("CLOCK", Clock)
@@ -47,6 +48,7 @@ REPLY_MEMORY = web.AppKey("REPLY_MEMORY", ReplyMemory)
 RESPONSE_MEMORY = web.AppKey("RESPONSE_MEMORY", ResponseMemory)
 RESOLVER = web.AppKey("RESOLVER", Resolver)
 COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
+CLIENT = web.AppKey("CLIENT", Client)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", Replies)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)

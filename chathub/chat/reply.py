@@ -15,7 +15,7 @@ from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Tex
 from chathub.formats.messages import ToolCall
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
-from chathub.upstream.failover import Sink
+from chathub.upstream.failover import Progress
 
 # reads the text of a stored reply: of a kind, from a code point on, so many
 Read = Callable[[Kind, int, int], Awaitable[str]]
@@ -25,7 +25,7 @@ _PER_CALL = 50
 _PIECE = 65_536
 
 
-class Reply(Sink):
+class Reply(Progress):
     """The parts of an answer in the order they came, and what is known about its end.
 
     The reply belongs to the server; a client is a cursor (``follow``), and a slow one does not slow it.

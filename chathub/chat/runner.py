@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from chathub import redaction
 from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
-from chathub.billing.settlement_queue import SettlementQueue
+from chathub.billing.caps import reply_cap
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
@@ -21,16 +20,16 @@ from chathub.database.condition import sentence_of
 from chathub.database.connection import Database
 from chathub.formats import estimates
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import another_may_help, sentence_for
-from chathub.formats.messages import ChatRequest, Endpoint
+from chathub.formats.failure_class import sentence_for
+from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
-from chathub.providers import key_pool
 from chathub.providers.catalog import ChatModel
-from chathub.providers.cooldowns import CallerCooldowns
-from chathub.providers.resolver import Candidates
+from chathub.providers.resolver import Candidate, Candidates
+from chathub.running.key_reports import KeyReports
 from chathub.schemas.chats import Options
 from chathub.upstream import failover
 from chathub.upstream.client import Client
+from chathub.upstream.failover import Trial
 
 log = logging.getLogger("chathub.replies")
 
@@ -52,17 +51,15 @@ class Writer:
         client: Client,
         clock: Clock,
         config: Config,
-        cooldowns: CallerCooldowns,
-        settlement_queue: SettlementQueue,
+        key_reports: KeyReports,
         unstored: Unstored,
     ) -> None:
         self._db = db
-        self._settlement_queue = settlement_queue
         self._unstored = unstored
         self._client = client
         self._clock = clock
         self._config = config
-        self._cooldowns = cooldowns
+        self._key_reports = key_reports
 
     async def read(self, reply: Reply, candidates: Candidates, options: Options, body: RequestBody) -> None:
         """Take in what the providers say: the model that was asked for, or what it falls back on. This
@@ -74,22 +71,13 @@ class Writer:
             reply.failure = Failure(_TOO_MANY_PICTURES, kind="busy", retry_after=full.retry_after)
             return
 
-        async def report(endpoint: Endpoint, failure: Failure | None) -> None:
-            if failure is not None and endpoint.key_id is not None:
-                sentence = redaction.scrub(failure.message, [endpoint.api_key])
-                now = self._clock.now()
-                is_common = self._cooldowns.note_failure(endpoint, reply.user_id, failure, now)
-                told = endpoint.key_id, failure, sentence, now
-                await self._settlement_queue.store_soon(
-                    "key's state", lambda tx: key_pool.note_failure(tx, *told, is_common=is_common)
-                )
-
-        for candidate in candidates.in_order:
+        async def prepare(candidate: Candidate) -> Trial:
             reply.use_model(candidate.model)
             call, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
-            reply.failure = await failover.run(self._client, candidate.endpoints, call, reply, report)
-            if reply.failure is None or reply.has_output or not another_may_help(reply.failure):
-                return
+            return failover.trial(self._client, call, reply)
+
+        report = self._key_reports.for_caller(reply.user_id)
+        reply.failure = await failover.run(candidates.in_order, prepare, report)
 
     async def write(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> None:
         """Run one reply to its end and store it; no exception escapes. ``reply.final_status`` is set if we
@@ -138,7 +126,7 @@ class Writer:
         usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
         well = reply.endpoint if reply.failure is None and final_status.status == "done" else None
         if well and well.key_id is not None:
-            self._cooldowns.note_success(well.key_id, reply.user_id)
+            self._key_reports.note_success(well.key_id, reply.user_id)
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
@@ -187,9 +175,8 @@ def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tupl
 def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
     """What goes upstream, but for the endpoint."""
     params = options.parameters()
-    limits = [limit for limit in (params.get("max_tokens"), turn.answer_limit) if limit is not None]
-    if limits:
-        params["max_tokens"] = min(limits + [model.max_tokens] * bool(model.max_tokens))
+    if cap := reply_cap(params.get("max_tokens"), turn.answer_limit, model.max_tokens):
+        params["max_tokens"] = cap
     messages = context.build(
         turn.history,
         turn.prompt,

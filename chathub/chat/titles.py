@@ -16,10 +16,11 @@ from chathub.formats.estimates import estimate, estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidates
+from chathub.providers.resolver import Candidate, Candidates
 from chathub.schemas.chats import Options
 from chathub.upstream import failover
 from chathub.upstream.client import Client
+from chathub.upstream.failover import Trial
 
 log = logging.getLogger("chathub.titles")
 
@@ -67,11 +68,13 @@ class Titles:
         # takes in the events as any reply would, but nobody follows it
         answer = Reply(reply.turn.without_texts(), reply.user_id, reply.model, 10_000)
         answer.token_id = reply.token_id
+
+        async def prepare(_: Candidate) -> Trial:
+            return failover.trial(self._client, call, answer)
+
         try:
             async with asyncio.timeout(_SECONDS):
-                answer.failure = await failover.run(
-                    self._client, candidate.endpoints, call, answer, _no_report
-                )
+                answer.failure = await failover.run([candidate], prepare, _no_report)
         except TimeoutError:
             answer.failure = Failure("no title came in time", kind="timeout")
         except asyncio.CancelledError:

@@ -100,10 +100,12 @@ class UpstreamRequest(Struct, frozen=True):
 
 
 class Attempt:
-    """One call to one endpoint, on the clock of ``time.monotonic``; ``failure`` once it is known how it
-    failed."""
+    """One attempt at one endpoint, timed by ``time.monotonic``.
 
-    __slots__ = ("began", "ended", "endpoint", "failure", "model")
+    ``failure`` says how it failed. ``is_complete``: it ended by itself, and was not cancelled.
+    """
+
+    __slots__ = ("began", "ended", "endpoint", "failure", "is_complete", "model")
 
     def __init__(self, endpoint: Endpoint, model: str) -> None:
         self.endpoint = endpoint
@@ -111,3 +113,14 @@ class Attempt:
         self.began = time.monotonic()
         self.ended: float | None = None
         self.failure: Failure | None = None
+        self.is_complete = False
+
+    @property
+    def is_successful(self) -> bool:
+        return self.is_complete and self.failure is None
+
+    def complete(self, failure: Failure | None) -> None:
+        self.failure, self.is_complete = failure, True
+
+    def end(self) -> None:
+        self.ended = time.monotonic()

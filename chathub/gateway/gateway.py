@@ -1,64 +1,41 @@
-"""Stateless chats for programs (/v1): nothing is stored but what was used.
+"""The gateway: stateless requests of programs (``/v1``). Only what they used is stored.
 
-Where client and provider speak the same dialect the bytes go through as they are and are only read in
-passing; otherwise events go from one dialect to the other through an ``EventQueue``.
+``respond`` is the whole way of a request: resolve, reserve, try the candidates, write to the sink, settle.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal
 
-import aiohttp
-from msgspec.structs import replace
-
-from chathub import redaction
 from chathub.accounts.sessions import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.clock import Clock
+from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.disk import Disk
-from chathub.errors import ChatHubError, Unavailable
-from chathub.formats.client_request import ClientRequest
-from chathub.formats.estimates import estimate_prompt
+from chathub.errors import BadRequest, ChatHubError, NotFound, Unavailable, UnknownModel
+from chathub.formats.client_format import ClientFormat, longest_prompt
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import another_may_help
-from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
-from chathub.formats.quirk_learning import refuses_usage
-from chathub.formats.quirks import Quirks
+from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
+from chathub.gateway.exchange import Exchange
+from chathub.gateway.failures import error_for, shown
 from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
-from chathub.gateway.usage_meter import EventQueue, UsageMeter
+from chathub.gateway.sink import Sink
 from chathub.limits.reply_memory import ReplyMemory
-from chathub.providers import key_pool
-from chathub.providers.catalog import ChatModel
-from chathub.providers.cooldowns import CallerCooldowns
-from chathub.providers.resolver import Candidate, Candidates
+from chathub.offload import Offload
+from chathub.providers.resolver import NOTHING, Candidates, Requirements, Resolver
+from chathub.running.key_reports import KeyReports
 from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
 
-T = TypeVar("T")
-
-
-class Outgoing(NamedTuple):
-    """A request as it goes to one endpoint; ``adds_usage``: it asks for the usage although its client does
-    not."""
-
-    request: UpstreamRequest
-    adds_usage: bool = False
-
-
-# makes the request for an endpoint in the form that it takes
-Make = Callable[[Endpoint, Quirks], Outgoing]
-# reads a response; raises Refused as long as nothing of it has gone to the client
-Use = Callable[[aiohttp.ClientResponse], Awaitable[T]]
-
 
 class Gateway:
-    """Sends programs' requests on and books what they used."""
+    """Replies to programs' requests and settles what they used."""
 
     def __init__(
         self,
@@ -66,13 +43,19 @@ class Gateway:
         disk: Disk,
         client: Client,
         clock: Clock,
-        cooldowns: CallerCooldowns,
+        config: Config,
+        resolver: Resolver,
+        offload: Offload,
+        key_reports: KeyReports,
         holdings: ReplyMemory,
         settlement_queue: SettlementQueue,
     ) -> None:
         self._settlement_queue = settlement_queue
         self._disk = disk
-        self._cooldowns = cooldowns
+        self._config = config
+        self._resolver = resolver
+        self._offload = offload
+        self._key_reports = key_reports
         self._holdings = holdings
         self._db = db
         self.client = client
@@ -80,6 +63,79 @@ class Gateway:
         self._requests: set[GatewayRequest] = set()
         self._idle = asyncio.Event()
         self._draining = False
+
+    async def respond(
+        self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
+    ) -> bytes | None:
+        """Reply to a request; gives the reply's whole body, or None if it went to the sink as a stream.
+
+        Raises:
+            ChatHubError: before anything was sent.
+            ConnectionError: the client left.
+        """
+        longest = await self._offload.run(len(client_format.body), longest_prompt, client_format)
+        # nothing is awaited between resolving and reserving: the removal of an API key must find the request
+        candidates = self._resolve(caller, client_format.model)
+        reserving = self.metered(
+            caller,
+            candidates,
+            "completion",
+            prompt=longest,
+            answer=client_format.max_tokens,
+            choices=client_format.choices,
+        )
+        async with reserving as request:
+            exchange = Exchange(
+                self.client, self._offload, self._config, request, client_format, headers, sink, longest
+            )
+            failure = await self._try(exchange, request)
+            if failure is None or sink.has_ended:
+                return exchange.body
+            told = shown(failure, exchange.candidate, request.endpoint)
+            if not sink.has_begun:
+                raise error_for(told, exchange.candidate)
+            # the head went out while the provider was silent: the failure is told as an event
+            await sink.end(client_format.encoder(exchange.candidate.model_name, 0).feed([told]))
+            return None
+
+    async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
+        report = self._key_reports.for_caller(request.user_id)
+        try:
+            async with asyncio.timeout(self._config.reply_seconds):
+                return await failover.run(request.candidates.in_order, exchange.prepare, report)
+        except TimeoutError:
+            return Failure("回复时间过长，已中止", kind="timeout")
+        except AttemptFailed as failed:
+            return failed.failure
+        finally:
+            await exchange.estimate_prompts()
+
+    async def embed(self, caller: Caller, request: EmbeddingRequest) -> bytes:
+        """The provider's reply to a request for embeddings.
+
+        Raises:
+            ChatHubError: there is none.
+        """
+        candidates = self._resolve(caller, request.model, Requirements(embeddings=True))
+        # vectors of another model are of no use: there is no fallback
+        candidate = candidates.in_order[0]
+        if candidate.endpoints[0].wire_format != "openai":
+            raise BadRequest(f"模型 {request.model} 的提供商不支持 embeddings 接口")
+        reserving = self.metered(caller, candidates, "embedding", prompt=request.tokens, answer=0)
+        async with reserving as gateway_request:
+            exchange = EmbeddingExchange(self.client, gateway_request, candidate, request)
+            report = self._key_reports.for_caller(caller.id)
+            failure = await failover.run([candidate], exchange.prepare, report)
+            if failure is not None:
+                raise error_for(shown(failure, candidate, gateway_request.endpoint), candidate)
+            return exchange.body
+
+    def _resolve(self, caller: Caller, model: str, requirements: Requirements = NOTHING) -> Candidates:
+        """The candidates of a program's request, for which an unknown model is a 404."""
+        try:
+            return self._resolver.resolve(caller, model, requirements)
+        except UnknownModel as error:
+            raise NotFound(error.sentence) from None
 
     @asynccontextmanager
     async def metered(
@@ -134,7 +190,7 @@ class Gateway:
             reserved = await reserving
             for meter in gateway_request.meters:
                 if meter.well_key is not None:
-                    self._cooldowns.note_success(meter.well_key, gateway_request.attempt_owner.user_id)
+                    self._key_reports.note_success(meter.well_key, gateway_request.user_id)
             settlement = gateway_request.settlement(reserved.reservation_id, self._clock.month())
             booking = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", booking, reserved.reservation_id)
@@ -157,106 +213,5 @@ class Gateway:
     def stop_user(self, user_id: int) -> None:
         """Break off the answers to a user whose account was disabled."""
         for gateway_request in self._requests:
-            if gateway_request.attempt_owner.user_id == user_id:
+            if gateway_request.user_id == user_id:
                 gateway_request.break_off()
-
-    async def translate(
-        self, candidate: Candidate, user_id: int, request: ClientRequest, queue: EventQueue
-    ) -> Failure | None:
-        """Have a user's request answered in whichever dialect its model speaks; gives how that failed."""
-        queue.model = candidate.model
-        call = _call(candidate.model, user_id, request, queue.answer_limit)
-
-        async def report(endpoint: Endpoint, failure: Failure | None) -> None:
-            await self._note(queue, endpoint, user_id, failure)
-
-        try:
-            return await failover.run(self.client, candidate.endpoints, call, queue, report)
-        finally:
-            queue.close()
-
-    async def forward(
-        self, candidate: Candidate, user_id: int, make: Make, meter: UsageMeter, use: Use[T]
-    ) -> T:
-        """What ``use`` makes of the provider's response to a user's body that goes on in its own format: of
-        the first endpoint that takes it.
-
-        Raises:
-            Refused: none does.
-        """
-        meter.model = candidate.model
-        failure = Failure("没有可用的接口", kind="unreachable")
-        for endpoint in candidate.endpoints:
-            if endpoint.key_id in meter.excluded_keys:
-                continue
-            try:
-                with failover.attempted(meter.attempts, endpoint, candidate.model.name) as attempt:
-                    async with AsyncExitStack() as stack:
-                        at = await stack.enter_async_context(self.client.at_local(endpoint))
-                        answer = await use(await self._sent(stack, at, candidate.model.name, user_id, make))
-                if attempt.failure is not None:
-                    # after its beginning, which the answer tells
-                    await self._note(meter, endpoint, user_id, attempt.failure)
-                return answer
-            except AttemptFailed as refused:
-                failure = attempt.failure = refused.failure
-                meter.reset_attempt()
-                await self._note(meter, endpoint, user_id, failure)
-                if not another_may_help(failure):
-                    break
-        raise AttemptFailed(failure)
-
-    async def _sent(
-        self, stack: AsyncExitStack, endpoint: Endpoint, model: str, user_id: int, make: Make
-    ) -> aiohttp.ClientResponse:
-        """The response; a provider that refuses to be asked for the usage is asked without, and if it takes
-        that, from then on."""
-        quirks = self.client.quirks.quirks_for(endpoint, model, user_id)
-        outgoing = make(endpoint, quirks)
-        try:
-            return await stack.enter_async_context(self.client.raw(endpoint, outgoing.request))
-        except AttemptFailed as refused:
-            told = refused.failure, outgoing.request.body
-            if not (outgoing.adds_usage and await asyncio.to_thread(refuses_usage, *told)):
-                raise
-        other = replace(quirks, stream_options=False)
-        response = await stack.enter_async_context(self.client.raw(endpoint, make(endpoint, other).request))
-        self.client.quirks.note(endpoint, model, user_id, quirks, other)
-        return response
-
-    async def _note(
-        self, meter: UsageMeter, endpoint: Endpoint, user_id: int, failure: Failure | None
-    ) -> None:
-        meter.well = failure is None
-        if failure is not None and endpoint.key_id is not None:
-            sentence = redaction.scrub(failure.message, [endpoint.api_key])
-            now = self._clock.now()
-            is_common = self._cooldowns.note_failure(endpoint, user_id, failure, now)
-            told = endpoint.key_id, failure, sentence, now
-            await self._settlement_queue.store_soon(
-                "key's state", lambda tx: key_pool.note_failure(tx, *told, is_common=is_common)
-            )
-
-
-def estimate_request(request: ClientRequest) -> int:
-    """About how many tokens a program's request is."""
-    shape = request.params.get("response_format")
-    return estimate_prompt(request.messages, request.tools, shape)
-
-
-def _call(model: ChatModel, user_id: int, request: ClientRequest, limit: int | None) -> ChatRequest:
-    params = request.params
-    if limit is not None:
-        lengths = (limit, params.get("max_tokens"), model.max_tokens)
-        params = {**params, "max_tokens": min(length for length in lengths if length)}
-    return ChatRequest(
-        "",
-        model.name,
-        request.messages,
-        stream=request.stream and model.supports_streaming,
-        params=params,
-        tools=request.tools,
-        tool_choice=request.tool_choice,
-        extra=request.extra,
-        caller_id=user_id,
-    )

@@ -1,4 +1,4 @@
-"""Small questions to a provider: the cheapest call with a key, its list of models, and taking some over."""
+"""Requests to a provider about itself: whether an API key works, and which models it has."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,18 @@ from chathub.formats.forwarding import headers_for, list_address
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.catalog import ChatModel
+from chathub.providers.resolver import Candidate
 from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.failover import Trial
 
-# what no provider has given to anybody
+# an API key that no provider has issued
 _NO_KEY = "not-a-key"
-_QUESTION = [Message("user", "hi")]
+_PROMPT = [Message("user", "hi")]
 
 
 async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
-    """The names of the provider's models, or why it did not tell."""
+    """The names of the provider's models, or why it did not list them."""
     try:
         async with client.at_local(endpoint) as at:
             return await client.list_models(at, list_address(at), headers_for(at))
@@ -33,16 +35,19 @@ async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure
         return Failure("接口地址无效", kind="unreachable")
 
 
-def new_tally() -> UsageMeter:
-    """What a try is counted with."""
-    return UsageMeter(estimate_messages(_QUESTION), 10_000)
+def new_meter() -> UsageMeter:
+    """The meter of a key test."""
+    return UsageMeter(estimate_messages(_PROMPT), 10_000)
 
 
 async def try_key(
     client: Client, endpoint: Endpoint, models: Sequence[ChatModel], meter: UsageMeter
 ) -> Failure | None:
-    """Whether a key works. The model list costs nothing, but some providers show it to anybody, and some
-    have none: then an answer of one token tells, and ``meter`` what that took."""
+    """Test whether an API key works; gives why it does not.
+
+    Listing models is free, but some providers list them for any key, and some have no list: then a chat of
+    one token tells, and ``meter`` counts it.
+    """
     listed = await list_models(client, endpoint)
     if isinstance(listed, Failure):
         if listed.status not in (404, 405, 501) or not models:
@@ -50,18 +55,21 @@ async def try_key(
     elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
         return None
     model = min(models, key=lambda model: (model.output_price, model.name))
-    call = ChatRequest("", model.name, _QUESTION, stream=False, params={"max_tokens": 1})
+    call = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
     meter.model = model
-    with failover.attempted(meter.attempts, endpoint, model.name) as attempt:
-        attempt.failure = await client.call(endpoint, call, meter.feed)
-    if attempt.failure is not None and not meter.has_output:
-        meter.reset_attempt()
-    meter.well = attempt.failure is None
-    return attempt.failure
+
+    async def prepare(_: Candidate) -> Trial:
+        return failover.trial(client, call, meter)
+
+    return await failover.run([Candidate(model, (endpoint,))], prepare, _no_report)
+
+
+async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
+    """The handler notes what the test said of the key."""
 
 
 def settle(tx: Transaction, meter: UsageMeter, user_id: int, month: Month) -> None:
-    """Enter into the ledger what a try took."""
+    """Enter what a key test used into the ledger."""
     if meter.model is not None:
         ledger.record_attempts(
             tx,

@@ -67,10 +67,14 @@ class GatewayRequest:
         # one for each model that was tried
         self.meters: list[UsageMeter] = []
 
-    def count(self, meter: UsageMeter) -> None:
-        """Book what another model's answer will have used."""
+    @property
+    def user_id(self) -> int:
+        return self.attempt_owner.user_id
+
+    def count(self, meter: UsageMeter, model: ChatModel) -> None:
+        """Settle with the request what a model's reply will have used."""
         self.meters.append(meter)
-        meter.answer_limit, meter.excluded_keys = self.answer_limit, self.excluded_keys
+        meter.model, meter.excluded_keys = model, self.excluded_keys
 
     @property
     def endpoint(self) -> Endpoint | None:

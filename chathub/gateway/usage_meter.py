@@ -8,7 +8,7 @@ from chathub.billing import ledger
 from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
-from chathub.upstream.failover import Sink
+from chathub.upstream.failover import Progress
 
 # events that may wait for a client before the provider has to
 _WAITING = 2_000
@@ -17,7 +17,7 @@ _WAITING_CHARACTERS = 65_536
 _PER_CALL = 50
 
 
-class UsageMeter(Sink):
+class UsageMeter(Progress):
     """Reads an answer in passing: what it used, and how much of it there was. Keeps no text.
 
     ``limit`` is how many characters an answer may have.
@@ -27,9 +27,8 @@ class UsageMeter(Sink):
         super().__init__()
         self.prompt_estimate = prompt_estimate
         self.model: ChatModel | None = None
-        # the length its answer is cut to, in tokens
-        self.answer_limit: int | None = None
-        self.well = False
+        # something went to the client before the reply itself began
+        self.is_sent = False
         self.too_long = False
         self.finish_reason = ""
         self._left = limit
@@ -64,14 +63,13 @@ class UsageMeter(Sink):
         if self.first_at is None:
             self.first_at = time.monotonic()
 
-    def end(self, failure: Failure | None) -> None:
-        """An answer that goes on as it is has ended: well, or with a failure after its beginning."""
-        self.well = failure is None
-        self.attempts[-1].failure = failure
-
     @property
     def has_output(self) -> bool:
         return self.first_at is not None
+
+    @property
+    def is_committed(self) -> bool:
+        return self.has_output or self.is_sent
 
     def reset_attempt(self) -> None:
         """A failed attempt brought nothing of the answer: what else it told does not count."""
@@ -90,12 +88,17 @@ class UsageMeter(Sink):
         failure = self.attempts[-1].failure if self.attempts else None
         if failure is not None:
             return failure.kind
-        return self.finish_reason or "stop" if self.well else "disconnected"
+        return self.finish_reason or "stop" if self.is_successful else "disconnected"
+
+    @property
+    def is_successful(self) -> bool:
+        """Whether the last attempt brought the whole reply."""
+        return bool(self.attempts) and self.attempts[-1].is_successful
 
     @property
     def well_key(self) -> int | None:
         """The key with which it was answered well."""
-        return self.endpoint.key_id if self.well and self.endpoint else None
+        return self.endpoint.key_id if self.is_successful and self.endpoint else None
 
     def usage_cost(self, model: ChatModel) -> ledger.UsageCost:
         # as context.estimate counts
@@ -157,7 +160,7 @@ class EventQueue(UsageMeter):
         self._ready.clear()
 
     def close(self) -> None:
-        """No more will come: waiting for it ends."""
+        """The attempt has ended: nothing more will come, and waiting ends."""
         self._ready.set()
 
     def take(self) -> list[Event]:

@@ -5,7 +5,7 @@ from functools import partial
 from aiohttp import web
 
 from chathub import redaction
-from chathub.app_keys import CALLER, CATALOG, CLOCK, COOLDOWNS, DB, GATEWAY, RESOLVER, SETTLEMENT_QUEUE
+from chathub.app_keys import CALLER, CATALOG, CLIENT, CLOCK, COOLDOWNS, DB, RESOLVER, SETTLEMENT_QUEUE
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.events import Failure
@@ -25,9 +25,9 @@ async def test_key(request: web.Request) -> web.Response:
     # what the call takes may have to be kept
     request.app[SETTLEMENT_QUEUE].check()
     models = request.app[CATALOG].chat_models_of(provider_slug)
-    meter = probe.new_tally()
+    meter = probe.new_meter()
     try:
-        failure = await probe.try_key(request.app[GATEWAY].client, endpoint, models, meter)
+        failure = await probe.try_key(request.app[CLIENT], endpoint, models, meter)
     finally:
         # also if the client left meanwhile
         settle = partial(probe.settle, meter=meter, user_id=caller.id, month=request.app[CLOCK].month())
@@ -68,7 +68,7 @@ async def _offered(request: web.Request) -> list[str]:
     """What the provider says it has, with any key of the administrator's."""
     provider_id = row_id(request, "provider_id")
     endpoint = request.app[RESOLVER].endpoint_of_provider(request[CALLER], provider_id)
-    names = await probe.list_models(request.app[GATEWAY].client, endpoint)
+    names = await probe.list_models(request.app[CLIENT], endpoint)
     if isinstance(names, Failure):
         raise _failed(names, endpoint)
     return names

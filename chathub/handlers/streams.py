@@ -1,4 +1,4 @@
-"""A response of Server-Sent Events (WHATWG HTML, 9.2), as the front end's line parser wants them."""
+"""Streams to clients: Server-Sent Events (WHATWG HTML, 9.2) of a chat, and the bytes of a gateway request."""
 
 from __future__ import annotations
 
@@ -56,3 +56,58 @@ class EventStream:
     def abort(self) -> None:
         """Drop the connection of a client that does not read."""
         self._writer.abort()
+
+
+class LazyResponse:
+    """The sink of a gateway request: a stream whose head goes out with its first bytes, so that a failure
+    before them can be a status. ``is_lost``: the client has left."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._writer: ResponseWriter | None = None
+        self.has_ended = False
+        self.is_lost = False
+
+    @property
+    def has_begun(self) -> bool:
+        return self._writer is not None
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """The response, once it has begun."""
+        assert self._writer is not None
+        return self._writer.response
+
+    async def begin(self) -> None:
+        """Send the head, if it was not sent yet."""
+        if self._writer is None:
+            response = web.StreamResponse(headers=HEADERS)
+            self._writer = await ResponseWriter.begin(self._request, response)
+
+    async def write(self, data: bytes) -> None:
+        """Send some bytes, and the head before the first of them.
+
+        Raises:
+            ConnectionError: the client left, or has not read anything for long.
+        """
+        if not data:
+            return
+        await self.begin()
+        assert self._writer is not None
+        try:
+            await self._writer.write(data)
+        except ConnectionError:
+            self.is_lost = True
+            raise
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last bytes and close the response.
+
+        Raises:
+            ConnectionError: the client left, or has not read anything for long.
+        """
+        await self.write(data)
+        await self.begin()
+        assert self._writer is not None
+        self.has_ended = True
+        await self._writer.end()

@@ -27,6 +27,10 @@ class Candidate(Struct, frozen=True):
     model: ChatModel
     endpoints: tuple[Endpoint, ...]
 
+    @property
+    def model_name(self) -> str:
+        return self.model.name
+
 
 class Candidates(Struct, frozen=True):
     """The model that was asked for, and those it falls back on."""

@@ -1,22 +1,40 @@
-"""Which endpoint gets a call: one after the other, until one has begun to answer."""
+"""Failover: one endpoint after the other, candidate after candidate, until one has begun to reply.
+
+Chats, gateway requests, titles and key tests all go through ``run``.
+"""
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from chathub.formats.events import Event, Failure
 from chathub.formats.failure_class import another_may_help
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
-from chathub.upstream.client import Client
+from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.http import MemoryLease
 
+# is told how each attempt went: a failure, or None
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 
+_NO_ENDPOINT = Failure("没有可用的API密钥", kind="unreachable")
 
-class Sink(ABC):
-    """Where events go.
+
+class Candidate(Protocol):
+    """A model that may reply, and the endpoints to try for it, in order."""
+
+    @property
+    def model_name(self) -> str: ...
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]: ...
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Progress(ABC):
+    """What the attempts have brought so far.
 
     ``attempts`` are those made so far, the current one last; ``excluded_keys`` are API keys removed since;
     ``first_at`` is when the reply began (``time.monotonic``); nothing more is read while ``room`` is not set;
@@ -32,53 +50,91 @@ class Sink(ABC):
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """The one in use."""
+        """The endpoint of the current attempt."""
         return self.attempts[-1].endpoint if self.attempts else None
 
     @property
     @abstractmethod
     def has_output(self) -> bool:
-        """Whether something of an answer has come."""
+        """Whether some of the reply has come."""
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether no other attempt may follow: what came cannot be taken back."""
+        return self.has_output
 
     @abstractmethod
     def reset_attempt(self) -> None:
-        """A failed attempt brought nothing of the answer: what else it told does not count."""
+        """Forget what a failed attempt told: it brought nothing of the reply."""
 
     @abstractmethod
     def feed(self, events: list[Event]) -> bool:
-        """Take what one network read brought; true for enough."""
+        """Take in the events of one network read; true if no more is wanted."""
+
+    def complete(self, failure: Failure | None) -> None:
+        """Note that the current attempt has ended by itself, and how."""
+        self.attempts[-1].complete(failure)
 
 
-@contextmanager
-def attempted(attempts: list[Attempt], endpoint: Endpoint, model: str) -> Iterator[Attempt]:
-    """Count an attempt for as long as this lasts, however it ends."""
-    attempt = Attempt(endpoint, model)
-    attempts.append(attempt)
-    try:
-        yield attempt
-    finally:
-        attempt.ended = time.monotonic()
+class Trial(NamedTuple):
+    """How a candidate is tried: ``attempt`` makes one attempt at an endpoint, ``progress`` counts it."""
+
+    progress: Progress
+    attempt: Callable[[Endpoint], Awaitable[Failure | None]]
+
+
+def trial(client: Client, call: ChatRequest, progress: Progress) -> Trial:
+    """The usual trial: a chat request, encoded for each endpoint, whose events ``progress`` takes in."""
+
+    async def attempt(endpoint: Endpoint) -> Failure | None:
+        return await client.call(endpoint, call, progress.feed, progress.room, progress.holding)
+
+    return Trial(progress, attempt)
 
 
 async def run(
-    client: Client, endpoints: Sequence[Endpoint], call: ChatRequest, sink: Sink, report: Report
+    candidates: Iterable[C], prepare: Callable[[C], Awaitable[Trial]], report: Report
 ) -> Failure | None:
-    """Feed the sink from the first endpoint that answers; gives how it failed, or None.
+    """Try the candidates' endpoints until one replies; gives the last failure, or None.
 
-    A failure moves on to the next endpoint only before any output, and only where that can help and the
-    first has done nothing for the request.
-    ``report`` is told of every attempt. Nothing is raised for what a provider does.
+    A failure moves on to the next endpoint, and after a candidate's last one to the next candidate, only
+    while nothing of the reply has come, and only if its class says that another endpoint may help.
+    ``prepare`` is called for each candidate before its first attempt. ``report`` is told of every attempt.
+    What a provider does raises nothing.
+
+    Raises:
+        AttemptFailed: by ``prepare``: the candidate cannot take the request.
     """
-    failure: Failure | None = Failure("没有可用的API密钥", kind="unreachable")
-    for endpoint in endpoints:
-        if endpoint.key_id in sink.excluded_keys:
-            continue
-        with attempted(sink.attempts, endpoint, call.model) as attempt:
-            failure = attempt.failure = await client.call(endpoint, call, sink.feed, sink.room, sink.holding)
-        await report(endpoint, failure)
-        if failure is None or sink.has_output:
-            return failure
-        sink.reset_attempt()
-        if not another_may_help(failure):
-            return failure
+    failure: Failure | None = _NO_ENDPOINT
+    for candidate in candidates:
+        progress, attempt = await prepare(candidate)
+        for endpoint in candidate.endpoints:
+            if endpoint.key_id in progress.excluded_keys:
+                continue
+            failure = await _attempted(progress, attempt, endpoint, candidate.model_name)
+            await report(endpoint, failure)
+            if failure is None or progress.is_committed:
+                return failure
+            progress.reset_attempt()
+            if not another_may_help(failure):
+                return failure
+    return failure
+
+
+async def _attempted(
+    progress: Progress,
+    attempt: Callable[[Endpoint], Awaitable[Failure | None]],
+    endpoint: Endpoint,
+    model: str,
+) -> Failure | None:
+    """Make one attempt and record it, also if it is cancelled."""
+    record = Attempt(endpoint, model)
+    progress.attempts.append(record)
+    try:
+        failure = await attempt(endpoint)
+    except AttemptFailed as failed:
+        failure = failed.failure
+    finally:
+        record.end()
+    progress.complete(failure)
     return failure

@@ -20,7 +20,7 @@ from chats import Headers, add_model
 from conftest import Connect, sign_in
 from scripted import Provider, chunk, reply
 
-from chathub.app_keys import GATEWAY
+from chathub.app_keys import CLIENT
 from chathub.config import Config
 from chathub.upstream import guard
 
@@ -74,7 +74,7 @@ class Names(AbstractResolver):
 
 def connector(client: TestClient) -> Any:
     """The real connector of users' URLs."""
-    return client.app[GATEWAY].client._public.connector  # type: ignore[attr-defined]
+    return client.app[CLIENT]._public.connector  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -357,7 +357,7 @@ async def test_names_reach_what_is_allowed_by_name_or_network_and_nothing_else(
         for session in ("_public", "_trusted"):
             resolver = Names()
             resolver.answers = {name: [["127.0.0.1"]] for name in every}
-            getattr(client.app[GATEWAY].client, session).connector._resolver = resolver  # type: ignore[attr-defined]
+            getattr(client.app[CLIENT], session).connector._resolver = resolver  # type: ignore[attr-defined]
         for name in names.split():
             body = {"model_provider": "openai", "api_key": KEY, "base_url": f"http://{name}:{port}/v1"}
             assert (await client.post("/api/apikeys", json=body, headers=user)).status == 200, name
@@ -389,7 +389,7 @@ async def test_a_users_connection_is_none_that_an_administrator_opened(
 ) -> None:
     """A connection that is kept open to the same host and port is not lent to a user's URL."""
     connector(client)._resolver = Names(inside_example=[["127.0.0.1"]])
-    trusted = client.app[GATEWAY].client._trusted.connector  # type: ignore[attr-defined]
+    trusted = client.app[CLIENT]._trusted.connector  # type: ignore[attr-defined]
     trusted._resolver = Names(inside_example=[["127.0.0.1"]])
     url = f"http://inside.example:{provider.base_url.rpartition(':')[2]}"
     body = {"model_provider": "openai", "api_key": KEY, "base_url": url, "shared": False}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chathub.handlers.event_splitter import EventSplitter
+from chathub.gateway.event_splitter import EventSplitter
 
 BLANKS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 ANSWER = (

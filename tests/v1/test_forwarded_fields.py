@@ -94,7 +94,7 @@ def test_long_messages_are_no_reason_to_refuse() -> None:
 def test_a_list_of_more_messages_than_may_be_is_not_built(front: Any) -> None:
     body = b'{"model":"m","max_tokens":1,"messages":[' + b",".join([b"0"] * 200_000) + b"]}"
     with pytest.raises(BadRequest, match="messages: expected array of length <= 10000"):
-        front.read(body)
+        front.decode_request(body)
 
 
 def test_arguments_of_tool_calls_are_bounded_together() -> None:

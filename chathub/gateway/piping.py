@@ -1,26 +1,25 @@
-"""A forwarded stream: the provider's bytes as they are, and what they say of the answer read in passing."""
+"""A forwarded stream: the provider's bytes go through as they are, and are decoded only for their usage."""
 
 import aiohttp
-from aiohttp import web
 
+from chathub.formats.client_format import ClientFormat
 from chathub.formats.events import Failure
 from chathub.formats.masking import masked
+from chathub.gateway.event_splitter import EventSplitter
+from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
-from chathub.handlers.client_format import ClientFormat
-from chathub.handlers.event_splitter import EventSplitter
-from chathub.handlers.lazy_response import LazyResponse
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed
 from chathub.upstream.network_failures import TROUBLE, network_failure
 from chathub.upstream.read_response import decoded, failure_in
 
 TOO_LONG = Failure("回复过长，已中止", kind="cut", status=502)
-# bytes that wait to be read for the usage
+# bytes that wait to be decoded for the usage
 _BATCH = 65_536
 
 
-class _Reading:
-    """Reads a stream for its tally, in batches: many chunks at once cost a third of what they cost one by
+class _Metering:
+    """Decodes a stream for its meter, in batches: many chunks at once cost a third of what they cost one by
     one."""
 
     def __init__(self, client_format: ClientFormat, meter: UsageMeter, limit: int) -> None:
@@ -36,10 +35,10 @@ class _Reading:
         return self._decoder.done
 
     async def take(self, data: bytes) -> Failure | None:
-        """Read some bytes; gives why nothing more may be passed on.
+        """Decode some bytes; gives why nothing more may be passed on.
 
         Raises:
-            Refused: a failure before the answer has begun.
+            AttemptFailed: a failure before the reply has begun.
         """
         self._unread.append(data)
         self._size += len(data)
@@ -56,64 +55,59 @@ class _Reading:
         return failure if failure is not None and failure.kind == "cut" and self.is_over else None
 
     def close(self) -> Failure | None:
-        """Read what is left; gives how the answer failed, if its end tells so."""
+        """Decode what is left; gives how the reply failed, if its end tells so."""
         events = [*self._decoder.feed(b"".join(self._unread)), *self._decoder.close()]
         self._meter.feed(events)
         return failure_in(events)
 
 
 async def pipe(
-    upstream: aiohttp.ClientResponse,
-    response: LazyResponse,
-    client_format: ClientFormat,
-    meter: UsageMeter,
-    limit: int,
-) -> web.StreamResponse:
-    """Bytes through, usage out of them; ``limit`` is that of one event.
+    upstream: aiohttp.ClientResponse, sink: Sink, client_format: ClientFormat, meter: UsageMeter, limit: int
+) -> Failure | None:
+    """Pass a stream on; gives how it failed after the reply had begun. ``limit``: the bytes of one event.
 
     Raises:
-        Refused: the stream failed before its answer had begun.
+        AttemptFailed: the stream failed before the reply had begun.
     """
-    reading, whole = (
-        _Reading(client_format, meter, limit),
-        EventSplitter(strips_usage=client_format.strips_usage),
-    )
-    # what came before the answer: a failure after it leaves room for another attempt
+    metering = _Metering(client_format, meter, limit)
+    splitter = EventSplitter(strips_usage=client_format.strips_usage)
+    # what came before the reply: a failure after it leaves room for another attempt
     held, failure = b"", None
     try:
         while data := await upstream.content.readany():
-            if failure := await reading.take(data):
+            if failure := await metering.take(data):
                 break
             # a key may come in two halves, but not in two events
-            data = without_key(whole.feed(data), meter)
+            data = without_key(splitter.feed(data), meter)
             if not meter.has_output and len(held) < _BATCH:
                 held += data
                 continue
-            response.has_answer = True
-            await response.write(held + data)
+            meter.is_sent = True
+            await sink.write(held + data)
             held = b""
-            if reading.is_over:
+            if metering.is_over:
                 await http.drain(upstream)
                 break
     except TROUBLE as error:
-        if response.is_lost:
+        if sink.is_lost:
             raise
         failure = network_failure(error)
         if not meter.has_output:
             raise AttemptFailed(failure) from None
     finally:
-        told = reading.close()
-    if told and not meter.has_output and not response.has_answer:
-        raise AttemptFailed(told)
-    meter.end(failure or told)
-    rest = held + (b"" if failure else without_key(whole.rest, meter))
-    # of a cut the provider's own bytes say no word
-    if failure := failure or (told if told and told.kind == "cut" else None):
+        at_end = metering.close()
+    if at_end and not meter.is_committed:
+        raise AttemptFailed(at_end)
+    meter.complete(failure or at_end)
+    rest = held + (b"" if failure else without_key(splitter.rest, meter))
+    # the provider's own bytes do not tell of a cut
+    if told := failure or (at_end if at_end and at_end.kind == "cut" else None):
         # an event of its own, also behind one that was passed on in part
-        rest += b"\n\n" + client_format.writer(client_format.model, 0).feed([failure])
-    return await response.end(rest)
+        rest += b"\n\n" + client_format.encoder(client_format.model, 0).feed([told])
+    await sink.end(rest)
+    return failure or at_end
 
 
 def without_key(data: bytes, meter: UsageMeter) -> bytes:
-    """A provider's bytes without the key they were asked for with."""
+    """A provider's bytes without the API key that was sent with the request."""
     return masked(data, meter.endpoint.api_key) if meter.endpoint else data

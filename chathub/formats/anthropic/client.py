@@ -1,0 +1,84 @@
+"""A client of Anthropic's Messages API: its request, and the replies it expects."""
+
+import secrets
+from collections.abc import Mapping
+
+from msgspec import Raw
+
+from chathub.formats import forwarding
+from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
+from chathub.formats.anthropic.decode_stream import Decoder, decode_body
+from chathub.formats.anthropic.encode_stream import Encoder, encode_body
+from chathub.formats.client_format import ClientFormat, ForwardedRequest
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.events import Event
+from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.quirks import Quirks
+
+# the client's own headers that mean something to Anthropic
+_PASSED = ("anthropic-version", "anthropic-beta")
+
+
+class AnthropicClient(ClientFormat):
+    """A request of ``POST /v1/messages``.
+
+    Raises:
+        BadRequest: the body is no such request.
+    """
+
+    wire_format = "anthropic"
+    heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
+    last_event = b"message_stop"
+    strips_usage = False
+    choices = 1
+    asks_for_media = False
+    decoder = Decoder
+    decode_body = staticmethod(decode_body)
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.fields = decode_fields(body)
+        head = decode_head(body)
+        self.model, self.stream, self.max_tokens = head.model, head.stream, head.max_tokens
+        self._id = f"msg_{secrets.token_hex(12)}"
+
+    def decode_request(self) -> ClientRequest:
+        return decode_request(self.body)
+
+    def forwarded(
+        self,
+        fields: Mapping[str, Raw],
+        endpoint: Endpoint,
+        model: str,
+        headers: Mapping[str, str],
+        quirks: Quirks,
+        cap: int | None,
+    ) -> ForwardedRequest:
+        limits = {} if cap is None else {"max_tokens": cap}
+        body = forwarding.adapted(fields, model, limits=limits)
+        chat = forwarding.empty_chat(endpoint, stream=self.stream)
+        sent = {**chat.headers, **forwarding.passed_on(headers, _PASSED)}
+        return ForwardedRequest(UpstreamRequest(chat.url, sent, body))
+
+    def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
+        return _EventEncoder(Encoder(model, self._id, prompt_tokens))
+
+    def encode_body(self, events: list[Event], model: str) -> bytes:
+        return encode_body(events, model, self._id)
+
+
+class _EventEncoder:
+    """Named events as they go over the wire."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def feed(self, events: list[Event]) -> bytes:
+        return _framed(self._encoder.feed(events))
+
+    def end(self) -> bytes:
+        return _framed(self._encoder.end())
+
+
+def _framed(events: list[tuple[str, bytes]]) -> bytes:
+    return b"".join([b"event: %b\ndata: %b\n\n" % (name.encode(), payload) for name, payload in events])

@@ -1,0 +1,99 @@
+"""The client's side of a format: a gateway request as its client wrote it, and how it is replied to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from msgspec import Raw
+
+from chathub.errors import ChatHubError
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.estimates import estimate_bytes, estimate_prompt
+from chathub.formats.events import Event
+from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.quirks import Quirks
+from chathub.formats.registry import StreamDecoder
+
+
+class ForwardedRequest(NamedTuple):
+    """A client's request as it goes to one endpoint of the same format; ``adds_usage``: it asks for the usage
+    although its client does not."""
+
+    request: UpstreamRequest
+    adds_usage: bool = False
+
+
+class StreamEncoder(Protocol):
+    """Events as bytes of the client's stream."""
+
+    def feed(self, events: list[Event]) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+class ClientFormat(Protocol):
+    """A request in the format of its client, and how it is replied to in that format."""
+
+    wire_format: str
+    heartbeat: bytes
+    # it is in the last event of a stream, and seldom elsewhere
+    last_event: bytes
+    model: str
+    stream: bool
+    body: bytes
+    # of the body, as the client wrote them
+    fields: dict[str, Raw]
+    # the requested length of one reply in tokens; None: the client did not say
+    max_tokens: int | None
+    choices: int
+    # the reply may hold images or audio
+    asks_for_media: bool
+    # the provider is asked for the usage although the client did not
+    strips_usage: bool
+
+    def decode_request(self) -> ClientRequest: ...
+
+    def forwarded(
+        self,
+        fields: Mapping[str, Raw],
+        endpoint: Endpoint,
+        model: str,
+        headers: Mapping[str, str],
+        quirks: Quirks,
+        cap: int | None,
+    ) -> ForwardedRequest:
+        """The request for an endpoint of the same format; ``cap`` replaces the requested length, ``headers``
+        are the client's own, their names in lower case."""
+
+    def decoder(self, limit: int) -> StreamDecoder: ...
+
+    def decode_body(self, body: bytes) -> list[Event]: ...
+
+    def encoder(self, model: str, prompt_tokens: int) -> StreamEncoder: ...
+
+    def encode_body(self, events: list[Event], model: str) -> bytes: ...
+
+
+def estimate_request(request: ClientRequest) -> int:
+    """About how many tokens the prompt of a decoded request is."""
+    return estimate_prompt(request.messages, request.tools, request.params.get("response_format"))
+
+
+def estimated_prompt(client_format: ClientFormat) -> int:
+    """About how many tokens the prompt is, by its content.
+
+    Raises:
+        BadRequest: what ChatHub cannot read.
+    """
+    return estimate_request(client_format.decode_request())
+
+
+def longest_prompt(client_format: ClientFormat) -> int:
+    """The most tokens that the prompt may be, by the size of the body: a body that is only forwarded is not
+    decoded. Where it may hold images, whose size says nothing, it is."""
+    if b"base64" in client_format.body:
+        with contextlib.suppress(ChatHubError):
+            return estimated_prompt(client_format)
+    return estimate_bytes(client_format.body)

@@ -1,0 +1,63 @@
+"""Embeddings for programs: forwarded to providers of OpenAI's format, the only one that has them."""
+
+from functools import partial
+
+from chathub.formats import estimates, forwarding, openai
+from chathub.formats.events import Failure
+from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.gateway.exchange import forwardable
+from chathub.gateway.piping import without_key
+from chathub.gateway.request import GatewayRequest
+from chathub.gateway.usage_meter import UsageMeter
+from chathub.providers.resolver import Candidate
+from chathub.upstream import http
+from chathub.upstream.client import Client
+from chathub.upstream.failover import Trial
+
+
+class EmbeddingRequest:
+    """A request of ``POST /v1/embeddings``: its fields, the model, and about how many tokens it is.
+
+    Raises:
+        BadRequest: the body is no such request.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self.fields = openai.decode_fields(body)
+        self.model = openai.decode_head(body).model
+        self.tokens = estimates.estimate_bytes(body)
+
+
+class EmbeddingExchange:
+    """The attempts of one request for embeddings; ``body`` is the reply."""
+
+    def __init__(
+        self, client: Client, gateway_request: GatewayRequest, candidate: Candidate, request: EmbeddingRequest
+    ) -> None:
+        self._client = client
+        self._gateway_request = gateway_request
+        self._model = candidate.model
+        self._fields = forwardable(gateway_request, candidate, request.fields)
+        self._tokens = request.tokens
+        self.body = b""
+
+    async def prepare(self, candidate: Candidate) -> Trial:
+        meter = UsageMeter(self._tokens, 1)
+        self._gateway_request.count(meter, self._model)
+        return Trial(meter, partial(self._attempt, meter))
+
+    async def _attempt(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
+        async with self._client.at_local(endpoint) as at:
+            body = forwarding.adapted(self._fields, self._model.name)
+            address, headers = forwarding.embeddings_address(at), forwarding.headers_for(at)
+            async with self._client.raw(at, UpstreamRequest(address, headers, body)) as response:
+                data = await http.whole_body(
+                    response, http.LARGE_BOUNDS.answer, self._gateway_request.holding
+                )
+        if isinstance(data, Failure):
+            return data
+        if (usage := openai.embedding_usage(data)) is None:
+            return Failure("上游返回了无法识别的数据", kind="cut", status=200)
+        meter.feed([usage])
+        self.body = without_key(data, meter)
+        return None

@@ -1,0 +1,245 @@
+"""A gateway request on its way: tried at one endpoint after the other, its reply written to a sink.
+
+Where client and provider have the same format the bytes are forwarded as they are and only decoded for their
+usage (``piping``). Otherwise the request is translated: events go from one format to the other.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import aiohttp
+from msgspec import Raw
+from msgspec.structs import replace
+
+from chathub.billing.caps import reply_cap
+from chathub.config import Config
+from chathub.errors import ChatHubError
+from chathub.formats import forwarding
+from chathub.formats.client_format import (
+    ClientFormat,
+    ForwardedRequest,
+    StreamEncoder,
+    estimate_request,
+    estimated_prompt,
+)
+from chathub.formats.client_request import ClientRequest
+from chathub.formats.events import Failure
+from chathub.formats.messages import ChatRequest, Endpoint
+from chathub.formats.quirk_learning import refuses_usage
+from chathub.formats.quirks import Quirks
+from chathub.gateway.failures import shown
+from chathub.gateway.piping import TOO_LONG, pipe, without_key
+from chathub.gateway.request import GatewayRequest
+from chathub.gateway.sink import Sink
+from chathub.gateway.usage_meter import EventQueue, UsageMeter
+from chathub.offload import Offload
+from chathub.providers.resolver import Candidate
+from chathub.upstream import http
+from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.failover import Trial
+from chathub.upstream.read_response import decoded, failure_in
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Exchange:
+    """One request's attempts. ``body`` is the reply, where it is a whole body and no stream; ``candidate``
+    the one that was tried last.
+
+    ``longest_prompt`` is a bound on the prompt's tokens, ``headers`` are the client's, in lower case.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        offload: Offload,
+        config: Config,
+        request: GatewayRequest,
+        client_format: ClientFormat,
+        headers: Mapping[str, str],
+        sink: Sink,
+        longest_prompt: int,
+    ) -> None:
+        self._client = client
+        self._offload = offload
+        self._config = config
+        self._request = request
+        self._format = client_format
+        self._headers = headers
+        self._sink = sink
+        self._longest_prompt = longest_prompt
+        self.body: bytes | None = None
+        self.candidate = request.candidates.in_order[0]
+
+    async def prepare(self, candidate: Candidate) -> Trial:
+        """How a candidate is tried.
+
+        Raises:
+            AttemptFailed: its model cannot take the request.
+            BadRequest: the request has to be translated, and cannot be.
+        """
+        self.candidate = candidate
+        limit = self._config.reply_characters
+        if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
+            meter = UsageMeter(0, limit)
+            self._request.count(meter, candidate.model)
+            return Trial(meter, partial(self._forward, meter))
+        request = await self._off_loop(self._format.decode_request)
+        _check(candidate, request)
+        queue = EventQueue(await self._off_loop(estimate_request, request), limit)
+        queue.holding = self._request.holding
+        if not request.stream:
+            queue.keep(self._request.holding)
+        self._request.count(queue, candidate.model)
+        return Trial(queue, partial(self._translate, queue, request))
+
+    async def estimate_prompts(self) -> None:
+        """Where a reply's provider did not report its prompt, estimate it, now that this is needed: the
+        body's size counts its JSON as well."""
+        for meter in self._request.meters:
+            if meter.lacks_prompt and not meter.prompt_estimate:
+                meter.prompt_estimate = self._longest_prompt
+                with contextlib.suppress(ChatHubError):
+                    meter.prompt_estimate = await self._off_loop(estimated_prompt, self._format)
+
+    async def _off_loop(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._offload.run(len(self._format.body), fn, *args, **kwargs)
+
+    # --- the same format
+
+    async def _forward(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
+        """One attempt with the client's own body."""
+        async with AsyncExitStack() as stack:
+            at = await stack.enter_async_context(self._client.at_local(endpoint))
+            response, bounds = await self._send(stack, at)
+            if response.content_type == "text/event-stream" and not http.is_packed(response):
+                return await pipe(response, self._sink, self._format, meter, bounds.event)
+            body = await http.whole_body(response, bounds.answer, self._request.holding)
+            if isinstance(body, Failure):
+                return body
+        events = await decoded(self._format.decode_body, body, len(body))
+        if failure := failure_in(events):
+            return failure
+        meter.feed(events)
+        meter.complete(None)
+        body = without_key(body, meter)
+        if self._sink.has_begun:
+            await self._sink.end(body)
+        else:
+            self.body = body
+        return None
+
+    async def _send(
+        self, stack: AsyncExitStack, endpoint: Endpoint
+    ) -> tuple[aiohttp.ClientResponse, http.Bounds]:
+        """Send the body; a provider that refuses a request for the usage is sent one without, and if it
+        accepts that, from then on."""
+        model, user_id = self.candidate.model_name, self._request.user_id
+        learned = self._client.quirks
+        quirks = learned.quirks_for(endpoint, model, user_id)
+        bounds = http.bounds_for(quirks, asks_for_media=self._format.asks_for_media)
+        forwarded = self._forwarded(endpoint, quirks)
+        try:
+            return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds
+        except AttemptFailed as failed:
+            refused = failed.failure, forwarded.request.body
+            if not (forwarded.adds_usage and await asyncio.to_thread(refuses_usage, *refused)):
+                raise
+        other = replace(quirks, stream_options=False)
+        request = self._forwarded(endpoint, other).request
+        response = await stack.enter_async_context(self._client.raw(endpoint, request))
+        learned.note(endpoint, model, user_id, quirks, other)
+        return response, bounds
+
+    def _forwarded(self, endpoint: Endpoint, quirks: Quirks) -> ForwardedRequest:
+        model, reserved = self.candidate.model, self._request.answer_limit
+        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
+        fields = forwardable(self._request, self.candidate, self._format.fields)
+        return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap)
+
+    # --- from one format to the other
+
+    async def _translate(
+        self, queue: EventQueue, request: ClientRequest, endpoint: Endpoint
+    ) -> Failure | None:
+        """One attempt in the provider's format; if the client leaves, its connection is closed."""
+        call = self._call(request)
+        queue.open()
+        work = asyncio.ensure_future(self._client.call(endpoint, call, queue.feed, queue.room, queue.holding))
+        work.add_done_callback(lambda _: queue.close())
+        try:
+            if request.stream:
+                return await self._pump(queue, work)
+            failure = await work or (TOO_LONG if queue.too_long else None)
+            if failure is None:
+                self.body = self._format.encode_body(queue.rest(), self.candidate.model_name)
+            return failure
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+
+    def _call(self, request: ClientRequest) -> ChatRequest:
+        model, reserved = self.candidate.model, self._request.answer_limit
+        params = request.params
+        if reserved is not None:
+            params = {**params, "max_tokens": reply_cap(params.get("max_tokens"), reserved, model.max_tokens)}
+        return ChatRequest(
+            "",
+            model.name,
+            request.messages,
+            stream=request.stream and model.supports_streaming,
+            params=params,
+            tools=request.tools,
+            tool_choice=request.tool_choice,
+            extra=request.extra,
+            caller_id=self._request.user_id,
+        )
+
+    async def _pump(self, queue: EventQueue, work: asyncio.Future[Failure | None]) -> Failure | None:
+        """Write the queue's events to the sink. The head waits for the reply to begin, so that a failure is a
+        status; but not longer than a heartbeat."""
+        model, encoder = self.candidate.model_name, None
+        while True:
+            finished = work.done()
+            if events := queue.take():
+                encoder = encoder or self._format.encoder(model, queue.prompt_estimate)
+                await self._sink.write(encoder.feed(events))
+            elif finished:
+                break
+            else:
+                await queue.wait(self._config.heartbeat_seconds)
+                if not queue.has_events and not work.done():
+                    await self._sink.write(self._format.heartbeat)
+        failure = work.result() or (TOO_LONG if queue.too_long else None)
+        if failure and encoder is None:
+            return failure
+        queue.complete(failure)
+        await self._end(queue, encoder or self._format.encoder(model, queue.prompt_estimate), failure)
+        return failure
+
+    async def _end(self, queue: EventQueue, encoder: StreamEncoder, failure: Failure | None) -> None:
+        """Write what is left; a failure is told where it happened, as an event of the stream."""
+        told = [shown(failure, self.candidate, queue.endpoint)] if failure else []
+        await self._sink.end(encoder.feed([*queue.rest(), *told]) + encoder.end())
+
+
+def forwardable(
+    request: GatewayRequest, candidate: Candidate, fields: Mapping[str, Raw]
+) -> Mapping[str, Raw]:
+    """The fields of a body that may be forwarded to a candidate's model as they are. (A translated request
+    has no words for the others.)"""
+    return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
+
+
+def _check(candidate: Candidate, request: ClientRequest) -> None:
+    """Refuse what the model cannot take before it is sent."""
+    model = candidate.model
+    if request.tools and not model.supports_tools:
+        raise AttemptFailed(Failure(f"模型 {model.name} 不支持工具调用", status=400))
+    if any(message.images for message in request.messages) and not model.supports_vision:
+        raise AttemptFailed(Failure(f"模型 {model.name} 不支持图片", status=400))

@@ -1,0 +1,32 @@
+"""Where a gateway request's reply goes."""
+
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """A stream to the client, as the gateway sees it.
+
+    ``has_begun``: its head was sent, so that a failure cannot become a status any more; ``has_ended``: the
+    reply was closed; ``is_lost``: the client has left.
+
+    Raises, from every method:
+        ConnectionError: the client left, or has not read anything for long.
+    """
+
+    @property
+    def has_begun(self) -> bool: ...
+
+    @property
+    def has_ended(self) -> bool: ...
+
+    @property
+    def is_lost(self) -> bool: ...
+
+    async def begin(self) -> None:
+        """Send the head, if it was not sent yet."""
+
+    async def write(self, data: bytes) -> None:
+        """Send some bytes, and the head before the first of them."""
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last bytes and close the reply."""

@@ -1,0 +1,1 @@
+"""What chats and gateway requests share while a reply is being generated."""

@@ -1,0 +1,40 @@
+"""What the attempts of a request say about the API keys that they used."""
+
+from functools import partial
+
+from chathub import redaction
+from chathub.billing.settlement_queue import SettlementQueue
+from chathub.clock import Clock
+from chathub.formats.events import Failure
+from chathub.formats.messages import Endpoint
+from chathub.providers import key_pool
+from chathub.providers.cooldowns import CallerCooldowns
+from chathub.upstream.failover import Report
+
+
+class KeyReports:
+    """Keeps the health of API keys after each attempt, for all callers or for one."""
+
+    def __init__(self, cooldowns: CallerCooldowns, settlement_queue: SettlementQueue, clock: Clock) -> None:
+        self._cooldowns = cooldowns
+        self._settlement_queue = settlement_queue
+        self._clock = clock
+
+    def for_caller(self, user_id: int) -> Report:
+        """A report for the attempts of one user's request."""
+        return partial(self._report, user_id)
+
+    def note_success(self, key_id: int, user_id: int) -> None:
+        """A reply was completed with the key: nothing keeps this user from it any more."""
+        self._cooldowns.note_success(key_id, user_id)
+
+    async def _report(self, user_id: int, endpoint: Endpoint, failure: Failure | None) -> None:
+        if failure is None or endpoint.key_id is None:
+            return
+        sentence = redaction.scrub(failure.message, [endpoint.api_key])
+        now = self._clock.now()
+        is_common = self._cooldowns.note_failure(endpoint, user_id, failure, now)
+        told = endpoint.key_id, failure, sentence, now
+        await self._settlement_queue.store_soon(
+            "key's state", lambda tx: key_pool.note_failure(tx, *told, is_common=is_common)
+        )
