@@ -158,19 +158,21 @@ class Planner:
         now = self._clock.now()
         bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
         standings = {key["id"]: self._standing(caller, key, now) for key in bound}
-        # where all have met passing trouble, one of them is better than none
-        fit = [key for key in bound if standings[key["id"]].is_usable(now)] or [
-            key for key in bound if standings[key["id"]].health == "ok"
+        # passing trouble puts a key behind the others; it does not exclude the key
+        usable = [key for key in bound if standings[key["id"]].is_usable(now)]
+        resting = [key for key in bound if standings[key["id"]].rests_softly(now)]
+        ordered = [
+            *pool.in_order(usable, caller.id, self._chance),
+            *pool.in_order(resting, caller.id, self._chance),
         ]
-        usable = pool.in_order(fit, caller.id, self._chance)
-        endpoints = tuple(endpoint for key in usable if (endpoint := self._endpoint(model, key, caller.id)))
+        endpoints = tuple(endpoint for key in ordered if (endpoint := self._endpoint(model, key, caller.id)))
         if endpoints:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, protocol=model.protocol),)
-        resting = [it for it in standings.values() if it.health != "broken" and it.rests(now)]
-        if resting:
-            raise _all_rest(model, min(resting, key=lambda it: it.until), now)
+        pauses = [it for it in standings.values() if it.health != "broken" and it.rests(now)]
+        if pauses:
+            raise _all_rest(model, min(pauses, key=lambda it: it.until), now)
         raise _no_key(model, keys, bound, caller.id)
 
     def _standing(self, caller: Caller, key: Row, now: int) -> Standing:

@@ -40,6 +40,10 @@ class Standing(Struct, frozen=True):
     def is_usable(self, now: int) -> bool:
         return self.health != "broken" and not self.rests(now)
 
+    def rests_softly(self, now: int) -> bool:
+        """Whether passing trouble puts the key behind the others."""
+        return self.health == "ok" and self.rests(now)
+
     def after(self, failure: Failure, now: int) -> "Standing":
         """As it is once an attempt has failed with the key."""
         kind, in_row = class_of(failure), self.in_row + 1

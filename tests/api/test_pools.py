@@ -458,6 +458,18 @@ async def test_where_all_keys_met_passing_trouble_they_are_tried_all_the_same(
     assert shop.tried == [FIRST, SECOND, FIRST]
 
 
+async def test_a_key_in_passing_trouble_is_tried_after_the_others(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    busy = shop.answer(503, {"error": {"message": "busy"}}, {"Retry-After": "600"})
+    shop.by_key(first=busy, second=shop.saying("好"))
+    assert (await chat(client, admin))[0] == 200
+    shop.by_key(first=shop.saying("again"), second=busy)
+    assert (await chat(client, admin))[1]["response"] == "again"
+    assert shop.tried == [FIRST, SECOND, SECOND, FIRST]
+
+
 async def test_a_key_in_passing_trouble_does_not_make_one_that_must_rest_work(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
