@@ -23,6 +23,7 @@ from chathub.database.condition import sentence_of
 from chathub.database.connection import Database
 from chathub.upstream import redaction, routing
 from chathub.upstream.client import Client
+from chathub.upstream.dialects.reading import EMPTY
 from chathub.upstream.failure_class import another_may_help, sentence_for
 from chathub.upstream.types import ChatCall, Endpoint, Failure
 from chathub.wire.chats import Options
@@ -215,11 +216,14 @@ def _natural_ending(reply: Reply, plan: Plan) -> Ending:
     if reply.too_long:
         return _SIZE_LIMIT
     failure = reply.failure
+    model = reply.answering or plan.model
+    if failure is None and reply.finish_reason == "stop" and not reply.begun:
+        # not sent to another key: the provider has counted it
+        return Ending("error", f"{model.provider_name}：{EMPTY}", 502, "error")
     if failure is None:
         return Ending("done", finish_reason=reply.finish_reason or "stop")
     if failure.kind == "busy":
         return Ending("error", failure.message, 503, "error", failure.retry_after)
-    model = reply.answering or plan.model
     secrets = [endpoint.api_key for route in plan.routes for endpoint in route.endpoints]
     text = sentence_for(failure, reply.endpoint, secrets)
     said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
