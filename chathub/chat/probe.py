@@ -22,6 +22,23 @@ from chathub.upstream.types import ChatCall, Endpoint, Failure, Message
 # what no provider has given to anybody
 _NO_KEY = "not-a-key"
 _QUESTION = [Message("user", "hi")]
+# what a name holds, and the type of such a model; rerankers first, which are named after embeddings too
+_KINDS = (
+    ("rerank", "rerank"),
+    ("embed", "embedding"),
+    ("bge-", "embedding"),
+    ("moderation", "moderation"),
+    ("dall-e", "image"),
+    ("flux", "image"),
+    ("gpt-image", "image"),
+    ("kolors", "image"),
+    ("stable-diffusion", "image"),
+    ("cosyvoice", "audio"),
+    ("sensevoice", "audio"),
+    ("whisper", "audio"),
+    ("-i2v", "video"),
+    ("-t2v", "video"),
+)
 # names that the audit tells
 _TOLD = 20
 
@@ -102,7 +119,4 @@ def import_models(tx: Transaction, provider_id: int, names: Sequence[str], who: 
 def _kind(name: str) -> str:
     """What a model is for, as far as its name tells."""
     lower = name.lower()
-    for word, kind in (("embed", "embedding"), ("bge-", "embedding"), ("rerank", "rerank")):
-        if word in lower:
-            return kind
-    return "chat"
+    return next((kind for word, kind in _KINDS if word in lower), "chat")

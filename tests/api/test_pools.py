@@ -1059,6 +1059,27 @@ async def test_chosen_models_are_added_and_known_ones_stay_as_they_are(
     assert all(row["imported"] for row in listed)
 
 
+async def test_imported_models_have_the_type_that_their_name_tells(
+    client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
+) -> None:
+    shop, url = listed_shop
+    kinds = {
+        "Pro/BAAI/bge-reranker-v2-m3": "rerank",
+        "BAAI/bge-m3": "embedding",
+        "Qwen/Qwen3-Embedding-8B": "embedding",
+        "black-forest-labs/FLUX.1-schnell": "image",
+        "FunAudioLLM/SenseVoiceSmall": "audio",
+        "Wan-AI/Wan2.2-T2V-A14B": "video",
+        "omni-moderation-latest": "moderation",
+        "Qwen/Qwen3-VL-8B-Instruct": "chat",
+    }
+    shop.listing = shop.showing({"data": [{"id": name} for name in kinds]})
+    response = await client.post(url + "/import", json={"models": list(kinds)}, headers=admin)
+    assert response.status == 200, await response.text()
+    rows = await (await client.get("/api/models")).json()
+    assert {row["model_name"]: row["model_type"] for row in rows if row["model_name"] in kinds} == kinds
+
+
 @pytest.mark.parametrize("wanted", [["nobody-has-it"], ["new-chat", "nobody-has-it"], [], [5], None])
 async def test_what_the_provider_does_not_offer_is_not_added(
     client: TestClient, listed_shop: tuple[Shop, str], admin: Headers, wanted: Any
