@@ -178,9 +178,7 @@ def failure(
     elif request.path.startswith("/v1/"):
         # without an error of ours no route matched: the base URL is wrong, not the model
         kind = "invalid_request_error" if status == 404 and error is None else None
-        told = openai.error(
-            status, sentence, type=kind, param=details.get("param"), code=details.get("code")
-        )
+        told = openai.error(status, sentence, type=kind, param=details.get("param"), code=details.get("code"))
         response = raw(told, status)
     else:
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
