@@ -168,7 +168,7 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
     for name, read_value in _OTHERS.items():
         try:
             settings.update(read_value(flags, environ))
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             problems.append(f"{name}: {error}")
     config = Config(**settings)
     if config.development and not _is_loopback(config.host):
@@ -196,7 +196,7 @@ def _new_secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[s
     found = _read_secret("CHATHUB_NEW_SECRET_KEY", "new_secret_key", environ)
     if any(value != value.strip() for value in found.values()):
         # a secret file is read without them
-        raise ValueError("CHATHUB_NEW_SECRET_KEY must not begin or end with a blank")
+        raise ValueError("must not begin or end with a blank")
     return found
 
 
@@ -204,11 +204,14 @@ def _read_secret(variable: str, name: str, environ: Mapping[str, str]) -> dict[s
     """The secret that a variable holds, or the file that the variable with ``_FILE`` behind it names."""
     text = environ.get(variable)
     if not text and (path := environ.get(f"{variable}_FILE")):
-        text = Path(path).read_text("utf-8").strip()
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"the file that {variable}_FILE names cannot be read: {error}") from None
     if not text:
         return {}
     if len(text.encode()) < 32:
-        raise ValueError(f"{variable} must be at least 32 bytes long")
+        raise ValueError("must be at least 32 bytes long")
     return {name: text.encode()}
 
 
@@ -220,17 +223,17 @@ def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, A
             networks.append(ipaddress.ip_network(word, strict=False))
         except ValueError:
             if "/" in word:
-                raise ValueError(f"CHATHUB_UPSTREAM_ALLOW: {word!r} is no host and no network") from None
+                raise ValueError(f"{word!r} is no host and no network") from None
             hosts.add(word.lower())
     return {"upstream_allow_hosts": frozenset(hosts), "upstream_allow_networks": tuple(networks)}
 
 
-# what is not one variable → its reader
+# flag or variable that is not the only one of its field, or sets two → its reader
 _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str, Any]]] = {
-    "cors_origins": _flag_origins,
-    "secret_key": _secret,
-    "new_secret_key": _new_secret,
-    "allow": _allow,
+    "--cors-origin": _flag_origins,
+    "CHATHUB_SECRET_KEY": _secret,
+    "CHATHUB_NEW_SECRET_KEY": _new_secret,
+    "CHATHUB_UPSTREAM_ALLOW": _allow,
 }
 
 

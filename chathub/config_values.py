@@ -1,6 +1,7 @@
 """What the text of one setting means; where it means nothing, a ``ValueError`` says what it must be."""
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,27 +41,41 @@ def keep(text: str) -> Keep:
     return Keep(*(int(part or 0) for part in match.groups()))
 
 
+def _number(text: str) -> float:
+    """The number, or NaN, which no range holds, for a text that is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def hours(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0.001 <= value <= 10_000:
         raise ValueError("must be a number of hours from 0.001 to 10000")
     return value
 
 
 def seconds(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < 10**8:
         raise ValueError("must be a positive number of seconds")
     return value
 
 
 def seconds_or_none(text: str) -> float:
-    return 0 if text == "0" else seconds(text)
+    value = _number(text)
+    if not 0 <= value < 10**8:
+        raise ValueError("must be 0 or a positive number of seconds")
+    return value
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            value = lowest - 1
         if not lowest <= value <= highest:
             raise ValueError(f"must be a whole number from {lowest} to {highest}")
         return value

@@ -8,6 +8,8 @@ from aiohttp import web
 from chathub.app_keys import CONFIG
 from chathub.handlers.http import Handler
 
+_READABLE = ("Link", "Retry-After", "X-Request-ID")
+
 
 def allow(app: web.Application, origins: tuple[str, ...]) -> None:
     """Let pages of some origins call all routes that there are by now."""
@@ -17,7 +19,7 @@ def allow(app: web.Application, origins: tuple[str, ...]) -> None:
         # SDKs send a dozen of their own from a browser (x-stainless-…), and more with each version; what
         # a configured origin may send besides is for the routes to judge
         allow_headers="*",
-        expose_headers=("Link", "Retry-After", "X-Request-ID"),
+        expose_headers=_READABLE,
         max_age=600,
     )
     cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
@@ -34,6 +36,7 @@ async def _add_headers(origins: tuple[str, ...], request: web.Request, response:
     response.headers["Vary"] = "Origin"
     if origin in origins and request.match_info.http_exception is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = ",".join(_READABLE)
 
 
 @web.middleware

@@ -176,7 +176,11 @@ def failure(
     if request.path.startswith("/v1/messages"):
         response = raw(anthropic.encode_error(status, sentence), status)
     elif request.path.startswith("/v1/"):
-        told = openai.encode_error(status, sentence, param=details.get("param"), code=details.get("code"))
+        # without an error of ours no route matched: the base URL is wrong, not the model
+        kind = "invalid_request_error" if status == 404 and error is None else None
+        told = openai.encode_error(
+            status, sentence, type=kind, param=details.get("param"), code=details.get("code")
+        )
         response = raw(told, status)
     else:
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)

@@ -44,10 +44,10 @@ ROUTES = (
     # 2 models
     Route("GET", "/api/models", models.list_all, PUBLIC),
     Route("POST", "/api/models", models.create, ADMIN),
-    Route("POST", "/api/models/batch-update-order", models.reorder, ADMIN),
     Route("PUT", "/api/models/{model_id}", models.update, ADMIN),
     Route("DELETE", "/api/models/{model_id}", models.delete, ADMIN),
     Route("POST", "/api/models/{model_id}/toggle", models.toggle, ADMIN),
+    Route("POST", "/api/models/batch-update-order", models.reorder, ADMIN),
     # 3 providers
     Route("GET", "/api/providers", providers.list_all),
     Route("POST", "/api/providers", providers.create, ADMIN),
@@ -68,8 +68,8 @@ ROUTES = (
     Route("POST", "/api/auth/logout-all", sessions.end_all, SESSION),
     Route("GET", "/api/auth/sessions", sessions.list_own, SESSION),
     Route("DELETE", "/api/auth/sessions/{session_id}", sessions.end_one, SESSION),
-    Route("GET", "/api/invites", invites.list_all, ADMIN),
     Route("POST", "/api/invites", invites.create, ADMIN),
+    Route("GET", "/api/invites", invites.list_all, ADMIN),
     Route("DELETE", "/api/invites/{invite_id}", invites.delete, ADMIN),
     # 5 chat
     Route("POST", "/api/chat", chat.complete),
@@ -78,6 +78,7 @@ ROUTES = (
     Route("GET", "/api/chat/active", chat.list_active),
     Route("POST", "/api/chat/stop", chat.stop),
     Route("POST", "/api/chat/save-partial", chat.save_partial),
+    Route("GET", "/api/files/{file_id}", files.get),
     # 6 conversations
     Route("GET", "/api/conversations", conversations.list_for_user),
     Route("GET", "/api/conversations/{conversation_id}/messages", conversations.list_messages),
@@ -86,7 +87,6 @@ ROUTES = (
     Route("POST", "/api/messages/{message_id}/regenerate", messages.regenerate),
     Route("PUT", "/api/messages/{message_id}", messages.edit),
     Route("DELETE", "/api/messages/{message_id}", messages.delete),
-    Route("GET", "/api/files/{file_id}", files.get),
     # 7 provider keys
     Route("POST", "/api/apikeys", apikeys.save),
     Route("GET", "/api/apikeys", apikeys.list_own),
@@ -94,10 +94,6 @@ ROUTES = (
     Route("DELETE", "/api/apikeys/{key_id}", apikeys.delete),
     Route("POST", "/api/apikeys/{key_id}/toggle", apikeys.toggle),
     Route("POST", "/api/apikeys/{key_id}/test", probes.test_key),
-    # personal access tokens
-    Route("GET", "/api/tokens", tokens.list_own, SESSION),
-    Route("POST", "/api/tokens", tokens.create, SESSION),
-    Route("DELETE", "/api/tokens/{token_id}", tokens.delete, SESSION),
     # 8 statistics
     Route("GET", "/api/stats", stats.show),
     Route("GET", "/api/usage", usage.show),
@@ -111,12 +107,16 @@ ROUTES = (
     Route("PUT", "/api/users/{user_id}", users.update, ADMIN),
     Route("DELETE", "/api/users/{user_id}", users.disable, ADMIN),
     Route("POST", "/api/users/{user_id}/reset-password", users.reset_password, ADMIN),
-    # the audit
-    Route("GET", "/api/audit", audit.search, ADMIN),
-    # for existing clients, in OpenAI's and Anthropic's shape
+    # 10 access tokens
+    Route("POST", "/api/tokens", tokens.create, SESSION),
+    Route("GET", "/api/tokens", tokens.list_own, SESSION),
+    Route("DELETE", "/api/tokens/{token_id}", tokens.delete, SESSION),
+    # 11 for existing clients, in OpenAI's and Anthropic's shape
     Route("POST", "/v1/chat/completions", v1.chat_completions, V1),
+    Route("POST", "/v1/messages", v1_messages.create, V1),
+    Route("POST", "/v1/embeddings", v1.embeddings, V1),
     Route("GET", "/v1/models", v1.list_models, V1),
     Route("GET", "/v1/models/{model:.+}", v1.get_model, V1),
-    Route("POST", "/v1/embeddings", v1.embeddings, V1),
-    Route("POST", "/v1/messages", v1_messages.create, V1),
+    # 12 the audit
+    Route("GET", "/api/audit", audit.search, ADMIN),
 )

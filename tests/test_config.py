@@ -152,6 +152,23 @@ def test_a_zone_that_there_is_not_is_refused_by_its_name(name: str) -> None:
         read(CHATHUB_TIMEZONE=name)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("CHATHUB_UPSTREAM_ALLOW", "10.0.0.0/99", "'10.0.0.0/99' is no host and no network"),
+        ("CHATHUB_SECRET_KEY", "short", "must be at least 32 bytes long"),
+        ("CHATHUB_USAGE_SECONDS", "-1", "must be 0 or a positive number of seconds"),
+        ("CHATHUB_REPLY_SECONDS", "abc", "must be a positive number of seconds"),
+        ("CHATHUB_PORT", "abc", "must be a whole number from 0 to 65535"),
+        ("CHATHUB_BACKUP_EVERY", "abc", "must be a number of hours from 0.001 to 10000"),
+    ],
+)
+def test_a_wrong_value_is_told_once_by_the_variables_name(variable: str, value: str, sentence: str) -> None:
+    with pytest.raises(StartError) as caught:
+        read(**{variable: value})
+    assert str(caught.value) == f"wrong configuration:\n  {variable}: {sentence}"
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "0", "x"])
 def test_times_are_positive_numbers(value: str) -> None:
     with pytest.raises(StartError, match="CHATHUB_REPLY_SECONDS"):
@@ -171,7 +188,7 @@ def test_the_secret_may_lie_in_a_file_and_is_not_shown(tmp_path: Path) -> None:
     config = read(CHATHUB_SECRET_KEY_FILE=str(path), CHATHUB_ADMIN_PASSWORD="very secret")
     assert config.secret_key == b"0123456789abcdef0123456789abcdef"
     assert "0123456789" not in repr(config) and "very secret" not in repr(config)
-    with pytest.raises(StartError, match="secret_key"):
+    with pytest.raises(StartError, match="CHATHUB_SECRET_KEY_FILE"):
         read(CHATHUB_SECRET_KEY_FILE=str(tmp_path / "missing"))
 
 

@@ -22,6 +22,7 @@ from chathub.formats import estimates
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import sentence_for
 from chathub.formats.messages import ChatRequest
+from chathub.formats.stream_reader import EMPTY
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
@@ -207,11 +208,14 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     if reply.too_long:
         return _SIZE_LIMIT
     failure = reply.failure
+    model = reply.answering or candidates.model
+    if failure is None and reply.finish_reason == "stop" and not reply.has_output:
+        # not sent to another key: the provider has counted it
+        return FinalStatus("error", f"{model.provider_name}：{EMPTY}", 502, "error")
     if failure is None:
         return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
     if failure.kind == "busy":
         return FinalStatus("error", failure.message, 503, "error", failure.retry_after)
-    model = reply.answering or candidates.model
     secrets = [endpoint.api_key for candidate in candidates.in_order for endpoint in candidate.endpoints]
     text = sentence_for(failure, reply.endpoint, secrets)
     said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："

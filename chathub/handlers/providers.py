@@ -128,9 +128,7 @@ def _update(
         raise NotFound("提供商不存在")
     if old["provider_key"] == LOCAL and "default_base_url" in changes:
         changes["default_base_url"] = old["default_base_url"]
-    # a dialect that was the address's own moves with the address
-    followed = "protocol" not in changes and old["protocol"] == wire_format_of(old["default_base_url"])
-    if followed or changes.get("protocol", "") is None:
+    if changes.get("protocol", "") is None:
         changes["protocol"] = wire_format_of(changes.get("default_base_url", old["default_base_url"]))
     row = tx.one(tx.q.providers.update, **{**dict(old), **changes}, provider_id=provider_id, now=now)
     assert row is not None

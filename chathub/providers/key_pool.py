@@ -40,6 +40,10 @@ class KeyHealth(Struct, frozen=True):
     def is_usable(self, now: int) -> bool:
         return self.health != "broken" and not self.is_cooling(now)
 
+    def is_deprioritised(self, now: int) -> bool:
+        """Whether a transient failure puts the key behind the others."""
+        return self.health == "ok" and self.is_cooling(now)
+
     def after(self, failure: Failure, now: int) -> "KeyHealth":
         """As it is once an attempt has failed with the key."""
         kind, in_row = class_of(failure), self.in_row + 1

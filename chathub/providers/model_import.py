@@ -7,6 +7,23 @@ from chathub.errors import NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
 
+# what a name holds, and the type of such a model; rerankers first, which are named after embeddings too
+_KINDS = (
+    ("rerank", "rerank"),
+    ("embed", "embedding"),
+    ("bge-", "embedding"),
+    ("moderation", "moderation"),
+    ("dall-e", "image"),
+    ("flux", "image"),
+    ("gpt-image", "image"),
+    ("kolors", "image"),
+    ("stable-diffusion", "image"),
+    ("cosyvoice", "audio"),
+    ("sensevoice", "audio"),
+    ("whisper", "audio"),
+    ("-i2v", "video"),
+    ("-t2v", "video"),
+)
 # names that the audit tells
 _TOLD = 20
 
@@ -34,7 +51,4 @@ def import_models(tx: Transaction, provider_id: int, names: Sequence[str], who: 
 def _kind(name: str) -> str:
     """What a model is for, as far as its name tells."""
     lower = name.lower()
-    for word, kind in (("embed", "embedding"), ("bge-", "embedding"), ("rerank", "rerank")):
-        if word in lower:
-            return kind
-    return "chat"
+    return next((kind for word, kind in _KINDS if word in lower), "chat")

@@ -162,19 +162,21 @@ class Resolver:
         now = self._clock.now()
         bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
         healths = {key["id"]: self._health(caller, key, now) for key in bound}
-        # where all have met passing trouble, one of them is better than none
-        fit = [key for key in bound if healths[key["id"]].is_usable(now)] or [
-            key for key in bound if healths[key["id"]].health == "ok"
+        # a transient failure puts a key behind the others; it does not exclude the key
+        usable = [key for key in bound if healths[key["id"]].is_usable(now)]
+        behind = [key for key in bound if healths[key["id"]].is_deprioritised(now)]
+        ordered = [
+            *key_pool.in_order(usable, caller.id, self._chance),
+            *key_pool.in_order(behind, caller.id, self._chance),
         ]
-        usable = key_pool.in_order(fit, caller.id, self._chance)
-        endpoints = tuple(endpoint for key in usable if (endpoint := self._endpoint(model, key, caller.id)))
+        endpoints = tuple(endpoint for key in ordered if (endpoint := self._endpoint(model, key, caller.id)))
         if endpoints:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
-        resting = [it for it in healths.values() if it.health != "broken" and it.is_cooling(now)]
-        if resting:
-            raise _all_rest(model, min(resting, key=lambda it: it.until), now)
+        pauses = [it for it in healths.values() if it.health != "broken" and it.is_cooling(now)]
+        if pauses:
+            raise _all_rest(model, min(pauses, key=lambda it: it.until), now)
         raise _no_key(model, keys, bound, caller.id)
 
     def _health(self, caller: Caller, key: Row, now: int) -> KeyHealth:

@@ -93,6 +93,20 @@ async def test_a_stream_that_is_cut_never_ends_in_end(
     assert (await stream(client, user))[-1]["type"] == "error"
 
 
+@pytest.mark.parametrize("finish", ["stop", "length"])
+async def test_an_empty_reply_that_the_model_calls_complete_is_an_error(
+    client: TestClient, user: Headers, provider: Provider, finish: str
+) -> None:
+    """A reply that was cut to nothing (``length``) is what was asked for."""
+    provider.script = provider.stream(reply(finish=finish))
+    status, body, _ = await chat(client, user)
+    assert status == (502 if finish == "stop" else 200), body
+    assert len(provider.bodies) == 1
+    kept = (await messages_of(client, user, body["conversation_id"]))[1]
+    assert kept["status"] == ("error" if finish == "stop" else "done")
+    assert (kept["usage"]["prompt_tokens"], kept["usage"]["estimated"]) == (7, False)
+
+
 async def test_a_provider_that_falls_silent_is_given_up(
     connect: Connect, config: Config, provider: Provider
 ) -> None:

@@ -458,6 +458,18 @@ async def test_where_all_keys_met_passing_trouble_they_are_tried_all_the_same(
     assert shop.tried == [FIRST, SECOND, FIRST]
 
 
+async def test_a_key_in_passing_trouble_is_tried_after_the_others(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    await two_keys(client, admin)
+    busy = shop.answer(503, {"error": {"message": "busy"}}, {"Retry-After": "600"})
+    shop.by_key(first=busy, second=shop.saying("好"))
+    assert (await chat(client, admin))[0] == 200
+    shop.by_key(first=shop.saying("again"), second=busy)
+    assert (await chat(client, admin))[1]["response"] == "again"
+    assert shop.tried == [FIRST, SECOND, SECOND, FIRST]
+
+
 async def test_a_key_in_passing_trouble_does_not_make_one_that_must_rest_work(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
@@ -1045,6 +1057,27 @@ async def test_chosen_models_are_added_and_known_ones_stay_as_they_are(
     assert again.status == 200 and (await again.json())["imported"] == []
     listed = (await (await client.get(url, headers=admin)).json())["data"]
     assert all(row["imported"] for row in listed)
+
+
+async def test_imported_models_have_the_type_that_their_name_tells(
+    client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
+) -> None:
+    shop, url = listed_shop
+    kinds = {
+        "Pro/BAAI/bge-reranker-v2-m3": "rerank",
+        "BAAI/bge-m3": "embedding",
+        "Qwen/Qwen3-Embedding-8B": "embedding",
+        "black-forest-labs/FLUX.1-schnell": "image",
+        "FunAudioLLM/SenseVoiceSmall": "audio",
+        "Wan-AI/Wan2.2-T2V-A14B": "video",
+        "omni-moderation-latest": "moderation",
+        "Qwen/Qwen3-VL-8B-Instruct": "chat",
+    }
+    shop.listing = shop.showing({"data": [{"id": name} for name in kinds]})
+    response = await client.post(url + "/import", json={"models": list(kinds)}, headers=admin)
+    assert response.status == 200, await response.text()
+    rows = await (await client.get("/api/models")).json()
+    assert {row["model_name"]: row["model_type"] for row in rows if row["model_name"] in kinds} == kinds
 
 
 @pytest.mark.parametrize("wanted", [["nobody-has-it"], ["new-chat", "nobody-has-it"], [], [5], None])

@@ -239,6 +239,17 @@ async def test_an_update_changes_only_what_is_given(
     assert new == {**old, field: value, "updated_at": new["updated_at"]} and old[field] != value
 
 
+async def test_another_address_changes_the_protocol_only_where_the_protocol_is_null(
+    client: TestClient, admin: Headers
+) -> None:
+    """A provider may move behind a proxy, whose address says nothing of it."""
+    row = (await providers(client, admin))["anthropic"]
+    moved = {"default_base_url": "https://proxy.example.com/v1"}
+    assert (await change(client, admin, row["id"], **moved))["data"]["protocol"] == "anthropic"
+    again = await change(client, admin, row["id"], **moved, protocol=None)
+    assert again["data"]["protocol"] == "openai"
+
+
 async def test_the_whole_record_can_be_sent_back_and_the_key_stays(
     client: TestClient, admin: Headers
 ) -> None:

@@ -843,6 +843,8 @@ async def test_what_is_not_there_is_told_in_the_shape_of_its_api(
     assert response.status == status
     body = await response.json()
     assert body["error"]["message"] and (body.get("type") == "error") == path.startswith(MESSAGES)
+    # a code would make clients say that the model is unknown
+    assert body["error"].get("code") is None
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
