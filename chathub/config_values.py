@@ -1,6 +1,7 @@
 """What the text of one setting means; where it means nothing, a ``ValueError`` says what it must be."""
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,29 +42,40 @@ def keep(text: str) -> Keep:
 
 
 def hours(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0.001 <= value <= 10_000:
         raise ValueError("must be a number of hours from 0.001 to 10000")
     return value
 
 
 def seconds(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < 10**8:
         raise ValueError("must be a positive number of seconds")
     return value
 
 
 def seconds_or_none(text: str) -> float:
-    return 0 if text == "0" else seconds(text)
+    value = _number(text)
+    if not 0 <= value < 10**8:
+        raise ValueError("must be 0 or a positive number of seconds")
+    return value
+
+
+def _number(text: str) -> float:
+    """A number; a text that is none becomes NaN, which lies in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        value = int(text)
-        if not lowest <= value <= highest:
+        value = _number(text)
+        if not lowest <= value <= highest or value != int(value):
             raise ValueError(f"must be a whole number from {lowest} to {highest}")
-        return value
+        return int(value)
 
     return read
 
