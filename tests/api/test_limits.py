@@ -310,8 +310,9 @@ async def test_pictures_fit_up_to_what_is_documented_and_the_refusal_says_how_mu
     data, headers = io.BytesIO(b" " * (MIB + 1)), {**admin, **JSON}
     async with client.post("/api/models", data=data, headers=headers) as response:
         assert response.status == 413 and "1 MiB" in (await response.json())["error"]
-    for name in ("README.md", "README.zh-CN.md", "docs/api.md"):
-        assert "18 MB" in (ROOT / name).read_text("utf-8")
+    assert "18 MB" in (ROOT / "docs/api.md").read_text("utf-8")
+    for name in ("docs/using.md", "docs/using.zh-CN.md"):
+        assert "18 MiB" in (ROOT / name).read_text("utf-8")
 
 
 # lists
