@@ -44,7 +44,7 @@ ROOMS = [
     ["redaction"],
     ["config", "disk"],
     ["config_values"],
-    ["errors", "clock", "hosts", "offload", "text"],
+    ["errors", "clock", "hosts", "offload", "text", "version"],
 ]
 WEB_ROOMS = {"commands", "app", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}
 
