@@ -1,12 +1,19 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: run test lint types bench stalls drill dist
+# the tests of pure code: no server, no database, no network, no recordings
+QUICK = tests/formats tests/test_base64.py tests/test_decode.py tests/test_title_text.py \
+	--ignore=tests/formats/test_recordings.py
+
+.PHONY: run test quick lint types bench stalls drill dist
 
 run:
 	$(PYTHON) run.py
 
 test:
 	$(PYTHON) -m pytest -q
+
+quick:
+	$(PYTHON) -m pytest -q -n 0 $(QUICK)
 
 lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
@@ -24,5 +31,6 @@ drill:
 	$(PYTHON) tests/drill.py
 
 dist:
-	rm -rf build dist
-	$(PYTHON) -m pip wheel -q --no-deps -w dist .
+	rm -rf build dist chathub.egg-info
+	$(PYTHON) -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
+	rm -rf build chathub.egg-info

@@ -27,11 +27,31 @@ from chathub.database.opening import open_database
 from chathub.errors import StartError
 from chathub.log import Formatter, Handler
 from chathub.security.master_secret import earlier_files, key_name, rotate
+from chathub.version import version
+
+_DESCRIPTION = "A self-hosted AI hub for small machines: one process, one SQLite file."
+_READ_ON = (
+    "Read on in the source's docs folder: configuration.md (flags and environment variables), operating.md "
+    "(the commands), deploying.md."
+)
+_COMMANDS = {
+    "serve": "start the server (the default)",
+    "set-password": "give accounts new passwords, and print them; the server must be stopped",
+    "rotate-secret": "re-encrypt the API keys under a new master secret; the server must be stopped",
+    "compact": "give the database's unused space back to the disk; the server must be stopped",
+    "doctor": "check the installation and change nothing; exit code 1 if there is a problem",
+    "backup": "copy the database; the server may run",
+    "restore": "put a backup in the database's place; the server must be stopped",
+    "undo-upgrade": "go back to the copy from before the last upgrade; the server must be stopped",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; gives the process's exit code."""
     arguments = _parser().parse_args(argv)
+    if arguments.version:
+        print(f"chathub {version()}")
+        return 0
     lines = _log()
     try:
         if arguments.command == "doctor":
@@ -85,41 +105,53 @@ def _run(arguments: argparse.Namespace, config: Config, lines: Formatter) -> int
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="chathub", description="A self-hosted AI hub for small machines.")
+    parser = argparse.ArgumentParser(prog="chathub", description=_DESCRIPTION, epilog=_epilog())
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     configuration.add_flags(parser)
-    commands = parser.add_subparsers(dest="command")
-    serve = commands.add_parser("serve", help="start the server (the default)")
-    setting = commands.add_parser(
-        "set-password", help="give accounts new passwords; the server must be stopped"
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    added = {name: _add_command(commands, name, text) for name, text in _COMMANDS.items()}
+    added["set-password"].add_argument("username", nargs="+")
+    added["set-password"].add_argument(
+        "--prompt", action="store_true", help="ask for the password instead of making a random one"
     )
-    rotating = commands.add_parser(
-        "rotate-secret", help="seal everything under a new master secret; the server must be stopped"
-    )
-    compacting = commands.add_parser(
-        "compact", help="give the database's unused space back to the disk; the server must be stopped"
-    )
-    doctor = commands.add_parser("doctor", help="look for problems, changing nothing; exit code 1 if any")
-    backing = commands.add_parser("backup", help="copy the database, while the server runs or not")
-    restoring = commands.add_parser("restore", help="put a backup in place; the server must be stopped")
-    undoing = commands.add_parser(
-        "undo-upgrade", help="go back to before the last upgrade; the server must be stopped"
-    )
-    for command in (serve, setting, rotating, compacting, doctor, backing, restoring, undoing):
-        # flags may stand behind the command as well; absent there, they must not undo those before it
-        configuration.add_flags(command, default=argparse.SUPPRESS)
-    setting.add_argument("username", nargs="+")
-    setting.add_argument("--prompt", action="store_true", help="ask for the password instead of making one")
+    backing, restoring = added["backup"], added["restore"]
     backing.add_argument("place", nargs="?", type=Path, metavar="FILE|FOLDER")
-    backing.add_argument("--compress", action="store_true", help="pack it (gzip)")
-    backing.add_argument("--with-secret", action="store_true", help="write the sealed secret beside it")
+    backing.add_argument("--compress", action="store_true", help="compress the backup (gzip)")
+    backing.add_argument(
+        "--with-secret", action="store_true", help="write the secret beside the backup, encrypted"
+    )
     restoring.add_argument("file", type=Path, metavar="FILE")
     restoring.add_argument(
-        "--without-keys", action="store_true", help="although its secret is lost: API keys are entered again"
+        "--without-keys",
+        action="store_true",
+        help="restore although the secret is lost: the API keys must be entered again",
     )
     for command in (backing, restoring):
-        command.add_argument("--passphrase-file", type=Path, metavar="FILE", help="instead of being asked")
-    undoing.add_argument("--yes", action="store_true", help="do it; without, only say what would be lost")
+        command.add_argument(
+            "--passphrase-file", type=Path, metavar="FILE", help="read the passphrase from a file"
+        )
+    added["undo-upgrade"].add_argument(
+        "--yes", action="store_true", help="do it; without this flag only say what would be lost"
+    )
     return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    """A command's own parser, with the flags that do something there."""
+    command = commands.add_parser(name, help=text, description=text, epilog=_READ_ON)
+    add = configuration.add_flags if name == "serve" else configuration.add_database_flags
+    # a flag that is absent behind the command must not undo the one before it
+    add(command, default=argparse.SUPPRESS)
+    return command
+
+
+def _epilog() -> str:
+    return (
+        "Each flag overrides an environment variable: CHATHUB_DATABASE for --database. The environment "
+        f"variables are {', '.join(configuration.variable_names())}. {_READ_ON}"
+    )
 
 
 def _log() -> Formatter:

@@ -137,14 +137,31 @@ _FLAGS = ("env", "host", "port", "database", "local_model")
 
 
 def add_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
-    """Add the flags that stand beside the environment variables."""
+    """Add the flags of the server."""
+    add_database_flags(parser, default)
     add = partial(parser.add_argument, default=default)
-    add("--env", choices=["development", "production"], help="default: development")
     add("--host", help="address to listen on (default: 127.0.0.1)")
     add("--port", help="port to listen on (default: 5001)")
-    add("--database", help="the SQLite file (default: database/chathub.db)")
-    add("--cors-origin", action="append", metavar="ORIGIN", help="a web page's origin; may be given often")
+    add(
+        "--cors-origin",
+        action="append",
+        metavar="ORIGIN",
+        help="an origin whose web pages may use the API; may be repeated",
+    )
     add("--local-model", metavar="NAME", help="smollm2, qwen2.5-0.5b, or the path of a GGUF file")
+
+
+def add_database_flags(parser: argparse.ArgumentParser, default: Any = None) -> None:
+    """Add the flags that every command reads: the mode and the database."""
+    add = partial(parser.add_argument, default=default)
+    add("--env", choices=["development", "production"], help="default: development")
+    add("--database", help="the SQLite file (default: database/chathub.db)")
+
+
+def variable_names() -> list[str]:
+    """The environment variables that `load` reads."""
+    secrets = (f"{name}{ending}" for name in _SECRETS for ending in ("", "_FILE"))
+    return sorted([*_VARIABLES, *secrets, "CHATHUB_UPSTREAM_ALLOW"])
 
 
 def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
@@ -165,11 +182,11 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Config:
             settings[name] = read(text)
         except ValueError as error:
             problems.append(f"{label}: {error}")
-    for name, read_value in _OTHERS.items():
+    for label, read_value in _OTHERS.items():
         try:
             settings.update(read_value(flags, environ))
         except ValueError as error:
-            problems.append(f"{name}: {error}")
+            problems.append(f"{label}: {error}")
     config = Config(**settings)
     if config.development and not _is_loopback(config.host):
         problems.append(
@@ -189,30 +206,31 @@ def _flag_origins(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict
 
 
 def _secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
-    return _read_secret("CHATHUB_SECRET_KEY", "secret_key", environ)
+    return _read_secret("CHATHUB_SECRET_KEY", environ)
 
 
 def _new_secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
-    found = _read_secret("CHATHUB_NEW_SECRET_KEY", "new_secret_key", environ)
+    found = _read_secret("CHATHUB_NEW_SECRET_KEY", environ)
     if any(value != value.strip() for value in found.values()):
         # a secret file is read without them
         raise ValueError("must not begin or end with a blank")
     return found
 
 
-def _read_secret(variable: str, name: str, environ: Mapping[str, str]) -> dict[str, bytes]:
-    """The secret that a variable holds, or the file that the variable with ``_FILE`` behind it names."""
+def _read_secret(variable: str, environ: Mapping[str, str]) -> dict[str, bytes]:
+    """The secret that a variable contains, or the file that the variable with ``_FILE`` behind it names."""
     text = environ.get(variable)
     if not text and (path := environ.get(f"{variable}_FILE")):
         try:
             text = Path(path).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the file that {variable}_FILE names cannot be read: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ValueError(f"{variable}_FILE names {path}, which cannot be read: {reason}") from None
     if not text:
         return {}
     if len(text.encode()) < 32:
         raise ValueError("must be at least 32 bytes long")
-    return {name: text.encode()}
+    return {_SECRETS[variable]: text.encode()}
 
 
 def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -223,12 +241,14 @@ def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, A
             networks.append(ipaddress.ip_network(word, strict=False))
         except ValueError:
             if "/" in word:
-                raise ValueError(f"{word!r} is no host and no network") from None
+                raise ValueError(f"{word!r} is neither a host nor a network") from None
             hosts.add(word.lower())
     return {"upstream_allow_hosts": frozenset(hosts), "upstream_allow_networks": tuple(networks)}
 
 
-# flag or variable that is not the only one of its field, or sets two → its reader
+# environment variable → field of Config
+_SECRETS = {"CHATHUB_SECRET_KEY": "secret_key", "CHATHUB_NEW_SECRET_KEY": "new_secret_key"}
+# the name of a setting that is more than one variable → its reader
 _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str, Any]]] = {
     "--cors-origin": _flag_origins,
     "CHATHUB_SECRET_KEY": _secret,

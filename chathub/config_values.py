@@ -41,14 +41,6 @@ def keep(text: str) -> Keep:
     return Keep(*(int(part or 0) for part in match.groups()))
 
 
-def _number(text: str) -> float:
-    """The number, or NaN, which no range holds, for a text that is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
 def hours(text: str) -> float:
     value = _number(text)
     if not 0.001 <= value <= 10_000:
@@ -70,15 +62,20 @@ def seconds_or_none(text: str) -> float:
     return value
 
 
+def _number(text: str) -> float:
+    """A number; a text that is none becomes NaN, which lies in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = lowest - 1
-        if not lowest <= value <= highest:
+        value = _number(text)
+        if not lowest <= value <= highest or value != int(value):
             raise ValueError(f"must be a whole number from {lowest} to {highest}")
-        return value
+        return int(value)
 
     return read
 
