@@ -76,12 +76,12 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
             options={},
             idempotency_key=None,
             model=model.name,
-            provider=model.provider_key,
+            provider=model.provider_slug,
             history_characters=0,
             supports_vision=False,
             refusal=None,
         )
         reply = Reply(begin_turn(tx, beginning, {}, ()), user["id"], model.name, 10_000_000)
-        reply.turn_to(model)
+        reply.use_model(model)
         replies.append(reply)
     return replies
