@@ -10,7 +10,7 @@ import msgspec
 from chathub.billing.ledger import UsageCost
 from chathub.chat.cursor import Cursor, Kind, Part, after, merged
 from chathub.chat.turn import FinalStatus, Turn
-from chathub.database.connection import Row
+from chathub.database.rows.messages import StoredReply
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.messages import ToolCall
 from chathub.limits.reply_memory import MemoryLease
@@ -73,28 +73,28 @@ class Reply(Progress):
         self._waiting: list[asyncio.Future[None]] = []
 
     @classmethod
-    def stored(cls, row: Row, user_id: int) -> "Reply":
+    def stored(cls, row: StoredReply, user_id: int) -> "Reply":
         """A reply that is over, from the database: it is followed as if it were still here."""
-        turn = Turn(row["conversation_id"], row["public_id"], row["title"], row["parent_id"], row["id"])
-        reply = cls(turn, user_id, row["asked_model"])
-        reply.answered_by = row["model"]
-        texts: list[Part] = [("reasoning", row["reasoning"]), ("content", row["content"])]
+        turn = Turn(row.conversation_id, row.public_id, row.title, row.parent_id or 0, row.id)
+        reply = cls(turn, user_id, row.asked_model)
+        reply.answered_by = row.model
+        texts: list[Part] = [("reasoning", row.reasoning), ("content", row.content)]
         reply._add([part for part in texts if part[1]])
-        calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolCall])
+        calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
         reply.calls = dict(enumerate(calls))
         reply.final_status = FinalStatus(
-            row["status"], row["reason"], row["error_status"], row["finish_reason"], row["retry_after"]
+            row.status, row.reason, row.error_status, row.finish_reason, row.retry_after
         )
-        if row["status"] == "streaming":
+        if row.status == "streaming":
             # nobody writes it any more: its end could not be stored
             reply.final_status = FinalStatus("interrupted", "回复未能保存", 500, "error")
         reply.usage_cost = UsageCost(
-            row["prompt_tokens"],
-            row["completion_tokens"],
-            row["reasoning_tokens"],
-            row["cached_tokens"],
-            row["usage_source"],
-            row["cost"],
+            row.prompt_tokens,
+            row.completion_tokens,
+            row.reasoning_tokens,
+            row.cached_tokens,
+            row.usage_source,
+            row.cost,
         )
         reply.ended = True
         return reply

@@ -162,7 +162,7 @@ def _image_bytes(turn: Turn) -> int:
 async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
     """What goes upstream, but for the endpoint, and about how many tokens it is; of a long conversation it is
     put together beside the event loop."""
-    size = sum(len(row["content"]) + _PER_MESSAGE for row in reply.turn.history)
+    size = sum(len(row.content) + _PER_MESSAGE for row in reply.turn.history)
     if size <= _LONG:
         return _call_and_estimate(model, options, reply)
     return await asyncio.to_thread(_call_and_estimate, model, options, reply)

@@ -12,7 +12,8 @@ from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
 from chathub.database.condition import trouble_of
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.connection import Database, Transaction
+from chathub.database.rows.messages import InterruptedReply
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
 
@@ -103,33 +104,33 @@ def recover(tx: Transaction, month: Month) -> int:
     an estimate of what it used; nothing holds a budget any more. Gives the number of replies."""
     rows = tx.all(tx.q.messages.list_streaming)
     for row in rows:
-        texts = settle.saved_text(tx, row["id"])
+        texts = settle.saved_text(tx, row.id)
         model = _model(row)
         came = estimate(texts["content"]), estimate(texts["reasoning"])
         settlement = Settlement(
-            owner=BudgetOwner(row["user_id"], row["token_id"], month),
+            owner=BudgetOwner(row.user_id, row.token_id, month),
             model=model,
             content=texts["content"],
             reasoning=texts["reasoning"],
             was_saved=True,
             final_status=INTERRUPTED,
-            usage_cost=compute_cost(model, None, row["prompt_tokens"], *came),
+            usage_cost=compute_cost(model, None, row.prompt_tokens, *came),
         )
-        turn = Turn(row["conversation_id"], row["public_id"], "", 0, row["id"])
-        settle.recover(tx, turn, settlement, row["updated_at"])
+        turn = Turn(row.conversation_id, row.public_id, "", 0, row.id)
+        settle.recover(tx, turn, settlement, row.updated_at)
     tx.run(tx.q.budgets.release_all)
     return len(rows)
 
 
-def _model(row: Row) -> ChatModel:
+def _model(row: InterruptedReply) -> ChatModel:
     """The model of a reply, with its price of today: a crash leaves no other."""
     return ChatModel(
-        name=row["model"],
+        name=row.model,
         provider_id=0,
-        provider_slug=row["provider"],
+        provider_slug=row.provider,
         provider_name="",
         base_url="",
         needs_key=False,
-        input_price=row["input_price"] or 0,
-        output_price=row["output_price"] or 0,
+        input_price=row.input_price or 0,
+        output_price=row.output_price or 0,
     )

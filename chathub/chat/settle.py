@@ -1,7 +1,7 @@
 """A turn in the database: what it is once begun, how it is settled, what it used."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -9,33 +9,41 @@ from chathub.billing import budgets, ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.chat.cursor import Kind
 from chathub.chat.turn import Settlement, Turn
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.messages import ContextMessage, PastReply
 from chathub.errors import NotFound
 from chathub.providers import key_pool
-from chathub.schemas.responses import Row as AnyRow
+from chathub.schemas.budgets import Budget
 
 # what the page shows in an empty bubble after its stop button: not a text of the model's
 PLACEHOLDER = "对话已被用户停止"
+
+M = TypeVar("M", PastReply, ContextMessage)
 
 
 def saved_text(tx: Transaction, message_id: int) -> dict[Kind, str]:
     """What was saved, second by second, of a reply whose end is not stored."""
     parts = tx.all(tx.q.parts.list_for_message, message_id=message_id)
     kinds: tuple[Kind, Kind] = ("content", "reasoning")
-    return {kind: "".join(part["text"] for part in parts if part["kind"] == kind) for kind in kinds}
+    return {kind: "".join(part.text for part in parts if part.kind == kind) for kind in kinds}
 
 
-def as_it_ended(tx: Transaction, row: Row, unstored: Mapping[int, Settlement]) -> AnyRow:
+def as_it_ended(tx: Transaction, row: M, unstored: Mapping[int, Settlement]) -> M:
     """A message of the history; of an answer whose end is not stored yet what memory holds of it."""
-    final_status = unstored.get(row["id"]) if row["status"] == "streaming" else None
+    final_status = unstored.get(row.id) if row.status == "streaming" else None
     if final_status is None:
         return row
-    content = saved_text(tx, row["id"])["content"] if final_status.is_cut else final_status.content
-    told = {"content": content, "tool_calls": final_status.tool_calls, "state": final_status.state}
-    return {**dict(row), **told, "status": final_status.final_status.status}
+    content = saved_text(tx, row.id)["content"] if final_status.is_cut else final_status.content
+    return replace(
+        row,
+        content=content,
+        tool_calls=final_status.tool_calls,
+        state=final_status.state,
+        status=final_status.final_status.status,
+    )
 
 
-def settle(tx: Transaction, turn: Turn, it: Settlement) -> dict[str, Any] | None:
+def settle(tx: Transaction, turn: Turn, it: Settlement) -> Budget | None:
     """Store how the reply ended and what it used, which counts even if the reply was deleted meanwhile.
     Gives a word of warning where little is left to its user."""
     now = it.owner.month.now
@@ -98,7 +106,7 @@ def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
         completion_tokens=it.usage_cost.completion_tokens,
         reasoning_tokens=it.usage_cost.reasoning_tokens,
         cached_tokens=it.usage_cost.cached_tokens,
-        usage_source=it.usage_cost.source,
+        usage_source=it.usage_cost.usage_source,
         cost=it.usage_cost.cost,
         now=now,
     )
@@ -113,7 +121,7 @@ def complete_stopped(tx: Transaction, public_id: str, user_id: int, content: str
         NotFound: no such conversation of this user's.
     """
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
-    if row is None or row["user_id"] != user_id:
+    if row is None or row.user_id != user_id:
         raise NotFound("对话不存在")
-    if row["head_id"] is not None and content != PLACEHOLDER:
-        tx.run(tx.q.messages.complete_stopped, message_id=row["head_id"], content=content, now=now)
+    if row.head_id is not None and content != PLACEHOLDER:
+        tx.run(tx.q.messages.complete_stopped, message_id=row.head_id, content=content, now=now)

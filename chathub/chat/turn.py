@@ -10,14 +10,15 @@ from chathub.accounts.sessions import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import UsageCost
 from chathub.clock import Month
+from chathub.database.rows.messages import ContextMessage
 from chathub.errors import ChatHubError
 from chathub.formats.estimates import estimate_prompt
 from chathub.formats.messages import Attempt, Image, Message
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
+from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
-from chathub.schemas.responses import Row as AnyRow
 
 
 class IdempotencyKey(Struct, frozen=True):
@@ -134,13 +135,13 @@ class Turn(Struct, frozen=True):
     user_message_id: int
     message_id: int
     prompt: list[Message] = []
-    history: Sequence[AnyRow] = ()
+    history: Sequence[ContextMessage] = ()
     images: dict[int, list[Image]] = {}
     first: bool = False
     reservation_id: int = 0
     answer_limit: int | None = None
     refusal: FinalStatus | None = None
-    budget: dict[str, Any] | None = None
+    budget: Budget | None = None
 
     def without_texts(self) -> "Turn":
         """What is needed of it once it has ended."""

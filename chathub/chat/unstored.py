@@ -3,7 +3,6 @@
 import logging
 import sys
 from functools import partial
-from typing import Any
 
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import settle
@@ -11,6 +10,7 @@ from chathub.chat.cursor import Kind
 from chathub.chat.reply import Read, Reply
 from chathub.chat.turn import Settlement
 from chathub.database.connection import Database
+from chathub.schemas.budgets import Budget
 
 log = logging.getLogger("chathub.replies")
 
@@ -58,7 +58,7 @@ class Unstored:
         del self._replies[reply.turn.message_id], self._settlements[reply.turn.message_id]
         return False
 
-    def _stored(self, reply: Reply, settlement: Settlement, budget: dict[str, Any] | None) -> None:
+    def _stored(self, reply: Reply, settlement: Settlement, budget: Budget | None) -> None:
         """From here on the database has it; whoever still follows is told how it really ended."""
         reply.final_status, reply.budget = settlement.final_status, budget
         del self._replies[reply.turn.message_id], self._settlements[reply.turn.message_id]
@@ -98,7 +98,7 @@ def reader(db: Database, message_id: int) -> Read:
         row = await db.fetch_one(
             db.q.messages.get_text, message_id=message_id, kind=kind, start=start, length=length
         )
-        return row["text"] if row else ""
+        return row.text if row else ""
 
     return read
 

@@ -8,6 +8,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chathub.database.rows.budgets import Budgets
+from chathub.database.rows.conversations import Conversations
+from chathub.database.rows.deleted_conversations import DeletedConversations
+from chathub.database.rows.files import Files
+from chathub.database.rows.idempotency import Idempotency
+from chathub.database.rows.messages import Messages
+from chathub.database.rows.parts import Parts
 from chathub.database.rows.settings import Settings
 from chathub.database.statements import QueryError, Statements
 
@@ -43,6 +50,13 @@ class QueryFile:
 class Queries:
     """All query files of a folder, as attributes."""
 
+    budgets: Budgets
+    conversations: Conversations
+    deleted_conversations: DeletedConversations
+    files: Files
+    idempotency: Idempotency
+    messages: Messages
+    parts: Parts
     settings: Settings
 
     def __init__(self, folder: Path) -> None:

@@ -117,9 +117,7 @@ def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Seque
     """
     state = budgets.check_rate_limits(tx, owner, ended)
     reservation = budgets.size_reservation(state, bound)
-    return Reserved(
-        budgets.reserve(tx, owner, reservation), reservation.answer, budgets.is_money_bound(state)
-    )
+    return Reserved(budgets.reserve(tx, owner, reservation), reservation.cap, state.is_money_bound)
 
 
 def settle(tx: Transaction, settlement: GatewaySettlement) -> None:

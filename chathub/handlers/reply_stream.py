@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from chathub.billing.ledger import UsageCost
 from chathub.chat.cursor import Cursor, Kind, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turn import NOT_STORED, FinalStatus
@@ -18,7 +17,8 @@ from chathub.errors import ChatHubError
 from chathub.formats.messages import ToolCall
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
-from chathub.schemas import responses
+from chathub.schemas.conversations import Usage
+from chathub.schemas.responses import money
 
 # characters in one event and one write
 _SLICE = 16_384
@@ -98,21 +98,10 @@ def summary(reply: Reply, final_status: FinalStatus) -> dict[str, Any]:
         # the one that answered, which may be one that the model falls back on
         "model": reply.answered_by,
         "finish_reason": final_status.finish_reason,
-        "usage": usage_of(usage_cost),
-        "cost": responses.money(usage_cost.cost),
+        "usage": Usage.of(usage_cost),
+        "cost": money(usage_cost.cost),
         **({"budget": reply.budget} if reply.budget else {}),
     }
-
-
-def usage_of(usage_cost: UsageCost) -> responses.Usage:
-    return responses.Usage(
-        prompt_tokens=usage_cost.prompt_tokens,
-        completion_tokens=usage_cost.completion_tokens,
-        total_tokens=usage_cost.prompt_tokens + usage_cost.completion_tokens,
-        reasoning_tokens=usage_cost.reasoning_tokens,
-        cached_tokens=usage_cost.cached_tokens,
-        estimated=usage_cost.source != "reported",
-    )
 
 
 def failure(reply: Reply, final_status: FinalStatus) -> ChatHubError:

@@ -40,8 +40,8 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
     limit, used = user["usage_limit"], _tokens(so_far)
     owner = BudgetOwner(user_id, None, month)
     return {
-        "total_conversations": counts["conversations"],
-        "total_messages": counts["messages"],
+        "total_conversations": counts.conversations,
+        "total_messages": counts.messages,
         "tokens_used": _tokens(ever),
         "total_cost": responses.money(ever["cost"]),
         "days_active": days,

@@ -267,28 +267,6 @@ class AuditFilter(Struct):
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
 
 
-class ConversationFilter(Struct):
-    """GET /api/conversations; ``before`` is the last ``conversation_id`` that is known already."""
-
-    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    user_id: RowId | None = None
-    before: ConversationId | None = None
-
-
-class MessageFilter(Struct):
-    """GET /api/conversations/{id}/messages; ``before`` is the oldest message that is known already."""
-
-    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    before: RowId | None = None
-
-
-class ConversationChange(Struct):
-    """``head_id`` names a message of the branch to show from now on."""
-
-    title: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
-    head_id: RowId | UnsetType = UNSET
-
-
 class NewToken(Struct):
     """POST /api/tokens; ``monthly_limit`` is tokens, ``cost_limit`` money in a calendar month."""
 

@@ -2,7 +2,6 @@
 
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from chathub.clock import iso
@@ -153,111 +152,6 @@ class User(Struct):
             created_at=iso(row["created_at"]),
             updated_at=iso(row["updated_at"]),
         )
-
-
-class Conversation(Struct):
-    conversation_id: str
-    title: str
-    model: str
-    username: str
-    message_count: int
-    head_id: int | None
-    created_at: str
-    updated_at: str
-
-    @classmethod
-    def of(cls, row: Row) -> "Conversation":
-        return cls(
-            conversation_id=row["public_id"],
-            title=row["title"],
-            model=row["model"],
-            username=row["username"],
-            message_count=row["message_count"],
-            head_id=row["head_id"],
-            created_at=iso(row["created_at"]),
-            updated_at=iso(row["updated_at"]),
-        )
-
-
-class Usage(Struct):
-    """Tokens of one reply; ``estimated`` when the provider did not report them all."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    reasoning_tokens: int
-    cached_tokens: int
-    estimated: bool
-
-
-class Message(Struct):
-    """``sibling_ids`` are the messages in the same place of the tree, ``sibling_index`` is its own there;
-    ``incomplete``: its turn was refused, and images or tools that came with it were not kept."""
-
-    id: int
-    conversation_id: str
-    parent_id: int | None
-    sibling_ids: list[int]
-    sibling_index: int
-    role: str
-    content: str
-    reasoning: str | None
-    images: list[dict[str, str]]
-    tool_calls: list[dict[str, Any]]
-    tool_call_id: str | None
-    model: str | None
-    status: str
-    reason: str | None
-    incomplete: bool
-    finish_reason: str | None
-    usage: Usage | None
-    cost: float | None
-    timestamp: str
-
-    @classmethod
-    def of(cls, row: Row) -> "Message":
-        answer = row["role"] == "assistant"
-        siblings = msgspec.json.decode(row["sibling_ids"], type=list[int])
-        return cls(
-            id=row["id"],
-            conversation_id=row["public_id"],
-            parent_id=row["parent_id"],
-            sibling_ids=siblings,
-            sibling_index=siblings.index(row["id"]),
-            role=row["role"],
-            content=row["content"],
-            reasoning=row["reasoning"] or None,
-            images=[_picture(image) for image in msgspec.json.decode(row["images"])],
-            tool_calls=msgspec.json.decode(row["tool_calls"] or "[]"),
-            tool_call_id=row["tool_call_id"] or None,
-            model=row["model"] or None,
-            status=row["status"],
-            reason=row["reason"] or None,
-            incomplete=bool(row["is_incomplete"]),
-            finish_reason=row["finish_reason"] or None,
-            usage=usage(row) if answer and row["usage_source"] else None,
-            cost=money(row["cost"]) if answer and row["usage_source"] else None,
-            timestamp=iso(row["created_at"]),
-        )
-
-
-def _picture(image: dict[str, Any]) -> dict[str, str]:
-    """By reference: where its owner fetches it, or where it lies."""
-    if image["file_id"] is None:
-        return {"url": image["url"]}
-    url = f"/api/files/{image['file_id']}"
-    return {"id": image["file_id"], "url": url, "media_type": image["media_type"]}
-
-
-def usage(row: Row) -> Usage:
-    return Usage(
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        total_tokens=row["prompt_tokens"] + row["completion_tokens"],
-        reasoning_tokens=row["reasoning_tokens"],
-        cached_tokens=row["cached_tokens"],
-        estimated=row["usage_source"] != "reported",
-    )
 
 
 def money(millionths: int) -> float:

@@ -71,7 +71,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
         beginning = NewTurn(
             branch_point=BranchPoint("new", f"c{number}", fresh=True),
             owner=BudgetOwner(user["id"], None, clock.month()),
-            bound=UsageBound(prompt=1, answer=1, input_price=0, output_price=0),
+            bound=UsageBound(prompt=1, reply=1, input_price=0, output_price=0),
             prompt=Prompt("Why is the sky blue?"),
             options={},
             idempotency_key=None,
