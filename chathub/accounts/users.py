@@ -177,4 +177,4 @@ def _own_limits(
     was shown) is not its own, and changes with the subscription."""
     usual = tx.all(tx.q.subscriptions.get, name=subscription_type)[0]
     wanted = {name: limits.get(name) for name in LIMITS}
-    return {name: None if value == usual[name] else value for name, value in wanted.items()}
+    return {name: None if value == getattr(usual, name) else value for name, value in wanted.items()}

@@ -16,6 +16,7 @@ from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.settings import Settings
+from chathub.database.rows.subscriptions import Subscriptions
 from chathub.database.statements import QueryError, Statements
 
 _HEADER = re.compile(r"^-- name: (\w+)\s*$")
@@ -58,6 +59,7 @@ class Queries:
     messages: Messages
     parts: Parts
     settings: Settings
+    subscriptions: Subscriptions
 
     def __init__(self, folder: Path) -> None:
         self._files = {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}

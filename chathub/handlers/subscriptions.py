@@ -3,10 +3,12 @@
 from typing import Any
 
 from aiohttp import web
+from msgspec import structs
 
 from chathub.accounts.users import LIMITS
 from chathub.app_keys import CLOCK, DB
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.subscriptions import Subscription
 from chathub.errors import NotFound
 from chathub.handlers.http import actor, answer, body, done
 from chathub.schemas import responses
@@ -31,16 +33,16 @@ async def update(request: web.Request) -> web.Response:
     return done("订阅更新成功", data=_shape(row))
 
 
-def _shape(row: Row) -> dict[str, Any]:
-    cost = row["cost_limit"]
-    return {**dict(row), "cost_limit": None if cost is None else responses.money(cost)}
+def _shape(row: Subscription) -> dict[str, Any]:
+    cost = row.cost_limit
+    return {**structs.asdict(row), "cost_limit": None if cost is None else responses.money(cost)}
 
 
-def _update(tx: Transaction, who: Actor, name: str, changes: dict[str, Any], now: int) -> Row:
+def _update(tx: Transaction, who: Actor, name: str, changes: dict[str, Any], now: int) -> Subscription:
     old = tx.one(tx.q.subscriptions.get, name=name)
     if old is None:
         raise NotFound("订阅类型不存在")
-    tx.run(tx.q.subscriptions.update, **{**dict(old), **changes})
+    tx.run(tx.q.subscriptions.update, **{**structs.asdict(old), **changes})
     new = tx.all(tx.q.subscriptions.get, name=name)[0]
     if details := audit.differences(old, new, LIMITS):
         audit.record(tx, who, "subscription.updated", now, f"subscription {name}", **details)
