@@ -18,13 +18,13 @@ MAY_SCAN = {
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
     # only where the clock is behind
     ("sessions.sweep_ahead", "sessions"),
-    ("throttles.sweep", "throttles USING COVERING INDEX throttles_by_end"),
+    ("throttles.delete_expired", "throttles USING COVERING INDEX throttles_by_end"),
 }
 # that sort no more than what they show, or a user's own few rows
 MAY_SORT = {
     *(
         "api_keys.list_own",
-        "login_networks.sweep",
+        "login_networks.delete_oldest",
         "messages.list_context",
         "models.list_all",
         "providers.list_all",

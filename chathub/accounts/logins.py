@@ -27,7 +27,7 @@ def guards_of(db: Database, account: str, address: str, now: int) -> tuple[RateL
     network = network_of(address)
     here = (_HERE, f"{network} {account}")
     since = now - _KNOWN_FOR
-    if db.read_sync(db.q.login_networks.is_known, username_key=account, network=network, since=since):
+    if db.read_sync(db.q.login_networks.find_known, username_key=account, network=network, since=since):
         return (here,)
     return here, (_ACCOUNT, account), (_ADDRESS, network_of(address, 32))
 
@@ -46,5 +46,5 @@ def note_network(tx: Transaction, user_id: int, address: str, now: int, certain:
     """The account has signed in from here: the network is known from now on. What is over is deleted by
     ``Clock.certain``."""
     whose = {"user_id": user_id, "network": network_of(address)}
-    tx.run(tx.q.login_networks.note, **whose, now=now)
-    tx.run(tx.q.login_networks.sweep, **whose, since=certain - _KNOWN_FOR, most=_NETWORKS)
+    tx.run(tx.q.login_networks.put, **whose, now=now)
+    tx.run(tx.q.login_networks.delete_oldest, **whose, since=certain - _KNOWN_FOR, most=_NETWORKS)

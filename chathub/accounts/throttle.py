@@ -12,7 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from msgspec import Struct
 
 from chathub.clock import Clock
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.connection import Database, Transaction
+from chathub.database.rows.throttles import Attempts
 from chathub.errors import TooManyRequests
 
 # records that are kept at most
@@ -79,15 +80,15 @@ class Throttle:
                     await self._db.write(_failed, guards, note, self._clock.now())
             if right and rows[0]:
                 limit, who = guards[0]
-                await self._db.execute(self._db.q.throttles.forget, scope=limit.scope, subject=who)
+                await self._db.execute(self._db.q.throttles.delete, scope=limit.scope, subject=who)
         return right
 
-    def _refuse_blocked(self, guards: tuple[RateLimitKey, ...]) -> list[list[Row]]:
+    def _refuse_blocked(self, guards: tuple[RateLimitKey, ...]) -> list[list[Attempts]]:
         """What is kept of the guards, if none of them has to wait."""
         now, get = self._clock.now(), self._db.q.throttles.get
         rows = [self._db.read_sync(get, scope=limit.scope, subject=who) for limit, who in guards]
         for (limit, _), row in zip(guards, rows, strict=True):
-            _refuse_if_blocked(limit, row[0]["blocked_until"] if row else 0, now)
+            _refuse_if_blocked(limit, row[0].blocked_until if row else 0, now)
         return rows
 
     def check(self, *guards: RateLimitKey) -> None:
@@ -120,7 +121,7 @@ def _refuse_if_blocked(limit: Limit, blocked_until: int, now: int) -> None:
 def _charge(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
     for limit, who in guards:
         row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
-        _refuse_if_blocked(limit, row["blocked_until"] if row else 0, now)
+        _refuse_if_blocked(limit, row.blocked_until if row else 0, now)
     _count(tx, guards, now)
 
 
@@ -137,7 +138,7 @@ def _count(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
         row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
         # kept for longer than anything is: counted by a clock that ran ahead
         latest = now + int((limit.longest + limit.window) * 1000)
-        attempts = 1 + (row["attempts"] if row and now < row["forget_at"] <= latest else 0)
+        attempts = 1 + (row.attempts if row and now < row.forget_at <= latest else 0)
         blocked_until = now + int(limit.wait(attempts) * 1000)
         tx.run(
             tx.q.throttles.put,
@@ -147,4 +148,4 @@ def _count(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
             blocked_until=blocked_until,
             forget_at=blocked_until + int(limit.window * 1000),
         )
-    tx.run(tx.q.throttles.sweep, now=now, most=_BOUND)
+    tx.run(tx.q.throttles.delete_expired, now=now, most=_BOUND)
