@@ -4,7 +4,8 @@ import secrets
 from typing import Any
 
 from chathub.accounts.access_tokens import digest_of
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.invites import Invite, UsedInvite
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -21,25 +22,27 @@ def new_code() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(20))
 
 
-def insert(tx: Transaction, code: str, fields: dict[str, Any], actor: Actor, now: int, certain: int) -> Row:
+def insert(
+    tx: Transaction, code: str, fields: dict[str, Any], actor: Actor, now: int, certain: int
+) -> Invite:
     """Store a new invitation; what is over for long is deleted by ``Clock.certain``.
 
     Raises:
         BadRequest: there are too many already.
     """
-    tx.run(tx.q.invites.sweep, before=certain - _SHOWN_FOR)
-    if tx.all(tx.q.invites.count_all)[0][0] >= _MOST:
+    tx.run(tx.q.invites.delete_expired, before=certain - _SHOWN_FOR)
+    if tx.all(tx.q.invites.count_all)[0].count >= _MOST:
         raise BadRequest(f"邀请码不能超过 {_MOST} 个")
     hint = code[:4] + "…"
     row = tx.one(
         tx.q.invites.insert, digest=digest_of(code), hint=hint, created_by=actor.user_id, now=now, **fields
     )
     assert row is not None
-    audit.record(tx, actor, "invite.made", now, f"invite {row['id']}", hint=hint, max_uses=row["max_uses"])
+    audit.record(tx, actor, "invite.made", now, f"invite {row.id}", hint=hint, max_uses=row.max_uses)
     return row
 
 
-def use(tx: Transaction, code: str, now: int) -> Row:
+def use(tx: Transaction, code: str, now: int) -> UsedInvite:
     """Count one use, in the transaction that makes the account: of a last use only one registration comes.
 
     Raises:

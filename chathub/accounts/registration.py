@@ -95,7 +95,7 @@ def keep_code(
 ) -> None:
     """The last code that was sent counts, of those that the same network asked for."""
     email_key = users.comparable(email)
-    tx.run(tx.q.verification_codes.sweep, now=now)
+    tx.run(tx.q.verification_codes.delete_expired, now=now)
     tx.run(
         tx.q.verification_codes.put,
         email_key=email_key,
@@ -124,13 +124,13 @@ def register(
         username=wanted.username,
         email=wanted.email,
         password_hash=wanted.password_hash,
-        subscription_type=invite["subscription_type"] if invite else "free",
+        subscription_type=invite.subscription_type if invite else "free",
         now=now,
     )
     newcomer = structs.replace(actor, user_id=row["id"], name=row["username"])
     audit.record(tx, newcomer, "user.registered", now, f"user {row['id']}", email=row["email"])
     if invite is not None:
-        audit.record(tx, newcomer, "invite.used", now, f"invite {invite['id']}", hint=invite["hint"])
+        audit.record(tx, newcomer, "invite.used", now, f"invite {invite.id}", hint=invite.hint)
     return row
 
 
@@ -149,7 +149,7 @@ def _use_code(
         now=now,
         latest=now + _LIFE,
     )
-    if not any([hmac.compare_digest(row["digest"], digest) for row in rows]):
+    if not any([hmac.compare_digest(row.digest, digest) for row in rows]):
         tx.run(tx.q.verification_codes.count_wrong_try, email_key=email_key, network=network)
         return False
     tx.run(tx.q.verification_codes.delete, email_key=email_key)

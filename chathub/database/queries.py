@@ -13,12 +13,14 @@ from chathub.database.rows.conversations import Conversations
 from chathub.database.rows.deleted_conversations import DeletedConversations
 from chathub.database.rows.files import Files
 from chathub.database.rows.idempotency import Idempotency
+from chathub.database.rows.invites import Invites
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.subscriptions import Subscriptions
 from chathub.database.rows.throttles import Throttles
+from chathub.database.rows.verification_codes import VerificationCodes
 from chathub.database.statements import QueryError, Statements
 
 _HEADER = re.compile(r"^-- name: (\w+)\s*$")
@@ -58,12 +60,14 @@ class Queries:
     deleted_conversations: DeletedConversations
     files: Files
     idempotency: Idempotency
+    invites: Invites
     login_networks: LoginNetworks
     messages: Messages
     parts: Parts
     settings: Settings
     subscriptions: Subscriptions
     throttles: Throttles
+    verification_codes: VerificationCodes
 
     def __init__(self, folder: Path) -> None:
         self._files = {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}

@@ -7,7 +7,7 @@ from aiohttp import web
 from chathub.accounts import invites
 from chathub.app_keys import CLOCK, DB
 from chathub.clock import iso
-from chathub.database.connection import Row
+from chathub.database.rows.invites import Invite
 from chathub.handlers.http import actor, answer, body, done, row_id
 from chathub.schemas.requests import NewInvite
 
@@ -39,15 +39,15 @@ async def delete(request: web.Request) -> web.Response:
     return done("邀请码已删除")
 
 
-def _shape(row: Row) -> dict[str, Any]:
+def _shape(row: Invite) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "hint": row["hint"],
-        "note": row["note"],
-        "subscription_type": row["subscription_type"],
-        "max_uses": row["max_uses"],
-        "uses": row["uses"],
-        "created_by": row["created_by"],
-        "expires_at": iso(row["expires_at"]),
-        "created_at": iso(row["created_at"]),
+        "id": row.id,
+        "hint": row.hint,
+        "note": row.note,
+        "subscription_type": row.subscription_type,
+        "max_uses": row.max_uses,
+        "uses": row.uses,
+        "created_by": row.created_by,
+        "expires_at": iso(row.expires_at),
+        "created_at": iso(row.created_at),
     }
