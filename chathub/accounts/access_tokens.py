@@ -11,7 +11,8 @@ import string
 from typing import Any
 
 from chathub.config_values import Network
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.personal_tokens import AccessToken, VerifiedToken
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -47,11 +48,13 @@ def check_networks(words: list[str]) -> list[str]:
         raise BadRequest("字段 allowed_networks 含有无效的地址或网段") from None
 
 
-def networks_of(row: Row) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(word) for word in json.loads(row["allowed_networks"]))
+def networks_of(row: VerifiedToken) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word) for word in json.loads(row.allowed_networks))
 
 
-def insert(tx: Transaction, user_id: int, token: str, fields: dict[str, Any], who: Actor, now: int) -> Row:
+def insert(
+    tx: Transaction, user_id: int, token: str, fields: dict[str, Any], who: Actor, now: int
+) -> AccessToken:
     """Store a new token of the user's.
 
     Raises:
@@ -68,8 +71,18 @@ def insert(tx: Transaction, user_id: int, token: str, fields: dict[str, Any], wh
         **fields,
     )
     assert row is not None
-    told = {name: row[name] for name in ("name", "hint", "opens_api", "monthly_limit")}
-    audit.record(tx, who, "token.created", now, f"token {row['id']}", **told)
+    audit.record(
+        tx,
+        who,
+        "token.created",
+        now,
+        f"token {row.id}",
+        name=row.name,
+        hint=row.hint,
+        # a number in all entries
+        opens_api=int(row.opens_api),
+        monthly_limit=row.monthly_limit,
+    )
     return row
 
 

@@ -74,4 +74,7 @@ def _forget(moments: Moments, written: dict[int, int]) -> None:
 
 def _write(tx: Transaction, logins: dict[int, int], tokens: dict[int, int]) -> None:
     tx.many(tx.q.sessions.note_seen, [{"session_id": row_id, "now": at} for row_id, at in logins.items()])
-    tx.many(tx.q.personal_tokens.note_use, [{"token_id": row_id, "now": at} for row_id, at in tokens.items()])
+    tx.many(
+        tx.q.personal_tokens.update_last_used,
+        [{"token_id": row_id, "now": at} for row_id, at in tokens.items()],
+    )

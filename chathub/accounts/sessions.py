@@ -164,16 +164,16 @@ class Sessions:
         row = await self._db.fetch_one(q.personal_tokens.get_by_digest, digest=digest, now=now)
         if row is None:
             raise Unauthorized("访问令牌无效或已过期")
-        self._last_uses.note_token(row["id"], now)
-        expires = min(now + _MINUTE, row["expires_at"] or now + _MINUTE) / 1000
+        self._last_uses.note_token(row.id, now)
+        expires = min(now + _MINUTE, row.expires_at or now + _MINUTE) / 1000
         return Caller(
-            row["user_id"],
-            row["username"],
-            row["role"],
+            row.user_id,
+            row.username,
+            row.role,
             expires_at=expires,
-            token_id=row["id"],
-            opens_api=bool(row["opens_api"]),
-            models=tuple(json.loads(row["allowed_models"])),
+            token_id=row.id,
+            opens_api=row.opens_api,
+            models=tuple(json.loads(row.allowed_models)),
             networks=networks_of(row),
         )
 

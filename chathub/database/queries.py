@@ -17,6 +17,7 @@ from chathub.database.rows.invites import Invites
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.parts import Parts
+from chathub.database.rows.personal_tokens import PersonalTokens
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.subscriptions import Subscriptions
 from chathub.database.rows.throttles import Throttles
@@ -64,6 +65,7 @@ class Queries:
     login_networks: LoginNetworks
     messages: Messages
     parts: Parts
+    personal_tokens: PersonalTokens
     settings: Settings
     subscriptions: Subscriptions
     throttles: Throttles

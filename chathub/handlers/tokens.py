@@ -9,7 +9,8 @@ from chathub.accounts import access_tokens
 from chathub.app_keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
 from chathub.billing import ledger
 from chathub.clock import Month, iso
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.personal_tokens import AccessToken
 from chathub.errors import BadRequest
 from chathub.handlers.http import actor, answer, body, done, row_id
 from chathub.schemas import responses
@@ -21,7 +22,7 @@ _DAY = 86_400_000
 async def list_own(request: web.Request) -> web.Response:
     rows = await request.app[DB].read(_own, request[CALLER].id, request.app[CLOCK].month())
     last_uses = request.app[LAST_USES]
-    return answer([_shape(row, last_uses.of_token(row["id"], row["last_used_at"])) for row in rows])
+    return answer([_shape(row, last_uses.of_token(row.id, row.last_used_at)) for row in rows])
 
 
 async def create(request: web.Request) -> web.Response:
@@ -60,26 +61,26 @@ async def delete(request: web.Request) -> web.Response:
     return done("访问令牌已删除")
 
 
-def _own(tx: Transaction, user_id: int, month: Month) -> list[Row]:
+def _own(tx: Transaction, user_id: int, month: Month) -> list[AccessToken]:
     month = ledger.in_force(tx, month)
     return tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month=month.name)
 
 
-def _shape(row: Row, last_used_at: int | None) -> dict[str, Any]:
+def _shape(row: AccessToken, last_used_at: int | None) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "name": row["name"],
-        "hint": row["hint"],
-        "opens_api": bool(row["opens_api"]),
-        "allowed_models": json.loads(row["allowed_models"]),
-        "allowed_networks": json.loads(row["allowed_networks"]),
-        "monthly_limit": row["monthly_limit"],
-        "monthly_usage": row["used"],
-        "cost_limit": None if row["cost_limit"] is None else responses.money(row["cost_limit"]),
-        "monthly_cost": responses.money(row["cost"]),
-        "requests_per_minute": row["requests_per_minute"],
-        "replies_at_once": row["replies_at_once"],
-        "expires_at": iso(row["expires_at"]) if row["expires_at"] else None,
+        "id": row.id,
+        "name": row.name,
+        "hint": row.hint,
+        "opens_api": row.opens_api,
+        "allowed_models": json.loads(row.allowed_models),
+        "allowed_networks": json.loads(row.allowed_networks),
+        "monthly_limit": row.monthly_limit,
+        "monthly_usage": row.used,
+        "cost_limit": None if row.cost_limit is None else responses.money(row.cost_limit),
+        "monthly_cost": responses.money(row.cost),
+        "requests_per_minute": row.requests_per_minute,
+        "replies_at_once": row.replies_at_once,
+        "expires_at": iso(row.expires_at) if row.expires_at else None,
         "last_used_at": iso(last_used_at) if last_used_at else None,
-        "created_at": iso(row["created_at"]),
+        "created_at": iso(row.created_at),
     }
