@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chathub.database.rows.audit import Audit
 from chathub.database.rows.budgets import Budgets
 from chathub.database.rows.conversations import Conversations
 from chathub.database.rows.deleted_conversations import DeletedConversations
@@ -56,6 +57,7 @@ class QueryFile:
 class Queries:
     """All query files of a folder, as attributes."""
 
+    audit: Audit
     budgets: Budgets
     conversations: Conversations
     deleted_conversations: DeletedConversations

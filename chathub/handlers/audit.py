@@ -7,8 +7,9 @@ from aiohttp import web
 
 from chathub.app_keys import CALLER, CLOCK, DB
 from chathub.clock import iso
-from chathub.database.connection import Row
 from chathub.database.queries import Queries
+from chathub.database.rows.audit import AuditEntry
+from chathub.database.statements import Select
 from chathub.errors import BadRequest
 from chathub.handlers.http import answer, query
 from chathub.schemas.requests import AuditFilter
@@ -29,15 +30,15 @@ async def search(request: web.Request) -> web.Response:
         before=_NEWEST if wanted.before is None else wanted.before,
         limit=wanted.limit,
     )
-    further = rows[-1]["id"] if len(rows) == wanted.limit else None
+    further = rows[-1].id if len(rows) == wanted.limit else None
     return answer({"success": True, "data": [_shape(row) for row in rows], "next_before": further})
 
 
-def _statement(q: Queries, wanted: AuditFilter) -> str:
+def _statement(q: Queries, wanted: AuditFilter) -> Select[AuditEntry]:
     """The one that finds its rows by an index for what is wanted."""
     if wanted.actor_id is not None:
-        return q.audit.page_of_actor
-    return q.audit.page if wanted.event is None else q.audit.page_of_events
+        return q.audit.list_page_of_actor
+    return q.audit.list_page if wanted.event is None else q.audit.list_page_of_events
 
 
 def _bounds(event: str | None) -> dict[str, str | None]:
@@ -54,14 +55,14 @@ def _moment(request: web.Request, name: str, text: str | None, *, end: bool = Fa
         raise BadRequest(f"参数 {name} 不是有效的日期或时间") from None
 
 
-def _shape(row: Row) -> dict[str, Any]:
+def _shape(row: AuditEntry) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "at": iso(row["at"]),
-        "event": row["event"],
-        "actor": {"id": row["actor_id"], "username": row["actor"]},
-        "target": row["target"],
-        "address": row["address"],
-        "request_id": row["request_id"],
-        "details": msgspec.Raw(row["details"].encode()),
+        "id": row.id,
+        "at": iso(row.at),
+        "event": row.event,
+        "actor": {"id": row.actor_id, "username": row.actor},
+        "target": row.target,
+        "address": row.address,
+        "request_id": row.request_id,
+        "details": msgspec.Raw(row.details.encode()),
     }

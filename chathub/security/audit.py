@@ -35,7 +35,7 @@ def record(tx: Transaction, /, actor: Actor, event: str, now: int, target: str =
     """Add an entry. ``event`` is a word such as ``user.role``, ``target`` is what the act changed
     (``user 12``); ``details`` must contain no secret: no key, token, password or code."""
     tx.run(
-        tx.q.audit.add,
+        tx.q.audit.insert,
         now=now,
         event=event,
         actor_id=actor.user_id,
