@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from chathub.accounts.caller import Caller
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import RegistrationPolicy
-from chathub.accounts.sessions import Caller, Sessions
+from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing.settlement_queue import SettlementQueue

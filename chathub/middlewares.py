@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.database.condition import sentence_of
 from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized

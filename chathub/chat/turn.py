@@ -6,7 +6,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import UsageCost
 from chathub.clock import Month

@@ -19,9 +19,11 @@ from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
+from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.subscriptions import Subscriptions
 from chathub.database.rows.throttles import Throttles
+from chathub.database.rows.users import Users
 from chathub.database.rows.verification_codes import VerificationCodes
 from chathub.database.statements import QueryError, Statements
 
@@ -68,9 +70,11 @@ class Queries:
     messages: Messages
     parts: Parts
     personal_tokens: PersonalTokens
+    sessions: Sessions
     settings: Settings
     subscriptions: Subscriptions
     throttles: Throttles
+    users: Users
     verification_codes: VerificationCodes
 
     def __init__(self, folder: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Literal
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.settlement_queue import SettlementQueue

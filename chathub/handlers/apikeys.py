@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, GATEWAY, REPLIES, VAULT
 from chathub.clock import iso
 from chathub.config import Config

@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches, removal, settle, turn
 from chathub.chat.title_text import title_of

@@ -37,7 +37,7 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
     day = tx.all(tx.q.usage.totals_of_day, user_id=user_id, day=now.today)[0]
     days = tx.all(tx.q.usage.count_days, user_id=user_id)[0]["days"]
     hint = tx.one(tx.q.personal_tokens.find_newest_hint, user_id=user_id)
-    limit, used = user["usage_limit"], _tokens(so_far)
+    limit, used = user.usage_limit, _tokens(so_far)
     owner = BudgetOwner(user_id, None, month)
     return {
         "total_conversations": counts.conversations,
@@ -56,10 +56,10 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
             {"model": row["model"], **_period(row)} for row in tx.all(tx.q.usage.by_model, user_id=user_id)
         ],
         "user": {
-            "username": user["username"],
-            "email": user["email"],
-            "subscription_type": user["subscription_type"],
-            "created_at": iso(user["created_at"]),
+            "username": user.username,
+            "email": user.email,
+            "subscription_type": user.subscription_type,
+            "created_at": iso(user.created_at),
             "api_key": hint.hint if hint else "未创建",
         },
     }

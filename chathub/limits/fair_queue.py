@@ -1,7 +1,7 @@
-"""Turns at something that is done one at a time, so that nobody keeps others from it by asking for much.
+"""A fair queue for something that is done one at a time: many requests get a member no more than one does.
 
-A queue would be full of whoever asks most often. Here every party has its own, and they go in turn: a
-newcomer waits for one turn of each other party, however much one of them asks for.
+A plain queue would fill with the requests of the member who sends most. Here each member has a queue of its
+own, and the members take slots in rotation: a new member waits for at most one slot of each other member.
 """
 
 import asyncio
@@ -15,77 +15,77 @@ from chathub.errors import TooManyRequests, Unavailable
 
 
 class QueueMember(Struct, frozen=True):
-    """Whose turns are counted together, and the line it stands in: lines go in turn as well, and what is full
-    of one does not fill another."""
+    """Whose requests are queued together, and in which line. Lines rotate as well, and a full line does not
+    fill another."""
 
     line: str
     name: str
 
 
-# its result: whether the turn has come, or was lost to somebody who had none waiting
+# a waiting request; its result: True when it has the slot, False when it lost its place to another member
 _Place = asyncio.Future[bool]
 
 
 class FairQueue:
-    """Hands out one turn at a time; ``each`` may wait of a party, ``most`` of a line."""
+    """Gives one slot at a time; ``each`` requests of a member may wait, ``most`` of a line."""
 
     def __init__(self, each: int, most: int) -> None:
         self._each = each
         self._most = most
-        # by line and party, neither ever empty; the first of each is the next
+        # by line and member, neither ever empty; the first of each is the next
         self._lines: dict[str, dict[str, deque[_Place]]] = {}
-        self._holder: _Place | None = None
+        self._current: _Place | None = None
 
     @asynccontextmanager
-    async def turn(self, party: QueueMember) -> AsyncIterator[None]:
-        """Wait for a turn, and have it while this lasts.
+    async def slot(self, member: QueueMember) -> AsyncIterator[None]:
+        """Wait for the slot, and keep it during the context.
 
         Raises:
-            TooManyRequests: too much of this party is waiting.
-            Unavailable: too many parties are waiting.
+            TooManyRequests: too many requests of this member wait.
+            Unavailable: too many requests of other members wait.
         """
-        place = self._join(party)
+        place = self._join(member)
         try:
             if not await place:
                 raise _full()
             yield
         finally:
-            if place is self._holder:
+            if place is self._current:
                 self._next()
             else:
-                self._leave(party, place)
+                self._leave(member, place)
 
-    def waiting(self, party: QueueMember) -> int:
-        return len(self._lines.get(party.line, {}).get(party.name, ()))
+    def waiting(self, member: QueueMember) -> int:
+        return len(self._lines.get(member.line, {}).get(member.name, ()))
 
-    def _join(self, party: QueueMember) -> _Place:
-        self._make_room(party)
+    def _join(self, member: QueueMember) -> _Place:
+        self._make_room(member)
         place: _Place = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(party.line, {}).setdefault(party.name, deque()).append(place)
-        if self._holder is None:
+        self._lines.setdefault(member.line, {}).setdefault(member.name, deque()).append(place)
+        if self._current is None:
             self._next()
         return place
 
-    def _make_room(self, party: QueueMember) -> None:
-        """In a full line the party with the most loses its last place to one with less."""
-        own = self.waiting(party)
+    def _make_room(self, member: QueueMember) -> None:
+        """In a full line the member with the most requests loses its last place to a member with fewer."""
+        own = self.waiting(member)
         if own >= self._each:
             raise TooManyRequests("请求过多，请稍后再试", retry_after=2)
-        queues = self._lines.get(party.line, {}).values()
+        queues = self._lines.get(member.line, {}).values()
         if sum(map(len, queues)) < self._most:
             return
         longest = max(queues, key=len)
         if len(longest) <= own + 1:
             raise _full()
-        _tell(longest.pop(), False)
+        _resolve(longest.pop(), False)
 
     def _next(self) -> None:
-        self._holder = self._first()
-        if self._holder is not None:
-            _tell(self._holder, True)
+        self._current = self._pop_first()
+        if self._current is not None:
+            _resolve(self._current, True)
 
-    def _first(self) -> _Place | None:
-        """Take whose turn it is; its line and its party go to the end."""
+    def _pop_first(self) -> _Place | None:
+        """Remove the next place; its line and its member go to the end."""
         if not self._lines:
             return None
         line, queues = next(iter(self._lines.items()))
@@ -98,21 +98,21 @@ class FairQueue:
             self._lines[line] = queues
         return place
 
-    def _leave(self, party: QueueMember, place: _Place) -> None:
-        queues = self._lines.get(party.line, {})
-        queue = queues.get(party.name, deque())
+    def _leave(self, member: QueueMember, place: _Place) -> None:
+        queues = self._lines.get(member.line, {})
+        queue = queues.get(member.name, deque())
         if place in queue:
             queue.remove(place)
             if not queue:
-                del queues[party.name]
+                del queues[member.name]
             if not queues:
-                del self._lines[party.line]
+                del self._lines[member.line]
 
 
-def _tell(place: _Place, come: bool) -> None:
-    # whoever has just left hears nothing; what it held it gives back as it goes
+def _resolve(place: _Place, has_slot: bool) -> None:
+    # a request cancelled at this moment has a done future; it passes the slot on when it leaves
     if not place.done():
-        place.set_result(come)
+        place.set_result(has_slot)
 
 
 def _full() -> Unavailable:

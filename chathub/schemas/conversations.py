@@ -8,11 +8,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import ShownMessage
+from chathub.schemas.decode import Request
 from chathub.schemas.requests import ConversationId, RowId
 from chathub.schemas.responses import money
 
 
-class ConversationFilter(Struct):
+class ConversationFilter(Request):
     """GET /api/conversations; ``before`` is the last ``conversation_id`` that is known already."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
@@ -20,14 +21,14 @@ class ConversationFilter(Struct):
     before: ConversationId | None = None
 
 
-class MessageFilter(Struct):
+class MessageFilter(Request):
     """GET /api/conversations/{id}/messages; ``before`` is the oldest message that is known already."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     before: RowId | None = None
 
 
-class ConversationChange(Struct):
+class ConversationChange(Request):
     """PUT /api/conversations/{id}; ``head_id`` names a message of the branch to show from now on."""
 
     title: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET

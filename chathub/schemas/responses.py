@@ -119,41 +119,6 @@ class ApiKey(Struct):
     updated_at: str
 
 
-class User(Struct):
-    """What a user and an administrator may see of an account, with the limits that hold for it; never the
-    password's hash."""
-
-    id: int
-    username: str
-    email: str
-    role: str
-    subscription_type: str
-    usage_limit: int
-    cost_limit: float | None
-    requests_per_minute: int | None
-    replies_at_once: int | None
-    is_active: bool
-    created_at: str
-    updated_at: str
-
-    @classmethod
-    def of(cls, row: Row) -> "User":
-        return cls(
-            id=row["id"],
-            username=row["username"],
-            email=row["email"],
-            role=row["role"],
-            subscription_type=row["subscription_type"],
-            usage_limit=row["usage_limit"],
-            cost_limit=None if row["most_cost"] is None else money(row["most_cost"]),
-            requests_per_minute=row["requests_per_minute"],
-            replies_at_once=row["replies_at_once"],
-            is_active=bool(row["is_active"]),
-            created_at=iso(row["created_at"]),
-            updated_at=iso(row["updated_at"]),
-        )
-
-
 def money(millionths: int) -> float:
     """Millionths, as stored, to the number the document shows."""
     return millionths / 1_000_000
