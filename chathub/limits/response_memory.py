@@ -1,4 +1,4 @@
-"""How much of large responses one user may have in memory at once: a client decides how long they stay."""
+"""The memory of large responses, limited for each user: a client decides how long a response stays there."""
 
 import asyncio
 from collections import deque
@@ -9,17 +9,17 @@ from chathub.errors import TooManyRequests
 
 # bytes that one user's large responses may take at once
 MOST = 32 * 1024 * 1024
-# bytes that are counted for one whose size is not known before it is built
+# bytes that are counted for a response whose size is not known before it is built
 LARGEST = 8 * 1024 * 1024
 # seconds that a request waits for room
 _PATIENCE = 10.0
-# bytes that a request takes while it waits
+# bytes that a waiting request takes
 _REQUEST = 16 * 1024
 _RETRY_AFTER = 5
 
 
-class _Line:
-    """One user's: bytes in use, bytes that waiting requests hold, and who waits for how many."""
+class _Queue:
+    """One user's bytes in use, bytes that its waiting requests take, and what each of them waits for."""
 
     __slots__ = ("held", "used", "waiting")
 
@@ -30,68 +30,68 @@ class _Line:
 
 
 class ResponseMemory:
-    """Counts the bytes of large responses by user (None: everybody who is not signed in).
+    """Counts the bytes of large responses by user (None: all clients that are not signed in).
 
-    One response always fits. Others wait in line until those before them are sent.
+    One response always fits. Others wait until those before them are sent.
     """
 
     def __init__(self, most: int = MOST, patience: float = _PATIENCE) -> None:
         self._most = most
         self._patience = patience
-        self._lines: dict[int | None, _Line] = {}
+        self._queues: dict[int | None, _Queue] = {}
 
     @asynccontextmanager
     async def room(self, user_id: int | None, size: int, held: int = _REQUEST) -> AsyncIterator[None]:
-        """``size`` bytes for as long as this lasts; ``held`` bytes are in memory while it waits for them.
+        """Count ``size`` bytes during the context; ``held`` bytes are in memory while the request waits.
 
         Raises:
-            TooManyRequests: too many wait already, or it did not come to its turn in time.
+            TooManyRequests: too many requests wait already, or there was no room in time.
         """
         size = min(size, self._most)
-        line = self._lines.setdefault(user_id, _Line())
+        queue = self._queues.setdefault(user_id, _Queue())
         try:
-            await self._enter(line, size, held)
+            await self._enter(queue, size, held)
             try:
                 yield
             finally:
-                line.used -= size
-                self._admit(line)
+                queue.used -= size
+                self._admit(queue)
         finally:
-            if not line.used and not line.waiting:
-                self._lines.pop(user_id, None)
+            if not queue.used and not queue.waiting:
+                self._queues.pop(user_id, None)
 
-    async def _enter(self, line: _Line, size: int, held: int) -> None:
-        if not line.waiting and line.used + size <= self._most:
-            line.used += size
+    async def _enter(self, queue: _Queue, size: int, held: int) -> None:
+        if not queue.waiting and queue.used + size <= self._most:
+            queue.used += size
             return
-        if line.held + held > self._most:
+        if queue.held + held > self._most:
             raise _too_many()
-        turn = asyncio.get_running_loop().create_future()
-        entry = size, turn
-        line.waiting.append(entry)
-        line.held += held
+        room = asyncio.get_running_loop().create_future()
+        entry = size, room
+        queue.waiting.append(entry)
+        queue.held += held
         try:
             async with asyncio.timeout(self._patience):
-                await turn
+                await room
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                # its turn came in the moment that it gave up
-                line.used -= size
-            elif entry in line.waiting:
-                line.waiting.remove(entry)
-            self._admit(line)
+            if room.done() and not room.cancelled():
+                # the room came at the moment of the time-out
+                queue.used -= size
+            elif entry in queue.waiting:
+                queue.waiting.remove(entry)
+            self._admit(queue)
             if isinstance(error, TimeoutError):
                 raise _too_many() from None
             raise
         finally:
-            line.held -= held
+            queue.held -= held
 
-    def _admit(self, line: _Line) -> None:
-        while line.waiting and line.used + line.waiting[0][0] <= self._most:
-            size, turn = line.waiting.popleft()
-            if not turn.cancelled():
-                line.used += size
-                turn.set_result(None)
+    def _admit(self, queue: _Queue) -> None:
+        while queue.waiting and queue.used + queue.waiting[0][0] <= self._most:
+            size, room = queue.waiting.popleft()
+            if not room.cancelled():
+                queue.used += size
+                room.set_result(None)
 
 
 def _too_many() -> TooManyRequests:

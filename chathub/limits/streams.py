@@ -1,4 +1,4 @@
-"""How many answers one user may wait for at once: each holds a connection."""
+"""How many replies one user may receive at once: each takes a connection."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from chathub.errors import TooManyRequests
 
 
 class StreamLimit:
-    """Counts the answers that are on their way to each user."""
+    """Counts the replies that each user receives at this moment."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -16,10 +16,10 @@ class StreamLimit:
 
     @contextmanager
     def one_more(self, user_id: int) -> Iterator[None]:
-        """One of the user's for as long as this lasts.
+        """Count one more during the context.
 
         Raises:
-            TooManyRequests: there are too many already.
+            TooManyRequests: the user receives too many already.
         """
         if self._open[user_id] >= self._most:
             raise TooManyRequests(f"同时接收的回复过多（最多 {self._most} 个），请等其中一些结束")

@@ -352,7 +352,7 @@ def in_line(passwords: Passwords) -> int:
     """How many wait for their turn, or have it."""
     turns = passwords._queue
     queues = [queue for line in turns._lines.values() for queue in line.values()]
-    return sum(map(len, queues)) + (turns._holder is not None)
+    return sum(map(len, queues)) + (turns._current is not None)
 
 
 async def settled(tasks: list[asyncio.Task[ClientResponse]], passwords: Passwords) -> None:
@@ -484,7 +484,7 @@ async def test_whoever_leaves_the_line_gives_up_the_place(client: TestClient, co
     await done(await last)
     # nobody looked at what they guessed
     assert rows(config, COUNTED) == [(None,)]
-    assert turns._holder is None and not turns._lines
+    assert turns._current is None and not turns._lines
 
 
 async def test_a_guess_whose_client_left_before_it_was_told_is_one(
