@@ -54,7 +54,7 @@ GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", Replies)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
-# handler → "public", "user", "session" (no personal token), "admin" or "v1"
+# handler → "public", "user", "session" (no access token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)

@@ -1,4 +1,4 @@
-"""Around every handler: errors become JSON (outermost), and who is calling is found out."""
+"""Middlewares around every handler: errors become JSON (outermost), and the caller is authenticated."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ _SENTENCES = {
     413: "请求体过大",
     415: "不支持的内容类型",
 }
-# the database's word for a duplicate → ours
+# the column of a violated UNIQUE constraint → our sentence
 _DUPLICATES = {
     "users.username_key": "用户名已存在",
     "users.email_key": "邮箱已被使用",
@@ -42,7 +42,7 @@ _DUPLICATES = {
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into ``{"error", "message", "success"}``; the unknown only into the log."""
+    """Turn exceptions into ``{"error", "message", "success"}``; unknown ones are described in the log only."""
     REQUEST.set(request_id(request))
     try:
         return await handler(request)
@@ -61,7 +61,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             return failure(request, 400, _DUPLICATES[column])
         return _unexpected(request, error)
     except sqlite3.DatabaseError as error:
-        # the log has a line already that says what is the matter
+        # the database has logged this already
         if (sentence := sentence_of(error)) is None:
             return _unexpected(request, error)
         if request.get(STREAMING):
@@ -73,20 +73,21 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer only to our own names, so that no other site's page can pass for ours."""
+    """Accept our own host names only: else the page of another site could reach this server under its own
+    name (DNS rebinding)."""
     allowed = request.app[CONFIG].answers_to
     if allowed and not _is_local_socket(request):
-        named = request.headers.getall("Host", [])
+        names = request.headers.getall("Host", [])
         if request.raw_path.startswith(("http://", "https://")):
             # the absolute form wins over the header (RFC 9112, 3.2.2)
-            named = [*named, urlsplit(request.raw_path).netloc]
-        if not all(is_allowed(host, allowed) for host in named):
+            names = [*names, urlsplit(request.raw_path).netloc]
+        if not all(is_allowed(host, allowed) for host in names):
             raise Misdirected("请求的 Host 不是本服务器的名称；可用 CHATHUB_ALLOWED_HOSTS 设置")
     return await handler(request)
 
 
 def _is_local_socket(request: web.Request) -> bool:
-    """Whether it came over a Unix socket, which no web page reaches."""
+    """Whether the request came over a Unix socket, which no web page reaches."""
     transport = request.transport
     connection = None if transport is None else transport.get_extra_info("socket")
     return connection is not None and connection.family == socket.AF_UNIX
@@ -94,8 +95,8 @@ def _is_local_socket(request: web.Request) -> bool:
 
 @web.middleware
 async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse packed bodies, on routes that read none and on unknown paths as well; count a body as held
-    until its handler has ended, which may keep it for another attempt."""
+    """Refuse compressed bodies, also on routes that read none and on unknown paths. A body stays counted
+    until its handler ends, which may send it to another provider."""
     if is_packed(request):
         raise Packed("不支持压缩的请求体，请去掉请求头 Content-Encoding")
     try:
@@ -107,9 +108,9 @@ async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Login is the default; a route that is public or for administrators says so in ``routes.py``."""
+    """Routes are for signed-in users; a public route, or one for administrators, says so in ``routes.py``."""
     match = request.match_info
-    # preflights carry no token; what matched no route answers 404 or 405
+    # preflights carry no token; a request without a route becomes 404 or 405
     if request.method == "OPTIONS" or match.http_exception is not None:
         return await handler(request)
     access = request.app[ACCESS].get(match.handler, "user")
@@ -121,16 +122,16 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 def _check_access(request: web.Request, caller: Caller, access: str) -> None:
-    """Whether this caller may use a route at all.
+    """Whether the caller may use a route.
 
     Raises:
-        Forbidden: not an administrator, or a personal token that is not for this.
+        Forbidden: not an administrator, or an access token that does not open this route.
     """
     if access == "admin" and not caller.is_admin:
         raise Forbidden("需要管理员权限")
     if caller.token_id is None:
         return
-    # a program's token does not administrate, and makes no tokens
+    # with an access token nobody administrates or makes access tokens
     if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
         raise Forbidden("该访问令牌不能用于此接口")
     if caller.networks and not is_in(address_of(request), caller.networks):
@@ -139,7 +140,7 @@ def _check_access(request: web.Request, caller: Caller, access: str) -> None:
 
 def _token(request: web.Request) -> str:
     if (key := request.headers.get("x-api-key")) and request.path.startswith("/v1/"):
-        # where Anthropic's clients put it
+        # the header of Anthropic's clients
         return key.strip()
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
@@ -148,13 +149,13 @@ def _token(request: web.Request) -> str:
 
 
 def request_id(request: web.Request) -> str:
-    """The request's own id where it brings a sane one, else a new one; the same for its whole life."""
-    known = request.get(REQUEST_ID)
-    if known is None:
-        given = request.headers.get("X-Request-ID")
-        known = given if given and _SANE_ID.fullmatch(given) else secrets.token_hex(8)
-        request[REQUEST_ID] = known
-    return known
+    """The id from the request's header if it is a sane one, else a new id; the same for the whole request."""
+    number = request.get(REQUEST_ID)
+    if number is None:
+        header = request.headers.get("X-Request-ID")
+        number = header if header and _SANE_ID.fullmatch(header) else secrets.token_hex(8)
+        request[REQUEST_ID] = number
+    return number
 
 
 def _unexpected(request: web.Request, error: Exception) -> web.Response:
@@ -171,17 +172,17 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
 def failure(
     request: web.Request, status: int, sentence: str, error: ChatHubError | None = None
 ) -> web.Response:
-    """An error in the shape that its client reads."""
+    """An error in the format of the client."""
     details = error.details if error else {}
     if request.path.startswith("/v1/messages"):
         response = raw(anthropic.encode_error(status, sentence), status)
     elif request.path.startswith("/v1/"):
         # without an error of ours no route matched: the base URL is wrong, not the model
         kind = "invalid_request_error" if status == 404 and error is None else None
-        told = openai.encode_error(
+        body = openai.encode_error(
             status, sentence, type=kind, param=details.get("param"), code=details.get("code")
         )
-        response = raw(told, status)
+        response = raw(body, status)
     else:
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
     if error is not None and error.retry_after is not None:

@@ -102,7 +102,7 @@ def insert(tx: Transaction, user_id: int, token: str, new: NewToken, actor: Acto
         f"token {row.id}",
         name=row.name,
         hint=row.hint,
-        # 0 or 1 in all entries
+        # 0 or 1, as in the entries that exist
         opens_api=int(row.opens_api),
         monthly_limit=row.monthly_limit,
     )

@@ -56,7 +56,7 @@ def differences(
 
 
 def _value(row: Row | sqlite3.Row, name: str) -> Value:
-    """A column's value as SQLite stores it: booleans are 0 and 1 in all entries."""
+    """A column's value as SQLite stores it: a boolean is 0 or 1, as in the entries that exist."""
     value: Value = getattr(row, name) if isinstance(row, Row) else row[name]
     return int(value) if isinstance(value, bool) else value
 
