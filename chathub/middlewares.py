@@ -42,7 +42,7 @@ _DUPLICATES = {
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn exceptions into ``{"error", "message", "success"}``; unknown ones are described in the log only."""
+    """Turn exceptions into ``{"error", "message", "success"}``; unknown ones are only logged."""
     REQUEST.set(request_id(request))
     try:
         return await handler(request)
