@@ -24,7 +24,8 @@ RETURNING id, name, hint, opens_api, allowed_models, allowed_networks, monthly_l
 DELETE FROM personal_tokens WHERE id = :token_id AND user_id = :user_id
 
 -- name: update_last_used
-UPDATE personal_tokens SET last_used_at = :now WHERE id = :token_id AND (last_used_at IS NULL OR last_used_at < :now)
+UPDATE personal_tokens SET last_used_at = CASE WHEN last_used_at > :now THEN last_used_at ELSE :now END
+WHERE id = :token_id
 
 -- name: find_newest_hint
 SELECT hint FROM personal_tokens WHERE user_id = :user_id ORDER BY id DESC LIMIT 1
