@@ -18,6 +18,7 @@ from chathub.database.connection import Database, Transaction
 from chathub.database.lock_wait import is_locked
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
+from chathub.database.rows.settings import Settings
 
 
 @pytest.fixture
@@ -207,6 +208,7 @@ def test_a_malformed_query_file_is_refused(tmp_path: Path, text: str, problem: s
 
 
 def test_a_file_whose_statements_are_not_those_declared_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "settings.sql").write_text("-- name: get\nSELECT 1 AS value\n-- name: more\nSELECT 1")
+    path = tmp_path / "settings.sql"
+    path.write_text("-- name: get\nSELECT 1 AS value\n-- name: more\nSELECT 1")
     with pytest.raises(QueryError, match=r"settings\.sql .* delete, more, put"):
-        Queries(tmp_path)
+        Settings("settings", parse(path))
