@@ -140,7 +140,7 @@ async def test_a_reader_cannot_write(db: Database) -> None:
 async def test_foreign_keys_hold(db: Database) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         await db.write(
-            lambda tx: tx.run(
+            lambda tx: tx.one(
                 tx.q.conversations.insert, public_id="x", user_id=99, title="t", model="m", now=1
             )
         )
@@ -160,31 +160,32 @@ async def test_a_long_branch_can_be_deleted(db: Database) -> None:
         )
         parent = None
         for _ in range(3000):
-            parent = tx.add(
+            (message,) = tx.all(
                 q.messages.insert_question,
-                conversation_id=conversation["id"],
+                conversation_id=conversation.id,
                 parent_id=parent,
                 content="x",
                 options="",
                 is_incomplete=False,
                 now=1,
             )
+            parent = message.id
         tx.run(
             q.conversations.add_turn,
             head_id=parent,
             model="m",
             more=3000,
             now=1,
-            conversation_id=conversation["id"],
+            conversation_id=conversation.id,
         )
 
     await db.write(fill)
-    head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0]["head_id"]
-    assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1)) == 3000
+    head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0].head_id
+    assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=9999)) == 3000
     await db.write(lambda tx: branches.delete(tx, 1, 1, now=2))
     while await db.write(removal.remove_some):
         pass
-    assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1) == []
+    assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=9999) == []
 
 
 def test_aiosqlite_still_has_what_our_connection_builds_on() -> None:
