@@ -53,9 +53,6 @@ class Reply(Progress):
         self.too_long = False
         # it was stopped: only what it used is still taken in
         self.drains_usage = False
-        # whoever asked follows from the start
-        self.followers = 1
-        self.stops_when_left = False
         # the personal token it was asked with
         self.token_id: int | None = None
         self.final_status: FinalStatus | None = None

@@ -17,6 +17,7 @@ from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
+from chathub.running.registry import Registry
 from chathub.schemas.chats import Options
 from chathub.upstream import failover
 from chathub.upstream.client import Client
@@ -33,19 +34,36 @@ class Titles:
     """Names conversations; a title the user chose is never touched, and a failure changes nothing."""
 
     def __init__(
-        self, settlement_queue: SettlementQueue, client: Client, clock: Clock, config: Config
+        self,
+        registry: Registry,
+        settlement_queue: SettlementQueue,
+        client: Client,
+        clock: Clock,
+        config: Config,
     ) -> None:
+        self._registry = registry
         self._settlement_queue = settlement_queue
         self._client = client
         self._clock = clock
-        self._always = config.auto_title
+        self._is_default = config.auto_title
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def wanted(self, reply: Reply, options: Options) -> bool:
-        """After the first exchange, if it went well and a title was asked for."""
-        asked = self._always if options.auto_title is None else options.auto_title
-        return bool(asked and reply.turn.first and reply.final_status and reply.final_status.status == "done")
+    def begin(self, reply: Reply, candidates: Candidates, options: Options) -> None:
+        """Have a title generated after the first turn, if the turn went well and the caller or the server's
+        configuration says so."""
+        is_requested = self._is_default if options.auto_title is None else options.auto_title
+        is_done = reply.final_status is not None and reply.final_status.status == "done"
+        if is_requested and reply.turn.first and is_done:
+            task = self._registry.spawn(self._suggest(reply, candidates))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def suggest(self, reply: Reply, candidates: Candidates) -> None:
+    def cancel(self) -> None:
+        """End all of them: what they used so far is settled."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _suggest(self, reply: Reply, candidates: Candidates) -> None:
         """Ask the model that answered, and store what it says; what that used is booked. Not asked for when
         there is no memory left for what could not be booked."""
         if not self._settlement_queue.has_room():

@@ -6,10 +6,11 @@ from aiohttp import web
 
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
-from chathub.app_keys import CALLER, CLOCK, DB, GATEWAY, PASSWORDS, REPLIES, SESSIONS, THROTTLE
+from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.http import actor, answer, body, client_info, done, query, row_id
+from chathub.running.registry import of_user
 from chathub.schemas import responses
 from chathub.schemas.decode import given
 from chathub.schemas.requests import ProfileChange, UserChange, UserFilter
@@ -112,8 +113,7 @@ async def _apply(request: web.Request, user_id: int, changes: dict[str, Any]) ->
     work = request.app[DB].write(users.update, user_id, changes, who, now)
     row = await request.app[SESSIONS].ending(user_id, work)
     if not row["is_active"]:
-        request.app[GATEWAY].stop_user(user_id)
-        await request.app[REPLIES].stop_user(user_id)
+        await request.app[RUNNING].stop(of_user(user_id))
     return row
 
 

@@ -33,7 +33,8 @@ def holdings(client: TestClient) -> ReplyMemory:
 
 def live(client: TestClient, conversation: str) -> Callable[[], Reply | None]:
     return lambda: next(
-        (each for each in client.app[REPLIES].of_user(2) if each.turn.public_id == conversation), None
+        (each.reply for each in client.app[REPLIES].of_user(2) if each.reply.turn.public_id == conversation),
+        None,
     )
 
 
