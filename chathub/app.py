@@ -28,7 +28,7 @@ from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import saving
 from chathub.chat.removal import Remover
 from chathub.chat.replies import ConversationReplies
-from chathub.chat.runner import Writer
+from chathub.chat.runner import ReplyRunner
 from chathub.chat.titles import Titles
 from chathub.chat.unstored import Unstored
 from chathub.clock import Clock
@@ -184,10 +184,10 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         unstored = Unstored(db, settlements)
         key_reports = KeyReports(cooldowns, settlements, clock)
         app[app_keys.RUNNING] = registry = Registry()
-        writer = Writer(db, client, clock, config, key_reports, unstored)
+        runner = ReplyRunner(db, client, clock, config, key_reports, unstored)
         titles = Titles(registry, settlements, client, clock, config)
         replies = ConversationReplies(
-            db, disk, registry, writer, titles, clock, config, holdings, settlements, unstored
+            db, disk, registry, runner, titles, clock, config, holdings, settlements, unstored
         )
         app[app_keys.RESOLVER] = resolver = Resolver(
             db, app[app_keys.CATALOG], app[app_keys.VAULT], clock, config, cooldowns

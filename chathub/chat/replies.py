@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.begin_turn import RepeatedRequest, begin_turn, find_repeated
 from chathub.chat.reply import Reply
-from chathub.chat.runner import SHUTDOWN, Writer
+from chathub.chat.runner import SHUTDOWN, ReplyRunner
 from chathub.chat.running_reply import RunningReply
 from chathub.chat.saving import ReplySaver
 from chathub.chat.titles import Titles
@@ -31,7 +31,7 @@ class ConversationReplies:
         db: Database,
         disk: Disk,
         registry: Registry,
-        writer: Writer,
+        runner: ReplyRunner,
         titles: Titles,
         clock: Clock,
         config: Config,
@@ -42,7 +42,7 @@ class ConversationReplies:
         self._db = db
         self._disk = disk
         self._registry = registry
-        self._writer = writer
+        self._runner = runner
         self._titles = titles
         self._clock = clock
         self._config = config
@@ -132,10 +132,11 @@ class ConversationReplies:
             ended, month = self._settlement_queue.reservations, self._clock.month()
             turn = await self._db.write(begin_turn, turn_request.beginning(month), unstored, ended)
             reply = Reply(turn, user_id, turn_request.model_name, self._config.reply_characters)
-            if turn.refusal is not None or isinstance(turn_request.candidates, ChatHubError):
-                reply.final_status = turn.refusal
-                reply.end()
+            if turn.refusal is not None:
+                reply.end(turn.refusal)
             else:
+                # a turn without candidates is refused
+                assert not isinstance(turn_request.candidates, ChatHubError)
                 self._start(reply, turn_request.candidates, turn_request)
             return reply
 
@@ -171,7 +172,7 @@ class ConversationReplies:
         reply.count_in(self._reply_memory.of(reply.user_id))
         reply.token_id = turn_request.caller.token_id
         stops_when_left = (options.on_disconnect or self._config.on_disconnect) == "stop"
-        reading = self._registry.spawn(self._writer.read(reply, candidates, options, body))
+        reading = self._registry.spawn(self._runner.read(reply, candidates, options, body))
         running = RunningReply(reply, reading, self._config, stops_when_left=stops_when_left)
         self._running[reply.turn.public_id] = running
         self._registry.add(running)
@@ -180,11 +181,11 @@ class ConversationReplies:
     async def _run(self, running: RunningReply, candidates: Candidates, turn_request: TurnRequest) -> None:
         """See a reply to its end."""
         reply = running.reply
-        await self._writer.write(reply, candidates, running.reading)
+        final_status = await self._runner.run(reply, candidates, running.reading)
         del self._running[reply.turn.public_id]
         self._registry.remove(running)
         running.forget_timer()
-        reply.end()
+        reply.end(final_status)
         self._titles.begin(reply, candidates, turn_request.options)
 
     # --- follow

@@ -43,7 +43,7 @@ _LONG, _PER_MESSAGE = 256 * 1024, 500
 _TOO_MANY_PICTURES = "正在发送的图片过多，请等其中一些回复结束"
 
 
-class Writer:
+class ReplyRunner:
     """Sees replies to their end, one call each."""
 
     def __init__(
@@ -80,9 +80,8 @@ class Writer:
         report = self._key_reports.for_caller(reply.user_id)
         reply.failure = await failover.run(candidates.in_order, prepare, report)
 
-    async def write(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> None:
-        """Run one reply to its end and store it; no exception escapes. ``reply.final_status`` is set if we
-        cancel the reading for a reason of ours."""
+    async def run(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> FinalStatus:
+        """Wait until a reply is read, and store it; returns how it ended. No exception escapes."""
         try:
             async with asyncio.timeout(self._config.reply_seconds):
                 await reading
@@ -93,14 +92,12 @@ class Writer:
             final_status = _TIME_LIMIT
         except Exception as error:
             final_status = _broken(error)
-        # why we stopped it says more than what the provider made of that
-        reply.final_status = await self._stored(reply, candidates, reply.final_status or final_status)
+        # from here on no part is saved any more: the message's own columns get the text
+        return await self._store(reply, candidates, reply.begin_settling(final_status))
 
-    async def _stored(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
-        """Store the reply, which then lets go of its text; gives the ending, or that it could not be stored
-        yet: then it is kept and tried again."""
-        # from here on the message's own columns hold the text, no part may be added any more
-        reply.settling = True
+    async def _store(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
+        """Store the reply and free its text; returns how it ended, or that it could not be stored yet: then
+        it is kept in memory and tried again."""
         try:
             settlement = self._settlement(reply, candidates, final_status)
         except Exception:
@@ -112,15 +109,15 @@ class Writer:
         except Exception as error:
             self._unstored.keep(reply, settlement, error)
             return turn.NOT_STORED
-        reply.let_go(reader(self._db, reply.turn.message_id))
+        reply.text.move(reader(self._db, reply.turn.message_id))
         return final_status
 
     def _settlement(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> Settlement:
         """All that there is to store of it."""
         model = reply.answering
         assert model is not None
-        reply.pack()
-        content, reasoning = reply.text("content"), reply.text("reasoning")
+        reply.text.pack()
+        content, reasoning = reply.text.of("content"), reply.text.of("reasoning")
         calls = list(reply.calls.values())
         answer = estimates.estimate(content) + estimates.estimate_calls(calls)
         thinking = estimates.estimate(reasoning)
@@ -138,8 +135,8 @@ class Writer:
             content=content,
             reasoning=reasoning,
             tool_calls=_json(calls),
-            state=_json(reply.state),
-            was_saved=reply.was_saved,
+            state=_json(reply.provider_state),
+            was_saved=reply.text.was_saved,
             final_status=final_status,
             usage_cost=usage_cost,
         )
@@ -205,7 +202,7 @@ def _json(value: Any) -> str:
 
 def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     """How a reply ended that nobody stopped."""
-    if reply.too_long:
+    if reply.is_too_long:
         return _SIZE_LIMIT
     failure = reply.failure
     model = reply.answering or candidates.model

@@ -31,6 +31,8 @@ class RunningReply:
         self._config = config
         self._stops_when_left = stops_when_left
         self._unfollowed: asyncio.TimerHandle | None = None
+        # set while it is stopped and its usage is still read
+        self._usage_wait: asyncio.TimerHandle | None = None
 
     # --- as a run
 
@@ -78,15 +80,16 @@ class RunningReply:
     # --- its end
 
     def end(self, final_status: FinalStatus) -> None:
-        """End the reading; the first reason to end it stays its reason."""
-        reply = self.reply
-        if reply.final_status is not None and not reply.drains_usage:
+        """End the reading. The first reason is the one that is stored; another one ends the wait for the
+        usage."""
+        if self._usage_wait is not None:
+            self.reading.cancel()
+        if not self.reply.state.can_stop:
             return
+        self.reply.begin_stopping(final_status)
         seconds = self._config.usage_seconds
-        if seconds and reply.has_output and not reply.drains_usage and final_status in _ON_PURPOSE:
+        if seconds and self.reply.has_output and final_status in _ON_PURPOSE:
             # the provider may still report the usage; what else it says is not shown
-            reply.drains_usage = True
-            asyncio.get_running_loop().call_later(seconds, self.reading.cancel)
+            self._usage_wait = asyncio.get_running_loop().call_later(seconds, self.reading.cancel)
         else:
             self.reading.cancel()
-        reply.final_status = reply.final_status or final_status

@@ -56,9 +56,9 @@ class ReplySaver:
                 log.error("replies in the making could not be saved: %s", error, exc_info=unknown)
             self._works = False
             for reply in replies:
-                # one that is being settled was not among them, or needs no part any more
-                if not reply.settling:
-                    reply.save_again()
+                # a reply that is settled meanwhile was not among them, or needs no part any more
+                if reply.state.is_generating:
+                    reply.text.save_again()
 
 
 def collect(replies: Iterable[Reply]) -> list[Fresh]:
@@ -70,7 +70,7 @@ def collect(replies: Iterable[Reply]) -> list[Fresh]:
     return [
         Fresh(reply.turn.message_id, reply.answering, reply.prompt_estimate, runs)
         for reply in replies
-        if reply.answering and not reply.settling and (runs := reply.unsaved())
+        if reply.answering and reply.state.is_generating and (runs := reply.text.unsaved())
     ]
 
 

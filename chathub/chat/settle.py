@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from chathub.billing import budgets, ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.chat.cursor import Kind
-from chathub.chat.turn import Settlement, Turn
+from chathub.chat.turn import Settlement, Turn, status_columns
 from chathub.database.connection import Transaction
 from chathub.database.rows.messages import ContextMessage, PastReply
 from chathub.errors import NotFound
@@ -97,11 +97,6 @@ def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
         reasoning=it.reasoning,
         tool_calls=it.tool_calls,
         state=it.state,
-        status=it.final_status.status,
-        reason=it.final_status.reason,
-        finish_reason=it.final_status.finish_reason,
-        error_status=it.final_status.code,
-        retry_after=it.final_status.retry_after,
         prompt_tokens=it.usage_cost.prompt_tokens,
         completion_tokens=it.usage_cost.completion_tokens,
         reasoning_tokens=it.usage_cost.reasoning_tokens,
@@ -109,6 +104,7 @@ def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
         usage_source=it.usage_cost.usage_source,
         cost=it.usage_cost.cost,
         now=now,
+        **status_columns(it.final_status),
     )
     if it.was_saved:
         tx.run(tx.q.parts.delete, message_id=turn.message_id)

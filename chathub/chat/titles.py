@@ -8,6 +8,7 @@ from chathub.billing import ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.reply import Reply
+from chathub.chat.reply_state import ReplyState
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
@@ -52,7 +53,7 @@ class Titles:
         """Have a title generated after the first turn, if the turn went well and the caller or the server's
         configuration says so."""
         is_requested = self._is_default if options.auto_title is None else options.auto_title
-        is_done = reply.final_status is not None and reply.final_status.status == "done"
+        is_done = reply.state is ReplyState.DONE
         if is_requested and reply.turn.first and is_done:
             task = self._registry.spawn(self._suggest(reply, candidates))
             self._tasks.add(task)
@@ -68,7 +69,7 @@ class Titles:
         there is no memory left for what could not be booked."""
         if not self._settlement_queue.has_room():
             return
-        question, answered = reply.turn.prompt[0].content[:_CHARACTERS], await reply.whole("content")
+        question, answered = reply.turn.prompt[0].content[:_CHARACTERS], await reply.text.whole("content")
         messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered[:_CHARACTERS]}")]
         candidate = next(
             (candidate for candidate in candidates.in_order if candidate.model == reply.answering),
@@ -98,9 +99,9 @@ class Titles:
         except asyncio.CancelledError:
             # the server ends: what was used so far is booked
             answer.failure = Failure("no time for a title", kind="cut")
-        words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
+        words = answer.text.of("content").strip().strip("\"'《》“”「」#*。.").strip()
         title = title_of(words)
-        came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
+        came = estimate(answer.text.of("content")), estimate(answer.text.of("reasoning"))
         usage_cost = ledger.compute_cost(candidate.model, answer.usage, estimate_messages(messages), *came)
         store = partial(
             _store,

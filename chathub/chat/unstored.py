@@ -7,7 +7,8 @@ from functools import partial
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import settle
 from chathub.chat.cursor import Kind
-from chathub.chat.reply import Read, Reply
+from chathub.chat.reply import Reply
+from chathub.chat.reply_text import Read
 from chathub.chat.turn import Settlement
 from chathub.database.connection import Database
 from chathub.schemas.budgets import Budget
@@ -35,9 +36,9 @@ class Unstored:
             settlement = settlement.without_text()
             reply.calls = {}
         message_id = reply.turn.message_id
-        reply.turn, reply.state = reply.turn.without_texts(), {}
+        reply.turn, reply.provider_state = reply.turn.without_texts(), {}
         self._replies[message_id], self._settlements[message_id] = reply, settlement
-        reply.let_go(self._reader(message_id), always=True)
+        reply.text.move(self._reader(message_id), always=True)
         self._queue.keep(
             "reply",
             partial(settle.settle, turn=reply.turn, it=settlement),
@@ -59,8 +60,9 @@ class Unstored:
         return False
 
     def _stored(self, reply: Reply, settlement: Settlement, budget: Budget | None) -> None:
-        """From here on the database has it; whoever still follows is told how it really ended."""
-        reply.final_status, reply.budget = settlement.final_status, budget
+        """The database has it from here on. Those who still follow it learn how it really ended."""
+        reply.budget = budget
+        reply.end(settlement.final_status)
         del self._replies[reply.turn.message_id], self._settlements[reply.turn.message_id]
 
     def _reader(self, message_id: int) -> Read:

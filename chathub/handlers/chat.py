@@ -41,8 +41,8 @@ async def complete(request: web.Request) -> web.Response:
     return answer(
         {
             "conversation_id": reply.turn.public_id,
-            "response": await reply.whole("content"),
-            "reasoning": await reply.whole("reasoning") or None,
+            "response": await reply.text.whole("content"),
+            "reasoning": await reply.text.whole("reasoning") or None,
             "tool_calls": list(reply.calls.values()),
             "timestamp": iso(request.app[CLOCK].now()),
             "title": reply.turn.title,

@@ -138,7 +138,7 @@ def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encod
     unstored = request.app[REPLIES].unstored(public_id, page.owner_id)
     live = request.app[REPLIES].find_running(public_id, page.owner_id)
     live_id = live.turn.message_id if live else None
-    content, reasoning = (live.text("content"), live.text("reasoning")) if live else ("", "")
+    content, reasoning = (live.text.of("content"), live.text.of("reasoning")) if live else ("", "")
 
     def encode(tx: Transaction, message_id: int) -> bytes | None:
         row = tx.one(tx.q.messages.get_shown, message_id=message_id)
