@@ -30,7 +30,7 @@ from chathub.chat.removal import Remover
 from chathub.chat.replies import ConversationReplies
 from chathub.chat.runner import ReplyRunner
 from chathub.chat.titles import Titles
-from chathub.chat.unstored import Unstored
+from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
@@ -181,7 +181,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
         holdings = app[app_keys.REPLY_MEMORY]
         app[app_keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
-        unstored = Unstored(db, settlements)
+        unstored = UnstoredReplies(db, settlements)
         key_reports = KeyReports(cooldowns, settlements, clock)
         app[app_keys.RUNNING] = registry = Registry()
         runner = ReplyRunner(db, client, clock, config, key_reports, unstored)

@@ -12,7 +12,7 @@ from chathub.chat.running_reply import RunningReply
 from chathub.chat.saving import ReplySaver
 from chathub.chat.titles import Titles
 from chathub.chat.turn import IdempotencyKey, Settlement, TurnRequest
-from chathub.chat.unstored import Unstored
+from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -37,7 +37,7 @@ class ConversationReplies:
         config: Config,
         reply_memory: ReplyMemory,
         settlement_queue: SettlementQueue,
-        unstored: Unstored,
+        unstored: UnstoredReplies,
     ) -> None:
         self._db = db
         self._disk = disk

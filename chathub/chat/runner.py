@@ -13,7 +13,7 @@ from chathub.billing.caps import reply_cap
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
-from chathub.chat.unstored import Unstored, reader
+from chathub.chat.unstored import UnstoredReplies, reader
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.condition import sentence_of
@@ -53,7 +53,7 @@ class ReplyRunner:
         clock: Clock,
         config: Config,
         key_reports: KeyReports,
-        unstored: Unstored,
+        unstored: UnstoredReplies,
     ) -> None:
         self._db = db
         self._unstored = unstored
