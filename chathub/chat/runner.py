@@ -1,4 +1,4 @@
-"""Writes one reply: what goes upstream, what comes back, how it ended, and what is stored of it."""
+"""Generates one reply: the request to the provider, the reading, its final status and its settlement."""
 
 import asyncio
 import logging
@@ -38,13 +38,13 @@ SHUTDOWN = FinalStatus("interrupted", "服务器正在重启，回复中断", 50
 _TIME_LIMIT = FinalStatus("error", "回复时间过长，已中止", 504, "time_limit")
 _SIZE_LIMIT = FinalStatus("error", "回复过长，已中止", 502, "size_limit")
 _BROKEN = FinalStatus("error", "服务器内部错误", 500, "error")
-# a history is long from so many characters on; each message costs some, however short it is
+# characters from which on a history is long; what each message costs besides its text
 _LONG, _PER_MESSAGE = 256 * 1024, 500
-_TOO_MANY_PICTURES = "正在发送的图片过多，请等其中一些回复结束"
+_TOO_MANY_IMAGES = "正在发送的图片过多，请等其中一些回复结束"
 
 
 class ReplyRunner:
-    """Sees replies to their end, one call each."""
+    """Reads replies from their providers and settles them: one ``read`` and one ``run`` for each."""
 
     def __init__(
         self,
@@ -63,13 +63,12 @@ class ReplyRunner:
         self._key_reports = key_reports
 
     async def read(self, reply: Reply, candidates: Candidates, options: Options, body: RequestBody) -> None:
-        """Take in what the providers say: the model that was asked for, or what it falls back on. This
-        is what is cancelled to stop a reply: the connection closes at once. The pictures of the history
-        count like the body that the question came in."""
+        """Feed the reply from the first candidate that answers. This is what is cancelled to stop a reply:
+        the connection closes at once. The images of the history count as memory like the request's body."""
         try:
             body.grow(max(0, _image_bytes(reply.turn) - body.size))
         except (BodiesFull, TooManyBodies) as full:
-            reply.failure = Failure(_TOO_MANY_PICTURES, kind="busy", retry_after=full.retry_after)
+            reply.failure = Failure(_TOO_MANY_IMAGES, kind="busy", retry_after=full.retry_after)
             return
 
         async def prepare(candidate: Candidate) -> Trial:
@@ -81,7 +80,7 @@ class ReplyRunner:
         reply.failure = await failover.run(candidates.in_order, prepare, report)
 
     async def run(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> FinalStatus:
-        """Wait until a reply is read, and store it; returns how it ended. No exception escapes."""
+        """Wait until a reply is read, and settle it; returns how it ended. No exception escapes."""
         try:
             async with asyncio.timeout(self._config.reply_seconds):
                 await reading
@@ -93,10 +92,10 @@ class ReplyRunner:
         except Exception as error:
             final_status = _broken(error)
         # from here on no part is saved any more: the message's own columns get the text
-        return await self._store(reply, candidates, reply.begin_settling(final_status))
+        return await self._settle(reply, candidates, reply.begin_settling(final_status))
 
-    async def _store(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
-        """Store the reply and free its text; returns how it ended, or that it could not be stored yet: then
+    async def _settle(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
+        """Store how the reply ended and free its text; returns that, or that it could not be stored yet: then
         it is kept in memory and tried again."""
         try:
             settlement = self._settlement(reply, candidates, final_status)
@@ -113,7 +112,7 @@ class ReplyRunner:
         return final_status
 
     def _settlement(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> Settlement:
-        """All that there is to store of it."""
+        """All that is stored of the reply at its end."""
         model = reply.answering
         assert model is not None
         reply.text.pack()
@@ -122,16 +121,17 @@ class ReplyRunner:
         answer = estimates.estimate(content) + estimates.estimate_calls(calls)
         thinking = estimates.estimate(reasoning)
         usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
-        well = reply.endpoint if reply.failure is None and final_status.status == "done" else None
-        if well and well.key_id is not None:
-            self._key_reports.note_success(well.key_id, reply.user_id)
+        is_success = reply.failure is None and final_status.status == "done"
+        key_id = reply.endpoint.key_id if is_success and reply.endpoint else None
+        if key_id is not None:
+            self._key_reports.note_success(key_id, reply.user_id)
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
             attempts=reply.attempts,
             models=candidates.models,
             first_at=reply.first_at,
-            key_id=well.key_id if well else None,
+            key_id=key_id,
             content=content,
             reasoning=reasoning,
             tool_calls=_json(calls),
@@ -143,7 +143,7 @@ class ReplyRunner:
 
 
 def _broken(error: Exception) -> FinalStatus:
-    """How a reply ends that could not go on for a reason of ours."""
+    """The final status for an exception of ours."""
     if sentence := sentence_of(error):
         return FinalStatus("error", sentence, 503, "error")
     log.error("a reply failed", exc_info=error)
@@ -151,14 +151,14 @@ def _broken(error: Exception) -> FinalStatus:
 
 
 def _image_bytes(turn: Turn) -> int:
-    """The bytes of pictures that a turn has in memory."""
+    """The bytes of the images that a turn has in memory."""
     images = [image for message in turn.prompt for image in message.images]
     return attachments.size_of(chain(images, *turn.images.values()))
 
 
 async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
-    """What goes upstream, but for the endpoint, and about how many tokens it is; of a long conversation it is
-    put together beside the event loop."""
+    """The request to the provider without its endpoint, and the estimate of its tokens. For a long history
+    it is made in a thread, so that the event loop goes on."""
     size = sum(len(row.content) + _PER_MESSAGE for row in reply.turn.history)
     if size <= _LONG:
         return _call_and_estimate(model, options, reply)
@@ -171,7 +171,7 @@ def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tupl
 
 
 def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
-    """What goes upstream, but for the endpoint."""
+    """The request to the provider without its endpoint."""
     params = options.parameters()
     if cap := reply_cap(params.get("max_tokens"), turn.answer_limit, model.max_tokens):
         params["max_tokens"] = cap
@@ -196,18 +196,18 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
 
 
 def _json(value: Any) -> str:
-    """As it is stored; nothing is an empty text."""
+    """The JSON of a column; an empty value is an empty text."""
     return msgspec.json.encode(value).decode() if value else ""
 
 
 def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
-    """How a reply ended that nobody stopped."""
+    """The final status of a reply that nothing of ours stopped."""
     if reply.is_too_long:
         return _SIZE_LIMIT
     failure = reply.failure
     model = reply.answering or candidates.model
     if failure is None and reply.finish_reason == "stop" and not reply.has_output:
-        # not sent to another key: the provider has counted it
+        # no failover to another API key: the provider has charged for it
         return FinalStatus("error", f"{model.provider_name}：{EMPTY}", 502, "error")
     if failure is None:
         return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
@@ -226,7 +226,7 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
 
 
 def _status_of(failure: Failure) -> int:
-    """Our status for an upstream failure; never the provider's 401, which would log the user out."""
+    """Our HTTP status for a provider's failure; never the provider's 401: the page would log the user out."""
     if failure.status == 429:
         return 429
     return 504 if failure.timed_out or failure.status in (408, 504, 524) else 502
