@@ -179,7 +179,7 @@ class Gateway:
         finally:
             gateway_request.holding.release()
             self._registry.remove(gateway_request)
-            await self._settlement_queue.see_through(self._settle(reserving, gateway_request))
+            await self._settlement_queue.finish(self._settle(reserving, gateway_request))
 
     async def _settle(self, reserving: asyncio.Future[Reserved], gateway_request: GatewayRequest) -> None:
         with contextlib.suppress(ChatHubError):
