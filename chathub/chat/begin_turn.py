@@ -11,7 +11,7 @@ from chathub.chat import attachments, removal
 from chathub.chat.context import estimate_history
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
-from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, Turn
+from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, Turn, status_columns
 from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.database.rows.conversations import Conversation
@@ -226,19 +226,14 @@ def _store_results(tx: Transaction, it: NewTurn, conversation_id: int, head_id: 
 
 def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_id: int, count: int) -> int:
     """The answer to come, or that there will be none, becomes the conversation's head."""
-    final_status = it.refusal or FinalStatus("streaming")
     (message,) = tx.all(
         tx.q.messages.insert_answer,
         conversation_id=conversation_id,
         parent_id=question_id,
-        status=final_status.status,
-        reason=final_status.reason,
-        error_status=final_status.code,
-        retry_after=final_status.retry_after,
-        finish_reason=final_status.finish_reason,
         model=it.model,
         provider=it.provider,
         now=it.now,
+        **status_columns(it.refusal),
     )
     conversation = {"conversation_id": conversation_id}
     tx.run(

@@ -70,11 +70,30 @@ class Prompt(Struct, frozen=True):
 class FinalStatus(Struct, frozen=True):
     """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
 
-    status: str
+    status: Literal["done", "stopped", "interrupted", "error"]
     reason: str = ""
     code: int = 0
     finish_reason: str = ""
     retry_after: float | None = None
+
+
+def status_columns(final_status: FinalStatus | None) -> dict[str, Any]:
+    """The columns of a message that tell how its reply ended; None: it has not."""
+    if final_status is None:
+        return {
+            "status": "streaming",
+            "reason": "",
+            "error_status": 0,
+            "finish_reason": "",
+            "retry_after": None,
+        }
+    return {
+        "status": final_status.status,
+        "reason": final_status.reason,
+        "error_status": final_status.code,
+        "finish_reason": final_status.finish_reason,
+        "retry_after": final_status.retry_after,
+    }
 
 
 class NewTurn(Struct, frozen=True, kw_only=True):

@@ -41,8 +41,8 @@ async def complete(request: web.Request) -> web.Response:
     return answer(
         {
             "conversation_id": reply.turn.public_id,
-            "response": await reply.whole("content"),
-            "reasoning": await reply.whole("reasoning") or None,
+            "response": await reply.text.whole("content"),
+            "reasoning": await reply.text.whole("reasoning") or None,
             "tool_calls": list(reply.calls.values()),
             "timestamp": iso(request.app[CLOCK].now()),
             "title": reply.turn.title,
@@ -64,9 +64,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
 @streamed
 async def resume(request: web.Request) -> web.StreamResponse:
     wanted = query(request, Resume, last_event_id=request.headers.get("Last-Event-ID"))
-    replies = request.app[REPLIES]
-    reply = await replies.find(row_id(request, "message_id"), request[CALLER].id)
-    with replies.followed(reply):
+    message_id, user_id = row_id(request, "message_id"), request[CALLER].id
+    async with request.app[REPLIES].follow(message_id, user_id) as reply:
         cursor = Cursor.parse(wanted.last_event_id)
         return await follow(request, reply, resumable=True, cursor=cursor)
 
@@ -75,29 +74,26 @@ async def list_active(request: web.Request) -> web.Response:
     return answer(
         [
             {
-                "message_id": reply.turn.message_id,
-                "conversation_id": reply.turn.public_id,
-                "title": reply.turn.title,
-                "model": reply.model,
-                "followers": reply.followers,
+                "message_id": running.reply.turn.message_id,
+                "conversation_id": running.reply.turn.public_id,
+                "title": running.reply.turn.title,
+                "model": running.reply.model,
+                "followers": running.followers,
             }
-            for reply in request.app[REPLIES].of_user(request[CALLER].id)
+            for running in request.app[REPLIES].of_user(request[CALLER].id)
         ]
     )
 
 
 async def stop(request: web.Request) -> web.Response:
     wanted = await body(request, Stop)
-    replies, user_id = request.app[REPLIES], request[CALLER].id
-    if wanted.message_id is None and not wanted.conversation_id:
+    place = wanted.message_id if wanted.message_id is not None else wanted.conversation_id or None
+    if place is None:
         raise BadRequest("请提供 message_id 或 conversation_id")
-    await replies.wait_begun(user_id)
-    for reply in replies.of_user(user_id):
-        named = reply.turn.public_id if wanted.message_id is None else reply.turn.message_id
-        if named == (wanted.conversation_id if wanted.message_id is None else wanted.message_id):
-            await replies.stop(reply)
-            return done("已停止生成", message_id=reply.turn.message_id, conversation_id=reply.turn.public_id)
-    raise NotFound("没有正在生成的回复")
+    reply = await request.app[REPLIES].stop(place, request[CALLER].id)
+    if reply is None:
+        raise NotFound("没有正在生成的回复")
+    return done("已停止生成", message_id=reply.turn.message_id, conversation_id=reply.turn.public_id)
 
 
 async def save_partial(request: web.Request) -> web.Response:
@@ -107,12 +103,10 @@ async def save_partial(request: web.Request) -> web.Response:
     wanted = await long_body(request, SavePartial)
     if not wanted.conversation_id:
         return done("没有需要保存的内容")
-    caller, replies = request[CALLER], request.app[REPLIES]
-    await replies.wait_begun(caller.id)
-    if live := replies.live(wanted.conversation_id, caller.id):
-        await replies.stop(live)
+    user_id, text = request[CALLER].id, wanted.content or ""
+    await request.app[REPLIES].stop(wanted.conversation_id, user_id)
     await request.app[DB].write(
-        complete_stopped, wanted.conversation_id, caller.id, wanted.content or "", request.app[CLOCK].now()
+        complete_stopped, wanted.conversation_id, user_id, text, request.app[CLOCK].now()
     )
     return done("部分回复已保存", conversation_id=wanted.conversation_id)
 

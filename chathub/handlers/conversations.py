@@ -136,9 +136,9 @@ def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
 def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encode:
     """A reply in the making, and one that could not be stored yet, is shown as it is in memory."""
     unstored = request.app[REPLIES].unstored(public_id, page.owner_id)
-    live = request.app[REPLIES].live(public_id, page.owner_id)
+    live = request.app[REPLIES].find_running(public_id, page.owner_id)
     live_id = live.turn.message_id if live else None
-    content, reasoning = (live.text("content"), live.text("reasoning")) if live else ("", "")
+    content, reasoning = (live.text.of("content"), live.text.of("reasoning")) if live else ("", "")
 
     def encode(tx: Transaction, message_id: int) -> bytes | None:
         row = tx.one(tx.q.messages.get_shown, message_id=message_id)

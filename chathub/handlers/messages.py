@@ -50,7 +50,7 @@ async def delete(request: web.Request) -> web.Response:
     message_id, user_id = row_id(request, "message_id"), request[CALLER].id
     replies, db = request.app[REPLIES], request.app[DB]
     message = await db.read(branches.own_message, message_id, user_id)
-    live = replies.live(message.public_id, user_id)
+    live = replies.find_running(message.public_id, user_id)
     # what follows from the message may be the reply that is being written; elsewhere it may go on
     live_id, now = live.turn.message_id if live else None, request.app[CLOCK].now()
     _, ends_live = await db.read(branches.subtree, message_id, live_id)

@@ -34,7 +34,7 @@ async def follow(
     Raises:
         TooManyRequests: the reply is over, its text is kept for this client only, and there is no room.
     """
-    size = sum(sys.getsizeof(text) for _, text in reply.parts) if reply.ended else 0
+    size = sum(sys.getsizeof(text) for _, text in reply.text.parts) if reply.has_ended else 0
     async with room_for(request, size):
         return await _follow(request, reply, resumable, cursor or Cursor())
 

@@ -8,11 +8,12 @@ from msgspec import UNSET, UnsetType, structs
 
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
-from chathub.app_keys import CALLER, CLOCK, DB, GATEWAY, PASSWORDS, REPLIES, SESSIONS, THROTTLE
+from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
 from chathub.database.connection import Transaction
 from chathub.database.rows import users as rows
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.http import actor, answer, body, client_info, query, row_id
+from chathub.running.registry import of_user
 from chathub.schemas.subscriptions import stored_limit
 from chathub.schemas.users import (
     AccountChange,
@@ -140,8 +141,7 @@ async def _apply(request: web.Request, user_id: int, changes: users.Changes) -> 
     work = request.app[DB].write(users.update, user_id, changes, actor(request), now)
     user = await request.app[SESSIONS].ending(user_id, work)
     if not user.is_active:
-        request.app[GATEWAY].stop_user(user_id)
-        await request.app[REPLIES].stop_user(user_id)
+        await request.app[RUNNING].stop(of_user(user_id))
     return user
 
 

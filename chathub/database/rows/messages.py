@@ -1,5 +1,7 @@
 """Rows of ``sql/queries/messages.sql``."""
 
+from typing import Literal
+
 from chathub.database.statements import Command, Row, Select, Statements
 
 
@@ -69,7 +71,7 @@ class StoredReply(Row, frozen=True):
     parent_id: int | None
     content: str
     reasoning: str
-    status: str
+    status: Literal["streaming", "done", "stopped", "interrupted", "error"]
     reason: str
     finish_reason: str
     error_status: int
