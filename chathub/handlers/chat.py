@@ -1,9 +1,11 @@
 """Section 5 of the API document: chatting. The reply is written by ``chat.replies``; here it is followed."""
 
 from aiohttp import web
+from msgspec import structs
 
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REPLIES, RESOLVER
 from chathub.chat.cursor import Cursor
+from chathub.chat.reply import Reply
 from chathub.chat.settle import complete_stopped
 from chathub.chat.turn import BranchPoint, IdempotencyKey, Prompt, TurnRequest
 from chathub.chat.turn_input import idempotency_key_of, prompt_of
@@ -12,7 +14,6 @@ from chathub.errors import BadRequest, ChatHubError, NotFound
 from chathub.handlers.http import (
     answer,
     body,
-    done,
     idempotency_header,
     long_body,
     off_loop,
@@ -20,9 +21,10 @@ from chathub.handlers.http import (
     row_id,
     streamed,
 )
-from chathub.handlers.reply_stream import failure, follow, summary
+from chathub.handlers.reply_stream import end_event, failure, follow
 from chathub.providers.resolver import Candidates, Requirements
 from chathub.schemas.chats import Chat, Options, Resume, SavePartial, Stop
+from chathub.schemas.replies import ActiveReply, ChatReply, Saved, Stopped
 
 
 @streamed
@@ -39,15 +41,13 @@ async def complete(request: web.Request) -> web.Response:
     if reply.final_status.status != "done":
         raise failure(reply, reply.final_status)
     return answer(
-        {
-            "conversation_id": reply.turn.public_id,
-            "response": await reply.text.whole("content"),
-            "reasoning": await reply.text.whole("reasoning") or None,
-            "tool_calls": list(reply.calls.values()),
-            "timestamp": iso(request.app[CLOCK].now()),
-            "title": reply.turn.title,
-            **summary(reply, reply.final_status),
-        }
+        ChatReply(
+            response=await reply.text.whole("content"),
+            reasoning=await reply.text.whole("reasoning") or None,
+            tool_calls=list(reply.calls.values()),
+            timestamp=iso(request.app[CLOCK].now()),
+            **structs.asdict(end_event(reply, reply.final_status)),
+        )
     )
 
 
@@ -71,18 +71,13 @@ async def resume(request: web.Request) -> web.StreamResponse:
 
 
 async def list_active(request: web.Request) -> web.Response:
-    return answer(
-        [
-            {
-                "message_id": running.reply.turn.message_id,
-                "conversation_id": running.reply.turn.public_id,
-                "title": running.reply.turn.title,
-                "model": running.reply.model,
-                "followers": running.followers,
-            }
-            for running in request.app[REPLIES].of_user(request[CALLER].id)
-        ]
-    )
+    running = request.app[REPLIES].of_user(request[CALLER].id)
+    return answer([_active(each.reply, each.followers) for each in running])
+
+
+def _active(reply: Reply, followers: int) -> ActiveReply:
+    turn = reply.turn
+    return ActiveReply(turn.message_id, turn.public_id, turn.title, reply.model, followers)
 
 
 async def stop(request: web.Request) -> web.Response:
@@ -93,7 +88,9 @@ async def stop(request: web.Request) -> web.Response:
     reply = await request.app[REPLIES].stop(place, request[CALLER].id)
     if reply is None:
         raise NotFound("没有正在生成的回复")
-    return done("已停止生成", message_id=reply.turn.message_id, conversation_id=reply.turn.public_id)
+    turn = reply.turn
+    stopped = Stopped(message="已停止生成", message_id=turn.message_id, conversation_id=turn.public_id)
+    return answer(stopped)
 
 
 async def save_partial(request: web.Request) -> web.Response:
@@ -102,13 +99,13 @@ async def save_partial(request: web.Request) -> web.Response:
     # a long reply is longer than other bodies may be; a page that cannot say "stop" would not stop it
     wanted = await long_body(request, SavePartial)
     if not wanted.conversation_id:
-        return done("没有需要保存的内容")
+        return answer(Saved(message="没有需要保存的内容"))
     user_id, text = request[CALLER].id, wanted.content or ""
     await request.app[REPLIES].stop(wanted.conversation_id, user_id)
     await request.app[DB].write(
         complete_stopped, wanted.conversation_id, user_id, text, request.app[CLOCK].now()
     )
-    return done("部分回复已保存", conversation_id=wanted.conversation_id)
+    return answer(Saved(message="部分回复已保存", conversation_id=wanted.conversation_id))
 
 
 async def _chat(request: web.Request) -> tuple[Chat, Prompt, IdempotencyKey | None]:

@@ -13,9 +13,10 @@ from chathub.chat.turn_input import idempotency_key_of, prompt_of
 from chathub.database.rows.messages import StoredPrompt
 from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import requirements_of, resolve_or_refusal
-from chathub.handlers.http import body, done, idempotency_header, long_body, off_loop, row_id, streamed
+from chathub.handlers.http import answer, body, idempotency_header, long_body, off_loop, row_id, streamed
 from chathub.handlers.reply_stream import follow
 from chathub.schemas.chats import EditMessage, Regenerate
+from chathub.schemas.replies import MessagesDeleted
 
 O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 
@@ -60,7 +61,7 @@ async def delete(request: web.Request) -> web.Response:
         async with replies.exclusive(message.public_id, user_id):
             count, head = await db.write(branches.delete, message_id, user_id, now)
     request.app[REMOVER].wake()
-    return done("消息删除成功", deleted=count, head_id=head)
+    return answer(MessagesDeleted(message="消息删除成功", deleted=count, head_id=head))
 
 
 async def _question_of(request: web.Request) -> StoredPrompt:

@@ -11,6 +11,7 @@ from chathub.database.rows.messages import ShownMessage
 from chathub.schemas.decode import Request
 from chathub.schemas.requests import ConversationId, RowId
 from chathub.schemas.responses import money
+from chathub.schemas.success import Success
 
 
 class ConversationFilter(Request):
@@ -59,6 +60,12 @@ class Conversation(Struct):
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
         )
+
+
+class ConversationChanged(Success, kw_only=True):
+    """PUT /api/conversations/{id}."""
+
+    conversation: Conversation
 
 
 class UsageAndCost(Protocol):
