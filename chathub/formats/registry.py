@@ -7,24 +7,7 @@ from chathub.formats import anthropic, gemini, openai
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, UpstreamRequest
 from chathub.formats.quirks import Quirks
-
-
-class StreamDecoder(Protocol):
-    """Reads one streamed answer: every piece of the body to ``feed``, in order, then ``close``.
-
-    ``done``: the last event has come, and what the provider still sends need not be waited for. The
-    order of the events is told at ``openai.Decoder``. Nothing raises.
-    """
-
-    done: bool
-
-    @property
-    def pending(self) -> int:
-        """The bytes of an event that has not come whole: large ones are read in a thread."""
-
-    def feed(self, data: bytes) -> list[Event]: ...
-
-    def close(self) -> list[Event]: ...
+from chathub.formats.stream_decoder import StreamDecoder
 
 
 class ProviderFormat(Protocol):

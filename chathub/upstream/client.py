@@ -14,6 +14,7 @@ from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.model_list import names_in
 from chathub.formats.quirks import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
+from chathub.formats.stream_decoder import UNREADABLE
 from chathub.upstream import http
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned_quirks import LearnedQuirks
@@ -119,7 +120,7 @@ class Client:
             raise AttemptFailed(body)
         names = names_in(masked(body, endpoint.api_key))
         if names is None:
-            raise AttemptFailed(Failure("上游返回了无法识别的数据", status=200))
+            raise AttemptFailed(Failure(UNREADABLE, status=200))
         return names
 
     @asynccontextmanager

@@ -543,7 +543,7 @@ ORDINARY = st.builds(
 class Tolerant(openai.Decoder):
     """A decoder that knows no fast way."""
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         return False
 
 

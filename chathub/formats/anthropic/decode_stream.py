@@ -15,7 +15,7 @@ from msgspec import Struct
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Reasoning, Text, Usage
-from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
+from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
 
 # blocks of one answer; those beyond are read and forgotten
 _MOST_BLOCKS = 4096
@@ -61,8 +61,8 @@ _MESSAGE: dict[str, large_json.Shape] = {"content": [_BLOCK], "usage": None, "st
 _decode_event = msgspec.json.Decoder(_PlainEvent).decode
 
 
-class Decoder(Reader):
-    """Reads one streamed answer; the order of its events is told at ``Reader``.
+class Decoder(StreamDecoder):
+    """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
     ``State`` holds the thinking that Anthropic wants back when the answer's tools have run:
     ``{"anthropic": [{"type": "thinking", "thinking": …, "signature": …}, {"type":
@@ -84,7 +84,7 @@ class Decoder(Reader):
         self._slots = 0
         self._counts: dict[str, Any] = {}
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
             event = _decode_event(payload)
         except UNREADABLE_ERRORS:
@@ -95,7 +95,7 @@ class Decoder(Reader):
         if delta.type == "text_delta":
             if delta.text:
                 events.append(Text(delta.text))
-                self._answered = True
+                self._has_output = True
         elif delta.type == "thinking_delta":
             block = self._blocks.get(event.index)
             if block is None:
@@ -103,7 +103,7 @@ class Decoder(Reader):
             if delta.thinking:
                 block.thinking.write(delta.thinking)
                 events.append(Reasoning(delta.thinking))
-                self._answered = True
+                self._has_output = True
         else:
             return False
         self._arrived = True
@@ -130,7 +130,7 @@ class Decoder(Reader):
             # An event of an unknown type is no error, whatever it holds.
             case kind if kind == "error" or value.get("error") or (kind is None and failures.is_error(value)):
                 self._stop_all(events)
-                self._end(events, fields.refusal(value, BROKEN))
+                self._fail(events, fields.refusal(value, BROKEN))
 
     def _take_message(self, message: dict[str, Any], events: list[Event]) -> None:
         """What a stream starts with, or a whole answer."""
@@ -222,4 +222,4 @@ def decode_body(body: bytes) -> list[Event]:
     """The events of a 2xx answer that was not streamed: reasoning, text and tool calls in their order,
     ``Usage``, ``State``, ``Finish``; a ``Failure`` at the end for an error, nothing, or what cannot be
     read. A stream that came although none was asked for is read as one."""
-    return Decoder(max(sse.LIMIT, len(body))).read_body(body)
+    return Decoder(max(sse.LIMIT, len(body))).decode_body(body)

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, field
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
-from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
+from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
 from chathub.text import well_formed
 
 _BLOCKED = "提示词被上游的内容审查拦截"
@@ -65,8 +65,8 @@ _PART: large_json.Shape = {"text": None, "thought": None, "thoughtSignature": No
 _decode_response = msgspec.json.Decoder(_Response).decode
 
 
-class Decoder(Reader):
-    """Reads one streamed answer; the order of its events is told at ``Reader``.
+class Decoder(StreamDecoder):
+    """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
     ``State`` holds what Gemini wants back with this answer, where it gave any of it:
     ``{"gemini": {"calls": {id: signature}, "text": signature, "ids": [id, …]}}``. ``ids`` are the
@@ -88,7 +88,7 @@ class Decoder(Reader):
         self._text_signature = ""
         self._raw_usage = b""
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
             response = _decode_response(payload)
         except UNREADABLE_ERRORS:
@@ -99,7 +99,7 @@ class Decoder(Reader):
         for part in candidate.content.parts if candidate.content else ():
             if part.text:
                 events.append(Reasoning(part.text) if part.thought else Text(part.text))
-                self._answered = True
+                self._has_output = True
             if part.signature and not part.thought:
                 self._text_signature = self._keep(part.signature)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
@@ -131,9 +131,9 @@ class Decoder(Reader):
         if reason and reason not in _UNSPECIFIED and not candidate:
             self._finish = "PROHIBITED_CONTENT"
             code = failures.short_word(reason)
-            self._end(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
+            self._fail(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
         elif value.get("error"):
-            self._end(events, fields.refusal(value, BROKEN))
+            self._fail(events, fields.refusal(value, BROKEN))
 
     def _take_part(self, part: dict[str, Any], response_id: str, events: list[Event]) -> None:
         thought = part.get("thought") is True
@@ -193,4 +193,4 @@ def decode_body(body: bytes) -> list[Event]:
     """The events of a 2xx answer that was not streamed, or of a stream that came as a JSON array:
     reasoning, text and tool calls in their order, ``Usage``, ``State``, ``Finish``; a ``Failure`` at the
     end for an error, a blocked prompt, nothing, or what cannot be read."""
-    return Decoder(max(sse.LIMIT, len(body))).read_body(body)
+    return Decoder(max(sse.LIMIT, len(body))).decode_body(body)
