@@ -12,8 +12,8 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
+from chathub.formats.images import MEDIA_TYPES, ImageDecoder, ImageError, ImageLimits, Problem
 from chathub.formats.messages import Image, Message
-from chathub.schemas import base64
 from chathub.schemas.bounds import has_more
 
 MESSAGES = 10_000
@@ -25,11 +25,16 @@ STOPS = 16
 NAME_LENGTH = 200
 # characters of JSON, of which objects are built for some formats: up to thirty times as large
 ARGUMENTS = 2 * 1024 * 1024
-PICTURES = 20
-PICTURE_BYTES = 10 * 1024 * 1024
-ALL_PICTURES_BYTES = 32 * 1024 * 1024
-ADDRESS_LENGTH = 8192
-MEDIA_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+IMAGE_LIMITS = ImageLimits(count=20, size=10 * 1024 * 1024, total=32 * 1024 * 1024, address=8192)
+_IMAGE_PROBLEMS: dict[Problem, str] = {
+    "count": f"a request may hold {IMAGE_LIMITS.count} pictures at most",
+    "address": "expected a data URL or an https address",
+    "data_url": "a data URL must hold base64",
+    "media_type": f"the picture must be one of {', '.join(MEDIA_TYPES)}",
+    "size": f"the picture is larger than {IMAGE_LIMITS.size} bytes",
+    "encoding": "the picture is not valid base64",
+    "total": f"all pictures together are larger than {IMAGE_LIMITS.total} bytes",
+}
 
 T = TypeVar("T")
 
@@ -38,7 +43,6 @@ _SMALL = 64 * 1024
 
 _WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
-_ADDRESS = re.compile(r"https://[^/?#\s]+\S*", re.IGNORECASE)
 
 
 class Head(Struct, frozen=True):
@@ -201,45 +205,25 @@ def object_text(raw: Raw, place: str) -> str:
     return bytes(raw).decode()
 
 
-class ImageLimits:
-    """Takes the pictures of one request, each with the place where it stands; counts them."""
+class ClientImages:
+    """Decodes the images of one request; ``param`` is the field in which one stands.
+
+    Raises:
+        BadRequest: an image that cannot be accepted, or one too many.
+    """
 
     def __init__(self) -> None:
-        self._count = 0
-        self._bytes = 0
+        self._decoder = ImageDecoder(IMAGE_LIMITS)
 
-    def address(self, url: str, param: str) -> Image:
-        """From a ``data:`` URL with base64, or an https address, which is passed on and not fetched."""
-        if url[:5].lower() == "data:":
-            head, _, data = url[5:].partition(",")
-            media_type, *options = head.split(";")
-            if not options or options[-1].strip().lower() != "base64":
-                refuse(param, "a data URL must hold base64")
-            return self.base64(media_type, data, param)
-        self._add(param)
-        if len(url) > ADDRESS_LENGTH or not (_ADDRESS.fullmatch(url) and url.isprintable()):
-            refuse(param, "expected a data URL or an https address")
-        return Image(url=url)
-
-    def base64(self, media_type: str, data: str, param: str) -> Image:
-        self._add(param)
-        kind = media_type.strip().lower().replace("image/jpg", "image/jpeg")
-        if kind not in MEDIA_TYPES:
-            refuse(param, f"the picture must be one of {', '.join(MEDIA_TYPES)}")
-        if len(data) > PICTURE_BYTES // 3 * 4 + 4:
-            refuse(param, f"the picture is larger than {PICTURE_BYTES} bytes")
+    def from_url(self, url: str, param: str) -> Image:
+        """From a data URL, or an https address, which is passed on and not fetched."""
         try:
-            picture = base64.decode(data)
-        except ValueError:
-            picture = b""
-        if not picture:
-            refuse(param, "the picture is not valid base64")
-        self._bytes += len(picture)
-        if self._bytes > ALL_PICTURES_BYTES:
-            refuse(param, f"all pictures together are larger than {ALL_PICTURES_BYTES} bytes")
-        return Image(kind, picture)
+            return self._decoder.decode_url(url)
+        except ImageError as error:
+            refuse(param, _IMAGE_PROBLEMS[error.problem])
 
-    def _add(self, param: str) -> None:
-        self._count += 1
-        if self._count > PICTURES:
-            refuse(param, f"a request may hold {PICTURES} pictures at most")
+    def from_base64(self, media_type: str, data: str, param: str) -> Image:
+        try:
+            return self._decoder.decode_base64(media_type, data)
+        except ImageError as error:
+            refuse(param, _IMAGE_PROBLEMS[error.problem])

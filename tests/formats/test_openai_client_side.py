@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chathub.errors import BadRequest
 from chathub.formats import client_request, openai
@@ -227,7 +228,7 @@ def test_fields_that_are_refused(fields: dict[str, Any], param: str) -> None:
         "https://",
         "https://ex ample.org/",
         "https://example.org/\u200b",
-        "https://example.org/" + "a" * client_request.ADDRESS_LENGTH,
+        "https://example.org/" + "a" * client_request.IMAGE_LIMITS.address,
         "file:///etc/passwd",
         "",
         "data:image/png,plain",
@@ -238,7 +239,7 @@ def test_fields_that_are_refused(fields: dict[str, Any], param: str) -> None:
         "data:image/png;base64,AAA",
         "data:image/png;base64,A*AA",
         "data:image/png;base64,你好你好",
-        "data:image/png;base64," + "A" * (client_request.PICTURE_BYTES // 3 * 4 + 8),
+        "data:image/png;base64," + "A" * (client_request.IMAGE_LIMITS.size // 3 * 4 + 8),
     ],
     ids=lambda url: url[:40],
 )
@@ -255,7 +256,9 @@ def test_pictures_are_counted_over_the_whole_request(monkeypatch: pytest.MonkeyP
     message = {"role": "user", "content": [part] * 10}
     assert len(read(message, message).messages[1].images) == 10
     assert refused(message, message, message)[0] == "messages[2].content[0].image_url"
-    monkeypatch.setattr(client_request, "ALL_PICTURES_BYTES", 3 * len(PNG))
+    monkeypatch.setattr(
+        client_request, "IMAGE_LIMITS", replace(client_request.IMAGE_LIMITS, total=3 * len(PNG))
+    )
     assert refused(message)[0] == "messages[0].content[3].image_url"
 
 

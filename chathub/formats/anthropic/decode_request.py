@@ -15,9 +15,9 @@ from chathub.formats.client_request import (
     NAME_LENGTH,
     STOPS,
     TOOLS,
+    ClientImages,
     ClientRequest,
     Head,
-    ImageLimits,
     Parts,
     check_arguments,
     decode,
@@ -155,10 +155,10 @@ def decode_request(body: bytes) -> ClientRequest:
     decode_fields(body)
     asked = decode(_decode_body, body)
     messages = [Message("system", system)] if (system := _words(asked.system or "")) else []
-    image_limits, parts = ImageLimits(), Parts()
+    images, parts = ClientImages(), Parts()
     for number, message in enumerate(messages_of(asked.messages, _decode_message)):
         parts.add(message.content, *_results(message.content))
-        messages += _messages(message, f"messages[{number}].content", image_limits)
+        messages += _messages(message, f"messages[{number}].content", images)
     check_arguments(messages)
     return ClientRequest(
         model=asked.model,
@@ -202,7 +202,7 @@ def _tool_choice(choice: _Choice | None) -> str | dict[str, Any] | None:
     return {"auto": "auto", "none": "none"}.get(choice.type, "required")
 
 
-def _messages(message: _User | _Assistant | _System, place: str, image_limits: ImageLimits) -> list[Message]:
+def _messages(message: _User | _Assistant | _System, place: str, decoder: ClientImages) -> list[Message]:
     """One message of a client's may be several here: each result of a tool is one of its own."""
     match message:
         case _System(content):
@@ -214,11 +214,11 @@ def _messages(message: _User | _Assistant | _System, place: str, image_limits: I
         case _User(blocks):
             # Results first, wherever they stood: they must follow their calls at once.
             results = [
-                _result(block, f"{place}[{number}].content", image_limits)
+                _result(block, f"{place}[{number}].content", decoder)
                 for number, block in enumerate(blocks)
                 if isinstance(block, _ToolResult)
             ]
-            images = _images(blocks, place, image_limits)
+            images = _images(blocks, place, decoder)
             words = _words(blocks)
             if results and not words and not images:
                 return results
@@ -230,13 +230,13 @@ def _results(content: str | list[Any]) -> list[str | list[Any] | None]:
     return [block.content for block in content if isinstance(block, _ToolResult)]
 
 
-def _result(result: _ToolResult, place: str, image_limits: ImageLimits) -> Message:
+def _result(result: _ToolResult, place: str, decoder: ClientImages) -> Message:
     """Other dialects have no mark for a failed call, so its text says it."""
     content = result.content or ""
     text = _words(content)
     if result.is_error and not text.lower().startswith("error"):
         text = f"Error: {text}" if text else "Error"
-    return Message("tool", text, _images(content, place, image_limits), tool_call_id=result.tool_use_id)
+    return Message("tool", text, _images(content, place, decoder), tool_call_id=result.tool_use_id)
 
 
 def _answer(content: str | list[Any], place: str) -> Message:
@@ -280,7 +280,7 @@ def _words(content: str | list[Any]) -> str:
     return "\n".join(block.text for block in content if isinstance(block, _Text) and block.text)
 
 
-def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> list[Image]:
+def _images(content: str | list[Any], place: str, decoder: ClientImages) -> list[Image]:
     if isinstance(content, str):
         return []
     images = []
@@ -289,7 +289,7 @@ def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> 
             param = f"{place}[{number}].source"
             match block.source:
                 case _Url(url):
-                    images.append(image_limits.address(url, param))
+                    images.append(decoder.from_url(url, param))
                 case _Base64(media_type, data):
-                    images.append(image_limits.base64(media_type, data, param))
+                    images.append(decoder.from_base64(media_type, data, param))
     return images

@@ -14,9 +14,9 @@ from chathub.formats.client_request import (
     NAME_LENGTH,
     STOPS,
     TOOLS,
+    ClientImages,
     ClientRequest,
     Head,
-    ImageLimits,
     Parts,
     check_arguments,
     decode,
@@ -190,11 +190,11 @@ def decode_request(body: bytes) -> ClientRequest:
     params = {name: value for name in _PARAMETERS if (value := getattr(asked, name)) is not None}
     if asked.max_completion_tokens is not None:
         params["max_tokens"] = asked.max_completion_tokens
-    image_limits = ImageLimits()
-    messages, parts = [], Parts()
+    images, parts = ClientImages(), Parts()
+    messages = []
     for number, each in enumerate(messages_of(asked.messages, _decode_message)):
         parts.add(each.content, getattr(each, "tool_calls", None))
-        messages.append(_message(each, f"messages[{number}]", image_limits))
+        messages.append(_message(each, f"messages[{number}]", images))
     check_arguments(messages)
     return ClientRequest(
         model=asked.model,
@@ -208,16 +208,14 @@ def decode_request(body: bytes) -> ClientRequest:
     )
 
 
-def _message(message: _Message, place: str, image_limits: ImageLimits) -> Message:
+def _message(message: _Message, place: str, decoder: ClientImages) -> Message:
     match message:
         case _System(content) | _Developer(content):
             return Message("system", _text(content))
         case _User(content):
-            return Message("user", _text(content), _images(content, place, image_limits))
+            return Message("user", _text(content), _images(content, place, decoder))
         case _Tool(content, call_id):
-            return Message(
-                "tool", _text(content), _images(content, place, image_limits), tool_call_id=call_id
-            )
+            return Message("tool", _text(content), _images(content, place, decoder), tool_call_id=call_id)
         case _Assistant(content, calls):
             requests = [
                 ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls or []
@@ -232,14 +230,14 @@ def _text(content: str | list[Any]) -> str:
     return "\n".join(part.text for part in content if isinstance(part, _Text))
 
 
-def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> list[Image]:
+def _images(content: str | list[Any], place: str, decoder: ClientImages) -> list[Image]:
     if isinstance(content, str):
         return []
     images = []
     for number, part in enumerate(content):
         if isinstance(part, _Picture):
             url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
-            images.append(image_limits.address(url, f"{place}.content[{number}].image_url"))
+            images.append(decoder.from_url(url, f"{place}.content[{number}].image_url"))
     return images
 
 
