@@ -19,8 +19,6 @@ from chathub.upstream.failover import Progress
 
 # reads the text of a stored reply: of a kind, from a code point on, so many
 Read = Callable[[Kind, int, int], Awaitable[str]]
-# what a fragment of a tool call costs besides its text
-_PER_CALL = 50
 # characters that a follower is given at once; a stored text is kept up to this, a longer one is read again
 _PIECE = 65_536
 
@@ -135,9 +133,8 @@ class Reply(Progress):
                 self.calls[event.index] = ToolCall(
                     known.id or event.id, known.name or event.name, known.arguments + event.arguments
                 )
-                size = len(event.arguments) + len(event.name) + len(event.id) + _PER_CALL
-                self._room -= size
-                self._grow(size)
+                self._room -= event.size
+                self._grow(event.size)
                 self.too_long = self.too_long or self._room < 0
             elif isinstance(event, State):
                 self.state = event.data

@@ -18,27 +18,48 @@ _PIECE = 1024 * 1024
 ANSWER_ROOM = 4096
 
 
-def estimate(text: str) -> int:
-    """About how many tokens a text is: a quarter token a Latin character, four fifths a Chinese one.
+class TokenCounter:
+    """Estimates the tokens of a text that comes in pieces: a quarter token a Latin character, four fifths a
+    Chinese one.
 
-    Tokenizers differ by a third of that; where the provider reports tokens, its word counts.
+    Tokenizers differ by a third of that; where the provider reports tokens, its count is used.
     """
-    characters = len(text)
-    if text.isascii():
-        return (characters + 3) // 4
+
+    __slots__ = ("_bytes", "_characters")
+
+    def __init__(self) -> None:
+        self._characters = 0
+        self._bytes = 0  # in UTF-8
+
+    def add(self, text: str) -> None:
+        self._characters += len(text)
+        self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+    @property
+    def tokens(self) -> int:
+        return _tokens(self._characters, self._bytes)
+
+
+def _tokens(characters: int, size: int) -> int:
     # a character outside Latin takes two bytes more than one inside it
-    wide = min(characters, (len(text.encode("utf-8", "replace")) - characters) // 2)
+    wide = min(characters, (size - characters) // 2)
     return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
+
+
+def estimate(text: str) -> int:
+    """About how many tokens a text is, as ``TokenCounter`` counts."""
+    counter = TokenCounter()
+    counter.add(text)
+    return counter.tokens
 
 
 def estimate_bytes(data: bytes) -> int:
     """``estimate`` of a text in UTF-8, in pieces: one call for all of it would stop every thread."""
     if data.isascii():
-        return (len(data) + 3) // 4
+        return _tokens(len(data), len(data))
     pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
     characters = sum(len(piece.translate(None, _CONTINUATION)) for piece in pieces)
-    wide = min(characters, (len(data) - characters) // 2)
-    return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
+    return _tokens(characters, len(data))
 
 
 def estimate_calls(calls: Iterable[ToolCall]) -> int:

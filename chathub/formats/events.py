@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
+_PER_FRAGMENT = 50
+
 
 class Text(Struct, frozen=True, gc=False):
     """Some more of the answer."""
@@ -25,6 +27,11 @@ class ToolCallDelta(Struct, frozen=True, gc=False):
     id: str
     name: str
     arguments: str
+
+    @property
+    def size(self) -> int:
+        """The characters that it counts for: its text, and what each fragment costs besides."""
+        return len(self.id) + len(self.name) + len(self.arguments) + _PER_FRAGMENT
 
 
 class Usage(Struct, frozen=True, gc=False):
