@@ -4,7 +4,6 @@ The sentences are English: programs read them, and the people who read those pro
 refusal names the field in ``details["param"]``.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, NoReturn, TypeVar
 
@@ -15,6 +14,7 @@ from chathub.errors import BadRequest
 from chathub.formats.images import MEDIA_TYPES, ImageDecoder, ImageError, ImageLimits, Problem
 from chathub.formats.messages import Image, Message
 from chathub.schemas.bounds import has_more
+from chathub.schemas.problems import in_english
 
 MESSAGES = 10_000
 # parts, blocks and calls of tools: of one list, and of all messages together
@@ -40,9 +40,6 @@ T = TypeVar("T")
 
 # bytes of a message that holds few parts in any case
 _SMALL = 64 * 1024
-
-_WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
-_MISSING = re.compile(r"Object missing required field `(.+)`")
 
 
 class Head(Struct, frozen=True):
@@ -103,22 +100,12 @@ def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = 
     try:
         return decoder(data)
     except msgspec.ValidationError as error:
-        _explain(str(error), place)
+        param, problem = in_english(error, place)
+        if param:
+            refuse(param, problem)
+        raise BadRequest(f"The request body does not fit: {problem}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("The request body is not valid JSON.") from None
-
-
-def _explain(problem: str, place: str) -> NoReturn:
-    found = _WHERE.search(problem)
-    text = problem[: found.start()] if found else problem
-    param = ".".join(part for part in (place, found[1] if found else "") if part)
-    if missing := _MISSING.match(text):
-        refuse(f"{param}.{missing[1]}" if param else missing[1], "this field is required")
-    # a refused value is repeated in the text, and may be of any length
-    text = text[:1].lower() + text[1:300].replace("`", "")
-    if param:
-        refuse(param, text)
-    raise BadRequest(f"The request body does not fit: {text}")
 
 
 _decode_any = msgspec.json.Decoder(Any).decode
