@@ -14,7 +14,7 @@ from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.quirks import Quirks
-from chathub.formats.registry import StreamDecoder
+from chathub.formats.stream_decoder import StreamDecoder
 
 
 class ForwardedRequest(NamedTuple):

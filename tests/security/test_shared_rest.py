@@ -380,7 +380,9 @@ def test_memory_is_bounded() -> None:
     rests = CallerCooldowns()
     for user in range(1, 10_002):
         rests.note_failure(AT, user, EMPTY, 1_000_000)
-    assert not rests.health_of(1, 1).is_cooling(1_000_001) and rests.health_of(1, 10_001).is_cooling(1_000_001)
+    assert not rests.health_of(1, 1).is_cooling(1_000_001) and rests.health_of(1, 10_001).is_cooling(
+        1_000_001
+    )
     for key_id in range(1, 10_002):
         rests.note_failure(replace(AT, key_id=key_id), 1, LIMITED, 1_000_000)
     assert not rests.note_failure(AT, 2, LIMITED, 1_000_000)

@@ -41,16 +41,13 @@ def encode_error(
     param: str | None = None,
     code: str | None = None,
 ) -> bytes:
-    """The body of an error answer. The client's exception follows the HTTP status alone; ``type`` and
-    ``code`` are for programs that look closer. A ``type`` given without a ``code`` leaves no code, but
-    ``insufficient_quota``, which is both."""
+    """The body of an error response. The client's exception follows the HTTP status alone; ``type`` and
+    ``code`` are for programs that look closer. A ``type`` given without a ``code`` leaves no code."""
     known_type, known_code = _ERRORS.get(
         status, ("invalid_request_error" if status < 500 else "server_error", None)
     )
     if type is None:
         code = code or known_code
-    elif type == "insufficient_quota":
-        code = code or type
     return _encode(_error(message, type or known_type, param, code))
 
 
