@@ -1,14 +1,12 @@
-"""Requests beside chats: model lists, embeddings, and bodies that go on as they came."""
+"""Requests that are forwarded as their client wrote them."""
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Raw
 
 from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.registry import format_named
-from chathub.formats.urls import chat_url, models_url
 
 # another model: OpenRouter's, and the fallbacks of several gateways
 _OTHER_MODELS = ("models", "route", "provider", "preset", "fallbacks")
@@ -30,22 +28,6 @@ def empty_chat(endpoint: Endpoint, *, stream: bool = False) -> UpstreamRequest:
     Gemini's: its address names the model.)"""
     call = ChatRequest(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
     return format_named(endpoint.wire_format).encode_request(call)
-
-
-def list_address(endpoint: Endpoint) -> str:
-    """Where the provider lists its models (OpenAI's, Anthropic's and Gemini's references agree on GET)."""
-    if endpoint.wire_format == "openai":
-        return models_url(endpoint.base_url)
-    parts = urlsplit(empty_chat(endpoint).url)
-    path = parts.path.partition("/models/")[0] if endpoint.wire_format == "gemini" else parts.path
-    path = path.removesuffix("/messages") + "/models"
-    query = "limit=1000" if endpoint.wire_format == "anthropic" else "pageSize=1000"
-    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
-
-
-def embeddings_address(endpoint: Endpoint) -> str:
-    parts = urlsplit(chat_url(endpoint.base_url))
-    return urlunsplit(parts._replace(path=parts.path.removesuffix("/chat/completions") + "/embeddings"))
 
 
 def adapted(

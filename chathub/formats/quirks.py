@@ -8,11 +8,8 @@ Sources: the providers' API references and migration guides, and the refusals th
 import re
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from msgspec import Struct
-
-from chathub.formats import urls
 
 SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
@@ -101,22 +98,3 @@ def _is_at(host: str, names: tuple[str, ...]) -> bool:
     if not names:
         return True
     return any(host.endswith(name) and host[: -len(name)][-1:] in ("", ".") for name in names)
-
-
-def wire_format_of(base_url: str) -> str:
-    """The dialect that ``base_url`` speaks: ``anthropic``, ``gemini`` or ``openai``. Never raises.
-
-    A path may say otherwise than the host: both of them also offer OpenAI's API, and other providers
-    offer Anthropic's.
-    """
-    try:
-        host, path = urls.hostname(base_url), urlsplit(base_url.strip()).path.rstrip("/")
-    except ValueError:
-        return "openai"
-    if path.endswith("/chat/completions"):
-        return "openai"
-    if host == "api.anthropic.com" or re.search(r"/anthropic(/v1)?$|/v1/messages$", path):
-        return "anthropic"
-    if host in _GEMINI and "openai" not in path.split("/"):
-        return "gemini"
-    return "openai"

@@ -53,6 +53,12 @@ def models_url(base_url: str) -> str:
     return _join(parts, _DEPLOYMENT.sub("", root) + "/models")
 
 
+def embeddings_url(base_url: str) -> str:
+    """Where embeddings are requested. Raises ``ValueError``."""
+    parts, root = _parts_and_root(base_url)
+    return _join(parts, root + "/embeddings")
+
+
 @lru_cache(1024)
 def origin(url: str) -> str:
     """``scheme://host:port``, comparable as a string: lower case, the port always there, international

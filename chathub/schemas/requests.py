@@ -24,8 +24,8 @@ NewPassword = Annotated[str, Meta(max_length=200)]
 Role = Literal["user", "admin"]
 Subscription = Literal["free", "pro", "premium", "enterprise"]
 ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
-# the dialect that a provider speaks
-Protocol = Literal["openai", "anthropic", "gemini"]
+# a provider's wire format; formats.registry has their names
+Protocol = str
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 Weight = Annotated[int, Meta(ge=1, le=1000)]
 Limit = Annotated[int, Meta(ge=0, le=10**15)]

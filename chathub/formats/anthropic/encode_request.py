@@ -7,6 +7,7 @@ length of the answer a duty.
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +20,7 @@ VERSION = "2023-06-01"
 
 Block = dict[str, Any]
 
+_ITS_PATH = re.compile(r"/anthropic(/v1)?$|/v1/messages$")
 _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _STAND_IN = "…"  # where a conversation lost its beginning: an empty question is refused
 
@@ -52,6 +54,17 @@ def _url(base_url: str) -> str:
     if not path.endswith("/messages"):
         path = request_parts.with_version(path, "/v1") + "/messages"
     return request_parts.join(parts, path, parts.query)
+
+
+def models_url(base_url: str) -> str:
+    """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
+    parts = urlsplit(_url(base_url))
+    return request_parts.join(parts, parts.path.removesuffix("/messages") + "/models", "limit=1000")
+
+
+def is_at(host: str, path: str) -> bool:
+    """Whether a base URL is Anthropic's; other providers offer its format under a path of its own."""
+    return host == "api.anthropic.com" or _ITS_PATH.search(path) is not None
 
 
 def _parameters(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:

@@ -7,7 +7,7 @@ signatures"). Fields that it does not know are refused, so only known ones are s
 import json
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -15,6 +15,8 @@ from chathub.formats import request_parts, urls
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+
+_HOST = "generativelanguage.googleapis.com"
 
 Part = dict[str, Any]
 
@@ -70,6 +72,17 @@ def _url(base_url: str, model: str, streamed: bool) -> str:
     query = [pair for pair in parts.query.split("&") if pair and not pair.startswith("alt=")]
     query += ["alt=sse"] if streamed else []
     return request_parts.join(parts, f"{path}/{collection}/{quote(name, safe='')}:{method}", "&".join(query))
+
+
+def models_url(base_url: str) -> str:
+    """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
+    parts = urlsplit(_url(base_url, "m", streamed=False))
+    return request_parts.join(parts, parts.path.partition("/models/")[0] + "/models", "pageSize=1000")
+
+
+def is_at(host: str, path: str) -> bool:
+    """Whether a base URL is Gemini's own API; Google offers OpenAI's format under another path."""
+    return host == _HOST and "openai" not in path.split("/")
 
 
 def _generation_config(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:

@@ -48,6 +48,11 @@ def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamR
     return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
 
 
+def is_at(host: str, path: str) -> bool:
+    """Whether a base URL can only be of OpenAI's format, whose host may offer other formats as well."""
+    return path.endswith("/chat/completions")
+
+
 def _set_stream_options(params: dict[str, Any], call: ChatRequest, quirks: Quirks, streamed: bool) -> None:
     options = params.pop("stream_options", None)
     if not streamed or not quirks.stream_options:
