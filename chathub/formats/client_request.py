@@ -52,7 +52,7 @@ class Head(Struct, frozen=True):
 
     model: str
     stream: bool
-    include_usage: bool
+    include_usage: bool = False
     max_tokens: int | None = None
     length_fields: tuple[str, ...] = ()
     choices: int = 1
@@ -73,7 +73,6 @@ class ClientRequest(Struct, frozen=True, kw_only=True):
     tools: list[dict[str, Any]] = field(default_factory=list)
     tool_choice: Any = None
     stream: bool = False
-    include_usage: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
 

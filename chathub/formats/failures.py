@@ -82,21 +82,6 @@ def is_error(obj: dict[str, Any]) -> bool:
     return "choices" not in obj and bool(_first_text(obj))
 
 
-def detail(obj: object) -> str:
-    """What the provider behind OpenRouter said (``error.metadata.raw``), else nothing. For logs."""
-    if isinstance(obj, list):
-        obj = obj[0] if obj else None
-    metadata = _child(_child(obj, "error"), "metadata")
-    raw = metadata.get("raw")
-    if not isinstance(raw, str) or _HTML.search(raw):
-        return ""
-    try:
-        inner = _message_and_source(json.loads(raw, strict=False))[0]
-    except (ValueError, RecursionError):
-        inner = ""
-    return _cut(well_formed(inner or raw))
-
-
 def short_word(text: str) -> str:
     """A provider's word for how an answer ended. It is kept with every answer, so that nothing but a word is
     taken for one: it might be of any length, or hold a key."""
@@ -197,11 +182,6 @@ def _place(item: object) -> str:
 
 def _word(value: object) -> str | None:
     return _cut(well_formed(value)) if isinstance(value, str) and value else None
-
-
-def _child(value: object, key: str) -> dict[str, Any]:
-    child = value.get(key) if isinstance(value, dict) else None
-    return child if isinstance(child, dict) else {}
 
 
 def _bare(status: int) -> str:

@@ -53,7 +53,6 @@ class ChatRequest(Struct, frozen=True):
     messages: list[Message]
     api_key: str = ""
     stream: bool = True
-    include_usage: bool = True
     params: dict[str, Any] = field(default_factory=dict)
     tools: list[dict[str, Any]] = []
     tool_choice: Any = None

@@ -118,7 +118,7 @@ def _fields_of(sent: bytes) -> dict[str, Raw]:
 
 def _stream_options(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
     # whoever brings the field along is told of the refusal
-    added = known.stream_options and call.include_usage and "stream_options" not in call.extra
+    added = known.stream_options and "stream_options" not in call.extra
     return replace(known, stream_options=False) if added and refusal.names("stream_options") else None
 
 

@@ -144,7 +144,7 @@ def decode_head(body: bytes) -> Head:
     """
     asked = decode(_decode_head, body)
     length = whole_number(asked.max_tokens)
-    return Head(asked.model, bool(asked.stream), include_usage=True, max_tokens=length)
+    return Head(asked.model, bool(asked.stream), max_tokens=length)
 
 
 def decode_request(body: bytes) -> ClientRequest:
@@ -167,7 +167,6 @@ def decode_request(body: bytes) -> ClientRequest:
         tools=[_tool(tool) for tool in asked.tools or []],
         tool_choice=_tool_choice(asked.tool_choice),
         stream=bool(asked.stream),
-        include_usage=True,  # every stream of this dialect tells it
         extra={} if asked.top_k is None else {"top_k": asked.top_k},
     )
 

@@ -203,7 +203,7 @@ def _stop_reason(word: str, calls: bool) -> str:
     return _STOP_REASONS.get(word, "end_turn")
 
 
-def _tokens(usage: Usage, input_tokens: int) -> dict[str, Any]:
+def _tokens(usage: Usage, input_tokens: int = 0) -> dict[str, Any]:
     """What was read from the cache is no part of ``input_tokens`` here, but of OpenAI's count it is."""
     cached = usage.cached_tokens
     if usage.prompt_tokens is not None:
@@ -231,7 +231,7 @@ def _message(
     }
 
 
-def encode_body(events: list[Event], model: str, id: str, input_tokens: int = 0) -> bytes:
+def encode_body(events: list[Event], model: str, id: str) -> bytes:
     """The message of an answer that was not streamed.
 
     A ``Failure`` has no place in it: who calls this looks for one first, and answers with ``error``.
@@ -250,7 +250,7 @@ def encode_body(events: list[Event], model: str, id: str, input_tokens: int = 0)
                 finish = reason
     content = _content(row, thoughts)
     stop_reason = _stop_reason(finish, row.has_calls())
-    return _encode(_message(id, model, content, stop_reason, _tokens(usage, input_tokens)))
+    return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
 
 
 def _content(row: Row, thoughts: list[dict[str, str]]) -> list[dict[str, Any]]:

@@ -173,7 +173,7 @@ def _choices(n: Any) -> int:
     return number
 
 
-def _include_usage(asked: _Head | _Body) -> bool:
+def _include_usage(asked: _Head) -> bool:
     options = asked.stream_options
     return bool(asked.stream and options and options.include_usage)
 
@@ -203,7 +203,6 @@ def decode_request(body: bytes) -> ClientRequest:
         tools=_tools(asked.tools or []),
         tool_choice=_tool_choice(asked.tool_choice),
         stream=bool(asked.stream),
-        include_usage=_include_usage(asked),
         extra=fields_besides(sent_fields, _Body.__struct_fields__),
     )
 

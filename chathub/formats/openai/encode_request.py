@@ -33,7 +33,7 @@ def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamR
         streamed = params.get("enable_thinking") is True
         if not streamed:
             params["enable_thinking"] = False
-    _set_stream_options(params, call, quirks, streamed)
+    _set_stream_options(params, quirks, streamed)
     _set_names(params, quirks)
     if call.tools:
         params["tools"] = call.tools
@@ -53,14 +53,10 @@ def is_at(host: str, path: str) -> bool:
     return path.endswith("/chat/completions")
 
 
-def _set_stream_options(params: dict[str, Any], call: ChatRequest, quirks: Quirks, streamed: bool) -> None:
+def _set_stream_options(params: dict[str, Any], quirks: Quirks, streamed: bool) -> None:
     options = params.pop("stream_options", None)
-    if not streamed or not quirks.stream_options:
-        return
-    if call.include_usage:
-        options = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-    if options is not None:
-        params["stream_options"] = options
+    if streamed and quirks.stream_options:
+        params["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
 
 
 def _set_names(params: dict[str, Any], quirks: Quirks) -> None:
