@@ -166,7 +166,7 @@ class Emptiness:
         self._most = limit + _SILENCE
         self._size = 0
 
-    def note(self, size: int, *, brought_something: bool) -> None:
+    def count(self, size: int, *, brought_something: bool) -> None:
         """Raises: TooLong."""
         self._size = 0 if brought_something else self._size + size
         if self._size > self._most:

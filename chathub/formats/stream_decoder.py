@@ -66,7 +66,7 @@ class StreamDecoder(ABC):
                     continue
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
-            self._emptiness.note(len(data), brought_something=bool(events))
+            self._emptiness.count(len(data), brought_something=bool(events))
         except sse.TooLong:
             self._end(events, Failure(TOO_LONG, kind="cut", status=200))
         return events

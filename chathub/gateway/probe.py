@@ -28,7 +28,7 @@ _PROMPT = [Message("user", "hi")]
 async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
     """The names of the provider's models, or why it did not list them."""
     try:
-        async with client.at_local(endpoint) as at:
+        async with client.lease(endpoint) as at:
             url = format_named(at.wire_format).models_url(at.base_url)
             return await client.list_models(at, url, headers_for(at))
     except AttemptFailed as refused:
