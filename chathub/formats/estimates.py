@@ -1,4 +1,4 @@
-"""Estimates of token counts: what a text, a message or a prompt costs before a provider reports it."""
+"""Estimates of the tokens of texts, messages and prompts, for as long as no provider reports them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,12 +9,12 @@ from chathub.formats.messages import Message, ToolCall
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
-# providers count a picture between 85 and 1,600 tokens by its size
+# providers count an image as between 85 and 1,600 tokens, by its size
 PER_IMAGE = 1000
-# bytes that are no beginning of a character, in UTF-8
+# bytes that do not begin a character, in UTF-8
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _PIECE = 1024 * 1024
-# tokens for an answer whose length nobody bounded
+# tokens of a reply without a length limit
 ANSWER_ROOM = 4096
 
 
@@ -54,7 +54,7 @@ def estimate(text: str) -> int:
 
 
 def estimate_bytes(data: bytes) -> int:
-    """``estimate`` of a text in UTF-8, in pieces: one call for all of it would stop every thread."""
+    """``estimate`` of a text in UTF-8, in pieces: one call for a long text would stop every thread."""
     if data.isascii():
         return _tokens(len(data), len(data))
     pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
@@ -79,11 +79,13 @@ def estimate_messages(messages: Iterable[Message]) -> int:
 def estimate_prompt(
     messages: Iterable[Message], tools: list[dict[str, Any]], response_format: Any = None
 ) -> int:
-    """About how many tokens go upstream, with the tools and the shape of the answer that are described."""
-    described = msgspec.json.encode([tools, response_format]).decode() if tools or response_format else ""
-    return estimate_messages(messages) + estimate(described)
+    """About how many tokens a prompt is, with the descriptions of the tools and of the response format."""
+    descriptions = ""
+    if tools or response_format:
+        descriptions = msgspec.json.encode([tools, response_format]).decode()
+    return estimate_messages(messages) + estimate(descriptions)
 
 
 def answer_room(longest: int | None) -> int:
-    """How many tokens to keep free for an answer whose length nobody bounded."""
+    """How many tokens to keep free for a reply; ``longest`` is the model's limit, None if it has none."""
     return min(longest or ANSWER_ROOM, ANSWER_ROOM)

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, as a provider and as a client speaks it."""
+"""Anthropic's Messages API: the format of Anthropic, of some other providers, and of clients."""
 
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body

@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions, as a provider (OpenAI and its many imitators) and as a client speaks it."""
+"""OpenAI's Chat Completions: the format of OpenAI, of most other providers, and of clients."""
 
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body

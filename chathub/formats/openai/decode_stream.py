@@ -1,11 +1,10 @@
-"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it: events in. The request is in
-``openai_request``.
+"""Decodes responses in OpenAI's format, of OpenAI and of the many other providers that use it.
 
 Sources: OpenAI's API reference ("Chat Completions", "Streaming") and what SiliconFlow, DeepSeek,
 DashScope, Zhipu, Ark, Hunyuan, Moonshot, OpenRouter, Groq, Mistral, xAI, Perplexity, Azure, Ollama,
-llama.cpp and vLLM were recorded to send. Every field of theirs may be absent, null, empty or of another
-type; hence two ways through a chunk. The fast one takes what nearly every chunk is, checked by
-msgspec while it decodes. Whatever does not fit its types goes the tolerant way, which asks at every step.
+llama.cpp and vLLM were recorded to send. Any field may be absent, null, empty or of another type. So there
+are two ways through a chunk: the fast one for nearly all chunks, whose types msgspec checks while it decodes,
+and the tolerant one for all others, which checks every field.
 """
 
 from typing import Annotated, Any
@@ -28,7 +27,7 @@ _FINISH_WORDS = {
     "sensitive": "content_filter",
     "stop_sequence": "stop",
 }
-# The model did not end, its server did (OpenRouter, Zhipu).
+# the model did not end, its server did (OpenRouter, Zhipu)
 _BROKEN_WORDS = frozenset({"error", "network_error"})
 
 _CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}

@@ -1,7 +1,7 @@
-"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it: the request out.
+"""Encodes requests in OpenAI's format, for OpenAI and the many other providers that use it.
 
-Source: OpenAI's API reference ("Create chat completion"). What single providers and models want otherwise
-is in ``quirks``.
+Source: OpenAI's API reference ("Create chat completion"). What single providers and models require is in
+``quirks``.
 """
 
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
-    Only what was set is sent, and nothing that is null: strict servers refuse fields they do not know.
-    ``call.extra`` goes along as it is, but for the fields that ``call`` holds itself.
+    Only parameters that were set are sent, and none that is null: strict servers refuse unknown fields.
+    ``call.extra`` is sent unchanged, except for fields that ``call`` has itself.
     """
     quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
     params = {name: value for name, value in call.params.items() if value is not None}
     if call.extra:
         params = {**call.extra, **params}
     if not quirks.takes_extensions:
-        # fields of other APIs that came with a request in their shape
+        # fields of other APIs, from a request in another format
         params = {name: value for name, value in params.items() if name not in ("thinking", "top_k")}
     streamed = call.stream or quirks.streams_only
     if quirks.thinking_off_when_not_streaming and not streamed:
-        # Who asks for thinking gets it: as a stream, which is read as a whole answer all the same.
+        # a request with thinking is sent as a stream, which is decoded as a whole response all the same
         streamed = params.get("enable_thinking") is True
         if not streamed:
             params["enable_thinking"] = False
@@ -70,14 +70,14 @@ def _set_names(params: dict[str, Any], quirks: Quirks) -> None:
 
 def _messages(messages: list[Message], quirks: Quirks) -> list[Any]:
     if quirks.system_role == "user":
-        messages = request_parts.with_instructions_in_question(messages)
+        messages = request_parts.with_instructions_in_user_message(messages)
     if all(map(_is_plain, messages)) and quirks.system_role != "developer":
         return messages
     return list(_mapped(messages, quirks))
 
 
 def _is_plain(message: Message) -> bool:
-    """Whether it is in OpenAI's form already, as most are."""
+    """Whether its fields are those of OpenAI's format, as with most messages."""
     return not (
         message.images
         or message.tool_calls
@@ -88,7 +88,7 @@ def _is_plain(message: Message) -> bool:
 
 
 def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[dict[str, Any]]:
-    shown: list[Image] = []  # by tools: their messages take text only
+    shown: list[Image] = []  # by tools, whose messages can have text only
     for message in messages:
         if shown and message.role != "tool":
             yield {"role": "user", "content": [_image(image) for image in shown]}
@@ -115,7 +115,7 @@ def _message(message: Message) -> dict[str, Any]:
             {
                 "id": call.id,
                 "type": "function",
-                # Empty arguments are no JSON, and servers that read them stumble.
+                # empty arguments are no JSON, and servers that decode them fail
                 "function": {"name": call.name, "arguments": call.arguments or "{}"},
             }
             for call in message.tool_calls
