@@ -37,7 +37,7 @@ HISTORY = [
 
 
 def test_failed_and_empty_turns_leave_the_context_and_what_was_said_stays() -> None:
-    messages = build(HISTORY, ask("now"), {}, system_prompt="be brief", window=10_000, answer=100)
+    messages = build(HISTORY, ask("now"), {}, system_prompt="be brief", window=10_000, reply_room=100)
     assert roles_and_texts(messages) == [
         ("system", "be brief"),
         *(("user", "一"), ("assistant", "first")),
@@ -49,7 +49,7 @@ def test_failed_and_empty_turns_leave_the_context_and_what_was_said_stays() -> N
 
 def test_the_oldest_whole_turns_are_left_out_when_the_window_is_full() -> None:
     history = [row(role, f"{number} " + "x" * 400) for number in range(20) for role in ("user", "assistant")]
-    messages = build(history, ask("newest"), {}, system_prompt="system", window=1000, answer=300)
+    messages = build(history, ask("newest"), {}, system_prompt="system", window=1000, reply_room=300)
     kept = roles_and_texts(messages)
     assert kept[0] == ("system", "system") and kept[-1] == ("user", "newest")
     assert [role for role, _ in kept[1:-1]] == ["user", "assistant"] * ((len(kept) - 2) // 2)
@@ -58,7 +58,7 @@ def test_the_oldest_whole_turns_are_left_out_when_the_window_is_full() -> None:
 
 
 def test_the_system_prompt_and_the_newest_message_go_even_if_they_alone_are_too_long() -> None:
-    messages = build(HISTORY, ask("问" * 5000), {}, system_prompt="s" * 9000, window=1000, answer=1000)
+    messages = build(HISTORY, ask("问" * 5000), {}, system_prompt="s" * 9000, window=1000, reply_room=1000)
     assert [message.role for message in messages] == ["system", "user"]
 
 
@@ -71,7 +71,7 @@ def test_whatever_the_history_roles_alternate_and_nothing_is_empty(
     answers: list[tuple[str, str]], window: int, answer: int
 ) -> None:
     history = [x for text, status in answers for x in (row("user", "q"), row("assistant", text, status))]
-    messages = build(history, ask("question"), {}, system_prompt=None, window=window, answer=answer)
+    messages = build(history, ask("question"), {}, system_prompt=None, window=window, reply_room=answer)
     assert [m.role for m in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"]
     assert all(m.content for m in messages) and messages[-1].content == "question"
 
@@ -86,26 +86,26 @@ TOOLS = [
 
 def test_the_turn_that_called_tools_goes_along_with_their_results() -> None:
     asked = [Message("tool", "二", tool_call_id="c2")]
-    messages = build(TOOLS, asked, {}, system_prompt="s", window=10, answer=5)
+    messages = build(TOOLS, asked, {}, system_prompt="s", window=10, reply_room=5)
     assert [m.role for m in messages] == ["system", "user", "assistant", "tool", "tool"]
     assert [call.id for call in messages[2].tool_calls] == ["c1", "c2"]
     assert messages[2].state == {"anthropic": []} and messages[3].tool_call_id == "c1"
 
 
 def test_calls_that_nobody_answered_leave_the_context_and_answered_ones_stay() -> None:
-    messages = build(TOOLS, ask("egal"), {}, system_prompt=None, window=10_000, answer=100)
+    messages = build(TOOLS, ask("egal"), {}, system_prompt=None, window=10_000, reply_room=100)
     assert roles_and_texts(messages) == [("user", "egal")]
     whole = [*TOOLS, row("tool", "二", tool_call_id="c2"), row("assistant", "fertig")]
-    messages = build(whole, ask("weiter"), {}, system_prompt=None, window=10_000, answer=100)
+    messages = build(whole, ask("weiter"), {}, system_prompt=None, window=10_000, reply_room=100)
     assert [m.role for m in messages] == ["user", "assistant", "tool", "tool", "assistant", "user"]
 
 
 def test_pictures_go_along_with_their_messages_and_count() -> None:
     history = [row("user", "sieh", id=7), row("assistant", "eine Katze")]
     images = {7: [Image("image/png", b"x")]}
-    messages = build(history, ask("und?"), images, system_prompt=None, window=10_000, answer=100)
+    messages = build(history, ask("und?"), images, system_prompt=None, window=10_000, reply_room=100)
     assert messages[0].images == images[7] and estimate_messages(messages) > 1000
-    assert len(build(history, ask("und?"), images, system_prompt=None, window=1000, answer=100)) == 1
+    assert len(build(history, ask("und?"), images, system_prompt=None, window=1000, reply_room=100)) == 1
 
 
 @pytest.mark.parametrize(

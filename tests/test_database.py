@@ -182,8 +182,8 @@ async def test_a_long_branch_can_be_deleted(db: Database) -> None:
     await db.write(fill)
     head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0].head_id
     assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=9999)) == 3000
-    await db.write(lambda tx: branches.delete(tx, 1, 1, now=2))
-    while await db.write(removal.remove_some):
+    await db.write(lambda tx: branches.delete_message(tx, 1, 1, now=2))
+    while await db.write(removal.remove_batch):
         pass
     assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=9999) == []
 

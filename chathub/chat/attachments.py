@@ -1,4 +1,4 @@
-"""Pictures that come with a question: read, limited, and kept once for each owner and content."""
+"""Images of messages: decoded, limited, and stored once for each owner and content."""
 
 import hashlib
 import secrets
@@ -9,8 +9,9 @@ from chathub.errors import BadRequest, NotFound
 from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, Problem
 from chathub.formats.messages import Image
 
-# bytes of all that go upstream at once; Anthropic takes requests of 32 MB, a third of which base64 needs
-MOST_TOGETHER = 20 * 1024 * 1024
+# bytes of all images in one request to a provider; Anthropic takes requests of 32 MB, and base64 makes them a
+# third larger
+MOST_BYTES_SENT = 20 * 1024 * 1024
 LIMITS = ImageLimits(count=8, size=5 * 1024 * 1024, total=8 * 5 * 1024 * 1024, address=2000, strict=True)
 
 _PROBLEMS: dict[Problem, str] = {
@@ -23,11 +24,11 @@ _PROBLEMS: dict[Problem, str] = {
 _OTHER_PROBLEM = "字段 images 只接受 PNG、JPEG、GIF、WebP 的 data URL 或 https 地址"
 
 
-def read(urls: Sequence[str]) -> list[Image]:
-    """Images out of data URLs (PNG, JPEG, GIF, WebP) and https addresses, which the provider fetches.
+def decode_images(urls: Sequence[str]) -> list[Image]:
+    """The images of data URLs (PNG, JPEG, GIF, WebP) and of https URLs, which the provider fetches.
 
     Raises:
-        BadRequest: too many, too large, or not an image of these kinds.
+        BadRequest: too many images, an image that is too large, or none of these types.
     """
     decoder = ImageDecoder(LIMITS)
     try:
@@ -38,14 +39,14 @@ def read(urls: Sequence[str]) -> list[Image]:
         raise BadRequest(_PROBLEMS.get(error.problem, _OTHER_PROBLEM)) from None
 
 
-def keep(tx: Transaction, message_id: int, user_id: int, images: Iterable[Image], now: int) -> None:
-    """Store a message's pictures; the same content of the same owner is stored once."""
+def insert_images(tx: Transaction, message_id: int, user_id: int, images: Iterable[Image], now: int) -> None:
+    """Store a message's images; the same content of the same owner is stored once."""
     for position, image in enumerate(images):
-        file_id = None if image.url else _keep_file(tx, user_id, image, now)
+        file_id = None if image.url else _find_or_insert_file(tx, user_id, image, now)
         tx.run(tx.q.files.attach, message_id=message_id, position=position, file_id=file_id, url=image.url)
 
 
-def _keep_file(tx: Transaction, user_id: int, image: Image, now: int) -> str:
+def _find_or_insert_file(tx: Transaction, user_id: int, image: Image, now: int) -> str:
     digest = hashlib.sha256(image.data).hexdigest()
     row = tx.one(tx.q.files.find, user_id=user_id, digest=digest)
     if row is not None:
@@ -63,31 +64,31 @@ def _keep_file(tx: Transaction, user_id: int, image: Image, now: int) -> str:
     return file_id
 
 
-def of_messages(
-    tx: Transaction, message_ids: Sequence[int], most: int = MOST_TOGETHER
+def load_images(
+    tx: Transaction, message_ids: Sequence[int], most: int = MOST_BYTES_SENT
 ) -> dict[int, list[Image]]:
-    """The pictures of some messages, with their bytes: of the last of them, as far as ``most`` bytes go. (One
-    picture may be shown by any number of messages.)"""
-    found: dict[int, list[Image]] = {}
+    """The images of the newest of these messages, together at most ``most`` bytes, by message. An image of
+    several messages counts for each of them."""
+    loaded: dict[int, list[Image]] = {}
     for message_id in reversed(message_ids):
         most -= tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0].size
         if most < 0:
             break
         if rows := tx.all(tx.q.files.list_for_message, message_id=message_id):
-            found[message_id] = [Image(row.media_type or "", row.data or b"", row.url) for row in rows]
-    return found
+            loaded[message_id] = [Image(row.media_type or "", row.data or b"", row.url) for row in rows]
+    return loaded
 
 
-def size_of(images: Iterable[Image]) -> int:
-    """The bytes of those pictures that are not at an address."""
+def image_bytes(images: Iterable[Image]) -> int:
+    """The bytes of the images that are not given as a URL."""
     return sum(len(image.data) for image in images)
 
 
-def size_of_own(tx: Transaction, file_id: str, user_id: int) -> int:
-    """The bytes of a picture, without reading them.
+def get_size(tx: Transaction, file_id: str, user_id: int) -> int:
+    """The bytes of a user's image, without reading it.
 
     Raises:
-        NotFound: it is not the user's.
+        NotFound: the user has no such image.
     """
     row = tx.one(tx.q.files.get_own_size, file_id=file_id, user_id=user_id)
     if row is None:
@@ -95,11 +96,11 @@ def size_of_own(tx: Transaction, file_id: str, user_id: int) -> int:
     return row.size
 
 
-def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
-    """Media type and bytes of a picture.
+def get_image(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
+    """Media type and bytes of a user's image.
 
     Raises:
-        NotFound: it is not the user's.
+        NotFound: the user has no such image.
     """
     row = tx.one(tx.q.files.get_own, file_id=file_id, user_id=user_id)
     if row is None:
@@ -107,12 +108,12 @@ def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
     return row.media_type, row.data
 
 
-def of_message(tx: Transaction, message_id: int) -> list[str]:
-    """The ids of the stored pictures that a message shows."""
+def list_files(tx: Transaction, message_id: int) -> list[str]:
+    """The ids of a message's stored images."""
     return [row.id for row in tx.all(tx.q.files.list_ids, message_id=message_id)]
 
 
-def sweep(tx: Transaction, file_ids: Iterable[str]) -> None:
-    """Remove those pictures that no message shows any more."""
+def delete_unused_files(tx: Transaction, file_ids: Iterable[str]) -> None:
+    """Delete the images that no message shows any more."""
     for file_id in file_ids:
         tx.run(tx.q.files.delete_unused, file_id=file_id)

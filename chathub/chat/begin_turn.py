@@ -1,7 +1,8 @@
-"""The beginning of a turn, as one transaction: nothing goes upstream before this is on disk."""
+"""The beginning of a turn, in one transaction: nothing is sent to a provider before it is on disk."""
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -9,185 +10,137 @@ from chathub.billing import budgets
 from chathub.billing.budgets import BudgetState, Reservation
 from chathub.chat import attachments, removal
 from chathub.chat.context import estimate_history
+from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply, remember_reply
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
-from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, Turn, status_columns
-from chathub.clock import Month
+from chathub.chat.turn import FinalStatus, NewTurn, Settlement, Turn, status_columns
 from chathub.database.connection import Transaction
 from chathub.database.rows.conversations import Conversation
 from chathub.database.rows.messages import ContextMessage, MessagePlace, PastReply
-from chathub.errors import BadRequest, Conflict, Gone, NotFound, TooManyRequests
+from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
 from chathub.formats.messages import Image
 from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import ToolResult
 
-# milliseconds that an idempotency key is remembered
-_LIFE = 86_400_000
+Unstored = Mapping[int, Settlement]
 
 
-def begin_turn(
-    tx: Transaction, it: NewTurn, unstored: Mapping[int, Settlement], ended: Sequence[int]
-) -> Turn:
-    """Find or start the conversation and store the question with its answer to come; ``unstored`` is how
-    answers of the conversation ended that are not in the database yet, by message, and ``ended`` what is held
-    for such answers of anybody's.
+def begin_turn(tx: Transaction, new_turn: NewTurn, unstored: Unstored, ended: Sequence[int]) -> Turn:
+    """Store a turn: the conversation if it is new, the prompt, and the reply that is to be generated.
+
+    ``unstored`` is how replies of the conversation ended whose end is not in the database yet, by message;
+    ``ended`` are the reservations of such replies of all users.
 
     Raises:
         NotFound: the conversation or message is not the user's.
         Gone: the user deleted the conversation.
-        BadRequest: tool results that do not answer the calls of the last answer.
-        Repeated: the claim was made before, with the same digest.
-        Conflict: the claim was made before for something else.
-        TooManyRequests: the user has too many requests in this minute, or answers at once.
+        BadRequest: tool results that do not match the tool calls of the last reply.
+        RepeatedRequest: the idempotency key was used before, for the same request.
+        Conflict: the idempotency key was used before, for another request.
+        TooManyRequests: too many requests in this minute, or too many replies at once.
     """
-    if (
-        it.idempotency_key
-        and (known := find_repeated(tx, it.user_id, it.idempotency_key, it.now)) is not None
-    ):
-        raise RepeatedRequest(known)
-    state = budgets.check_rate_limits(tx, it.owner, ended)
-    conversation = _conversation(tx, it)
-    conversation_id = conversation.id
-    parent_id = _parent(tx, it, conversation, unstored)
-    history = [as_it_ended(tx, row, unstored) for row in _history(tx, it, parent_id)]
-    # decided before anything of the question is stored: less is kept of a refused one
-    reservation, refusal, budget = _reservation(state, it, history)
-    it = it.refused(refusal) if refusal else it
-    question_id, count = _store_question(tx, it, conversation_id, parent_id)
-    message_id = _store_answer(tx, it, conversation_id, question_id, count + 1)
-    reservation_id = budgets.reserve(tx, it.owner, reservation, message_id) if reservation else 0
-    if it.idempotency_key:
-        remember_key(tx, it.user_id, it.idempotency_key, message_id, it.owner.month)
-    return Turn(
-        conversation_id,
-        it.branch_point.public_id,
-        conversation.title,
-        question_id,
-        message_id,
-        it.prompt.messages(),
-        history,
-        _images(tx, it, history) if reservation else {},
-        first=parent_id is None,
-        reservation_id=reservation_id,
-        answer_limit=reservation.cap if reservation else None,
-        refusal=refusal,
-        budget=budget,
+    _check_repetition(tx, new_turn)
+    state = budgets.check_rate_limits(tx, new_turn.owner, ended)
+    conversation = _get_or_insert_conversation(tx, new_turn)
+    parent_id = _parent_of_prompt(tx, new_turn, conversation, unstored)
+    history = [as_it_ended(tx, row, unstored) for row in _list_history(tx, new_turn, parent_id)]
+    # decided before the prompt is stored: less of it is stored if the turn is refused
+    decision = _decide(state, new_turn, history)
+    new_turn = new_turn.refused(decision.refusal) if decision.refusal else new_turn
+    prompt_id, count = _insert_prompt(tx, new_turn, conversation.id, parent_id)
+    message_id = _insert_reply(tx, new_turn, conversation.id, prompt_id, count + 1)
+    if new_turn.idempotency_key:
+        remember_reply(tx, new_turn.user_id, new_turn.idempotency_key, message_id, new_turn.owner.month)
+    turn = Turn(
+        conversation_id=conversation.id,
+        public_id=new_turn.branch_point.public_id,
+        title=conversation.title,
+        user_message_id=prompt_id,
+        message_id=message_id,
+        prompt=new_turn.prompt.messages(),
+        history=history,
+        is_first=parent_id is None,
+        refusal=decision.refusal,
+        budget=decision.budget,
     )
+    return _reserve(tx, new_turn, turn, decision.reservation) if decision.reservation else turn
 
 
-def _parent(
-    tx: Transaction, it: NewTurn, conversation: Conversation, unstored: Mapping[int, Settlement]
-) -> int | None:
-    """The message that the question goes after."""
-    parent_id: int | None = conversation.head_id
-    if it.branch_point.kind != "new":
-        parent_id = _question(tx, it.branch_point.message_id, conversation.id).parent_id
-    elif it.prompt.results:
-        parent_id = _answer_with_calls(tx, it.prompt.results, parent_id, unstored)
-    return parent_id
+def _check_repetition(tx: Transaction, new_turn: NewTurn) -> None:
+    if new_turn.idempotency_key is None:
+        return
+    message_id = find_repeated_reply(tx, new_turn.user_id, new_turn.idempotency_key, new_turn.now)
+    if message_id is not None:
+        raise RepeatedRequest(message_id)
 
 
-def _history(tx: Transaction, it: NewTurn, head_id: int | None) -> list[ContextMessage]:
-    if head_id is None or not it.history_characters:
-        return []
-    return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
+# --- where the turn goes
 
 
-def _images(tx: Transaction, it: NewTurn, history: Sequence[ContextMessage]) -> dict[int, list[Image]]:
-    """Those of the history that go along with what is asked."""
-    if not it.supports_vision:
-        return {}
-    left = attachments.MOST_TOGETHER - attachments.size_of(it.prompt.images)
-    return attachments.of_messages(tx, [row.id for row in history if row.has_images], left)
-
-
-def _reservation(
-    state: BudgetState, it: NewTurn, history: Sequence[ContextMessage]
-) -> tuple[Reservation | None, FinalStatus | None, Budget | None]:
-    """What the answer may use; or why there will be none, and what is left."""
-    if it.bound is None:
-        return None, it.refusal, None
-    # no more of it goes upstream than the window takes
-    past = min(estimate_history(history, it.supports_vision), it.history_characters // 4)
-    prompt = it.bound.prompt + past
-    try:
-        return budgets.size_reservation(state, replace(it.bound, prompt=prompt)), None, None
-    except TooManyRequests as spent:
-        return None, FinalStatus("error", spent.sentence, spent.status, "error"), spent.details["budget"]
-
-
-def _conversation(tx: Transaction, it: NewTurn) -> Conversation:
-    branch_point = it.branch_point
+def _get_or_insert_conversation(tx: Transaction, new_turn: NewTurn) -> Conversation:
+    branch_point = new_turn.branch_point
+    public_id, user_id, is_new = branch_point.public_id, new_turn.user_id, branch_point.kind == "new"
     if not branch_point.fresh:
-        row = tx.one(tx.q.conversations.get_by_public_id, public_id=branch_point.public_id)
-        if row is not None and row.user_id == it.user_id:
+        row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
+        if row is not None and row.user_id == user_id:
             return row
-        if branch_point.kind == "new" and removal.was_deleted(tx, branch_point.public_id, it.user_id, it.now):
+        if is_new and removal.was_deleted(tx, public_id, user_id, new_turn.now):
             raise Gone("对话已被删除", code="conversation_deleted")
-        if row is not None or branch_point.kind != "new":
+        if row is not None or not is_new:
             raise NotFound("对话不存在")
-    row = tx.one(
+    prompt = new_turn.prompt
+    (row,) = tx.all(
         tx.q.conversations.insert,
-        public_id=branch_point.public_id,
-        user_id=it.user_id,
-        title=title_of(it.prompt.text) or ("图片" if it.prompt.images else "新对话"),
-        model=it.model,
-        now=it.now,
+        public_id=public_id,
+        user_id=user_id,
+        title=title_of(prompt.text) or ("图片" if prompt.images else "新对话"),
+        model=new_turn.model,
+        now=new_turn.now,
     )
-    assert row is not None
     return row
 
 
-def _question(tx: Transaction, message_id: int, conversation_id: int) -> MessagePlace:
+def _parent_of_prompt(
+    tx: Transaction, new_turn: NewTurn, conversation: Conversation, unstored: Unstored
+) -> int | None:
+    """The message that the prompt follows; None: the prompt is a root."""
+    branch_point, results = new_turn.branch_point, new_turn.prompt.results
+    if branch_point.kind != "new":
+        return _get_place(tx, branch_point.message_id, conversation.id).parent_id
+    if results:
+        return _get_called_reply(tx, results, conversation.head_id, unstored)
+    return conversation.head_id
+
+
+def _get_place(tx: Transaction, message_id: int, conversation_id: int) -> MessagePlace:
     row = tx.one(tx.q.messages.get_place, message_id=message_id)
     if row is None or row.conversation_id != conversation_id:
         raise NotFound("消息不存在")
     return row
 
 
-def _store_question(
-    tx: Transaction, it: NewTurn, conversation_id: int, parent_id: int | None
-) -> tuple[int, int]:
-    """The message that is answered, and how many messages were stored for it."""
-    if it.branch_point.kind == "again":
-        return it.branch_point.message_id, 0
-    if it.prompt.results:
-        return _store_results(tx, it, conversation_id, parent_id), len(it.prompt.results)
-    (question,) = tx.all(
-        tx.q.messages.insert_question,
-        conversation_id=conversation_id,
-        parent_id=parent_id,
-        content=it.prompt.text,
-        options=_options(it),
-        is_incomplete=it.incomplete,
-        now=it.now,
-    )
-    attachments.keep(tx, question.id, it.user_id, it.prompt.images, it.now)
-    return question.id, 1
-
-
-def _answer_with_calls(
-    tx: Transaction, results: Sequence[ToolResult], head_id: int | None, unstored: Mapping[int, Settlement]
+def _get_called_reply(
+    tx: Transaction, results: Sequence[ToolResult], head_id: int | None, unstored: Unstored
 ) -> int:
-    """The answer whose calls these results answer: the head, or what a failed attempt to go on from
-    other results of it left as the head.
+    """The reply whose tool calls these results complete: the head, or, if the head is a failed turn that
+    continued from other results of that reply, the reply before it.
 
     Raises:
-        BadRequest: the results are not those of its calls.
+        BadRequest: the results do not match its tool calls.
     """
-    row = _with_calls(tx, head_id, unstored)
+    row = _find_reply_with_calls(tx, head_id, unstored)
     calls = {call["id"] for call in json.loads((row.tool_calls if row else "") or "[]")}
-    answered = {result.tool_call_id for result in results}
-    if row is None or not calls or answered - calls or len(answered) < len(results):
+    completed = {result.tool_call_id for result in results}
+    if row is None or not calls or completed - calls or len(completed) < len(results):
         raise BadRequest("tool_results 与上一条回复的工具调用不符")
-    if calls - answered:
+    if calls - completed:
         raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
-    answer_id: int = row.id
-    return answer_id
+    return row.id
 
 
-def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Settlement]) -> PastReply | None:
-    """An answer that went well; of an empty one that did not, the one whose results of tools it followed."""
+def _find_reply_with_calls(tx: Transaction, head_id: int | None, unstored: Unstored) -> PastReply | None:
+    """The head if it is a successful reply; if it is an empty reply that failed, the one whose tool results
+    it followed."""
     stored = tx.one(tx.q.messages.get_answer, message_id=head_id)
     if stored is None:
         return None
@@ -196,93 +149,133 @@ def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Set
         return row
     if row.status == "streaming" or row.content or row.tool_calls:
         return None
-    before = tx.one(tx.q.messages.get_answer_before, message_id=head_id)
-    return before and as_it_ended(tx, before, unstored)
+    previous = tx.one(tx.q.messages.get_answer_before, message_id=head_id)
+    return previous and as_it_ended(tx, previous, unstored)
 
 
-def _options(it: NewTurn) -> str:
-    return json.dumps(it.options, ensure_ascii=False) if it.options else ""
+def _list_history(tx: Transaction, new_turn: NewTurn, head_id: int | None) -> list[ContextMessage]:
+    if head_id is None or not new_turn.history_characters:
+        return []
+    return tx.all(tx.q.messages.list_context, head_id=head_id, characters=new_turn.history_characters)
 
 
-def _store_results(tx: Transaction, it: NewTurn, conversation_id: int, head_id: int | None) -> int:
-    """Store what tools gave, one message after the other; gives the last one's id. The options go with that
-    one, which the answer follows."""
-    last = it.prompt.results[-1]
-    for result in it.prompt.results:
+# --- what the turn may use
+
+
+class _Decision(NamedTuple):
+    """The reservation of a turn, or why the turn is refused and which budget is used up."""
+
+    reservation: Reservation | None
+    refusal: FinalStatus | None = None
+    budget: Budget | None = None
+
+
+def _decide(state: BudgetState, new_turn: NewTurn, history: Sequence[ContextMessage]) -> _Decision:
+    if new_turn.bound is None:
+        return _Decision(None, new_turn.refusal)
+    # no more of the history is sent than the model's context window takes
+    past = min(estimate_history(history, new_turn.supports_vision), new_turn.history_characters // 4)
+    bound = replace(new_turn.bound, prompt=new_turn.bound.prompt + past)
+    try:
+        return _Decision(budgets.size_reservation(state, bound))
+    except TooManyRequests as error:
+        refusal = FinalStatus("error", error.sentence, error.status, "error")
+        return _Decision(None, refusal, error.details["budget"])
+
+
+def _reserve(tx: Transaction, new_turn: NewTurn, turn: Turn, reservation: Reservation) -> Turn:
+    """The turn with its reservation, and with the images of its history."""
+    return replace(
+        turn,
+        images=_history_images(tx, new_turn, turn.history),
+        reservation_id=budgets.reserve(tx, new_turn.owner, reservation, turn.message_id),
+        reply_cap=reservation.cap,
+    )
+
+
+def _history_images(
+    tx: Transaction, new_turn: NewTurn, history: Sequence[ContextMessage]
+) -> dict[int, list[Image]]:
+    """The images of the history that are sent with the prompt, by message."""
+    if not new_turn.supports_vision:
+        return {}
+    remaining = attachments.MOST_BYTES_SENT - attachments.image_bytes(new_turn.prompt.images)
+    return attachments.load_images(tx, [row.id for row in history if row.has_images], remaining)
+
+
+# --- its messages
+
+
+def _insert_prompt(
+    tx: Transaction, new_turn: NewTurn, conversation_id: int, parent_id: int | None
+) -> tuple[int, int]:
+    """The message that the reply follows, and how many messages were inserted for it."""
+    if new_turn.branch_point.kind == "again":
+        return new_turn.branch_point.message_id, 0
+    prompt = new_turn.prompt
+    if prompt.results:
+        return _insert_tool_results(tx, new_turn, conversation_id, parent_id), len(prompt.results)
+    (message,) = tx.all(
+        tx.q.messages.insert_question,
+        conversation_id=conversation_id,
+        parent_id=parent_id,
+        content=prompt.text,
+        options=_options_json(new_turn),
+        is_incomplete=new_turn.is_incomplete,
+        now=new_turn.now,
+    )
+    attachments.insert_images(tx, message.id, new_turn.user_id, prompt.images, new_turn.now)
+    return message.id, 1
+
+
+def _insert_tool_results(
+    tx: Transaction, new_turn: NewTurn, conversation_id: int, parent_id: int | None
+) -> int:
+    """Insert tool results, each as the child of the one before; gives the last one's id. The options are
+    stored with that one, which the reply follows."""
+    last = new_turn.prompt.results[-1]
+    for result in new_turn.prompt.results:
         (message,) = tx.all(
             tx.q.messages.insert_result,
             conversation_id=conversation_id,
-            parent_id=head_id,
+            parent_id=parent_id,
             content=result.content,
             tool_call_id=result.tool_call_id,
-            options=_options(it) if result is last else "",
-            is_incomplete=it.incomplete,
-            now=it.now,
+            options=_options_json(new_turn) if result is last else "",
+            is_incomplete=new_turn.is_incomplete,
+            now=new_turn.now,
         )
-        head_id = message.id
-    assert head_id is not None
-    return head_id
+        parent_id = message.id
+    assert parent_id is not None
+    return parent_id
 
 
-def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_id: int, count: int) -> int:
-    """The answer to come, or that there will be none, becomes the conversation's head."""
+def _options_json(new_turn: NewTurn) -> str:
+    return json.dumps(new_turn.options, ensure_ascii=False) if new_turn.options else ""
+
+
+def _insert_reply(
+    tx: Transaction, new_turn: NewTurn, conversation_id: int, prompt_id: int, count: int
+) -> int:
+    """Insert the reply, streaming or refused, as the conversation's head. ``count``: the messages inserted
+    in this turn."""
     (message,) = tx.all(
         tx.q.messages.insert_answer,
         conversation_id=conversation_id,
-        parent_id=question_id,
-        model=it.model,
-        provider=it.provider,
-        now=it.now,
-        **status_columns(it.refusal),
+        parent_id=prompt_id,
+        model=new_turn.model,
+        provider=new_turn.provider,
+        now=new_turn.now,
+        **status_columns(new_turn.refusal),
     )
-    conversation = {"conversation_id": conversation_id}
     tx.run(
         tx.q.conversations.add_turn,
+        conversation_id=conversation_id,
         head_id=message.id,
-        model=it.model,
+        model=new_turn.model,
         more=count,
-        now=it.now,
-        **conversation,
+        now=new_turn.now,
     )
-    if it.branch_point.kind != "new" or it.prompt.results:
-        tx.run(tx.q.conversations.count_branch, **conversation)
+    if new_turn.branch_point.kind != "new" or new_turn.prompt.results:
+        tx.run(tx.q.conversations.count_branch, conversation_id=conversation_id)
     return message.id
-
-
-class RepeatedRequest(Exception):
-    """A request with this idempotency key was answered before: ``message_id`` is its reply."""
-
-    def __init__(self, message_id: int) -> None:
-        super().__init__(message_id)
-        self.message_id = message_id
-
-
-def find_repeated(tx: Transaction, user_id: int, key: IdempotencyKey, now: int) -> int | None:
-    """The reply that this request got before, if it was seen within a day. Only reads: a repeated request is
-    answered when the disk is full as well.
-
-    A turn that failed before any output may be asked again, and one that was deleted: then there is none.
-
-    Raises:
-        Conflict: the key was used for something else.
-    """
-    row = tx.one(tx.q.idempotency.get, user_id=user_id, name=key.name, since=now - _LIFE)
-    if row is None:
-        return None
-    if row.digest != key.digest and not row.is_deleted:
-        raise Conflict("同一幂等键已用于不同的请求")
-    return None if row.failed_empty or row.is_deleted else row.message_id
-
-
-def remember_key(tx: Transaction, user_id: int, key: IdempotencyKey, message_id: int, month: Month) -> None:
-    """Remember which reply a request got, instead of one that failed; forget what is older than a day."""
-    tx.run(tx.q.idempotency.sweep, before=month.certain - _LIFE)
-    tx.run(tx.q.idempotency.release, user_id=user_id, name=key.name)
-    tx.run(
-        tx.q.idempotency.claim,
-        user_id=user_id,
-        name=key.name,
-        digest=key.digest,
-        message_id=message_id,
-        now=month.now,
-    )

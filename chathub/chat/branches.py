@@ -1,4 +1,4 @@
-"""A conversation's messages as a tree: which branch is shown, and what is cut off."""
+"""A conversation's messages as a tree: reading, showing and deleting branches."""
 
 from chathub.chat import attachments, removal
 from chathub.chat.turn import Prompt
@@ -9,11 +9,11 @@ from chathub.errors import BadRequest, NotFound
 from chathub.schemas.chats import ToolResult
 
 
-def own_conversation(tx: Transaction, public_id: str, user_id: int) -> ShownConversation:
+def get_conversation(tx: Transaction, public_id: str, user_id: int) -> ShownConversation:
     """A conversation of the user's.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: the user has no such conversation.
     """
     row = tx.one(tx.q.conversations.get_own, public_id=public_id, user_id=user_id)
     if row is None:
@@ -21,11 +21,11 @@ def own_conversation(tx: Transaction, public_id: str, user_id: int) -> ShownConv
     return row
 
 
-def own_message(tx: Transaction, message_id: int, user_id: int) -> OwnMessage:
-    """A message of the user's, with ``public_id`` of its conversation.
+def get_message(tx: Transaction, message_id: int, user_id: int) -> OwnMessage:
+    """A message of the user's, with the ``public_id`` of its conversation.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: the user has no such message.
     """
     row = tx.one(tx.q.messages.get_own, message_id=message_id, user_id=user_id)
     if row is None or tx.one(tx.q.messages.is_detached, message_id=message_id):
@@ -33,15 +33,19 @@ def own_message(tx: Transaction, message_id: int, user_id: int) -> OwnMessage:
     return row
 
 
-def subtree(tx: Transaction, message_id: int, other_id: int | None) -> tuple[int, bool]:
-    """How many a message and all that follows from it are, and whether another message is one of them."""
+def count_subtree(tx: Transaction, message_id: int, other_id: int | None) -> tuple[int, bool]:
+    """The number of messages in the subtree of a message, and whether another message is in it."""
     row = tx.all(tx.q.messages.count_subtree, message_id=message_id, other_id=other_id)[0]
     return row.count, row.holds_other
 
 
-def question_of(tx: Transaction, message_id: int, user_id: int) -> StoredPrompt:
-    """The question that a message is or answers; ``answered_by`` is the model of that answer, or of the
-    newest one."""
+def get_prompt(tx: Transaction, message_id: int, user_id: int) -> StoredPrompt:
+    """The prompt that a message is, or that it replies to.
+
+    Raises:
+        NotFound: the user has no such message.
+        BadRequest: the message is a tool result.
+    """
     row = tx.one(tx.q.messages.get_question, message_id=message_id, user_id=user_id)
     if row is None or tx.one(tx.q.messages.is_detached, message_id=message_id):
         raise NotFound("消息不存在")
@@ -50,42 +54,42 @@ def question_of(tx: Transaction, message_id: int, user_id: int) -> StoredPrompt:
     return row
 
 
-def asked_in(tx: Transaction, question: StoredPrompt) -> Prompt:
-    """A stored question as it was asked, pictures and all."""
-    if question.role == "tool":
-        return Prompt(results=(ToolResult(question.tool_call_id, question.content),))
-    images = attachments.of_messages(tx, [question.id]).get(question.id, [])
-    return Prompt(question.content, tuple(images))
+def load_prompt(tx: Transaction, stored: StoredPrompt) -> Prompt:
+    """A stored prompt with its images."""
+    if stored.role == "tool":
+        return Prompt(results=(ToolResult(stored.tool_call_id, stored.content),))
+    images = attachments.load_images(tx, [stored.id]).get(stored.id, [])
+    return Prompt(stored.content, tuple(images))
 
 
-def switch(tx: Transaction, public_id: str, user_id: int, message_id: int) -> None:
-    """Show the branch through a message, down to its newest end.
+def show_branch(tx: Transaction, public_id: str, user_id: int, message_id: int) -> None:
+    """Show the branch through a message, down to its newest leaf.
 
     Raises:
         NotFound: the message is not in the conversation.
     """
-    conversation = own_conversation(tx, public_id, user_id)
-    if own_message(tx, message_id, user_id).public_id != public_id:
+    conversation = get_conversation(tx, public_id, user_id)
+    if get_message(tx, message_id, user_id).public_id != public_id:
         raise NotFound("消息不存在")
-    _set_head(tx, conversation.id, _leaf(tx, message_id))
+    _set_head(tx, conversation.id, _newest_leaf(tx, message_id))
 
 
-def delete(tx: Transaction, message_id: int, user_id: int, now: int) -> tuple[int, int | None]:
-    """Remove a message and all that follows from it; if the branch shown ran through it, its newest
-    sibling's branch is shown, or what remains. Gives the number removed and the new head."""
-    message = own_message(tx, message_id, user_id)
-    conversation = own_conversation(tx, message.public_id, user_id)
-    head: int | None = conversation.head_id
-    count, is_shown = subtree(tx, message_id, head)
+def delete_message(tx: Transaction, message_id: int, user_id: int, now: int) -> tuple[int, int | None]:
+    """Delete a message and its subtree. If the shown branch led through it, the branch of its newest sibling
+    is shown, or else the branch up to its parent. Returns the number of messages deleted and the new head."""
+    message = get_message(tx, message_id, user_id)
+    conversation = get_conversation(tx, message.public_id, user_id)
+    head_id: int | None = conversation.head_id
+    count, is_shown = count_subtree(tx, message_id, head_id)
     if is_shown:
-        sibling = tx.all(tx.q.messages.newest_sibling, message_id=message_id)[0].id
-        head = message.parent_id if sibling is None else _leaf(tx, sibling)
-    _set_head(tx, conversation.id, head)
+        sibling_id = tx.all(tx.q.messages.newest_sibling, message_id=message_id)[0].id
+        head_id = message.parent_id if sibling_id is None else _newest_leaf(tx, sibling_id)
+    _set_head(tx, conversation.id, head_id)
     removal.delete_subtree(tx, message_id, user_id, now)
-    return count, head
+    return count, head_id
 
 
-def _leaf(tx: Transaction, message_id: int) -> int:
+def _newest_leaf(tx: Transaction, message_id: int) -> int:
     return tx.all(tx.q.messages.newest_leaf, message_id=message_id)[0].id
 
 

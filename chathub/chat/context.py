@@ -1,4 +1,4 @@
-"""What goes upstream: the history of a conversation, cut to what the model can take."""
+"""The messages that are sent to a provider: a conversation's history, cut to the model's context window."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -9,14 +9,14 @@ from chathub.database.rows.messages import ContextMessage
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
 from chathub.formats.messages import Image, Message, ToolCall
 
-# a turn whose reply ended so is part of what was said; a failed one is not
-_SAID = ("done", "stopped", "interrupted")
+# the statuses of replies that are sent as history; a failed reply is not
+_SENT_STATUSES = ("done", "stopped", "interrupted")
 
 Images = Mapping[int, Sequence[Image]]
 
 
 def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> int:
-    """At most so many tokens are the messages of a branch."""
+    """An upper bound on the tokens of a branch's messages."""
     return sum(
         estimate(row.content)
         + estimate(row.tool_calls)
@@ -28,34 +28,34 @@ def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> i
 
 def build(
     history: Iterable[ContextMessage],
-    asked: list[Message],
+    prompt: list[Message],
     images: Images,
     *,
     system_prompt: str | None,
     window: int,
-    answer: int,
+    reply_room: int,
 ) -> list[Message]:
-    """System prompt, as many of the newest whole turns as fit, and what is asked, in that order.
+    """The system prompt, as many of the newest whole turns as fit, and the prompt, in that order.
 
-    ``history`` is the branch before the question, oldest first, ``images`` the pictures of its messages;
-    ``window`` and ``answer`` are tokens: what the model can take, and what of it to keep free for the
-    answer (never more than half). The system prompt and what is asked always go, and with the results of
-    tools the turn that called them.
+    ``history`` is the branch before the prompt, oldest first, and ``images`` are the images of its messages.
+    ``window`` is the model's context window and ``reply_room`` the part of it to keep free for the reply
+    (never more than half), both in tokens. The system prompt and the prompt are always sent, and with tool
+    results also the turn that called the tools.
     """
     first = [Message("system", system_prompt)] if system_prompt else []
     turns, calling = _turns(history, images)
-    last = [*calling, *asked] if asked[0].role == "tool" else asked
-    left = window - min(answer, window // 2) - estimate_messages(first + last)
+    last = [*calling, *prompt] if prompt[0].role == "tool" else prompt
+    remaining = window - min(reply_room, window // 2) - estimate_messages(first + last)
     oldest = len(turns)
-    while oldest and (left := left - estimate_messages(turns[oldest - 1])) >= 0:
+    while oldest and (remaining := remaining - estimate_messages(turns[oldest - 1])) >= 0:
         oldest -= 1
     return [*first, *chain.from_iterable(turns[oldest:]), *last]
 
 
 def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list[Message]], list[Message]]:
-    """Questions with their answers, and the turn whose calls of tools wait for their results.
+    """The completed turns, and the turn at the end that waits for tool results.
 
-    A failed or empty answer takes its question along; so do calls that nobody answered.
+    A turn whose reply failed or is empty is left out, and so is one whose tool calls got no results.
     """
     turns: list[list[Message]] = []
     turn: list[Message] = []
@@ -64,8 +64,8 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
             turn = [Message("user", row.content, images=list(images.get(row.id, ())))]
         elif row.role == "tool":
             turn = turn and [*turn, Message("tool", row.content, tool_call_id=row.tool_call_id)]
-        elif turn and row.status in _SAID and (row.content or row.tool_calls):
-            turn = [*turn, _answer(row)]
+        elif turn and row.status in _SENT_STATUSES and (row.content or row.tool_calls):
+            turn = [*turn, _reply_message(row)]
             if not row.tool_calls:
                 turns.append(turn)
                 turn = []
@@ -74,7 +74,7 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
     return turns, turn
 
 
-def _answer(row: ContextMessage) -> Message:
+def _reply_message(row: ContextMessage) -> Message:
     calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
     state = msgspec.json.decode(row.state) if row.state else None
     return Message("assistant", row.content, tool_calls=calls, state=state)

@@ -1,4 +1,4 @@
-"""Removal of what was deleted: it leaves every answer at once, and the disk some messages at a time."""
+"""Removal of deleted messages: no response shows them any more, and they leave the disk in small batches."""
 
 import asyncio
 import secrets
@@ -8,36 +8,35 @@ from chathub.chat import attachments
 from chathub.database.connection import Database, Transaction
 from chathub.errors import NotFound
 
-# seconds that one transaction goes on removing, and the steps that it takes however slow they are
-_WORK = 0.02
-_LEAST = 20
-# seconds that others get before the next one
+# seconds that one batch takes, and the number of steps that it makes at least, however slow they are
+_BATCH_SECONDS = 0.02
+_LEAST_STEPS = 20
+# seconds between two batches, for other writers
 _PAUSE = 0.05
-# how long the id of a deleted conversation is remembered (milliseconds), how many of one user's, and how many
-# that are older one deletion forgets
+# how long the id of a deleted conversation is remembered (milliseconds), how many ids of one user are, and
+# how many older ids one deletion removes
 _REMEMBERED = 90 * 86_400_000
 _MOST_REMEMBERED = 10_000
 _SWEPT = 1000
 
 
 def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int, certain: int) -> None:
-    """Take a conversation out of every answer on its owner's wish, and begin to remove its messages: of a
-    short one, all. That it was there is remembered; what was remembered long enough when it is ``certain``ly
-    that late is forgotten.
+    """Delete a user's conversation: hide it at once, and remove the first batch of its messages (all of a
+    short one). Its id is remembered; ids that are too old at the time ``certain`` are forgotten.
 
     Raises:
-        NotFound: the user has none of that id.
+        NotFound: the user has no such conversation.
     """
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
         raise NotFound("对话不存在")
     tx.run(tx.q.deleted_conversations.put, public_id=public_id, user_id=user_id, now=now)
     tx.run(tx.q.deleted_conversations.sweep, before=certain - _REMEMBERED, limit=_SWEPT)
     tx.run(tx.q.deleted_conversations.keep_newest, user_id=user_id, most=_MOST_REMEMBERED)
-    remove_some(tx)
+    remove_batch(tx)
 
 
 def was_deleted(tx: Transaction, public_id: str, user_id: int, now: int) -> bool:
-    """Whether a user deleted a conversation of that id of late: another device may not know of it yet."""
+    """Whether the user deleted this conversation recently: another device may not know that yet."""
     row = tx.one(
         tx.q.deleted_conversations.find, public_id=public_id, user_id=user_id, since=now - _REMEMBERED
     )
@@ -45,54 +44,54 @@ def was_deleted(tx: Transaction, public_id: str, user_id: int, now: int) -> bool
 
 
 def delete_subtree(tx: Transaction, message_id: int, user_id: int, now: int) -> None:
-    """Take a message with all that follows from it out of its conversation, and begin to remove them.
+    """Delete a message with all messages below it: hide them at once, and remove the first batch.
 
-    The message becomes the root of a deleted conversation. What follows from it goes there step by step:
-    until then it hangs on nothing that is shown.
+    The message becomes the root of a deleted conversation. The messages below it are moved there step by
+    step; no branch leads to them any more.
     """
-    # no id that a request may give has a slash
+    # an id in a request never has a slash
     public_id = f"/{secrets.token_hex(16)}"
-    (grave,) = tx.all(tx.q.conversations.insert_deleted, public_id=public_id, user_id=user_id, now=now)
-    tx.run(tx.q.messages.detach, message_id=message_id, conversation_id=grave.id)
-    remove_some(tx)
+    (deleted,) = tx.all(tx.q.conversations.insert_deleted, public_id=public_id, user_id=user_id, now=now)
+    tx.run(tx.q.messages.detach, message_id=message_id, conversation_id=deleted.id)
+    remove_batch(tx)
 
 
-def remove_some(tx: Transaction) -> bool:
-    """Remove messages of deleted conversations for a moment, with the pictures that only they show.
+def remove_batch(tx: Transaction) -> bool:
+    """Remove some messages of deleted conversations, with the images that no other message shows.
 
-    Gives whether there is more to remove. What was deleted last goes first, the end of a branch before its
-    beginning: a message is only removed when no other has it as its parent.
+    Returns whether there is more to remove. The conversation that was deleted last comes first, and a message
+    is removed only when it has no children.
     """
-    end, steps = time.monotonic() + _WORK, 0
+    end, steps = time.monotonic() + _BATCH_SECONDS, 0
     while row := tx.one(tx.q.conversations.find_deleted):
         if row.newest_id is None:
             tx.run(tx.q.conversations.delete, conversation_id=row.id)
         elif not tx.run(tx.q.messages.follow, message_id=row.newest_id, conversation_id=row.id):
-            files = attachments.of_message(tx, row.newest_id)
+            file_ids = attachments.list_files(tx, row.newest_id)
             tx.run(tx.q.messages.delete, message_id=row.newest_id)
-            attachments.sweep(tx, files)
+            attachments.delete_unused_files(tx, file_ids)
         steps += 1
-        if steps >= _LEAST and time.monotonic() > end:
+        if steps >= _LEAST_STEPS and time.monotonic() > end:
             return True
     return False
 
 
 class Remover:
-    """Goes on removing where a request left off, also where the last run of the server did."""
+    """Removes deleted messages in the background, also those that the last run of the server left."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """There may be something to remove."""
+        """Begin to remove: something was deleted."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Remove what there is, then wait for more."""
+        """Remove batch after batch, and wait when nothing is left."""
         while True:
             self._woken.clear()
-            if await self._db.write(remove_some):
+            if await self._db.write(remove_batch):
                 await asyncio.sleep(_PAUSE)
             else:
                 await self._woken.wait()

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chathub.billing.settlement_queue import SettlementQueue
-from chathub.chat.begin_turn import RepeatedRequest, begin_turn, find_repeated
+from chathub.chat.begin_turn import begin_turn
+from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply
 from chathub.chat.reply import Reply
 from chathub.chat.runner import SHUTDOWN, ReplyRunner
 from chathub.chat.running_reply import RunningReply
@@ -91,8 +92,8 @@ class ConversationReplies:
         idempotency_key = turn_request.idempotency_key
         if idempotency_key is None:
             return False
-        now = self._clock.now()
-        return await self._db.read(find_repeated, turn_request.caller.id, idempotency_key, now) is not None
+        user_id, now = turn_request.caller.id, self._clock.now()
+        return await self._db.read(find_repeated_reply, user_id, idempotency_key, now) is not None
 
     async def _attach_or_begin(self, turn_request: TurnRequest) -> Reply:
         idempotency_key = turn_request.idempotency_key
@@ -113,7 +114,7 @@ class ConversationReplies:
     async def _stored_or_begun(self, turn_request: TurnRequest, idempotency_key: IdempotencyKey) -> Reply:
         """The reply that an earlier request with the key got, or a new one."""
         user_id, now = turn_request.caller.id, self._clock.now()
-        message_id = await self._db.read(find_repeated, user_id, idempotency_key, now)
+        message_id = await self._db.read(find_repeated_reply, user_id, idempotency_key, now)
         if message_id is None:
             try:
                 return await self._begin(turn_request)
@@ -129,7 +130,7 @@ class ConversationReplies:
             await self._stop_unfollowed(public_id, user_id)
             unstored = self.unstored(public_id, user_id)
             ended, month = self._settlement_queue.reservations, self._clock.month()
-            turn = await self._db.write(begin_turn, turn_request.beginning(month), unstored, ended)
+            turn = await self._db.write(begin_turn, turn_request.new_turn(month), unstored, ended)
             reply = Reply(turn, user_id, turn_request.model_name, self._config.reply_characters)
             if turn.refusal is not None:
                 reply.end(turn.refusal)

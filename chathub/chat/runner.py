@@ -153,7 +153,7 @@ def _broken(error: Exception) -> FinalStatus:
 def _image_bytes(turn: Turn) -> int:
     """The bytes of the images that a turn has in memory."""
     images = [image for message in turn.prompt for image in message.images]
-    return attachments.size_of(chain(images, *turn.images.values()))
+    return attachments.image_bytes(chain(images, *turn.images.values()))
 
 
 async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
@@ -173,7 +173,7 @@ def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tupl
 def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
     """The request to the provider without its endpoint."""
     params = options.parameters()
-    if cap := reply_cap(params.get("max_tokens"), turn.answer_limit, model.max_tokens):
+    if cap := reply_cap(params.get("max_tokens"), turn.reply_cap, model.max_tokens):
         params["max_tokens"] = cap
     messages = context.build(
         turn.history,
@@ -181,7 +181,7 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
         turn.images if model.supports_vision else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
-        answer=params.get("max_tokens") or estimates.answer_room(model.max_tokens),
+        reply_room=params.get("max_tokens") or estimates.answer_room(model.max_tokens),
     )
     return ChatRequest(
         "",

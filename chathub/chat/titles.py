@@ -54,7 +54,7 @@ class Titles:
         configuration says so."""
         is_requested = self._is_default if options.auto_title is None else options.auto_title
         is_done = reply.state is ReplyState.DONE
-        if is_requested and reply.turn.first and is_done:
+        if is_requested and reply.turn.is_first and is_done:
             task = self._registry.spawn(self._suggest(reply, candidates))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -114,9 +114,9 @@ class Titles:
 
 
 def _call(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
-    """The request for a title, with the beginnings of the question and of the reply's ``content``."""
-    question = reply.turn.prompt[0].content[:_CHARACTERS]
-    prompt = f"{_INSTRUCTION}\n\n用户：{question}\n\n助手：{content[:_CHARACTERS]}"
+    """The request for a title, with the beginnings of the prompt and of the reply's ``content``."""
+    user_text = reply.turn.prompt[0].content[:_CHARACTERS]
+    prompt = f"{_INSTRUCTION}\n\n用户：{user_text}\n\n助手：{content[:_CHARACTERS]}"
     return ChatRequest(
         "",
         model.name,

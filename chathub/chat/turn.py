@@ -1,4 +1,4 @@
-"""The data of a turn: what a request asks for, what is stored at its beginning and at its end."""
+"""The data of a turn: its request, what is stored at its beginning, and what is stored at its end."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,20 +22,20 @@ from chathub.schemas.chats import BULKY, Options, ToolResult
 
 
 class IdempotencyKey(Struct, frozen=True):
-    """A request that may be repeated: its key and the digest of what it asks."""
+    """The idempotency key of a request, and the digest of the request's content."""
 
     name: str
     digest: str
 
 
-# characters of text that a refused turn keeps: as many as a message is meant to have
+# characters of text that are stored of a refused turn: the limit of one message
 _REFUSED_TEXT = 200_000
 
 
 class BranchPoint(Struct, frozen=True):
-    """Where in the tree a turn goes: after the conversation's head (``new``), beside the question
-    ``message_id`` (``edit``), or as another answer to it (``again``). ``fresh``: the id is the server's
-    own invention, there is no such conversation yet."""
+    """Where in the tree a turn goes: after the conversation's head (``new``), as a sibling of the user
+    message ``message_id`` (``edit``), or as another reply to it (``again``). ``fresh``: the server made the
+    conversation's id, so there is no such conversation yet."""
 
     kind: Literal["new", "edit", "again"]
     public_id: str
@@ -44,14 +44,14 @@ class BranchPoint(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True):
-    """What is asked: a text with pictures, or what tools gave for the calls of the last answer."""
+    """What a turn begins with: a text with images, or the results of the last reply's tool calls."""
 
     text: str = ""
     images: tuple[Image, ...] = ()
     results: tuple[ToolResult, ...] = ()
 
     def messages(self) -> list[Message]:
-        """As it goes upstream."""
+        """The prompt as messages for a provider."""
         if self.results:
             return [
                 Message("tool", result.content, tool_call_id=result.tool_call_id) for result in self.results
@@ -59,11 +59,11 @@ class Prompt(Struct, frozen=True):
         return [Message("user", self.text, images=list(self.images))]
 
     def shortened(self) -> "Prompt":
-        """What is kept of it in a refused turn: text of a bounded length, no pictures."""
-        results, left = [], _REFUSED_TEXT
+        """The part that is stored of a refused turn: text of a bounded length, no images."""
+        results, remaining = [], _REFUSED_TEXT
         for result in self.results:
-            results.append(replace(result, content=result.content[:left]))
-            left -= len(results[-1].content)
+            results.append(replace(result, content=result.content[:remaining]))
+            remaining -= len(results[-1].content)
         return Prompt(self.text[:_REFUSED_TEXT], results=tuple(results))
 
 
@@ -78,7 +78,7 @@ class FinalStatus(Struct, frozen=True):
 
 
 def status_columns(final_status: FinalStatus | None) -> dict[str, Any]:
-    """The columns of a message that tell how its reply ended; None: it has not."""
+    """The columns of a message that say how the reply ended (None: it is still being generated)."""
     if final_status is None:
         return {
             "status": "streaming",
@@ -97,12 +97,12 @@ def status_columns(final_status: FinalStatus | None) -> dict[str, Any]:
 
 
 class NewTurn(Struct, frozen=True, kw_only=True):
-    """All that is known of a turn before it is stored.
+    """A turn before it is stored.
 
-    ``options`` are kept with the question, for another answer to it; a ``refusal`` stores the answer as
-    failed from the start; the history's pictures are read only if the model ``supports_vision``. ``bound`` is
-    what the answer may use, but for the history (None: nothing, it is refused). ``incomplete``: not all of
-    the question is stored.
+    ``options`` are stored with the prompt, for another reply to it. With a ``refusal`` the reply is stored
+    as failed. The history's images are read only if the model ``supports_vision``. ``bound`` is what the turn
+    may use, without the history (None: nothing, the turn is refused). ``is_incomplete``: only a part of the
+    prompt is stored.
     """
 
     branch_point: BranchPoint
@@ -116,7 +116,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     history_characters: int
     supports_vision: bool
     refusal: FinalStatus | None
-    incomplete: bool = False
+    is_incomplete: bool = False
 
     @property
     def user_id(self) -> int:
@@ -127,25 +127,26 @@ class NewTurn(Struct, frozen=True, kw_only=True):
         return self.owner.month.now
 
     def refused(self, refusal: FinalStatus) -> "NewTurn":
-        """The turn as it is stored when it is refused, without what may be large: a user without a budget
-        must not fill the disk."""
+        """The turn as it is stored if it is refused, without large parts: a user without a budget must not
+        fill the disk."""
         prompt = self.prompt.shortened()
         options = {name: value for name, value in self.options.items() if name not in BULKY}
-        cut = prompt != self.prompt or len(options) < len(self.options)
-        return replace(self, refusal=refusal, prompt=prompt, options=options, incomplete=cut)
+        is_incomplete = prompt != self.prompt or len(options) < len(self.options)
+        return replace(self, refusal=refusal, prompt=prompt, options=options, is_incomplete=is_incomplete)
 
 
-# of a reply that the database has not taken yet, and of one that there was no memory left for until it did
+# the final statuses of a reply that could not be stored yet, and of one whose text was dropped meanwhile
 NOT_STORED = FinalStatus("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
 _CUT = FinalStatus("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
 
 
 class Turn(Struct, frozen=True):
-    """A begun turn: its messages are on disk. ``prompt`` is what is new, ``history`` the branch before it,
-    oldest first, ``images`` the pictures of it by message.
+    """A turn whose messages are on disk. ``history`` is the branch before the ``prompt``, oldest first, and
+    ``images`` are the images of the history, by message.
 
-    ``reservation_id`` holds what it may use, ``answer_limit`` is the length its answer is cut to (tokens;
-    None: it is not); a ``refusal`` ended it before it began, for want of what ``budget`` tells.
+    ``reservation_id`` is the reservation of what it may use (0: none), ``reply_cap`` the cap on the reply's
+    length in tokens (None: no cap). If the turn was refused, ``refusal`` says why, and ``budget`` is the
+    budget that is used up.
     """
 
     conversation_id: int
@@ -156,23 +157,23 @@ class Turn(Struct, frozen=True):
     prompt: list[Message] = []
     history: Sequence[ContextMessage] = ()
     images: dict[int, list[Image]] = {}
-    first: bool = False
+    is_first: bool = False
     reservation_id: int = 0
-    answer_limit: int | None = None
+    reply_cap: int | None = None
     refusal: FinalStatus | None = None
     budget: Budget | None = None
 
     def without_texts(self) -> "Turn":
-        """What is needed of it once it has ended."""
+        """The part of the turn that is needed after its end."""
         return replace(self, prompt=[], history=(), images={})
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """All that is known of a reply at its end.
+    """How a reply ended and what it used.
 
-    ``attempts`` were made with ``models`` (by name), the last with ``model``; ``key_id`` is the key that
-    answered well, ``was_saved`` says whether parts of the text are on disk, ``tool_calls`` and ``state``
-    are JSON. ``is_cut``: these parts are all that is left of the text.
+    ``attempts`` were made with ``models`` (by name), the last with ``model``. ``key_id`` is the API key of a
+    successful reply. ``was_saved``: parts of the text are on disk; ``is_cut``: the rest of it is lost.
+    ``tool_calls`` and ``state`` are JSON.
     """
 
     owner: BudgetOwner
@@ -204,8 +205,11 @@ class Settlement(Struct, frozen=True, kw_only=True):
 
 
 class TurnRequest(Struct, frozen=True):
-    """A request for a reply with its plan, or with why there is none; ``model`` is the name that was
-    asked for, ``body`` what it came in, whose pictures are kept until the reply has ended."""
+    """A request for a reply, with its candidates or the reason why there are none.
+
+    ``model`` is the requested name; ``body`` is the request's body, whose images stay in memory until the
+    reply has ended.
+    """
 
     caller: Caller
     branch_point: BranchPoint
@@ -222,27 +226,28 @@ class TurnRequest(Struct, frozen=True):
 
     @property
     def is_large(self) -> bool:
-        """Whether more than a text and short options would be stored of it."""
-        options = any(name in BULKY for name in self.options.kept())
-        return self.branch_point.kind != "again" and (options or self.prompt.shortened() != self.prompt)
+        """Whether more than a text and short options would be stored."""
+        has_bulky_options = any(name in BULKY for name in self.options.stored())
+        is_shortened = self.prompt.shortened() != self.prompt
+        return self.branch_point.kind != "again" and (has_bulky_options or is_shortened)
 
     @property
     def refusal(self) -> FinalStatus | None:
-        """How the reply ends before it began, if there is no plan."""
+        """The final status of the reply if there are no candidates."""
         error = self.candidates
         if not isinstance(error, ChatHubError):
             return None
         return FinalStatus("error", error.sentence, error.status, "error", error.retry_after)
 
-    def beginning(self, month: Month) -> NewTurn:
-        """All of it that is stored."""
+    def new_turn(self, month: Month) -> NewTurn:
+        """The turn to be stored."""
         candidates = None if isinstance(self.candidates, ChatHubError) else self.candidates
         return NewTurn(
             branch_point=self.branch_point,
             owner=BudgetOwner(self.caller.id, self.caller.token_id, month),
             bound=self._bound(candidates) if candidates else None,
             prompt=self.prompt,
-            options=self.options.kept(),
+            options=self.options.stored(),
             idempotency_key=self.idempotency_key,
             model=self.model_name,
             provider=candidates.model.provider_slug if candidates else "",
@@ -253,7 +258,7 @@ class TurnRequest(Struct, frozen=True):
         )
 
     def _bound(self, candidates: Candidates) -> UsageBound:
-        """What the answer may use, but for the history."""
+        """What the turn may use, without the history."""
         options = self.options
         system = [Message("system", options.system_prompt)] if options.system_prompt else []
         messages = [*system, *self.prompt.messages()]

@@ -1,23 +1,23 @@
-"""What is asked of a model: a request for a reply and what was decided about it."""
+"""The prompt and the idempotency key of a request for a reply."""
 
 import hashlib
 from typing import Any
 
 import msgspec
 
-from chathub.chat.attachments import read as read_images
+from chathub.chat.attachments import decode_images
 from chathub.chat.turn import IdempotencyKey, Prompt
 from chathub.errors import BadRequest
 from chathub.schemas.chats import Options, Part, ToolResult
 
 
-def prompt_of(
+def decode_prompt(
     content: str | list[Part] | None, urls: list[str] | None, results: list[ToolResult] | None = None
 ) -> Prompt:
-    """A message of the wire as what is asked.
+    """The prompt of a request: its message with the images of ``urls``, or its tool results.
 
     Raises:
-        BadRequest: nothing is asked, or a picture is none.
+        BadRequest: the prompt is empty, or an image is invalid.
     """
     if results:
         if content or urls:
@@ -26,18 +26,18 @@ def prompt_of(
     if content is None:
         raise BadRequest("缺少必填字段 message")
     parts = [Part("text", content)] if isinstance(content, str) else content
-    addresses = [part.image_url for part in parts if part.type == "image_url"]
-    urls_in_parts = [address if isinstance(address, str) else address.url for address in addresses]
+    image_urls = [part.image_url for part in parts if part.type == "image_url"]
+    urls_in_parts = [image_url if isinstance(image_url, str) else image_url.url for image_url in image_urls]
     text = "\n".join(part.text for part in parts if part.type == "text")
-    images = tuple(read_images([*urls_in_parts, *(urls or [])]))
+    images = tuple(decode_images([*urls_in_parts, *(urls or [])]))
     if not text.strip() and not images:
         raise BadRequest("消息内容不能为空")
     return Prompt(text, images)
 
 
 def idempotency_key_of(key: str | None, request: Options, *more: Any) -> IdempotencyKey | None:
-    """The claim of a request that carries a key: the digest is of the canonical body, without what only
-    says how the answer is delivered."""
+    """The idempotency key of a request that has one. The digest is of the canonical JSON, without the fields
+    that only say how the reply is delivered."""
     if not key:
         return None
     body = msgspec.structs.replace(request, client_message_id=None, resumable=None, on_disconnect=None)

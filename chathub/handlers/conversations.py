@@ -24,38 +24,40 @@ from chathub.schemas.decode import given
 from chathub.schemas.responses import money
 from chathub.security import audit
 
-# more than any number of rows; after every stamp and every id
+# more than any number of rows; later than any timestamp and any id
 _ALL = _NEWEST = 2**63 - 1
 
 
 class _Page(Struct, frozen=True):
-    """Whose rows they are, which, in the order they are shown, and what ``before`` the next page has."""
+    """The rows of a page in the order in which they are shown, and their owner. ``next_before`` is the
+    ``before`` of the next page (None: this is the last one)."""
 
     owner_id: int
     ids: list[int]
-    further: str | int | None = None
+    next_before: str | int | None = None
 
 
 @large
 async def list_for_user(request: web.Request) -> web.StreamResponse:
-    wanted, caller, db = query(request, ConversationFilter), request[CALLER], request.app[DB]
-    user_id = caller.id if wanted.user_id is None else wanted.user_id
+    filters, caller, db = query(request, ConversationFilter), request[CALLER], request.app[DB]
+    user_id = caller.id if filters.user_id is None else filters.user_id
     if user_id != caller.id and not caller.administrates:
         raise Forbidden("不能查看其他用户的对话")
-    page = await db.read_background(caller.id, _conversations, user_id, wanted)
+    page = await db.read_background(caller.id, _list_conversations, user_id, filters)
     if user_id != caller.id:
-        await _note_look(request, "conversation.listed", user_id)
-    return await send_rows(request, page.ids, _encode_conversation, page.further)
+        await _audit_reading(request, "conversation.listed", user_id)
+    return await send_rows(request, page.ids, _encode_conversation, page.next_before)
 
 
 @large
 async def list_messages(request: web.Request) -> web.StreamResponse:
-    public_id, wanted = request.match_info["conversation_id"], query(request, MessageFilter)
+    public_id, filters = request.match_info["conversation_id"], query(request, MessageFilter)
     caller, db = request[CALLER], request.app[DB]
-    page = await db.read_background(caller.id, _messages, public_id, caller, wanted)
+    page = await db.read_background(caller.id, _list_messages, public_id, caller, filters)
     if page.owner_id != caller.id:
-        await _note_look(request, "conversation.read", page.owner_id, conversation=public_id)
-    return await send_rows(request, page.ids, _message_encoder(request, public_id, page), page.further)
+        await _audit_reading(request, "conversation.read", page.owner_id, conversation=public_id)
+    encode = _message_encoder(request, public_id, page.owner_id)
+    return await send_rows(request, page.ids, encode, page.next_before)
 
 
 async def update(request: web.Request) -> web.Response:
@@ -65,7 +67,7 @@ async def update(request: web.Request) -> web.Response:
         changes["title"] = title_of(changes["title"])
     if not changes or changes.get("title") == "":
         raise BadRequest("字段 title 或 head_id 不能为空")
-    row = await request.app[DB].write(_change, public_id, caller.id, changes)
+    row = await request.app[DB].write(_update, public_id, caller.id, changes)
     changed = schemas.Conversation.of(row)
     return answer(schemas.ConversationChanged(message="对话更新成功", conversation=changed))
 
@@ -79,24 +81,24 @@ async def delete(request: web.Request) -> web.Response:
     return done("对话删除成功")
 
 
-async def _note_look(request: web.Request, event: str, owner_id: int, **details: str) -> None:
-    """An administrator's look at what is another user's is shown only once it is in the audit."""
+async def _audit_reading(request: web.Request, event: str, owner_id: int, **details: str) -> None:
+    """Record in the audit that an administrator reads another user's data, before the data is sent."""
     now = request.app[CLOCK].now()
     await request.app[DB].write(audit.record, actor(request), event, now, f"user {owner_id}", **details)
 
 
-def _conversations(tx: Transaction, user_id: int, wanted: ConversationFilter) -> _Page:
-    """A user's conversations, newest first, from after ``before`` on."""
+def _list_conversations(tx: Transaction, user_id: int, filters: ConversationFilter) -> _Page:
+    """A user's conversations, newest first, from the one after ``before``."""
     updated_at = before_id = _NEWEST
-    if wanted.before is not None:
-        row = tx.one(tx.q.conversations.get_own, public_id=wanted.before, user_id=user_id)
+    if filters.before is not None:
+        row = tx.one(tx.q.conversations.get_own, public_id=filters.before, user_id=user_id)
         if row is None:
             raise BadRequest("参数 before 不是该用户的对话")
         updated_at, before_id = row.updated_at, row.id
     rows, is_all = _limited(
         tx,
         tx.q.conversations.list_ids,
-        wanted.limit,
+        filters.limit,
         user_id=user_id,
         updated_at=updated_at,
         before_id=before_id,
@@ -104,25 +106,25 @@ def _conversations(tx: Transaction, user_id: int, wanted: ConversationFilter) ->
     return _Page(user_id, [row.id for row in rows], None if is_all else rows[-1].public_id)
 
 
-def _messages(tx: Transaction, public_id: str, caller: Caller, wanted: MessageFilter) -> _Page:
-    """The messages of the current branch, or of the one that ``before`` is in, oldest first; an administrator
-    may read, never write, another user's."""
+def _list_messages(tx: Transaction, public_id: str, caller: Caller, filters: MessageFilter) -> _Page:
+    """The messages of the shown branch, or of the branch of ``before``, oldest first. An administrator may
+    read the conversations of other users, but not change them."""
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
     if row is None or (row.user_id != caller.id and not caller.administrates):
         raise NotFound("对话不存在")
     newest_id = row.head_id
-    if wanted.before is not None:
-        place = tx.one(tx.q.messages.get_place, message_id=wanted.before)
+    if filters.before is not None:
+        place = tx.one(tx.q.messages.get_place, message_id=filters.before)
         if place is None or place.conversation_id != row.id:
             raise BadRequest("参数 before 不是该对话的消息")
         newest_id = place.parent_id
-    rows, is_all = _limited(tx, tx.q.messages.list_branch_ids, wanted.limit, newest_id=newest_id)
+    rows, is_all = _limited(tx, tx.q.messages.list_branch_ids, filters.limit, newest_id=newest_id)
     ids = [row.id for row in reversed(rows)]
     return _Page(row.user_id, ids, None if is_all else ids[0])
 
 
 def _limited(tx: Transaction, statement: Select[R], limit: int | None, **values: Any) -> tuple[list[R], bool]:
-    """So many rows, and whether these are all."""
+    """At most ``limit`` rows, and whether these are all."""
     if limit is None:
         return tx.all(statement, limit=_ALL, **values), True
     rows = tx.all(statement, limit=limit + 1, **values)
@@ -134,19 +136,20 @@ def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
     return msgspec.json.encode(schemas.Conversation.of(row)) if row else None
 
 
-def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encode:
-    """A reply in the making, and one that could not be stored yet, is shown as it is in memory."""
-    unstored = request.app[REPLIES].unstored(public_id, page.owner_id)
-    live = request.app[REPLIES].find_running(public_id, page.owner_id)
-    live_id = live.turn.message_id if live else None
-    content, reasoning = (live.text.of("content"), live.text.of("reasoning")) if live else ("", "")
+def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Encode:
+    """The JSON of a message; the text of a running reply, and of one that could not be stored yet, comes from
+    memory."""
+    unstored = request.app[REPLIES].unstored(public_id, owner_id)
+    running = request.app[REPLIES].find_running(public_id, owner_id)
+    running_id = running.turn.message_id if running else None
+    content, reasoning = (running.text.of("content"), running.text.of("reasoning")) if running else ("", "")
 
     def encode(tx: Transaction, message_id: int) -> bytes | None:
         row = tx.one(tx.q.messages.get_shown, message_id=message_id)
         if row is None:
             return None
         message = schemas.Message.of(row)
-        if message.id == live_id and message.status == "streaming":
+        if message.id == running_id and message.status == "streaming":
             message.content, message.reasoning = content, reasoning or None
         elif message.status == "streaming":
             _show_unstored(tx, message, unstored.get(message.id))
@@ -155,25 +158,25 @@ def _message_encoder(request: web.Request, public_id: str, page: _Page) -> Encod
     return encode
 
 
-def _show_unstored(tx: Transaction, message: schemas.Message, it: Settlement | None) -> None:
-    """All there is of a reply that nobody writes any more and whose end is not stored."""
-    if it is None or it.is_cut:
+def _show_unstored(tx: Transaction, message: schemas.Message, settlement: Settlement | None) -> None:
+    """Complete a reply that is not running any more, but whose end is not stored."""
+    if settlement is None or settlement.is_cut:
         saved = settle.saved_text(tx, message.id)
         message.content, message.reasoning = saved["content"], saved["reasoning"] or None
     else:
-        message.content, message.reasoning = it.content, it.reasoning or None
-        message.tool_calls = msgspec.json.decode(it.tool_calls or "[]")
-    if it is not None:
+        message.content, message.reasoning = settlement.content, settlement.reasoning or None
+        message.tool_calls = msgspec.json.decode(settlement.tool_calls or "[]")
+    if settlement is not None:
         message.status, message.reason = turn.NOT_STORED.status, turn.NOT_STORED.reason
-        message.finish_reason, message.model = turn.NOT_STORED.finish_reason, it.model.name
-        if it.usage_cost.usage_source:
-            message.usage, message.cost = schemas.Usage.of(it.usage_cost), money(it.usage_cost.cost)
+        message.finish_reason, message.model = turn.NOT_STORED.finish_reason, settlement.model.name
+        if (usage_cost := settlement.usage_cost).usage_source:
+            message.usage, message.cost = schemas.Usage.of(usage_cost), money(usage_cost.cost)
 
 
-def _change(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> ShownConversation:
-    conversation = branches.own_conversation(tx, public_id, user_id)
+def _update(tx: Transaction, public_id: str, user_id: int, changes: dict[str, Any]) -> ShownConversation:
+    conversation = branches.get_conversation(tx, public_id, user_id)
     if "title" in changes:
         tx.run(tx.q.conversations.rename, conversation_id=conversation.id, title=changes["title"])
     if "head_id" in changes:
-        branches.switch(tx, public_id, user_id, changes["head_id"])
-    return branches.own_conversation(tx, public_id, user_id)
+        branches.show_branch(tx, public_id, user_id, changes["head_id"])
+    return branches.get_conversation(tx, public_id, user_id)

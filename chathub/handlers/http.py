@@ -1,4 +1,4 @@
-"""What every handler needs: bodies and ids in, JSON out."""
+"""Helpers of all handlers: request bodies, queries and ids, and JSON responses."""
 
 import asyncio
 import re
@@ -23,19 +23,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# the largest number SQLite takes as a row id
+# the largest row id of SQLite
 _LARGEST_ID = 2**63 - 1
-# what is sent is data: no browser should guess at it, frame it, or run anything of it
+# every response is data: a browser must not guess its type, show it in a frame, or run scripts in it
 SAFE = CIMultiDict(
     {
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
         "Referrer-Policy": "no-referrer",
-        # aiohttp's own word names its version and Python's
+        # aiohttp's default names its version and Python's
         "Server": "ChatHub",
     }
 )
-# built once: with every answer it counts
+# built once: building it for every response costs measurable time
 JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
 _KIB = 1024
 _BODY = 1024 * _KIB
@@ -45,12 +45,12 @@ _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
 
 
 def answer(value: Any, status: int = 200) -> web.Response:
-    """Anything msgspec can encode, as JSON."""
+    """A response with a value that msgspec encodes as JSON."""
     return raw(msgspec.json.encode(value), status)
 
 
 def raw(body: bytes, status: int = 200) -> web.Response:
-    """JSON that is already encoded."""
+    """A response with JSON that is already encoded."""
     return web.Response(body=body, status=status, headers=JSON.copy())
 
 
@@ -60,7 +60,7 @@ def done(message: str, **fields: Any) -> web.Response:
 
 
 def is_packed(request: web.BaseRequest) -> bool:
-    """Whether a request says that its body is compressed, in whichever way."""
+    """Whether a request has a compressed body, with any coding."""
     if "Content-Encoding" not in request.headers:
         return False
     codings = ",".join(request.headers.getall("Content-Encoding")).split(",")
@@ -68,7 +68,7 @@ def is_packed(request: web.BaseRequest) -> bool:
 
 
 async def body(request: web.Request, kind: type[T]) -> T:
-    """The request's body as ``kind``; a sender that drips is cut off.
+    """The request's body as ``kind``. The whole body must arrive in a limited time.
 
     Raises:
         BadRequest: it does not fit, or did not arrive in time.
@@ -78,14 +78,14 @@ async def body(request: web.Request, kind: type[T]) -> T:
 
 
 async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
-    """The request's body as it is, counted as held until the handler ends.
+    """The bytes of the request's body; they count as memory until the handler ends.
 
     Raises:
         BadRequest: it did not arrive in time.
-        TooLarge: it is longer than ``limit`` (bytes), or than bodies may be of who is not signed in.
-        BodiesFull, TooManyBodies: with others it takes more memory than there is for bodies.
-        NotJson: it does not say that it is JSON. A page of another origin may send anything else without
-            a preflight, to routes that need no login as well.
+        TooLarge: it is longer than ``limit`` (bytes), or than the body of an anonymous client may be.
+        BodiesFull, TooManyBodies: together with other bodies it takes too much memory.
+        NotJson: its content type is not JSON. A page of another origin may send other types without a
+            preflight, also to routes that need no login.
     """
     caller = request.get(CALLER)
     body = request[BODY] = request.app[REQUEST_MEMORY].of(caller.id if caller else None)
@@ -120,44 +120,45 @@ def _size(limit: int) -> str:
 
 
 async def long_body(request: web.Request, kind: type[T]) -> T:
-    """A body that may hold pictures, or a long reply."""
+    """A request's body that may contain images or a long reply."""
     data = await read_body(request, _LONG_BODY)
     return await off_loop(request, decode, data, kind)
 
 
 async def off_loop(request: web.Request, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Work on the request's body: beside the event loop if the body is large."""
+    """Run a function on the request's body: in a thread if the body is large."""
     return await request.app[OFFLOAD].run(request[BODY].size, fn, *args, **kwargs)
 
 
-def query(request: web.Request, kind: type[T], **also: str | None) -> T:
-    """The query parameters as ``kind``; ``also`` are values from elsewhere that win where given."""
-    more = {name: value for name, value in also.items() if value is not None}
-    return decode_query({**request.query, **more}, kind)
+def query(request: web.Request, kind: type[T], **overrides: str | None) -> T:
+    """The query parameters as ``kind``; ``overrides`` that are not None replace them."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return decode_query({**request.query, **given}, kind)
 
 
 def address_of(request: web.Request) -> str:
-    """Where a request comes from; proxies are believed only if they are configured."""
+    """The client's IP address; only configured proxies may set it in a header."""
     lines = request.headers.getall("X-Forwarded-For", ())
     return client_address(request.remote, lines, request.app[CONFIG].trusted_proxies)
 
 
 def actor(request: web.Request) -> Actor:
-    """Who is doing this, for the audit; on a public route nobody who is signed in."""
-    caller = request.get(CALLER)
-    address, number = address_of(request), request[REQUEST_ID]
-    return Actor(caller.id, caller.username, address, number) if caller else Actor(None, "", address, number)
+    """The author of the request for the audit; on a public route it has no user."""
+    caller, address, request_id = request.get(CALLER), address_of(request), request[REQUEST_ID]
+    if caller is None:
+        return Actor(None, "", address, request_id)
+    return Actor(caller.id, caller.username, address, request_id)
 
 
 def client_info(request: web.Request) -> ClientInfo:
-    """Who starts or renews a login, and what the client calls itself."""
+    """The client that logs in or renews a session, with its User-Agent."""
     client = "".join(filter(str.isprintable, request.headers.get("User-Agent", "")))
     return ClientInfo(actor(request), client[:_LONGEST_CLIENT])
 
 
 def streamed(handler: Handler) -> Handler:
-    """For handlers that keep their client waiting for an answer in the making: each user may have only so
-    many of them at once."""
+    """Decorate a handler whose response lasts while a reply is generated: each user may have a limited number
+    of these at once."""
 
     @wraps(handler)
     async def count(request: web.Request) -> web.StreamResponse:
@@ -167,20 +168,24 @@ def streamed(handler: Handler) -> Handler:
     return count
 
 
-def idempotency_header(request: web.Request, wanted: Options) -> str | None:
-    """The key of a request that may be repeated, out of its header or its body.
+def idempotency_header(request: web.Request, options: Options) -> str | None:
+    """The idempotency key of a request, from its header or its body.
 
     Raises:
         BadRequest: too long, or not printable.
     """
-    key = request.headers.get("Idempotency-Key") or wanted.client_message_id
+    key = request.headers.get("Idempotency-Key") or options.client_message_id
     if key and (len(key) > 255 or not key.isprintable()):
         raise BadRequest("Idempotency-Key 无效")
     return key
 
 
 def row_id(request: web.Request, name: str) -> int:
-    """A number out of the path; what is none names nothing (404)."""
+    """A row id from the path.
+
+    Raises:
+        NotFound: it is not a number.
+    """
     text = request.match_info[name]
     digits = text.lstrip("0")[:20] or "0"
     if not (text.isascii() and text.isdigit()) or int(digits) > _LARGEST_ID:

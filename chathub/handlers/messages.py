@@ -1,4 +1,4 @@
-"""Messages as a tree: another answer, another question, and removing what follows."""
+"""Messages as a tree: generating another reply, editing a user message, and deleting a subtree."""
 
 import json
 from typing import TypeVar
@@ -9,10 +9,10 @@ from aiohttp import web
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches
 from chathub.chat.turn import BranchPoint, Prompt, TurnRequest
-from chathub.chat.turn_input import idempotency_key_of, prompt_of
+from chathub.chat.turn_input import decode_prompt, idempotency_key_of
 from chathub.database.rows.messages import StoredPrompt
 from chathub.errors import BadRequest, Conflict
-from chathub.handlers.chat import requirements_of, resolve_or_refusal
+from chathub.handlers.chat import resolve_or_refusal
 from chathub.handlers.http import answer, body, idempotency_header, long_body, off_loop, row_id, streamed
 from chathub.handlers.reply_stream import follow
 from chathub.schemas.chats import EditMessage, Regenerate
@@ -23,69 +23,76 @@ O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 
 @streamed
 async def regenerate(request: web.Request) -> web.StreamResponse:
-    question = await _question_of(request)
-    if question.is_incomplete:
+    stored = await _get_prompt(request)
+    if stored.is_incomplete:
         raise Conflict("提问被拒绝时没有保存图片、工具等内容，无法重新生成，请修改后重新提问")
-    wanted = await body(request, Regenerate)
-    branch_point = BranchPoint("again", question.public_id, question.id)
-    old = await request.app[DB].read(branches.asked_in, question)
-    return await _ask(request, branch_point, old, question, wanted)
+    options = await body(request, Regenerate)
+    branch_point = BranchPoint("again", stored.public_id, stored.id)
+    prompt = await request.app[DB].read(branches.load_prompt, stored)
+    return await _begin_and_follow(request, branch_point, prompt, stored, options)
 
 
 @streamed
 async def edit(request: web.Request) -> web.StreamResponse:
     message_id = row_id(request, "message_id")
-    wanted = await long_body(request, EditMessage)
-    question = await _question_of(request)
-    if question.id != message_id or question.role != "user":
+    change = await long_body(request, EditMessage)
+    stored = await _get_prompt(request)
+    if stored.id != message_id or stored.role != "user":
         raise BadRequest("只能修改用户消息")
-    new = await off_loop(request, prompt_of, wanted.content, wanted.images)
-    if wanted.images is None and not new.images:
-        old = await request.app[DB].read(branches.asked_in, question)
-        new = Prompt(new.text, old.images)
-    branch_point = BranchPoint("edit", question.public_id, question.id)
-    return await _ask(request, branch_point, new, question, wanted)
+    prompt = await off_loop(request, decode_prompt, change.content, change.images)
+    if change.images is None and not prompt.images:
+        old_prompt = await request.app[DB].read(branches.load_prompt, stored)
+        prompt = Prompt(prompt.text, old_prompt.images)
+    branch_point = BranchPoint("edit", stored.public_id, stored.id)
+    return await _begin_and_follow(request, branch_point, prompt, stored, change)
 
 
 async def delete(request: web.Request) -> web.Response:
     message_id, user_id = row_id(request, "message_id"), request[CALLER].id
-    replies, db = request.app[REPLIES], request.app[DB]
-    message = await db.read(branches.own_message, message_id, user_id)
-    live = replies.find_running(message.public_id, user_id)
-    # what follows from the message may be the reply that is being written; elsewhere it may go on
-    live_id, now = live.turn.message_id if live else None, request.app[CLOCK].now()
-    _, ends_live = await db.read(branches.subtree, message_id, live_id)
-    if live and not ends_live:
-        count, head = await db.write(branches.delete, message_id, user_id, now)
+    replies, db, now = request.app[REPLIES], request.app[DB], request.app[CLOCK].now()
+    public_id = (await db.read(branches.get_message, message_id, user_id)).public_id
+    running = replies.find_running(public_id, user_id)
+    # a running reply is stopped only if it is in the subtree
+    running_id = running.turn.message_id if running else None
+    _, contains_running = await db.read(branches.count_subtree, message_id, running_id)
+    if running and not contains_running:
+        count, head_id = await db.write(branches.delete_message, message_id, user_id, now)
     else:
-        async with replies.exclusive(message.public_id, user_id):
-            count, head = await db.write(branches.delete, message_id, user_id, now)
+        async with replies.exclusive(public_id, user_id):
+            count, head_id = await db.write(branches.delete_message, message_id, user_id, now)
     request.app[REMOVER].wake()
-    return answer(MessagesDeleted(message="消息删除成功", deleted=count, head_id=head))
+    return answer(MessagesDeleted(message="消息删除成功", deleted=count, head_id=head_id))
 
 
-async def _question_of(request: web.Request) -> StoredPrompt:
-    return await request.app[DB].read(branches.question_of, row_id(request, "message_id"), request[CALLER].id)
+async def _get_prompt(request: web.Request) -> StoredPrompt:
+    message_id, user_id = row_id(request, "message_id"), request[CALLER].id
+    return await request.app[DB].read(branches.get_prompt, message_id, user_id)
 
 
-def _with_old_options(wanted: O, question: StoredPrompt) -> O:
-    """What is not given is as it was when the question was first asked."""
-    old = json.loads(question.options or "{}")
-    missing = {name: value for name, value in old.items() if getattr(wanted, name, None) is None}
-    return msgspec.structs.replace(wanted, **missing)
+def _with_stored_options(options: O, stored: StoredPrompt) -> O:
+    """The options of a request; those that are absent as they were in the prompt's first turn."""
+    stored_options = json.loads(stored.options or "{}")
+    absent = {name: value for name, value in stored_options.items() if getattr(options, name, None) is None}
+    return msgspec.structs.replace(options, **absent)
 
 
-async def _ask(
-    request: web.Request, branch_point: BranchPoint, new: Prompt, old: StoredPrompt, sent: O
+async def _begin_and_follow(
+    request: web.Request, branch_point: BranchPoint, prompt: Prompt, stored: StoredPrompt, sent: O
 ) -> web.StreamResponse:
-    # what was sent, and where: what it stands for changes with every answer
-    key, place_id = idempotency_header(request, sent), row_id(request, "message_id")
-    idempotency_key = await off_loop(request, idempotency_key_of, key, sent, place_id)
-    wanted = _with_old_options(sent, old)
-    model = wanted.model or old.answered_by
-    candidates = resolve_or_refusal(request, model, requirements_of(new, wanted))
-    question = TurnRequest(
-        request[CALLER], branch_point, new, model, wanted, candidates, idempotency_key, request[BODY]
+    # the digest is of the fields that were sent: the stored options and the model change with every reply
+    key, message_id = idempotency_header(request, sent), row_id(request, "message_id")
+    idempotency_key = await off_loop(request, idempotency_key_of, key, sent, message_id)
+    options = _with_stored_options(sent, stored)
+    model = options.model or stored.answered_by
+    turn_request = TurnRequest(
+        caller=request[CALLER],
+        branch_point=branch_point,
+        prompt=prompt,
+        model=model,
+        options=options,
+        candidates=resolve_or_refusal(request, model, prompt, options),
+        idempotency_key=idempotency_key,
+        body=request[BODY],
     )
-    async with request.app[REPLIES].begin_turn(question) as reply:
-        return await follow(request, reply, resumable=bool(wanted.resumable))
+    async with request.app[REPLIES].begin_turn(turn_request) as reply:
+        return await follow(request, reply, resumable=bool(options.resumable))

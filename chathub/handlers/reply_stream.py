@@ -1,4 +1,4 @@
-"""A reply as its client sees it: a stream of events, or one answer."""
+"""A reply as a stream of events, and its end as one event or one error."""
 
 import math
 import sqlite3
@@ -35,12 +35,13 @@ _SLICE = 16_384
 async def follow(
     request: web.Request, reply: Reply, *, resumable: bool, cursor: Cursor | None = None
 ) -> web.StreamResponse:
-    """Stream a reply from the cursor on to its end; the reply does not mind if the client leaves.
+    """Stream a reply from the cursor to its end; the reply goes on if the client leaves.
 
-    With ``resumable`` each event has an ``id:`` line that says how much was delivered with it.
+    With ``resumable`` each event has an ``id:`` line with the cursor after it.
 
     Raises:
-        TooManyRequests: the reply is over, its text is kept for this client only, and there is no room.
+        TooManyRequests: there is no room for the text of a reply that has ended, which stays in memory only
+            for this client.
     """
     size = sum(sys.getsizeof(text) for _, text in reply.text.parts) if reply.has_ended else 0
     async with room_for(request, size):
@@ -52,9 +53,9 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
     events = await EventStream.begin(request)
     try:
         try:
-            await _tell(events, reply, sent, cursor, resumable)
+            await _send_reply(events, reply, sent, cursor, resumable)
         except sqlite3.DatabaseError as error:
-            # what is stored of it cannot be read any more
+            # the stored text cannot be read any more
             sentence = sentence_of(error)
             if sentence is None:
                 raise
@@ -66,27 +67,29 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
     return events.response
 
 
-async def _tell(events: EventStream, reply: Reply, sent: Cursor, cursor: Cursor, resumable: bool) -> None:
-    """All events of a reply, to its end; ``sent`` goes along with what was sent."""
+async def _send_reply(
+    events: EventStream, reply: Reply, sent: Cursor, cursor: Cursor, resumable: bool
+) -> None:
+    """Send all events of a reply to its end; ``sent`` advances with the text."""
     await events.send((_start(reply), sent.event_id() if resumable else b""))
-    async for runs in reply.follow(cursor):
-        for batch in _batches(runs):
-            await events.send(*[_part(kind, text, sent, resumable) for kind, text in batch])
-        if not runs:
+    async for parts in reply.follow(cursor):
+        for batch in _batches(parts):
+            await events.send(*[_text(kind, text, sent, resumable) for kind, text in batch])
+        if not parts:
             await events.beat()
     assert reply.final_status is not None
     if reply.calls and reply.final_status.status == "done":
-        at = sent.event_id() if resumable else b""
-        await events.send(*[(_call(number, call), at) for number, call in reply.calls.items()])
+        event_id = sent.event_id() if resumable else b""
+        await events.send(*[(_tool_call(index, call), event_id) for index, call in reply.calls.items()])
     await events.send((_end(reply, reply.final_status), sent.event_id() if resumable else b""))
 
 
-def _batches(runs: list[Part]) -> Iterator[list[Part]]:
-    """What is new in writes of a bounded size: a client that is far behind gets on by as much as it
-    reads, and does not cost a copy of all it has not read."""
+def _batches(parts: list[Part]) -> Iterator[list[Part]]:
+    """New text in batches of a bounded size: a client that is far behind does not cost a copy of all the text
+    that it has not read yet."""
     batch: list[Part] = []
     size = 0
-    for kind, text in runs:
+    for kind, text in parts:
         for start in range(0, len(text), _SLICE):
             piece = text[start : start + _SLICE]
             if batch and size + len(piece) > _SLICE:
@@ -99,7 +102,7 @@ def _batches(runs: list[Part]) -> Iterator[list[Part]]:
 
 
 def end_event(reply: Reply, final_status: FinalStatus) -> EndEvent:
-    """What is known at the end of a reply."""
+    """The event at the end of a reply."""
     return EndEvent(
         conversation_id=reply.turn.public_id,
         title=reply.turn.title,
@@ -112,8 +115,8 @@ def end_event(reply: Reply, final_status: FinalStatus) -> EndEvent:
     )
 
 
-def failure(reply: Reply, final_status: FinalStatus) -> ChatHubError:
-    """A failed reply as the status of ``POST /api/chat``; its text so far is in the conversation."""
+def error_of(reply: Reply, final_status: FinalStatus) -> ChatHubError:
+    """A failed reply as the error of ``POST /api/chat``; its text so far is in the conversation."""
     error = ChatHubError(
         final_status.reason,
         retry_after=final_status.retry_after,
@@ -133,7 +136,7 @@ def _start(reply: Reply) -> bytes:
     )
 
 
-def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, bytes]:
+def _text(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, bytes]:
     event = ContentEvent(text) if kind == "content" else ReasoningEvent(text)
     payload = msgspec.json.encode(event)
     if not resumable:
@@ -142,22 +145,22 @@ def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, 
     return payload, sent.event_id()
 
 
-def _call(number: int, call: ToolCall) -> bytes:
-    return msgspec.json.encode(ToolCallEvent(number, call.id, call.name, call.arguments))
+def _tool_call(index: int, call: ToolCall) -> bytes:
+    return msgspec.json.encode(ToolCallEvent(index, call.id, call.name, call.arguments))
 
 
 def _end(reply: Reply, final_status: FinalStatus) -> bytes:
     end = end_event(reply, final_status)
     if not final_status.code:
         return msgspec.json.encode(end)
-    wait = final_status.retry_after
+    retry_after = final_status.retry_after
     error = ErrorEvent(
         status=final_status.code,
-        # tells a program that nothing of the reply is lost, and that it need not ask again
+        # for programs: nothing of the reply is lost, and the request need not be repeated
         code=final_status.finish_reason if final_status is NOT_STORED else UNSET,
         error=final_status.reason,
         content=final_status.reason,
-        retry_after=UNSET if wait is None else math.ceil(wait),
+        retry_after=UNSET if retry_after is None else math.ceil(retry_after),
         **msgspec.structs.asdict(end),
     )
     return msgspec.json.encode(error)

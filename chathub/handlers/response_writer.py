@@ -1,4 +1,4 @@
-"""Responses on their way to a client: in slices, and a client that does not read them is dropped."""
+"""Writing of responses: in slices, with backpressure, and a time limit for clients that do not read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aiohttp import web
 from chathub.app_keys import CALLER, CONFIG, RESPONSE_MEMORY, STREAMING
 from chathub.limits.response_memory import LARGEST
 
-# bytes from which on a response is large: what a transport takes at once
+# more bytes than these make a response large: a transport takes them at once
 _LARGE = 65_536
-# bytes of one write: with nothing else in its buffer, the transport takes them without waiting
+# bytes of one write: a transport with an empty buffer takes them without waiting
 _SLICE = 32_768
 
 
 class ResponseWriter:
-    """A response that has begun. Each write waits until the client has read most of what was before.
+    """A response that has begun. Each write waits until the client has read most of the earlier ones.
 
     A client that reads nothing for ``CHATHUB_WRITE_SECONDS`` is dropped.
     """
@@ -31,13 +31,13 @@ class ResponseWriter:
 
     @classmethod
     async def begin(cls, request: web.Request, response: web.StreamResponse) -> ResponseWriter:
-        """Send the head; from here on an error cannot become a status any more."""
+        """Send the head. From now on an error cannot become a status any more."""
         request[STREAMING] = True
         await response.prepare(request)
         return cls(request, response)
 
     async def write(self, data: bytes) -> None:
-        """Send some bytes, whatever their number.
+        """Send any number of bytes.
 
         Raises:
             ConnectionError: the client left, or was dropped.
@@ -48,7 +48,7 @@ class ResponseWriter:
         view = memoryview(data)
         for start in range(0, len(data), _SLICE):
             await self._write(view[start : start + _SLICE])
-            # a client that reads fast must not keep the loop from everybody else
+            # a client that reads fast must not occupy the event loop
             await asyncio.sleep(0)
 
     async def end(self) -> None:
@@ -66,7 +66,7 @@ class ResponseWriter:
 
     async def _write(self, data: bytes | memoryview) -> None:
         transport = self._transport
-        # a time-out costs more than the write: only where the write may have to wait
+        # a timeout costs more than the write: it is set only if the write may have to wait
         if transport is None or transport.get_write_buffer_size() == 0:
             await self.response.write(data)
         else:
@@ -82,7 +82,7 @@ class ResponseWriter:
 
 
 async def send(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Send a response that holds its whole body, if it is large; a small one is left to aiohttp."""
+    """Send a response with a whole body if the body is large; aiohttp sends a small one."""
     body = body_of(response)
     if len(body) <= _LARGE:
         return response
@@ -96,9 +96,9 @@ async def send(request: web.Request, response: web.StreamResponse) -> web.Stream
 async def send_pieces(
     request: web.Request, pieces: AsyncIterator[bytes], headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send what an iterator gives, and ask it for more only when the client has read enough.
+    """Send the pieces of an iterator, each when the client has read enough of those before.
 
-    Until the response is large, an error of the iterator is still a status.
+    As long as the response is small, an error of the iterator can still become a status.
     """
     beginning = b""
     async for piece in pieces:
@@ -127,7 +127,7 @@ async def _send(
 
 
 def body_of(response: web.StreamResponse) -> bytes:
-    """The body that a response holds; empty if it was sent already."""
+    """The body of a response; empty if it was sent already."""
     if not isinstance(response, web.Response) or response.prepared:
         return b""
     return response.body if isinstance(response.body, bytes) else b""
@@ -135,7 +135,7 @@ def body_of(response: web.StreamResponse) -> bytes:
 
 @asynccontextmanager
 async def room_for(request: web.Request, size: int) -> AsyncIterator[None]:
-    """Room for a response of so many bytes that is in memory already; a small one needs none.
+    """Wait for room for a response of ``size`` bytes that is in memory already; a small one needs none.
 
     Raises:
         TooManyRequests: there was no room in time.
@@ -151,7 +151,7 @@ async def room_for(request: web.Request, size: int) -> AsyncIterator[None]:
 def large(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """For handlers whose response may be large: it is built and sent once there is room for it.
+    """Decorate a handler whose response may be large: it runs when there is room for the response.
 
     Raises:
         TooManyRequests: there was no room in time.
@@ -169,7 +169,7 @@ def large(
 async def sending(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Whatever a handler returns: what is large goes through ``send``, and counts for its user."""
+    """The middleware that sends large responses with ``send``, and counts their memory for the user."""
     response = await handler(request)
     size = len(body_of(response))
     if size <= _LARGE:

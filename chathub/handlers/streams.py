@@ -1,4 +1,4 @@
-"""Streams to clients: Server-Sent Events (WHATWG HTML, 9.2) of a chat, and the bytes of a gateway request."""
+"""Streams to clients: Server-Sent Events (WHATWG HTML, 9.2) of chats, and gateway responses."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from chathub.handlers.response_writer import ResponseWriter
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    # no-transform and X-Accel-Buffering keep proxies from compressing and holding back
+    # no-transform and X-Accel-Buffering keep proxies from compressing and buffering
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
 
 
 class EventStream:
-    """Events out, one ``data:`` line of JSON each; several at hand go in one write."""
+    """A stream of events, each with one ``data:`` line of JSON; several events may go in one write."""
 
     def __init__(self, request: web.Request, writer: ResponseWriter) -> None:
         self.response = writer.response
         self._writer = writer
-        self._quiet = request.app[CONFIG].heartbeat_seconds / 2
-        self._last = time.monotonic()
+        self._beat_after = request.app[CONFIG].heartbeat_seconds / 2
+        self._written_at = time.monotonic()
 
     @classmethod
     async def begin(cls, request: web.Request) -> EventStream:
-        """Send the head; from here on an error is an event."""
+        """Send the head. From now on an error is sent as an event."""
         response = web.StreamResponse(headers=HEADERS)
         return cls(request, await ResponseWriter.begin(request, response))
 
     async def send(self, *events: tuple[bytes, bytes]) -> None:
-        """Write events, each a payload of JSON and an id (or none).
+        """Write events, each given as its JSON and its id (empty: none).
 
         Raises:
             ConnectionError: the client left, or has not read anything for long.
@@ -42,12 +42,13 @@ class EventStream:
         await self._write(b"".join([frame(payload, event_id) for payload, event_id in events]))
 
     async def beat(self) -> None:
-        """A bare newline, if nothing was written for a while: the page parses all other lines as JSON."""
-        if time.monotonic() - self._last >= self._quiet:
+        """Write a heartbeat if nothing was written for a while: a newline, because the page parses any other
+        line as JSON."""
+        if time.monotonic() - self._written_at >= self._beat_after:
             await self._write(b"\n")
 
     async def _write(self, data: bytes) -> None:
-        self._last = time.monotonic()
+        self._written_at = time.monotonic()
         await self._writer.write(data)
 
     async def close(self) -> None:
@@ -59,8 +60,8 @@ class EventStream:
 
 
 class LazyResponse:
-    """The sink of a gateway request: a stream whose head goes out with its first bytes, so that a failure
-    before them can be a status. ``is_lost``: the client has left."""
+    """The sink of a gateway request: a stream whose head is sent with its first bytes, so that a failure
+    before them can become a status. ``is_lost``: the client has left."""
 
     def __init__(self, request: web.Request) -> None:
         self._request = request

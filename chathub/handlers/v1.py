@@ -11,7 +11,7 @@ from chathub.gateway.embeddings import EmbeddingRequest
 from chathub.handlers.http import off_loop, raw, read_body, streamed
 from chathub.handlers.streams import LazyResponse
 
-# bytes of a body
+# the largest body, in bytes
 LONGEST = 32 * 1024 * 1024
 
 
@@ -22,7 +22,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 
 
 async def respond(request: web.Request, client_format: ClientFormat) -> web.StreamResponse:
-    """Have the gateway reply, in the client's format."""
+    """Send the gateway's response, in the client's format."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     sink = LazyResponse(request)
     body = await request.app[GATEWAY].respond(request[CALLER], client_format, headers, sink)

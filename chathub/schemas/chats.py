@@ -1,4 +1,4 @@
-"""Request bodies of chats, and what goes along with them. The rules are those of ``requests``."""
+"""Requests of chats, section 5 of the API document: their bodies, options and queries."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,27 +22,27 @@ class Part(Struct):
 
 
 class ToolResult(Struct):
-    """What a tool gave for a call of the last answer."""
+    """The result of a tool call of the last reply."""
 
     tool_call_id: Annotated[str, Meta(min_length=1, max_length=200)]
     content: Annotated[str, Meta(max_length=200_000)]
 
 
-# a text, or parts of text and pictures
+# a text, or parts of text and images
 Message = Annotated[str, Meta(max_length=200_000)] | Annotated[list[Part], Meta(max_length=50)]
 ClientMessageId = Annotated[str, Meta(min_length=1, max_length=255)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
 _KB = 1024
-# what is stored with a turn: free-form JSON of the client's
+# free-form JSON of the client that is stored with a turn
 _STORED: Mapping[str, Bound] = {
     "tools": Bound(bytes=256 * _KB, items=128),
     "tool_choice": Bound(bytes=64 * _KB),
     "response_format": Bound(bytes=64 * _KB),
 }
 
-# of a model, under the names of OpenAI's API
+# the parameters of a model, with the names of OpenAI's API
 PARAMETERS = (
     "temperature",
     "top_p",
@@ -53,16 +53,16 @@ PARAMETERS = (
     "seed",
     "response_format",
 )
-# options that may be long: a turn that is refused is stored without them
+# options that may be long: a refused turn is stored without them
 BULKY = ("tools", "tool_choice", "response_format")
 
 
 class Options(Struct, kw_only=True):
-    """What may go along with any question.
+    """The options of every request for a reply.
 
-    ``resumable`` gives every event of the stream its ``id:`` line; ``on_disconnect`` says what a client
-    that leaves means; ``client_message_id`` makes a repeated request attach to the first one's reply;
-    ``auto_title`` has the model name the conversation after its first exchange.
+    With ``resumable`` every event of the stream has an ``id:`` line. ``on_disconnect`` says whether the reply
+    continues or stops if the client leaves. ``client_message_id`` is an idempotency key: a repeated request
+    gets the reply of the first one. With ``auto_title`` the model generates a title after the first turn.
     """
 
     BOUNDS: ClassVar[Mapping[str, Bound]] = _STORED
@@ -90,20 +90,20 @@ class Options(Struct, kw_only=True):
     auto_title: bool | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """What the user set of the model's parameters, under OpenAI's names."""
+        """The model parameters that the request sets, with the names of OpenAI's API."""
         return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
 
-    def kept(self) -> dict[str, Any]:
-        """What is stored with the question, for another answer to it."""
+    def stored(self) -> dict[str, Any]:
+        """The options that are stored with the prompt, for another reply to it."""
         names = ("system_prompt", "tools", "tool_choice", *PARAMETERS)
         return {name: value for name in names if (value := getattr(self, name)) not in (None, "", [])}
 
 
 class Chat(Options, kw_only=True):
-    """POST /api/chat and /api/chat/stream. ``user_id`` is accepted and ignored: the token says who asks.
+    """POST /api/chat and /api/chat/stream. A ``user_id`` is accepted and ignored: the caller is known.
 
-    ``images`` are data URLs or https addresses; ``tool_results`` go on from the calls of the last answer
-    and need no message.
+    ``images`` are data URLs or https URLs. ``tool_results`` complete the tool calls of the last reply; they
+    come without a message.
     """
 
     BOUNDS = {
@@ -117,7 +117,7 @@ class Chat(Options, kw_only=True):
     images: Annotated[list[str], Meta(max_length=50)] | None = None
     tool_results: Annotated[list[ToolResult], Meta(min_length=1, max_length=128)] | None = None
     model: Annotated[str, Meta(min_length=1, max_length=200)]
-    # empty means "a new one", as null does
+    # empty or null: a new conversation
     conversation_id: ConversationId | None = None
 
     def __post_init__(self) -> None:
@@ -125,14 +125,13 @@ class Chat(Options, kw_only=True):
 
 
 class Regenerate(Options, kw_only=True):
-    """Another answer to the same question; what is not given is as it was."""
+    """Another reply to the same prompt; options that are absent stay as they were."""
 
     model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class EditMessage(Options, kw_only=True):
-    """The question in other words, with an answer of its own; its pictures go along unless others are
-    given."""
+    """A changed user message, with a reply of its own; it keeps its images unless others are given."""
 
     BOUNDS = {**_STORED, "content": Bound(items=50), "images": Bound(items=50)}
 
@@ -142,8 +141,7 @@ class EditMessage(Options, kw_only=True):
 
 
 class SavePartial(Struct):
-    """What the front end sends after its stop button; with it comes a ``message_id``, which is a number of
-    the page's own and not read."""
+    """What the page sends after its stop button. Its ``message_id`` is a number of the page, and ignored."""
 
     conversation_id: ConversationId | None = None
     content: Annotated[str, Meta(max_length=2_000_000)] | None = None
@@ -151,9 +149,13 @@ class SavePartial(Struct):
 
 
 class Stop(Struct):
+    """The reply to stop, by its message or its conversation."""
+
     message_id: RowId | None = None
     conversation_id: ConversationId | None = None
 
 
 class Resume(Struct):
+    """The query of a resumed stream: how much the client has received."""
+
     last_event_id: Annotated[str, Meta(pattern=r"^\d{1,9}-\d{1,9}\Z")] | None = None
