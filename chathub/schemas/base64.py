@@ -1,9 +1,9 @@
-"""Base64 of pictures, decoded in pieces: one call for a whole picture would stop every thread for as long as
-it takes (5 MB: 30 ms, on a small machine more)."""
+"""Base64 of images, decoded in pieces: one call for a whole image would block every thread until it is done
+(5 MB: 30 ms, on a small machine more)."""
 
 import binascii
 
-# characters of a piece; a multiple of four
+# characters of one piece; a multiple of four
 _PIECE = 512 * 1024
 
 
@@ -11,7 +11,7 @@ def decode(text: str) -> bytes:
     """The bytes of a text in standard base64.
 
     Raises:
-        ValueError: it is none; padding stands at its end only.
+        ValueError: the text is not base64, or has padding before its end.
     """
     last = max(0, len(text) - 1) // _PIECE * _PIECE
     if text.find("=", 0, last) >= 0:

@@ -1,7 +1,7 @@
-"""How much a body's fields may hold, judged before anything is built of them.
+"""Bounds on the size of a body's fields, checked before the fields are decoded.
 
-A list of ``[]`` takes 30 times the memory of its text, and a length that msgspec checks it checks when all is
-built. So a large body is first taken apart into fields that are not read.
+A list of ``[]`` takes 30 times the memory of its text, and msgspec checks a length only after it has built
+the value. So a large body is first split into fields that are not decoded.
 """
 
 from collections.abc import Mapping
@@ -13,22 +13,22 @@ from msgspec import UNSET, Raw, UnsetType
 
 from chathub.errors import BadRequest
 
-# bytes; no field of a body that is shorter is judged
+# bytes; the fields of a body up to this size are not checked
 _SMALL = 64 * 1024
-# commas and brackets of one body: reading them takes 10 ns each, in one call that stops every thread
+# commas and brackets in one body: decoding takes 10 ns for each, in one call that blocks every thread
 _MOST_VALUES = 4_000_000
 _PIECE = 1024 * 1024
 
 
 class Bound(NamedTuple):
-    """The most that a field may be: ``bytes`` of JSON, and ``items`` if it is a list."""
+    """The largest size of a field: ``bytes`` of JSON, and ``items`` if it is a list."""
 
     bytes: int | None = None
     items: int | None = None
 
 
 def has_too_many_values(body: bytes) -> bool:
-    """Whether a body would take long to read for its size; counted in pieces, without reading it."""
+    """Whether a body has so many values that decoding would take long; counted without decoding it."""
     if len(body) <= _MOST_VALUES:
         return False
     pieces = (body[at : at + _PIECE] for at in range(0, len(body), _PIECE))
@@ -36,23 +36,23 @@ def has_too_many_values(body: bytes) -> bool:
 
 
 def within(body: bytes, kind: type[Any]) -> bytes:
-    """A body whose fields keep to ``kind.BOUNDS``, where there are such: as it is, or without what is
-    ignored in it (unknown fields, and all but the last of a name).
+    """A body whose fields are within ``kind.BOUNDS``, if ``kind`` has any: unchanged, or without the ignored
+    parts (unknown fields, and earlier fields of the same name).
 
     Raises:
-        BadRequest: a field is too large; the sentence names field and bound.
+        BadRequest: a field is too large; the sentence names the field and its bound.
         msgspec.DecodeError: malformed JSON.
     """
     bounds: Mapping[str, Bound] | None = getattr(kind, "BOUNDS", None)
     if bounds is None or len(body) <= _SMALL:
         return body
-    unread = _unread(kind.__struct_fields__).decode(body)
+    raw_fields = _raw_decoder(kind.__struct_fields__).decode(body)
     size = 0
-    for name in unread.__struct_fields__:
-        if (field := getattr(unread, name)) is not UNSET:
+    for name in raw_fields.__struct_fields__:
+        if (field := getattr(raw_fields, name)) is not UNSET:
             size += memoryview(field).nbytes
             _check(name, field, bounds.get(name, Bound()))
-    return body if len(body) - size <= _SMALL else msgspec.json.encode(unread)
+    return body if len(body) - size <= _SMALL else msgspec.json.encode(raw_fields)
 
 
 def _check(name: str, field: Raw, bound: Bound) -> None:
@@ -63,27 +63,27 @@ def _check(name: str, field: Raw, bound: Bound) -> None:
 
 
 def has_more(field: Raw, items: int) -> bool:
-    """Whether a field is a list of more than so many items; nothing behind them is looked at."""
+    """Whether a field is a list of more than ``items`` items; what follows them is not decoded."""
     if bytes(memoryview(field)[:1]) != b"[":
         return False
     try:
-        _list_of(items).decode(field)
+        _list_decoder(items).decode(field)
     except msgspec.ValidationError:
         return True
     return False
 
 
 @cache
-def _unread(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """A decoder for an object of these fields, each as its JSON."""
+def _raw_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """A decoder for an object with these fields, which keeps each as raw JSON."""
     fields = [(name, Raw | UnsetType, UNSET) for name in names]
-    return msgspec.json.Decoder(msgspec.defstruct("Unread", fields, omit_defaults=True))
+    return msgspec.json.Decoder(msgspec.defstruct("RawFields", fields, omit_defaults=True))
 
 
 @cache
-def _list_of(items: int) -> msgspec.json.Decoder[Any]:
-    """A decoder that gives up at one item more: lists as tuples of so many optional fields do, others only
-    at their end."""
+def _list_decoder(items: int) -> msgspec.json.Decoder[Any]:
+    """A decoder that fails at the first item too many. It decodes the list as a struct with that many
+    optional fields: a list type with a length would fail only at the end of the list."""
     fields = [(f"item{number}", Raw | UnsetType, UNSET) for number in range(items)]
     kind = msgspec.defstruct("Items", fields, array_like=True, forbid_unknown_fields=True)
     return msgspec.json.Decoder(kind)

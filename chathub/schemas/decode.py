@@ -1,4 +1,4 @@
-"""Bodies and query parameters into typed values, or a sentence that names the field that is wrong."""
+"""Decoding of bodies and query parameters into typed values; errors name the field that does not fit."""
 
 from collections.abc import Hashable, Mapping
 from functools import cache
@@ -18,7 +18,7 @@ class Request(msgspec.Struct):
     there is one (the front end sends it for cleared inputs)."""
 
 
-# how an escaped NUL looks; an escaped backslash before "u0000" looks the same, so that it is only a hint
+# an escaped NUL; an escaped backslash before "u0000" looks the same, so this is only a hint
 _NUL = b"\\u0000"
 
 
@@ -31,7 +31,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     """A JSON body as ``kind``. An empty body counts as an empty object.
 
     Raises:
-        BadRequest: malformed JSON, values without end, or a field that does not fit; the sentence names it.
+        BadRequest: malformed JSON, too many values, or a field that does not fit; the sentence names it.
     """
     if has_too_many_values(body):
         raise BadRequest("请求体包含的值过多")
@@ -43,25 +43,25 @@ def decode(body: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("请求体不是有效的JSON") from None
     if _NUL in body and (field := _field_with_nul(value)) is not None:
-        # SQLite's text functions stop at it, and no text has use for it
+        # SQLite's text functions stop at a NUL, and no text needs one
         raise BadRequest(f"字段 {field} 包含空字符")
     return value
 
 
-def _field_with_nul(value: object, place: str = "") -> str | None:
-    """Where a NUL stands in what was read; in what is ignored it does no harm."""
+def _field_with_nul(value: object, path: str = "") -> str | None:
+    """The path of a field with a NUL; in ignored fields a NUL does no harm."""
     if isinstance(value, str):
-        return place if "\0" in value else None
+        return path if "\0" in value else None
     inner: list[tuple[str, object]] = []
     if isinstance(value, msgspec.Struct):
         inner = [(name, getattr(value, name)) for name in value.__struct_fields__]
     elif isinstance(value, dict):
         inner = [(str(key), item) for key, item in value.items()]
-        inner += [(place, key) for key in value]
+        inner += [(path, key) for key in value]
     elif isinstance(value, list):
         inner = [(str(number), item) for number, item in enumerate(value)]
     for name, item in inner:
-        found = _field_with_nul(item, f"{place}.{name}" if place else name)
+        found = _field_with_nul(item, f"{path}.{name}" if path else name)
         if found is not None:
             return found
     return None
@@ -80,7 +80,7 @@ def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
 
 
 def given(body: msgspec.Struct) -> dict[str, Any]:
-    """The fields of an update that the client really sent."""
+    """The fields of an update that the client sent."""
     return {
         name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET
     }

@@ -1,4 +1,4 @@
-"""msgspec's validation errors as sentences for the author of a request: Chinese at /api, English at /v1."""
+"""msgspec's validation errors as sentences for clients: Chinese at /api, English at /v1."""
 
 import re
 from typing import NamedTuple
@@ -15,15 +15,16 @@ _TYPES = {
     "null": "null",
 }
 _SIGNS = {"<=": "不能超过", ">=": "不能小于", "<": "必须小于", ">": "必须大于", "==": "必须等于"}
-# before the field, at the end of msgspec's message; a value repeated in the message may hold this as well
+# precedes the field's path, at the end of msgspec's message; a value in the message may contain it as well
 _AT = " - at `$"
 _MISSING = re.compile(r"Object missing required field `(.+)`")
-# characters of msgspec's message: it repeats the refused value, which may be of any length
+# characters of msgspec's message that are shown: it repeats the wrong value, which may have any length
 _SHOWN = 300
 
 
 class _Problem(NamedTuple):
-    """``field``: empty for the body itself; ``missing``: the name of a required field that is absent."""
+    """What is wrong with a body. ``field`` is empty for the body itself; ``missing`` names a required field
+    that is absent."""
 
     field: str
     text: str
@@ -38,7 +39,7 @@ def _parse(error: msgspec.ValidationError) -> _Problem:
 
 
 def in_chinese(error: msgspec.ValidationError) -> str:
-    """A sentence that names the field."""
+    """The error as a Chinese sentence that names the field."""
     field, text, missing = _parse(error)
     if missing:
         return f"缺少必填字段 {f'{field}.' if field else ''}{missing}"
@@ -54,11 +55,11 @@ def in_chinese(error: msgspec.ValidationError) -> str:
     return f"{name}无效"
 
 
-def in_english(error: msgspec.ValidationError, place: str = "") -> tuple[str, str]:
-    """The field (empty for the body itself) and the problem; ``place`` is where the decoded part lies in the
-    body."""
+def in_english(error: msgspec.ValidationError, path: str = "") -> tuple[str, str]:
+    """The field (empty for the body itself) and its problem in English; ``path`` is where the decoded part
+    is in the body."""
     field, text, missing = _parse(error)
-    field = ".".join(part for part in (place, field) if part)
+    field = ".".join(part for part in (path, field) if part)
     if missing:
         return (f"{field}.{missing}" if field else missing), "this field is required"
     return field, text[:1].lower() + text[1:_SHOWN].replace("`", "")

@@ -1,4 +1,4 @@
-"""The body of an act that succeeded and has nothing else to show."""
+"""The body of a response that only reports success, and the base of bodies that add to it."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Success(Struct, kw_only=True):
-    """``message`` is a sentence for the person at the page; subclasses add what the act brought."""
+    """``message`` is a sentence for the user; subclasses add fields."""
 
     success: Literal[True] = True
     message: str
