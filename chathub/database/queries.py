@@ -19,6 +19,7 @@ from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
+from chathub.database.rows.providers import Providers
 from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.subscriptions import Subscriptions
@@ -70,6 +71,7 @@ class Queries:
     messages: Messages
     parts: Parts
     personal_tokens: PersonalTokens
+    providers: Providers
     sessions: Sessions
     settings: Settings
     subscriptions: Subscriptions

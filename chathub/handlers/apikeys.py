@@ -154,19 +154,19 @@ def _voucher(caller: Caller, base_url: str) -> int | None:
 
 def _save(tx: Transaction, keeper: _Keeper, wanted: NewApiKey, key: str, now: int) -> Row:
     """Store a key; it takes the place of the caller's key of that label for the provider."""
-    provider = tx.one(tx.q.providers.get_by_key, provider_key=wanted.model_provider)
+    provider = tx.one(tx.q.providers.get_by_slug, slug=wanted.model_provider)
     if provider is None:
         raise BadRequest(f"提供商不存在：{wanted.model_provider}")
-    if provider["provider_key"] == LOCAL:
+    if provider.slug == LOCAL:
         raise BadRequest("内置模型不使用API密钥")
-    _check_active(provider["display_name"], provider["is_active"])
-    user_id, provider_id = keeper.caller.id, provider["id"]
-    base_url = _checked_url(wanted.base_url, provider["default_base_url"], keeper)
+    _check_active(provider.display_name, provider.is_active)
+    user_id, provider_id = keeper.caller.id, provider.id
+    base_url = _checked_url(wanted.base_url, provider.default_base_url, keeper)
     same = {"user_id": user_id, "provider_id": provider_id, "label": (wanted.label or "").strip()}
     values: dict[str, Any] = {
         "mask": mask(key),
         "base_url": base_url,
-        "origin": origin(base_url or provider["default_base_url"]),
+        "origin": origin(base_url or provider.default_base_url),
         "vouched_by": _voucher(keeper.caller, base_url),
         "is_shared": keeper.caller.administrates and wanted.shared is not False,
     }

@@ -146,7 +146,7 @@ def _with_provider_id(tx: Transaction, columns: dict[str, Any]) -> dict[str, Any
     key = columns.pop("model_provider", None)
     if key is None:
         return columns
-    row = tx.one(tx.q.providers.get_by_key, provider_key=key)
+    row = tx.one(tx.q.providers.get_by_slug, slug=key)
     if row is None:
         raise BadRequest(f"提供商不存在：{key}")
-    return {**columns, "provider_id": row["id"]}
+    return {**columns, "provider_id": row.id}

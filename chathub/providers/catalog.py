@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from chathub.database.connection import Database, Row, Transaction
+from chathub.database.rows.providers import Provider
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.schemas import responses
 from chathub.schemas.requests import ModelFilter
@@ -59,7 +60,7 @@ class ChatModel:
 
 @dataclass(frozen=True)
 class Snapshot:
-    providers: dict[str, Row] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
     models: dict[str, Row] = field(default_factory=dict)
     listing: tuple[tuple[Row, responses.Model], ...] = ()
     all_models: bytes = b"[]"
@@ -97,14 +98,14 @@ class Catalog:
         rows = (row for row, _ in self._now.listing if row["provider_key"] == provider_slug)
         return [_model(row["model_name"], provider, row) for row in rows if row["model_type"] in _CHAT_TYPES]
 
-    def provider(self, provider_id: int) -> Row:
-        """A provider's row.
+    def provider(self, provider_id: int) -> Provider:
+        """The provider of that id.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: there is none.
         """
         for row in self._now.providers.values():
-            if row["id"] == provider_id:
+            if row.id == provider_id:
                 return row
         raise NotFound("提供商不存在")
 
@@ -153,27 +154,27 @@ class Catalog:
         versions = [row for row in rows if name.startswith(row["model_name"].lower() + "-")]
         return max(versions, key=lambda row: len(row["model_name"]), default=None)
 
-    def _active(self, key: str, model: str) -> Row:
+    def _active(self, key: str, model: str) -> Provider:
         provider = self._now.providers[key]
-        if not provider["is_active"]:
-            raise BadRequest(f"模型 {model} 的提供商 {provider['display_name']} 已停用")
+        if not provider.is_active:
+            raise BadRequest(f"模型 {model} 的提供商 {provider.display_name} 已停用")
         return provider
 
 
-def provider_as_model(provider: Row) -> ChatModel:
+def provider_as_model(provider: Provider) -> ChatModel:
     """A provider without any model in mind."""
     return _model("", provider)
 
 
-def _model(name: str, provider: Row, row: Row | None = None) -> ChatModel:
+def _model(name: str, provider: Provider, row: Row | None = None) -> ChatModel:
     model = ChatModel(
         name=name,
-        provider_id=provider["id"],
-        provider_slug=provider["provider_key"],
-        provider_name=provider["display_name"],
-        base_url=provider["default_base_url"],
-        needs_key=bool(provider["needs_key"]),
-        wire_format=provider["protocol"],
+        provider_id=provider.id,
+        provider_slug=provider.slug,
+        provider_name=provider.display_name,
+        base_url=provider.default_base_url,
+        needs_key=provider.needs_key,
+        wire_format=provider.protocol,
     )
     if row is None:
         return model
@@ -197,7 +198,7 @@ def _load(tx: Transaction) -> Snapshot:
     models = {row["model_name"].lower(): row for row in rows}
     models |= {row["model_name"]: row for row in rows}
     return Snapshot(
-        providers={row["provider_key"]: row for row in tx.all(tx.q.providers.list_all)},
+        providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
         models=models,
         listing=listing,
         all_models=msgspec.json.encode([model for _, model in listing]),

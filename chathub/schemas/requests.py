@@ -11,14 +11,11 @@ from chathub.errors import BadRequest
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 ModelName = Annotated[str, Meta(max_length=200)]
 LongText = Annotated[str, Meta(max_length=2000)]
-Url = Annotated[str, Meta(min_length=1, max_length=2000)]
 Key = Annotated[str, Meta(max_length=4096)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
 ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
-# a provider's wire format; formats.registry has their names
-Protocol = str
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 Weight = Annotated[int, Meta(ge=1, le=1000)]
 ConversationId = Annotated[str, Meta(max_length=100)]
@@ -97,33 +94,6 @@ class ModelOrder(Struct):
 
 class ModelOrders(Struct):
     model_orders: Annotated[list[ModelOrder], Meta(min_length=1, max_length=10_000)]
-
-
-class ProviderFilter(Struct):
-    """GET /api/providers; ``all``: those that were deleted too, for administrators."""
-
-    all: bool = False
-
-
-class NewProvider(Struct):
-    """POST /api/providers; one that was deleted comes back, and keeps what is not given."""
-
-    provider_key: Annotated[str, Meta(pattern=r"^[a-z0-9_]+\Z", max_length=50)]
-    display_name: Name
-    default_base_url: Url
-    protocol: Protocol | None | UnsetType = UNSET
-    needs_key: bool | None | UnsetType = UNSET
-    is_active: bool | None | UnsetType = UNSET
-    sort_order: Order | None | UnsetType = UNSET
-
-
-class ProviderChange(Struct):
-    display_name: Name | UnsetType = UNSET
-    default_base_url: Url | UnsetType = UNSET
-    protocol: Protocol | None | UnsetType = UNSET
-    needs_key: bool | None | UnsetType = UNSET
-    is_active: bool | None | UnsetType = UNSET
-    sort_order: Order | None | UnsetType = UNSET
 
 
 class NewApiKey(Struct):

@@ -61,34 +61,6 @@ class Model(Struct):
         )
 
 
-class Provider(Struct):
-    id: int
-    provider_key: str
-    display_name: str
-    default_base_url: str
-    protocol: str
-    needs_key: bool
-    is_active: bool
-    sort_order: int
-    created_at: str
-    updated_at: str
-
-    @classmethod
-    def of(cls, row: Row) -> "Provider":
-        return cls(
-            id=row["id"],
-            provider_key=row["provider_key"],
-            display_name=row["display_name"],
-            default_base_url=row["default_base_url"],
-            protocol=row["protocol"],
-            needs_key=bool(row["needs_key"]),
-            is_active=bool(row["is_active"]),
-            sort_order=row["sort_order"],
-            created_at=iso(row["created_at"]),
-            updated_at=iso(row["updated_at"]),
-        )
-
-
 class ApiKey(Struct):
     """``api_key`` is the mask, never the key. ``needs_reentry``: its provider moved to another origin;
     ``provider_is_active``: it was not deleted.
