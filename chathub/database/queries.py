@@ -17,6 +17,7 @@ from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.invites import Invites
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
+from chathub.database.rows.models import Models
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
 from chathub.database.rows.providers import Providers
@@ -69,6 +70,7 @@ class Queries:
     invites: Invites
     login_networks: LoginNetworks
     messages: Messages
+    models: Models
     parts: Parts
     personal_tokens: PersonalTokens
     providers: Providers

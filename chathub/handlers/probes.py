@@ -14,7 +14,8 @@ from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
 from chathub.handlers.http import actor, answer, body, done, row_id
 from chathub.providers import key_pool, model_import
-from chathub.schemas.requests import ModelImport
+from chathub.schemas import models
+from chathub.schemas.models import ModelImport
 
 
 async def test_key(request: web.Request) -> web.Response:
@@ -24,10 +25,10 @@ async def test_key(request: web.Request) -> web.Response:
     assert endpoint.key_id is not None
     # what the call takes may have to be kept
     request.app[SETTLEMENT_QUEUE].check()
-    models = request.app[CATALOG].chat_models_of(provider_slug)
+    chat_models = request.app[CATALOG].chat_models_of(provider_slug)
     meter = probe.new_meter()
     try:
-        failure = await probe.try_key(request.app[CLIENT], endpoint, models, meter)
+        failure = await probe.try_key(request.app[CLIENT], endpoint, chat_models, meter)
     finally:
         # also if the client left meanwhile
         settle = partial(probe.settle, meter=meter, user_id=caller.id, month=request.app[CLOCK].month())
@@ -48,24 +49,25 @@ async def test_key(request: web.Request) -> web.Response:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    names = await _offered(request)
+    names = await _list_offered(request)
     known = request.app[CATALOG].names()
-    return answer({"success": True, "data": [{"id": name, "imported": name in known} for name in names]})
+    offered = [models.OfferedModel(id=name, imported=name in known) for name in names]
+    return answer(models.OfferedModelList(data=offered))
 
 
 async def import_models(request: web.Request) -> web.Response:
-    wanted = (await body(request, ModelImport)).models
-    offered = set(await _offered(request))
-    if missing := [name for name in wanted if name not in offered]:
+    names = (await body(request, ModelImport)).models
+    offered = set(await _list_offered(request))
+    if missing := [name for name in names if name not in offered]:
         raise BadRequest(f"提供商没有这些模型：{'、'.join(missing[:5])}")
     provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
-    added = await request.app[DB].write(model_import.import_models, provider_id, wanted, actor(request), now)
+    added = await request.app[DB].write(model_import.import_models, provider_id, names, actor(request), now)
     await request.app[CATALOG].reload()
-    return done(f"已导入 {len(added)} 个模型", imported=added)
+    return answer(models.ModelsImported(message=f"已导入 {len(added)} 个模型", imported=added))
 
 
-async def _offered(request: web.Request) -> list[str]:
-    """What the provider says it has, with any key of the administrator's."""
+async def _list_offered(request: web.Request) -> list[str]:
+    """The names in the provider's own list, read with an API key that the administrator may use."""
     provider_id = row_id(request, "provider_id")
     endpoint = request.app[RESOLVER].endpoint_of_provider(request[CALLER], provider_id)
     names = await probe.list_models(request.app[CLIENT], endpoint)

@@ -10,12 +10,9 @@ from chathub.errors import BadRequest
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 ModelName = Annotated[str, Meta(max_length=200)]
-LongText = Annotated[str, Meta(max_length=2000)]
 Key = Annotated[str, Meta(max_length=4096)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
-Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
-ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 Weight = Annotated[int, Meta(ge=1, le=1000)]
 ConversationId = Annotated[str, Meta(max_length=100)]
@@ -31,69 +28,6 @@ def check_conversation_id(name: str) -> None:
     """
     if not name.isprintable() or any(mark in name for mark in "/\\?#%") or name in (".", ".."):
         raise BadRequest("字段 conversation_id 的值无效")
-
-
-class ModelFilter(Struct):
-    active_only: bool = False
-    provider: str | None = None
-    type: str | None = None
-
-
-class NewModel(Struct):
-    """POST /api/models; prices are per 1,000 tokens, ``context_window`` in tokens. ``allow_extras``: requests
-    of programs may choose other models or a dearer service although their caller is bound to some, or to a
-    sum of money."""
-
-    model_name: Name
-    display_name: Name
-    model_provider: Name
-    model_type: ModelType | None = None
-    max_tokens: Tokens | None = None
-    context_window: Tokens | None = None
-    supports_streaming: bool | None = None
-    supports_function_calling: bool | None = None
-    supports_vision: bool | None = None
-    input_price_per_1k: Price | None = None
-    output_price_per_1k: Price | None = None
-    description: LongText | None = None
-    fallback_model: ModelName | None = None
-    allow_extras: bool | None = None
-    is_active: bool | None = None
-    sort_order: Order | None = None
-
-
-class ModelChange(Struct):
-    model_name: Name | UnsetType = UNSET
-    display_name: Name | UnsetType = UNSET
-    model_provider: Name | UnsetType = UNSET
-    model_type: ModelType | None | UnsetType = UNSET
-    max_tokens: Tokens | None | UnsetType = UNSET
-    context_window: Tokens | None | UnsetType = UNSET
-    supports_streaming: bool | None | UnsetType = UNSET
-    supports_function_calling: bool | None | UnsetType = UNSET
-    supports_vision: bool | None | UnsetType = UNSET
-    input_price_per_1k: Price | None | UnsetType = UNSET
-    output_price_per_1k: Price | None | UnsetType = UNSET
-    description: LongText | None | UnsetType = UNSET
-    fallback_model: ModelName | None | UnsetType = UNSET
-    allow_extras: bool | None | UnsetType = UNSET
-    is_active: bool | None | UnsetType = UNSET
-    sort_order: Order | None | UnsetType = UNSET
-
-
-class ModelImport(Struct):
-    """Names out of the provider's own list."""
-
-    models: Annotated[list[Name], Meta(min_length=1, max_length=500)]
-
-
-class ModelOrder(Struct):
-    id: RowId
-    sort_order: Order
-
-
-class ModelOrders(Struct):
-    model_orders: Annotated[list[ModelOrder], Meta(min_length=1, max_length=10_000)]
 
 
 class NewApiKey(Struct):

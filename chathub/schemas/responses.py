@@ -4,61 +4,11 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from chathub.clock import iso
-
 
 class Row(Protocol):
     """A row of the database: values by column name."""
 
     def __getitem__(self, column: str, /) -> Any: ...
-
-
-class Model(Struct):
-    id: int
-    model_name: str
-    display_name: str
-    model_provider: str
-    provider_display_name: str
-    model_type: str
-    max_tokens: int
-    context_window: int | None
-    supports_streaming: bool
-    supports_function_calling: bool
-    supports_vision: bool
-    input_price_per_1k: float
-    output_price_per_1k: float
-    description: str
-    fallback_model: str | None
-    allow_extras: bool
-    is_active: bool
-    sort_order: int
-    created_at: str
-    updated_at: str
-
-    @classmethod
-    def of(cls, row: Row) -> "Model":
-        return cls(
-            id=row["id"],
-            model_name=row["model_name"],
-            display_name=row["display_name"],
-            model_provider=row["provider_key"],
-            provider_display_name=row["provider_display_name"],
-            model_type=row["model_type"],
-            max_tokens=row["max_tokens"],
-            context_window=row["context_window"],
-            supports_streaming=bool(row["supports_streaming"]),
-            supports_function_calling=bool(row["supports_function_calling"]),
-            supports_vision=bool(row["supports_vision"]),
-            input_price_per_1k=money(row["input_price"]),
-            output_price_per_1k=money(row["output_price"]),
-            description=row["description"],
-            fallback_model=row["fallback_model"] or None,
-            allow_extras=bool(row["allow_extras"]),
-            is_active=bool(row["is_active"]),
-            sort_order=row["sort_order"],
-            created_at=iso(row["created_at"]),
-            updated_at=iso(row["updated_at"]),
-        )
 
 
 class ApiKey(Struct):
