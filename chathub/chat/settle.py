@@ -64,7 +64,7 @@ def settle(tx: Transaction, turn: Turn, it: Settlement) -> Budget | None:
     )
     budgets.release(tx, turn.reservation_id)
     if it.key_id is not None:
-        key_pool.note_success(tx, it.key_id, now)
+        key_pool.record_success(tx, it.key_id, now)
     return budgets.warning(tx, it.owner)
 
 

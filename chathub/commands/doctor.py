@@ -139,7 +139,7 @@ def _keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
     broken = 0
     for row in rows:
         try:
-            vault.open(row["secret"], Binding(row["id"], row["user_id"], row["provider_id"], row["origin"]))
+            vault.open(row.secret, Binding.of(row))
         except VaultError:
             broken += 1
             yield Finding(False, f"provider keys: {key_name(row)} does not open, it must be entered again")

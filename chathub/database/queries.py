@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chathub.database.rows.api_keys import ApiKeys
 from chathub.database.rows.audit import Audit
 from chathub.database.rows.budgets import Budgets
 from chathub.database.rows.conversations import Conversations
@@ -61,6 +62,7 @@ class QueryFile:
 class Queries:
     """All query files of a folder, as attributes."""
 
+    api_keys: ApiKeys
     audit: Audit
     budgets: Budgets
     conversations: Conversations

@@ -134,4 +134,4 @@ def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
             month=settlement.month,
         )
         if used.key_id is not None:
-            key_pool.note_success(tx, used.key_id, settlement.month.now)
+            key_pool.record_success(tx, used.key_id, settlement.month.now)

@@ -1,4 +1,4 @@
-"""Asking a provider directly: does this key work, and which models are there?"""
+"""Calls that a provider answers directly: whether an API key works, and which models there are."""
 
 from functools import partial
 
@@ -12,40 +12,42 @@ from chathub.formats.events import Failure
 from chathub.formats.failure_class import sentence_for
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
-from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.handlers.http import actor, answer, body, row_id
 from chathub.providers import key_pool, model_import
-from chathub.schemas import models
+from chathub.schemas import api_keys, models
 from chathub.schemas.models import ModelImport
 
 
 async def test_key(request: web.Request) -> web.Response:
-    """Try a key with the cheapest call; a key that works is well again, whatever was known against it."""
+    """Try an API key with the cheapest call; one that works is well again, whatever failed before."""
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
     endpoint, provider_slug = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
-    # what the call takes may have to be kept
-    request.app[SETTLEMENT_QUEUE].check()
+    failure = await _try_key(request, endpoint, provider_slug)
+    if failure is None:
+        await db.write(key_pool.reset_health, endpoint.key_id)
+        request.app[COOLDOWNS].forget(endpoint.key_id)
+        return answer(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
+    if failure.kind == "busy":
+        # it says nothing about the API key
+        raise _failed(failure, endpoint)
+    sentence = redaction.scrub(failure.message, [endpoint.api_key])
+    await db.write(key_pool.record_failure, endpoint.key_id, failure, sentence, now)
+    status = f"HTTP {failure.status}：" if failure.status else ""
+    return answer(api_keys.ApiKeyFails(message=f"密钥不可用：{status}{sentence}", tested_at=iso(now)))
+
+
+async def _try_key(request: web.Request, endpoint: Endpoint, provider_slug: str) -> Failure | None:
+    """Call the provider, and settle what the call used; also if the client leaves meanwhile."""
+    user_id, queue = request[CALLER].id, request.app[SETTLEMENT_QUEUE]
+    queue.check()
     chat_models = request.app[CATALOG].chat_models_of(provider_slug)
     meter = probe.new_meter()
     try:
-        failure = await probe.try_key(request.app[CLIENT], endpoint, chat_models, meter)
+        return await probe.try_key(request.app[CLIENT], endpoint, chat_models, meter)
     finally:
-        # also if the client left meanwhile
-        settle = partial(probe.settle, meter=meter, user_id=caller.id, month=request.app[CLOCK].month())
-        await request.app[SETTLEMENT_QUEUE].store("probe", settle)
-    if failure is None:
-        await db.write(key_pool.heal, endpoint.key_id)
-        request.app[COOLDOWNS].forget(endpoint.key_id)
-        return done("密钥可用", works=True, tested_at=iso(now))
-    if failure.kind == "busy":
-        # which says nothing of the key
-        raise _failed(failure, endpoint)
-    sentence = redaction.scrub(failure.message, [endpoint.api_key])
-    await db.write(key_pool.note_failure, endpoint.key_id, failure, sentence, now)
-    said = f"HTTP {failure.status}：" if failure.status else ""
-    return answer(
-        {"success": True, "works": False, "message": f"密钥不可用：{said}{sentence}", "tested_at": iso(now)}
-    )
+        settle = partial(probe.settle, meter=meter, user_id=user_id, month=request.app[CLOCK].month())
+        await queue.store("probe", settle)
 
 
 async def list_models(request: web.Request) -> web.Response:

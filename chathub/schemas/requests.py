@@ -1,20 +1,16 @@
-"""Every request body and query string, but for those of chats (``chats``). Unknown and read-only fields
-are ignored; ``null`` means the default where there is one (the front end sends it for cleared inputs)."""
+"""Types of fields that several sections have."""
 
 from datetime import date
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from chathub.errors import BadRequest
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 ModelName = Annotated[str, Meta(max_length=200)]
-Key = Annotated[str, Meta(max_length=4096)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
-Priority = Annotated[int, Meta(ge=-1000, le=1000)]
-Weight = Annotated[int, Meta(ge=1, le=1000)]
 ConversationId = Annotated[str, Meta(max_length=100)]
 RowId = Annotated[int, Meta(ge=0, le=2**53)]
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
@@ -28,25 +24,6 @@ def check_conversation_id(name: str) -> None:
     """
     if not name.isprintable() or any(mark in name for mark in "/\\?#%") or name in (".", ".."):
         raise BadRequest("字段 conversation_id 的值无效")
-
-
-class NewApiKey(Struct):
-    model_provider: Name
-    api_key: Annotated[str, Meta(min_length=1, max_length=4096)]
-    base_url: Annotated[str, Meta(max_length=2000)] | None = None
-    label: Annotated[str, Meta(max_length=50)] | None = None
-    shared: bool | None = None
-    priority: Priority | None = None
-    weight: Weight | None = None
-
-
-class ApiKeyChange(Struct):
-    api_key: Key | None | UnsetType = UNSET
-    base_url: Annotated[str, Meta(max_length=2000)] | None | UnsetType = UNSET
-    shared: bool | None | UnsetType = UNSET
-    priority: Priority | None | UnsetType = UNSET
-    weight: Weight | None | UnsetType = UNSET
-    is_active: bool | None | UnsetType = UNSET
 
 
 class UsageFilter(Struct):

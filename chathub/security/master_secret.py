@@ -23,7 +23,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from chathub.config import Config
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.connection import Database, Transaction
+from chathub.database.rows.api_keys import NamedApiKey
 from chathub.database.rows.settings import Setting
 from chathub.disk import flush
 from chathub.errors import StartError
@@ -76,7 +77,7 @@ class Rotation(NamedTuple):
     """How many provider keys were sealed anew, and the rows of those that did not open."""
 
     sealed: int
-    unreadable: list[Row]
+    unreadable: list[NamedApiKey]
 
 
 def secret_file(database: Path) -> Path:
@@ -228,22 +229,22 @@ async def rotate(db: Database, config: Config, now: int) -> Rotation:
     return rotation
 
 
-def key_name(row: Row) -> str:
+def key_name(row: NamedApiKey) -> str:
     """How an operator finds a provider key that does not open."""
-    return f"key {row['id']} (user {row['user_id']}, provider {row['provider_key']})"
+    return f"key {row.id} (user {row.user_id}, provider {row.provider_slug})"
 
 
 def _seal_anew(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
     before, after = Vault(old), Vault(new)
     rotation = Rotation(0, [])
     for row in tx.all(tx.q.api_keys.list_sealed):
-        binding = Binding(row["id"], row["user_id"], row["provider_id"], row["origin"])
+        binding = Binding.of(row)
         try:
-            secret = after.seal(before.open(row["secret"], binding), binding)
+            secret = after.seal(before.open(row.secret, binding), binding)
         except VaultError:
             rotation.unreadable.append(row)
             continue
-        tx.run(tx.q.api_keys.reseal, key_id=row["id"], secret=secret)
+        tx.run(tx.q.api_keys.reseal, key_id=row.id, secret=secret)
         rotation = rotation._replace(sealed=rotation.sealed + 1)
     keys = _previous(tx.one(tx.q.settings.get, name=PREVIOUS), before)
     keys = [key for key in keys if key.good_until * 1000 > now]
@@ -251,7 +252,7 @@ def _seal_anew(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
     previous = msgspec.json.encode([_sealed(key, after) for key in keys]).decode()
     tx.run(tx.q.settings.put, name=PREVIOUS, value=previous)
     tx.run(tx.q.settings.put, name=MARK, value=_mark_of(new))
-    unreadable = [row["id"] for row in rotation.unreadable]
+    unreadable = [row.id for row in rotation.unreadable]
     record(tx, OPERATOR, "secret.rotate", now, keys=rotation.sealed, unreadable=unreadable)
     return rotation
 
