@@ -16,6 +16,7 @@ from chathub.database.rows.deleted_conversations import DeletedConversations
 from chathub.database.rows.files import Files
 from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.invites import Invites
+from chathub.database.rows.ledger import Ledger
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.models import Models
@@ -26,6 +27,7 @@ from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.subscriptions import Subscriptions
 from chathub.database.rows.throttles import Throttles
+from chathub.database.rows.usage import Usage
 from chathub.database.rows.users import Users
 from chathub.database.rows.verification_codes import VerificationCodes
 from chathub.database.statements import QueryError, Statements
@@ -70,6 +72,7 @@ class Queries:
     files: Files
     idempotency: Idempotency
     invites: Invites
+    ledger: Ledger
     login_networks: LoginNetworks
     messages: Messages
     models: Models
@@ -80,6 +83,7 @@ class Queries:
     settings: Settings
     subscriptions: Subscriptions
     throttles: Throttles
+    usage: Usage
     users: Users
     verification_codes: VerificationCodes
 
