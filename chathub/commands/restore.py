@@ -10,10 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from chathub.commands.backup import secret_beside
 from chathub.commands.passphrases import ask
 from chathub.config import Config
 from chathub.database import backup_files, upgrades
+from chathub.database.connection import Transaction
 from chathub.database.copying import check_copy
 from chathub.database.file_check import refusal
 from chathub.database.migrations import pending, version_of
@@ -181,9 +184,9 @@ def _lost(database: Path, copy: Path) -> str:
     q = Queries(sql_folder() / "queries")
     try:
         with reading(copy) as connection:
-            newest = dict(connection.execute(q.schema.newest_ids).fetchone())
+            newest = asdict(Transaction(connection, q).all(q.schema.newest_ids)[0])
         with reading(database) as connection:
-            newer = dict(connection.execute(q.schema.count_newer, newest).fetchone())
+            newer = asdict(Transaction(connection, q).all(q.schema.count_newer, **newest)[0])
     except sqlite3.Error as error:
         raise StartError(f"{database} and {copy} cannot be compared: {error}") from error
     return ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in newer.items())

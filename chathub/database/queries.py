@@ -11,6 +11,7 @@ from pathlib import Path
 from chathub.database.rows.api_keys import ApiKeys
 from chathub.database.rows.audit import Audit
 from chathub.database.rows.budgets import Budgets
+from chathub.database.rows.clock import Clock
 from chathub.database.rows.conversations import Conversations
 from chathub.database.rows.deleted_conversations import DeletedConversations
 from chathub.database.rows.files import Files
@@ -23,6 +24,7 @@ from chathub.database.rows.models import Models
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
 from chathub.database.rows.providers import Providers
+from chathub.database.rows.schema import Schema
 from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.subscriptions import Subscriptions
@@ -67,6 +69,7 @@ class Queries:
     api_keys: ApiKeys
     audit: Audit
     budgets: Budgets
+    clock: Clock
     conversations: Conversations
     deleted_conversations: DeletedConversations
     files: Files
@@ -79,6 +82,7 @@ class Queries:
     parts: Parts
     personal_tokens: PersonalTokens
     providers: Providers
+    schema: Schema
     sessions: Sessions
     settings: Settings
     subscriptions: Subscriptions
