@@ -26,7 +26,8 @@ from chathub.database.file_check import refusal
 from chathub.database.opening import open_database
 from chathub.errors import StartError
 from chathub.log import Formatter, Handler
-from chathub.security.master_secret import earlier_files, key_name, rotate
+from chathub.security.rotation import key_name, rotate
+from chathub.security.secret_files import earlier_files
 from chathub.version import version
 
 _DESCRIPTION = "A self-hosted AI hub for small machines: one process, one SQLite file."

@@ -58,7 +58,8 @@ from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
-from chathub.security.master_secret import master_secret, token_keys
+from chathub.security.master_secret import master_secret
+from chathub.security.token_keys import token_keys
 from chathub.security.vault import Vault, derive
 from chathub.upstream import guard
 from chathub.upstream.client import Client

@@ -27,8 +27,9 @@ from chathub.database.replacing import replace
 from chathub.database.schema import check_schema
 from chathub.disk import unfinished
 from chathub.errors import StartError
-from chathub.security.master_secret import MARK, PREVIOUS, bring_secret, find, kept_secret
+from chathub.security.master_secret import MARK, bring_secret, find, kept_secret
 from chathub.security.passphrase import PassphraseError, open_sealed
+from chathub.security.token_keys import PREVIOUS
 
 
 def restore(
