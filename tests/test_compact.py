@@ -208,7 +208,7 @@ def insert_pictures(tx: Transaction, count: int) -> None:
     user = tx.all(tx.q.users.insert, **names, **rest, now=1)[0].id
     for number in range(count):
         picture = dict(file_id=str(number), digest=str(number), media_type="", data=os.urandom(512 * 1024))
-        tx.add(tx.q.files.insert, user_id=user, **picture, now=1)
+        tx.run(tx.q.files.insert, user_id=user, **picture, now=1)
 
 
 def delete_pictures(tx: Transaction, count: int) -> None:
@@ -241,7 +241,7 @@ async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little
     await checkpoint(db)
     assert (await db.read(look)).unused == found.kept
     assert db.path.stat().st_size < size - 8 * MEBIBYTE
-    assert (await db.fetch_all("PRAGMA integrity_check"))[0][0] == "ok"
+    assert (await db.read(lambda tx: tx.pragma("integrity_check")))[0][0] == "ok"
 
 
 async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
@@ -278,7 +278,7 @@ async def test_deleted_content_is_not_in_the_file_any_more(db: Database) -> None
 
     def insert(tx: Transaction) -> None:
         insert_pictures(tx, 1)
-        tx.add(tx.q.files.insert, file_id="p", user_id=1, digest="p", media_type="", data=mark, now=1)
+        tx.run(tx.q.files.insert, file_id="p", user_id=1, digest="p", media_type="", data=mark, now=1)
 
     await db.write(insert)
     await checkpoint(db)

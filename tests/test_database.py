@@ -134,7 +134,7 @@ async def test_a_wait_for_a_lock_ends_when_the_lock_does(db: Database) -> None:
 
 async def test_a_reader_cannot_write(db: Database) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        await db.fetch_all(db.q.settings.put, name="x", value="y")
+        await db.read(lambda tx: tx.run(tx.q.settings.put, name="x", value="y"))
 
 
 async def test_foreign_keys_hold(db: Database) -> None:

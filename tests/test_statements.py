@@ -32,7 +32,6 @@ def rows_of(**values: object) -> list[Thing]:
     """A row of SQLite's with these values, as a struct."""
     defaults = {"id": 1, "name": "n", "is_active": 1, "secret": b"", "note": None, "price": None}
     connection = sqlite3.connect(":memory:")
-    connection.row_factory = sqlite3.Row
     try:
         return Select(STATEMENT, Thing).rows(connection.execute(STATEMENT, defaults | values).fetchall())
     finally:
@@ -80,10 +79,9 @@ def test_a_statement_that_only_one_side_names_is_refused(texts: dict[str, str]) 
 
 def test_defaults_of_a_model_are_those_of_its_columns() -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.row_factory = sqlite3.Row
     migrate(connection, sql_folder() / "migrations")
     columns = connection.execute("SELECT name, dflt_value FROM pragma_table_info('models')")
-    stored = {row["name"]: (row["dflt_value"] or "NULL").strip("'") for row in columns}
+    stored = {name: (default or "NULL").strip("'") for name, default in columns}
     connection.close()
     for field in msgspec.structs.fields(Model):
         if not field.required:

@@ -25,7 +25,6 @@ DAYS = [f"2024-{month:02}-{day:02}" for month in (1, 2, 3) for day in (1, 2, 15,
 
 def connect() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
@@ -103,7 +102,9 @@ def matching(connection: sqlite3.Connection, wanted: UsageFilter) -> list[sqlite
     conditions += [f"day >= '{wanted.since}'"] * bool(wanted.since) + [f"day <= '{wanted.until}'"] * bool(
         wanted.until
     )
-    return connection.execute(
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(
         "SELECT ledger.*, username FROM ledger JOIN users ON users.id = user_id"
         f" WHERE {' AND '.join(conditions) or 'true'} ORDER BY ledger.id DESC"
     ).fetchall()

@@ -51,7 +51,7 @@ def compact(config: Config, free_disk: Callable[[Path], int] = free_bytes) -> It
 
 def _replace(database: Path, copy: Path, free_disk: Callable[[Path], int]) -> Iterator[str]:
     with closing(_connect(database)) as connection:
-        found = space(lambda sql: connection.execute(sql).fetchall())
+        found = space(lambda pragma: connection.execute(f"PRAGMA {pragma}").fetchall())
         unused, used = ((pages * found.page_bytes) for pages in (found.unused, found.pages - found.unused))
         _check_room(database, used, free_disk(database.parent))
         _close_to_others(connection, database)

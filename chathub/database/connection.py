@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import aiosqlite
 
@@ -24,7 +24,7 @@ from chathub.database.first_page import make_new, rewrite
 from chathub.database.lock_wait import GiveUp, waiting
 from chathub.database.queries import Queries
 from chathub.database.slow_readers import SlowReaders
-from chathub.database.statements import R, Select
+from chathub.database.statements import Command, R, Select
 from chathub.disk import make_folder
 
 log = logging.getLogger("chathub.database")
@@ -40,7 +40,6 @@ _BRIEFLY = 0.25
 
 T = TypeVar("T")
 P = ParamSpec("P")
-Row = sqlite3.Row
 
 
 class Transaction:
@@ -52,39 +51,26 @@ class Transaction:
         self._connection = connection
         self.q = q
 
-    @overload
-    def one(self, statement: Select[R], **values: Any) -> R | None: ...
-    @overload
-    def one(self, statement: str, **values: Any) -> Row | None: ...
-    def one(self, statement: Select[Any] | str, **values: Any) -> Any:
+    def one(self, statement: Select[R], **values: Any) -> R | None:
         """The first row, or None."""
         return next(iter(self.all(statement, **values)), None)
 
-    @overload
-    def all(self, statement: Select[R], **values: Any) -> list[R]: ...
-    @overload
-    def all(self, statement: str, **values: Any) -> list[Row]: ...
-    def all(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
-        return _run(self._connection, statement, values)
+    def all(self, statement: Select[R], **values: Any) -> list[R]:
+        return _rows(self._connection, statement, values)
 
-    def run(self, sql: str, **values: Any) -> int:
-        """Run a statement that returns no rows; gives the number of rows it changed."""
-        return self._connection.execute(sql, values).rowcount
+    def run(self, command: Command, **values: Any) -> int:
+        """Run a statement that gives no rows; gives the number of rows it changed."""
+        return self._connection.execute(command, values).rowcount
 
-    def add(self, sql: str, **values: Any) -> int:
-        """Insert one row; gives its id."""
-        row_id = self._connection.execute(sql, values).lastrowid
-        assert row_id is not None
-        return row_id
+    def many(self, command: Command, values: list[dict[str, Any]]) -> None:
+        self._connection.executemany(command, values)
 
-    def many(self, sql: str, values: list[dict[str, Any]]) -> None:
-        self._connection.executemany(sql, values)
+    def pragma(self, text: str) -> list[tuple[Any, ...]]:
+        """Run a PRAGMA: SQLite's own figures and commands."""
+        return self._connection.execute(f"PRAGMA {text}").fetchall()
 
 
-def _run(connection: sqlite3.Connection, statement: Select[Any] | str, values: dict[str, Any]) -> list[Any]:
-    """The rows of a statement."""
-    if isinstance(statement, str):
-        return connection.execute(statement, values).fetchall()
+def _rows(connection: sqlite3.Connection, statement: Select[R], values: dict[str, Any]) -> list[R]:
     return statement.rows(connection.execute(statement.sql, values).fetchall())
 
 
@@ -203,49 +189,29 @@ class Database:
         finally:
             await self._close(connection)
 
-    @overload
-    def read_sync(self, statement: Select[R], **values: Any) -> list[R]: ...
-    @overload
-    def read_sync(self, statement: str, **values: Any) -> list[Row]: ...
-    def read_sync(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
+    def read_sync(self, statement: Select[R], **values: Any) -> list[R]:
         """A few rows by an index, at once, on the event loop: a tenth of a trip to another thread, and
         with every chat that counts. Never for what may take long; in WAL mode a reader waits for nobody.
         """
         assert self._sync_reader is not None
         with self._reading():
-            return _run(self._sync_reader, statement, values)
+            return _rows(self._sync_reader, statement, values)
 
-    @overload
-    async def fetch_one(self, statement: Select[R], **values: Any) -> R | None: ...
-    @overload
-    async def fetch_one(self, statement: str, **values: Any) -> Row | None: ...
-    async def fetch_one(self, statement: Select[Any] | str, **values: Any) -> Any:
+    async def fetch_one(self, statement: Select[R], **values: Any) -> R | None:
         """The first row of a reading statement, or None."""
         return next(iter(await self.fetch_all(statement, **values)), None)
 
-    @overload
-    async def fetch_all(self, statement: Select[R], **values: Any) -> list[R]: ...
-    @overload
-    async def fetch_all(self, statement: str, **values: Any) -> list[Row]: ...
-    async def fetch_all(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
+    async def fetch_all(self, statement: Select[R], **values: Any) -> list[R]:
         with self._reading():
-            return await self._reader.work(partial(_run, statement=statement, values=values))
+            return await self._reader.work(partial(_rows, statement=statement, values=values))
 
-    @overload
     async def fetch_background(
         self, reader_id: int | None, statement: Select[R], /, **values: Any
-    ) -> list[R]: ...
-    @overload
-    async def fetch_background(
-        self, reader_id: int | None, statement: str, /, **values: Any
-    ) -> list[Row]: ...
-    async def fetch_background(
-        self, reader_id: int | None, statement: Select[Any] | str, /, **values: Any
-    ) -> list[Any]:
+    ) -> list[R]:
         """Rows of a list, a search or statistics, for a user (None: not signed in): on a connection that
         keeps neither the short look-ups nor other users' lists waiting."""
         with self._reading():
-            return await self._slow.work(reader_id, partial(_run, statement=statement, values=values))
+            return await self._slow.work(reader_id, partial(_rows, statement=statement, values=values))
 
     async def read(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -309,18 +275,14 @@ class Database:
                 await asyncio.sleep(min(wait, left))
         return await self.write(fn, *args, **kwargs)
 
-    @overload
-    async def execute(self, statement: Select[R], **values: Any) -> list[R]: ...
-    @overload
-    async def execute(self, statement: str, **values: Any) -> list[Row]: ...
-    async def execute(self, statement: Select[Any] | str, **values: Any) -> list[Any]:
-        """Run one writing statement; gives the rows of its RETURNING clause."""
+    async def execute(self, command: Command, **values: Any) -> None:
+        """Run one writing statement that gives no rows."""
         give_up = self._give_up()
 
-        def run(connection: sqlite3.Connection) -> list[Any]:
-            return waiting(connection, give_up, partial(_run, connection, statement, values))
+        def run(connection: sqlite3.Connection) -> None:
+            waiting(connection, give_up, partial(connection.execute, command, values))
 
-        return await self._written(self._writer.work(run))
+        await self._written(self._writer.work(run))
 
     async def probe(self) -> None:
         """Try to write, without waiting for a lock; the condition tells what came of it."""
@@ -357,7 +319,6 @@ class Database:
 
 
 def _prepare(connection: sqlite3.Connection, *, read_only: bool, cache: int = _CACHE) -> None:
-    connection.row_factory = sqlite3.Row
     # secure_delete ON and not FAST, which leaves deleted text and pictures in the pages that it frees:
     # overwriting them takes about 2 ms a megabyte, and as much room in the log
     for pragma in (

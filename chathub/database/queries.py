@@ -1,7 +1,7 @@
 """Named SQL statements out of ``sql/queries/*.sql``.
 
-A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. They are
-reached as ``q.<file>.<name>`` and are plain strings.
+A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. ``q.<file>.<name>``
+is the statement with the type that ``rows/<file>.py`` declares.
 """
 
 import re
@@ -49,20 +49,6 @@ def sql_folder() -> Path:
     raise QueryError("the folder sql/ is missing: the installation is incomplete")
 
 
-class QueryFile:
-    """The statements of one file whose rows have no structs yet, as attributes."""
-
-    def __init__(self, name: str, statements: dict[str, str]) -> None:
-        self._name = name
-        self._statements = statements
-
-    def __getattr__(self, name: str) -> str:
-        try:
-            return self._statements[name]
-        except KeyError:
-            raise QueryError(f"sql/queries/{self._name}.sql has no statement {name!r}") from None
-
-
 class Queries:
     """All query files of a folder, as attributes."""
 
@@ -94,14 +80,10 @@ class Queries:
     def __init__(self, folder: Path) -> None:
         self._files = {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}
         declared: dict[str, type[Statements]] = type(self).__annotations__
+        if missing := set(declared) ^ set(self._files):
+            raise QueryError(f"{folder} and the rows do not both have {', '.join(sorted(missing))}")
         for file, kind in declared.items():
-            setattr(self, file, kind(file, self._files.get(file, {})))
-
-    def __getattr__(self, name: str) -> QueryFile:
-        try:
-            return QueryFile(name, self._files[name])
-        except KeyError:
-            raise QueryError(f"there is no sql/queries/{name}.sql") from None
+            setattr(self, file, kind(file, self._files[file]))
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
         return iter(self._files.items())

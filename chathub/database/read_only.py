@@ -21,7 +21,6 @@ def reading(database: Path) -> Iterator[sqlite3.Connection]:
     closed = not real.with_name(real.name + "-wal").exists()
     uri = real.as_uri() + ("?immutable=1" if closed else "?mode=ro")
     with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)) as connection:
-        connection.row_factory = sqlite3.Row
         yield connection
 
 
@@ -41,4 +40,4 @@ def read_setting(database: Path, name: str) -> str | None:
         raise StartError(f"the database {database} cannot be read: {error}") from error
     except sqlite3.Error as error:
         raise StartError(f"the database {database} cannot be read: {error}") from error
-    return None if row is None else row["value"]
+    return None if row is None else row[0]

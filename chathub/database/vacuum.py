@@ -39,23 +39,23 @@ class Space(NamedTuple):
         return max(_KEPT_LEAST, self.pages // _KEPT_PART)
 
 
-def space(fetch: Callable[[str], Sequence[Any]]) -> Space:
-    """How much of the file is unused; ``fetch`` gives the rows of a statement."""
+def space(pragma: Callable[[str], Sequence[Any]]) -> Space:
+    """How much of the file is unused; ``pragma`` gives the rows of a PRAGMA."""
     pages, unused, page_bytes, mode = (
-        fetch(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size", "auto_vacuum")
+        pragma(name)[0][0] for name in ("page_count", "freelist_count", "page_size", "auto_vacuum")
     )
     return Space(pages, unused, page_bytes, mode == INCREMENTAL)
 
 
 def look(tx: Transaction) -> Space:
-    return space(tx.all)
+    return space(tx.pragma)
 
 
 def trim_some(tx: Transaction, kept: int) -> bool:
     """Give pages back for a moment; gives whether there are more to give back."""
     end = time.monotonic() + _WORK
     while (unused := look(tx).unused) > kept:
-        tx.all(f"PRAGMA incremental_vacuum({min(_STEP, unused - kept)})")
+        tx.pragma(f"incremental_vacuum({min(_STEP, unused - kept)})")
         if time.monotonic() > end:
             return True
     return False
