@@ -182,7 +182,7 @@ def _update(tx: Transaction, context: _Context, key_id: int, change: ApiKeyChang
     secret = context.vault.seal(api_key, binding) if api_key else None
     tx.run(tx.q.api_keys.update, **structs.asdict(new), secret=secret, key_id=key_id, now=now)
     row = _get(tx, key_id, context.caller.id)
-    changed: dict[str, Any] = audit.differences(old, row, _AUDITED)
+    changed: dict[str, object] = {**audit.differences(old, row, _AUDITED)}
     if row.base_url != old.base_url:
         changed["base_url_changed"] = True
     if api_key or changed:

@@ -21,7 +21,7 @@ from chathub.handlers.response_writer import large
 from chathub.schemas import conversations as schemas
 from chathub.schemas.conversations import ConversationChange, ConversationFilter, MessageFilter
 from chathub.schemas.decode import given
-from chathub.schemas.responses import money
+from chathub.schemas.money import money
 from chathub.security import audit
 
 # more than any number of rows; after every stamp and every id

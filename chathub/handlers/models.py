@@ -13,7 +13,7 @@ from chathub.handlers.http import actor, answer, body, query, raw, row_id
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel
-from chathub.schemas.responses import millionths
+from chathub.schemas.money import millionths
 from chathub.schemas.success import Success
 from chathub.security import audit
 from chathub.security.audit import Actor

@@ -149,7 +149,7 @@ def _update(
     home = origin(row.default_base_url)
     api_keys = tx.all(tx.q.api_keys.list_inheriting, provider_id=provider_id)
     left_behind = sum(api_key.origin != home for api_key in api_keys)
-    changed: dict[str, Any] = audit.differences(old, row, _AUDITED)
+    changed: dict[str, object] = {**audit.differences(old, row, _AUDITED)}
     if row.default_base_url != old.default_base_url:
         changed["base_url_changed"] = True
     if (before := origin(old.default_base_url)) != home:

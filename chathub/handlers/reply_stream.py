@@ -18,6 +18,7 @@ from chathub.formats.messages import ToolCall
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
 from chathub.schemas.conversations import Usage
+from chathub.schemas.money import money
 from chathub.schemas.replies import (
     ContentEvent,
     EndEvent,
@@ -26,7 +27,6 @@ from chathub.schemas.replies import (
     StartEvent,
     ToolCallEvent,
 )
-from chathub.schemas.responses import money
 
 # characters in one event and one write
 _SLICE = 16_384

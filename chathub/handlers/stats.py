@@ -12,7 +12,7 @@ from chathub.database.rows.users import User
 from chathub.errors import NotFound
 from chathub.handlers.http import answer
 from chathub.schemas import stats
-from chathub.schemas.responses import money
+from chathub.schemas.money import money
 
 # after every month's name
 _NEVER = "a"

@@ -7,8 +7,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows import api_keys as rows
 from chathub.schemas.decode import Request
+from chathub.schemas.fields import Name
 from chathub.schemas.from_row import from_row
-from chathub.schemas.requests import Name
 from chathub.schemas.success import Success
 
 BaseUrl = Annotated[str, Meta(max_length=2000)]

@@ -7,9 +7,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows import models as rows
 from chathub.schemas.decode import Request
+from chathub.schemas.fields import Name, Order, RowId, Tokens
 from chathub.schemas.from_row import from_row
-from chathub.schemas.requests import Name, Order, RowId, Tokens
-from chathub.schemas.responses import money
+from chathub.schemas.money import money
 from chathub.schemas.success import Success
 
 ModelName = Annotated[str, Meta(max_length=200)]

@@ -7,8 +7,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows import providers as rows
 from chathub.schemas.decode import Request
+from chathub.schemas.fields import Name, Order
 from chathub.schemas.from_row import from_row
-from chathub.schemas.requests import Name, Order
 from chathub.schemas.success import Success
 
 Url = Annotated[str, Meta(min_length=1, max_length=2000)]

@@ -5,7 +5,7 @@ from msgspec import Struct
 from chathub.database.rows.usage import ModelTotals, Totals
 from chathub.schemas.budgets import Budget
 from chathub.schemas.from_row import from_row
-from chathub.schemas.responses import money
+from chathub.schemas.money import money
 
 
 class PeriodUsage(Struct):

@@ -10,10 +10,10 @@ from chathub.database.rows.ledger import LedgerEntry
 from chathub.database.rows.usage import UsageSum
 from chathub.errors import BadRequest
 from chathub.schemas.decode import Request
+from chathub.schemas.fields import RowId
 from chathub.schemas.from_row import from_row
 from chathub.schemas.models import ModelName
-from chathub.schemas.requests import RowId
-from chathub.schemas.responses import money
+from chathub.schemas.money import money
 
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
 

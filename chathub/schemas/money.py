@@ -2,10 +2,10 @@
 
 
 def money(millionths: int) -> float:
-    """Millionths, as stored, to the number the document shows."""
+    """An amount as the API shows it."""
     return millionths / 1_000_000
 
 
 def millionths(money: float) -> int:
-    """The number of the document as it is stored."""
+    """An amount as it is stored."""
     return round(money * 1_000_000)
