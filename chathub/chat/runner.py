@@ -181,7 +181,7 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
         turn.images if model.supports_vision else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
-        answer=params.get("max_tokens") or estimates.answer_room(model.max_tokens),
+        answer=params.get("max_tokens") or estimates.reply_tokens(model.max_tokens),
     )
     return ChatRequest(
         "",
