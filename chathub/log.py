@@ -70,6 +70,16 @@ class Handler(logging.StreamHandler[TextIO]):
             self.flush()
 
 
+def begin_log() -> Formatter:
+    """Begin the log on standard error; gives its formatter, which learns later what no line may show."""
+    handler, formatter = Handler(), Formatter()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # a line for every malformed request of the internet's scanners would only fill the disk
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    return formatter
+
+
 class Seldom:
     """Warnings of what may happen very often: a line a second at most, with the number it stands for."""
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +43,23 @@ class Finding(NamedTuple):
 
     ok: bool
     text: str
+
+
+def doctor(load: Callable[[], Config]) -> int:
+    """Print the report, a line for each finding; gives the exit code.
+
+    A configuration that ``load`` refuses (StartError) is a problem like any other.
+    """
+    try:
+        findings = examine(load())
+        healthy = True
+        for finding in findings:
+            healthy = healthy and finding.ok
+            print("ok     " if finding.ok else "problem", " ".join(finding.text.split("\n")), flush=True)
+    except StartError as error:
+        print("problem", " ".join(str(error).split()))
+        return 1
+    return 0 if healthy else 1
 
 
 def examine(config: Config) -> Iterator[Finding]:

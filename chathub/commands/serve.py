@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
 
 
-def serve(config: Config, lines: Formatter) -> None:
+def serve(config: Config, formatter: Formatter) -> None:
     """Run the server until SIGTERM or SIGINT.
 
     Raises:
@@ -39,7 +39,7 @@ def serve(config: Config, lines: Formatter) -> None:
     require(config.database, creates=True)
     wanted = _local_weights(config) if config.local_model else None
     _raise_file_limit()
-    _event_loop()(_run(config, wanted, lines))
+    _event_loop()(_run(config, wanted, formatter))
 
 
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
@@ -72,7 +72,7 @@ def _local_weights(config: Config) -> Weights:
     return wanted
 
 
-async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None:
+async def _run(config: Config, wanted: Weights | None, formatter: Formatter) -> None:
     """Serve until SIGTERM or SIGINT."""
     app = create_app(config, local=wanted)
     runner = Runner(app)
@@ -81,7 +81,7 @@ async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await runner.setup()
-        lines.secrets = app[VAULT].known
+        formatter.secrets = app[VAULT].known
         try:
             await Site(runner, config.host, config.port, runner.connections).start()
         except OSError as error:
