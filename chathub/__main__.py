@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,12 @@ from chathub import config as configuration
 from chathub.commands.backup import backup
 from chathub.commands.compact import compact
 from chathub.commands.doctor import doctor
-from chathub.commands.restore import restore, undo_upgrade
+from chathub.commands.restore import restore
 from chathub.commands.rotate_secret import rotate_secret
 from chathub.commands.set_password import set_password
+from chathub.commands.undo_upgrade import undo_upgrade
 from chathub.config import Config
+from chathub.database.errors import DatabaseError
 from chathub.database.file_check import refusal
 from chathub.errors import StartError
 from chathub.log import Formatter, begin_log
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
         return 2
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         print(f"chathub: {refusal(error, config.database)}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from chathub.config import Config
 from chathub.database import backup_files
 from chathub.database.connection import Database, Transaction
 from chathub.database.copying import LONGEST
+from chathub.database.errors import DatabaseError
 from chathub.disk import make_folder
 from chathub.errors import ChatHubError, StartError
 from chathub.mail import Mailer
@@ -91,7 +91,7 @@ class Backups:
             await self._remember(LastBackup(now, True, made.file.name, made.size))
             # only now: the one before is what doctor looks for until the new one is remembered
             await self._in_thread(partial(_thin_out, self._config, now / 1000, series))
-        except (StartError, OSError, sqlite3.Error) as error:
+        except (StartError, OSError, DatabaseError) as error:
             log.error("the backup failed: %s", error)
             await self._remember(LastBackup(now, False, error=str(error)))
         assert self.last is not None
@@ -106,7 +106,7 @@ class Backups:
         self.last = last
         try:
             await self._db.write(_store, last)
-        except sqlite3.Error:
+        except DatabaseError:
             log.exception("what came of the backup could not be stored")
 
     def _wait(self) -> float:

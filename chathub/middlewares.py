@@ -5,14 +5,13 @@ import math
 import re
 import secrets
 import socket
-import sqlite3
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from chathub.accounts.sessions import Caller
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
-from chathub.database.condition import sentence_of
+from chathub.database.errors import DatabaseError
 from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized
 from chathub.formats import anthropic, openai
 from chathub.handlers.http import Handler, address_of, answer, is_packed, raw
@@ -31,13 +30,6 @@ _SENTENCES = {
     413: "请求体过大",
     415: "不支持的内容类型",
 }
-# the database's word for a duplicate → ours
-_DUPLICATES = {
-    "users.username_key": "用户名已存在",
-    "users.email_key": "邮箱已被使用",
-    "providers.provider_key": "提供商标识已存在",
-    "models.model_name": "模型名称已存在",
-}
 
 
 @web.middleware
@@ -55,18 +47,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = error.headers["Allow"]
         return response
-    except sqlite3.IntegrityError as error:
-        column = str(error).rpartition(": ")[2].partition(",")[0]
-        if column in _DUPLICATES:
-            return failure(request, 400, _DUPLICATES[column])
-        return _unexpected(request, error)
-    except sqlite3.DatabaseError as error:
-        # the log has a line already that says what is the matter
-        if (sentence := sentence_of(error)) is None:
+    except DatabaseError as error:
+        if error.sentence is None:
             return _unexpected(request, error)
+        # the log has a line already that says what is the matter
         if request.get(STREAMING):
             raise
-        return failure(request, 503, sentence)
+        return failure(request, error.status, error.sentence)
     except Exception as error:
         return _unexpected(request, error)
 

@@ -24,7 +24,14 @@ from scripted import Provider, reply
 
 from chathub.app_keys import DB
 from chathub.config import Config
-from chathub.database.condition import Condition, obstacle_at, sentence_of, trouble_of
+from chathub.database.condition import Condition, obstacle_at
+from chathub.database.errors import (
+    ConstraintViolated,
+    DatabaseError,
+    DatabaseUnavailable,
+    from_sqlite,
+    translated,
+)
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.errors import Unavailable
@@ -389,10 +396,10 @@ async def test_a_new_database_is_never_an_empty_file(unfounded: Config) -> None:
 # --- what errors mean
 
 
-def raised(code: int) -> sqlite3.Error:
+def raised(code: int) -> DatabaseError:
     error = sqlite3.OperationalError("said by SQLite")
     error.sqlite_errorcode = code
-    return error
+    return from_sqlite(error)
 
 
 @pytest.mark.parametrize(
@@ -413,13 +420,32 @@ def raised(code: int) -> sqlite3.Error:
     ],
 )
 def test_an_error_is_told_by_its_code(code: int, trouble: str | None) -> None:
-    assert trouble_of(raised(code)) == trouble
-    assert (sentence_of(raised(code)) is None) == (trouble is None)
+    error = raised(code)
+    assert str(error) == "said by SQLite"
+    assert (error.trouble if isinstance(error, DatabaseUnavailable) else None) == trouble
+    assert (error.sentence is None) == (trouble is None)
 
 
-def test_what_is_not_sqlites_is_no_trouble() -> None:
-    assert trouble_of(ValueError("x")) is None
-    assert trouble_of(sqlite3.ProgrammingError("the module's own, without a code")) is None
+def test_an_error_of_pythons_module_without_a_code_is_a_mistake_of_ours() -> None:
+    error = from_sqlite(sqlite3.ProgrammingError("Cannot operate on a closed database."))
+    assert type(error) is DatabaseError and error.sentence is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("INSERT INTO users VALUES (2, 'a')", "用户名已存在"),
+        ("INSERT INTO users VALUES (2, NULL)", None),
+        ("INSERT INTO users VALUES (1, 'b')", None),
+    ],
+)
+def test_a_duplicate_that_the_user_can_change_has_a_sentence(statement: str, sentence: str | None) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, username_key TEXT NOT NULL UNIQUE)")
+        connection.execute("INSERT INTO users VALUES (1, 'a')")
+        with pytest.raises(ConstraintViolated) as caught, translated():
+            connection.execute(statement)
+    assert caught.value.sentence == sentence and caught.value.status == 400
 
 
 def test_the_worst_is_shown_and_each_passes_by_itself() -> None:

@@ -13,6 +13,7 @@ from chathub import app_keys
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.config import Config
 from chathub.database import periodic
+from chathub.database.errors import DatabaseUnavailable
 from chathub.database.periodic import forever, going_on
 
 SEEN = 2**62
@@ -41,16 +42,10 @@ class Failing:
         await asyncio.Event().wait()
 
 
-def of_sqlite(code: int) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("of the file")
-    error.sqlite_errorcode = code
-    return error
-
-
 async def test_a_round_goes_on_after_any_error_and_each_mistake_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    damaged = of_sqlite(sqlite3.SQLITE_CORRUPT)
+    damaged = DatabaseUnavailable("of the file", "damaged")
     failing = Failing(KeyError("a"), KeyError("a"), damaged, TypeError("b"), damaged)
     task = asyncio.create_task(forever(failing.run, 0.001))
     async with asyncio.timeout(30):

@@ -1,7 +1,6 @@
 """Reads that take long: whom they keep waiting, and whom they do not."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chathub.database.connection import Database, Transaction
+from chathub.database.errors import DatabaseError
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 
@@ -108,6 +108,6 @@ async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> N
 
 async def test_an_error_of_a_read_is_its_callers_and_nothing_stays_taken(db: Database) -> None:
     for _ in range(10):
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(DatabaseError):
             await db.fetch_background(1, "SELECT x FROM nothing")
     assert await db.fetch_background(1, "SELECT 1 AS one")

@@ -12,7 +12,8 @@ import pytest
 from old_databases import FOLDER
 from processes import run_to_its_end
 
-from chathub.commands.restore import restore, undo_upgrade
+from chathub.commands.restore import restore
+from chathub.commands.undo_upgrade import undo_upgrade
 from chathub.config import Config
 from chathub.database import upgrades
 from chathub.database.migrations import migrate, migrations_in, version_of

@@ -2,9 +2,11 @@
 not wait for that, and where nothing can be written it is answered all the same."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 
-from chathub.database.connection import Database, Transaction, suppress_database_trouble
+from chathub.database.connection import Database, Transaction
+from chathub.database.errors import DatabaseUnavailable
 
 # ids that are remembered of each kind until they are written: those that were noted first are forgotten
 _MOST = 10_000
@@ -57,7 +59,7 @@ class LastUses:
     async def flush(self) -> bool:
         """Write what there is; gives whether that could be done. What could not be written stays."""
         logins, tokens = dict(self._logins), dict(self._tokens)
-        with suppress_database_trouble():
+        with contextlib.suppress(DatabaseUnavailable):
             await self._db.try_write(_write, logins, tokens)
             _forget(self._logins, logins)
             _forget(self._tokens, tokens)

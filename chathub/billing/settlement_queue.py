@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from chathub.billing import budgets
-from chathub.database.condition import Trouble, trouble_of
 from chathub.database.connection import Database, Transaction
+from chathub.database.errors import DatabaseUnavailable, Trouble
 from chathub.errors import Unavailable
 
 log = logging.getLogger("chathub.settlements")
@@ -139,7 +139,7 @@ class SettlementQueue:
     ) -> None:
         """Try a transaction again with every round; ``size`` are the bytes of its text. ``stored`` takes what
         it gives; ``lost`` why it was given up, and tells whether it kept something in its place."""
-        is_told = trouble_of(error) is None
+        is_told = not isinstance(error, DatabaseUnavailable)
         if is_told or not self.held:
             log.error("a %s could not be stored, and is kept: %s", what, error, exc_info=_mistake(error))
         self._all_stored.clear()
@@ -192,7 +192,7 @@ class SettlementQueue:
     def _failed(self, number: int, kept: _Kept, error: Exception) -> Trouble | None:
         """It is tried again: with the next round if no other could have been written either, else after more
         and more of them, and if the mistake is ours not without end."""
-        trouble = trouble_of(error)
+        trouble = error.trouble if isinstance(error, DatabaseUnavailable) else None
         if trouble == "failed" and self._db.condition.obstacle == "full":
             # a limit on the size of files, or on a user's share of the disk
             trouble = "full"
@@ -248,4 +248,4 @@ class SettlementQueue:
 
 def _mistake(error: Exception) -> Exception | None:
     """An error that is not the database's own trouble: the log shows where it came from."""
-    return error if trouble_of(error) is None else None
+    return None if isinstance(error, DatabaseUnavailable) else error

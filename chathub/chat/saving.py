@@ -11,8 +11,8 @@ from chathub.chat import settle
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
-from chathub.database.condition import trouble_of
 from chathub.database.connection import Database, Row, Transaction
+from chathub.database.errors import DatabaseUnavailable
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
 
@@ -51,7 +51,7 @@ class ReplySaver:
         except Exception as error:
             if self._works:
                 # one line for the trouble, not one for each second of it
-                unknown = error if trouble_of(error) is None else None
+                unknown = None if isinstance(error, DatabaseUnavailable) else error
                 log.error("replies in the making could not be saved: %s", error, exc_info=unknown)
             self._works = False
             for reply in replies:

@@ -13,6 +13,7 @@ from chathub.clock import Clock, iso
 from chathub.config import Config
 from chathub.database.clock_check import newest
 from chathub.database.connection import Transaction
+from chathub.database.errors import DatabaseError
 from chathub.database.file_check import check_file, check_owner, refusal
 from chathub.database.migrations import migrations_in, version_of
 from chathub.database.queries import Queries, sql_folder
@@ -81,7 +82,7 @@ def examine(config: Config) -> Iterator[Finding]:
             yield from _database(connection, config)
     except StartError as error:
         yield Finding(False, f"database: {error}")
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         yield Finding(False, f"database: {refusal(error, config.database)}")
 
 

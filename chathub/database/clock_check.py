@@ -5,11 +5,13 @@ then on (``docs/decisions/clock.md``).
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 
 from chathub.clock import Behind, Clock
-from chathub.database.connection import Database, Transaction, suppress_database_trouble
+from chathub.database.connection import Database, Transaction
+from chathub.database.errors import DatabaseUnavailable
 
 log = logging.getLogger("chathub")
 
@@ -31,7 +33,7 @@ async def start(db: Database, clock: Clock) -> None:
     """Tell the clock what the database has seen, and the operator if it is behind that."""
     clock.start(*await db.read(_known))
     # a disk that is full must not keep the server from starting
-    with suppress_database_trouble():
+    with contextlib.suppress(DatabaseUnavailable):
         await db.write(_keep, clock.behind(), clock.now())
     _warn(clock.behind(), clock.now())
 
@@ -45,7 +47,7 @@ async def watch(db: Database, clock: Clock) -> None:
         if behind == noted and not (behind and is_due):
             continue
         # a full disk or a lock: the next round does it
-        with suppress_database_trouble():
+        with contextlib.suppress(DatabaseUnavailable):
             await db.write(_keep, behind, clock.now())
             swept_at = time.monotonic()
             if behind != noted:

@@ -3,7 +3,6 @@ the health check, for the answers to requests, and for the log, which gets a lin
 
 import logging
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -11,44 +10,13 @@ from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from pathlib import Path
 from typing import Literal
 
+from chathub.database.errors import DatabaseError, DatabaseUnavailable, Obstacle
 from chathub.errors import Unavailable
 
 log = logging.getLogger("chathub.database")
 
-# what keeps from writing
-Obstacle = Literal["read-only", "full", "locked"]
 State = Literal["ok", "checking", Obstacle, "damaged", "missing"]
-# "failed": a read or write failed for a reason that its code does not tell
-Trouble = Literal[Obstacle, "damaged", "failed"]
 
-# by primary result code; all others are mistakes of ours or of the request
-_TROUBLES: dict[int, Trouble] = {
-    sqlite3.SQLITE_BUSY: "locked",
-    sqlite3.SQLITE_LOCKED: "locked",
-    sqlite3.SQLITE_PROTOCOL: "locked",
-    sqlite3.SQLITE_FULL: "full",
-    sqlite3.SQLITE_READONLY: "read-only",
-    sqlite3.SQLITE_PERM: "read-only",
-    sqlite3.SQLITE_CANTOPEN: "failed",
-    sqlite3.SQLITE_IOERR: "failed",
-    sqlite3.SQLITE_CORRUPT: "damaged",
-    sqlite3.SQLITE_NOTADB: "damaged",
-}
-# the medium gave back something else than what was written, or nothing
-_UNREADABLE = {
-    sqlite3.SQLITE_IOERR_READ,
-    sqlite3.SQLITE_IOERR_SHORT_READ,
-    # SQLITE_IOERR_DATA and SQLITE_IOERR_CORRUPTFS; with an older SQLite Python has no names for them
-    sqlite3.SQLITE_IOERR | (32 << 8),
-    sqlite3.SQLITE_IOERR | (33 << 8),
-}
-_SENTENCES: dict[Trouble, str] = {
-    "locked": "数据库正被其他程序占用，请稍后再试",
-    "full": "磁盘空间不足，数据库暂时无法写入",
-    "read-only": "数据库暂时无法写入，只能读取",
-    "damaged": "数据库的这一部分已损坏，无法完成请求，请联系管理员",
-    "failed": "数据库暂时不可用，请稍后再试",
-}
 _MISSING = "数据库文件已被删除或替换，暂时不接受新的消息，请联系管理员"
 # in the log: what it means, and what the operator does about it
 _ADVICE: dict[str, str] = {
@@ -70,20 +38,6 @@ _OBSTACLES: dict[int, Obstacle] = {
     EFBIG: "full",
     EROFS: "read-only",
 }
-
-
-def trouble_of(error: BaseException) -> Trouble | None:
-    """What an error says of the file or what lies below it; None for all that is not its fault."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return None
-    return "damaged" if code in _UNREADABLE else _TROUBLES.get(code & 0xFF)
-
-
-def sentence_of(error: BaseException) -> str | None:
-    """A trouble of the database for the person whose request met it; None for all other errors."""
-    trouble = trouble_of(error)
-    return _SENTENCES[trouble] if trouble else None
 
 
 def obstacle_at(database: Path) -> Obstacle | Literal["damaged"] | None:
@@ -150,11 +104,11 @@ class Condition:
         if self.missing:
             raise Unavailable(_MISSING)
 
-    def failed(self, error: sqlite3.Error, *, writing: bool) -> bool:
+    def failed(self, error: DatabaseError, *, writing: bool) -> bool:
         """A statement failed. Gives whether it must be found out what keeps from writing (``blocked``)."""
-        trouble = trouble_of(error)
-        if trouble is None:
+        if not isinstance(error, DatabaseUnavailable):
             return False
+        trouble = error.trouble
         if trouble == "damaged":
             self.found_damaged(str(error))
         elif trouble == "failed":

@@ -19,7 +19,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import aiosqlite
 
-from chathub.database.condition import Condition, obstacle_at, trouble_of
+from chathub.database.condition import Condition, obstacle_at
+from chathub.database.errors import DatabaseError, DatabaseUnavailable, from_sqlite, translated
 from chathub.database.first_page import make_new, rewrite
 from chathub.database.lock_wait import GiveUp, waiting
 from chathub.database.queries import Queries
@@ -99,17 +100,6 @@ class _Connection(aiosqlite.Connection):
         return result
 
 
-@contextmanager
-def suppress_database_trouble() -> Iterator[None]:
-    """Around a write that is made again later, or whose failure is what was to be found out: of a trouble of
-    the database's own the condition has been told, and nothing is raised."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if trouble_of(error) is None:
-            raise
-
-
 def _write(
     q: Queries, fn: Callable[..., T], args: Any, kwargs: Any, give_up: GiveUp, connection: sqlite3.Connection
 ) -> T:
@@ -148,24 +138,32 @@ class Database:
         self._patient_until = math.inf
 
     async def open(self) -> None:
-        """Open the connections; the file is readable by its owner only."""
+        """Open the connections; the file is readable by its owner only.
+
+        Raises:
+            DatabaseError: SQLite cannot open it.
+        """
         if not self.path.exists():
             make_folder(self.path.parent)
             make_new(self.path.resolve())
         with contextlib.suppress(OSError):
             self.path.chmod(0o600)
         try:
-            self._writer = await self._connect(read_only=False)
-            self._reader = await self._connect(read_only=True)
-            self._slow = SlowReaders(
-                [await self._connect(read_only=True, cache=_SLOW_CACHE) for _ in range(_SLOW)]
-            )
-            uri = self.path.as_uri() + "?mode=rw"
-            self._sync_reader = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=32)
-            _prepare(self._sync_reader, read_only=True)
+            with translated():
+                await self._open_all()
         except BaseException:
             await self.close()
             raise
+
+    async def _open_all(self) -> None:
+        self._writer = await self._connect(read_only=False)
+        self._reader = await self._connect(read_only=True)
+        self._slow = SlowReaders(
+            [await self._connect(read_only=True, cache=_SLOW_CACHE) for _ in range(_SLOW)]
+        )
+        uri = self.path.as_uri() + "?mode=rw"
+        self._sync_reader = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=32)
+        _prepare(self._sync_reader, read_only=True)
 
     async def _connect(self, *, read_only: bool, cache: int = _CACHE) -> _Connection:
         # a file that was deleted is not made anew
@@ -197,11 +195,12 @@ class Database:
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[SlowReaders]:
         """A connection of its own for one long read, which is interrupted when its caller is cancelled."""
-        connection = await self._connect(read_only=True, cache=_SLOW_CACHE)
-        try:
-            yield SlowReaders([connection])
-        finally:
-            await self._close(connection)
+        with translated():
+            connection = await self._connect(read_only=True, cache=_SLOW_CACHE)
+            try:
+                yield SlowReaders([connection])
+            finally:
+                await self._close(connection)
 
     @overload
     def read_sync(self, statement: Select[R], **values: Any) -> list[R]: ...
@@ -299,12 +298,12 @@ class Database:
         for wait in _AGAIN:
             try:
                 return await self.write(fn, *args, **kwargs)
-            except sqlite3.DatabaseError as error:
+            except DatabaseError as error:
                 left = self._patient_until - time.monotonic()
                 if left <= 0:
                     raise
                 # of the database's own troubles the condition has told already
-                unknown = trouble_of(error) is None
+                unknown = not isinstance(error, DatabaseUnavailable)
                 log.warning("a transaction failed, and is tried again: %s", error, exc_info=unknown)
                 await asyncio.sleep(min(wait, left))
         return await self.write(fn, *args, **kwargs)
@@ -329,17 +328,18 @@ class Database:
         if is_full and (obstacle := await asyncio.to_thread(obstacle_at, self.path)):
             self.condition.blocked(obstacle, "a file beside it cannot grow")
             return
-        with suppress_database_trouble():
+        with contextlib.suppress(DatabaseUnavailable):
             await self._written(self._writer.work(rewrite), much=True)
 
     async def _written(self, work: Awaitable[T], *, much: bool = False) -> T:
         """Await a write: whether SQLite could make it, not whether it was a good one, is noted."""
         try:
             result = await work
-        except sqlite3.Error as error:
+        except sqlite3.Error as cause:
+            error = from_sqlite(cause)
             if self.condition.failed(error, writing=True):
                 self.condition.blocked(await asyncio.to_thread(obstacle_at, self.path), str(error))
-            raise
+            raise error from cause
         self.condition.written(much=much)
         return result
 
@@ -347,13 +347,19 @@ class Database:
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except sqlite3.Error as cause:
+            error = from_sqlite(cause)
             self.condition.failed(error, writing=False)
-            raise
+            raise error from cause
 
     async def script(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the bare writing connection, outside a transaction (migrations)."""
-        return await self._writer.work(fn)
+        with translated():
+            return await self._writer.work(fn)
+
+    async def commit_to_disk(self) -> None:
+        """From now on a commit is on the disk when a write returns; a crash of the machine cannot undo it."""
+        await self.script(lambda connection: connection.execute("PRAGMA synchronous = FULL"))
 
 
 def _prepare(connection: sqlite3.Connection, *, read_only: bool, cache: int = _CACHE) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 from pathlib import Path
 
-from chathub.database.condition import trouble_of
+from chathub.database.errors import DatabaseError, DatabaseUnavailable
 from chathub.database.queries import Queries
 from chathub.database.read_only import reading
 from chathub.errors import StartError
@@ -62,7 +62,7 @@ def check_content(database: Path, q: Queries) -> None:
     try:
         with reading(database) as connection:
             check_owner(connection, database, q)
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         raise StartError(refusal(error, database)) from error
 
 
@@ -78,12 +78,12 @@ def check_owner(connection: sqlite3.Connection, database: Path, q: Queries) -> N
         raise StartError(f"the database {database.absolute()} is another program's: {_NAME_IT}")
 
 
-def refusal(error: sqlite3.Error, database: Path) -> str:
-    """What an error of SQLite's means for a command that cannot go on; raises one that is our mistake."""
-    place, trouble = database.absolute(), trouble_of(error)
-    if trouble is None:
+def refusal(error: DatabaseError, database: Path) -> str:
+    """What a database error means for a command that cannot go on; raises one that is our mistake."""
+    if not isinstance(error, DatabaseUnavailable):
         raise error
-    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+    place, trouble = database.absolute(), error.trouble
+    if error.is_no_database:
         return (
             f"{place} is no SQLite database, or an encrypted or damaged one: {_NAME_IT}, or restore a backup"
         )

@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from chathub.database.condition import trouble_of
 from chathub.database.connection import Database
+from chathub.database.errors import DatabaseError, DatabaseUnavailable
 from chathub.disk import identity
 
 log = logging.getLogger("chathub.database")
@@ -72,8 +72,8 @@ class Monitor:
                 found = await reader.work(None, _quick_check)
         except TimeoutError:
             log.warning("the check of the database %s took too long and was broken off", self._db.path)
-        except sqlite3.Error as error:
-            if trouble_of(error) is None:
+        except DatabaseError as error:
+            if not isinstance(error, DatabaseUnavailable):
                 log.exception("the database %s could not be checked", self._db.path)
             self._condition.failed(error, writing=False)
         else:

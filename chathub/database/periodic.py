@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from chathub.database.condition import trouble_of
+from chathub.database.errors import DatabaseUnavailable
 
 log = logging.getLogger("chathub.rounds")
 
@@ -42,7 +42,7 @@ async def forever(run: Round, first: float = _FIRST) -> None:
         except Exception as error:
             if time.monotonic() - began > _LONGEST:
                 pause, told = first, ""
-            if trouble_of(error) is None and repr(error) != told:
+            if not isinstance(error, DatabaseUnavailable) and repr(error) != told:
                 told = repr(error)
                 log.exception("%s failed, and is begun again", getattr(run, "__qualname__", run))
         await asyncio.sleep(pause)

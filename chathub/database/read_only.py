@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from chathub.database.errors import DatabaseError, translated
 from chathub.database.queries import Queries, sql_folder
 from chathub.errors import StartError
 
@@ -15,14 +16,16 @@ def reading(database: Path) -> Iterator[sqlite3.Connection]:
     would leave an empty log beside it.
 
     Raises:
-        sqlite3.Error: it cannot be opened.
+        DatabaseError: it cannot be opened, or a statement in the block failed.
     """
     real = database.resolve()
     closed = not real.with_name(real.name + "-wal").exists()
     uri = real.as_uri() + ("?immutable=1" if closed else "?mode=ro")
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)) as connection:
-        connection.row_factory = sqlite3.Row
-        yield connection
+    with translated():
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        with contextlib.closing(connection):
+            connection.row_factory = sqlite3.Row
+            yield connection
 
 
 def read_setting(database: Path, name: str) -> str | None:
@@ -35,10 +38,8 @@ def read_setting(database: Path, name: str) -> str | None:
     try:
         with reading(database) as connection:
             row = connection.execute(q.settings.get.sql, {"name": name}).fetchone()
-    except sqlite3.OperationalError as error:
+    except DatabaseError as error:
         if "no such table" in str(error):
             return None
-        raise StartError(f"the database {database} cannot be read: {error}") from error
-    except sqlite3.Error as error:
         raise StartError(f"the database {database} cannot be read: {error}") from error
     return None if row is None else row["value"]

@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path
 
 from chathub.database import clean_end
-from chathub.database.condition import trouble_of
+from chathub.database.errors import DatabaseError, DatabaseUnavailable, translated
 from chathub.database.upgrades import upgrading
 from chathub.disk import flush
 from chathub.errors import StartError
@@ -113,10 +113,10 @@ def _settle(database: Path) -> None:
             return
     uri = f"{database.resolve().as_uri()}?mode=rw"
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        with translated(), contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except sqlite3.Error as error:
-        busy = trouble_of(error) == "locked"
+    except DatabaseError as error:
+        busy = isinstance(error, DatabaseUnavailable) and error.trouble == "locked"
     if busy:
         raise StartError(f"{database} is in use by another program: stop that first")
 

@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import secrets
-import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from msgspec import Struct, structs
 
 from chathub.config import Config
 from chathub.database.connection import Database, Row, Transaction
+from chathub.database.errors import DatabaseError
 from chathub.database.rows.settings import Setting
 from chathub.disk import flush
 from chathub.errors import StartError
@@ -218,9 +218,10 @@ async def rotate(db: Database, config: Config, now: int) -> Rotation:
         except OSError as error:
             raise StartError(f"the new secret cannot be written: {error}") from error
     try:
-        await db.script(_make_durable)
+        # the old secret goes once the new one is in the database
+        await db.commit_to_disk()
         rotation = await db.write(_seal_anew, old, new, now)
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         # a commit that fails may still be on the disk: which secret fits is found out by the next start
         raise StartError(f"the rotation was cut off, start again: {error}") from error
     if config.secret_key is None:
@@ -271,11 +272,6 @@ def _previous(row: Setting | None, vault: Vault) -> list[TokenKey]:
 def _sealed(key: TokenKey, vault: Vault) -> _PreviousKey:
     bare = _PreviousKey(round(key.good_until * 1000))
     return structs.replace(bare, sealed=vault.seal(key.key.hex(), bare).hex())
-
-
-def _make_durable(connection: sqlite3.Connection) -> None:
-    """Commits reach the disk before they are told of: the old secret goes once this one is there."""
-    connection.execute("PRAGMA synchronous = FULL")
 
 
 def _token_key(master: bytes) -> bytes:

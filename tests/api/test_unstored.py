@@ -33,6 +33,7 @@ from chathub.app_keys import DB, REPLIES, SETTLEMENT_QUEUE
 from chathub.billing import settlement_queue
 from chathub.config import Config
 from chathub.database import connection
+from chathub.database.errors import DatabaseError, DatabaseUnavailable
 
 LONG = "长🙂" * 50_000
 
@@ -384,7 +385,7 @@ async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, 
     assert client.app is not None
     kept: settlement_queue.SettlementQueue = client.app[SETTLEMENT_QUEUE]
     times: list[int] = []
-    kept.keep("test", lambda tx: times.append(1), 0, sqlite3.OperationalError("locked"))
+    kept.keep("test", lambda tx: times.append(1), 0, DatabaseError("locked"))
     rounds = [asyncio.create_task(kept.retry()) for _ in range(3)]
     await asyncio.sleep(0)
     for each in rounds:
@@ -406,10 +407,8 @@ def kept_by(client: TestClient) -> settlement_queue.SettlementQueue:
     return client.app[SETTLEMENT_QUEUE]
 
 
-def damaged() -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("database disk image is malformed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
+def damaged() -> DatabaseUnavailable:
+    return DatabaseUnavailable("database disk image is malformed", "damaged")
 
 
 @pytest.mark.parametrize("error", [Unstorable("no"), OverflowError("too large"), damaged()], ids=repr)
@@ -424,15 +423,14 @@ async def test_one_that_never_succeeds_keeps_no_other_waiting_and_is_told_once(
         tried.append(1)
         raise error
 
-    first = sqlite3.OperationalError("database is locked")
-    first.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    first = DatabaseUnavailable("database is locked", "locked")
     kept.keep("bad one", fail, 0, first)
     kept.keep("good one", lambda tx: done.append("as large"), 0, first)
     kept.keep("good one", lambda tx: done.append("larger"), 100_000, first)
     await until(lambda: done == ["as large", "larger"] and len(tried) > 2)
     told = [record for record in caplog.records if record.levelno == logging.ERROR]
     mistakes = [record for record in told if record.exc_info and record.name == "chathub.settlements"]
-    assert len(mistakes) == (0 if isinstance(error, sqlite3.Error) else 1)
+    assert len(mistakes) == (0 if isinstance(error, DatabaseUnavailable) else 1)
 
 
 async def test_a_mistake_is_not_tried_without_end_and_what_it_reserved_is_given_back(
@@ -510,8 +508,7 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
 
         return work
 
-    full = sqlite3.OperationalError("database or disk is full")
-    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    full = DatabaseUnavailable("database or disk is full", "full")
     for name, size in (("large", 1_000_000), ("larger", 2_000_000), ("small", 1)):
         kept.keep(name, storing(name, size), size, full)
     await until(lambda: tried.count("large") > 2)
@@ -553,8 +550,7 @@ async def test_where_no_memory_is_left_neither_a_key_is_tested_nor_a_title_asked
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     response = await opened(client, user, auto_title=True)
     monkeypatch.setattr(settlement_queue, "MOST", 4096)
-    locked = sqlite3.OperationalError("database is locked")
-    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    locked = DatabaseUnavailable("database is locked", "locked")
 
     def fail(tx: Any) -> None:
         raise locked
