@@ -244,7 +244,7 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
 
 
 async def _end_replies(app: web.Application) -> None:
-    app[app_keys.DB].stop_waiting(_LAST)
+    app[app_keys.DB].end_lock_waits(_LAST)
     await app[app_keys.REPLIES].close()
 
 

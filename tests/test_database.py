@@ -114,7 +114,7 @@ async def test_the_end_of_the_server_cuts_every_wait_for_a_lock_short(db: Databa
     alone = db.execute(db.q.settings.put, name="a", value="3")
     waiting = asyncio.create_task(timed(db.write(put, "a", "1"), db.write_with_retry(put, "a", "2"), alone))
     await asyncio.sleep(0.2)
-    db.stop_waiting(0.2)
+    db.end_lock_waits(0.2)
     assert await waiting < 2
     assert await timed(db.write_with_retry(put, "a", "4")) < 0.5
 

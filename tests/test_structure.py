@@ -87,7 +87,7 @@ def test_the_web_server_is_known_in_the_front_rooms_only(path: Path) -> None:
 
 
 def test_only_the_database_package_knows_sqlite() -> None:
-    """Other packages meet its errors as chathub/database/errors.py translates them; doctor examines a file."""
+    """Other packages see the errors of chathub/database/errors.py. Doctor examines a file."""
     users = {str(path.relative_to(PACKAGE)) for path in modules() if "sqlite3" in imports_of(path)}
     assert {path for path in users if not path.startswith("database/")} == {"commands/doctor.py"}
 

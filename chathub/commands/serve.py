@@ -105,7 +105,7 @@ async def _drain(app: web.Application, seconds: float) -> None:
     """Give what is in the making so much time to end, and to be stored; while the listener is open still, so
     that new questions get their 503 and not a closed door."""
     end = asyncio.get_running_loop().time() + seconds
-    app[DB].stop_waiting(seconds)
+    app[DB].end_lock_waits(seconds)
     await asyncio.gather(app[REPLIES].drain(seconds), app[GATEWAY].drain(seconds))
     await app[SETTLEMENT_QUEUE].drain(end - asyncio.get_running_loop().time())
 

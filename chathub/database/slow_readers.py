@@ -5,21 +5,15 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
+
+from chathub.database.thread_connection import Connection
 
 T = TypeVar("T")
 
 # seconds until a read that still runs is interrupted again
 _AGAIN = 0.05
-
-
-class Connection(Protocol):
-    """A connection with a thread of its own."""
-
-    async def work(self, fn: Callable[[sqlite3.Connection], T]) -> T: ...
-
-    async def interrupt(self) -> None: ...
 
 
 async def _interrupted(connection: Connection, reading: asyncio.Future[T]) -> None:

@@ -51,7 +51,7 @@ async def hub(
     await add_model(client, admin, provider.base_url)
     assert client.app is not None
     await client.app[DB].script(lambda it: it.execute("PRAGMA busy_timeout = 20"))
-    monkeypatch.setattr(connection, "_AGAIN", (0.05,))
+    monkeypatch.setattr(connection, "_RETRY_PAUSES", (0.05,))
 
 
 @contextmanager
