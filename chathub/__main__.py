@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, config: Config, formatter: Formatter) -> int:
     """Run a command on its configuration; gives the exit code."""
     if arguments.command not in (None, "serve"):
-        # what a command has begun is cleared away
+        # SystemExit, so that a command deletes its unfinished files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     match arguments.command:
         case "set-password":
@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace, config: Config, formatter: Formatter) ->
             for line in compact(config):
                 print(line, flush=True)
         case _:
-            # the web server takes half a second of a small machine to load, which the commands do without
+            # imported late: on a small machine the web server takes half a second to load
             from chathub.commands.serve import serve
 
             serve(config, formatter)
@@ -135,10 +135,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
-    """A command's own parser, with the flags that do something there."""
+    """The parser of one command, with the flags that have an effect there."""
     command = commands.add_parser(name, help=text, description=text, epilog=_READ_ON)
     add = configuration.add_flags if name == "serve" else configuration.add_database_flags
-    # a flag that is absent behind the command must not undo the one before it
+    # a flag that is absent behind the command must not reset the one before it
     add(command, default=argparse.SUPPRESS)
     return command
 

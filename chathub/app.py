@@ -37,7 +37,7 @@ from chathub.database import clock_check
 from chathub.database.connection import Database
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
-from chathub.database.periodic import going_on
+from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
 from chathub.gateway.gateway import Gateway
@@ -167,7 +167,7 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
 async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
     """Everything that speaks to providers."""
     config, clock, db, disk = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB], app[app_keys.DISK]
-    await disk.look()
+    await disk.measure()
     await db.write(offer_local_model, local, clock.now())
     await app[app_keys.CATALOG].reload()
     model = _local_model(local) if local else None
@@ -214,7 +214,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             ending.push_async_callback(replies.close)
             ending.callback(backups.close)
             # a check of the database is interrupted before its connection is closed
-            async with going_on(
+            async with background_tasks(
                 *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
                 *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, last_uses.run),
             ):

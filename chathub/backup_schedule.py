@@ -87,7 +87,7 @@ class Backups:
         now, before = self._clock.now(), self.last
         try:
             series = await self._db.write(_series)
-            made = await self._in_thread(partial(_make, self._config, now / 1000, self._stop, series))
+            made = await self._in_thread(partial(_make_backup, self._config, now / 1000, self._stop, series))
             await self._remember(LastBackup(now, True, made.file.name, made.size))
             # only now: the one before is what doctor looks for until the new one is remembered
             await self._in_thread(partial(_thin_out, self._config, now / 1000, series))
@@ -132,14 +132,14 @@ class Backups:
                 continue
 
 
-def _make(config: Config, now: float, stop: Event, series: str) -> backup_files.Backup:
+def _make_backup(config: Config, now: float, stop: Event, series: str) -> backup_files.Backup:
     """Make one; ``series`` is this database's, whoever else uses the folder."""
     folder, database = config.backup_dir, config.database
     assert folder is not None
     make_folder(folder)
-    backup_files.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
-    file = folder / backup_files.name_of(database, now, packed=config.backup_compress, series=series)
-    return backup_files.make(database, file, stop=stop)
+    backup_files.delete_unfinished(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
+    file = folder / backup_files.backup_name(database, now, packed=config.backup_compress, series=series)
+    return backup_files.make_backup(database, file, stop=stop)
 
 
 def _thin_out(config: Config, now: float, series: str) -> None:

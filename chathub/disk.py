@@ -68,9 +68,9 @@ class Disk:
         """Look once a second, without end."""
         while self._wanted:
             await asyncio.sleep(_ROUND)
-            await self.look()
+            await self.measure()
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
         """Find out what is free now; in a thread, because a network disk may hang. Where it cannot be found
         out the last figure stays."""
         with contextlib.suppress(OSError):

@@ -451,25 +451,25 @@ def test_a_duplicate_that_the_user_can_change_has_a_sentence(statement: str, sen
 def test_the_worst_is_shown_and_each_passes_by_itself() -> None:
     condition = Condition(Path("x.db"), unchecked=True)
     assert condition.state == "checking"
-    condition.failed(raised(sqlite3.SQLITE_BUSY), writing=True)
+    condition.record_failure(raised(sqlite3.SQLITE_BUSY), writing=True)
     assert condition.state == "locked"
-    condition.failed(raised(sqlite3.SQLITE_CORRUPT), writing=False)
+    condition.record_failure(raised(sqlite3.SQLITE_CORRUPT), writing=False)
     assert condition.state == "damaged"
     condition.check()
-    condition.found_in_place(False)
+    condition.record_place(False)
     assert condition.state == "missing"
     with pytest.raises(Unavailable):
         condition.check()
-    condition.found_in_place(True)
-    condition.found_sound()
+    condition.record_place(True)
+    condition.record_sound()
     assert condition.state == "locked"
-    condition.written()
+    condition.record_write()
     assert condition.state == "ok"
     # a little goes into room that the log has already
-    condition.failed(raised(sqlite3.SQLITE_FULL), writing=True)
-    condition.written()
+    condition.record_failure(raised(sqlite3.SQLITE_FULL), writing=True)
+    condition.record_write()
     assert condition.state == "full"
-    condition.written(much=True)
+    condition.record_write(much=True)
     assert condition.state == "ok"
 
 
@@ -478,7 +478,7 @@ def test_trouble_that_comes_and_goes_is_told_once_a_minute(caplog: pytest.LogCap
     now = [0.0]
     condition = Condition(Path("x.db"), seconds=lambda: now[0])
     for _ in range(130):
-        condition.failed(raised(sqlite3.SQLITE_BUSY), writing=True)
-        condition.written()
+        condition.record_failure(raised(sqlite3.SQLITE_BUSY), writing=True)
+        condition.record_write()
         now[0] += 1
     assert caplog.text.count("holds a lock") == caplog.text.count("can be written again") == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 from chathub.config import Config
 from chathub.database.compacting import compact_file
 from chathub.database.file_check import check_content
-from chathub.database.opening import locked, require
+from chathub.database.opening import locked, require_database
 from chathub.database.queries import Queries, sql_folder
 from chathub.disk import free_bytes
 
@@ -17,7 +17,7 @@ def compact(config: Config, free_disk: Callable[[Path], int] = free_bytes) -> It
     Raises:
         StartError: compacting failed, and nothing was changed.
     """
-    require(config.database)
+    require_database(config.database)
     with locked(config.database) as held:
         check_content(held.file, Queries(sql_folder() / "queries"))
         yield from compact_file(held.file, free_disk)

@@ -18,10 +18,10 @@ from chathub.database.file_check import check_file, check_owner, refusal
 from chathub.database.migrations import migrations_in, version_of
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.read_only import reading
-from chathub.database.replacing import waiting
+from chathub.database.replacing import pending_replacement
 from chathub.database.schema import differences
 from chathub.database.sqlite_version import has_wal_reset_fault
-from chathub.database.vacuum import look
+from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.security.master_secret import (
@@ -66,7 +66,7 @@ def doctor(load: Callable[[], Config]) -> int:
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be told from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
-    if new := waiting(Path(os.path.realpath(config.database))):
+    if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
     try:
@@ -198,7 +198,7 @@ def _backups(tx: Transaction, config: Config) -> Finding:
 
 def _unused(tx: Transaction) -> Finding:
     """What compacting gives back at least: how loosely pages are filled is not counted."""
-    found = look(tx)
+    found = read_space(tx)
     unused, size = (pages * found.page_bytes / 1024 / 1024 for pages in (found.unused, found.pages))
     gain = f"space: of the database's {size:.1f} MiB chathub compact gives at least {unused:.1f} back"
     if found.is_incremental:

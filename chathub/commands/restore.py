@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from chathub.commands.backup import secret_beside
-from chathub.commands.passphrases import ask
+from chathub.commands.passphrases import read_passphrase
 from chathub.config import Config
 from chathub.database import backup_files
 from chathub.database.incoming import check_incoming, delete_settings, incoming
@@ -23,8 +23,8 @@ from chathub.security.passphrase import PassphraseError, open_sealed
 def restore(
     config: Config, file: Path, passphrase_file: Path | None = None, *, without_keys: bool = False
 ) -> None:
-    """Put a backup in the database's place, with the server stopped. ``without_keys``: its secret is lost, so
-    that its API keys must be entered again.
+    """Put a backup in the database's place. ``without_keys``: its secret is lost, so that its API keys must
+    be entered again.
 
     Raises:
         StartError: nothing was changed, and the sentence says why.
@@ -57,15 +57,15 @@ def label_of(what: str) -> str:
 
 
 def match_secret(config: Config, new: Path, sealed: Path | None, passphrase_file: Path | None) -> None:
-    """See to it that the secret fits the new file; the one that lies sealed beside the backup is taken if
-    the present one does not.
+    """Make sure that the secret fits the new file. If the present secret does not, an earlier one that was
+    kept is taken, else the encrypted one beside the backup.
 
     Raises:
         StartError: no secret fits.
     """
     mark = read_setting(new, MARK)
     if mark is None:
-        # it is from before there were marks
+        # made by a version that stored no mark
         return
     try:
         find(config, mark)
@@ -79,7 +79,7 @@ def match_secret(config: Config, new: Path, sealed: Path | None, passphrase_file
                 f"{error}. Nothing was changed; without it --without-keys restores all but the API keys"
             ) from None
     try:
-        secret = open_sealed(sealed.read_bytes(), ask(passphrase_file))
+        secret = open_sealed(sealed.read_bytes(), read_passphrase(passphrase_file))
     except (PassphraseError, OSError) as error:
         raise StartError(f"{sealed}: {error}; nothing was changed") from None
     bring_secret(config, secret, mark)

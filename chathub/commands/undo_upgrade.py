@@ -12,7 +12,7 @@ from chathub.database.errors import DatabaseError
 from chathub.database.file_check import refusal
 from chathub.database.incoming import check_incoming, incoming
 from chathub.database.migrations import version_of
-from chathub.database.opening import locked, require
+from chathub.database.opening import locked, require_database
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.read_only import reading
 from chathub.database.replacing import replace
@@ -20,13 +20,13 @@ from chathub.errors import StartError
 
 
 def undo_upgrade(config: Config, *, sure: bool) -> bool:
-    """Go back to the copy from before the last upgrade; gives whether it was done. Unless ``sure``, say only
-    what would be lost.
+    """Go back to the copy from before the last upgrade; gives whether it was done. Unless ``sure``, print
+    only what would be lost.
 
     Raises:
         StartError: nothing was changed, and the sentence says why.
     """
-    require(config.database)
+    require_database(config.database)
     with locked(config.database) as held:
         database = held.file
         number, copy = _last_copy(database)
@@ -46,10 +46,10 @@ def undo_upgrade(config: Config, *, sure: bool) -> bool:
 
 
 def _last_copy(database: Path) -> tuple[int, Path]:
-    """The copy from before the upgrade that the database had last.
+    """The number and file of the copy from before the database's last upgrade.
 
     Raises:
-        StartError: there is none.
+        StartError: there is no copy.
     """
     try:
         with reading(database) as connection:
@@ -57,14 +57,14 @@ def _last_copy(database: Path) -> tuple[int, Path]:
     except DatabaseError as error:
         raise StartError(f"{refusal(error, database)}; a copy can be restored by its name") from error
     # a copy of a later version is from before a restore or an undo
-    copies = [each for each in upgrades.copies(database) if each[0] <= version]
+    copies = [each for each in upgrades.list_copies(database) if each[0] <= version]
     if not copies:
         raise StartError(f"there is no copy of {database} from before an upgrade to its version {version}")
     return copies[-1]
 
 
 def _lost(database: Path, copy: Path) -> str:
-    """What the present file holds beyond the copy.
+    """The rows that the present file has and the copy has not, as numbers by table.
 
     Raises:
         StartError: one of them cannot be read.

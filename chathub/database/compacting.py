@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from chathub.database import clean_end
+from chathub.database import clean_shutdown
 from chathub.database.vacuum import INCREMENTAL, space
 from chathub.disk import flush, unfinished
 from chathub.errors import StartError
@@ -52,7 +52,7 @@ def _replace(database: Path, copy: Path, free_disk: Callable[[Path], int]) -> It
         _copy(connection, database, copy)
         after = copy.stat().st_size
         os.replace(copy, database)
-        clean_end.forget_file(database)
+        clean_shutdown.forget_file(database)
         flush(database.parent)
     yield f"now {_mib(after)} MiB: {_mib(before - after)} MiB were given back"
 

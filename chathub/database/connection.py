@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from chathub.database import transaction
 from chathub.database.condition import Condition, obstacle_at
 from chathub.database.errors import DatabaseError, DatabaseUnavailable, from_sqlite, translated
-from chathub.database.first_page import make_new, rewrite
+from chathub.database.first_page import create_file, rewrite_first_page
 from chathub.database.lock_wait import Deadline, wait_for_lock
 from chathub.database.queries import Queries
 from chathub.database.slow_readers import SlowReaders
@@ -68,7 +68,7 @@ class Database:
         """
         if not self.path.exists():
             make_folder(self.path.parent)
-            make_new(self.path.resolve())
+            create_file(self.path.resolve())
         with contextlib.suppress(OSError):
             self.path.chmod(0o600)
         try:
@@ -246,10 +246,10 @@ class Database:
         # on a full disk a small write still succeeds: the log file has room for it already
         is_full = self.condition.obstacle == "full"
         if is_full and (obstacle := await asyncio.to_thread(obstacle_at, self.path)):
-            self.condition.blocked(obstacle, "a file beside it cannot grow")
+            self.condition.record_obstacle(obstacle, "a file beside it cannot grow")
             return
         with contextlib.suppress(DatabaseUnavailable):
-            await self._written(self._writer.work(rewrite), much=True)
+            await self._written(self._writer.work(rewrite_first_page), much=True)
 
     async def _written(self, work: Awaitable[T], *, much: bool = False) -> T:
         """Await a write; the condition learns whether SQLite could write."""
@@ -257,10 +257,10 @@ class Database:
             result = await work
         except sqlite3.Error as cause:
             error = from_sqlite(cause)
-            if self.condition.failed(error, writing=True):
-                self.condition.blocked(await asyncio.to_thread(obstacle_at, self.path), str(error))
+            if self.condition.record_failure(error, writing=True):
+                self.condition.record_obstacle(await asyncio.to_thread(obstacle_at, self.path), str(error))
             raise error from cause
-        self.condition.written(much=much)
+        self.condition.record_write(much=much)
         return result
 
     @contextmanager
@@ -269,7 +269,7 @@ class Database:
             yield
         except sqlite3.Error as cause:
             error = from_sqlite(cause)
-            self.condition.failed(error, writing=False)
+            self.condition.record_failure(error, writing=False)
             raise error from cause
 
     async def script(self, fn: Callable[[sqlite3.Connection], T]) -> T:

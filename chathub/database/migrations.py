@@ -1,6 +1,6 @@
-"""Brings the database to the newest version: ``sql/migrations/0001_….sql`` and on, each in one transaction.
+"""Migrations: ``sql/migrations/0001_….sql`` and on, each in one transaction, make the newest version.
 
-The version lies in ``PRAGMA user_version``. Migrations are only ever added.
+The version is stored in ``PRAGMA user_version``. Shipped migrations are never changed.
 """
 
 import contextlib
@@ -12,8 +12,9 @@ from pathlib import Path
 from chathub.errors import StartError
 
 _NAME = re.compile(r"^(\d{4})_\w+\.sql$")
-# the first line of a migration that makes a table anew: with foreign keys on, SQLite refuses to drop a table
-# that others point to, or deletes what points to it (https://www.sqlite.org/lang_altertable.html, section 7)
+# the first line of a migration that rebuilds a table: with foreign keys on, SQLite refuses to drop a table
+# that others reference, or deletes the rows that reference it (https://www.sqlite.org/lang_altertable.html,
+# section 7)
 _REBUILDS = "-- foreign_keys: off"
 
 
@@ -21,7 +22,7 @@ def migrations_in(folder: Path) -> list[tuple[int, Path]]:
     """The migrations in order.
 
     Raises:
-        StartError: a name is odd, or the numbers have a gap.
+        StartError: a file is misnamed, or the numbers have a gap.
     """
     found: list[tuple[int, Path]] = []
     for path in sorted(folder.glob("*.sql")):
@@ -33,13 +34,13 @@ def migrations_in(folder: Path) -> list[tuple[int, Path]]:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The number of migrations that a database has had."""
+    """The number of migrations that were run on a database."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
 
 def pending(connection: sqlite3.Connection, folder: Path) -> list[tuple[int, Path]]:
-    """The migrations that a database has not had.
+    """The migrations that were not yet run on a database.
 
     Raises:
         StartError: the database was made by a newer ChatHub.
@@ -54,10 +55,10 @@ def pending(connection: sqlite3.Connection, folder: Path) -> list[tuple[int, Pat
 
 
 def migrate(connection: sqlite3.Connection, folder: Path, newest: int | None = None) -> int:
-    """Run what is missing, up to ``newest`` (None: all there are); gives the number of migrations run.
+    """Run the missing migrations up to ``newest`` (None: all); gives how many were run.
 
     Raises:
-        StartError: the database was made by a newer ChatHub, or a migration failed (it leaves no trace).
+        StartError: the database was made by a newer ChatHub, or a migration failed (it is rolled back).
     """
     missing = [each for each in pending(connection, folder) if newest is None or each[0] <= newest]
     for number, path in missing:
@@ -83,9 +84,9 @@ def _run(connection: sqlite3.Connection, number: int, script: str) -> None:
 
 @contextlib.contextmanager
 def _rebuilding(connection: sqlite3.Connection) -> Iterator[None]:
-    """Foreign keys are not watched, and a table that takes another's name leaves what points there alone.
+    """Foreign keys are not enforced, and renaming a table does not rewrite references to it.
 
-    Both do nothing inside a transaction.
+    Both settings have no effect inside a transaction.
     """
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA legacy_alter_table = ON")

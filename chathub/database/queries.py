@@ -1,7 +1,7 @@
-"""Named SQL statements out of ``sql/queries/*.sql``.
+"""Named SQL statements from ``sql/queries/*.sql``.
 
-A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. They are
-reached as ``q.<file>.<name>`` and are plain strings.
+A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. Code names it as
+``q.<file>.<name>``.
 """
 
 import re
@@ -15,7 +15,7 @@ _HEADER = re.compile(r"^-- name: (\w+)\s*$")
 
 
 def sql_folder() -> Path:
-    """Where the SQL lies: inside the installed package, or beside it in a checkout.
+    """The folder of the SQL files: inside the installed package, or beside it in a checkout.
 
     ``importlib.resources`` does not find the folder in an editable install.
     """

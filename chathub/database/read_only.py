@@ -1,4 +1,4 @@
-"""A database file looked at from outside the server, whether that runs or not, without leaving a trace."""
+"""A database file read from outside the server, which may run or not, without changing anything."""
 
 import contextlib
 import sqlite3
@@ -12,8 +12,8 @@ from chathub.errors import StartError
 
 @contextlib.contextmanager
 def reading(database: Path) -> Iterator[sqlite3.Connection]:
-    """The database to be read only; a closed one as if it lay on a medium that cannot be written, or SQLite
-    would leave an empty log beside it.
+    """A read-only connection. A database that no process has open is read as immutable: SQLite would
+    otherwise leave an empty log beside it.
 
     Raises:
         DatabaseError: it cannot be opened, or a statement in the block failed.
@@ -29,7 +29,7 @@ def reading(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read_setting(database: Path, name: str) -> str | None:
-    """The value of a setting; None where there is none, or none can be.
+    """The value of a setting; None: it is not set, or the database has no table of settings yet.
 
     Raises:
         StartError: the database cannot be read.
