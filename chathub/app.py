@@ -203,7 +203,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         )
         app[app_keys.REMOVER] = remover = Remover(db)
         app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
-        await backups.recall()
+        await backups.load_last()
         monitor, last_uses = Monitor(db), app[app_keys.LAST_USES]
         async with AsyncExitStack() as ending:
             # the last one first, and each although another failed

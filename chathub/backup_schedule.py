@@ -66,7 +66,7 @@ class Backups:
         self._stop = Event()
         self._pool = ThreadPoolExecutor(1, "backup")
 
-    async def recall(self) -> None:
+    async def load_last(self) -> None:
         """Know of the last one before this start."""
         row = await self._db.fetch_one(self._db.q.settings.get, name=LAST)
         self.last = read_last(row.value if row else None)

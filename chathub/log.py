@@ -39,12 +39,12 @@ class Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line itself: one, whatever a client put into it."""
         record.request = REQUEST.get()
-        return _told(super().formatMessage(record))
+        return _escaped(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:
         """Indented, so that no line of it can pass for one of the log."""
         lines = super().formatException(ei).split("\n")  # type: ignore[arg-type]
-        return "\n".join(f"    {_told(line)}" for line in lines)
+        return "\n".join(f"    {_escaped(line)}" for line in lines)
 
 
 class Handler(logging.StreamHandler[TextIO]):
@@ -66,7 +66,7 @@ class Handler(logging.StreamHandler[TextIO]):
         with contextlib.suppress(Exception):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
             lost = f"a line of {record.name} could not be written: {kind.__name__ if kind else 'unknown'}"
-            self.stream.write(f"{stamp} ERROR chathub.log [{REQUEST.get()}]: {_told(lost)}\n")
+            self.stream.write(f"{stamp} ERROR chathub.log [{REQUEST.get()}]: {_escaped(lost)}\n")
             self.flush()
 
 
@@ -80,7 +80,7 @@ def begin_log() -> Formatter:
     return formatter
 
 
-class Seldom:
+class RateLimitedWarning:
     """Warnings of what may happen very often: a line a second at most, with the number it stands for."""
 
     def __init__(self, log: logging.Logger, line: str, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -100,6 +100,6 @@ class Seldom:
             self._count, self._next = 0, now + 1
 
 
-def _told(text: str) -> str:
+def _escaped(text: str) -> str:
     # not by a codec: that is imported when it is first used, and there may be no descriptor for it then
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -84,7 +84,7 @@ class Replies:
         # nothing was awaited since the plan was made: who removes a key of it meanwhile waits for the reply
         self._beginning[asking] = turn_request.caller.id
         asking.add_done_callback(self._beginning.pop)
-        turn_request.body.hold_until_done(asking)
+        turn_request.body.keep_until_done(asking)
         try:
             yield await asyncio.shield(asking)
         finally:
@@ -186,7 +186,7 @@ class Replies:
         reading = self._spawn(self._writer.read(reply, candidates, turn_request.options, turn_request.body))
         self._live.add(reply, reading)
         writing = self._spawn(self._write(reply, candidates, turn_request, reading))
-        turn_request.body.hold_until_done(writing)
+        turn_request.body.keep_until_done(writing)
 
     async def _write(
         self, reply: Reply, candidates: Candidates, turn_request: TurnRequest, reading: asyncio.Task[None]

@@ -1,7 +1,7 @@
-"""Turns at something that is done one at a time, so that nobody keeps others from it by asking for much.
+"""A fair queue for work that is done one piece at a time.
 
-A queue would be full of whoever asks most often. Here every party has its own, and they go in turn: a
-newcomer waits for one turn of each other party, however much one of them asks for.
+One common queue would be full of the requests of its busiest member. Here every member has its own queue, and
+the queues take turns: a newcomer waits for one turn of each other member, however long their queues are.
 """
 
 import asyncio
@@ -15,104 +15,106 @@ from chathub.errors import TooManyRequests, Unavailable
 
 
 class QueueMember(Struct, frozen=True):
-    """Whose turns are counted together, and the line it stands in: lines go in turn as well, and what is full
-    of one does not fill another."""
+    """Whose turns are counted together (``name``), and its line. Lines take turns as well, and each has its
+    own bound."""
 
     line: str
     name: str
 
 
-# its result: whether the turn has come, or was lost to somebody who had none waiting
-_Place = asyncio.Future[bool]
+# a future whose result says whether the turn has come (True), or the ticket was dropped for a newcomer
+# (False)
+_Ticket = asyncio.Future[bool]
 
 
 class FairQueue:
-    """Hands out one turn at a time; ``each`` may wait of a party, ``most`` of a line."""
+    """Gives one turn at a time. At most ``each`` tickets of a member may wait, and ``most`` of a line."""
 
     def __init__(self, each: int, most: int) -> None:
         self._each = each
         self._most = most
-        # by line and party, neither ever empty; the first of each is the next
-        self._lines: dict[str, dict[str, deque[_Place]]] = {}
-        self._holder: _Place | None = None
+        # by line and member, none of them empty; the first of each is the next
+        self._lines: dict[str, dict[str, deque[_Ticket]]] = {}
+        self._holder: _Ticket | None = None
 
     @asynccontextmanager
-    async def turn(self, party: QueueMember) -> AsyncIterator[None]:
-        """Wait for a turn, and have it while this lasts.
+    async def turn(self, member: QueueMember) -> AsyncIterator[None]:
+        """Wait for a turn, and keep it until the block ends.
 
         Raises:
-            TooManyRequests: too much of this party is waiting.
-            Unavailable: too many parties are waiting.
+            TooManyRequests: too many tickets of this member are waiting.
+            Unavailable: too many members are waiting.
         """
-        place = self._join(party)
+        ticket = self._join(member)
         try:
-            if not await place:
+            if not await ticket:
                 raise _full()
             yield
         finally:
-            if place is self._holder:
+            if ticket is self._holder:
                 self._next()
             else:
-                self._leave(party, place)
+                self._leave(member, ticket)
 
-    def waiting(self, party: QueueMember) -> int:
-        return len(self._lines.get(party.line, {}).get(party.name, ()))
+    def waiting(self, member: QueueMember) -> int:
+        """How many tickets of a member are waiting."""
+        return len(self._lines.get(member.line, {}).get(member.name, ()))
 
-    def _join(self, party: QueueMember) -> _Place:
-        self._make_room(party)
-        place: _Place = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(party.line, {}).setdefault(party.name, deque()).append(place)
+    def _join(self, member: QueueMember) -> _Ticket:
+        self._make_room(member)
+        ticket: _Ticket = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(member.line, {}).setdefault(member.name, deque()).append(ticket)
         if self._holder is None:
             self._next()
-        return place
+        return ticket
 
-    def _make_room(self, party: QueueMember) -> None:
-        """In a full line the party with the most loses its last place to one with less."""
-        own = self.waiting(party)
+    def _make_room(self, member: QueueMember) -> None:
+        """In a full line the member with the most tickets loses its last one to a member with fewer."""
+        own = self.waiting(member)
         if own >= self._each:
             raise TooManyRequests("请求过多，请稍后再试", retry_after=2)
-        queues = self._lines.get(party.line, {}).values()
+        queues = self._lines.get(member.line, {}).values()
         if sum(map(len, queues)) < self._most:
             return
         longest = max(queues, key=len)
         if len(longest) <= own + 1:
             raise _full()
-        _tell(longest.pop(), False)
+        _resolve(longest.pop(), False)
 
     def _next(self) -> None:
         self._holder = self._first()
         if self._holder is not None:
-            _tell(self._holder, True)
+            _resolve(self._holder, True)
 
-    def _first(self) -> _Place | None:
-        """Take whose turn it is; its line and its party go to the end."""
+    def _first(self) -> _Ticket | None:
+        """Take the next ticket; its line and its member move to the end."""
         if not self._lines:
             return None
         line, queues = next(iter(self._lines.items()))
         name, queue = next(iter(queues.items()))
-        place = queue.popleft()
+        ticket = queue.popleft()
         del self._lines[line], queues[name]
         if queue:
             queues[name] = queue
         if queues:
             self._lines[line] = queues
-        return place
+        return ticket
 
-    def _leave(self, party: QueueMember, place: _Place) -> None:
-        queues = self._lines.get(party.line, {})
-        queue = queues.get(party.name, deque())
-        if place in queue:
-            queue.remove(place)
+    def _leave(self, member: QueueMember, ticket: _Ticket) -> None:
+        queues = self._lines.get(member.line, {})
+        queue = queues.get(member.name, deque())
+        if ticket in queue:
+            queue.remove(ticket)
             if not queue:
-                del queues[party.name]
+                del queues[member.name]
             if not queues:
-                del self._lines[party.line]
+                del self._lines[member.line]
 
 
-def _tell(place: _Place, come: bool) -> None:
-    # whoever has just left hears nothing; what it held it gives back as it goes
-    if not place.done():
-        place.set_result(come)
+def _resolve(ticket: _Ticket, come: bool) -> None:
+    # a cancelled waiter is done already; it releases its turn when it leaves
+    if not ticket.done():
+        ticket.set_result(come)
 
 
 def _full() -> Unavailable:

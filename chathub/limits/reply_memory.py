@@ -1,120 +1,120 @@
-"""The memory of answers in the making: who has received more than others should bear reads on later.
+"""The memory of running replies: whose reply is too large reads on later.
 
-What a provider sends is counted by user and in all. Where it is too much, reading pauses for the newest
-answers; the oldest one always goes on, so that it ends and makes room: none waits for ever, and none is cut
-for this.
+What providers send is counted by user and in all. Where it is too much, reading pauses for the newest
+replies. The oldest one always continues, so that it ends and frees its memory: no reply waits for ever, and
+none is ended for this.
 """
 
 import asyncio
 
 _MIB = 1024 * 1024
-# bytes that the answers to one user may take, and all together
+# bytes that the replies of one user may take, and all together
 MOST_OF_USER = 32 * _MIB
 MOST = 128 * _MIB
-# bytes that one read from a provider brings at most, about
+# bytes of one read from a provider, about and at most
 _READ = 128 * 1024
 
 
 class _User:
-    """What one user's answers hold; those that hold anything, the oldest first."""
+    """One user's bytes in use, and the leases that have any, the oldest first."""
 
-    __slots__ = ("holding", "used")
+    __slots__ = ("leases", "used")
 
     def __init__(self) -> None:
         self.used = 0
-        self.holding: dict[MemoryLease, None] = {}
+        self.leases: dict[MemoryLease, None] = {}
 
 
 class MemoryLease:
-    """What one answer has in memory; more is read for it while ``room`` is set."""
+    """The memory of one reply; its provider is read while ``room`` is set."""
 
-    __slots__ = ("_holdings", "_promised", "_size", "_user_id", "room")
+    __slots__ = ("_memory", "_promised", "_size", "_user_id", "room")
 
-    def __init__(self, holdings: "ReplyMemory", user_id: int) -> None:
-        self._holdings = holdings
+    def __init__(self, memory: "ReplyMemory", user_id: int) -> None:
+        self._memory = memory
         self._user_id = user_id
         self._size = 0
-        # counted before it comes
+        # bytes that are counted before they are read
         self._promised = 0
         self.room = asyncio.Event()
         self.room.set()
 
     def grow(self, size: int) -> None:
-        """Count bytes that came."""
-        self._holdings._count(self, self._user_id, size - self._promised)
+        """Count bytes that were read."""
+        self._memory._count(self, self._user_id, size - self._promised)
         self._size += size
         self._promised = 0
 
     def release(self) -> None:
-        """Its memory is free."""
-        self._holdings._remove(self, self._user_id, self._size + self._promised)
+        """Free all memory of the reply."""
+        self._memory._remove(self, self._user_id, self._size + self._promised)
         self._size = self._promised = 0
         self.room.set()
 
 
 class ReplyMemory:
-    """Counts the bytes of answers by user, and in all.
+    """Counts the bytes of running replies by user, and in all.
 
-    A user may hold ``most_of_user`` bytes. When all hold ``most``, whoever holds more than an equal share
-    waits, and nobody else.
+    A user may use ``most_of_user`` bytes. When all together use ``most``, the users above an equal part of it
+    wait, and nobody else.
     """
 
     def __init__(self, most_of_user: int = MOST_OF_USER, most: int = MOST) -> None:
         self._most_of_user = most_of_user
         self._most = most
         self._users: dict[int, _User] = {}
-        self._holding: dict[MemoryLease, None] = {}
+        self._leases: dict[MemoryLease, None] = {}
         self._waiting: dict[MemoryLease, int] = {}
-        # bytes that all answers hold
-        self.held = 0
+        # bytes of all replies
+        self.used = 0
 
     def of(self, user_id: int) -> MemoryLease:
-        """For an answer to a user."""
+        """A lease for one reply of a user."""
         return MemoryLease(self, user_id)
 
-    def _count(self, holding: MemoryLease, user_id: int, size: int) -> None:
+    def _count(self, lease: MemoryLease, user_id: int, size: int) -> None:
         user = self._users.get(user_id)
         if user is None:
             user = self._users[user_id] = _User()
-        if holding not in user.holding:
-            user.holding[holding] = self._holding[holding] = None
+        if lease not in user.leases:
+            user.leases[lease] = self._leases[lease] = None
         user.used += size
-        self.held += size
-        if user.used > self._most_of_user or self.held > self._most:
-            self._pause(holding, user_id, user)
+        self.used += size
+        if user.used > self._most_of_user or self.used > self._most:
+            self._pause(lease, user_id, user)
 
-    def _pause(self, holding: MemoryLease, user_id: int, user: _User) -> None:
-        if self._must_wait(holding, user):
-            holding.room.clear()
-            self._waiting[holding] = user_id
+    def _pause(self, lease: MemoryLease, user_id: int, user: _User) -> None:
+        if self._must_wait(lease, user):
+            lease.room.clear()
+            self._waiting[lease] = user_id
 
-    def _must_wait(self, holding: MemoryLease, user: _User) -> bool:
-        if self.held > self._most and user.used * len(self._users) > self._most:
-            return holding is not next(iter(self._holding))
-        return user.used > self._most_of_user and holding is not next(iter(user.holding))
+    def _must_wait(self, lease: MemoryLease, user: _User) -> bool:
+        if self.used > self._most and user.used * len(self._users) > self._most:
+            return lease is not next(iter(self._leases))
+        return user.used > self._most_of_user and lease is not next(iter(user.leases))
 
-    def _remove(self, holding: MemoryLease, user_id: int, size: int) -> None:
-        self._waiting.pop(holding, None)
-        if holding not in self._holding:
+    def _remove(self, lease: MemoryLease, user_id: int, size: int) -> None:
+        self._waiting.pop(lease, None)
+        if lease not in self._leases:
             return
-        del self._holding[holding]
+        del self._leases[lease]
         user = self._users[user_id]
-        del user.holding[holding]
+        del user.leases[lease]
         user.used -= size
-        self.held -= size
-        if not user.holding:
+        self.used -= size
+        if not user.leases:
             del self._users[user_id]
         self._admit()
 
     def _admit(self) -> None:
-        """Let those read on that there is room for, the oldest first, one read each."""
+        """Resume as many replies as there is room for, the oldest first, for one read each."""
         if not self._waiting:
             return
-        for holding in [each for each in self._holding if each in self._waiting]:
-            user = self._users[self._waiting[holding]]
-            if not self._must_wait(holding, user):
-                del self._waiting[holding]
-                holding._promised = _READ
+        for lease in [each for each in self._leases if each in self._waiting]:
+            user = self._users[self._waiting[lease]]
+            if not self._must_wait(lease, user):
+                del self._waiting[lease]
+                lease._promised = _READ
                 user.used += _READ
-                self.held += _READ
-                holding.room.set()
+                self.used += _READ
+                lease.room.set()

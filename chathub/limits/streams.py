@@ -1,4 +1,4 @@
-"""How many answers one user may wait for at once: each holds a connection."""
+"""How many streams one user may have open at once: each takes a connection."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from chathub.errors import TooManyRequests
 
 
 class StreamLimit:
-    """Counts the answers that are on their way to each user."""
+    """Counts the open streams of each user."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: Counter[int] = Counter()
 
     @contextmanager
-    def one_more(self, user_id: int) -> Iterator[None]:
-        """One of the user's for as long as this lasts.
+    def slot(self, user_id: int) -> Iterator[None]:
+        """Count one more stream of the user until the block ends.
 
         Raises:
-            TooManyRequests: there are too many already.
+            TooManyRequests: the user has too many already.
         """
         if self._open[user_id] >= self._most:
             raise TooManyRequests(f"同时接收的回复过多（最多 {self._most} 个），请等其中一些结束")
