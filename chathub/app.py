@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chathub")
 
-# around every handler, the outermost first
+# the middlewares around every handler, the outermost first
 _AROUND = (
     middlewares.errors,
     middlewares.hosts,
@@ -77,9 +77,9 @@ _AROUND = (
     middlewares.bodies,
     middlewares.authentication,
 )
-# a part of a path that takes all but a slash: braces too, unlike aiohttp's own
+# a part of a path, which matches everything but a slash: braces too, unlike aiohttp's own pattern
 _PART = re.compile(r"\{(\w+)\}")
-# seconds that the last writes wait together for another program's lock
+# seconds that the last writes together wait for another program's lock
 _LAST = 0.25
 
 
@@ -90,10 +90,11 @@ def create_app(
     local: Weights | None = None,
     free_disk: Callable[[Path], int] | None = None,
 ) -> web.Application:
-    """The application; it opens its database and connections when it starts and touches no environment.
+    """The application. It opens its database and connections when it starts, and reads no environment
+    variable.
 
-    ``local`` are the weights of the built-in model, already on disk; ``free_disk`` tells the bytes that are
-    free where a folder lies (None: as the system has it).
+    ``local`` are the weights of the built-in model, already on disk; ``free_disk`` gives the free bytes of a
+    folder (None: as the system says).
     """
     _load_codecs()
     app = web.Application(middlewares=_AROUND)
@@ -118,20 +119,21 @@ def create_app(
 
 
 def _load_codecs() -> None:
-    """Python reads a codec from disk when it is first used, for which there may be no descriptor then."""
+    """Load codecs now: Python reads one from disk at its first use, when there may be no free descriptor."""
     for name in ("utf-16-le", "utf-8-sig", "idna"):
         codecs.lookup(name)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries: which request it belongs to, and that no browser should guess."""
+    """Add the headers of every response: the request's id, and that no browser should guess the content
+    type."""
     response.headers["X-Request-ID"] = request_id(request)
     response.headers.update(SAFE)
 
 
 @asynccontextmanager
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    """The database, founded, and all that lives on it alone."""
+    """The database with its first accounts, and what needs nothing but the database."""
     config, clock = app[app_keys.CONFIG], app[app_keys.CLOCK]
     async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
@@ -165,7 +167,7 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
 
 @asynccontextmanager
 async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
-    """Everything that speaks to providers."""
+    """Everything that talks to providers."""
     config, clock, db, disk = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB], app[app_keys.DISK]
     await disk.measure()
     await db.write(offer_local_model, local, clock.now())
@@ -206,7 +208,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         await backups.load_last()
         monitor, last_uses = Monitor(db), app[app_keys.LAST_USES]
         async with AsyncExitStack() as ending:
-            # the last one first, and each although another failed
+            # run in reverse order, and each also if another one failed
             if model is not None:
                 ending.push_async_callback(model.close)
             ending.push_async_callback(last_uses.flush)
@@ -238,7 +240,7 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        # bytes of an answer (twice as many) that wait to be taken in
+        # bytes of a response (twice as many) that wait to be read
         read_bufsize=32_768,
     )
 

@@ -1,4 +1,4 @@
-"""The typed keys under which the application and a request carry their parts."""
+"""Typed keys of what the application and a request carry."""
 
 from collections.abc import Mapping
 
@@ -53,14 +53,14 @@ GATEWAY = web.AppKey("GATEWAY", Gateway)
 REPLIES = web.AppKey("REPLIES", Replies)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
-# handler → "public", "user", "session" (no personal token), "admin" or "v1"
+# handler → "public", "user", "session" (no access token), "admin" or "v1"
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)
-# what the request's body takes, from when it is read
+# the memory of the request's body, once it is read
 BODY = web.RequestKey("BODY", RequestBody)
-# the connection ends with the answer, although the client may still be sending
+# the connection is closed after the response, although the client may still be sending
 CLOSING = web.RequestKey("CLOSING", bool)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
-# set once a stream has begun: from then on an error is an event, not a response
+# set when a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

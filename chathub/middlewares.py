@@ -1,4 +1,4 @@
-"""Around every handler: errors become JSON (outermost), and who is calling is found out."""
+"""Middlewares around every handler: errors become JSON (outermost), and the caller is identified."""
 
 import logging
 import math
@@ -12,16 +12,16 @@ from aiohttp import web
 from chathub.accounts.sessions import Caller
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.database.errors import DatabaseError
-from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized
+from chathub.errors import ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
 from chathub.formats import anthropic, openai
-from chathub.handlers.http import Handler, address_of, answer, is_packed, raw
+from chathub.handlers.http import Handler, address_of, answer, is_compressed, raw
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
 from chathub.security.client_address import is_in
 
 log = logging.getLogger("chathub")
 
-_SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SENTENCES = {
     400: "请求无效",
     403: "不允许的跨域请求",
@@ -34,7 +34,8 @@ _SENTENCES = {
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into ``{"error", "message", "success"}``; the unknown only into the log."""
+    """Turn exceptions into ``{"error", "message", "success"}``; an unexpected one is shown only in the
+    log."""
     REQUEST.set(request_id(request))
     try:
         return await handler(request)
@@ -50,7 +51,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except DatabaseError as error:
         if error.sentence is None:
             return _unexpected(request, error)
-        # the log has a line already that says what is the matter
+        # the condition has logged the reason already
         if request.get(STREAMING):
             raise
         return failure(request, error.status, error.sentence)
@@ -60,12 +61,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer only to our own names, so that no other site's page can pass for ours."""
+    """Answer only requests for our own names, so that no page of another site has our origin."""
     allowed = request.app[CONFIG].answers_to
     if allowed and not _is_local_socket(request):
         named = request.headers.getall("Host", [])
         if request.raw_path.startswith(("http://", "https://")):
-            # the absolute form wins over the header (RFC 9112, 3.2.2)
+            # the absolute form overrides the header (RFC 9112, 3.2.2)
             named = [*named, urlsplit(request.raw_path).netloc]
         if not all(is_allowed(host, allowed) for host in named):
             raise Misdirected("请求的 Host 不是本服务器的名称；可用 CHATHUB_ALLOWED_HOSTS 设置")
@@ -73,7 +74,7 @@ async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _is_local_socket(request: web.Request) -> bool:
-    """Whether it came over a Unix socket, which no web page reaches."""
+    """Whether it came over a Unix socket, which no web page can reach."""
     transport = request.transport
     connection = None if transport is None else transport.get_extra_info("socket")
     return connection is not None and connection.family == socket.AF_UNIX
@@ -81,10 +82,10 @@ def _is_local_socket(request: web.Request) -> bool:
 
 @web.middleware
 async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse packed bodies, on routes that read none and on unknown paths as well; count a body as held
-    until its handler has ended, which may keep it for another attempt."""
-    if is_packed(request):
-        raise Packed("不支持压缩的请求体，请去掉请求头 Content-Encoding")
+    """Refuse compressed bodies, also on routes that read none and on unknown paths. A body is counted until
+    its handler ends, which may need it for another attempt."""
+    if is_compressed(request):
+        raise CompressedBody("不支持压缩的请求体，请去掉请求头 Content-Encoding")
     try:
         return await handler(request)
     finally:
@@ -94,9 +95,9 @@ async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Login is the default; a route that is public or for administrators says so in ``routes.py``."""
+    """Identify the caller. A route needs a login unless ``routes.py`` gives it another access."""
     match = request.match_info
-    # preflights carry no token; what matched no route answers 404 or 405
+    # preflights carry no token; a request that matched no route gets 404 or 405
     if request.method == "OPTIONS" or match.http_exception is not None:
         return await handler(request)
     access = request.app[ACCESS].get(match.handler, "user")
@@ -108,16 +109,16 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 def _check_access(request: web.Request, caller: Caller, access: str) -> None:
-    """Whether this caller may use a route at all.
+    """Check that this caller may use a route at all.
 
     Raises:
-        Forbidden: not an administrator, or a personal token that is not for this.
+        Forbidden: not an administrator, or an access token without this right.
     """
     if access == "admin" and not caller.is_admin:
         raise Forbidden("需要管理员权限")
     if caller.token_id is None:
         return
-    # a program's token does not administrate, and makes no tokens
+    # an access token cannot administrate, and cannot create tokens
     if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
         raise Forbidden("该访问令牌不能用于此接口")
     if caller.networks and not is_in(address_of(request), caller.networks):
@@ -126,7 +127,7 @@ def _check_access(request: web.Request, caller: Caller, access: str) -> None:
 
 def _token(request: web.Request) -> str:
     if (key := request.headers.get("x-api-key")) and request.path.startswith("/v1/"):
-        # where Anthropic's clients put it
+        # the header of Anthropic's clients
         return key.strip()
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
@@ -135,11 +136,11 @@ def _token(request: web.Request) -> str:
 
 
 def request_id(request: web.Request) -> str:
-    """The request's own id where it brings a sane one, else a new one; the same for its whole life."""
+    """The id of the request: its own if it is well-formed, else a new one; it does not change."""
     known = request.get(REQUEST_ID)
     if known is None:
         given = request.headers.get("X-Request-ID")
-        known = given if given and _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        known = given if given and _WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(8)
         request[REQUEST_ID] = known
     return known
 
@@ -158,17 +159,17 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
 def failure(
     request: web.Request, status: int, sentence: str, error: ChatHubError | None = None
 ) -> web.Response:
-    """An error in the shape that its client reads."""
+    """An error response in the format of the client."""
     details = error.details if error else {}
     if request.path.startswith("/v1/messages"):
         response = raw(anthropic.encode_error(status, sentence), status)
     elif request.path.startswith("/v1/"):
         # without an error of ours no route matched: the base URL is wrong, not the model
         kind = "invalid_request_error" if status == 404 and error is None else None
-        told = openai.encode_error(
+        body = openai.encode_error(
             status, sentence, type=kind, param=details.get("param"), code=details.get("code")
         )
-        response = raw(told, status)
+        response = raw(body, status)
     else:
         response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
     if error is not None and error.retry_after is not None:

@@ -59,7 +59,7 @@ def done(message: str, **fields: Any) -> web.Response:
     return answer({"success": True, "message": message, **fields})
 
 
-def is_packed(request: web.BaseRequest) -> bool:
+def is_compressed(request: web.BaseRequest) -> bool:
     """Whether a request says that its body is compressed, in whichever way."""
     if "Content-Encoding" not in request.headers:
         return False

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from chathub.app_keys import CLOSING
 from chathub.errors import Unavailable
-from chathub.handlers.http import SAFE, answer, is_packed
+from chathub.handlers.http import SAFE, answer, is_compressed
 from chathub.log import RateLimitedWarning
 from chathub.middlewares import failure
 from chathub.server.connections import Connections
@@ -129,7 +129,7 @@ class _Protocol(web.RequestHandler):
         self._open_connections.response_sent(self)
         if request.get(CLOSING) and self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
-        if is_packed(request):
+        if is_compressed(request):
             await self._close_unread()
         return finished
 
