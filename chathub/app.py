@@ -27,10 +27,10 @@ from chathub.backup_schedule import Backups
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import saving
 from chathub.chat.removal import Remover
-from chathub.chat.replies import Replies
-from chathub.chat.runner import Writer
+from chathub.chat.replies import ConversationReplies
+from chathub.chat.runner import ReplyRunner
 from chathub.chat.titles import Titles
-from chathub.chat.unstored import Unstored
+from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
@@ -55,6 +55,7 @@ from chathub.providers.local_provider import LOCAL_ANSWER, offer_local_model
 from chathub.providers.resolver import Resolver
 from chathub.routes import ROUTES
 from chathub.running.key_reports import KeyReports
+from chathub.running.registry import Registry
 from chathub.security.master_secret import master_secret, token_keys
 from chathub.security.vault import Vault, derive
 from chathub.upstream import guard
@@ -182,11 +183,14 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
         holdings = app[app_keys.REPLY_MEMORY]
         app[app_keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
-        unstored = Unstored(db, settlements)
+        unstored = UnstoredReplies(db, settlements)
         key_reports = KeyReports(cooldowns, settlements, clock)
-        writer = Writer(db, client, clock, config, key_reports, unstored)
-        titles = Titles(settlements, client, clock, config)
-        replies = Replies(db, disk, writer, titles, clock, config, holdings, settlements, unstored)
+        app[app_keys.RUNNING] = registry = Registry()
+        runner = ReplyRunner(db, client, clock, config, key_reports, unstored)
+        titles = Titles(registry, settlements, client, clock, config)
+        replies = ConversationReplies(
+            db, disk, registry, runner, titles, clock, config, holdings, settlements, unstored
+        )
         app[app_keys.RESOLVER] = resolver = Resolver(
             db, app[app_keys.CATALOG], app[app_keys.VAULT], clock, config, cooldowns
         )
@@ -202,6 +206,7 @@ async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator
             key_reports,
             holdings,
             settlements,
+            registry,
         )
         app[app_keys.REMOVER] = remover = Remover(db)
         app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from chathub.accounts.caller import Caller
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import RegistrationPolicy
-from chathub.accounts.sessions import Caller, Sessions
+from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.removal import Remover
-from chathub.chat.replies import Replies
+from chathub.chat.replies import ConversationReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -26,6 +27,7 @@ from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.resolver import Resolver
+from chathub.running.registry import Registry
 from chathub.security.vault import Vault
 from chathub.upstream.client import Client
 
@@ -50,7 +52,8 @@ RESOLVER = web.AppKey("RESOLVER", Resolver)
 COOLDOWNS = web.AppKey("COOLDOWNS", CallerCooldowns)
 CLIENT = web.AppKey("CLIENT", Client)
 GATEWAY = web.AppKey("GATEWAY", Gateway)
-REPLIES = web.AppKey("REPLIES", Replies)
+REPLIES = web.AppKey("REPLIES", ConversationReplies)
+RUNNING = web.AppKey("RUNNING", Registry)
 SETTLEMENT_QUEUE = web.AppKey("SETTLEMENT_QUEUE", SettlementQueue)
 REMOVER = web.AppKey("REMOVER", Remover)
 # handler → "public", "user", "session" (no access token), "admin" or "v1"

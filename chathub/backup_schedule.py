@@ -125,9 +125,9 @@ class Backups:
         if self._mailer is None:
             return
         text = f"定时备份失败：{self.last.error}\n\n服务器会每小时重试一次。运行 chathub doctor 可查看详情。"
-        for row in await self._db.fetch_all(self._db.q.users.list_administrators_mail):
+        for row in await self._db.fetch_all(self._db.q.users.list_admin_emails):
             try:
-                await self._mailer.send(row["email"], "ChatHub 备份失败", text)
+                await self._mailer.send(row.email, "ChatHub 备份失败", text)
             except ChatHubError:
                 # the mailer has logged why
                 continue

@@ -1,4 +1,4 @@
-"""Middlewares around every handler: errors become JSON (outermost), and the caller is identified."""
+"""Middlewares around every handler: errors become JSON (outermost), and the caller is authenticated."""
 
 import logging
 import math
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.database.errors import DatabaseError
 from chathub.errors import ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
@@ -34,8 +34,7 @@ _SENTENCES = {
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn exceptions into ``{"error", "message", "success"}``; an unexpected one is shown only in the
-    log."""
+    """Turn exceptions into ``{"error", "message", "success"}``; unknown ones are only logged."""
     REQUEST.set(request_id(request))
     try:
         return await handler(request)
@@ -61,20 +60,21 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer only requests for our own names, so that no page of another site has our origin."""
+    """Accept our own host names only: else the page of another site could reach this server under its own
+    name (DNS rebinding)."""
     allowed = request.app[CONFIG].answers_to
     if allowed and not _is_local_socket(request):
-        named = request.headers.getall("Host", [])
+        names = request.headers.getall("Host", [])
         if request.raw_path.startswith(("http://", "https://")):
-            # the absolute form overrides the header (RFC 9112, 3.2.2)
-            named = [*named, urlsplit(request.raw_path).netloc]
-        if not all(is_allowed(host, allowed) for host in named):
+            # the absolute form wins over the header (RFC 9112, 3.2.2)
+            names = [*names, urlsplit(request.raw_path).netloc]
+        if not all(is_allowed(host, allowed) for host in names):
             raise Misdirected("请求的 Host 不是本服务器的名称；可用 CHATHUB_ALLOWED_HOSTS 设置")
     return await handler(request)
 
 
 def _is_local_socket(request: web.Request) -> bool:
-    """Whether it came over a Unix socket, which no web page can reach."""
+    """Whether the request came over a Unix socket, which no web page reaches."""
     transport = request.transport
     connection = None if transport is None else transport.get_extra_info("socket")
     return connection is not None and connection.family == socket.AF_UNIX
@@ -82,8 +82,8 @@ def _is_local_socket(request: web.Request) -> bool:
 
 @web.middleware
 async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse compressed bodies, also on routes that read none and on unknown paths. A body is counted until
-    its handler ends, which may need it for another attempt."""
+    """Refuse compressed bodies, also on routes that read none and on unknown paths. A body stays counted
+    until its handler ends, which may send it to another provider."""
     if is_compressed(request):
         raise CompressedBody("不支持压缩的请求体，请去掉请求头 Content-Encoding")
     try:
@@ -95,9 +95,9 @@ async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Identify the caller. A route needs a login unless ``routes.py`` gives it another access."""
+    """Routes are for signed-in users; a public route, or one for administrators, says so in ``routes.py``."""
     match = request.match_info
-    # preflights carry no token; a request that matched no route gets 404 or 405
+    # preflights carry no token; a request without a route becomes 404 or 405
     if request.method == "OPTIONS" or match.http_exception is not None:
         return await handler(request)
     access = request.app[ACCESS].get(match.handler, "user")
@@ -109,16 +109,16 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 def _check_access(request: web.Request, caller: Caller, access: str) -> None:
-    """Check that this caller may use a route at all.
+    """Whether the caller may use a route.
 
     Raises:
-        Forbidden: not an administrator, or an access token without this right.
+        Forbidden: not an administrator, or an access token that does not open this route.
     """
     if access == "admin" and not caller.is_admin:
         raise Forbidden("需要管理员权限")
     if caller.token_id is None:
         return
-    # an access token cannot administrate, and cannot create tokens
+    # with an access token nobody administrates or makes access tokens
     if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
         raise Forbidden("该访问令牌不能用于此接口")
     if caller.networks and not is_in(address_of(request), caller.networks):
@@ -136,13 +136,13 @@ def _token(request: web.Request) -> str:
 
 
 def request_id(request: web.Request) -> str:
-    """The id of the request: its own if it is well-formed, else a new one; it does not change."""
-    known = request.get(REQUEST_ID)
-    if known is None:
-        given = request.headers.get("X-Request-ID")
-        known = given if given and _WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(8)
-        request[REQUEST_ID] = known
-    return known
+    """The id from the request's header if well-formed, else a new id; the same for the whole request."""
+    number = request.get(REQUEST_ID)
+    if number is None:
+        header = request.headers.get("X-Request-ID")
+        number = header if header and _WELL_FORMED_ID.fullmatch(header) else secrets.token_hex(8)
+        request[REQUEST_ID] = number
+    return number
 
 
 def _unexpected(request: web.Request, error: Exception) -> web.Response:
@@ -159,7 +159,7 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
 def failure(
     request: web.Request, status: int, sentence: str, error: ChatHubError | None = None
 ) -> web.Response:
-    """An error response in the format of the client."""
+    """An error in the format of the client."""
     details = error.details if error else {}
     if request.path.startswith("/v1/messages"):
         response = raw(anthropic.encode_error(status, sentence), status)

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chathub.chat.context import build
+from chathub.database.rows.messages import ContextMessage
 from chathub.formats.estimates import estimate, estimate_bytes, estimate_messages
 from chathub.formats.messages import Image, Message
 
 
-def row(role: str, content: str, status: str = "done", **more: Any) -> dict[str, Any]:
-    plain = {"id": 0, "tool_calls": "", "tool_call_id": "", "state": ""}
-    return {"role": role, "content": content, "status": status, **plain, **more}
+def row(role: str, content: str, status: str = "done", **more: Any) -> ContextMessage:
+    plain = {"id": 0, "tool_calls": "", "tool_call_id": "", "state": "", "has_images": False}
+    return ContextMessage(**{"role": role, "content": content, "status": status, **plain, **more})
 
 
 def ask(text: str) -> list[Message]:

@@ -18,6 +18,7 @@ from chathub.database.connection import Database, Transaction
 from chathub.database.errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
+from chathub.database.rows.settings import Settings
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ async def test_a_reader_cannot_write(db: Database) -> None:
 async def test_foreign_keys_hold(db: Database) -> None:
     with pytest.raises(ConstraintViolated, match="FOREIGN KEY"):
         await db.write(
-            lambda tx: tx.run(
+            lambda tx: tx.one(
                 tx.q.conversations.insert, public_id="x", user_id=99, title="t", model="m", now=1
             )
         )
@@ -154,37 +155,38 @@ async def test_a_long_branch_can_be_deleted(db: Database) -> None:
         names = dict(username="a", username_key="a", email="a@b.c", email_key="a@b.c", password_hash="")
         rest = dict(password_is_default=0, role="user", subscription_type="free", is_active=1)
         rest |= dict.fromkeys(("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once"))
-        user = tx.add(q.users.insert, **names, **rest, now=1)
+        user = tx.all(q.users.insert, **names, **rest, now=1)[0].id
         conversation = tx.one(
             q.conversations.insert, public_id="long", user_id=user, title="t", model="m", now=1
         )
         parent = None
         for _ in range(3000):
-            parent = tx.add(
+            (message,) = tx.all(
                 q.messages.insert_question,
-                conversation_id=conversation["id"],
+                conversation_id=conversation.id,
                 parent_id=parent,
                 content="x",
                 options="",
                 is_incomplete=False,
                 now=1,
             )
+            parent = message.id
         tx.run(
             q.conversations.add_turn,
             head_id=parent,
             model="m",
             more=3000,
             now=1,
-            conversation_id=conversation["id"],
+            conversation_id=conversation.id,
         )
 
     await db.write(fill)
-    head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0]["head_id"]
-    assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1)) == 3000
+    head = (await db.fetch_all(db.q.conversations.get_by_public_id, public_id="long"))[0].head_id
+    assert len(await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=9999)) == 3000
     await db.write(lambda tx: branches.delete(tx, 1, 1, now=2))
     while await db.write(removal.remove_some):
         pass
-    assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=-1) == []
+    assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=9999) == []
 
 
 def test_aiosqlite_still_has_what_our_connection_builds_on() -> None:
@@ -208,6 +210,7 @@ def test_a_malformed_query_file_is_refused(tmp_path: Path, text: str, problem: s
 
 
 def test_a_file_whose_statements_are_not_those_declared_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "settings.sql").write_text("-- name: get\nSELECT 1 AS value\n-- name: more\nSELECT 1")
+    path = tmp_path / "settings.sql"
+    path.write_text("-- name: get\nSELECT 1 AS value\n-- name: more\nSELECT 1")
     with pytest.raises(QueryError, match=r"settings\.sql .* delete, more, put"):
-        Queries(tmp_path)
+        Settings("settings", parse(path))

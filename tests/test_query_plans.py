@@ -17,19 +17,19 @@ MAY_SCAN = {
     ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
     # only where the clock is behind
-    ("sessions.sweep_ahead", "sessions"),
-    ("throttles.sweep", "throttles USING COVERING INDEX throttles_by_end"),
+    ("sessions.delete_expired_ahead", "sessions"),
+    ("throttles.delete_expired", "throttles USING COVERING INDEX throttles_by_end"),
 }
 # that sort no more than what they show, or a user's own few rows
 MAY_SORT = {
     *(
         "api_keys.list_own",
-        "login_networks.sweep",
+        "login_networks.delete_oldest",
         "messages.list_context",
         "models.list_all",
         "providers.list_all",
     ),
-    *("audit.page_of_events", "sessions.trim", "subscriptions.list_all"),
+    *("audit.list_page_of_events", "sessions.delete_oldest", "subscriptions.list_all"),
     *("usage.by_model", "usage.list_spans", "usage.list_spans_of_all", "usage.sum_by"),
 }
 # what foreign keys look up when a row they lead to goes: there is no statement for it

@@ -79,7 +79,7 @@ async def test_last_uses_are_written_after_a_write_of_them_failed_for_an_unknown
     assert client.app is not None
     (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
     query(config, REFUSING)
-    client.app[app_keys.LAST_USES].note_login(session_id, SEEN)
+    client.app[app_keys.LAST_USES].add_session(session_id, SEEN)
     # the round has met the error
     await asyncio.sleep(0.3)
     query(config, "DROP TRIGGER refusing")
@@ -95,7 +95,7 @@ async def test_what_else_must_be_done_at_the_end_is_done_although_a_step_failed(
     client = await connect(config)
     assert client.app is not None
     (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
-    client.app[app_keys.LAST_USES].note_login(session_id, SEEN)
+    client.app[app_keys.LAST_USES].add_session(session_id, SEEN)
     with pytest.raises(RuntimeError, match="a step of the end"):
         await client.close()
     assert query(config, f"SELECT count(*) FROM sessions WHERE last_seen_at = {SEEN}") == [(1,)]

@@ -1,1 +1,1 @@
-"""Who may use ChatHub: users, passwords, sessions, access tokens, invites and registration."""
+"""Accounts: users, passwords, logins, sessions, access tokens, invite codes and registration."""

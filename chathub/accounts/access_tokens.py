@@ -1,24 +1,42 @@
-"""Personal access tokens: what programs sign in with, instead of a person's login.
+"""Access tokens: credentials for programs, which a user makes and deletes.
 
-A token is random and long; the database keeps only its SHA-256, which for a random secret is enough.
+An access token is random and long. The database keeps only its SHA-256, which is enough for a random secret.
 """
 
 import hashlib
 import ipaddress
-import json
 import secrets
 import string
-from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
 
 from chathub.config_values import Network
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.personal_tokens import AccessToken, VerifiedToken
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
 
 PREFIX = "sk-hub-"
 _ALPHABET = string.ascii_letters + string.digits
+# access tokens of one user
 _MOST = 100
+
+
+class NewToken(Struct, frozen=True, kw_only=True):
+    """What its owner sets of an access token. The limits are tokens and money (millionths) in a calendar
+    month, requests and replies; None is no limit but the user's. An empty list allows all."""
+
+    name: str
+    opens_api: bool
+    allowed_models: list[str]
+    allowed_networks: list[str]
+    monthly_limit: int | None
+    cost_limit: int | None
+    requests_per_minute: int | None
+    replies_at_once: int | None
+    expires_at: int | None
 
 
 def new_token() -> str:
@@ -36,10 +54,10 @@ def hint_of(token: str) -> str:
 
 
 def check_networks(words: list[str]) -> list[str]:
-    """The networks in their usual form.
+    """The networks in canonical form.
 
     Raises:
-        BadRequest: one is neither an address nor a network.
+        BadRequest: a word is neither an address nor a network.
     """
     try:
         return [str(ipaddress.ip_network(word.strip(), strict=False)) for word in words]
@@ -47,36 +65,54 @@ def check_networks(words: list[str]) -> list[str]:
         raise BadRequest("字段 allowed_networks 含有无效的地址或网段") from None
 
 
-def networks_of(row: Row) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(word) for word in json.loads(row["allowed_networks"]))
+def models_of(row: VerifiedToken) -> tuple[str, ...]:
+    return msgspec.json.decode(row.allowed_models, type=tuple[str, ...])
 
 
-def insert(tx: Transaction, user_id: int, token: str, fields: dict[str, Any], who: Actor, now: int) -> Row:
-    """Store a new token of the user's.
+def networks_of(row: VerifiedToken) -> tuple[Network, ...]:
+    words = msgspec.json.decode(row.allowed_networks, type=list[str])
+    return tuple(ipaddress.ip_network(word) for word in words)
+
+
+def insert(tx: Transaction, user_id: int, token: str, new: NewToken, actor: Actor, now: int) -> AccessToken:
+    """Store a new access token of a user.
 
     Raises:
         BadRequest: the user has too many already.
     """
     if len(tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month="")) >= _MOST:
         raise BadRequest(f"访问令牌不能超过 {_MOST} 个")
-    row = tx.one(
+    columns = structs.asdict(new) | {
+        "allowed_models": msgspec.json.encode(new.allowed_models).decode(),
+        "allowed_networks": msgspec.json.encode(new.allowed_networks).decode(),
+    }
+    (row,) = tx.all(
         tx.q.personal_tokens.insert,
         user_id=user_id,
         digest=digest_of(token),
         hint=hint_of(token),
         now=now,
-        **fields,
+        **columns,
     )
-    assert row is not None
-    told = {name: row[name] for name in ("name", "hint", "opens_api", "monthly_limit")}
-    audit.record(tx, who, "token.created", now, f"token {row['id']}", **told)
+    audit.record(
+        tx,
+        actor,
+        "token.created",
+        now,
+        f"token {row.id}",
+        name=row.name,
+        hint=row.hint,
+        # 0 or 1, as in the entries that exist
+        opens_api=int(row.opens_api),
+        monthly_limit=row.monthly_limit,
+    )
     return row
 
 
-def delete(tx: Transaction, token_id: int, user_id: int, who: Actor, now: int) -> None:
+def delete(tx: Transaction, token_id: int, user_id: int, actor: Actor, now: int) -> None:
     """Raises:
-    NotFound: the user has no such token.
+    NotFound: the user has no such access token.
     """
     if not tx.run(tx.q.personal_tokens.delete, token_id=token_id, user_id=user_id):
         raise NotFound("访问令牌不存在")
-    audit.record(tx, who, "token.deleted", now, f"token {token_id}")
+    audit.record(tx, actor, "token.deleted", now, f"token {token_id}")

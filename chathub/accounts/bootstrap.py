@@ -1,7 +1,8 @@
-"""The first start of a database: its first accounts."""
+"""The first accounts of a new database, and the passwords that an operator sets."""
 
 from chathub.accounts import users
 from chathub.accounts.passwords import Passwords, check_rules, new_random
+from chathub.accounts.users import UserFields
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Transaction
@@ -15,30 +16,30 @@ _DEVELOPMENT = (
 
 
 async def found(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
-    """Make the first accounts if there are none yet.
+    """Create the first accounts if the database has none.
 
     Raises:
-        StartError: the given password may not be used.
+        StartError: the configured password is not allowed.
     """
-    if await db.fetch_one(db.q.users.exists_any) is None:
-        await db.write(_first_users, await _accounts(config, passwords), clock.now())
+    if await db.fetch_one(db.q.users.find_any) is None:
+        await db.write(_insert_all, await _accounts(config, passwords), clock.now())
 
 
-async def _accounts(config: Config, passwords: Passwords) -> list[dict[str, object]]:
+async def _accounts(config: Config, passwords: Passwords) -> list[UserFields]:
     if config.development:
         accounts = [
-            {
-                "username": name,
-                "email": email,
-                "password_hash": await passwords.hash(password),
-                "role": role,
-                "subscription_type": subscription,
-                "password_is_default": True,
-            }
+            UserFields(
+                username=name,
+                email=email,
+                password_hash=await passwords.hash(password),
+                role=role,
+                subscription_type=subscription,
+                password_is_default=True,
+            )
             for name, email, password, role, subscription in _DEVELOPMENT
         ]
-        # nobody signs in as demo: it is who demo-token stands for
-        return [*accounts, {"username": "demo", "email": "demo@chathub.com", "password_hash": ""}]
+        # demo has no password: it is the user of demo-token
+        return [*accounts, UserFields(username="demo", email="demo@chathub.com", password_hash="")]
     try:
         password = check_rules(config.admin_password or new_random())
     except BadRequest as error:
@@ -47,23 +48,28 @@ async def _accounts(config: Config, passwords: Passwords) -> list[dict[str, obje
         print(
             f"ChatHub: the administrator is 'admin', the password (shown this once): {password}", flush=True
         )
-    hashed = await passwords.hash(password)
-    admin = {"username": "admin", "email": "admin@chathub.com", "password_hash": hashed, "role": "admin"}
-    return [{**admin, "subscription_type": "premium"}]
+    admin = UserFields(
+        username="admin",
+        email="admin@chathub.com",
+        password_hash=await passwords.hash(password),
+        role="admin",
+        subscription_type="premium",
+    )
+    return [admin]
 
 
-def _first_users(tx: Transaction, accounts: list[dict[str, object]], now: int) -> None:
+def _insert_all(tx: Transaction, accounts: list[UserFields], now: int) -> None:
     for account in accounts:
-        users.insert(tx, **account, now=now)  # type: ignore[arg-type]
+        users.insert(tx, account, now)
 
 
 async def refuse_default_passwords(db: Database) -> None:
-    """Production does not start on the well-known passwords of development.
+    """Production does not start with the well-known passwords of development mode.
 
     Raises:
-        StartError: naming the accounts and the command that mends it.
+        StartError: its message names the accounts and the command that changes the passwords.
     """
-    names = [row["username"] for row in await db.fetch_all(db.q.users.list_with_default_password)]
+    names = [row.username for row in await db.fetch_all(db.q.users.list_with_default_password)]
     if names:
         raise StartError(
             "these accounts still have the well-known passwords of development mode: "
@@ -72,17 +78,18 @@ async def refuse_default_passwords(db: Database) -> None:
 
 
 async def set_password(db: Database, clock: Clock, passwords: Passwords, name: str, password: str) -> None:
-    """Give an account a new password from the command line; its older tokens end.
+    """Set an account's password from the command line and enable the account. Its sessions and access
+    tokens end.
 
     Raises:
-        StartError: no such account, or a password that may not be used.
+        StartError: no such account, or a password that is not allowed.
     """
     try:
         check_rules(password)
     except BadRequest as error:
         raise StartError(error.sentence) from error
-    row = await db.fetch_one(db.q.users.get_for_login, username_key=users.comparable(name))
-    if row is None:
+    user = await db.fetch_one(db.q.users.get_for_login, username_key=users.comparable(name))
+    if user is None:
         raise StartError(f"there is no user {name!r}")
-    changes = {"password_hash": await passwords.hash(password), "is_active": True}
-    await db.write(users.update, row["id"], changes, audit.OPERATOR, clock.now())
+    changes = users.Changes(password_hash=await passwords.hash(password), is_active=True)
+    await db.write(users.update, user.id, changes, audit.OPERATOR, clock.now())

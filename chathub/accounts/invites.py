@@ -1,10 +1,12 @@
-"""Invitations to register, made by administrators. The code is shown once; the database keeps its hash."""
+"""Invite codes: an administrator makes one, and new users register with it. The database keeps its hash."""
 
 import secrets
-from typing import Any
+
+from msgspec import Struct, structs
 
 from chathub.accounts.access_tokens import digest_of
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.invites import Invite, UsedInvite
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -12,50 +14,64 @@ from chathub.security.audit import Actor
 # no letters or digits that look like others
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _MOST = 1000
-# how long one that is over stays in the list
+# milliseconds that an expired invite code stays in the list
 _SHOWN_FOR = 30 * 86_400_000
 
 
+class NewInvite(Struct, frozen=True, kw_only=True):
+    """``subscription_type`` is that of the accounts made with the code; ``expires_at`` is in milliseconds."""
+
+    note: str
+    subscription_type: str
+    max_uses: int
+    expires_at: int
+
+
 def new_code() -> str:
-    """20 letters and digits: 99 bits, so that a plain hash of it is enough."""
+    """20 letters and digits: 99 bits, so that a plain hash of the code is enough."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(20))
 
 
-def insert(tx: Transaction, code: str, fields: dict[str, Any], actor: Actor, now: int, certain: int) -> Row:
-    """Store a new invitation; what is over for long is deleted by ``Clock.certain``.
+def insert(tx: Transaction, code: str, invite: NewInvite, actor: Actor, now: int, certain: int) -> Invite:
+    """Store a new invite code. Codes that expired long ago, by ``Clock.certain``, are deleted.
 
     Raises:
         BadRequest: there are too many already.
     """
-    tx.run(tx.q.invites.sweep, before=certain - _SHOWN_FOR)
-    if tx.all(tx.q.invites.count_all)[0][0] >= _MOST:
+    tx.run(tx.q.invites.delete_expired, before=certain - _SHOWN_FOR)
+    if tx.all(tx.q.invites.count_all)[0].count >= _MOST:
         raise BadRequest(f"邀请码不能超过 {_MOST} 个")
     hint = code[:4] + "…"
-    row = tx.one(
-        tx.q.invites.insert, digest=digest_of(code), hint=hint, created_by=actor.user_id, now=now, **fields
+    (row,) = tx.all(
+        tx.q.invites.insert,
+        digest=digest_of(code),
+        hint=hint,
+        created_by=actor.user_id,
+        now=now,
+        **structs.asdict(invite),
     )
-    assert row is not None
-    audit.record(tx, actor, "invite.made", now, f"invite {row['id']}", hint=hint, max_uses=row["max_uses"])
+    audit.record(tx, actor, "invite.made", now, f"invite {row.id}", hint=hint, max_uses=row.max_uses)
     return row
 
 
-def use(tx: Transaction, code: str, now: int) -> Row:
-    """Count one use, in the transaction that makes the account: of a last use only one registration comes.
+def use(tx: Transaction, code: str, now: int) -> UsedInvite:
+    """Count one use of a code, in the transaction that inserts the account: two registrations cannot share
+    the last use.
 
     Raises:
-        BadRequest: no code is given, there is no such code, or it is used up or over.
+        BadRequest: no code is given, there is no such code, or it is used up or expired.
     """
     if not code.strip():
         raise BadRequest("注册需要邀请码 invite_code")
-    row = tx.one(tx.q.invites.use, digest=digest_of(code.strip()), now=now)
-    if row is None:
+    invite = tx.one(tx.q.invites.use, digest=digest_of(code.strip()), now=now)
+    if invite is None:
         raise BadRequest("邀请码无效、已用完或已过期")
-    return row
+    return invite
 
 
 def delete(tx: Transaction, invite_id: int, actor: Actor, now: int) -> None:
     """Raises:
-    NotFound: there is no such invitation.
+    NotFound: there is no such invite code.
     """
     if not tx.run(tx.q.invites.delete, invite_id=invite_id):
         raise NotFound("邀请码不存在")

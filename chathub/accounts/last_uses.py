@@ -1,5 +1,8 @@
-"""When logins and personal tokens were last used, on the way to the database: the request that uses one does
-not wait for that, and where nothing can be written it is answered all the same."""
+"""Last uses of sessions and access tokens, on their way to the database.
+
+They are written in the background: a request does not wait for this write, and succeeds where the database
+cannot be written.
+"""
 
 import asyncio
 import contextlib
@@ -8,9 +11,9 @@ from collections import OrderedDict
 from chathub.database.connection import Database, Transaction
 from chathub.database.errors import DatabaseUnavailable
 
-# ids that are remembered of each kind until they are written: those that were noted first are forgotten
+# ids of each kind that wait to be written; beyond this number the oldest are dropped
 _MOST = 10_000
-# seconds between two transactions: what is used meanwhile goes together
+# seconds between two transactions
 _PAUSE = 1.0
 
 # id → milliseconds
@@ -18,62 +21,64 @@ Moments = OrderedDict[int, int]
 
 
 class LastUses:
-    """The last use of each login and each personal token that is not in the database yet."""
+    """The last use of each session and each access token that is not in the database yet."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._logins: Moments = OrderedDict()
+        self._sessions: Moments = OrderedDict()
         self._tokens: Moments = OrderedDict()
         self._woken = asyncio.Event()
 
-    def note_login(self, session_id: int, now: int) -> None:
-        self._note(self._logins, session_id, now)
+    def add_session(self, session_id: int, now: int) -> None:
+        self._add(self._sessions, session_id, now)
 
-    def note_token(self, token_id: int, now: int) -> None:
-        self._note(self._tokens, token_id, now)
+    def add_token(self, token_id: int, now: int) -> None:
+        self._add(self._tokens, token_id, now)
 
-    def _note(self, moments: Moments, row_id: int, now: int) -> None:
+    def _add(self, moments: Moments, row_id: int, now: int) -> None:
         moments[row_id] = now
         moments.move_to_end(row_id)
         if len(moments) > _MOST:
             moments.popitem(last=False)
         self._woken.set()
 
-    def of_login(self, session_id: int, stored: int) -> int:
-        """When a login was last seen, of which the database knows ``stored``."""
-        return max(stored, self._logins.get(session_id, stored))
+    def of_session(self, session_id: int, stored: int) -> int:
+        """When a session was last seen; ``stored`` is the database's value."""
+        return max(stored, self._sessions.get(session_id, stored))
 
     def of_token(self, token_id: int, stored: int | None) -> int | None:
-        """When a personal token was last used, of which the database knows ``stored``."""
+        """When an access token was last used; ``stored`` is the database's value."""
         return self._tokens.get(token_id, stored)
 
     async def run(self) -> None:
-        """Write what there is, then wait for more."""
+        """Write all that waits, then wait for more, until cancelled."""
         while True:
             await self._woken.wait()
             await self.flush()
-            if not (self._logins or self._tokens):
+            if not (self._sessions or self._tokens):
                 self._woken.clear()
             await asyncio.sleep(_PAUSE)
 
     async def flush(self) -> bool:
-        """Write what there is; gives whether that could be done. What could not be written stays."""
-        logins, tokens = dict(self._logins), dict(self._tokens)
+        """Write all that waits; gives whether the write succeeded. After a failure it all stays."""
+        sessions, tokens = dict(self._sessions), dict(self._tokens)
         with contextlib.suppress(DatabaseUnavailable):
-            await self._db.try_write(_write, logins, tokens)
-            _forget(self._logins, logins)
-            _forget(self._tokens, tokens)
+            await self._db.try_write(_write, sessions, tokens)
+            _remove(self._sessions, sessions)
+            _remove(self._tokens, tokens)
             return True
         return False
 
 
-def _forget(moments: Moments, written: dict[int, int]) -> None:
-    """Those are in the database; what was noted meanwhile is not."""
+def _remove(moments: Moments, written: dict[int, int]) -> None:
+    """Remove what was written, but not a later use of the same id."""
     for row_id, at in written.items():
         if moments.get(row_id) == at:
             del moments[row_id]
 
 
-def _write(tx: Transaction, logins: dict[int, int], tokens: dict[int, int]) -> None:
-    tx.many(tx.q.sessions.note_seen, [{"session_id": row_id, "now": at} for row_id, at in logins.items()])
-    tx.many(tx.q.personal_tokens.note_use, [{"token_id": row_id, "now": at} for row_id, at in tokens.items()])
+def _write(tx: Transaction, sessions: dict[int, int], tokens: dict[int, int]) -> None:
+    seen = [{"session_id": row_id, "now": at} for row_id, at in sessions.items()]
+    used = [{"token_id": row_id, "now": at} for row_id, at in tokens.items()]
+    tx.many(tx.q.sessions.update_last_seen, seen)
+    tx.many(tx.q.personal_tokens.update_last_used, used)

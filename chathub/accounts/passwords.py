@@ -1,8 +1,8 @@
-"""Password rules and bcrypt, in a one-thread pool of its own.
+"""Password rules and bcrypt, in a pool of one thread.
 
-bcrypt takes about 80 ms of a core; on the default executor a burst of logins would delay the name
-look-ups of every upstream call by seconds, and more threads only add lag on small machines. So whoever wants
-a password looked at waits for a turn.
+bcrypt takes about 80 ms of a core. On the default executor a burst of logins would delay the name look-ups
+of every upstream request by seconds, and more threads only add lag on small machines. So passwords are
+checked one at a time, and requests queue for this.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from chathub.security.client_address import network_of
 T = TypeVar("T")
 
 MINIMUM = 6
-# bcrypt reads no further; a longer password would silently be cut
+# bcrypt reads no further; a longer password would be cut without an error
 MAXIMUM_BYTES = 72
 
-# of one address, or one user, may wait; and of all strangers, or all users
+# requests of one address or one user that may wait; and of all strangers, or of all users
 _EACH = 8
 _MOST = 32
 
 
 def check_rules(password: str) -> str:
-    """Give the password back if it may be used.
+    """The password, if it is allowed.
 
     Raises:
         BadRequest: too short, longer than bcrypt reads, or with a NUL byte.
@@ -46,40 +46,40 @@ def check_rules(password: str) -> str:
 
 
 def new_random() -> str:
-    """A password to hand out once: 96 random bits."""
+    """A random password of 96 bits, which is shown once."""
     return secrets.token_urlsafe(12)
 
 
-def party_of(who: Actor) -> QueueMember:
-    """With whom somebody waits: a user for himself, a stranger with all of his address. They stand in two
-    lines, so that no flood of strangers keeps a user waiting."""
-    if who.user_id is None:
-        return QueueMember("strangers", network_of(who.address, 32))
-    return QueueMember("users", str(who.user_id))
+def queue_member(actor: Actor) -> QueueMember:
+    """Users are queued by user, clients that are not signed in by address. These are two lines: a flood of
+    strangers keeps no user waiting."""
+    if actor.user_id is None:
+        return QueueMember("strangers", network_of(actor.address, 32))
+    return QueueMember("users", str(actor.user_id))
 
 
 class Passwords:
-    """Hashes and checks passwords off the event loop, for whoever has the turn.
+    """Hashes and checks passwords off the event loop, one request at a time.
 
-    What decides whether a password is looked at at all, and what comes of it, belongs into the same turn:
-    then no other one is looked at meanwhile.
+    What decides whether a password is checked, and what follows from the result, belongs into the same slot:
+    then no other password is checked in between.
     """
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
-        self._turns = FairQueue(_EACH, _MOST)
+        self._queue = FairQueue(_EACH, _MOST)
         self._pool = ThreadPoolExecutor(1, "bcrypt")
         self._dummy: bytes | None = None
 
-    def turn(self, who: Actor) -> AbstractAsyncContextManager[None]:
+    def slot(self, actor: Actor) -> AbstractAsyncContextManager[None]:
         """Raises:
-        TooManyRequests, Unavailable: too much is waiting, of the same address or user, or of all.
+        TooManyRequests, Unavailable: too many requests wait, of the same address or user, or of all.
         """
-        return self._turns.turn(party_of(who))
+        return self._queue.slot(queue_member(actor))
 
-    async def hash_for(self, who: Actor, password: str) -> str:
-        """A turn of somebody's that is only for this."""
-        async with self.turn(who):
+    async def hash_for(self, actor: Actor, password: str) -> str:
+        """Queue for a slot and hash a password in it."""
+        async with self.slot(actor):
             return await self.hash(password)
 
     async def hash(self, password: str) -> str:
@@ -89,7 +89,7 @@ class Passwords:
         return bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds))
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Whether the password is the one of ``hashed``; None (no such user) costs the same time."""
+        """Whether the password is the one of ``hashed``; None (no such user) takes the same time."""
         return await self._run(self._check, password, hashed)
 
     def _check(self, password: str, hashed: str | None) -> bool:

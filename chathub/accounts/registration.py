@@ -1,4 +1,4 @@
-"""New accounts: who may register, and the codes that show whose an address is."""
+"""Registration: who may create an account, and the codes that verify a mail address."""
 
 import hashlib
 import hmac
@@ -8,8 +8,10 @@ from msgspec import Struct, structs
 
 from chathub.accounts import invites, users
 from chathub.accounts.throttle import Limit, RateLimitKey
+from chathub.accounts.users import UserFields
 from chathub.config import Config
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.users import User
 from chathub.errors import Forbidden
 from chathub.mail import Mailer
 from chathub.security import audit
@@ -17,11 +19,12 @@ from chathub.security.audit import Actor
 from chathub.security.client_address import network_of
 
 _REGISTRATIONS = Limit("registration", 10, 3600, first=60, longest=3600)
-_CODES_HERE = Limit("codes here", 10, 3600, first=60, longest=3600)
-# for one address of mail, from one network: the page lets a minute pass before it offers another one
+_CODES_OF_NETWORK = Limit("codes here", 10, 3600, first=60, longest=3600)
+# for one mail address from one network: the page waits a minute before it offers another code
 _CODES = Limit("codes", 3, 3600, first=60, longest=3600)
-# for it from everywhere: beyond the reach of one or two networks, so that they use up nobody's codes
-_MAILBOX = Limit("codes mailbox", 20, 1800, first=60, longest=3600)
+# for one mail address from everywhere: one or two networks do not reach this limit, so they cannot use up
+# the codes of others
+_CODES_OF_MAILBOX = Limit("codes mailbox", 20, 1800, first=60, longest=3600)
 
 _MINUTES = 10
 _LIFE = _MINUTES * 60_000
@@ -29,7 +32,7 @@ _TRIES = 5
 
 
 class RegistrationPolicy:
-    """How newcomers are registered: in which mode, and with codes by mail where there is a mailer."""
+    """The registration mode (open, invite or closed), and the mailer for codes, if one is configured."""
 
     def __init__(self, config: Config, key: bytes) -> None:
         self.mode = config.registration_mode
@@ -38,13 +41,13 @@ class RegistrationPolicy:
 
     def check_open(self) -> None:
         """Raises:
-        Forbidden: nobody may register.
+        Forbidden: registration is closed.
         """
         if self.mode == "closed":
             raise Forbidden("服务器未开放注册，请联系管理员")
 
     def digest(self, email_key: str, code: str) -> str:
-        """A code as it is stored: keyed, for a million codes are tried in a second."""
+        """A code as it is stored: the digest has a key, because a million codes are tried in a second."""
         return hmac.new(self._key, f"{code} {email_key}".encode(), hashlib.sha256).hexdigest()
 
     def close(self) -> None:
@@ -53,7 +56,7 @@ class RegistrationPolicy:
 
 
 class Newcomer(Struct, frozen=True):
-    """A registration whose fields are checked."""
+    """A registration whose fields are checked; the codes are empty if none was given."""
 
     username: str
     email: str
@@ -62,24 +65,24 @@ class Newcomer(Struct, frozen=True):
     verification_code: str
 
 
-def guard_of(address: str) -> RateLimitKey:
+def limit_of(address: str) -> RateLimitKey:
     return _REGISTRATIONS, network_of(address, 32)
 
 
-def code_guards(address: str, email: str) -> tuple[RateLimitKey, ...]:
+def code_limits(address: str, email: str) -> tuple[RateLimitKey, ...]:
     mailbox, network = users.comparable(email), network_of(address)
     return (
-        (_CODES_HERE, network_of(address, 32)),
+        (_CODES_OF_NETWORK, network_of(address, 32)),
         (_CODES, f"{network} {mailbox}"),
-        (_MAILBOX, mailbox),
+        (_CODES_OF_MAILBOX, mailbox),
     )
 
 
 async def mail_code(mailer: Mailer, email: str) -> str:
-    """Send a new code to an address, whether somebody has registered with it or not; gives the code.
+    """Send a new code to an address, registered or not; gives the code.
 
     Raises:
-        BadRequest, UpstreamFailed: it was not sent.
+        BadRequest, UpstreamFailed: the mail was not sent.
     """
     code = f"{secrets.randbelow(10**6):06}"
     text = (
@@ -90,58 +93,58 @@ async def mail_code(mailer: Mailer, email: str) -> str:
     return code
 
 
-def keep_code(
-    tx: Transaction, registrar: RegistrationPolicy, email: str, code: str, address: str, now: int
+def store_code(
+    tx: Transaction, policy: RegistrationPolicy, email: str, code: str, address: str, now: int
 ) -> None:
-    """The last code that was sent counts, of those that the same network asked for."""
+    """Store a code that was sent; it replaces the last code requested from the same network."""
     email_key = users.comparable(email)
-    tx.run(tx.q.verification_codes.sweep, now=now)
+    tx.run(tx.q.verification_codes.delete_expired, now=now)
     tx.run(
         tx.q.verification_codes.put,
         email_key=email_key,
         network=network_of(address),
-        digest=registrar.digest(email_key, code),
+        digest=policy.digest(email_key, code),
         expires_at=now + _LIFE,
     )
 
 
 def register(
-    tx: Transaction, registrar: RegistrationPolicy, wanted: Newcomer, actor: Actor, now: int
-) -> Row | None:
-    """Make an account, and use up the code and the invitation it was made with. None: the code is wrong,
-    and that is counted.
+    tx: Transaction, policy: RegistrationPolicy, newcomer: Newcomer, actor: Actor, now: int
+) -> User | None:
+    """Insert an account, and use up its verification code and invite code. None: the verification code is
+    wrong, and the wrong try is counted.
 
     Raises:
-        BadRequest: the invitation does not hold.
+        BadRequest: the invite code is not valid.
     """
-    if registrar.mailer is not None and not _use_code(tx, registrar, wanted, actor.address, now):
+    if policy.mailer is not None and not _use_code(tx, policy, newcomer, actor.address, now):
         return None
     invite = None
-    if wanted.invite_code or registrar.mode == "invite":
-        invite = invites.use(tx, wanted.invite_code, now)
-    row = users.insert(
-        tx,
-        username=wanted.username,
-        email=wanted.email,
-        password_hash=wanted.password_hash,
-        subscription_type=invite["subscription_type"] if invite else "free",
-        now=now,
+    if newcomer.invite_code or policy.mode == "invite":
+        invite = invites.use(tx, newcomer.invite_code, now)
+    fields = UserFields(
+        username=newcomer.username,
+        email=newcomer.email,
+        password_hash=newcomer.password_hash,
+        subscription_type=invite.subscription_type if invite else "free",
     )
-    newcomer = structs.replace(actor, user_id=row["id"], name=row["username"])
-    audit.record(tx, newcomer, "user.registered", now, f"user {row['id']}", email=row["email"])
+    user = users.insert(tx, fields, now)
+    actor = structs.replace(actor, user_id=user.id, name=user.username)
+    audit.record(tx, actor, "user.registered", now, f"user {user.id}", email=user.email)
     if invite is not None:
-        audit.record(tx, newcomer, "invite.used", now, f"invite {invite['id']}", hint=invite["hint"])
-    return row
+        audit.record(tx, actor, "invite.used", now, f"invite {invite.id}", hint=invite.hint)
+    return user
 
 
 def _use_code(
-    tx: Transaction, registrar: RegistrationPolicy, wanted: Newcomer, address: str, now: int
+    tx: Transaction, policy: RegistrationPolicy, newcomer: Newcomer, address: str, now: int
 ) -> bool:
-    """Whether the code is right, which uses it up. Wrong tries end a code for the network that asked for it
-    apart from all others: no stranger spoils it, and whoever goes on elsewhere may use it there."""
-    email_key, network = users.comparable(wanted.email), network_of(address)
-    digest = registrar.digest(email_key, wanted.verification_code.strip())
-    rows = tx.all(
+    """Whether the verification code is right; a right code is used up. Wrong tries are counted apart for
+    the network that requested the code and for all others: strangers cannot spoil a code, and a user who
+    continues from another network may use it there."""
+    email_key, network = users.comparable(newcomer.email), network_of(address)
+    digest = policy.digest(email_key, newcomer.verification_code.strip())
+    codes = tx.all(
         tx.q.verification_codes.list_valid,
         email_key=email_key,
         network=network,
@@ -149,7 +152,7 @@ def _use_code(
         now=now,
         latest=now + _LIFE,
     )
-    if not any([hmac.compare_digest(row["digest"], digest) for row in rows]):
+    if not any([hmac.compare_digest(code.digest, digest) for code in codes]):
         tx.run(tx.q.verification_codes.count_wrong_try, email_key=email_key, network=network)
         return False
     tx.run(tx.q.verification_codes.delete, email_key=email_key)

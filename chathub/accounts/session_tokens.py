@@ -1,6 +1,6 @@
-"""Signing and reading the tokens of logins.
+"""Session tokens: signing and reading them.
 
-A token is a JWT (RFC 7519, HS256) with ``sub``, ``role``, ``exp``, ``iat``, ``jti`` and ``ver``. The
+A session token is a JWT (RFC 7519, HS256) with ``sub``, ``role``, ``exp``, ``iat``, ``jti`` and ``ver``. The
 front end reads its payload with ``atob``, which is not base64url: the claims are plain ASCII without
 ``>``, ``?`` and ``~``, so that neither ``-`` nor ``_`` can occur in that part.
 """
@@ -18,7 +18,7 @@ _CLAIMS = ["sub", "role", "exp", "iat", "jti", "ver"]
 
 
 class Claims(Struct, frozen=True):
-    """What a token says; ``good_until`` (Unix time) is its end, or that of the key that signed it."""
+    """What a token says. ``good_until`` (Unix time) is when the token, or the key that signed it, expires."""
 
     user_id: int
     version: int
@@ -34,13 +34,13 @@ class _Payload(Struct):
 
 
 class Signer:
-    """Signs with the first key and reads what any of them signed, each as long as it is good."""
+    """Signs with the first key, and reads what any of the keys signed until that key expires."""
 
     def __init__(self, *keys: TokenKey) -> None:
         self._keys = keys
 
     def sign(self, user_id: int, role: str, version: int, jti: str, *, issued: int, expires: int) -> str:
-        # imported when it is needed: it takes 20 to 30 ms of every start
+        # imported here: the import takes 20 to 30 ms, which not every start needs
         import jwt
 
         claims = {"sub": str(user_id), "role": role, "iat": issued, "exp": expires, "jti": jti}
@@ -48,7 +48,7 @@ class Signer:
 
     def read(self, token: str, now: float) -> Claims:
         """Raises:
-        Unauthorized: it is forged or expired.
+        Unauthorized: the token is forged or expired.
         """
         import jwt
 
@@ -65,7 +65,7 @@ class Signer:
         return Claims(int(payload.sub), payload.ver, payload.jti, good_until)
 
     def _payload(self, token: str) -> tuple[dict[str, Any], TokenKey]:
-        """The payload and the key that it was signed with."""
+        """The payload, and the key that signed it."""
         import jwt
 
         # expiry is checked against our own clock

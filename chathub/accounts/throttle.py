@@ -1,6 +1,6 @@
-"""Slows down guessing: whoever tries too often waits, and ever longer, also over a restart of the server.
+"""Rate limits for guessing: too many attempts have to wait, longer each time, also after a restart.
 
-What is counted together and how much of it passes is a ``Limit``; who tried is its subject.
+A ``Limit`` says how many attempts pass; its subject says which attempts are counted together.
 """
 
 import hashlib
@@ -12,16 +12,17 @@ from contextlib import AbstractAsyncContextManager
 from msgspec import Struct
 
 from chathub.clock import Clock
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.connection import Database, Transaction
+from chathub.database.rows.throttles import Attempts
 from chathub.errors import TooManyRequests
 
-# records that are kept at most
-_BOUND = 10_000
+# rows that are kept at most
+_MOST = 10_000
 
 
 class Limit(Struct, frozen=True):
-    """``free`` attempts pass; that one and each further one doubles the wait, from ``first`` to ``longest``
-    seconds. After ``window`` quiet seconds the count begins anew."""
+    """``free`` attempts pass; the next one and each further one doubles the wait, from ``first`` to
+    ``longest`` seconds. After ``window`` seconds without an attempt the count begins again at zero."""
 
     scope: str
     free: int
@@ -35,15 +36,15 @@ class Limit(Struct, frozen=True):
         return 0 if excess < 0 else min(self.longest, self.first * 2 ** min(excess, 20))
 
 
-# a limit and whom it counts
+# a limit and its subject
 RateLimitKey = tuple[Limit, str]
 
 
 class Throttle:
-    """Lets attempts pass or refuses them. The rows are what counts.
+    """Counts attempts and refuses those that have to wait. The count is in the database, not in memory.
 
-    Of a subject a keyed digest is kept: the name that somebody signs in with may be a password typed into
-    the wrong field, and what is kept of a name must not depend on whether it is anybody's.
+    Subjects are stored as keyed digests: the name in a login may be a password typed into the wrong field,
+    and what is stored must not depend on whether the name belongs to a user.
     """
 
     def __init__(self, db: Database, clock: Clock, key: bytes) -> None:
@@ -53,98 +54,104 @@ class Throttle:
 
     async def verify_once(
         self,
-        guards: tuple[RateLimitKey, ...],
-        turn: AbstractAsyncContextManager[None],
+        keys: tuple[RateLimitKey, ...],
+        slot: AbstractAsyncContextManager[None],
         check: Callable[[], Awaitable[bool]],
-        note: Callable[[Transaction], None] | None = None,
+        record: Callable[[Transaction], None] | None = None,
     ) -> bool:
-        """Whether a guess is right, if it may be made at all. A wrong one is counted, with ``note`` in the
-        same transaction; so is one whose client left before it was told. A right one clears the first guard.
-        All of that is in a ``turn``, which one guess at a time has: a burst gets no further than guesses one
-        by one, and right ones wait for each other instead of being counted. Whoever has to wait anyway is
-        told so before, and takes nobody's place.
+        """Whether a guess is right, if it may be made. A right guess clears the first key. A wrong guess is
+        counted under all keys, with ``record`` in the same transaction; so is a guess whose client left
+        before the result.
+
+        All of this happens in ``slot``, which one guess at a time has: parallel guesses get no further than
+        guesses one after another, and right guesses wait for each other instead of being counted. A guess
+        that has to wait is refused before it queues for the slot.
 
         Raises:
             TooManyRequests: with the seconds to wait.
         """
-        guards = self._digested(guards)
-        self._refuse_blocked(guards)
-        async with turn:
-            rows = self._refuse_blocked(guards)
-            right = False
+        keys = self._digested(keys)
+        self._check(keys)
+        async with slot:
+            counted = self._check(keys)
+            is_right = False
             try:
-                right = await check()
+                is_right = await check()
             finally:
-                if not right:
-                    await self._db.write(_failed, guards, note, self._clock.now())
-            if right and rows[0]:
-                limit, who = guards[0]
-                await self._db.execute(self._db.q.throttles.forget, scope=limit.scope, subject=who)
-        return right
+                if not is_right:
+                    await self._db.write(_fail, keys, record, self._clock.now())
+            if is_right and counted[0]:
+                limit, subject = keys[0]
+                await self._db.execute(self._db.q.throttles.delete, scope=limit.scope, subject=subject)
+        return is_right
 
-    def _refuse_blocked(self, guards: tuple[RateLimitKey, ...]) -> list[list[Row]]:
-        """What is kept of the guards, if none of them has to wait."""
+    def _check(self, keys: tuple[RateLimitKey, ...]) -> list[list[Attempts]]:
+        """The counted attempts of each key (none, or one row), if no key has to wait."""
         now, get = self._clock.now(), self._db.q.throttles.get
-        rows = [self._db.read_sync(get, scope=limit.scope, subject=who) for limit, who in guards]
-        for (limit, _), row in zip(guards, rows, strict=True):
-            _refuse_if_blocked(limit, row[0]["blocked_until"] if row else 0, now)
-        return rows
+        found = [self._db.read_sync(get, scope=limit.scope, subject=subject) for limit, subject in keys]
+        for (limit, _), counted in zip(keys, found, strict=True):
+            _refuse_if_blocked(limit, counted[0].blocked_until if counted else 0, now)
+        return found
 
-    def check(self, *guards: RateLimitKey) -> None:
-        """Raises:
-        TooManyRequests: who attempts this now has to wait; for those who are to stand in a line otherwise.
-        """
-        self._refuse_blocked(self._digested(guards))
-
-    async def consume(self, *guards: RateLimitKey) -> None:
-        """Count an attempt before it is made, whatever becomes of it: exact, however many come at once.
+    def check(self, *keys: RateLimitKey) -> None:
+        """For attempts that queue before they are counted.
 
         Raises:
-            TooManyRequests: with the seconds to wait; it was not counted.
+            TooManyRequests: an attempt has to wait now.
         """
-        await self._db.write(_charge, self._digested(guards), self._clock.now())
+        self._check(self._digested(keys))
 
-    def _digested(self, guards: tuple[RateLimitKey, ...]) -> tuple[RateLimitKey, ...]:
+    async def consume(self, *keys: RateLimitKey) -> None:
+        """Count an attempt before it is made, whether it succeeds or not: the count is exact, however many
+        attempts come at the same time.
+
+        Raises:
+            TooManyRequests: with the seconds to wait; the attempt was not counted.
+        """
+        await self._db.write(_consume, self._digested(keys), self._clock.now())
+
+    def _digested(self, keys: tuple[RateLimitKey, ...]) -> tuple[RateLimitKey, ...]:
         return tuple(
-            (limit, hmac.new(self._key, who.encode(), hashlib.sha256).hexdigest()) for limit, who in guards
+            (limit, hmac.new(self._key, subject.encode(), hashlib.sha256).hexdigest())
+            for limit, subject in keys
         )
 
 
 def _refuse_if_blocked(limit: Limit, blocked_until: int, now: int) -> None:
     wait = (blocked_until - now) / 1000
-    # a longer wait than there is was written by a clock that ran ahead
+    # a wait longer than the longest was stored while the clock ran ahead
     if 0 < wait <= limit.longest:
         raise TooManyRequests(f"尝试次数过多，请在 {math.ceil(wait)} 秒后再试", retry_after=wait)
 
 
-def _charge(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
-    for limit, who in guards:
-        row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
-        _refuse_if_blocked(limit, row["blocked_until"] if row else 0, now)
-    _count(tx, guards, now)
+def _consume(tx: Transaction, keys: tuple[RateLimitKey, ...], now: int) -> None:
+    for limit, subject in keys:
+        counted = tx.one(tx.q.throttles.get, scope=limit.scope, subject=subject)
+        _refuse_if_blocked(limit, counted.blocked_until if counted else 0, now)
+    _count(tx, keys, now)
 
 
-def _failed(
-    tx: Transaction, guards: tuple[RateLimitKey, ...], note: Callable[[Transaction], None] | None, now: int
+def _fail(
+    tx: Transaction, keys: tuple[RateLimitKey, ...], record: Callable[[Transaction], None] | None, now: int
 ) -> None:
-    _count(tx, guards, now)
-    if note is not None:
-        note(tx)
+    _count(tx, keys, now)
+    if record is not None:
+        record(tx)
 
 
-def _count(tx: Transaction, guards: tuple[RateLimitKey, ...], now: int) -> None:
-    for limit, who in guards:
-        row = tx.one(tx.q.throttles.get, scope=limit.scope, subject=who)
-        # kept for longer than anything is: counted by a clock that ran ahead
+def _count(tx: Transaction, keys: tuple[RateLimitKey, ...], now: int) -> None:
+    for limit, subject in keys:
+        counted = tx.one(tx.q.throttles.get, scope=limit.scope, subject=subject)
+        # a row kept beyond this moment was stored while the clock ran ahead
         latest = now + int((limit.longest + limit.window) * 1000)
-        attempts = 1 + (row["attempts"] if row and now < row["forget_at"] <= latest else 0)
+        attempts = 1 + (counted.attempts if counted and now < counted.forget_at <= latest else 0)
         blocked_until = now + int(limit.wait(attempts) * 1000)
         tx.run(
             tx.q.throttles.put,
             scope=limit.scope,
-            subject=who,
+            subject=subject,
             attempts=attempts,
             blocked_until=blocked_until,
             forget_at=blocked_until + int(limit.window * 1000),
         )
-    tx.run(tx.q.throttles.sweep, now=now, most=_BOUND)
+    tx.run(tx.q.throttles.delete_expired, now=now, most=_MOST)

@@ -1,39 +1,34 @@
-"""What a user may still use: reserved before a request goes upstream, settled when it has ended.
+"""Budgets: what a user may still use, reserved before a request goes upstream, settled when it has ended.
 
-Four pots may be bounded: tokens and money of a calendar month, of the user and of the personal token it
-asks with. Everything here runs inside the transaction that begins or ends a turn, so
-that requests side by side cannot both take the last of a pot.
+Tokens and cost of a calendar month may be limited, for the user and for the access token of the request.
+Everything here runs inside the transaction that begins or ends a turn, so that concurrent requests cannot
+both take the last of a budget.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.billing import ledger
 from chathub.clock import Month, iso
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.budgets import Limits
 from chathub.errors import TooManyRequests, Unauthorized
 from chathub.formats.estimates import ANSWER_ROOM
 from chathub.providers.resolver import Candidates
+from chathub.schemas import budgets as schemas
+from chathub.schemas.budgets import BudgetKind
 
-# from this share of a pot on its user is warned
+# from this part of a budget on its user is warned
 _WARNING = 0.8
-# an answer whose length nobody bounded may take ANSWER_ROOM, or this part of what is left if that is more …
+# a reply whose length nobody limited may take ANSWER_ROOM, or this part of what is left if that is more …
 _FAIR_PART = 4
-# … and where that is more than an answer ever takes, in tokens, there is no need to bound it: the model's own
-# limit is held for it
+# … and where that is more tokens than a reply ever takes, no cap is sent: the model's own limit is reserved
 _ENOUGH = 65_536
-Kind = Literal["tokens", "cost", "token", "token_cost"]
-# what is bounded, how it is told, and in which columns it stands
-_BUDGETS: tuple[tuple[Kind, str, str], ...] = (
-    ("tokens", "", "tokens"),
-    ("token", "token_", "tokens"),
-    ("cost", "", "cost"),
-    ("token_cost", "token_", "cost"),
-)
-_NAMES = {
+_NAMES: dict[BudgetKind, str] = {
     "tokens": "本月额度",
     "token": "该访问令牌本月额度",
     "cost": "本月费用额度",
@@ -42,7 +37,7 @@ _NAMES = {
 
 
 class BudgetOwner(Struct, frozen=True):
-    """Who uses something, and when."""
+    """Whose budgets a request counts for: the user, its access token (None: a session), in which month."""
 
     user_id: int
     token_id: int | None
@@ -52,54 +47,63 @@ class BudgetOwner(Struct, frozen=True):
 class UsageBound(Struct, frozen=True, kw_only=True):
     """The most that a request may use, in tokens; prices in millionths per 1,000 tokens.
 
-    ``answer`` is the length of one answer, ``choices`` how many were asked for; ``open_ended``: nobody said
-    how long it should be.
+    ``reply`` is the length of one reply, ``choices`` how many were requested; ``is_open_ended``: the client
+    set no length.
     """
 
     prompt: int
-    answer: int
+    reply: int
     choices: int = 1
-    open_ended: bool = False
+    is_open_ended: bool = False
     input_price: int
     output_price: int
 
     @classmethod
-    def of(cls, candidates: Candidates, prompt: int, answer: int | None, choices: int = 1) -> "UsageBound":
-        """For answers by any model of the plan: as long as the longest may be (who knows no limit takes
-        any that is asked for), at the prices of the dearest."""
-        limits = [candidate.model.max_tokens for candidate in candidates.in_order]
-        longest = max(limit or ANSWER_ROOM for limit in limits)
-        needed = longest if answer is None else answer
+    def of(cls, candidates: Candidates, prompt: int, requested: int | None, choices: int = 1) -> "UsageBound":
+        """The bound over all candidates: the longest reply of any (a model without a known limit takes any
+        requested length), at the highest prices."""
+        models = [candidate.model for candidate in candidates.in_order]
+        longest = max(model.max_tokens or ANSWER_ROOM for model in models)
+        reply = longest if requested is None else requested
         return cls(
             prompt=prompt,
-            answer=min(needed, longest) if all(limits) else needed,
+            reply=min(reply, longest) if all(model.max_tokens for model in models) else reply,
             choices=choices,
-            open_ended=answer is None,
-            input_price=max(candidate.model.input_price for candidate in candidates.in_order),
-            output_price=max(candidate.model.output_price for candidate in candidates.in_order),
+            is_open_ended=requested is None,
+            input_price=max(model.input_price for model in models),
+            output_price=max(model.output_price for model in models),
         )
+
+    def cost(self, reply: int) -> int:
+        """The cost of so many tokens of replies with the prompt, in millionths; rounded up, so that a
+        reservation is never less than the cost."""
+        return -(-(self.prompt * self.input_price + reply * self.output_price) // 1000)
 
 
 class BudgetState(NamedTuple):
-    """What a user and its personal token may use and have used in a month, all of it in one row."""
+    """The limits of a user and of its access token, with what was used of them in a month."""
 
-    row: Row
+    limits: list[Limits]
     month: Month
+
+    @property
+    def is_money_bound(self) -> bool:
+        return any(limits.most_cost is not None for limits in self.limits)
 
 
 class Reservation(Struct, frozen=True):
-    """What a request got: tokens and money to hold for it, and the length that its answers must keep to
-    (each; None: nothing needs to bound them)."""
+    """What a request may use: tokens, cost in millionths, and the cap on the length of each of its replies
+    (None: no budget bounds it)."""
 
     tokens: int
     cost: int
-    answer: int | None = None
+    cap: int | None = None
 
 
 class Budget(Struct, frozen=True):
-    """One bounded quantity of a month: tokens, or millionths where it is money."""
+    """One limited quantity of a month: tokens, or money in millionths."""
 
-    kind: Kind
+    kind: BudgetKind
     limit: int
     used: int
     reserved: int
@@ -116,22 +120,20 @@ class Budget(Struct, frozen=True):
     def share_used(self) -> float:
         return self.used / self.limit if self.limit else 1.0
 
-    def shown(self, month: Month) -> dict[str, Any]:
-        """As the API shows it; money as a number."""
-        unit = 1_000_000 if self.is_money else 1
-        amounts = {"limit": self.limit, "used": self.used, "reserved": self.reserved, "left": self.left}
-        return {
-            "kind": self.kind,
-            **{name: amount if unit == 1 else amount / unit for name, amount in amounts.items()},
-            "percentage": min(100.0, round(100 * self.share_used, 1)),
-            "renews_at": iso(month.end),
-        }
+    def shown(self, month: Month) -> schemas.Budget:
+        """As the API shows it."""
+        limit, used, reserved, left = (
+            amount / 1_000_000 if self.is_money else amount
+            for amount in (self.limit, self.used, self.reserved, self.left)
+        )
+        percentage = min(100.0, round(100 * self.share_used, 1))
+        return schemas.Budget(self.kind, limit, used, reserved, left, percentage, iso(month.end))
 
     def __str__(self) -> str:
-        what = _NAMES[self.kind]
+        name = _NAMES[self.kind]
         if self.is_money:
-            return f"{what}（已使用 {self.used / 1e6:g} / {self.limit / 1e6:g}，剩余 {self.left / 1e6:g}）"
-        return f"{what}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
+            return f"{name}（已使用 {self.used / 1e6:g} / {self.limit / 1e6:g}，剩余 {self.left / 1e6:g}）"
+        return f"{name}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
 
 
 def check_rate_limits(tx: Transaction, owner: BudgetOwner, ended: Sequence[int]) -> BudgetState:
@@ -141,64 +143,60 @@ def check_rate_limits(tx: Transaction, owner: BudgetOwner, ended: Sequence[int])
     running.
 
     Raises:
-        Unauthorized: the user was disabled since its token was looked at.
-        TooManyRequests: too many in this minute, or too many answers are being written; nothing is to be
-            stored of it.
+        Unauthorized: the user was disabled since its session or token was verified.
+        TooManyRequests: too many requests in this minute, or too many replies being generated; nothing is
+            to be stored of the request.
     """
     state = _state(tx, owner, ended)
-    if not state.row["is_active"]:
-        raise Unauthorized("登录已失效，请重新登录")
-    for prefix, whose, token_id in (("", "", 0), ("token_", "该访问令牌", owner.token_id)):
-        most = state.row[f"{prefix}replies_at_once"]
-        if most is not None and state.row[f"{prefix}running"] >= most:
-            raise TooManyRequests(f"{whose}同时进行的回复不能超过 {most} 个", retry_after=1)
-        most = state.row[f"{prefix}requests_per_minute"]
-        if most is not None:
-            minute = {"minute": owner.month.now // 60_000, "user_id": owner.user_id, "token_id": token_id}
-            if tx.all(tx.q.budgets.count_request, **minute)[0]["requests"] > most:
-                wait = 60 - owner.month.now / 1000 % 60
-                raise TooManyRequests(f"{whose}每分钟最多 {most} 次请求，请稍后再试", retry_after=wait)
+    for limits in state.limits:
+        if not limits.is_active:
+            raise Unauthorized("登录已失效，请重新登录")
+        _check_rates(tx, owner, limits)
     return state
 
 
-def is_money_bound(state: BudgetState) -> bool:
-    """Whether what the user or the personal token may spend is bounded in money."""
-    return any(budget.is_money for budget in _budgets(state.row))
+def _check_rates(tx: Transaction, owner: BudgetOwner, limits: Limits) -> None:
+    whose, token_id = ("", 0) if limits.owner == "user" else ("该访问令牌", owner.token_id)
+    if limits.replies_at_once is not None and limits.running >= limits.replies_at_once:
+        raise TooManyRequests(f"{whose}同时进行的回复不能超过 {limits.replies_at_once} 个", retry_after=1)
+    most = limits.requests_per_minute
+    if most is None:
+        return
+    now = owner.month.now
+    minute = {"minute": now // 60_000, "user_id": owner.user_id, "token_id": token_id}
+    if tx.all(tx.q.budgets.count_request, **minute)[0].requests > most:
+        wait = 60 - now / 1000 % 60
+        raise TooManyRequests(f"{whose}每分钟最多 {most} 次请求，请稍后再试", retry_after=wait)
 
 
 def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:
     """What the request may use of what is left.
 
     Raises:
-        TooManyRequests: a pot has no room for the prompt and the beginning of an answer; ``budget`` of
-            its details tells what is left and when it renews.
+        TooManyRequests: a budget has no room for the prompt and the beginning of a reply; ``budget`` of its
+            details says what is left and when it renews.
     """
-    needed = bound.answer * bound.choices
-    room = min((_room(budget, bound, state.month) for budget in _budgets(state.row)), default=None)
+    replies = bound.reply * bound.choices
+    room = min((_room(budget, bound, state.month) for budget in _budgets(state)), default=None)
     if room is None:
-        return Reservation(bound.prompt + needed, _cost(bound, needed))
-    fair = max(ANSWER_ROOM, room // _FAIR_PART) if bound.open_ended else room
-    if bound.open_ended and fair >= max(needed, _ENOUGH * bound.choices):
-        return Reservation(bound.prompt + needed, _cost(bound, needed))
-    each = min(needed, room, fair) // bound.choices
-    return Reservation(bound.prompt + each * bound.choices, _cost(bound, each * bound.choices), each)
-
-
-def _cost(bound: UsageBound, answer: int) -> int:
-    # rounded up: what is held is never less than the bill
-    return -(-(bound.prompt * bound.input_price + answer * bound.output_price) // 1000)
+        return Reservation(bound.prompt + replies, bound.cost(replies))
+    fair = max(ANSWER_ROOM, room // _FAIR_PART) if bound.is_open_ended else room
+    if bound.is_open_ended and fair >= max(replies, _ENOUGH * bound.choices):
+        return Reservation(bound.prompt + replies, bound.cost(replies))
+    each = min(replies, room, fair) // bound.choices
+    return Reservation(bound.prompt + each * bound.choices, bound.cost(each * bound.choices), each)
 
 
 def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
-    """How many tokens all answers may have, for all that this pot says."""
+    """How many tokens all replies together may have by this budget."""
     if not budget.is_money:
         room = budget.left - bound.prompt
     elif not bound.output_price:
-        room = bound.answer * bound.choices if budget.left >= _cost(bound, 0) else -1
+        room = bound.reply * bound.choices if budget.left >= bound.cost(0) else -1
     else:
         room = (budget.left * 1000 - bound.prompt * bound.input_price) // bound.output_price
-    # a token for each answer at least; vectors have none
-    if room < min(1, bound.answer) * bound.choices:
+    # a token for each reply at least; embeddings have none
+    if room < min(1, bound.reply) * bound.choices:
         sentence = f"{budget}不足，将于 {month.next_day} 恢复"
         raise TooManyRequests(sentence, budget=budget.shown(month))
     return room
@@ -207,41 +205,42 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
 def reserve(
     tx: Transaction, owner: BudgetOwner, reservation: Reservation, message_id: int | None = None
 ) -> int:
-    """Reserve a share until ``release``; gives its number."""
-    return tx.add(
+    """Store a reservation until ``release``; gives its id."""
+    return tx.all(
         tx.q.budgets.reserve,
         user_id=owner.user_id,
         token_id=owner.token_id,
         message_id=message_id,
         tokens=reservation.tokens,
         cost=reservation.cost,
-    )
+    )[0].id
 
 
 def release(tx: Transaction, reservation_id: int) -> None:
     tx.run(tx.q.budgets.release, reservation_id=reservation_id)
 
 
-def warning(tx: Transaction, owner: BudgetOwner) -> dict[str, Any] | None:
-    """The fullest pot, once four fifths of it are used."""
-    row, month = _state(tx, owner)
-    budget = max(_budgets(row), key=lambda budget: budget.share_used, default=None)
+def warning(tx: Transaction, owner: BudgetOwner) -> schemas.Budget | None:
+    """The fullest budget, once four fifths of it are used."""
+    state = _state(tx, owner)
+    budget = max(_budgets(state), key=lambda budget: budget.share_used, default=None)
     if budget is None or budget.share_used < _WARNING:
         return None
-    shown = budget.shown(month)
-    return {**shown, "message": f"{budget}已使用 {shown['percentage']:g}%，将于 {month.next_day} 恢复"}
+    shown = budget.shown(state.month)
+    message = f"{budget}已使用 {shown.percentage:g}%，将于 {state.month.next_day} 恢复"
+    return replace(shown, message=message)
 
 
-def list_budgets(tx: Transaction, owner: BudgetOwner) -> list[dict[str, Any]]:
-    """All bounded pots of a user."""
-    row, month = _state(tx, owner)
-    return [budget.shown(month) for budget in _budgets(row)]
+def list_budgets(tx: Transaction, owner: BudgetOwner) -> list[schemas.Budget]:
+    """All budgets of a user, and of its access token."""
+    state = _state(tx, owner)
+    return [budget.shown(state.month) for budget in _budgets(state)]
 
 
 def _state(tx: Transaction, owner: BudgetOwner, ended: Sequence[int] = ()) -> BudgetState:
     month = ledger.in_force(tx, owner.month)
-    row = tx.one(
-        tx.q.budgets.get_state,
+    limits = tx.all(
+        tx.q.budgets.list_limits,
         user_id=owner.user_id,
         token_id=owner.token_id,
         first_day=month.first_day,
@@ -249,11 +248,16 @@ def _state(tx: Transaction, owner: BudgetOwner, ended: Sequence[int] = ()) -> Bu
         month=month.name,
         ended=json.dumps(ended),
     )
-    assert row is not None
-    return BudgetState(row, month)
+    return BudgetState(limits, month)
 
 
-def _budgets(row: Row) -> Iterator[Budget]:
-    for kind, prefix, unit in _BUDGETS:
-        if (limit := row[f"{prefix}most_{unit}"]) is not None:
-            yield Budget(kind, limit, row[f"{prefix}used_{unit}"], row[f"{prefix}held_{unit}"])
+def _budgets(state: BudgetState) -> Iterator[Budget]:
+    """Tokens first, then cost; the user's before the access token's."""
+    for limits in state.limits:
+        if limits.most_tokens is not None:
+            kind: BudgetKind = "tokens" if limits.owner == "user" else "token"
+            yield Budget(kind, limits.most_tokens, limits.used_tokens, limits.reserved_tokens)
+    for limits in state.limits:
+        if limits.most_cost is not None:
+            kind = "cost" if limits.owner == "user" else "token_cost"
+            yield Budget(kind, limits.most_cost, limits.used_cost, limits.reserved_cost)

@@ -19,7 +19,7 @@ _MOST_TOKENS = 1_000_000_000
 class UsageCost(Struct, frozen=True):
     """Tokens of one reply and its cost in millionths.
 
-    ``source`` is ``reported`` (the provider told all), ``estimated``, ``mixed``, or empty when nothing
+    ``usage_source`` is ``reported`` (the provider told all), ``estimated``, ``mixed``, or empty when nothing
     was used.
     """
 
@@ -27,7 +27,7 @@ class UsageCost(Struct, frozen=True):
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     cached_tokens: int = 0
-    source: str = ""
+    usage_source: str = ""
     cost: int = 0
 
 
@@ -52,7 +52,7 @@ def compute_cost(
         completion_tokens=completion,
         reasoning_tokens=(_believed(usage.reasoning_tokens) or 0) if usage else thinking_estimate,
         cached_tokens=(_believed(usage.cached_tokens) or 0) if usage else 0,
-        source=source,
+        usage_source=source,
         cost=cost(model, prompt, completion),
     )
 
@@ -152,7 +152,7 @@ def record_attempt(
         completion_tokens=usage_cost.completion_tokens,
         reasoning_tokens=usage_cost.reasoning_tokens,
         cached_tokens=usage_cost.cached_tokens,
-        usage_source=usage_cost.source,
+        usage_source=usage_cost.usage_source,
         input_price=model.input_price,
         output_price=model.output_price,
         cost=usage_cost.cost,

@@ -70,8 +70,7 @@ def _keep_file(tx: Transaction, user_id: int, image: Image, now: int) -> str:
     digest = hashlib.sha256(image.data).hexdigest()
     row = tx.one(tx.q.files.find, user_id=user_id, digest=digest)
     if row is not None:
-        known: str = row["id"]
-        return known
+        return row.id
     file_id = secrets.token_urlsafe(16)
     tx.run(
         tx.q.files.insert,
@@ -92,13 +91,11 @@ def of_messages(
     picture may be shown by any number of messages.)"""
     found: dict[int, list[Image]] = {}
     for message_id in reversed(message_ids):
-        most -= tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0]["size"]
+        most -= tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0].size
         if most < 0:
             break
         if rows := tx.all(tx.q.files.list_for_message, message_id=message_id):
-            found[message_id] = [
-                Image(row["media_type"] or "", row["data"] or b"", row["url"]) for row in rows
-            ]
+            found[message_id] = [Image(row.media_type or "", row.data or b"", row.url) for row in rows]
     return found
 
 
@@ -116,8 +113,7 @@ def size_of_own(tx: Transaction, file_id: str, user_id: int) -> int:
     row = tx.one(tx.q.files.get_own_size, file_id=file_id, user_id=user_id)
     if row is None:
         raise NotFound("文件不存在")
-    size: int = row["size"]
-    return size
+    return row.size
 
 
 def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
@@ -129,12 +125,12 @@ def get_own(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
     row = tx.one(tx.q.files.get_own, file_id=file_id, user_id=user_id)
     if row is None:
         raise NotFound("文件不存在")
-    return row["media_type"], row["data"]
+    return row.media_type, row.data
 
 
 def of_message(tx: Transaction, message_id: int) -> list[str]:
     """The ids of the stored pictures that a message shows."""
-    return [row["file_id"] for row in tx.all(tx.q.files.list_ids, message_id=message_id)]
+    return [row.id for row in tx.all(tx.q.files.list_ids, message_id=message_id)]
 
 
 def sweep(tx: Transaction, file_ids: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,13 +11,15 @@ from chathub.chat import attachments, removal
 from chathub.chat.context import estimate_history
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
-from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, Turn
+from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, Turn, status_columns
 from chathub.clock import Month
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows.conversations import Conversation
+from chathub.database.rows.messages import ContextMessage, MessagePlace, PastReply
 from chathub.errors import BadRequest, Conflict, Gone, NotFound, TooManyRequests
 from chathub.formats.messages import Image
+from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import ToolResult
-from chathub.schemas.responses import Row as AnyRow
 
 # milliseconds that an idempotency key is remembered
 _LIFE = 86_400_000
@@ -46,7 +47,7 @@ def begin_turn(
         raise RepeatedRequest(known)
     state = budgets.check_rate_limits(tx, it.owner, ended)
     conversation = _conversation(tx, it)
-    conversation_id = conversation["id"]
+    conversation_id = conversation.id
     parent_id = _parent(tx, it, conversation, unstored)
     history = [as_it_ended(tx, row, unstored) for row in _history(tx, it, parent_id)]
     # decided before anything of the question is stored: less is kept of a refused one
@@ -60,7 +61,7 @@ def begin_turn(
     return Turn(
         conversation_id,
         it.branch_point.public_id,
-        conversation["title"],
+        conversation.title,
         question_id,
         message_id,
         it.prompt.messages(),
@@ -68,41 +69,41 @@ def begin_turn(
         _images(tx, it, history) if reservation else {},
         first=parent_id is None,
         reservation_id=reservation_id,
-        answer_limit=reservation.answer if reservation else None,
+        answer_limit=reservation.cap if reservation else None,
         refusal=refusal,
         budget=budget,
     )
 
 
 def _parent(
-    tx: Transaction, it: NewTurn, conversation: Row, unstored: Mapping[int, Settlement]
+    tx: Transaction, it: NewTurn, conversation: Conversation, unstored: Mapping[int, Settlement]
 ) -> int | None:
     """The message that the question goes after."""
-    parent_id: int | None = conversation["head_id"]
+    parent_id: int | None = conversation.head_id
     if it.branch_point.kind != "new":
-        parent_id = _question(tx, it.branch_point.message_id, conversation["id"])["parent_id"]
+        parent_id = _question(tx, it.branch_point.message_id, conversation.id).parent_id
     elif it.prompt.results:
         parent_id = _answer_with_calls(tx, it.prompt.results, parent_id, unstored)
     return parent_id
 
 
-def _history(tx: Transaction, it: NewTurn, head_id: int | None) -> list[Row]:
+def _history(tx: Transaction, it: NewTurn, head_id: int | None) -> list[ContextMessage]:
     if head_id is None or not it.history_characters:
         return []
     return tx.all(tx.q.messages.list_context, head_id=head_id, characters=it.history_characters)
 
 
-def _images(tx: Transaction, it: NewTurn, history: Sequence[AnyRow]) -> dict[int, list[Image]]:
+def _images(tx: Transaction, it: NewTurn, history: Sequence[ContextMessage]) -> dict[int, list[Image]]:
     """Those of the history that go along with what is asked."""
     if not it.supports_vision:
         return {}
     left = attachments.MOST_TOGETHER - attachments.size_of(it.prompt.images)
-    return attachments.of_messages(tx, [row["id"] for row in history if row["has_images"]], left)
+    return attachments.of_messages(tx, [row.id for row in history if row.has_images], left)
 
 
 def _reservation(
-    state: BudgetState, it: NewTurn, history: Sequence[AnyRow]
-) -> tuple[Reservation | None, FinalStatus | None, dict[str, Any] | None]:
+    state: BudgetState, it: NewTurn, history: Sequence[ContextMessage]
+) -> tuple[Reservation | None, FinalStatus | None, Budget | None]:
     """What the answer may use; or why there will be none, and what is left."""
     if it.bound is None:
         return None, it.refusal, None
@@ -115,11 +116,11 @@ def _reservation(
         return None, FinalStatus("error", spent.sentence, spent.status, "error"), spent.details["budget"]
 
 
-def _conversation(tx: Transaction, it: NewTurn) -> Row:
+def _conversation(tx: Transaction, it: NewTurn) -> Conversation:
     branch_point = it.branch_point
     if not branch_point.fresh:
         row = tx.one(tx.q.conversations.get_by_public_id, public_id=branch_point.public_id)
-        if row is not None and row["user_id"] == it.user_id:
+        if row is not None and row.user_id == it.user_id:
             return row
         if branch_point.kind == "new" and removal.was_deleted(tx, branch_point.public_id, it.user_id, it.now):
             raise Gone("对话已被删除", code="conversation_deleted")
@@ -137,9 +138,9 @@ def _conversation(tx: Transaction, it: NewTurn) -> Row:
     return row
 
 
-def _question(tx: Transaction, message_id: int, conversation_id: int) -> Row:
+def _question(tx: Transaction, message_id: int, conversation_id: int) -> MessagePlace:
     row = tx.one(tx.q.messages.get_place, message_id=message_id)
-    if row is None or row["conversation_id"] != conversation_id:
+    if row is None or row.conversation_id != conversation_id:
         raise NotFound("消息不存在")
     return row
 
@@ -152,7 +153,7 @@ def _store_question(
         return it.branch_point.message_id, 0
     if it.prompt.results:
         return _store_results(tx, it, conversation_id, parent_id), len(it.prompt.results)
-    question_id = tx.add(
+    (question,) = tx.all(
         tx.q.messages.insert_question,
         conversation_id=conversation_id,
         parent_id=parent_id,
@@ -161,8 +162,8 @@ def _store_question(
         is_incomplete=it.incomplete,
         now=it.now,
     )
-    attachments.keep(tx, question_id, it.user_id, it.prompt.images, it.now)
-    return question_id, 1
+    attachments.keep(tx, question.id, it.user_id, it.prompt.images, it.now)
+    return question.id, 1
 
 
 def _answer_with_calls(
@@ -175,25 +176,25 @@ def _answer_with_calls(
         BadRequest: the results are not those of its calls.
     """
     row = _with_calls(tx, head_id, unstored)
-    calls = {call["id"] for call in json.loads((row["tool_calls"] if row else "") or "[]")}
+    calls = {call["id"] for call in json.loads((row.tool_calls if row else "") or "[]")}
     answered = {result.tool_call_id for result in results}
     if row is None or not calls or answered - calls or len(answered) < len(results):
         raise BadRequest("tool_results 与上一条回复的工具调用不符")
     if calls - answered:
         raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
-    answer_id: int = row["id"]
+    answer_id: int = row.id
     return answer_id
 
 
-def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Settlement]) -> AnyRow | None:
+def _with_calls(tx: Transaction, head_id: int | None, unstored: Mapping[int, Settlement]) -> PastReply | None:
     """An answer that went well; of an empty one that did not, the one whose results of tools it followed."""
     stored = tx.one(tx.q.messages.get_answer, message_id=head_id)
     if stored is None:
         return None
     row = as_it_ended(tx, stored, unstored)
-    if row["status"] == "done":
+    if row.status == "done":
         return row
-    if row["status"] == "streaming" or row["content"] or row["tool_calls"]:
+    if row.status == "streaming" or row.content or row.tool_calls:
         return None
     before = tx.one(tx.q.messages.get_answer_before, message_id=head_id)
     return before and as_it_ended(tx, before, unstored)
@@ -208,7 +209,7 @@ def _store_results(tx: Transaction, it: NewTurn, conversation_id: int, head_id: 
     one, which the answer follows."""
     last = it.prompt.results[-1]
     for result in it.prompt.results:
-        head_id = tx.add(
+        (message,) = tx.all(
             tx.q.messages.insert_result,
             conversation_id=conversation_id,
             parent_id=head_id,
@@ -218,30 +219,26 @@ def _store_results(tx: Transaction, it: NewTurn, conversation_id: int, head_id: 
             is_incomplete=it.incomplete,
             now=it.now,
         )
+        head_id = message.id
     assert head_id is not None
     return head_id
 
 
 def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_id: int, count: int) -> int:
     """The answer to come, or that there will be none, becomes the conversation's head."""
-    final_status = it.refusal or FinalStatus("streaming")
-    message_id = tx.add(
+    (message,) = tx.all(
         tx.q.messages.insert_answer,
         conversation_id=conversation_id,
         parent_id=question_id,
-        status=final_status.status,
-        reason=final_status.reason,
-        error_status=final_status.code,
-        retry_after=final_status.retry_after,
-        finish_reason=final_status.finish_reason,
         model=it.model,
         provider=it.provider,
         now=it.now,
+        **status_columns(it.refusal),
     )
     conversation = {"conversation_id": conversation_id}
     tx.run(
         tx.q.conversations.add_turn,
-        head_id=message_id,
+        head_id=message.id,
         model=it.model,
         more=count,
         now=it.now,
@@ -249,7 +246,7 @@ def _store_answer(tx: Transaction, it: NewTurn, conversation_id: int, question_i
     )
     if it.branch_point.kind != "new" or it.prompt.results:
         tx.run(tx.q.conversations.count_branch, **conversation)
-    return message_id
+    return message.id
 
 
 class RepeatedRequest(Exception):
@@ -272,9 +269,9 @@ def find_repeated(tx: Transaction, user_id: int, key: IdempotencyKey, now: int) 
     row = tx.one(tx.q.idempotency.get, user_id=user_id, name=key.name, since=now - _LIFE)
     if row is None:
         return None
-    if row["digest"] != key.digest and not row["is_deleted"]:
+    if row.digest != key.digest and not row.is_deleted:
         raise Conflict("同一幂等键已用于不同的请求")
-    return None if row["failed_empty"] or row["is_deleted"] else row["message_id"]
+    return None if row.failed_empty or row.is_deleted else row.message_id
 
 
 def remember_key(tx: Transaction, user_id: int, key: IdempotencyKey, message_id: int, month: Month) -> None:

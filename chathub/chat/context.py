@@ -5,9 +5,9 @@ from itertools import chain
 
 import msgspec
 
+from chathub.database.rows.messages import ContextMessage
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
 from chathub.formats.messages import Image, Message, ToolCall
-from chathub.schemas.responses import Row
 
 # a turn whose reply ended so is part of what was said; a failed one is not
 _SAID = ("done", "stopped", "interrupted")
@@ -15,19 +15,19 @@ _SAID = ("done", "stopped", "interrupted")
 Images = Mapping[int, Sequence[Image]]
 
 
-def estimate_history(rows: Iterable[Row], supports_vision: bool) -> int:
+def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> int:
     """At most so many tokens are the messages of a branch."""
     return sum(
-        estimate(row["content"])
-        + estimate(row["tool_calls"])
+        estimate(row.content)
+        + estimate(row.tool_calls)
         + PER_MESSAGE
-        + PER_IMAGE * (supports_vision and row["has_images"])
+        + PER_IMAGE * (supports_vision and row.has_images)
         for row in rows
     )
 
 
 def build(
-    history: Iterable[Row],
+    history: Iterable[ContextMessage],
     asked: list[Message],
     images: Images,
     *,
@@ -52,7 +52,7 @@ def build(
     return [*first, *chain.from_iterable(turns[oldest:]), *last]
 
 
-def _turns(history: Iterable[Row], images: Images) -> tuple[list[list[Message]], list[Message]]:
+def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list[Message]], list[Message]]:
     """Questions with their answers, and the turn whose calls of tools wait for their results.
 
     A failed or empty answer takes its question along; so do calls that nobody answered.
@@ -60,13 +60,13 @@ def _turns(history: Iterable[Row], images: Images) -> tuple[list[list[Message]],
     turns: list[list[Message]] = []
     turn: list[Message] = []
     for row in history:
-        if row["role"] == "user":
-            turn = [Message("user", row["content"], images=list(images.get(row["id"], ())))]
-        elif row["role"] == "tool":
-            turn = turn and [*turn, Message("tool", row["content"], tool_call_id=row["tool_call_id"])]
-        elif turn and row["status"] in _SAID and (row["content"] or row["tool_calls"]):
+        if row.role == "user":
+            turn = [Message("user", row.content, images=list(images.get(row.id, ())))]
+        elif row.role == "tool":
+            turn = turn and [*turn, Message("tool", row.content, tool_call_id=row.tool_call_id)]
+        elif turn and row.status in _SAID and (row.content or row.tool_calls):
             turn = [*turn, _answer(row)]
-            if not row["tool_calls"]:
+            if not row.tool_calls:
                 turns.append(turn)
                 turn = []
         else:
@@ -74,7 +74,7 @@ def _turns(history: Iterable[Row], images: Images) -> tuple[list[list[Message]],
     return turns, turn
 
 
-def _answer(row: Row) -> Message:
-    calls = msgspec.json.decode(row["tool_calls"] or "[]", type=list[ToolCall])
-    state = msgspec.json.decode(row["state"]) if row["state"] else None
-    return Message("assistant", row["content"], tool_calls=calls, state=state)
+def _answer(row: ContextMessage) -> Message:
+    calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
+    state = msgspec.json.decode(row.state) if row.state else None
+    return Message("assistant", row.content, tool_calls=calls, state=state)

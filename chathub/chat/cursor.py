@@ -1,4 +1,4 @@
-"""The text of a reply in parts, and how much of it a client has."""
+"""The parts of a reply's text, and the cursor of a follower."""
 
 from typing import Literal
 
@@ -9,9 +9,9 @@ Part = tuple[Kind, str]
 
 
 class Cursor(Struct):
-    """How much of a reply a client has: code points of content and of reasoning, each on its own.
+    """How much of a reply a client has received: code points of content and of reasoning, each by itself.
 
-    Offsets, not numbers of events, so that memory and database answer alike.
+    Offsets instead of event numbers: memory and database give the same text for the same cursor.
     """
 
     content: int = 0
@@ -19,7 +19,7 @@ class Cursor(Struct):
 
     @classmethod
     def parse(cls, event_id: str | None) -> "Cursor":
-        """From an event id ``<content>-<reasoning>``; none means the beginning."""
+        """From an SSE event id ``<content>-<reasoning>``; without one, the beginning."""
         content, _, reasoning = (event_id or "0-0").partition("-")
         return cls(int(content), int(reasoning))
 
@@ -34,7 +34,7 @@ class Cursor(Struct):
 
 
 def merged(parts: list[Part]) -> list[Part]:
-    """Neighbours of the same kind as one."""
+    """The parts with neighbours of the same kind joined."""
     if len(parts) < 2:
         return parts
     runs: list[tuple[Kind, list[str]]] = []
@@ -46,7 +46,7 @@ def merged(parts: list[Part]) -> list[Part]:
 
 
 def after(parts: list[Part], skip: dict[str, int]) -> list[Part]:
-    """The parts without the first ``skip`` code points of each kind; counts ``skip`` down."""
+    """The parts without the first ``skip`` code points of each kind; reduces ``skip`` by what it left out."""
     rest: list[Part] = []
     for kind, text in parts:
         known = min(skip[kind], len(text))

@@ -1,6 +1,7 @@
 """Removal of what was deleted: it leaves every answer at once, and the disk some messages at a time."""
 
 import asyncio
+import secrets
 import time
 
 from chathub.chat import attachments
@@ -49,8 +50,10 @@ def delete_subtree(tx: Transaction, message_id: int, user_id: int, now: int) -> 
     The message becomes the root of a deleted conversation. What follows from it goes there step by step:
     until then it hangs on nothing that is shown.
     """
-    place = tx.add(tx.q.conversations.insert_deleted, user_id=user_id, now=now)
-    tx.run(tx.q.messages.detach, message_id=message_id, conversation_id=place)
+    # no id that a request may give has a slash
+    public_id = f"/{secrets.token_hex(16)}"
+    (grave,) = tx.all(tx.q.conversations.insert_deleted, public_id=public_id, user_id=user_id, now=now)
+    tx.run(tx.q.messages.detach, message_id=message_id, conversation_id=grave.id)
     remove_some(tx)
 
 
@@ -62,11 +65,11 @@ def remove_some(tx: Transaction) -> bool:
     """
     end, steps = time.monotonic() + _WORK, 0
     while row := tx.one(tx.q.conversations.find_deleted):
-        if row["newest_id"] is None:
-            tx.run(tx.q.conversations.delete, conversation_id=row["id"])
-        elif not tx.run(tx.q.messages.follow, message_id=row["newest_id"], conversation_id=row["id"]):
-            files = attachments.of_message(tx, row["newest_id"])
-            tx.run(tx.q.messages.delete, message_id=row["newest_id"])
+        if row.newest_id is None:
+            tx.run(tx.q.conversations.delete, conversation_id=row.id)
+        elif not tx.run(tx.q.messages.follow, message_id=row.newest_id, conversation_id=row.id):
+            files = attachments.of_message(tx, row.newest_id)
+            tx.run(tx.q.messages.delete, message_id=row.newest_id)
             attachments.sweep(tx, files)
         steps += 1
         if steps >= _LEAST and time.monotonic() > end:

@@ -1,94 +1,90 @@
-"""All replies in the making: asked for and begun, found, stopped, saved once a second, drained at the end."""
+"""The running replies of all conversations: begun, followed, stopped, saved and finished."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.begin_turn import RepeatedRequest, begin_turn, find_repeated
-from chathub.chat.live import Live
 from chathub.chat.reply import Reply
-from chathub.chat.runner import SHUTDOWN, Writer
+from chathub.chat.runner import SHUTDOWN, ReplyRunner
+from chathub.chat.running_reply import RunningReply
 from chathub.chat.saving import ReplySaver
 from chathub.chat.titles import Titles
-from chathub.chat.turn import Settlement, TurnRequest
-from chathub.chat.unstored import Unstored
+from chathub.chat.turn import IdempotencyKey, Settlement, TurnRequest
+from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.disk import Disk
-from chathub.errors import ChatHubError, Conflict, NotFound, Unavailable
+from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.providers.resolver import Candidates
+from chathub.running.registry import Registry
 
-_NO_NEWS = "服务器正在重启，请稍后再试"
 
-
-class Replies:
-    """Replies from the question to their end; one at a time in each conversation."""
+class ConversationReplies:
+    """The running reply of each conversation; one at a time."""
 
     def __init__(
         self,
         db: Database,
         disk: Disk,
-        writer: Writer,
+        registry: Registry,
+        runner: ReplyRunner,
         titles: Titles,
         clock: Clock,
         config: Config,
-        holdings: ReplyMemory,
+        reply_memory: ReplyMemory,
         settlement_queue: SettlementQueue,
-        unstored: Unstored,
+        unstored: UnstoredReplies,
     ) -> None:
-        self._settlement_queue = settlement_queue
-        self._unstored = unstored
         self._db = db
         self._disk = disk
-        self._writer = writer
+        self._registry = registry
+        self._runner = runner
         self._titles = titles
         self._clock = clock
         self._config = config
-        self._holdings = holdings
-        self._live = Live(config)
-        # (user, conversation): nobody can hold up a conversation of somebody else's
-        self._locks: dict[tuple[int, str], asyncio.Future[None]] = {}
-        # by user: what was asked and is not known as a reply yet
-        self._beginning: dict[asyncio.Task[Reply], int] = {}
-        self._asking: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._draining = False
+        self._reply_memory = reply_memory
+        self._settlement_queue = settlement_queue
+        self._unstored = unstored
         self._saver = ReplySaver(db)
-        self._titling: set[asyncio.Task[None]] = set()
+        # by the conversation's public id
+        self._running: dict[str, RunningReply] = {}
+        # by user and conversation: no user can block a conversation of another
+        self._locks: dict[tuple[int, str], asyncio.Future[None]] = {}
+        # by user and idempotency key: the digest and the task of the request that came first
+        self._first_requests: dict[tuple[int, str], tuple[str, asyncio.Task[Reply]]] = {}
 
-    # --- asking
+    # --- begin
 
     @asynccontextmanager
     async def begin_turn(self, turn_request: TurnRequest) -> AsyncIterator[Reply]:
-        """Store the question and have the answer written; gives the reply as soon as both are on disk,
-        counted as followed for as long as the context lasts. A repeated request gets the first one's.
+        """Store the turn and start its reply; yields the reply as soon as both are on disk. The context
+        counts as a follower. A repeated request gets the reply of the first one.
 
-        Goes on even if the caller is cancelled: a client that leaves now cannot leave a stored question
+        The work goes on if the caller is cancelled: a client that leaves now cannot leave a stored message
         without a reply.
 
         Raises:
-            NotFound: the conversation or message is someone else's.
+            NotFound: the conversation or message is another user's.
             Gone: the user deleted the conversation.
-            Conflict: its last reply is still being written and followed, or the key was used otherwise.
-            TooManyRequests: too many in this minute, or too many answers at once.
-            Unavailable: the server ends, its file is gone, or too much waits to be stored already.
+            Conflict: its last reply is still running and followed, or the key was used for something else.
+            TooManyRequests: too many in this minute, or too many replies at once.
+            Unavailable: the server is shutting down, the database file is gone, or too much waits to be
+                stored already.
             DiskLow: there is too little room to store it; nothing was stored.
         """
-        if self._draining:
-            raise Unavailable(_NO_NEWS, retry_after=5)
-        asking = self._spawn(self._attach_or_begin(turn_request))
-        # nothing was awaited since the plan was made: who removes a key of it meanwhile waits for the reply
-        self._beginning[asking] = turn_request.caller.id
-        asking.add_done_callback(self._beginning.pop)
-        turn_request.body.keep_until_done(asking)
+        self._registry.check_open()
+        # nothing was awaited since the request was resolved: when one of its API keys is removed meanwhile,
+        # the removal waits for the reply
+        beginning = self._registry.begin(turn_request.caller.id, self._attach_or_begin(turn_request))
+        turn_request.body.keep_until_done(beginning)
         try:
-            yield await asyncio.shield(asking)
+            yield await asyncio.shield(beginning)
         finally:
-            asking.add_done_callback(self._asker_left)
+            beginning.add_done_callback(self._leave_begun)
 
     async def is_repeated(self, turn_request: TurnRequest) -> bool:
         """Whether the request was made before and has a reply."""
@@ -99,210 +95,203 @@ class Replies:
         return await self._db.read(find_repeated, turn_request.caller.id, idempotency_key, now) is not None
 
     async def _attach_or_begin(self, turn_request: TurnRequest) -> Reply:
-        if turn_request.idempotency_key is None:
+        idempotency_key = turn_request.idempotency_key
+        if idempotency_key is None:
             return await self._begin(turn_request)
-        key = (turn_request.caller.id, turn_request.idempotency_key.name)
-        digest, first = self._asking.get(key, (turn_request.idempotency_key.digest, None))
-        if digest != turn_request.idempotency_key.digest:
+        key = (turn_request.caller.id, idempotency_key.name)
+        digest, first = self._first_requests.get(key, (idempotency_key.digest, None))
+        if digest != idempotency_key.digest:
             raise Conflict("同一幂等键已用于不同的请求")
         if first is not None:
-            return self._live.join(await asyncio.shield(first))
-        self._asking[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
+            return self._join(await asyncio.shield(first))
+        self._first_requests[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
         try:
-            known = await self._db.read(
-                find_repeated, key[0], turn_request.idempotency_key, self._clock.now()
-            )
-            if known is not None:
-                return await self.find(known, turn_request.caller.id)
-            return await self._begin(turn_request)
-        except RepeatedRequest as repeated:
-            return await self.find(repeated.message_id, turn_request.caller.id)
+            return await self._stored_or_begun(turn_request, idempotency_key)
         finally:
-            del self._asking[key]
+            del self._first_requests[key]
 
-    async def find(self, message_id: int, user_id: int) -> Reply:
-        """A reply by its message, live or out of the database, with one more follower.
-
-        Raises:
-            NotFound: the user has no such reply.
-        """
-        if reply := self._live.find(message_id, user_id):
-            return self._live.join(reply)
-        unstored = self._unstored.find(message_id, user_id)
-        row = await self._db.fetch_one(self._db.q.messages.get_reply, message_id=message_id, user_id=user_id)
-        if row is None:
-            raise NotFound("消息不存在")
-        if unstored is not None:
-            return self._live.join(unstored)
-        return Reply.stored(row, user_id)
+    async def _stored_or_begun(self, turn_request: TurnRequest, idempotency_key: IdempotencyKey) -> Reply:
+        """The reply that an earlier request with the key got, or a new one."""
+        user_id, now = turn_request.caller.id, self._clock.now()
+        message_id = await self._db.read(find_repeated, user_id, idempotency_key, now)
+        if message_id is None:
+            try:
+                return await self._begin(turn_request)
+            except RepeatedRequest as repeated:
+                message_id = repeated.message_id
+        return await self._find(message_id, user_id)
 
     async def _begin(self, turn_request: TurnRequest) -> Reply:
         self._db.condition.check()
         self._disk.check(large=turn_request.is_large)
-        self._settlement_queue.check(sum(reply.size for reply in self._live))
-        async with self._lock_conversation(turn_request.caller.id, turn_request.branch_point.public_id):
-            await self._stop_unfollowed(turn_request.branch_point.public_id, turn_request.caller.id)
-            unstored = self.unstored(turn_request.branch_point.public_id, turn_request.caller.id)
+        self._settlement_queue.check(sum(running.reply.size for running in self._running.values()))
+        user_id, public_id = turn_request.caller.id, turn_request.branch_point.public_id
+        async with self._lock_conversation(user_id, public_id):
+            await self._stop_unfollowed(public_id, user_id)
+            unstored = self.unstored(public_id, user_id)
             ended, month = self._settlement_queue.reservations, self._clock.month()
             turn = await self._db.write(begin_turn, turn_request.beginning(month), unstored, ended)
-            limit = self._config.reply_characters
-            reply = Reply(turn, turn_request.caller.id, turn_request.model_name, limit)
-            if turn.refusal is not None or isinstance(turn_request.candidates, ChatHubError):
-                reply.final_status = turn.refusal
-                reply.end()
+            reply = Reply(turn, user_id, turn_request.model_name, self._config.reply_characters)
+            if turn.refusal is not None:
+                reply.end(turn.refusal)
             else:
+                # a turn without candidates is refused
+                assert not isinstance(turn_request.candidates, ChatHubError)
                 self._start(reply, turn_request.candidates, turn_request)
             return reply
 
     @asynccontextmanager
     async def _lock_conversation(self, user_id: int, public_id: str) -> AsyncIterator[None]:
-        """Whoever else wants the user's conversation waits until this ends."""
-        idempotency_key = (user_id, public_id)
-        while busy := self._locks.get(idempotency_key):
+        """Others who need the user's conversation wait until this context ends."""
+        key = (user_id, public_id)
+        while busy := self._locks.get(key):
             await asyncio.wait([busy])
-        self._locks[idempotency_key] = asyncio.get_running_loop().create_future()
+        self._locks[key] = asyncio.get_running_loop().create_future()
         try:
             yield
         finally:
-            self._locks.pop(idempotency_key).set_result(None)
+            self._locks.pop(key).set_result(None)
 
     async def _stop_unfollowed(self, public_id: str, user_id: int) -> None:
-        """A conversation has one reply at a time: one that nobody follows any more is stopped."""
-        running = self._live.in_conversation(public_id)
+        """Stop the conversation's running reply if it has no followers: there is one reply at a time."""
+        running = self._running.get(public_id)
         if running is None:
             return
         if running.user_id != user_id:
             raise NotFound("对话不存在")
         if running.followers:
-            raise Conflict("该对话的上一条回复仍在生成中", message_id=running.turn.message_id)
-        await self._live.stop(running)
+            raise Conflict("该对话的上一条回复仍在生成中", message_id=running.reply.turn.message_id)
+        await _stop(running)
+
+    # --- run
 
     def _start(self, reply: Reply, candidates: Candidates, turn_request: TurnRequest) -> None:
-        """Register the reply and begin to write it."""
+        """Register the reply and begin to read it."""
+        options, body = turn_request.options, turn_request.body
         reply.use_model(candidates.model)
-        reply.count_in(self._holdings.of(reply.user_id))
+        reply.count_in(self._reply_memory.of(reply.user_id))
         reply.token_id = turn_request.caller.token_id
-        reply.stops_when_left = (turn_request.options.on_disconnect or self._config.on_disconnect) == "stop"
-        reading = self._spawn(self._writer.read(reply, candidates, turn_request.options, turn_request.body))
-        self._live.add(reply, reading)
-        writing = self._spawn(self._write(reply, candidates, turn_request, reading))
-        turn_request.body.keep_until_done(writing)
+        stops_when_left = (options.on_disconnect or self._config.on_disconnect) == "stop"
+        reading = self._registry.spawn(self._runner.read(reply, candidates, options, body))
+        running = RunningReply(reply, reading, self._config, stops_when_left=stops_when_left)
+        self._running[reply.turn.public_id] = running
+        self._registry.add(running)
+        body.keep_until_done(self._registry.spawn(self._run(running, candidates, turn_request)))
 
-    async def _write(
-        self, reply: Reply, candidates: Candidates, turn_request: TurnRequest, reading: asyncio.Task[None]
-    ) -> None:
-        await self._writer.write(reply, candidates, reading)
-        self._live.remove(reply)
-        reply.end()
-        if self._titles.wanted(reply, turn_request.options):
-            task = self._spawn(self._titles.suggest(reply, candidates))
-            self._titling.add(task)
-            task.add_done_callback(self._titling.discard)
+    async def _run(self, running: RunningReply, candidates: Candidates, turn_request: TurnRequest) -> None:
+        """See a reply to its end."""
+        reply = running.reply
+        final_status = await self._runner.run(reply, candidates, running.reading)
+        del self._running[reply.turn.public_id]
+        self._registry.remove(running)
+        running.forget_timer()
+        reply.end(final_status)
+        self._titles.begin(reply, candidates, turn_request.options)
 
-    # --- following and leaving
+    # --- follow
 
-    @contextmanager
-    def followed(self, reply: Reply) -> Iterator[None]:
-        """For a reply from ``find``: its follower leaves when the context ends."""
+    @asynccontextmanager
+    async def follow(self, message_id: int, user_id: int) -> AsyncIterator[Reply]:
+        """A user's reply, running or stored; the context counts as a follower.
+
+        Raises:
+            NotFound: the user has no such reply.
+        """
+        reply = await self._find(message_id, user_id)
         try:
-            yield
+            yield reply
         finally:
-            self._live.leave(reply)
+            self._leave(reply)
 
-    def _asker_left(self, asking: asyncio.Task[Reply]) -> None:
-        if not asking.cancelled() and asking.exception() is None:
-            self._live.leave(asking.result())
+    async def _find(self, message_id: int, user_id: int) -> Reply:
+        """A user's reply by its message, with one more follower."""
+        for running in self.of_user(user_id):
+            if running.reply.turn.message_id == message_id:
+                return self._join(running.reply)
+        unstored = self._unstored.find(message_id, user_id)
+        row = await self._db.fetch_one(self._db.q.messages.get_reply, message_id=message_id, user_id=user_id)
+        if row is None:
+            raise NotFound("消息不存在")
+        return unstored or Reply.stored(row, user_id)
 
-    # --- looking and stopping
+    def _join(self, reply: Reply) -> Reply:
+        if running := self._running_of(reply):
+            running.join()
+        return reply
 
-    def live(self, public_id: str, user_id: int) -> Reply | None:
-        """The reply being written in a user's conversation."""
-        reply = self._live.in_conversation(public_id)
-        return reply if reply and reply.user_id == user_id else None
+    def _leave(self, reply: Reply) -> None:
+        if running := self._running_of(reply):
+            running.leave()
+
+    def _leave_begun(self, beginning: asyncio.Task[Reply]) -> None:
+        if not beginning.cancelled() and beginning.exception() is None:
+            self._leave(beginning.result())
+
+    def _running_of(self, reply: Reply) -> RunningReply | None:
+        running = self._running.get(reply.turn.public_id)
+        return running if running and running.reply is reply else None
+
+    # --- find and stop
+
+    def of_user(self, user_id: int) -> list[RunningReply]:
+        return [running for running in self._running.values() if running.user_id == user_id]
+
+    def find_running(self, public_id: str, user_id: int) -> Reply | None:
+        """The running reply of a user's conversation."""
+        running = self._running.get(public_id)
+        return running.reply if running and running.user_id == user_id else None
 
     def unstored(self, public_id: str, user_id: int) -> dict[int, Settlement]:
-        """How the replies of a user's conversation ended that the database has not taken yet, by message."""
+        """How replies of a user's conversation ended whose end is not in the database yet, by message."""
         return self._unstored.settlements(public_id, user_id)
 
-    def of_user(self, user_id: int) -> list[Reply]:
-        return [reply for reply in self._live if reply.user_id == user_id]
-
-    async def wait_begun(self, user_id: int | None = None) -> None:
-        """Wait for what was asked (by one user, or all): the replies to it are known then."""
-        asking = [task for task, asker in self._beginning.items() if user_id in (None, asker)]
-        if asking:
-            await asyncio.wait(asking)
-
-    async def stop(self, reply: Reply) -> None:
-        """Close the upstream connection, keep the text, and wait until it is stored."""
-        await self._live.stop(reply)
-
-    async def stop_user(self, user_id: int) -> None:
-        """Stop every reply of a user whose account was disabled."""
-        await self._stop_all(lambda reply: reply.user_id == user_id)
-
-    async def stop_key(self, key_id: int) -> None:
-        """Stop every reply that is being written with a key that is gone; none may turn to it any more."""
-
-        def uses_key(reply: Reply) -> bool:
-            reply.excluded_keys.add(key_id)
-            return reply.endpoint is not None and reply.endpoint.key_id == key_id
-
-        await self._stop_all(uses_key)
-
-    async def _stop_all(self, concerned: Callable[[Reply], bool]) -> None:
-        """Those being written at once, those being begun as soon as they are known."""
-        await self._live.stop_all(concerned)
-        await self.wait_begun()
-        await self._live.stop_all(concerned)
+    async def stop(self, place: str | int, user_id: int) -> Reply | None:
+        """Stop a user's running reply, by its conversation's public id or its message's id: keep the text,
+        and wait until it is stored."""
+        await self._registry.wait_begun(user_id)
+        for running in self.of_user(user_id):
+            if place in (running.reply.turn.public_id, running.reply.turn.message_id):
+                await _stop(running)
+                return running.reply
+        return None
 
     @asynccontextmanager
     async def exclusive(self, public_id: str, user_id: int) -> AsyncIterator[None]:
-        """Nothing is written in a user's conversation, and nothing begins, while this lasts."""
+        """Nothing is generated in a user's conversation, and nothing begins, while this context lasts."""
         async with self._lock_conversation(user_id, public_id):
-            if reply := self.live(public_id, user_id):
-                await self._live.stop(reply)
+            running = self._running.get(public_id)
+            if running and running.user_id == user_id:
+                await _stop(running)
             yield
 
     # --- all of them
 
     async def beat(self) -> None:
-        """Wake every reply's followers now and then: the time for their heartbeats."""
+        """Wake the followers of every reply periodically: the time for their heartbeats."""
         while True:
             await asyncio.sleep(self._config.heartbeat_seconds / 2)
-            for reply in self._live:
-                reply.wake()
+            for running in self._running.values():
+                running.reply.wake()
 
     async def save(self) -> None:
-        """Once a second write down what is new of all live replies, as one transaction, and try again what
-        could not be stored."""
+        """Once a second save the new text of all running replies, in one transaction, and retry what could
+        not be stored."""
         while True:
             await asyncio.sleep(self._config.save_seconds)
-            await self._saver.save(self._live)
+            await self._saver.save([running.reply for running in self._running.values()])
             await self._settlement_queue.retry()
 
-    async def drain(self, seconds: float) -> None:
-        """Take no more questions and give the replies in the making some time to end."""
-        self._draining = True
-        end = asyncio.get_running_loop().time() + seconds
-        # again and again: a question that was just accepted begins its work meanwhile
-        while self._tasks and (left := end - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(list(self._tasks), timeout=left)
-
     async def close(self) -> None:
-        """Store what is still being written as interrupted, and wait for all of it."""
-        self._draining = True
-        for task in list(self._titling):
-            task.cancel()
-        while self._tasks:
-            for reply in self._live:
-                self._live.cancel(reply, SHUTDOWN)
-            await asyncio.wait(list(self._tasks))
+        """Store what is still running as interrupted, and wait for all of it."""
+        self._titles.cancel()
+        await self._registry.close(self._interrupt)
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # a caller that left does not ask for the outcome any more
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return task
+    def _interrupt(self) -> None:
+        for running in self._running.values():
+            running.end(SHUTDOWN)
+
+
+async def _stop(running: RunningReply) -> None:
+    """Stop a reply and wait until it is stored."""
+    running.stop()
+    await running.reply.finished()

@@ -1,4 +1,4 @@
-"""Writes one reply: what goes upstream, what comes back, how it ended, and what is stored of it."""
+"""Generates one reply: the request to the provider, the reading, its final status and its settlement."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from chathub.billing.caps import reply_cap
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
-from chathub.chat.unstored import Unstored, reader
+from chathub.chat.unstored import UnstoredReplies, reader
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
@@ -38,13 +38,13 @@ SHUTDOWN = FinalStatus("interrupted", "服务器正在重启，回复中断", 50
 _TIME_LIMIT = FinalStatus("error", "回复时间过长，已中止", 504, "time_limit")
 _SIZE_LIMIT = FinalStatus("error", "回复过长，已中止", 502, "size_limit")
 _BROKEN = FinalStatus("error", "服务器内部错误", 500, "error")
-# a history is long from so many characters on; each message costs some, however short it is
+# characters from which on a history is long; what each message costs besides its text
 _LONG, _PER_MESSAGE = 256 * 1024, 500
-_TOO_MANY_PICTURES = "正在发送的图片过多，请等其中一些回复结束"
+_TOO_MANY_IMAGES = "正在发送的图片过多，请等其中一些回复结束"
 
 
-class Writer:
-    """Sees replies to their end, one call each."""
+class ReplyRunner:
+    """Reads replies from their providers and settles them: one ``read`` and one ``run`` for each."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Writer:
         clock: Clock,
         config: Config,
         key_reports: KeyReports,
-        unstored: Unstored,
+        unstored: UnstoredReplies,
     ) -> None:
         self._db = db
         self._unstored = unstored
@@ -63,13 +63,12 @@ class Writer:
         self._key_reports = key_reports
 
     async def read(self, reply: Reply, candidates: Candidates, options: Options, body: RequestBody) -> None:
-        """Take in what the providers say: the model that was asked for, or what it falls back on. This
-        is what is cancelled to stop a reply: the connection closes at once. The pictures of the history
-        count like the body that the question came in."""
+        """Feed the reply from the first candidate that answers. This is what is cancelled to stop a reply:
+        the connection closes at once. The images of the history count as memory like the request's body."""
         try:
             body.grow(max(0, _image_bytes(reply.turn) - body.size))
         except (BodiesFull, TooManyBodies) as full:
-            reply.failure = Failure(_TOO_MANY_PICTURES, kind="busy", retry_after=full.retry_after)
+            reply.failure = Failure(_TOO_MANY_IMAGES, kind="busy", retry_after=full.retry_after)
             return
 
         async def prepare(candidate: Candidate) -> Trial:
@@ -80,9 +79,8 @@ class Writer:
         report = self._key_reports.for_caller(reply.user_id)
         reply.failure = await failover.run(candidates.in_order, prepare, report)
 
-    async def write(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> None:
-        """Run one reply to its end and store it; no exception escapes. ``reply.final_status`` is set if we
-        cancel the reading for a reason of ours."""
+    async def run(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> FinalStatus:
+        """Wait until a reply is read, and settle it; returns how it ended. No exception escapes."""
         try:
             async with asyncio.timeout(self._config.reply_seconds):
                 await reading
@@ -93,14 +91,12 @@ class Writer:
             final_status = _TIME_LIMIT
         except Exception as error:
             final_status = _broken(error)
-        # why we stopped it says more than what the provider made of that
-        reply.final_status = await self._stored(reply, candidates, reply.final_status or final_status)
+        # from here on no part is saved any more: the message's own columns get the text
+        return await self._settle(reply, candidates, reply.begin_settling(final_status))
 
-    async def _stored(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
-        """Store the reply, which then lets go of its text; gives the ending, or that it could not be stored
-        yet: then it is kept and tried again."""
-        # from here on the message's own columns hold the text, no part may be added any more
-        reply.settling = True
+    async def _settle(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> FinalStatus:
+        """Store how the reply ended and free its text; returns that, or that it could not be stored yet: then
+        it is kept in memory and tried again."""
         try:
             settlement = self._settlement(reply, candidates, final_status)
         except Exception:
@@ -112,41 +108,42 @@ class Writer:
         except Exception as error:
             self._unstored.keep(reply, settlement, error)
             return turn.NOT_STORED
-        reply.let_go(reader(self._db, reply.turn.message_id))
+        reply.text.move(reader(self._db, reply.turn.message_id))
         return final_status
 
     def _settlement(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> Settlement:
-        """All that there is to store of it."""
+        """All that is stored of the reply at its end."""
         model = reply.answering
         assert model is not None
-        reply.pack()
-        content, reasoning = reply.text("content"), reply.text("reasoning")
+        reply.text.pack()
+        content, reasoning = reply.text.of("content"), reply.text.of("reasoning")
         calls = list(reply.calls.values())
         answer = estimates.estimate(content) + estimates.estimate_calls(calls)
         thinking = estimates.estimate(reasoning)
         usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
-        well = reply.endpoint if reply.failure is None and final_status.status == "done" else None
-        if well and well.key_id is not None:
-            self._key_reports.note_success(well.key_id, reply.user_id)
+        is_success = reply.failure is None and final_status.status == "done"
+        key_id = reply.endpoint.key_id if is_success and reply.endpoint else None
+        if key_id is not None:
+            self._key_reports.note_success(key_id, reply.user_id)
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
             attempts=reply.attempts,
             models=candidates.models,
             first_at=reply.first_at,
-            key_id=well.key_id if well else None,
+            key_id=key_id,
             content=content,
             reasoning=reasoning,
             tool_calls=_json(calls),
-            state=_json(reply.state),
-            was_saved=reply.was_saved,
+            state=_json(reply.provider_state),
+            was_saved=reply.text.was_saved,
             final_status=final_status,
             usage_cost=usage_cost,
         )
 
 
 def _broken(error: Exception) -> FinalStatus:
-    """How a reply ends that could not go on for a reason of ours."""
+    """The final status for an exception of ours."""
     if isinstance(error, DatabaseUnavailable):
         return FinalStatus("error", error.sentence, error.status, "error")
     log.error("a reply failed", exc_info=error)
@@ -154,15 +151,15 @@ def _broken(error: Exception) -> FinalStatus:
 
 
 def _image_bytes(turn: Turn) -> int:
-    """The bytes of pictures that a turn has in memory."""
+    """The bytes of the images that a turn has in memory."""
     images = [image for message in turn.prompt for image in message.images]
     return attachments.size_of(chain(images, *turn.images.values()))
 
 
 async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
-    """What goes upstream, but for the endpoint, and about how many tokens it is; of a long conversation it is
-    put together beside the event loop."""
-    size = sum(len(row["content"]) + _PER_MESSAGE for row in reply.turn.history)
+    """The request to the provider without its endpoint, and the estimate of its tokens. For a long history
+    it is made in a thread, so that the event loop goes on."""
+    size = sum(len(row.content) + _PER_MESSAGE for row in reply.turn.history)
     if size <= _LONG:
         return _call_and_estimate(model, options, reply)
     return await asyncio.to_thread(_call_and_estimate, model, options, reply)
@@ -174,7 +171,7 @@ def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tupl
 
 
 def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
-    """What goes upstream, but for the endpoint."""
+    """The request to the provider without its endpoint."""
     params = options.parameters()
     if cap := reply_cap(params.get("max_tokens"), turn.answer_limit, model.max_tokens):
         params["max_tokens"] = cap
@@ -199,18 +196,18 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
 
 
 def _json(value: Any) -> str:
-    """As it is stored; nothing is an empty text."""
+    """The JSON of a column; an empty value is an empty text."""
     return msgspec.json.encode(value).decode() if value else ""
 
 
 def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
-    """How a reply ended that nobody stopped."""
-    if reply.too_long:
+    """The final status of a reply that nothing of ours stopped."""
+    if reply.is_too_long:
         return _SIZE_LIMIT
     failure = reply.failure
     model = reply.answering or candidates.model
     if failure is None and reply.finish_reason == "stop" and not reply.has_output:
-        # not sent to another key: the provider has counted it
+        # no failover to another API key: the provider has charged for it
         return FinalStatus("error", f"{model.provider_name}：{EMPTY}", 502, "error")
     if failure is None:
         return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
@@ -229,7 +226,7 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
 
 
 def _status_of(failure: Failure) -> int:
-    """Our status for an upstream failure; never the provider's 401, which would log the user out."""
+    """Our HTTP status for a provider's failure; never the provider's 401: the page would log the user out."""
     if failure.status == 429:
         return 429
     return 504 if failure.timed_out or failure.status in (408, 504, 524) else 502

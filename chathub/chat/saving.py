@@ -1,7 +1,7 @@
-"""What is on disk of a reply in the making, and what becomes of it after a crash."""
+"""Saving of running replies, and their recovery after a crash."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -11,8 +11,9 @@ from chathub.chat import settle
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.connection import Database, Transaction
 from chathub.database.errors import DatabaseUnavailable
+from chathub.database.rows.messages import InterruptedReply
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
 
@@ -21,9 +22,9 @@ log = logging.getLogger("chathub.replies")
 INTERRUPTED = FinalStatus("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
 
 
-class Fresh(Struct, frozen=True):
-    """What is new of one reply: its runs with their numbers, which model answers, and the estimate of its
-    prompt."""
+class NewText(Struct, frozen=True):
+    """The text of one reply that is not saved yet: its runs with their numbers, the model that answers, and
+    the estimate of its prompt in tokens."""
 
     message_id: int
     model: ChatModel
@@ -32,104 +33,104 @@ class Fresh(Struct, frozen=True):
 
 
 class ReplySaver:
-    """Writes down what is new of replies in the making."""
+    """Saves the new text of running replies."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        # whether the last round went well
-        self._works = True
+        # whether the last round failed
+        self._is_failing = False
 
-    async def save(self, live: Iterable[Reply]) -> None:
-        """One round, as one transaction; what fails is in the next one."""
-        replies = list(live)
-        fresh = collect(replies)
-        if not fresh:
+    async def save(self, replies: Sequence[Reply]) -> None:
+        """One round, in one transaction. What fails is saved in the next round."""
+        new_texts = collect(replies)
+        if not new_texts:
             return
         try:
-            await self._db.try_write(save, fresh)
-            self._works = True
+            await self._db.try_write(save, new_texts)
+            self._is_failing = False
         except Exception as error:
-            if self._works:
-                # one line for the trouble, not one for each second of it
+            if not self._is_failing:
+                # one line for all rounds that fail, not one line a second
                 unknown = None if isinstance(error, DatabaseUnavailable) else error
                 log.error("replies in the making could not be saved: %s", error, exc_info=unknown)
-            self._works = False
+            self._is_failing = True
             for reply in replies:
-                # one that is being settled was not among them, or needs no part any more
-                if not reply.settling:
-                    reply.save_again()
+                # a reply that is settled meanwhile was not among them, or needs no part any more
+                if reply.state.is_generating:
+                    reply.text.save_again()
 
 
-def collect(replies: Iterable[Reply]) -> list[Fresh]:
-    """The text of live replies that is not on disk yet.
+def collect(replies: Iterable[Reply]) -> list[NewText]:
+    """The text of running replies that is not on disk yet.
 
-    Must be written before anything else is awaited: the writer takes things in order, and a reply that
-    is settled later removes its parts again.
+    The caller must write it before it awaits anything else: the database's writer works in order, and a
+    reply that is settled later deletes its parts again.
     """
     return [
-        Fresh(reply.turn.message_id, reply.answering, reply.prompt_estimate, runs)
+        NewText(reply.turn.message_id, reply.answering, reply.prompt_estimate, runs)
         for reply in replies
-        if reply.answering and not reply.settling and (runs := reply.unsaved())
+        if reply.answering and reply.state.is_generating and (runs := reply.text.unsaved())
     ]
 
 
-def save(tx: Transaction, fresh: list[Fresh]) -> None:
-    """Write collected text; with a reply's first, whose it is: a model that has begun answers to the end."""
+def save(tx: Transaction, new_texts: list[NewText]) -> None:
+    """Write collected text. The first text of a reply also stores its model: a model that has begun to answer
+    is not changed any more."""
     tx.many(
         tx.q.messages.note_answering,
         [
             {
-                "message_id": reply.message_id,
-                "model": reply.model.name,
-                "provider": reply.model.provider_slug,
-                "prompt_tokens": reply.prompt_estimate,
+                "message_id": new.message_id,
+                "model": new.model.name,
+                "provider": new.model.provider_slug,
+                "prompt_tokens": new.prompt_estimate,
             }
-            for reply in fresh
-            if reply.runs[0][0] == 0
+            for new in new_texts
+            if new.runs[0][0] == 0
         ],
     )
     tx.many(
         tx.q.parts.insert,
         [
-            {"message_id": reply.message_id, "sequence": number, "kind": kind, "text": text}
-            for reply in fresh
-            for number, kind, text in reply.runs
+            {"message_id": new.message_id, "sequence": number, "kind": kind, "text": text}
+            for new in new_texts
+            for number, kind, text in new.runs
         ],
     )
 
 
 def recover(tx: Transaction, month: Month) -> int:
-    """At start: what was being written when the process ended becomes ``interrupted``, with its text and
-    an estimate of what it used; nothing holds a budget any more. Gives the number of replies."""
+    """At start: replies that were running when the process ended become ``interrupted``, with their saved
+    text and an estimate of their usage, and all reservations are released. Returns the number of replies."""
     rows = tx.all(tx.q.messages.list_streaming)
     for row in rows:
-        texts = settle.saved_text(tx, row["id"])
+        texts = settle.saved_text(tx, row.id)
         model = _model(row)
-        came = estimate(texts["content"]), estimate(texts["reasoning"])
+        estimates = estimate(texts["content"]), estimate(texts["reasoning"])
         settlement = Settlement(
-            owner=BudgetOwner(row["user_id"], row["token_id"], month),
+            owner=BudgetOwner(row.user_id, row.token_id, month),
             model=model,
             content=texts["content"],
             reasoning=texts["reasoning"],
             was_saved=True,
             final_status=INTERRUPTED,
-            usage_cost=compute_cost(model, None, row["prompt_tokens"], *came),
+            usage_cost=compute_cost(model, None, row.prompt_tokens, *estimates),
         )
-        turn = Turn(row["conversation_id"], row["public_id"], "", 0, row["id"])
-        settle.recover(tx, turn, settlement, row["updated_at"])
+        turn = Turn(row.conversation_id, row.public_id, "", 0, row.id)
+        settle.recover(tx, turn, settlement, row.updated_at)
     tx.run(tx.q.budgets.release_all)
     return len(rows)
 
 
-def _model(row: Row) -> ChatModel:
-    """The model of a reply, with its price of today: a crash leaves no other."""
+def _model(row: InterruptedReply) -> ChatModel:
+    """The model of a reply, with today's price: the price at its beginning is not stored."""
     return ChatModel(
-        name=row["model"],
+        name=row.model,
         provider_id=0,
-        provider_slug=row["provider"],
+        provider_slug=row.provider,
         provider_name="",
         base_url="",
         needs_key=False,
-        input_price=row["input_price"] or 0,
-        output_price=row["output_price"] or 0,
+        input_price=row.input_price or 0,
+        output_price=row.output_price or 0,
     )

@@ -1,43 +1,51 @@
-"""A turn in the database: what it is once begun, how it is settled, what it used."""
+"""The settlement of a turn in the database: how its reply ended, and its usage."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from chathub.billing import budgets, ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.chat.cursor import Kind
-from chathub.chat.turn import Settlement, Turn
-from chathub.database.connection import Row, Transaction
+from chathub.chat.turn import Settlement, Turn, status_columns
+from chathub.database.connection import Transaction
+from chathub.database.rows.messages import ContextMessage, PastReply
 from chathub.errors import NotFound
 from chathub.providers import key_pool
-from chathub.schemas.responses import Row as AnyRow
+from chathub.schemas.budgets import Budget
 
-# what the page shows in an empty bubble after its stop button: not a text of the model's
+# what the page shows in an empty bubble after its stop button; no text of the model
 PLACEHOLDER = "对话已被用户停止"
+
+M = TypeVar("M", PastReply, ContextMessage)
 
 
 def saved_text(tx: Transaction, message_id: int) -> dict[Kind, str]:
-    """What was saved, second by second, of a reply whose end is not stored."""
+    """The text that was saved of a reply whose end is not stored."""
     parts = tx.all(tx.q.parts.list_for_message, message_id=message_id)
     kinds: tuple[Kind, Kind] = ("content", "reasoning")
-    return {kind: "".join(part["text"] for part in parts if part["kind"] == kind) for kind in kinds}
+    return {kind: "".join(part.text for part in parts if part.kind == kind) for kind in kinds}
 
 
-def as_it_ended(tx: Transaction, row: Row, unstored: Mapping[int, Settlement]) -> AnyRow:
-    """A message of the history; of an answer whose end is not stored yet what memory holds of it."""
-    final_status = unstored.get(row["id"]) if row["status"] == "streaming" else None
-    if final_status is None:
+def as_it_ended(tx: Transaction, row: M, unstored: Mapping[int, Settlement]) -> M:
+    """A message of the history; for a reply whose end is not stored yet, with its end from memory."""
+    settlement = unstored.get(row.id) if row.status == "streaming" else None
+    if settlement is None:
         return row
-    content = saved_text(tx, row["id"])["content"] if final_status.is_cut else final_status.content
-    told = {"content": content, "tool_calls": final_status.tool_calls, "state": final_status.state}
-    return {**dict(row), **told, "status": final_status.final_status.status}
+    content = saved_text(tx, row.id)["content"] if settlement.is_cut else settlement.content
+    return replace(
+        row,
+        content=content,
+        tool_calls=settlement.tool_calls,
+        state=settlement.state,
+        status=settlement.final_status.status,
+    )
 
 
-def settle(tx: Transaction, turn: Turn, it: Settlement) -> dict[str, Any] | None:
-    """Store how the reply ended and what it used, which counts even if the reply was deleted meanwhile.
-    Gives a word of warning where little is left to its user."""
+def settle(tx: Transaction, turn: Turn, it: Settlement) -> Budget | None:
+    """Store how the reply ended and its usage, which counts even if the reply was deleted meanwhile.
+    Returns a warning if little of the budget is left to its user."""
     now = it.owner.month.now
     if it.is_cut:
         saved = saved_text(tx, turn.message_id)
@@ -61,7 +69,8 @@ def settle(tx: Transaction, turn: Turn, it: Settlement) -> dict[str, Any] | None
 
 
 def recover(tx: Transaction, turn: Turn, it: Settlement, updated_at: int) -> None:
-    """Store what a crash left of a reply; a restart is no news of its conversation."""
+    """Store what a crash left of a reply. The conversation's ``updated_at`` stays: a restart is not activity
+    in it."""
     _store(tx, turn, it, updated_at)
     reason = it.final_status.finish_reason
     ledger.record_attempt(
@@ -89,31 +98,27 @@ def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
         reasoning=it.reasoning,
         tool_calls=it.tool_calls,
         state=it.state,
-        status=it.final_status.status,
-        reason=it.final_status.reason,
-        finish_reason=it.final_status.finish_reason,
-        error_status=it.final_status.code,
-        retry_after=it.final_status.retry_after,
         prompt_tokens=it.usage_cost.prompt_tokens,
         completion_tokens=it.usage_cost.completion_tokens,
         reasoning_tokens=it.usage_cost.reasoning_tokens,
         cached_tokens=it.usage_cost.cached_tokens,
-        usage_source=it.usage_cost.source,
+        usage_source=it.usage_cost.usage_source,
         cost=it.usage_cost.cost,
         now=now,
+        **status_columns(it.final_status),
     )
     if it.was_saved:
         tx.run(tx.q.parts.delete, message_id=turn.message_id)
 
 
 def complete_stopped(tx: Transaction, public_id: str, user_id: int, content: str, now: int) -> None:
-    """Take over the page's text of a stopped reply where it goes on where ours ends; never a shorter one.
+    """Store the page's text of a stopped reply if it begins with our text and is longer.
 
     Raises:
         NotFound: no such conversation of this user's.
     """
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
-    if row is None or row["user_id"] != user_id:
+    if row is None or row.user_id != user_id:
         raise NotFound("对话不存在")
-    if row["head_id"] is not None and content != PLACEHOLDER:
-        tx.run(tx.q.messages.complete_stopped, message_id=row["head_id"], content=content, now=now)
+    if row.head_id is not None and content != PLACEHOLDER:
+        tx.run(tx.q.messages.complete_stopped, message_id=row.head_id, content=content, now=now)

@@ -1,4 +1,4 @@
-"""Titles that the model finds: asked for in the background after the first exchange."""
+"""Titles by the model: generated in the background after a conversation's first turn."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from chathub.billing import ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.reply import Reply
+from chathub.chat.reply_state import ReplyState
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
@@ -17,6 +18,7 @@ from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
+from chathub.running.registry import Registry
 from chathub.schemas.chats import Options
 from chathub.upstream import failover
 from chathub.upstream.client import Client
@@ -24,105 +26,135 @@ from chathub.upstream.failover import Trial
 
 log = logging.getLogger("chathub.titles")
 
-_WISH = "请为下面的对话起一个标题，不超过15个字，使用对话的语言，只输出标题本身。"
+_INSTRUCTION = "请为下面的对话起一个标题，不超过15个字，使用对话的语言，只输出标题本身。"
 _SECONDS = 60
 _CHARACTERS = 1000
 
 
 class Titles:
-    """Names conversations; a title the user chose is never touched, and a failure changes nothing."""
+    """Generates titles. A title that the user chose is never changed, and a failure changes nothing."""
 
     def __init__(
-        self, settlement_queue: SettlementQueue, client: Client, clock: Clock, config: Config
+        self,
+        registry: Registry,
+        settlement_queue: SettlementQueue,
+        client: Client,
+        clock: Clock,
+        config: Config,
     ) -> None:
+        self._registry = registry
         self._settlement_queue = settlement_queue
         self._client = client
         self._clock = clock
-        self._always = config.auto_title
+        self._is_default = config.auto_title
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def wanted(self, reply: Reply, options: Options) -> bool:
-        """After the first exchange, if it went well and a title was asked for."""
-        asked = self._always if options.auto_title is None else options.auto_title
-        return bool(asked and reply.turn.first and reply.final_status and reply.final_status.status == "done")
+    def begin(self, reply: Reply, candidates: Candidates, options: Options) -> None:
+        """Have a title generated after the first turn, if the turn went well and the caller or the server's
+        configuration says so."""
+        is_requested = self._is_default if options.auto_title is None else options.auto_title
+        is_done = reply.state is ReplyState.DONE
+        if is_requested and reply.turn.first and is_done:
+            task = self._registry.spawn(self._suggest(reply, candidates))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def suggest(self, reply: Reply, candidates: Candidates) -> None:
-        """Ask the model that answered, and store what it says; what that used is booked. Not asked for when
-        there is no memory left for what could not be booked."""
+    def cancel(self) -> None:
+        """End all of them: what they used so far is settled."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _suggest(self, reply: Reply, candidates: Candidates) -> None:
+        """Have the model that answered generate the title, and store it with its usage. Nothing is generated
+        if there is no memory left to keep a settlement that cannot be stored."""
         if not self._settlement_queue.has_room():
             return
-        question, answered = reply.turn.prompt[0].content[:_CHARACTERS], await reply.whole("content")
-        messages = [Message("user", f"{_WISH}\n\n用户：{question}\n\n助手：{answered[:_CHARACTERS]}")]
         candidate = next(
             (candidate for candidate in candidates.in_order if candidate.model == reply.answering),
             candidates.in_order[0],
         )
-        stream = candidate.model.supports_streaming
-        call = ChatRequest(
-            "",
-            candidate.model.name,
-            messages,
-            stream=stream,
-            params={"max_tokens": 500},
-            caller_id=reply.user_id,
+        call = _call(candidate.model, reply, await reply.text.whole("content"))
+        generated = await self._generate(candidate, call, reply)
+        content, reasoning = generated.text.of("content"), generated.text.of("reasoning")
+        title = title_of(content.strip().strip("\"'《》“”「」#*。.").strip())
+        usage_cost = ledger.compute_cost(
+            candidate.model,
+            generated.usage,
+            estimate_messages(call.messages),
+            estimate(content),
+            estimate(reasoning),
         )
-        # takes in the events as any reply would, but nobody follows it
-        answer = Reply(reply.turn.without_texts(), reply.user_id, reply.model, 10_000)
-        answer.token_id = reply.token_id
-
-        async def prepare(_: Candidate) -> Trial:
-            return failover.trial(self._client, call, answer)
-
-        try:
-            async with asyncio.timeout(_SECONDS):
-                answer.failure = await failover.run([candidate], prepare, _no_report)
-        except TimeoutError:
-            answer.failure = Failure("no title came in time", kind="timeout")
-        except asyncio.CancelledError:
-            # the server ends: what was used so far is booked
-            answer.failure = Failure("no time for a title", kind="cut")
-        words = answer.text("content").strip().strip("\"'《》“”「」#*。.").strip()
-        title = title_of(words)
-        came = estimate(answer.text("content")), estimate(answer.text("reasoning"))
-        usage_cost = ledger.compute_cost(candidate.model, answer.usage, estimate_messages(messages), *came)
         store = partial(
             _store,
-            answer=answer,
-            title="" if answer.failure else title,
+            generated=generated,
+            title="" if generated.failure else title,
             models=candidates.models,
             usage_cost=usage_cost,
             month=self._clock.month(),
         )
         await self._settlement_queue.store("title", store)
 
+    async def _generate(self, candidate: Candidate, call: ChatRequest, reply: Reply) -> Reply:
+        """The model's answer: a reply without followers."""
+        generated = Reply(reply.turn.without_texts(), reply.user_id, reply.model, 10_000)
+        generated.token_id = reply.token_id
+
+        async def prepare(_: Candidate) -> Trial:
+            return failover.trial(self._client, call, generated)
+
+        try:
+            async with asyncio.timeout(_SECONDS):
+                generated.failure = await failover.run([candidate], prepare, _no_report)
+        except TimeoutError:
+            generated.failure = Failure("no title came in time", kind="timeout")
+        except asyncio.CancelledError:
+            # the server ends: the usage so far is settled
+            generated.failure = Failure("no time for a title", kind="cut")
+        return generated
+
+
+def _call(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
+    """The request for a title, with the beginnings of the question and of the reply's ``content``."""
+    question = reply.turn.prompt[0].content[:_CHARACTERS]
+    prompt = f"{_INSTRUCTION}\n\n用户：{question}\n\n助手：{content[:_CHARACTERS]}"
+    return ChatRequest(
+        "",
+        model.name,
+        [Message("user", prompt)],
+        stream=model.supports_streaming,
+        params={"max_tokens": 500},
+        caller_id=reply.user_id,
+    )
+
 
 async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
-    """A title is no reason to think ill of a key."""
+    """An attempt for a title does not change the health of an API key."""
 
 
 def _store(
     tx: Transaction,
-    answer: Reply,
+    generated: Reply,
     title: str,
     models: dict[str, ChatModel],
     usage_cost: ledger.UsageCost,
     month: Month,
 ) -> None:
-    turn = answer.turn
+    turn = generated.turn
     attempt_owner = AttemptOwner(
         kind="title",
-        user_id=answer.user_id,
-        token_id=answer.token_id,
+        user_id=generated.user_id,
+        token_id=generated.token_id,
         conversation_id=turn.public_id,
         message_id=turn.message_id,
     )
     ledger.record_attempts(
         tx,
         attempt_owner,
-        answer.attempts,
+        generated.attempts,
         models,
         usage_cost,
-        first_at=answer.first_at,
-        end_reason=answer.failure.kind if answer.failure else answer.finish_reason or "stop",
+        first_at=generated.first_at,
+        end_reason=generated.failure.kind if generated.failure else generated.finish_reason or "stop",
         month=month,
     )
     if title:

@@ -6,18 +6,19 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import UsageCost
 from chathub.clock import Month
+from chathub.database.rows.messages import ContextMessage
 from chathub.errors import ChatHubError
 from chathub.formats.estimates import estimate_prompt
 from chathub.formats.messages import Attempt, Image, Message
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
+from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
-from chathub.schemas.responses import Row as AnyRow
 
 
 class IdempotencyKey(Struct, frozen=True):
@@ -69,11 +70,30 @@ class Prompt(Struct, frozen=True):
 class FinalStatus(Struct, frozen=True):
     """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
 
-    status: str
+    status: Literal["done", "stopped", "interrupted", "error"]
     reason: str = ""
     code: int = 0
     finish_reason: str = ""
     retry_after: float | None = None
+
+
+def status_columns(final_status: FinalStatus | None) -> dict[str, Any]:
+    """The columns of a message that tell how its reply ended; None: it has not."""
+    if final_status is None:
+        return {
+            "status": "streaming",
+            "reason": "",
+            "error_status": 0,
+            "finish_reason": "",
+            "retry_after": None,
+        }
+    return {
+        "status": final_status.status,
+        "reason": final_status.reason,
+        "error_status": final_status.code,
+        "finish_reason": final_status.finish_reason,
+        "retry_after": final_status.retry_after,
+    }
 
 
 class NewTurn(Struct, frozen=True, kw_only=True):
@@ -134,13 +154,13 @@ class Turn(Struct, frozen=True):
     user_message_id: int
     message_id: int
     prompt: list[Message] = []
-    history: Sequence[AnyRow] = ()
+    history: Sequence[ContextMessage] = ()
     images: dict[int, list[Image]] = {}
     first: bool = False
     reservation_id: int = 0
     answer_limit: int | None = None
     refusal: FinalStatus | None = None
-    budget: dict[str, Any] | None = None
+    budget: Budget | None = None
 
     def without_texts(self) -> "Turn":
         """What is needed of it once it has ended."""

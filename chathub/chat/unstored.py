@@ -1,75 +1,84 @@
-"""Replies that have ended and are not in the database yet: all of their text is shown from memory."""
+"""Replies that have ended and are not in the database yet: their text is shown from memory."""
 
 import logging
 import sys
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import settle
 from chathub.chat.cursor import Kind
-from chathub.chat.reply import Read, Reply
+from chathub.chat.reply import Reply
+from chathub.chat.reply_text import Read
 from chathub.chat.turn import Settlement
 from chathub.database.connection import Database
+from chathub.schemas.budgets import Budget
 
 log = logging.getLogger("chathub.replies")
 
 
-class Unstored:
-    """Such replies by their message, and the outcome that is kept of each.
+class _Unstored(NamedTuple):
+    reply: Reply
+    settlement: Settlement
 
-    The database still has them as ``streaming``, and what was saved of their text: all that a crash leaves.
+
+class UnstoredReplies:
+    """The unstored replies by their message, each with its settlement.
+
+    The database still has them as ``streaming``, with the text that was saved while they were generated: that
+    is all that a crash leaves.
     """
 
     def __init__(self, db: Database, queue: SettlementQueue) -> None:
         self._db = db
         self._queue = queue
-        self._replies: dict[int, Reply] = {}
-        self._settlements: dict[int, Settlement] = {}
+        self._unstored: dict[int, _Unstored] = {}
 
     def keep(self, reply: Reply, settlement: Settlement, error: Exception) -> None:
-        """Have a reply's outcome stored later. If there is no memory left for it, what is saved of its text
-        is what remains."""
+        """Have a reply's settlement stored later. If there is no memory left for it, only the text that was
+        saved remains."""
         if not self._queue.has_room(_size_of(settlement)):
             log.error("no memory is left for a reply that could not be stored: the rest of its text is lost")
             settlement = settlement.without_text()
             reply.calls = {}
         message_id = reply.turn.message_id
-        reply.turn, reply.state = reply.turn.without_texts(), {}
-        self._replies[message_id], self._settlements[message_id] = reply, settlement
-        reply.let_go(self._reader(message_id), always=True)
+        reply.turn, reply.provider_state = reply.turn.without_texts(), {}
+        self._unstored[message_id] = _Unstored(reply, settlement)
+        reply.text.move(self._reader(message_id), always=True)
         self._queue.keep(
             "reply",
             partial(settle.settle, turn=reply.turn, it=settlement),
             _size_of(settlement),
             error,
-            partial(self._stored, reply, settlement),
-            partial(self._lost, reply, settlement),
+            partial(self._when_stored, reply, settlement),
+            partial(self._when_given_up, reply, settlement),
             reply.turn.reservation_id,
         )
 
-    def _lost(self, reply: Reply, settlement: Settlement, error: Exception) -> bool:
-        """It was given up. What is saved of its text may still be stored as its end; if not even that, the
-        next start does it."""
+    def _when_stored(self, reply: Reply, settlement: Settlement, budget: Budget | None) -> None:
+        """The database has it from here on. Those who still follow it learn how it really ended."""
+        reply.budget = budget
+        reply.end(settlement.final_status)
+        del self._unstored[reply.turn.message_id]
+
+    def _when_given_up(self, reply: Reply, settlement: Settlement, error: Exception) -> bool:
+        """The settlement without its text may still be stored: the text that was saved is the reply's then.
+        If that is given up too, the next start of the server settles the reply."""
         if not settlement.is_cut:
             reply.calls = {}
             self.keep(reply, settlement.without_text(), error)
             return True
-        del self._replies[reply.turn.message_id], self._settlements[reply.turn.message_id]
+        del self._unstored[reply.turn.message_id]
         return False
-
-    def _stored(self, reply: Reply, settlement: Settlement, budget: dict[str, Any] | None) -> None:
-        """From here on the database has it; whoever still follows is told how it really ended."""
-        reply.final_status, reply.budget = settlement.final_status, budget
-        del self._replies[reply.turn.message_id], self._settlements[reply.turn.message_id]
 
     def _reader(self, message_id: int) -> Read:
         stored = reader(self._db, message_id)
 
         async def read(kind: Kind, start: int, length: int) -> str:
-            settlement = self._settlements.get(message_id)
-            if settlement is None:
+            unstored = self._unstored.get(message_id)
+            if unstored is None:
                 return await stored(kind, start, length)
+            settlement = unstored.settlement
             if settlement.is_cut:
                 return (await self._db.read(settle.saved_text, message_id))[kind][start : start + length]
             text = settlement.content if kind == "content" else settlement.reasoning
@@ -79,33 +88,33 @@ class Unstored:
 
     def find(self, message_id: int, user_id: int) -> Reply | None:
         """A user's reply by its message."""
-        reply = self._replies.get(message_id)
-        return reply if reply and reply.user_id == user_id else None
+        unstored = self._unstored.get(message_id)
+        return unstored.reply if unstored and unstored.reply.user_id == user_id else None
 
     def settlements(self, public_id: str, user_id: int) -> dict[int, Settlement]:
-        """By message, what is not stored yet of a user's conversation."""
+        """The settlements of a user's conversation that are not stored yet, by message."""
         return {
-            message_id: self._settlements[message_id]
-            for message_id, reply in self._replies.items()
+            message_id: settlement
+            for message_id, (reply, settlement) in self._unstored.items()
             if reply.turn.public_id == public_id and reply.user_id == user_id
         }
 
 
 def reader(db: Database, message_id: int) -> Read:
-    """Reads a stored reply's text."""
+    """Reads the text of a stored reply."""
 
     async def read(kind: Kind, start: int, length: int) -> str:
         row = await db.fetch_one(
             db.q.messages.get_text, message_id=message_id, kind=kind, start=start, length=length
         )
-        return row["text"] if row else ""
+        return row.text if row else ""
 
     return read
 
 
 def _size_of(settlement: Settlement) -> int:
-    """The bytes of an outcome's text, with what SQLite's module adds to one that it was given; calls of
-    tools are kept as they came as well."""
+    """The bytes of a settlement's text, with what Python's SQLite module adds to a string that it was given.
+    Tool calls count twice: they are kept decoded as well."""
     texts = (
         settlement.content,
         settlement.reasoning,

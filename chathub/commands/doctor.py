@@ -166,7 +166,7 @@ def _keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
 
 
 def _passwords(tx: Transaction, config: Config) -> Finding:
-    names = ", ".join(row["username"] for row in tx.all(tx.q.users.list_with_default_password))
+    names = ", ".join(row.username for row in tx.all(tx.q.users.list_with_default_password))
     if not names:
         return Finding(True, "passwords: none is a well-known one")
     if config.development:

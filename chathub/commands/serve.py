@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from chathub.app import create_app
-from chathub.app_keys import DB, GATEWAY, REPLIES, SETTLEMENT_QUEUE, VAULT
+from chathub.app_keys import DB, RUNNING, SETTLEMENT_QUEUE, VAULT
 from chathub.config import Config
 from chathub.database.opening import require_database
 from chathub.database.periodic import restart_on_error
@@ -108,7 +108,7 @@ async def _drain(app: web.Application, seconds: float) -> None:
     """
     end = asyncio.get_running_loop().time() + seconds
     app[DB].end_lock_waits(seconds)
-    await asyncio.gather(app[REPLIES].drain(seconds), app[GATEWAY].drain(seconds))
+    await app[RUNNING].drain(seconds)
     await app[SETTLEMENT_QUEUE].drain(end - asyncio.get_running_loop().time())
 
 

@@ -69,7 +69,7 @@ def _keep(tx: Transaction, behind: Behind | None, now: int) -> None:
     """Remember since when the clock is behind, and end the logins from ahead of it that have lasted their
     time since then: they must not hold again once it has come to where they were made."""
     if behind is not None:
-        tx.run(tx.q.sessions.sweep_ahead, now=now, behind_since=behind.since)
+        tx.run(tx.q.sessions.delete_expired_ahead, now=now, behind_since=behind.since)
     row = tx.one(tx.q.settings.get, name=_SETTING)
     value = None if behind is None else str(behind.since)
     if value == (row.value if row else None):

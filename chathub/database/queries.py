@@ -8,7 +8,23 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chathub.database.rows.audit import Audit
+from chathub.database.rows.budgets import Budgets
+from chathub.database.rows.conversations import Conversations
+from chathub.database.rows.deleted_conversations import DeletedConversations
+from chathub.database.rows.files import Files
+from chathub.database.rows.idempotency import Idempotency
+from chathub.database.rows.invites import Invites
+from chathub.database.rows.login_networks import LoginNetworks
+from chathub.database.rows.messages import Messages
+from chathub.database.rows.parts import Parts
+from chathub.database.rows.personal_tokens import PersonalTokens
+from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
+from chathub.database.rows.subscriptions import Subscriptions
+from chathub.database.rows.throttles import Throttles
+from chathub.database.rows.users import Users
+from chathub.database.rows.verification_codes import VerificationCodes
 from chathub.database.statements import QueryError, Statements
 
 _HEADER = re.compile(r"^-- name: (\w+)\s*$")
@@ -43,7 +59,23 @@ class QueryFile:
 class Queries:
     """All query files of a folder, as attributes."""
 
+    audit: Audit
+    budgets: Budgets
+    conversations: Conversations
+    deleted_conversations: DeletedConversations
+    files: Files
+    idempotency: Idempotency
+    invites: Invites
+    login_networks: LoginNetworks
+    messages: Messages
+    parts: Parts
+    personal_tokens: PersonalTokens
+    sessions: Sessions
     settings: Settings
+    subscriptions: Subscriptions
+    throttles: Throttles
+    users: Users
+    verification_codes: VerificationCodes
 
     def __init__(self, folder: Path) -> None:
         self._files = {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Literal
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.settlement_queue import SettlementQueue
@@ -18,7 +18,7 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
 from chathub.disk import Disk
-from chathub.errors import BadRequest, ChatHubError, NotFound, Unavailable, UnknownModel
+from chathub.errors import BadRequest, ChatHubError, NotFound, UnknownModel
 from chathub.formats.client_format import ClientFormat, longest_prompt
 from chathub.formats.events import Failure
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
@@ -30,6 +30,7 @@ from chathub.limits.reply_memory import ReplyMemory
 from chathub.offload import Offload
 from chathub.providers.resolver import NOTHING, Candidates, Requirements, Resolver
 from chathub.running.key_reports import KeyReports
+from chathub.running.registry import Registry
 from chathub.upstream import failover
 from chathub.upstream.client import AttemptFailed, Client
 
@@ -49,7 +50,9 @@ class Gateway:
         key_reports: KeyReports,
         holdings: ReplyMemory,
         settlement_queue: SettlementQueue,
+        registry: Registry,
     ) -> None:
+        self._registry = registry
         self._settlement_queue = settlement_queue
         self._disk = disk
         self._config = config
@@ -60,9 +63,6 @@ class Gateway:
         self._db = db
         self.client = client
         self._clock = clock
-        self._requests: set[GatewayRequest] = set()
-        self._idle = asyncio.Event()
-        self._draining = False
 
     async def respond(
         self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
@@ -158,8 +158,7 @@ class Gateway:
             Unauthorized: the user was disabled meanwhile.
             TooManyRequests: the user has too many requests, or too little left.
         """
-        if self._draining:
-            raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+        self._registry.check_open()
         self._db.condition.check()
         self._disk.check()
         self._settlement_queue.check()
@@ -169,8 +168,7 @@ class Gateway:
             attempt_owner, candidates, self._holdings.of(caller.id), is_bound=bool(caller.models)
         )
         # known from the moment it is planned: a key of the plan may go before it is used
-        self._requests.add(gateway_request)
-        self._idle.clear()
+        self._registry.add(gateway_request)
         bound, ended = UsageBound.of(candidates, prompt, answer, choices), self._settlement_queue.reservations
         reserving = asyncio.ensure_future(self._db.write(reserve, owner, bound, ended))
         try:
@@ -180,10 +178,8 @@ class Gateway:
             yield gateway_request
         finally:
             gateway_request.holding.release()
-            self._requests.discard(gateway_request)
-            if not self._requests:
-                self._idle.set()
-            await self._settlement_queue.see_through(self._settle(reserving, gateway_request))
+            self._registry.remove(gateway_request)
+            await self._settlement_queue.finish(self._settle(reserving, gateway_request))
 
     async def _settle(self, reserving: asyncio.Future[Reserved], gateway_request: GatewayRequest) -> None:
         with contextlib.suppress(ChatHubError):
@@ -194,24 +190,3 @@ class Gateway:
             settlement = gateway_request.settlement(reserved.reservation_id, self._clock.month())
             booking = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", booking, reserved.reservation_id)
-
-    async def drain(self, seconds: float) -> None:
-        """Take no more requests and give the answers in the making some time to end."""
-        self._draining = True
-        if self._requests:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._idle.wait()
-
-    def stop_key(self, key_id: int) -> None:
-        """Break off the answers that come with a key that is gone; none may turn to it any more."""
-        for gateway_request in self._requests:
-            gateway_request.excluded_keys.add(key_id)
-            if gateway_request.uses(key_id):
-                gateway_request.break_off()
-
-    def stop_user(self, user_id: int) -> None:
-        """Break off the answers to a user whose account was disabled."""
-        for gateway_request in self._requests:
-            if gateway_request.user_id == user_id:
-                gateway_request.break_off()

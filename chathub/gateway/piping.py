@@ -71,12 +71,36 @@ async def pipe(
     """
     metering = _Metering(client_format, meter, limit)
     splitter = EventSplitter(strips_usage=client_format.strips_usage)
-    # what came before the reply: a failure after it leaves room for another attempt
-    held, failure = b"", None
+    try:
+        held, failure = await _pass_on(upstream, sink, splitter, metering, meter)
+    finally:
+        at_end = metering.close()
+    if at_end and not meter.is_committed:
+        raise AttemptFailed(at_end)
+    meter.complete(failure or at_end)
+    rest = held + (b"" if failure else without_key(splitter.rest, meter))
+    # the provider's own bytes do not tell of a cut
+    if told := failure or (at_end if at_end and at_end.kind == "cut" else None):
+        # an event of its own, also behind one that was passed on in part
+        rest += b"\n\n" + client_format.encoder(client_format.model, 0).feed([told])
+    await sink.end(rest)
+    return failure or at_end
+
+
+async def _pass_on(
+    upstream: aiohttp.ClientResponse,
+    sink: Sink,
+    splitter: EventSplitter,
+    metering: _Metering,
+    meter: UsageMeter,
+) -> tuple[bytes, Failure | None]:
+    """Pass whole events on until the last one; gives what is held back, and how the stream failed. What came
+    before the reply is held: a failure after it leaves room for another attempt."""
+    held = b""
     try:
         while data := await upstream.content.readany():
             if failure := await metering.take(data):
-                break
+                return held, failure
             # a key may come in two halves, but not in two events
             data = without_key(splitter.feed(data), meter)
             if not meter.has_output and len(held) < _BATCH:
@@ -94,18 +118,8 @@ async def pipe(
         failure = network_failure(error)
         if not meter.has_output:
             raise AttemptFailed(failure) from None
-    finally:
-        at_end = metering.close()
-    if at_end and not meter.is_committed:
-        raise AttemptFailed(at_end)
-    meter.complete(failure or at_end)
-    rest = held + (b"" if failure else without_key(splitter.rest, meter))
-    # the provider's own bytes do not tell of a cut
-    if told := failure or (at_end if at_end and at_end.kind == "cut" else None):
-        # an event of its own, also behind one that was passed on in part
-        rest += b"\n\n" + client_format.encoder(client_format.model, 0).feed([told])
-    await sink.end(rest)
-    return failure or at_end
+        return held, failure
+    return held, None
 
 
 def without_key(data: bytes, meter: UsageMeter) -> bytes:

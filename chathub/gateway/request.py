@@ -47,7 +47,7 @@ class GatewaySettlement(NamedTuple):
 
 
 class GatewayRequest:
-    """One request of a program's, and what its answers turned out to use.
+    """One request of a program's, and what its answers turned out to use: a ``Run``.
 
     ``holding`` is the memory of a response that arrives whole, ``answer_limit`` the cap on the reply's length
     in tokens (None: no cap), ``excluded_keys`` are API keys that were removed since the request was resolved.
@@ -85,10 +85,6 @@ class GatewayRequest:
         """Whether its body may choose another model than this, or a dearer service of it."""
         return model.allow_extras or not self.is_bound
 
-    def uses(self, key_id: int) -> bool:
-        """Whether its answer comes with a key just now."""
-        return self.endpoint is not None and self.endpoint.key_id == key_id
-
     def settlement(self, reservation_id: int, month: Month) -> GatewaySettlement:
         """What is to be booked, now that it has ended."""
         uses = [
@@ -104,7 +100,10 @@ class GatewayRequest:
         ]
         return GatewaySettlement(reservation_id, self.attempt_owner, month, self.candidates.models, uses)
 
-    def break_off(self) -> None:
+    def exclude_key(self, key_id: int) -> None:
+        self.excluded_keys.add(key_id)
+
+    def stop(self) -> None:
         if self.task is not None:
             self.task.cancel()
 
@@ -117,9 +116,7 @@ def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Seque
     """
     state = budgets.check_rate_limits(tx, owner, ended)
     reservation = budgets.size_reservation(state, bound)
-    return Reserved(
-        budgets.reserve(tx, owner, reservation), reservation.answer, budgets.is_money_bound(state)
-    )
+    return Reserved(budgets.reserve(tx, owner, reservation), reservation.cap, state.is_money_bound)
 
 
 def settle(tx: Transaction, settlement: GatewaySettlement) -> None:

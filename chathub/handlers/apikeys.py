@@ -4,8 +4,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 
-from chathub.accounts.sessions import Caller
-from chathub.app_keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, GATEWAY, REPLIES, VAULT
+from chathub.accounts.caller import Caller
+from chathub.app_keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, RUNNING, VAULT
 from chathub.clock import iso
 from chathub.config import Config
 from chathub.database.connection import Row, Transaction
@@ -14,6 +14,7 @@ from chathub.formats.urls import chat_url, origin, without_query
 from chathub.handlers.http import actor, answer, body, done, row_id
 from chathub.providers import key_pool
 from chathub.providers.catalog import LOCAL
+from chathub.running.registry import with_api_key
 from chathub.schemas import responses
 from chathub.schemas.decode import given
 from chathub.schemas.requests import ApiKeyChange, NewApiKey
@@ -62,8 +63,7 @@ async def toggle(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     key_id = row_id(request, "key_id")
     await request.app[DB].write(_delete, key_id, actor(request), request.app[CLOCK].now())
-    await request.app[REPLIES].stop_key(key_id)
-    request.app[GATEWAY].stop_key(key_id)
+    await request.app[RUNNING].stop(with_api_key(key_id))
     return done("API密钥删除成功")
 
 

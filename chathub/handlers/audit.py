@@ -1,47 +1,44 @@
-"""The audit, for administrators to read; nothing else can be done with it."""
+"""Section 12 of the API document: the audit log, which administrators read."""
 
-from typing import Any
-
-import msgspec
 from aiohttp import web
 
 from chathub.app_keys import CALLER, CLOCK, DB
-from chathub.clock import iso
-from chathub.database.connection import Row
 from chathub.database.queries import Queries
+from chathub.database.rows import audit as rows
+from chathub.database.statements import Select
 from chathub.errors import BadRequest
 from chathub.handlers.http import answer, query
-from chathub.schemas.requests import AuditFilter
+from chathub.schemas.audit import AuditEntry, AuditFilter, AuditPage
 
 # above every id
 _NEWEST = 2**63 - 1
 
 
 async def search(request: web.Request) -> web.Response:
-    wanted, db = query(request, AuditFilter), request.app[DB]
-    rows = await db.fetch_background(
+    filters, db = query(request, AuditFilter), request.app[DB]
+    found = await db.fetch_background(
         request[CALLER].id,
-        _statement(db.q, wanted),
-        **_bounds(wanted.event),
-        actor_id=wanted.actor_id,
-        since=_moment(request, "since", wanted.since),
-        until=_moment(request, "until", wanted.until, end=True),
-        before=_NEWEST if wanted.before is None else wanted.before,
-        limit=wanted.limit,
+        _statement(db.q, filters),
+        **_bounds(filters.event),
+        actor_id=filters.actor_id,
+        since=_moment(request, "since", filters.since),
+        until=_moment(request, "until", filters.until, end=True),
+        before=_NEWEST if filters.before is None else filters.before,
+        limit=filters.limit,
     )
-    further = rows[-1]["id"] if len(rows) == wanted.limit else None
-    return answer({"success": True, "data": [_shape(row) for row in rows], "next_before": further})
+    next_before = found[-1].id if len(found) == filters.limit else None
+    return answer(AuditPage(data=[AuditEntry.of(row) for row in found], next_before=next_before))
 
 
-def _statement(q: Queries, wanted: AuditFilter) -> str:
-    """The one that finds its rows by an index for what is wanted."""
-    if wanted.actor_id is not None:
-        return q.audit.page_of_actor
-    return q.audit.page if wanted.event is None else q.audit.page_of_events
+def _statement(q: Queries, filters: AuditFilter) -> Select[rows.AuditEntry]:
+    """The statement that finds the entries by an index."""
+    if filters.actor_id is not None:
+        return q.audit.list_page_of_actor
+    return q.audit.list_page if filters.event is None else q.audit.list_page_of_events
 
 
 def _bounds(event: str | None) -> dict[str, str | None]:
-    """First and last of the events that are wanted: one, or all that begin so (``user.``)."""
+    """The first and the last event to show: one event, or all that begin so (``user.``)."""
     if event is None or not event.endswith("."):
         return {"first": event, "last": event}
     return {"first": event, "last": event[:-1] + "/"}
@@ -52,16 +49,3 @@ def _moment(request: web.Request, name: str, text: str | None, *, end: bool = Fa
         return None if text is None else request.app[CLOCK].moment(text, end=end)
     except ValueError:
         raise BadRequest(f"参数 {name} 不是有效的日期或时间") from None
-
-
-def _shape(row: Row) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "at": iso(row["at"]),
-        "event": row["event"],
-        "actor": {"id": row["actor_id"], "username": row["actor"]},
-        "target": row["target"],
-        "address": row["address"],
-        "request_id": row["request_id"],
-        "details": msgspec.Raw(row["details"].encode()),
-    }

@@ -1,128 +1,144 @@
-"""Section 4 of the API document: signing in and out, and new accounts."""
-
-from typing import Any
+"""Section 4 of the API document: login, logout, and new accounts."""
 
 from aiohttp import web
 
 from chathub.accounts import logins, registration, users
 from chathub.accounts.passwords import check_rules
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows import users as rows
 from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.http import actor, answer, body, client_info, done
-from chathub.schemas import responses
-from chathub.schemas.requests import EmailOnly, Login, NewUser, Registration
+from chathub.schemas.auth import (
+    LoggedIn,
+    Login,
+    Registration,
+    RegistrationRules,
+    ValidToken,
+    VerificationCodeRequest,
+    VerificationCodeSent,
+)
+from chathub.schemas.subscriptions import stored_limit
+from chathub.schemas.users import NewUser, User, UserSaved
 from chathub.security import audit
 from chathub.security.audit import Actor
 
 
 async def login(request: web.Request) -> web.Response:
     credentials = await body(request, Login)
-    db, who, now = request.app[DB], actor(request), request.app[CLOCK].now()
-    account = users.comparable(credentials.username.strip())[:200]
-    row = await db.fetch_one(db.q.users.get_for_login, username_key=account)
-    right = await request.app[THROTTLE].verify_once(
-        logins.guards_of(db, account, who.address, now),
-        request.app[PASSWORDS].turn(who),
-        lambda: request.app[PASSWORDS].check(credentials.password, row["password_hash"] if row else None),
-        lambda tx: logins.note_failure(tx, account if row else "", who, now),
+    db, client, now = request.app[DB], actor(request), request.app[CLOCK].now()
+    name = users.comparable(credentials.username.strip())[:200]
+    user = await db.fetch_one(db.q.users.get_for_login, username_key=name)
+    is_right = await request.app[THROTTLE].verify_once(
+        logins.limits_of(db, name, client.address, now),
+        request.app[PASSWORDS].slot(client),
+        lambda: request.app[PASSWORDS].check(credentials.password, user.password_hash if user else None),
+        lambda tx: logins.record_failure(tx, name if user else "", client, now),
     )
-    if not right or row is None:
+    if not is_right or user is None:
         raise Unauthorized("用户名或密码错误")
-    if not row["is_active"]:
+    if not user.is_active:
         raise Forbidden("账号已被禁用")
-    token = await request.app[SESSIONS].start(row, client_info(request))
-    return done("登录成功", token=token, user=responses.User.of(row))
+    token = await request.app[SESSIONS].start(user, client_info(request))
+    return answer(LoggedIn(message="登录成功", token=token, user=User.of(user)))
 
 
 async def show_registration(request: web.Request) -> web.Response:
-    """What the page has to ask a newcomer for."""
-    registrar = request.app[REGISTRATION]
+    policy = request.app[REGISTRATION]
     return answer(
-        {
-            "success": True,
-            "registration": registrar.mode,
-            "invite_required": registrar.mode == "invite",
-            "verification_required": registrar.mailer is not None,
-        }
+        RegistrationRules(
+            registration=policy.mode,
+            invite_required=policy.mode == "invite",
+            verification_required=policy.mailer is not None,
+        )
     )
 
 
 async def send_verification_code(request: web.Request) -> web.Response:
-    email = users.check_email((await body(request, EmailOnly)).email)
-    registrar, who = request.app[REGISTRATION], actor(request)
-    registrar.check_open()
-    if registrar.mailer is None:
-        return done("服务器未配置邮件服务，注册时无需验证码", verification_required=False)
-    await request.app[THROTTLE].consume(*registration.code_guards(who.address, email))
-    code = await registration.mail_code(registrar.mailer, email)
+    email = users.check_email((await body(request, VerificationCodeRequest)).email)
+    policy, client = request.app[REGISTRATION], actor(request)
+    policy.check_open()
+    if policy.mailer is None:
+        sentence = "服务器未配置邮件服务，注册时无需验证码"
+        return answer(VerificationCodeSent(message=sentence, verification_required=False))
+    await request.app[THROTTLE].consume(*registration.code_limits(client.address, email))
+    code = await registration.mail_code(policy.mailer, email)
     now = request.app[CLOCK].now()
-    # only what was sent is kept
-    await request.app[DB].write(registration.keep_code, registrar, email, code, who.address, now)
-    return done("验证码已发送，请查收邮件", verification_required=True)
+    # stored after the mail is sent, so that only a code that was sent counts
+    await request.app[DB].write(registration.store_code, policy, email, code, client.address, now)
+    return answer(VerificationCodeSent(message="验证码已发送，请查收邮件", verification_required=True))
 
 
 async def register(request: web.Request) -> web.Response:
-    wanted = await body(request, Registration)
-    username, email = users.check_username(wanted.username), users.check_email(wanted.email)
-    password, registrar, who = check_rules(wanted.password), request.app[REGISTRATION], actor(request)
-    registrar.check_open()
-    throttle, guard = request.app[THROTTLE], registration.guard_of(who.address)
-    throttle.check(guard)
-    # what finds no place in the line is not counted
-    async with request.app[PASSWORDS].turn(who):
-        await throttle.consume(guard)
+    form = await body(request, Registration)
+    username, email = users.check_username(form.username), users.check_email(form.email)
+    password, policy, client = check_rules(form.password), request.app[REGISTRATION], actor(request)
+    policy.check_open()
+    throttle, limit = request.app[THROTTLE], registration.limit_of(client.address)
+    throttle.check(limit)
+    # a registration that finds the queue full is not counted
+    async with request.app[PASSWORDS].slot(client):
+        await throttle.consume(limit)
         hashed = await request.app[PASSWORDS].hash(password)
     newcomer = registration.Newcomer(
         username=username,
         email=email,
         password_hash=hashed,
-        invite_code=wanted.invite_code or "",
-        verification_code=wanted.verification_code or "",
+        invite_code=form.invite_code or "",
+        verification_code=form.verification_code or "",
     )
-    row = await request.app[DB].write(
-        registration.register, registrar, newcomer, who, request.app[CLOCK].now()
+    user = await request.app[DB].write(
+        registration.register, policy, newcomer, client, request.app[CLOCK].now()
     )
-    if row is None:
+    if user is None:
         raise BadRequest("验证码错误或已过期，请重新获取")
-    return done("注册成功", user=responses.User.of(row))
+    return answer(UserSaved(message="注册成功", user=User.of(user)))
 
 
 async def admin_register(request: web.Request) -> web.Response:
-    wanted = await body(request, NewUser)
-    username, email = users.check_username(wanted.username), users.check_email(wanted.email)
-    hashed = await request.app[PASSWORDS].hash_for(actor(request), check_rules(wanted.password))
-    row = await request.app[DB].write(
-        _insert,
-        actor(request),
+    form, acting = await body(request, NewUser), actor(request)
+    username, email = users.check_username(form.username), users.check_email(form.email)
+    hashed = await request.app[PASSWORDS].hash_for(acting, check_rules(form.password))
+    fields = users.UserFields(
         username=username,
         email=email,
         password_hash=hashed,
-        now=request.app[CLOCK].now(),
-        role=wanted.role or "user",
-        subscription_type=wanted.subscription_type or "free",
-        usage_limit=wanted.usage_limit,
-        cost_limit=None if wanted.cost_limit is None else responses.millionths(wanted.cost_limit),
-        requests_per_minute=wanted.requests_per_minute,
-        replies_at_once=wanted.replies_at_once,
-        is_active=wanted.is_active is not False,
+        role=form.role or "user",
+        subscription_type=form.subscription_type or "free",
+        limits=users.Limits(
+            usage_limit=form.usage_limit,
+            cost_limit=stored_limit(form.cost_limit),
+            requests_per_minute=form.requests_per_minute,
+            replies_at_once=form.replies_at_once,
+        ),
+        is_active=form.is_active is not False,
     )
-    return done("用户创建成功", user=responses.User.of(row))
+    user = await request.app[DB].write(_insert, acting, fields, request.app[CLOCK].now())
+    return answer(UserSaved(message="用户创建成功", user=User.of(user)))
 
 
-def _insert(tx: Transaction, /, by: Actor, *, now: int, **values: Any) -> Row:
-    row = users.insert(tx, now=now, **values)
-    details = {name: row[name] for name in ("username", "role", "subscription_type", "usage_limit")}
-    audit.record(tx, by, "user.created", now, f"user {row['id']}", **details)
-    return row
+def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) -> rows.User:
+    user = users.insert(tx, fields, now)
+    audit.record(
+        tx,
+        acting,
+        "user.created",
+        now,
+        f"user {user.id}",
+        username=user.username,
+        role=user.role,
+        subscription_type=user.subscription_type,
+        usage_limit=user.usage_limit,
+    )
+    return user
 
 
 async def verify(request: web.Request) -> web.Response:
     db = request.app[DB]
-    row = await db.fetch_one(db.q.users.get_by_id, user_id=request[CALLER].id)
-    if row is None:
+    user = await db.fetch_one(db.q.users.get_by_id, user_id=request[CALLER].id)
+    if user is None:
         raise Unauthorized("用户不存在")
-    return answer({"valid": True, "user": responses.User.of(row), "success": True, "message": "Token有效"})
+    return answer(ValidToken(user=User.of(user), message="Token有效"))
 
 
 async def logout(request: web.Request) -> web.Response:

@@ -1,9 +1,11 @@
 """Section 5 of the API document: chatting. The reply is written by ``chat.replies``; here it is followed."""
 
 from aiohttp import web
+from msgspec import structs
 
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REPLIES, RESOLVER
 from chathub.chat.cursor import Cursor
+from chathub.chat.reply import Reply
 from chathub.chat.settle import complete_stopped
 from chathub.chat.turn import BranchPoint, IdempotencyKey, Prompt, TurnRequest
 from chathub.chat.turn_input import idempotency_key_of, prompt_of
@@ -12,7 +14,6 @@ from chathub.errors import BadRequest, ChatHubError, NotFound
 from chathub.handlers.http import (
     answer,
     body,
-    done,
     idempotency_header,
     long_body,
     off_loop,
@@ -20,9 +21,10 @@ from chathub.handlers.http import (
     row_id,
     streamed,
 )
-from chathub.handlers.reply_stream import failure, follow, summary
+from chathub.handlers.reply_stream import end_event, failure, follow
 from chathub.providers.resolver import Candidates, Requirements
 from chathub.schemas.chats import Chat, Options, Resume, SavePartial, Stop
+from chathub.schemas.replies import ActiveReply, ChatReply, Saved, Stopped
 
 
 @streamed
@@ -39,15 +41,13 @@ async def complete(request: web.Request) -> web.Response:
     if reply.final_status.status != "done":
         raise failure(reply, reply.final_status)
     return answer(
-        {
-            "conversation_id": reply.turn.public_id,
-            "response": await reply.whole("content"),
-            "reasoning": await reply.whole("reasoning") or None,
-            "tool_calls": list(reply.calls.values()),
-            "timestamp": iso(request.app[CLOCK].now()),
-            "title": reply.turn.title,
-            **summary(reply, reply.final_status),
-        }
+        ChatReply(
+            response=await reply.text.whole("content"),
+            reasoning=await reply.text.whole("reasoning") or None,
+            tool_calls=list(reply.calls.values()),
+            timestamp=iso(request.app[CLOCK].now()),
+            **structs.asdict(end_event(reply, reply.final_status)),
+        )
     )
 
 
@@ -64,40 +64,33 @@ async def stream(request: web.Request) -> web.StreamResponse:
 @streamed
 async def resume(request: web.Request) -> web.StreamResponse:
     wanted = query(request, Resume, last_event_id=request.headers.get("Last-Event-ID"))
-    replies = request.app[REPLIES]
-    reply = await replies.find(row_id(request, "message_id"), request[CALLER].id)
-    with replies.followed(reply):
+    message_id, user_id = row_id(request, "message_id"), request[CALLER].id
+    async with request.app[REPLIES].follow(message_id, user_id) as reply:
         cursor = Cursor.parse(wanted.last_event_id)
         return await follow(request, reply, resumable=True, cursor=cursor)
 
 
 async def list_active(request: web.Request) -> web.Response:
-    return answer(
-        [
-            {
-                "message_id": reply.turn.message_id,
-                "conversation_id": reply.turn.public_id,
-                "title": reply.turn.title,
-                "model": reply.model,
-                "followers": reply.followers,
-            }
-            for reply in request.app[REPLIES].of_user(request[CALLER].id)
-        ]
-    )
+    running = request.app[REPLIES].of_user(request[CALLER].id)
+    return answer([_active(each.reply, each.followers) for each in running])
+
+
+def _active(reply: Reply, followers: int) -> ActiveReply:
+    turn = reply.turn
+    return ActiveReply(turn.message_id, turn.public_id, turn.title, reply.model, followers)
 
 
 async def stop(request: web.Request) -> web.Response:
     wanted = await body(request, Stop)
-    replies, user_id = request.app[REPLIES], request[CALLER].id
-    if wanted.message_id is None and not wanted.conversation_id:
+    place = wanted.message_id if wanted.message_id is not None else wanted.conversation_id or None
+    if place is None:
         raise BadRequest("请提供 message_id 或 conversation_id")
-    await replies.wait_begun(user_id)
-    for reply in replies.of_user(user_id):
-        named = reply.turn.public_id if wanted.message_id is None else reply.turn.message_id
-        if named == (wanted.conversation_id if wanted.message_id is None else wanted.message_id):
-            await replies.stop(reply)
-            return done("已停止生成", message_id=reply.turn.message_id, conversation_id=reply.turn.public_id)
-    raise NotFound("没有正在生成的回复")
+    reply = await request.app[REPLIES].stop(place, request[CALLER].id)
+    if reply is None:
+        raise NotFound("没有正在生成的回复")
+    turn = reply.turn
+    stopped = Stopped(message="已停止生成", message_id=turn.message_id, conversation_id=turn.public_id)
+    return answer(stopped)
 
 
 async def save_partial(request: web.Request) -> web.Response:
@@ -106,15 +99,13 @@ async def save_partial(request: web.Request) -> web.Response:
     # a long reply is longer than other bodies may be; a page that cannot say "stop" would not stop it
     wanted = await long_body(request, SavePartial)
     if not wanted.conversation_id:
-        return done("没有需要保存的内容")
-    caller, replies = request[CALLER], request.app[REPLIES]
-    await replies.wait_begun(caller.id)
-    if live := replies.live(wanted.conversation_id, caller.id):
-        await replies.stop(live)
+        return answer(Saved(message="没有需要保存的内容"))
+    user_id, text = request[CALLER].id, wanted.content or ""
+    await request.app[REPLIES].stop(wanted.conversation_id, user_id)
     await request.app[DB].write(
-        complete_stopped, wanted.conversation_id, caller.id, wanted.content or "", request.app[CLOCK].now()
+        complete_stopped, wanted.conversation_id, user_id, text, request.app[CLOCK].now()
     )
-    return done("部分回复已保存", conversation_id=wanted.conversation_id)
+    return answer(Saved(message="部分回复已保存", conversation_id=wanted.conversation_id))
 
 
 async def _chat(request: web.Request) -> tuple[Chat, Prompt, IdempotencyKey | None]:

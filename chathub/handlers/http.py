@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from chathub.accounts.sessions import ClientInfo
+from chathub.accounts.caller import ClientInfo
 from chathub.app_keys import BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, REQUEST_MEMORY, STREAM_LIMIT
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
 from chathub.limits.request_memory import ANONYMOUS_LARGEST, RequestBody

@@ -3,12 +3,11 @@
 import math
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
-from chathub.billing.ledger import UsageCost
 from chathub.chat.cursor import Cursor, Kind, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turn import NOT_STORED, FinalStatus
@@ -17,7 +16,16 @@ from chathub.errors import ChatHubError
 from chathub.formats.messages import ToolCall
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
-from chathub.schemas import responses
+from chathub.schemas.conversations import Usage
+from chathub.schemas.replies import (
+    ContentEvent,
+    EndEvent,
+    ErrorEvent,
+    ReasoningEvent,
+    StartEvent,
+    ToolCallEvent,
+)
+from chathub.schemas.responses import money
 
 # characters in one event and one write
 _SLICE = 16_384
@@ -33,7 +41,7 @@ async def follow(
     Raises:
         TooManyRequests: the reply is over, its text is kept for this client only, and there is no room.
     """
-    size = sum(sys.getsizeof(text) for _, text in reply.parts) if reply.ended else 0
+    size = sum(sys.getsizeof(text) for _, text in reply.text.parts) if reply.has_ended else 0
     async with room_for(request, size):
         return await _follow(request, reply, resumable, cursor or Cursor())
 
@@ -87,28 +95,17 @@ def _batches(runs: list[Part]) -> Iterator[list[Part]]:
         yield batch
 
 
-def summary(reply: Reply, final_status: FinalStatus) -> dict[str, Any]:
+def end_event(reply: Reply, final_status: FinalStatus) -> EndEvent:
     """What is known at the end of a reply."""
-    usage_cost = reply.usage_cost
-    return {
-        "message_id": reply.turn.message_id,
-        # the one that answered, which may be one that the model falls back on
-        "model": reply.answered_by,
-        "finish_reason": final_status.finish_reason,
-        "usage": usage_of(usage_cost),
-        "cost": responses.money(usage_cost.cost),
-        **({"budget": reply.budget} if reply.budget else {}),
-    }
-
-
-def usage_of(usage_cost: UsageCost) -> responses.Usage:
-    return responses.Usage(
-        prompt_tokens=usage_cost.prompt_tokens,
-        completion_tokens=usage_cost.completion_tokens,
-        total_tokens=usage_cost.prompt_tokens + usage_cost.completion_tokens,
-        reasoning_tokens=usage_cost.reasoning_tokens,
-        cached_tokens=usage_cost.cached_tokens,
-        estimated=usage_cost.source != "reported",
+    return EndEvent(
+        conversation_id=reply.turn.public_id,
+        title=reply.turn.title,
+        message_id=reply.turn.message_id,
+        model=reply.answered_by,
+        finish_reason=final_status.finish_reason,
+        usage=Usage.of(reply.usage_cost),
+        cost=money(reply.usage_cost.cost),
+        budget=reply.budget or UNSET,
     )
 
 
@@ -119,7 +116,7 @@ def failure(reply: Reply, final_status: FinalStatus) -> ChatHubError:
         retry_after=final_status.retry_after,
         conversation_id=reply.turn.public_id,
         message_id=reply.turn.message_id,
-        **_code(final_status),
+        **({"code": final_status.finish_reason} if final_status is NOT_STORED else {}),
         **({"budget": reply.budget} if reply.budget else {}),
     )
     error.status = final_status.code or 409
@@ -127,20 +124,15 @@ def failure(reply: Reply, final_status: FinalStatus) -> ChatHubError:
 
 
 def _start(reply: Reply) -> bytes:
+    turn = reply.turn
     return msgspec.json.encode(
-        {
-            "type": "start",
-            "conversation_id": reply.turn.public_id,
-            "message_id": reply.turn.message_id,
-            "user_message_id": reply.turn.user_message_id,
-            "model": reply.model,
-            "title": reply.turn.title,
-        }
+        StartEvent(turn.public_id, turn.message_id, turn.user_message_id, reply.model, turn.title)
     )
 
 
 def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, bytes]:
-    payload = b'{"type":"%b","content":%b}' % (kind.encode(), msgspec.json.encode(text))
+    event = ContentEvent(text) if kind == "content" else ReasoningEvent(text)
+    payload = msgspec.json.encode(event)
     if not resumable:
         return payload, b""
     sent.advance(kind, text)
@@ -148,22 +140,21 @@ def _part(kind: Kind, text: str, sent: Cursor, resumable: bool) -> tuple[bytes, 
 
 
 def _call(number: int, call: ToolCall) -> bytes:
-    event = {"type": "tool_call", "index": number, "id": call.id, "name": call.name}
-    return msgspec.json.encode({**event, "arguments": call.arguments})
-
-
-def _code(final_status: FinalStatus) -> dict[str, str]:
-    """What tells a program that nothing of the reply is lost, and the question is not to be asked again."""
-    return {"code": final_status.finish_reason} if final_status is NOT_STORED else {}
+    return msgspec.json.encode(ToolCallEvent(number, call.id, call.name, call.arguments))
 
 
 def _end(reply: Reply, final_status: FinalStatus) -> bytes:
-    named = {"conversation_id": reply.turn.public_id, "title": reply.turn.title}
-    if final_status.code:
-        # the same sentence twice: the page reads ``content``, the document says ``error``
-        said: dict[str, Any] = {"status": final_status.code, **_code(final_status)}
-        said |= {"error": final_status.reason, "content": final_status.reason}
-        if final_status.retry_after is not None:
-            said["retry_after"] = math.ceil(final_status.retry_after)
-        return msgspec.json.encode({"type": "error", **said, **named, **summary(reply, final_status)})
-    return msgspec.json.encode({"type": "end", **named, **summary(reply, final_status)})
+    end = end_event(reply, final_status)
+    if not final_status.code:
+        return msgspec.json.encode(end)
+    wait = final_status.retry_after
+    error = ErrorEvent(
+        status=final_status.code,
+        # tells a program that nothing of the reply is lost, and that it need not ask again
+        code=final_status.finish_reason if final_status is NOT_STORED else UNSET,
+        error=final_status.reason,
+        content=final_status.reason,
+        retry_after=UNSET if wait is None else math.ceil(wait),
+        **msgspec.structs.asdict(end),
+    )
+    return msgspec.json.encode(error)

@@ -36,12 +36,12 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
     )
     day = tx.all(tx.q.usage.totals_of_day, user_id=user_id, day=now.today)[0]
     days = tx.all(tx.q.usage.count_days, user_id=user_id)[0]["days"]
-    hint = tx.one(tx.q.personal_tokens.newest_hint, user_id=user_id)
-    limit, used = user["usage_limit"], _tokens(so_far)
+    hint = tx.one(tx.q.personal_tokens.find_newest_hint, user_id=user_id)
+    limit, used = user.usage_limit, _tokens(so_far)
     owner = BudgetOwner(user_id, None, month)
     return {
-        "total_conversations": counts["conversations"],
-        "total_messages": counts["messages"],
+        "total_conversations": counts.conversations,
+        "total_messages": counts.messages,
         "tokens_used": _tokens(ever),
         "total_cost": responses.money(ever["cost"]),
         "days_active": days,
@@ -56,11 +56,11 @@ def _collect(tx: Transaction, user_id: int, month: Month) -> dict[str, Any]:
             {"model": row["model"], **_period(row)} for row in tx.all(tx.q.usage.by_model, user_id=user_id)
         ],
         "user": {
-            "username": user["username"],
-            "email": user["email"],
-            "subscription_type": user["subscription_type"],
-            "created_at": iso(user["created_at"]),
-            "api_key": hint["hint"] if hint else "未创建",
+            "username": user.username,
+            "email": user.email,
+            "subscription_type": user.subscription_type,
+            "created_at": iso(user.created_at),
+            "api_key": hint.hint if hint else "未创建",
         },
     }
 

@@ -1,47 +1,54 @@
 """What each subscription allows to users who have no limits of their own."""
 
-from typing import Any
-
 from aiohttp import web
+from msgspec import structs
 
 from chathub.accounts.users import LIMITS
 from chathub.app_keys import CLOCK, DB
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Transaction
+from chathub.database.rows import subscriptions as rows
 from chathub.errors import NotFound
-from chathub.handlers.http import actor, answer, body, done
-from chathub.schemas import responses
+from chathub.handlers.http import actor, answer, body
 from chathub.schemas.decode import given
-from chathub.schemas.requests import SubscriptionChange
+from chathub.schemas.subscriptions import (
+    Subscription,
+    SubscriptionChange,
+    SubscriptionList,
+    SubscriptionSaved,
+    stored_limit,
+)
 from chathub.security import audit
 from chathub.security.audit import Actor
 
 
 async def list_all(request: web.Request) -> web.Response:
     db = request.app[DB]
-    rows = await db.fetch_all(db.q.subscriptions.list_all)
-    return answer({"success": True, "data": [_shape(row) for row in rows]})
+    found = await db.fetch_all(db.q.subscriptions.list_all)
+    return answer(SubscriptionList(data=[Subscription.of(row) for row in found]))
 
 
 async def update(request: web.Request) -> web.Response:
-    changes = given(await body(request, SubscriptionChange))
-    if changes.get("cost_limit") is not None:
-        changes["cost_limit"] = responses.millionths(changes["cost_limit"])
-    now = request.app[CLOCK].now()
-    row = await request.app[DB].write(_update, actor(request), request.match_info["name"], changes, now)
-    return done("订阅更新成功", data=_shape(row))
+    change, now = await body(request, SubscriptionChange), request.app[CLOCK].now()
+    name = request.match_info["name"]
+    row = await request.app[DB].write(_update, actor(request), name, change, now)
+    return answer(SubscriptionSaved(message="订阅更新成功", data=Subscription.of(row)))
 
 
-def _shape(row: Row) -> dict[str, Any]:
-    cost = row["cost_limit"]
-    return {**dict(row), "cost_limit": None if cost is None else responses.money(cost)}
-
-
-def _update(tx: Transaction, who: Actor, name: str, changes: dict[str, Any], now: int) -> Row:
+def _update(
+    tx: Transaction, acting: Actor, name: str, change: SubscriptionChange, now: int
+) -> rows.Subscription:
     old = tx.one(tx.q.subscriptions.get, name=name)
     if old is None:
         raise NotFound("订阅类型不存在")
-    tx.run(tx.q.subscriptions.update, **{**dict(old), **changes})
-    new = tx.all(tx.q.subscriptions.get, name=name)[0]
+    new = _changed(old, change)
+    tx.run(tx.q.subscriptions.update, **structs.asdict(new))
     if details := audit.differences(old, new, LIMITS):
-        audit.record(tx, who, "subscription.updated", now, f"subscription {name}", **details)
+        audit.record(tx, acting, "subscription.updated", now, f"subscription {name}", **details)
     return new
+
+
+def _changed(old: rows.Subscription, change: SubscriptionChange) -> rows.Subscription:
+    changes = given(change)
+    if "cost_limit" in changes:
+        changes["cost_limit"] = stored_limit(changes["cost_limit"])
+    return structs.replace(old, **changes)

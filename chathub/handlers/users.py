@@ -1,51 +1,66 @@
-"""Section 9 of the API document: accounts, by administrators and by their owners."""
+"""Section 9 of the API document: accounts, managed by administrators and by their owners."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 from aiohttp import web
+from msgspec import UNSET, UnsetType, structs
 
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
-from chathub.app_keys import CALLER, CLOCK, DB, GATEWAY, PASSWORDS, REPLIES, SESSIONS, THROTTLE
-from chathub.database.connection import Row, Transaction
+from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
+from chathub.database.connection import Transaction
+from chathub.database.rows import users as rows
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.http import actor, answer, body, client_info, done, query, row_id
-from chathub.schemas import responses
-from chathub.schemas.decode import given
-from chathub.schemas.requests import ProfileChange, UserChange, UserFilter
+from chathub.handlers.http import actor, answer, body, client_info, query, row_id
+from chathub.running.registry import of_user
+from chathub.schemas.subscriptions import stored_limit
+from chathub.schemas.users import (
+    AccountChange,
+    PasswordChanged,
+    PasswordReset,
+    ProfileChange,
+    User,
+    UserChange,
+    UserDetails,
+    UserFilter,
+    UserPage,
+    UserSaved,
+)
 from chathub.security import audit
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 async def search(request: web.Request) -> web.Response:
-    wanted = query(request, UserFilter)
-    rows, total = await request.app[DB].read_background(request[CALLER].id, _search, wanted)
+    filters = query(request, UserFilter)
+    found, total = await request.app[DB].read_background(request[CALLER].id, _search, filters)
     return answer(
-        {
-            "users": [responses.User.of(row) for row in rows],
-            "total": total,
-            "pages": -(-total // wanted.per_page),
-            "current_page": wanted.page,
-            "per_page": wanted.per_page,
-        }
+        UserPage(
+            users=[User.of(row) for row in found],
+            total=total,
+            pages=-(-total // filters.per_page),
+            current_page=filters.page,
+            per_page=filters.per_page,
+        )
     )
 
 
 async def get(request: web.Request) -> web.Response:
-    return answer(
-        {"success": True, "user": responses.User.of(await _get(request, row_id(request, "user_id")))}
-    )
+    return answer(UserDetails(user=User.of(await _get(request, row_id(request, "user_id")))))
 
 
 async def update(request: web.Request) -> web.Response:
     user_id = row_id(request, "user_id")
-    changes = await _checked(request, given(await body(request, UserChange)))
-    row = await _apply(request, user_id, changes)
-    return done("用户更新成功", user=responses.User.of(row))
+    change = await body(request, UserChange)
+    user = await _apply(request, user_id, _with_rights(change, await _checked(request, change)))
+    return answer(UserSaved(message="用户更新成功", user=User.of(user)))
 
 
 async def disable(request: web.Request) -> web.Response:
-    row = await _apply(request, row_id(request, "user_id"), {"is_active": False})
-    return done("用户已禁用", user=responses.User.of(row))
+    user = await _apply(request, row_id(request, "user_id"), users.Changes(is_active=False))
+    return answer(UserSaved(message="用户已禁用", user=User.of(user)))
 
 
 async def reset_password(request: web.Request) -> web.Response:
@@ -53,88 +68,101 @@ async def reset_password(request: web.Request) -> web.Response:
     await _get(request, user_id)
     password = new_random()
     hashed = await request.app[PASSWORDS].hash_for(actor(request), password)
-    await _apply(request, user_id, {"password_hash": hashed})
-    return done("密码重置成功", new_password=password)
+    await _apply(request, user_id, users.Changes(password_hash=hashed))
+    return answer(PasswordReset(message="密码重置成功", new_password=password))
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    return answer({"success": True, "user": responses.User.of(await _get(request, request[CALLER].id))})
+    return answer(UserDetails(user=User.of(await _get(request, request[CALLER].id))))
 
 
 async def update_profile(request: web.Request) -> web.Response:
-    wanted = await body(request, ProfileChange)
-    fields = given(wanted)
-    current = fields.pop("current_password", None)
-    if fields.get("password"):
-        await _confirm(request, current)
-    row = await _apply(request, request[CALLER].id, await _checked(request, fields))
-    if not fields.get("password"):
-        return done("个人信息更新成功", user=responses.User.of(row))
-    # the new password ended every token, this one too
-    token = await request.app[SESSIONS].start(row, client_info(request))
-    return done("密码修改成功", user=responses.User.of(row), token=token)
+    change = await body(request, ProfileChange)
+    if change.password:
+        await _confirm(request, change.current_password)
+    user = await _apply(request, request[CALLER].id, await _checked(request, change))
+    if not change.password:
+        return answer(UserSaved(message="个人信息更新成功", user=User.of(user)))
+    # the new password ended every session, that of this request too
+    token = await request.app[SESSIONS].start(user, client_info(request))
+    return answer(PasswordChanged(message="密码修改成功", user=User.of(user), token=token))
 
 
 async def _confirm(request: web.Request, current: str | None) -> None:
-    """The old password is asked for before a new one is set; guessing it is slowed down as at the login."""
+    """A new password needs the current one; wrong guesses are slowed down as at a login."""
     if not current:
         raise BadRequest("修改密码需要提供当前密码 current_password")
-    row, who, now = await _get(request, request[CALLER].id), actor(request), request.app[CLOCK].now()
-    right = await request.app[THROTTLE].verify_once(
-        (logins.confirmation_of(row["id"]),),
-        request.app[PASSWORDS].turn(who),
-        lambda: request.app[PASSWORDS].check(current, row["password_hash"]),
-        lambda tx: audit.record(tx, who, "password.refused", now, f"user {row['id']}"),
+    acting, now = actor(request), request.app[CLOCK].now()
+    user = await _get(request, request[CALLER].id)
+    is_right = await request.app[THROTTLE].verify_once(
+        (logins.confirmation_of(user.id),),
+        request.app[PASSWORDS].slot(acting),
+        lambda: request.app[PASSWORDS].check(current, user.password_hash),
+        lambda tx: audit.record(tx, acting, "password.refused", now, f"user {user.id}"),
     )
-    if not right:
+    if not is_right:
         raise BadRequest("当前密码不正确")
 
 
-async def _checked(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
-    """An update's fields as columns; an empty password keeps the old one."""
-    changes = dict(fields)
-    if "username" in changes:
-        changes["username"] = users.check_username(changes["username"])
-    if "email" in changes:
-        changes["email"] = users.check_email(changes["email"])
-    if "subscription_type" in changes and changes["subscription_type"] is None:
-        changes["subscription_type"] = "free"
-    if changes.get("cost_limit") is not None:
-        changes["cost_limit"] = responses.millionths(changes["cost_limit"])
-    if password := changes.pop("password", None):
-        checked = check_rules(password)
-        changes["password_hash"] = await request.app[PASSWORDS].hash_for(actor(request), checked)
-    return changes
+async def _checked(request: web.Request, change: AccountChange) -> users.Changes:
+    """A change of name, mail address and password, checked; an empty password keeps the old one."""
+    username, email = (
+        _if_sent(change.username, users.check_username),
+        _if_sent(change.email, users.check_email),
+    )
+    hashed: str | UnsetType = UNSET
+    if change.password:
+        password = check_rules(change.password)
+        hashed = await request.app[PASSWORDS].hash_for(actor(request), password)
+    return users.Changes(username=username, email=email, password_hash=hashed)
 
 
-async def _apply(request: web.Request, user_id: int, changes: dict[str, Any]) -> Row:
-    who, now = actor(request), request.app[CLOCK].now()
-    work = request.app[DB].write(users.update, user_id, changes, who, now)
-    row = await request.app[SESSIONS].ending(user_id, work)
-    if not row["is_active"]:
-        request.app[GATEWAY].stop_user(user_id)
-        await request.app[REPLIES].stop_user(user_id)
-    return row
+def _with_rights(change: UserChange, changes: users.Changes) -> users.Changes:
+    """The changes with those that only an administrator may make."""
+    return structs.replace(
+        changes,
+        role=change.role,
+        subscription_type=_if_sent(change.subscription_type, lambda name: name or "free"),
+        usage_limit=change.usage_limit,
+        cost_limit=_if_sent(change.cost_limit, stored_limit),
+        requests_per_minute=change.requests_per_minute,
+        replies_at_once=change.replies_at_once,
+        is_active=change.is_active,
+    )
 
 
-async def _get(request: web.Request, user_id: int) -> Row:
+def _if_sent(value: T | UnsetType, fn: Callable[[T], R]) -> R | UnsetType:
+    """``fn(value)``, or UNSET for a field that the client did not send."""
+    return UNSET if isinstance(value, UnsetType) else fn(value)
+
+
+async def _apply(request: web.Request, user_id: int, changes: users.Changes) -> rows.User:
+    now = request.app[CLOCK].now()
+    work = request.app[DB].write(users.update, user_id, changes, actor(request), now)
+    user = await request.app[SESSIONS].ending(user_id, work)
+    if not user.is_active:
+        await request.app[RUNNING].stop(of_user(user_id))
+    return user
+
+
+async def _get(request: web.Request, user_id: int) -> rows.User:
     db = request.app[DB]
-    row = await db.fetch_one(db.q.users.get_by_id, user_id=user_id)
-    if row is None:
+    user = await db.fetch_one(db.q.users.get_by_id, user_id=user_id)
+    if user is None:
         raise NotFound("用户不存在")
-    return row
+    return user
 
 
-def _search(tx: Transaction, wanted: UserFilter) -> tuple[list[Row], int]:
-    term = (wanted.search or "").strip()
-    filters = {"role": wanted.role, "term": _like(term), "key_term": _like(users.comparable(term))}
-    offset = (wanted.page - 1) * wanted.per_page
-    rows = tx.all(tx.q.users.search, **filters, limit=wanted.per_page, offset=offset)
-    return rows, tx.all(tx.q.users.count_search, **filters)[0][0]
+def _search(tx: Transaction, filters: UserFilter) -> tuple[list[rows.ListedUser], int]:
+    term = (filters.search or "").strip()
+    values = {"role": filters.role, "term": _like(term), "key_term": _like(users.comparable(term))}
+    offset = (filters.page - 1) * filters.per_page
+    found = tx.all(tx.q.users.search, **values, limit=filters.per_page, offset=offset)
+    return found, tx.all(tx.q.users.count_search, **values)[0].count
 
 
 def _like(term: str) -> str | None:
-    """A LIKE pattern that finds the term anywhere and takes ``%`` and ``_`` for themselves."""
+    """A LIKE pattern that finds the term anywhere, with ``%`` and ``_`` as ordinary characters."""
     if "\0" in term:
         raise BadRequest("参数 search 包含空字符")
     if not term:

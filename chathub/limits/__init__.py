@@ -1,1 +1,1 @@
-"""How much of the server's memory and connections one user may take, and fair queues."""
+"""Limits of memory and connections for each user, and fair queues."""

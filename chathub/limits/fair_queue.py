@@ -1,7 +1,7 @@
-"""A fair queue for work that is done one piece at a time.
+"""A fair queue for something that is done one at a time: many requests get a member no more than one does.
 
-One common queue would be full of the requests of its busiest member. Here every member has its own queue, and
-the queues take turns: a newcomer waits for one turn of each other member, however long their queues are.
+A plain queue would fill with the requests of the member who sends most. Here each member has a queue of its
+own, and the members take slots in rotation: a new member waits for at most one slot of each other member.
 """
 
 import asyncio
@@ -15,61 +15,59 @@ from chathub.errors import TooManyRequests, Unavailable
 
 
 class QueueMember(Struct, frozen=True):
-    """Whose turns are counted together (``name``), and its line. Lines take turns as well, and each has its
-    own bound."""
+    """Whose requests are queued together, and in which line. Lines rotate as well, and a full line does not
+    fill another."""
 
     line: str
     name: str
 
 
-# a future whose result says whether the turn has come (True), or the ticket was dropped for a newcomer
-# (False)
-_Ticket = asyncio.Future[bool]
+# a waiting request; its result: True when it has the slot, False when it lost its place to another member
+_Place = asyncio.Future[bool]
 
 
 class FairQueue:
-    """Gives one turn at a time. At most ``each`` tickets of a member may wait, and ``most`` of a line."""
+    """Gives one slot at a time; ``each`` requests of a member may wait, ``most`` of a line."""
 
     def __init__(self, each: int, most: int) -> None:
         self._each = each
         self._most = most
-        # by line and member, none of them empty; the first of each is the next
-        self._lines: dict[str, dict[str, deque[_Ticket]]] = {}
-        self._holder: _Ticket | None = None
+        # by line and member, neither ever empty; the first of each is the next
+        self._lines: dict[str, dict[str, deque[_Place]]] = {}
+        self._current: _Place | None = None
 
     @asynccontextmanager
-    async def turn(self, member: QueueMember) -> AsyncIterator[None]:
-        """Wait for a turn, and keep it until the block ends.
+    async def slot(self, member: QueueMember) -> AsyncIterator[None]:
+        """Wait for the slot, and keep it during the context.
 
         Raises:
-            TooManyRequests: too many tickets of this member are waiting.
-            Unavailable: too many members are waiting.
+            TooManyRequests: too many requests of this member wait.
+            Unavailable: too many requests of other members wait.
         """
-        ticket = self._join(member)
+        place = self._join(member)
         try:
-            if not await ticket:
+            if not await place:
                 raise _full()
             yield
         finally:
-            if ticket is self._holder:
+            if place is self._current:
                 self._next()
             else:
-                self._leave(member, ticket)
+                self._leave(member, place)
 
     def waiting(self, member: QueueMember) -> int:
-        """How many tickets of a member are waiting."""
         return len(self._lines.get(member.line, {}).get(member.name, ()))
 
-    def _join(self, member: QueueMember) -> _Ticket:
+    def _join(self, member: QueueMember) -> _Place:
         self._make_room(member)
-        ticket: _Ticket = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(member.line, {}).setdefault(member.name, deque()).append(ticket)
-        if self._holder is None:
+        place: _Place = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(member.line, {}).setdefault(member.name, deque()).append(place)
+        if self._current is None:
             self._next()
-        return ticket
+        return place
 
     def _make_room(self, member: QueueMember) -> None:
-        """In a full line the member with the most tickets loses its last one to a member with fewer."""
+        """In a full line the member with the most requests loses its last place to a member with fewer."""
         own = self.waiting(member)
         if own >= self._each:
             raise TooManyRequests("请求过多，请稍后再试", retry_after=2)
@@ -82,39 +80,39 @@ class FairQueue:
         _resolve(longest.pop(), False)
 
     def _next(self) -> None:
-        self._holder = self._first()
-        if self._holder is not None:
-            _resolve(self._holder, True)
+        self._current = self._pop_first()
+        if self._current is not None:
+            _resolve(self._current, True)
 
-    def _first(self) -> _Ticket | None:
-        """Take the next ticket; its line and its member move to the end."""
+    def _pop_first(self) -> _Place | None:
+        """Remove the next place; its line and its member go to the end."""
         if not self._lines:
             return None
         line, queues = next(iter(self._lines.items()))
         name, queue = next(iter(queues.items()))
-        ticket = queue.popleft()
+        place = queue.popleft()
         del self._lines[line], queues[name]
         if queue:
             queues[name] = queue
         if queues:
             self._lines[line] = queues
-        return ticket
+        return place
 
-    def _leave(self, member: QueueMember, ticket: _Ticket) -> None:
+    def _leave(self, member: QueueMember, place: _Place) -> None:
         queues = self._lines.get(member.line, {})
         queue = queues.get(member.name, deque())
-        if ticket in queue:
-            queue.remove(ticket)
+        if place in queue:
+            queue.remove(place)
             if not queue:
                 del queues[member.name]
             if not queues:
                 del self._lines[member.line]
 
 
-def _resolve(ticket: _Ticket, come: bool) -> None:
-    # a cancelled waiter is done already; it releases its turn when it leaves
-    if not ticket.done():
-        ticket.set_result(come)
+def _resolve(place: _Place, has_slot: bool) -> None:
+    # a request cancelled at this moment has a done future; it passes the slot on when it leaves
+    if not place.done():
+        place.set_result(has_slot)
 
 
 def _full() -> Unavailable:

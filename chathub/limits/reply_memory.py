@@ -1,22 +1,22 @@
-"""The memory of running replies: whose reply is too large reads on later.
+"""The memory of running replies: where a user's replies take too much, reading from providers pauses.
 
-What providers send is counted by user and in all. Where it is too much, reading pauses for the newest
-replies. The oldest one always continues, so that it ends and frees its memory: no reply waits for ever, and
-none is ended for this.
+What a provider sends is counted by user and in total. Above a limit, reading pauses for the newest replies;
+the oldest reply always continues, so that it ends and frees its memory. No reply waits for ever, and none is
+cut for its memory.
 """
 
 import asyncio
 
 _MIB = 1024 * 1024
-# bytes that the replies of one user may take, and all together
+# bytes of one user's replies, and of all replies
 MOST_OF_USER = 32 * _MIB
 MOST = 128 * _MIB
-# bytes of one read from a provider, about and at most
+# bytes that one read from a provider brings at most, about
 _READ = 128 * 1024
 
 
 class _User:
-    """One user's bytes in use, and the leases that have any, the oldest first."""
+    """The bytes of one user's replies, and the leases that have any, the oldest first."""
 
     __slots__ = ("leases", "used")
 
@@ -26,37 +26,37 @@ class _User:
 
 
 class MemoryLease:
-    """The memory of one reply; its provider is read while ``room`` is set."""
+    """The memory of one reply; more is read for it while ``room`` is set."""
 
-    __slots__ = ("_memory", "_promised", "_size", "_user_id", "room")
+    __slots__ = ("_expected", "_memory", "_size", "_user_id", "room")
 
     def __init__(self, memory: "ReplyMemory", user_id: int) -> None:
         self._memory = memory
         self._user_id = user_id
         self._size = 0
-        # bytes that are counted before they are read
-        self._promised = 0
+        # bytes counted before they arrive
+        self._expected = 0
         self.room = asyncio.Event()
         self.room.set()
 
     def grow(self, size: int) -> None:
-        """Count bytes that were read."""
-        self._memory._count(self, self._user_id, size - self._promised)
+        """Count bytes that arrived."""
+        self._memory._count(self, self._user_id, size - self._expected)
         self._size += size
-        self._promised = 0
+        self._expected = 0
 
     def release(self) -> None:
-        """Free all memory of the reply."""
-        self._memory._remove(self, self._user_id, self._size + self._promised)
-        self._size = self._promised = 0
+        """Count nothing any more: the memory is free."""
+        self._memory._remove(self, self._user_id, self._size + self._expected)
+        self._size = self._expected = 0
         self.room.set()
 
 
 class ReplyMemory:
-    """Counts the bytes of running replies by user, and in all.
+    """Counts the bytes of replies by user, and in total.
 
-    A user may use ``most_of_user`` bytes. When all together use ``most``, the users above an equal part of it
-    wait, and nobody else.
+    A user's replies may take ``most_of_user`` bytes. When all replies take more than ``most``, users above an
+    equal share wait, and nobody else.
     """
 
     def __init__(self, most_of_user: int = MOST_OF_USER, most: int = MOST) -> None:
@@ -64,12 +64,13 @@ class ReplyMemory:
         self._most = most
         self._users: dict[int, _User] = {}
         self._leases: dict[MemoryLease, None] = {}
+        # leases whose reading pauses, and their users
         self._waiting: dict[MemoryLease, int] = {}
         # bytes of all replies
         self.used = 0
 
     def of(self, user_id: int) -> MemoryLease:
-        """A lease for one reply of a user."""
+        """The memory of a new reply to a user."""
         return MemoryLease(self, user_id)
 
     def _count(self, lease: MemoryLease, user_id: int, size: int) -> None:
@@ -104,17 +105,17 @@ class ReplyMemory:
         self.used -= size
         if not user.leases:
             del self._users[user_id]
-        self._admit()
+        self._resume()
 
-    def _admit(self) -> None:
-        """Resume as many replies as there is room for, the oldest first, for one read each."""
+    def _resume(self) -> None:
+        """Let paused replies read on while there is room, the oldest first, one read each."""
         if not self._waiting:
             return
         for lease in [each for each in self._leases if each in self._waiting]:
             user = self._users[self._waiting[lease]]
             if not self._must_wait(lease, user):
                 del self._waiting[lease]
-                lease._promised = _READ
+                lease._expected = _READ
                 user.used += _READ
                 self.used += _READ
                 lease.room.set()

@@ -1,7 +1,7 @@
-"""The memory of request bodies: counted as they arrive, with a bound for the server, for each user, and for
-all clients that are not signed in together.
+"""The memory of request bodies: limited for the server, for each user, and for all who are not signed in.
 
-An announced length is not counted: half-sent bodies would block others for nothing.
+Bytes are counted as they arrive. An announced length is not counted: bodies sent only in part would keep
+others out for nothing.
 """
 
 import asyncio
@@ -11,35 +11,35 @@ from typing import Any
 from chathub.errors import TooManyRequests, Unavailable
 
 _MIB = 1024 * 1024
-# bytes of the longest body that is accepted: one such body always fits
+# the longest body of all, in bytes: one always fits
 LARGEST = 32 * _MIB
-# bytes of the longest body of a client that is not signed in
+# the longest body of a client that is not signed in
 ANONYMOUS_LARGEST = 64 * 1024
-# the first bytes of a body are not counted: they are less than its connection takes, and a short request (a
-# login, a turn) gets through while others fill the memory
+# the first bytes of a body are not counted: they take less than the connection, and so a short request (a
+# login, a message) succeeds while others fill the server
 _FREE = 4096
 _RETRY_SECONDS = 2
 
 
 class BodiesFull(Unavailable):
-    """All bodies together reach the server's bound."""
+    """All bodies together are as large as they may be."""
 
     closes = True
 
 
 class TooManyBodies(TooManyRequests):
-    """One user's bodies reach their bound, or those of all clients that are not signed in."""
+    """The bodies of one user, or of all clients that are not signed in, are as large as they may be."""
 
     closes = True
 
 
 class RequestBody:
-    """The memory of one request's body while it is in use, at first by its handler. ``size``: bytes that
-    arrived."""
+    """The memory of one request's body, until the last task that uses it ends: its handler at first.
+    ``size`` is the number of bytes that arrived."""
 
-    def __init__(self, memory: "RequestMemory", owner: int | None) -> None:
+    def __init__(self, memory: "RequestMemory", user_id: int | None) -> None:
         self._memory = memory
-        self._owner = owner
+        self._user_id = user_id
         self._users = 1
         self.size = 0
 
@@ -47,32 +47,32 @@ class RequestBody:
         """Count bytes that arrived.
 
         Raises:
-            BodiesFull: the server's bound is reached.
-            TooManyBodies: the sender's bound is reached.
+            BodiesFull: the server has no memory for them now.
+            TooManyBodies: the sender's other bodies take all that one sender may have.
         """
         before, self.size = self.counted, self.size + more
         if self.counted:
-            self._memory.reserve(self._owner, self.counted - before)
+            self._memory.add(self._user_id, self.counted - before)
 
     @property
     def counted(self) -> int:
         return max(0, self.size - _FREE)
 
     def keep_until_done(self, work: asyncio.Task[Any]) -> None:
-        """Keep counting the body until a task that works with its content has ended."""
+        """Keep the body counted until a task that uses it has ended."""
         self._users += 1
         work.add_done_callback(lambda _: self.release())
 
     def release(self) -> None:
-        """End one use; after the last one the memory is free."""
+        """One task less that uses the body; after the last one its memory is free."""
         self._users -= 1
         if not self._users and self.counted:
-            self._memory.release(self._owner, self.counted)
+            self._memory.remove(self._user_id, self.counted)
 
 
 class RequestMemory:
-    """Counts the bytes of all bodies in use. ``most`` (bytes) is the server's bound; the other bounds are
-    parts of it."""
+    """Counts the bytes of all bodies in memory; ``most`` (bytes) is the server's limit, and the limits of one
+    user and of all anonymous clients follow from it."""
 
     def __init__(self, most: int) -> None:
         self._most = max(most, LARGEST)
@@ -83,20 +83,20 @@ class RequestMemory:
         self.used = 0
 
     def of(self, user_id: int | None) -> RequestBody:
-        """The body of one request; ``None``: its client is not signed in."""
+        """The body of a new request; ``None`` is a client that is not signed in."""
         return RequestBody(self, user_id)
 
-    def reserve(self, owner: int | None, size: int) -> None:
-        """Raises: as ``RequestBody.grow``; the bytes are counted also then, until they are released."""
-        self._used_by[owner] += size
+    def add(self, user_id: int | None, size: int) -> None:
+        """Raises: as ``RequestBody.grow``; the bytes are counted even then, until they are removed."""
+        self._used_by[user_id] += size
         self.used += size
-        if self._used_by[owner] > (self._most_of_anonymous if owner is None else self._most_of_user):
+        if self._used_by[user_id] > (self._most_of_anonymous if user_id is None else self._most_of_user):
             raise TooManyBodies("同时发送的请求体过大，请等其中一些处理完", retry_after=_RETRY_SECONDS)
         if self.used > self._most:
             raise BodiesFull("服务器正在处理的请求体过多，请稍后再试", retry_after=_RETRY_SECONDS)
 
-    def release(self, owner: int | None, size: int) -> None:
-        self._used_by[owner] -= size
+    def remove(self, user_id: int | None, size: int) -> None:
+        self._used_by[user_id] -= size
         self.used -= size
-        if not self._used_by[owner]:
-            del self._used_by[owner]
+        if not self._used_by[user_id]:
+            del self._used_by[user_id]

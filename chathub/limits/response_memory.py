@@ -1,4 +1,4 @@
-"""The memory of large responses, bounded by user: a slow client decides how long its response stays."""
+"""The memory of large responses, limited for each user: a client decides how long a response stays there."""
 
 import asyncio
 from collections import deque
@@ -18,8 +18,8 @@ _REQUEST = 16 * 1024
 _RETRY_AFTER = 5
 
 
-class _Line:
-    """One user's responses: bytes in use, bytes of the waiting requests, and who waits for how many bytes."""
+class _Queue:
+    """One user's bytes in use, bytes that its waiting requests take, and what each of them waits for."""
 
     __slots__ = ("used", "waiting", "waiting_bytes")
 
@@ -32,68 +32,68 @@ class _Line:
 class ResponseMemory:
     """Counts the bytes of large responses by user (None: all clients that are not signed in).
 
-    One response always fits. Others wait in line until those before them are sent.
+    One response always fits. Others wait until those before them are sent.
     """
 
     def __init__(self, most: int = MOST, patience: float = _PATIENCE) -> None:
         self._most = most
         self._patience = patience
-        self._lines: dict[int | None, _Line] = {}
+        self._queues: dict[int | None, _Queue] = {}
 
     @asynccontextmanager
     async def room(
         self, user_id: int | None, size: int, request_bytes: int = _REQUEST
     ) -> AsyncIterator[None]:
-        """Reserve ``size`` bytes until the block ends. While it waits, the request takes ``request_bytes``.
+        """Count ``size`` bytes during the context. While it waits, the request takes ``request_bytes``.
 
         Raises:
-            TooManyRequests: too many requests wait already, or its turn did not come in time.
+            TooManyRequests: too many requests wait already, or there was no room in time.
         """
         size = min(size, self._most)
-        line = self._lines.setdefault(user_id, _Line())
+        queue = self._queues.setdefault(user_id, _Queue())
         try:
-            await self._enter(line, size, request_bytes)
+            await self._enter(queue, size, request_bytes)
             try:
                 yield
             finally:
-                line.used -= size
-                self._admit(line)
+                queue.used -= size
+                self._admit(queue)
         finally:
-            if not line.used and not line.waiting:
-                self._lines.pop(user_id, None)
+            if not queue.used and not queue.waiting:
+                self._queues.pop(user_id, None)
 
-    async def _enter(self, line: _Line, size: int, request_bytes: int) -> None:
-        if not line.waiting and line.used + size <= self._most:
-            line.used += size
+    async def _enter(self, queue: _Queue, size: int, request_bytes: int) -> None:
+        if not queue.waiting and queue.used + size <= self._most:
+            queue.used += size
             return
-        if line.waiting_bytes + request_bytes > self._most:
+        if queue.waiting_bytes + request_bytes > self._most:
             raise _too_many()
-        turn = asyncio.get_running_loop().create_future()
-        entry = size, turn
-        line.waiting.append(entry)
-        line.waiting_bytes += request_bytes
+        room = asyncio.get_running_loop().create_future()
+        entry = size, room
+        queue.waiting.append(entry)
+        queue.waiting_bytes += request_bytes
         try:
             async with asyncio.timeout(self._patience):
-                await turn
+                await room
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                # its turn came in the moment of the timeout
-                line.used -= size
-            elif entry in line.waiting:
-                line.waiting.remove(entry)
-            self._admit(line)
+            if room.done() and not room.cancelled():
+                # the room came at the moment of the time-out
+                queue.used -= size
+            elif entry in queue.waiting:
+                queue.waiting.remove(entry)
+            self._admit(queue)
             if isinstance(error, TimeoutError):
                 raise _too_many() from None
             raise
         finally:
-            line.waiting_bytes -= request_bytes
+            queue.waiting_bytes -= request_bytes
 
-    def _admit(self, line: _Line) -> None:
-        while line.waiting and line.used + line.waiting[0][0] <= self._most:
-            size, turn = line.waiting.popleft()
-            if not turn.cancelled():
-                line.used += size
-                turn.set_result(None)
+    def _admit(self, queue: _Queue) -> None:
+        while queue.waiting and queue.used + queue.waiting[0][0] <= self._most:
+            size, room = queue.waiting.popleft()
+            if not room.cancelled():
+                queue.used += size
+                room.set_result(None)
 
 
 def _too_many() -> TooManyRequests:

@@ -1,4 +1,4 @@
-"""How many streams one user may have open at once: each takes a connection."""
+"""How many replies one user may receive at once: each takes a connection."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from chathub.errors import TooManyRequests
 
 
 class StreamLimit:
-    """Counts the open streams of each user."""
+    """Counts the replies that each user receives at this moment."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -16,10 +16,10 @@ class StreamLimit:
 
     @contextmanager
     def slot(self, user_id: int) -> Iterator[None]:
-        """Count one more stream of the user until the block ends.
+        """Count one more during the context.
 
         Raises:
-            TooManyRequests: the user has too many already.
+            TooManyRequests: the user receives too many already.
         """
         if self._open[user_id] >= self._most:
             raise TooManyRequests(f"同时接收的回复过多（最多 {self._most} 个），请等其中一些结束")

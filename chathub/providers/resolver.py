@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from chathub.accounts.sessions import Caller
+from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database, Row

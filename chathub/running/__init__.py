@@ -1,1 +1,1 @@
-"""What chats and gateway requests share while a reply is being generated."""
+"""What is being generated, for chats and for programs: the registry, and reports about API keys."""

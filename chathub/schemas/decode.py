@@ -12,6 +12,12 @@ from chathub.schemas.bounds import has_too_many_values, within
 
 T = TypeVar("T")
 
+
+class Request(msgspec.Struct):
+    """A request's body or query. Unknown and read-only fields are ignored; ``null`` means the default where
+    there is one (the front end sends it for cleared inputs)."""
+
+
 _TYPES = {
     "str": "字符串",
     "int": "整数",

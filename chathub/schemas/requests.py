@@ -16,21 +16,11 @@ Key = Annotated[str, Meta(max_length=4096)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
-Username = Annotated[str, Meta(min_length=2, max_length=50)]
-Email = Annotated[str, Meta(max_length=254)]
-Password = Annotated[str, Meta(min_length=6, max_length=200)]
-# empty or null means "keep"; the rules are checked where it is set
-NewPassword = Annotated[str, Meta(max_length=200)]
-Role = Literal["user", "admin"]
-Subscription = Literal["free", "pro", "premium", "enterprise"]
 ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
 # the dialect that a provider speaks
 Protocol = Literal["openai", "anthropic", "gemini"]
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 Weight = Annotated[int, Meta(ge=1, le=1000)]
-Limit = Annotated[int, Meta(ge=0, le=10**15)]
-MoneyLimit = Annotated[float, Meta(ge=0, le=10**9)]
-CountLimit = Annotated[int, Meta(ge=1, le=10**6)]
 ConversationId = Annotated[str, Meta(max_length=100)]
 RowId = Annotated[int, Meta(ge=0, le=2**53)]
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
@@ -155,70 +145,6 @@ class ApiKeyChange(Struct):
     is_active: bool | None | UnsetType = UNSET
 
 
-class Login(Struct):
-    username: Annotated[str, Meta(max_length=1000)]
-    password: Annotated[str, Meta(max_length=1000)]
-
-
-class EmailOnly(Struct):
-    email: Email
-
-
-class Registration(Struct):
-    username: Username
-    email: Email
-    password: Password
-    verification_code: Annotated[str, Meta(max_length=100)] | None = None
-    invite_code: Annotated[str, Meta(max_length=100)] | None = None
-
-
-class NewInvite(Struct):
-    """POST /api/invites; the subscription is that of the accounts made with it."""
-
-    note: Annotated[str, Meta(max_length=200)] | None = None
-    max_uses: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    expires_in_days: Annotated[int, Meta(ge=1, le=365)] | None = None
-    subscription_type: Subscription | None = None
-
-
-class NewUser(Struct):
-    """POST /api/auth/admin/register; ``usage_limit`` is tokens, ``cost_limit`` money in a calendar month."""
-
-    username: Username
-    email: Email
-    password: Password
-    role: Role | None = None
-    subscription_type: Subscription | None = None
-    usage_limit: Limit | None = None
-    cost_limit: MoneyLimit | None = None
-    requests_per_minute: CountLimit | None = None
-    replies_at_once: CountLimit | None = None
-    is_active: bool | None = None
-
-
-class UserChange(Struct):
-    username: Username | UnsetType = UNSET
-    email: Email | UnsetType = UNSET
-    password: NewPassword | None | UnsetType = UNSET
-    role: Role | UnsetType = UNSET
-    subscription_type: Subscription | None | UnsetType = UNSET
-    usage_limit: Limit | None | UnsetType = UNSET
-    cost_limit: MoneyLimit | None | UnsetType = UNSET
-    requests_per_minute: CountLimit | None | UnsetType = UNSET
-    replies_at_once: CountLimit | None | UnsetType = UNSET
-    is_active: bool | UnsetType = UNSET
-
-
-class SubscriptionChange(Struct):
-    """PUT /api/subscriptions/{name}: what its users may use unless they have limits of their own; null
-    means no limit."""
-
-    usage_limit: Limit | UnsetType = UNSET
-    cost_limit: MoneyLimit | None | UnsetType = UNSET
-    requests_per_minute: CountLimit | None | UnsetType = UNSET
-    replies_at_once: CountLimit | None | UnsetType = UNSET
-
-
 class UsageFilter(Struct):
     """GET /api/usage; days are ``2024-01-31`` in the configured zone, both included."""
 
@@ -239,65 +165,3 @@ class UsageFilter(Struct):
                 date.fromisoformat(day or "2000-01-01")
             except ValueError:
                 raise BadRequest(f"字段 {name} 的值无效") from None
-
-
-class ProfileChange(Struct):
-    username: Username | UnsetType = UNSET
-    email: Email | UnsetType = UNSET
-    password: NewPassword | None | UnsetType = UNSET
-    current_password: Annotated[str, Meta(max_length=1000)] | None = None
-
-
-class UserFilter(Struct):
-    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[int, Meta(ge=1, le=1000)] = 10
-    search: Annotated[str, Meta(max_length=200)] | None = None
-    role: Role | None = None
-
-
-class AuditFilter(Struct):
-    """GET /api/audit: ``event`` is one (``user.role``) or, ending in a dot, all of that beginning;
-    ``before`` is the id of the last entry that is known already."""
-
-    event: Annotated[str, Meta(max_length=100)] | None = None
-    actor_id: RowId | None = None
-    since: Annotated[str, Meta(max_length=40)] | None = None
-    until: Annotated[str, Meta(max_length=40)] | None = None
-    before: RowId | None = None
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
-
-
-class ConversationFilter(Struct):
-    """GET /api/conversations; ``before`` is the last ``conversation_id`` that is known already."""
-
-    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    user_id: RowId | None = None
-    before: ConversationId | None = None
-
-
-class MessageFilter(Struct):
-    """GET /api/conversations/{id}/messages; ``before`` is the oldest message that is known already."""
-
-    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    before: RowId | None = None
-
-
-class ConversationChange(Struct):
-    """``head_id`` names a message of the branch to show from now on."""
-
-    title: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
-    head_id: RowId | UnsetType = UNSET
-
-
-class NewToken(Struct):
-    """POST /api/tokens; ``monthly_limit`` is tokens, ``cost_limit`` money in a calendar month."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
-    expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
-    opens_api: bool | None = None
-    allowed_models: Annotated[list[Name], Meta(max_length=200)] | None = None
-    allowed_networks: Annotated[list[Name], Meta(max_length=50)] | None = None
-    monthly_limit: Limit | None = None
-    cost_limit: MoneyLimit | None = None
-    requests_per_minute: CountLimit | None = None
-    replies_at_once: CountLimit | None = None

@@ -1,4 +1,4 @@
-"""The record of what administrators did and of what concerns security, in the transaction that did it."""
+"""The audit log: what administrators did and what concerns security, in the transaction that did it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,15 +6,19 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from chathub.database.connection import Row, Transaction
+from chathub.database.connection import Row as UntypedRow
+from chathub.database.connection import Transaction
+from chathub.database.statements import Row
 
 # characters of one value
 _LONGEST = 200
 
+Value = str | int | float | None
+
 
 class Actor(Struct, frozen=True):
-    """Who did something: the user (None: nobody signed in), the name it went by, the address it came
-    from, and the request."""
+    """Who acts: the user id (None: nobody is signed in), the user's name at that time, the address of the
+    client, and the id of the request."""
 
     user_id: int | None = None
     name: str = ""
@@ -22,16 +26,16 @@ class Actor(Struct, frozen=True):
     request_id: str = ""
 
 
-# whoever runs the command line, and the server itself
+# the person at the command line, and the server itself
 OPERATOR = Actor(name="(operator)")
 SERVER = Actor(name="(server)")
 
 
 def record(tx: Transaction, /, actor: Actor, event: str, now: int, target: str = "", **details: Any) -> None:
-    """Add an entry. ``event`` is a word such as ``user.role``, ``target`` what it was done to (``user 12``);
-    ``details`` must hold no secret: no key, token, password or code."""
+    """Add an entry. ``event`` is a word such as ``user.role``, ``target`` is what the act changed
+    (``user 12``); ``details`` must contain no secret: no key, token, password or code."""
     tx.run(
-        tx.q.audit.add,
+        tx.q.audit.insert,
         now=now,
         event=event,
         actor_id=actor.user_id,
@@ -43,10 +47,19 @@ def record(tx: Transaction, /, actor: Actor, event: str, now: int, target: str =
     )
 
 
-def differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, list[Any]]:
+def differences(
+    old: Row | UntypedRow, new: Row | UntypedRow, columns: Iterable[str]
+) -> dict[str, list[Value]]:
     """Old and new value of each column that changed, as details of an entry."""
-    return {name: [_brief(old[name]), _brief(new[name])] for name in columns if old[name] != new[name]}
+    pairs = {name: (_value(old, name), _value(new, name)) for name in columns}
+    return {name: [_shorten(a), _shorten(b)] for name, (a, b) in pairs.items() if a != b}
 
 
-def _brief(value: Any) -> Any:
+def _value(row: Row | UntypedRow, name: str) -> Value:
+    """A column's value as SQLite stores it: a boolean is 0 or 1, as in the entries that exist."""
+    value: Value = getattr(row, name) if isinstance(row, Row) else row[name]
+    return int(value) if isinstance(value, bool) else value
+
+
+def _shorten(value: Value) -> Value:
     return value[: _LONGEST - 1] + "…" if isinstance(value, str) and len(value) > _LONGEST else value

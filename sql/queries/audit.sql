@@ -1,16 +1,16 @@
--- name: add
+-- name: insert
 INSERT INTO audit (at, event, actor_id, actor, target, address, request_id, details)
 VALUES (:now, :event, :actor_id, :actor, :target, :address, :request_id, :details)
 
--- name: page
--- newest first, from before :before on; :until does not belong to it
+-- name: list_page
+-- the newest first, with ids below :before; from :since until before :until
 SELECT id, at, event, actor_id, actor, target, address, request_id, details
 FROM audit
 WHERE id < :before AND (:since IS NULL OR at >= :since) AND (:until IS NULL OR at < :until)
 ORDER BY id DESC LIMIT :limit
 
--- name: page_of_actor
--- the same of one actor; :first and :last are the bounds of the events that are wanted
+-- name: list_page_of_actor
+-- the entries of one actor; :first and :last are the bounds of the events
 SELECT id, at, event, actor_id, actor, target, address, request_id, details
 FROM audit
 WHERE actor_id = :actor_id AND id < :before
@@ -19,8 +19,9 @@ WHERE actor_id = :actor_id AND id < :before
     AND (:until IS NULL OR at < :until)
 ORDER BY id DESC LIMIT :limit
 
--- name: page_of_events
--- the same of all actors: of each event within the bounds by its index, and of these the newest
+-- name: list_page_of_events
+-- the entries of all actors: the newest of each event within the bounds, by the index of events, and of these the
+-- newest
 WITH RECURSIVE kinds (event) AS (
     SELECT min(event) FROM audit WHERE event BETWEEN :first AND :last
     UNION ALL
@@ -28,7 +29,7 @@ WITH RECURSIVE kinds (event) AS (
     WHERE kinds.event IS NOT NULL
 )
 SELECT id, at, audit.event, actor_id, actor, target, address, request_id, details
-FROM kinds CROSS JOIN audit ON id IN (
+FROM kinds CROSS JOIN audit WHERE id IN (
     SELECT newest.id FROM audit AS newest
     WHERE newest.event = kinds.event AND newest.id < :before
         AND (:since IS NULL OR newest.at >= :since)

@@ -9,7 +9,7 @@ ORDER BY updated_at DESC, id DESC
 LIMIT :limit
 
 -- name: get_shown
-SELECT public_id, title, model, username, message_count, head_id, conversations.created_at, conversations.updated_at
+SELECT conversations.id, public_id, title, model, username, message_count, head_id, conversations.created_at, conversations.updated_at
 FROM conversations JOIN users ON users.id = user_id
 WHERE conversations.id = :conversation_id AND deleted_at IS NULL
 
@@ -22,16 +22,16 @@ WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
 -- name: insert
 INSERT INTO conversations (public_id, user_id, title, model, created_at, updated_at)
 VALUES (:public_id, :user_id, :title, :model, :now, :now)
-RETURNING id, title, head_id
+RETURNING id, user_id, title, head_id
 
 -- name: add_turn
 -- a turn at the end of the branch; counting is cheap however long the branch is. The conversation goes to the top of
 -- its user's list, also where the clock is behind what another one was stamped with
 UPDATE conversations SET head_id = :head_id, model = :model, message_count = message_count + :more,
-    updated_at = max(:now, updated_at, coalesce((
-    SELECT 1 + other.updated_at FROM conversations AS other
-    WHERE other.user_id = conversations.user_id AND other.deleted_at IS NULL AND other.id <> conversations.id
-    ORDER BY other.updated_at DESC LIMIT 1), 0))
+    updated_at = (SELECT max(stamp) FROM (
+    SELECT :now AS stamp UNION ALL SELECT conversations.updated_at UNION ALL
+    SELECT 1 + max(other.updated_at) FROM conversations AS other
+    WHERE other.user_id = conversations.user_id AND other.deleted_at IS NULL AND other.id <> conversations.id) AS stamps)
 WHERE id = :conversation_id
 
 -- name: count_branch
@@ -50,10 +50,10 @@ UPDATE conversations SET head_id = :head_id WHERE id = :conversation_id
 
 -- name: touch
 -- to the top of its user's list, likewise
-UPDATE conversations SET updated_at = max(:now, updated_at, coalesce((
-    SELECT 1 + other.updated_at FROM conversations AS other
-    WHERE other.user_id = conversations.user_id AND other.deleted_at IS NULL AND other.id <> conversations.id
-    ORDER BY other.updated_at DESC LIMIT 1), 0))
+UPDATE conversations SET updated_at = (SELECT max(stamp) FROM (
+    SELECT :now AS stamp UNION ALL SELECT conversations.updated_at UNION ALL
+    SELECT 1 + max(other.updated_at) FROM conversations AS other
+    WHERE other.user_id = conversations.user_id AND other.deleted_at IS NULL AND other.id <> conversations.id) AS stamps)
 WHERE id = :conversation_id
 
 -- name: rename
@@ -61,7 +61,7 @@ UPDATE conversations SET title = :title, title_is_own = 1 WHERE id = :conversati
 
 -- name: suggest_title
 -- the model's idea of a title; the user's own stays
-UPDATE conversations SET title = :title WHERE id = :conversation_id AND NOT title_is_own
+UPDATE conversations SET title = :title WHERE id = :conversation_id AND title_is_own = 0
 
 -- name: mark_deleted
 -- no answer shows it from now on; its id is free for another: none that a request may give has a slash
@@ -71,7 +71,8 @@ WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
 -- name: insert_deleted
 -- a place for messages that are being removed
 INSERT INTO conversations (public_id, user_id, title, model, deleted_at, created_at, updated_at)
-VALUES ('/' || lower(hex(randomblob(16))), :user_id, '', '', :now, :now, :now)
+VALUES (:public_id, :user_id, '', '', :now, :now, :now)
+RETURNING id
 
 -- name: find_deleted
 -- one that is being removed, and the newest of its messages (NULL: it has none left)

@@ -1,5 +1,5 @@
 -- name: find
-SELECT 1 FROM deleted_conversations
+SELECT deleted_at FROM deleted_conversations
 WHERE user_id = :user_id AND public_id = :public_id AND deleted_at >= :since
 
 -- name: put

@@ -18,7 +18,7 @@ WHERE message_id = :message_id
 
 -- name: list_ids
 -- the stored ones of a message
-SELECT file_id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL
+SELECT file_id AS id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL
 
 -- name: get_own_size
 SELECT length(data) AS size FROM files WHERE id = :file_id AND user_id = :user_id

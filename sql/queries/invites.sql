@@ -4,7 +4,7 @@ SELECT invites.id, hint, note, invites.subscription_type, max_uses, uses, userna
 FROM invites JOIN users ON users.id = created_by ORDER BY invites.id DESC
 
 -- name: count_all
-SELECT count(*) FROM invites
+SELECT count(*) AS count FROM invites
 
 -- name: insert
 INSERT INTO invites (digest, hint, note, subscription_type, max_uses, created_by, expires_at, created_at)
@@ -13,12 +13,12 @@ RETURNING id, hint, note, subscription_type, max_uses, uses,
     (SELECT username FROM users WHERE users.id = created_by) AS created_by, expires_at, created_at
 
 -- name: use
--- no row: there is no such code, or it is used up or over
+-- no row: there is no such code, or it is used up or expired
 UPDATE invites SET uses = uses + 1 WHERE digest = :digest AND uses < max_uses AND expires_at > :now
 RETURNING id, hint, subscription_type
 
 -- name: delete
 DELETE FROM invites WHERE id = :invite_id
 
--- name: sweep
+-- name: delete_expired
 DELETE FROM invites WHERE expires_at < :before

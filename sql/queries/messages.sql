@@ -1,6 +1,7 @@
 -- name: insert_question
 INSERT INTO messages (conversation_id, parent_id, role, content, options, is_incomplete, created_at, updated_at)
 VALUES (:conversation_id, :parent_id, 'user', :content, :options, :is_incomplete, :now, :now)
+RETURNING id
 
 -- name: insert_answer
 -- the reply that is about to be written
@@ -8,12 +9,14 @@ INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_st
     asked_model, model, provider, created_at, updated_at)
 VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :retry_after, :finish_reason,
     :model, :model, :provider, :now, :now)
+RETURNING id
 
 -- name: insert_result
 -- what a tool gave
 INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, options, is_incomplete, created_at,
     updated_at)
 VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :options, :is_incomplete, :now, :now)
+RETURNING id
 
 -- name: get_answer
 SELECT id, content, status, tool_calls, state FROM messages WHERE id = :message_id AND role = 'assistant'
@@ -134,7 +137,7 @@ WITH RECURSIVE subtree (id) AS (
     UNION ALL
     SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
 )
-SELECT count(*) AS count, coalesce(max(id = :other_id), 0) AS holds_other FROM subtree
+SELECT count(*) AS count, max(CASE WHEN id = :other_id THEN 1 ELSE 0 END) AS holds_other FROM subtree
 
 -- name: is_detached
 -- whether a message follows from one that was deleted and is not removed yet
@@ -144,7 +147,7 @@ WITH RECURSIVE line (parent_id, conversation_id) AS (
     UNION ALL
     SELECT messages.parent_id, messages.conversation_id FROM line JOIN messages ON messages.id = line.parent_id
 )
-SELECT 1 FROM line JOIN conversations ON conversations.id = conversation_id WHERE deleted_at IS NOT NULL
+SELECT 1 AS found FROM line JOIN conversations ON conversations.id = conversation_id WHERE deleted_at IS NOT NULL
 
 -- name: detach
 -- make a message the root of another conversation
@@ -164,7 +167,7 @@ UPDATE messages SET model = :model, provider = :provider, content = :content, re
     error_status = :error_status, retry_after = :retry_after, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
-    cost = :cost, updated_at = max(updated_at, :now)
+    cost = :cost, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :message_id
 
 -- name: note_answering
@@ -182,6 +185,6 @@ WHERE status = 'streaming' AND deleted_at IS NULL
 
 -- name: complete_stopped
 -- the page's text of a stopped reply, where it holds more than ours
-UPDATE messages SET content = :content, updated_at = max(updated_at, :now)
+UPDATE messages SET content = :content, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :message_id AND status IN ('stopped', 'interrupted')
     AND length(:content) > length(content) AND substr(:content, 1, length(content)) = content

@@ -1,5 +1,5 @@
 -- name: get_by_digest
--- a token that still holds, with its user
+-- an access token that may be used now, with its user
 SELECT personal_tokens.id, user_id, username, role, opens_api, allowed_models, allowed_networks, expires_at
 FROM personal_tokens JOIN users ON users.id = user_id
 WHERE digest = :digest AND is_active AND personal_tokens.token_version = users.token_version
@@ -23,8 +23,9 @@ RETURNING id, name, hint, opens_api, allowed_models, allowed_networks, monthly_l
 -- name: delete
 DELETE FROM personal_tokens WHERE id = :token_id AND user_id = :user_id
 
--- name: note_use
-UPDATE personal_tokens SET last_used_at = max(coalesce(last_used_at, 0), :now) WHERE id = :token_id
+-- name: update_last_used
+UPDATE personal_tokens SET last_used_at = CASE WHEN last_used_at > :now THEN last_used_at ELSE :now END
+WHERE id = :token_id
 
--- name: newest_hint
+-- name: find_newest_hint
 SELECT hint FROM personal_tokens WHERE user_id = :user_id ORDER BY id DESC LIMIT 1

@@ -7,10 +7,10 @@ VALUES (:scope, :subject, :attempts, :blocked_until, :forget_at)
 ON CONFLICT (scope, subject) DO UPDATE SET attempts = excluded.attempts, blocked_until = excluded.blocked_until,
     forget_at = excluded.forget_at
 
--- name: forget
+-- name: delete
 DELETE FROM throttles WHERE scope = :scope AND subject = :subject
 
--- name: sweep
--- what is over, and what is over soonest where there are too many
-DELETE FROM throttles WHERE forget_at <= max(:now,
-    coalesce((SELECT forget_at FROM throttles ORDER BY forget_at DESC LIMIT 1 OFFSET :most), 0))
+-- name: delete_expired
+-- of more than :most rows also those that expire first
+DELETE FROM throttles WHERE forget_at <= :now
+    OR forget_at <= (SELECT forget_at FROM throttles ORDER BY forget_at DESC LIMIT 1 OFFSET :most)

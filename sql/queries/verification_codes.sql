@@ -5,19 +5,20 @@ ON CONFLICT (email_key, network) DO UPDATE SET digest = excluded.digest, expires
     wrong_here = 0, wrong_elsewhere = 0
 
 -- name: list_valid
--- those that may be tried from a network: others' guesses end a code for the others only. What ends later than any that
--- is sent now (:latest) was sent by a clock that ran ahead
+-- the codes that a network may still try: wrong tries from other networks end a code for those networks only. A code
+-- that expires after any code sent now (:latest) was sent while the clock ran ahead
 SELECT digest FROM verification_codes
 WHERE email_key = :email_key AND expires_at > :now AND expires_at <= :latest
-    AND iif(network = :network, wrong_here, wrong_elsewhere) < :most_tries
+    AND CASE WHEN network = :network THEN wrong_here ELSE wrong_elsewhere END < :most_tries
 
 -- name: count_wrong_try
-UPDATE verification_codes SET wrong_here = wrong_here + (network = :network),
-    wrong_elsewhere = wrong_elsewhere + (network <> :network)
+UPDATE verification_codes SET
+    wrong_here = wrong_here + CASE WHEN network = :network THEN 1 ELSE 0 END,
+    wrong_elsewhere = wrong_elsewhere + CASE WHEN network = :network THEN 0 ELSE 1 END
 WHERE email_key = :email_key
 
 -- name: delete
 DELETE FROM verification_codes WHERE email_key = :email_key
 
--- name: sweep
+-- name: delete_expired
 DELETE FROM verification_codes WHERE expires_at <= :now

@@ -280,7 +280,7 @@ async def add_some(client: TestClient, number: int) -> None:
     db = client.app[app_keys.DB]
     for index in range(number):
         await db.execute(
-            db.q.audit.add,
+            db.q.audit.insert,
             now=1_700_000_000_000 + index * 86_400_000,
             event=f"test.{'even' if index % 2 == 0 else 'odd'}",
             actor_id=1 + index % 3,

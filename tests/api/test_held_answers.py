@@ -33,7 +33,8 @@ def holdings(client: TestClient) -> ReplyMemory:
 
 def live(client: TestClient, conversation: str) -> Callable[[], Reply | None]:
     return lambda: next(
-        (each for each in client.app[REPLIES].of_user(2) if each.turn.public_id == conversation), None
+        (each.reply for each in client.app[REPLIES].of_user(2) if each.reply.turn.public_id == conversation),
+        None,
     )
 
 
@@ -95,7 +96,7 @@ async def test_a_stored_answer_is_not_kept_for_a_follower_that_is_behind(
     seen = await events_of(asking)
     assert text_of(seen) == TEXT and text_of(seen, "reasoning") == "".join(PIECES[:20])
     # neither has read on: one has the first character, the other nothing
-    assert answer.ended and not answer.parts
+    assert answer.has_ended and not answer.text.parts
     for each, before in zip(followed, ("始", ""), strict=True):
         parts: list[Any] = [part async for runs in each for part in runs]
         assert max(len(text) for _, text in parts) < 100_000

@@ -16,7 +16,7 @@ from scripted import Provider, chunk, data, reply
 
 from chathub.chat.cursor import Cursor, Part
 from chathub.chat.reply import Reply
-from chathub.chat.turn import Turn
+from chathub.chat.turn import FinalStatus, Turn
 from chathub.config import Config
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats.events import Reasoning, Text
@@ -130,7 +130,8 @@ def test_any_offset_of_any_reply_gives_exactly_what_comes_after(
         for kind, text in pieces[early:]:
             await asyncio.sleep(0)
             made.feed([kind(text)])
-        made.end()
+        made.begin_settling(FinalStatus("done"))
+        made.end(FinalStatus("done"))
         await asyncio.wait_for(task, 5)
         return got
 

@@ -541,7 +541,7 @@ async def test_only_so_many_last_uses_wait_to_be_written(connect: Connect, confi
     last_uses = client.app[LAST_USES]
     with held(config.database):
         for number in range(20_000):
-            last_uses.note_token(number, number)
+            last_uses.add_token(number, number)
         assert not await last_uses.flush()
         assert [last_uses.of_token(number, None) for number in (0, 9_999, 10_000, 19_999)] == [
             None,

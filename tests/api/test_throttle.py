@@ -20,7 +20,7 @@ from chats import until
 from conftest import Connect, sign_in
 from multidict import CIMultiDict
 
-from chathub.accounts.passwords import Passwords, party_of
+from chathub.accounts.passwords import Passwords, queue_member
 from chathub.app_keys import PASSWORDS
 from chathub.config import Config
 from chathub.security.audit import Actor
@@ -350,9 +350,9 @@ def slow_passwords(client: TestClient) -> Iterator[Passwords]:
 
 def in_line(passwords: Passwords) -> int:
     """How many wait for their turn, or have it."""
-    turns = passwords._turns
+    turns = passwords._queue
     queues = [queue for line in turns._lines.values() for queue in line.values()]
-    return sum(map(len, queues)) + (turns._holder is not None)
+    return sum(map(len, queues)) + (turns._current is not None)
 
 
 async def settled(tasks: list[asyncio.Task[ClientResponse]], passwords: Passwords) -> None:
@@ -399,7 +399,7 @@ async def test_guesses_at_once_at_one_account_are_thirty_too(behind: TestClient)
 
 async def started(request: Awaitable[ClientResponse], passwords: Passwords, who: Actor) -> asyncio.Task:
     """A request that waits for its turn."""
-    turns, party = passwords._turns, party_of(who)
+    turns, party = passwords._queue, queue_member(who)
     before = turns.waiting(party)
     task = asyncio.ensure_future(request)
     await until(lambda: turns.waiting(party) > before or task.done(), 30)
@@ -471,20 +471,20 @@ async def test_whoever_has_to_wait_anyway_takes_no_place_in_the_line(client: Tes
 async def test_whoever_leaves_the_line_gives_up_the_place(client: TestClient, config: Config) -> None:
     here = Actor(address="127.0.0.1")
     with slow_passwords(client) as passwords:
-        turns = passwords._turns
+        turns = passwords._queue
         first = asyncio.create_task(login(client, "user", "user123"))
         await settled([first], passwords)
         for _ in range(3):
             waiting = [await started(login(client, "admin", "x"), passwords, here) for _ in range(8)]
             for task in waiting:
                 task.cancel()
-            await until(lambda: turns.waiting(party_of(here)) == 0, 30)
+            await until(lambda: turns.waiting(queue_member(here)) == 0, 30)
         last = await started(login(client, "admin", "admin123"), passwords, here)
     await done(await first)
     await done(await last)
     # nobody looked at what they guessed
     assert rows(config, COUNTED) == [(None,)]
-    assert turns._holder is None and not turns._lines
+    assert turns._current is None and not turns._lines
 
 
 async def test_a_guess_whose_client_left_before_it_was_told_is_one(

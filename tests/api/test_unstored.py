@@ -83,7 +83,7 @@ async def stored(client: TestClient) -> None:
     """Wait until nothing is kept any more."""
     assert client.app is not None
     kept = client.app[SETTLEMENT_QUEUE]
-    await until(lambda: not kept.held)
+    await until(lambda: not kept.kept_bytes)
 
 
 def rows(database: Path, sql: str) -> list[Any]:
@@ -271,7 +271,7 @@ async def test_what_finds_no_memory_keeps_what_was_saved_of_it(
         assert (last["status"], last["code"]) == (503, "not_stored")
         assert (await messages_of(client, user, "c"))[1]["content"] == "先存"
         assert joined(await resume(client, user, last["message_id"]), "content") == "先存"
-        assert client.app is not None and client.app[SETTLEMENT_QUEUE].held < 10_000
+        assert client.app is not None and client.app[SETTLEMENT_QUEUE].kept_bytes < 10_000
         provider.script = provider.stream(reply("好"))
         await stream(client, user, "然后", conversation_id="c")
         assert [message["content"] for message in provider.last["messages"]][1] == "先存"
@@ -345,7 +345,7 @@ async def test_what_a_program_used_is_booked_once_however_long_the_database_is_l
         provider.gate.set()
         assert leaves or (await asking).status == 200
         kept = client.app[SETTLEMENT_QUEUE]  # type: ignore[index]
-        await until(lambda: kept.held > 0)
+        await until(lambda: kept.kept_bytes > 0)
         other.execute("ROLLBACK")
     await stored(client)
     booked = rows(config.database, "SELECT kind, prompt_tokens FROM ledger")
@@ -530,10 +530,10 @@ async def test_what_is_small_is_not_kept_without_bound(
 
     for _ in range(20):
         await kept.store_soon("key's state", fail)
-    assert kept.held <= 20_000
+    assert kept.kept_bytes <= 20_000
     for _ in range(20):
         await kept.store("request", fail)
-    assert 20_000 < kept.held <= 40_000
+    assert 20_000 < kept.kept_bytes <= 40_000
     lost = [record for record in caplog.records if "it is lost" in record.getMessage()]
     assert len(lost) == 1
 

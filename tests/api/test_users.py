@@ -95,7 +95,11 @@ async def test_pages_cut_the_list_without_gaps_or_repeats(client: TestClient, ad
 async def test_a_page_of_a_thousand_is_given_whole(client: TestClient, admin: Headers) -> None:
     def fill(tx: Any) -> None:
         for number in range(1200):
-            users.insert(tx, username=f"many{number}", email=f"{number}@example.com", password_hash="", now=0)
+            users.insert(
+                tx,
+                users.UserFields(username=f"many{number}", email=f"{number}@example.com", password_hash=""),
+                0,
+            )
 
     await client.app[app_keys.DB].write(fill)
     body = await search(client, admin, per_page=1000)
@@ -396,7 +400,7 @@ async def test_the_last_administrator_cannot_be_locked_out_by_anyone(
     db = client.app[app_keys.DB]
     for change in ({"is_active": False}, {"role": "user"}):
         with pytest.raises(BadRequest, match="最后"):
-            await db.write(users.update, row["id"], change, Actor(disabled["id"]), 0)
+            await db.write(users.update, row["id"], users.Changes(**change), Actor(disabled["id"]), 0)
     assert (await by_name(client, admin))["admin"] == row
 
 

@@ -64,24 +64,25 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     from chathub.providers.catalog import ChatModel
 
     clock = Clock()
-    user = users.insert(tx, username="bench", email="b@example.com", password_hash="", now=clock.now())
+    account = users.UserFields(username="bench", email="b@example.com", password_hash="")
+    user = users.insert(tx, account, clock.now())
     model = ChatModel("m", 0, "p", "P", "", needs_key=False)
     replies = []
     for number in range(count):
         beginning = NewTurn(
             branch_point=BranchPoint("new", f"c{number}", fresh=True),
-            owner=BudgetOwner(user["id"], None, clock.month()),
-            bound=UsageBound(prompt=1, answer=1, input_price=0, output_price=0),
+            owner=BudgetOwner(user.id, None, clock.month()),
+            bound=UsageBound(prompt=1, reply=1, input_price=0, output_price=0),
             prompt=Prompt("Why is the sky blue?"),
             options={},
             idempotency_key=None,
             model=model.name,
-            provider=model.provider_key,
+            provider=model.provider_slug,
             history_characters=0,
             supports_vision=False,
             refusal=None,
         )
-        reply = Reply(begin_turn(tx, beginning, {}, ()), user["id"], model.name, 10_000_000)
-        reply.turn_to(model)
+        reply = Reply(begin_turn(tx, beginning, {}, ()), user.id, model.name, 10_000_000)
+        reply.use_model(model)
         replies.append(reply)
     return replies

@@ -373,14 +373,16 @@ def test_a_clock_that_was_set_back_makes_no_witness_and_no_rest() -> None:
     rests = CallerCooldowns()
     rests.note_failure(AT, 1, EMPTY, 10**15)
     assert not rests.note_failure(AT, 2, EMPTY, 1_000_000)
-    assert not rests.standing(1, 1).rests(1_000_000)
+    assert not rests.health_of(1, 1).is_cooling(1_000_000)
 
 
 def test_memory_is_bounded() -> None:
     rests = CallerCooldowns()
     for user in range(1, 10_002):
         rests.note_failure(AT, user, EMPTY, 1_000_000)
-    assert not rests.standing(1, 1).rests(1_000_001) and rests.standing(1, 10_001).rests(1_000_001)
+    assert not rests.health_of(1, 1).is_cooling(1_000_001) and rests.health_of(1, 10_001).is_cooling(
+        1_000_001
+    )
     for key_id in range(1, 10_002):
         rests.note_failure(replace(AT, key_id=key_id), 1, LIMITED, 1_000_000)
     assert not rests.note_failure(AT, 2, LIMITED, 1_000_000)

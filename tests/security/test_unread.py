@@ -65,8 +65,8 @@ def buffers(client: TestClient) -> list[int]:
 
 def waiting(client: TestClient) -> int:
     """How many requests of the user wait for room."""
-    line = client.app[RESPONSE_MEMORY]._lines.get(2)
-    return len(line.waiting) if line else 0
+    queue = client.app[RESPONSE_MEMORY]._queues.get(2)
+    return len(queue.waiting) if queue else 0
 
 
 async def fill(client: TestClient, admin: Headers, provider: Provider, database: Path) -> None:

@@ -14,7 +14,7 @@ from scripted import DONE, Provider, chunk, data, reply, usage
 
 from chathub.chat.cursor import Cursor
 from chathub.chat.reply import Reply
-from chathub.chat.turn import Turn
+from chathub.chat.turn import FinalStatus, Turn
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.events import Failure, Reasoning, Text
 from chathub.formats.loose_json import ToolCalls
@@ -210,10 +210,10 @@ def test_one_character_deltas_cost_little_more_than_their_text() -> None:
     for number in range(500):
         answer.feed(events_of("字" * 1_000))
         if number % 100 == 99:
-            answer.unsaved()
+            answer.text.unsaved()
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(answer.text("content")) == 500_000 and held < 5 * MIB, held
+    assert len(answer.text.of("content")) == 500_000 and held < 5 * MIB, held
 
 
 def test_single_deltas_are_merged_as_they_are_saved() -> None:
@@ -222,9 +222,9 @@ def test_single_deltas_are_merged_as_they_are_saved() -> None:
         for kind in (Text, Reasoning, Text):
             for _ in range(100):
                 answer.feed([kind("x")])
-        runs = answer.unsaved()
+        runs = answer.text.unsaved()
         assert [text for _, _, text in runs][-1] == "x" * 100
-    assert len(answer.parts) <= 9 and answer.length == 900
+    assert len(answer.text.parts) <= 9 and answer.text.length == 900
 
 
 async def test_a_follower_sees_every_character_once_while_parts_are_merged() -> None:
@@ -243,14 +243,15 @@ async def test_a_follower_sees_every_character_once_while_parts_are_merged() -> 
     for number in range(500):
         answer.feed([Text(f"t{number} ")] if number % 7 else [Reasoning(f"r{number} ")])
         if number % 10 == 0:
-            answer.unsaved()
+            answer.text.unsaved()
         await asyncio.sleep(0)
-    answer.end()
-    whole = answer.text("content") + "|" + answer.text("reasoning")
+    answer.begin_settling(FinalStatus("done"))
+    answer.end(FinalStatus("done"))
+    whole = answer.text.of("content") + "|" + answer.text.of("reasoning")
     assert await asyncio.gather(*tasks) == [whole, whole] and seen["content"] == ""
     late = [part async for runs in answer.follow(Cursor(5, 3)) for part in runs]
-    assert "".join(text for kind, text in late if kind == "content") == answer.text("content")[5:]
-    assert "".join(text for kind, text in late if kind == "reasoning") == answer.text("reasoning")[3:]
+    assert "".join(text for kind, text in late if kind == "content") == answer.text.of("content")[5:]
+    assert "".join(text for kind, text in late if kind == "reasoning") == answer.text.of("reasoning")[3:]
 
 
 async def test_a_key_of_ours_in_a_good_answer_is_masked_wherever_it_is_told_and_stored(

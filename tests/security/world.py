@@ -2,12 +2,14 @@
 
 import contextlib
 import dis
+import importlib
 import inspect
 import re
 import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import msgspec
@@ -17,10 +19,12 @@ from chats import Headers, add_model, stream
 from conftest import sign_in
 from scripted import Provider, chunk, reply
 
+from chathub import schemas
 from chathub.app import create_app
 from chathub.config import Config
 from chathub.routes import Route
 from chathub.schemas import chats, requests
+from chathub.schemas.decode import Request
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
 OWNERS_KEY = "sk-of-the-owner-0123456789abcdef"
@@ -173,13 +177,21 @@ def path_of(route: Route, ids: dict[str, Any], default: Any = "999999") -> str:
     return re.sub(r"\{(\w+)[^}]*\}", lambda match: str(ids.get(match[1], default)), route.path)
 
 
-# every body and query by its name
-STRUCTS = {
-    name: kind
-    for module in (requests, chats)
-    for name, kind in vars(module).items()
-    if inspect.isclass(kind) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct
-}
+def _structs() -> dict[str, type[msgspec.Struct]]:
+    """Every body and query by its name."""
+    modules = [
+        importlib.import_module(f"{schemas.__name__}.{each.name}") for each in iter_modules(schemas.__path__)
+    ]
+    kinds = [kind for module in modules for kind in vars(module).values() if inspect.isclass(kind)]
+    sent = (requests.__name__, chats.__name__)
+    return {
+        kind.__name__: kind
+        for kind in kinds
+        if issubclass(kind, Request) or (kind.__module__ in sent and issubclass(kind, msgspec.Struct))
+    }
+
+
+STRUCTS = _structs()
 
 
 def structs_of(route: Route) -> list[type[msgspec.Struct]]:

@@ -861,3 +861,21 @@ async def test_an_answer_on_its_way_to_a_user_who_is_disabled_is_broken_off(
         async with asyncio.timeout(30):
             while not provider.closed:
                 await asyncio.sleep(0.01)
+
+
+async def test_deleting_the_api_key_in_use_ends_the_gateway_request(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, needs_key=True)
+    key = {"model_provider": "upstream", "api_key": "a-key-that-will-go-0123456789"}
+    saved = await (await client.post("/api/apikeys", json=key, headers=user)).json()
+    provider.script = provider.stream([chunk("a"), *reply("b")], stall_after=1)
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    async with client.post("/v1/chat/completions", json=body, headers=user) as response:
+        assert b"a" in await response.content.readany()
+        assert provider.headers[-1]["Authorization"] == f"Bearer {key['api_key']}"
+        assert (await client.delete(f"/api/apikeys/{saved['apikey']['id']}", headers=user)).status == 200
+        # the provider stalls: nothing else ends it
+        async with asyncio.timeout(30):
+            while not provider.closed:
+                await asyncio.sleep(0.01)

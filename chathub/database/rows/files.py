@@ -1,0 +1,36 @@
+"""Rows of ``sql/queries/files.sql``."""
+
+from chathub.database.statements import Command, Row, Select, Statements
+
+
+class FileId(Row, frozen=True):
+    id: str
+
+
+class AttachedImage(Row, frozen=True):
+    """An image of a message: stored (``media_type`` and ``data``), or at a URL."""
+
+    media_type: str | None
+    data: bytes | None
+    url: str
+
+
+class StoredImage(Row, frozen=True):
+    media_type: str
+    data: bytes
+
+
+class Size(Row, frozen=True):
+    size: int
+
+
+class Files(Statements):
+    find: Select[FileId]
+    insert: Command
+    attach: Command
+    list_for_message: Select[AttachedImage]
+    get_size_for_message: Select[Size]
+    list_ids: Select[FileId]
+    get_own_size: Select[Size]
+    get_own: Select[StoredImage]
+    delete_unused: Command

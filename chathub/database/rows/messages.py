@@ -1,0 +1,181 @@
+"""Rows of ``sql/queries/messages.sql``."""
+
+from typing import Literal
+
+from chathub.database.statements import Command, Row, Select, Statements
+
+
+class MessageId(Row, frozen=True):
+    id: int
+
+
+class MaybeMessageId(Row, frozen=True):
+    """A message, or None where there is none."""
+
+    id: int | None
+
+
+class Found(Row, frozen=True):
+    """That there is such a row."""
+
+    found: int
+
+
+class PastReply(Row, frozen=True):
+    """A reply whose tool calls may be answered; ``tool_calls`` and ``state`` are JSON, empty for none."""
+
+    id: int
+    content: str
+    status: str
+    tool_calls: str
+    state: str
+
+
+class MessagePlace(Row, frozen=True):
+    """Where a message stands in the tree."""
+
+    id: int
+    conversation_id: int
+    parent_id: int | None
+    role: str
+
+
+class OwnMessage(Row, frozen=True):
+    id: int
+    public_id: str
+    parent_id: int | None
+
+
+class StoredPrompt(Row, frozen=True):
+    """What a turn began with. ``named_role`` is the role of the message that was asked for, which may be the
+    reply to it; ``answered_by`` the model of that reply, or of the newest one; ``options`` are JSON."""
+
+    id: int
+    named_role: str
+    public_id: str
+    role: str
+    content: str
+    options: str
+    tool_call_id: str
+    is_incomplete: bool
+    answered_by: str
+
+
+class StoredReply(Row, frozen=True):
+    """A reply with all that its stream told."""
+
+    id: int
+    conversation_id: int
+    public_id: str
+    title: str
+    parent_id: int | None
+    content: str
+    reasoning: str
+    status: Literal["streaming", "done", "stopped", "interrupted", "error"]
+    reason: str
+    finish_reason: str
+    error_status: int
+    retry_after: float | None
+    tool_calls: str
+    asked_model: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    usage_source: str
+    cost: int
+
+
+class Text(Row, frozen=True):
+    text: str
+
+
+class ContextMessage(Row, frozen=True):
+    """A message of the branch that goes to the provider."""
+
+    id: int
+    role: str
+    content: str
+    status: str
+    tool_calls: str
+    tool_call_id: str
+    state: str
+    has_images: bool
+
+
+class ShownMessage(Row, frozen=True):
+    """A message as lists show it; ``images``, ``sibling_ids`` and ``tool_calls`` are JSON."""
+
+    id: int
+    public_id: str
+    parent_id: int | None
+    role: str
+    content: str
+    reasoning: str
+    status: str
+    reason: str
+    finish_reason: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    usage_source: str
+    cost: int
+    tool_calls: str
+    tool_call_id: str
+    is_incomplete: bool
+    created_at: int
+    images: str
+    sibling_ids: str
+
+
+class Subtree(Row, frozen=True):
+    """How many messages a subtree has, and whether a certain other one is among them."""
+
+    count: int
+    holds_other: bool
+
+
+class InterruptedReply(Row, frozen=True):
+    """A reply that was being generated when the process ended; prices are None for a model that is gone."""
+
+    id: int
+    conversation_id: int
+    public_id: str
+    user_id: int
+    token_id: int | None
+    model: str
+    provider: str
+    prompt_tokens: int
+    updated_at: int
+    input_price: int | None
+    output_price: int | None
+
+
+class Messages(Statements):
+    insert_question: Select[MessageId]
+    insert_answer: Select[MessageId]
+    insert_result: Select[MessageId]
+    get_answer: Select[PastReply]
+    get_answer_before: Select[PastReply]
+    get_place: Select[MessagePlace]
+    get_own: Select[OwnMessage]
+    get_question: Select[StoredPrompt]
+    get_reply: Select[StoredReply]
+    get_text: Select[Text]
+    list_context: Select[ContextMessage]
+    list_branch_ids: Select[MessageId]
+    get_shown: Select[ShownMessage]
+    newest_leaf: Select[MessageId]
+    newest_sibling: Select[MaybeMessageId]
+    count_subtree: Select[Subtree]
+    is_detached: Select[Found]
+    detach: Command
+    follow: Command
+    delete: Command
+    settle: Command
+    note_answering: Command
+    list_streaming: Select[InterruptedReply]
+    complete_stopped: Command

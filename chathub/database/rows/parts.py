@@ -1,0 +1,18 @@
+"""Rows of ``sql/queries/parts.sql``."""
+
+from typing import Literal
+
+from chathub.database.statements import Command, Row, Select, Statements
+
+
+class Part(Row, frozen=True):
+    """A piece of a running reply's text."""
+
+    kind: Literal["content", "reasoning"]
+    text: str
+
+
+class Parts(Statements):
+    insert: Command
+    list_for_message: Select[Part]
+    delete: Command

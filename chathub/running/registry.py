@@ -1,0 +1,144 @@
+"""The registry of running work: replies, gateway requests, and turns that are being begun."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from chathub.errors import Unavailable
+from chathub.formats.messages import Endpoint
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Something that a provider generates: a reply or a gateway request."""
+
+    @property
+    def user_id(self) -> int:
+        """The user for whom it runs."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The endpoint of its latest attempt."""
+
+    def exclude_key(self, key_id: int) -> None:
+        """No later attempt may use this API key."""
+
+    def stop(self) -> None:
+        """Begin to end it. It removes itself from the registry when it has ended."""
+
+
+Predicate = Callable[[Run], bool]
+
+
+def of_user(user_id: int) -> Predicate:
+    """The runs of one user."""
+    return lambda run: run.user_id == user_id
+
+
+def with_api_key(key_id: int) -> Predicate:
+    """The runs that use an API key at the moment. The key was removed: every run that the predicate sees
+    excludes it from its later attempts."""
+
+    def uses_key(run: Run) -> bool:
+        run.exclude_key(key_id)
+        return run.endpoint is not None and run.endpoint.key_id == key_id
+
+    return uses_key
+
+
+class Registry:
+    """All running work of the server, to be stopped by a predicate and to be drained at the end."""
+
+    def __init__(self) -> None:
+        # each run with a future that is done when the run is removed
+        self._runs: dict[Run, asyncio.Future[None]] = {}
+        # the turns that are being begun and are not a reply yet, with their users
+        self._beginning: dict[asyncio.Task[Any], int] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._is_draining = False
+
+    # --- what runs
+
+    def check_open(self) -> None:
+        """Raises:
+        Unavailable: the server is shutting down.
+        """
+        if self._is_draining:
+            raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+
+    def add(self, run: Run) -> None:
+        self._runs[run] = asyncio.get_running_loop().create_future()
+        self._idle.clear()
+
+    def remove(self, run: Run) -> None:
+        self._runs.pop(run).set_result(None)
+        self._check_idle()
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a part of the work in a task of the server's: it goes on if the client leaves, and the end of
+        the server waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        self._idle.clear()
+        task.add_done_callback(self._forget)
+        return task
+
+    def begin(self, user_id: int, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Spawn the work that begins a user's turn and adds its run."""
+        task = self.spawn(work)
+        self._beginning[task] = user_id
+        task.add_done_callback(self._beginning.pop)
+        return task
+
+    async def wait_begun(self, user_id: int | None = None) -> None:
+        """Wait for the turns that are being begun, by one user or by all: their runs are known then."""
+        beginning = [task for task, owner_id in self._beginning.items() if user_id in (None, owner_id)]
+        if beginning:
+            await asyncio.wait(beginning)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # a caller that was cancelled does not retrieve the exception, and asyncio would log that
+            task.exception()
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if not self._runs and not self._tasks:
+            self._idle.set()
+
+    # --- its end
+
+    async def stop(self, where: Predicate) -> None:
+        """Stop the runs for which a predicate holds, those of turns that are being begun as soon as they are
+        known, and wait until none of them is in the registry."""
+        await self._stop_known(where)
+        await self.wait_begun()
+        await self._stop_known(where)
+
+    async def _stop_known(self, where: Predicate) -> None:
+        stopped = [run for run in self._runs if where(run)]
+        removals = [self._runs[run] for run in stopped]
+        for run in stopped:
+            run.stop()
+        if removals:
+            await asyncio.wait(removals)
+
+    async def drain(self, seconds: float) -> None:
+        """Let nothing new begin, and give what runs so many seconds to end."""
+        self._is_draining = True
+        if self._runs or self._tasks:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
+
+    async def close(self, interrupt: Callable[[], None]) -> None:
+        """Let nothing new begin, and wait for every task. ``interrupt`` ends the runs: it is called before
+        each wait, because a turn that is being begun becomes a run meanwhile."""
+        self._is_draining = True
+        while self._tasks:
+            interrupt()
+            await asyncio.wait(list(self._tasks))
