@@ -18,7 +18,7 @@ WHERE api_keys.id = :key_id AND user_id = :user_id
 SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id AND label = :label
 
 -- name: list_for_chat
--- what a chat of this user may use for the provider: its own keys and the shared ones
+-- the keys that a turn of this user may use for the provider: its own and the shared ones
 SELECT key.id, user_id, provider_id, secret, base_url, origin, priority, weight, health, cooldown_until, last_error,
     failure_class, failures_in_row,
     EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active) AS is_vouched
@@ -28,7 +28,7 @@ WHERE provider_id = :provider_id AND key.is_active
 ORDER BY key.id
 
 -- name: list_inheriting
--- the keys that go where their provider's base URL points
+-- the keys without a base URL of their own: they are sent to their provider's base URL
 SELECT id, origin FROM api_keys WHERE provider_id = :provider_id AND base_url = ''
 
 -- name: list_sealed
@@ -75,7 +75,7 @@ UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_
 WHERE id = :key_id
 
 -- name: describe
--- what the audit tells of a key
+-- what the audit records of a key
 SELECT provider_key AS provider, label, mask, user_id AS owner_id
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE api_keys.id = :key_id

@@ -1,6 +1,6 @@
 -- name: newest
--- the newest moment that was stored of what people did (milliseconds); the audit and the ledger are asked for their
--- ends only, lists by their indexes
+-- the newest stamp of what users did (milliseconds); of the audit and the ledger only the ends are read, of lists the
+-- indexes
 SELECT max(
     coalesce((SELECT max(updated_at) FROM users), 0),
     coalesce((SELECT max((

@@ -7,7 +7,7 @@ VALUES (:at, :day, :kind, :user_id, :token_id, :key_id, :provider, :model, :conv
     :cost, :first_token_ms, :duration_ms, :end_reason, :http_status)
 
 -- name: list_page
--- a user's, newest first, of those from :first to :last
+-- a user's entries, newest first, with ids from :first to :last
 SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, provider, model, conversation_id,
     message_id, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price,
     output_price, cost, first_token_ms, duration_ms, end_reason, http_status

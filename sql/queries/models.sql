@@ -25,7 +25,7 @@ VALUES (:model_name, :display_name, :provider_id, :model_type, :max_tokens, :con
     :description, :fallback_model, :allow_extras, :is_active, :sort_order, :now, :now)
 
 -- name: add_by_name
--- a model that its provider offers; what is known already stays as it is
+-- a model that its provider lists; a model that exists already is not changed
 INSERT INTO models (model_name, display_name, provider_id, model_type, created_at, updated_at)
 VALUES (:model_name, :model_name, :provider_id, :kind, :now, :now)
 ON CONFLICT (model_name) DO NOTHING
@@ -49,11 +49,11 @@ UPDATE models SET sort_order = :sort_order, updated_at = max(updated_at, :now) W
 DELETE FROM models WHERE id = :model_id
 
 -- name: delete_others
--- the built-in model's provider has one model: the one the server was started with
+-- the built-in provider has one model: the one that the server was started with
 DELETE FROM models WHERE provider_id = :provider_id AND model_name <> :model_name
 
 -- name: offer
--- free of charge, and first in the list, which the chat page preselects; an administrator's choice stays
+-- free of charge, and first in the list, whose first entry the chat page preselects; an administrator's choice stays
 INSERT INTO models (model_name, display_name, provider_id, max_tokens, context_window, description,
     sort_order, created_at, updated_at)
 VALUES (:model_name, :display_name, :provider_id, :max_tokens, :context_window, :description, -1, :now, :now)

@@ -1,5 +1,5 @@
 -- name: count_days
--- on how many days a user used something
+-- the number of days on which a user used something
 SELECT count(DISTINCT day) AS days FROM usage_sums_by_day WHERE user_id = :user_id AND requests > 0
 
 -- name: totals_of_day
@@ -24,7 +24,7 @@ SELECT model, sum(requests) AS requests, sum(prompt_tokens) AS prompt_tokens,
 FROM usage_sums_by_month WHERE user_id = :user_id AND requests > 0 GROUP BY model ORDER BY sum(requests) DESC, model
 
 -- name: sum_by_day
--- a user's rows of the ledger in sums, the newest day first
+-- sums of a user's ledger entries by day, newest day first
 SELECT day AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens,
     sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
     sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
@@ -48,7 +48,7 @@ WHERE day BETWEEN :since AND :until
 GROUP BY day ORDER BY day DESC
 
 -- name: sum_by
--- the same of the users from :first_user to :last_user by model or user (:group_by), the dearest first: the whole
+-- the same of the users from :first_user to :last_user by model or user (:group_by), highest cost first: the whole
 -- months between :first_month and :before_month, and the days at both ends
 SELECT iif(:group_by = 'model', model, username) AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens,
     sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
@@ -73,7 +73,7 @@ FROM (
 GROUP BY 1 ORDER BY sum(cost) DESC, 1
 
 -- name: list_spans
--- between which rows of the ledger those lie that a user made on a day; the newest first
+-- the first and last ledger id of each day of a user; newest first
 SELECT min(first_id) AS first, max(last_id) AS last
 FROM usage_sums_by_day
 WHERE user_id = :user_id AND day BETWEEN :since AND :until AND attempts > 0 AND first_id < :before
