@@ -196,7 +196,7 @@ async def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(config: Config
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "trim.db", Queries(sql_folder() / "queries"))
     await database.open()
-    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    await database.run_bare(partial(migrate, folder=sql_folder() / "migrations"))
     yield database
     await database.close()
 
@@ -217,7 +217,7 @@ def delete_pictures(tx: Transaction, count: int) -> None:
 
 
 async def checkpoint(db: Database) -> None:
-    await db.script(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+    await db.run_bare(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
 
 async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little(

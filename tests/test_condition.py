@@ -103,12 +103,12 @@ async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write
     caplog.set_level(logging.INFO, "chathub.database")
     await stream(client, user, conversation_id="c")
     assert await health(client) == ("ok", "healthy")
-    await client.app[DB].script(lambda connection: connection.execute(NO_TIME))
+    await client.app[DB].run_bare(lambda connection: connection.execute(NO_TIME))
     with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         if state == "locked":
             other.execute("BEGIN IMMEDIATE")
         else:
-            await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = ON"))
+            await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA query_only = ON"))
         for path, body in TURNS * 2:
             await refused(client, user, "POST", path, body)
         assert await health(client) == (state, "degraded")
@@ -117,13 +117,13 @@ async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write
         await asyncio.sleep(1.5)
         assert await health(client) == (state, "degraded")
         if state == "read-only":
-            await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = OFF"))
+            await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA query_only = OFF"))
     await until_health(client, "ok")
     told = [record for record in caplog.records if record.name == "chathub.database"]
     assert [record.levelno for record in told] == [logging.ERROR, logging.INFO], caplog.text
     assert str(config.database) in told[0].getMessage()
     # the look changed nothing of what others see: neither the wait for a lock nor the version
-    assert await client.app[DB].script(
+    assert await client.app[DB].run_bare(
         lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0]
     ) in (50, 0)
     assert (await chat(client, user))[0] == 200

@@ -25,7 +25,7 @@ from chathub.database.rows.settings import Settings
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "folder" / "test.db", Queries(sql_folder() / "queries"))
     await database.open()
-    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    await database.run_bare(partial(migrate, folder=sql_folder() / "migrations"))
     yield database
     await database.close()
 
@@ -89,7 +89,7 @@ def locked(db: Database) -> Iterator[None]:
 async def patience(db: Database, seconds: float) -> None:
     """How long a write waits for a lock; five seconds are long for a test."""
     milliseconds = round(seconds * 1000)
-    await db.script(lambda connection: connection.execute(f"PRAGMA busy_timeout = {milliseconds}"))
+    await db.run_bare(lambda connection: connection.execute(f"PRAGMA busy_timeout = {milliseconds}"))
 
 
 async def timed(*writes: Awaitable[Any]) -> float:
@@ -129,7 +129,7 @@ async def test_a_wait_for_a_lock_ends_when_the_lock_does(db: Database) -> None:
         other.execute("ROLLBACK")
         await writing
     assert await value_of(db, "a") == "1"
-    kept = await db.script(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0])
+    kept = await db.run_bare(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0])
     assert kept == 5000
 
 

@@ -24,7 +24,7 @@ SECONDS = 30
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "test.db", Queries(sql_folder() / "queries"))
     await database.open()
-    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    await database.run_bare(partial(migrate, folder=sql_folder() / "migrations"))
     yield database
     await database.close()
 

@@ -18,6 +18,6 @@ def compact(config: Config, free_disk: Callable[[Path], int] = free_bytes) -> It
         StartError: compacting failed, and nothing was changed.
     """
     require_database(config.database)
-    with locked(config.database) as held:
-        check_content(held.file, Queries(sql_folder() / "queries"))
-        yield from compact_file(held.file, free_disk)
+    with locked(config.database) as locked_database:
+        check_content(locked_database.file, Queries(sql_folder() / "queries"))
+        yield from compact_file(locked_database.file, free_disk)

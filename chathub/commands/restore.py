@@ -35,8 +35,8 @@ def restore(
         raise StartError(f"{file} is the present database itself")
     if config.database.exists() and not config.database.is_file():
         raise StartError(f"the database {config.database} is no file: name another with --database")
-    with locked(config.database) as held, incoming(held.file) as new:
-        database = held.file
+    with locked(config.database) as locked_database, incoming(locked_database.file) as new:
+        database = locked_database.file
         backup_files.unpack(file, new)
         version = check_incoming(new, file)
         if without_keys:

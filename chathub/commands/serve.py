@@ -37,9 +37,9 @@ def serve(config: Config, formatter: Formatter) -> None:
     """
     # before the weights of a model are downloaded for a database that cannot be used
     require_database(config.database, creates=True)
-    wanted = _local_weights(config) if config.local_model else None
+    local = _local_weights(config) if config.local_model else None
     _raise_file_limit()
-    _event_loop()(_run(config, wanted, formatter))
+    _event_loop()(_run(config, local, formatter))
 
 
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
@@ -60,21 +60,21 @@ def _local_weights(config: Config) -> Weights:
     if problem := engine.available():
         raise StartError(problem)
     try:
-        wanted = weights.resolve(config.local_model, config.database.parent / "models")
-        if wanted.source is not None:
+        chosen = weights.resolve(config.local_model, config.database.parent / "models")
+        if chosen.source is not None:
             # beside the database, whose folder may not exist yet
-            make_folder(wanted.path.parent)
-        weights.fetch(wanted, weights.terminal_report)
+            make_folder(chosen.path.parent)
+        weights.fetch(chosen, weights.terminal_report)
     except weights.WeightsError as error:
         raise StartError(str(error)) from error
     except OSError as error:
         raise StartError(f"the folder of the weights cannot be made: {error}") from error
-    return wanted
+    return chosen
 
 
-async def _run(config: Config, wanted: Weights | None, formatter: Formatter) -> None:
+async def _run(config: Config, local: Weights | None, formatter: Formatter) -> None:
     """Serve until SIGTERM or SIGINT."""
-    app = create_app(config, local=wanted)
+    app = create_app(config, local=local)
     runner = Runner(app)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

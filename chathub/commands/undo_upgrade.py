@@ -27,8 +27,8 @@ def undo_upgrade(config: Config, *, sure: bool) -> bool:
         StartError: nothing was changed, and the sentence says why.
     """
     require_database(config.database)
-    with locked(config.database) as held:
-        database = held.file
+    with locked(config.database) as locked_database:
+        database = locked_database.file
         number, copy = _last_copy(database)
         print(f"database {config.database}: back to version {number - 1}, as {copy.name} has it")
         print(f"lost would be what came since: {_lost(database, copy)}, and every change to what was there")

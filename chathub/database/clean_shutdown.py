@@ -18,9 +18,9 @@ _OPEN, _CLOSED = b"open  \n", b"closed\n"
 
 def was_clean(lock: int, database: Path) -> bool:
     """Whether the lock file (a descriptor) says that the last shutdown was clean; true for a new database."""
-    said = os.pread(lock, len(_OPEN), 0)
-    if said in (_OPEN, _CLOSED):
-        return said == _CLOSED
+    content = os.pread(lock, len(_OPEN), 0)
+    if content in (_OPEN, _CLOSED):
+        return content == _CLOSED
     real = database.resolve()
     try:
         return not real.with_name(real.name + "-wal").stat().st_size
@@ -66,11 +66,11 @@ def set_aside_foreign_log(lock: int, database: Path) -> Path | None:
     Raises:
         OSError: it cannot be renamed.
     """
-    said = os.pread(lock, 100, 0)
+    content = os.pread(lock, 100, 0)
     log = database.with_name(database.name + "-wal")
-    if not log.exists() or not _is_other_file(said, database):
+    if not log.exists() or not _is_other_file(content, database):
         return None
-    aside = log.with_name(f"{log.name}.of-{said.split()[1].decode()}")
+    aside = log.with_name(f"{log.name}.of-{content.split()[1].decode()}")
     os.replace(log, aside)
     database.with_name(database.name + "-shm").unlink(missing_ok=True)
     flush(database.parent)
@@ -83,12 +83,12 @@ def lock_file(database: Path) -> Path:
     return real.with_name(real.name + ".lock")
 
 
-def _is_other_file(said: bytes, database: Path) -> bool:
+def _is_other_file(content: bytes, database: Path) -> bool:
     """Compares the inodes only: containers see other device numbers. After a reboot, inodes mean nothing on
     some file systems (FAT), and the log counts as the database's own."""
-    number, _, boot = said.removeprefix(_OPEN).strip().partition(b" ")
+    number, _, boot = content.removeprefix(_OPEN).strip().partition(b" ")
     found = identity(database)
-    if not said.startswith(_OPEN) or not number.isdigit() or not boot or boot != _boot() or found is None:
+    if not content.startswith(_OPEN) or not number.isdigit() or not boot or boot != _boot() or found is None:
         return False
     return int(number) != found[1]
 
@@ -105,8 +105,8 @@ def mark_closed(lock: int) -> None:
     _write_marker(lock, _CLOSED)
 
 
-def _write_marker(lock: int, said: bytes, at: int = 0) -> None:
+def _write_marker(lock: int, content: bytes, at: int = 0) -> None:
     # without room for the marker the write-ahead log tells
     with contextlib.suppress(OSError):
-        os.pwrite(lock, said, at)
+        os.pwrite(lock, content, at)
         os.fsync(lock)

@@ -272,11 +272,11 @@ class Database:
             self.condition.record_failure(error, writing=False)
             raise error from cause
 
-    async def script(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+    async def run_bare(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the bare writing connection, outside a transaction (migrations)."""
         with translated():
             return await self._writer.work(fn)
 
     async def commit_to_disk(self) -> None:
         """From now on a commit is on the disk when a write returns; a crash of the machine cannot undo it."""
-        await self.script(lambda connection: connection.execute("PRAGMA synchronous = FULL"))
+        await self.run_bare(lambda connection: connection.execute("PRAGMA synchronous = FULL"))

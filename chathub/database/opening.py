@@ -56,16 +56,17 @@ async def open_database(config: Config, *, creates: bool = False) -> AsyncIterat
     """
     folder = sql_folder()
     require_database(config.database, creates=creates)
-    with locked(config.database) as held:
-        async with _opened(config.database, _queries(folder / "queries"), held) as db:
-            await db.script(partial(upgrade, database=held.file, folder=folder / "migrations"))
+    with locked(config.database) as locked_database:
+        async with _opened(config.database, _queries(folder / "queries"), locked_database) as db:
+            migrate = partial(upgrade, database=locked_database.file, folder=folder / "migrations")
+            await db.run_bare(migrate)
             yield db
 
 
 @asynccontextmanager
-async def _opened(database: Path, q: Queries, held: LockedDatabase) -> AsyncIterator[Database]:
+async def _opened(database: Path, q: Queries, locked_database: LockedDatabase) -> AsyncIterator[Database]:
     """The database with its connections; the lock file says at the end whether the shutdown was clean."""
-    file, lock = held
+    file, lock = locked_database
     try:
         if foreign_log := clean_shutdown.set_aside_foreign_log(lock, file):
             log.warning("%s was replaced under the last server, whose log is now %s", file, foreign_log)

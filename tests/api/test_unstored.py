@@ -50,7 +50,7 @@ async def hub(
     """A server that gives up sooner: five seconds for a lock, and four attempts, are long for a test."""
     await add_model(client, admin, provider.base_url)
     assert client.app is not None
-    await client.app[DB].script(lambda it: it.execute("PRAGMA busy_timeout = 20"))
+    await client.app[DB].run_bare(lambda it: it.execute("PRAGMA busy_timeout = 20"))
     monkeypatch.setattr(connection, "_RETRY_PAUSES", (0.05,))
 
 
@@ -498,7 +498,7 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
     def unbounded(it: sqlite3.Connection) -> None:
         it.execute("PRAGMA max_page_count = 1000000000")
 
-    await db.script(lambda it: it.execute("PRAGMA max_page_count = 1"))
+    await db.run_bare(lambda it: it.execute("PRAGMA max_page_count = 1"))
     tried: list[str] = []
 
     def storing(name: str, size: int) -> settlement_queue.Work[None]:
@@ -513,7 +513,7 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
         kept.keep(name, storing(name, size), size, full)
     await until(lambda: tried.count("large") > 2)
     assert "small" in tried and tried.count("small") == 1 and "larger" not in tried
-    await db.script(unbounded)
+    await db.run_bare(unbounded)
     await stored(client)
     assert "larger" in tried
 

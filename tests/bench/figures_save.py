@@ -34,7 +34,7 @@ async def save(plan: Plan) -> list[Figure]:
     db = Database(plan.folder / "save.db", Queries(folder / "queries"))
     await db.open()
     try:
-        await db.script(partial(migrate, folder=folder / "migrations"))
+        await db.run_bare(partial(migrate, folder=folder / "migrations"))
         replies = await db.write(_begin, plan.pick(_REPLIES, _REPLIES, 2))
         costs = []
         for _ in range(plan.pick(40, 10)):
