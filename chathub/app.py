@@ -41,6 +41,7 @@ from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
 from chathub.gateway.gateway import Gateway
+from chathub.gateway.metering import Metering
 from chathub.handlers.http import SAFE
 from chathub.handlers.response_writer import sending
 from chathub.limits.reply_memory import ReplyMemory
@@ -54,6 +55,7 @@ from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.local_provider import LOCAL_ANSWER, offer_local_model
 from chathub.providers.resolver import Resolver
 from chathub.routes import ROUTES
+from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
 from chathub.security.master_secret import master_secret, token_keys
@@ -113,7 +115,9 @@ def create_app(
     cors.allow(app, config.cors_origins)
     app.on_response_prepare.append(_add_headers)
     app.cleanup_ctx.append(_database)
-    app.cleanup_ctx.append(partial(_chat, local=local))
+    app.cleanup_ctx.append(partial(_providers, local=local))
+    app.cleanup_ctx.append(_generation)
+    app.cleanup_ctx.append(_upkeep)
     app.on_shutdown.append(_end_replies)
     app.on_cleanup.append(_end_offload)
     return app
@@ -167,65 +171,73 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
 
 
 @asynccontextmanager
-async def _chat(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
-    """Everything that talks to providers."""
-    config, clock, db, disk = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB], app[app_keys.DISK]
-    await disk.measure()
+async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
+    """The way to the providers: sessions towards them, and what finds an endpoint for a request."""
+    config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
     await db.write(offer_local_model, local, clock.now())
-    await app[app_keys.CATALOG].reload()
+    catalog, vault = app[app_keys.CATALOG], app[app_keys.VAULT]
+    await catalog.reload()
     model = _local_model(local) if local else None
     async with (
         _session(config) as trusted,
         _session(config, guard.socket_factory(config.upstream_allow_networks)) as public,
     ):
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
-        app[app_keys.CLIENT] = client = Client(trusted, public, model, timeouts)
+        app[app_keys.CLIENT] = Client(trusted, public, model, timeouts)
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
-        holdings = app[app_keys.REPLY_MEMORY]
-        app[app_keys.SETTLEMENT_QUEUE] = settlements = SettlementQueue(db)
-        unstored = UnstoredReplies(db, settlements)
-        key_reports = KeyReports(cooldowns, settlements, clock)
-        app[app_keys.RUNNING] = registry = Registry()
-        runner = ReplyRunner(db, client, clock, config, key_reports, unstored)
-        titles = Titles(registry, settlements, client, clock, config)
-        replies = ConversationReplies(
-            db, disk, registry, runner, titles, clock, config, holdings, settlements, unstored
-        )
-        app[app_keys.RESOLVER] = resolver = Resolver(
-            db, app[app_keys.CATALOG], app[app_keys.VAULT], clock, config, cooldowns
-        )
-        app[app_keys.REPLIES] = replies
-        app[app_keys.GATEWAY] = Gateway(
-            db,
-            disk,
-            client,
-            clock,
-            config,
-            resolver,
-            app[app_keys.OFFLOAD],
-            key_reports,
-            holdings,
-            settlements,
-            registry,
-        )
-        app[app_keys.REMOVER] = remover = Remover(db)
-        app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
-        await backups.load_last()
-        monitor, last_uses = Monitor(db), app[app_keys.LAST_USES]
-        async with AsyncExitStack() as ending:
-            # run in reverse order, and each also if another one failed
+        app[app_keys.RESOLVER] = Resolver(db, catalog, vault, clock, config, cooldowns)
+        try:
+            yield
+        finally:
             if model is not None:
-                ending.push_async_callback(model.close)
-            ending.push_async_callback(last_uses.flush)
-            ending.push_async_callback(settlements.close)
-            ending.push_async_callback(replies.close)
-            ending.callback(backups.close)
-            # a check of the database is interrupted before its connection is closed
-            async with background_tasks(
-                *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
-                *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check, last_uses.run),
-            ):
-                yield
+                await model.close()
+
+
+@asynccontextmanager
+async def _generation(app: web.Application) -> AsyncIterator[None]:
+    """Replies and gateway requests: everything that has models generate something."""
+    config, clock, db, disk = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB], app[app_keys.DISK]
+    client, memory = app[app_keys.CLIENT], app[app_keys.REPLY_MEMORY]
+    app[app_keys.RUNNING] = registry = Registry()
+    app[app_keys.SETTLEMENT_QUEUE] = queue = SettlementQueue(db)
+    key_reports = KeyReports(app[app_keys.COOLDOWNS], queue, clock)
+    admission = Admission(db, disk, queue)
+    await disk.measure()
+    metering = Metering(db, clock, registry, admission, memory, queue, key_reports)
+    app[app_keys.GATEWAY] = Gateway(
+        client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering
+    )
+    unstored = UnstoredReplies(db, queue)
+    runner = ReplyRunner(db, client, clock, config, key_reports, unstored)
+    titles = Titles(registry, queue, client, clock, config)
+    app[app_keys.REPLIES] = replies = ConversationReplies(
+        db, registry, admission, runner, titles, clock, config, memory, queue, unstored
+    )
+    async with AsyncExitStack() as ending:
+        # run in reverse order, and each also if another one failed
+        ending.push_async_callback(app[app_keys.LAST_USES].flush)
+        ending.push_async_callback(queue.close)
+        ending.push_async_callback(replies.close)
+        yield
+
+
+@asynccontextmanager
+async def _upkeep(app: web.Application) -> AsyncIterator[None]:
+    """Background tasks beside the requests: saving, monitoring, backups, deletion."""
+    config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
+    app[app_keys.REMOVER] = remover = Remover(db)
+    app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
+    await backups.load_last()
+    monitor, replies, disk = Monitor(db), app[app_keys.REPLIES], app[app_keys.DISK]
+    async with AsyncExitStack() as ending:
+        ending.callback(backups.close)
+        # a check of the database is interrupted before its connection is closed
+        async with background_tasks(
+            *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
+            *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
+            app[app_keys.LAST_USES].run,
+        ):
+            yield
 
 
 def _local_model(local: Weights) -> LocalModel:

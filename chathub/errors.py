@@ -92,10 +92,6 @@ class Unavailable(ChatHubError):
     status = 503
 
 
-class UpstreamTimeout(ChatHubError):
-    status = 504
-
-
 class DiskLow(ChatHubError):
     """Too little disk is free to store the result."""
 

@@ -14,9 +14,10 @@ from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, 
 from chathub.database.errors import DatabaseError
 from chathub.errors import ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
 from chathub.formats import anthropic, openai
-from chathub.handlers.http import Handler, address_of, answer, is_compressed, raw
+from chathub.handlers.http import Handler, address_of, is_compressed, raw
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
+from chathub.schemas.errors import encode_error
 from chathub.security.client_address import is_in
 
 log = logging.getLogger("chathub")
@@ -159,19 +160,8 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
 def failure(
     request: web.Request, status: int, sentence: str, error: ChatHubError | None = None
 ) -> web.Response:
-    """An error in the format of the client."""
-    details = error.details if error else {}
-    if request.path.startswith("/v1/messages"):
-        response = raw(anthropic.encode_error(status, sentence), status)
-    elif request.path.startswith("/v1/"):
-        # without an error of ours no route matched: the base URL is wrong, not the model
-        kind = "invalid_request_error" if status == 404 and error is None else None
-        body = openai.encode_error(
-            status, sentence, type=kind, param=details.get("param"), code=details.get("code")
-        )
-        response = raw(body, status)
-    else:
-        response = answer({"error": sentence, "message": sentence, "success": False, **details}, status)
+    """An error as a response in the client's format."""
+    response = raw(_encode_error(request.path, status, sentence, error), status)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error is not None and error.closes:
@@ -180,3 +170,16 @@ def failure(
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def _encode_error(path: str, status: int, sentence: str, error: ChatHubError | None) -> bytes:
+    details = error.details if error else {}
+    if path.startswith("/v1/messages"):
+        return anthropic.encode_error(status, sentence)
+    if not path.startswith("/v1/"):
+        return encode_error(sentence, details)
+    # without an error of ours no route matched: the base URL is wrong, not the model
+    kind = "invalid_request_error" if status == 404 and error is None else None
+    return openai.encode_error(
+        status, sentence, type=kind, param=details.get("param"), code=details.get("code")
+    )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chathub.chat.context import build
 from chathub.database.rows.messages import ContextMessage
-from chathub.formats.estimates import estimate, estimate_bytes, estimate_messages
+from chathub.formats.estimates import TokenCounter, estimate, estimate_bytes, estimate_messages
 from chathub.formats.messages import Image, Message
 
 
@@ -121,6 +121,14 @@ def test_the_estimate_is_never_negative_and_grows_with_the_text(text: str) -> No
     assert 0 <= estimate(text) <= len(text) + 1
     assert estimate(text + text) >= estimate(text)
     assert (estimate(text) == 0) == (text == "")
+
+
+@given(st.lists(st.text()))
+def test_a_text_in_pieces_is_estimated_as_the_whole_text(pieces: list[str]) -> None:
+    counter = TokenCounter()
+    for piece in pieces:
+        counter.add(piece)
+    assert counter.tokens == estimate("".join(pieces))
 
 
 def test_messages_go_out_as_plain_objects() -> None:

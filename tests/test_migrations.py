@@ -29,6 +29,7 @@ FROZEN = [
     "7fd6f45a8b8eead810e3adcac87791a19dc26d88640118aad40da90cedd7bfab",
     "73512d4e150295d8d5ab2feec1a368b18da17d7ce523e26e928b079d64158d49",
     "ae2ae6cf2de6f943da1c438f7f26c6ce938b37ee5e2395f96c65deedf4ac0dec",
+    "5e3195d9b080d1b3cc77f0968bddd93bb8c709b38c768c2e366c950e8839279c",
 ]
 
 
@@ -133,6 +134,31 @@ def test_a_rebuild_that_leaves_a_row_pointing_to_nothing_changes_nothing(
     assert connection.execute("SELECT count(*) FROM owner").fetchone() == (2,)
     assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
     assert connection.execute("PRAGMA legacy_alter_table").fetchone() == (0,)
+
+
+def test_a_rebuild_that_loses_a_row_changes_nothing(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    folder = rebuilding(
+        tmp_path,
+        "-- foreign_keys: off\nDELETE FROM thing WHERE id = 2;" + REBUILT.format(" WHERE id = 1"),
+    )
+    with pytest.raises(StartError, match=r"0002_rebuild.sql failed: owner has 2 rows and would have 1"):
+        migrate(connection, folder)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM owner").fetchone() == (2,)
+    assert connection.execute("SELECT count(*) FROM thing").fetchone() == (2,)
+
+
+def test_a_row_that_pointed_to_nothing_before_keeps_no_rebuild_from_running(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """Rows deleted by hand with a program that has foreign keys off leave others behind."""
+    folder = rebuilding(tmp_path, "-- foreign_keys: off\n" + REBUILT.format(""))
+    migrate(connection, folder, 1)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("DELETE FROM owner WHERE id = 2")
+    migrate(connection, folder)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("SELECT * FROM thing").fetchall() == [(1, 1), (2, 2)]
 
 
 def test_the_real_tables_of_people_and_conversations_can_be_made_anew(tmp_path: Path) -> None:

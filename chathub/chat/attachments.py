@@ -1,62 +1,41 @@
 """Pictures that come with a question: read, limited, and kept once for each owner and content."""
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterable, Sequence
 
 from chathub.database.connection import Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, Problem
 from chathub.formats.messages import Image
-from chathub.formats.urls import origin
-from chathub.schemas import base64
 
-MOST = 8
-LARGEST = 5 * 1024 * 1024
 # bytes of all that go upstream at once; Anthropic takes requests of 32 MB, a third of which base64 needs
 MOST_TOGETHER = 20 * 1024 * 1024
-_DATA_URL = re.compile(r"data:(image/[a-z.+-]+);base64,", re.IGNORECASE)
-# media type → how such a file begins; what claims to be one and is not never reaches a browser
-_BEGINNINGS = {
-    "image/png": (b"\x89PNG\r\n\x1a\n",),
-    "image/jpeg": (b"\xff\xd8\xff",),
-    "image/gif": (b"GIF87a", b"GIF89a"),
-    "image/webp": (b"RIFF",),
+LIMITS = ImageLimits(count=8, size=5 * 1024 * 1024, total=8 * 5 * 1024 * 1024, address=2000, strict=True)
+
+_PROBLEMS: dict[Problem, str] = {
+    "count": f"一条消息最多附带 {LIMITS.count} 张图片",
+    "host": "字段 images 含有无效的图片地址",
+    "size": f"图片不能超过 {LIMITS.size // 1024 // 1024} MB",
+    "encoding": "字段 images 含有无法解码的图片",
+    "content": "字段 images 的内容与其类型不符",
 }
+_OTHER_PROBLEM = "字段 images 只接受 PNG、JPEG、GIF、WebP 的 data URL 或 https 地址"
 
 
 def read(urls: Sequence[str]) -> list[Image]:
-    """Pictures out of data URLs (PNG, JPEG, GIF, WebP) and https addresses, which the provider fetches.
+    """Images out of data URLs (PNG, JPEG, GIF, WebP) and https addresses, which the provider fetches.
 
     Raises:
-        BadRequest: too many, too large, or not a picture of these kinds.
+        BadRequest: too many, too large, or not an image of these kinds.
     """
-    if len(urls) > MOST:
-        raise BadRequest(f"一条消息最多附带 {MOST} 张图片")
-    return [_read_one(url) for url in urls]
-
-
-def _read_one(url: str) -> Image:
-    if url.startswith("https://") and len(url) <= 2000:
-        try:
-            origin(url)
-        except ValueError:
-            raise BadRequest("字段 images 含有无效的图片地址") from None
-        return Image(url=url)
-    head = _DATA_URL.match(url)
-    if head is None or head[1].lower() not in _BEGINNINGS:
-        raise BadRequest("字段 images 只接受 PNG、JPEG、GIF、WebP 的 data URL 或 https 地址")
-    if len(url) > LARGEST * 4 // 3 + 100:
-        raise BadRequest(f"图片不能超过 {LARGEST // 1024 // 1024} MB")
+    decoder = ImageDecoder(LIMITS)
     try:
-        data = base64.decode(url[head.end() :])
-    except ValueError:
-        raise BadRequest("字段 images 含有无法解码的图片") from None
-    media_type = head[1].lower()
-    webp = media_type == "image/webp"
-    if not data.startswith(_BEGINNINGS[media_type]) or (webp and data[8:12] != b"WEBP"):
-        raise BadRequest("字段 images 的内容与其类型不符")
-    return Image(media_type, data)
+        if len(urls) > LIMITS.count:
+            raise ImageError("count")
+        return [decoder.decode_url(url) for url in urls]
+    except ImageError as error:
+        raise BadRequest(_PROBLEMS.get(error.problem, _OTHER_PROBLEM)) from None
 
 
 def keep(tx: Transaction, message_id: int, user_id: int, images: Iterable[Image], now: int) -> None:

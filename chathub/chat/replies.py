@@ -16,10 +16,10 @@ from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.connection import Database
-from chathub.disk import Disk
 from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.providers.resolver import Candidates
+from chathub.running.admission import Admission
 from chathub.running.registry import Registry
 
 
@@ -29,8 +29,8 @@ class ConversationReplies:
     def __init__(
         self,
         db: Database,
-        disk: Disk,
         registry: Registry,
+        admission: Admission,
         runner: ReplyRunner,
         titles: Titles,
         clock: Clock,
@@ -40,8 +40,8 @@ class ConversationReplies:
         unstored: UnstoredReplies,
     ) -> None:
         self._db = db
-        self._disk = disk
         self._registry = registry
+        self._admission = admission
         self._runner = runner
         self._titles = titles
         self._clock = clock
@@ -122,9 +122,8 @@ class ConversationReplies:
         return await self._find(message_id, user_id)
 
     async def _begin(self, turn_request: TurnRequest) -> Reply:
-        self._db.condition.check()
-        self._disk.check(large=turn_request.is_large)
-        self._settlement_queue.check(sum(running.reply.size for running in self._running.values()))
+        growing = sum(running.reply.size for running in self._running.values())
+        self._admission.check(growing=growing, large=turn_request.is_large)
         user_id, public_id = turn_request.caller.id, turn_request.branch_point.public_id
         async with self._lock_conversation(user_id, public_id):
             await self._stop_unfollowed(public_id, user_id)

@@ -19,9 +19,6 @@ from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Progress
 
-# characters that a fragment of a tool call costs besides its text
-_PER_CALL = 50
-
 
 class Reply(Progress):
     """A reply, while it is generated and afterwards. ``limit`` is the number of characters it may have.
@@ -179,9 +176,8 @@ class Reply(Progress):
         self.calls[delta.index] = ToolCall(
             known.id or delta.id, known.name or delta.name, known.arguments + delta.arguments
         )
-        size = len(delta.arguments) + len(delta.name) + len(delta.id) + _PER_CALL
-        self._room -= size
-        self._grow(size)
+        self._room -= delta.size
+        self._grow(delta.size)
 
     def _add(self, parts: list[Part]) -> None:
         self.text.add(parts)

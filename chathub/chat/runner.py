@@ -22,7 +22,7 @@ from chathub.formats import estimates
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import sentence_for
 from chathub.formats.messages import ChatRequest
-from chathub.formats.stream_reader import EMPTY
+from chathub.formats.stream_decoder import EMPTY
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event
 
 from chathub.database import clean_shutdown
-from chathub.database.schema import count_rows
+from chathub.database.row_counts import count_rows
 from chathub.disk import flush, free_bytes, unfinished
 from chathub.errors import StartError
 

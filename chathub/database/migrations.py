@@ -6,9 +6,11 @@ The version is stored in ``PRAGMA user_version``. Shipped migrations are never c
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from chathub.database.row_counts import count_rows
 from chathub.errors import StartError
 
 _NAME = re.compile(r"^(\d{4})_\w+\.sql$")
@@ -16,6 +18,14 @@ _NAME = re.compile(r"^(\d{4})_\w+\.sql$")
 # that others reference, or deletes the rows that reference it (https://www.sqlite.org/lang_altertable.html,
 # section 7)
 _REBUILDS = "-- foreign_keys: off"
+_WHILE_REBUILDING = {
+    "foreign_keys": "OFF",
+    # renaming a table does not rewrite the references to its old name
+    "legacy_alter_table": "ON",
+    # SQLite keeps the pages of a dropped table until the drop is done: 100 MB for a million rows of the
+    # ledger, which would otherwise be in memory
+    "temp_store": "FILE",
+}
 
 
 def migrations_in(folder: Path) -> list[tuple[int, Path]]:
@@ -70,28 +80,52 @@ def migrate(connection: sqlite3.Connection, folder: Path, newest: int | None = N
 
 
 def _run(connection: sqlite3.Connection, number: int, script: str) -> None:
-    rebuilds = script.startswith(_REBUILDS)
-    with _rebuilding(connection) if rebuilds else contextlib.nullcontext():
-        try:
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};")
-            if rebuilds and (lost := connection.execute("PRAGMA foreign_key_check").fetchall()):
-                raise sqlite3.IntegrityError(f"{len(lost)} rows would point to nothing, in {lost[0][0]}")
-            connection.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+    if not script.startswith(_REBUILDS):
+        _transact(connection, number, script, lambda: None)
+        return
+    with _rebuilding(connection):
+        counts, orphans = count_rows(connection), _orphans(connection)
+        _transact(connection, number, script, lambda: _check_rows(connection, counts, orphans))
+
+
+def _transact(connection: sqlite3.Connection, number: int, script: str, check: Callable[[], None]) -> None:
+    """Run a migration as one transaction, committed if ``check`` raises nothing."""
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {number};")
+        check()
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 @contextlib.contextmanager
 def _rebuilding(connection: sqlite3.Connection) -> Iterator[None]:
-    """Foreign keys are not enforced, and renaming a table does not rewrite references to it.
-
-    Both settings have no effect inside a transaction.
-    """
-    connection.execute("PRAGMA foreign_keys = OFF")
-    connection.execute("PRAGMA legacy_alter_table = ON")
+    """Set what a rebuild needs; SQLite ignores these settings inside a transaction."""
+    before = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _WHILE_REBUILDING}
     try:
+        for name, value in _WHILE_REBUILDING.items():
+            connection.execute(f"PRAGMA {name} = {value}")
         yield
     finally:
-        connection.execute("PRAGMA legacy_alter_table = OFF")
-        connection.execute("PRAGMA foreign_keys = ON")
+        for name, value in before.items():
+            connection.execute(f"PRAGMA {name} = {value}")
+
+
+def _check_rows(connection: sqlite3.Connection, counts: dict[str, int], orphans: Counter[str]) -> None:
+    """Compare with the rows that were there before the migration.
+
+    Raises:
+        IntegrityError: a table has more or fewer rows, or more rows of a table point to nothing.
+    """
+    for table, lost in (_orphans(connection) - orphans).items():
+        raise sqlite3.IntegrityError(f"{lost} rows would point to nothing, in {table}")
+    found = count_rows(connection)
+    for table, count in counts.items():
+        if found.get(table, count) != count:
+            raise sqlite3.IntegrityError(f"{table} has {count} rows and would have {found[table]}")
+
+
+def _orphans(connection: sqlite3.Connection) -> Counter[str]:
+    """How many rows of each table point to nothing: none, unless somebody changed the file by hand."""
+    return Counter(row[0] for row in connection.execute("PRAGMA foreign_key_check"))

@@ -6,34 +6,13 @@ from functools import cache
 from pathlib import Path
 
 from chathub.database.migrations import migrate
-from chathub.database.queries import Queries, sql_folder
+from chathub.database.row_counts import own_queries
 from chathub.errors import StartError
 
 # comments, and what SQLite itself writes in more than one way: blanks and quotes around names
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _BLANKS = re.compile(r"\s+")
 _AROUND = re.compile(r" ?([(),=<>+*/|-]) ?")
-
-
-def tables_in(connection: sqlite3.Connection) -> list[str]:
-    """The names of all tables, of other programs' too, but SQLite's own."""
-    q = _queries()
-    return [name for (name,) in connection.execute(q.schema.list_tables)]
-
-
-def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many rows each table has."""
-    q = _queries()
-    statement = q.schema.count_rows
-    return {
-        table: connection.execute(statement.replace("sqlite_schema", quoted(table))).fetchone()[0]
-        for table in tables_in(connection)
-    }
-
-
-def quoted(name: str) -> str:
-    """A name as it stands in a statement."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def differences(connection: sqlite3.Connection, folder: Path, version: int) -> list[str]:
@@ -58,11 +37,6 @@ def check_schema(connection: sqlite3.Connection, folder: Path, version: int) -> 
 
 
 @cache
-def _queries() -> Queries:
-    return Queries(sql_folder() / "queries")
-
-
-@cache
 def _made_by(folder: Path, version: int) -> dict[tuple[str, str], str | None]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
@@ -73,7 +47,7 @@ def _made_by(folder: Path, version: int) -> dict[tuple[str, str], str | None]:
 
 
 def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:
-    q = _queries()
+    q = own_queries()
     return [tuple(row) for row in connection.execute(q.schema.list_objects)]
 
 

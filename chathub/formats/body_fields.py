@@ -1,7 +1,7 @@
-"""A client's body as its top-level fields, each once: what is judged is what the provider will read.
+"""Splits a client's body into its top-level fields, so that ChatHub and the provider read the same.
 
-JSON parsers differ: some take the first of two equal names, some the last, and Go's takes ``Model`` for
-``model``. So what could be read in two ways is refused.
+JSON parsers differ: some use the first of two equal names, some the last, and Go's reads ``Model`` as
+``model``. So a body that could be read in two ways is refused.
 """
 
 import re
@@ -15,9 +15,9 @@ from chathub.schemas.bounds import has_too_many_values
 
 # bytes of JSON
 _SMALL = 64 * 1024
-_MOST_BESIDES = 1024 * 1024
+_MOST_OTHERS = 1024 * 1024
 _MOST_FIELDS = 1000
-# how much of a field's name is repeated
+# characters of a field's name that are repeated in an error
 _SHOWN = 100
 
 _BLANK = rb"[ \t\r\n]*+"
@@ -38,15 +38,15 @@ _decode_bulk = msgspec.json.Decoder(_Bulk).decode
 
 
 class Known:
-    """The names that ChatHub reads, and what another parser may take for one of them."""
+    """The names of fields that ChatHub reads, and names that another parser may read as one of them."""
 
     def __init__(self, *names: str) -> None:
         self._names = frozenset(names)
-        # letters fold as in Unicode: the Kelvin sign is a k to some, and the long s an s
+        # letters fold as in Unicode: some parsers read the Kelvin sign as a k, and the long s as an s
         self._folded = {name.casefold(): name for name in names}
 
     def meant_by(self, name: str) -> str | None:
-        """The name that another one equals but for its case."""
+        """The known name that differs from ``name`` only in case."""
         return None if name in self._names else self._folded.get(name.casefold())
 
 
@@ -54,9 +54,9 @@ def fields_of(body: bytes, known: Known) -> dict[str, Raw]:
     """The fields of a body as the client wrote them.
 
     Raises:
-        BadRequest: no JSON object; more values than can be read at once; a name that comes twice, or that
-            is one of ``known`` in another case; fields besides the long ones that are larger than 1 MiB
-            together, or more than 1,000.
+        BadRequest: no JSON object; too many values; a name that comes twice, or that is one of ``known`` in
+            another case; fields besides the long ones that are larger than 1 MiB together, or more than
+            1,000.
     """
     if has_too_many_values(body):
         raise BadRequest("The request body holds too many values.")
@@ -74,18 +74,18 @@ def fields_of(body: bytes, known: Known) -> dict[str, Raw]:
 
 
 def _check_size(body: bytes) -> None:
-    """A million short fields would take fifty times their bytes: that is seen before they are built."""
+    """Check the size before decoding: a million short fields would take fifty times their bytes."""
     bulk = decode(_decode_bulk, body)
     long = [getattr(bulk, name) for name in bulk.__struct_fields__]
     besides = len(body) - sum(memoryview(raw).nbytes for raw in long if raw is not msgspec.UNSET)
-    if besides > _MOST_BESIDES:
+    if besides > _MOST_OTHERS:
         names = ", ".join(bulk.__struct_fields__)
-        raise BadRequest(f"The fields besides {names} are larger than {_MOST_BESIDES} bytes together.")
+        raise BadRequest(f"The fields besides {names} are larger than {_MOST_OTHERS} bytes together.")
 
 
 def _repeated(body: bytes, fields: dict[str, Raw]) -> str | None:
-    """A name that comes twice. Walks from name to name over the values of ``fields``, which are the last of
-    their names: where another value stands, there are two."""
+    """A name that comes twice. ``fields`` has the last value of each name: where the body has another value,
+    the name comes again."""
     seen: set[str] = set()
     name: str | None = None
     at = 0

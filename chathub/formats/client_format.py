@@ -14,12 +14,12 @@ from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.quirks import Quirks
-from chathub.formats.registry import StreamDecoder
+from chathub.formats.stream_decoder import StreamDecoder
 
 
 class ForwardedRequest(NamedTuple):
-    """A client's request as it goes to one endpoint of the same format; ``adds_usage``: it asks for the usage
-    although its client does not."""
+    """A client's request as it goes to one endpoint of the same format; ``adds_usage``: the usage is
+    requested although the client did not request it."""
 
     request: UpstreamRequest
     adds_usage: bool = False
@@ -38,19 +38,19 @@ class ClientFormat(Protocol):
 
     wire_format: str
     heartbeat: bytes
-    # it is in the last event of a stream, and seldom elsewhere
+    # a text in the last event of a stream, and seldom elsewhere
     last_event: bytes
     model: str
     stream: bool
     body: bytes
-    # of the body, as the client wrote them
+    # the fields of the body, as the client wrote them
     fields: dict[str, Raw]
     # the requested length of one reply in tokens; None: the client did not say
     max_tokens: int | None
     choices: int
     # the reply may hold images or audio
     asks_for_media: bool
-    # the provider is asked for the usage although the client did not
+    # the usage is requested from the provider although the client did not request it
     strips_usage: bool
 
     def decode_request(self) -> ClientRequest: ...

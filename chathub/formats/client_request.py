@@ -1,10 +1,9 @@
-"""What a client's body becomes whichever dialect it is in, and the checks that all dialects share.
+"""A client's request, decoded from any format, and the checks that all formats share.
 
-The sentences are English: programs read them, and the people who read those programs' logs. Every
-refusal names the field in ``details["param"]``.
+The sentences are English, for programs and the people who read their logs. Every error names the field in
+``details["param"]``.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, NoReturn, TypeVar
 
@@ -12,46 +11,48 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
+from chathub.formats.images import MEDIA_TYPES, ImageDecoder, ImageError, ImageLimits, Problem
 from chathub.formats.messages import Image, Message
-from chathub.schemas import base64
 from chathub.schemas.bounds import has_more
+from chathub.schemas.problems import in_english
 
 MESSAGES = 10_000
-# parts, blocks and calls of tools: of one list, and of all messages together
+# parts, blocks and tool calls: of one list, and of all messages together
 PARTS_OF_ONE = 1_000
 PARTS = 20_000
 TOOLS = 1_000
 STOPS = 16
 NAME_LENGTH = 200
-# characters of JSON, of which objects are built for some formats: up to thirty times as large
+# characters of JSON, decoded for some formats into objects up to thirty times as large
 ARGUMENTS = 2 * 1024 * 1024
-PICTURES = 20
-PICTURE_BYTES = 10 * 1024 * 1024
-ALL_PICTURES_BYTES = 32 * 1024 * 1024
-ADDRESS_LENGTH = 8192
-MEDIA_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+IMAGE_LIMITS = ImageLimits(count=20, size=10 * 1024 * 1024, total=32 * 1024 * 1024, address=8192)
+_IMAGE_PROBLEMS: dict[Problem, str] = {
+    "count": f"a request may hold {IMAGE_LIMITS.count} pictures at most",
+    "address": "expected a data URL or an https address",
+    "data_url": "a data URL must hold base64",
+    "media_type": f"the picture must be one of {', '.join(MEDIA_TYPES)}",
+    "size": f"the picture is larger than {IMAGE_LIMITS.size} bytes",
+    "encoding": "the picture is not valid base64",
+    "total": f"all pictures together are larger than {IMAGE_LIMITS.total} bytes",
+}
 
 T = TypeVar("T")
 
-# bytes of a message that holds few parts in any case
+# bytes of a message that can have few parts only
 _SMALL = 64 * 1024
-
-_WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
-_MISSING = re.compile(r"Object missing required field `(.+)`")
-_ADDRESS = re.compile(r"https://[^/?#\s]+\S*", re.IGNORECASE)
 
 
 class Head(Struct, frozen=True):
-    """The part of a body that says who shall answer it and how, for bodies that go on as they are.
+    """The fields of a body that ChatHub must know if the body is forwarded unchanged.
 
-    ``max_tokens`` is the length of one answer that was asked for, in ``length_fields`` of the body;
-    ``choices`` how many answers; ``has_stream_options``: the client sends that field itself;
-    ``asks_for_media``: the answer may hold images or audio.
+    ``max_tokens`` is the requested length of one reply, from ``length_fields`` of the body; ``choices`` the
+    number of replies; ``include_usage``: the stream is to contain the usage; ``has_stream_options``: the
+    client sends that field itself; ``asks_for_media``: the reply may contain images or audio.
     """
 
     model: str
     stream: bool
-    include_usage: bool
+    include_usage: bool = False
     max_tokens: int | None = None
     length_fields: tuple[str, ...] = ()
     choices: int = 1
@@ -60,11 +61,8 @@ class Head(Struct, frozen=True):
 
 
 class ClientRequest(Struct, frozen=True, kw_only=True):
-    """A chat as a client asks for it: the pieces of a ``ChatRequest``, and how the answer is wanted.
-
-    ``params``, ``tools``, ``tool_choice`` and ``extra`` are as in ``ChatRequest``. ``include_usage`` says
-    whether the client wants the usage in its stream; it is told in a whole answer in any case.
-    """
+    """A client's chat request; ``params``, ``tools``, ``tool_choice`` and ``extra`` are as in
+    ``ChatRequest``."""
 
     model: str
     messages: list[Message]
@@ -72,12 +70,11 @@ class ClientRequest(Struct, frozen=True, kw_only=True):
     tools: list[dict[str, Any]] = field(default_factory=list)
     tool_choice: Any = None
     stream: bool = False
-    include_usage: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 def whole_number(value: Any) -> int | None:
-    """A positive whole number out of a field that nobody has judged; ``20.0`` is one to providers as well."""
+    """A positive whole number from a field of any type; providers accept ``20.0`` as well."""
     known = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     return int(value) if known and value == value // 1 and value < 10**12 else None
 
@@ -91,7 +88,7 @@ def refuse(param: str, problem: str) -> NoReturn:
 
 
 def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = "") -> T:
-    """JSON by a decoder of msgspec's; ``place`` is where ``data`` lies in the body.
+    """Decode JSON with a msgspec decoder; ``place`` is the position of ``data`` in the body.
 
     Raises:
         BadRequest: malformed JSON, or a field that does not fit.
@@ -99,22 +96,12 @@ def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = 
     try:
         return decoder(data)
     except msgspec.ValidationError as error:
-        _explain(str(error), place)
+        param, problem = in_english(error, place)
+        if param:
+            refuse(param, problem)
+        raise BadRequest(f"The request body does not fit: {problem}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("The request body is not valid JSON.") from None
-
-
-def _explain(problem: str, place: str) -> NoReturn:
-    found = _WHERE.search(problem)
-    text = problem[: found.start()] if found else problem
-    param = ".".join(part for part in (place, found[1] if found else "") if part)
-    if missing := _MISSING.match(text):
-        refuse(f"{param}.{missing[1]}" if param else missing[1], "this field is required")
-    # a refused value is repeated in the text, and may be of any length
-    text = text[:1].lower() + text[1:300].replace("`", "")
-    if param:
-        refuse(param, text)
-    raise BadRequest(f"The request body does not fit: {text}")
 
 
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -134,15 +121,15 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def fields_besides(fields: dict[str, Raw], known: tuple[str, ...]) -> dict[str, Any]:
-    """The fields that are not ``known``, as they came."""
+    """The fields that are not ``known``, unchanged."""
     return {name: decode(_decode_any, raw, name) for name, raw in fields.items() if name not in known}
 
 
 def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T]) -> Iterator[T]:
-    """The messages of a body, decoded one after the other: one call for all would stop every thread.
+    """The messages of a body, decoded one by one: a single call for all of them would stop every thread.
 
     Raises:
-        BadRequest: no list, an empty one, too many, or one that does not fit.
+        BadRequest: no list, an empty one, too many, or an invalid message.
     """
     if has_more(raw, MESSAGES):
         refuse("messages", f"expected array of length <= {MESSAGES}")
@@ -155,7 +142,7 @@ def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T]) -> Iterator[T]:
 
 
 def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
-    """Judge the lists in a large message, and in its blocks, before anything is built of them."""
+    """Check the lists in a large message, and in its blocks, before they are decoded."""
     if memoryview(item).nbytes <= _SMALL or bytes(memoryview(item)[:1]) != b"{":
         return
     lists = decode(_decode_lists, item, place)
@@ -170,16 +157,16 @@ def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
 
 
 class Parts:
-    """Counts what the messages of one request hold: parts, blocks, calls of tools."""
+    """Counts the parts, blocks and tool calls of one request's messages."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def add(self, *contents: Sized | str | None) -> None:
-        """Count what is a list; a text is none.
+        """Count the items of each list; a text counts nothing.
 
         Raises:
-            BadRequest: there are more than every format can be made of.
+            BadRequest: there are too many to be encoded in every format.
         """
         self._count += sum(len(each) for each in contents if each and not isinstance(each, str))
         if self._count > PARTS:
@@ -187,59 +174,40 @@ class Parts:
 
 
 def check_arguments(messages: list[Message]) -> None:
-    """Raises: BadRequest, where calls of tools bring more than a provider's format may be made of."""
+    """Raises: BadRequest: the arguments of all tool calls together are too large to be decoded for a
+    provider."""
     size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
     if size > ARGUMENTS:
         refuse("messages", f"the arguments of all tool calls are larger than {ARGUMENTS} characters together")
 
 
 def object_text(raw: Raw, place: str) -> str:
-    """The text of a JSON object as the client wrote it: a rewritten number would not be the same text."""
+    """The text of a JSON object as the client wrote it: encoding it again could change its numbers."""
     if memoryview(raw).nbytes > ARGUMENTS:
         refuse(place, f"an object of arguments may have {ARGUMENTS} bytes at most")
     decode(_decode_object, raw, place)
     return bytes(raw).decode()
 
 
-class ImageLimits:
-    """Takes the pictures of one request, each with the place where it stands; counts them."""
+class ClientImages:
+    """Decodes the images of one request; ``param`` is the field in which one stands.
+
+    Raises:
+        BadRequest: an image that cannot be accepted, or one too many.
+    """
 
     def __init__(self) -> None:
-        self._count = 0
-        self._bytes = 0
+        self._decoder = ImageDecoder(IMAGE_LIMITS)
 
-    def address(self, url: str, param: str) -> Image:
-        """From a ``data:`` URL with base64, or an https address, which is passed on and not fetched."""
-        if url[:5].lower() == "data:":
-            head, _, data = url[5:].partition(",")
-            media_type, *options = head.split(";")
-            if not options or options[-1].strip().lower() != "base64":
-                refuse(param, "a data URL must hold base64")
-            return self.base64(media_type, data, param)
-        self._add(param)
-        if len(url) > ADDRESS_LENGTH or not (_ADDRESS.fullmatch(url) and url.isprintable()):
-            refuse(param, "expected a data URL or an https address")
-        return Image(url=url)
-
-    def base64(self, media_type: str, data: str, param: str) -> Image:
-        self._add(param)
-        kind = media_type.strip().lower().replace("image/jpg", "image/jpeg")
-        if kind not in MEDIA_TYPES:
-            refuse(param, f"the picture must be one of {', '.join(MEDIA_TYPES)}")
-        if len(data) > PICTURE_BYTES // 3 * 4 + 4:
-            refuse(param, f"the picture is larger than {PICTURE_BYTES} bytes")
+    def from_url(self, url: str, param: str) -> Image:
+        """From a data URL, or an https address, which is passed on and not fetched."""
         try:
-            picture = base64.decode(data)
-        except ValueError:
-            picture = b""
-        if not picture:
-            refuse(param, "the picture is not valid base64")
-        self._bytes += len(picture)
-        if self._bytes > ALL_PICTURES_BYTES:
-            refuse(param, f"all pictures together are larger than {ALL_PICTURES_BYTES} bytes")
-        return Image(kind, picture)
+            return self._decoder.decode_url(url)
+        except ImageError as error:
+            refuse(param, _IMAGE_PROBLEMS[error.problem])
 
-    def _add(self, param: str) -> None:
-        self._count += 1
-        if self._count > PICTURES:
-            refuse(param, f"a request may hold {PICTURES} pictures at most")
+    def from_base64(self, media_type: str, data: str, param: str) -> Image:
+        try:
+            return self._decoder.decode_base64(media_type, data)
+        except ImageError as error:
+            refuse(param, _IMAGE_PROBLEMS[error.problem])

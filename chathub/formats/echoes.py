@@ -1,14 +1,14 @@
-"""Whether words of a provider's refusal were the request's own: providers repeat what they were sent.
+"""Finds words of a provider's error message in the request: providers repeat what they were sent.
 
-What a caller may put into a refusal must decide nothing. Pure, and slow for large requests: 10 ms a
-megabyte, in slices, so that it can run in a thread without holding up others.
+Text that a caller can put into an error message must not decide anything. Slow for large requests: 10 ms a
+megabyte, in slices, so that other threads can run meanwhile.
 """
 
 import re
 from collections.abc import Iterable
 
-# bytes that are looked through at a time, and how many of them again with the next slice: more than any
-# fragment takes, also where each of its characters is escaped
+# bytes that are searched at a time, and how many of them again with the next slice: more than any fragment
+# takes, also where each of its characters is escaped
 _SLICE = 65_536
 _OVERLAP = 1_024
 # a character as JSON escapes it, however often it was escaped
@@ -17,16 +17,15 @@ _BLANKS = re.compile(r"(?:\s|\\+[nrt])+")
 
 
 def repeats(sent: bytes, fragments: Iterable[str]) -> bool:
-    """Whether a request's body holds one of some fragments of text, without regard to case, blanks and
-    JSON's escapes."""
-    wanted = [fragment for fragment in map(_comparable, fragments) if fragment]
-    return bool(wanted) and any(
-        fragment in piece for piece in _slices(sent) for fragment in wanted
+    """Whether a request's body contains one of the fragments, ignoring case, blanks and JSON's escapes."""
+    sought = [fragment for fragment in map(_comparable, fragments) if fragment]
+    return bool(sought) and any(
+        fragment in piece for piece in _slices(sent) for fragment in sought
     )  # fmt: skip
 
 
 def windows(text: str, width: int) -> list[str]:
-    """All runs of ``width`` characters of a text; the text itself if it is shorter."""
+    """All substrings of ``width`` characters; the text itself if it is shorter."""
     return [text[start : start + width] for start in range(max(1, len(text) - width + 1))]
 
 

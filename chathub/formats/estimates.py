@@ -1,4 +1,4 @@
-"""Estimates of token counts: what a text, a message or a prompt costs before a provider reports it."""
+"""Estimates of the tokens of texts, messages and prompts, for as long as no provider reports them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,36 +9,57 @@ from chathub.formats.messages import Message, ToolCall
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
-# providers count a picture between 85 and 1,600 tokens by its size
+# providers count an image as between 85 and 1,600 tokens, by its size
 PER_IMAGE = 1000
-# bytes that are no beginning of a character, in UTF-8
+# bytes that do not begin a character, in UTF-8
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _PIECE = 1024 * 1024
-# tokens for an answer whose length nobody bounded
+# tokens of a reply without a length limit
 ANSWER_ROOM = 4096
 
 
-def estimate(text: str) -> int:
-    """About how many tokens a text is: a quarter token a Latin character, four fifths a Chinese one.
+class TokenCounter:
+    """Estimates the tokens of a text that comes in pieces: a quarter token a Latin character, four fifths a
+    Chinese one.
 
-    Tokenizers differ by a third of that; where the provider reports tokens, its word counts.
+    Tokenizers differ by a third of that; where the provider reports tokens, its count is used.
     """
-    characters = len(text)
-    if text.isascii():
-        return (characters + 3) // 4
+
+    __slots__ = ("_bytes", "_characters")
+
+    def __init__(self) -> None:
+        self._characters = 0
+        self._bytes = 0  # in UTF-8
+
+    def add(self, text: str) -> None:
+        self._characters += len(text)
+        self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+    @property
+    def tokens(self) -> int:
+        return _tokens(self._characters, self._bytes)
+
+
+def _tokens(characters: int, size: int) -> int:
     # a character outside Latin takes two bytes more than one inside it
-    wide = min(characters, (len(text.encode("utf-8", "replace")) - characters) // 2)
+    wide = min(characters, (size - characters) // 2)
     return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
+
+
+def estimate(text: str) -> int:
+    """About how many tokens a text is, as ``TokenCounter`` counts."""
+    counter = TokenCounter()
+    counter.add(text)
+    return counter.tokens
 
 
 def estimate_bytes(data: bytes) -> int:
-    """``estimate`` of a text in UTF-8, in pieces: one call for all of it would stop every thread."""
+    """``estimate`` of a text in UTF-8, in pieces: one call for a long text would stop every thread."""
     if data.isascii():
-        return (len(data) + 3) // 4
+        return _tokens(len(data), len(data))
     pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
     characters = sum(len(piece.translate(None, _CONTINUATION)) for piece in pieces)
-    wide = min(characters, (len(data) - characters) // 2)
-    return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
+    return _tokens(characters, len(data))
 
 
 def estimate_calls(calls: Iterable[ToolCall]) -> int:
@@ -58,11 +79,13 @@ def estimate_messages(messages: Iterable[Message]) -> int:
 def estimate_prompt(
     messages: Iterable[Message], tools: list[dict[str, Any]], response_format: Any = None
 ) -> int:
-    """About how many tokens go upstream, with the tools and the shape of the answer that are described."""
-    described = msgspec.json.encode([tools, response_format]).decode() if tools or response_format else ""
-    return estimate_messages(messages) + estimate(described)
+    """About how many tokens a prompt is, with the descriptions of the tools and of the response format."""
+    descriptions = ""
+    if tools or response_format:
+        descriptions = msgspec.json.encode([tools, response_format]).decode()
+    return estimate_messages(messages) + estimate(descriptions)
 
 
 def answer_room(longest: int | None) -> int:
-    """How many tokens to keep free for an answer whose length nobody bounded."""
+    """How many tokens to keep free for a reply; ``longest`` is the model's limit, None if it has none."""
     return min(longest or ANSWER_ROOM, ANSWER_ROOM)

@@ -1,34 +1,41 @@
-"""What a provider says, as events: text, reasoning, tool calls, usage, the end, or a failure."""
+"""A provider's response as events: text, reasoning, tool calls, usage, the end, or a failure."""
 
 from typing import Any
 
 from msgspec import Struct
 
+_PER_FRAGMENT = 50
+
 
 class Text(Struct, frozen=True, gc=False):
-    """Some more of the answer."""
+    """A further piece of the reply's text."""
 
     text: str
 
 
 class Reasoning(Struct, frozen=True, gc=False):
-    """Some more of the model's thinking aloud."""
+    """A further piece of the model's reasoning."""
 
     text: str
 
 
 class ToolCallDelta(Struct, frozen=True, gc=False):
-    """A fragment of the tool call ``index``: ``id`` and ``name`` come once (empty when they do not
-    come in this fragment), ``arguments`` is to be appended to what came before."""
+    """A fragment of the tool call ``index``: ``id`` and ``name`` come once (empty in all other
+    fragments), ``arguments`` is to be appended to those of earlier fragments."""
 
     index: int
     id: str
     name: str
     arguments: str
 
+    @property
+    def size(self) -> int:
+        """The characters that it counts as: its text, and the cost of any fragment."""
+        return len(self.id) + len(self.name) + len(self.arguments) + _PER_FRAGMENT
+
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens as the provider counts them; the last one of a stream wins. ``None``: not told."""
+    """Tokens as the provider counts them; the last one of a stream wins. ``None``: not reported."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -38,8 +45,8 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class State(Struct, frozen=True):
-    """What the dialect needs back to continue after this answer (signatures of its thinking), as plain
-    JSON values under the dialect's name: ``{"anthropic": …}``. Comes at most once, at the end."""
+    """What the provider needs back to continue after this reply (signatures of its reasoning), as plain
+    JSON values under the format's name: ``{"anthropic": …}``. Comes at most once, at the end."""
 
     data: dict[str, Any]
 
@@ -52,22 +59,22 @@ class Finish(Struct, frozen=True, gc=False):
 
 
 class Failure(Struct, frozen=True):
-    """The provider refused, failed or broke off.
+    """Why an attempt did not succeed.
 
-    ``status`` is the HTTP status of the answer (200 for an error inside a stream, 0 when there was
-    none), ``retry_after`` seconds. ``kind`` is one of
+    ``status`` is the HTTP status of the response (200 for an error inside a stream, 0 without a
+    response), ``retry_after`` seconds. ``kind`` is one of
 
-    - ``refused``: the provider said so;
-    - ``empty``: it answered with nothing at all;
-    - ``unreachable``: nothing was sent;
+    - ``refused``: the provider reported an error;
+    - ``empty``: it sent nothing at all;
+    - ``unreachable``: nothing was sent to it;
     - ``busy``: nothing was sent, because we have no descriptor left to connect with;
-    - ``no_response``: a stream's head did not come in time;
-    - ``timeout``: a whole answer did not come in time, or a stream stalled;
-    - ``cut``: the connection ended, or the answer became too large, before it was whole; or what came
-      cannot be read: the provider may have done its work.
+    - ``no_response``: the head of a stream did not come in time;
+    - ``timeout``: a whole body did not come in time, or a stream stalled;
+    - ``cut``: the connection ended, or the response became too large, before it was whole; or the response
+      cannot be read. The provider may have done its work.
 
-    ``fields`` are the top-level fields of the request that the refusal points at (``param``, ``loc``);
-    ``echoed``: the sentence begins with a phrase that the request itself holds.
+    ``fields`` are the top-level fields of the request that the error names (``param``, ``loc``);
+    ``echoed``: the message begins with a phrase that the request contains.
     """
 
     message: str

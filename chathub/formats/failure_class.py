@@ -1,11 +1,11 @@
-"""The class of a failure: what it says of the API key that was used, and whether another may be tried.
+"""The class of a failure: what it means for the API key, and whether another endpoint may be tried.
 
-Words decide nothing by themselves, for providers repeat what they were sent. A status or a machine-readable
-code or type decides; beside them only a phrase that begins the provider's sentence and that the request did
-not bring along (``Failure.echoed``).
+Text alone does not decide, for providers repeat what they were sent. A status or a machine-readable code or
+type decides; besides these only a phrase at the beginning of the provider's sentence that the request did not
+contain (``Failure.echoed``).
 
 Sources: the error pages of OpenAI, Anthropic, DeepSeek, Zhipu, SiliconFlow, Moonshot and OpenRouter, and
-recorded bodies: 429 may mean "no credit", and a bad key may be a 400 (Gemini, xAI).
+recorded bodies: 429 may mean "no credit", and an invalid key may be a 400 (Gemini, xAI).
 """
 
 import re
@@ -17,22 +17,22 @@ from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint
 
 FailureClass = Literal[
-    # the request caused it: every key would get the same
+    # caused by the request: the same with every key
     "invalid_request",
-    # the key does not work until someone acts
+    # the key does not work until its owner acts
     "invalid_key",
     "no_credit",
     "rate_limited",
-    # trouble that passes by itself, and nothing was done for the request
+    # temporary, and the provider has done nothing for the request
     "transient",
-    # the provider may be working on the request still, or have charged for it
+    # the provider may still work on the request, or have charged for it
     "timeout",
     "cut",
-    # we could not send it: no other key would help
+    # we could not send the request: no other key would help
     "busy",
 ]
 
-# what people are told who do not own the key
+# shown to callers who do not own the key
 _SENTENCES: dict[str, str] = {
     "invalid_key": "提供商拒绝了所用的 API 密钥",
     "no_credit": "提供商账户余额不足或额度已用完",
@@ -56,7 +56,7 @@ _NO_CREDIT_CODES = frozenset(
 _BAD_KEY_CODES = frozenset(
     {"invalid_api_key", "api_key_invalid", "authentication_error", "authenticationerror", "api_key_expired"}
 )
-# statuses at which a code or a phrase is believed: refusals of the caller, and errors inside a good answer
+# the statuses with which a code or a phrase counts: client errors, and errors inside a 200
 _CODES_AT = (200, 400, 402, 403, 429)
 _PHRASES_AT = (400, 403)
 _BAD_KEY = re.compile(
@@ -72,12 +72,12 @@ _NO_CREDIT = re.compile(
     re.IGNORECASE,
 )
 _FILTER = re.compile(r"content[ _-]?(?:filter|policy|management)|moderation|sensitive", re.IGNORECASE)
-# OpenRouter's 403 for an input that a moderation refused; at worst another key is not tried
+# OpenRouter's 403 for an input that moderation refused; at worst another key is not tried
 _FLAGGED = re.compile(r"requires moderation|input was flagged|flagged for", re.IGNORECASE)
 
 
 def class_of(failure: Failure) -> FailureClass:
-    """The class of a failure that came before any output."""
+    """The class of a failure before any output."""
     if failure.kind != "refused":
         return _BY_KIND.get(failure.kind, "transient")
     status = _status(failure)
@@ -90,31 +90,31 @@ def class_of(failure: Failure) -> FailureClass:
         return "invalid_key"
     if status in (408, 409, 429, 498):
         return "rate_limited"
-    # a 403 without a code may be about the model, the place or the request: it says nothing of the key
+    # a 403 without a code may be about the model, the region or the request, and means nothing for the key
     return "invalid_request" if 300 <= status < 500 and status != 403 else "transient"
 
 
 def another_may_help(failure: Failure) -> bool:
-    """Whether the request may be sent to the next endpoint: never where the first may have done it."""
+    """Whether the request may be sent to the next endpoint: never if the first one may have served it."""
     return class_of(failure) in _ANOTHER_MAY_HELP
 
 
 def sentence_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str]) -> str:
-    """What the caller may read of a failure: the provider's words, without ``secrets``; of somebody else's
-    key what its class means."""
+    """The sentence that the caller may read: the provider's message without ``secrets``, or, if the API key
+    is not the caller's, the meaning of the class."""
     if endpoint is not None and not endpoint.is_own and (sentence := class_sentence(class_of(failure))):
         return sentence
     return redaction.scrub(failure.message, secrets)
 
 
 def class_sentence(name: str) -> str:
-    """Our own sentence for a class that says something of the key; empty for the others."""
+    """Our own sentence for a class that is about the API key; empty for all others."""
     return _SENTENCES.get(name, "")
 
 
 def telling_phrase(failure: Failure) -> str:
-    """The phrase at the beginning of the sentence that would decide, unless the request brought it along;
-    empty for none."""
+    """The phrase at the beginning of the message that decides, unless the request contains it; empty for
+    none."""
     if failure.status in _PHRASES_AT:
         for phrases in (_NO_CREDIT, _BAD_KEY):
             if match := phrases.match(failure.message.lstrip()):
@@ -128,7 +128,7 @@ def _says(failure: Failure, phrases: re.Pattern[str]) -> bool:
 
 
 def _status(failure: Failure) -> int:
-    """The status, or inside a good answer the code where it is one (OpenRouter, llama.cpp)."""
+    """The status, or inside a 200 the code where it is one (OpenRouter, llama.cpp)."""
     if failure.status == 200 and isinstance(failure.code, int) and 400 <= failure.code < 600:
         return failure.code
     return failure.status

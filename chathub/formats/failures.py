@@ -1,8 +1,8 @@
-"""What a provider says when it refuses: at least nine shapes of body, read into one ``Failure``.
+"""Decodes the error bodies of providers, of at least nine shapes, into a ``Failure``.
 
-Sources: the providers' pages on errors and their recorded answers; the order in which the places are
-tried is that of one-api's relay, which meets the same providers. Nothing here ever raises, for
-the body may be anything: HTML from a proxy in between, a bare string, a list, half a JSON text.
+Sources: the providers' pages on errors and their recorded responses; the order in which the fields are
+tried is that of one-api's relay, which uses the same providers. Nothing here raises, for the body may be
+anything: HTML from a proxy in between, a bare string, a list, half a JSON text.
 """
 
 import json
@@ -28,10 +28,10 @@ _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s")
 
 
 def from_body(status: int, body: bytes, headers: Mapping[str, str]) -> Failure:
-    """The refusal in an answer with ``status``, whatever its body is and its content type says.
+    """The error in a response with ``status``, of any content type.
 
-    The message is the provider's own, cut to 2000 characters: it may repeat part of a key, so
-    ``redaction.scrub`` it before it is shown. HTML is never passed on.
+    The message is the provider's own, cut to 2000 characters: it may repeat part of an API key, so
+    ``redaction.scrub`` must be applied before it is shown. HTML is never passed on.
     """
     text = body.decode("utf-8-sig", "replace").strip()
     try:
@@ -45,10 +45,10 @@ def from_body(status: int, body: bytes, headers: Mapping[str, str]) -> Failure:
 
 
 def from_error(obj: object, status: int = 200) -> Failure:
-    """The refusal in decoded JSON: a whole error body, or the bare error object of a stream's event.
+    """The error in decoded JSON: a whole error body, or the bare error object of a stream's event.
 
-    ``status`` stays 200 for an error inside a stream that began well. Without any readable text the
-    message is ``HTTP <status>``.
+    ``status`` is 200 for an error inside a stream. Without any readable text the message is
+    ``HTTP <status>``.
     """
     if isinstance(obj, list):
         obj = obj[0] if obj else None
@@ -68,10 +68,10 @@ def from_error(obj: object, status: int = 200) -> Failure:
 
 
 def is_error(obj: dict[str, Any]) -> bool:
-    """Whether decoded JSON that came with a 2xx is a refusal, in a stream or as a whole body.
+    """Whether decoded JSON of a 2xx response is an error, in a stream or as a whole body.
 
-    Besides ``error`` these are vLLM's older ``{"object": "error"}`` and the objects of DashScope and
-    Qianfan that hold a message where an answer would have ``choices``.
+    Besides objects with ``error`` these are vLLM's older ``{"object": "error"}`` and the objects of DashScope
+    and Qianfan that have a message in place of ``choices``.
     """
     if obj.get("error"):
         return True
@@ -82,36 +82,21 @@ def is_error(obj: dict[str, Any]) -> bool:
     return "choices" not in obj and bool(_first_text(obj))
 
 
-def detail(obj: object) -> str:
-    """What the provider behind OpenRouter said (``error.metadata.raw``), else nothing. For logs."""
-    if isinstance(obj, list):
-        obj = obj[0] if obj else None
-    metadata = _child(_child(obj, "error"), "metadata")
-    raw = metadata.get("raw")
-    if not isinstance(raw, str) or _HTML.search(raw):
-        return ""
-    try:
-        inner = _message_and_source(json.loads(raw, strict=False))[0]
-    except (ValueError, RecursionError):
-        inner = ""
-    return _cut(well_formed(inner or raw))
-
-
 def short_word(text: str) -> str:
-    """A provider's word for how an answer ended. It is kept with every answer, so that nothing but a word is
-    taken for one: it might be of any length, or hold a key."""
+    """A provider's finish reason, or ``other`` where it is no short word: it is stored with every reply, and
+    might be of any length, or contain an API key."""
     return text if _SHORT_WORD.fullmatch(text) else "other"
 
 
 def _is_readable(text: str) -> bool:
-    """Fit to be shown: text, not a page's source, not binary, not an empty JSON value."""
+    """Whether it may be shown: text, not a page's source, not binary, not an empty JSON value."""
     if not text or text.startswith("<") or text in ("{}", "[]", '""', "null"):
         return False
     return "\ufffd" not in text and "\x00" not in text and not _HTML.search(text)
 
 
 def _message_and_source(obj: object) -> tuple[str, dict[str, Any]]:
-    """The text, and the object that type and code stand beside."""
+    """The text, and the object that has the type and the code."""
     if isinstance(obj, str):
         return (obj if obj.strip() else ""), {}
     if not isinstance(obj, dict):
@@ -133,7 +118,7 @@ def _first_text(obj: dict[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    """A string as it is; of Mistral's and FastAPI's nested details the first ``msg``."""
+    """A string unchanged; of Mistral's and FastAPI's nested details the first ``msg``."""
     if isinstance(value, str):
         return value if value.strip() else ""
     for message in _nested_messages(value):
@@ -159,7 +144,7 @@ def _nested_messages(value: object) -> Iterator[str]:
 
 
 def compact(value: object) -> str:
-    """``value`` as JSON without blanks; ``""`` for what cannot be written, such as too deep a nesting."""
+    """``value`` as JSON without blanks; ``""`` if it cannot be encoded, such as one nested too deeply."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, RecursionError):
@@ -171,25 +156,25 @@ def _code(source: dict[str, Any]) -> str | int | None:
         value = source.get(key)
         if isinstance(value, str) and value:
             return _cut(well_formed(value))
-        # SQLite and most JSON readers stop at 64 bits.
+        # SQLite and most JSON parsers are limited to 64 bits
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
             return value
     return None
 
 
 def _fields(outer: dict[str, Any], source: dict[str, Any]) -> tuple[str, ...]:
-    """The top-level fields of the request that a refusal points at: OpenAI's ``param``
-    (``messages[0].role``), FastAPI's ``loc`` (``["body", "stream_options", …]``)."""
+    """The top-level fields of the request that an error names: in OpenAI's ``param``
+    (``messages[0].role``) or FastAPI's ``loc`` (``["body", "stream_options", …]``)."""
     found = [match[0]] if (match := _FIELD.match(_word(source.get("param")) or "")) else []
     message = source.get("message")
     for holder in (outer, source, message if isinstance(message, dict) else {}):
         for name in ("detail", "details"):
             items = holder.get(name)
-            found += [place for item in items if (place := _place(item))] if isinstance(items, list) else []
+            found += [field for item in items if (field := _located(item))] if isinstance(items, list) else []
     return tuple(dict.fromkeys(found))
 
 
-def _place(item: object) -> str:
+def _located(item: object) -> str:
     loc = item.get("loc") if isinstance(item, dict) else None
     names = [name for name in loc if name != "body"] if isinstance(loc, list) else []
     return names[0] if names and isinstance(names[0], str) else ""
@@ -197,11 +182,6 @@ def _place(item: object) -> str:
 
 def _word(value: object) -> str | None:
     return _cut(well_formed(value)) if isinstance(value, str) and value else None
-
-
-def _child(value: object, key: str) -> dict[str, Any]:
-    child = value.get(key) if isinstance(value, dict) else None
-    return child if isinstance(child, dict) else {}
 
 
 def _bare(status: int) -> str:
@@ -224,7 +204,7 @@ def _wait_from_headers(headers: Mapping[str, str]) -> float | None:
     if after is None:
         return wait
     moment = _moment(after)
-    # The server's own clock, where it is told: a small machine's may be years behind.
+    # the server's own clock, where it sends it: a small machine's may be years behind
     now = _moment(lower.get("date", "")) or time.time()
     return None if moment is None else _bounded(moment - now)
 

@@ -1,74 +1,55 @@
-"""Requests beside chats: model lists, embeddings, and bodies that go on as they came."""
+"""Requests that are forwarded as their client wrote them."""
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Raw
 
 from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.registry import format_named
-from chathub.formats.urls import chat_url, models_url
 
-# another model: OpenRouter's, and the fallbacks of several gateways
+# fields that choose another model: OpenRouter's, and the fallbacks of several gateways
 _OTHER_MODELS = ("models", "route", "provider", "preset", "fallbacks")
-# a dearer service: plugins of OpenRouter, tiers of OpenAI and Anthropic, paid search of OpenAI, fast mode and
-# places of Anthropic
-_DEARER = ("plugins", "service_tier", "web_search_options", "speed", "inference_geo")
-_EXTRAS = frozenset({*_OTHER_MODELS, *_DEARER})
+# fields that choose a more expensive service: plugins of OpenRouter, tiers of OpenAI and Anthropic, paid
+# search of OpenAI, fast mode and regions of Anthropic
+_MORE_EXPENSIVE = ("plugins", "service_tier", "web_search_options", "speed", "inference_geo")
+_EXTRAS = frozenset({*_OTHER_MODELS, *_MORE_EXPENSIVE})
 # bytes
 _LONG = 64 * 1024
 
 
 def headers_for(endpoint: Endpoint) -> dict[str, str]:
-    """The headers of the endpoint's dialect, its key among them."""
+    """The headers of requests in the endpoint's format, its API key among them."""
     return empty_chat(endpoint).headers
 
 
 def empty_chat(endpoint: Endpoint, *, stream: bool = False) -> UpstreamRequest:
-    """Where chats go in the endpoint's dialect and with which headers; the body is of no use. (Not
-    Gemini's: its address names the model.)"""
+    """A chat request in the endpoint's format, for its URL and headers; its body is of no use. (Not for
+    Gemini, whose URL names the model.)"""
     call = ChatRequest(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
     return format_named(endpoint.wire_format).encode_request(call)
-
-
-def list_address(endpoint: Endpoint) -> str:
-    """Where the provider lists its models (OpenAI's, Anthropic's and Gemini's references agree on GET)."""
-    if endpoint.wire_format == "openai":
-        return models_url(endpoint.base_url)
-    parts = urlsplit(empty_chat(endpoint).url)
-    path = parts.path.partition("/models/")[0] if endpoint.wire_format == "gemini" else parts.path
-    path = path.removesuffix("/messages") + "/models"
-    query = "limit=1000" if endpoint.wire_format == "anthropic" else "pageSize=1000"
-    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
-
-
-def embeddings_address(endpoint: Endpoint) -> str:
-    parts = urlsplit(chat_url(endpoint.base_url))
-    return urlunsplit(parts._replace(path=parts.path.removesuffix("/chat/completions") + "/embeddings"))
 
 
 def adapted(
     fields: Mapping[str, Raw],
     model: str,
     *,
-    wants_usage: bool = False,
+    include_usage: bool = False,
     limits: Mapping[str, int] | None = None,
 ) -> bytes:
-    """A client's fields as a body for the endpoint: their values as they came, but for the model's name in
-    our spelling, a wish for the usage, without which the bill would be a guess, and ``limits`` that are to
-    be set."""
+    """A client's fields as a body for a provider: unchanged, except for the model's name, ``limits`` to be
+    set, and with ``include_usage`` the request for the usage, without which the cost would be an estimate."""
     changes = {name: Raw(b"%d" % number) for name, number in (limits or {}).items()}
     changes["model"] = Raw(msgspec.json.encode(model))
-    if wants_usage:
+    if include_usage:
         options = msgspec.json.decode(fields.get("stream_options") or b"{}") or {}
         changes["stream_options"] = Raw(msgspec.json.encode({**options, "include_usage": True}))
     return _written({**fields, **changes})
 
 
 def _written(fields: Mapping[str, Raw]) -> bytes:
-    """Fields as a JSON object. Long ones come last and are copied once: an encoder that makes room for them
-    as it goes takes five times as long."""
+    """Fields as a JSON object. Long ones come last and are copied once: an encoder whose buffer grows takes
+    five times as long."""
     long = {name: raw for name, raw in fields.items() if memoryview(raw).nbytes > _LONG}
     head = msgspec.json.encode({name: raw for name, raw in fields.items() if name not in long})
     pieces: list[bytes | Raw] = [head[:-1]]
@@ -78,11 +59,11 @@ def _written(fields: Mapping[str, Raw]) -> bytes:
 
 
 def without_extras(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    """Fields but for those that choose another model, another provider, tools of the provider's, or a dearer
-    service; in whichever case."""
+    """The fields without those that choose another model, another provider, the provider's own tools or a
+    more expensive service, in upper or lower case."""
     return {name: value for name, value in fields.items() if name.casefold() not in _EXTRAS}
 
 
 def passed_on(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    """The client's own headers that its provider should see."""
+    """The client's own headers that go to the provider."""
     return {name: headers[name] for name in names if name in headers}

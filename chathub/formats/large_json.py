@@ -1,8 +1,8 @@
 """Large JSON of a provider, decoded only as far as it is read.
 
-A megabyte of ``[],[],…`` becomes a hundred of Python objects. So of what is large only the fields are built
-that a reader asks for, through msgspec's Structs, which skip the rest without building it; lists are bounded
-where they would hold more elements than any answer does.
+A megabyte of ``[],[],…`` becomes a hundred megabytes of Python objects. So of a large value only the fields
+of a ``Shape`` are built, through msgspec's Structs, which skip all others without building them; the number
+of elements of a list is bounded.
 """
 
 import json
@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-# what is read of a JSON value: of an object the named fields, of a list its elements, of ``None`` all of it
+# the parts of a JSON value to be read: of an object the named fields, of a list its elements, with None all
 Shape = Mapping[str, "Shape"] | list["Shape"] | None
 
-# the fields in which providers tell of errors
+# the fields in which providers report errors
 ERRORS: dict[str, Shape] = dict.fromkeys(
     ("error", "type", "object", "code", "error_code", "status", "param", "message", "detail", "details")
     + ("msg", "errmsg", "error_msg", "err")
 )
 
-# bytes of JSON that cost little whatever they hold
+# bytes of JSON that are cheap to decode in any case
 _SMALL = 65_536
 # elements of one list, and bytes for each element of what is decoded as a whole
 _ELEMENTS = 100_000
@@ -30,10 +30,10 @@ _SPARSE = 16
 
 
 def loads(data: bytes, shape: Shape) -> Any:
-    """A provider's JSON as Python values. What is large holds no more than ``shape``.
+    """A provider's JSON as Python values; of a large one only the parts in ``shape``.
 
     Raises:
-        ValueError: it is no JSON (msgspec's and json's errors are ValueErrors), or nested too deeply.
+        ValueError: it is not JSON (msgspec's and json's errors are ValueErrors), or nested too deeply.
     """
     if len(data) <= _SMALL:
         return _tolerant(data)
@@ -42,10 +42,10 @@ def loads(data: bytes, shape: Shape) -> Any:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except msgspec.DecodeError:
-        # not JSON to the letter
+        # not strictly JSON
         value = _whole(data)
     if value is None:
-        raise ValueError("nothing that is read")
+        raise ValueError("nothing to be read")
     return value
 
 
@@ -62,10 +62,10 @@ def _pruned(raw: bytes, shape: Shape) -> Any:
 
 
 def _elements(raw: bytes, shape: Shape) -> list[bytes]:
-    """The elements of a list, none of a list that nobody means."""
+    """The elements of a list; none of one that no provider sends as a response."""
     if raw.count(b"{") > _ELEMENTS or raw.count(b'",') > _ELEMENTS:
         return _first_of_one(raw, shape)
-    # a list of objects or texts; anything else in it makes it unreadable, before it is built
+    # a list of objects or texts; with anything else in it, it is not built
     kind = _struct(tuple(shape) if isinstance(shape, Mapping) else ())
     try:
         items = msgspec.json.decode(raw, type=list[kind | str | None])  # type: ignore[valid-type]
@@ -75,7 +75,7 @@ def _elements(raw: bytes, shape: Shape) -> list[bytes]:
 
 
 def _first_of_one(raw: bytes, shape: Shape) -> list[bytes]:
-    """The element of a list that has just one, which is found out without building more."""
+    """The element of a list that has exactly one; of others nothing is built."""
     kind = _struct(tuple(shape) if isinstance(shape, Mapping) else ())
     try:
         (item,) = msgspec.json.decode(raw, type=tuple[kind])  # type: ignore[valid-type]
@@ -85,17 +85,16 @@ def _first_of_one(raw: bytes, shape: Shape) -> list[bytes]:
 
 
 def _whole(raw: bytes) -> Any:
-    """A text or number; an object or list that is not made of crumbs, else nothing."""
+    """A text or number, or an object or list; None for one of very many tiny elements."""
     if raw.lstrip().startswith((b"{", b"[")) and len(raw) > _SMALL:
-        crumbs = raw.count(b",") + raw.count(b"{") + raw.count(b"[")
-        if crumbs * _SPARSE > len(raw):
+        elements = raw.count(b",") + raw.count(b"{") + raw.count(b"[")
+        if elements * _SPARSE > len(raw):
             return None
     return _tolerant(raw)
 
 
 def _tolerant(raw: bytes) -> Any:
-    """JSON as providers write it: control characters in texts and halves of surrogate pairs are no reason
-    to give up."""
+    """JSON as providers write it: control characters in texts and halves of surrogate pairs are accepted."""
     try:
         return json.loads(raw.decode("utf-8", "replace"), strict=False)
     except RecursionError as error:

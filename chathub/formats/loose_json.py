@@ -1,6 +1,6 @@
-"""Reading an OpenAI-style object of any content: every field may be absent, null or of another type.
+"""Reads JSON objects of unknown content: every field may be absent, null or of another type.
 
-Nothing here raises; what cannot be read is as if it were absent.
+Nothing here raises; a value of another type counts as absent.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from chathub.formats import failures
 from chathub.formats.events import Failure, Reasoning, Text, ToolCallDelta, Usage
 from chathub.text import well_formed
 
-# tool calls of one answer; those beyond are not read
+# tool calls of one response; further ones are ignored
 _MOST_CALLS = 1024
 
 
 class ToolCalls:
-    """Which fragment belongs to which tool call. They are numbered from 0 in the order they appear."""
+    """Assigns fragments to tool calls, which are numbered from 0 in the order they appear."""
 
     def __init__(self) -> None:
         self._ids: list[str] = []
@@ -45,7 +45,7 @@ class ToolCalls:
                 return self._ids.index(call_id) if call_id else self._by_index.get(position, 0)
             index = position
         slot = self._by_index.get(index)
-        # Older Ollama sends each whole call under index 0: another id with a name is another call.
+        # older Ollama sends each whole call under index 0: another id with a name is another call
         if slot is None or (call_id and name and self._ids[slot] not in ("", call_id)):
             if len(self._ids) == _MOST_CALLS:
                 return None
@@ -64,9 +64,9 @@ class ToolCalls:
 
 
 def read_usage(usage: dict[str, Any]) -> Usage:
-    """Tokens from an OpenAI-style usage object. What is absent or is no count becomes ``None``, not 0.
+    """Tokens from an OpenAI-style usage object. A value that is absent or no count becomes ``None``, not 0.
 
-    The total is computed only where it is absent: xAI's holds the reasoning besides.
+    The total is computed only where it is absent: xAI's includes the reasoning.
     """
     prompt = as_count(usage.get("prompt_tokens"))
     completion = as_count(usage.get("completion_tokens"))
@@ -88,7 +88,8 @@ def usage_object(chunk: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any
 
 
 def texts(delta: dict[str, Any]) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
-    """Some providers give the same thought under several names: the first that is not empty counts."""
+    """The texts of a delta. Some providers send the same reasoning in several fields: the first one
+    counts."""
     thought = as_string(delta.get("reasoning_content")) or as_string(delta.get("reasoning"))
     details = delta.get("reasoning_details")
     if not thought and isinstance(details, list):
@@ -114,7 +115,7 @@ def _part(part: object) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
 
 
 def refusal(value: object, otherwise: str, kind: str = "refused") -> Failure:
-    """The provider's words for an error inside a 200; ``otherwise``, of that kind, where it has none."""
+    """The provider's error inside a 200; without a message ``otherwise``, as a failure of that kind."""
     failure = failures.from_error(value)
     return Failure(otherwise, kind=kind, status=200) if failure.message == "HTTP 200" else failure
 

@@ -1,6 +1,6 @@
-"""API keys kept out of answers, should a faulty provider repeat the one that it was sent.
+"""Keeps API keys out of replies: a faulty provider may repeat the key that it was sent.
 
-A key is looked for in each event; one that is split over two events is not.
+Each event is searched for the key; a key that is split over two events is not found.
 """
 
 from collections.abc import Callable
@@ -11,34 +11,35 @@ from msgspec.structs import replace
 from chathub.formats import failures
 from chathub.formats.events import Event, Finish, Reasoning, State, Text, ToolCallDelta
 
-# takes events; true for enough
+# takes in events; true if no more are needed
 Take = Callable[[list[Event]], bool]
 
 _STARS = "***"
 
 
 def masking(take: Take, key: str) -> Take:
-    """``take``, which then gets no event that holds the key."""
+    """``take``, but with the key masked in its events."""
     if not _is_secret(key):
         return take
     return lambda events: take([_masked_event(event, key) for event in events])
 
 
 def masked(data: bytes, key: str) -> bytes:
-    """A provider's bytes without the key."""
+    """A provider's bytes with the key masked."""
     if not _is_secret(key) or key.encode() not in data:
         return data
     return data.replace(key.encode(), _STARS.encode())
 
 
 def _is_secret(key: str) -> bool:
-    """Servers without keys are given words such as ``lm-studio``, which answers may well hold."""
+    """Whether a key is long enough: servers without keys get words such as ``lm-studio``, which may be part
+    of any reply."""
     return len(key) >= 20 or (len(key) >= 7 and any(character.isdigit() for character in key))
 
 
 def _masked_event(event: Event, key: str) -> Event:
     if type(event) is Text and key not in event.text:
-        # nearly all of them
+        # nearly all events
         return event
     match event:
         case Text(text) | Reasoning(text) if key in text:
@@ -48,6 +49,6 @@ def _masked_event(event: Event, key: str) -> Event:
             return replace(event, **{field: text.replace(key, _STARS) for field, text in known.items()})
         case Finish(reason) if key in reason:
             return Finish(reason.replace(key, _STARS))
-        case State(data) if key in (told := failures.compact(data)):
-            return State(msgspec.json.decode(told.replace(key, _STARS)))
+        case State(data) if key in (text := failures.compact(data)):
+            return State(msgspec.json.decode(text.replace(key, _STARS)))
     return event

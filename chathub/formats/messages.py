@@ -9,7 +9,7 @@ from chathub.formats.events import Failure
 
 
 class Image(Struct, frozen=True):
-    """A picture: its bytes and their media type (``image/png`` …), or an https address."""
+    """An image: its bytes and their media type (``image/png`` …), or an https address."""
 
     media_type: str = ""
     data: bytes = b""
@@ -28,7 +28,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
     """One message of the history that goes upstream.
 
     ``role`` is ``system``, ``user``, ``assistant`` or ``tool`` (the result of the call ``tool_call_id``).
-    ``state`` is what a dialect gave as ``State`` with this answer and wants back with it.
+    ``state``, of a reply, is the data of its ``State`` event, which its provider needs back.
     """
 
     role: str
@@ -40,12 +40,12 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
 
 class ChatRequest(Struct, frozen=True):
-    """One chat request, before a dialect gives it its form.
+    """One chat request, before it is encoded in the provider's format.
 
     ``params`` holds only what the user set (``temperature``, ``max_tokens``, ``stop`` …), under the
-    names of OpenAI's chat completions API; ``tools`` and ``tool_choice`` are in its shape as well.
-    ``extra`` are fields that are passed to upstreams of OpenAI's dialect untouched. ``caller_id`` is the
-    user it is made for: what its refusals teach counts for that user first.
+    names of OpenAI's Chat Completions; ``tools`` and ``tool_choice`` are as in that API too. ``extra`` are
+    fields that go unchanged to providers of OpenAI's format. ``caller_id`` is the user that the request is
+    made for: quirks that it teaches count for that user first.
     """
 
     base_url: str
@@ -53,7 +53,6 @@ class ChatRequest(Struct, frozen=True):
     messages: list[Message]
     api_key: str = ""
     stream: bool = True
-    include_usage: bool = True
     params: dict[str, Any] = field(default_factory=dict)
     tools: list[dict[str, Any]] = []
     tool_choice: Any = None
@@ -62,16 +61,16 @@ class ChatRequest(Struct, frozen=True):
 
     @property
     def asks_for_media(self) -> bool:
-        """Whether the answer may hold images or audio (OpenAI's ``modalities``)."""
+        """Whether the reply may contain images or audio (OpenAI's ``modalities``)."""
         kinds = self.extra.get("modalities")
         return isinstance(kinds, list) and any(kind in ("image", "audio") for kind in kinds)
 
 
 class Endpoint(Struct, frozen=True):
-    """Where a call may be sent, with which key and in which dialect.
+    """Where an attempt goes: base URL, API key, format.
 
     ``trusted``: no user chose the address; ``local``: the built-in model, whose address is known once it
-    runs; ``is_own``: the API key is not somebody else's, so what the provider says of it may be shown.
+    runs; ``is_own``: the API key is the caller's, so the provider's sentences about it may be shown.
     """
 
     base_url: str
@@ -87,7 +86,7 @@ class Endpoint(Struct, frozen=True):
 
 
 class UpstreamRequest(Struct, frozen=True):
-    """A request as it goes over HTTP (always a POST)."""
+    """An HTTP request to a provider, always a POST."""
 
     url: str
     headers: dict[str, str]
@@ -95,7 +94,7 @@ class UpstreamRequest(Struct, frozen=True):
 
     @property
     def streamed(self) -> bool:
-        """Whether the answer is asked for as a stream."""
+        """Whether the response is requested as a stream."""
         return self.headers.get("Accept") == "text/event-stream"
 
 

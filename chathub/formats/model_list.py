@@ -1,4 +1,5 @@
-"""A provider's list of models: OpenAI's and Anthropic's ``data`` of ids, and Gemini's ``models`` of names."""
+"""Decodes a provider's list of models: OpenAI's and Anthropic's ``data`` of ids, Gemini's ``models`` of
+names."""
 
 import msgspec
 
@@ -14,7 +15,7 @@ class _Listing(msgspec.Struct):
 
 
 def names_in(body: bytes) -> list[str] | None:
-    """The names in the order of the alphabet, each once; None for what is no list of models."""
+    """The names, sorted, each once; None if the body is no list of models."""
     try:
         listing = msgspec.json.decode(body, type=_Listing)
     except msgspec.MsgspecError:

@@ -1,9 +1,9 @@
-"""What a refusal teaches about the form of requests that a provider or model takes.
+"""Learns quirks from refusals.
 
-A refusal may repeat whatever the request holds, so a quirk is read out of it only where it names a field
-of the request (by ``param``, by ``loc``, or as a whole word of the provider's own sentence) or where it says
-a phrase of a small table, and where the request did not bring these words along. Whether it is a quirk shows
-when the changed request is accepted: only then may it be remembered.
+A refusal may repeat any text of the request. So it teaches a quirk only if it names a field of the request
+(by ``param``, by ``loc``, or as a whole word of the provider's own sentence) or contains a phrase of a small
+table, and if the request does not contain these words. It is a quirk only once the changed request was
+accepted: only then may it be remembered.
 """
 
 import re
@@ -45,15 +45,16 @@ _NO_THOUGHTS = re.compile(
 )
 _TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
 
-# characters beside a name that are looked for with it, to tell an echo of a longer text
+# characters on either side of a name that are searched for together with it, to recognize an echo of a longer
+# text
 _BESIDE = 6
 
 
 def learned(failure: Failure, call: ChatRequest, known: Quirks, sent: bytes) -> Quirks | None:
-    """How to ask again after ``failure`` of the body ``sent``: ``known`` with one change, or ``None`` if no
-    form of the same request avoids it.
+    """The quirks with which to send a request again after ``failure`` of the body ``sent``: ``known`` with
+    one change, or ``None`` if no change avoids the failure.
 
-    Only for a 400 or 422, and only if the refused form was sent: so asking again and again comes to an end.
+    Only for a 400 or 422, and only if the refused field was sent: so the attempts come to an end.
     """
     if failure.status not in (400, 422):
         return None
@@ -66,13 +67,13 @@ def learned(failure: Failure, call: ChatRequest, known: Quirks, sent: bytes) -> 
 
 
 def refuses_usage(failure: Failure, sent: bytes) -> bool:
-    """Whether the request was refused because it asks for the usage (``stream_options``); for requests to
-    which ChatHub itself has added that field."""
+    """Whether the request was refused because of ``stream_options``, which requests the usage; for requests
+    to which ChatHub itself has added that field."""
     return failure.status in (400, 422) and _Refusal(failure, sent).names("stream_options")
 
 
 class _Refusal:
-    """A refusal beside the body that was refused."""
+    """A refusal together with the body that was refused."""
 
     def __init__(self, failure: Failure, sent: bytes) -> None:
         self._message = failure.message
@@ -90,23 +91,23 @@ class _Refusal:
         return any(not self._is_echo(field, match) for match in found)
 
     def mentions(self, word: str) -> bool:
-        """Whether a word stands in it, whoever worded it."""
+        """Whether a word is in it, be it the provider's or an echo of the request."""
         return re.search(rf"(?<![\w.-]){word}(?![\w-])", self._message) is not None
 
     def says(self, phrases: re.Pattern[str]) -> re.Match[str] | None:
-        """The first phrase of the provider's own in it."""
+        """The first of the phrases in it that is no echo of the request."""
         found = phrases.finditer(self._message)
         return next((match for match in found if not repeats(self._sent, [match[0]])), None)
 
     def _is_echo(self, field: str, match: re.Match[str]) -> bool:
-        """Whether the request worded this: the name is one of its values or of the caller's own keys, or
-        part of a longer text of these, which shows in what stands beside it."""
+        """Whether this part of the message is an echo of the request: the name is one of the request's
+        values, or part of a longer value, which the characters around the name show."""
         start, end = match.span()
         before, after = self._message[max(0, start - _BESIDE) : end], self._message[start : end + _BESIDE]
         fragments = [f'"{field}"', *(text for text in (before, after) if len(text) >= len(field) + 3)]
         others = [name for name in self._fields if name != field]
-        words = msgspec.json.encode(others) + b" ".join(bytes(raw) for raw in self._fields.values())
-        return repeats(words, fragments)
+        values = msgspec.json.encode(others) + b" ".join(bytes(raw) for raw in self._fields.values())
+        return repeats(values, fragments)
 
 
 def _fields_of(sent: bytes) -> dict[str, Raw]:
@@ -117,8 +118,8 @@ def _fields_of(sent: bytes) -> dict[str, Raw]:
 
 
 def _stream_options(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
-    # whoever brings the field along is told of the refusal
-    added = known.stream_options and call.include_usage and "stream_options" not in call.extra
+    # a client that sent the field itself gets the refusal
+    added = known.stream_options and "stream_options" not in call.extra
     return replace(known, stream_options=False) if added and refusal.names("stream_options") else None
 
 
@@ -142,7 +143,7 @@ def _thinking(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | N
         return replace(known, includes_thoughts=False)
     if call.stream or known.streams_only or not refusal.says(_THINKING_ON):
         return None
-    if known.thinking_off_when_not_streaming:  # and still it thinks
+    if known.thinking_off_when_not_streaming:  # switched off already, and refused again
         return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
     return replace(known, thinking_off_when_not_streaming=True)
 

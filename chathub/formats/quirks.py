@@ -1,34 +1,29 @@
-"""What providers and models want otherwise than the rest, as far as it is known beforehand: one table.
+"""Quirks: what single providers and models require or refuse within a format, as a table.
 
 Sources: the providers' API references and migration guides, and the refusals they were recorded to send
 (OpenAI's ``unsupported_parameter`` and ``unsupported_value``, DashScope's ``enable_thinking``, Mistral's
-``extra_forbidden``). What the table does not know is learned from refusals (``quirks``).
+``extra_forbidden``). Further quirks are learned from refusals (``quirk_learning``).
 """
 
 import re
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from msgspec import Struct
-
-from chathub.formats import urls
 
 SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
 
 class Quirks(Struct, frozen=True):
-    """How a request must look for one model at one host. The defaults suit nearly all of them.
+    """How requests for one model at one host must be encoded. The defaults suit nearly all of them.
 
-    ``sends_temperature``: whether the parameters in ``SAMPLING`` may be sent. ``system_role``: under
-    which role instructions go (``user``: put before the first question). ``takes_extensions``:
-    whether fields of other APIs (``thinking``, ``top_k``) are ignored. ``streams_only``: the provider
-    answers as a stream only. ``takes_extensions``: fields of other APIs (``thinking``, ``top_k``) are no
-    reason to refuse. ``thinking_off_when_not_streaming``: without a stream the model must be
-    told not to think. ``default_max_tokens``: the length of an answer, in tokens, where the API demands
-    one and nobody set it. ``includes_thoughts``: the model tells its thoughts when asked to.
-    ``signs_calls``: a tool call of the history without its signature is refused. ``gives_media``: its
-    answers may hold images or audio.
+    ``sends_temperature``: whether the parameters in ``SAMPLING`` may be sent. ``system_role``: the role of
+    instructions (``user``: they are put before the first user message). ``takes_extensions``: the provider
+    ignores fields of other APIs (``thinking``, ``top_k``) and does not refuse them. ``streams_only``: it
+    responds with a stream only. ``thinking_off_when_not_streaming``: without a stream, thinking must be
+    switched off. ``default_max_tokens``: the length of a reply, in tokens, where the API requires one and
+    none was set. ``includes_thoughts``: the model sends its thoughts on request. ``signs_calls``: a tool call
+    of the history without its signature is refused. ``gives_media``: replies may contain images or audio.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -63,21 +58,21 @@ def _row(hosts: tuple[str, ...], model: str, **changes: Any) -> _Row:
     return _Row(hosts, re.compile(model) if model else None, changes)
 
 
-# Merged from first to last.
+# merged from first to last
 _TABLE = (
-    # These answer 422 to stream_options, or tell the usage without being asked.
+    # these respond to stream_options with 422, or report the usage in any case
     _row(("mistral.ai", "perplexity.ai"), "", stream_options=False),
     _row(("openai.azure.com", "services.ai.azure.com"), "", key_header="api-key"),
     _row(_OPENAI, r"^(o\d|gpt-[5-9])(?![a-z0-9])", max_tokens_field="max_completion_tokens"),
     _row(_OPENAI, "", takes_extensions=False),
-    # gpt-5.1 and later take a temperature unless they are told to think, and so does the chat model.
+    # gpt-5.1 and later accept a temperature unless thinking is requested, and so does the chat model
     _row(_OPENAI, r"^(o\d|gpt-5)(?![a-z0-9.])(?!-chat)", sends_temperature=False),
     _row(_OPENAI, r"^o1-(mini|preview)", system_role="user"),
     _row(_DASHSCOPE, r"(?i)qwen3-[\d.]+b(-a[\d.]+b)?$", thinking_off_when_not_streaming=True),
     _row(_DASHSCOPE, r"(?i)\b(qwq|qvq)|qwen.*-(thinking|omni)", streams_only=True),
     _row(_EVERYWHERE, r"claude-(2|instant|3-(opus|sonnet|haiku))", default_max_tokens=4096),
     _row(_EVERYWHERE, r"claude-(3-7|[a-z]+-[4-9])", default_max_tokens=32_000),
-    # Since Opus 4.7 any temperature but the default is refused.
+    # since Opus 4.7 any temperature but the default is refused
     _row(("api.anthropic.com",), r"claude-(opus-4-[7-9]|[a-z]+-[5-9])", sends_temperature=False),
     _row(_EVERYWHERE, r"gemini-(2\.5|[3-9]|(pro|flash|flash-lite)-latest)", includes_thoughts=True),
     _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", includes_thoughts=False),
@@ -89,7 +84,7 @@ _TABLE = (
 
 @lru_cache(1024)
 def quirks_of(host: str, model: str) -> Quirks:
-    """What the table knows. ``host`` as ``urls.hostname`` gives it, ``model`` as it is sent."""
+    """The quirks in the table. ``host`` as ``urls.hostname`` gives it, ``model`` as it is sent."""
     changes: dict[str, Any] = {}
     for row in _TABLE:
         if _is_at(host, row.hosts) and (row.model is None or row.model.search(model)):
@@ -101,22 +96,3 @@ def _is_at(host: str, names: tuple[str, ...]) -> bool:
     if not names:
         return True
     return any(host.endswith(name) and host[: -len(name)][-1:] in ("", ".") for name in names)
-
-
-def wire_format_of(base_url: str) -> str:
-    """The dialect that ``base_url`` speaks: ``anthropic``, ``gemini`` or ``openai``. Never raises.
-
-    A path may say otherwise than the host: both of them also offer OpenAI's API, and other providers
-    offer Anthropic's.
-    """
-    try:
-        host, path = urls.hostname(base_url), urlsplit(base_url.strip()).path.rstrip("/")
-    except ValueError:
-        return "openai"
-    if path.endswith("/chat/completions"):
-        return "openai"
-    if host == "api.anthropic.com" or re.search(r"/anthropic(/v1)?$|/v1/messages$", path):
-        return "anthropic"
-    if host in _GEMINI and "openai" not in path.split("/"):
-        return "gemini"
-    return "openai"

@@ -1,48 +1,43 @@
-"""The providers' dialects as pure functions: a request out, events in; no I/O."""
+"""The provider formats by name: the only list of them."""
 
 from collections.abc import Mapping
 from typing import Protocol
+from urllib.parse import urlsplit
 
-from chathub.formats import anthropic, gemini, openai
+from chathub.formats import anthropic, gemini, openai, urls
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, UpstreamRequest
 from chathub.formats.quirks import Quirks
-
-
-class StreamDecoder(Protocol):
-    """Reads one streamed answer: every piece of the body to ``feed``, in order, then ``close``.
-
-    ``done``: the last event has come, and what the provider still sends need not be waited for. The
-    order of the events is told at ``openai.Decoder``. Nothing raises.
-    """
-
-    done: bool
-
-    @property
-    def pending(self) -> int:
-        """The bytes of an event that has not come whole: large ones are read in a thread."""
-
-    def feed(self, data: bytes) -> list[Event]: ...
-
-    def close(self) -> list[Event]: ...
+from chathub.formats.stream_decoder import StreamDecoder
 
 
 class ProviderFormat(Protocol):
-    """What each dialect's module offers."""
+    """The provider's side of a format, as each vendor's package has it. Functions of a base URL raise
+    ``ValueError`` where it is unfit (``urls.origin``)."""
 
     def encode_request(self, call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
-        """The HTTP request for ``call``; without ``quirks`` they are looked up. Raises ``ValueError``
-        when the base URL is unfit."""
+        """The HTTP request for ``call``; without ``quirks`` they are looked up."""
 
     def Decoder(self, limit: int = ...) -> StreamDecoder:
-        """A reader of events of at most ``limit`` bytes."""
+        """A decoder of one stream, whose events have at most ``limit`` bytes."""
 
     def decode_body(self, body: bytes) -> list[Event]:
-        """The events of a 2xx answer that was not streamed."""
+        """The events of a 2xx response that was not streamed."""
+
+    def models_url(self, base_url: str) -> str:
+        """Where a GET lists the models that the provider offers."""
+
+    def is_at(self, host: str, path: str) -> bool:
+        """Whether a base URL with this host and path leads to this format."""
 
 
-# adding a format is one folder and one line here
-PROVIDER_FORMATS: Mapping[str, ProviderFormat] = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
+# adding a format is one folder and one line here; the first one is the default
+PROVIDER_FORMATS: Mapping[str, ProviderFormat] = {
+    "openai": openai,
+    "anthropic": anthropic,
+    "gemini": gemini,
+}
+DEFAULT_FORMAT = next(iter(PROVIDER_FORMATS))
 
 
 def format_named(wire_format: str) -> ProviderFormat:
@@ -52,3 +47,17 @@ def format_named(wire_format: str) -> ProviderFormat:
         KeyError: no format has this name.
     """
     return PROVIDER_FORMATS[wire_format]
+
+
+def wire_format_of(base_url: str) -> str:
+    """The name of the format to which ``base_url`` leads, also for what is no URL.
+
+    The path decides before the host: Anthropic and Google also offer OpenAI's format, and other providers
+    offer Anthropic's.
+    """
+    try:
+        host, path = urls.hostname(base_url), urlsplit(base_url.strip()).path.rstrip("/")
+    except ValueError:
+        return DEFAULT_FORMAT
+    leads_to = (name for name, wire_format in PROVIDER_FORMATS.items() if wire_format.is_at(host, path))
+    return next(leads_to, DEFAULT_FORMAT)

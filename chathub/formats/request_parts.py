@@ -1,4 +1,4 @@
-"""What the requests of the native dialects share: addresses, headers, and OpenAI's shapes read apart."""
+"""The shared parts of encoding requests: URLs, headers, and reading parameters in OpenAI's shape."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _VERSION = re.compile(r"/v\d+[a-z0-9]*$")
 
 
 def split_base(base_url: str) -> tuple[SplitResult, str]:
-    """A base URL in its parts and its path without a slash at the end. Raises ``ValueError`` (``urls``)."""
+    """The parts of a base URL, and its path without a slash at the end. Raises ``ValueError`` (``urls``)."""
     host = urls.hostname(base_url)
     parts = urlsplit(base_url.strip())
     if not parts.netloc.isascii():
@@ -27,7 +27,7 @@ def split_base(base_url: str) -> tuple[SplitResult, str]:
 
 
 def with_version(path: str, version: str) -> str:
-    """``path`` as it is when it ends in a version, else with ``version`` (``/v1``) after it."""
+    """``path`` if it ends in a version, else with ``version`` (``/v1``) appended."""
     return path if _VERSION.search(path) else path + version
 
 
@@ -36,19 +36,19 @@ def join(parts: SplitResult, path: str, query: str) -> str:
 
 
 def headers(streamed: bool, **own: str) -> dict[str, str]:
-    """Those that every request has, and ``own`` (``_`` for ``-``) where they are not empty."""
+    """The headers of every request, and those of ``own`` (``_`` for ``-``) that are not empty."""
     common = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream" if streamed else "application/json",
         "Accept-Encoding": "identity",
     }
-    # A server without keys is asked without the header: some proxies refuse an empty one.
+    # without a key there is no header: some proxies refuse an empty one
     return common | {name.replace("_", "-"): value for name, value in own.items() if value}
 
 
-def asked(call: ChatRequest) -> dict[str, Any]:
-    """Everything that was set, under OpenAI's names. To be picked from: native APIs refuse what they
-    do not know."""
+def params_of(call: ChatRequest) -> dict[str, Any]:
+    """All parameters that were set, under OpenAI's names. Other APIs refuse unknown ones, so each format
+    picks its own."""
     return {name: value for name, value in {**call.extra, **call.params}.items() if value is not None}
 
 
@@ -61,7 +61,7 @@ def max_tokens(params: dict[str, Any]) -> int | None:
 
 
 def stops(params: dict[str, Any]) -> list[str]:
-    """The ``stop`` words; blank ones are refused by Anthropic and stop nothing of worth elsewhere."""
+    """The ``stop`` words that are not blank: Anthropic refuses blank ones."""
     stop = params.get("stop")
     words = stop if isinstance(stop, list) else [stop]
     return [word for word in words if isinstance(word, str) and word.strip()]
@@ -74,8 +74,8 @@ def instructions(messages: list[Message]) -> str:
     )
 
 
-def with_instructions_in_question(messages: list[Message]) -> list[Message]:
-    """``messages`` without system messages: their text stands before the first question."""
+def with_instructions_in_user_message(messages: list[Message]) -> list[Message]:
+    """``messages`` without system messages: their text is put before the first user message."""
     text = instructions(messages)
     others = [each for each in messages if each.role not in INSTRUCTIONS]
     if not text:
@@ -88,18 +88,18 @@ def with_instructions_in_question(messages: list[Message]) -> list[Message]:
 
 
 def function_of(tool: dict[str, Any]) -> dict[str, Any]:
-    """The ``function`` of a tool in OpenAI's shape; empty for anything else."""
+    """The ``function`` of a tool in OpenAI's shape; empty for other tools."""
     function = as_object(tool.get("function"))
     return function if as_string(function.get("name")) else {}
 
 
 def chosen_function(tool_choice: object) -> str:
-    """The one function that ``tool_choice`` demands, if it does."""
+    """The function that ``tool_choice`` requires; empty for none."""
     return as_string(as_object(as_object(tool_choice).get("function")).get("name"))
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """A tool call's arguments; none for what is no JSON object (a model may write anything)."""
+    """A tool call's arguments; empty for text that is no JSON object (a model may write anything)."""
     try:
         value = json.loads(text, strict=False)
     except (ValueError, RecursionError):

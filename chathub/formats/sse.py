@@ -1,22 +1,23 @@
-"""Server-sent events: a parser for what providers send, a framer for what ChatHub sends.
+"""Server-sent events: a parser for providers' streams, a framer for ChatHub's own.
 
-Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6. Three departures, each because real
-servers need it: an event that lacks its empty line is still dispatched at the end of the stream (some
-forget it after ``[DONE]``), llama.cpp's non-standard field ``error:`` becomes an event of its own, and
-``id:`` and ``retry:`` are ignored, for a chat completion cannot be resumed at its provider.
+Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6. Three differences, for real servers: an event
+without its empty line is dispatched at the end of the stream (some omit it after ``[DONE]``), llama.cpp's
+non-standard field ``error:`` becomes an event of its own, and ``id:`` and ``retry:`` are ignored, for a chat
+completion cannot be resumed at its provider.
 """
 
 Event = tuple[str, bytes]
 """Name (``""`` when the server gave none) and data (the lines joined with LF, not decoded)."""
 
-# bytes of a line or an event, and of all that comes without any event in it: comments, blank lines
+# bytes of a line or an event, and of input without any event: comments, blank lines
 LIMIT = 1024 * 1024
 _SILENCE = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
 class TooLong(ValueError):
-    """A line, an event or what comes without one exceeds the limit; the stream cannot be read any further."""
+    """A line, an event or the input without any event exceeds the limit; the stream cannot be read
+    further."""
 
 
 class Parser:
@@ -67,7 +68,7 @@ class Parser:
         if end < 0 or self._data or self._name:
             self._take_lines(data, events)
             return events
-        # Nothing is pending, so every empty line starts afresh and whole events can be cut out.
+        # nothing is pending, so whole events can be cut out at every empty line
         for block in data[:end].split(b"\n\n"):
             if block.startswith(b"data: ") and b"\n" not in block:
                 events.append(("", block[6:]))
@@ -159,18 +160,18 @@ class Parser:
 
 
 class Emptiness:
-    """Counts the bytes of events that bring nothing of an answer: a server that sends only such ones cannot
-    keep us busy either. ``limit`` is that of the parser: the largest event may be one of them."""
+    """Counts the bytes of events without output, so that a server that sends nothing else cannot keep us
+    busy. ``limit`` is that of the parser: the largest event may be one of them."""
 
     def __init__(self, limit: int) -> None:
         self._most = limit + _SILENCE
         self._size = 0
 
-    def note(self, size: int, *, brought_something: bool) -> None:
+    def count(self, size: int, *, brought_something: bool) -> None:
         """Raises: TooLong."""
         self._size = 0 if brought_something else self._size + size
         if self._size > self._most:
-            raise TooLong(f"more than {self._most} bytes without anything of an answer")
+            raise TooLong(f"more than {self._most} bytes without any output")
 
 
 def frame(payload: bytes, event_id: bytes = b"") -> bytes:

@@ -1,7 +1,7 @@
-"""Reasoning that a model writes into its answer, between ``<think>`` and ``</think>``.
+"""Separates the reasoning that a model writes into its text, between ``<think>`` and ``</think>``.
 
-Perplexity's reasoning models, Together, older Ollama and SGLang builds do so instead of using a field
-of its own. Only a tag at the very beginning counts: later on it is text about the tag.
+Perplexity's reasoning models, Together, older Ollama and SGLang builds do so instead of using a separate
+field. Only a tag at the very beginning counts: later it is text about the tag.
 """
 
 from chathub.formats.events import Reasoning, Text
@@ -11,36 +11,36 @@ _OPENINGS = ("<think>", "<thinking>")
 
 
 class ThinkSplitter:
-    """Splits an answer that arrives in pieces; a tag may be cut anywhere.
+    """Splits a text that arrives in pieces; a tag may be cut anywhere.
 
-    Give every piece to ``feed`` and call ``close`` at the end. Only what may still become a tag, and
-    blanks around one, is ever held back.
+    Pass every piece to ``feed`` and call ``close`` at the end. Only a possible beginning of a tag, and blanks
+    around a tag, are kept back.
     """
 
-    __slots__ = ("_closing", "_fresh", "_held", "passing")
+    __slots__ = ("_closing", "_fresh", "_kept", "passing")
 
     def __init__(self) -> None:
         self.passing = False  # from here on all is text
         self._closing = ""  # the tag that ends the reasoning; empty before and after it
         self._fresh = False  # directly after a tag, where blanks are dropped
-        self._held = ""
+        self._kept = ""
 
     def feed(self, text: str) -> list[Text | Reasoning]:
-        """What ``text`` adds to the answer and to the reasoning, in order; often nothing."""
+        """What ``text`` adds to the text and to the reasoning, in order; often nothing."""
         if self.passing:
             return [Text(text)] if text else []
-        text = self._held + text
-        self._held = ""
+        text = self._kept + text
+        self._kept = ""
         if self._closing:
             return self._in_reasoning(text)
         return self._after_reasoning(text) if self._fresh else self._at_start(text)
 
     def close(self) -> list[Text | Reasoning]:
-        """What was held back. A block that was never closed stays reasoning."""
-        held, self._held = self._held, ""
-        if not held:
+        """The rest that was kept back. A block that was never closed stays reasoning."""
+        kept, self._kept = self._kept, ""
+        if not kept:
             return []
-        return [Reasoning(held) if self._closing else Text(held)]
+        return [Reasoning(kept) if self._closing else Text(kept)]
 
     def _at_start(self, text: str) -> list[Text | Reasoning]:
         body = text.lstrip(_BLANKS)
@@ -50,7 +50,7 @@ class ThinkSplitter:
                 self._fresh = True
                 return self._in_reasoning(body[len(opening) :])
             if opening.startswith(body):
-                self._held = text
+                self._kept = text
                 return []
         self.passing = True
         return [Text(text)]
@@ -64,7 +64,7 @@ class ThinkSplitter:
             self._closing, self._fresh = "", True
             return [*([Reasoning(thought)] if thought else []), *self._after_reasoning(rest)]
         keep = _overlap(text, self._closing)
-        self._held = text[len(text) - keep :]
+        self._kept = text[len(text) - keep :]
         thought = text[: len(text) - keep]
         return [Reasoning(thought)] if thought else []
 

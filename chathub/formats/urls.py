@@ -1,7 +1,7 @@
-"""Provider addresses: the URL of a chat, of the list of models, and the origin a key is bound to.
+"""Base URLs of providers: the URLs of OpenAI's format, and the origin to which an API key is bound.
 
-Stored base URLs come as ``…/v1``, as a whole ``…/chat/completions``, with or without a slash at the end,
-or as nothing but a host.
+A base URL may be ``…/v1``, a whole ``…/chat/completions``, with or without a slash at the end, or a host
+alone.
 """
 
 import re
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CHAT = "/chat/completions"
 
-# Hosts whose API does not live under /v1, for a base URL without a path.
+# hosts whose API is not at /v1, for a base URL without a path
 _ROOTS = {
     "api.groq.com": "/openai/v1",
     "api.perplexity.ai": "",
@@ -24,7 +24,7 @@ _ROOTS = {
     "openrouter.ai": "/api/v1",
     "qianfan.baidubce.com": "/v2",
 }
-# The same for hosts whose name begins with a region or a customer's resource.
+# the same for hosts whose name begins with a region or a customer's resource
 _ROOTS_BY_SUFFIX = {
     ".openai.azure.com": "/openai/v1",
     ".services.ai.azure.com": "/models",
@@ -38,19 +38,25 @@ _DEPLOYMENT = re.compile(r"/deployments/[^/]+$")
 
 @lru_cache(1024)
 def chat_url(base_url: str) -> str:
-    """Where chat completions are asked for. Keeps the query (Azure's ``api-version``), drops a fragment.
+    """The URL of chat completions. Keeps the query (Azure's ``api-version``), drops a fragment.
 
-    Raises ``ValueError`` for what ``origin`` refuses.
+    Raises ``ValueError`` as ``origin`` does.
     """
     parts, root = _parts_and_root(base_url)
     return _join(parts, root + _CHAT)
 
 
 def models_url(base_url: str) -> str:
-    """Where the provider lists its models (OpenAI's ``GET …/models``). Raises ``ValueError``."""
+    """The URL of the list of models (OpenAI's ``GET …/models``). Raises ``ValueError``."""
     parts, root = _parts_and_root(base_url)
-    # Azure lists models per resource; a deployment has no list of its own.
+    # Azure lists models per resource; a deployment has no list of its own
     return _join(parts, _DEPLOYMENT.sub("", root) + "/models")
+
+
+def embeddings_url(base_url: str) -> str:
+    """The URL of embeddings. Raises ``ValueError``."""
+    parts, root = _parts_and_root(base_url)
+    return _join(parts, root + "/embeddings")
 
 
 @lru_cache(1024)
@@ -75,8 +81,8 @@ def place(base_url: str) -> str:
 
 
 def without_query(base_url: str) -> str:
-    """A base URL for people who may not see what its owner put into it: no query, fragment, user name or
-    password; what is no URL is not shown."""
+    """A base URL for readers other than its owner: without query, fragment, user name and password; empty for
+    text that is no URL."""
     try:
         parts = urlsplit(base_url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -101,7 +107,7 @@ def hostname(url: str) -> str:
 
 def _split(url: str) -> SplitResult:
     url = url.strip()
-    # urlsplit silently drops tabs and line breaks, so what it would let pass is refused before.
+    # urlsplit silently drops tabs and line breaks, so they are refused before
     if _UNFIT.search(url):
         raise ValueError("the URL contains blanks, control characters or backslashes")
     parts = urlsplit(url)
@@ -118,7 +124,7 @@ def _parts_and_root(base_url: str) -> tuple[SplitResult, str]:
     parts = _split(base_url)
     host = hostname(base_url)
     if not parts.netloc.isascii():
-        # Standards differ in how they turn a name into ASCII: connect to the very host that origin() names.
+        # standards differ in how to encode a name in ASCII: connect to the same host that origin() gives
         parts = parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}")
     path = parts.path.rstrip("/")
     if path.endswith(_CHAT):

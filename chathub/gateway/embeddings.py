@@ -47,9 +47,9 @@ class EmbeddingExchange:
         return Trial(meter, partial(self._attempt, meter))
 
     async def _attempt(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
-        async with self._client.at_local(endpoint) as at:
+        async with self._client.lease(endpoint) as at:
             body = forwarding.adapted(self._fields, self._model.name)
-            address, headers = forwarding.embeddings_address(at), forwarding.headers_for(at)
+            address, headers = openai.embeddings_url(at.base_url), forwarding.headers_for(at)
             async with self._client.raw(at, UpstreamRequest(address, headers, body)) as response:
                 data = await http.whole_body(
                     response, http.LARGE_BOUNDS.answer, self._gateway_request.holding

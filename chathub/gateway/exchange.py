@@ -115,7 +115,7 @@ class Exchange:
     async def _forward(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
         """One attempt with the client's own body."""
         async with AsyncExitStack() as stack:
-            at = await stack.enter_async_context(self._client.at_local(endpoint))
+            at = await stack.enter_async_context(self._client.lease(endpoint))
             response, bounds = await self._send(stack, at)
             if response.content_type == "text/event-stream" and not http.is_packed(response):
                 return await pipe(response, self._sink, self._format, meter, bounds.event)
@@ -153,7 +153,7 @@ class Exchange:
         other = replace(quirks, stream_options=False)
         request = self._forwarded(endpoint, other).request
         response = await stack.enter_async_context(self._client.raw(endpoint, request))
-        learned.note(endpoint, model, user_id, quirks, other)
+        learned.learn(endpoint, model, user_id, quirks, other)
         return response, bounds
 
     def _forwarded(self, endpoint: Endpoint, quirks: Quirks) -> ForwardedRequest:

@@ -10,8 +10,9 @@ from chathub.clock import Month
 from chathub.database.connection import Transaction
 from chathub.formats.estimates import estimate_messages
 from chathub.formats.events import Failure
-from chathub.formats.forwarding import headers_for, list_address
+from chathub.formats.forwarding import headers_for
 from chathub.formats.messages import ChatRequest, Endpoint, Message
+from chathub.formats.registry import format_named
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate
@@ -27,8 +28,9 @@ _PROMPT = [Message("user", "hi")]
 async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
     """The names of the provider's models, or why it did not list them."""
     try:
-        async with client.at_local(endpoint) as at:
-            return await client.list_models(at, list_address(at), headers_for(at))
+        async with client.lease(endpoint) as at:
+            url = format_named(at.wire_format).models_url(at.base_url)
+            return await client.list_models(at, url, headers_for(at))
     except AttemptFailed as refused:
         return refused.failure
     except ValueError:

@@ -5,6 +5,7 @@ import contextlib
 import time
 
 from chathub.billing import ledger
+from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
@@ -14,7 +15,6 @@ from chathub.upstream.failover import Progress
 _WAITING = 2_000
 # and their characters
 _WAITING_CHARACTERS = 65_536
-_PER_CALL = 50
 
 
 class UsageMeter(Progress):
@@ -33,17 +33,16 @@ class UsageMeter(Progress):
         self.finish_reason = ""
         self._left = limit
         self._usage: Usage | None = None
-        self._narrow = self._wide = self._thought_narrow = self._thought_wide = 0
+        self._answer, self._thinking = TokenCounter(), TokenCounter()
 
     def feed(self, events: list[Event]) -> bool:
         for event in events:
             if isinstance(event, Text):
-                self._count(event.text)
+                self._count(self._answer, event.text, len(event.text))
             elif isinstance(event, Reasoning):
-                self._count(event.text, thought=True)
+                self._count(self._thinking, event.text, len(event.text))
             elif isinstance(event, ToolCallDelta):
-                self._count(event.name + event.arguments)
-                self._left -= len(event.id) + _PER_CALL
+                self._count(self._answer, event.name + event.arguments, event.size)
             elif isinstance(event, Usage):
                 self._usage = event
             elif isinstance(event, Finish):
@@ -51,15 +50,9 @@ class UsageMeter(Progress):
         self.too_long = self._left < 0
         return self.too_long
 
-    def _count(self, text: str, *, thought: bool = False) -> None:
-        wide = min(len(text), (len(text.encode("utf-8", "replace")) - len(text)) // 2)
-        if thought:
-            self._thought_wide += wide
-            self._thought_narrow += len(text) - wide
-        else:
-            self._wide += wide
-            self._narrow += len(text) - wide
-        self._left -= len(text)
+    def _count(self, counter: TokenCounter, text: str, size: int) -> None:
+        counter.add(text)
+        self._left -= size
         if self.first_at is None:
             self.first_at = time.monotonic()
 
@@ -101,10 +94,9 @@ class UsageMeter(Progress):
         return self.endpoint.key_id if self.is_successful and self.endpoint else None
 
     def usage_cost(self, model: ChatModel) -> ledger.UsageCost:
-        # as context.estimate counts
-        answer = (self._narrow + 3) // 4 + (self._wide * 4 + 4) // 5
-        thought = (self._thought_narrow + 3) // 4 + (self._thought_wide * 4 + 4) // 5
-        return ledger.compute_cost(model, self._usage, self.prompt_estimate, answer, thought)
+        return ledger.compute_cost(
+            model, self._usage, self.prompt_estimate, self._answer.tokens, self._thinking.tokens
+        )
 
 
 class EventQueue(UsageMeter):

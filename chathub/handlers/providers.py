@@ -7,7 +7,7 @@ from aiohttp import web
 from chathub.app_keys import CALLER, CATALOG, CLOCK, DB
 from chathub.database.connection import Row, Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.formats.quirks import wire_format_of
+from chathub.formats.registry import PROVIDER_FORMATS, wire_format_of
 from chathub.formats.urls import origin, without_query
 from chathub.handlers.http import actor, answer, body, done, query, row_id
 from chathub.providers.catalog import LOCAL
@@ -89,6 +89,8 @@ def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         name: _DEFAULTS.get(name) if value is None else value for name, value in fields.items()
     }
+    if columns.get("protocol") is not None and columns["protocol"] not in PROVIDER_FORMATS:
+        raise BadRequest("字段 protocol 的值无效")
     if "default_base_url" in columns:
         columns["default_base_url"] = columns["default_base_url"].strip()
         try:

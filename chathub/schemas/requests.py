@@ -17,8 +17,8 @@ Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
 ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
-# the dialect that a provider speaks
-Protocol = Literal["openai", "anthropic", "gemini"]
+# a provider's wire format; formats.registry has their names
+Protocol = str
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 Weight = Annotated[int, Meta(ge=1, le=1000)]
 ConversationId = Annotated[str, Meta(max_length=100)]

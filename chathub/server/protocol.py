@@ -11,9 +11,10 @@ from aiohttp import web
 
 from chathub.app_keys import CLOSING
 from chathub.errors import Unavailable
-from chathub.handlers.http import SAFE, answer, is_compressed
+from chathub.handlers.http import SAFE, is_compressed, raw
 from chathub.log import RateLimitedWarning
 from chathub.middlewares import failure
+from chathub.schemas.errors import encode_error
 from chathub.server.connections import Connections
 
 log = logging.getLogger("chathub.server")
@@ -202,7 +203,7 @@ def _checking_expectations(handler: Any) -> Any:
 
 def _error_response(status: int) -> web.Response:
     sentence = _SENTENCES.get(status, "请求失败")
-    return _closing(answer({"error": sentence, "message": sentence, "success": False}, status))
+    return _closing(raw(encode_error(sentence), status))
 
 
 def _closing(response: web.Response) -> web.Response:

@@ -1,4 +1,4 @@
-"""One attempt at a provider: a call goes out, its events come in as the network brings them."""
+"""One attempt at a provider: sends a chat request, reads its events as they arrive."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -14,22 +14,24 @@ from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.model_list import names_in
 from chathub.formats.quirks import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
+from chathub.formats.stream_decoder import UNREADABLE
 from chathub.upstream import http
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned_quirks import LearnedQuirks
-from chathub.upstream.local_model.engine import LocalModel, LocalModelError
+from chathub.upstream.local_model.engine import LocalModel
+from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
 from chathub.upstream.read_response import read
 
-# a request is put into other words only so often
-_FORMS = 4
-# what goes out is written beside the event loop from so many characters and bytes on; each message costs some
+# how often one request is sent, each time with other quirks
+_VARIANTS = 4
+# a request of so many characters and bytes is encoded in a thread; each message counts as some
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 _USUAL = Timeouts()
 
 
 class AttemptFailed(Exception):
-    """An endpoint did not take a request; ``failure`` says why."""
+    """An attempt did not succeed; ``failure`` says why."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -37,8 +39,8 @@ class AttemptFailed(Exception):
 
 
 class Client:
-    """Sends calls to providers. Users' URLs have a session of their own, so that a pooled connection
-    cannot pass the guard by."""
+    """Sends requests to providers. Users' URLs have an HTTP session of their own, so that a pooled connection
+    cannot bypass the guard."""
 
     def __init__(
         self,
@@ -61,82 +63,75 @@ class Client:
         room: asyncio.Event | None = None,
         holding: http.MemoryLease | None = None,
     ) -> Failure | None:
-        """Make one attempt and hand over the events of each network read; ``take`` says true for enough,
-        and while ``room`` is not set nothing more is read. ``holding`` counts an answer that comes whole.
+        """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
+        is read while ``room`` is not set; ``holding`` counts a response that arrives whole.
 
-        Gives how the attempt failed, network trouble and time-outs included, or None. Cancelling closes
+        Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
         """
         provider_format = format_named(endpoint.wire_format)
         try:
-            async with self._reached(endpoint) as (session, at):
+            async with self.lease(endpoint) as at:
                 call = replace(call, base_url=at.base_url, api_key=at.api_key)
                 quirks = self.quirks.quirks_for(at, call.model, call.caller_id)
                 bounds = bounds_for(quirks, asks_for_media=call.asks_for_media)
-                async with self._open(session, provider_format, call, at, quirks) as response:
+                async with self._open(provider_format, call, at, quirks) as response:
                     return await read(
                         response, provider_format, bounds, masking(take, at.api_key), room, holding
                     )
-        except AttemptFailed as refused:
-            return refused.failure
+        except AttemptFailed as failed:
+            return failed.failure
 
     @asynccontextmanager
     async def raw(
         self, endpoint: Endpoint, request: UpstreamRequest
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response to a request that is sent as it is; its bytes are the caller's to read.
+        """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes.
 
         Raises:
-            Refused: the endpoint cannot be reached, or answers anything else.
+            AttemptFailed: the endpoint cannot be reached, or responds with anything else.
         """
-        async with self._reached(endpoint) as (session, at):
-            try:
-                response = await self._post(session, request, at)
-            except TROUBLE as error:
-                raise AttemptFailed(network_failure(error)) from None
-            try:
-                if response.status >= 300:
-                    raise AttemptFailed(await http.refusal(response, request.body))
-                yield response
-            finally:
-                http.close(response)
+        try:
+            response = await self._post(request, endpoint)
+        except TROUBLE as error:
+            raise AttemptFailed(network_failure(error)) from None
+        try:
+            if response.status >= 300:
+                raise AttemptFailed(await http.refusal(response, request.body))
+            yield response
+        finally:
+            http.close(response)
 
     async def list_models(self, endpoint: Endpoint, url: str, headers: Mapping[str, str]) -> list[str]:
-        """The names of the models that a provider offers with this key.
+        """The names of the models that a leased endpoint offers with its key.
 
         Raises:
-            Refused: it did not tell.
+            AttemptFailed: it gave no list of models.
         """
-        async with self._reached(endpoint) as (session, _):
-            try:
-                async with session.get(url, headers=headers, allow_redirects=False) as response:
-                    if response.status >= 300:
-                        raise AttemptFailed(await http.refusal(response))
-                    body = await http.whole_body(response, http.LISTING)
-            except TROUBLE as error:
-                raise AttemptFailed(network_failure(error)) from None
+        session = self._session_for(endpoint)
+        try:
+            async with session.get(url, headers=headers, allow_redirects=False) as response:
+                if response.status >= 300:
+                    raise AttemptFailed(await http.refusal(response))
+                body = await http.whole_body(response, http.LISTING)
+        except TROUBLE as error:
+            raise AttemptFailed(network_failure(error)) from None
         if isinstance(body, Failure):
             raise AttemptFailed(body)
         names = names_in(masked(body, endpoint.api_key))
         if names is None:
-            raise AttemptFailed(Failure("上游返回了无法识别的数据", status=200))
+            raise AttemptFailed(Failure(UNREADABLE, status=200))
         return names
 
     @asynccontextmanager
-    async def at_local(self, endpoint: Endpoint) -> AsyncIterator[Endpoint]:
-        """The endpoint with its address; for the built-in model it runs for as long as this lasts.
+    async def lease(self, endpoint: Endpoint) -> AsyncIterator[Endpoint]:
+        """The endpoint with its address, for requests within the block: during it the built-in model runs.
 
         Raises:
-            Refused: it does not run.
+            AttemptFailed: the built-in model does not run.
         """
-        async with self._reached(endpoint) as (_, at):
-            yield at
-
-    @asynccontextmanager
-    async def _reached(self, endpoint: Endpoint) -> AsyncIterator[tuple[aiohttp.ClientSession, Endpoint]]:
-        session = self._trusted if endpoint.trusted else self._public
-        if not endpoint.local or endpoint.base_url:
-            yield session, endpoint
+        if not endpoint.local:
+            yield endpoint
             return
         async with AsyncExitStack() as stack:
             if self._local is None:
@@ -145,35 +140,30 @@ class Client:
                 address, key = await stack.enter_async_context(self._local.lease())
             except LocalModelError as error:
                 raise AttemptFailed(Failure(str(error), kind="unreachable")) from None
-            yield session, replace(endpoint, base_url=address, api_key=key)
+            yield replace(endpoint, base_url=address, api_key=key)
 
     @asynccontextmanager
     async def _open(
-        self,
-        session: aiohttp.ClientSession,
-        provider_format: ProviderFormat,
-        call: ChatRequest,
-        at: Endpoint,
-        usual: Quirks,
+        self, provider_format: ProviderFormat, call: ChatRequest, at: Endpoint, usual: Quirks
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response once its head is here. A refusal that another form of the same request avoids
-        is answered with that form, which is remembered once it was accepted.
+        """A 2xx response once its head is here. Where a refusal teaches another quirk, the request is sent
+        again with it; the quirk is remembered once the request was accepted.
 
         Raises:
-            Refused: any other refusal, or trouble on the way.
+            AttemptFailed: any other refusal, or network trouble.
         """
         try:
             quirks = usual
-            for left in reversed(range(_FORMS)):
-                request = await _built(provider_format, call, quirks)
-                response = await self._post(session, request, at)
+            for left in reversed(range(_VARIANTS)):
+                request = await _encoded(provider_format, call, quirks)
+                response = await self._post(request, at)
                 if response.status < 300:
                     break
                 failure = await http.refusal(response, request.body)
                 response.close()
                 if not left:
                     raise AttemptFailed(failure)
-                # in a thread: it looks for the refusal's words in the body
+                # in a thread: the body is searched for the words of the refusal
                 other = await asyncio.to_thread(quirk_learning.learned, failure, call, quirks, request.body)
                 if other is None:
                     raise AttemptFailed(failure)
@@ -181,19 +171,21 @@ class Client:
         except TROUBLE as error:
             raise AttemptFailed(network_failure(error)) from None
         try:
-            self.quirks.note(at, call.model, call.caller_id, usual, quirks)
+            self.quirks.learn(at, call.model, call.caller_id, usual, quirks)
             yield response
         finally:
             http.close(response)
 
-    async def _post(
-        self, session: aiohttp.ClientSession, request: UpstreamRequest, at: Endpoint
-    ) -> aiohttp.ClientResponse:
-        return await http.post(session, request, self._timeouts, reuse=not at.local)
+    async def _post(self, request: UpstreamRequest, endpoint: Endpoint) -> aiohttp.ClientResponse:
+        session = self._session_for(endpoint)
+        return await http.post(session, request, self._timeouts, reuse=not endpoint.local)
+
+    def _session_for(self, endpoint: Endpoint) -> aiohttp.ClientSession:
+        return self._trusted if endpoint.trusted else self._public
 
 
-async def _built(provider_format: ProviderFormat, call: ChatRequest, quirks: Quirks) -> UpstreamRequest:
-    """The request; one with pictures or long texts is written in a thread, beside the event loop."""
+async def _encoded(provider_format: ProviderFormat, call: ChatRequest, quirks: Quirks) -> UpstreamRequest:
+    """The HTTP request; one with images or long texts is encoded in a thread, beside the event loop."""
     size = 0
     for message in call.messages:
         size += _PER_MESSAGE * (1 + len(message.tool_calls)) + len(message.content)

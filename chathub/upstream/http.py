@@ -17,8 +17,9 @@ from chathub.formats.events import Failure
 from chathub.formats.failure_class import telling_phrase
 from chathub.formats.messages import UpstreamRequest
 from chathub.formats.quirks import Quirks
+from chathub.formats.stream_decoder import CUT
 from chathub.upstream.connections import Unanswered
-from chathub.upstream.network_failures import CUT, TROUBLE, NoResponse, network_failure
+from chathub.upstream.network_failures import TROUBLE, NoResponse, network_failure
 
 _ERROR_BODY = 64 * 1024
 # a list of models

@@ -51,7 +51,7 @@ class LearnedQuirks:
         own = {name: value for (name, value), it in lessons.items() if it.caller_id == caller_id}
         return replace(known, **(common | own))
 
-    def note(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
+    def learn(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
         """Remember what had to be changed until a request was accepted."""
         old = asdict(before)
         changes = [change for change in asdict(after).items() if change[1] != old[change[0]]]

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import aiohttp
 
 from chathub.formats.events import Failure
+from chathub.formats.stream_decoder import CUT
 from chathub.upstream import guard
 
 log = logging.getLogger("chathub.upstream")
 
-CUT = "上游连接中断，回复不完整"
 # every kind of trouble that a network call can raise here
 TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
 

@@ -7,7 +7,8 @@ import aiohttp
 
 from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
 from chathub.formats.masking import Take
-from chathub.formats.registry import ProviderFormat, StreamDecoder
+from chathub.formats.registry import ProviderFormat
+from chathub.formats.stream_decoder import StreamDecoder
 from chathub.formats.think import ThinkSplitter
 from chathub.upstream import http
 from chathub.upstream.http import Bounds

@@ -199,6 +199,9 @@ async def test_a_base_url_that_leads_nowhere_is_refused(client: TestClient, admi
         ("sort_order", "1"),
         ("sort_order", 0.5),
         ("sort_order", 10**30),
+        ("protocol", "smtp"),
+        ("protocol", ""),
+        ("protocol", 1),
     ],
 )
 async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(

@@ -48,7 +48,7 @@ def refused(*messages: Any, **fields: Any) -> str:
 def test_a_plain_question() -> None:
     found = read()
     assert found.messages == [Message("user", "你好")] and found.params == {"max_tokens": 9}
-    assert not found.stream and found.include_usage and not found.tools and not found.extra
+    assert not found.stream and not found.tools and not found.extra
 
 
 def test_instructions_come_first_and_lose_their_cache_marks() -> None:
@@ -187,7 +187,7 @@ def test_tool_choice(choice: Any, expected: Any) -> None:
 
 def test_the_head_of_a_body_that_goes_on_as_it_is() -> None:
     body = b'{"model":"m","stream":true,"messages":[{"role":"odd"}],"mcp_servers":[{}]}'
-    assert anthropic.decode_head(body) == client_request.Head("m", True, True)
+    assert anthropic.decode_head(body) == client_request.Head("m", True)
     with pytest.raises(BadRequest):
         anthropic.decode_head(b'{"stream":true}')
 

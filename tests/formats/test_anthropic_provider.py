@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chathub.formats import anthropic
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
-from chathub.formats.stream_reader import BROKEN
+from chathub.formats.stream_decoder import BROKEN
 
 BASE = "https://api.anthropic.com"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
@@ -529,7 +529,7 @@ EVENT = st.fixed_dictionaries(
 class Tolerant(anthropic.Decoder):
     """A decoder that knows no fast way."""
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         return False
 
 

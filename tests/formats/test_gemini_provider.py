@@ -487,7 +487,7 @@ RESPONSE = st.fixed_dictionaries(
 class Tolerant(gemini.Decoder):
     """A decoder that knows no fast way."""
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         return False
 
 

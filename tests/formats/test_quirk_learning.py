@@ -223,11 +223,11 @@ WITHOUT = Quirks(sends_temperature=False)
 
 def test_a_lesson_counts_for_its_user_until_another_has_learned_the_same() -> None:
     quirks = LearnedQuirks()
-    quirks.note(AT, "m", 1, PLAIN, WITHOUT)
+    quirks.learn(AT, "m", 1, PLAIN, WITHOUT)
     assert quirks.quirks_for(AT, "m", 1) == WITHOUT and quirks.quirks_for(AT, "m", 2) == PLAIN
-    quirks.note(AT, "m", 1, PLAIN, WITHOUT)
+    quirks.learn(AT, "m", 1, PLAIN, WITHOUT)
     assert quirks.quirks_for(AT, "m", 2) == PLAIN, "the same user twice is one witness"
-    quirks.note(AT, "m", 3, PLAIN, WITHOUT)
+    quirks.learn(AT, "m", 3, PLAIN, WITHOUT)
     assert quirks.quirks_for(AT, "m", 2) == WITHOUT
     assert quirks.quirks_for(AT, "other", 2) == PLAIN
     assert quirks.quirks_for(Endpoint("https://other.example/v1"), "m", 2) == PLAIN
@@ -236,7 +236,7 @@ def test_a_lesson_counts_for_its_user_until_another_has_learned_the_same() -> No
 def test_a_lesson_counts_for_everybody_after_a_day() -> None:
     now = [0.0]
     quirks = LearnedQuirks(lambda: now[0])
-    quirks.note(AT, "m", 1, PLAIN, WITHOUT)
+    quirks.learn(AT, "m", 1, PLAIN, WITHOUT)
     now[0] = 86_399
     assert quirks.quirks_for(AT, "m", 2) == PLAIN
     now[0] = 86_401
@@ -246,8 +246,8 @@ def test_a_lesson_counts_for_everybody_after_a_day() -> None:
 def test_one_users_other_lesson_takes_nothing_away_from_the_others() -> None:
     quirks = LearnedQuirks()
     for user in (1, 2):
-        quirks.note(AT, "m", user, PLAIN, Quirks(default_max_tokens=4096))
-    quirks.note(AT, "m", 3, PLAIN, Quirks(default_max_tokens=1))
+        quirks.learn(AT, "m", user, PLAIN, Quirks(default_max_tokens=4096))
+    quirks.learn(AT, "m", 3, PLAIN, Quirks(default_max_tokens=1))
     assert quirks.quirks_for(AT, "m", 4).default_max_tokens == 4096
     assert quirks.quirks_for(AT, "m", 3).default_max_tokens == 1
 
@@ -255,7 +255,7 @@ def test_one_users_other_lesson_takes_nothing_away_from_the_others() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     quirks = LearnedQuirks()
     for number in range(1, 1_500):
-        quirks.note(AT, f"m{number}", 1, PLAIN, WITHOUT)
-        quirks.note(AT, "m1499", 1, PLAIN, Quirks(default_max_tokens=number))
+        quirks.learn(AT, f"m{number}", 1, PLAIN, WITHOUT)
+        quirks.learn(AT, "m1499", 1, PLAIN, Quirks(default_max_tokens=number))
     assert quirks.quirks_for(AT, "m1", 1) == PLAIN
     assert len(quirks._lessons) == 1000 and max(map(len, quirks._lessons.values())) <= 17

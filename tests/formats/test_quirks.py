@@ -6,8 +6,8 @@ import pytest
 
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.messages import ChatRequest, Message
-from chathub.formats.quirks import Quirks, quirks_of, wire_format_of
-from chathub.formats.registry import format_named
+from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.registry import format_named, wire_format_of
 
 DASHSCOPE = "dashscope.aliyuncs.com"
 DEFAULT = Quirks()
@@ -113,6 +113,20 @@ def test_each_protocol_has_its_dialect() -> None:
     ]
     with pytest.raises(KeyError):
         format_named("smtp")
+
+
+@pytest.mark.parametrize(
+    ("wire_format", "base", "url"),
+    [
+        ("openai", "https://api.deepseek.com", "https://api.deepseek.com/v1/models"),
+        ("anthropic", "https://api.anthropic.com/v1/messages", "https://api.anthropic.com/v1/models?limit=1000"),
+        ("anthropic", "https://api.deepseek.com/anthropic", "https://api.deepseek.com/anthropic/v1/models?limit=1000"),
+        ("gemini", "https://google.example", "https://google.example/v1beta/models?pageSize=1000"),
+        ("gemini", "https://google.example/v1beta/openai/", "https://google.example/v1beta/models?pageSize=1000"),
+    ],
+)  # fmt: skip
+def test_each_format_says_where_models_are_listed(wire_format: str, base: str, url: str) -> None:
+    assert format_named(wire_format).models_url(base) == url
 
 
 def test_what_is_given_counts_before_what_the_table_says() -> None:

@@ -17,7 +17,9 @@ import aiohttp
 import pytest
 
 from chathub.upstream.local_model import engine as engine_module
-from chathub.upstream.local_model.engine import LocalModel, LocalModelError
+from chathub.upstream.local_model import process as process_module
+from chathub.upstream.local_model.engine import LocalModel
+from chathub.upstream.local_model.process import LocalModelError
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = """
@@ -435,7 +437,7 @@ async def test_the_real_model_ends_by_itself_after_close(
     engine: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that it need not be killed, which a busy machine would wait too short a time for."""
-    monkeypatch.setattr(engine_module, "POLITE_SECONDS", 30)
+    monkeypatch.setattr(process_module, "STOP_SECONDS", 30)
     await lease_once(engine)
     assert engine._child is not None
     process = engine._child._process

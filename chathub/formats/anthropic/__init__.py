@@ -1,8 +1,8 @@
-"""Anthropic's Messages API, as a provider and as a client speaks it."""
+"""Anthropic's Messages API: the format of Anthropic, of some other providers, and of clients."""
 
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
-from chathub.formats.anthropic.encode_request import encode_request
+from chathub.formats.anthropic.encode_request import encode_request, is_at, models_url
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
 
 __all__ = [
@@ -15,4 +15,6 @@ __all__ = [
     "encode_body",
     "encode_error",
     "encode_request",
+    "is_at",
+    "models_url",
 ]

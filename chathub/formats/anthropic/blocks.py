@@ -1,4 +1,4 @@
-"""Events sorted into the blocks of an Anthropic message."""
+"""Sorts events into the blocks of a message in Anthropic's format."""
 
 from collections import deque
 from typing import Any
@@ -12,8 +12,8 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Block(Struct):
-    """A block on its way: ``waiting`` is not sent yet. ``sent`` are the arguments of a call (``place``:
-    which one) that are."""
+    """A block that is being sent: ``waiting`` is text that was not sent yet, ``sent`` the arguments of a tool
+    call that were. ``place`` numbers the tool calls."""
 
     kind: str
     place: int = 0
@@ -24,10 +24,10 @@ class Block(Struct):
     begun: bool = False
 
     def is_over(self) -> bool:
-        """Whether nothing can come any more, given that another block has begun."""
+        """Whether it is complete, given that another block has begun."""
         if self.kind != "tool_use":
             return True
-        # The look at the end spares most of the parsing when calls come mixed.
+        # checking the last character avoids most of the parsing when calls come mixed
         last = self.waiting or (self.sent[-1] if self.sent else "")
         return (
             bool(self.name) and last.rstrip().endswith("}") and is_object("".join(self.sent) + self.waiting)
@@ -43,8 +43,8 @@ def is_object(text: str) -> bool:
     return True
 
 
-class Row:
-    """The blocks of one answer in the order in which they appeared."""
+class BlockSequence:
+    """The blocks of one reply in the order in which they appeared."""
 
     def __init__(self, id: str) -> None:
         self._prefix = "toolu_" + id.removeprefix("msg_")
@@ -64,14 +64,15 @@ class Row:
             self.blocks[-1].waiting += event.text
 
     def _call(self, index: int) -> Block:
-        """A call that was sent whole stays known: what a provider adds to it later begins no new one."""
+        """The block of a tool call, also of one that was sent: later fragments of it begin no new block."""
         if index not in self._calls:
             self._calls[index] = Block("tool_use", len(self._calls))
             self.blocks.append(self._calls[index])
         return self._calls[index]
 
     def id_of(self, block: Block) -> str:
-        """Not every provider gives one, but clients answer a call by its id."""
+        """The call's id, or one made here: not every provider gives one, but clients refer to a call by its
+        id."""
         return block.id or f"{self._prefix}_{block.place}"
 
     def has_calls(self) -> bool:

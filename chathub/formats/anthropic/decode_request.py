@@ -1,8 +1,8 @@
-"""A body of ``POST /v1/messages`` into a ``ClientRequest``.
+"""Decodes a body of ``POST /v1/messages`` into a ``ClientRequest``.
 
-Source: Anthropic's API reference ("Create a Message", "Tool use", "Vision", "Extended thinking"). What has
-no meaning outside Anthropic (``metadata``, ``cache_control``, ``service_tier`` …) is passed over: clients
-set it without knowing who answers.
+Source: Anthropic's API reference ("Create a Message", "Tool use", "Vision", "Extended thinking"). Fields
+that have no meaning outside Anthropic (``metadata``, ``cache_control``, ``service_tier`` …) are ignored:
+clients set them without knowing which provider replies.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,9 +15,9 @@ from chathub.formats.client_request import (
     NAME_LENGTH,
     STOPS,
     TOOLS,
+    ClientImages,
     ClientRequest,
     Head,
-    ImageLimits,
     Parts,
     check_arguments,
     decode,
@@ -88,7 +88,7 @@ class _Tool(Struct, frozen=True):
     input_schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
-    # The provider's own tools have a type that names one; nobody else can run them.
+    # the provider's own tools have a type of their own; no other provider can run them
     type: Literal["custom"] | None = None
 
 
@@ -99,7 +99,7 @@ class _Choice(Struct, frozen=True):
 
 
 class _Body(Struct, kw_only=True, frozen=True):
-    """``max_tokens`` is a duty at Anthropic only; it is not asked for here."""
+    """``max_tokens`` is required by Anthropic only, and optional here."""
 
     model: Name
     messages: Raw
@@ -131,53 +131,52 @@ def decode_fields(body: bytes) -> dict[str, Raw]:
     """All fields of a body, each as the client wrote it.
 
     Raises:
-        BadRequest: one that a provider might read otherwise than ChatHub; see ``fields_of``.
+        BadRequest: a field that a provider may read in another way than ChatHub; see ``fields_of``.
     """
     return fields_of(body, _KNOWN)
 
 
 def decode_head(body: bytes) -> Head:
-    """What must be known of a body that is forwarded as it is; nothing else in it is judged.
+    """The fields that ChatHub must know of a body that is forwarded unchanged; no others are checked.
 
     Raises:
-        BadRequest: as ``read`` does.
+        BadRequest: one of these fields is invalid.
     """
-    asked = decode(_decode_head, body)
-    length = whole_number(asked.max_tokens)
-    return Head(asked.model, bool(asked.stream), include_usage=True, max_tokens=length)
+    decoded = decode(_decode_head, body)
+    length = whole_number(decoded.max_tokens)
+    return Head(decoded.model, bool(decoded.stream), max_tokens=length)
 
 
 def decode_request(body: bytes) -> ClientRequest:
     """
     Raises:
-        BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
+        BadRequest: what ChatHub cannot translate; ``details["param"]`` names the field.
     """
     decode_fields(body)
-    asked = decode(_decode_body, body)
-    messages = [Message("system", system)] if (system := _words(asked.system or "")) else []
-    image_limits, parts = ImageLimits(), Parts()
-    for number, message in enumerate(messages_of(asked.messages, _decode_message)):
+    decoded = decode(_decode_body, body)
+    messages = [Message("system", system)] if (system := _text(decoded.system or "")) else []
+    images, parts = ClientImages(), Parts()
+    for number, message in enumerate(messages_of(decoded.messages, _decode_message)):
         parts.add(message.content, *_results(message.content))
-        messages += _messages(message, f"messages[{number}].content", image_limits)
+        messages += _messages(message, f"messages[{number}].content", images)
     check_arguments(messages)
     return ClientRequest(
-        model=asked.model,
+        model=decoded.model,
         messages=messages,
-        params=_params(asked),
-        tools=[_tool(tool) for tool in asked.tools or []],
-        tool_choice=_tool_choice(asked.tool_choice),
-        stream=bool(asked.stream),
-        include_usage=True,  # every stream of this dialect tells it
-        extra={} if asked.top_k is None else {"top_k": asked.top_k},
+        params=_params(decoded),
+        tools=[_tool(tool) for tool in decoded.tools or []],
+        tool_choice=_tool_choice(decoded.tool_choice),
+        stream=bool(decoded.stream),
+        extra={} if decoded.top_k is None else {"top_k": decoded.top_k},
     )
 
 
-def _params(asked: _Body) -> dict[str, Any]:
+def _params(decoded: _Body) -> dict[str, Any]:
     names = ("temperature", "top_p", "max_tokens", "thinking")
-    params = {name: value for name in names if (value := getattr(asked, name)) is not None}
-    if asked.stop_sequences:
-        params["stop"] = asked.stop_sequences
-    if asked.tool_choice and asked.tool_choice.disable_parallel_tool_use:
+    params = {name: value for name in names if (value := getattr(decoded, name)) is not None}
+    if decoded.stop_sequences:
+        params["stop"] = decoded.stop_sequences
+    if decoded.tool_choice and decoded.tool_choice.disable_parallel_tool_use:
         params["parallel_tool_calls"] = False
     return params
 
@@ -202,44 +201,44 @@ def _tool_choice(choice: _Choice | None) -> str | dict[str, Any] | None:
     return {"auto": "auto", "none": "none"}.get(choice.type, "required")
 
 
-def _messages(message: _User | _Assistant | _System, place: str, image_limits: ImageLimits) -> list[Message]:
-    """One message of a client's may be several here: each result of a tool is one of its own."""
+def _messages(message: _User | _Assistant | _System, place: str, decoder: ClientImages) -> list[Message]:
+    """A client's message as one or several: each tool result becomes a message of its own."""
     match message:
         case _System(content):
-            return [Message("system", _words(content))]
+            return [Message("system", _text(content))]
         case _Assistant(content):
-            return [_answer(content, place)]
+            return [_assistant(content, place)]
         case _User(str(content)):
             return [Message("user", content)]
         case _User(blocks):
-            # Results first, wherever they stood: they must follow their calls at once.
+            # results first: they must directly follow their calls
             results = [
-                _result(block, f"{place}[{number}].content", image_limits)
+                _result(block, f"{place}[{number}].content", decoder)
                 for number, block in enumerate(blocks)
                 if isinstance(block, _ToolResult)
             ]
-            images = _images(blocks, place, image_limits)
-            words = _words(blocks)
-            if results and not words and not images:
+            images = _images(blocks, place, decoder)
+            text = _text(blocks)
+            if results and not text and not images:
                 return results
-            return [*results, Message("user", words, images)]
+            return [*results, Message("user", text, images)]
 
 
 def _results(content: str | list[Any]) -> list[str | list[Any] | None]:
-    """The contents of the results of tools among some blocks."""
+    """The contents of the tool results among the blocks."""
     return [block.content for block in content if isinstance(block, _ToolResult)]
 
 
-def _result(result: _ToolResult, place: str, image_limits: ImageLimits) -> Message:
-    """Other dialects have no mark for a failed call, so its text says it."""
+def _result(result: _ToolResult, place: str, decoder: ClientImages) -> Message:
+    """A tool result. Other formats have no field for a failed call, so it is said in the text."""
     content = result.content or ""
-    text = _words(content)
+    text = _text(content)
     if result.is_error and not text.lower().startswith("error"):
         text = f"Error: {text}" if text else "Error"
-    return Message("tool", text, _images(content, place, image_limits), tool_call_id=result.tool_use_id)
+    return Message("tool", text, _images(content, place, decoder), tool_call_id=result.tool_use_id)
 
 
-def _answer(content: str | list[Any], place: str) -> Message:
+def _assistant(content: str | list[Any], place: str) -> Message:
     if isinstance(content, str):
         return Message("assistant", content)
     calls = [
@@ -247,40 +246,40 @@ def _answer(content: str | list[Any], place: str) -> Message:
         for number, block in enumerate(content)
         if isinstance(block, _ToolUse)
     ]
-    thoughts = _thoughts(content)
+    thinking = _thinking(content)
     return Message(
         "assistant",
-        _words(content),
+        _text(content),
         tool_calls=calls,
-        state={"anthropic": thoughts} if thoughts else None,
+        state={"anthropic": thinking} if thinking else None,
     )
 
 
-def _thoughts(content: list[Any]) -> list[dict[str, str]]:
-    """The thinking that Anthropic takes back: only what it signed.
+def _thinking(content: list[Any]) -> list[dict[str, str]]:
+    """The thinking that Anthropic accepts: only signed one.
 
-    ``fronts.anthropic.Stream`` learns a signature after its thought is over, and sends it in an empty
-    block at the end; here the two come together again.
+    ``Encoder`` gets a signature after its thinking block has ended, and sends it in an empty block at the
+    end; here the two are joined.
     """
-    thoughts: list[dict[str, str]] = []
+    kept: list[dict[str, str]] = []
     unsigned = [block.thinking for block in content if isinstance(block, _Thinking) and not block.signature]
     for block in content:
         if isinstance(block, _Redacted):
-            thoughts.append({"type": "redacted_thinking", "data": block.data})
+            kept.append({"type": "redacted_thinking", "data": block.data})
         elif isinstance(block, _Thinking) and block.signature:
             thinking = block.thinking or (unsigned.pop(0) if unsigned else "")
-            thoughts.append({"type": "thinking", "thinking": thinking, "signature": block.signature})
-    return thoughts
+            kept.append({"type": "thinking", "thinking": thinking, "signature": block.signature})
+    return kept
 
 
-def _words(content: str | list[Any]) -> str:
-    """Blocks are paragraphs: clients put whole documents into them, and no line end after."""
+def _text(content: str | list[Any]) -> str:
+    """The text blocks, joined by line ends: clients put whole documents into blocks, without a line end."""
     if isinstance(content, str):
         return content
     return "\n".join(block.text for block in content if isinstance(block, _Text) and block.text)
 
 
-def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> list[Image]:
+def _images(content: str | list[Any], place: str, decoder: ClientImages) -> list[Image]:
     if isinstance(content, str):
         return []
     images = []
@@ -289,7 +288,7 @@ def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> 
             param = f"{place}[{number}].source"
             match block.source:
                 case _Url(url):
-                    images.append(image_limits.address(url, param))
+                    images.append(decoder.from_url(url, param))
                 case _Base64(media_type, data):
-                    images.append(image_limits.base64(media_type, data, param))
+                    images.append(decoder.from_base64(media_type, data, param))
     return images

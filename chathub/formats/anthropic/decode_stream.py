@@ -1,9 +1,9 @@
-"""Anthropic's Messages API: events in. The request is in ``anthropic_request``.
+"""Decodes responses in Anthropic's format.
 
 Sources: Anthropic's API reference ("Messages", "Streaming messages", "Extended thinking") and recorded
-answers. An answer is a row of blocks, each of which starts, grows by deltas and stops. A block of text is
-the answer, ``thinking`` is reasoning and comes with a signature, ``tool_use`` is a call; all other kinds
-(what the provider's own tools do) are passed over, and so are events that do not exist yet.
+responses. A response is a sequence of blocks, each of which starts, grows by deltas and stops. ``text`` is
+text, ``thinking`` is reasoning and has a signature, ``tool_use`` is a tool call; blocks of all other types
+(of the provider's own tools) are ignored, and so are events of unknown types.
 """
 
 import io
@@ -15,9 +15,9 @@ from msgspec import Struct
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Reasoning, Text, Usage
-from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
+from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
 
-# blocks of one answer; those beyond are read and forgotten
+# blocks of one response that are kept
 _MOST_BLOCKS = 4096
 
 _FINISH_WORDS = {
@@ -61,12 +61,12 @@ _MESSAGE: dict[str, large_json.Shape] = {"content": [_BLOCK], "usage": None, "st
 _decode_event = msgspec.json.Decoder(_PlainEvent).decode
 
 
-class Decoder(Reader):
-    """Reads one streamed answer; the order of its events is told at ``Reader``.
+class Decoder(StreamDecoder):
+    """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    ``State`` holds the thinking that Anthropic wants back when the answer's tools have run:
+    ``State`` has the thinking that Anthropic needs back when the reply's tools have run:
     ``{"anthropic": [{"type": "thinking", "thinking": …, "signature": …}, {"type":
-    "redacted_thinking", "data": …}]}``. Thinking without a signature is not in it: it would be refused.
+    "redacted_thinking", "data": …}]}``. Thinking without a signature is left out: Anthropic would refuse it.
     """
 
     shape = {
@@ -84,7 +84,7 @@ class Decoder(Reader):
         self._slots = 0
         self._counts: dict[str, Any] = {}
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
             event = _decode_event(payload)
         except UNREADABLE_ERRORS:
@@ -95,7 +95,7 @@ class Decoder(Reader):
         if delta.type == "text_delta":
             if delta.text:
                 events.append(Text(delta.text))
-                self._answered = True
+                self._has_output = True
         elif delta.type == "thinking_delta":
             block = self._blocks.get(event.index)
             if block is None:
@@ -103,7 +103,7 @@ class Decoder(Reader):
             if delta.thinking:
                 block.thinking.write(delta.thinking)
                 events.append(Reasoning(delta.thinking))
-                self._answered = True
+                self._has_output = True
         else:
             return False
         self._arrived = True
@@ -127,13 +127,13 @@ class Decoder(Reader):
             case "message_stop":
                 self._stop_all(events)
                 self._end_whole(events)
-            # An event of an unknown type is no error, whatever it holds.
+            # an event of an unknown type is no error
             case kind if kind == "error" or value.get("error") or (kind is None and failures.is_error(value)):
                 self._stop_all(events)
-                self._end(events, fields.refusal(value, BROKEN))
+                self._fail(events, fields.refusal(value, BROKEN))
 
     def _take_message(self, message: dict[str, Any], events: list[Event]) -> None:
-        """What a stream starts with, or a whole answer."""
+        """The message that a stream starts with, or a whole response."""
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else []):
             self._start(index, fields.as_object(block), events)
@@ -142,7 +142,7 @@ class Decoder(Reader):
 
     def _take_ending(self, holder: dict[str, Any], usage: object) -> None:
         self._finish = fields.as_string(holder.get("stop_reason")) or self._finish
-        # The counts at the end are of the whole answer; what they leave out was told at the start.
+        # the counts at the end are of the whole response; those missing there came at the start
         self._counts |= {name: value for name, value in fields.as_object(usage).items() if value is not None}
 
     def _start(self, index: object, content: dict[str, Any], events: list[Event]) -> None:
@@ -152,13 +152,13 @@ class Decoder(Reader):
         if block.kind == "text":
             self._say(Text, content.get("text"), events)
         elif block.kind in ("thinking", "redacted_thinking"):
-            if thought := self._say(Reasoning, content.get("thinking"), events):
-                block.thinking.write(thought)
+            if said := self._say(Reasoning, content.get("thinking"), events):
+                block.thinking.write(said)
             block.signature = self._keep(content.get("signature"))
             block.data = self._keep(content.get("data"))
         elif block.kind == "tool_use":
             block.slot, self._slots = self._slots, self._slots + 1
-            # In a stream the input is empty here and comes in pieces; in a whole answer it is all there.
+            # in a stream the input is empty here and comes in pieces; in a whole response it is complete
             if isinstance(content.get("input"), dict) and content["input"]:
                 block.whole_input = failures.compact(content["input"])
             call_id, name = fields.as_string(content.get("id")), fields.as_string(content.get("name"))
@@ -170,8 +170,8 @@ class Decoder(Reader):
             case "text_delta":
                 self._say(Text, delta.get("text"), events)
             case "thinking_delta":
-                if thought := self._say(Reasoning, delta.get("thinking"), events):
-                    block.thinking.write(thought)
+                if said := self._say(Reasoning, delta.get("thinking"), events):
+                    block.thinking.write(said)
             case "signature_delta":
                 block.signature += self._keep(delta.get("signature"))
             case "input_json_delta" if block.kind == "tool_use":
@@ -186,12 +186,12 @@ class Decoder(Reader):
             self._call(block.slot, "", "", arguments, events)
 
     def _stop_all(self, events: list[Event]) -> None:
-        """A relay may forget to stop its blocks."""
+        """Stop the blocks that a relay did not stop."""
         for index in self._blocks:
             self._stop(index, events)
 
     def _usage(self) -> Usage:
-        """What is read from or put into the cache is not part of Anthropic's ``input_tokens``."""
+        """Anthropic's ``input_tokens`` do not include tokens read from or written to the cache."""
         count = {name: fields.as_count(value) for name, value in self._counts.items()}
         prompt, completion = count.get("input_tokens"), count.get("output_tokens")
         cached = count.get("cache_read_input_tokens")
@@ -219,7 +219,5 @@ def _key(index: object) -> object:
 
 
 def decode_body(body: bytes) -> list[Event]:
-    """The events of a 2xx answer that was not streamed: reasoning, text and tool calls in their order,
-    ``Usage``, ``State``, ``Finish``; a ``Failure`` at the end for an error, nothing, or what cannot be
-    read. A stream that came although none was asked for is read as one."""
-    return Decoder(max(sse.LIMIT, len(body))).read_body(body)
+    """The events of a 2xx response that was not streamed, in the order described at ``StreamDecoder``."""
+    return Decoder(max(sse.LIMIT, len(body))).decode_body(body)

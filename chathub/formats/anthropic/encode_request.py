@@ -1,12 +1,13 @@
-"""Anthropic's Messages API: the request out.
+"""Encodes requests in Anthropic's format.
 
-Sources: Anthropic's API reference ("Messages", "Vision", "Tool use", "Extended thinking"). Unlike OpenAI's
-its conversation alternates strictly, begins with the user, has its instructions outside, and makes the
-length of the answer a duty.
+Sources: Anthropic's API reference ("Messages", "Vision", "Tool use", "Extended thinking"). Unlike in
+OpenAI's format, user and assistant alternate strictly, the user begins, instructions are outside the
+messages, and the length of the reply is required.
 """
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,25 +20,26 @@ VERSION = "2023-06-01"
 
 Block = dict[str, Any]
 
+_ITS_PATH = re.compile(r"/anthropic(/v1)?$|/v1/messages$")
 _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
-_STAND_IN = "…"  # where a conversation lost its beginning: an empty question is refused
+_STAND_IN = "…"  # in place of a missing first user message: an empty one is refused
 
 
 def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
-    The base URL may end in ``/v1``, in ``/v1/messages`` or before either. Of the parameters those are
-    sent that exist here; ``thinking`` and ``top_k`` are Anthropic's own and pass as they are.
+    The base URL may end in ``/v1``, in ``/v1/messages`` or before either. Only parameters of this API are
+    sent; ``thinking`` and ``top_k`` are Anthropic's own and are not changed.
     """
     quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
     streamed = call.stream or quirks.streams_only
-    messages, asked = _messages(call.messages), request_parts.asked(call)
-    if as_object(asked.get("thinking")).get("type") == "enabled" and not _may_think(messages):
-        del asked["thinking"]
+    messages, sent = _messages(call.messages), request_parts.params_of(call)
+    if as_object(sent.get("thinking")).get("type") == "enabled" and not _may_think(messages):
+        del sent["thinking"]
     body: dict[str, Any] = {"model": call.model, "messages": messages, "stream": streamed}
     if system := request_parts.instructions(call.messages):
         body["system"] = system
-    body |= _parameters(asked, quirks)
+    body |= _parameters(sent, quirks)
     if tools := [_tool(tool) for tool in call.tools]:
         body["tools"] = tools
         if choice := _tool_choice(call, thinks="thinking" in body):
@@ -54,29 +56,40 @@ def _url(base_url: str) -> str:
     return request_parts.join(parts, path, parts.query)
 
 
-def _parameters(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
-    thinking = as_object(asked.get("thinking"))
+def models_url(base_url: str) -> str:
+    """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
+    parts = urlsplit(_url(base_url))
+    return request_parts.join(parts, parts.path.removesuffix("/messages") + "/models", "limit=1000")
+
+
+def is_at(host: str, path: str) -> bool:
+    """Whether a base URL is Anthropic's; other providers offer its format under a path of its own."""
+    return host == "api.anthropic.com" or _ITS_PATH.search(path) is not None
+
+
+def _parameters(sent: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+    thinking = as_object(sent.get("thinking"))
     thinks = thinking.get("type") in ("enabled", "adaptive")
-    room = request_parts.max_tokens(asked)
-    if room is None:
+    max_tokens = request_parts.max_tokens(sent)
+    if max_tokens is None:
         budget = thinking.get("budget_tokens")
-        # The budget is part of max_tokens and must be less.
-        room = quirks.default_max_tokens + (budget if isinstance(budget, int) else 0)
-    params: dict[str, Any] = {"max_tokens": room}
-    if stops := request_parts.stops(asked):
+        # the budget is part of max_tokens and must be less
+        max_tokens = quirks.default_max_tokens + (budget if isinstance(budget, int) else 0)
+    params: dict[str, Any] = {"max_tokens": max_tokens}
+    if stops := request_parts.stops(sent):
         params["stop_sequences"] = stops
     if thinking:
         params["thinking"] = thinking
-    # While it thinks, a model takes its own temperature only.
+    # a model that thinks accepts no other temperature than its own
     if quirks.sends_temperature and not thinks:
-        if isinstance(temperature := asked.get("temperature"), int | float):
+        if isinstance(temperature := sent.get("temperature"), int | float):
             params["temperature"] = min(max(temperature, 0), 1)
-        # The newer models refuse both at once, and Anthropic advises against it for all.
-        elif "top_p" in asked:
-            params["top_p"] = asked["top_p"]
-        if "top_k" in asked:
-            params["top_k"] = asked["top_k"]
-    if isinstance(user := asked.get("user"), str) and user:
+        # newer models refuse both at once, and Anthropic advises against both for all models
+        elif "top_p" in sent:
+            params["top_p"] = sent["top_p"]
+        if "top_k" in sent:
+            params["top_k"] = sent["top_k"]
+    if isinstance(user := sent.get("user"), str) and user:
         params["metadata"] = {"user_id": user}
     return params
 
@@ -93,7 +106,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tool_choice(call: ChatRequest, thinks: bool) -> dict[str, Any]:
-    """Empty where the default is meant. A model that thinks cannot be forced to call."""
+    """Empty for the default. A model that thinks cannot be forced to call a tool."""
     choice: dict[str, Any] = {}
     if call.tool_choice == "none":
         return {"type": "none"}
@@ -105,7 +118,7 @@ def _tool_choice(call: ChatRequest, thinks: bool) -> dict[str, Any]:
         choice = {"type": "any"}
     if thinks and choice:
         choice = {"type": "auto"}
-    if request_parts.asked(call).get("parallel_tool_calls") is False:
+    if request_parts.params_of(call).get("parallel_tool_calls") is False:
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     return choice
 
@@ -126,7 +139,7 @@ def _messages(messages: list[Message]) -> list[dict[str, Any]]:
         turns.insert(0, ("user", [_text(_STAND_IN)]))
     for role, blocks in turns:
         if role == "user":
-            # The results of tools must be the first that follows their calls.
+            # tool results must directly follow their calls
             blocks.sort(key=lambda block: block["type"] != "tool_result")
     if turns and turns[-1][0] == "assistant":
         _trim(turns[-1][1][-1])
@@ -134,8 +147,8 @@ def _messages(messages: list[Message]) -> list[dict[str, Any]]:
 
 
 def _may_think(messages: list[dict[str, Any]]) -> bool:
-    """A turn goes on as it began: before the results of calls that were made without thinking, or by
-    another model, thinking is refused."""
+    """Whether thinking may be requested. It is refused if the last message is the results of tool calls that
+    were made without thinking, or by another model."""
     kinds = [
         "text" if isinstance(turn["content"], str) else turn["content"][0]["type"] for turn in messages[-2:]
     ]
@@ -161,12 +174,12 @@ def _blocks(message: Message) -> list[Block]:
         }
         for call in message.tool_calls
     ]
-    said = _content(message) + calls
-    return thinking + said if said else []  # thinking alone is no message
+    content = _content(message) + calls
+    return thinking + content if content else []  # thinking alone is no message
 
 
 def _content(message: Message) -> list[Block]:
-    """Pictures before the text, as Anthropic recommends; a blank text is refused."""
+    """Images before the text, as Anthropic recommends; a blank text is refused."""
     blocks = [_image(image) for image in message.images]
     return [*blocks, _text(message.content)] if message.content.strip() else blocks
 
@@ -183,18 +196,19 @@ def _text(text: str) -> Block:
 
 
 def _shortest(blocks: list[Block]) -> str | list[Block]:
-    """One text as a string, which means the same."""
+    """A single text block as a string, which means the same."""
     if not blocks:
         return ""
     return str(blocks[0]["text"]) if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
 
 
 def _trim(block: Block) -> None:
-    """A last message of the assistant's is the answer's beginning and must not end in a blank."""
+    """Remove blanks at the end: the assistant's last message is the beginning of the reply, and must not end
+    in one."""
     if block["type"] == "text":
         block["text"] = block["text"].rstrip()
 
 
 def _id(call_id: str) -> str:
-    """A call's id in the letters that are allowed here; other providers' ids have dots and colons."""
+    """A call's id in the characters that Anthropic allows; ids of other providers contain dots and colons."""
     return _BAD_IN_ID.sub("_", call_id) or "_"

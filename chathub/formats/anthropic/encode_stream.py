@@ -1,7 +1,7 @@
-"""What clients that speak Anthropic's Messages API get; ``read`` is what they send.
+"""Encodes replies to clients of Anthropic's Messages API.
 
 Sources: Anthropic's API reference ("Messages", "Streaming messages", "Errors") and the types of its
-Python client. An answer is a row of blocks, of which one is open at a time.
+Python client. A reply is a sequence of blocks, of which one is open at a time.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.anthropic.blocks import Block, Row, is_object
+from chathub.formats.anthropic.blocks import Block, BlockSequence, is_object
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 
 Named = tuple[str, bytes]
@@ -36,13 +36,13 @@ _STOP_REASONS = {
     "stop": "end_turn",
     "length": "max_tokens",
     "content_filter": "refusal",
-    # Anthropic's own words, which its dialect passes on where OpenAI has none
+    # Anthropic's own words, for which OpenAI has none
     "pause_turn": "pause_turn",
 }
 
 
 def encode_error(status: int, message: str) -> bytes:
-    """The body of an error answer. The client's exception follows the HTTP status."""
+    """The body of an error response. The client's exception follows the HTTP status."""
     return _error(_ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error"), message)
 
 
@@ -51,23 +51,23 @@ def _error(type: str, message: str) -> bytes:
 
 
 class Encoder:
-    """Writes one answer as the events of a message: ``feed`` it ChatHub's events, ``end`` it.
+    """Encodes one reply as the events of a message: ``feed`` it ChatHub's events, then ``end`` it.
 
-    What comes out are names and payloads of SSE events. Only one block can be open, but a provider may
-    mix the fragments of several tool calls: what belongs to a later block waits until the open one is
-    over, which a call is when its arguments are whole. A ``Failure`` is told at once and ends everything.
+    Both give names and payloads of SSE events. Only one block can be open, but a provider may mix the
+    fragments of several tool calls: fragments of a later block wait until the open one is complete, which a
+    tool call is once its arguments are. A ``Failure`` is sent at once and ends the stream.
 
-    ``input_tokens`` is an estimate for the start, where the real count is not known; the usage at the
-    end corrects it.
+    ``input_tokens`` is an estimate for the start, when the real count is not known; the usage at the end
+    corrects it.
     """
 
     def __init__(self, model: str, id: str, input_tokens: int = 0) -> None:
         self._model = model
         self._id = id
         self._input_tokens = input_tokens
-        self._row = Row(id)
+        self._blocks = BlockSequence(id)
         self._index = -1  # of the newest block
-        self._thoughts: list[dict[str, str]] = []  # signed, and not told yet
+        self._thoughts: list[dict[str, str]] = []  # signed, and not sent yet
         self._usage = Usage()
         self._finish = ""
         self._failed = False
@@ -79,7 +79,7 @@ class Encoder:
                 break
             match event:
                 case Text() | Reasoning() | ToolCallDelta():
-                    self._row.put(event)
+                    self._blocks.put(event)
                 case Usage():
                     self._usage = event
                 case State(data):
@@ -100,23 +100,23 @@ class Encoder:
         for thought in self._thoughts:
             events += self._late(thought)
         events += self._start_message()
-        delta = {"stop_reason": _stop_reason(self._finish, self._row.has_calls()), "stop_sequence": None}
+        delta = {"stop_reason": _stop_reason(self._finish, self._blocks.has_calls()), "stop_sequence": None}
         usage = _tokens(self._usage, self._input_tokens)
         ending = {"type": "message_delta", "delta": delta, "usage": usage}
         return [*events, ("message_delta", _encode(ending)), ("message_stop", b'{"type":"message_stop"}')]
 
     @staticmethod
     def ping() -> Named:
-        """A sign of life, allowed anywhere."""
+        """A heartbeat, allowed anywhere."""
         return "ping", b'{"type":"ping"}'
 
     def _send_ready(self, last: bool = False) -> list[Named]:
-        """Whatever can be sent by now; ``last``: everything."""
+        """The events that can be sent now; ``last``: all."""
         events: list[Named] = []
-        blocks = self._row.blocks
+        blocks = self._blocks.blocks
         while blocks:
             block = blocks[0]
-            # Whether a call is whole takes parsing; nobody needs to know while it is the last in the row.
+            # only parsing shows that a call is complete, which does not matter while it is the last block
             over = last or (len(blocks) > 1 and block.is_over())
             if not block.begun and (over or block.kind != "tool_use" or block.name):
                 events += self._start(block)
@@ -144,7 +144,7 @@ class Encoder:
         if block.kind == "thinking":
             content = {"type": "thinking", "thinking": "", "signature": ""}
         elif block.kind == "tool_use":
-            content = {"type": "tool_use", "id": self._row.id_of(block), "name": block.name, "input": {}}
+            content = {"type": "tool_use", "id": self._blocks.id_of(block), "name": block.name, "input": {}}
         return self._open(content)
 
     def _open(self, content: Mapping[str, Any]) -> list[Named]:
@@ -161,7 +161,7 @@ class Encoder:
         return self._delta(block.kind, waiting)
 
     def _delta(self, kind: str, text: str) -> Named:
-        """Put together by hand: this runs for every piece of every answer."""
+        """Joined from bytes, not encoded as a whole: this runs for every piece of every reply."""
         field = b"partial_json" if kind == "input_json" else kind.encode()
         head = b'{"type":"content_block_delta","index":%d,"delta":{"type":"%b_delta","%b":'
         return "content_block_delta", head % (self._index, kind.encode(), field) + _encode(text) + b"}}"
@@ -170,7 +170,8 @@ class Encoder:
         return "content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index
 
     def _late(self, thought: dict[str, str]) -> list[Named]:
-        """What is signed after its block is over: a block of its own, which ``read`` joins to the other."""
+        """A signature that came after its block had ended: a block of its own, which ``decode_request`` joins
+        to it."""
         if thought["type"] == "redacted_thinking":
             return [*self._open(thought), self._stop()]
         events = self._open({"type": "thinking", "thinking": "", "signature": ""})
@@ -178,7 +179,7 @@ class Encoder:
 
 
 def _signed(state: dict[str, Any]) -> list[dict[str, str]]:
-    """The thoughts in the state of Anthropic's dialect. That of others means nothing to these clients."""
+    """The thinking in the state of Anthropic's format; the state of others means nothing to these clients."""
     kept = state.get("anthropic")
     thoughts = []
     for block in kept if isinstance(kept, list) else []:
@@ -203,8 +204,8 @@ def _stop_reason(word: str, calls: bool) -> str:
     return _STOP_REASONS.get(word, "end_turn")
 
 
-def _tokens(usage: Usage, input_tokens: int) -> dict[str, Any]:
-    """What was read from the cache is no part of ``input_tokens`` here, but of OpenAI's count it is."""
+def _tokens(usage: Usage, input_tokens: int = 0) -> dict[str, Any]:
+    """The usage; unlike OpenAI's count, ``input_tokens`` do not include tokens read from the cache."""
     cached = usage.cached_tokens
     if usage.prompt_tokens is not None:
         input_tokens = max(usage.prompt_tokens - (cached or 0), 0)
@@ -231,35 +232,32 @@ def _message(
     }
 
 
-def encode_body(events: list[Event], model: str, id: str, input_tokens: int = 0) -> bytes:
-    """The message of an answer that was not streamed.
-
-    A ``Failure`` has no place in it: who calls this looks for one first, and answers with ``error``.
-    """
-    row = Row(id)
+def encode_body(events: list[Event], model: str, id: str) -> bytes:
+    """The message of a reply that was not streamed. The events contain no ``Failure``."""
+    sequence = BlockSequence(id)
     usage, finish, thoughts = Usage(), "", list[dict[str, str]]()
     for event in events:
         match event:
             case Text() | Reasoning() | ToolCallDelta():
-                row.put(event)
+                sequence.put(event)
             case Usage():
                 usage = event
             case State(data):
                 thoughts = _signed(data)
             case Finish(reason):
                 finish = reason
-    content = _content(row, thoughts)
-    stop_reason = _stop_reason(finish, row.has_calls())
-    return _encode(_message(id, model, content, stop_reason, _tokens(usage, input_tokens)))
+    content = _content(sequence, thoughts)
+    stop_reason = _stop_reason(finish, sequence.has_calls())
+    return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
 
 
-def _content(row: Row, thoughts: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """The blocks with what is signed in its order: Anthropic refuses thoughts that were moved about."""
+def _content(sequence: BlockSequence, thoughts: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The blocks, with the signed thinking in its order: Anthropic refuses thinking that was moved."""
     content: list[dict[str, Any]] = []
     place = 0
-    for block in row.blocks:
+    for block in sequence.blocks:
         if block.kind == "thinking":
-            while thoughts and not thoughts[0].get("thinking"):  # those that were not shown
+            while thoughts and not thoughts[0].get("thinking"):  # thinking without text
                 content.append(thoughts.pop(0))
             signature = thoughts.pop(0)["signature"] if thoughts else ""
             content.append({"type": "thinking", "thinking": block.waiting, "signature": signature})
@@ -267,14 +265,14 @@ def _content(row: Row, thoughts: list[dict[str, str]]) -> list[dict[str, Any]]:
         elif block.kind == "text":
             content.append({"type": "text", "text": block.waiting})
         else:
-            content.append(_tool_use(block, row))
+            content.append(_tool_use(block, sequence))
     return [*content[:place], *thoughts, *content[place:]]
 
 
-def _tool_use(block: Block, row: Row) -> dict[str, Any]:
+def _tool_use(block: Block, sequence: BlockSequence) -> dict[str, Any]:
     arguments: Any = {}
     if block.waiting.strip():
-        # Broken arguments are shown and not dropped: an empty object might be taken for a call.
+        # invalid arguments are shown: an empty object in their place could be taken for a call
         whole = is_object(block.waiting)
         arguments = Raw(block.waiting.encode()) if whole else {"invalid_json": block.waiting}
-    return {"type": "tool_use", "id": row.id_of(block), "name": block.name, "input": arguments}
+    return {"type": "tool_use", "id": sequence.id_of(block), "name": block.name, "input": arguments}

@@ -1,8 +1,8 @@
-"""Google's Gemini API: events in. The request is in ``gemini_request``.
+"""Decodes responses in Gemini's format.
 
-Sources: Google's API reference ("generateContent", "Thinking", "Thought signatures") and recorded answers.
-Each event of a stream is a whole response that holds the next parts of the answer. There is no last
-event: an answer is whole when it has told its ``finishReason``.
+Sources: Google's API reference ("generateContent", "Thinking", "Thought signatures") and recorded responses.
+Each event of a stream is a whole object with the next parts of the reply. There is no last event: a reply is
+complete once its ``finishReason`` has come.
 """
 
 import json
@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, field
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
-from chathub.formats.stream_reader import BROKEN, STATE, UNREADABLE_ERRORS, Reader
+from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
 from chathub.text import well_formed
 
 _BLOCKED = "提示词被上游的内容审查拦截"
@@ -65,12 +65,12 @@ _PART: large_json.Shape = {"text": None, "thought": None, "thoughtSignature": No
 _decode_response = msgspec.json.Decoder(_Response).decode
 
 
-class Decoder(Reader):
-    """Reads one streamed answer; the order of its events is told at ``Reader``.
+class Decoder(StreamDecoder):
+    """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    ``State`` holds what Gemini wants back with this answer, where it gave any of it:
-    ``{"gemini": {"calls": {id: signature}, "text": signature, "ids": [id, …]}}``. ``ids`` are the
-    calls' ids that Gemini itself gave; others are made up here, unlike in any other answer.
+    ``State`` has what Gemini needs back with this reply, if there is any of it:
+    ``{"gemini": {"calls": {id: signature}, "text": signature, "ids": [id, …]}}``. ``ids`` are the ids of
+    calls that Gemini itself gave; other calls get ids here that are unique in a conversation.
     """
 
     shape = {
@@ -88,7 +88,7 @@ class Decoder(Reader):
         self._text_signature = ""
         self._raw_usage = b""
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
             response = _decode_response(payload)
         except UNREADABLE_ERRORS:
@@ -99,12 +99,12 @@ class Decoder(Reader):
         for part in candidate.content.parts if candidate.content else ():
             if part.text:
                 events.append(Reasoning(part.text) if part.thought else Text(part.text))
-                self._answered = True
+                self._has_output = True
             if part.signature and not part.thought:
                 self._text_signature = self._keep(part.signature)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
-        usage = bytes(response.usage)  # kept as it is, for only the last one is read
+        usage = bytes(response.usage)  # not decoded, for only the last one counts
         if len(usage) > 2 and usage.startswith(b"{"):
             self._raw_usage = usage
         self._arrived = True
@@ -131,9 +131,9 @@ class Decoder(Reader):
         if reason and reason not in _UNSPECIFIED and not candidate:
             self._finish = "PROHIBITED_CONTENT"
             code = failures.short_word(reason)
-            self._end(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
+            self._fail(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
         elif value.get("error"):
-            self._end(events, fields.refusal(value, BROKEN))
+            self._fail(events, fields.refusal(value, BROKEN))
 
     def _take_part(self, part: dict[str, Any], response_id: str, events: list[Event]) -> None:
         thought = part.get("thought") is True
@@ -144,7 +144,7 @@ class Decoder(Reader):
             if call_id and call_id not in self._calls:
                 self._own_ids.append(call_id)
             else:
-                call_id = self._made_up(response_id)
+                call_id = self._new_id(response_id)
             arguments = call.get("args")
             text = failures.compact(arguments) if isinstance(arguments, dict) else ""
             self._call(len(self._calls), call_id, fields.as_string(call.get("name")), text or "{}", events)
@@ -154,19 +154,19 @@ class Decoder(Reader):
             if signature and not thought:
                 self._text_signature = signature
 
-    def _made_up(self, response_id: str) -> str:
-        """An id for a call without one. It holds the answer's own id, for other dialects refuse a
-        conversation in which two calls have the same; OpenAI takes up to 40 characters."""
+    def _new_id(self, response_id: str) -> str:
+        """An id for a call without one. It contains the response's own id, for in other formats a
+        conversation in which two calls have the same id is refused; OpenAI accepts up to 40 characters."""
         middle = _BAD_IN_ID.sub("", response_id)[:24]
         return f"call_{middle}_{len(self._calls)}" if middle else f"call_{len(self._calls)}"
 
     def _usage(self) -> Usage:
-        """Thoughts are counted beside the answer, and a count of zero is left out."""
+        """Gemini counts thoughts separately from the text, and leaves out counts of zero."""
         try:
-            told = fields.as_object(json.loads(self._raw_usage or b"{}"))
+            usage = fields.as_object(json.loads(self._raw_usage or b"{}"))
         except (ValueError, RecursionError):
-            told = {}
-        count = {name: fields.as_count(value) for name, value in told.items() if name.endswith("TokenCount")}
+            usage = {}
+        count = {name: fields.as_count(value) for name, value in usage.items() if name.endswith("TokenCount")}
         if not any(value is not None for value in count.values()):
             return Usage()
         prompt, thoughts = count.get("promptTokenCount"), count.get("thoughtsTokenCount")
@@ -190,7 +190,6 @@ class Decoder(Reader):
 
 
 def decode_body(body: bytes) -> list[Event]:
-    """The events of a 2xx answer that was not streamed, or of a stream that came as a JSON array:
-    reasoning, text and tool calls in their order, ``Usage``, ``State``, ``Finish``; a ``Failure`` at the
-    end for an error, a blocked prompt, nothing, or what cannot be read."""
-    return Decoder(max(sse.LIMIT, len(body))).read_body(body)
+    """The events of a 2xx response that was not streamed, or of a stream that came as a JSON array, in the
+    order described at ``StreamDecoder``."""
+    return Decoder(max(sse.LIMIT, len(body))).decode_body(body)

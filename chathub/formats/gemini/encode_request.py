@@ -1,13 +1,13 @@
-"""Google's Gemini API: the request out.
+"""Encodes requests in Gemini's format.
 
 Sources: Google's API reference ("generateContent", "Function calling", "Structured outputs", "Thought
-signatures"). Fields that it does not know are refused, so only known ones are sent.
+signatures"). Unknown fields are refused, so only known ones are sent.
 """
 
 import json
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -16,9 +16,11 @@ from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 
+_HOST = "generativelanguage.googleapis.com"
+
 Part = dict[str, Any]
 
-# Google's own word for a call that another model made and that therefore has no signature.
+# Google's own word for the signature of a call that another model made
 _UNSIGNED = "skip_thought_signature_validator"
 
 _METHOD = re.compile(r"/(?:models|tunedModels)(?:/[^/]*)?$")
@@ -37,20 +39,20 @@ _RENAMED = {
 def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
-    The base URL may end in a version, in ``/models/…`` or before either; one of Google's OpenAI-like
-    API (``/v1beta/openai``) is taken back to its root. The key goes into a header: in the query it
-    would end up in logs.
+    The base URL may end in a version, in ``/models/…`` or before either; the path of Google's API in OpenAI's
+    format (``/v1beta/openai``) is removed. The API key goes into a header: in the query it would get into
+    logs.
     """
     quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
     streamed = call.stream or quirks.streams_only
     messages = call.messages
     body: dict[str, Any] = {}
     if quirks.system_role == "user":
-        messages = request_parts.with_instructions_in_question(messages)
+        messages = request_parts.with_instructions_in_user_message(messages)
     elif system := request_parts.instructions(messages):
         body["systemInstruction"] = {"parts": [{"text": system}]}
     body["contents"] = _contents(messages, quirks)
-    if config := _generation_config(request_parts.asked(call), quirks):
+    if config := _generation_config(request_parts.params_of(call), quirks):
         body["generationConfig"] = config
     if call.tools:
         body["tools"] = _tools(call.tools)
@@ -72,21 +74,32 @@ def _url(base_url: str, model: str, streamed: bool) -> str:
     return request_parts.join(parts, f"{path}/{collection}/{quote(name, safe='')}:{method}", "&".join(query))
 
 
-def _generation_config(asked: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+def models_url(base_url: str) -> str:
+    """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
+    parts = urlsplit(_url(base_url, "m", streamed=False))
+    return request_parts.join(parts, parts.path.partition("/models/")[0] + "/models", "pageSize=1000")
+
+
+def is_at(host: str, path: str) -> bool:
+    """Whether a base URL is Gemini's own API; Google offers OpenAI's format under another path."""
+    return host == _HOST and "openai" not in path.split("/")
+
+
+def _generation_config(params: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
     config = {
-        renamed: asked[name]
+        renamed: params[name]
         for name, renamed in _RENAMED.items()
-        if name in asked and (quirks.sends_temperature or name not in SAMPLING)
+        if name in params and (quirks.sends_temperature or name not in SAMPLING)
     }
-    if (room := request_parts.max_tokens(asked)) is not None:
-        config["maxOutputTokens"] = room
-    if stops := request_parts.stops(asked):
+    if (max_tokens := request_parts.max_tokens(params)) is not None:
+        config["maxOutputTokens"] = max_tokens
+    if stops := request_parts.stops(params):
         config["stopSequences"] = stops
-    wanted = as_object(asked.get("response_format"))
-    if wanted.get("type") in ("json_object", "json_schema"):
+    response_format = as_object(params.get("response_format"))
+    if response_format.get("type") in ("json_object", "json_schema"):
         config["responseMimeType"] = "application/json"
-        # Not responseSchema: that one refuses what every OpenAI schema holds (additionalProperties).
-        if schema := as_object(as_object(wanted.get("json_schema")).get("schema")):
+        # not responseSchema: it refuses additionalProperties, which every OpenAI schema has
+        if schema := as_object(as_object(response_format.get("json_schema")).get("schema")):
             config["responseJsonSchema"] = schema
     if quirks.includes_thoughts:
         config["thinkingConfig"] = {"includeThoughts": True}
@@ -104,7 +117,7 @@ def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
         declaration = {"name": function["name"]}
         if function.get("description"):
             declaration["description"] = function["description"]
-        # A function without parameters must not have an empty object of them.
+        # a function without parameters must not have an empty object of them
         if as_object(function.get("parameters")).get("properties"):
             declaration["parametersJsonSchema"] = function["parameters"]
         declarations.append(declaration)
@@ -119,8 +132,8 @@ def _calling_config(tool_choice: object) -> dict[str, Any]:
 
 
 def _contents(messages: list[Message], quirks: Quirks) -> list[dict[str, Any]]:
-    """Neighbours of the same role become one; the results of tools stay alone, for as many of them
-    must follow as calls went before."""
+    """Neighbouring messages of the same role become one; tool results stay separate, for there must be as
+    many of them as there were calls."""
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}
     own_ids: set[str] = set()
@@ -133,11 +146,11 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[dict[str, Any]]:
             ids = state.get("ids")
             own_ids |= {each for each in ids if isinstance(each, str)} if isinstance(ids, list) else set()
             names |= {call.id: call.name for call in message.tool_calls}
-            parts = _answer(message, state, own_ids, quirks)
+            parts = _assistant_parts(message, state, own_ids, quirks)
         elif message.role == "tool":
-            parts = _result(message, names, own_ids)
+            parts = _tool_parts(message, names, own_ids)
         else:
-            parts = _words(message)
+            parts = _parts(message)
         if parts and message.role == last:
             contents[-1]["parts"] += parts
         elif parts:
@@ -146,13 +159,15 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[dict[str, Any]]:
     return contents
 
 
-def _words(message: Message) -> list[Part]:
+def _parts(message: Message) -> list[Part]:
     parts = [_image(image) for image in message.images]
     return [*parts, {"text": message.content}] if message.content else parts
 
 
-def _answer(message: Message, state: dict[str, Any], own_ids: set[str], quirks: Quirks) -> list[Part]:
-    parts = _words(message)
+def _assistant_parts(
+    message: Message, state: dict[str, Any], own_ids: set[str], quirks: Quirks
+) -> list[Part]:
+    parts = _parts(message)
     if parts and message.content and (signature := as_string(state.get("text"))):
         parts[-1]["thoughtSignature"] = signature
     signatures = as_object(state.get("calls"))
@@ -161,7 +176,7 @@ def _answer(message: Message, state: dict[str, Any], own_ids: set[str], quirks: 
         if call.id in own_ids:
             function = {"id": call.id, **function}
         part: Part = {"functionCall": function}
-        # Of calls made at once only the first is signed.
+        # of calls made at once only the first is signed
         needed = quirks.signs_calls and number == 0 and not signatures
         if signature := as_string(signatures.get(call.id)) or (_UNSIGNED if needed else ""):
             part["thoughtSignature"] = signature
@@ -169,7 +184,7 @@ def _answer(message: Message, state: dict[str, Any], own_ids: set[str], quirks: 
     return parts
 
 
-def _result(message: Message, names: dict[str, str], own_ids: set[str]) -> list[Part]:
+def _tool_parts(message: Message, names: dict[str, str], own_ids: set[str]) -> list[Part]:
     try:
         value = json.loads(message.content, strict=False)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""OpenAI's Chat Completions, as a provider (OpenAI and its many imitators) and as a client speaks it."""
+"""OpenAI's Chat Completions: the format of OpenAI, of most other providers, and of clients."""
 
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
-from chathub.formats.openai.encode_request import encode_request
+from chathub.formats.openai.encode_request import encode_request, is_at
 from chathub.formats.openai.encode_stream import (
     DONE,
     Encoder,
@@ -13,6 +13,7 @@ from chathub.formats.openai.encode_stream import (
     models,
     one_model,
 )
+from chathub.formats.urls import embeddings_url, models_url
 
 __all__ = [
     "DONE",
@@ -23,10 +24,13 @@ __all__ = [
     "decode_head",
     "decode_request",
     "embedding_usage",
+    "embeddings_url",
     "encode_body",
     "encode_error",
     "encode_request",
+    "is_at",
     "model",
     "models",
+    "models_url",
     "one_model",
 ]

@@ -52,13 +52,13 @@ class OpenAIClient(ClientFormat):
         quirks: Quirks,
         cap: int | None,
     ) -> ForwardedRequest:
-        wants_usage = quirks.stream_options and self.strips_usage
+        asks_for_usage = quirks.stream_options and self.strips_usage
         limits = {}
         if cap is not None:
             limits = dict.fromkeys(self.head.length_fields or (quirks.max_tokens_field,), cap)
-        body = forwarding.adapted(fields, model, wants_usage=wants_usage, limits=limits)
+        body = forwarding.adapted(fields, model, include_usage=asks_for_usage, limits=limits)
         chat = forwarding.empty_chat(endpoint, stream=self.stream)
-        adds_usage = wants_usage and not self.head.has_stream_options
+        adds_usage = asks_for_usage and not self.head.has_stream_options
         return ForwardedRequest(UpstreamRequest(chat.url, chat.headers, body), adds_usage)
 
     def encoder(self, model: str, prompt_tokens: int) -> "_ChunkEncoder":

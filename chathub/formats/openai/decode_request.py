@@ -1,7 +1,7 @@
-"""A body of ``POST /v1/chat/completions`` into a ``ClientRequest``.
+"""Decodes a body of ``POST /v1/chat/completions`` into a ``ClientRequest``.
 
-Source: OpenAI's API reference, "Create chat completion". Fields of other providers' dialects of it are
-not refused: they travel in ``extra``.
+Source: OpenAI's API reference, "Create chat completion". Fields that other providers added to it are not
+refused: they are kept in ``extra``.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,9 +14,9 @@ from chathub.formats.client_request import (
     NAME_LENGTH,
     STOPS,
     TOOLS,
+    ClientImages,
     ClientRequest,
     Head,
-    ImageLimits,
     Parts,
     check_arguments,
     decode,
@@ -30,12 +30,12 @@ from chathub.schemas.chats import PARAMETERS
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
-# These cross over into other dialects; every other field makes sense to an OpenAI upstream alone.
+# parameters that other formats have as well; all other fields are for providers of OpenAI's format only
 _PARAMETERS = (*PARAMETERS, "reasoning_effort", "parallel_tool_calls")
 
 
-# the newer name wins where a provider knows both
 _MOST_CHOICES = 128
+# the newer name wins where a provider knows both
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
 
@@ -44,14 +44,14 @@ class _Text(Struct, tag="text", frozen=True):
 
 
 class _Refusal(Struct, tag="refusal", frozen=True):
-    """What the model refused to say: no part of what other dialects know."""
+    """The text of a refusal, which other formats do not have."""
 
 
 class _Url(Struct, frozen=True):
     url: str
 
 
-class _Picture(Struct, tag="image_url", frozen=True):
+class _Image(Struct, tag="image_url", frozen=True):
     image_url: _Url | str  # several clients send the bare string
 
 
@@ -75,7 +75,7 @@ class _Developer(Struct, tag_field="role", tag="developer", frozen=True):
 
 
 class _User(Struct, tag_field="role", tag="user", frozen=True):
-    content: str | list[_Text | _Picture]
+    content: str | list[_Text | _Image]
 
 
 class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
@@ -87,7 +87,7 @@ class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
 
 
 class _Tool(Struct, tag_field="role", tag="tool", frozen=True):
-    content: str | list[_Text | _Picture]
+    content: str | list[_Text | _Image]
     tool_call_id: str
 
 
@@ -132,7 +132,7 @@ class _Head(Struct, frozen=True):
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_message = msgspec.json.Decoder(_Message).decode
-# those of embeddings among them
+# with those of embeddings
 _KNOWN = Known(*_Body.__struct_fields__, "input", "dimensions", "encoding_format")
 
 
@@ -140,113 +140,111 @@ def decode_fields(body: bytes) -> dict[str, Raw]:
     """All fields of a body, each as the client wrote it.
 
     Raises:
-        BadRequest: one that a provider might read otherwise than ChatHub; see ``fields_of``.
+        BadRequest: a field that a provider may read in another way than ChatHub; see ``fields_of``.
     """
     return fields_of(body, _KNOWN)
 
 
 def decode_head(body: bytes) -> Head:
-    """What must be known of a body that is forwarded as it is; nothing else in it is judged.
+    """The fields that ChatHub must know of a body that is forwarded unchanged; no others are checked.
 
     Raises:
-        BadRequest: as ``read`` does.
+        BadRequest: one of these fields is invalid.
     """
-    asked = decode(_decode_head, body)
-    lengths = {name: number for name in _LENGTHS if (number := whole_number(getattr(asked, name)))}
+    head = decode(_decode_head, body)
+    lengths = {name: number for name in _LENGTHS if (number := whole_number(getattr(head, name)))}
     return Head(
-        asked.model,
-        bool(asked.stream),
-        _include_usage(asked),
+        head.model,
+        bool(head.stream),
+        _include_usage(head),
         max_tokens=min(lengths.values(), default=None),
-        length_fields=tuple(name for name in _LENGTHS if getattr(asked, name) is not None),
-        choices=_choices(asked.n),
-        has_stream_options=asked.stream_options is not None,
-        asks_for_media=any(word in bytes(asked.modalities) for word in (b'"image"', b'"audio"')),
+        length_fields=tuple(name for name in _LENGTHS if getattr(head, name) is not None),
+        choices=_choices(head.n),
+        has_stream_options=head.stream_options is not None,
+        asks_for_media=any(word in bytes(head.modalities) for word in (b'"image"', b'"audio"')),
     )
 
 
 def _choices(n: Any) -> int:
-    """How many answers are asked for: what is no number may be one to a provider, and is not let through."""
+    """The number of replies. Any other value is refused, for a provider may read it as a number."""
     number = 1 if n is None else whole_number(n)
     if number is None or number > _MOST_CHOICES:
         refuse("n", f"expected a whole number from 1 to {_MOST_CHOICES}")
     return number
 
 
-def _include_usage(asked: _Head | _Body) -> bool:
-    options = asked.stream_options
-    return bool(asked.stream and options and options.include_usage)
+def _include_usage(head: _Head) -> bool:
+    options = head.stream_options
+    return bool(head.stream and options and options.include_usage)
 
 
 def decode_request(body: bytes) -> ClientRequest:
     """
     Raises:
-        BadRequest: what ChatHub cannot serve; ``details["param"]`` names the field.
+        BadRequest: what ChatHub cannot translate; ``details["param"]`` names the field.
     """
     sent_fields = decode_fields(body)
-    asked = decode(_decode_body, body)
-    if asked.n not in (None, 1):
+    decoded = decode(_decode_body, body)
+    if decoded.n not in (None, 1):
         refuse("n", "only one answer can be asked for")
-    params = {name: value for name in _PARAMETERS if (value := getattr(asked, name)) is not None}
-    if asked.max_completion_tokens is not None:
-        params["max_tokens"] = asked.max_completion_tokens
-    image_limits = ImageLimits()
-    messages, parts = [], Parts()
-    for number, each in enumerate(messages_of(asked.messages, _decode_message)):
+    params = {name: value for name in _PARAMETERS if (value := getattr(decoded, name)) is not None}
+    if decoded.max_completion_tokens is not None:
+        params["max_tokens"] = decoded.max_completion_tokens
+    images, parts = ClientImages(), Parts()
+    messages = []
+    for number, each in enumerate(messages_of(decoded.messages, _decode_message)):
         parts.add(each.content, getattr(each, "tool_calls", None))
-        messages.append(_message(each, f"messages[{number}]", image_limits))
+        messages.append(_message(each, f"messages[{number}]", images))
     check_arguments(messages)
     return ClientRequest(
-        model=asked.model,
+        model=decoded.model,
         messages=messages,
         params=params,
-        tools=_tools(asked.tools or []),
-        tool_choice=_tool_choice(asked.tool_choice),
-        stream=bool(asked.stream),
-        include_usage=_include_usage(asked),
+        tools=_tools(decoded.tools or []),
+        tool_choice=_tool_choice(decoded.tool_choice),
+        stream=bool(decoded.stream),
         extra=fields_besides(sent_fields, _Body.__struct_fields__),
     )
 
 
-def _message(message: _Message, place: str, image_limits: ImageLimits) -> Message:
+def _message(message: _Message, place: str, decoder: ClientImages) -> Message:
     match message:
         case _System(content) | _Developer(content):
             return Message("system", _text(content))
         case _User(content):
-            return Message("user", _text(content), _images(content, place, image_limits))
+            return Message("user", _text(content), _images(content, place, decoder))
         case _Tool(content, call_id):
-            return Message(
-                "tool", _text(content), _images(content, place, image_limits), tool_call_id=call_id
-            )
+            return Message("tool", _text(content), _images(content, place, decoder), tool_call_id=call_id)
         case _Assistant(content, calls):
-            requests = [
+            tool_calls = [
                 ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls or []
             ]
-            return Message("assistant", _text(content or ""), tool_calls=requests)
+            return Message("assistant", _text(content or ""), tool_calls=tool_calls)
 
 
 def _text(content: str | list[Any]) -> str:
-    """Parts are paragraphs: clients put whole documents into them, and no line end after."""
+    """The text parts, joined by line ends: clients put whole documents into parts, without a line end."""
     if isinstance(content, str):
         return content
     return "\n".join(part.text for part in content if isinstance(part, _Text))
 
 
-def _images(content: str | list[Any], place: str, image_limits: ImageLimits) -> list[Image]:
+def _images(content: str | list[Any], place: str, decoder: ClientImages) -> list[Image]:
     if isinstance(content, str):
         return []
     images = []
     for number, part in enumerate(content):
-        if isinstance(part, _Picture):
+        if isinstance(part, _Image):
             url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
-            images.append(image_limits.address(url, f"{place}.content[{number}].image_url"))
+            images.append(decoder.from_url(url, f"{place}.content[{number}].image_url"))
     return images
 
 
 def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Checked for what every dialect reads in functions; their schemas are the provider's to judge.
+    """The tools, with those fields of functions checked that every format reads; the provider checks their
+    schemas.
 
-    What is no function is one of the provider's own tools, and passes."""
+    A tool that is no function is one of the provider's own, and is not checked."""
     for number, tool in enumerate(tools):
         function, kind = tool.get("function"), tool.get("type")
         if kind != "function" and (kind is not None or function is None):

@@ -1,11 +1,10 @@
-"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it: events in. The request is in
-``openai_request``.
+"""Decodes responses in OpenAI's format, of OpenAI and of the many other providers that use it.
 
 Sources: OpenAI's API reference ("Chat Completions", "Streaming") and what SiliconFlow, DeepSeek,
 DashScope, Zhipu, Ark, Hunyuan, Moonshot, OpenRouter, Groq, Mistral, xAI, Perplexity, Azure, Ollama,
-llama.cpp and vLLM were recorded to send. Every field of theirs may be absent, null, empty or of another
-type; hence two ways through a chunk. The fast one takes what nearly every chunk is, checked by
-msgspec while it decodes. Whatever does not fit its types goes the tolerant way, which asks at every step.
+llama.cpp and vLLM were recorded to send. Any field may be absent, null, empty or of another type. So there
+are two ways through a chunk: the fast one for nearly all chunks, whose types msgspec checks while it decodes,
+and the tolerant one for all others, which checks every field.
 """
 
 from typing import Annotated, Any
@@ -15,14 +14,9 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
 from chathub.text import well_formed
-
-CUT = "上游连接中断，回复不完整"
-EMPTY = "上游没有返回任何内容"
-UNREADABLE = "上游返回了无法识别的数据"
-TOO_LONG = "上游返回的单条数据过长"
-BROKEN = "上游在回复途中出错，回复不完整"
 
 _FINISH_WORDS = {
     "end_turn": "stop",
@@ -33,7 +27,7 @@ _FINISH_WORDS = {
     "sensitive": "content_filter",
     "stop_sequence": "stop",
 }
-# The model did not end, its server did (OpenRouter, Zhipu).
+# the model did not end, its server did (OpenRouter, Zhipu)
 _BROKEN_WORDS = frozenset({"error", "network_error"})
 
 _CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
@@ -45,17 +39,6 @@ _MESSAGE: large_json.Shape = {
     "refusal": None,
     "tool_calls": [_CALL],
 }
-# what is read of a large object
-_SHAPE: large_json.Shape = {
-    "choices": [{"message": _MESSAGE, "delta": _MESSAGE, "finish_reason": None, "usage": None}],
-    "usage": None,
-    "x_groq": None,
-    **large_json.ERRORS,
-}
-# bytes of an event that the fast way takes
-_ORDINARY = 65_536
-
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class _Delta(Struct, gc=False):
@@ -83,73 +66,34 @@ class _Chunk(Struct, gc=False):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
-class Decoder:
-    """Reads one streamed answer: give it every piece of the body, in order, then ``close`` it.
+class Decoder(StreamDecoder):
+    """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    Texts come as they arrive. At the end (``[DONE]``, an error, ``close``) come ``Usage`` and
-    ``Finish``, each at most once, and a ``Failure`` when the answer is not whole; after a ``Failure``
-    only a ``Usage`` may still follow. An answer without any ``Failure`` is complete, also without
-    ``Finish`` (Snowflake never sends one). No event holds half a surrogate pair. Nothing raises.
+    After an error the stream is read on, for the usage may follow (OpenRouter).
     """
 
+    shape = {
+        "choices": [{"message": _MESSAGE, "delta": _MESSAGE, "finish_reason": None, "usage": None}],
+        "usage": None,
+        "x_groq": None,
+        **large_json.ERRORS,
+    }
+
     def __init__(self, limit: int = sse.LIMIT) -> None:
-        self._parser = sse.Parser(limit)
-        self._emptiness = sse.Emptiness(limit)
-        self._halves: dict[str | int, str] = {}  # high surrogates that wait for their other half
+        super().__init__(limit)
+        self._halves = _Halves()
         self._calls = fields.ToolCalls()
-        self._usage: dict[str, Any] = {}
-        self._finish = ""
-        self._arrived = False  # any data at all
-        self._answered = False  # some text, reasoning or tool call
+        self._counts: dict[str, Any] = {}
         self._failed = False
-        self.done = False  # the last event has come
-        self._streamless = False
 
-    @property
-    def pending(self) -> int:
-        """The bytes of an event that has not come whole."""
-        return self._parser.pending
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events in ``data``, a piece of the body as it came from the network."""
-        events: list[Event] = []
-        try:
-            for name, payload in self._parser.feed(data):
-                if name or self._halves or self._failed or not self._take_plain(payload, events):
-                    self._take(name, payload, events)
-            self._emptiness.note(len(data), brought_something=bool(events))
-        except sse.TooLong:
-            self._end(events, Failure(TOO_LONG, kind="cut", status=200))
-            self.done = True
-        return events
-
-    def close(self) -> list[Event]:
-        """The events that the end of the body brings. Tells a whole answer from one that was cut off."""
-        events: list[Event] = []
-        try:
-            for name, payload in self._parser.close():
-                self._take(name, payload, events, last=True)
-        except sse.TooLong:
-            self._arrived = True
-        if not self.done:
-            self.done = True
-            if self._failed or self._finish:
-                self._end(events)
-            elif self._arrived or self._answered:
-                self._end(events, Failure(CUT, kind="cut", status=200))
-            else:
-                self._end(events, Failure(EMPTY, kind="empty", status=200))
-        return events
-
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
-        """The fast way: ``False``, and nothing done, for a chunk that is anything but ordinary."""
-        if len(payload) > _ORDINARY:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
+        if name or self._failed or self._halves.waiting:
             return False
         try:
             chunk = _decode_chunk(payload)
-        except _UNREADABLE:
+        except UNREADABLE_ERRORS:
             return False
-        if not chunk.choices or self.done:
+        if not chunk.choices:
             return False
         choice = chunk.choices[0]
         delta = choice.delta
@@ -158,135 +102,102 @@ class Decoder:
         thought = delta.reasoning_content or delta.reasoning
         if thought:
             events.append(Reasoning(thought))
-            self._answered = True
+            self._has_output = True
         elif len(delta.reasoning_details) > 4:  # more than null or []
             return False
         if delta.content:
             events.append(Text(delta.content))
-            self._answered = True
+            self._has_output = True
         if choice.finish_reason:
             self._finish = choice.finish_reason
         if chunk.usage:
-            self._usage = chunk.usage
+            self._counts = chunk.usage
         self._arrived = True
         return True
 
-    def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
-        """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
-        text = payload.decode("utf-8", "replace").strip()
-        if self.done or not text:
-            return
-        self._arrived = True
-        if text.startswith("[DONE]"):
-            self._take_done(events)
-            return
-        try:
-            value: object = large_json.loads(payload, _SHAPE)
-        except (ValueError, RecursionError):
-            self._take_unreadable(name, text, last, events)
-            return
-        if name == "error" and not (isinstance(value, dict) and value.get("error")):
-            self._end(events, fields.refusal(value, BROKEN))
-        elif isinstance(value, dict):
-            self._take_object(value, events)
-        elif value is not None:
-            self._end(events, fields.refusal(value, UNREADABLE, "cut"))
+    def _is_ours(self, name: str, text: str) -> bool:
+        return name in ("", "message")
 
-    def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
-        if last and (name != "error" or text[0] in "{["):
+    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+        choice = fields.first(value.get("choices"))
+        self._counts = fields.usage_object(value, choice) or self._counts
+        if self._failed:
             return
-        if name == "error":
-            self._end(events, fields.refusal(text, BROKEN))
-        elif name in ("", "message"):  # what comes under an unknown name may be anything
-            self._end(events, Failure(UNREADABLE, kind="cut", status=200))
-
-    def _take_done(self, events: list[Event]) -> None:
-        whole = self._failed or self._answered or self._finish
-        self._end(events, None if whole else Failure(EMPTY, kind="empty", status=200))
-        self.done = True
-
-    def _take_object(self, chunk: dict[str, Any], events: list[Event]) -> None:
-        """One chunk, or a whole answer that was not streamed, as decoded JSON of any content."""
-        choice = fields.first(chunk.get("choices"))
-        self._usage = fields.usage_object(chunk, choice) or self._usage
-        if not self._failed:
-            delta = self._message(choice)
-            for kind, text in fields.texts(delta):
-                self._say(kind, text, events)
-            for call in self._calls.take(delta.get("tool_calls")):
-                self._call(call, events)
-            finish = choice.get("finish_reason")
-            if isinstance(finish, str) and finish:
-                self._finish = finish
-            if failures.is_error(chunk):
-                self._end(events, fields.refusal(chunk, BROKEN))
+        delta = self._message(choice)
+        for kind, text in fields.texts(delta):
+            self._say(kind, text, events)
+        for call in self._calls.take(delta.get("tool_calls")):
+            arguments = self._halves.join(call.index, call.arguments)
+            self._call(call.index, call.id, call.name, arguments, events)
+        self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
+        if failures.is_error(value):
+            self._fail(events, fields.refusal(value, BROKEN))
 
     def _message(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """What to read in ``choice``: Perplexity fills both places, and only one is right each time.
+        """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
 
         Its stream repeats in ``message`` what ``delta`` said so far; a whole body has an empty ``delta``.
         """
         delta, message = choice.get("delta"), fields.as_object(choice.get("message"))
-        if isinstance(delta, dict) and not (self._streamless and message):
+        if isinstance(delta, dict) and (self._streamed or not message):
             return delta
-        return {} if self._answered else message
+        return {} if self._has_output else message
 
-    def _whole(self, text: str, key: str | int) -> str:
-        """``text`` without half a pair at its end; that is kept until the next piece of the same kind."""
-        text = self._halves.pop(key, "") + text
+    def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
+        self._has_output = True
+        said = self._halves.join(kind, fields.as_string(text))
+        if said:
+            events.append(kind(said))
+        return said
+
+    def _usage(self) -> Usage:
+        return fields.read_usage(self._counts)
+
+    def _reason(self, word: str) -> str:
+        return _FINISH_WORDS.get(word, word)
+
+    def _fail(self, events: list[Event], failure: Failure) -> None:
+        self._conclude(events, failure)
+
+    def _conclude(self, events: list[Event], failure: Failure | None) -> None:
+        if self._failed:
+            if (usage := self._usage()) != Usage():
+                events.append(usage)
+        else:
+            events += self._halves.rest()
+            if failure is None and self._finish in _BROKEN_WORDS:
+                failure = Failure(BROKEN, status=200)
+            super()._conclude(events, failure)
+            self._failed = failure is not None
+        self._counts = {}
+
+
+# texts by their kind, arguments by the index of their call
+_Key = type[Text] | type[Reasoning] | int
+
+
+class _Halves:
+    """High surrogates at the end of a piece, which wait for their other half in the next piece."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[_Key, str] = {}
+
+    def join(self, key: _Key, text: str) -> str:
+        """``text`` with the half that waited, without one at its own end."""
+        text = self.waiting.pop(key, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._halves[key] = text[-1]
+            self.waiting[key] = text[-1]
             text = text[:-1]
         return well_formed(text)
 
-    def _say(self, kind: type[Text] | type[Reasoning], text: str, events: list[Event]) -> None:
-        self._answered = True
-        if text := self._whole(text, kind.__name__):
-            events.append(kind(text))
-
-    def _call(self, call: ToolCallDelta, events: list[Event]) -> None:
-        self._answered = True
-        arguments = self._whole(call.arguments, call.index)
-        if call.id or call.name or arguments:
-            events.append(ToolCallDelta(call.index, call.id, call.name, arguments))
-
-    def _end(self, events: list[Event], failure: Failure | None = None) -> None:
-        if not self._failed:
-            for key in self._halves:
-                if isinstance(key, int):
-                    events.append(ToolCallDelta(key, "", "", "\ufffd"))
-                else:
-                    events.append(Text("\ufffd") if key == Text.__name__ else Reasoning("\ufffd"))
-        self._halves = {}
-        if self._usage:
-            usage, self._usage = fields.read_usage(self._usage), {}
-            if usage != Usage():
-                events.append(usage)
-        if self._failed:
-            return
-        word, self._finish = self._finish, ""
-        if word:
-            events.append(Finish(_FINISH_WORDS.get(word) or failures.short_word(word)))
-        if failure is None and word in _BROKEN_WORDS:
-            failure = Failure(BROKEN, status=200)
-        if failure is not None:
-            events.append(failure)
-            self._failed = True
+    def rest(self) -> list[Event]:
+        """U+FFFD in place of each half that is still waiting."""
+        waiting, self.waiting = self.waiting, {}
+        return [
+            ToolCallDelta(key, "", "", "\ufffd") if isinstance(key, int) else key("\ufffd") for key in waiting
+        ]
 
 
 def decode_body(body: bytes) -> list[Event]:
-    """The events of a 2xx answer that was not streamed, whether or not a stream was asked for.
-
-    Reasoning, text, tool calls, usage, finish; a ``Failure`` at the end for an error object, an empty
-    answer or what cannot be read. Blank lines before the JSON (DeepSeek, OpenRouter) are skipped, and a
-    stream that came although none was asked for is read as one.
-    """
-    decoder = Decoder(max(sse.LIMIT, len(body)))
-    text = body.decode("utf-8-sig", "replace").strip()
-    if text.startswith(("data:", "event:", ":")):
-        return decoder.feed(body.lstrip()) + decoder.close()
-    events: list[Event] = []
-    decoder._streamless = True
-    decoder._take("", text.encode("utf-8", "surrogatepass"), events)
-    decoder._take_done(events)
-    return events
+    """The events of a 2xx response that was not streamed, in the order described at ``StreamDecoder``."""
+    return Decoder(max(sse.LIMIT, len(body))).decode_body(body)

@@ -1,7 +1,7 @@
-"""OpenAI's Chat Completions, as OpenAI and its many imitators speak it: the request out.
+"""Encodes requests in OpenAI's format, for OpenAI and the many other providers that use it.
 
-Source: OpenAI's API reference ("Create chat completion"). What single providers and models want otherwise
-is in ``quirks``.
+Source: OpenAI's API reference ("Create chat completion"). What single providers and models require is in
+``quirks``.
 """
 
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
     """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
-    Only what was set is sent, and nothing that is null: strict servers refuse fields they do not know.
-    ``call.extra`` goes along as it is, but for the fields that ``call`` holds itself.
+    Only parameters that were set are sent, and none that is null: strict servers refuse unknown fields.
+    ``call.extra`` is sent unchanged, except for fields that ``call`` has itself.
     """
     quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
     params = {name: value for name, value in call.params.items() if value is not None}
     if call.extra:
         params = {**call.extra, **params}
     if not quirks.takes_extensions:
-        # fields of other APIs that came with a request in their shape
+        # fields of other APIs, from a request in another format
         params = {name: value for name, value in params.items() if name not in ("thinking", "top_k")}
     streamed = call.stream or quirks.streams_only
     if quirks.thinking_off_when_not_streaming and not streamed:
-        # Who asks for thinking gets it: as a stream, which is read as a whole answer all the same.
+        # a request with thinking is sent as a stream, which is decoded as a whole response all the same
         streamed = params.get("enable_thinking") is True
         if not streamed:
             params["enable_thinking"] = False
-    _set_stream_options(params, call, quirks, streamed)
+    _set_stream_options(params, quirks, streamed)
     _set_names(params, quirks)
     if call.tools:
         params["tools"] = call.tools
@@ -48,14 +48,15 @@ def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamR
     return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
 
 
-def _set_stream_options(params: dict[str, Any], call: ChatRequest, quirks: Quirks, streamed: bool) -> None:
+def is_at(host: str, path: str) -> bool:
+    """Whether a base URL can only be of OpenAI's format, whose host may offer other formats as well."""
+    return path.endswith("/chat/completions")
+
+
+def _set_stream_options(params: dict[str, Any], quirks: Quirks, streamed: bool) -> None:
     options = params.pop("stream_options", None)
-    if not streamed or not quirks.stream_options:
-        return
-    if call.include_usage:
-        options = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-    if options is not None:
-        params["stream_options"] = options
+    if streamed and quirks.stream_options:
+        params["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
 
 
 def _set_names(params: dict[str, Any], quirks: Quirks) -> None:
@@ -69,14 +70,14 @@ def _set_names(params: dict[str, Any], quirks: Quirks) -> None:
 
 def _messages(messages: list[Message], quirks: Quirks) -> list[Any]:
     if quirks.system_role == "user":
-        messages = request_parts.with_instructions_in_question(messages)
+        messages = request_parts.with_instructions_in_user_message(messages)
     if all(map(_is_plain, messages)) and quirks.system_role != "developer":
         return messages
     return list(_mapped(messages, quirks))
 
 
 def _is_plain(message: Message) -> bool:
-    """Whether it is in OpenAI's form already, as most are."""
+    """Whether its fields are those of OpenAI's format, as with most messages."""
     return not (
         message.images
         or message.tool_calls
@@ -87,7 +88,7 @@ def _is_plain(message: Message) -> bool:
 
 
 def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[dict[str, Any]]:
-    shown: list[Image] = []  # by tools: their messages take text only
+    shown: list[Image] = []  # by tools, whose messages can have text only
     for message in messages:
         if shown and message.role != "tool":
             yield {"role": "user", "content": [_image(image) for image in shown]}
@@ -114,7 +115,7 @@ def _message(message: Message) -> dict[str, Any]:
             {
                 "id": call.id,
                 "type": "function",
-                # Empty arguments are no JSON, and servers that read them stumble.
+                # empty arguments are no JSON, and servers that decode them fail
                 "function": {"name": call.name, "arguments": call.arguments or "{}"},
             }
             for call in message.tool_calls

@@ -1,4 +1,4 @@
-"""What clients of ``/v1`` that speak OpenAI's Chat Completions get; ``read`` is what they send.
+"""Encodes replies to clients of OpenAI's Chat Completions.
 
 Sources: OpenAI's API reference ("The chat completion object", "The chat completion chunk object",
 "Error codes") and the types of its Python client. ``reasoning_content`` is DeepSeek's addition, which most
@@ -41,16 +41,13 @@ def encode_error(
     param: str | None = None,
     code: str | None = None,
 ) -> bytes:
-    """The body of an error answer. The client's exception follows the HTTP status alone; ``type`` and
-    ``code`` are for programs that look closer. A ``type`` given without a ``code`` leaves no code, but
-    ``insufficient_quota``, which is both."""
+    """The body of an error response. The client's exception follows the HTTP status alone; ``type`` and
+    ``code`` are for programs that look closer. A ``type`` given without a ``code`` leaves no code."""
     known_type, known_code = _ERRORS.get(
         status, ("invalid_request_error" if status < 500 else "server_error", None)
     )
     if type is None:
         code = code or known_code
-    elif type == "insufficient_quota":
-        code = code or type
     return _encode(_error(message, type or known_type, param, code))
 
 
@@ -69,13 +66,13 @@ def model(name: str, created: int, owned_by: str) -> dict[str, Any]:
 
 
 def embedding_usage(body: bytes) -> Usage | None:
-    """What an answer of the embeddings endpoint says it used; None if it is no such answer."""
+    """The usage in a response of the embeddings endpoint; None if the body is no such response."""
     try:
-        told = msgspec.json.decode(body, type=_Embeddings).usage
+        usage = msgspec.json.decode(body, type=_Embeddings).usage
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    # an answer without a count is an answer still
-    return Usage(told.prompt_tokens, 0, told.prompt_tokens) if told else Usage(completion_tokens=0)
+    # a response without a count is a response still
+    return Usage(usage.prompt_tokens, 0, usage.prompt_tokens) if usage else Usage(completion_tokens=0)
 
 
 class _EmbeddingUsage(msgspec.Struct):
@@ -83,7 +80,7 @@ class _EmbeddingUsage(msgspec.Struct):
 
 
 class _Embeddings(msgspec.Struct):
-    # the vectors are passed on without being read
+    # the vectors are passed on without being decoded
     data: msgspec.Raw
     usage: _EmbeddingUsage | None = None
 
@@ -94,15 +91,15 @@ def models(rows: Iterable[tuple[str, int, str]]) -> bytes:
 
 
 class _Calls:
-    """Tool calls in the order they appeared. Clients need id and name in a call's first fragment, so
-    what comes before the name waits for it; a call that the provider gave no id gets one. They parse the
-    arguments, so a call without any ends as ``{}``."""
+    """Encodes tool calls in the order they appeared. Clients need id and name in a call's first fragment, so
+    fragments before the name wait for it; a call without an id gets one. Clients parse the arguments, so a
+    call without any gets ``{}``."""
 
     def __init__(self, id: str) -> None:
         self._prefix = "call_" + id.removeprefix("chatcmpl-")
         self._places: dict[int, int] = {}
         self._waiting: dict[int, ToolCallDelta] = {}
-        self._blank: set[int] = set()  # places of those without arguments so far
+        self._blank: set[int] = set()  # places of calls without arguments so far
 
     def take(self, index: int, fragments: Iterable[ToolCallDelta]) -> dict[str, Any] | None:
         """The delta for some fragments of one call, or nothing yet."""
@@ -119,12 +116,12 @@ class _Calls:
         return self._first(index, call_id, name, arguments)
 
     def nameless(self) -> list[dict[str, Any]]:
-        """The calls that never got a name."""
+        """The calls without a name."""
         waiting, self._waiting = self._waiting, {}
         return [self._first(index, call.id, "", call.arguments) for index, call in waiting.items()]
 
     def completed(self) -> list[dict[str, Any]]:
-        """The empty object for those that never got an argument."""
+        """The empty object for the calls without arguments."""
         return [self._more(place, "{}") for place in sorted(self._blank)]
 
     def _more(self, place: int, arguments: str) -> dict[str, Any]:
@@ -153,11 +150,11 @@ def _run(event: Event) -> tuple[type[Event], int]:
 
 
 class Encoder:
-    """Writes one answer as ``chat.completion.chunk`` objects: ``feed`` it events, ``end`` it.
+    """Encodes one reply as ``chat.completion.chunk`` objects: ``feed`` it events, then ``end`` it.
 
-    What comes out are the payloads of SSE ``data:`` lines. Finish and usage come with ``end``, for only
-    then they are final. A ``Failure`` is told at once and ends everything, ``[DONE]`` included: a client
-    that overlooks the error must not take the answer for whole.
+    Both give the payloads of SSE ``data:`` lines. Finish reason and usage come with ``end``, for only then
+    they are final. A ``Failure`` is sent at once and ends the stream, without ``[DONE]``: a client that
+    ignores the error must not take the reply as complete.
     """
 
     def __init__(self, model: str, id: str, created: int, include_usage: bool) -> None:
@@ -209,7 +206,7 @@ class Encoder:
         return [*chunks, DONE]
 
     def _delta(self, name: bytes, value: object) -> bytes:
-        """Put together by hand: this runs for every piece of every answer."""
+        """Joined from bytes, not encoded as a whole: this runs for every piece of every reply."""
         role, self._role = self._role, b""
         if role and name != b"content":
             role += b'"content":null,'
@@ -227,7 +224,8 @@ def _failure(failure: Failure) -> bytes:
 
 
 def _tokens(usage: Usage) -> dict[str, Any]:
-    """Clients compute with the three counts, so what was not told is 0 there, and absent elsewhere."""
+    """Clients compute with the three counts, so these are 0 where they were not reported; others are
+    absent."""
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     total = prompt + completion if usage.total_tokens is None else usage.total_tokens
     tokens: dict[str, Any] = {
@@ -243,10 +241,7 @@ def _tokens(usage: Usage) -> dict[str, Any]:
 
 
 def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes:
-    """The ``chat.completion`` object of an answer that was not streamed.
-
-    A ``Failure`` has no place in it: who calls this looks for one first, and answers with ``error``.
-    """
+    """The ``chat.completion`` object of a reply that was not streamed. The events contain no ``Failure``."""
     text = "".join([event.text for event in events if isinstance(event, Text)])
     reasoning = "".join([event.text for event in events if isinstance(event, Reasoning)])
     finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
@@ -263,8 +258,8 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
         "logprobs": None,
         "finish_reason": finish or ("tool_calls" if calls else "stop"),
     }
-    answer = {"id": id, "object": "chat.completion", "created": created, "model": model, "choices": [choice]}
-    return _encode(answer if usage is None else answer | {"usage": _tokens(usage)})
+    body = {"id": id, "object": "chat.completion", "created": created, "model": model, "choices": [choice]}
+    return _encode(body if usage is None else body | {"usage": _tokens(usage)})
 
 
 def _whole_calls(events: list[Event], id: str, cut_off: bool) -> list[dict[str, Any]]:

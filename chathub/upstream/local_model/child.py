@@ -1,9 +1,10 @@
-"""The built-in model's own process: loads one GGUF file and serves it on loopback until its parent goes.
+"""The program of the built-in model's process: loads one GGUF file and serves it on loopback until its
+parent ends.
 
-Run by ``local.py`` as ``python -I local_child.py``; imports nothing of ChatHub. The protocol is two lines
-of JSON: the settings come on stdin; back on stdout goes ``{"url": …}`` once the model is loaded, or
+``process.py`` runs it as ``python -I child.py``; it imports nothing of ChatHub. The protocol is two lines of
+JSON: the settings come on stdin; on stdout goes ``{"url": …}`` once the model is loaded, or
 ``{"error": <exception's class>, "detail": …}``. After that the process lives until stdin closes, which the
-kernel does for us however the parent ended.
+kernel does however the parent ended.
 
 The settings mirror llama.cpp's ``common_params`` (https://github.com/ggml-org/llama.cpp, common/common.h),
 as bound by https://github.com/xorbitsai/xllamacpp: they change between versions, hence the exact pin.
@@ -21,7 +22,7 @@ def main() -> None:
     """Serve until stdin ends; never returns."""
     config = json.loads(sys.stdin.buffer.readline())
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the engine prints must not get between the protocol's lines
+    os.dup2(2, 1)  # what the engine prints must not mix with the protocol's lines
     die_first()
     try:
         server = load(config)

@@ -57,7 +57,6 @@ class Weights:
     context: int = 4096
     temperature: float = 0.7
     note: str = ""
-    languages: tuple[str, ...] = ()
     size: int = 0
     sha256: str = ""
     source: Package | HubFile | None = None
@@ -75,7 +74,6 @@ def known(folder: Path) -> dict[str, Weights]:
         path=folder / "SmolLM2-135M-Instruct.Q4_1.gguf",
         title="SmolLM2 135M",
         note="SmolLM2 是一个很小的玩具模型，只会英语，常常答错，适合试用界面。",
-        languages=("en",),
         temperature=0.2,  # what its makers advise; with more it rambles
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -90,7 +88,6 @@ def known(folder: Path) -> dict[str, Weights]:
         path=folder / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
         title="Qwen2.5 Coder 0.5B",
         note="Qwen2.5 Coder 0.5B 会中文和英语，约需 710 MB 内存，适合简单的问答和代码。",
-        languages=("zh", "en"),
         size=491_400_064,
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         source=HubFile("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),

@@ -1,6 +1,6 @@
-"""What the readers of the native dialects share: from pieces of a body to whole JSON values, and the end.
+"""The shared part of the decoders of all provider formats: from pieces of a body to events, and the end.
 
-A dialect's reader says what its objects mean; here is what all of them keep to. Nothing here raises.
+A format's own ``Decoder`` says what its JSON objects mean.
 """
 
 from abc import ABC, abstractmethod
@@ -19,36 +19,42 @@ UNREADABLE = "上游返回了无法识别的数据"
 TOO_LONG = "上游返回的单条数据过长"
 BROKEN = "上游在回复途中出错，回复不完整"
 
-# characters of what a provider wants back with an answer; of more nothing is kept
+# characters of state that is kept for one response; of more nothing is kept
 STATE = 1024 * 1024
-# bytes of an event that the fast way takes
+# bytes of the largest event that is decoded the fast way
 _ORDINARY = 65_536
 
 UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-class Reader(ABC):
-    """Reads one streamed answer: give it every piece of the body, in order, then ``close`` it.
+class StreamDecoder(ABC):
+    """Decodes one streamed response: ``feed`` it every piece of the body, in order, then ``close`` it.
 
-    Texts come as they arrive. At the end come ``Usage``, ``State`` and ``Finish``, each at most once,
-    then a ``Failure`` when the answer is not whole, and nothing after it. Nothing raises.
+    The order of events, for all formats: ``Text``, ``Reasoning`` and ``ToolCallDelta`` come as they arrive.
+    With the end (the format's last event, an error, ``close``) come ``Usage``, ``State`` and ``Finish``, each
+    at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage`` may
+    follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
+    (Snowflake never sends one). No event holds half a surrogate pair.
+
+    ``done``: the last event has come; what the provider still sends need not be waited for. Nothing raises.
     """
 
-    # what is read of a large object
+    # the fields that are read of a large object
     shape: ClassVar[large_json.Shape]
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         self._parser = sse.Parser(limit)
         self._emptiness = sse.Emptiness(limit)
+        self._streamed = True
         self._arrived = False  # any data at all
-        self._answered = False  # some text, reasoning or tool call
+        self._has_output = False  # some text, reasoning or tool call
         self._finish = ""  # the provider's word
-        self._kept = 0  # characters of signatures and the like
-        self.done = False  # the last event has come
+        self._kept = 0  # characters of state
+        self.done = False
 
     @property
     def pending(self) -> int:
-        """The bytes of an event that has not come whole."""
+        """The bytes of an event that has not come whole: large ones are decoded in a thread."""
         return self._parser.pending
 
     def feed(self, data: bytes) -> list[Event]:
@@ -58,15 +64,15 @@ class Reader(ABC):
             for name, payload in self._parser.feed(data):
                 if self.done:
                     continue
-                if len(payload) > _ORDINARY or not self._take_plain(payload, events):
+                if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
-            self._emptiness.note(len(data), brought_something=bool(events))
+            self._emptiness.count(len(data), brought_something=bool(events))
         except sse.TooLong:
             self._end(events, Failure(TOO_LONG, kind="cut", status=200))
         return events
 
     def close(self) -> list[Event]:
-        """The events that the end of the body brings. Tells a whole answer from one that was cut off."""
+        """The events that the end of the body brings: whether the response was whole or cut off."""
         events: list[Event] = []
         try:
             for name, payload in self._parser.close():
@@ -81,17 +87,19 @@ class Reader(ABC):
             self._end(events, Failure(EMPTY, kind="empty", status=200))
         return events
 
-    def read_body(self, body: bytes) -> list[Event]:
-        """The events of a whole answer that was not streamed; also of a stream that nobody asked for."""
+    def decode_body(self, body: bytes) -> list[Event]:
+        """The events of a whole body. A stream that came although none was asked for is decoded as one;
+        blank lines before the JSON (DeepSeek, OpenRouter) are skipped."""
         text = body.decode("utf-8-sig", "replace").strip()
         if text.startswith(("data:", "event:", ":")):
             return self.feed(body.lstrip()) + self.close()
+        self._streamed = False
         events: list[Event] = []
         self._take("", text.encode(), events)
         self._end_whole(events)
         return events
 
-    def _take_plain(self, payload: bytes, events: list[Event]) -> bool:
+    def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         """The fast way: ``False``, and nothing done, for an object that is anything but ordinary."""
         return False
 
@@ -101,15 +109,15 @@ class Reader(ABC):
 
     @abstractmethod
     def _usage(self) -> Usage:
-        """What the answer used, as far as it was told."""
+        """The usage as far as the provider has reported it."""
 
-    @abstractmethod
     def _state(self) -> dict[str, Any]:
-        """What goes into ``State``; empty for none."""
+        """The content of ``State``; empty for none."""
+        return {}
 
     @abstractmethod
     def _reason(self, word: str) -> str:
-        """Why the model stopped, in the words of ``Finish``."""
+        """The provider's word for the end in the words of ``Finish``."""
 
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
@@ -117,7 +125,7 @@ class Reader(ABC):
         if self.done or not text:
             return
         self._arrived = True
-        if text.startswith("[DONE]"):  # not theirs, but OpenRouter and other relays add it
+        if text.startswith("[DONE]"):  # OpenAI's; OpenRouter and other relays add it to every format
             self._end_whole(events)
             return
         try:
@@ -126,7 +134,7 @@ class Reader(ABC):
             self._take_unreadable(name, text, last, events)
             return
         if name == "error" and not (isinstance(value, dict) and value.get("error")):
-            self._end(events, fields.refusal(value, BROKEN))
+            self._fail(events, fields.refusal(value, BROKEN))
         else:
             self._take_value(value, events)
 
@@ -134,18 +142,22 @@ class Reader(ABC):
         if isinstance(value, dict):
             self._take_object(value, events)
         elif value is not None:
-            self._end(events, fields.refusal(value, UNREADABLE, "cut"))
+            self._fail(events, fields.refusal(value, UNREADABLE, "cut"))
 
     def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
         if last and (name != "error" or text[0] in "{["):
             return
         if name == "error":
-            self._end(events, fields.refusal(text, BROKEN))
-        elif not name or text[0] in "{[":  # what comes under another name may be anything
-            self._end(events, Failure(UNREADABLE, kind="cut", status=200))
+            self._fail(events, fields.refusal(text, BROKEN))
+        elif self._is_ours(name, text):
+            self._fail(events, Failure(UNREADABLE, kind="cut", status=200))
+
+    def _is_ours(self, name: str, text: str) -> bool:
+        """Whether an event must be readable: the content of an event of another name may be anything."""
+        return not name or text[0] in "{["
 
     def _keep(self, text: object) -> str:
-        """Some of what the provider wants back; nothing any more once there is too much of it."""
+        """A piece of the state; empty once there is too much of it."""
         kept = well_formed(fields.as_string(text))
         self._kept += len(kept)
         return kept if self._kept < STATE else ""
@@ -153,26 +165,33 @@ class Reader(ABC):
     def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
         said = well_formed(fields.as_string(text))
         if said:
-            self._answered = True
+            self._has_output = True
             events.append(kind(said))
         return said
 
     def _call(self, index: int, call_id: str, name: str, arguments: str, events: list[Event]) -> None:
-        self._answered = True
+        self._has_output = True
         if call_id or name or arguments:
             events.append(
                 ToolCallDelta(index, well_formed(call_id), well_formed(name), well_formed(arguments))
             )
 
     def _end_whole(self, events: list[Event]) -> None:
-        """The answer says that it is over, or it came in one piece."""
-        whole = self._answered or self._finish
+        """The provider says that the response is over, or it came in one piece."""
+        whole = self._has_output or self._finish
         self._end(events, None if whole else Failure(EMPTY, kind="empty", status=200))
 
+    def _fail(self, events: list[Event], failure: Failure) -> None:
+        """An error in the middle of a response: in most formats its end."""
+        self._end(events, failure)
+
     def _end(self, events: list[Event], failure: Failure | None = None) -> None:
-        if self.done:
-            return
-        self.done = True
+        if not self.done:
+            self.done = True
+            self._conclude(events, failure)
+
+    def _conclude(self, events: list[Event], failure: Failure | None) -> None:
+        """The events of the end, in their order."""
         if (usage := self._usage()) != Usage():
             events.append(usage)
         if state := self._state():

@@ -1,0 +1,100 @@
+"""The metering of gateway requests: reserved before they begin, settled when they have ended."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Literal
+
+from chathub.accounts.caller import Caller
+from chathub.billing.budgets import BudgetOwner, UsageBound
+from chathub.billing.ledger import AttemptOwner
+from chathub.billing.settlement_queue import SettlementQueue
+from chathub.clock import Clock
+from chathub.database.connection import Database
+from chathub.errors import ChatHubError
+from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
+from chathub.limits.reply_memory import ReplyMemory
+from chathub.providers.resolver import Candidates
+from chathub.running.admission import Admission
+from chathub.running.key_reports import KeyReports
+from chathub.running.registry import Registry
+
+
+class Metering:
+    """Counts every gateway request against its caller's budgets."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        registry: Registry,
+        admission: Admission,
+        reply_memory: ReplyMemory,
+        settlement_queue: SettlementQueue,
+        key_reports: KeyReports,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._registry = registry
+        self._admission = admission
+        self._reply_memory = reply_memory
+        self._settlement_queue = settlement_queue
+        self._key_reports = key_reports
+
+    @asynccontextmanager
+    async def metered(
+        self,
+        caller: Caller,
+        candidates: Candidates,
+        kind: Literal["completion", "embedding"],
+        *,
+        prompt: int,
+        requested: int | None,
+        choices: int = 1,
+    ) -> AsyncIterator[GatewayRequest]:
+        """Reserve what a request may use for as long as this lasts, then settle what it used, however it
+        ended and even if the client left.
+
+        ``prompt`` is a bound on the prompt, ``requested`` the length of a reply that the client set (None: it
+        set none), both in tokens.
+
+        Raises:
+            Unavailable: the server is shutting down, the database's file is gone, or too much waits to be
+                stored already.
+            DiskLow: the disk has too little room to settle it.
+            Unauthorized: the user was disabled meanwhile.
+            TooManyRequests: the user has too many requests, or too little left of a budget.
+        """
+        self._registry.check_open()
+        self._admission.check()
+        owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
+        attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
+        request = GatewayRequest(
+            attempt_owner, candidates, self._reply_memory.of(caller.id), is_bound=bool(caller.models)
+        )
+        # known from the moment it is resolved: one of its API keys may be removed before it is used
+        self._registry.add(request)
+        bound = UsageBound.of(candidates, prompt, requested, choices)
+        work = self._db.write(reserve, owner, bound, self._settlement_queue.reservations)
+        reserving = asyncio.ensure_future(work)
+        try:
+            reserved = await asyncio.shield(reserving)
+            request.answer_limit = reserved.answer_limit
+            request.is_bound |= reserved.is_money_bound
+            yield request
+        finally:
+            request.holding.release()
+            self._registry.remove(request)
+            await self._settlement_queue.finish(self._settle(reserving, request))
+
+    async def _settle(self, reserving: asyncio.Future[Reserved], request: GatewayRequest) -> None:
+        with contextlib.suppress(ChatHubError):
+            reserved = await reserving
+            for meter in request.meters:
+                if meter.well_key is not None:
+                    self._key_reports.note_success(meter.well_key, request.user_id)
+            settlement = request.settlement(reserved.reservation_id, self._clock.month())
+            store = partial(settle, settlement=settlement)
+            await self._settlement_queue.store("request", store, reserved.reservation_id)

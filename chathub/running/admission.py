@@ -1,0 +1,26 @@
+"""Whether the server can take on a new turn or gateway request."""
+
+from chathub.billing.settlement_queue import SettlementQueue
+from chathub.database.connection import Database
+from chathub.disk import Disk
+
+
+class Admission:
+    """Refuses what could not be stored at its end: before anything is stored or sent of it."""
+
+    def __init__(self, db: Database, disk: Disk, settlement_queue: SettlementQueue) -> None:
+        self._db = db
+        self._disk = disk
+        self._settlement_queue = settlement_queue
+
+    def check(self, *, growing: int = 0, large: bool = False) -> None:
+        """Let a turn or a gateway request pass. ``growing``: the bytes of the replies that are running;
+        ``large``: more than text would be stored of it.
+
+        Raises:
+            Unavailable: the database's file is gone, or too much waits to be stored already.
+            DiskLow: the disk has too little room.
+        """
+        self._db.condition.check()
+        self._disk.check(large=large)
+        self._settlement_queue.check(growing)
