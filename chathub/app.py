@@ -34,7 +34,7 @@ from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.database.periodic import background_tasks

@@ -16,7 +16,7 @@ from chathub.chat.removal import Remover
 from chathub.chat.replies import ConversationReplies
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.disk import Disk
 from chathub.gateway.gateway import Gateway
 from chathub.limits.reply_memory import ReplyMemory

@@ -16,9 +16,10 @@ from msgspec import Struct
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import backup_files
-from chathub.database.connection import Database, Transaction
 from chathub.database.copying import LONGEST
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseError
+from chathub.database.transaction import Transaction
 from chathub.disk import make_folder
 from chathub.errors import ChatHubError, StartError
 from chathub.mail import Mailer

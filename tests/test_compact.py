@@ -19,10 +19,11 @@ from processes import ChatHub, run_to_its_end
 from chathub.commands.compact import compact
 from chathub.commands.doctor import examine
 from chathub.config import Config
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.sqlite_version import has_wal_reset_fault
+from chathub.database.transaction import Transaction
 from chathub.database.vacuum import Space, read_space, trim, trim_step
 from chathub.errors import StartError
 

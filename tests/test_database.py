@@ -14,11 +14,12 @@ import aiosqlite
 import pytest
 
 from chathub.chat import branches, removal
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
 from chathub.database.rows.settings import Settings
+from chathub.database.transaction import Transaction
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseError
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.transaction import Transaction
 
 ENDLESS = (
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000)"

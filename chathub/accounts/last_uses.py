@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
+from chathub.database.transaction import Transaction
 
 # ids of each kind that wait to be written; beyond this number the oldest are dropped
 _MOST = 10_000

@@ -8,7 +8,7 @@ from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from chathub.database.connection import Row, Transaction
+from chathub.database.transaction import Row, Transaction
 from chathub.schemas.requests import UsageFilter
 
 # before and after every day of the calendar, every month, and every id

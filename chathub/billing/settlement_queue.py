@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from chathub.billing import budgets
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable, Trouble
+from chathub.database.transaction import Transaction
 from chathub.errors import Unavailable
 
 log = logging.getLogger("chathub.settlements")

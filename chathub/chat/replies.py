@@ -15,7 +15,7 @@ from chathub.chat.turn import IdempotencyKey, Settlement, TurnRequest
 from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.providers.resolver import Candidates

@@ -16,7 +16,7 @@ from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.chat.unstored import UnstoredReplies, reader
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure

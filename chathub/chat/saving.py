@@ -11,9 +11,10 @@ from chathub.chat import settle
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.messages import InterruptedReply
+from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
 

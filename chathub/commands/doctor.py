@@ -12,7 +12,6 @@ from chathub.backup_schedule import LAST, read_last
 from chathub.clock import Clock, iso
 from chathub.config import Config
 from chathub.database.clock_check import newest
-from chathub.database.connection import Transaction
 from chathub.database.errors import DatabaseError
 from chathub.database.file_check import check_file, check_owner, refusal
 from chathub.database.migrations import migrations_in, version_of
@@ -21,6 +20,7 @@ from chathub.database.read_only import reading
 from chathub.database.replacing import pending_replacement
 from chathub.database.schema import differences
 from chathub.database.sqlite_version import has_wal_reset_fault
+from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError

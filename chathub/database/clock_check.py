@@ -10,8 +10,9 @@ import logging
 import time
 
 from chathub.clock import Behind, Clock
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
+from chathub.database.transaction import Transaction
 
 log = logging.getLogger("chathub")
 

@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseError, DatabaseUnavailable
 from chathub.disk import identity
 

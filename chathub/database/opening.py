@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chathub.config import Config
 from chathub.database import clean_shutdown
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.database.file_check import check_content, check_file
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.replacing import delete_unfinished, finish_replacement, pending_replacement

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from chathub.database.thread_connection import Connection
+from chathub.database.connection import Connection
 
 T = TypeVar("T")
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
 
 # seconds between two measurements of the unused pages
 _ROUND = 60.0

@@ -8,7 +8,7 @@ from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, RUNNING, VAULT
 from chathub.clock import iso
 from chathub.config import Config
-from chathub.database.connection import Row, Transaction
+from chathub.database.transaction import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.urls import chat_url, origin, without_query
 from chathub.handlers.http import actor, answer, body, done, row_id

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from chathub.app_keys import CATALOG, CLOCK, DB
-from chathub.database.connection import Row, Transaction
+from chathub.database.transaction import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.http import actor, body, done, query, raw, row_id
 from chathub.schemas import responses

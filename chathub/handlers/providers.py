@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from chathub.app_keys import CALLER, CATALOG, CLOCK, DB
-from chathub.database.connection import Row, Transaction
+from chathub.database.transaction import Row, Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.registry import PROVIDER_FORMATS, wire_format_of
 from chathub.formats.urls import origin, without_query

@@ -8,7 +8,7 @@ from chathub.app_keys import CALLER, CLOCK, DB
 from chathub.billing import budgets, ledger
 from chathub.billing.budgets import BudgetOwner
 from chathub.clock import Month, iso
-from chathub.database.connection import Row, Transaction
+from chathub.database.transaction import Row, Transaction
 from chathub.errors import NotFound
 from chathub.handlers.http import answer
 from chathub.schemas import responses

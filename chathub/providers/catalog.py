@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.database import Database
+from chathub.database.transaction import Row, Transaction
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.schemas import responses
 from chathub.schemas.requests import ModelFilter

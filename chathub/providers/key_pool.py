@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from chathub.database.connection import Row, Transaction
+from chathub.database.transaction import Row, Transaction
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import FailureClass, class_of
 from chathub.formats.failures import RETRY_LIMIT

@@ -8,7 +8,8 @@ from msgspec import Struct
 from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database, Row
+from chathub.database.database import Database
+from chathub.database.transaction import Row
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
 from chathub.formats.failure_class import class_sentence
 from chathub.formats.messages import Endpoint

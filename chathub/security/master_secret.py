@@ -22,9 +22,10 @@ import msgspec
 from msgspec import Struct, structs
 
 from chathub.config import Config
-from chathub.database.connection import Database, Row, Transaction
+from chathub.database.database import Database
 from chathub.database.errors import DatabaseError
 from chathub.database.rows.settings import Setting
+from chathub.database.transaction import Row, Transaction
 from chathub.disk import flush
 from chathub.errors import StartError
 from chathub.security.audit import OPERATOR, record

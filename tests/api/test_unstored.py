@@ -32,8 +32,9 @@ from scripted import Provider, Script, chunk, reply
 from chathub.app_keys import DB, REPLIES, SETTLEMENT_QUEUE
 from chathub.billing import settlement_queue
 from chathub.config import Config
-from chathub.database import connection
+from chathub.database import database
 from chathub.database.errors import DatabaseError, DatabaseUnavailable
+from chathub.database.transaction import Transaction
 
 LONG = "长🙂" * 50_000
 
@@ -51,7 +52,7 @@ async def hub(
     await add_model(client, admin, provider.base_url)
     assert client.app is not None
     await client.app[DB].run_bare(lambda it: it.execute("PRAGMA busy_timeout = 20"))
-    monkeypatch.setattr(connection, "_RETRY_PAUSES", (0.05,))
+    monkeypatch.setattr(database, "_RETRY_PAUSES", (0.05,))
 
 
 @contextmanager
@@ -502,7 +503,7 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
     tried: list[str] = []
 
     def storing(name: str, size: int) -> settlement_queue.Work[None]:
-        def work(tx: connection.Transaction) -> None:
+        def work(tx: Transaction) -> None:
             tried.append(name)
             tx.run(tx.q.settings.put, name=name, value="x" * size)
 

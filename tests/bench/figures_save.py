@@ -14,7 +14,7 @@ from table import Figure
 
 if TYPE_CHECKING:
     from chathub.chat.reply import Reply
-    from chathub.database.connection import Transaction
+    from chathub.database.transaction import Transaction
 
 _REPLIES = 200
 # what a second brings to each: ten chunks of a fast model, in Chinese
@@ -25,7 +25,7 @@ async def save(plan: Plan) -> list[Figure]:
     """CPU time of a round of checkpoints, all threads, as a share of one core (a round a second)."""
     sys.path.insert(0, str(ROOT))
     from chathub.chat import saving
-    from chathub.database.connection import Database
+    from chathub.database.database import Database
     from chathub.database.migrations import migrate
     from chathub.database.queries import Queries, sql_folder
     from chathub.formats.events import Text
