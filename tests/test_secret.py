@@ -219,7 +219,8 @@ main(["--database", sys.argv[1], "rotate-secret"])
     ("place", "rotated"),
     [
         # the new file is written, the transaction has not begun
-        ("chathub.security.rotation._make_durable", False),
+        ("chathub.security.rotation.Database.commit_to_disk", False),
+        ("chathub.security.master_secret.Database.commit_to_disk", False),
         # the last statement of the transaction
         ("chathub.security.rotation.record", False),
         # committed, and the new file has its own name still

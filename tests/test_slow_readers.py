@@ -1,7 +1,6 @@
 """Reads that take long: whom they keep waiting, and whom they do not."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from functools import partial
@@ -9,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseError
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.statements import Row, Select
+from chathub.database.transaction import Transaction
 
 
 class One(Row, frozen=True):
@@ -31,7 +32,7 @@ SECONDS = 30
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "test.db", Queries(sql_folder() / "queries"))
     await database.open()
-    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    await database.run_bare(partial(migrate, folder=sql_folder() / "migrations"))
     yield database
     await database.close()
 
@@ -115,6 +116,6 @@ async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> N
 
 async def test_an_error_of_a_read_is_its_callers_and_nothing_stays_taken(db: Database) -> None:
     for _ in range(10):
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(DatabaseError):
             await db.fetch_background(1, Select("SELECT x FROM nothing", One))
     assert await db.fetch_background(1, ONE)

@@ -86,6 +86,12 @@ def test_the_web_server_is_known_in_the_front_rooms_only(path: Path) -> None:
     assert not web or room_of(path) in WEB_ROOMS
 
 
+def test_only_the_database_package_knows_sqlite() -> None:
+    """Other packages see the errors of chathub/database/errors.py. Doctor examines a file."""
+    users = {str(path.relative_to(PACKAGE)) for path in modules() if "sqlite3" in imports_of(path)}
+    assert {path for path in users if not path.startswith("database/")} == {"commands/doctor.py"}
+
+
 def test_formats_do_no_io() -> None:
     for path in (PACKAGE / "formats").rglob("*.py"):
         forbidden = ("asyncio", "aiohttp", "socket", "os", "pathlib", "logging", "sqlite3")

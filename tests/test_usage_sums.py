@@ -13,9 +13,9 @@ from msgspec.structs import astuple
 
 from chathub.billing import reports
 from chathub.billing.reports import joined, parts
-from chathub.database.connection import Transaction
 from chathub.database.migrations import migrate, migrations_in
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.transaction import Transaction
 from chathub.schemas.usage import UsageFilter
 
 MIGRATIONS = sql_folder() / "migrations"

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from chathub.billing import ledger
 from chathub.clock import Month, iso
-from chathub.database.connection import Transaction
 from chathub.database.rows.budgets import Limits
+from chathub.database.transaction import Transaction
 from chathub.errors import TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
 from chathub.providers.resolver import Candidates

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from chathub.clock import Month
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.formats.events import Usage
 from chathub.formats.messages import Attempt
 from chathub.providers.catalog import ChatModel

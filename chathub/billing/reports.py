@@ -8,9 +8,9 @@ from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from chathub.database.connection import Transaction
 from chathub.database.rows.ledger import LedgerEntry
 from chathub.database.rows.usage import UsageSum
+from chathub.database.transaction import Transaction
 from chathub.schemas.usage import UsageFilter
 
 # before and after every day of the calendar, every month, and every id

@@ -13,9 +13,9 @@ from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
 from chathub.chat.turn import FinalStatus, IdempotencyKey, NewTurn, Settlement, Turn, status_columns
 from chathub.clock import Month
-from chathub.database.connection import Transaction
 from chathub.database.rows.conversations import Conversation
 from chathub.database.rows.messages import ContextMessage, MessagePlace, PastReply
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Conflict, Gone, NotFound, TooManyRequests
 from chathub.formats.messages import Image
 from chathub.schemas.budgets import Budget

@@ -5,7 +5,8 @@ import secrets
 import time
 
 from chathub.chat import attachments
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 
 # seconds that one transaction goes on removing, and the steps that it takes however slow they are

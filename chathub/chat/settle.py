@@ -9,8 +9,8 @@ from chathub.billing import budgets, ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.chat.cursor import Kind
 from chathub.chat.turn import Settlement, Turn, status_columns
-from chathub.database.connection import Transaction
 from chathub.database.rows.messages import ContextMessage, PastReply
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 from chathub.providers import key_pool
 from chathub.schemas.budgets import Budget

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +12,16 @@ from chathub.backup_schedule import LAST, read_last
 from chathub.clock import Clock, iso
 from chathub.config import Config
 from chathub.database.clock_check import newest
-from chathub.database.connection import Transaction
+from chathub.database.errors import DatabaseError
 from chathub.database.file_check import check_file, check_owner, refusal
 from chathub.database.migrations import migrations_in, version_of
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.read_only import reading
-from chathub.database.replacing import waiting
+from chathub.database.replacing import pending_replacement
 from chathub.database.schema import differences
 from chathub.database.sqlite_version import has_wal_reset_fault
-from chathub.database.vacuum import look
+from chathub.database.transaction import Transaction
+from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
 from chathub.security.master_secret import MARK, Found, find
@@ -39,10 +40,27 @@ class Finding(NamedTuple):
     text: str
 
 
+def doctor(load: Callable[[], Config]) -> int:
+    """Print the report, a line for each finding; gives the exit code.
+
+    A configuration that ``load`` refuses (StartError) is a problem like any other.
+    """
+    try:
+        findings = examine(load())
+        healthy = True
+        for finding in findings:
+            healthy = healthy and finding.ok
+            print("ok     " if finding.ok else "problem", " ".join(finding.text.split("\n")), flush=True)
+    except StartError as error:
+        print("problem", " ".join(str(error).split()))
+        return 1
+    return 0 if healthy else 1
+
+
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that can be checked from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
-    if new := waiting(Path(os.path.realpath(config.database))):
+    if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
     try:
@@ -58,7 +76,7 @@ def examine(config: Config) -> Iterator[Finding]:
             yield from _database(connection, config)
     except StartError as error:
         yield Finding(False, f"database: {error}")
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         yield Finding(False, f"database: {refusal(error, config.database)}")
 
 
@@ -174,7 +192,7 @@ def _backups(tx: Transaction, config: Config) -> Finding:
 
 def _unused(tx: Transaction) -> Finding:
     """What compacting frees at least: half-empty pages are not counted."""
-    found = look(tx)
+    found = read_space(tx)
     unused, size = (pages * found.page_bytes / 1024 / 1024 for pages in (found.unused, found.pages))
     gain = f"space: of the database's {size:.1f} MiB chathub compact gives at least {unused:.1f} back"
     if found.is_incremental:

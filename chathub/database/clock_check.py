@@ -5,11 +5,14 @@ Since when is kept over restarts: a login from ahead of the clock lasts from the
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 
 from chathub.clock import Behind, Clock
-from chathub.database.connection import Database, Transaction, suppress_database_trouble
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable
+from chathub.database.transaction import Transaction
 
 log = logging.getLogger("chathub")
 
@@ -28,7 +31,7 @@ async def start(db: Database, clock: Clock) -> None:
     """Start the clock with the newest moment of the database, and warn if it is behind that."""
     clock.start(*await db.read(_known))
     # a disk that is full must not keep the server from starting
-    with suppress_database_trouble():
+    with contextlib.suppress(DatabaseUnavailable):
         await db.write(_store, clock.behind(), clock.now())
     _warn(clock.behind(), clock.now())
 
@@ -42,7 +45,7 @@ async def watch(db: Database, clock: Clock) -> None:
         if behind == stored and not (behind and is_due):
             continue
         # a full disk or a lock: the next round does it
-        with suppress_database_trouble():
+        with contextlib.suppress(DatabaseUnavailable):
             await db.write(_store, behind, clock.now())
             swept_at = time.monotonic()
             if behind != stored:

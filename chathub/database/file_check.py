@@ -7,10 +7,10 @@ import sqlite3
 import stat
 from pathlib import Path
 
-from chathub.database.condition import trouble_of
-from chathub.database.connection import Transaction
+from chathub.database.errors import DatabaseError, DatabaseUnavailable
 from chathub.database.queries import Queries
 from chathub.database.read_only import reading
+from chathub.database.transaction import Transaction
 from chathub.errors import StartError
 
 _HINT = "name the right file with --database or CHATHUB_DATABASE"
@@ -62,7 +62,7 @@ def check_content(database: Path, q: Queries) -> None:
     try:
         with reading(database) as connection:
             check_owner(connection, database, q)
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         raise StartError(refusal(error, database)) from error
 
 
@@ -78,12 +78,12 @@ def check_owner(connection: sqlite3.Connection, database: Path, q: Queries) -> N
         raise StartError(f"the database {database.absolute()} is another program's: {_HINT}")
 
 
-def refusal(error: sqlite3.Error, database: Path) -> str:
-    """The sentence for an error of SQLite's that stops a command; an error of our own is raised again."""
-    place, trouble = database.absolute(), trouble_of(error)
-    if trouble is None:
+def refusal(error: DatabaseError, database: Path) -> str:
+    """What a database error means for a command that cannot go on; raises one that is our mistake."""
+    if not isinstance(error, DatabaseUnavailable):
         raise error
-    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+    place, trouble = database.absolute(), error.trouble
+    if error.is_no_database:
         return f"{place} is no SQLite database, or an encrypted or damaged one: {_HINT}, or restore a backup"
     if trouble == "damaged":
         return f"the database {place} is damaged ({error}): restore a backup; chathub doctor says more"

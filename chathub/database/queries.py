@@ -1,4 +1,4 @@
-"""Named SQL statements out of ``sql/queries/*.sql``.
+"""Named SQL statements from ``sql/queries/*.sql``.
 
 A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. ``q.<file>.<name>``
 is the statement with the type that ``rows/<file>.py`` declares.
@@ -38,7 +38,7 @@ _HEADER = re.compile(r"^-- name: (\w+)\s*$")
 
 
 def sql_folder() -> Path:
-    """Where the SQL lies: inside the installed package, or beside it in a checkout.
+    """The folder of the SQL files: inside the installed package, or beside it in a checkout.
 
     ``importlib.resources`` does not find the folder in an editable install.
     """

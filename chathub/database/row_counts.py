@@ -3,10 +3,10 @@
 import sqlite3
 from functools import cache
 
-from chathub.database.connection import Transaction
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.rows.schema import RowCount
 from chathub.database.statements import Select
+from chathub.database.transaction import Transaction
 
 
 @cache

@@ -6,9 +6,9 @@ import sqlite3
 from functools import cache
 from pathlib import Path
 
-from chathub.database.connection import Transaction
 from chathub.database.migrations import migrate
 from chathub.database.row_counts import own_queries
+from chathub.database.transaction import Transaction
 from chathub.errors import StartError
 
 # comments, and what SQLite itself writes in more than one way: blanks, and quotes around names

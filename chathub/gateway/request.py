@@ -8,7 +8,7 @@ from chathub.billing import budgets, ledger
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner, UsageCost
 from chathub.clock import Month
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.formats.messages import Attempt, Endpoint
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.limits.reply_memory import MemoryLease

@@ -8,8 +8,8 @@ from msgspec import UNSET, UnsetType, structs
 from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, RUNNING, VAULT
 from chathub.config import Config
-from chathub.database.connection import Transaction
 from chathub.database.rows.api_keys import ApiKey
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.urls import chat_url, origin, without_query
 from chathub.handlers.http import actor, answer, body, row_id

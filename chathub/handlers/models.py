@@ -6,8 +6,8 @@ from aiohttp import web
 from msgspec import structs
 
 from chathub.app_keys import CATALOG, CLOCK, DB
-from chathub.database.connection import Transaction
 from chathub.database.rows.models import Model
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.http import actor, answer, body, query, raw, row_id
 from chathub.schemas import models

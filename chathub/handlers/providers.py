@@ -6,8 +6,8 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType, structs
 
 from chathub.app_keys import CALLER, CATALOG, CLOCK, DB
-from chathub.database.connection import Transaction
 from chathub.database.rows.providers import Provider
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.registry import PROVIDER_FORMATS, wire_format_of
 from chathub.formats.urls import origin, without_query

@@ -1,7 +1,6 @@
 """A reply as its client sees it: a stream of events, or one answer."""
 
 import math
-import sqlite3
 import sys
 from collections.abc import Iterator
 
@@ -12,7 +11,7 @@ from msgspec import UNSET
 from chathub.chat.cursor import Cursor, Kind, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turn import NOT_STORED, FinalStatus
-from chathub.database.condition import sentence_of
+from chathub.database.errors import DatabaseUnavailable
 from chathub.errors import ChatHubError
 from chathub.formats.messages import ToolCall
 from chathub.handlers.response_writer import room_for
@@ -53,12 +52,10 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
     try:
         try:
             await _tell(events, reply, sent, cursor, resumable)
-        except sqlite3.DatabaseError as error:
+        except DatabaseUnavailable as error:
             # what is stored of it cannot be read any more
-            sentence = sentence_of(error)
-            if sentence is None:
-                raise
-            await events.send((_end(reply, FinalStatus("error", sentence, 503, "error")), b""))
+            final_status = FinalStatus("error", error.sentence, error.status, "error")
+            await events.send((_end(reply, final_status), b""))
         await events.close()
     except ConnectionError:
         # the client left or stopped reading

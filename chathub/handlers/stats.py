@@ -6,9 +6,9 @@ from chathub.app_keys import CALLER, CLOCK, DB
 from chathub.billing import budgets, ledger
 from chathub.billing.budgets import BudgetOwner
 from chathub.clock import Month, iso
-from chathub.database.connection import Transaction
 from chathub.database.rows.usage import Totals
 from chathub.database.rows.users import User
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 from chathub.handlers.http import answer
 from chathub.schemas import stats

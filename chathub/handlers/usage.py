@@ -11,7 +11,7 @@ from msgspec import structs
 
 from chathub.app_keys import CALLER, CLOCK, DB
 from chathub.billing import reports
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.errors import Forbidden
 from chathub.handlers.http import actor, query, raw
 from chathub.handlers.response_writer import large, send_pieces

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.rows.models import Model
 from chathub.database.rows.providers import Provider
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.schemas import models
 from chathub.schemas.models import ModelFilter

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct, structs
 
-from chathub.database.connection import Transaction
 from chathub.database.rows.api_keys import Health, PooledApiKey
+from chathub.database.transaction import Transaction
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import FailureClass, class_of
 from chathub.formats.failures import RETRY_LIMIT

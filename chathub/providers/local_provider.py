@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.providers.catalog import LOCAL
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor

@@ -8,7 +8,7 @@ from msgspec import Struct
 from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.database.rows.api_keys import PooledApiKey
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
 from chathub.formats.failure_class import class_sentence

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from chathub.database.connection import Transaction
 from chathub.database.statements import Row
+from chathub.database.transaction import Transaction
 
 # characters of one value
 _LONGEST = 200

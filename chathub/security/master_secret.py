@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.errors import StartError
 from chathub.security import secret_files
 from chathub.security.secret_files import SHORTEST, fits, mark_of, new_secret_file, secret_file

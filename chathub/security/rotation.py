@@ -5,12 +5,13 @@ transaction, and the file takes the name of the old one. Wherever a crash interr
 files fits the mark of the database.
 """
 
-import sqlite3
 from typing import NamedTuple
 
 from chathub.config import Config
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseError
 from chathub.database.rows.api_keys import NamedApiKey
+from chathub.database.transaction import Transaction
 from chathub.errors import StartError
 from chathub.security import secret_files
 from chathub.security.audit import OPERATOR, record
@@ -41,9 +42,9 @@ async def rotate(db: Database, config: Config, now: int) -> Rotation:
         except OSError as error:
             raise StartError(f"the new secret cannot be written: {error}") from error
     try:
-        await db.script(_make_durable)
+        await db.commit_to_disk()
         rotation = await db.write(_reseal, old, new, now)
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         # a commit that fails may still be on the disk: the next start finds out which secret fits
         raise StartError(f"the rotation was cut off, start again: {error}") from error
     if config.secret_key is None:
@@ -83,8 +84,3 @@ def _reseal(tx: Transaction, old: bytes, new: bytes, now: int) -> Rotation:
     tx.run(tx.q.settings.put, name=MARK, value=mark_of(new))
     record(tx, OPERATOR, "secret.rotate", now, keys=sealed, unreadable=[row.id for row in unreadable])
     return Rotation(sealed, unreadable)
-
-
-def _make_durable(connection: sqlite3.Connection) -> None:
-    """Have commits reach the disk before they return: the old secret is replaced after this one."""
-    connection.execute("PRAGMA synchronous = FULL")

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct, structs
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.rows.settings import Setting
+from chathub.database.transaction import Transaction
 from chathub.security.vault import Vault, VaultError, derive
 
 log = logging.getLogger("chathub")

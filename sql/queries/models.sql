@@ -52,11 +52,11 @@ WHERE id = :model_id
 DELETE FROM models WHERE id = :model_id
 
 -- name: delete_others
--- the built-in model's provider has one model: the one the server was started with
+-- the built-in provider has one model: the one that the server was started with
 DELETE FROM models WHERE provider_id = :provider_id AND model_name <> :model_name
 
 -- name: offer
--- free of charge, and first in the list, which the chat page preselects; an administrator's choice stays
+-- free of charge, and first in the list, whose first entry the chat page preselects; an administrator's choice stays
 INSERT INTO models (model_name, display_name, provider_id, max_tokens, context_window, description,
     sort_order, created_at, updated_at)
 VALUES (:model_name, :display_name, :provider_id, :max_tokens, :context_window, :description, -1, :now, :now)

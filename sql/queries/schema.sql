@@ -1,7 +1,7 @@
 -- What a database consists of, and how much is in it. SQLite only: another engine has its own catalog.
 
 -- name: list_objects
--- tables, indexes, triggers and views that are not SQLite's own
+-- tables, indexes, triggers and views, without SQLite's own
 SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\'
 
 -- name: list_tables

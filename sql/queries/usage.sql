@@ -24,7 +24,7 @@ SELECT sum(requests) AS requests, sum(prompt_tokens) AS prompt_tokens,
 FROM usage_sums_by_month WHERE user_id = :user_id AND requests > 0 GROUP BY model ORDER BY sum(requests) DESC, model
 
 -- name: sum_by_day
--- a user's rows of the ledger in sums, the newest day first
+-- sums of a user's ledger entries by day, newest day first
 SELECT day AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens,
     sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
     sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
