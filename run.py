@@ -3,7 +3,7 @@
 import gc
 import sys
 
-# nothing of what the imports make is garbage, and looking for some takes time; main() turns it on again
+# the imports make no garbage, and collecting takes time; serve enables it again
 gc.disable()
 
 from chathub.__main__ import main  # noqa: E402

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
-import logging
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from chathub import config as configuration
-from chathub.accounts.bootstrap import set_password
-from chathub.accounts.passwords import Passwords, new_random
-from chathub.clock import Clock
 from chathub.commands.backup import backup
 from chathub.commands.compact import compact
-from chathub.commands.doctor import examine
-from chathub.commands.restore import restore, undo_upgrade
+from chathub.commands.doctor import doctor
+from chathub.commands.restore import restore
+from chathub.commands.rotate_secret import rotate_secret
+from chathub.commands.set_password import set_password
+from chathub.commands.undo_upgrade import undo_upgrade
 from chathub.config import Config
+from chathub.database.errors import DatabaseError
 from chathub.database.file_check import refusal
-from chathub.database.opening import open_database
 from chathub.errors import StartError
-from chathub.log import Formatter, Handler
-from chathub.security.master_secret import earlier_files, key_name, rotate
+from chathub.log import Formatter, begin_log
 from chathub.version import version
 
 _DESCRIPTION = "A self-hosted AI hub for small machines: one process, one SQLite file."
@@ -52,16 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.version:
         print(f"chathub {version()}")
         return 0
-    lines = _log()
+    formatter = begin_log()
     try:
         if arguments.command == "doctor":
-            return _examine(arguments)
+            return doctor(lambda: configuration.load(arguments, os.environ))
         config = configuration.load(arguments, os.environ)
-        return _run(arguments, config, lines)
+        return _run(arguments, config, formatter)
     except StartError as error:
         print(f"chathub: {error}", file=sys.stderr)
         return 2
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         print(f"chathub: {refusal(error, config.database)}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -71,16 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(arguments: argparse.Namespace, config: Config, lines: Formatter) -> int:
+def _run(arguments: argparse.Namespace, config: Config, formatter: Formatter) -> int:
     """Run a command on its configuration; gives the exit code."""
     if arguments.command not in (None, "serve"):
-        # what a command has begun is cleared away
+        # SystemExit, so that a command deletes its unfinished files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     match arguments.command:
         case "set-password":
-            asyncio.run(_set_passwords(config, arguments.username, arguments.prompt))
+            asyncio.run(set_password(config, arguments.username, prompt=arguments.prompt))
         case "rotate-secret":
-            asyncio.run(_rotate_secret(config))
+            asyncio.run(rotate_secret(config))
         case "backup":
             backup(
                 config,
@@ -97,10 +93,10 @@ def _run(arguments: argparse.Namespace, config: Config, lines: Formatter) -> int
             for line in compact(config):
                 print(line, flush=True)
         case _:
-            # the web server takes half a second of a small machine to load, which the commands do without
+            # imported late: on a small machine the web server takes half a second to load
             from chathub.commands.serve import serve
 
-            serve(config, lines)
+            serve(config, formatter)
     return 0
 
 
@@ -139,10 +135,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
-    """A command's own parser, with the flags that do something there."""
+    """The parser of one command, with the flags that have an effect there."""
     command = commands.add_parser(name, help=text, description=text, epilog=_READ_ON)
     add = configuration.add_flags if name == "serve" else configuration.add_database_flags
-    # a flag that is absent behind the command must not undo the one before it
+    # a flag that is absent behind the command must not reset the one before it
     add(command, default=argparse.SUPPRESS)
     return command
 
@@ -152,57 +148,6 @@ def _epilog() -> str:
         "Each flag overrides an environment variable: CHATHUB_DATABASE for --database. The environment "
         f"variables are {', '.join(configuration.variable_names())}. {_READ_ON}"
     )
-
-
-def _log() -> Formatter:
-    """Begin the log, on standard error."""
-    handler, lines = Handler(), Formatter()
-    handler.setFormatter(lines)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # a line for every malformed request of the internet's scanners would only fill the disk
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    return lines
-
-
-async def _set_passwords(config: Config, names: Sequence[str], prompt: bool) -> None:
-    passwords = Passwords(config.bcrypt_rounds)
-    try:
-        async with open_database(config) as db:
-            for name in names:
-                password = getpass.getpass(f"new password for {name}: ") if prompt else new_random()
-                await set_password(db, Clock(), passwords, name, password)
-                print(f"{name}: {'changed' if prompt else password}")
-    finally:
-        passwords.close()
-
-
-async def _rotate_secret(config: Config) -> None:
-    async with open_database(config) as db:
-        sealed, unreadable = await rotate(db, config, Clock().now())
-    for row in unreadable:
-        print(f"{key_name(row)} did not open before either and stays unreadable: enter it again")
-    print(
-        f"{sealed} provider keys are sealed under the new secret; logins go on for a day, renewed ones longer"
-    )
-    for path in earlier_files(config.database):
-        if path.exists():
-            print(f"{path} is of an earlier version: remove it unless that or another database needs it")
-    if config.secret_key is not None:
-        print("now put the new secret in the place of the old one, in CHATHUB_SECRET_KEY or its file")
-
-
-def _examine(arguments: argparse.Namespace) -> int:
-    """Print what there is to say of the installation, a line each; gives the exit code."""
-    try:
-        findings = examine(configuration.load(arguments, os.environ))
-        healthy = True
-        for finding in findings:
-            healthy = healthy and finding.ok
-            print("ok     " if finding.ok else "problem", " ".join(finding.text.split("\n")), flush=True)
-    except StartError as error:
-        print("problem", " ".join(str(error).split()))
-        return 1
-    return 0 if healthy else 1
 
 
 if __name__ == "__main__":

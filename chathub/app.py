@@ -34,10 +34,10 @@ from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
-from chathub.database.periodic import going_on
+from chathub.database.periodic import background_tasks
 from chathub.database.vacuum import trim
 from chathub.disk import Disk
 from chathub.gateway.gateway import Gateway
@@ -58,7 +58,8 @@ from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
-from chathub.security.master_secret import master_secret, token_keys
+from chathub.security.master_secret import master_secret
+from chathub.security.token_keys import token_keys
 from chathub.security.vault import Vault, derive
 from chathub.upstream import guard
 from chathub.upstream.client import Client
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chathub")
 
-# around every handler, the outermost first
+# the middlewares around every handler, the outermost first
 _AROUND = (
     middlewares.errors,
     middlewares.hosts,
@@ -80,9 +81,9 @@ _AROUND = (
     middlewares.bodies,
     middlewares.authentication,
 )
-# a part of a path that takes all but a slash: braces too, unlike aiohttp's own
+# a part of a path, which matches everything but a slash: braces too, unlike aiohttp's own pattern
 _PART = re.compile(r"\{(\w+)\}")
-# seconds that the last writes wait together for another program's lock
+# seconds that the last writes together wait for another program's lock
 _LAST = 0.25
 
 
@@ -93,10 +94,11 @@ def create_app(
     local: Weights | None = None,
     free_disk: Callable[[Path], int] | None = None,
 ) -> web.Application:
-    """The application; it opens its database and connections when it starts and touches no environment.
+    """The application. It opens its database and connections when it starts, and reads no environment
+    variable.
 
-    ``local`` are the weights of the built-in model, already on disk; ``free_disk`` tells the bytes that are
-    free where a folder lies (None: as the system has it).
+    ``local`` are the weights of the built-in model, already on disk; ``free_disk`` gives the free bytes of a
+    folder (None: as the system says).
     """
     _load_codecs()
     app = web.Application(middlewares=_AROUND)
@@ -123,20 +125,21 @@ def create_app(
 
 
 def _load_codecs() -> None:
-    """Python reads a codec from disk when it is first used, for which there may be no descriptor then."""
+    """Load codecs now: Python reads one from disk at its first use, when there may be no free descriptor."""
     for name in ("utf-16-le", "utf-8-sig", "idna"):
         codecs.lookup(name)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries: which request it belongs to, and that no browser should guess."""
+    """Add the headers of every response: the request's id, and that no browser should guess the content
+    type."""
     response.headers["X-Request-ID"] = request_id(request)
     response.headers.update(SAFE)
 
 
 @asynccontextmanager
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    """The database, founded, and all that lives on it alone."""
+    """The database with its first accounts, and what needs nothing but the database."""
     config, clock = app[app_keys.CONFIG], app[app_keys.CLOCK]
     async with open_database(config, creates=True) as db:
         master = await master_secret(db, config)
@@ -200,7 +203,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     app[app_keys.SETTLEMENT_QUEUE] = queue = SettlementQueue(db)
     key_reports = KeyReports(app[app_keys.COOLDOWNS], queue, clock)
     admission = Admission(db, disk, queue)
-    await disk.look()
+    await disk.measure()
     metering = Metering(db, clock, registry, admission, memory, queue, key_reports)
     app[app_keys.GATEWAY] = Gateway(
         client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering
@@ -212,7 +215,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
         db, registry, admission, runner, titles, clock, config, memory, queue, unstored
     )
     async with AsyncExitStack() as ending:
-        # the last one first, and each although another failed
+        # run in reverse order, and each also if another one failed
         ending.push_async_callback(app[app_keys.LAST_USES].flush)
         ending.push_async_callback(queue.close)
         ending.push_async_callback(replies.close)
@@ -221,16 +224,16 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _upkeep(app: web.Application) -> AsyncIterator[None]:
-    """What the server does beside the requests, again and again."""
+    """Background tasks beside the requests: saving, monitoring, backups, deletion."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
     app[app_keys.REMOVER] = remover = Remover(db)
     app[app_keys.BACKUPS] = backups = Backups(db, config, clock, app[app_keys.REGISTRATION].mailer)
-    await backups.recall()
+    await backups.load_last()
     monitor, replies, disk = Monitor(db), app[app_keys.REPLIES], app[app_keys.DISK]
     async with AsyncExitStack() as ending:
         ending.callback(backups.close)
         # a check of the database is interrupted before its connection is closed
-        async with going_on(
+        async with background_tasks(
             *(replies.beat, replies.save, disk.watch, remover.run, backups.run, partial(trim, db)),
             *(partial(clock_check.watch, db, clock), monitor.watch, monitor.check),
             app[app_keys.LAST_USES].run,
@@ -255,13 +258,13 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        # bytes of an answer (twice as many) that wait to be taken in
+        # bytes of a response (twice as many) that wait to be read
         read_bufsize=32_768,
     )
 
 
 async def _end_replies(app: web.Application) -> None:
-    app[app_keys.DB].stop_waiting(_LAST)
+    app[app_keys.DB].end_lock_waits(_LAST)
     await app[app_keys.REPLIES].close()
 
 

@@ -1,4 +1,4 @@
-"""The typed keys under which the application and a request carry their parts."""
+"""Typed keys of what the application and a request carry."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from chathub.chat.removal import Remover
 from chathub.chat.replies import ConversationReplies
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.disk import Disk
 from chathub.gateway.gateway import Gateway
 from chathub.limits.reply_memory import ReplyMemory
@@ -60,10 +60,10 @@ REMOVER = web.AppKey("REMOVER", Remover)
 ACCESS = web.AppKey("ACCESS", Mapping)
 
 CALLER = web.RequestKey("CALLER", Caller)
-# what the request's body takes, from when it is read
+# the memory of the request's body, once it is read
 BODY = web.RequestKey("BODY", RequestBody)
-# the connection ends with the answer, although the client may still be sending
+# the connection is closed after the response, although the client may still be sending
 CLOSING = web.RequestKey("CLOSING", bool)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
-# set once a stream has begun: from then on an error is an event, not a response
+# set when a stream has begun: from then on an error is an event, not a response
 STREAMING = web.RequestKey("STREAMING", bool)

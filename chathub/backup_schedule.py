@@ -1,9 +1,8 @@
-"""Backups on schedule: one every so many hours, the older ones thinned out, the last result remembered."""
+"""Scheduled backups: one every so many hours; old ones are thinned out, and the last result is stored."""
 
 import asyncio
 import logging
 import secrets
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,8 +16,10 @@ from msgspec import Struct
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import backup_files
-from chathub.database.connection import Database, Transaction
 from chathub.database.copying import LONGEST
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseError
+from chathub.database.transaction import Transaction
 from chathub.disk import make_folder
 from chathub.errors import ChatHubError, StartError
 from chathub.mail import Mailer
@@ -28,16 +29,16 @@ T = TypeVar("T")
 
 log = logging.getLogger("chathub.backups")
 
-# the setting that tells of the last one
+# the setting with the result of the last backup
 LAST = "last_backup"
 _SERIES = "backup_series"
-# seconds after which a failed one is tried again, and before the first one after a start
-_AGAIN = 3600.0
+# seconds until a failed backup is tried again, and before the first backup after a start
+_RETRY_AFTER = 3600.0
 _FIRST = 10.0
 
 
 class LastBackup(Struct, frozen=True):
-    """What came of the last backup: when (Unix milliseconds), of which file in the folder, or why not."""
+    """The result of the last backup: when (Unix milliseconds), its file in the folder, or why it failed."""
 
     at: int
     ok: bool
@@ -47,7 +48,7 @@ class LastBackup(Struct, frozen=True):
 
 
 def read_last(text: str | None) -> LastBackup | None:
-    """The last backup as its setting tells; None if there was none."""
+    """The last backup from the text of its setting; None if there was none."""
     try:
         return msgspec.json.decode(text, type=LastBackup) if text else None
     except msgspec.DecodeError:
@@ -55,7 +56,7 @@ def read_last(text: str | None) -> LastBackup | None:
 
 
 class Backups:
-    """Makes a backup when one is due, in a thread of its own."""
+    """Makes a backup when one is due, in a thread."""
 
     def __init__(self, db: Database, config: Config, clock: Clock, mailer: Mailer | None) -> None:
         self.last: LastBackup | None = None
@@ -66,8 +67,8 @@ class Backups:
         self._stop = Event()
         self._pool = ThreadPoolExecutor(1, "backup")
 
-    async def recall(self) -> None:
-        """Know of the last one before this start."""
+    async def load_last(self) -> None:
+        """Read the result of the last backup before this start."""
         row = await self._db.fetch_one(self._db.q.settings.get, name=LAST)
         self.last = read_last(row.value if row else None)
 
@@ -78,48 +79,49 @@ class Backups:
             await self.make()
 
     def close(self) -> None:
-        """Break off what is being copied; nothing of it stays."""
+        """Abort a running copy; its file is deleted."""
         self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def make(self) -> LastBackup:
-        """Make one now, and remember what came of it."""
+        """Make a backup now, and store the result."""
         now, before = self._clock.now(), self.last
         try:
             series = await self._db.write(_series)
-            made = await self._in_thread(partial(_make, self._config, now / 1000, self._stop, series))
-            await self._remember(LastBackup(now, True, made.file.name, made.size))
-            # only now: the one before is what doctor looks for until the new one is remembered
+            made = await self._in_thread(partial(_make_backup, self._config, now / 1000, self._stop, series))
+            await self._store_result(LastBackup(now, True, made.file.name, made.size))
+            # only now: until the new result is stored, doctor looks for the file of the last one
             await self._in_thread(partial(_thin_out, self._config, now / 1000, series))
-        except (StartError, OSError, sqlite3.Error) as error:
+        except (StartError, OSError, DatabaseError) as error:
             log.error("the backup failed: %s", error)
-            await self._remember(LastBackup(now, False, error=str(error)))
+            await self._store_result(LastBackup(now, False, error=str(error)))
         assert self.last is not None
         if not self.last.ok and (before is None or before.ok):
-            await self._tell()
+            await self._mail_administrators()
         return self.last
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def _remember(self, last: LastBackup) -> None:
+    async def _store_result(self, last: LastBackup) -> None:
         self.last = last
         try:
             await self._db.write(_store, last)
-        except sqlite3.Error:
+        except DatabaseError:
             log.exception("what came of the backup could not be stored")
 
     def _wait(self) -> float:
-        """Seconds until the next one; never longer than between two, wherever the clock stood meanwhile."""
+        """Seconds until the next backup; never more than the configured interval, also if the clock was
+        set."""
         every = self._config.backup_every * 3600
         if self.last is None:
             return min(_FIRST, every)
-        after = every if self.last.ok else min(every, _AGAIN)
+        after = every if self.last.ok else min(every, _RETRY_AFTER)
         due = after - (self._clock.now() - self.last.at) / 1000
         return min(max(due, min(_FIRST, every)), after)
 
-    async def _tell(self) -> None:
-        """Send the administrators a mail, at the first failure of a row."""
+    async def _mail_administrators(self) -> None:
+        """Send the administrators a mail about the first failure in a row."""
         assert self.last is not None
         if self._mailer is None:
             return
@@ -132,18 +134,18 @@ class Backups:
                 continue
 
 
-def _make(config: Config, now: float, stop: Event, series: str) -> backup_files.Backup:
-    """Make one; ``series`` is this database's, whoever else uses the folder."""
+def _make_backup(config: Config, now: float, stop: Event, series: str) -> backup_files.Backup:
+    """Make a backup; ``series`` names this database's backups in a folder that others may use too."""
     folder, database = config.backup_dir, config.database
     assert folder is not None
     make_folder(folder)
-    backup_files.sweep(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
-    file = folder / backup_files.name_of(database, now, packed=config.backup_compress, series=series)
-    return backup_files.make(database, file, stop=stop)
+    backup_files.delete_unfinished(database, folder, datetime.fromtimestamp(now - 2 * LONGEST, UTC))
+    file = folder / backup_files.backup_name(database, now, packed=config.backup_compress, series=series)
+    return backup_files.make_backup(database, file, stop=stop)
 
 
 def _thin_out(config: Config, now: float, series: str) -> None:
-    """Let the outdated ones go."""
+    """Delete the outdated backups."""
     folder, database = config.backup_dir, config.database
     assert folder is not None
     there, moment = backup_files.list_backups(database, folder, series), datetime.fromtimestamp(now, UTC)
@@ -152,7 +154,7 @@ def _thin_out(config: Config, now: float, series: str) -> None:
 
 
 def _series(tx: Transaction) -> str:
-    """By what this database's backups are known, made once."""
+    """The name of this database's series of backups, made once."""
     row = tx.one(tx.q.settings.get, name=_SERIES)
     if row is not None:
         return row.value

@@ -1,7 +1,7 @@
 """Time and new ids, in one place so that tests can set them.
 
-A small machine may start in 1970 or run ahead until it is set right. The clock therefore notes what the
-database has seen and what it has said itself; ``docs/decisions/clock.md`` tells what follows from that.
+The clock of a small machine may start in 1970, or run ahead until it is corrected. ``Clock`` therefore
+compares it with the newest stamp in the database and with its own last value (``docs/decisions/clock.md``).
 """
 
 import time
@@ -11,20 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-# milliseconds that a clock may go back without being called wrong: it is corrected now and then
+# milliseconds that the clock may go back without counting as wrong: small corrections are normal
 _SLACK = 60_000
 
 
 def iso(milliseconds: int) -> str:
-    """A stamp as the API document writes it: ``2024-01-01T12:00:00Z``."""
+    """A moment as the API writes it: ``2024-01-01T12:00:00Z``."""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()[:19] + "Z"
 
 
 class Month(NamedTuple):
-    """A calendar month in the configured zone: the present moment and the month's end in milliseconds; its
-    first day, today, and the first day of the next as ``2024-01-31``.
+    """A calendar month in the configured zone.
 
-    ``certain`` is ``Clock.certain``. ``follows_books``: a later day in the books counts as today.
+    ``now`` and ``end`` are in milliseconds; its first day, today, and the first day of the next month are
+    written as ``2024-01-31``. ``certain`` is ``Clock.certain``. ``follows_ledger``: a later day in the ledger
+    counts as today.
     """
 
     now: int
@@ -34,30 +35,32 @@ class Month(NamedTuple):
     next_day: str
     zone: tzinfo
     certain: int
-    follows_books: bool
+    follows_ledger: bool
 
     @property
     def name(self) -> str:
         return self.first_day[:7]
 
     def not_before(self, day: str | None) -> "Month":
-        """The month that counts where the books hold entries of ``day`` already: a clock that is behind
-        begins no month anew."""
-        if day is None or day <= self.today or not self.follows_books:
+        """The month that counts when the ledger has entries of ``day`` already: a clock that is behind does
+        not begin a month again."""
+        if day is None or day <= self.today or not self.follows_ledger:
             return self
         first_day, next_day, end = _bounds(date.fromisoformat(day), self.zone)
         return self._replace(end=end, first_day=first_day, today=day, next_day=next_day)
 
 
 def _bounds(day: date, zone: tzinfo) -> tuple[str, str, int]:
-    """The first day of a day's month, that of the next one, and when that begins (milliseconds)."""
+    """The first day of a day's month, the first day of the next month, and when that begins
+    (milliseconds)."""
     year, month = divmod(day.year * 12 + day.month, 12)
     end = datetime(year, month + 1, 1, tzinfo=zone)
     return day.isoformat()[:8] + "01", end.date().isoformat(), int(end.timestamp() * 1000)
 
 
 class Behind(NamedTuple):
-    """What a clock that was set back said then (``since``), and the newest moment before (milliseconds)."""
+    """A clock that was set back: the moment to which it was set (``since``), and the newest moment before
+    that, in milliseconds."""
 
     since: int
     newest: int
@@ -68,16 +71,16 @@ class Behind(NamedTuple):
 
 
 class _Seen:
-    """What a clock has said of late, in milliseconds."""
+    """What a clock remembers of its past, in milliseconds."""
 
     def __init__(self) -> None:
         self.last = 0
         self.behind: Behind | None = None
-        # the newest stamp of the database at the start, and the steady clock then
+        # the newest stamp of the database at the start, and the value of the steady clock then
         self.base = 0
         self.began = 0.0
 
-    def note(self, now: int) -> None:
+    def record(self, now: int) -> None:
         if now < self.last - _SLACK:
             self.behind = Behind(now, max(self.last, self.behind.newest if self.behind else 0))
         elif self.behind is not None and now >= self.behind.newest - _SLACK:
@@ -91,8 +94,8 @@ def _new_id() -> str:
 
 @dataclass(frozen=True)
 class Clock:
-    """``seconds`` gives Unix time; ``zone`` says where the days of statistics begin. ``steady`` counts
-    seconds whatever the time is set to (None: the time is never set)."""
+    """``seconds`` gives Unix time; ``zone`` says when the days of statistics begin. ``steady`` counts seconds
+    also while the time is set (None: the time is never set)."""
 
     seconds: Callable[[], float] = time.time
     new_id: Callable[[], str] = _new_id
@@ -101,8 +104,8 @@ class Clock:
     _seen: _Seen = field(default_factory=_Seen, init=False, repr=False, compare=False)
 
     def start(self, newest: int, behind_since: int | None = None) -> None:
-        """Take in the newest stamp of the database, and since when the clock was behind when the last
-        process ended."""
+        """Begin with the newest stamp of the database, and with the moment since which the clock was behind
+        when the last process ended."""
         seen = self._seen
         seen.last, seen.behind = newest, None
         seen.base, seen.began = newest, self.steady() if self.steady else 0.0
@@ -111,21 +114,21 @@ class Clock:
             seen.behind = seen.behind._replace(since=behind_since)
 
     def now(self) -> int:
-        """Unix time in milliseconds: what the database stores."""
+        """Unix time in milliseconds, as the database stores it."""
         now = int(self.seconds() * 1000)
-        self._seen.note(now)
+        self._seen.record(now)
         return now
 
     def certain(self) -> int:
-        """The latest moment that has certainly come: the newest that the database had seen at the start,
-        and as much more as the process has run. What would never come back is deleted by this one."""
+        """The latest moment that has certainly come: the newest stamp of the database at the start, plus the
+        time that the process has run. Deletions that cannot be undone go by this moment."""
         now = self.now()
         if self.steady is None:
             return now
         return min(now, self._seen.base + int((self.steady() - self._seen.began) * 1000))
 
     def behind(self) -> Behind | None:
-        """Whether the clock is behind what it said before, or what the database has seen."""
+        """Since when the clock is behind its earlier values or the database; None: it is not."""
         self.now()
         return self._seen.behind
 
@@ -141,12 +144,12 @@ class Clock:
             next_day=next_day,
             zone=self.zone,
             certain=self.certain(),
-            follows_books=self._follows_books(first_day),
+            follows_ledger=self._follows_ledger(first_day),
         )
 
-    def _follows_books(self, first_day: str) -> bool:
-        """A clock that is behind follows the books until it comes to a month of its own: one that had run far
-        ahead once must not keep the budgets of years to come from renewing."""
+    def _follows_ledger(self, first_day: str) -> bool:
+        """Whether a later day in the ledger counts as today: if the clock is behind, only until a new month
+        begins. Otherwise a clock that once ran far ahead would keep budgets from renewing for years."""
         behind = self.behind()
         return behind is None or self._day(behind.since).isoformat() >= first_day
 

@@ -1,6 +1,6 @@
 """The configuration: flags and environment, read once at start into a frozen ``Config``.
 
-Every wrong value is collected and named, so that one start tells them all.
+All wrong values are collected and named, so that one start reports all of them.
 """
 
 import argparse
@@ -34,7 +34,7 @@ class Config:
     port: int = 5001
     database: Path = Path("database/chathub.db")
     secret_key: bytes | None = field(default=None, repr=False)
-    # what `rotate-secret` puts in its place
+    # the secret that `rotate-secret` puts in its place
     new_secret_key: bytes | None = field(default=None, repr=False)
     admin_password: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = VUE_ORIGINS
@@ -47,7 +47,7 @@ class Config:
     token_seconds: float = 7 * 86400
     session_seconds: float = 30 * 86400
     bcrypt_rounds: int = 10
-    # None: as the mode has it
+    # None: the default of the mode (`registration_mode`)
     registration: str | None = None
     smtp: SmtpServer | None = None
     mail_from: str = ""
@@ -66,10 +66,11 @@ class Config:
     reply_characters: int = 2_000_000
     usage_seconds: float = 0
     streams_per_user: int = 256
-    # below so much free disk turns with images or tools are refused, below a quarter of it all are; 0: never
+    # with less free disk, turns with images or tools are refused; with less than a quarter of it, all turns;
+    # 0: never
     free_bytes: int = 256 * 1024 * 1024
     body_bytes: int = 64 * 1024 * 1024
-    # where backups go, of which one is made every so many hours
+    # the folder of the scheduled backups, and the hours between two of them
     backup_dir: Path | None = None
     backup_every: float = 24
     backup_keep: Keep = Keep()
@@ -81,8 +82,8 @@ class Config:
 
     @property
     def answers_to(self) -> tuple[str, ...]:
-        """The names that requests may have in ``Host``; none for any. In development mode, whose passwords
-        are well known, they are this machine's own."""
+        """The names that ``Host`` of a request may have; empty: any. In development mode, whose passwords are
+        well known, they are this machine's own."""
         if not self.development:
             return self.allowed_hosts
         own = f"[{self.host}]" if ":" in self.host else self.host
@@ -90,8 +91,8 @@ class Config:
 
     @property
     def registration_mode(self) -> str:
-        """``open``, ``invite`` or ``closed``. In production nobody comes in uninvited unless it is said: a
-        new account may use the keys that administrators share."""
+        """``open``, ``invite`` or ``closed``. In production registration needs an invite unless configured
+        otherwise: a new account may use the API keys that administrators share."""
         return self.registration or ("open" if self.development else "invite")
 
 
@@ -212,7 +213,7 @@ def _secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, 
 def _new_secret(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
     found = _read_secret("CHATHUB_NEW_SECRET_KEY", environ)
     if any(value != value.strip() for value in found.values()):
-        # a secret file is read without them
+        # a secret file is read without blanks at its ends
         raise ValueError("must not begin or end with a blank")
     return found
 
@@ -248,7 +249,7 @@ def _allow(flags: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, A
 
 # environment variable → field of Config
 _SECRETS = {"CHATHUB_SECRET_KEY": "secret_key", "CHATHUB_NEW_SECRET_KEY": "new_secret_key"}
-# the name of a setting that is more than one variable → its reader
+# the label of a setting that has several variables → its reader
 _OTHERS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], dict[str, Any]]] = {
     "--cors-origin": _flag_origins,
     "CHATHUB_SECRET_KEY": _secret,

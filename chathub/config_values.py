@@ -1,4 +1,4 @@
-"""What the text of one setting means; where it means nothing, a ``ValueError`` says what it must be."""
+"""Readers of setting texts: each gives the value, or raises ``ValueError`` with what the text must be."""
 
 import ipaddress
 import math
@@ -17,7 +17,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """Who takes our mail; ``tls`` from the first byte (smtps), else STARTTLS where it is offered."""
+    """The SMTP server; ``tls`` from the first byte (smtps), else STARTTLS where the server offers it."""
 
     host: str
     port: int
@@ -27,7 +27,7 @@ class SmtpServer:
 
 
 class Keep(NamedTuple):
-    """Of how many days, weeks and months the newest backup is kept."""
+    """For how many days, weeks and months the newest backup of each is kept."""
 
     days: int = 7
     weeks: int = 4
@@ -63,7 +63,7 @@ def seconds_or_none(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    """A number; a text that is none becomes NaN, which lies in no range."""
+    """A number; other text becomes NaN, which is in no range."""
     try:
         return float(text)
     except ValueError:
@@ -101,7 +101,7 @@ def smtp(text: str) -> SmtpServer:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        # whose words would repeat a part of the password
+        # the exception's words would repeat a part of the password
         host = port = None
     if not host or parts.scheme not in ("smtp", "smtps") or parts.path + parts.query + parts.fragment:
         raise ValueError(
@@ -131,7 +131,7 @@ def networks(text: str) -> tuple[Network, ...]:
 
 def origins(words: Sequence[str]) -> tuple[str, ...]:
     for word in words:
-        # also those of programs and browser extensions: app://obsidian.md, chrome-extension://…
+        # programs and browser extensions have origins too: app://obsidian.md, chrome-extension://…
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+/?", word):
             raise ValueError(f"{word!r} is not an origin such as https://chat.example.com")
     return tuple(word.rstrip("/") for word in words)
@@ -146,7 +146,7 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def zone(text: str) -> tzinfo:
-    """A time zone by its name. UTC is known without the zone files of the system, which small ones lack."""
+    """A time zone by its name. UTC needs no zone files, which small systems lack."""
     if text.upper() in ("UTC", "ETC/UTC"):
         return UTC
     try:

@@ -1,4 +1,4 @@
-"""Which web pages may call: those of the configured origins, and what they may read of an answer."""
+"""CORS: web pages of the configured origins may call, and read some headers of the response."""
 
 from functools import partial
 
@@ -12,12 +12,12 @@ _READABLE = ("Link", "Retry-After", "X-Request-ID")
 
 
 def allow(app: web.Application, origins: tuple[str, ...]) -> None:
-    """Let pages of some origins call all routes that there are by now."""
+    """Let pages of some origins call all routes that are registered so far."""
     if not origins:
         return
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
-        # SDKs send a dozen of their own from a browser (x-stainless-…), and more with each version; what
-        # a configured origin may send besides is for the routes to judge
+        # SDKs send a dozen headers of their own from a browser (x-stainless-…), and more with each version;
+        # the routes decide what a configured origin may send
         allow_headers="*",
         expose_headers=_READABLE,
         max_age=600,
@@ -29,7 +29,7 @@ def allow(app: web.Application, origins: tuple[str, ...]) -> None:
 
 
 async def _add_headers(origins: tuple[str, ...], request: web.Request, response: web.StreamResponse) -> None:
-    """aiohttp-cors knows routes only; a page should be able to read a 404 and a 405 as well."""
+    """Let pages read a 404 and a 405 too: aiohttp-cors adds its headers only to known routes."""
     origin = request.headers.get("Origin")
     if origin is None:
         return
@@ -41,14 +41,15 @@ async def _add_headers(origins: tuple[str, ...], request: web.Request, response:
 
 @web.middleware
 async def preflights(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a preflight to a path that does not exist: the browser then asks, and the page reads the 404.
+    """Answer the preflight of an unknown path, so that the browser sends the request and the page reads the
+    404.
 
-    aiohttp-cors answers those to all others.
+    aiohttp-cors answers the preflights of all other paths.
     """
-    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
     origin = request.headers.get("Origin")
     if (
-        not asks
+        not is_preflight
         or request.match_info.http_exception is None
         or origin not in request.app[CONFIG].cors_origins
     ):

@@ -1,5 +1,8 @@
-"""The disk where the database lies: its folders, and what is free on it. With little of it left new turns are
-refused, so that there is room to sign in, to delete, and to settle what is being written."""
+"""The disk of the database: its folders and its free space.
+
+With little space left new turns are refused, so that there is room for logins, for deleting, and for settling
+running replies.
+"""
 
 import asyncio
 import contextlib
@@ -9,28 +12,28 @@ from pathlib import Path
 
 from chathub.errors import DiskLow
 
-# seconds between two looks
+# seconds between two measurements
 _ROUND = 1
-# below this part of the bound no turn is taken
+# below a quarter of the bound no turn is accepted
 _QUARTER = 4
 
 
 def free_bytes(folder: Path) -> int:
-    """What users without privileges may still write to the file system of a folder."""
+    """The bytes that users without privileges may still write to the file system of a folder."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, open to their owner only: what lies in it is."""
+    """Make a folder and its missing parents, readable by their owner only."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     for place in reversed(missing):
         place.mkdir(mode=0o700, exist_ok=True)
 
 
 def unfinished(path: Path, what: str) -> Path:
-    """The name of a file that is to become ``path``: one that nobody would choose, for a crash may leave it
-    and it is then removed."""
+    """The name of a file that is to become ``path``: a name that no user would choose, because the file is
+    deleted if a crash leaves it."""
     return path.with_name(f".{path.name}.unfinished-{what}")
 
 
@@ -44,7 +47,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def flush(path: Path) -> None:
-    """Bring a file to the disk, or a folder: a new name is there only when its folder is."""
+    """Flush a file or a folder to the disk; a new file name is safe only after its folder is flushed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -53,44 +56,44 @@ def flush(path: Path) -> None:
 
 
 class Disk:
-    """Knows how much was free a moment ago.
+    """The free space, measured a moment ago.
 
-    ``wanted`` is the bound in bytes (0: none), ``look_up`` tells what is free.
+    ``bound`` in bytes (0: none); ``read_free`` gives the free bytes of a folder.
     """
 
-    def __init__(self, folder: Path, wanted: int, look_up: Callable[[Path], int] | None = None) -> None:
+    def __init__(self, folder: Path, bound: int, read_free: Callable[[Path], int] | None = None) -> None:
         self._folder = folder
-        self._wanted = wanted
-        self._look_up = look_up or free_bytes
+        self._bound = bound
+        self._read_free = read_free or free_bytes
         self._free: int | None = None
 
     async def watch(self) -> None:
-        """Look once a second, without end."""
-        while self._wanted:
+        """Measure once a second, without end."""
+        while self._bound:
             await asyncio.sleep(_ROUND)
-            await self.look()
+            await self.measure()
 
-    async def look(self) -> None:
-        """Find out what is free now; in a thread, because a network disk may hang. Where it cannot be found
-        out the last figure stays."""
+    async def measure(self) -> None:
+        """Measure the free space in a thread, because a network disk may hang. If that fails, the last figure
+        stays."""
         with contextlib.suppress(OSError):
-            self._free = await asyncio.to_thread(self._look_up, self._folder)
+            self._free = await asyncio.to_thread(self._read_free, self._folder)
 
     @property
     def is_full(self) -> bool:
-        """Whether no turn is taken at all."""
-        return self._is_below(self._wanted / _QUARTER)
+        """Whether no turn is accepted at all."""
+        return self._is_below(self._bound / _QUARTER)
 
     def check(self, *, large: bool = False) -> None:
-        """Let a turn or a program's request pass; ``large``: more than text would be stored of it.
+        """Admit a turn or a gateway request; ``large``: it would store more than text.
 
         Raises:
-            DiskLow: there is too little room for it.
+            DiskLow: too little space is free.
         """
         if self.is_full:
             raise DiskLow("服务器磁盘空间不足，暂时不接受新的消息", code="disk_low")
-        if large and self._is_below(self._wanted):
+        if large and self._is_below(self._bound):
             raise DiskLow("服务器磁盘空间不足，暂时不接受图片、工具等内容", code="disk_low")
 
-    def _is_below(self, bound: float) -> bool:
-        return self._free is not None and self._free < bound
+    def _is_below(self, limit: float) -> bool:
+        return self._free is not None and self._free < limit

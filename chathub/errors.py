@@ -1,7 +1,7 @@
-"""The family of errors that are fit to show: each has a status and a Chinese sentence.
+"""Errors that are shown to users: each has a status and a Chinese sentence.
 
-Raised anywhere, turned into an answer in one place (``middlewares.py``), or into an ``error`` event
-once a stream has begun.
+They are raised anywhere, and become a response in one place (``middlewares.py``), or an ``error`` event after
+a stream has begun.
 """
 
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 class ChatHubError(Exception):
     """An error with an HTTP status and a sentence for the person who reads it.
 
-    ``retry_after`` (seconds) becomes the header of that name; ``details`` are extra fields of the
-    answer, such as the message that keeps a conversation busy. ``closes``: the connection ends with the
-    answer, because the rest of the request is not wanted.
+    ``retry_after`` (seconds) becomes the header of that name; ``details`` are extra fields of the response,
+    such as the message whose reply is still running. ``closes``: the connection is closed after the response,
+    because the rest of the request is not read.
     """
 
     status = 500
@@ -30,7 +30,7 @@ class BadRequest(ChatHubError):
 
 
 class UnknownModel(BadRequest):
-    """No such model; for programs, whose APIs say so, a 404."""
+    """There is no such model; at /v1 this is a 404, as in the vendors' APIs."""
 
 
 class Unauthorized(ChatHubError):
@@ -50,7 +50,7 @@ class Conflict(ChatHubError):
 
 
 class Gone(ChatHubError):
-    """It was there, and its owner deleted it."""
+    """It existed, and its owner deleted it."""
 
     status = 410
 
@@ -69,8 +69,8 @@ class Misdirected(ChatHubError):
     status = 421
 
 
-class Packed(ChatHubError):
-    """The body is compressed: a few bytes may stand for any number of them."""
+class CompressedBody(ChatHubError):
+    """The body is compressed: a few bytes may decompress to any number of bytes."""
 
     status = 415
     closes = True
@@ -87,16 +87,16 @@ class UpstreamFailed(ChatHubError):
 
 
 class Unavailable(ChatHubError):
-    """ChatHub itself cannot take this now."""
+    """ChatHub cannot accept this now."""
 
     status = 503
 
 
 class DiskLow(ChatHubError):
-    """Too little disk is free to store what would come of this."""
+    """Too little disk is free to store the result."""
 
     status = 507
 
 
 class StartError(Exception):
-    """The server cannot start; the sentence tells the operator why and what mends it."""
+    """The server or a command cannot start; the sentence tells the operator why, and what to do."""

@@ -1,13 +1,13 @@
-"""Which ``Host`` a request may name.
+"""Which names the ``Host`` header of a request may have.
 
-A web page can let its own name resolve to this machine (DNS rebinding) and is then of the same origin as
-ChatHub; the name in ``Host`` (RFC 9110, 7.2) tells that it meant another site.
+A web page can let its own name resolve to this machine (DNS rebinding) and then has the same origin as
+ChatHub; the name in ``Host`` (RFC 9110, 7.2) shows that the request was meant for another site.
 """
 
 import re
 from collections.abc import Iterable
 
-# what only this machine itself answers to (RFC 6761, 6.3)
+# names that always mean this machine itself (RFC 6761, 6.3)
 LOOPBACK = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 
 # a name, an IPv4 address or an IPv6 address in brackets, and a port (RFC 3986, 3.2.2)
@@ -16,7 +16,7 @@ _HOST = re.compile(r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?")
 
 def is_allowed(host: str, allowed: Iterable[str]) -> bool:
     """Whether a ``Host`` header is one of ``allowed``: names and addresses without a port, in lower case;
-    ``*.example.com`` stands for every name below that one. What is no host is not."""
+    ``*.example.com`` stands for every name below that one. False for what is not a host at all."""
     match = _HOST.fullmatch(host.strip().lower())
     if match is None:
         return False

@@ -1,4 +1,4 @@
-"""How lines of the log are written: each with the request it belongs to, and none with a secret in it."""
+"""The log: each line names its request, and no line contains a secret."""
 
 import contextlib
 import logging
@@ -11,18 +11,18 @@ from typing import TextIO
 
 from chathub import redaction
 
-# the id of the request that is handled; the tasks that it starts inherit it
+# the id of the request that is being handled; tasks that it starts inherit it
 REQUEST = ContextVar("REQUEST", default="-")
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"
-# what ends a line, tells a terminal to do something, or changes the direction of reading
+# characters that end a line, control a terminal, or change the direction of text
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Formatter(logging.Formatter):
-    """For the root handler: whatever library writes, it passes through here.
+    """The formatter of the root handler: the lines of all libraries pass through it.
 
-    ``secrets`` gives what no line may show; it is asked with each line.
+    ``secrets`` gives the texts that no line may show; it is called for each line.
     """
 
     def __init__(self) -> None:
@@ -37,41 +37,51 @@ class Formatter(logging.Formatter):
         return text
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line itself: one, whatever a client put into it."""
+        """The line itself: one line, whatever a client put into it."""
         record.request = REQUEST.get()
-        return _told(super().formatMessage(record))
+        return _escaped(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:
-        """Indented, so that no line of it can pass for one of the log."""
+        """Indented, so that none of its lines looks like a line of the log."""
         lines = super().formatException(ei).split("\n")  # type: ignore[arg-type]
-        return "\n".join(f"    {_told(line)}" for line in lines)
+        return "\n".join(f"    {_escaped(line)}" for line in lines)
 
 
 class Handler(logging.StreamHandler[TextIO]):
     """Writes the log to standard error; a record that cannot be written is replaced by one short line.
 
-    logging's own handler prints such a record raw, past the formatter that takes the secrets out.
+    logging's own handler would print such a record without the formatter, which removes the secrets.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
         except RecursionError:
-            # logging leaves this one to the caller, for whom a line of the log must not be an error
+            # logging raises this one, and a log line must not become an error of its caller
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say which logger's line was lost, and by which kind of exception: nothing of its text."""
+        """Write which logger's line was lost and the class of the exception, but nothing of its text."""
         kind = sys.exc_info()[0]
         with contextlib.suppress(Exception):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
             lost = f"a line of {record.name} could not be written: {kind.__name__ if kind else 'unknown'}"
-            self.stream.write(f"{stamp} ERROR chathub.log [{REQUEST.get()}]: {_told(lost)}\n")
+            self.stream.write(f"{stamp} ERROR chathub.log [{REQUEST.get()}]: {_escaped(lost)}\n")
             self.flush()
 
 
-class Seldom:
-    """Warnings of what may happen very often: a line a second at most, with the number it stands for."""
+def begin_log() -> Formatter:
+    """Begin the log on standard error; gives its formatter, which learns later what no line may show."""
+    handler, formatter = Handler(), Formatter()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # a line for every malformed request of the internet's scanners would only fill the disk
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    return formatter
+
+
+class RateLimitedWarning:
+    """A warning that may come very often: at most one line a second, with the number of warnings."""
 
     def __init__(self, log: logging.Logger, line: str, seconds: Callable[[], float] = time.monotonic) -> None:
         """``line`` has one ``%d`` for the number."""
@@ -82,7 +92,8 @@ class Seldom:
         self._next = 0.0
 
     def warn(self) -> None:
-        """Count one more; written at once, or with the first one after a second has passed."""
+        """Count one warning; its line is written at once, or with the first warning after a second has
+        passed."""
         self._count += 1
         now = self._seconds()
         if now >= self._next:
@@ -90,6 +101,6 @@ class Seldom:
             self._count, self._next = 0, now + 1
 
 
-def _told(text: str) -> str:
-    # not by a codec: that is imported when it is first used, and there may be no descriptor for it then
+def _escaped(text: str) -> str:
+    # not with a codec, which Python imports at its first use, when there may be no free descriptor
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -1,7 +1,6 @@
-"""Mail to one person, handed to the configured SMTP server.
+"""Sending a mail through the configured SMTP server.
 
-The dialogue is the standard library's and blocks, so it has a thread of its own; whoever waits for it
-waits only so long, and then the connection is cut.
+smtplib blocks, so that each delivery runs in a thread. After a timeout its connection is closed.
 """
 
 import asyncio
@@ -22,12 +21,12 @@ from chathub.errors import BadRequest, UpstreamFailed
 
 log = logging.getLogger("chathub")
 
-# the page that asks for a code gives up after ten
+# seconds; the page that requests a code waits for ten
 _SECONDS = 8.0
 
 
 class Mailer:
-    """Sends through one server, a few mails at once."""
+    """Sends through one server, at most four mails at once."""
 
     def __init__(self, server: SmtpServer, sender: str) -> None:
         self._server = server
@@ -35,11 +34,11 @@ class Mailer:
         self._pool = ThreadPoolExecutor(4, "mail")
 
     async def send(self, to: str, subject: str, text: str) -> None:
-        """Hand a mail to the server.
+        """Send one mail.
 
         Raises:
-            BadRequest: the address cannot stand in a mail.
-            UpstreamFailed: the server did not take it, or not in time.
+            BadRequest: the address is not valid.
+            UpstreamFailed: the server did not accept it, or not in time.
         """
         delivery = _Delivery(self._server, self._sender, to, _message(self._sender, to, subject, text))
         try:
@@ -56,7 +55,7 @@ class Mailer:
 
 
 class _Delivery:
-    """One dialogue with the server."""
+    """One SMTP session with the server."""
 
     def __init__(self, server: SmtpServer, sender: str, to: str, message: EmailMessage) -> None:
         self._server = server
@@ -71,7 +70,7 @@ class _Delivery:
         OSError: of the network, of TLS or of the server's refusal (smtplib's errors are OSErrors).
         """
         server = self._server
-        # the greeting's name is the sender's domain: smtplib would look up, and tell, this machine's
+        # the greeting names the sender's domain: smtplib would look up this machine's name and reveal it
         name = self._sender.rpartition("@")[2]
         with (
             smtplib.SMTP_SSL(server.host, server.port, name, timeout=_SECONDS, context=_trusting())
@@ -95,17 +94,17 @@ class _Delivery:
             smtp.send_message(self._message, self._sender, [self._to])
 
     def cut(self) -> None:
-        """End it from outside, wherever it stands; what has ended does not mind."""
+        """Close the connection from another thread; has no effect after the end."""
         self._is_cut = True
         if self._smtp is not None and (connection := self._smtp.sock) is not None:
             with contextlib.suppress(OSError):
-                # TLS would want to say goodbye, in the other thread's place
+                # not TLS's own shutdown: it would wait, and the other thread uses that connection
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _trusting() -> ssl.SSLContext:
-    """TLS with the authorities that the system trusts: to read their certificates takes 60 ms of CPU, so
-    that only a dialogue that is encrypted does."""
+    """TLS with the authorities that the system trusts. Reading their certificates takes 60 ms of CPU, so that
+    it happens only for an encrypted session."""
     return ssl.create_default_context()
 
 
@@ -120,13 +119,13 @@ def _message(sender: str, to: str, subject: str, text: str) -> EmailMessage:
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    # 8-bit text is not for every server
+    # not every server accepts 8-bit text
     message.set_content(text, cte="base64")
     return message
 
 
 def _reason(error: Exception) -> str:
-    """What the log may hold: never the server's own words, which might repeat the password."""
+    """The reason for the log: never the server's own words, which may repeat the password."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return f"recipient refused ({', '.join(str(code) for code, _ in error.recipients.values())})"
     if isinstance(error, smtplib.SMTPResponseException):

@@ -5,17 +5,16 @@ import math
 import re
 import secrets
 import socket
-import sqlite3
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from chathub.accounts.caller import Caller
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
-from chathub.database.condition import sentence_of
-from chathub.errors import ChatHubError, Forbidden, Misdirected, Packed, Unauthorized
+from chathub.database.errors import DatabaseError
+from chathub.errors import ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
 from chathub.formats import anthropic, openai
-from chathub.handlers.http import Handler, address_of, is_packed, raw
+from chathub.handlers.http import Handler, address_of, is_compressed, raw
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
 from chathub.schemas.errors import encode_error
@@ -23,7 +22,7 @@ from chathub.security.client_address import is_in
 
 log = logging.getLogger("chathub")
 
-_SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SENTENCES = {
     400: "请求无效",
     403: "不允许的跨域请求",
@@ -31,13 +30,6 @@ _SENTENCES = {
     405: "该地址不支持此请求方法",
     413: "请求体过大",
     415: "不支持的内容类型",
-}
-# the column of a violated UNIQUE constraint → our sentence
-_DUPLICATES = {
-    "users.username_key": "用户名已存在",
-    "users.email_key": "邮箱已被使用",
-    "providers.provider_key": "提供商标识已存在",
-    "models.model_name": "模型名称已存在",
 }
 
 
@@ -56,18 +48,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = error.headers["Allow"]
         return response
-    except sqlite3.IntegrityError as error:
-        column = str(error).rpartition(": ")[2].partition(",")[0]
-        if column in _DUPLICATES:
-            return failure(request, 400, _DUPLICATES[column])
-        return _unexpected(request, error)
-    except sqlite3.DatabaseError as error:
-        # the database has logged this already
-        if (sentence := sentence_of(error)) is None:
+    except DatabaseError as error:
+        if error.sentence is None:
             return _unexpected(request, error)
+        # the condition has logged the reason already
         if request.get(STREAMING):
             raise
-        return failure(request, 503, sentence)
+        return failure(request, error.status, error.sentence)
     except Exception as error:
         return _unexpected(request, error)
 
@@ -98,8 +85,8 @@ def _is_local_socket(request: web.Request) -> bool:
 async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse compressed bodies, also on routes that read none and on unknown paths. A body stays counted
     until its handler ends, which may send it to another provider."""
-    if is_packed(request):
-        raise Packed("不支持压缩的请求体，请去掉请求头 Content-Encoding")
+    if is_compressed(request):
+        raise CompressedBody("不支持压缩的请求体，请去掉请求头 Content-Encoding")
     try:
         return await handler(request)
     finally:
@@ -150,11 +137,11 @@ def _token(request: web.Request) -> str:
 
 
 def request_id(request: web.Request) -> str:
-    """The id from the request's header if it is a sane one, else a new id; the same for the whole request."""
+    """The id from the request's header if well-formed, else a new id; the same for the whole request."""
     number = request.get(REQUEST_ID)
     if number is None:
         header = request.headers.get("X-Request-ID")
-        number = header if header and _SANE_ID.fullmatch(header) else secrets.token_hex(8)
+        number = header if header and _WELL_FORMED_ID.fullmatch(header) else secrets.token_hex(8)
         request[REQUEST_ID] = number
     return number
 

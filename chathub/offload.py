@@ -1,7 +1,7 @@
-"""Work on large bodies, in a thread beside the event loop.
+"""Work on large bodies in a thread beside the event loop.
 
-A thread is no way out by itself: C code that does not give up the interpreter's lock stops the loop from
-any thread. What is handed over should be made of pieces that take milliseconds each.
+A thread alone does not help: C code that does not release the interpreter's lock stops the loop from any
+thread. The work should consist of pieces that take milliseconds each.
 """
 
 import asyncio
@@ -12,19 +12,19 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# bytes; what is shorter is done at once: a trip to a thread costs about 0.1 ms
+# bytes; shorter data is handled on the loop, because a trip to a thread costs about 0.1 ms
 _LARGE = 256 * 1024
 
 
 class Offload:
-    """One thread: two would only take the interpreter's lock from each other and from the loop. DNS has the
-    default executor for itself."""
+    """One thread: two would only compete for the interpreter's lock with each other and the loop. DNS keeps
+    the default executor for itself."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "chathub-large")
 
     async def run(self, size: int, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """``fn(…)`` on data of ``size`` bytes: here if that is little, else in the thread."""
+        """Run ``fn(…)`` on data of ``size`` bytes: on the loop if that is little, else in the thread."""
         if size <= _LARGE:
             return fn(*args, **kwargs)
         loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
-"""Text without keys: what a provider said, fit to be shown, and the lines of the log.
+"""Removing secrets from text: from providers' messages before they are shown, and from the lines of the log.
 
-Besides the secrets that are known, what looks like a key goes: a provider may repeat a part of one, or
+Besides known secrets, everything that looks like a key is removed: a provider may repeat a part of a key, or
 mask it in its own way.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from chathub.text import MESSAGE_LIMIT, well_formed
 
 SCRUBBED_LIMIT = 300
-SECRET_LENGTH = 4  # what is shorter is a stand-in for a server without keys, and part of any sentence
+SECRET_LENGTH = 4  # a shorter one is a placeholder for a server without keys, and may be part of any sentence
 
 _KEYS = re.compile(
     r"""\b(?:sk[-_]|gsk_|xai-|pplx-|hf_|nvapi-|AIza)[\w*.…-]{4,}
@@ -33,21 +33,22 @@ _BLANK_RUN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """``text`` in one line of at most 300 characters without ``secrets`` and what looks like a key."""
+    """``text`` as one line of at most 300 characters, without ``secrets`` and without what looks like a
+    key."""
     text = _BLANK_RUN.sub(" ", well_formed(_without(text, secrets))).strip()[:MESSAGE_LIMIT]
     text = _NAMED_KEY.sub(_without_key, _KEYS.sub("***", text))
     return text if len(text) <= SCRUBBED_LIMIT else text[: SCRUBBED_LIMIT - 1] + "…"
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """All of ``text`` without ``secrets``, what stands in a header for keys, and what looks like a key or
-    a login token. For logs."""
+    """The whole ``text`` without ``secrets``, values of credential headers, and what looks like a key or a
+    session token. For the log."""
     text = _LOGIN.sub("***", _HEADER.sub(r"\1***", _without(text, secrets)))
     return _NAMED_KEY.sub(_without_key, _KEYS.sub("***", text))
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:
-    # Longest first: one secret may be the beginning of another.
+    # longest first: one secret may be the beginning of another
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SECRET_LENGTH:
             text = text.replace(secret, "***")
@@ -55,7 +56,7 @@ def _without(text: str, secrets: Iterable[str]) -> str:
 
 
 def _without_key(match: re.Match[str]) -> str:
-    # A long word is not a key yet: keys have digits (or are masked), names of errors have not.
+    # a long word alone is not a key: keys have digits or are masked, names of errors are not
     if any(character.isdigit() or character == "*" for character in match[2]):
         return match[1] + "***"
     return match[0]

@@ -18,7 +18,7 @@ from chathub.clock import Clock
 from chathub.commands.doctor import examine
 from chathub.config import Config
 from chathub.config_values import Keep, SmtpServer, keep
-from chathub.database.backup_files import list_backups, name_of, outdated
+from chathub.database.backup_files import backup_name, list_backups, outdated
 
 DATABASE = Path("/data/chathub.db")
 NOON = datetime(2024, 3, 20, 12, tzinfo=UTC)
@@ -74,10 +74,10 @@ def test_the_newest_stays_whatever_is_configured() -> None:
 
 
 def test_other_files_of_the_folder_are_nobodys_backups(tmp_path: Path) -> None:
-    name = name_of(DATABASE, NOON.timestamp(), packed=False, series="a1")
+    name = backup_name(DATABASE, NOON.timestamp(), packed=False, series="a1")
     assert name == "chathub.db-20240320-120000-a1.db"
-    by_hand = name_of(DATABASE, NOON.timestamp(), packed=False)
-    of_another = name_of(DATABASE, NOON.timestamp(), packed=False, series="b2")
+    by_hand = backup_name(DATABASE, NOON.timestamp(), packed=False)
+    of_another = backup_name(DATABASE, NOON.timestamp(), packed=False, series="b2")
     odd = "chathub.db-20249999-120000-a1.db"
     for other in (name, name + ".gz", name + ".secret", by_hand, of_another, odd, "x"):
         (tmp_path / other).write_text("")

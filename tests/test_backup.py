@@ -21,8 +21,8 @@ from chathub.commands.restore import restore
 from chathub.config import Config
 from chathub.database.copying import CopyError, copy_database
 from chathub.errors import StartError
-from chathub.security.master_secret import secret_file
 from chathub.security.passphrase import PassphraseError, open_sealed, seal
+from chathub.security.secret_files import secret_file
 
 PASSPHRASE = "a passphrase of the tests"
 

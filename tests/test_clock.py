@@ -19,7 +19,7 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.queries import Queries, sql_folder
 from chathub.errors import Unauthorized
-from chathub.security.master_secret import TokenKey
+from chathub.security.token_keys import TokenKey
 
 HOUR, DAY = 3600, 86_400
 SECRET = "a secret of the tests, 32 bytes +"

@@ -19,11 +19,12 @@ from processes import ChatHub, run_to_its_end
 from chathub.commands.compact import compact
 from chathub.commands.doctor import examine
 from chathub.config import Config
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.sqlite_version import has_wal_reset_fault
-from chathub.database.vacuum import Space, look, trim, trim_some
+from chathub.database.transaction import Transaction
+from chathub.database.vacuum import Space, read_space, trim, trim_step
 from chathub.errors import StartError
 
 MEBIBYTE = 1024 * 1024
@@ -196,7 +197,7 @@ async def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(config: Config
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "trim.db", Queries(sql_folder() / "queries"))
     await database.open()
-    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    await database.run_bare(partial(migrate, folder=sql_folder() / "migrations"))
     yield database
     await database.close()
 
@@ -208,7 +209,7 @@ def insert_pictures(tx: Transaction, count: int) -> None:
     user = tx.all(tx.q.users.insert, **names, **rest, now=1)[0].id
     for number in range(count):
         picture = dict(file_id=str(number), digest=str(number), media_type="", data=os.urandom(512 * 1024))
-        tx.add(tx.q.files.insert, user_id=user, **picture, now=1)
+        tx.run(tx.q.files.insert, user_id=user, **picture, now=1)
 
 
 def delete_pictures(tx: Transaction, count: int) -> None:
@@ -217,7 +218,7 @@ def delete_pictures(tx: Transaction, count: int) -> None:
 
 
 async def checkpoint(db: Database) -> None:
-    await db.script(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+    await db.run_bare(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
 
 async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little(
@@ -227,21 +228,21 @@ async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little
     # the last ones stay: the pages in the middle are moved
     await db.write(delete_pictures, 28)
     await checkpoint(db)
-    size, found = db.path.stat().st_size, await db.read(look)
+    size, found = db.path.stat().st_size, await db.read(read_space)
     assert found.unused > 2 * found.kept
     # a slice for each step
     monkeypatch.setattr("chathub.database.vacuum._WORK", 0.0)
-    assert await db.write(trim_some, found.kept) and (await db.read(look)).unused >= found.unused - 4
+    assert await db.write(trim_step, found.kept) and (await db.read(read_space)).unused >= found.unused - 4
     monkeypatch.setattr("chathub.database.vacuum._PAUSE", 0.0)
     task = asyncio.create_task(trim(db, 0))
     async with asyncio.timeout(60):
-        while (await db.read(look)).unused > found.kept:
+        while (await db.read(read_space)).unused > found.kept:
             await asyncio.sleep(0.01)
     task.cancel()
     await checkpoint(db)
-    assert (await db.read(look)).unused == found.kept
+    assert (await db.read(read_space)).unused == found.kept
     assert db.path.stat().st_size < size - 8 * MEBIBYTE
-    assert (await db.fetch_all("PRAGMA integrity_check"))[0][0] == "ok"
+    assert (await db.read(lambda tx: tx.pragma("integrity_check")))[0][0] == "ok"
 
 
 async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
@@ -250,12 +251,12 @@ async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
     monkeypatch.setattr("chathub.database.vacuum._LONG_LOG", 4096)
     await db.write(insert_pictures, 30)
     await db.write(delete_pictures, 28)
-    before = await db.read(look)
+    before = await db.read(read_space)
     looked = asyncio.Event()
     real = Database.read
 
     async def read(self: Database, fn: Callable[..., object], *args: object) -> object:
-        if fn is look and before == await real(self, look):
+        if fn is read_space and before == await real(self, read_space):
             looked.set()
         return await real(self, fn, *args)
 
@@ -266,11 +267,13 @@ async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
         async with asyncio.timeout(30):
             await looked.wait()
     task.cancel()
-    assert await real(db, look) == before
+    assert await real(db, read_space) == before
 
 
 async def test_a_new_database_can_give_pages_back_from_the_start(db: Database) -> None:
-    assert await db.read(look) == Space(*[(await db.read(look))[n] for n in range(3)], is_incremental=True)
+    assert await db.read(read_space) == Space(
+        *[(await db.read(read_space))[n] for n in range(3)], is_incremental=True
+    )
 
 
 async def test_deleted_content_is_not_in_the_file_any_more(db: Database) -> None:
@@ -278,7 +281,7 @@ async def test_deleted_content_is_not_in_the_file_any_more(db: Database) -> None
 
     def insert(tx: Transaction) -> None:
         insert_pictures(tx, 1)
-        tx.add(tx.q.files.insert, file_id="p", user_id=1, digest="p", media_type="", data=mark, now=1)
+        tx.run(tx.q.files.insert, file_id="p", user_id=1, digest="p", media_type="", data=mark, now=1)
 
     await db.write(insert)
     await checkpoint(db)

@@ -24,7 +24,14 @@ from scripted import Provider, reply
 
 from chathub.app_keys import DB
 from chathub.config import Config
-from chathub.database.condition import Condition, obstacle_at, sentence_of, trouble_of
+from chathub.database.condition import Condition, obstacle_at
+from chathub.database.errors import (
+    ConstraintViolated,
+    DatabaseError,
+    DatabaseUnavailable,
+    from_sqlite,
+    translated,
+)
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.errors import Unavailable
@@ -96,12 +103,12 @@ async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write
     caplog.set_level(logging.INFO, "chathub.database")
     await stream(client, user, conversation_id="c")
     assert await health(client) == ("ok", "healthy")
-    await client.app[DB].script(lambda connection: connection.execute(NO_TIME))
+    await client.app[DB].run_bare(lambda connection: connection.execute(NO_TIME))
     with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         if state == "locked":
             other.execute("BEGIN IMMEDIATE")
         else:
-            await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = ON"))
+            await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA query_only = ON"))
         for path, body in TURNS * 2:
             await refused(client, user, "POST", path, body)
         assert await health(client) == (state, "degraded")
@@ -110,13 +117,13 @@ async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write
         await asyncio.sleep(1.5)
         assert await health(client) == (state, "degraded")
         if state == "read-only":
-            await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = OFF"))
+            await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA query_only = OFF"))
     await until_health(client, "ok")
     told = [record for record in caplog.records if record.name == "chathub.database"]
     assert [record.levelno for record in told] == [logging.ERROR, logging.INFO], caplog.text
     assert str(config.database) in told[0].getMessage()
     # the look changed nothing of what others see: neither the wait for a lock nor the version
-    assert await client.app[DB].script(
+    assert await client.app[DB].run_bare(
         lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0]
     ) in (50, 0)
     assert (await chat(client, user))[0] == 200
@@ -389,10 +396,10 @@ async def test_a_new_database_is_never_an_empty_file(unfounded: Config) -> None:
 # --- what errors mean
 
 
-def raised(code: int) -> sqlite3.Error:
+def raised(code: int) -> DatabaseError:
     error = sqlite3.OperationalError("said by SQLite")
     error.sqlite_errorcode = code
-    return error
+    return from_sqlite(error)
 
 
 @pytest.mark.parametrize(
@@ -413,37 +420,56 @@ def raised(code: int) -> sqlite3.Error:
     ],
 )
 def test_an_error_is_told_by_its_code(code: int, trouble: str | None) -> None:
-    assert trouble_of(raised(code)) == trouble
-    assert (sentence_of(raised(code)) is None) == (trouble is None)
+    error = raised(code)
+    assert str(error) == "said by SQLite"
+    assert (error.trouble if isinstance(error, DatabaseUnavailable) else None) == trouble
+    assert (error.sentence is None) == (trouble is None)
 
 
-def test_what_is_not_sqlites_is_no_trouble() -> None:
-    assert trouble_of(ValueError("x")) is None
-    assert trouble_of(sqlite3.ProgrammingError("the module's own, without a code")) is None
+def test_an_error_of_pythons_module_without_a_code_is_a_mistake_of_ours() -> None:
+    error = from_sqlite(sqlite3.ProgrammingError("Cannot operate on a closed database."))
+    assert type(error) is DatabaseError and error.sentence is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("INSERT INTO users VALUES (2, 'a')", "用户名已存在"),
+        ("INSERT INTO users VALUES (2, NULL)", None),
+        ("INSERT INTO users VALUES (1, 'b')", None),
+    ],
+)
+def test_a_duplicate_that_the_user_can_change_has_a_sentence(statement: str, sentence: str | None) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, username_key TEXT NOT NULL UNIQUE)")
+        connection.execute("INSERT INTO users VALUES (1, 'a')")
+        with pytest.raises(ConstraintViolated) as caught, translated():
+            connection.execute(statement)
+    assert caught.value.sentence == sentence and caught.value.status == 400
 
 
 def test_the_worst_is_shown_and_each_passes_by_itself() -> None:
     condition = Condition(Path("x.db"), unchecked=True)
     assert condition.state == "checking"
-    condition.failed(raised(sqlite3.SQLITE_BUSY), writing=True)
+    condition.record_failure(raised(sqlite3.SQLITE_BUSY), writing=True)
     assert condition.state == "locked"
-    condition.failed(raised(sqlite3.SQLITE_CORRUPT), writing=False)
+    condition.record_failure(raised(sqlite3.SQLITE_CORRUPT), writing=False)
     assert condition.state == "damaged"
     condition.check()
-    condition.found_in_place(False)
+    condition.record_place(False)
     assert condition.state == "missing"
     with pytest.raises(Unavailable):
         condition.check()
-    condition.found_in_place(True)
-    condition.found_sound()
+    condition.record_place(True)
+    condition.record_sound()
     assert condition.state == "locked"
-    condition.written()
+    condition.record_write()
     assert condition.state == "ok"
     # a little goes into room that the log has already
-    condition.failed(raised(sqlite3.SQLITE_FULL), writing=True)
-    condition.written()
+    condition.record_failure(raised(sqlite3.SQLITE_FULL), writing=True)
+    condition.record_write()
     assert condition.state == "full"
-    condition.written(much=True)
+    condition.record_write(much=True)
     assert condition.state == "ok"
 
 
@@ -452,7 +478,7 @@ def test_trouble_that_comes_and_goes_is_told_once_a_minute(caplog: pytest.LogCap
     now = [0.0]
     condition = Condition(Path("x.db"), seconds=lambda: now[0])
     for _ in range(130):
-        condition.failed(raised(sqlite3.SQLITE_BUSY), writing=True)
-        condition.written()
+        condition.record_failure(raised(sqlite3.SQLITE_BUSY), writing=True)
+        condition.record_write()
         now[0] += 1
     assert caplog.text.count("holds a lock") == caplog.text.count("can be written again") == 3

@@ -14,18 +14,19 @@ import aiosqlite
 import pytest
 
 from chathub.chat import branches, removal
-from chathub.database.connection import Database, Transaction
-from chathub.database.lock_wait import is_locked
+from chathub.database.database import Database
+from chathub.database.errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, QueryError, parse, sql_folder
 from chathub.database.rows.settings import Settings
+from chathub.database.transaction import Transaction
 
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "folder" / "test.db", Queries(sql_folder() / "queries"))
     await database.open()
-    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    await database.run_bare(partial(migrate, folder=sql_folder() / "migrations"))
     yield database
     await database.close()
 
@@ -89,14 +90,15 @@ def locked(db: Database) -> Iterator[None]:
 async def patience(db: Database, seconds: float) -> None:
     """How long a write waits for a lock; five seconds are long for a test."""
     milliseconds = round(seconds * 1000)
-    await db.script(lambda connection: connection.execute(f"PRAGMA busy_timeout = {milliseconds}"))
+    await db.run_bare(lambda connection: connection.execute(f"PRAGMA busy_timeout = {milliseconds}"))
 
 
 async def timed(*writes: Awaitable[Any]) -> float:
     """How long it takes until all of these have failed for want of the lock."""
     began = time.monotonic()
     failures = await asyncio.gather(*writes, return_exceptions=True)
-    assert all(isinstance(failure, Exception) and is_locked(failure) for failure in failures), failures
+    for failure in failures:
+        assert isinstance(failure, DatabaseUnavailable) and failure.trouble == "locked", failures
     return time.monotonic() - began
 
 
@@ -114,7 +116,7 @@ async def test_the_end_of_the_server_cuts_every_wait_for_a_lock_short(db: Databa
     alone = db.execute(db.q.settings.put, name="a", value="3")
     waiting = asyncio.create_task(timed(db.write(put, "a", "1"), db.write_with_retry(put, "a", "2"), alone))
     await asyncio.sleep(0.2)
-    db.stop_waiting(0.2)
+    db.end_lock_waits(0.2)
     assert await waiting < 2
     assert await timed(db.write_with_retry(put, "a", "4")) < 0.5
 
@@ -128,17 +130,17 @@ async def test_a_wait_for_a_lock_ends_when_the_lock_does(db: Database) -> None:
         other.execute("ROLLBACK")
         await writing
     assert await value_of(db, "a") == "1"
-    kept = await db.script(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0])
+    kept = await db.run_bare(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0])
     assert kept == 5000
 
 
 async def test_a_reader_cannot_write(db: Database) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        await db.fetch_all(db.q.settings.put, name="x", value="y")
+    with pytest.raises(DatabaseError, match="readonly"):
+        await db.read(lambda tx: tx.run(tx.q.settings.put, name="x", value="y"))
 
 
 async def test_foreign_keys_hold(db: Database) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(ConstraintViolated, match="FOREIGN KEY"):
         await db.write(
             lambda tx: tx.one(
                 tx.q.conversations.insert, public_id="x", user_id=99, title="t", model="m", now=1

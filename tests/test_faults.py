@@ -103,7 +103,7 @@ async def test_a_database_that_can_only_be_read_is_a_503_for_what_writes(
     client: TestClient, user: Headers, provider: Provider, model: None
 ) -> None:
     await stream(client, user, conversation_id="c")
-    await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = ON"))
+    await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA query_only = ON"))
     body = {"message": "x", "model": "test-model", "conversation_id": "c"}
     for method, path in (
         ("POST", "/api/chat"),
@@ -113,7 +113,7 @@ async def test_a_database_that_can_only_be_read_is_a_503_for_what_writes(
         response = await client.request(method, path, json=body, headers=user)
         assert "数据库" in await refused(response)
     assert len(await messages_of(client, user, "c")) == 2 and len(provider.bodies) == 1
-    await client.app[DB].script(lambda connection: connection.execute("PRAGMA query_only = OFF"))
+    await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA query_only = OFF"))
     assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
 
 
@@ -124,7 +124,7 @@ async def test_a_lock_that_outlasts_the_wait_is_a_503_and_the_next_chat_works(
     client: TestClient, user: Headers, provider: Provider, config: Config, model: None
 ) -> None:
     """The wait is five seconds; here less, or the test would be slow."""
-    await client.app[DB].script(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
+    await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
     other = sqlite3.connect(config.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     status, body, _ = await chat(client, user)
@@ -138,7 +138,7 @@ async def test_a_lock_that_outlasts_the_wait_is_a_503_and_the_next_chat_works(
 async def test_a_lock_while_a_reply_ends_costs_nothing_of_it(
     client: TestClient, user: Headers, provider: Provider, config: Config, model: None
 ) -> None:
-    await client.app[DB].script(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
+    await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     body = {"message": "问", "model": "test-model", "conversation_id": "c"}
     async with client.post("/api/chat/stream", json=body, headers=user) as response:
@@ -164,7 +164,7 @@ async def test_what_a_program_used_while_the_database_was_locked_is_booked_and_h
     path: str,
 ) -> None:
     await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
-    await client.app[DB].script(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
+    await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
     whole = {"data": [{"embedding": [0.5]}], "choices": [{"message": {"content": "h"}}]}
     asked = asyncio.Event()
 

@@ -52,13 +52,13 @@ def test_the_connection_that_has_waited_the_longest_gives_way() -> None:
     for connection in (busy, first, last):
         now[0] += 1
         connections.opened(connection)
-    connections.began(busy)
+    connections.request_received(busy)
     assert not connections.has_room()
     now[0] += 10
     assert connections.close_idle() and first.is_closed and not last.is_closed
     connections.closed(first)
     assert connections.has_room() and not connections.has_room(coming=1)
-    connections.ended(busy)
+    connections.response_sent(busy)
     assert connections.close_idle() and last.is_closed and not busy.is_closed
 
 
@@ -78,9 +78,9 @@ def test_only_requests_count_for_the_load() -> None:
     open_ones = [Waiting() for _ in range(4)]
     for connection in open_ones:
         connections.opened(connection)
-    connections.began(open_ones[0])
+    connections.request_received(open_ones[0])
     assert not connections.is_overloaded
-    connections.began(open_ones[1])
+    connections.request_received(open_ones[1])
     assert connections.is_overloaded
     connections.closed(open_ones[0])
     assert not connections.is_overloaded
@@ -94,13 +94,13 @@ def test_a_connection_is_idle_until_its_request_is_whole() -> None:
     connections.opened(other)
     now[0] += 10
     # after a long wait for a request it may take a moment over its body
-    connections.asked(half)
+    connections.head_received(half)
     assert connections.close_idle() and other.is_closed and not half.is_closed
     assert not connections.close_idle() and not connections.is_overloaded
-    connections.began(half)
+    connections.request_received(half)
     now[0] += 10
     assert not connections.close_idle()
-    connections.ended(half)
+    connections.response_sent(half)
     # the next one has not been waited for so long
     assert not connections.close_idle() and not half.is_closed
 

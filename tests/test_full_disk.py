@@ -36,7 +36,7 @@ class Hub:
         """From here on nothing, or all, can be written; every token is looked up anew."""
         assert self.client.app is not None
         pragma = f"PRAGMA query_only = {'ON' if full else 'OFF'}"
-        await self.client.app[DB].script(lambda connection: connection.execute(pragma))
+        await self.client.app[DB].run_bare(lambda connection: connection.execute(pragma))
         self.seconds += 120
 
     async def statuses(self, headers: Headers) -> dict[str, int]:

@@ -28,7 +28,7 @@ def test_the_oldest_answer_of_a_user_reads_on_and_others_wait_until_it_is_over()
     assert reading(newer, newest) == [True, False]
     newer.release()
     newest.release()
-    assert reading(newest) == [True] and holdings.held == 0
+    assert reading(newest) == [True] and holdings.used == 0
 
 
 def test_when_there_is_room_again_no_more_read_on_than_fit() -> None:
@@ -42,7 +42,7 @@ def test_when_there_is_room_again_no_more_read_on_than_fit() -> None:
     assert reading(*others) == [True, True, True, True, False, False]
     for each in others:
         each.release()
-    assert holdings.held == 0
+    assert holdings.used == 0
 
 
 def test_one_user_does_not_keep_another_waiting() -> None:
@@ -85,4 +85,4 @@ def test_what_is_told_as_a_whole_is_counted_and_waits_for_no_client() -> None:
     outbox.keep(holdings.of(1))
     for _ in range(3):
         outbox.feed([Text("长" * 60_000)])
-    assert outbox.room is not None and outbox.room.is_set() and holdings.held >= 180_000
+    assert outbox.room is not None and outbox.room.is_set() and holdings.used >= 180_000

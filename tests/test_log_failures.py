@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chathub.log import REQUEST, Formatter, Handler, Seldom
+from chathub.log import REQUEST, Formatter, Handler, RateLimitedWarning
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "canary-of-the-lost-line"
@@ -102,7 +102,7 @@ def test_what_happens_often_is_a_line_at_once_and_then_a_line_a_second_that_coun
     out: io.StringIO,
 ) -> None:
     seconds = iter((100.0, 100.1, 100.9, 101.0, 101.5))
-    often = Seldom(logger_on(out), "%d refused", lambda: next(seconds))
+    often = RateLimitedWarning(logger_on(out), "%d refused", lambda: next(seconds))
     for _ in range(5):
         often.warn()
     assert [line.rpartition(": ")[2] for line in out.getvalue().splitlines()] == ["1 refused", "3 refused"]

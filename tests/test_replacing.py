@@ -90,7 +90,7 @@ def test_after_a_crash_the_next_start_has_the_old_or_the_new_file(
     if found == ["new"] and present != "none":
         assert words(tmp_path / f"chathub.db.{LABEL}") == old
     # nothing waits, and nothing is left of what was to become something
-    assert replacing.waiting(database) is None and not new.exists()
+    assert replacing.pending_replacement(database) is None and not new.exists()
 
 
 def test_a_file_that_cannot_be_read_is_kept_with_its_log(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ NEVER = 3600.0
 
 
 async def waiting(
-    responses: ResponseMemory, user_id: int | None, size: int, held: int = 1
+    responses: ResponseMemory, user_id: int | None, size: int, request_bytes: int = 1
 ) -> asyncio.Task[None]:
     """A request that has asked for room."""
 
     async def stay() -> None:
-        async with responses.room(user_id, size, held):
+        async with responses.room(user_id, size, request_bytes):
             pass
 
     task = asyncio.create_task(stay())
@@ -60,9 +60,9 @@ async def test_who_waits_too_long_is_refused_and_told_when_to_come_again() -> No
 async def test_what_waits_is_bounded_by_the_bytes_that_it_holds() -> None:
     responses = ResponseMemory(10, NEVER)
     async with responses.room(1, 10):
-        line = [await waiting(responses, 1, 6, held=6)]
+        line = [await waiting(responses, 1, 6, request_bytes=6)]
         with pytest.raises(TooManyRequests):
-            async with responses.room(1, 6, held=6):
+            async with responses.room(1, 6, request_bytes=6):
                 pass
     await asyncio.gather(*line)
 

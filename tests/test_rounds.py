@@ -13,7 +13,8 @@ from chathub import app_keys
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.config import Config
 from chathub.database import periodic
-from chathub.database.periodic import forever, going_on
+from chathub.database.errors import DatabaseUnavailable
+from chathub.database.periodic import background_tasks, restart_on_error
 
 SEEN = 2**62
 REFUSING = (
@@ -41,18 +42,12 @@ class Failing:
         await asyncio.Event().wait()
 
 
-def of_sqlite(code: int) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("of the file")
-    error.sqlite_errorcode = code
-    return error
-
-
 async def test_a_round_goes_on_after_any_error_and_each_mistake_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    damaged = of_sqlite(sqlite3.SQLITE_CORRUPT)
+    damaged = DatabaseUnavailable("of the file", "damaged")
     failing = Failing(KeyError("a"), KeyError("a"), damaged, TypeError("b"), damaged)
-    task = asyncio.create_task(forever(failing.run, 0.001))
+    task = asyncio.create_task(restart_on_error(failing.run, 0.001))
     async with asyncio.timeout(30):
         await failing.goes_on.wait()
     task.cancel()
@@ -68,7 +63,7 @@ async def test_a_round_with_nothing_to_do_ends_and_the_others_go_on() -> None:
         pass
 
     other = Failing(KeyError("a"))
-    async with asyncio.timeout(30), going_on(nothing, other.run):
+    async with asyncio.timeout(30), background_tasks(nothing, other.run):
         await other.goes_on.wait()
 
 

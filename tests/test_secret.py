@@ -23,7 +23,7 @@ from chathub.database.migrations import migrate, migrations_in
 from chathub.database.opening import open_database
 from chathub.database.queries import sql_folder
 from chathub.errors import StartError
-from chathub.security import master_secret
+from chathub.security import rotation
 from chathub.security.vault import derive
 
 Headers = dict[str, str]
@@ -206,7 +206,7 @@ async def test_a_key_that_does_not_open_is_named_and_stays_as_it_is(
 
 _DYING = """
 import os, sys
-import chathub.security.master_secret
+import chathub.security.rotation
 from chathub.__main__ import main
 def die(*args, **kwargs):
     os._exit(9)
@@ -219,9 +219,10 @@ main(["--database", sys.argv[1], "rotate-secret"])
     ("place", "rotated"),
     [
         # the new file is written, the transaction has not begun
-        ("chathub.security.master_secret._make_durable", False),
+        ("chathub.security.rotation.Database.commit_to_disk", False),
+        ("chathub.security.master_secret.Database.commit_to_disk", False),
         # the last statement of the transaction
-        ("chathub.security.master_secret.record", False),
+        ("chathub.security.rotation.record", False),
         # committed, and the new file has its own name still
         ("os.replace", True),
     ],
@@ -425,7 +426,7 @@ async def test_a_database_where_the_secret_should_be_is_named(connect: Connect, 
 
 
 @pytest.mark.parametrize(
-    "place", ["chathub.security.master_secret._write", "os.replace", "chathub.security.master_secret.flush"]
+    "place", ["chathub.security.secret_files.write", "os.replace", "chathub.security.secret_files.flush"]
 )
 async def test_a_process_that_dies_while_a_secret_gets_its_name_leaves_a_database_that_opens(
     connect: Connect, filled: Config, provider: Provider, place: str
@@ -445,7 +446,7 @@ async def test_a_process_that_dies_while_a_secret_gets_its_name_leaves_a_databas
 async def rotate_at(config: Config, hand: Hand) -> None:
     """The command at another time than now."""
     async with open_database(config) as db:
-        await master_secret.rotate(db, config, hand.clock.now())
+        await rotation.rotate(db, config, hand.clock.now())
 
 
 async def status(client: TestClient, headers: Headers) -> int:

@@ -1,7 +1,6 @@
 """Reads that take long: whom they keep waiting, and whom they do not."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from functools import partial
@@ -9,13 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseError
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.statements import Row, Select
+from chathub.database.transaction import Transaction
 
+
+class One(Row, frozen=True):
+    one: int
+
+
+ONE = Select("SELECT 1 AS one", One)
 ENDLESS = (
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000)"
-    " SELECT count(*) FROM n"
+    " SELECT count(*) AS one FROM n"
 )
 SECONDS = 30
 
@@ -24,7 +32,7 @@ SECONDS = 30
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(tmp_path / "test.db", Queries(sql_folder() / "queries"))
     await database.open()
-    await database.script(partial(migrate, folder=sql_folder() / "migrations"))
+    await database.run_bare(partial(migrate, folder=sql_folder() / "migrations"))
     yield database
     await database.close()
 
@@ -50,7 +58,7 @@ async def test_a_slow_read_of_one_user_does_not_keep_another_waiting(db: Databas
     await slow.has_begun()
     async with asyncio.timeout(SECONDS):
         for user_id in (2, 3, None):
-            assert await db.fetch_background(user_id, "SELECT 1 AS one")
+            assert await db.fetch_background(user_id, ONE)
     assert not reading.done()
     slow.end.set()
     await reading
@@ -61,7 +69,7 @@ async def test_reads_of_one_user_follow_each_other_and_leave_connections_to_othe
     tasks = [asyncio.create_task(db.read_background(1, read)) for read in reads]
     await reads[0].has_begun()
     async with asyncio.timeout(SECONDS):
-        await db.fetch_background(2, "SELECT 1 AS one")
+        await db.fetch_background(2, ONE)
     for number, read in enumerate(reads):
         await read.has_begun()
         assert not any(later.begun.is_set() for later in reads[number + 1 :])
@@ -74,7 +82,7 @@ async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
 
     def endless(tx: Transaction) -> None:
         begun.set()
-        tx.all(ENDLESS)
+        tx.all(Select(ENDLESS, One))
 
     reading = asyncio.create_task(db.read_background(1, endless))
     assert await asyncio.to_thread(begun.wait, SECONDS)
@@ -87,7 +95,7 @@ async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
             await reading
         # every connection is of use again
         for user_id in range(4):
-            assert await db.fetch_background(user_id, "SELECT 1 AS one")
+            assert await db.fetch_background(user_id, ONE)
 
 
 async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> None:
@@ -102,12 +110,12 @@ async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> N
     first.end.set()
     await reading
     async with asyncio.timeout(SECONDS):
-        assert await db.fetch_background(1, "SELECT 1 AS one")
+        assert await db.fetch_background(1, ONE)
     assert not second.begun.is_set()
 
 
 async def test_an_error_of_a_read_is_its_callers_and_nothing_stays_taken(db: Database) -> None:
     for _ in range(10):
-        with pytest.raises(sqlite3.OperationalError):
-            await db.fetch_background(1, "SELECT x FROM nothing")
-    assert await db.fetch_background(1, "SELECT 1 AS one")
+        with pytest.raises(DatabaseError):
+            await db.fetch_background(1, Select("SELECT x FROM nothing", One))
+    assert await db.fetch_background(1, ONE)

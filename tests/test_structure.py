@@ -11,7 +11,7 @@ import pytest
 
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
-from chathub.database.statements import Select, Statements
+from chathub.database.statements import Select
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "chathub"
@@ -84,6 +84,12 @@ def test_the_web_server_is_known_in_the_front_rooms_only(path: Path) -> None:
     names = imports_of(path)
     web = any(name == "aiohttp.web" or name.startswith("aiohttp.web.") for name in names)
     assert not web or room_of(path) in WEB_ROOMS
+
+
+def test_only_the_database_package_knows_sqlite() -> None:
+    """Other packages see the errors of chathub/database/errors.py. Doctor examines a file."""
+    users = {str(path.relative_to(PACKAGE)) for path in modules() if "sqlite3" in imports_of(path)}
+    assert {path for path in users if not path.startswith("database/")} == {"commands/doctor.py"}
 
 
 def test_formats_do_no_io() -> None:
@@ -179,7 +185,7 @@ def test_every_statement_gives_the_columns_that_its_row_names(queries: Queries) 
             columns = columns_of(connection, text) if re.search(r"\bRETURNING\b|^(SELECT|WITH)", text) else []
             if isinstance(statement, Select):
                 assert columns == list(statement.kind.__struct_fields__), f"{file}.{name}"
-            elif isinstance(declared, Statements):
+            else:
                 assert not columns, f"{file}.{name} gives rows, and is declared as a command"
     connection.close()
 

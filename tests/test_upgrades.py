@@ -12,7 +12,8 @@ import pytest
 from old_databases import FOLDER
 from processes import run_to_its_end
 
-from chathub.commands.restore import restore, undo_upgrade
+from chathub.commands.restore import restore
+from chathub.commands.undo_upgrade import undo_upgrade
 from chathub.config import Config
 from chathub.database import upgrades
 from chathub.database.migrations import migrate, migrations_in, version_of
@@ -43,7 +44,7 @@ async def test_a_checked_copy_stays_from_before_an_upgrade(config: Config, old: 
     before = old_databases.counts(config.database)
     await started(config)
     assert version(config.database) == NEWEST
-    ((number, kept),) = upgrades.copies(config.database)
+    ((number, kept),) = upgrades.list_copies(config.database)
     assert kept.name == f"chathub.db.before-{old + 1:04}" and number == old + 1
     assert kept.stat().st_mode & 0o777 == 0o600
     assert version(kept) == old and old_databases.counts(kept) == before
@@ -65,7 +66,7 @@ async def test_a_backup_of_every_version_is_restored_and_brought_up(config: Conf
 async def test_a_first_and_an_ordinary_start_keep_no_copy(config: Config) -> None:
     await started(config)
     await started(config)
-    assert upgrades.copies(config.database) == []
+    assert upgrades.list_copies(config.database) == []
 
 
 async def test_of_the_copies_the_newest_two_stay(config: Config) -> None:
@@ -76,7 +77,7 @@ async def test_of_the_copies_the_newest_two_stay(config: Config) -> None:
     config.database.with_name("chathub.db.before-restore-20240131-120000").write_text("not a copy")
     old_databases.make(config.database, NEWEST - 1)
     await started(config)
-    assert [number for number, _ in upgrades.copies(config.database)] == [7, NEWEST]
+    assert [number for number, _ in upgrades.list_copies(config.database)] == [7, NEWEST]
     assert config.database.with_name("chathub.db.before-restore-20240131-120000").exists()
 
 
@@ -96,11 +97,11 @@ async def test_an_upgrade_that_was_cut_off_twice_is_one_and_undone_to_its_beginn
         assert version(config.database) == newest
     monkeypatch.undo()
     await started(config)
-    assert [number for number, _ in upgrades.copies(config.database)] == [NEWEST - 2]
+    assert [number for number, _ in upgrades.list_copies(config.database)] == [NEWEST - 2]
     assert undo_upgrade(config, sure=True) and version(config.database) == NEWEST - 3
     # the next one is another
     await started(config)
-    assert not upgrades.upgrading(config.database).exists()
+    assert not upgrades.upgrade_marker(config.database).exists()
 
 
 async def test_after_a_restore_the_copies_of_another_time_are_not_gone_back_to(config: Config) -> None:
@@ -112,7 +113,7 @@ async def test_after_a_restore_the_copies_of_another_time_are_not_gone_back_to(c
     with pytest.raises(StartError, match="to its version 6"):
         undo_upgrade(config, sure=True)
     await started(config)
-    assert [number for number, _ in upgrades.copies(config.database)] == [NEWEST, 7]
+    assert [number for number, _ in upgrades.list_copies(config.database)] == [NEWEST, 7]
     assert undo_upgrade(config, sure=True) and version(config.database) == 6
 
 
@@ -123,7 +124,7 @@ async def test_without_room_for_the_copy_nothing_is_upgraded(
     monkeypatch.setattr("chathub.database.copying.free_bytes", lambda folder: 10)
     with pytest.raises(StartError, match="has room for"):
         await started(config)
-    assert version(config.database) == NEWEST - 1 and upgrades.copies(config.database) == []
+    assert version(config.database) == NEWEST - 1 and upgrades.list_copies(config.database) == []
 
 
 async def test_a_file_of_an_unfinished_state_is_refused_before_anything_is_changed(config: Config) -> None:
@@ -132,7 +133,7 @@ async def test_a_file_of_an_unfinished_state_is_refused_before_anything_is_chang
         connection.execute("ALTER TABLE users ADD COLUMN nickname TEXT")
     with pytest.raises(StartError, match=r"table users.*unfinished state"):
         await started(config)
-    assert version(config.database) == NEWEST - 1 and upgrades.copies(config.database) == []
+    assert version(config.database) == NEWEST - 1 and upgrades.list_copies(config.database) == []
 
 
 async def test_undoing_an_upgrade_says_what_would_be_lost_and_does_it_when_told_to(
@@ -169,7 +170,7 @@ async def test_without_a_copy_there_is_nothing_to_undo(config: Config) -> None:
 async def test_a_damaged_copy_undoes_nothing(config: Config) -> None:
     old_databases.make(config.database, NEWEST - 1)
     await started(config)
-    ((_, kept),) = upgrades.copies(config.database)
+    ((_, kept),) = upgrades.list_copies(config.database)
     kept.write_bytes(kept.read_bytes()[:20_000])
     whole = config.database.read_bytes()
     with pytest.raises(StartError):

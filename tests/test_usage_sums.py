@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 
 from chathub.billing import reports
 from chathub.billing.reports import joined, parts
-from chathub.database.connection import Transaction
 from chathub.database.migrations import migrate, migrations_in
 from chathub.database.queries import Queries, sql_folder
-from chathub.schemas.requests import UsageFilter
+from chathub.database.transaction import Transaction
+from chathub.schemas.usage import UsageFilter
 
 MIGRATIONS = sql_folder() / "migrations"
 BEFORE_THE_SUMS = 12
@@ -24,7 +25,6 @@ DAYS = [f"2024-{month:02}-{day:02}" for month in (1, 2, 3) for day in (1, 2, 15,
 
 def connect() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
@@ -102,7 +102,9 @@ def matching(connection: sqlite3.Connection, wanted: UsageFilter) -> list[sqlite
     conditions += [f"day >= '{wanted.since}'"] * bool(wanted.since) + [f"day <= '{wanted.until}'"] * bool(
         wanted.until
     )
-    return connection.execute(
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(
         "SELECT ledger.*, username FROM ledger JOIN users ON users.id = user_id"
         f" WHERE {' AND '.join(conditions) or 'true'} ORDER BY ledger.id DESC"
     ).fetchall()
@@ -151,11 +153,11 @@ def test_sums_and_pages_are_those_of_the_ledger_whatever_is_filtered(
         rows = matching(connection, wanted)
         for group_by in ("day", "model", "user"):
             wanted.group_by = group_by  # type: ignore[assignment]
-            found = [tuple(row) for row in reports.sums(tx, wanted)]
+            found = [astuple(row) for row in reports.sums(tx, wanted)]
             assert found == sums_of(rows, group_by), (filters, group_by)
         wanted.before, ids = None, []
         while page := reports.attempts(tx, wanted, 40):
-            ids += [row["id"] for row in page]
+            ids += [row.id for row in page]
             wanted.before = ids[-1]
         assert ids == [row["id"] for row in rows], filters
 
@@ -193,13 +195,13 @@ def test_what_was_used_before_there_was_a_ledger_stays_in_the_statistics_only(tm
     migrate(connection, MIGRATIONS)
     tx = transaction(connection)
     ever = tx.all(tx.q.usage.totals_of_months, user_id=1, first="", last="a")[0]
-    assert tuple(ever) == (5, 207, 23, 85)
-    assert tuple(tx.all(tx.q.usage.totals_of_day, user_id=1, day="2024-01-31")[0]) == (3, 107, 13, 45)
-    assert tx.all(tx.q.usage.count_days, user_id=1)[0]["days"] == 2
-    assert [tuple(row) for row in tx.all(tx.q.usage.by_model, user_id=1)] == [("m", 5, 207, 23, 85)]
+    assert astuple(ever) == (5, 207, 23, 85)
+    assert astuple(tx.all(tx.q.usage.totals_of_day, user_id=1, day="2024-01-31")[0]) == (3, 107, 13, 45)
+    assert tx.all(tx.q.usage.count_days, user_id=1)[0].days == 2
+    assert [astuple(row) for row in tx.all(tx.q.usage.by_model, user_id=1)] == [(5, 207, 23, 85, "m")]
     for group_by, name in (("day", "2024-01-31"), ("model", "m"), ("user", "u1")):
         rows = reports.sums(tx, UsageFilter(group_by=group_by, user_id=1))  # type: ignore[arg-type]
-        assert [tuple(row) for row in rows] == [(name, 1, 1, 7, 3, 2, 1, 5)]
+        assert [astuple(row) for row in rows] == [(name, 1, 1, 7, 3, 2, 1, 5)]
     assert len(reports.attempts(tx, UsageFilter(user_id=1, since="2024-01-01"), 9)) == 1
     connection.close()
 

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from chathub.config_values import Network
-from chathub.database.connection import Transaction
 from chathub.database.rows.personal_tokens import AccessToken, VerifiedToken
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor

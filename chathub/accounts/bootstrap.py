@@ -5,7 +5,8 @@ from chathub.accounts.passwords import Passwords, check_rules, new_random
 from chathub.accounts.users import UserFields
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, StartError
 from chathub.security import audit
 

@@ -5,8 +5,8 @@ import secrets
 from msgspec import Struct, structs
 
 from chathub.accounts.access_tokens import digest_of
-from chathub.database.connection import Transaction
 from chathub.database.rows.invites import Invite, UsedInvite
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor

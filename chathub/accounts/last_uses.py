@@ -5,9 +5,12 @@ cannot be written.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 
-from chathub.database.connection import Database, Transaction, suppress_database_trouble
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable
+from chathub.database.transaction import Transaction
 
 # ids of each kind that wait to be written; beyond this number the oldest are dropped
 _MOST = 10_000
@@ -60,7 +63,7 @@ class LastUses:
     async def flush(self) -> bool:
         """Write all that waits; gives whether the write succeeded. After a failure it all stays."""
         sessions, tokens = dict(self._sessions), dict(self._tokens)
-        with suppress_database_trouble():
+        with contextlib.suppress(DatabaseUnavailable):
             await self._db.try_write(_write, sessions, tokens)
             _remove(self._sessions, sessions)
             _remove(self._tokens, tokens)

@@ -5,7 +5,8 @@ that network count.
 """
 
 from chathub.accounts.throttle import Limit, RateLimitKey
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
 from chathub.security import audit
 from chathub.security.audit import Actor
 from chathub.security.client_address import network_of

@@ -10,8 +10,8 @@ from chathub.accounts import invites, users
 from chathub.accounts.throttle import Limit, RateLimitKey
 from chathub.accounts.users import UserFields
 from chathub.config import Config
-from chathub.database.connection import Transaction
 from chathub.database.rows.users import User
+from chathub.database.transaction import Transaction
 from chathub.errors import Forbidden
 from chathub.mail import Mailer
 from chathub.security import audit

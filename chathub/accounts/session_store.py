@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from chathub.accounts.caller import Caller, ClientInfo
 from chathub.accounts.logins import store_network
-from chathub.database.connection import Transaction
 from chathub.database.rows.sessions import ValidSession
 from chathub.database.rows.users import User
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound, Unauthorized
 from chathub.security.audit import Actor, record
 

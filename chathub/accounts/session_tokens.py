@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from chathub.errors import Unauthorized
-from chathub.security.master_secret import TokenKey
+from chathub.security.token_keys import TokenKey
 
 LONGEST_TOKEN = 2048
 _CLAIMS = ["sub", "role", "exp", "iat", "jti", "ver"]

@@ -20,7 +20,7 @@ from chathub.accounts.session_store import Term
 from chathub.accounts.session_tokens import LONGEST_TOKEN, Signer
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.database.rows.sessions import OwnSession
 from chathub.database.rows.users import User
 from chathub.errors import Unauthorized

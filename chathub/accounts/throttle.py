@@ -12,8 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from msgspec import Struct
 
 from chathub.clock import Clock
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
 from chathub.database.rows.throttles import Attempts
+from chathub.database.transaction import Transaction
 from chathub.errors import TooManyRequests
 
 # rows that are kept at most

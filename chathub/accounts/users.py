@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from chathub.database.connection import Transaction
 from chathub.database.rows import users as rows
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor

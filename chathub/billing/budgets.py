@@ -14,17 +14,17 @@ from msgspec.structs import replace
 
 from chathub.billing import ledger
 from chathub.clock import Month, iso
-from chathub.database.connection import Transaction
 from chathub.database.rows.budgets import Limits
+from chathub.database.transaction import Transaction
 from chathub.errors import TooManyRequests, Unauthorized
-from chathub.formats.estimates import ANSWER_ROOM
+from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
 from chathub.providers.resolver import Candidates
 from chathub.schemas import budgets as schemas
 from chathub.schemas.budgets import BudgetKind
 
 # from this part of a budget on its user is warned
 _WARNING = 0.8
-# a reply whose length nobody limited may take ANSWER_ROOM, or this part of what is left if that is more …
+# a reply without a length limit may take DEFAULT_REPLY_TOKENS, or this part of what is left if that is more …
 _FAIR_PART = 4
 # … and where that is more tokens than a reply ever takes, no cap is sent: the model's own limit is reserved
 _ENOUGH = 65_536
@@ -63,7 +63,7 @@ class UsageBound(Struct, frozen=True, kw_only=True):
         """The bound over all candidates: the longest reply of any (a model without a known limit takes any
         requested length), at the highest prices."""
         models = [candidate.model for candidate in candidates.in_order]
-        longest = max(model.max_tokens or ANSWER_ROOM for model in models)
+        longest = max(model.max_tokens or DEFAULT_REPLY_TOKENS for model in models)
         reply = longest if requested is None else requested
         return cls(
             prompt=prompt,
@@ -180,7 +180,7 @@ def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:
     room = min((_room(budget, bound, state.month) for budget in _budgets(state)), default=None)
     if room is None:
         return Reservation(bound.prompt + replies, bound.cost(replies))
-    fair = max(ANSWER_ROOM, room // _FAIR_PART) if bound.is_open_ended else room
+    fair = max(DEFAULT_REPLY_TOKENS, room // _FAIR_PART) if bound.is_open_ended else room
     if bound.is_open_ended and fair >= max(replies, _ENOUGH * bound.choices):
         return Reservation(bound.prompt + replies, bound.cost(replies))
     each = min(replies, room, fair) // bound.choices

@@ -1,4 +1,4 @@
-"""What a reply used, what it costs, and the book in which every attempt stands."""
+"""The usage and the cost of a reply, and the ledger, in which every attempt is entered."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from chathub.clock import Month
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.formats.events import Usage
 from chathub.formats.messages import Attempt
 from chathub.providers.catalog import ChatModel
@@ -19,8 +19,8 @@ _MOST_TOKENS = 1_000_000_000
 class UsageCost(Struct, frozen=True):
     """Tokens of one reply and its cost in millionths.
 
-    ``usage_source`` is ``reported`` (the provider told all), ``estimated``, ``mixed``, or empty when nothing
-    was used.
+    ``usage_source`` is ``reported`` (by the provider), ``estimated``, ``mixed``, or empty where
+    nothing was used.
     """
 
     prompt_tokens: int = 0
@@ -34,24 +34,25 @@ class UsageCost(Struct, frozen=True):
 def compute_cost(
     model: ChatModel, usage: Usage | None, prompt_estimate: int, answer_estimate: int, thinking_estimate: int
 ) -> UsageCost:
-    """The bill of a reply, however it ended; the estimates are of the prompt and of what came (tokens).
+    """The usage and the cost of a reply, however it ended; the estimates are of the prompt and of what the
+    provider sent (tokens).
 
-    What the provider reported counts, an explicit zero too; what it did not is estimated. A reply that
-    failed before anything came, with nothing reported, costs nothing.
+    Reported counts come first, an explicit zero too; missing ones are estimated. A reply that failed before
+    the provider sent anything or reported a count costs nothing.
     """
-    prompt = _believed(usage.prompt_tokens) if usage else None
-    completion = _believed(_completion(usage)) if usage else None
+    prompt = _plausible(usage.prompt_tokens) if usage else None
+    completion = _plausible(_completion(usage)) if usage else None
     if prompt is None and completion is None and not answer_estimate and not thinking_estimate:
         return UsageCost()
-    told = [value is not None for value in (prompt, completion)]
-    source = "reported" if all(told) else "mixed" if any(told) else "estimated"
+    reported = [value is not None for value in (prompt, completion)]
+    source = "reported" if all(reported) else "mixed" if any(reported) else "estimated"
     prompt = prompt_estimate if prompt is None else prompt
     completion = answer_estimate + thinking_estimate if completion is None else completion
     return UsageCost(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        reasoning_tokens=(_believed(usage.reasoning_tokens) or 0) if usage else thinking_estimate,
-        cached_tokens=(_believed(usage.cached_tokens) or 0) if usage else 0,
+        reasoning_tokens=(_plausible(usage.reasoning_tokens) or 0) if usage else thinking_estimate,
+        cached_tokens=(_plausible(usage.cached_tokens) or 0) if usage else 0,
         usage_source=source,
         cost=cost(model, prompt, completion),
     )
@@ -62,23 +63,24 @@ def cost(model: ChatModel, prompt: int, completion: int) -> int:
     return (prompt * model.input_price + completion * model.output_price + 500) // 1000
 
 
-def _believed(tokens: int | None) -> int | None:
-    """A count that an answer can have; anything above is as if it were not told."""
+def _plausible(tokens: int | None) -> int | None:
+    """A count that a reply can have; anything else counts as not reported."""
     return tokens if tokens is not None and 0 <= tokens <= _MOST_TOKENS else None
 
 
 def _completion(usage: Usage) -> int | None:
-    """The tokens written, thinking included: xAI reports the thinking beside ``completion_tokens``,
-    which shows in a total that only adds up with it."""
+    """The completion tokens with the reasoning. xAI reports the reasoning beside ``completion_tokens``: there
+    the total is the sum of all three."""
     completion, thinking = usage.completion_tokens, usage.reasoning_tokens
     if completion is None or usage.prompt_tokens is None or usage.total_tokens is None or not thinking:
         return completion
-    beside = usage.total_tokens == usage.prompt_tokens + completion + thinking
-    return completion + thinking if beside else completion
+    is_beside = usage.total_tokens == usage.prompt_tokens + completion + thinking
+    return completion + thinking if is_beside else completion
 
 
 class AttemptOwner(Struct, frozen=True, kw_only=True):
-    """Whom and what an answer is booked for; ``conversation_id`` is the public one."""
+    """The user, the access token and the message that attempts are entered for; ``conversation_id`` is the
+    public one."""
 
     kind: Literal["chat", "title", "completion", "embedding", "probe"]
     user_id: int
@@ -98,10 +100,10 @@ def record_attempts(
     end_reason: str,
     month: Month,
 ) -> None:
-    """Enter the attempts of one answer: the bill is the last one's, those before it brought nothing and
-    cost nothing. The sums by day and month follow by themselves.
+    """Enter the attempts of a reply: the last one with the usage and the cost, the failed ones before it with
+    none. Triggers keep the sums by day and month.
 
-    ``first_at`` is when the answer began (``time.monotonic``), ``models`` are those tried, by name.
+    ``first_at`` is when the first token came (``time.monotonic``), ``models`` are the tried ones by name.
     """
     for attempt in attempts[:-1]:
         failed = attempt.failure.kind if attempt.failure else "refused"
@@ -116,10 +118,9 @@ def record_attempts(
 
 
 def in_force(tx: Transaction, month: Month) -> Month:
-    """The month whose budget counts: never one before the newest entry's, whatever the clock says. What is
-    entered now counts for it too."""
-    row = tx.one(tx.q.ledger.newest_day)
-    return month.not_before(row["day"] if row else None)
+    """The month whose budgets count, and that new entries belong to: never one before the newest entry's,
+    whatever the clock says."""
+    return month.not_before(tx.all(tx.q.ledger.newest_day)[0].day)
 
 
 def record_attempt(
@@ -133,11 +134,11 @@ def record_attempt(
     first_at: float | None = None,
     end_reason: str,
 ) -> None:
-    """Enter one attempt; None where a crash left nothing of it but its text."""
+    """Enter one attempt; None where a crash left only its text."""
     began = attempt.began if attempt else 0.0
     ended = (attempt.ended or time.monotonic()) if attempt else 0.0
     tx.run(
-        tx.q.ledger.add,
+        tx.q.ledger.insert,
         at=month.now,
         day=in_force(tx, month).today,
         kind=attempt_owner.kind,

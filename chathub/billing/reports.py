@@ -1,15 +1,17 @@
-"""Reads the ledger, in single rows and in sums, at a cost that does not grow with it.
+"""Reports of the ledger, in single entries and in sums, at a cost that does not grow with the ledger.
 
-Sums come from the tables of sums by day and by month. Single rows are found by an index, between the rows
-that those tables name for the days that hold some.
+Sums come from the tables of sums by day and by month. Single entries are found by their ids, which lie in the
+spans that those tables name for each day.
 """
 
 from calendar import monthrange
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from chathub.database.connection import Row, Transaction
-from chathub.schemas.requests import UsageFilter
+from chathub.database.rows.ledger import LedgerEntry
+from chathub.database.rows.usage import UsageSum
+from chathub.database.transaction import Transaction
+from chathub.schemas.usage import UsageFilter
 
 # before and after every day of the calendar, every month, and every id
 _FIRST, _LAST = "", "9999-12-31"
@@ -19,8 +21,8 @@ _NONE = ("1", "0")
 
 
 class Parts(NamedTuple):
-    """A stretch of days as the whole months in it, from ``first_month`` to before ``before_month``, and the
-    days before and after them; ``("1", "0")`` where there are none."""
+    """A period as the whole months in it, from ``first_month`` to before ``before_month``, and the days
+    before and after them; ``("1", "0")`` where there are none."""
 
     first_month: str
     before_month: str
@@ -28,55 +30,55 @@ class Parts(NamedTuple):
     tail: tuple[str, str]
 
 
-def sums(tx: Transaction, wanted: UsageFilter) -> list[Row]:
-    """Rows of the ledger in sums, by what ``group_by`` names."""
-    first_user, last_user = (0, _MOST) if wanted.user_id is None else (wanted.user_id, wanted.user_id)
-    if wanted.group_by == "day":
-        sql = tx.q.usage.sum_by_day_of_all if wanted.user_id is None else tx.q.usage.sum_by_day
-        return tx.all(sql, user_id=wanted.user_id, **_filters(wanted))
-    stretch = parts(wanted.since or _FIRST, wanted.until or _LAST)
+def sums(tx: Transaction, filters: UsageFilter) -> list[UsageSum]:
+    """The ledger in sums, by what ``group_by`` names."""
+    first_user, last_user = (0, _MOST) if filters.user_id is None else (filters.user_id, filters.user_id)
+    if filters.group_by == "day":
+        statement = tx.q.usage.sum_by_day_of_all if filters.user_id is None else tx.q.usage.sum_by_day
+        return tx.all(statement, user_id=filters.user_id, **_values(filters))
+    period = parts(filters.since or _FIRST, filters.until or _LAST)
     return tx.all(
         tx.q.usage.sum_by,
-        group_by=wanted.group_by,
+        group_by=filters.group_by,
         first_user=first_user,
         last_user=last_user,
-        first_month=stretch.first_month,
-        before_month=stretch.before_month,
-        head=stretch.head[0],
-        head_end=stretch.head[1],
-        tail=stretch.tail[0],
-        tail_end=stretch.tail[1],
-        **_filters(wanted),
+        first_month=period.first_month,
+        before_month=period.before_month,
+        head=period.head[0],
+        head_end=period.head[1],
+        tail=period.tail[0],
+        tail_end=period.tail[1],
+        **_values(filters),
     )
 
 
-def attempts(tx: Transaction, wanted: UsageFilter, limit: int) -> list[Row]:
-    """Rows of the ledger, newest first, from before ``before`` on."""
-    sql = tx.q.ledger.list_page_of_all if wanted.user_id is None else tx.q.ledger.list_page
-    filters = {**_filters(wanted), "user_id": wanted.user_id}
-    before = wanted.before or _MOST
-    found: list[Row] = []
-    for first, last in _spans(tx, wanted, before):
+def attempts(tx: Transaction, filters: UsageFilter, limit: int) -> list[LedgerEntry]:
+    """Entries of the ledger, the newest first, with ids below ``before``."""
+    statement = tx.q.ledger.list_page_of_all if filters.user_id is None else tx.q.ledger.list_page
+    values = {**_values(filters), "user_id": filters.user_id}
+    before = filters.before or _MOST
+    found: list[LedgerEntry] = []
+    for first, last in _spans(tx, filters, before):
         more = limit - len(found)
-        found += tx.all(sql, first=first, last=min(last, before - 1), limit=more, **filters)
+        found += tx.all(statement, first=first, last=min(last, before - 1), limit=more, **values)
         if len(found) == limit:
             break
     return found
 
 
-def _spans(tx: Transaction, wanted: UsageFilter, before: int) -> Iterable[tuple[int, int]]:
-    """Between which ids the wanted rows lie: without a filter anywhere."""
+def _spans(tx: Transaction, filters: UsageFilter, before: int) -> Iterable[tuple[int, int]]:
+    """The spans of ids in which matching entries lie; without a filter all ids."""
     names = ("since", "until", "token_id", "model", "provider")
-    if all(getattr(wanted, name) is None for name in names):
+    if all(getattr(filters, name) is None for name in names):
         return [(1, _MOST)]
-    sql = tx.q.usage.list_spans_of_all if wanted.user_id is None else tx.q.usage.list_spans
-    rows = tx.all(sql, user_id=wanted.user_id, before=before, **_filters(wanted))
-    return joined((row["first"], row["last"]) for row in rows)
+    statement = tx.q.usage.list_spans_of_all if filters.user_id is None else tx.q.usage.list_spans
+    rows = tx.all(statement, user_id=filters.user_id, before=before, **_values(filters))
+    return joined((row.first, row.last) for row in rows)
 
 
 def joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Spans, ordered by their ends from the last one down, with those that touch each other as one. The spans
-    of two days cross where the clock was set back."""
+    """Spans in the order of their ends, the last one first, with adjacent and overlapping spans as one. The
+    spans of two days overlap where the clock was set back."""
     low, high = 0, 0
     for first, last in spans:
         if last < low - 1:
@@ -107,11 +109,11 @@ def _ends_month(day: str) -> bool:
     return number == monthrange(year, month)[1]
 
 
-def _filters(wanted: UsageFilter) -> dict[str, Any]:
+def _values(filters: UsageFilter) -> dict[str, str | int | None]:
     return {
-        "since": wanted.since or _FIRST,
-        "until": wanted.until or _LAST,
-        "token_id": wanted.token_id,
-        "model": wanted.model,
-        "provider": wanted.provider,
+        "since": filters.since or _FIRST,
+        "until": filters.until or _LAST,
+        "token_id": filters.token_id,
+        "model": filters.model,
+        "provider": filters.provider,
     }

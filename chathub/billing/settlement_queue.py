@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from chathub.billing import budgets
-from chathub.database.condition import Trouble, trouble_of
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable, Trouble
+from chathub.database.transaction import Transaction
 from chathub.errors import Unavailable
 
 log = logging.getLogger("chathub.settlements")
@@ -138,7 +139,7 @@ class SettlementQueue:
     ) -> None:
         """Retry a transaction that failed with every round. ``size`` are the bytes of its text; the rest is
         as for ``_Kept``."""
-        is_logged = trouble_of(error) is None
+        is_logged = not isinstance(error, DatabaseUnavailable)
         if is_logged or not self.kept_bytes:
             log.error("a %s could not be stored, and is kept: %s", what, error, exc_info=_mistake(error))
         self._all_stored.clear()
@@ -191,7 +192,7 @@ class SettlementQueue:
     def _failed(self, number: int, kept: _Kept, error: Exception) -> Trouble | None:
         """Decide when an item is retried: with the next round if no other item could be stored either, else
         after more and more rounds, and after a mistake of ours a bounded number of times."""
-        trouble = trouble_of(error)
+        trouble = error.trouble if isinstance(error, DatabaseUnavailable) else None
         if trouble == "failed" and self._db.condition.obstacle == "full":
             # a limit on file sizes, or a disk quota
             trouble = "full"
@@ -248,4 +249,4 @@ class SettlementQueue:
 
 def _mistake(error: Exception) -> Exception | None:
     """An error that is a mistake of ours, not trouble of the database: the log shows its traceback."""
-    return error if trouble_of(error) is None else None
+    return None if isinstance(error, DatabaseUnavailable) else error

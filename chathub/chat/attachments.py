@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, Problem
 from chathub.formats.messages import Image

@@ -14,9 +14,9 @@ from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply, remem
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
 from chathub.chat.turn import FinalStatus, NewTurn, Settlement, Turn, status_columns
-from chathub.database.connection import Transaction
 from chathub.database.rows.conversations import Conversation
 from chathub.database.rows.messages import ContextMessage, MessagePlace, PastReply
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Gone, NotFound, TooManyRequests
 from chathub.formats.messages import Image
 from chathub.schemas.budgets import Budget

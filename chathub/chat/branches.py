@@ -2,9 +2,9 @@
 
 from chathub.chat import attachments, removal
 from chathub.chat.turn import Prompt
-from chathub.database.connection import Transaction
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import OwnMessage, StoredPrompt
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.schemas.chats import ToolResult
 

@@ -2,7 +2,7 @@
 
 from chathub.chat.turn import IdempotencyKey
 from chathub.clock import Month
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.errors import Conflict
 
 # milliseconds that an idempotency key is remembered

@@ -5,7 +5,8 @@ import secrets
 import time
 
 from chathub.chat import attachments
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 
 # seconds that one batch takes, and the number of steps that it makes at least, however slow they are

@@ -16,7 +16,7 @@ from chathub.chat.turn import IdempotencyKey, Settlement, TurnRequest
 from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.providers.resolver import Candidates
@@ -81,7 +81,7 @@ class ConversationReplies:
         # nothing was awaited since the request was resolved: when one of its API keys is removed meanwhile,
         # the removal waits for the reply
         beginning = self._registry.begin(turn_request.caller.id, self._attach_or_begin(turn_request))
-        turn_request.body.hold_until_done(beginning)
+        turn_request.body.keep_until_done(beginning)
         try:
             yield await asyncio.shield(beginning)
         finally:
@@ -176,7 +176,7 @@ class ConversationReplies:
         running = RunningReply(reply, reading, self._config, stops_when_left=stops_when_left)
         self._running[reply.turn.public_id] = running
         self._registry.add(running)
-        body.hold_until_done(self._registry.spawn(self._run(running, candidates, turn_request)))
+        body.keep_until_done(self._registry.spawn(self._run(running, candidates, turn_request)))
 
     async def _run(self, running: RunningReply, candidates: Candidates, turn_request: TurnRequest) -> None:
         """See a reply to its end."""

@@ -16,8 +16,8 @@ from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.chat.unstored import UnstoredReplies, reader
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.condition import sentence_of
-from chathub.database.connection import Database
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import sentence_for
@@ -144,8 +144,8 @@ class ReplyRunner:
 
 def _broken(error: Exception) -> FinalStatus:
     """The final status for an exception of ours."""
-    if sentence := sentence_of(error):
-        return FinalStatus("error", sentence, 503, "error")
+    if isinstance(error, DatabaseUnavailable):
+        return FinalStatus("error", error.sentence, error.status, "error")
     log.error("a reply failed", exc_info=error)
     return _BROKEN
 
@@ -181,7 +181,7 @@ def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> Ch
         turn.images if model.supports_vision else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
-        reply_room=params.get("max_tokens") or estimates.answer_room(model.max_tokens),
+        reply_room=params.get("max_tokens") or estimates.reply_tokens(model.max_tokens),
     )
     return ChatRequest(
         "",

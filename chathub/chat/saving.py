@@ -11,9 +11,10 @@ from chathub.chat import settle
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
-from chathub.database.condition import trouble_of
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable
 from chathub.database.rows.messages import InterruptedReply
+from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
 
@@ -51,7 +52,7 @@ class ReplySaver:
         except Exception as error:
             if not self._is_failing:
                 # one line for all rounds that fail, not one line a second
-                unknown = error if trouble_of(error) is None else None
+                unknown = None if isinstance(error, DatabaseUnavailable) else error
                 log.error("replies in the making could not be saved: %s", error, exc_info=unknown)
             self._is_failing = True
             for reply in replies:

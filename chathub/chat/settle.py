@@ -9,8 +9,8 @@ from chathub.billing import budgets, ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.chat.cursor import Kind
 from chathub.chat.turn import Settlement, Turn, status_columns
-from chathub.database.connection import Transaction
 from chathub.database.rows.messages import ContextMessage, PastReply
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 from chathub.providers import key_pool
 from chathub.schemas.budgets import Budget
@@ -64,7 +64,7 @@ def settle(tx: Transaction, turn: Turn, it: Settlement) -> Budget | None:
     )
     budgets.release(tx, turn.reservation_id)
     if it.key_id is not None:
-        key_pool.note_success(tx, it.key_id, now)
+        key_pool.record_success(tx, it.key_id, now)
     return budgets.warning(tx, it.owner)
 
 

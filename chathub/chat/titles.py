@@ -12,7 +12,7 @@ from chathub.chat.reply_state import ReplyState
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate, estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint, Message

@@ -11,7 +11,7 @@ from chathub.chat.cursor import Kind
 from chathub.chat.reply import Reply
 from chathub.chat.reply_text import Read
 from chathub.chat.turn import Settlement
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.schemas.budgets import Budget
 
 log = logging.getLogger("chathub.replies")

@@ -1,23 +1,23 @@
-"""``chathub backup``: a checked copy of the database, while the server runs or not."""
+"""``chathub backup``: a checked copy of the database; the server may run."""
 
 import sys
 import time
 from pathlib import Path
 
-from chathub.commands.passphrases import ask_twice
+from chathub.commands.passphrases import read_new_passphrase
 from chathub.config import Config
-from chathub.database.backup_files import created, make, name_of
+from chathub.database.backup_files import backup_name, make_backup, new_private_file
 from chathub.database.file_check import check_content
-from chathub.database.opening import require
+from chathub.database.opening import require_database
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.read_only import read_setting
-from chathub.database.replacing import waiting
+from chathub.database.replacing import pending_replacement
 from chathub.disk import flush, make_folder
 from chathub.errors import StartError
 from chathub.security.master_secret import MARK, find
 from chathub.security.passphrase import seal
 
-# what a person wants to see of it
+# the tables whose numbers of rows are printed
 _SHOWN = ("users", "conversations", "messages", "api_keys")
 
 
@@ -29,19 +29,20 @@ def backup(
     with_secret: bool = False,
     passphrase_file: Path | None = None,
 ) -> None:
-    """Copy the database to a file, or to one named by the time in a folder (None: the configured one).
+    """Copy the database to a file, or to a file named by the time in a folder (None: the configured folder).
 
     Raises:
-        StartError: nothing was made, and the sentence says why.
+        StartError: no backup was made, and the sentence says why.
     """
     _check_present(config)
     file = _file_for(config, place or config.backup_dir, packed)
     if with_secret and secret_beside(file).exists():
         raise StartError(f"{secret_beside(file)} is there already, and is not overwritten")
-    # first: nobody waits beside a copy of minutes for the question, and no copy is made without its secret
-    sealed = _sealed(config, ask_twice(passphrase_file)) if with_secret else None
+    # before the copy, which may take minutes: the question comes at once, and no copy is made without its
+    # secret
+    sealed = _sealed(config, read_new_passphrase(passphrase_file)) if with_secret else None
     print(f"database {config.database} -> {file}", flush=True)
-    made = make(config.database, file, report=_progress if sys.stderr.isatty() else None)
+    made = make_backup(config.database, file, report=_progress if sys.stderr.isatty() else None)
     if sealed is not None:
         _write_beside(file, sealed)
     rows = ", ".join(
@@ -51,19 +52,19 @@ def backup(
 
 
 def _check_present(config: Config) -> None:
-    require(config.database)
-    if (new := waiting(config.database.resolve())) is not None:
+    require_database(config.database)
+    if (new := pending_replacement(config.database.resolve())) is not None:
         raise StartError(f"{new} is about to take the database's place: the next start ends that")
     check_content(config.database, Queries(sql_folder() / "queries"))
 
 
 def _file_for(config: Config, place: Path | None, packed: bool) -> Path:
-    """Where a copy goes that is wanted in a folder or as a file."""
+    """The path of the backup: a name in a folder, or the given file."""
     if place is None:
         raise StartError("say where the backup goes: chathub backup FILE or FOLDER, or CHATHUB_BACKUP_DIR")
     if place.is_dir() or place == config.backup_dir:
         _make_folder(place)
-        return place / name_of(config.database, time.time(), packed=packed or config.backup_compress)
+        return place / backup_name(config.database, time.time(), packed=packed or config.backup_compress)
     file = place.with_name(place.name + ".gz") if packed and place.suffix != ".gz" else place
     database = config.database.resolve()
     if file.parent.resolve() == database.parent and file.name.startswith(database.name + "."):
@@ -72,7 +73,7 @@ def _file_for(config: Config, place: Path | None, packed: bool) -> Path:
 
 
 def secret_beside(file: Path) -> Path:
-    """Where the sealed secret of a backup lies."""
+    """The path of a backup's encrypted secret."""
     return file.with_name(file.name + ".secret")
 
 
@@ -93,7 +94,7 @@ def _sealed(config: Config, passphrase: str) -> bytes:
 def _write_beside(file: Path, sealed: bytes) -> None:
     beside = secret_beside(file)
     try:
-        with created(beside) as written:
+        with new_private_file(beside) as written:
             written.write(sealed)
         flush(beside.parent)
     except OSError as error:

@@ -1,10 +1,10 @@
-"""``chathub doctor``: looks at an installation without changing anything, whether the server runs or not."""
+"""``chathub doctor``: checks an installation without changing anything, whether the server runs or not."""
 
 import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,26 +12,21 @@ from chathub.backup_schedule import LAST, read_last
 from chathub.clock import Clock, iso
 from chathub.config import Config
 from chathub.database.clock_check import newest
-from chathub.database.connection import Transaction
+from chathub.database.errors import DatabaseError
 from chathub.database.file_check import check_file, check_owner, refusal
 from chathub.database.migrations import migrations_in, version_of
 from chathub.database.queries import Queries, sql_folder
 from chathub.database.read_only import reading
-from chathub.database.replacing import waiting
+from chathub.database.replacing import pending_replacement
 from chathub.database.schema import differences
 from chathub.database.sqlite_version import has_wal_reset_fault
-from chathub.database.vacuum import look
+from chathub.database.transaction import Transaction
+from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
-from chathub.security.master_secret import (
-    MARK,
-    Found,
-    earlier_files,
-    find,
-    key_name,
-    new_secret_file,
-    secret_file,
-)
+from chathub.security.master_secret import MARK, Found, find
+from chathub.security.rotation import key_name
+from chathub.security.secret_files import earlier_files, new_secret_file, secret_file
 from chathub.security.vault import Binding, Vault, VaultError
 
 # bytes; with less a checkpoint or a backup may fail. More, where the server refuses turns with less
@@ -45,10 +40,27 @@ class Finding(NamedTuple):
     text: str
 
 
+def doctor(load: Callable[[], Config]) -> int:
+    """Print the report, a line for each finding; gives the exit code.
+
+    A configuration that ``load`` refuses (StartError) is a problem like any other.
+    """
+    try:
+        findings = examine(load())
+        healthy = True
+        for finding in findings:
+            healthy = healthy and finding.ok
+            print("ok     " if finding.ok else "problem", " ".join(finding.text.split("\n")), flush=True)
+    except StartError as error:
+        print("problem", " ".join(str(error).split()))
+        return 1
+    return 0 if healthy else 1
+
+
 def examine(config: Config) -> Iterator[Finding]:
-    """Everything that can be told from outside. The configuration has been read already."""
+    """Everything that can be checked from outside. The configuration has been read already."""
     yield Finding(True, f"configuration: {config.env}, {config.host}:{config.port}")
-    if new := waiting(Path(os.path.realpath(config.database))):
+    if new := pending_replacement(Path(os.path.realpath(config.database))):
         yield Finding(False, f"database: {new} is about to take its place, which the next start ends")
         return
     try:
@@ -64,7 +76,7 @@ def examine(config: Config) -> Iterator[Finding]:
             yield from _database(connection, config)
     except StartError as error:
         yield Finding(False, f"database: {error}")
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         yield Finding(False, f"database: {refusal(error, config.database)}")
 
 
@@ -78,7 +90,7 @@ def _database(connection: sqlite3.Connection, config: Config) -> Iterator[Findin
         return
     yield Finding(True, f"database: {config.database} is sound")
     if lost := connection.execute("PRAGMA foreign_key_check").fetchall():
-        # by another program: SQLite's own shell does not watch them
+        # deleted by another program: SQLite's own shell does not enforce foreign keys
         yield Finding(False, f"database: {len(lost)} rows point to what was deleted by hand, in {lost[0][0]}")
     version = version_of(connection)
     newest = len(migrations_in(folder / "migrations"))
@@ -116,14 +128,14 @@ def _secret(tx: Transaction, config: Config) -> Iterator[Finding]:
     except StartError as error:
         yield Finding(False, f"secret: {error}")
         return
-    yield Finding(True, f"secret: {_place(found, config)}")
+    yield Finding(True, f"secret: {_secret_place(found, config)}")
     for path in earlier_files(config.database):
         if path != found.file and path.exists():
             yield Finding(True, f"secret: {path} is of an earlier version, this database needs it no more")
-    yield from _keys(tx, Vault(found.secret))
+    yield from _api_keys(tx, Vault(found.secret))
 
 
-def _place(found: Found, config: Config) -> str:
+def _secret_place(found: Found, config: Config) -> str:
     if found.file is None:
         return "the configured one fits"
     path = secret_file(config.database)
@@ -134,16 +146,16 @@ def _place(found: Found, config: Config) -> str:
     return f"{found.file} fits; the next start copies it to {path}, which no other database uses"
 
 
-def _keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
+def _api_keys(tx: Transaction, vault: Vault) -> Iterator[Finding]:
     rows = tx.all(tx.q.api_keys.list_sealed)
-    broken = 0
+    unreadable = 0
     for row in rows:
         try:
-            vault.open(row["secret"], Binding(row["id"], row["user_id"], row["provider_id"], row["origin"]))
+            vault.open(row.secret, Binding.of(row))
         except VaultError:
-            broken += 1
+            unreadable += 1
             yield Finding(False, f"provider keys: {key_name(row)} does not open, it must be entered again")
-    if not broken:
+    if not unreadable:
         yield Finding(True, f"provider keys: {len(rows)}, all of them open")
 
 
@@ -170,17 +182,17 @@ def _backups(tx: Transaction, config: Config) -> Finding:
         return Finding(
             False, f"backups: the one of {when} is not there any more: {config.backup_dir / last.file}"
         )
-    late = time.time() * 1000 - last.at > 2 * config.backup_every * 3_600_000
-    said = f"backups: the last one is {config.backup_dir / last.file} of {when}"
+    is_late = time.time() * 1000 - last.at > 2 * config.backup_every * 3_600_000
+    text = f"backups: the last one is {config.backup_dir / last.file} of {when}"
     with contextlib.suppress(OSError):
         if config.backup_dir.stat().st_dev == config.database.stat().st_dev:
-            said += ", on the disk of the database itself"
-    return Finding(not late, said + (", and the next one is overdue" if late else ""))
+            text += ", on the disk of the database itself"
+    return Finding(not is_late, text + (", and the next one is overdue" if is_late else ""))
 
 
 def _unused(tx: Transaction) -> Finding:
-    """What compacting gives back at least: how loosely pages are filled is not counted."""
-    found = look(tx)
+    """What compacting frees at least: half-empty pages are not counted."""
+    found = read_space(tx)
     unused, size = (pages * found.page_bytes / 1024 / 1024 for pages in (found.unused, found.pages))
     gain = f"space: of the database's {size:.1f} MiB chathub compact gives at least {unused:.1f} back"
     if found.is_incremental:
@@ -214,7 +226,7 @@ def _space(config: Config) -> Finding:
 
 
 def _permissions(database: Path) -> Iterator[Finding]:
-    # these lie beside the file itself, whatever other name it goes by
+    # these lie beside the real file, also where the configured path is a link
     real = database.resolve()
     files = [real.with_name(real.name + ending) for ending in ("", "-wal", "-shm", ".lock")]
     secrets = (secret_file(database), new_secret_file(database), *earlier_files(database))

@@ -1,4 +1,4 @@
-"""Where a passphrase comes from: a file, or whoever sits at the terminal."""
+"""Reading a passphrase from a file or from the terminal."""
 
 import getpass
 import sys
@@ -8,11 +8,11 @@ from chathub.errors import StartError
 from chathub.security.passphrase import SHORTEST
 
 
-def ask(file: Path | None) -> str:
-    """The passphrase of a sealed secret.
+def read_passphrase(file: Path | None) -> str:
+    """Read the passphrase of an encrypted secret.
 
     Raises:
-        StartError: the file cannot be read, or there is nobody to ask.
+        StartError: the file cannot be read, or there is no terminal.
     """
     if file is not None:
         try:
@@ -24,13 +24,13 @@ def ask(file: Path | None) -> str:
     return getpass.getpass("passphrase: ")
 
 
-def ask_twice(file: Path | None) -> str:
-    """A passphrase to seal under.
+def read_new_passphrase(file: Path | None) -> str:
+    """Read a new passphrase; at the terminal it is typed twice.
 
     Raises:
-        StartError: as ``ask``; it is too short, or was not typed the same twice.
+        StartError: as ``read_passphrase``; it is too short, or the two inputs differ.
     """
-    passphrase = ask(file)
+    passphrase = read_passphrase(file)
     if len(passphrase) < SHORTEST:
         raise StartError(f"a passphrase has {SHORTEST} characters or more")
     if file is None and getpass.getpass("once more: ") != passphrase:

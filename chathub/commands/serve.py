@@ -1,4 +1,4 @@
-"""The running server: from its start to SIGTERM."""
+"""``chathub serve``: the server, from its start to SIGTERM."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from aiohttp import web
 from chathub.app import create_app
 from chathub.app_keys import DB, RUNNING, SETTLEMENT_QUEUE, VAULT
 from chathub.config import Config
-from chathub.database.opening import require
-from chathub.database.periodic import forever
+from chathub.database.opening import require_database
+from chathub.database.periodic import restart_on_error
 from chathub.disk import make_folder
 from chathub.errors import StartError
 from chathub.log import Formatter
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from chathub.upstream.local_model.weights import Weights
 
 
-def serve(config: Config, lines: Formatter) -> None:
+def serve(config: Config, formatter: Formatter) -> None:
     """Run the server until SIGTERM or SIGINT.
 
     Raises:
         StartError: it cannot start; the sentence says why.
     """
-    # before the weights of a model are fetched for a database that cannot be used
-    require(config.database, creates=True)
-    wanted = _local_weights(config) if config.local_model else None
+    # before the weights of a model are downloaded for a database that cannot be used
+    require_database(config.database, creates=True)
+    local = _local_weights(config) if config.local_model else None
     _raise_file_limit()
-    _event_loop()(_run(config, wanted, lines))
+    _event_loop()(_run(config, local, formatter))
 
 
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
-    """What runs the server: uvloop where the extra [fast] installed it."""
+    """The function that runs the event loop: uvloop's where the extra [fast] is installed."""
     try:
         from uvloop import run
     except ImportError:
@@ -52,7 +52,7 @@ def _event_loop() -> Callable[[Coroutine[Any, Any, None]], Any]:
 
 
 def _local_weights(config: Config) -> Weights:
-    """The built-in model's weights, fetched if they are not there yet."""
+    """The built-in model's weights, downloaded if they are missing."""
     # not needed by a start without the built-in model
     from chathub.upstream.local_model import engine, weights
 
@@ -60,52 +60,54 @@ def _local_weights(config: Config) -> Weights:
     if problem := engine.available():
         raise StartError(problem)
     try:
-        wanted = weights.resolve(config.local_model, config.database.parent / "models")
-        if wanted.source is not None:
-            # beside the database, whose folder may not be there yet either
-            make_folder(wanted.path.parent)
-        weights.fetch(wanted, weights.terminal_report)
+        chosen = weights.resolve(config.local_model, config.database.parent / "models")
+        if chosen.source is not None:
+            # beside the database, whose folder may not exist yet
+            make_folder(chosen.path.parent)
+        weights.fetch(chosen, weights.terminal_report)
     except weights.WeightsError as error:
         raise StartError(str(error)) from error
     except OSError as error:
         raise StartError(f"the folder of the weights cannot be made: {error}") from error
-    return wanted
+    return chosen
 
 
-async def _run(config: Config, wanted: Weights | None, lines: Formatter) -> None:
+async def _run(config: Config, local: Weights | None, formatter: Formatter) -> None:
     """Serve until SIGTERM or SIGINT."""
-    app = create_app(config, local=wanted)
+    app = create_app(config, local=local)
     runner = Runner(app)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await runner.setup()
-        lines.secrets = app[VAULT].known
+        formatter.secrets = app[VAULT].known
         try:
             await Site(runner, config.host, config.port, runner.connections).start()
         except OSError as error:
             raise StartError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
-        # what was made at start stays; looking through it again and again shows in the latency of streams
+        # objects made at start stay; scanning them again and again shows in the latency of streams
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         gc.enable()
         # port 0 lets the kernel choose
         port = runner.addresses[0][1]
         print(f"ChatHub listens on http://{config.host}:{port} ({config.env})", flush=True)
-        giving_back = asyncio.create_task(forever(heap.give_back))
+        trimming = asyncio.create_task(restart_on_error(heap.return_free_memory))
         await stop.wait()
-        giving_back.cancel()
+        trimming.cancel()
         await _drain(app, config.drain_seconds)
     finally:
         await runner.cleanup()
 
 
 async def _drain(app: web.Application, seconds: float) -> None:
-    """Give what is in the making so much time to end, and to be stored; while the listener is open still, so
-    that new questions get their 503 and not a closed door."""
+    """Give running replies so many seconds to end and to be stored.
+
+    The listener stays open meanwhile, so that new turns get a 503 and not a refused connection.
+    """
     end = asyncio.get_running_loop().time() + seconds
-    app[DB].stop_waiting(seconds)
+    app[DB].end_lock_waits(seconds)
     await app[RUNNING].drain(seconds)
     await app[SETTLEMENT_QUEUE].drain(end - asyncio.get_running_loop().time())
 

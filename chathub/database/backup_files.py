@@ -1,4 +1,4 @@
-"""Backups as files: what they are called, packed or not, and which of them are kept."""
+"""Backup files: their names, compression, and which of them are kept."""
 
 import contextlib
 import gzip
@@ -18,34 +18,36 @@ from chathub.database.copying import (
     Report,
     copy_bytes,
     copy_database,
-    failing,
-    let_others_go_first,
+    copy_errors,
+    lower_priority,
 )
 from chathub.disk import flush, free_bytes, unfinished
 
 _PACKED = ".gz"
 _PIECE = 1024 * 1024
-# bytes that unpacking leaves free
+# bytes of the disk that unpacking leaves free
 _LEFT = 16 * 1024 * 1024
 _STAMP = "%Y%m%d-%H%M%S"
 
 
 class Backup(NamedTuple):
-    """A backup that was made: its file, bytes, and the rows of each table."""
+    """A finished backup: its file, its size in bytes, and the rows of each table."""
 
     file: Path
     size: int
     rows: dict[str, int]
 
 
-def name_of(database: Path, now: float, *, packed: bool, series: str = "") -> str:
-    """What the backup of a moment (Unix time) is called: ``chathub.db-20240131-120000.db``, in UTC. Those on
-    schedule have the name of their ``series`` behind the stamp, and are thinned out; no others are."""
+def backup_name(database: Path, now: float, *, packed: bool, series: str = "") -> str:
+    """The name of a backup of a moment (Unix time): ``chathub.db-20240131-120000.db``, in UTC.
+
+    A scheduled backup has the name of its ``series`` behind the stamp. Only those are ever deleted again.
+    """
     stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
     return f"{database.name}-{stamp}{'-' if series else ''}{series}.db" + (_PACKED if packed else "")
 
 
-def make(
+def make_backup(
     database: Path,
     file: Path,
     *,
@@ -53,23 +55,23 @@ def make(
     stop: Event | None = None,
     seconds: float = LONGEST,
 ) -> Backup:
-    """Make a backup, packed if its name ends in ``.gz``, while others use the database; in a thread.
+    """Make a backup while others use the database; compressed if its name ends in ``.gz``. Runs in a thread.
 
     Raises:
-        CopyError: there is a file of that name, or no copy could be made.
+        CopyError: the file exists already, or no copy could be made.
     """
     if not database.exists():
         raise CopyError(f"there is no database {database}")
     bare, packed = (unfinished(file, f"{what}-{os.getpid()}") for what in ("bare", "packed"))
-    with failing(file):
+    with copy_errors(file):
         _check_free(file)
-        let_others_go_first()
+        lower_priority()
         try:
             rows = copy_database(database.resolve(), bare, report=report, seconds=seconds, stop=stop)
             is_packed = file.suffix == _PACKED
             if is_packed:
                 _pack(bare, packed, stop or Event())
-            # again: others may have come first
+            # again: another process may have created the file meanwhile
             _check_free(file)
             os.replace(packed if is_packed else bare, file)
             flush(file.parent)
@@ -85,8 +87,8 @@ def _check_free(file: Path) -> None:
 
 
 def unpack(file: Path, target: Path) -> None:
-    """Write what a backup holds to a file of its own, with the log that lies beside it (one that was copied
-    by hand from a stopped server has one).
+    """Write the content of a backup to a new file, together with the log beside it (a backup that was copied
+    by hand from a stopped server may have one).
 
     Raises:
         CopyError: it cannot be read or written.
@@ -98,9 +100,9 @@ def unpack(file: Path, target: Path) -> None:
             copy_bytes(log, target.with_name(target.name + "-wal"))
         return
     try:
-        with gzip.open(file, "rb") as read, created(target) as written:
+        with gzip.open(file, "rb") as read, new_private_file(target) as written:
             while piece := read.read(_PIECE):
-                # a small file may hold much more than there is room for
+                # a small compressed file may contain much more than the disk has room for
                 if free_bytes(target.parent) < _LEFT:
                     raise CopyError(f"{target.parent} has too little room for what {file} holds")
                 written.write(piece)
@@ -109,7 +111,7 @@ def unpack(file: Path, target: Path) -> None:
 
 
 def list_backups(database: Path, folder: Path, series: str) -> list[tuple[datetime, Path]]:
-    """The backups on schedule of a database in a folder, the oldest first.
+    """The scheduled backups of a database in a folder, the oldest first.
 
     Raises:
         OSError: the folder cannot be read.
@@ -121,13 +123,13 @@ def list_backups(database: Path, folder: Path, series: str) -> list[tuple[dateti
             try:
                 found.append((datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC), path))
             except ValueError:
-                # digits that are no date: somebody else's file
+                # digits that are no date: another program's file
                 continue
     return sorted(found)
 
 
-def sweep(database: Path, folder: Path, before: datetime) -> None:
-    """Remove what is left of backups that were cut off by a crash before a moment.
+def delete_unfinished(database: Path, folder: Path, before: datetime) -> None:
+    """Delete unfinished backups that a crash left before a moment.
 
     Raises:
         OSError: the folder cannot be read.
@@ -139,9 +141,12 @@ def sweep(database: Path, folder: Path, before: datetime) -> None:
 
 
 def outdated(backups: Iterable[tuple[datetime, Path]], keep: Keep, now: datetime) -> list[Path]:
-    """Which backups go. The newest of each of the last days, weeks and months stays, counted back from the
-    newest one: nothing goes because none was made for a while. Those from a clock that ran ahead of ``now``
-    are counted by themselves, or they would take the place of all that come."""
+    """Which backups are deleted. The newest of each of the last days, weeks and months stays.
+
+    Periods are counted back from the newest backup, so that none is deleted because no new one was made.
+    Backups with a stamp later than ``now`` (the clock ran ahead) are counted separately: otherwise they would
+    push out every new one.
+    """
     known = list(backups)
     past = [each for each in known if each[0] <= now]
     return _outdated(past, keep) + _outdated([each for each in known if each[0] > now], keep)
@@ -173,26 +178,30 @@ def _month(stamp: datetime) -> str:
 
 
 def _is_packed(file: Path) -> bool:
-    """Whether it is, whatever it is called (RFC 1952, section 2.3.1).
+    """Whether a file is compressed, by its first bytes and not by its name (RFC 1952, section 2.3.1).
 
     Raises:
         CopyError: it cannot be read.
     """
-    with failing(file), file.open("rb") as read:
+    with copy_errors(file), file.open("rb") as read:
         return read.read(2) == b"\x1f\x8b"
 
 
 def _pack(bare: Path, packed: Path, stop: Event) -> None:
-    with bare.open("rb") as read, created(packed) as written, gzip.GzipFile("", "wb", 6, written) as into:
+    with (
+        bare.open("rb") as read,
+        new_private_file(packed) as written,
+        gzip.GzipFile("", "wb", 6, written) as zipped,
+    ):
         while piece := read.read(_PIECE):
             if stop.is_set():
                 raise CopyError("the copy was broken off")
-            into.write(piece)
+            zipped.write(piece)
 
 
 @contextlib.contextmanager
-def created(path: Path) -> Iterator[BinaryIO]:
-    """A new file for its owner only; it lies on the disk when it is left."""
+def new_private_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file for its owner only; at the end of the block it is flushed to the disk."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         yield file

@@ -1,55 +1,55 @@
-"""The clock against the stamps of the database: whether it is behind what was stored, and since when.
+"""The clock compared with the moments in the database: whether it is behind them, and since when.
 
-Since when is kept over restarts: what lies ahead of the clock holds for as long as it would have lasted from
-then on (``docs/decisions/clock.md``).
+Since when is kept over restarts: a login from ahead of the clock lasts from then on for as long as any other
+(``docs/decisions/clock.md``).
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 
 from chathub.clock import Behind, Clock
-from chathub.database.connection import Database, Transaction, suppress_database_trouble
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseUnavailable
+from chathub.database.transaction import Transaction
 
 log = logging.getLogger("chathub")
 
 _SETTING = "clock_behind_since"
-# seconds between two looks at the clock, and at logins from ahead of it
+# seconds between two looks at the clock, and at the logins from ahead of it
 _ROUND = 1
 _SWEEP = 600
 
 
 def newest(tx: Transaction) -> int:
     """The newest moment that was stored, in milliseconds; 0 in an empty database."""
-    row = tx.one(tx.q.clock.newest)
-    assert row is not None
-    moment: int = row["newest"]
-    return moment
+    return tx.all(tx.q.clock.newest)[0].newest
 
 
 async def start(db: Database, clock: Clock) -> None:
-    """Tell the clock what the database has seen, and the operator if it is behind that."""
+    """Start the clock with the newest moment of the database, and warn if it is behind that."""
     clock.start(*await db.read(_known))
     # a disk that is full must not keep the server from starting
-    with suppress_database_trouble():
-        await db.write(_keep, clock.behind(), clock.now())
+    with contextlib.suppress(DatabaseUnavailable):
+        await db.write(_store, clock.behind(), clock.now())
     _warn(clock.behind(), clock.now())
 
 
 async def watch(db: Database, clock: Clock) -> None:
     """Notice when the clock is set back while the server runs, and when it has caught up."""
-    noted, swept_at = clock.behind(), time.monotonic()
+    stored, swept_at = clock.behind(), time.monotonic()
     while True:
         await asyncio.sleep(_ROUND)
         behind, is_due = clock.behind(), time.monotonic() >= swept_at + _SWEEP
-        if behind == noted and not (behind and is_due):
+        if behind == stored and not (behind and is_due):
             continue
         # a full disk or a lock: the next round does it
-        with suppress_database_trouble():
-            await db.write(_keep, behind, clock.now())
+        with contextlib.suppress(DatabaseUnavailable):
+            await db.write(_store, behind, clock.now())
             swept_at = time.monotonic()
-            if behind != noted:
-                noted = behind
+            if behind != stored:
+                stored = behind
                 _warn(behind, clock.now())
 
 
@@ -63,9 +63,9 @@ def _known(tx: Transaction) -> tuple[int, int | None]:
     return newest(tx), int(row.value) if row and row.value.isdecimal() else None
 
 
-def _keep(tx: Transaction, behind: Behind | None, now: int) -> None:
-    """Remember since when the clock is behind, and end the logins from ahead of it that have lasted their
-    time since then: they must not hold again once it has come to where they were made."""
+def _store(tx: Transaction, behind: Behind | None, now: int) -> None:
+    """Store since when the clock is behind, and end the logins from ahead of it that have lasted their time
+    since then: they must not be valid again once the clock has reached the moment of the login."""
     if behind is not None:
         tx.run(tx.q.sessions.delete_expired_ahead, now=now, behind_since=behind.since)
     row = tx.one(tx.q.settings.get, name=_SETTING)

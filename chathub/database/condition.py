@@ -1,9 +1,11 @@
-"""The condition of the open database, as SQLite's errors and a periodic look (``monitor.py``) tell it: for
-the health check, for the answers to requests, and for the log, which gets a line when it changes."""
+"""The condition of the open database, for the health check, for refusing requests, and for the log.
+
+It is updated by the errors of statements and by the monitor (``monitor.py``). The log gets a line when the
+condition changes.
+"""
 
 import logging
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -11,46 +13,15 @@ from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from pathlib import Path
 from typing import Literal
 
+from chathub.database.errors import DatabaseError, DatabaseUnavailable, Obstacle
 from chathub.errors import Unavailable
 
 log = logging.getLogger("chathub.database")
 
-# what keeps from writing
-Obstacle = Literal["read-only", "full", "locked"]
 State = Literal["ok", "checking", Obstacle, "damaged", "missing"]
-# "failed": a read or write failed for a reason that its code does not tell
-Trouble = Literal[Obstacle, "damaged", "failed"]
 
-# by primary result code; all others are mistakes of ours or of the request
-_TROUBLES: dict[int, Trouble] = {
-    sqlite3.SQLITE_BUSY: "locked",
-    sqlite3.SQLITE_LOCKED: "locked",
-    sqlite3.SQLITE_PROTOCOL: "locked",
-    sqlite3.SQLITE_FULL: "full",
-    sqlite3.SQLITE_READONLY: "read-only",
-    sqlite3.SQLITE_PERM: "read-only",
-    sqlite3.SQLITE_CANTOPEN: "failed",
-    sqlite3.SQLITE_IOERR: "failed",
-    sqlite3.SQLITE_CORRUPT: "damaged",
-    sqlite3.SQLITE_NOTADB: "damaged",
-}
-# the medium gave back something else than what was written, or nothing
-_UNREADABLE = {
-    sqlite3.SQLITE_IOERR_READ,
-    sqlite3.SQLITE_IOERR_SHORT_READ,
-    # SQLITE_IOERR_DATA and SQLITE_IOERR_CORRUPTFS; with an older SQLite Python has no names for them
-    sqlite3.SQLITE_IOERR | (32 << 8),
-    sqlite3.SQLITE_IOERR | (33 << 8),
-}
-_SENTENCES: dict[Trouble, str] = {
-    "locked": "数据库正被其他程序占用，请稍后再试",
-    "full": "磁盘空间不足，数据库暂时无法写入",
-    "read-only": "数据库暂时无法写入，只能读取",
-    "damaged": "数据库的这一部分已损坏，无法完成请求，请联系管理员",
-    "failed": "数据库暂时不可用，请稍后再试",
-}
 _MISSING = "数据库文件已被删除或替换，暂时不接受新的消息，请联系管理员"
-# in the log: what it means, and what the operator does about it
+# for the log: what it means, and what the operator can do
 _ADVICE: dict[str, str] = {
     "locked": "another program holds a lock on it, and nothing can be written",
     "full": "nothing can be written: make room on its disk",
@@ -60,9 +31,9 @@ _ADVICE: dict[str, str] = {
     "it back, or stop the server and restore a backup",
     "failed": "it cannot be used for a reason of the system's",
 }
-# seconds for which a repeated trouble is not told again
-_QUIET = 60.0
-# bytes that a file must be able to grow by before a full disk counts as having room again
+# seconds between two log lines about the same trouble
+_LOG_PAUSE = 60.0
+# bytes by which a file must be able to grow before a full disk counts as having room again
 _ROOM = 1024 * 1024
 _OBSTACLES: dict[int, Obstacle] = {
     ENOSPC: "full",
@@ -72,23 +43,11 @@ _OBSTACLES: dict[int, Obstacle] = {
 }
 
 
-def trouble_of(error: BaseException) -> Trouble | None:
-    """What an error says of the file or what lies below it; None for all that is not its fault."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return None
-    return "damaged" if code in _UNREADABLE else _TROUBLES.get(code & 0xFF)
-
-
-def sentence_of(error: BaseException) -> str | None:
-    """A trouble of the database for the person whose request met it; None for all other errors."""
-    trouble = trouble_of(error)
-    return _SENTENCES[trouble] if trouble else None
-
-
 def obstacle_at(database: Path) -> Obstacle | Literal["damaged"] | None:
-    """What keeps files beside the database from growing, found out by a nameless one; may take long on a
-    network disk. SQLite has one code for every such error."""
+    """Why a file in the database's folder cannot grow, tried with a temporary file; None: it can.
+
+    SQLite has one code for all these errors. May take long on a network disk.
+    """
     database = database.resolve()
     try:
         size = max(_size(database), _size(database.with_name(database.name + "-wal")))
@@ -109,9 +68,9 @@ def _size(path: Path) -> int:
 
 
 class Condition:
-    """What is known of the database of one process, used on the event loop only.
+    """What is known of the database of this process; used on the event loop only.
 
-    ``unchecked``: its last end was not a clean one, and nobody has looked since whether it is whole.
+    ``unchecked``: the last shutdown was not clean, and the file has not been checked since.
     """
 
     def __init__(
@@ -123,13 +82,13 @@ class Condition:
         self.missing = False
         self.damaged = False
         self.obstacle: Obstacle | None = None
-        # when each trouble was told last, and which of those that last were
-        self._told: dict[str, float] = {}
+        # when each trouble was logged last, and which of the logged ones have not ended yet
+        self._logged_at: dict[str, float] = {}
         self._open: set[str] = set()
 
     @property
     def state(self) -> State:
-        """The worst of it."""
+        """The worst of what is known."""
         if self.missing:
             return "missing"
         if self.damaged:
@@ -138,78 +97,79 @@ class Condition:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it may not be whole, and must be checked."""
+        """Whether the file may be damaged and must be checked."""
         return self.damaged or self.unchecked
 
     def check(self) -> None:
-        """Let a new turn, or a program's request, pass.
+        """Admit a new turn or gateway request.
 
         Raises:
-            Unavailable: what would be stored of it is lost when the server ends.
+            Unavailable: the file is gone, so that stored data would be lost when the server ends.
         """
         if self.missing:
             raise Unavailable(_MISSING)
 
-    def failed(self, error: sqlite3.Error, *, writing: bool) -> bool:
-        """A statement failed. Gives whether it must be found out what keeps from writing (``blocked``)."""
-        trouble = trouble_of(error)
-        if trouble is None:
+    def record_failure(self, error: DatabaseError, *, writing: bool) -> bool:
+        """Record a failed statement; gives whether the caller must find out what prevents writing, and record
+        that (``record_obstacle``)."""
+        if not isinstance(error, DatabaseUnavailable):
             return False
+        trouble = error.trouble
         if trouble == "damaged":
-            self.found_damaged(str(error))
+            self.record_damage(str(error))
         elif trouble == "failed":
             if writing:
                 return True
-            self._tell("failed", str(error))
+            self._log_trouble("failed", str(error))
         else:
-            self.blocked(trouble, str(error))
+            self.record_obstacle(trouble, str(error))
         return False
 
-    def blocked(self, by: Obstacle | Literal["damaged"] | None, reason: str) -> None:
-        """Nothing can be written; None: by what is not known."""
+    def record_obstacle(self, by: Obstacle | Literal["damaged"] | None, reason: str) -> None:
+        """Record what prevents writing; None: the reason is not known."""
         if by == "damaged":
-            self.found_damaged(reason)
+            self.record_damage(reason)
             return
         by = by or "read-only"
         if self.obstacle != by:
             self.obstacle = by
-            self._tell(by, reason)
+            self._log_trouble(by, reason)
 
-    def written(self, *, much: bool = False) -> None:
-        """Something was written; little of it (not ``much``) says nothing of how full the disk is."""
+    def record_write(self, *, much: bool = False) -> None:
+        """Record a successful write. A small one (not ``much``) does not prove that a full disk has room."""
         if self.obstacle and (much or self.obstacle != "full"):
             self.obstacle = None
-            self._tell_end(("read-only", "full", "locked"), "can be written again")
+            self._log_end(("read-only", "full", "locked"), "can be written again")
 
-    def found_damaged(self, reason: str) -> None:
+    def record_damage(self, reason: str) -> None:
         if not self.damaged:
             self.damaged = True
-            self._tell("damaged", reason)
+            self._log_trouble("damaged", reason)
 
-    def found_sound(self) -> None:
-        """All of it was looked at."""
+    def record_sound(self) -> None:
+        """Record that a check of the whole file found no error."""
         if self.unchecked:
             log.info("the database %s was checked after an unclean end: it is sound", self._path)
         self.damaged = self.unchecked = False
-        self._tell_end(["damaged"], "is sound")
+        self._log_end(["damaged"], "is sound")
 
-    def found_in_place(self, is_there: bool) -> None:
-        """Whether the file at the path is the open one."""
+    def record_place(self, is_there: bool) -> None:
+        """Record whether the file at the path is the one that is open."""
         if not is_there and not self.missing:
-            self._tell("missing", "another file or none is in its place")
+            self._log_trouble("missing", "another file or none is in its place")
         self.missing = not is_there
         if is_there:
-            self._tell_end(["missing"], "is in its place again")
+            self._log_end(["missing"], "is in its place again")
 
-    def _tell(self, trouble: str, reason: str) -> None:
+    def _log_trouble(self, trouble: str, reason: str) -> None:
         now = self._seconds()
-        if now - self._told.get(trouble, -_QUIET) >= _QUIET:
-            self._told[trouble] = now
+        if now - self._logged_at.get(trouble, -_LOG_PAUSE) >= _LOG_PAUSE:
+            self._logged_at[trouble] = now
             self._open.add(trouble)
             log.error("the database %s: %s (%s)", self._path, _ADVICE[trouble], reason)
 
-    def _tell_end(self, troubles: Iterable[str], news: str) -> None:
-        """Some troubles are over; of one that was not told there is no news."""
-        if told := self._open.intersection(troubles):
-            self._open -= told
+    def _log_end(self, troubles: Iterable[str], news: str) -> None:
+        """Log the end of those troubles whose beginning was logged."""
+        if ended := self._open.intersection(troubles):
+            self._open -= ended
             log.info("the database %s %s", self._path, news)

@@ -1,8 +1,8 @@
-"""A whole copy of a database that is in use, and the check that it is one.
+"""Copying a database while it is in use, and checking that the copy is complete.
 
-SQLite's backup API begins anew whenever another connection commits; inside one read transaction it does not
-(https://www.sqlite.org/backup.html). While that is open the write-ahead log cannot be reused: a copy has a
-bound in time.
+SQLite's backup API restarts whenever another connection commits, but not inside one read transaction
+(https://www.sqlite.org/backup.html). While that transaction is open the write-ahead log cannot be reset:
+therefore a copy has a time limit.
 """
 
 import contextlib
@@ -16,32 +16,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
-from chathub.database import clean_end
+from chathub.database import clean_shutdown
 from chathub.database.row_counts import count_rows
 from chathub.disk import flush, free_bytes, unfinished
 from chathub.errors import StartError
 
 log = logging.getLogger("chathub.database")
 
-# pages of a step, and the bytes after which what was written is brought to the disk: in one piece at the end
-# it would keep every other write to that disk waiting
+# pages copied in one step, and the bytes after which the new file is flushed to the disk: one flush at the
+# end would delay every other write to that disk
 _STEP = 16
 _FLUSH = 4 * 1024 * 1024
-# the longest pause between two steps, and how many times as long as the step it is: the rest is for others
-_PAUSE, _SHARE = 0.1, 8
-# the less urgent, the larger (nice)
+# the pause between two steps, which is for other work: so many times as long as the step, and at most so many
+# seconds
+_PAUSE_FACTOR, _PAUSE = 8, 0.1
+# nice: a larger number has less priority
 _PRIORITY = 15
 # seconds that a copy may take
 LONGEST = 1800.0
-# SQLite's own steps between two looks at whether to go on
+# SQLite's instructions between two looks at whether to stop
 _INSTRUCTIONS = 200_000
 
-# how much is done, of how much, in bytes
+# called with the bytes that are copied, and the bytes of all
 Report = Callable[[int, int], None]
 
 
 class CopyError(StartError):
-    """There is no copy, and the sentence says why. What was written of it is gone."""
+    """No copy was made, and the sentence says why. An unfinished file is deleted."""
 
 
 def copy_database(
@@ -53,17 +54,18 @@ def copy_database(
     stop: Event | None = None,
     alone: bool = False,
 ) -> dict[str, int]:
-    """Copy a database, used by others meanwhile unless ``alone``, to a new file that only its owner reads;
-    gives the rows of each table. The copy is checked and lies on the disk when this returns; it takes
-    threads' time, not the loop's.
+    """Copy a database to a new file for its owner only; gives the number of rows of each table.
+
+    When this returns the copy is checked and flushed to the disk. Must run in a thread, not on the event
+    loop. ``alone``: nobody else uses the database meanwhile, so that no pauses are needed.
 
     Raises:
-        CopyError: it cannot be made or is not whole, took longer than ``seconds``, or ``stop`` was set.
+        CopyError: the copy failed or is not complete, took longer than ``seconds``, or ``stop`` was set.
     """
-    # two at once have one each
+    # two processes that copy at once have one file each
     part = unfinished(target, f"copy-{os.getpid()}")
     pace = _Pace(part, report, seconds, stop or Event(), alone)
-    with failing(target):
+    with copy_errors(target):
         try:
             _check_place(source)
             _check_room(source, target.parent)
@@ -79,25 +81,26 @@ def copy_database(
     return counts
 
 
-def let_others_go_first() -> None:
-    """Run this thread, which must be the copy's own, with little urgency from here on."""
+def lower_priority() -> None:
+    """Give this thread, in which nothing but the copy runs, low priority from here on."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
 
 
 def check_copy(path: Path, counts: dict[str, int] | None = None, stop: Event | None = None) -> None:
-    """Look through a database file that nobody has open, changing nothing.
+    """Check a database file that nobody has open, without changing it.
 
     Raises:
-        CopyError: it is damaged, or holds other numbers of rows than ``counts``.
+        CopyError: it is damaged, or its tables do not have the numbers of rows in ``counts``.
     """
-    with failing(path), _opened(path, "immutable=1") as connection:
+    with copy_errors(path), _opened(path, "immutable=1") as connection:
         _interruptible(connection, stop or Event())
         damages = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
         if damages != ["ok"]:
             raise CopyError(f"{path} is damaged: {'; '.join(damages)}")
         if lost := connection.execute("PRAGMA foreign_key_check").fetchall():
-            # in the original too, for what was lost in copying would not be sound; somebody's hand was there
+            # the original has them too, since a copy that lost rows would not be sound: they were edited by
+            # hand
             log.warning("%s: %d rows point to nothing, in %s", path, len(lost), lost[0][0])
         if counts is not None and counts != (found := count_rows(connection)):
             other = next(table for table in counts if counts[table] != found.get(table))
@@ -105,11 +108,11 @@ def check_copy(path: Path, counts: dict[str, int] | None = None, stop: Event | N
 
 
 class _Pace:
-    """Called after each step of a copy: reports it, brings it to the disk, and lets others have theirs."""
+    """Called after each step of a copy: reports progress, flushes to the disk, and pauses for other work."""
 
     def __init__(self, part: Path, report: Report | None, seconds: float, stop: Event, alone: bool) -> None:
         self.stop = stop
-        self._share = 0 if alone else _SHARE
+        self._pause_factor = 0 if alone else _PAUSE_FACTOR
         self._part = part
         self._report = report
         self._seconds = seconds
@@ -130,19 +133,19 @@ class _Pace:
             flush(self._part)
             self._flushed = done
         if remaining and now - self._began < self._seconds / 2:
-            self.stop.wait(min(self._share * (time.monotonic() - self._stepped), _PAUSE))
+            self.stop.wait(min(self._pause_factor * (time.monotonic() - self._stepped), _PAUSE))
         self._stepped = time.monotonic()
 
 
 def _copy(source: sqlite3.Connection, part: Path, pace: _Pace) -> dict[str, int]:
-    """Copy inside one read transaction; gives the rows that it saw."""
+    """Copy inside one read transaction; gives the numbers of rows that it saw."""
     _interruptible(source, pace.stop)
     pace.page = source.execute("PRAGMA page_size").fetchone()[0]
     source.execute("BEGIN")
     try:
         counts = count_rows(source)
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as target:
-            # the part is thrown away if it does not become whole
+            # an unfinished file is deleted, so that it needs neither journal nor flush
             target.execute("PRAGMA journal_mode = OFF")
             target.execute("PRAGMA synchronous = OFF")
             source.backup(target, pages=_STEP, progress=pace)
@@ -153,7 +156,7 @@ def _copy(source: sqlite3.Connection, part: Path, pace: _Pace) -> dict[str, int]
 
 @contextlib.contextmanager
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """A database that is there, to be read: one that is not is never made."""
+    """A read-only connection to an existing database; a missing file is never created."""
     uri = f"{path.resolve().as_uri()}?{mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
     with contextlib.closing(connection):
@@ -166,7 +169,8 @@ def _interruptible(connection: sqlite3.Connection, stop: Event) -> None:
 
 
 @contextlib.contextmanager
-def failing(path: Path) -> Iterator[None]:
+def copy_errors(path: Path) -> Iterator[None]:
+    """Errors of SQLite and of the system leave this block as CopyError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -176,9 +180,9 @@ def failing(path: Path) -> Iterator[None]:
 
 
 def _check_place(source: Path) -> None:
-    """See to it that a server that runs on the database, or crashed, had this file open: opened by somebody
-    else, another one would be given the log of that."""
-    if clean_end.is_another(source):
+    """Check that this is the file that the server has open, or had open when it crashed: SQLite would write
+    the server's log into another file."""
+    if clean_shutdown.is_other_file(source):
         raise CopyError(f"{source} is not the file that the server has open, or had when it crashed")
 
 
@@ -198,7 +202,7 @@ def _make_empty(path: Path) -> None:
 
 
 def copy_bytes(source: Path, target: Path) -> None:
-    """Copy a file that nobody writes, for its owner only, down to the disk.
+    """Copy a file that nobody writes to a new one for its owner only, flushed to the disk.
 
     Raises:
         CopyError: it cannot be read or written.
@@ -207,7 +211,7 @@ def copy_bytes(source: Path, target: Path) -> None:
         read = source.open("rb")
     except OSError as error:
         raise CopyError(f"{source} cannot be read: {error.strerror}") from error
-    with read, failing(target):
+    with read, copy_errors(target):
         _make_empty(target)
         with target.open("wb") as written:
             shutil.copyfileobj(read, written, 1024 * 1024)

@@ -1,5 +1,5 @@
-"""Whether the file at the configured path can be the database: found out before anything is written to it,
-for the start, for the operator's commands, and for ``doctor``."""
+"""Checks whether the file at the configured path can be the database, before anything is written to it: for
+the start, for the operator's commands, and for ``doctor``."""
 
 import os
 import pwd
@@ -7,22 +7,23 @@ import sqlite3
 import stat
 from pathlib import Path
 
-from chathub.database.condition import trouble_of
+from chathub.database.errors import DatabaseError, DatabaseUnavailable
 from chathub.database.queries import Queries
 from chathub.database.read_only import reading
+from chathub.database.transaction import Transaction
 from chathub.errors import StartError
 
-_NAME_IT = "name the right file with --database or CHATHUB_DATABASE"
+_HINT = "name the right file with --database or CHATHUB_DATABASE"
 # tables of every version
 _OURS = {"users", "conversations", "messages", "settings"}
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def check_file(database: Path, *, creates: bool = False) -> None:
-    """Look at the file from outside; ``creates``: it need not be there yet.
+    """Check the file without opening it; ``creates``: it may be missing.
 
     Raises:
-        StartError: it is none that this process can read and write, or it is not there.
+        StartError: it is missing, or this process cannot read and write it.
     """
     place = database.absolute()
     try:
@@ -30,18 +31,18 @@ def check_file(database: Path, *, creates: bool = False) -> None:
     except FileNotFoundError:
         if not creates:
             raise StartError(
-                f"there is no database {place}: {_NAME_IT}, or start the server, which makes it"
+                f"there is no database {place}: {_HINT}, or start the server, which makes it"
             ) from None
         _refuse_stray_log(place)
         return
     except OSError as error:
         raise StartError(
-            f"the folder of the database {place} cannot be used: {error.strerror}: {_NAME_IT}"
+            f"the folder of the database {place} cannot be used: {error.strerror}: {_HINT}"
         ) from error
     if stat.S_ISDIR(found.st_mode):
         raise StartError(f"the database {place} is a folder: name a file in it with --database")
     if not stat.S_ISREG(found.st_mode):
-        raise StartError(f"the database {place} is a pipe, socket or device: {_NAME_IT}")
+        raise StartError(f"the database {place} is a pipe, socket or device: {_HINT}")
     _check_access(place)
     # SQLite takes a file of a single byte for an empty one too
     if found.st_size <= 1:
@@ -51,8 +52,7 @@ def check_file(database: Path, *, creates: bool = False) -> None:
 
 
 def check_content(database: Path, q: Queries) -> None:
-    """Look into a database that ``check_file`` let pass, and that this process has not opened; one that is
-    not there yet passes.
+    """Check the content of a database that this process has not opened; a missing one passes.
 
     Raises:
         StartError: it is no SQLite database, a damaged one, or another program's.
@@ -62,7 +62,7 @@ def check_content(database: Path, q: Queries) -> None:
     try:
         with reading(database) as connection:
             check_owner(connection, database, q)
-    except sqlite3.Error as error:
+    except DatabaseError as error:
         raise StartError(refusal(error, database)) from error
 
 
@@ -72,21 +72,19 @@ def check_owner(connection: sqlite3.Connection, database: Path, q: Queries) -> N
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    names = {row[0] for row in connection.execute(q.schema.list_tables)}
+    names = {table.name for table in Transaction(connection, q).all(q.schema.list_tables)}
     is_ours = names >= _OURS if version else not names
     if application or not is_ours:
-        raise StartError(f"the database {database.absolute()} is another program's: {_NAME_IT}")
+        raise StartError(f"the database {database.absolute()} is another program's: {_HINT}")
 
 
-def refusal(error: sqlite3.Error, database: Path) -> str:
-    """What an error of SQLite's means for a command that cannot go on; raises one that is our mistake."""
-    place, trouble = database.absolute(), trouble_of(error)
-    if trouble is None:
+def refusal(error: DatabaseError, database: Path) -> str:
+    """What a database error means for a command that cannot go on; raises one that is our mistake."""
+    if not isinstance(error, DatabaseUnavailable):
         raise error
-    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
-        return (
-            f"{place} is no SQLite database, or an encrypted or damaged one: {_NAME_IT}, or restore a backup"
-        )
+    place, trouble = database.absolute(), error.trouble
+    if error.is_no_database:
+        return f"{place} is no SQLite database, or an encrypted or damaged one: {_HINT}, or restore a backup"
     if trouble == "damaged":
         return f"the database {place} is damaged ({error}): restore a backup; chathub doctor says more"
     if trouble == "locked":
@@ -104,7 +102,7 @@ def _log_of(real: Path) -> Path:
 
 
 def _refuse_stray_log(place: Path) -> None:
-    """A log without its database would be played into the new one."""
+    """SQLite would write the log of a missing database into the new one."""
     real = place.resolve()
     for log in (_log_of(real), real.with_name(real.name + "-journal")):
         if log.exists() and log.stat().st_size:
@@ -134,7 +132,7 @@ def _named(path: Path, real: Path, place: Path) -> str:
 
 
 def _why(path: Path) -> str:
-    """Why access is refused, and what mends it."""
+    """Why access is refused, and how to allow it."""
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return ": its disk is mounted read-only, mount it to be written"
     owner = path.stat().st_uid

@@ -1,4 +1,4 @@
-"""The first page of a database: written for a new one, and again to see whether anything can be written."""
+"""The first page of a database: written for a new file, and rewritten to test whether writing works."""
 
 import contextlib
 import os
@@ -8,20 +8,23 @@ from pathlib import Path
 from chathub.disk import unfinished
 
 
-def make_new(path: Path) -> None:
-    """Make a new database that its owner alone can read. It gets its name when it is one: an empty file,
-    as a crash would leave it, is refused by the next start."""
+def create_file(path: Path) -> None:
+    """Create a new database file that only its owner can read.
+
+    The file gets its name when it is a complete database: the next start would refuse an empty file, which a
+    crash would leave.
+    """
     new = unfinished(path, "new")
     os.close(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
-        # pages that are not used any more can be given back; said before the first page is written
+        # so that unused pages can go back to the disk; must be set before the first page is written
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA user_version = 0")
     os.replace(new, path)
 
 
-def rewrite(connection: sqlite3.Connection) -> None:
-    """Write it once more as it is, to see whether anything can be written; waits for no lock."""
+def rewrite_first_page(connection: sqlite3.Connection) -> None:
+    """Write the first page again unchanged, to test whether writing works; does not wait for a lock."""
     wait = connection.execute("PRAGMA busy_timeout").fetchone()[0]
     connection.execute("PRAGMA busy_timeout = 0")
     try:

@@ -1,6 +1,6 @@
-"""Brings the database to the newest version: ``sql/migrations/0001_….sql`` and on, each in one transaction.
+"""Migrations: ``sql/migrations/0001_….sql`` and on, each in one transaction, make the newest version.
 
-The version lies in ``PRAGMA user_version``. Migrations are only ever added.
+The version is stored in ``PRAGMA user_version``. Shipped migrations are never changed.
 """
 
 import contextlib
@@ -14,15 +14,16 @@ from chathub.database.row_counts import count_rows
 from chathub.errors import StartError
 
 _NAME = re.compile(r"^(\d{4})_\w+\.sql$")
-# the first line of a migration that makes a table anew: with foreign keys on, SQLite refuses to drop a table
-# that others point to, or deletes what points to it (https://www.sqlite.org/lang_altertable.html, section 7)
+# the first line of a migration that rebuilds a table: with foreign keys on, SQLite refuses to drop a table
+# that others reference, or deletes the rows that reference it (https://www.sqlite.org/lang_altertable.html,
+# section 7)
 _REBUILDS = "-- foreign_keys: off"
 _WHILE_REBUILDING = {
     "foreign_keys": "OFF",
-    # a table that takes another's name takes over what points to that name
+    # renaming a table does not rewrite the references to its old name
     "legacy_alter_table": "ON",
-    # SQLite keeps the pages of a table that is dropped until that is done: 100 MB for a million rows of the
-    # ledger, which would be memory
+    # SQLite keeps the pages of a dropped table until the drop is done: 100 MB for a million rows of the
+    # ledger, which would otherwise be in memory
     "temp_store": "FILE",
 }
 
@@ -31,7 +32,7 @@ def migrations_in(folder: Path) -> list[tuple[int, Path]]:
     """The migrations in order.
 
     Raises:
-        StartError: a name is odd, or the numbers have a gap.
+        StartError: a file is misnamed, or the numbers have a gap.
     """
     found: list[tuple[int, Path]] = []
     for path in sorted(folder.glob("*.sql")):
@@ -43,13 +44,13 @@ def migrations_in(folder: Path) -> list[tuple[int, Path]]:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The number of migrations that a database has had."""
+    """The number of migrations that were run on a database."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
 
 def pending(connection: sqlite3.Connection, folder: Path) -> list[tuple[int, Path]]:
-    """The migrations that a database has not had.
+    """The migrations that were not yet run on a database.
 
     Raises:
         StartError: the database was made by a newer ChatHub.
@@ -64,10 +65,10 @@ def pending(connection: sqlite3.Connection, folder: Path) -> list[tuple[int, Pat
 
 
 def migrate(connection: sqlite3.Connection, folder: Path, newest: int | None = None) -> int:
-    """Run what is missing, up to ``newest`` (None: all there are); gives the number of migrations run.
+    """Run the missing migrations up to ``newest`` (None: all); gives how many were run.
 
     Raises:
-        StartError: the database was made by a newer ChatHub, or a migration failed (it leaves no trace).
+        StartError: the database was made by a newer ChatHub, or a migration failed (it is rolled back).
     """
     missing = [each for each in pending(connection, folder) if newest is None or each[0] <= newest]
     for number, path in missing:
@@ -100,7 +101,7 @@ def _transact(connection: sqlite3.Connection, number: int, script: str, check: C
 
 @contextlib.contextmanager
 def _rebuilding(connection: sqlite3.Connection) -> Iterator[None]:
-    """Set what a rebuild needs. Inside a transaction SQLite would ignore it."""
+    """Set what a rebuild needs; SQLite ignores these settings inside a transaction."""
     before = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _WHILE_REBUILDING}
     try:
         for name, value in _WHILE_REBUILDING.items():

@@ -1,5 +1,8 @@
-"""Looks after the open database: whether its file is still there, whether what kept from writing has gone,
-and, after an unclean end or a sign of damage, whether it is whole."""
+"""The monitor of the open database keeps its condition up to date.
+
+It looks whether the file is still in its place and whether an obstacle to writing has gone. After an unclean
+shutdown or a sign of damage it has the file checked.
+"""
 
 import asyncio
 import contextlib
@@ -10,27 +13,28 @@ import threading
 import time
 from pathlib import Path
 
-from chathub.database.condition import trouble_of
-from chathub.database.connection import Database
+from chathub.database.database import Database
+from chathub.database.errors import DatabaseError, DatabaseUnavailable
 from chathub.disk import identity
 
 log = logging.getLogger("chathub.database")
 
-# seconds between two looks
+# seconds between two rounds
 _ROUND = 1.0
-# seconds that a check may take: SQLite's log cannot begin anew while it reads
+# seconds that a check may take: SQLite cannot reset its write-ahead log while the check reads
 _LONGEST = 900.0
-# seconds until a damaged database is checked again, and how often longer the pause is than the check
-_PAUSE, _SHARE = 60.0, 20
-# the less urgent, the larger (nice)
+# the pause before a damaged database is checked again: at least so many seconds, and so many times as long
+# as the check took
+_PAUSE, _PAUSE_FACTOR = 60.0, 20
+# nice: a larger number has less priority
 _PRIORITY = 10
 
-# device and inode of a file; None: there is none
+# device and inode of a file; None: the file does not exist
 _Identity = tuple[int, int] | None
 
 
 class Monitor:
-    """Keeps an open database's condition up to date; both rounds run without end."""
+    """Updates the condition of an open database; ``watch`` and ``check`` run without end."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -38,61 +42,61 @@ class Monitor:
         self._files = _files(db.path)
 
     async def watch(self) -> None:
-        """Look once a second."""
+        """Refresh the condition once a second."""
         while True:
             await asyncio.sleep(_ROUND)
-            await self.look()
+            await self.refresh()
 
-    async def look(self) -> None:
-        """See whether the files are in their place, and try whether it can be written again."""
-        # a folder that cannot be looked into for a moment tells nothing
+    async def refresh(self) -> None:
+        """Check whether the files are in their place, and whether writing works again."""
+        # a folder that cannot be read for a moment says nothing about its files
         with contextlib.suppress(OSError):
             database, journal = await asyncio.to_thread(_files, self._db.path)
             before, journal_before = self._files
             is_there = database is not None and database == before
-            self._condition.found_in_place(is_there and journal_before in (None, journal))
+            self._condition.record_place(is_there and journal_before in (None, journal))
         if self._condition.obstacle is not None:
             await self._db.probe()
 
     async def check(self) -> None:
-        """Have the database checked when there is a reason to, a while after the last time; the first
-        time when the server has had time to open its port."""
+        """Check the database while it is suspect, with a pause between two checks. The first check begins
+        after the server has had time to open its port."""
         while True:
             await asyncio.sleep(_ROUND)
             if self._condition.is_suspect and not self._condition.missing:
                 began = time.monotonic()
                 await self.check_once()
                 if self._condition.is_suspect:
-                    await asyncio.sleep(max(_PAUSE, _SHARE * (time.monotonic() - began)))
+                    await asyncio.sleep(max(_PAUSE, _PAUSE_FACTOR * (time.monotonic() - began)))
 
     async def check_once(self, longest: float = _LONGEST) -> None:
-        """Have SQLite look at all of it, on a connection of its own and with little urgency."""
+        """Have SQLite check the whole file, on a separate connection and with low priority."""
         try:
             async with asyncio.timeout(longest), self._db.reader() as reader:
                 found = await reader.work(None, _quick_check)
         except TimeoutError:
             log.warning("the check of the database %s took too long and was broken off", self._db.path)
-        except sqlite3.Error as error:
-            if trouble_of(error) is None:
+        except DatabaseError as error:
+            if not isinstance(error, DatabaseUnavailable):
                 log.exception("the database %s could not be checked", self._db.path)
-            self._condition.failed(error, writing=False)
+            self._condition.record_failure(error, writing=False)
         else:
             if found == "ok":
-                self._condition.found_sound()
+                self._condition.record_sound()
             else:
-                self._condition.found_damaged(found)
+                self._condition.record_damage(found)
 
 
 def _quick_check(connection: sqlite3.Connection) -> str:
-    """``ok``, or the first thing that is wrong."""
+    """``ok``, or the first error that SQLite finds."""
     with contextlib.suppress(OSError, AttributeError):
-        # of this thread only, which is the connection's own
+        # for this thread only: the connection has a thread of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
     found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     return found
 
 
 def _files(database: Path) -> tuple[_Identity, _Identity]:
-    """The database and its log: without either what is stored is lost."""
+    """The identities of the database file and its log: without either, stored data is lost."""
     real = database.resolve()
     return identity(real), identity(real.with_name(real.name + "-wal"))

@@ -1,4 +1,4 @@
-"""The database of one process: nobody else has it open, and it has every migration."""
+"""Opening the database: locked for this process, and with every migration run."""
 
 import contextlib
 import fcntl
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chathub.config import Config
-from chathub.database import clean_end
-from chathub.database.connection import Database
+from chathub.database import clean_shutdown
+from chathub.database.database import Database
 from chathub.database.file_check import check_content, check_file
 from chathub.database.queries import Queries, sql_folder
-from chathub.database.replacing import finish, sweep, waiting
+from chathub.database.replacing import delete_unfinished, finish_replacement, pending_replacement
 from chathub.database.upgrades import upgrade
 from chathub.disk import identity, make_folder
 from chathub.errors import StartError
@@ -25,70 +25,70 @@ log = logging.getLogger("chathub.database")
 
 @cache
 def _queries(folder: Path) -> Queries:
-    # they are read once in a process, of whatever databases it opens
+    # read once in a process, also if it opens several databases
     return Queries(folder)
 
 
-class Held(NamedTuple):
-    """A database under the lock of this process: the file itself, and the descriptor of the lock's."""
+class LockedDatabase(NamedTuple):
+    """A database that this process has locked: the real file, and the descriptor of the lock file."""
 
     file: Path
     lock: int
 
 
-def require(database: Path, *, creates: bool = False) -> None:
-    """See to it that there is a database to be opened; one that waits to take its place counts.
+def require_database(database: Path, *, creates: bool = False) -> None:
+    """Check that the database exists and can be opened; a replacement that is not finished counts as one.
 
     Raises:
         StartError: there is none, or it cannot be used.
     """
-    # of a loop of links too, which ``resolve`` does not take
-    if waiting(Path(os.path.realpath(database))) is None:
+    # ``realpath`` also takes a loop of links, which ``resolve`` refuses
+    if pending_replacement(Path(os.path.realpath(database))) is None:
         check_file(database, creates=creates)
 
 
 @asynccontextmanager
 async def open_database(config: Config, *, creates: bool = False) -> AsyncIterator[Database]:
-    """The database, locked for this process and brought to the newest version; ``creates``: made if it is
-    not there.
+    """The database, locked for this process and with every migration run; ``creates``: a missing one is made.
 
     Raises:
-        StartError: it is not there, cannot be used, is another program's, or is open already.
+        StartError: it does not exist, cannot be used, is another program's, or is open already.
     """
     folder = sql_folder()
-    require(config.database, creates=creates)
-    with locked(config.database) as held:
-        async with _opened(config.database, _queries(folder / "queries"), held) as db:
-            await db.script(partial(upgrade, database=held.file, folder=folder / "migrations"))
+    require_database(config.database, creates=creates)
+    with locked(config.database) as locked_database:
+        async with _opened(config.database, _queries(folder / "queries"), locked_database) as db:
+            migrate = partial(upgrade, database=locked_database.file, folder=folder / "migrations")
+            await db.run_bare(migrate)
             yield db
 
 
 @asynccontextmanager
-async def _opened(database: Path, q: Queries, held: Held) -> AsyncIterator[Database]:
-    """The database with its connections; how it ends is noted in the lock file."""
-    file, lock = held
+async def _opened(database: Path, q: Queries, locked_database: LockedDatabase) -> AsyncIterator[Database]:
+    """The database with its connections; the lock file says at the end whether the shutdown was clean."""
+    file, lock = locked_database
     try:
-        if aside := clean_end.put_aside_strangers_log(lock, file):
-            log.warning("%s was replaced under the last server, whose log is now %s", file, aside)
+        if foreign_log := clean_shutdown.set_aside_foreign_log(lock, file):
+            log.warning("%s was replaced under the last server, whose log is now %s", file, foreign_log)
         check_content(database, q)
-        db = Database(database, q, unchecked=not clean_end.was_clean(lock, database))
-        clean_end.note_open(lock)
+        db = Database(database, q, unchecked=not clean_shutdown.was_clean(lock, database))
+        clean_shutdown.mark_open(lock)
         await db.open()
     except OSError as error:
         raise StartError(f"the database {database} cannot be opened: {error.strerror}") from error
     opened = identity(file)
-    clean_end.note_file(lock, file)
+    clean_shutdown.record_file(lock, file)
     try:
         yield db
     finally:
         await db.close()
         if not db.condition.is_suspect and identity(file) == opened:
-            clean_end.note_closed(lock)
+            clean_shutdown.mark_closed(lock)
 
 
 @contextlib.contextmanager
-def locked(database: Path) -> Iterator[Held]:
-    """One process for a database; another file is put in its place if that was begun.
+def locked(database: Path) -> Iterator[LockedDatabase]:
+    """Lock a database for this process, and finish a replacement that was begun.
 
     The lock is on a file beside it: opening and closing the database file itself would drop SQLite's own
     locks.
@@ -98,9 +98,9 @@ def locked(database: Path) -> Iterator[Held]:
     """
     try:
         make_folder(database.parent)
-        # another name of the same file is the same database
+        # two names of one file are one database
         database = database.resolve()
-        lock = os.open(clean_end.lock_file(database), os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(clean_shutdown.lock_file(database), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StartError(f"the folder of the database {database} cannot be used: {error}") from error
     try:
@@ -108,8 +108,8 @@ def locked(database: Path) -> Iterator[Held]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StartError(f"another ChatHub is running on the database {database}") from None
-        finish(database)
-        sweep(database)
-        yield Held(database, lock)
+        finish_replacement(database)
+        delete_unfinished(database)
+        yield LockedDatabase(database, lock)
     finally:
         os.close(lock)

@@ -1,4 +1,4 @@
-"""What the server does again and again beside the requests: no error ends it before the server does."""
+"""Background tasks, such as saving replies and measuring the disk: after an error a task is restarted."""
 
 import asyncio
 import logging
@@ -6,23 +6,23 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from chathub.database.condition import trouble_of
+from chathub.database.errors import DatabaseUnavailable
 
 log = logging.getLogger("chathub.rounds")
 
-# seconds until a round that failed begins again: twice as many each time, up to the longest, after which it
-# counts as having gone well
+# seconds before a failed task is restarted: doubled each time up to the longest; a task that ran longer than
+# that counts as having worked
 _FIRST, _LONGEST = 1.0, 30.0
 
-# runs without end, or until there is nothing for it to do
-Round = Callable[[], Awaitable[None]]
+# runs without end, or until it has nothing to do
+Job = Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def going_on(*rounds: Round) -> AsyncIterator[None]:
-    """Have rounds go on for as long as this lasts; then they are cancelled, and have ended."""
+async def background_tasks(*jobs: Job) -> AsyncIterator[None]:
+    """Run jobs while the block lasts; then they are cancelled, and their end is awaited."""
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(forever(each)) for each in rounds]
+    tasks = [loop.create_task(restart_on_error(job)) for job in jobs]
     try:
         yield
     finally:
@@ -31,19 +31,19 @@ async def going_on(*rounds: Round) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-async def forever(run: Round, first: float = _FIRST) -> None:
-    """Run a round, and begin it again a while after an error. Of the database's own troubles its condition
-    has told already; another is told when it comes first."""
-    pause, told = first, ""
+async def restart_on_error(run: Job, first: float = _FIRST) -> None:
+    """Run a job, and restart it after an error. The database's condition logs when the database is
+    unavailable; another error is logged once in a row."""
+    pause, logged = first, ""
     while True:
         began = time.monotonic()
         try:
             return await run()
         except Exception as error:
             if time.monotonic() - began > _LONGEST:
-                pause, told = first, ""
-            if trouble_of(error) is None and repr(error) != told:
-                told = repr(error)
+                pause, logged = first, ""
+            if not isinstance(error, DatabaseUnavailable) and repr(error) != logged:
+                logged = repr(error)
                 log.exception("%s failed, and is begun again", getattr(run, "__qualname__", run))
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST)

@@ -1,28 +1,35 @@
-"""Named SQL statements out of ``sql/queries/*.sql``.
+"""Named SQL statements from ``sql/queries/*.sql``.
 
-A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. They are
-reached as ``q.<file>.<name>`` and are plain strings.
+A statement begins with a header line ``-- name: get_by_id``; comment lines may follow. ``q.<file>.<name>``
+is the statement with the type that ``rows/<file>.py`` declares.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chathub.database.rows.api_keys import ApiKeys
 from chathub.database.rows.audit import Audit
 from chathub.database.rows.budgets import Budgets
+from chathub.database.rows.clock import Clock
 from chathub.database.rows.conversations import Conversations
 from chathub.database.rows.deleted_conversations import DeletedConversations
 from chathub.database.rows.files import Files
 from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.invites import Invites
+from chathub.database.rows.ledger import Ledger
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
+from chathub.database.rows.models import Models
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
+from chathub.database.rows.providers import Providers
+from chathub.database.rows.schema import Schema
 from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
 from chathub.database.rows.subscriptions import Subscriptions
 from chathub.database.rows.throttles import Throttles
+from chathub.database.rows.usage import Usage
 from chathub.database.rows.users import Users
 from chathub.database.rows.verification_codes import VerificationCodes
 from chathub.database.statements import QueryError, Statements
@@ -31,7 +38,7 @@ _HEADER = re.compile(r"^-- name: (\w+)\s*$")
 
 
 def sql_folder() -> Path:
-    """Where the SQL lies: inside the installed package, or beside it in a checkout.
+    """The folder of the SQL files: inside the installed package, or beside it in a checkout.
 
     ``importlib.resources`` does not find the folder in an editable install.
     """
@@ -42,52 +49,41 @@ def sql_folder() -> Path:
     raise QueryError("the folder sql/ is missing: the installation is incomplete")
 
 
-class QueryFile:
-    """The statements of one file whose rows have no structs yet, as attributes."""
-
-    def __init__(self, name: str, statements: dict[str, str]) -> None:
-        self._name = name
-        self._statements = statements
-
-    def __getattr__(self, name: str) -> str:
-        try:
-            return self._statements[name]
-        except KeyError:
-            raise QueryError(f"sql/queries/{self._name}.sql has no statement {name!r}") from None
-
-
 class Queries:
     """All query files of a folder, as attributes."""
 
+    api_keys: ApiKeys
     audit: Audit
     budgets: Budgets
+    clock: Clock
     conversations: Conversations
     deleted_conversations: DeletedConversations
     files: Files
     idempotency: Idempotency
     invites: Invites
+    ledger: Ledger
     login_networks: LoginNetworks
     messages: Messages
+    models: Models
     parts: Parts
     personal_tokens: PersonalTokens
+    providers: Providers
+    schema: Schema
     sessions: Sessions
     settings: Settings
     subscriptions: Subscriptions
     throttles: Throttles
+    usage: Usage
     users: Users
     verification_codes: VerificationCodes
 
     def __init__(self, folder: Path) -> None:
         self._files = {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}
         declared: dict[str, type[Statements]] = type(self).__annotations__
+        if missing := set(declared) ^ set(self._files):
+            raise QueryError(f"{folder} and the rows do not both have {', '.join(sorted(missing))}")
         for file, kind in declared.items():
-            setattr(self, file, kind(file, self._files.get(file, {})))
-
-    def __getattr__(self, name: str) -> QueryFile:
-        try:
-            return QueryFile(name, self._files[name])
-        except KeyError:
-            raise QueryError(f"there is no sql/queries/{name}.sql") from None
+            setattr(self, file, kind(file, self._files[file]))
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
         return iter(self._files.items())

@@ -4,6 +4,9 @@ import sqlite3
 from functools import cache
 
 from chathub.database.queries import Queries, sql_folder
+from chathub.database.rows.schema import RowCount
+from chathub.database.statements import Select
+from chathub.database.transaction import Transaction
 
 
 @cache
@@ -15,12 +18,14 @@ def own_queries() -> Queries:
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
     """How many rows each table has: other programs' tables too, but not SQLite's own."""
     q = own_queries()
-    return {
-        table: connection.execute(q.schema.count_rows.replace("sqlite_schema", quoted(table))).fetchone()[0]
-        for (table,) in connection.execute(q.schema.list_tables).fetchall()
-    }
+    tx, text = Transaction(connection, q), q.schema.count_rows.sql
+    counts = {}
+    for table in tx.all(q.schema.list_tables):
+        statement = Select(text.replace("sqlite_schema", quoted(table.name)), RowCount)
+        counts[table.name] = tx.all(statement)[0].count
+    return counts
 
 
 def quoted(name: str) -> str:
-    """A name as it stands in a statement."""
+    """A name as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'

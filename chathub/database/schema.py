@@ -1,4 +1,5 @@
-"""What the database of a version consists of, so that a file made otherwise is noticed before it is used."""
+"""The schema of a database, compared with the one that the migrations make: a file that was made otherwise is
+noticed before it is used."""
 
 import re
 import sqlite3
@@ -7,28 +8,28 @@ from pathlib import Path
 
 from chathub.database.migrations import migrate
 from chathub.database.row_counts import own_queries
+from chathub.database.transaction import Transaction
 from chathub.errors import StartError
 
-# comments, and what SQLite itself writes in more than one way: blanks and quotes around names
+# comments, and what SQLite itself writes in more than one way: blanks, and quotes around names
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _BLANKS = re.compile(r"\s+")
 _AROUND = re.compile(r" ?([(),=<>+*/|-]) ?")
 
 
 def differences(connection: sqlite3.Connection, folder: Path, version: int) -> list[str]:
-    """What is missing or other than the migrations in ``folder`` up to ``version`` make it: names such as
-    ``table users``. What others have added (Litestream has two tables of its own) does not count."""
-    here = {(kind, name): sql for kind, name, sql in _objects(connection)}
-    expected = _made_by(folder, version)
-    return [" ".join(key) for key, sql in expected.items() if key not in here or not _same(here[key], sql)]
+    """What is missing, or not as the migrations in ``folder`` up to ``version`` make it: names such as
+    ``table users``. What other programs added (Litestream has two tables of its own) does not count."""
+    present, expected = _objects(connection), _made_by(folder, version)
+    return [" ".join(key) for key in expected if key not in present or not _same(present[key], expected[key])]
 
 
 def check_schema(connection: sqlite3.Connection, folder: Path, version: int) -> None:
     """Raises:
     StartError: the file was made by a state of ChatHub that was never released.
     """
-    if other := differences(connection, folder, version):
-        shown = ", ".join(other[:5]) + ("" if len(other) <= 5 else f" and {len(other) - 5} more")
+    if names := differences(connection, folder, version):
+        shown = ", ".join(names[:5]) + ("" if len(names) <= 5 else f" and {len(names) - 5} more")
         raise StartError(
             f"the database has version {version} but not the schema of that version ({shown}): it was made "
             "by an unfinished state of ChatHub, or changed by hand. Nothing was changed; start the state "
@@ -41,14 +42,15 @@ def _made_by(folder: Path, version: int) -> dict[tuple[str, str], str | None]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         migrate(connection, folder, version)
-        return {(kind, name): sql for kind, name, sql in _objects(connection)}
+        return _objects(connection)
     finally:
         connection.close()
 
 
-def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:
+def _objects(connection: sqlite3.Connection) -> dict[tuple[str, str], str | None]:
+    """The definitions of tables, indexes, triggers and views, by type and name."""
     q = own_queries()
-    return [tuple(row) for row in connection.execute(q.schema.list_objects)]
+    return {(row.type, row.name): row.sql for row in Transaction(connection, q).all(q.schema.list_objects)}
 
 
 def _same(one: str | None, other: str | None) -> bool:
@@ -56,6 +58,6 @@ def _same(one: str | None, other: str | None) -> bool:
 
 
 def _plain(sql: str) -> str:
-    """A definition without what means nothing."""
+    """A definition without what has no meaning."""
     text = _BLANKS.sub(" ", _COMMENT.sub(" ", sql)).replace('"', "").replace("`", "")
     return _AROUND.sub(r"\1", text).strip()

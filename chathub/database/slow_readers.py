@@ -1,29 +1,23 @@
-"""Connections for what takes long: lists, searches, statistics."""
+"""Connections for long reads: lists, searches, statistics."""
 
 import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
+
+from chathub.database.connection import Connection
 
 T = TypeVar("T")
 
-# seconds until a read that still runs is interrupted again
+# seconds after which a read that still runs is interrupted again
 _AGAIN = 0.05
 
 
-class Connection(Protocol):
-    """A connection with a thread of its own."""
-
-    async def work(self, fn: Callable[[sqlite3.Connection], T]) -> T: ...
-
-    async def interrupt(self) -> None: ...
-
-
 async def _interrupted(connection: Connection, reading: asyncio.Future[T]) -> None:
-    """Interrupt a read until it ends: between two statements there is nothing to interrupt."""
+    """Interrupt a read until it ends: an interrupt between two statements has no effect."""
     reading.add_done_callback(lambda read: read.cancelled() or read.exception())
     while not reading.done():
         await connection.interrupt()
@@ -33,8 +27,8 @@ async def _interrupted(connection: Connection, reading: asyncio.Future[T]) -> No
 class SlowReaders:
     """A few connections, shared by all users: each user reads on one of them at a time.
 
-    Reads of one user wait for each other, those of different users only if all connections are busy. Both
-    lines keep the order in which the reads came.
+    Reads of one user wait for each other; reads of different users wait only if all connections are busy.
+    Both queues are in order of arrival.
     """
 
     def __init__(self, connections: Sequence[Connection]) -> None:
@@ -44,9 +38,9 @@ class SlowReaders:
         self._public = asyncio.Lock()
 
     async def work(self, user_id: int | None, fn: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a read for a user (None: somebody who is not signed in).
+        """Run a read for a user (None: not signed in).
 
-        A read whose caller is cancelled is interrupted: SQLite gives up the statement that is running.
+        If its caller is cancelled, the read is interrupted: SQLite aborts the running statement.
         """
         async with self._turn(user_id), self._connection() as connection:
             reading = asyncio.ensure_future(connection.work(fn))
@@ -54,8 +48,8 @@ class SlowReaders:
                 return await asyncio.shield(reading)
             except asyncio.CancelledError:
                 ending = asyncio.ensure_future(_interrupted(connection, reading))
-                # nobody else gets the connection, or the interruption, before the read has ended: not by
-                # cancelling again either
+                # until the read has ended nobody else gets the connection, or would get the interrupt; a
+                # second cancellation does not change that
                 while not ending.done():
                     with contextlib.suppress(asyncio.CancelledError):
                         await asyncio.wait([ending])
@@ -64,7 +58,7 @@ class SlowReaders:
     def _turn(self, user_id: int | None) -> asyncio.Lock:
         if user_id is None:
             return self._public
-        # a lock lives for as long as somebody holds it or waits for it
+        # a lock exists while it is taken or waited for
         turn = self._turns.get(user_id)
         if turn is None:
             turn = self._turns[user_id] = asyncio.Lock()

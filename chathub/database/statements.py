@@ -1,4 +1,4 @@
-"""What a named statement is to the code: its SQL text, and the struct of the rows that it gives."""
+"""Named statements: their SQL, and the structs of their rows."""
 
 from typing import Any, Generic, NewType, TypeVar, get_args, get_origin
 
@@ -10,7 +10,7 @@ Command = NewType("Command", str)
 
 
 class QueryError(Exception):
-    """A query file is malformed, or it and the struct of its rows do not agree."""
+    """A query file is malformed, or does not agree with its file of rows."""
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -30,13 +30,13 @@ class Select(Generic[R]):
         self.kind = kind
         self._rows: Any = list[kind]  # type: ignore[valid-type]
 
-    def rows(self, found: list[Any]) -> list[R]:
+    def rows(self, tuples: list[tuple[Any, ...]]) -> list[R]:
         """Rows of SQLite as structs. SQLite has no booleans: 0 and 1 become ``False`` and ``True``.
 
         Raises:
-            msgspec.ValidationError: a column does not hold what its field says.
+            msgspec.ValidationError: a column does not fit its field.
         """
-        rows: list[R] = msgspec.convert([tuple(row) for row in found], self._rows, strict=False)
+        rows: list[R] = msgspec.convert(tuples, self._rows, strict=False)
         return rows
 
 
@@ -50,9 +50,9 @@ class Statements:
 
     def __init__(self, file: str, texts: dict[str, str]) -> None:
         declared: dict[str, Any] = type(self).__annotations__
-        if odd := set(declared) ^ set(texts):
-            raise QueryError(f"sql/queries/{file}.sql and its rows do not both name {', '.join(sorted(odd))}")
-        self.texts = texts
+        if missing := set(declared) ^ set(texts):
+            names = ", ".join(sorted(missing))
+            raise QueryError(f"sql/queries/{file}.sql and its rows do not both name {names}")
         for name, kind in declared.items():
             is_select = get_origin(kind) is Select
             setattr(self, name, Select(texts[name], *get_args(kind)) if is_select else Command(texts[name]))

@@ -1,4 +1,4 @@
-"""Incremental vacuum: the running server gives the file's unused pages back to the disk, some at a time."""
+"""Incremental vacuum: the running server returns unused pages of the file to the disk, in small steps."""
 
 import asyncio
 import time
@@ -7,26 +7,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chathub.database.connection import Database, Transaction
+from chathub.database.database import Database
+from chathub.database.transaction import Transaction
 
-# seconds between two looks at how much is unused
+# seconds between two measurements of the unused pages
 _ROUND = 60.0
-# seconds that one transaction goes on, and that others get before the next one
+# seconds that one transaction takes, and the pause for other writes before the next one
 _WORK = 0.02
 _PAUSE = 0.05
-# pages that are moved before the clock is looked at: to find some of them takes long where many are unused
+# pages that are moved between two looks at the clock: finding them takes long where many are unused
 _STEP = 4
-# of the pages, and at least: kept for what is written next. It begins at twice as many
+# unused pages kept for the next writes: one part of all pages, and at least so many. Vacuum begins at twice
+# as many
 _KEPT_PART = 20
 _KEPT_LEAST = 1024
-# bytes; a log as long waits for a reader, such as a backup, and nothing is added to it
+# bytes; a log of this length waits for a reader, such as a backup, and must not grow further
 _LONG_LOG = 64 * 1024 * 1024
-# PRAGMA auto_vacuum: pages know who leads to them, so that they can be moved
+# value of PRAGMA auto_vacuum: the file says which page points to which, so that pages can be moved
 INCREMENTAL = 2
 
 
 class Space(NamedTuple):
-    """The pages of a database file, and those of them that hold nothing."""
+    """The pages of a database file, and how many of them are unused."""
 
     pages: int
     unused: int
@@ -35,47 +37,47 @@ class Space(NamedTuple):
 
     @property
     def kept(self) -> int:
-        """Pages that may stay unused."""
+        """How many pages may stay unused."""
         return max(_KEPT_LEAST, self.pages // _KEPT_PART)
 
 
-def space(fetch: Callable[[str], Sequence[Any]]) -> Space:
-    """How much of the file is unused; ``fetch`` gives the rows of a statement."""
+def space(pragma: Callable[[str], Sequence[Any]]) -> Space:
+    """How much of the file is unused; ``pragma`` gives the rows of a PRAGMA."""
     pages, unused, page_bytes, mode = (
-        fetch(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size", "auto_vacuum")
+        pragma(name)[0][0] for name in ("page_count", "freelist_count", "page_size", "auto_vacuum")
     )
     return Space(pages, unused, page_bytes, mode == INCREMENTAL)
 
 
-def look(tx: Transaction) -> Space:
-    return space(tx.all)
+def read_space(tx: Transaction) -> Space:
+    return space(tx.pragma)
 
 
-def trim_some(tx: Transaction, kept: int) -> bool:
-    """Give pages back for a moment; gives whether there are more to give back."""
+def trim_step(tx: Transaction, kept: int) -> bool:
+    """Return pages to the disk for a moment, down to ``kept`` unused ones; gives whether there are more."""
     end = time.monotonic() + _WORK
-    while (unused := look(tx).unused) > kept:
-        tx.all(f"PRAGMA incremental_vacuum({min(_STEP, unused - kept)})")
+    while (unused := read_space(tx).unused) > kept:
+        tx.pragma(f"incremental_vacuum({min(_STEP, unused - kept)})")
         if time.monotonic() > end:
             return True
     return False
 
 
 async def trim(db: Database, seconds: float = _ROUND) -> None:
-    """Look every so many seconds, and give back what is too much.
+    """Vacuum every so many seconds, without end.
 
-    A file that was made without auto_vacuum is left as it is until ``chathub compact``.
+    A file that was created without auto_vacuum stays as it is until ``chathub compact``.
     """
     while True:
         await asyncio.sleep(seconds)
-        await _give_back(db)
+        await _trim_once(db)
 
 
-async def _give_back(db: Database) -> None:
-    found = await db.read(look)
+async def _trim_once(db: Database) -> None:
+    found = await db.read(read_space)
     is_more = found.is_incremental and found.unused > 2 * found.kept
     while is_more and not _has_long_log(db.path):
-        is_more = await db.write(trim_some, found.kept)
+        is_more = await db.write(trim_step, found.kept)
         await asyncio.sleep(_PAUSE)
 
 

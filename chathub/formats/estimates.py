@@ -15,7 +15,7 @@ PER_IMAGE = 1000
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _PIECE = 1024 * 1024
 # tokens of a reply without a length limit
-ANSWER_ROOM = 4096
+DEFAULT_REPLY_TOKENS = 4096
 
 
 class TokenCounter:
@@ -86,6 +86,6 @@ def estimate_prompt(
     return estimate_messages(messages) + estimate(descriptions)
 
 
-def answer_room(longest: int | None) -> int:
+def reply_tokens(longest: int | None) -> int:
     """How many tokens to keep free for a reply; ``longest`` is the model's limit, None if it has none."""
-    return min(longest or ANSWER_ROOM, ANSWER_ROOM)
+    return min(longest or DEFAULT_REPLY_TOKENS, DEFAULT_REPLY_TOKENS)

@@ -119,7 +119,7 @@ class Exchange:
             response, bounds = await self._send(stack, at)
             if response.content_type == "text/event-stream" and not http.is_packed(response):
                 return await pipe(response, self._sink, self._format, meter, bounds.event)
-            body = await http.whole_body(response, bounds.answer, self._request.holding)
+            body = await http.whole_body(response, bounds.body, self._request.holding)
             if isinstance(body, Failure):
                 return body
         events = await decoded(self._format.decode_body, body, len(body))

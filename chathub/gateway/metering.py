@@ -12,7 +12,7 @@ from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.clock import Clock
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.errors import ChatHubError
 from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
 from chathub.limits.reply_memory import ReplyMemory

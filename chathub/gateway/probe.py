@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from chathub.billing import ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.clock import Month
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.forwarding import headers_for

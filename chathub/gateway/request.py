@@ -8,7 +8,7 @@ from chathub.billing import budgets, ledger
 from chathub.billing.budgets import BudgetOwner, UsageBound
 from chathub.billing.ledger import AttemptOwner, UsageCost
 from chathub.clock import Month
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.formats.messages import Attempt, Endpoint
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.limits.reply_memory import MemoryLease
@@ -134,4 +134,4 @@ def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
             month=settlement.month,
         )
         if used.key_id is not None:
-            key_pool.note_success(tx, used.key_id, settlement.month.now)
+            key_pool.record_success(tx, used.key_id, settlement.month.now)

@@ -5,8 +5,8 @@ from aiohttp import web
 from chathub.accounts import logins, registration, users
 from chathub.accounts.passwords import check_rules
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
-from chathub.database.connection import Transaction
 from chathub.database.rows import users as rows
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.http import actor, answer, body, client_info, done
 from chathub.schemas.auth import (

@@ -11,9 +11,9 @@ from chathub.app_keys import CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches, removal, settle, turn
 from chathub.chat.title_text import title_of
 from chathub.chat.turn import Settlement
-from chathub.database.connection import Transaction
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.statements import R, Select
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
 from chathub.handlers.http import actor, answer, body, done, query
 from chathub.handlers.json_lists import Encode, send_rows
@@ -21,7 +21,7 @@ from chathub.handlers.response_writer import large
 from chathub.schemas import conversations as schemas
 from chathub.schemas.conversations import ConversationChange, ConversationFilter, MessageFilter
 from chathub.schemas.decode import given
-from chathub.schemas.responses import money
+from chathub.schemas.money import money
 from chathub.security import audit
 
 # more than any number of rows; later than any timestamp and any id

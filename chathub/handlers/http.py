@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from chathub.accounts.caller import ClientInfo
 from chathub.app_keys import BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, REQUEST_MEMORY, STREAM_LIMIT
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
-from chathub.limits.request_memory import STRANGERS_LARGEST, RequestBody
+from chathub.limits.request_memory import ANONYMOUS_LARGEST, RequestBody
 from chathub.schemas.chats import Options
 from chathub.schemas.decode import decode, decode_query
 from chathub.security.audit import Actor
@@ -59,7 +59,7 @@ def done(message: str, **fields: Any) -> web.Response:
     return answer({"success": True, "message": message, **fields})
 
 
-def is_packed(request: web.BaseRequest) -> bool:
+def is_compressed(request: web.BaseRequest) -> bool:
     """Whether a request has a compressed body, with any coding."""
     if "Content-Encoding" not in request.headers:
         return False
@@ -91,7 +91,7 @@ async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
     body = request[BODY] = request.app[REQUEST_MEMORY].of(caller.id if caller else None)
     try:
         async with asyncio.timeout(request.app[CONFIG].body_seconds):
-            data = await _receive(request, body, limit if caller else min(limit, STRANGERS_LARGEST))
+            data = await _receive(request, body, limit if caller else min(limit, ANONYMOUS_LARGEST))
     except TimeoutError:
         raise BadRequest("请求体接收超时") from None
     except web.RequestPayloadError:
@@ -162,7 +162,7 @@ def streamed(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def count(request: web.Request) -> web.StreamResponse:
-        with request.app[STREAM_LIMIT].one_more(request[CALLER].id):
+        with request.app[STREAM_LIMIT].slot(request[CALLER].id):
             return await handler(request)
 
     return count

@@ -6,7 +6,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from chathub.app_keys import CALLER, DB
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.handlers.http import JSON
 from chathub.handlers.response_writer import send_pieces
 

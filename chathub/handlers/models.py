@@ -3,54 +3,48 @@
 from typing import Any
 
 from aiohttp import web
+from msgspec import structs
 
 from chathub.app_keys import CATALOG, CLOCK, DB
-from chathub.database.connection import Row, Transaction
+from chathub.database.rows.models import Model
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.http import actor, body, done, query, raw, row_id
-from chathub.schemas import responses
+from chathub.handlers.http import actor, answer, body, query, raw, row_id
+from chathub.schemas import models
 from chathub.schemas.decode import given
-from chathub.schemas.requests import ModelChange, ModelFilter, ModelOrders, NewModel
+from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel
+from chathub.schemas.money import millionths
+from chathub.schemas.success import Success
 from chathub.security import audit
 from chathub.security.audit import Actor
 
-# what null, or nothing at all, means
-_DEFAULTS = {
-    "model_type": "chat",
-    "max_tokens": 4096,
-    "context_window": None,
-    "supports_streaming": True,
-    "supports_function_calling": False,
-    "supports_vision": False,
-    "input_price": 0,
-    "output_price": 0,
-    "description": "",
-    "fallback_model": "",
-    "allow_extras": False,
-    "is_active": True,
-    "sort_order": 0,
-}
-_EVERY = ModelFilter()
-# what the audit tells of a change
-_TOLD = ("model_name", "display_name", "provider_key", *_DEFAULTS)
+# columns by name
+Columns = dict[str, object]
+
+# what null means
+_DEFAULTS = {field.name: field.default for field in structs.fields(Model) if not field.required}
+_ALL = ModelFilter()
+# columns in the audit, and their names there
+_AUDITED = ("model_name", "display_name", "provider_slug", *_DEFAULTS)
+_NAMES = {"provider_slug": "provider_key"}
 _PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_price"}
 
 
 async def list_all(request: web.Request) -> web.Response:
-    # the usual request asks for all of them
-    wanted = query(request, ModelFilter) if request.query_string else _EVERY
-    return raw(request.app[CATALOG].list_models(wanted))
+    # most requests are for all models
+    filters = query(request, ModelFilter) if request.query_string else _ALL
+    return raw(request.app[CATALOG].list_models(filters))
 
 
 async def create(request: web.Request) -> web.Response:
-    values = _columns(given(await body(request, NewModel)))
-    row = await request.app[DB].write(_insert, values, actor(request), request.app[CLOCK].now())
+    columns = _columns(await body(request, NewModel))
+    row = await request.app[DB].write(_create, columns, actor(request), request.app[CLOCK].now())
     return await _changed(request, "模型创建成功", row)
 
 
 async def update(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
-    changes = _columns(given(await body(request, ModelChange)))
+    changes = _columns(await body(request, ModelChange))
     row = await request.app[DB].write(_update, model_id, changes, actor(request), request.app[CLOCK].now())
     return await _changed(request, "模型更新成功", row)
 
@@ -58,14 +52,14 @@ async def update(request: web.Request) -> web.Response:
 async def toggle(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
     row = await request.app[DB].write(_toggle, model_id, actor(request), request.app[CLOCK].now())
-    return await _changed(request, "模型已启用" if row["is_active"] else "模型已停用", row)
+    return await _changed(request, "模型已启用" if row.is_active else "模型已停用", row)
 
 
 async def delete(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
     await request.app[DB].write(_delete, model_id, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
-    return done("模型删除成功")
+    return answer(Success(message="模型删除成功"))
 
 
 async def reorder(request: web.Request) -> web.Response:
@@ -73,80 +67,89 @@ async def reorder(request: web.Request) -> web.Response:
     pairs = [(order.id, order.sort_order) for order in orders]
     await request.app[DB].write(_reorder, pairs, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
-    return done("模型排序更新成功")
+    return answer(Success(message="模型排序更新成功"))
 
 
-async def _changed(request: web.Request, message: str, row: Row) -> web.Response:
+async def _changed(request: web.Request, message: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    return done(message, model=responses.Model.of(row))
+    return answer(models.ModelChanged(message=message, model=models.Model.of(row)))
 
 
-def _columns(fields: dict[str, Any]) -> dict[str, Any]:
-    """The wire's fields as columns: names trimmed, prices in millionths, null as the default."""
-    columns: dict[str, Any] = {}
-    for name, value in fields.items():
+def _columns(fields: NewModel | ModelChange) -> Columns:
+    """What a request sets: names trimmed, prices in millionths, null as the default."""
+    columns: Columns = {}
+    for name, value in given(fields).items():
         column = _PRICES.get(name, name)
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
-            value = responses.millionths(value)
+            value = millionths(value)
         elif name in ("model_name", "display_name") and not (value := value.strip()):
             raise BadRequest(f"字段 {name} 不能为空")
         columns[column] = value
     return columns
 
 
-def _insert(tx: Transaction, values: dict[str, Any], who: Actor, now: int) -> Row:
-    values = _with_provider_id(tx, values)
-    row = _get(tx, tx.add(tx.q.models.insert, **values, now=now))
-    _record(tx, who, "model.created", row, now, provider=row["provider_key"])
+def _create(tx: Transaction, columns: Columns, actor: Actor, now: int) -> Model:
+    columns = _with_provider_id(tx, columns)
+    inserted = tx.all(tx.q.models.insert, **columns, now=now)[0]
+    row = _write(tx, _get(tx, inserted.id), columns, now)
+    _record(tx, actor, "model.created", row, now, provider=row.provider_slug)
     return row
 
 
-def _update(tx: Transaction, model_id: int, changes: dict[str, Any], who: Actor, now: int) -> Row:
+def _update(tx: Transaction, model_id: int, changes: Columns, actor: Actor, now: int) -> Model:
     old = _get(tx, model_id)
-    values = {**dict(old), **_with_provider_id(tx, changes)}
-    tx.run(tx.q.models.update, **values, model_id=model_id, now=now)
-    row = _get(tx, model_id)
-    _record(tx, who, "model.updated", row, now, **audit.differences(old, row, _TOLD))
+    row = _write(tx, old, _with_provider_id(tx, changes), now)
+    changed = audit.differences(old, row, _AUDITED)
+    _record(
+        tx, actor, "model.updated", row, now, **{_NAMES.get(name, name): changed[name] for name in changed}
+    )
     return row
 
 
-def _toggle(tx: Transaction, model_id: int, who: Actor, now: int) -> Row:
+def _write(tx: Transaction, old: Model, changes: Columns, now: int) -> Model:
+    """Write a model with its changes."""
+    tx.run(tx.q.models.update, **{**structs.asdict(old), **changes}, model_id=old.id, now=now)
+    return _get(tx, old.id)
+
+
+def _toggle(tx: Transaction, model_id: int, actor: Actor, now: int) -> Model:
     tx.run(tx.q.models.toggle, model_id=model_id, now=now)
     row = _get(tx, model_id)
-    _record(tx, who, "model.toggled", row, now, is_active=bool(row["is_active"]))
+    _record(tx, actor, "model.toggled", row, now, is_active=row.is_active)
     return row
 
 
-def _delete(tx: Transaction, model_id: int, who: Actor, now: int) -> None:
-    _record(tx, who, "model.deleted", _get(tx, model_id), now)
+def _delete(tx: Transaction, model_id: int, actor: Actor, now: int) -> None:
+    _record(tx, actor, "model.deleted", _get(tx, model_id), now)
     tx.run(tx.q.models.delete, model_id=model_id)
 
 
-def _record(tx: Transaction, who: Actor, event: str, row: Row, now: int, **details: Any) -> None:
-    audit.record(tx, who, event, now, f"model {row['id']}", model=row["model_name"], **details)
+def _record(tx: Transaction, actor: Actor, event: str, row: Model, now: int, **details: Any) -> None:
+    audit.record(tx, actor, event, now, f"model {row.id}", model=row.model_name, **details)
 
 
-def _reorder(tx: Transaction, pairs: list[tuple[int, int]], who: Actor, now: int) -> None:
-    audit.record(tx, who, "model.reordered", now, count=len(pairs))
+def _reorder(tx: Transaction, pairs: list[tuple[int, int]], actor: Actor, now: int) -> None:
+    audit.record(tx, actor, "model.reordered", now, count=len(pairs))
     for model_id, sort_order in pairs:
         if not tx.run(tx.q.models.set_order, model_id=model_id, sort_order=sort_order, now=now):
             raise NotFound(f"模型不存在：{model_id}，排序未更改")
 
 
-def _get(tx: Transaction, model_id: int) -> Row:
+def _get(tx: Transaction, model_id: int) -> Model:
     row = tx.one(tx.q.models.get_by_id, model_id=model_id)
     if row is None:
         raise NotFound("模型不存在")
     return row
 
 
-def _with_provider_id(tx: Transaction, columns: dict[str, Any]) -> dict[str, Any]:
-    key = columns.pop("model_provider", None)
-    if key is None:
+def _with_provider_id(tx: Transaction, columns: Columns) -> Columns:
+    """The columns with the provider's id in place of its slug."""
+    slug = columns.pop("model_provider", None)
+    if slug is None:
         return columns
-    row = tx.one(tx.q.providers.get_by_key, provider_key=key)
+    row = tx.one(tx.q.providers.get_by_slug, slug=slug)
     if row is None:
-        raise BadRequest(f"提供商不存在：{key}")
-    return {**columns, "provider_id": row["id"]}
+        raise BadRequest(f"提供商不存在：{slug}")
+    return {**columns, "provider_id": row.id}

@@ -1,4 +1,4 @@
-"""Asking a provider directly: does this key work, and which models are there?"""
+"""Calls that a provider answers directly: whether an API key works, and which models there are."""
 
 from functools import partial
 
@@ -12,60 +12,64 @@ from chathub.formats.events import Failure
 from chathub.formats.failure_class import sentence_for
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
-from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.handlers.http import actor, answer, body, row_id
 from chathub.providers import key_pool, model_import
-from chathub.schemas.requests import ModelImport
+from chathub.schemas import api_keys, models
+from chathub.schemas.models import ModelImport
 
 
 async def test_key(request: web.Request) -> web.Response:
-    """Try a key with the cheapest call; a key that works is well again, whatever was known against it."""
+    """Try an API key with the cheapest call; one that works is well again, whatever failed before."""
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
     endpoint, provider_slug = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
-    # what the call takes may have to be kept
-    request.app[SETTLEMENT_QUEUE].check()
-    models = request.app[CATALOG].chat_models_of(provider_slug)
-    meter = probe.new_meter()
-    try:
-        failure = await probe.try_key(request.app[CLIENT], endpoint, models, meter)
-    finally:
-        # also if the client left meanwhile
-        settle = partial(probe.settle, meter=meter, user_id=caller.id, month=request.app[CLOCK].month())
-        await request.app[SETTLEMENT_QUEUE].store("probe", settle)
+    failure = await _try_key(request, endpoint, provider_slug)
     if failure is None:
-        await db.write(key_pool.heal, endpoint.key_id)
+        await db.write(key_pool.reset_health, endpoint.key_id)
         request.app[COOLDOWNS].forget(endpoint.key_id)
-        return done("密钥可用", works=True, tested_at=iso(now))
+        return answer(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
     if failure.kind == "busy":
-        # which says nothing of the key
+        # it says nothing about the API key
         raise _failed(failure, endpoint)
     sentence = redaction.scrub(failure.message, [endpoint.api_key])
-    await db.write(key_pool.note_failure, endpoint.key_id, failure, sentence, now)
-    said = f"HTTP {failure.status}：" if failure.status else ""
-    return answer(
-        {"success": True, "works": False, "message": f"密钥不可用：{said}{sentence}", "tested_at": iso(now)}
-    )
+    await db.write(key_pool.record_failure, endpoint.key_id, failure, sentence, now)
+    status = f"HTTP {failure.status}：" if failure.status else ""
+    return answer(api_keys.ApiKeyFails(message=f"密钥不可用：{status}{sentence}", tested_at=iso(now)))
+
+
+async def _try_key(request: web.Request, endpoint: Endpoint, provider_slug: str) -> Failure | None:
+    """Call the provider, and settle what the call used; also if the client leaves meanwhile."""
+    user_id, queue = request[CALLER].id, request.app[SETTLEMENT_QUEUE]
+    queue.check()
+    chat_models = request.app[CATALOG].chat_models_of(provider_slug)
+    meter = probe.new_meter()
+    try:
+        return await probe.try_key(request.app[CLIENT], endpoint, chat_models, meter)
+    finally:
+        settle = partial(probe.settle, meter=meter, user_id=user_id, month=request.app[CLOCK].month())
+        await queue.store("probe", settle)
 
 
 async def list_models(request: web.Request) -> web.Response:
-    names = await _offered(request)
+    names = await _list_offered(request)
     known = request.app[CATALOG].names()
-    return answer({"success": True, "data": [{"id": name, "imported": name in known} for name in names]})
+    offered = [models.OfferedModel(id=name, imported=name in known) for name in names]
+    return answer(models.OfferedModelList(data=offered))
 
 
 async def import_models(request: web.Request) -> web.Response:
-    wanted = (await body(request, ModelImport)).models
-    offered = set(await _offered(request))
-    if missing := [name for name in wanted if name not in offered]:
+    names = (await body(request, ModelImport)).models
+    offered = set(await _list_offered(request))
+    if missing := [name for name in names if name not in offered]:
         raise BadRequest(f"提供商没有这些模型：{'、'.join(missing[:5])}")
     provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
-    added = await request.app[DB].write(model_import.import_models, provider_id, wanted, actor(request), now)
+    added = await request.app[DB].write(model_import.import_models, provider_id, names, actor(request), now)
     await request.app[CATALOG].reload()
-    return done(f"已导入 {len(added)} 个模型", imported=added)
+    return answer(models.ModelsImported(message=f"已导入 {len(added)} 个模型", imported=added))
 
 
-async def _offered(request: web.Request) -> list[str]:
-    """What the provider says it has, with any key of the administrator's."""
+async def _list_offered(request: web.Request) -> list[str]:
+    """The names in the provider's own list, read with an API key that the administrator may use."""
     provider_id = row_id(request, "provider_id")
     endpoint = request.app[RESOLVER].endpoint_of_provider(request[CALLER], provider_id)
     names = await probe.list_models(request.app[CLIENT], endpoint)

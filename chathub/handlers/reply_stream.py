@@ -1,7 +1,6 @@
 """A reply as a stream of events, and its end as one event or one error."""
 
 import math
-import sqlite3
 import sys
 from collections.abc import Iterator
 
@@ -12,12 +11,13 @@ from msgspec import UNSET
 from chathub.chat.cursor import Cursor, Kind, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turn import NOT_STORED, FinalStatus
-from chathub.database.condition import sentence_of
+from chathub.database.errors import DatabaseUnavailable
 from chathub.errors import ChatHubError
 from chathub.formats.messages import ToolCall
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
 from chathub.schemas.conversations import Usage
+from chathub.schemas.money import money
 from chathub.schemas.replies import (
     ContentEvent,
     EndEvent,
@@ -26,7 +26,6 @@ from chathub.schemas.replies import (
     StartEvent,
     ToolCallEvent,
 )
-from chathub.schemas.responses import money
 
 # characters in one event and one write
 _SLICE = 16_384
@@ -54,12 +53,10 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
     try:
         try:
             await _send_reply(events, reply, sent, cursor, resumable)
-        except sqlite3.DatabaseError as error:
+        except DatabaseUnavailable as error:
             # the stored text cannot be read any more
-            sentence = sentence_of(error)
-            if sentence is None:
-                raise
-            await events.send((_end(reply, FinalStatus("error", sentence, 503, "error")), b""))
+            final_status = FinalStatus("error", error.sentence, error.status, "error")
+            await events.send((_end(reply, final_status), b""))
         await events.close()
     except ConnectionError:
         # the client left or stopped reading

@@ -144,7 +144,7 @@ async def room_for(request: web.Request, size: int) -> AsyncIterator[None]:
         yield
         return
     caller = request.get(CALLER)
-    async with request.app[RESPONSE_MEMORY].room(caller.id if caller else None, size, held=size):
+    async with request.app[RESPONSE_MEMORY].room(caller.id if caller else None, size, request_bytes=size):
         yield
 
 

@@ -5,8 +5,8 @@ from msgspec import structs
 
 from chathub.accounts.users import LIMITS
 from chathub.app_keys import CLOCK, DB
-from chathub.database.connection import Transaction
 from chathub.database.rows import subscriptions as rows
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 from chathub.handlers.http import actor, answer, body
 from chathub.schemas.decode import given

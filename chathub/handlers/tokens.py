@@ -6,8 +6,8 @@ from chathub.accounts import access_tokens
 from chathub.app_keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
 from chathub.billing import ledger
 from chathub.clock import Month
-from chathub.database.connection import Transaction
 from chathub.database.rows import personal_tokens as rows
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
 from chathub.handlers.http import actor, answer, body, done, row_id
 from chathub.schemas.subscriptions import stored_limit

@@ -9,8 +9,8 @@ from msgspec import UNSET, UnsetType, structs
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
-from chathub.database.connection import Transaction
 from chathub.database.rows import users as rows
+from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.http import actor, answer, body, client_info, query, row_id
 from chathub.running.registry import of_user

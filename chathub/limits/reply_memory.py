@@ -67,7 +67,7 @@ class ReplyMemory:
         # leases whose reading pauses, and their users
         self._waiting: dict[MemoryLease, int] = {}
         # bytes of all replies
-        self.held = 0
+        self.used = 0
 
     def of(self, user_id: int) -> MemoryLease:
         """The memory of a new reply to a user."""
@@ -80,8 +80,8 @@ class ReplyMemory:
         if lease not in user.leases:
             user.leases[lease] = self._leases[lease] = None
         user.used += size
-        self.held += size
-        if user.used > self._most_of_user or self.held > self._most:
+        self.used += size
+        if user.used > self._most_of_user or self.used > self._most:
             self._pause(lease, user_id, user)
 
     def _pause(self, lease: MemoryLease, user_id: int, user: _User) -> None:
@@ -90,7 +90,7 @@ class ReplyMemory:
             self._waiting[lease] = user_id
 
     def _must_wait(self, lease: MemoryLease, user: _User) -> bool:
-        if self.held > self._most and user.used * len(self._users) > self._most:
+        if self.used > self._most and user.used * len(self._users) > self._most:
             return lease is not next(iter(self._leases))
         return user.used > self._most_of_user and lease is not next(iter(user.leases))
 
@@ -102,7 +102,7 @@ class ReplyMemory:
         user = self._users[user_id]
         del user.leases[lease]
         user.used -= size
-        self.held -= size
+        self.used -= size
         if not user.leases:
             del self._users[user_id]
         self._resume()
@@ -117,5 +117,5 @@ class ReplyMemory:
                 del self._waiting[lease]
                 lease._expected = _READ
                 user.used += _READ
-                self.held += _READ
+                self.used += _READ
                 lease.room.set()

@@ -14,7 +14,7 @@ _MIB = 1024 * 1024
 # the longest body of all, in bytes: one always fits
 LARGEST = 32 * _MIB
 # the longest body of a client that is not signed in
-STRANGERS_LARGEST = 64 * 1024
+ANONYMOUS_LARGEST = 64 * 1024
 # the first bytes of a body are not counted: they take less than the connection, and so a short request (a
 # login, a message) succeeds while others fill the server
 _FREE = 4096
@@ -40,7 +40,7 @@ class RequestBody:
     def __init__(self, memory: "RequestMemory", user_id: int | None) -> None:
         self._memory = memory
         self._user_id = user_id
-        self._holders = 1
+        self._users = 1
         self.size = 0
 
     def grow(self, more: int) -> None:
@@ -58,29 +58,29 @@ class RequestBody:
     def counted(self) -> int:
         return max(0, self.size - _FREE)
 
-    def hold_until_done(self, work: asyncio.Task[Any]) -> None:
+    def keep_until_done(self, work: asyncio.Task[Any]) -> None:
         """Keep the body counted until a task that uses it has ended."""
-        self._holders += 1
+        self._users += 1
         work.add_done_callback(lambda _: self.release())
 
     def release(self) -> None:
-        """One user of the body less; after the last one its memory is free."""
-        self._holders -= 1
-        if not self._holders and self.counted:
+        """One task less that uses the body; after the last one its memory is free."""
+        self._users -= 1
+        if not self._users and self.counted:
             self._memory.remove(self._user_id, self.counted)
 
 
 class RequestMemory:
     """Counts the bytes of all bodies in memory; ``most`` (bytes) is the server's limit, and the limits of one
-    user and of all strangers follow from it."""
+    user and of all anonymous clients follow from it."""
 
     def __init__(self, most: int) -> None:
         self._most = max(most, LARGEST)
         self._most_of_user = max(most * 3 // 4, LARGEST)
-        self._most_of_strangers = max(most // 2, STRANGERS_LARGEST)
-        self._held: Counter[int | None] = Counter()
+        self._most_of_anonymous = max(most // 2, ANONYMOUS_LARGEST)
+        self._used_by: Counter[int | None] = Counter()
         # bytes of all bodies
-        self.held = 0
+        self.used = 0
 
     def of(self, user_id: int | None) -> RequestBody:
         """The body of a new request; ``None`` is a client that is not signed in."""
@@ -88,15 +88,15 @@ class RequestMemory:
 
     def add(self, user_id: int | None, size: int) -> None:
         """Raises: as ``RequestBody.grow``; the bytes are counted even then, until they are removed."""
-        self._held[user_id] += size
-        self.held += size
-        if self._held[user_id] > (self._most_of_strangers if user_id is None else self._most_of_user):
+        self._used_by[user_id] += size
+        self.used += size
+        if self._used_by[user_id] > (self._most_of_anonymous if user_id is None else self._most_of_user):
             raise TooManyBodies("同时发送的请求体过大，请等其中一些处理完", retry_after=_RETRY_SECONDS)
-        if self.held > self._most:
+        if self.used > self._most:
             raise BodiesFull("服务器正在处理的请求体过多，请稍后再试", retry_after=_RETRY_SECONDS)
 
     def remove(self, user_id: int | None, size: int) -> None:
-        self._held[user_id] -= size
-        self.held -= size
-        if not self._held[user_id]:
-            del self._held[user_id]
+        self._used_by[user_id] -= size
+        self.used -= size
+        if not self._used_by[user_id]:
+            del self._used_by[user_id]

@@ -21,11 +21,11 @@ _RETRY_AFTER = 5
 class _Queue:
     """One user's bytes in use, bytes that its waiting requests take, and what each of them waits for."""
 
-    __slots__ = ("held", "used", "waiting")
+    __slots__ = ("used", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self.used = 0
-        self.held = 0
+        self.waiting_bytes = 0
         self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
 
@@ -41,8 +41,10 @@ class ResponseMemory:
         self._queues: dict[int | None, _Queue] = {}
 
     @asynccontextmanager
-    async def room(self, user_id: int | None, size: int, held: int = _REQUEST) -> AsyncIterator[None]:
-        """Count ``size`` bytes during the context; ``held`` bytes are in memory while the request waits.
+    async def room(
+        self, user_id: int | None, size: int, request_bytes: int = _REQUEST
+    ) -> AsyncIterator[None]:
+        """Count ``size`` bytes during the context. While it waits, the request takes ``request_bytes``.
 
         Raises:
             TooManyRequests: too many requests wait already, or there was no room in time.
@@ -50,7 +52,7 @@ class ResponseMemory:
         size = min(size, self._most)
         queue = self._queues.setdefault(user_id, _Queue())
         try:
-            await self._enter(queue, size, held)
+            await self._enter(queue, size, request_bytes)
             try:
                 yield
             finally:
@@ -60,16 +62,16 @@ class ResponseMemory:
             if not queue.used and not queue.waiting:
                 self._queues.pop(user_id, None)
 
-    async def _enter(self, queue: _Queue, size: int, held: int) -> None:
+    async def _enter(self, queue: _Queue, size: int, request_bytes: int) -> None:
         if not queue.waiting and queue.used + size <= self._most:
             queue.used += size
             return
-        if queue.held + held > self._most:
+        if queue.waiting_bytes + request_bytes > self._most:
             raise _too_many()
         room = asyncio.get_running_loop().create_future()
         entry = size, room
         queue.waiting.append(entry)
-        queue.held += held
+        queue.waiting_bytes += request_bytes
         try:
             async with asyncio.timeout(self._patience):
                 await room
@@ -84,7 +86,7 @@ class ResponseMemory:
                 raise _too_many() from None
             raise
         finally:
-            queue.held -= held
+            queue.waiting_bytes -= request_bytes
 
     def _admit(self, queue: _Queue) -> None:
         while queue.waiting and queue.used + queue.waiting[0][0] <= self._most:

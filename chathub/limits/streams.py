@@ -15,7 +15,7 @@ class StreamLimit:
         self._open: Counter[int] = Counter()
 
     @contextmanager
-    def one_more(self, user_id: int) -> Iterator[None]:
+    def slot(self, user_id: int) -> Iterator[None]:
         """Count one more during the context.
 
         Raises:

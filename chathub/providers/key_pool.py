@@ -1,27 +1,28 @@
-"""The keys of a provider as a pool: which one is tried first, and what becomes of one that fails."""
+"""The API keys of a provider as a pool: which one is tried first, and what a failure means for its health."""
 
 import random
 from collections.abc import Iterable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from chathub.database.connection import Row, Transaction
+from chathub.database.rows.api_keys import Health, PooledApiKey
+from chathub.database.transaction import Transaction
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import FailureClass, class_of
 from chathub.formats.failures import RETRY_LIMIT
 from chathub.security import audit
 
-# milliseconds that a key rests which was not told how long: the first time, and at most
+# milliseconds for which an API key cools where the provider did not say how long: the first time, and at most
 _PAUSES: dict[FailureClass, tuple[int, int]] = {
     "no_credit": (60_000, 3_600_000),
     "rate_limited": (5_000, 600_000),
 }
-_BRIEF = (2_000, 60_000)
+_SHORT_PAUSE = (2_000, 60_000)
 
 
 class KeyHealth(Struct, frozen=True):
-    """What is known against a key: its health, the end of its pause (milliseconds), the class of its last
-    failure and how many came in a row."""
+    """The health of an API key, the end of its pause (milliseconds), the class of its last failure, and how
+    many failures came in a row."""
 
     health: str = "ok"
     until: int = 0
@@ -29,37 +30,36 @@ class KeyHealth(Struct, frozen=True):
     in_row: int = 0
 
     @classmethod
-    def of(cls, row: Row) -> "KeyHealth":
-        return cls(row["health"], row["cooldown_until"], row["failure_class"], row["failures_in_row"])
+    def of(cls, row: Health | PooledApiKey) -> "KeyHealth":
+        return cls(row.health, row.cooldown_until, row.failure_class, row.failures_in_row)
 
     def is_cooling(self, now: int) -> bool:
-        """Whether the key is to be left alone for a while. What lies further ahead than any wait was written
-        by a clock that has been set back since (a small machine may start without the time)."""
+        """Whether the API key is in a pause. An end further ahead than the longest pause was written before
+        the clock was set back (a small machine may start without the time)."""
         return now < self.until <= now + RETRY_LIMIT * 1000
 
     def is_usable(self, now: int) -> bool:
         return self.health != "broken" and not self.is_cooling(now)
 
     def is_deprioritised(self, now: int) -> bool:
-        """Whether a transient failure puts the key behind the others."""
+        """Whether a transient failure puts the API key behind the others."""
         return self.health == "ok" and self.is_cooling(now)
 
     def after(self, failure: Failure, now: int) -> "KeyHealth":
-        """As it is once an attempt has failed with the key."""
+        """The health after a failed attempt with the API key."""
         kind, in_row = class_of(failure), self.in_row + 1
-        health, until = ("broken", 0) if kind == "invalid_key" else self._rest(failure, kind, in_row, now)
+        health, until = ("broken", 0) if kind == "invalid_key" else self._pause(failure, kind, in_row, now)
         return KeyHealth(health, until, kind, in_row)
 
-    def _rest(self, failure: Failure, kind: FailureClass, in_row: int, now: int) -> tuple[str, int]:
-        """Health and end of the pause of a key that may be used again by itself; a longer pause that has
-        begun is not cut short."""
-        first, longest = _PAUSES.get(kind, _BRIEF)
+    def _pause(self, failure: Failure, kind: FailureClass, in_row: int, now: int) -> tuple[str, int]:
+        """Health and end of the pause after a failure that passes; a longer pause that has begun is kept."""
+        first, longest = _PAUSES.get(kind, _SHORT_PAUSE)
         wait = min(longest, first * 2 ** min(in_row - 1, 20))
         if failure.retry_after is not None:
-            told = round(failure.retry_after * 1000)
-            # credit does not come back within the seconds that a limit of requests asks for
-            wait = max(wait, told) if kind == "no_credit" else told
-        # trouble that passes only puts the key behind the others for a while
+            retry_after = round(failure.retry_after * 1000)
+            # credit does not come back within the seconds that a rate limit names
+            wait = max(wait, retry_after) if kind == "no_credit" else retry_after
+        # a transient failure only puts the API key behind the others
         health, until = ("cooling" if kind in _PAUSES else "ok"), now + wait
         if self.until > until and self.is_cooling(now):
             return self.health, self.until
@@ -67,39 +67,39 @@ class KeyHealth(Struct, frozen=True):
 
 
 def worse(one: KeyHealth, other: KeyHealth, now: int) -> KeyHealth:
-    """Whichever keeps a key from being used more strictly, or longer."""
+    """Of two healths the one that restricts the use of an API key more, or for longer."""
 
-    def gravity(it: KeyHealth) -> tuple[bool, bool, bool, int]:
-        is_cooling = it.is_cooling(now)
-        return it.health == "broken", is_cooling and it.health == "cooling", is_cooling, it.until
+    def gravity(key_health: KeyHealth) -> tuple[bool, bool, bool, int]:
+        is_broken, is_cooling = key_health.health == "broken", key_health.is_cooling(now)
+        return is_broken, is_cooling and key_health.health == "cooling", is_cooling, key_health.until
 
     return max(one, other, key=gravity)
 
 
-def in_order(rows: Iterable[Row], user_id: int, chance: random.Random) -> list[Row]:
-    """The user's own keys before shared ones, higher priority first, and among equals by chance in
+def in_order(api_keys: Iterable[PooledApiKey], user_id: int, chance: random.Random) -> list[PooledApiKey]:
+    """The user's own API keys before shared ones, higher priority first, and among equals by chance in
     proportion to their weight (Efraimidis and Spirakis, weighted sampling without replacement)."""
     return sorted(
-        rows,
-        key=lambda row: (
-            row["user_id"] != user_id,
-            -row["priority"],
-            -(chance.random() ** (1 / row["weight"])),
+        api_keys,
+        key=lambda api_key: (
+            api_key.user_id != user_id,
+            -api_key.priority,
+            -(chance.random() ** (1 / api_key.weight)),
         ),
     )
 
 
-def note_failure(
+def record_failure(
     tx: Transaction, key_id: int, failure: Failure, sentence: str, now: int, *, is_common: bool = True
 ) -> None:
-    """Mark a key after a failed attempt; what the request itself caused says nothing about the key. Of what
-    counts for its caller alone (``is_common`` is false) its owner only reads."""
+    """Record a failed attempt with an API key. A failure that the request caused says nothing about the key.
+    One that counts for its caller alone (``is_common`` is false) changes only what the owner reads."""
     kind = class_of(failure)
     row = tx.one(tx.q.api_keys.get_health, key_id=key_id)
     if kind in ("invalid_request", "busy") or row is None:
         return
-    if row["health"] == "broken" and kind != "invalid_key":
-        # what passes by itself says nothing of what does not
+    if row.health == "broken" and kind != "invalid_key":
+        # a transient failure does not make the key valid
         return
     before = KeyHealth.of(row)
     after = before.after(failure, now) if is_common else before
@@ -114,28 +114,27 @@ def note_failure(
         failures=1,
         now=now,
     )
-    if after.health == "broken" and row["health"] != "broken":
+    if after.health == "broken" and row.health != "broken":
         _record(tx, key_id, "key.broken", now, reason=sentence)
 
 
-def note_success(tx: Transaction, key_id: int, now: int) -> None:
-    """A key that answered is well."""
-    row = tx.one(tx.q.api_keys.note_success, key_id=key_id, now=now)
-    if row is not None and row["success_count"] == 1:
+def record_success(tx: Transaction, key_id: int, now: int) -> None:
+    """Record that an API key answered: it is well."""
+    row = tx.one(tx.q.api_keys.record_success, key_id=key_id, now=now)
+    if row is not None and row.success_count == 1:
         _record(tx, key_id, "key.first_used", now)
 
 
-def heal(tx: Transaction, key_id: int) -> None:
-    """Tested anew: what was known against it does not count any more."""
-    tx.run(tx.q.api_keys.heal, key_id=key_id)
+def reset_health(tx: Transaction, key_id: int) -> None:
+    """After a test that succeeded: failures from before do not count any more."""
+    tx.run(tx.q.api_keys.reset_health, key_id=key_id)
 
 
-def renew(tx: Transaction, key_id: int) -> None:
-    """Entered anew: nothing that was known of it counts any more."""
-    tx.run(tx.q.api_keys.renew, key_id=key_id)
+def reset(tx: Transaction, key_id: int) -> None:
+    """After an API key was entered again: nothing that was known of the old one counts any more."""
+    tx.run(tx.q.api_keys.reset, key_id=key_id)
 
 
 def _record(tx: Transaction, key_id: int, event: str, now: int, **details: str) -> None:
-    key = tx.one(tx.q.api_keys.describe, key_id=key_id)
-    assert key is not None
-    audit.record(tx, audit.SERVER, event, now, f"key {key_id}", **dict(key), **details)
+    description = tx.all(tx.q.api_keys.describe, key_id=key_id)[0]
+    audit.record(tx, audit.SERVER, event, now, f"key {key_id}", **structs.asdict(description), **details)

@@ -1,10 +1,10 @@
-"""The built-in model as a row: shown in the list of models while the server has it."""
+"""The built-in model as a row of the model table, which lists show while the server has it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.providers.catalog import LOCAL
 
 if TYPE_CHECKING:
@@ -15,36 +15,37 @@ if TYPE_CHECKING:
 LOCAL_ANSWER = 1024
 
 
-def offer_local_model(tx: Transaction, local: Weights | None, now: int) -> None:
+def offer_local_model(tx: Transaction, weights: Weights | None, now: int) -> None:
     """Show the built-in model in the list while the server has it, and hide it otherwise."""
-    provider = tx.one(tx.q.providers.get_by_key, provider_key=LOCAL)
-    if local is None:
-        if provider and provider["is_active"]:
-            tx.run(tx.q.providers.set_active, provider_id=provider["id"], is_active=False, now=now)
+    provider = tx.one(tx.q.providers.get_by_slug, slug=LOCAL)
+    if provider is not None and provider.is_active != (weights is not None):
+        tx.run(tx.q.providers.set_active, provider_id=provider.id, is_active=weights is not None, now=now)
+    if weights is None:
         return
-    if provider is None:
-        provider = tx.one(
-            tx.q.providers.insert,
-            provider_key=LOCAL,
-            display_name="本地模型",
-            default_base_url="http://127.0.0.1",
-            protocol="openai",
-            needs_key=False,
-            is_active=True,
-            sort_order=-1,
-            now=now,
-        )
-        assert provider is not None
-    elif not provider["is_active"]:
-        tx.run(tx.q.providers.set_active, provider_id=provider["id"], is_active=True, now=now)
-    tx.run(tx.q.models.delete_others, provider_id=provider["id"], model_name=local.name)
+    provider_id = _insert_provider(tx, now) if provider is None else provider.id
+    tx.run(tx.q.models.delete_others, provider_id=provider_id, model_name=weights.name)
     tx.run(
         tx.q.models.offer,
-        provider_id=provider["id"],
-        model_name=local.name,
-        display_name=local.title,
+        provider_id=provider_id,
+        model_name=weights.name,
+        display_name=weights.title,
         max_tokens=LOCAL_ANSWER,
-        context_window=local.context,
-        description=local.note,
+        context_window=weights.context,
+        description=weights.note,
         now=now,
     )
+
+
+def _insert_provider(tx: Transaction, now: int) -> int:
+    inserted = tx.all(
+        tx.q.providers.insert,
+        slug=LOCAL,
+        display_name="本地模型",
+        default_base_url="http://127.0.0.1",
+        protocol="openai",
+        needs_key=False,
+        is_active=True,
+        sort_order=-1,
+        now=now,
+    )
+    return inserted[0].id

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from chathub.database.connection import Transaction
+from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
 
-# what a name holds, and the type of such a model; rerankers first, which are named after embeddings too
-_KINDS = (
+# a part of a name, and the type of such a model; rerankers first, which are named after embeddings too
+_TYPES = (
     ("rerank", "rerank"),
     ("embed", "embedding"),
     ("bge-", "embedding"),
@@ -24,31 +24,33 @@ _KINDS = (
     ("-i2v", "video"),
     ("-t2v", "video"),
 )
-# names that the audit tells
-_TOLD = 20
+# names in one entry of the audit
+_AUDITED = 20
 
 
-def import_models(tx: Transaction, provider_id: int, names: Sequence[str], who: Actor, now: int) -> list[str]:
-    """Add models by name, with the defaults of the table; those that are known already stay as they are.
+def import_models(
+    tx: Transaction, provider_id: int, names: Sequence[str], actor: Actor, now: int
+) -> list[str]:
+    """Insert models by name, with the defaults of the columns; models that exist stay as they are. Gives the
+    names of the new ones.
 
     Raises:
         NotFound: no such provider.
     """
     if tx.one(tx.q.providers.get_by_id, provider_id=provider_id) is None:
         raise NotFound("提供商不存在")
+    statement = tx.q.models.import_by_name
     added = [
         name
         for name in dict.fromkeys(names)
-        if tx.run(
-            tx.q.models.add_by_name, model_name=name, provider_id=provider_id, kind=_kind(name), now=now
-        )
+        if tx.run(statement, model_name=name, provider_id=provider_id, model_type=_model_type(name), now=now)
     ]
-    told = {"count": len(added), "models": added[:_TOLD]}
-    audit.record(tx, who, "model.imported", now, f"provider {provider_id}", **told)
+    target = f"provider {provider_id}"
+    audit.record(tx, actor, "model.imported", now, target, count=len(added), models=added[:_AUDITED])
     return added
 
 
-def _kind(name: str) -> str:
-    """What a model is for, as far as its name tells."""
+def _model_type(name: str) -> str:
+    """What a model is for, as far as its name says."""
     lower = name.lower()
-    return next((kind for word, kind in _KINDS if word in lower), "chat")
+    return next((model_type for word, model_type in _TYPES if word in lower), "chat")

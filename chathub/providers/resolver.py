@@ -1,4 +1,4 @@
-"""Which model answers a request, with which keys: everything that can be refused before it is sent."""
+"""Which model answers a request, with which API keys: everything that can be refused before it is sent."""
 
 import random
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ from msgspec import Struct
 from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.config import Config
-from chathub.database.connection import Database, Row
+from chathub.database.database import Database
+from chathub.database.rows.api_keys import PooledApiKey
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
 from chathub.formats.failure_class import class_sentence
 from chathub.formats.messages import Endpoint
@@ -33,7 +34,7 @@ class Candidate(Struct, frozen=True):
 
 
 class Candidates(Struct, frozen=True):
-    """The model that was asked for, and those it falls back on."""
+    """The model of the request, and those that it falls back on."""
 
     in_order: tuple[Candidate, ...]
 
@@ -47,21 +48,20 @@ class Candidates(Struct, frozen=True):
 
 
 class Requirements(Struct, frozen=True):
-    """What a chat takes beyond text."""
+    """What a request needs of a model beyond text. ``embeddings``: vectors instead of a chat."""
 
     images: bool = False
     tools: bool = False
-    # not a chat, but vectors
     embeddings: bool = False
 
 
 NOTHING = Requirements()
-# which types of models can do it
-_KINDS = {False: ("chat", "completion"), True: ("embedding",)}
+# the types of models, by whether embeddings are needed
+_MODEL_TYPES = {False: ("chat", "completion"), True: ("embedding",)}
 
 
 class Resolver:
-    """Turns a model's name into a plan for one user."""
+    """Resolves the name of a model into candidates for one caller."""
 
     def __init__(
         self,
@@ -81,15 +81,15 @@ class Resolver:
         self._chance = random.Random()
 
     def resolve(self, caller: Caller, model_name: str, needs: Requirements = NOTHING) -> Candidates:
-        """The plan for a chat of ``caller`` with the model of that name.
+        """The candidates for a request of ``caller`` for the model of that name.
 
         Raises:
-            BadRequest: no such model, one that cannot what is needed, or no usable key; the sentence says
-                which provider's key to save.
-            Forbidden: the caller's token is not for this model.
-            TooManyRequests: all keys have to rest.
+            BadRequest: no such model, one that lacks what the request needs, or no usable API key; the
+                sentence says which provider's API key to save.
+            Forbidden: the caller's access token is not for this model.
+            TooManyRequests: all API keys are cooling.
         """
-        model = self._catalog.find(model_name, _KINDS[needs.embeddings])
+        model = self._catalog.find(model_name, _MODEL_TYPES[needs.embeddings])
         _check_needs(model, needs)
         in_order, refusal = [], None
         for candidate_model in (model, *self._fallbacks(model)):
@@ -98,7 +98,7 @@ class Resolver:
                 self._check_token(caller, candidate_model.name)
                 in_order.append(self._candidate(caller, candidate_model))
             except ChatHubError as error:
-                # what one falls back on need not be there; what was asked for says why it is not
+                # a fallback may be missing; the first model's error is the one to raise
                 refusal = refusal or error
         if not in_order:
             assert refusal is not None
@@ -106,18 +106,17 @@ class Resolver:
         return Candidates(tuple(in_order))
 
     async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
-        """A key of the caller's as an endpoint, usable or not, and its provider's key name.
+        """An API key of the caller's as an endpoint, usable or not, and the slug of its provider.
 
         Raises:
-            NotFound: the caller has no such key.
-            BadRequest: it has to be entered again.
+            NotFound: the caller has no such API key.
+            BadRequest: it must be entered again.
         """
-        row = await self._db.fetch_one(self._db.q.api_keys.get_own, key_id=key_id, user_id=caller.id)
+        row = await self._db.fetch_one(self._db.q.api_keys.get_for_test, key_id=key_id, user_id=caller.id)
         if row is None:
             raise NotFound("API密钥不存在")
-        provider = self._catalog.provider(row["provider_id"])
-        model = provider_as_model(provider)
-        if origin(row["base_url"] or model.base_url) != row["origin"]:
+        model = provider_as_model(self._catalog.provider(row.provider_id))
+        if origin(row.base_url or model.base_url) != row.origin:
             raise BadRequest("提供商地址已变更，请重新输入密钥")
         if model.provider_slug == LOCAL:
             raise BadRequest("内置模型不使用API密钥")
@@ -129,7 +128,7 @@ class Resolver:
     def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
         """The first endpoint that a chat of the caller's with the provider would try."""
         model = provider_as_model(self._catalog.provider(provider_id))
-        return (self._candidate(caller, model)).endpoints[0]
+        return self._candidate(caller, model).endpoints[0]
 
     def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
         """The models behind a model, each once."""
@@ -149,54 +148,55 @@ class Resolver:
             raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
 
     def _candidate(self, caller: Caller, model: ChatModel) -> Candidate:
-        rows = self._db.read_sync(
-            self._db.q.api_keys.list_for_chat,
-            user_id=caller.id,
-            provider_id=model.provider_id,
-        )
         if model.provider_slug == LOCAL:
             return Candidate(model, (Endpoint(base_url="", local=True),))
-        return Candidate(model, self._endpoints(caller, model, rows))
+        api_keys = self._db.read_sync(
+            self._db.q.api_keys.list_for_chat, user_id=caller.id, provider_id=model.provider_id
+        )
+        return Candidate(model, self._endpoints(caller, model, api_keys))
 
-    def _endpoints(self, caller: Caller, model: ChatModel, keys: list[Row]) -> tuple[Endpoint, ...]:
+    def _endpoints(
+        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
+    ) -> tuple[Endpoint, ...]:
         now = self._clock.now()
-        bound = [key for key in keys if origin(key["base_url"] or model.base_url) == key["origin"]]
-        healths = {key["id"]: self._health(caller, key, now) for key in bound}
-        # a transient failure puts a key behind the others; it does not exclude the key
-        usable = [key for key in bound if healths[key["id"]].is_usable(now)]
-        behind = [key for key in bound if healths[key["id"]].is_deprioritised(now)]
+        bound = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
+        healths = {row.id: self._health(caller, row, now) for row in bound}
+        # a transient failure puts an API key behind the others; it does not exclude the key
+        usable = [row for row in bound if healths[row.id].is_usable(now)]
+        behind = [row for row in bound if healths[row.id].is_deprioritised(now)]
         ordered = [
             *key_pool.in_order(usable, caller.id, self._chance),
             *key_pool.in_order(behind, caller.id, self._chance),
         ]
-        endpoints = tuple(endpoint for key in ordered if (endpoint := self._endpoint(model, key, caller.id)))
+        endpoints = tuple(endpoint for row in ordered if (endpoint := self._endpoint(model, row, caller.id)))
         if endpoints:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
-        pauses = [it for it in healths.values() if it.health != "broken" and it.is_cooling(now)]
+        pauses = [
+            health for health in healths.values() if health.health != "broken" and health.is_cooling(now)
+        ]
         if pauses:
-            raise _all_rest(model, min(pauses, key=lambda it: it.until), now)
-        raise _no_key(model, keys, bound, caller.id)
+            raise _all_cooling(model, min(pauses, key=lambda health: health.until), now)
+        raise _no_key(model, api_keys, bound, caller.id)
 
-    def _health(self, caller: Caller, key: Row, now: int) -> KeyHealth:
-        """What is known against a key, by everybody or by the caller alone."""
-        return key_pool.worse(KeyHealth.of(key), self._cooldowns.health_of(key["id"], caller.id), now)
+    def _health(self, caller: Caller, row: PooledApiKey, now: int) -> KeyHealth:
+        """The health of an API key for this caller: what counts for all users, and for the caller alone."""
+        return key_pool.worse(KeyHealth.of(row), self._cooldowns.health_of(row.id, caller.id), now)
 
-    def _endpoint(self, model: ChatModel, row: Row, caller_id: int) -> Endpoint | None:
-        """A stored key as an endpoint, or None if it does not open."""
-        binding = Binding(row["id"], row["user_id"], row["provider_id"], row["origin"])
+    def _endpoint(self, model: ChatModel, row: PooledApiKey, caller_id: int) -> Endpoint | None:
+        """A stored API key as an endpoint, or None if it does not open."""
         try:
-            key = self._vault.open(row["secret"], binding)
+            api_key = self._vault.open(row.secret, Binding.of(row))
         except VaultError:
             return None
-        base_url, is_vouched = row["base_url"] or model.base_url, bool(row["is_vouched"])
-        if not is_vouched and place(base_url) == place(model.base_url):
-            # trusted as the provider's own: then it is the provider's own, without the user's query
+        base_url = row.base_url or model.base_url
+        if not row.is_vouched and place(base_url) == place(model.base_url):
+            # a URL that is trusted as the provider's own becomes the provider's own, without the user's query
             base_url = model.base_url
-        trusted = is_vouched or is_trusted(base_url, model.base_url, self._config.upstream_allow_hosts)
-        own = row["user_id"] == caller_id
-        return Endpoint(base_url, key, model.wire_format, trusted, key_id=row["id"], is_own=own)
+        trusted = row.is_vouched or is_trusted(base_url, model.base_url, self._config.upstream_allow_hosts)
+        is_own = row.user_id == caller_id
+        return Endpoint(base_url, api_key, model.wire_format, trusted, key_id=row.id, is_own=is_own)
 
 
 def _check_needs(model: ChatModel, needs: Requirements) -> None:
@@ -210,23 +210,26 @@ def _named(model: ChatModel) -> str:
     return f"{model.provider_name} ({model.provider_slug})"
 
 
-def _all_rest(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:
-    """That one has to wait for the key whose pause ends first, and why, in our own words."""
+def _all_cooling(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:
+    """The error where all API keys are cooling: until the first pause ends, and why."""
     why = f"（{sentence}）" if (sentence := class_sentence(first.failure_class)) else ""
     wait = (first.until - now) / 1000
     return TooManyRequests(f"{_named(model)} 的API密钥正在冷却{why}，请稍后再试", retry_after=wait)
 
 
-def _no_key(model: ChatModel, keys: list[Row], bound: list[Row], caller_id: int) -> ChatHubError:
-    """Why there is no key to use, as a sentence that says what to do; of others' keys in our own words."""
+def _no_key(
+    model: ChatModel, api_keys: list[PooledApiKey], bound: list[PooledApiKey], caller_id: int
+) -> ChatHubError:
+    """The error where no API key can be used: why, and what to do. What a provider said of another user's API
+    key is not shown."""
     named = _named(model)
-    if broken := [key for key in bound if key["health"] == "broken"]:
-        own = next((key for key in broken if key["user_id"] == caller_id), None)
+    if broken := [row for row in bound if row.health == "broken"]:
+        own = next((row for row in broken if row.user_id == caller_id), None)
         if own is None:
             sentence = class_sentence("invalid_key")
             return BadRequest(f"{named} 的API密钥不可用：{sentence}，请联系管理员或保存自己的密钥")
-        return BadRequest(f"{named} 的API密钥不可用：{own['last_error']}，请更换或重新保存")
+        return BadRequest(f"{named} 的API密钥不可用：{own.last_error}，请更换或重新保存")
     if bound:
         return BadRequest(f"已保存的 {named} 的API密钥无法解密，请重新保存")
-    hint = "（提供商地址已变更，请重新输入密钥）" if keys else ""
+    hint = "（提供商地址已变更，请重新输入密钥）" if api_keys else ""
     return BadRequest(f"请先保存 {named} 的API密钥{hint}")

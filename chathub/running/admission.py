@@ -1,7 +1,7 @@
 """Whether the server can take on a new turn or gateway request."""
 
 from chathub.billing.settlement_queue import SettlementQueue
-from chathub.database.connection import Database
+from chathub.database.database import Database
 from chathub.disk import Disk
 
 

@@ -26,15 +26,15 @@ class KeyReports:
 
     def note_success(self, key_id: int, user_id: int) -> None:
         """A reply was completed with the key: nothing keeps this user from it any more."""
-        self._cooldowns.note_success(key_id, user_id)
+        self._cooldowns.record_success(key_id, user_id)
 
     async def _report(self, user_id: int, endpoint: Endpoint, failure: Failure | None) -> None:
         if failure is None or endpoint.key_id is None:
             return
         sentence = redaction.scrub(failure.message, [endpoint.api_key])
         now = self._clock.now()
-        is_common = self._cooldowns.note_failure(endpoint, user_id, failure, now)
+        is_common = self._cooldowns.record_failure(endpoint, user_id, failure, now)
         told = endpoint.key_id, failure, sentence, now
         await self._settlement_queue.store_soon(
-            "key's state", lambda tx: key_pool.note_failure(tx, *told, is_common=is_common)
+            "key's state", lambda tx: key_pool.record_failure(tx, *told, is_common=is_common)
         )

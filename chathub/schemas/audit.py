@@ -7,7 +7,7 @@ from msgspec import Meta, Raw, Struct
 from chathub.clock import iso
 from chathub.database.rows import audit as rows
 from chathub.schemas.decode import Request
-from chathub.schemas.requests import RowId
+from chathub.schemas.fields import RowId
 
 
 class AuditFilter(Request):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta, Struct
 
 from chathub.schemas.bounds import Bound
-from chathub.schemas.requests import ConversationId, RowId, Tokens, check_conversation_id
+from chathub.schemas.fields import ConversationId, RowId, Tokens, check_conversation_id
 
 
 class ImageUrl(Struct):

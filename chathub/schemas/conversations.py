@@ -9,8 +9,8 @@ from chathub.clock import iso
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import ShownMessage
 from chathub.schemas.decode import Request
-from chathub.schemas.requests import ConversationId, RowId
-from chathub.schemas.responses import money
+from chathub.schemas.fields import ConversationId, RowId
+from chathub.schemas.money import money
 from chathub.schemas.success import Success
 
 

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chathub.database.rows import subscriptions as rows
 from chathub.schemas.decode import Request
-from chathub.schemas.responses import millionths, money
+from chathub.schemas.money import millionths, money
 from chathub.schemas.success import Success
 
 SubscriptionName = Literal["free", "pro", "premium", "enterprise"]

@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 from chathub.clock import iso
 from chathub.database.rows import personal_tokens as rows
 from chathub.schemas.decode import Request
-from chathub.schemas.requests import Name
-from chathub.schemas.responses import money
+from chathub.schemas.fields import Name
+from chathub.schemas.money import money
 from chathub.schemas.subscriptions import CountLimit, MoneyLimit, TokenLimit, shown_limit
 from chathub.schemas.success import Success
 

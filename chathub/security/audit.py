@@ -1,14 +1,13 @@
 """The audit log: what administrators did and what concerns security, in the transaction that did it."""
 
-import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from chathub.database.connection import Transaction
 from chathub.database.statements import Row
+from chathub.database.transaction import Transaction
 
 # characters of one value
 _LONGEST = 200
@@ -47,17 +46,15 @@ def record(tx: Transaction, /, actor: Actor, event: str, now: int, target: str =
     )
 
 
-def differences(
-    old: Row | sqlite3.Row, new: Row | sqlite3.Row, columns: Iterable[str]
-) -> dict[str, list[Value]]:
+def differences(old: Row, new: Row, columns: Iterable[str]) -> dict[str, list[Value]]:
     """Old and new value of each column that changed, as details of an entry."""
     pairs = {name: (_value(old, name), _value(new, name)) for name in columns}
     return {name: [_shorten(a), _shorten(b)] for name, (a, b) in pairs.items() if a != b}
 
 
-def _value(row: Row | sqlite3.Row, name: str) -> Value:
+def _value(row: Row, name: str) -> Value:
     """A column's value as SQLite stores it: a boolean is 0 or 1, as in the entries that exist."""
-    value: Value = getattr(row, name) if isinstance(row, Row) else row[name]
+    value: Value = getattr(row, name)
     return int(value) if isinstance(value, bool) else value
 
 

@@ -1,7 +1,7 @@
-"""Provider keys at rest: AES-256-GCM under a key derived from the master secret.
+"""API keys at rest: AES-256-GCM under a key derived from the master secret.
 
-A sealed key is bound (as associated data) to its row, its owner, its provider and the origin it may be
-sent to: a row copied elsewhere does not open.
+A sealed API key is bound (as associated data) to its row, its owner, its provider and the origin it may be
+sent to: a row that was copied elsewhere does not open.
 """
 
 import json
@@ -14,13 +14,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from chathub.database.rows.api_keys import SealedApiKey
+
 _NONCE = 12
-# keys in use that are known by heart
+# the most API keys that logs are kept free of
 _KNOWN = 1000
 
 
 class VaultError(Exception):
-    """A sealed key does not open: another master secret, or the row was moved."""
+    """A sealed API key does not open: another master secret, or the row was moved."""
 
 
 class Bound(Protocol):
@@ -31,12 +33,16 @@ class Bound(Protocol):
 
 @dataclass(frozen=True)
 class Binding:
-    """What a sealed provider key belongs to."""
+    """What a sealed API key belongs to."""
 
     key_id: int
     user_id: int
     provider_id: int
     origin: str
+
+    @classmethod
+    def of(cls, row: SealedApiKey) -> "Binding":
+        return cls(row.id, row.user_id, row.provider_id, row.origin)
 
     def associated_data(self) -> bytes:
         parts = ["chathub api key", 1, self.key_id, self.user_id, self.provider_id, self.origin]
@@ -44,19 +50,19 @@ class Binding:
 
 
 class Vault:
-    """Seals and opens provider keys."""
+    """Seals and opens API keys."""
 
     def __init__(self, master: bytes) -> None:
         self._cipher = AESGCM(derive(master, "chathub vault v1"))
         self._known: dict[str, None] = {}
 
-    def seal(self, key: str, binding: Bound) -> bytes:
-        self._remember(key)
+    def seal(self, api_key: str, binding: Bound) -> bytes:
+        self._remember(api_key)
         nonce = secrets.token_bytes(_NONCE)
-        return nonce + self._cipher.encrypt(nonce, key.encode(), binding.associated_data())
+        return nonce + self._cipher.encrypt(nonce, api_key.encode(), binding.associated_data())
 
     def open(self, sealed: bytes, binding: Bound) -> str:
-        """The key itself.
+        """The API key itself.
 
         Raises:
             VaultError: it was sealed for something else or under another secret.
@@ -65,24 +71,24 @@ class Vault:
             opened = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], binding.associated_data())
         except (InvalidTag, ValueError):
             raise VaultError("the stored key does not open") from None
-        key = opened.decode()
-        self._remember(key)
-        return key
+        api_key = opened.decode()
+        self._remember(api_key)
+        return api_key
 
     def known(self) -> list[str]:
-        """The keys that went in or out since the start, as far as there was room: what no log may show."""
+        """The API keys sealed or opened since the start, as far as there was room: what no log may show."""
         return list(self._known)
 
-    def _remember(self, key: str) -> None:
-        if key not in self._known:
-            self._known[key] = None
+    def _remember(self, api_key: str) -> None:
+        if api_key not in self._known:
+            self._known[api_key] = None
             if len(self._known) > _KNOWN:
                 self._known.pop(next(iter(self._known)), None)
 
 
-def mask(key: str) -> str:
-    """What a listing shows of a key: ``sk-1…abcd``; of a short one nothing."""
-    return f"{key[:4]}…{key[-4:]}" if len(key) >= 16 else "********"
+def mask(api_key: str) -> str:
+    """What a listing shows of an API key: ``sk-1…abcd``; of a short one nothing."""
+    return f"{api_key[:4]}…{api_key[-4:]}" if len(api_key) >= 16 else "********"
 
 
 def derive(master: bytes, purpose: str) -> bytes:

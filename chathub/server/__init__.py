@@ -1,1 +1,1 @@
-"""aiohttp's server as ChatHub runs it: its listener, its connections, its protocol."""
+"""aiohttp's server as ChatHub runs it: listener, open connections, protocol."""

@@ -1,4 +1,4 @@
-"""The open connections of a server: how many there may be, and which of them wait for their client."""
+"""The open connections of the server: how many there may be, and which of them are idle."""
 
 import os
 import resource
@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-# requests at once, however many descriptors there are; a connection costs about 15 KB
+# most requests at once, however many descriptors there are; a connection costs about 15 KB
 _MOST = 4096
-# one part of all descriptors is for what is neither a client nor a provider
+# one in so many descriptors is for anything but clients and providers
 _PART = 8
-# seconds that a connection may wait for its client before another may take its place
+# seconds that a connection is idle before it may be closed for a new one
 _GRACE = 0.3
 # descriptors that a request needs to be answered
 _NEEDED = 2
 
 
 class Connection(Protocol):
-    """What can be closed at once, whatever is still to be sent."""
+    """What can be closed at once, without sending the rest."""
 
     def abort(self) -> None: ...
 
@@ -25,8 +25,8 @@ class Connection(Protocol):
 class Connections:
     """Counts connections and the requests on them.
 
-    ``most`` requests may be served at once. ``spare`` more connections may be open: those that wait for a
-    request or the rest of one, and those whose request is refused. ``freed`` is called when there may be room
+    ``most`` requests may be served at once. ``spare`` more connections may be open: idle ones, those whose
+    request is incomplete, and those whose request is refused. ``freed`` is called when there may be room
     again.
     """
 
@@ -39,7 +39,7 @@ class Connections:
         self.most = most
         self._open_most = most + spare
         self._open: set[Connection] = set()
-        # since when they wait, the longest first
+        # since when they are idle, the longest first
         self._idle: dict[Connection, float] = {}
         self._seconds = seconds
         self.freed: Callable[[], None] = lambda: None
@@ -56,17 +56,18 @@ class Connections:
         self._open.add(connection)
         self._idle[connection] = self._seconds()
 
-    def asked(self, connection: Connection) -> None:
-        """The head of a request came: what is missing of its body is waited for like a request."""
+    def head_received(self, connection: Connection) -> None:
+        """The head of a request came: until its body is complete, the connection counts as idle from now
+        on."""
         if self._idle.pop(connection, None) is not None:
             self._idle[connection] = self._seconds()
 
-    def began(self, connection: Connection) -> None:
-        """A request is here, to the last byte of its body."""
+    def request_received(self, connection: Connection) -> None:
+        """A request is complete, to the last byte of its body."""
         self._idle.pop(connection, None)
 
-    def ended(self, connection: Connection) -> None:
-        """Its response is sent: the connection waits for the next one."""
+    def response_sent(self, connection: Connection) -> None:
+        """The response is sent: the connection is idle until the next request."""
         if connection in self._open:
             self._idle.pop(connection, None)
             self._idle[connection] = self._seconds()
@@ -78,22 +79,22 @@ class Connections:
         self.freed()
 
     def has_room(self, coming: int = 0) -> bool:
-        """Whether one more may be opened; ``coming`` are accepted and not open yet."""
+        """Whether one more connection may be opened; ``coming`` are accepted and not open yet."""
         return len(self._open) + coming < self._open_most
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether the newest request is one too many: by the number of those that are served, or because
-        something else took the descriptors that it needs."""
+        """Whether the newest request is one too many: too many are being served, or the descriptors that it
+        needs are in use otherwise."""
         return len(self._open) - len(self._idle) > self.most or _next_descriptor() > _limit() - _NEEDED
 
     def close_idle(self) -> bool:
-        """Close the connection that has waited for its client the longest; false if none has for a moment:
-        one that was just opened is about to send its request."""
+        """Close the connection that has been idle the longest; false if none has been idle for a moment: a
+        new connection is about to send its request."""
         for connection, since in self._idle.items():
             if self._seconds() - since < _GRACE:
                 break
-            # its descriptor is free before the loop looks at anything new
+            # its descriptor is free before the loop handles anything new
             del self._idle[connection]
             self._open.discard(connection)
             connection.abort()
@@ -107,7 +108,7 @@ def _limit() -> int:
 
 
 def _next_descriptor() -> int:
-    """The lowest number that is free, which the next descriptor gets; the limit itself if none is."""
+    """The lowest free number, which the next descriptor gets; the limit itself if none is free."""
     try:
         number = os.open(os.devnull, os.O_RDONLY)
     except OSError:

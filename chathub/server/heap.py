@@ -1,19 +1,19 @@
-"""Memory that is free gives itself back: on a small machine others can use it."""
+"""Return free heap memory to the system: on a small machine other programs can use it."""
 
 import asyncio
 
 _SECONDS = 30
 
 
-async def give_back() -> None:
-    """Now and then hand free pages of the C heap to the system; without end.
+async def return_free_memory() -> None:
+    """Return free pages of the C heap to the system every 30 seconds, without end.
 
-    glibc returns only what lies at the heap's top, and raises the size from which it asks the system for
-    single blocks as it goes: after some minutes of load 20 to 40 MB of free pages stay resident for ever.
-    A round takes 0.5 to 4 ms (mallopt with a fixed threshold is no way: every ``recv`` of asyncio's would
-    map and unmap its 256 KiB). Other C libraries have no ``malloc_trim`` and need none.
+    glibc returns only the pages at the heap's top, and raises its threshold for separately mapped blocks over
+    time: after some minutes of load 20 to 40 MB of free pages stay resident for ever. A round takes 0.5 to
+    4 ms. mallopt with a fixed threshold is no solution: every ``recv`` of asyncio would map and unmap its
+    256 KiB. Other C libraries have no ``malloc_trim`` and need none.
     """
-    # not needed by a start
+    # imported late: the start does not need it
     import ctypes
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

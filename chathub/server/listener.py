@@ -1,7 +1,7 @@
-"""Accepts connections, and no more than the process has descriptors for.
+"""Accepting connections, and no more than the process has descriptors for.
 
-asyncio's own server accepts until the system refuses, writes a traceback for each refusal, and tries again
-after a second as often as its backlog is long: with 64 descriptors 36 MB of log in half a minute.
+asyncio's own server accepts until the system refuses, logs a traceback for each refusal, and after a second
+tries again as often as its backlog is long: with 64 descriptors that is 36 MB of log in half a minute.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ import socket
 
 from aiohttp import web
 
-from chathub.log import Seldom
+from chathub.log import RateLimitedWarning
 from chathub.server.connections import Connections
 
 log = logging.getLogger("chathub.listener")
 
-# connections that wait in the kernel, and that are accepted before others have a turn
+# connections that wait in the kernel, and that are accepted in one turn of the loop
 _BACKLOG = 1024
 _AT_ONCE = 16
-# seconds until it is tried again although nothing was closed
+# seconds after which accepting is tried again although no connection was closed
 _PAUSE = 0.3
 # the process or the system has no descriptor or memory left
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -51,7 +51,7 @@ class Site(web.BaseSite):
         )
         assert self._runner.server is not None
         listener = _Listener(self._runner.server, self._connections)
-        # all that a runner asks of it is its sockets, and to be closed
+        # a runner uses only its sockets and close()
         self._server = listener  # type: ignore[assignment]
         absent: OSError | None = None
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
@@ -60,7 +60,7 @@ class Site(web.BaseSite):
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise
-                # a name may have addresses of a kind that this machine has not
+                # a name may have addresses of a family that this machine lacks
                 absent = error
         if absent and not listener.sockets:
             raise absent
@@ -68,7 +68,7 @@ class Site(web.BaseSite):
 
 
 class _Listener:
-    """Listening sockets that are looked at only while one more connection may be opened."""
+    """Listening sockets that are watched only while one more connection may be opened."""
 
     def __init__(self, factory: web.Server, connections: Connections) -> None:
         self.sockets: list[socket.socket] = []
@@ -77,7 +77,7 @@ class _Listener:
         self._loop = asyncio.get_running_loop()
         self._coming: set[asyncio.Task[None]] = set()
         self._again: asyncio.TimerHandle | None = None
-        self._waiting = Seldom(log, "new connections had to wait for a free descriptor: %d times")
+        self._warning = RateLimitedWarning(log, "new connections had to wait for a free descriptor: %d times")
         connections.freed = self._resume
 
     def listen(self, listening: socket.socket) -> None:
@@ -114,15 +114,15 @@ class _Listener:
         try:
             await self._loop.connect_accepted_socket(self._factory, accepted)
         except OSError:
-            # the client has left already
+            # the client has closed it already
             accepted.close()
 
     def _make_room(self) -> None:
-        """Close an idle connection, whose place is taken in the loop's next round; without one wait until
-        something is closed."""
+        """Close an idle connection, so that the loop's next round can accept one; if there is none, wait
+        until another connection is closed."""
         if self._connections.close_idle() or self._again is not None:
             return
-        self._waiting.warn()
+        self._warning.warn()
         for listening in self.sockets:
             self._loop.remove_reader(listening)
         self._again = self._loop.call_later(_PAUSE, self._resume)

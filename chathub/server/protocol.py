@@ -1,4 +1,4 @@
-"""aiohttp's server as ChatHub runs it: its time-outs, and answers in our shape to what is no request."""
+"""aiohttp's protocol as ChatHub runs it: its timeouts, and errors in our shape for malformed requests."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from aiohttp import web
 
 from chathub.app_keys import CLOSING
 from chathub.errors import Unavailable
-from chathub.handlers.http import SAFE, is_packed, raw
-from chathub.log import Seldom
+from chathub.handlers.http import SAFE, is_compressed, raw
+from chathub.log import RateLimitedWarning
 from chathub.middlewares import failure
 from chathub.schemas.errors import encode_error
 from chathub.server.connections import Connections
@@ -21,19 +21,19 @@ log = logging.getLogger("chathub.server")
 
 _CONNECTION: dict[str, Any] = {
     "access_log": None,
-    # also how long a connection may take over its request's head
+    # also the longest time for the head of a request
     "keepalive_timeout": 30,
-    # bodies are never unpacked: aiohttp would do it on the loop, of bodies too that nobody reads
+    # bodies are never decompressed: aiohttp would do it on the loop, also for bodies that no handler reads
     "auto_decompress": False,
-    # bytes of a body (twice as many) that wait for their handler; a client may send 32 requests ahead
+    # bytes of a body (twice as many) that wait for the handler; a client may pipeline 32 requests
     "read_bufsize": 65_536,
 }
-# seconds that a client has to read the answer to a request whose rest is not read
+# seconds that a client has to read the response to a request whose rest is not read
 _LINGER = 1.0
 # milliseconds that sent data may stay unacknowledged, or unsent because the client does not read: a sleeping
-# phone sends no FIN, and must not count as a follower for long
+# phone sends no FIN and must not count as a follower for long
 _UNACKNOWLEDGED = 20_000
-# bytes that the kernel takes beyond what is on its way
+# bytes that the kernel buffers beyond those in flight
 _UNSENT = 65_536
 _SENTENCES = {
     400: "无法识别的 HTTP 请求，或请求行、请求头过长",
@@ -43,11 +43,11 @@ _SENTENCES = {
 
 
 class Runner(web.AppRunner):
-    """Runs an application; ``connections`` says how much it serves at once, ``connection`` are options of
+    """Runs an application. ``connections`` bounds what it serves at once; ``connection`` are options of
     aiohttp's protocol.
 
-    Who speaks to a client cannot be chosen in aiohttp but where a runner makes its server. A test
-    notices if that is not asked any more.
+    aiohttp offers no other place than ``_make_server`` to set the protocol class. A test fails if aiohttp
+    does not call it any more.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class Runner(web.AppRunner):
     ) -> None:
         self.connections = connections or Connections()
         self._connection = {**_CONNECTION, **connection}
-        # the shutdown's time is waited for twice by aiohttp; all is stored by then, and container
-        # runtimes kill at 10 seconds
+        # aiohttp waits for this time twice; everything is stored by then, and container runtimes kill the
+        # process after 10 seconds
         super().__init__(app, handle_signals=False, shutdown_timeout=1)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
             self.connections,
-            _bounded(self.connections, _expecting(made.request_handler)),
-            request_factory=_noted(made.request_factory),
+            _bounded(self.connections, _checking_expectations(made.request_handler)),
+            request_factory=_announcing(made.request_factory),
             handler_cancellation=True,
             **self._connection,
         )
@@ -73,46 +73,49 @@ class Runner(web.AppRunner):
 class _Server(web.Server):
     def __init__(self, connections: Connections, handler: Any, **options: Any) -> None:
         super().__init__(handler, **options)
-        self._noted = connections
+        self._open_connections = connections
         kept = ("request_factory", "handler_cancellation")
         self._protocol = {name: value for name, value in options.items() if name not in kept}
 
     def __call__(self) -> web.RequestHandler:
-        return _Protocol(self._noted, self, loop=asyncio.get_running_loop(), **self._protocol)
+        return _Protocol(self._open_connections, self, loop=asyncio.get_running_loop(), **self._protocol)
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        self._noted.opened(handler)
+        self._open_connections.opened(handler)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self._noted.closed(handler)
+        self._open_connections.closed(handler)
 
 
 class _Protocol(web.RequestHandler):
-    """What aiohttp refuses by itself (a request line or head it cannot read) is an error like others. Where
-    a client may still be sending, our half of the connection is closed at once, so that it reads the answer;
-    what it sends is then thrown away for some seconds, but of a packed body nothing is read. Tells when a
-    request is whole, and when it has been answered."""
+    """One connection of a client.
 
-    __slots__ = ("_noted", "_payload")
+    A request that aiohttp refuses by itself (its line or head is malformed) gets an error like all others.
+    Where a client may still be sending, our half of the connection is closed at once, so that the client
+    reads the response; what it sends is then discarded for some seconds, but nothing of a compressed body is
+    read. The connection counts (``Connections``) follow each request and response.
+    """
+
+    __slots__ = ("_open_connections", "_payload")
 
     def __init__(self, connections: Connections, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._noted = connections
-        # of the request that is being answered
+        self._open_connections = connections
+        # the body of the request that is being handled
         self._payload: Any = None
 
-    def asked(self, payload: Any) -> None:
-        """The head of a request came; its body may still be on its way, or never come."""
+    def head_received(self, payload: Any) -> None:
+        """The head of a request came; its body may follow later or never."""
         self._payload = payload
-        self._noted.asked(self)
+        self._open_connections.head_received(self)
         payload.on_eof(lambda: self._whole(payload))
 
     def _whole(self, payload: Any) -> None:
-        # what comes after the answer is thrown away
+        # bytes after the response are discarded
         if payload is self._payload:
-            self._noted.began(self)
+            self._open_connections.request_received(self)
 
     def abort(self) -> None:
         """Close the connection without waiting for a client that does not read."""
@@ -124,16 +127,16 @@ class _Protocol(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
         self._payload = None
-        self._noted.ended(self)
+        self._open_connections.response_sent(self)
         if request.get(CLOSING) and self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
-        if is_packed(request):
+        if is_compressed(request):
             await self._close_unread()
         return finished
 
     async def _close_unread(self) -> None:
-        """Close the connection when the client had time to read the answer, which a reset would take from
-        it."""
+        """Close the connection after the client had time to read the response, which a reset would
+        destroy."""
         if self.transport is not None:
             self.transport.pause_reading()
             await asyncio.sleep(_LINGER)
@@ -154,56 +157,57 @@ class _Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        # raises where a response has begun already
+        # raises if a response has begun already
         super().handle_error(request, status, exc, message)
-        return _refusal(status)
+        return _error_response(status)
 
 
-def _noted(make: Any) -> Any:
-    """Makes requests, and tells their connection."""
+def _announcing(make: Any) -> Any:
+    """A request factory that tells the connection about each request."""
 
     def request(message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
-        protocol.asked(payload)
+        protocol.head_received(payload)
         return make(message, payload, protocol, *others)
 
     return request
 
 
 def _bounded(connections: Connections, handler: Any) -> Any:
-    """One request too many is refused before anything is done for it."""
-    refused = Seldom(log, "requests refused for want of descriptors (ulimit -n): %d")
+    """A handler that refuses a request above the bound before any work is done for it."""
+    warning = RateLimitedWarning(log, "requests refused for want of descriptors (ulimit -n): %d")
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if not connections.is_overloaded:
             response: web.StreamResponse = await handler(request)
             return response
-        refused.warn()
+        warning.warn()
         busy = Unavailable("服务器繁忙，请稍后再试", retry_after=5)
         return _closing(failure(request, busy.status, busy.sentence, busy))
 
     return handle
 
 
-def _expecting(handler: Any) -> Any:
-    """Expectations are met or refused before any middleware is asked."""
+def _checking_expectations(handler: Any) -> Any:
+    """A handler that turns aiohttp's refusal of an Expect header, raised before any middleware, into our
+    error."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPExpectationFailed as error:
-            return _refusal(error.status)
+            return _error_response(error.status)
         return response
 
     return handle
 
 
-def _refusal(status: int) -> web.Response:
+def _error_response(status: int) -> web.Response:
     sentence = _SENTENCES.get(status, "请求失败")
     return _closing(raw(encode_error(sentence), status))
 
 
 def _closing(response: web.Response) -> web.Response:
-    """With the headers that every answer has, and the last one of its connection."""
+    """The response with the headers of every response, as the last one of its connection."""
     response.headers.update(SAFE)
     response.headers["X-Request-ID"] = secrets.token_hex(8)
     response.force_close()

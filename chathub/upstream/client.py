@@ -97,7 +97,7 @@ class Client:
             raise AttemptFailed(network_failure(error)) from None
         try:
             if response.status >= 300:
-                raise AttemptFailed(await http.refusal(response, request.body))
+                raise AttemptFailed(await http.read_failure(response, request.body))
             yield response
         finally:
             http.close(response)
@@ -112,7 +112,7 @@ class Client:
         try:
             async with session.get(url, headers=headers, allow_redirects=False) as response:
                 if response.status >= 300:
-                    raise AttemptFailed(await http.refusal(response))
+                    raise AttemptFailed(await http.read_failure(response))
                 body = await http.whole_body(response, http.LISTING)
         except TROUBLE as error:
             raise AttemptFailed(network_failure(error)) from None
@@ -159,7 +159,7 @@ class Client:
                 response = await self._post(request, at)
                 if response.status < 300:
                     break
-                failure = await http.refusal(response, request.body)
+                failure = await http.read_failure(response, request.body)
                 response.close()
                 if not left:
                     raise AttemptFailed(failure)

@@ -1,9 +1,9 @@
-"""Connections to providers: aiohttp's, and what it does not bound or tell.
+"""Connections to providers: aiohttp's, with further bounds and further errors.
 
-A provider may be anybody's server. Before the head of a response only so many informational responses are
-read (RFC 9110, 15.2: any number is allowed), in slices, for each is parsed on the loop; what comes unasked
-for on an idle connection ends it. A connection that dies before a byte of an answer says so, and whether it
-was reused: only then it is known that the provider did not see the request.
+A provider may be any server. Before the head of a response only a limited number of informational responses
+is read (RFC 9110, 15.2: any number is allowed), in slices, for each is parsed on the event loop; data on an
+idle connection ends it. The error of a connection that ends before a byte of a response says whether the
+connection was reused: only then is it certain that the provider did not see the request.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from chathub.upstream.guard import SocketFactory
 
 # informational responses before the real one: 103 Early Hints may come a few times
 _INFORMATIONAL = 16
-# bytes parsed at a time before the head is whole
+# bytes parsed at a time before the head is complete
 _SLICE = 4_096
-# bytes taken from the system at a time
+# bytes read from the system at a time
 _READ = 65_536
 
 
 class Unanswered(aiohttp.ServerDisconnectedError):
-    """The connection ended before a byte of an answer; ``reused``: it had served another request before."""
+    """The connection ended before a byte of a response; ``reused``: it had served another request before."""
 
     def __init__(self, reused: bool) -> None:
-        super().__init__("the connection ended before an answer")
+        super().__init__("the connection ended before a response")
         self.reused = reused
 
 
@@ -35,9 +35,9 @@ class Connector(aiohttp.TCPConnector):
     """Connects to providers; ``factory`` makes the sockets where addresses are guarded."""
 
     def __init__(self, factory: SocketFactory | None = None) -> None:
-        # the default limit of 100 would make the 101st stream wait in silence
+        # with the default limit of 100 the 101st stream would wait
         super().__init__(limit=0, ttl_dns_cache=300, socket_factory=factory)
-        # aiohttp has no other way to choose the protocol; a test notices if it is not asked any more
+        # aiohttp has no other way to choose the protocol; a test fails if it does not use this any more
         self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
 
@@ -45,7 +45,7 @@ class _Protocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._requests = 0
-        self._heard = False
+        self._has_response = False
         self._informational = 0
         # from the request to the head of its response
         self._expects_head = False
@@ -53,30 +53,30 @@ class _Protocol(ResponseHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if hasattr(transport, "max_size"):
-            # asyncio's own 256 KiB would be what each answer takes that waits for its client
+            # each response that waits for its client would take asyncio's default of 256 KiB
             transport.max_size = _READ
 
     def set_response_params(self, **params: Any) -> None:
         self._requests += 1
-        self._heard, self._informational, self._expects_head = False, 0, True
+        self._has_response, self._informational, self._expects_head = False, 0, True
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
         if not data:
-            # aiohttp goes on with what it holds already
+            # aiohttp continues with the data it has
             super().data_received(data)
             return
         if self._is_idle():
             self.force_close()
             self.abort()
             return
-        self._heard = True
+        self._has_response = True
         while data and self._expects_head:
             super().data_received(data[:_SLICE])
             data = data[_SLICE:]
             if self._informational > _INFORMATIONAL:
                 self.set_exception(aiohttp.ClientPayloadError("too many informational responses"))
-                # aiohttp's own abort would forget the exception
+                # aiohttp's own abort would drop the exception
                 if self.transport is not None:
                     self.transport.abort()
                 return
@@ -93,19 +93,19 @@ class _Protocol(ResponseHandler):
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         lost = isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-        if lost and self._requests and not self._heard:
+        if lost and self._requests and not self._has_response:
             exc = Unanswered(reused=self._requests > 1)
         super().set_exception(exc, *cause)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         payload = self._payload
         if exc is not None and payload is not None and not payload.is_eof():
-            # aiohttp takes a reset for the end of a body that has no length
+            # aiohttp takes a reset as the end of a body without a length
             payload.set_exception(aiohttp.ClientPayloadError("the connection was reset"))
         super().connection_lost(exc)
 
     def _is_idle(self) -> bool:
-        """Whether nobody waits for anything: no request was sent, or its response is over."""
+        """Whether no request was sent, or the last response has ended."""
         if self._expects_head:
             return False
         return self._payload is None or self._payload.is_eof()

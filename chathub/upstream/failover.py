@@ -14,7 +14,7 @@ from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.http import MemoryLease
 
-# is told how each attempt went: a failure, or None
+# is called after each attempt, with its failure or None
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 
 _NO_ENDPOINT = Failure("没有可用的API密钥", kind="unreachable")
@@ -65,11 +65,11 @@ class Progress(ABC):
 
     @abstractmethod
     def reset_attempt(self) -> None:
-        """Forget what a failed attempt told: it brought nothing of the reply."""
+        """Forget usage and finish reason of a failed attempt without output."""
 
     @abstractmethod
     def feed(self, events: list[Event]) -> bool:
-        """Take in the events of one network read; true if no more is wanted."""
+        """Take in the events of one network read; true if no more are needed."""
 
     def complete(self, failure: Failure | None) -> None:
         """Note that the current attempt has ended by itself, and how."""
@@ -99,8 +99,8 @@ async def run(
 
     A failure moves on to the next endpoint, and after a candidate's last one to the next candidate, only
     while nothing of the reply has come, and only if its class says that another endpoint may help.
-    ``prepare`` is called for each candidate before its first attempt. ``report`` is told of every attempt.
-    What a provider does raises nothing.
+    ``prepare`` is called for each candidate before its first attempt, ``report`` after every attempt. Nothing
+    that a provider does raises.
 
     Raises:
         AttemptFailed: by ``prepare``: the candidate cannot take the request.

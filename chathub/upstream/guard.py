@@ -1,8 +1,8 @@
-"""Where the server may connect on behalf of a user.
+"""The addresses to which the server may connect on behalf of a user.
 
-The check is made on the address that is really connected to, after name resolution, for each attempt:
-a name that resolves differently the second time, or an odd spelling of an address, changes nothing.
-Redirects are not followed anywhere.
+The address of each connection is checked, after name resolution, so that neither a name that resolves
+differently the second time nor an unusual spelling of an address can bypass the check. Redirects are not
+followed anywhere.
 """
 
 import ipaddress
@@ -19,16 +19,16 @@ SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
 
 # RFC 6052: addresses that stand for IPv4 ones
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# RFC 4291, 2.4: all that is given out of IPv6. What lies outside may still lead somewhere, such as the
-# local translations of RFC 8215 (64:ff9b:1::/48) and RFC 2765, and no list of exceptions names it all
+# RFC 4291, 2.4: all assigned addresses of IPv6. Others may still be reachable, such as the local translations
+# of RFC 8215 (64:ff9b:1::/48) and RFC 2765, and no list of exceptions is complete
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-# where clouds keep what their machines may know, in addresses that look public: Oracle's (and all of
-# RFC 6890's protocol assignments, which Python judges one by one), and Azure's
+# metadata services of clouds at addresses that look public: Oracle's (and all of RFC 6890's protocol
+# assignments, which Python checks one by one), and Azure's
 _CLOUDS = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("168.63.129.16/32"))
 
 
 class AddressBlocked(OSError):
-    """The address is not one that a user's URL may reach."""
+    """A user's URL may not reach the address."""
 
 
 def is_public(address: Address) -> bool:
@@ -53,7 +53,7 @@ def allowed(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def literal_address(url: str) -> Address | None:
-    """The address a URL spells out, if its host is one: for a friendly word when it is saved."""
+    """The address that is the host of a URL, if it is one: for a clear error when the URL is saved."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return ipaddress.IPv4Address("127.0.0.1")
@@ -69,7 +69,7 @@ def literal_address(url: str) -> Address | None:
 
 
 def socket_factory(networks: Iterable[Network]) -> SocketFactory:
-    """Make the sockets for users' URLs: refuses what is neither public nor in ``networks``."""
+    """Makes the sockets for users' URLs; refuses addresses that are neither public nor in ``networks``."""
     permitted = tuple(networks)
 
     def make(info: tuple[Any, ...]) -> socket.socket:
@@ -83,13 +83,14 @@ def socket_factory(networks: Iterable[Network]) -> SocketFactory:
 
 
 def is_trusted(base_url: str, providers_url: str, allowed_hosts: Collection[str]) -> bool:
-    """Whether a user's base URL needs no check when it is connected to: it is the provider's own, or the
-    configuration allows its host. Any other URL must lead to a public address."""
+    """Whether connections to a user's base URL need no check: it is the provider's own, or the configuration
+    allows its host. Any other URL must lead to a public address."""
     return place(base_url) == place(providers_url) or hostname(base_url) in allowed_hosts
 
 
 def names_private_address(base_url: str, networks: Iterable[Network]) -> bool:
-    """Whether a base URL spells out an address that users' URLs may not reach: refused when it is saved."""
-    # in the form in which it is connected to: Unicode has digits of many kinds
+    """Whether the host of a base URL is an address that users' URLs may not reach: refused when it is
+    saved."""
+    # in the form that is used to connect: Unicode has digits of many kinds
     address = literal_address(origin(base_url))
     return address is not None and not allowed(address, networks)

@@ -1,4 +1,4 @@
-"""HTTP as providers need it: one POST, what a refusal said, and network trouble as a ``Failure``."""
+"""HTTP requests to providers: one POST, its body or error, network trouble as a ``Failure``."""
 
 import asyncio
 import contextlib
@@ -24,18 +24,18 @@ from chathub.upstream.network_failures import TROUBLE, NoResponse, network_failu
 _ERROR_BODY = 64 * 1024
 # a list of models
 LISTING = 4 * 1024 * 1024
-# characters that a request and a refusal have in common by chance
+# characters that a request and an error message may have in common by chance
 _SHARED = 12
-# seconds in which a connection that was closed before tells so: a way there and back
+# seconds within which a connection that was closed before shows it: a round trip
 _STALE = 1.0
 _LARGE_BODY = 512 * 1024
-# what is decoded or searched in a thread: more would hold up the loop
+# bytes from which on a body is decoded in a thread, so as not to delay the event loop
 LARGE = 256 * 1024
 TOO_LONG = Failure("上游返回的数据过长", kind="cut", status=200)
 
 
 class MemoryLease(Protocol):
-    """Counts the bytes of an answer; while ``room`` is not set there is no room for more."""
+    """Counts the bytes of a response; while ``room`` is not set, there is no room for more."""
 
     room: asyncio.Event
 
@@ -45,26 +45,27 @@ class MemoryLease(Protocol):
 
 
 class Timeouts(NamedTuple):
-    """Seconds that a provider may take: for a whole answer, and for the head of a stream."""
+    """Seconds that a provider may take: for a whole response, and for the head of a stream."""
 
-    answer: float = 600
+    body: float = 600
     first_byte: float = 60
 
 
 class Bounds(NamedTuple):
-    """The most bytes that a provider may send: of a whole answer, unpacked, and of one event of a stream."""
+    """The most bytes that a provider may send: of a whole body, decompressed, and of one event of a
+    stream."""
 
-    answer: int = 8 * 1024 * 1024
+    body: int = 8 * 1024 * 1024
     event: int = 1024 * 1024
 
 
-# for vectors, and where the answer may hold images or audio
+# for vectors, and if the reply may contain images or audio
 LARGE_BOUNDS = Bounds(32 * 1024 * 1024, 24 * 1024 * 1024)
 USUAL_BOUNDS = Bounds()
 
 
 def bounds_for(quirks: Quirks, *, asks_for_media: bool) -> Bounds:
-    """How large an answer may be, by the model and by what is asked for."""
+    """How large a response may be, by the model and by the request."""
     return LARGE_BOUNDS if quirks.gives_media or asks_for_media else USUAL_BOUNDS
 
 
@@ -73,13 +74,13 @@ async def post(
 ) -> aiohttp.ClientResponse:
     """The response to a POST once its head is here. ``reuse``: whether the connection may be kept.
 
-    The request goes out once. It is sent again only if it went over a reused connection that ended at once
-    and before a byte of an answer: the provider had closed it before.
+    The request is sent once. It is sent again only if it went over a reused connection that ended at once and
+    before a byte of a response: the provider had closed that connection before.
 
     Raises:
-        NoResponse: the head of a stream is late.
-        TimeoutError: a whole answer is.
-        aiohttp.ClientError, OSError: any other trouble.
+        NoResponse: the head of a stream did not come in time.
+        TimeoutError: a whole response did not come in time.
+        aiohttp.ClientError, OSError: any other network trouble.
     """
     began = time.monotonic()
     try:
@@ -93,15 +94,15 @@ async def post(
 async def _post(
     session: aiohttp.ClientSession, request: UpstreamRequest, timeouts: Timeouts, reuse: bool
 ) -> aiohttp.ClientResponse:
-    # the built-in engine promises to keep its connections and closes them
+    # the built-in model's engine says that it keeps its connections, and closes them
     headers = request.headers if reuse else {**request.headers, "Connection": "close"}
     send = partial(
         session.post, request.url, data=_payload(request.body), headers=headers, allow_redirects=False
     )
     if not request.streamed:
-        # it is silent until it is whole
+        # nothing comes before the response is complete
         usual = session.timeout
-        patient = aiohttp.ClientTimeout(timeouts.answer, usual.connect, None, usual.sock_connect)
+        patient = aiohttp.ClientTimeout(timeouts.body, usual.connect, None, usual.sock_connect)
         return await send(timeout=patient)
     try:
         async with asyncio.timeout(timeouts.first_byte):
@@ -113,19 +114,19 @@ async def _post(
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:
-    """A large body goes out in pieces, so that it does not hold up the loop."""
+    """A large body is sent in pieces, so that it does not delay the event loop."""
     return io.BytesIO(body) if len(body) > _LARGE_BODY else body
 
 
-async def refusal(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failure:
-    """What a response that is no success said to the body ``sent``."""
+async def read_failure(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failure:
+    """The error in a response that is no 2xx, to a request with the body ``sent``."""
     body = bytearray()
     with contextlib.suppress(*TROUBLE):
         async for part in response.content.iter_any():
             body += part
             if len(body) > _ERROR_BODY:
                 break
-    if is_packed(response) and isinstance(data := _unpacked(bytes(body), "gzip", _ERROR_BODY), bytes):
+    if is_packed(response) and isinstance(data := _decompressed(bytes(body), "gzip", _ERROR_BODY), bytes):
         body = bytearray(data)
     if response.status < 400:
         return Failure("上游返回了重定向，请检查接口地址", status=response.status)
@@ -140,8 +141,8 @@ async def refusal(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failur
 async def whole_body(
     response: aiohttp.ClientResponse, limit: int, holding: MemoryLease | None = None
 ) -> bytes | Failure:
-    """The body of a success of at most ``limit`` bytes, or how it failed to come. Some servers compress
-    although they are asked not to."""
+    """The body of a 2xx response, of at most ``limit`` bytes, or the failure. Some servers compress it
+    although the request forbids that."""
     body = bytearray()
     try:
         while part := await response.content.readany():
@@ -157,36 +158,36 @@ async def whole_body(
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding in ("identity", ""):
         return bytes(body)
-    # a small body may become a large one: in a thread, which zlib leaves the others to themselves
-    return await asyncio.to_thread(_unpacked, bytes(body), encoding, limit)
+    # a small body may become a large one: in a thread, for zlib lets other threads run
+    return await asyncio.to_thread(_decompressed, bytes(body), encoding, limit)
 
 
-def _unpacked(body: bytes, encoding: str, limit: int) -> bytes | Failure:
+def _decompressed(body: bytes, encoding: str, limit: int) -> bytes | Failure:
     if encoding not in ("gzip", "deflate"):
         return Failure(f"上游返回了不支持的压缩格式：{encoding[:20]}", kind="cut", status=200)
     try:
-        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-        data = unpacker.decompress(body, limit)
+        decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        data = decompressor.decompress(body, limit)
     except zlib.error:
         return Failure("上游返回了无法解压的数据", kind="cut", status=200)
-    return TOO_LONG if unpacker.unconsumed_tail else data
+    return TOO_LONG if decompressor.unconsumed_tail else data
 
 
 def is_packed(response: aiohttp.ClientResponse) -> bool:
-    """Whether a stream is compressed: nobody asked for it, and unpacking has no bound."""
+    """Whether a body is compressed; a stream must not be, for its decompressed size has no bound."""
     return response.headers.get("Content-Encoding", "identity").lower() not in ("identity", "")
 
 
 async def drain(response: aiohttp.ClientResponse) -> None:
-    """Wait a moment for the end of the body after the last event, so that the connection can be used
-    again; a server that does not end it is not waited for."""
+    """Wait up to a second for the end of the body after the last event, so that the connection can be
+    reused."""
     with contextlib.suppress(*TROUBLE):
         async with asyncio.timeout(1):
             await response.content.readany()
 
 
 def close(response: aiohttp.ClientResponse) -> None:
-    """Let go of a response; what the provider still sends is not waited for."""
+    """Release the connection, or close it if the body has not ended."""
     if response.content.at_eof():
         response.release()
     else:

@@ -1,7 +1,7 @@
-"""Quirks that accepted requests have taught: how a provider's model wants to be asked.
+"""Quirks that were learned from accepted requests.
 
-What one user's request taught counts for that user until another's has taught the same or a day has passed,
-so that nobody changes the requests of all others.
+A quirk learned for one user counts for that user only, until another user's request has taught the same or a
+day has passed, so that no user can change the requests of all others.
 """
 
 import time
@@ -16,33 +16,33 @@ from chathub.formats.messages import Endpoint
 from chathub.formats.quirks import Quirks, quirks_of
 from chathub.formats.urls import hostname, origin
 
-# pairs of provider and model, and changes of the form of one of them
+# pairs of origin and model that are kept, and changes of one of them
 _REMEMBERED = 1000
 _CHANGES = 16
 _DAY = 86_400.0
 
 
 class _Lesson(Struct):
-    """Who taught a change first, and when (seconds)."""
+    """The user whose request taught a change first, and when (seconds)."""
 
     caller_id: int
     at: float
     is_confirmed: bool = False
 
 
-# a field of Capabilities and its value
+# a field of ``Quirks`` and its value
 _Change = tuple[str, Any]
 
 
 class LearnedQuirks:
-    """What was learned since the start, by the provider's origin and the model's name."""
+    """The quirks learned since the start, by the provider's origin and the model's name."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lessons: OrderedDict[tuple[str, str], OrderedDict[_Change, _Lesson]] = OrderedDict()
 
     def quirks_for(self, endpoint: Endpoint, model: str, caller_id: int) -> Quirks:
-        """The form of requests that the endpoint takes from this user, as far as it is known."""
+        """The known quirks of an endpoint's model, for requests of this user."""
         known = quirks_of(hostname(endpoint.base_url), model)
         lessons = self._lessons.get((origin(endpoint.base_url), model))
         if not lessons:
@@ -52,19 +52,19 @@ class LearnedQuirks:
         return replace(known, **(common | own))
 
     def learn(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
-        """Remember what had to be changed until a request was accepted."""
+        """Remember the quirks that differed when a request was accepted."""
         old = asdict(before)
         changes = [change for change in asdict(after).items() if change[1] != old[change[0]]]
         if not changes:
             return
-        place = origin(endpoint.base_url), model
-        lessons = self._lessons.setdefault(place, OrderedDict())
+        key = origin(endpoint.base_url), model
+        lessons = self._lessons.setdefault(key, OrderedDict())
         for change in changes:
             lesson = lessons.setdefault(change, _Lesson(caller_id, self._clock()))
             lesson.is_confirmed = lesson.is_confirmed or lesson.caller_id != caller_id
             lessons.move_to_end(change)
         _trim(lessons, _CHANGES)
-        self._lessons.move_to_end(place)
+        self._lessons.move_to_end(key)
         _trim(self._lessons, _REMEMBERED)
 
     def _is_common(self, lesson: _Lesson) -> bool:

@@ -14,7 +14,7 @@ from chathub.upstream import guard
 
 log = logging.getLogger("chathub.upstream")
 
-# every kind of trouble that a network call can raise here
+# every exception that a network call can raise here
 TROUBLE = (aiohttp.ClientError, OSError, ValueError, TimeoutError)
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
@@ -26,13 +26,13 @@ class NoResponse(TimeoutError):
 
 
 def network_failure(error: BaseException) -> Failure:
-    """Trouble on the way, without the addresses and names that the exception may tell.
+    """An exception as a failure, without the addresses and names that the exception may contain.
 
-    ``unreachable`` is what failed before the request was sent; after that the provider may have begun.
+    ``unreachable``: it came before the request was sent; after that the provider may have begun.
     """
     causes = list(_causes(error))
     if _lacks_descriptor(causes):
-        # no line of the log for each: there may be very many at once
+        # not logged: there may be very many at once
         return Failure("服务器繁忙，请稍后再试", kind="busy", retry_after=_BUSY_SECONDS)
     log.info("upstream not reached: %s", type(error).__name__)
     if any(isinstance(cause, guard.AddressBlocked) for cause in causes):
@@ -55,7 +55,7 @@ def network_failure(error: BaseException) -> Failure:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, what it was raised from, and the errors of the system that aiohttp wraps."""
+    """An exception, its causes, and the system errors that aiohttp wraps."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -65,8 +65,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _lacks_descriptor(causes: list[BaseException]) -> bool:
-    """Whether something failed because this process has no descriptor left. The C library's resolver does
-    not tell: whoever cannot open its files knows no name."""
+    """Whether the cause is that this process has no descriptor left. The C library's resolver does not say
+    so: if it cannot open its files, it finds no name."""
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))

@@ -1,4 +1,4 @@
-"""A provider's answer as its bytes come in: events out of them, and how it ended."""
+"""Reads a provider's response: decodes its bytes into events as they arrive."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from chathub.upstream import http
 from chathub.upstream.http import Bounds
 from chathub.upstream.network_failures import TROUBLE, network_failure
 
-# bytes of one network read, and of a whole stream whatever it holds
+# bytes of a large network read, and of the largest stream
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 1024 * 1024 * 1024
 
@@ -27,10 +27,10 @@ async def read(
     room: asyncio.Event | None,
     holding: http.MemoryLease | None,
 ) -> Failure | None:
-    """Hand over the events of a 2xx answer; JSON where a stream was asked for is the whole answer."""
+    """Give ``take`` the events of a 2xx response; JSON in place of a stream is the whole response."""
     splitter = ThinkSplitter()
     if response.content_type.endswith("json"):
-        body = await http.whole_body(response, bounds.answer, holding)
+        body = await http.whole_body(response, bounds.body, holding)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
@@ -42,7 +42,7 @@ async def read(
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
-    """The events in some bytes; in a thread where ``size`` bytes are decoded at once and that is much."""
+    """The events in ``data``; decoded in a thread if the ``size`` bytes that are decoded at once are many."""
     if size <= http.LARGE:
         return decode(data)
     return await asyncio.to_thread(decode, data)
@@ -60,7 +60,7 @@ async def _read_stream(
         while data := await _next(response, room):
             size += len(data)
             if len(data) > _LARGE_READ:
-                # what is in hand already comes without a pause: others want a turn too
+                # data that has arrived is read without a pause: let other tasks run
                 await asyncio.sleep(0)
             if size > _LARGEST_STREAM:
                 return http.TOO_LONG
@@ -71,31 +71,31 @@ async def _read_stream(
             if decoder.done:
                 await http.drain(response)
                 break
-            # not kept while the next read is waited for
+            # free the memory during the next read
             del data, events
     except TROUBLE as error:
         trouble = network_failure(error)
     except asyncio.CancelledError:
-        # what was told of the usage so far is what the provider charges
+        # the provider charges for the usage so far
         take([event for event in decoder.close() if isinstance(event, Usage)])
         raise
     events = decoder.close()
     take(_split(splitter, events, last=True))
     failure = failure or failure_in(events)
-    # an answer that is whole stays so; of one that is not, the network knows the reason better
-    told_less = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
-    return trouble if trouble and told_less else failure
+    # a complete response stays one; of an incomplete one, network trouble gives a better reason
+    is_vague = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
+    return trouble if trouble and is_vague else failure
 
 
 async def _next(response: aiohttp.ClientResponse, room: asyncio.Event | None) -> bytes:
-    """What is there, once there is room for it: what waits is in the system's buffers and not in ours."""
+    """The bytes that have arrived, once there is room: until then they stay in the system's buffers."""
     if room is not None and not room.is_set():
         await room.wait()
     return await response.content.readany()
 
 
 def failure_in(events: list[Event]) -> Failure | None:
-    """The failure among some events."""
+    """The first ``Failure`` among the events."""
     for event in events:
         if type(event) is Failure:
             return event
@@ -103,7 +103,8 @@ def failure_in(events: list[Event]) -> Failure | None:
 
 
 def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) -> list[Event]:
-    """Take ``<think>`` tags out of the text; once the provider tells thinking apart itself there are none."""
+    """Turn the text between ``<think>`` tags into reasoning; a provider that separates reasoning sends no
+    tags."""
     if splitter.passing:
         return events
     out: list[Event] = []
@@ -112,7 +113,7 @@ def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) 
             out.extend(splitter.feed(event.text))
         else:
             if last or isinstance(event, Reasoning):
-                # what was held back came before this
+                # the text that was kept back came before this event
                 out.extend(splitter.close())
             out.append(event)
     if last:

@@ -1,16 +1,16 @@
 -- name: list_own
-SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, default_base_url, label, mask, base_url, origin,
-    is_shared, priority, weight, health, cooldown_until, last_error, success_count, failure_count, last_used_at,
-    api_keys.is_active, providers.is_active AS provider_is_active, api_keys.created_at, api_keys.updated_at
+SELECT api_keys.id, api_keys.user_id, provider_id, provider_key AS provider_slug,
+    providers.display_name AS provider_name, default_base_url, providers.is_active AS provider_is_active,
+    label, mask, base_url, origin, vouched_by, is_shared, priority, weight, health, cooldown_until, last_error,
+    success_count, failure_count, last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE user_id = :user_id ORDER BY api_keys.id
 
 -- name: get_own
-SELECT api_keys.id, api_keys.user_id, provider_id, provider_key, providers.display_name AS provider_name,
-    providers.is_active AS provider_is_active, default_base_url, label, secret, mask, base_url,
-    origin, is_shared, priority, weight, health, cooldown_until, last_error, success_count, failure_count,
-    last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at, vouched_by,
-    EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active) AS is_vouched
+SELECT api_keys.id, api_keys.user_id, provider_id, provider_key AS provider_slug,
+    providers.display_name AS provider_name, default_base_url, providers.is_active AS provider_is_active,
+    label, mask, base_url, origin, vouched_by, is_shared, priority, weight, health, cooldown_until, last_error,
+    success_count, failure_count, last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE api_keys.id = :key_id AND user_id = :user_id
 
@@ -18,21 +18,30 @@ WHERE api_keys.id = :key_id AND user_id = :user_id
 SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id AND label = :label
 
 -- name: list_for_chat
--- what a chat of this user may use for the provider: its own keys and the shared ones
-SELECT key.id, user_id, provider_id, secret, base_url, origin, priority, weight, health, cooldown_until, last_error,
-    failure_class, failures_in_row,
-    EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active) AS is_vouched
-FROM api_keys AS key JOIN users AS owner ON owner.id = user_id
-WHERE provider_id = :provider_id AND key.is_active
-    AND (user_id = :user_id OR (is_shared AND owner.is_active AND owner.role = 'admin'))
-ORDER BY key.id
+-- what a chat of this user may use for the provider: its own API keys and the shared ones
+SELECT api_key.id, user_id, provider_id, origin, secret, base_url,
+    EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active = 1)
+        AS is_vouched,
+    priority, weight, health, cooldown_until, last_error, failure_class, failures_in_row
+FROM api_keys AS api_key JOIN users AS owner ON owner.id = user_id
+WHERE provider_id = :provider_id AND api_key.is_active = 1
+    AND (user_id = :user_id OR (is_shared = 1 AND owner.is_active = 1 AND owner.role = 'admin'))
+ORDER BY api_key.id
+
+-- name: get_for_test
+-- an API key of this user's own, usable or not
+SELECT id, user_id, provider_id, origin, secret, base_url,
+    EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active = 1)
+        AS is_vouched,
+    priority, weight, health, cooldown_until, last_error, failure_class, failures_in_row
+FROM api_keys WHERE id = :key_id AND user_id = :user_id
 
 -- name: list_inheriting
--- the keys that go where their provider's base URL points
-SELECT id, origin FROM api_keys WHERE provider_id = :provider_id AND base_url = ''
+-- the API keys that go where their provider's base URL points
+SELECT origin FROM api_keys WHERE provider_id = :provider_id AND base_url = ''
 
 -- name: list_sealed
-SELECT api_keys.id, user_id, provider_id, provider_key, secret, origin
+SELECT api_keys.id, user_id, provider_id, origin, secret, provider_key AS provider_slug
 FROM api_keys JOIN providers ON providers.id = provider_id ORDER BY api_keys.id
 
 -- name: reseal
@@ -42,40 +51,47 @@ UPDATE api_keys SET secret = :secret WHERE id = :key_id
 INSERT INTO api_keys (user_id, provider_id, label, secret, mask, base_url, origin, vouched_by, is_shared, is_active,
     created_at, updated_at)
 VALUES (:user_id, :provider_id, :label, :secret, :mask, :base_url, :origin, :vouched_by, :is_shared, 1, :now, :now)
+RETURNING id
 
 -- name: update
-UPDATE api_keys SET secret = :secret, mask = :mask, base_url = :base_url, origin = :origin,
-    vouched_by = :vouched_by, is_shared = :is_shared, priority = :priority, weight = :weight, is_active = :is_active, updated_at = max(updated_at, :now)
+-- without a :secret the stored one stays
+UPDATE api_keys SET secret = coalesce(:secret, secret), mask = :mask, base_url = :base_url, origin = :origin,
+    vouched_by = :vouched_by, is_shared = :is_shared, priority = :priority, weight = :weight,
+    is_active = :is_active, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :key_id
 
 -- name: toggle
-UPDATE api_keys SET is_active = 1 - is_active, updated_at = max(updated_at, :now)
+UPDATE api_keys SET is_active = 1 - is_active,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :key_id AND user_id = :user_id
 
 -- name: get_health
-SELECT failures_in_row, health, cooldown_until, failure_class FROM api_keys WHERE id = :key_id
+SELECT health, cooldown_until, failure_class, failures_in_row FROM api_keys WHERE id = :key_id
 
 -- name: set_health
 UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,
-    failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + :failures, last_used_at = max(last_used_at, :now)
+    failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + :failures,
+    last_used_at = CASE WHEN last_used_at > :now THEN last_used_at ELSE :now END
 WHERE id = :key_id
 
--- name: note_success
+-- name: record_success
 UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0,
-    success_count = success_count + 1, last_used_at = max(last_used_at, :now)
+    success_count = success_count + 1,
+    last_used_at = CASE WHEN last_used_at > :now THEN last_used_at ELSE :now END
 WHERE id = :key_id
 RETURNING success_count
 
--- name: heal
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0 WHERE id = :key_id
+-- name: reset_health
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0
+WHERE id = :key_id
 
--- name: renew
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0, success_count = 0,
-    failure_count = 0, last_used_at = 0
+-- name: reset
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0,
+    success_count = 0, failure_count = 0, last_used_at = 0
 WHERE id = :key_id
 
 -- name: describe
--- what the audit tells of a key
+-- an API key in the audit
 SELECT provider_key AS provider, label, mask, user_id AS owner_id
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE api_keys.id = :key_id

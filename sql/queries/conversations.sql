@@ -2,7 +2,7 @@
 SELECT id, user_id, title, head_id FROM conversations WHERE public_id = :public_id AND deleted_at IS NULL
 
 -- name: list_ids
--- a user's, newest first, after the place (:updated_at, :before_id)
+-- a user's conversations, newest first, after the row (:updated_at, :before_id)
 SELECT id, public_id FROM conversations
 WHERE user_id = :user_id AND (updated_at, id) < (:updated_at, :before_id) AND deleted_at IS NULL
 ORDER BY updated_at DESC, id DESC
@@ -25,8 +25,8 @@ VALUES (:public_id, :user_id, :title, :model, :now, :now)
 RETURNING id, user_id, title, head_id
 
 -- name: add_turn
--- a turn at the end of the branch; counting is cheap however long the branch is. The conversation goes to the top of
--- its user's list, also where the clock is behind what another one was stamped with
+-- a new turn at the end of the branch; the cost does not depend on the branch's length. The conversation moves to the
+-- top of its user's list, also if the clock is behind the stamp of another one
 UPDATE conversations SET head_id = :head_id, model = :model, message_count = message_count + :more,
     updated_at = (SELECT max(stamp) FROM (
     SELECT :now AS stamp UNION ALL SELECT conversations.updated_at UNION ALL
@@ -35,7 +35,7 @@ UPDATE conversations SET head_id = :head_id, model = :model, message_count = mes
 WHERE id = :conversation_id
 
 -- name: count_branch
--- after the branch changed otherwise
+-- after another change of the branch
 UPDATE conversations SET message_count = (
     WITH RECURSIVE branch (id) AS (
         SELECT head_id
@@ -49,7 +49,7 @@ WHERE id = :conversation_id
 UPDATE conversations SET head_id = :head_id WHERE id = :conversation_id
 
 -- name: touch
--- to the top of its user's list, likewise
+-- moves it to the top of its user's list, as above
 UPDATE conversations SET updated_at = (SELECT max(stamp) FROM (
     SELECT :now AS stamp UNION ALL SELECT conversations.updated_at UNION ALL
     SELECT 1 + max(other.updated_at) FROM conversations AS other
@@ -60,22 +60,22 @@ WHERE id = :conversation_id
 UPDATE conversations SET title = :title, title_is_own = 1 WHERE id = :conversation_id
 
 -- name: suggest_title
--- the model's idea of a title; the user's own stays
+-- a title that the model suggested; a title of the user's stays
 UPDATE conversations SET title = :title WHERE id = :conversation_id AND title_is_own = 0
 
 -- name: mark_deleted
--- no answer shows it from now on; its id is free for another: none that a request may give has a slash
+-- no response shows it from now on. Its id is free for another conversation: ids in requests never have a slash
 UPDATE conversations SET deleted_at = :now, head_id = NULL, public_id = public_id || '/' || id
 WHERE public_id = :public_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: insert_deleted
--- a place for messages that are being removed
+-- a conversation for messages that are being removed
 INSERT INTO conversations (public_id, user_id, title, model, deleted_at, created_at, updated_at)
 VALUES (:public_id, :user_id, '', '', :now, :now, :now)
 RETURNING id
 
 -- name: find_deleted
--- one that is being removed, and the newest of its messages (NULL: it has none left)
+-- a conversation that is being removed, and its newest message (NULL: none is left)
 SELECT id, (SELECT max(messages.id) FROM messages WHERE conversation_id = conversations.id) AS newest_id
 FROM conversations WHERE deleted_at IS NOT NULL ORDER BY id DESC LIMIT 1
 

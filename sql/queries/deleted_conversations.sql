@@ -7,7 +7,7 @@ INSERT INTO deleted_conversations (user_id, public_id, deleted_at) VALUES (:user
 ON CONFLICT (user_id, public_id) DO UPDATE SET deleted_at = excluded.deleted_at
 
 -- name: sweep
--- some of what is too old, whoever's it was
+-- some rows that are too old, of all users
 DELETE FROM deleted_conversations WHERE (user_id, public_id) IN (
     SELECT user_id, public_id FROM deleted_conversations WHERE deleted_at < :before LIMIT :limit)
 

@@ -17,20 +17,20 @@ SELECT coalesce(sum(length(data)), 0) AS size FROM message_images JOIN files ON 
 WHERE message_id = :message_id
 
 -- name: list_ids
--- the stored ones of a message
+-- the stored images of a message
 SELECT file_id AS id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL
 
 -- name: get_own_size
 SELECT length(data) AS size FROM files WHERE id = :file_id AND user_id = :user_id
 
 -- name: get_own
--- a picture of the user's that a message still shows
+-- an image of the user's that a message still shows
 SELECT media_type, data FROM files WHERE id = :file_id AND user_id = :user_id AND EXISTS (
     SELECT 1 FROM message_images JOIN messages ON messages.id = message_id
         JOIN conversations ON conversations.id = conversation_id
     WHERE file_id = files.id AND deleted_at IS NULL)
 
 -- name: delete_unused
--- a picture, if no message shows it any more
+-- an image, if no message shows it any more
 DELETE FROM files WHERE id = :file_id
     AND NOT EXISTS (SELECT 1 FROM message_images WHERE file_id = files.id)

@@ -1,6 +1,6 @@
 -- name: get
--- failed_empty: the turn failed, or was stopped by the loss of its connection, before any output, so that it may be
--- asked again; one that its user stopped may not. is_deleted: its conversation was
+-- failed_empty: the turn failed, or was stopped because its client left, before any output, so that it may be repeated;
+-- a turn that its user stopped may not. is_deleted: its conversation was deleted
 SELECT message_id, digest, deleted_at IS NOT NULL AS is_deleted, content = '' AND reasoning = '' AND tool_calls = ''
     AND (status IN ('error', 'interrupted') OR finish_reason = 'disconnected') AS failed_empty
 FROM idempotency_keys JOIN messages ON messages.id = message_id

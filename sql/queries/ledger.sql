@@ -1,4 +1,4 @@
--- name: add
+-- name: insert
 INSERT INTO ledger (at, day, kind, user_id, token_id, key_id, provider, model, conversation_id, message_id,
     prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price, output_price, cost,
     first_token_ms, duration_ms, end_reason, http_status)
@@ -7,12 +7,12 @@ VALUES (:at, :day, :kind, :user_id, :token_id, :key_id, :provider, :model, :conv
     :cost, :first_token_ms, :duration_ms, :end_reason, :http_status)
 
 -- name: list_page
--- a user's, newest first, of those from :first to :last
+-- a user's entries from id :first to :last, the newest first
 SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, provider, model, conversation_id,
     message_id, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price,
     output_price, cost, first_token_ms, duration_ms, end_reason, http_status
-FROM ledger CROSS JOIN users ON users.id = ledger.user_id
-WHERE ledger.user_id = :user_id AND ledger.id BETWEEN :first AND :last
+FROM ledger CROSS JOIN users
+WHERE users.id = ledger.user_id AND ledger.user_id = :user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until
     AND (:token_id IS NULL OR token_id = :token_id)
     AND (:model IS NULL OR model = :model)
@@ -24,8 +24,8 @@ ORDER BY ledger.id DESC LIMIT :limit
 SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, provider, model, conversation_id,
     message_id, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price,
     output_price, cost, first_token_ms, duration_ms, end_reason, http_status
-FROM ledger CROSS JOIN users ON users.id = ledger.user_id
-WHERE ledger.id BETWEEN :first AND :last
+FROM ledger CROSS JOIN users
+WHERE users.id = ledger.user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until
     AND (:token_id IS NULL OR token_id = :token_id)
     AND (:model IS NULL OR model = :model)

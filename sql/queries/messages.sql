@@ -4,7 +4,7 @@ VALUES (:conversation_id, :parent_id, 'user', :content, :options, :is_incomplete
 RETURNING id
 
 -- name: insert_answer
--- the reply that is about to be written
+-- the reply before it is generated
 INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, retry_after, finish_reason,
     asked_model, model, provider, created_at, updated_at)
 VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :retry_after, :finish_reason,
@@ -12,7 +12,7 @@ VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_stat
 RETURNING id
 
 -- name: insert_result
--- what a tool gave
+-- the result of a tool call
 INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, options, is_incomplete, created_at,
     updated_at)
 VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :options, :is_incomplete, :now, :now)
@@ -22,7 +22,7 @@ RETURNING id
 SELECT id, content, status, tool_calls, state FROM messages WHERE id = :message_id AND role = 'assistant'
 
 -- name: get_answer_before
--- the answer whose calls' results another one went on from
+-- the reply whose tool results the given reply continued from
 WITH RECURSIVE line (id, parent_id, role) AS (
     SELECT parent.id, parent.parent_id, parent.role
     FROM messages AS answer JOIN messages AS parent ON parent.id = answer.parent_id
@@ -38,13 +38,13 @@ FROM line JOIN messages ON messages.id = line.id WHERE line.role = 'assistant'
 SELECT id, conversation_id, parent_id, role FROM messages WHERE id = :message_id
 
 -- name: get_own
--- a message of the user's with its conversation
+-- a user's message with its conversation
 SELECT messages.id, public_id, parent_id
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: get_question
--- the question that a message is or answers, and which model answered it: this one, or the newest
+-- the user message that a message is or replies to, and the model that replied: of this reply, or of the newest
 SELECT question.id, named.role AS named_role, public_id, question.role, question.content,
     question.options, question.tool_call_id, question.is_incomplete,
     coalesce(nullif(named.model, ''), (
@@ -57,19 +57,19 @@ FROM messages AS named
 WHERE named.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: get_reply
--- an answer of the user's, with all that its stream told
+-- a user's reply, with everything that its stream contained
 SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, finish_reason,
     error_status, retry_after, tool_calls, asked_model, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant' AND deleted_at IS NULL
 
 -- name: get_text
--- a piece of an answer's text, or of its thinking
+-- a part of a reply's text or of its reasoning
 SELECT substr(CASE :kind WHEN 'content' THEN content ELSE reasoning END, :start + 1, :length) AS text
 FROM messages WHERE id = :message_id
 
 -- name: list_context
--- the branch that ends in :head_id, oldest first, as far back as :characters reach
+-- the branch that ends in :head_id, oldest first, back to at most :characters characters
 WITH RECURSIVE branch (id, parent_id, depth, used) AS (
     SELECT id, parent_id, 1, length(content) FROM messages WHERE id = :head_id
     UNION ALL
@@ -83,7 +83,7 @@ FROM branch JOIN messages ON messages.id = branch.id
 ORDER BY depth DESC
 
 -- name: list_branch_ids
--- a branch from its newest message up, at most :limit of it
+-- a branch from its newest message upwards, at most :limit messages
 WITH RECURSIVE branch (id, parent_id) AS (
     SELECT id, parent_id FROM messages WHERE id = :newest_id
     UNION ALL
@@ -93,7 +93,7 @@ WITH RECURSIVE branch (id, parent_id) AS (
 SELECT id FROM branch
 
 -- name: get_shown
--- a message with the others in its place
+-- a message with its siblings
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, finish_reason,
     messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
     tool_calls, tool_call_id, is_incomplete, messages.created_at,
@@ -111,7 +111,7 @@ FROM messages JOIN conversations ON conversations.id = messages.conversation_id
 WHERE messages.id = :message_id AND deleted_at IS NULL
 
 -- name: newest_leaf
--- from a message down its newest children to the end of the branch
+-- from a message downwards by the newest child to the end of the branch
 WITH RECURSIVE line (id) AS (
     SELECT :message_id
     UNION ALL
@@ -120,7 +120,7 @@ WITH RECURSIVE line (id) AS (
 SELECT max(id) AS id FROM line
 
 -- name: newest_sibling
--- the newest other message in the same place
+-- the newest sibling of a message
 SELECT CASE WHEN messages.parent_id IS NULL THEN (
         SELECT max(siblings.id) FROM messages AS siblings
         WHERE siblings.conversation_id = messages.conversation_id AND siblings.parent_id IS NULL
@@ -131,7 +131,7 @@ SELECT CASE WHEN messages.parent_id IS NULL THEN (
 FROM messages WHERE messages.id = :message_id
 
 -- name: count_subtree
--- how many messages a message and all that follows from it are, and whether :other_id is one of them
+-- the number of messages in the subtree of a message, and whether :other_id is one of them
 WITH RECURSIVE subtree (id) AS (
     SELECT :message_id
     UNION ALL
@@ -140,7 +140,7 @@ WITH RECURSIVE subtree (id) AS (
 SELECT count(*) AS count, max(CASE WHEN id = :other_id THEN 1 ELSE 0 END) AS holds_other FROM subtree
 
 -- name: is_detached
--- whether a message follows from one that was deleted and is not removed yet
+-- whether a message is below one that was deleted and is not removed yet
 WITH RECURSIVE line (parent_id, conversation_id) AS (
     SELECT parent_id, conversation_id FROM messages
     WHERE id = :message_id AND EXISTS (SELECT 1 FROM conversations WHERE deleted_at IS NOT NULL)
@@ -154,7 +154,7 @@ SELECT 1 AS found FROM line JOIN conversations ON conversations.id = conversatio
 UPDATE messages SET conversation_id = :conversation_id, parent_id = NULL WHERE id = :message_id
 
 -- name: follow
--- what follows directly from a message goes to its conversation, if it is not there
+-- moves the children of a message to its conversation, if they are not there
 UPDATE messages SET conversation_id = :conversation_id
 WHERE parent_id = :message_id AND conversation_id <> :conversation_id
 
@@ -171,11 +171,11 @@ UPDATE messages SET model = :model, provider = :provider, content = :content, re
 WHERE id = :message_id
 
 -- name: note_answering
--- which model has begun to answer, and the estimate of its prompt: for the bill of a reply that a crash cuts off
+-- the model that has begun to reply, and the estimate of its prompt: for the cost of a reply that a crash interrupts
 UPDATE messages SET model = :model, provider = :provider, prompt_tokens = :prompt_tokens WHERE id = :message_id
 
 -- name: list_streaming
--- at start: what was being written when the last process ended
+-- at start: the replies that were running when the last process ended
 SELECT messages.id, conversation_id, public_id, conversations.user_id, token_id, messages.model, provider,
     prompt_tokens, messages.updated_at, input_price, output_price
 FROM messages JOIN conversations ON conversations.id = conversation_id
@@ -184,7 +184,7 @@ FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE status = 'streaming' AND deleted_at IS NULL
 
 -- name: complete_stopped
--- the page's text of a stopped reply, where it holds more than ours
+-- the client's text of a stopped reply, if it is longer than the stored one
 UPDATE messages SET content = :content, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :message_id AND status IN ('stopped', 'interrupted')
     AND length(:content) > length(content) AND substr(:content, 1, length(content)) = content

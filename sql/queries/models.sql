@@ -1,33 +1,31 @@
 -- name: list_all
-SELECT models.id, model_name, models.display_name, provider_id, provider_key,
+SELECT models.id, model_name, models.display_name, provider_id, provider_key AS provider_slug,
     providers.display_name AS provider_display_name, providers.is_active AS provider_is_active,
+    models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order,
-    models.created_at, models.updated_at
+    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order
 FROM models JOIN providers ON providers.id = provider_id
 ORDER BY models.sort_order, models.id DESC
 
 -- name: get_by_id
-SELECT models.id, model_name, models.display_name, provider_id, provider_key,
-    providers.display_name AS provider_display_name,
+SELECT models.id, model_name, models.display_name, provider_id, provider_key AS provider_slug,
+    providers.display_name AS provider_display_name, providers.is_active AS provider_is_active,
+    models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order,
-    models.created_at, models.updated_at
+    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order
 FROM models JOIN providers ON providers.id = provider_id
 WHERE models.id = :model_id
 
 -- name: insert
-INSERT INTO models (model_name, display_name, provider_id, model_type, max_tokens, context_window,
-    supports_streaming, supports_function_calling, supports_vision, input_price, output_price,
-    description, fallback_model, allow_extras, is_active, sort_order, created_at, updated_at)
-VALUES (:model_name, :display_name, :provider_id, :model_type, :max_tokens, :context_window,
-    :supports_streaming, :supports_function_calling, :supports_vision, :input_price, :output_price,
-    :description, :fallback_model, :allow_extras, :is_active, :sort_order, :now, :now)
+-- with the defaults of the columns; update writes the rest
+INSERT INTO models (model_name, display_name, provider_id, created_at, updated_at)
+VALUES (:model_name, :display_name, :provider_id, :now, :now)
+RETURNING id
 
--- name: add_by_name
--- a model that its provider offers; what is known already stays as it is
+-- name: import_by_name
+-- a model out of its provider's list, with the defaults of the columns; one that exists stays as it is
 INSERT INTO models (model_name, display_name, provider_id, model_type, created_at, updated_at)
-VALUES (:model_name, :model_name, :provider_id, :kind, :now, :now)
+VALUES (:model_name, :model_name, :provider_id, :model_type, :now, :now)
 ON CONFLICT (model_name) DO NOTHING
 
 -- name: update
@@ -36,24 +34,29 @@ UPDATE models SET model_name = :model_name, display_name = :display_name, provid
     supports_streaming = :supports_streaming, supports_function_calling = :supports_function_calling,
     supports_vision = :supports_vision, input_price = :input_price, output_price = :output_price,
     description = :description, fallback_model = :fallback_model, allow_extras = :allow_extras,
-    is_active = :is_active, sort_order = :sort_order, updated_at = max(updated_at, :now)
+    is_active = :is_active, sort_order = :sort_order,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :model_id
 
 -- name: toggle
-UPDATE models SET is_active = 1 - is_active, updated_at = max(updated_at, :now) WHERE id = :model_id
+UPDATE models SET is_active = 1 - is_active,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
+WHERE id = :model_id
 
 -- name: set_order
-UPDATE models SET sort_order = :sort_order, updated_at = max(updated_at, :now) WHERE id = :model_id
+UPDATE models SET sort_order = :sort_order,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
+WHERE id = :model_id
 
 -- name: delete
 DELETE FROM models WHERE id = :model_id
 
 -- name: delete_others
--- the built-in model's provider has one model: the one the server was started with
+-- the built-in provider has one model: the one that the server was started with
 DELETE FROM models WHERE provider_id = :provider_id AND model_name <> :model_name
 
 -- name: offer
--- free of charge, and first in the list, which the chat page preselects; an administrator's choice stays
+-- free of charge, and first in the list, whose first entry the chat page preselects; an administrator's choice stays
 INSERT INTO models (model_name, display_name, provider_id, max_tokens, context_window, description,
     sort_order, created_at, updated_at)
 VALUES (:model_name, :display_name, :provider_id, :max_tokens, :context_window, :description, -1, :now, :now)

@@ -1,5 +1,5 @@
 -- name: insert
--- of a message that was deleted meanwhile nothing is kept
+-- inserts nothing if the message was deleted meanwhile
 INSERT INTO message_parts (message_id, sequence, kind, text)
 SELECT :message_id, :sequence, :kind, :text WHERE EXISTS (SELECT 1 FROM messages WHERE id = :message_id)
 

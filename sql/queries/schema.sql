@@ -1,15 +1,15 @@
--- What a database consists of, and how much is in it: for whoever copies, compares or undoes.
+-- What a database consists of, and how much is in it. SQLite only: another engine has its own catalog.
 
 -- name: list_objects
--- tables, indexes, triggers and views that are not SQLite's own
+-- tables, indexes, triggers and views, without SQLite's own
 SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\'
 
 -- name: list_tables
 SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'
 
 -- name: count_rows
--- of a table whose quoted name is put in the place of the last word
-SELECT count(*) FROM sqlite_schema
+-- of a table, whose quoted name takes the place of the last word
+SELECT count(*) AS count FROM sqlite_schema
 
 -- name: newest_ids
 SELECT

@@ -1,5 +1,5 @@
 -- name: count_days
--- on how many days a user used something
+-- the days on which a user used something
 SELECT count(DISTINCT day) AS days FROM usage_sums_by_day WHERE user_id = :user_id AND requests > 0
 
 -- name: totals_of_day
@@ -19,12 +19,12 @@ SELECT
 FROM usage_sums_by_month WHERE user_id = :user_id AND month BETWEEN :first AND :last
 
 -- name: by_model
-SELECT model, sum(requests) AS requests, sum(prompt_tokens) AS prompt_tokens,
-    sum(completion_tokens) AS completion_tokens, sum(cost) AS cost
+SELECT sum(requests) AS requests, sum(prompt_tokens) AS prompt_tokens,
+    sum(completion_tokens) AS completion_tokens, sum(cost) AS cost, model
 FROM usage_sums_by_month WHERE user_id = :user_id AND requests > 0 GROUP BY model ORDER BY sum(requests) DESC, model
 
 -- name: sum_by_day
--- a user's rows of the ledger in sums, the newest day first
+-- sums of a user's ledger entries by day, newest day first
 SELECT day AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens,
     sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
     sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
@@ -48,32 +48,34 @@ WHERE day BETWEEN :since AND :until
 GROUP BY day ORDER BY day DESC
 
 -- name: sum_by
--- the same of the users from :first_user to :last_user by model or user (:group_by), the dearest first: the whole
--- months between :first_month and :before_month, and the days at both ends
-SELECT iif(:group_by = 'model', model, username) AS name, sum(requests) AS requests, sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens,
-    sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
-    sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
+-- the same of the users from :first_user to :last_user by model or user (:group_by), the highest cost first: the
+-- whole months between :first_month and :before_month, and the days at both ends. CROSS JOIN keeps SQLite's planner
+-- from reading the sums before the users
+SELECT CASE WHEN :group_by = 'model' THEN model ELSE username END AS name, sum(requests) AS requests,
+    sum(attempts) AS attempts, sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
+    sum(reasoning_tokens) AS reasoning_tokens, sum(cached_tokens) AS cached_tokens, sum(cost) AS cost
 FROM (
     SELECT username, model, requests, attempts, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cost
-    FROM users CROSS JOIN usage_sums_by_month ON user_id = users.id
-    WHERE users.id BETWEEN :first_user AND :last_user AND month >= :first_month AND month < :before_month
-        AND attempts > 0
+    FROM users CROSS JOIN usage_sums_by_month
+    WHERE user_id = users.id AND users.id BETWEEN :first_user AND :last_user
+        AND month >= :first_month AND month < :before_month AND attempts > 0
         AND (:token_id IS NULL OR token_id = :token_id)
         AND (:model IS NULL OR model = :model)
         AND (:provider IS NULL OR provider = :provider)
     UNION ALL
     SELECT username, model, requests, attempts, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cost
     FROM users CROSS JOIN (VALUES (:head, :head_end), (:tail, :tail_end)) AS ends
-        CROSS JOIN usage_sums_by_day ON user_id = users.id AND day BETWEEN column1 AND column2
-    WHERE users.id BETWEEN :first_user AND :last_user AND attempts > 0
+        CROSS JOIN usage_sums_by_day
+    WHERE user_id = users.id AND day BETWEEN column1 AND column2
+        AND users.id BETWEEN :first_user AND :last_user AND attempts > 0
         AND (:token_id IS NULL OR token_id = :token_id)
         AND (:model IS NULL OR model = :model)
         AND (:provider IS NULL OR provider = :provider)
-)
+) AS used
 GROUP BY 1 ORDER BY sum(cost) DESC, 1
 
 -- name: list_spans
--- between which rows of the ledger those lie that a user made on a day; the newest first
+-- for each day the first and the last id of a user's rows in the ledger; the newest day first
 SELECT min(first_id) AS first, max(last_id) AS last
 FROM usage_sums_by_day
 WHERE user_id = :user_id AND day BETWEEN :since AND :until AND attempts > 0 AND first_id < :before

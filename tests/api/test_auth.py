@@ -20,7 +20,7 @@ from chathub.accounts.session_tokens import Signer
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.errors import StartError
-from chathub.security.master_secret import TokenKey
+from chathub.security.token_keys import TokenKey
 from chathub.security.vault import derive
 
 Headers = dict[str, str]

@@ -64,11 +64,11 @@ def test_what_is_released_is_free_again_also_after_a_refusal() -> None:
     with pytest.raises(TooManyBodies):
         first.grow(40 * MIB)
     first.release()
-    assert bodies.held == 0
+    assert bodies.used == 0
     again = bodies.of(1)
     again.grow(32 * MIB)
     again.release()
-    assert bodies.held == 0
+    assert bodies.used == 0
 
 
 class Hub:
@@ -112,7 +112,7 @@ class Hub:
             await asyncio.sleep(0)
 
     async def holds(self, size: int) -> None:
-        await until(lambda: self.app[REQUEST_MEMORY].held == size, 20)
+        await until(lambda: self.app[REQUEST_MEMORY].used == size, 20)
 
     def leave(self) -> None:
         for writer in self._writers:
@@ -230,10 +230,10 @@ async def test_a_body_is_held_until_its_handler_has_ended(connect: Connect, prov
     held = client.app[REQUEST_MEMORY]  # type: ignore[index]
     asking = asyncio.create_task(client.post("/v1/chat/completions", json=body, headers=admin))
     await until(lambda: len(provider.bodies) == 1)
-    assert held.held > 90_000 and not asking.done()
+    assert held.used > 90_000 and not asking.done()
     provider.gate.set()
     assert (await asking).status == 502
-    await until(lambda: held.held == 0)
+    await until(lambda: held.used == 0)
 
 
 async def test_a_question_holds_its_body_until_its_reply_has_ended(
@@ -246,12 +246,12 @@ async def test_a_question_holds_its_body_until_its_reply_has_ended(
     provider.script = provider.stream([chunk("a"), *reply("b")], stall_after=1)
     held = client.app[REQUEST_MEMORY]  # type: ignore[index]
     response = await opened(client, admin, "a", message="x" * 100_000)
-    size = held.held
+    size = held.used
     response.close()
     await until(lambda: not client.app[REPLIES].of_user(1)[0].followers)  # type: ignore[index]
-    assert held.held == size > 90_000
+    assert held.used == size > 90_000
     provider.gate.set()
-    await until(lambda: held.held == 0)
+    await until(lambda: held.used == 0)
 
 
 async def test_what_waits_for_its_handler_is_little() -> None:

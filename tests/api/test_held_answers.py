@@ -61,7 +61,7 @@ async def test_while_a_users_answers_are_too_much_the_newest_wait_and_lose_nothi
         await events_of(first)
     for name in ("first", "second"):
         assert (await ended(client, user, name))["content"] == TEXT
-    assert holdings.held == 0
+    assert holdings.used == 0
 
 
 async def test_an_answer_that_waits_can_be_stopped_and_what_came_is_stored(
@@ -79,7 +79,7 @@ async def test_an_answer_that_waits_can_be_stopped_and_what_came_is_stored(
     assert (await second)[0] == 409
     provider.gate.set()
     await events_of(first)
-    assert holdings.held == 0
+    assert holdings.used == 0
 
 
 async def test_a_stored_answer_is_not_kept_for_a_follower_that_is_behind(

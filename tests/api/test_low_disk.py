@@ -39,7 +39,7 @@ class Hub:
         """Let so many bytes be free, and the server see it."""
         self.free = free
         assert self.client.app is not None
-        await self.client.app[DISK].look()
+        await self.client.app[DISK].measure()
 
     async def post(self, path: str, body: dict[str, Any], method: str = "POST") -> ClientResponse:
         return await self.client.request(method, path, json=body, headers=self.user)
@@ -204,7 +204,7 @@ async def test_a_disk_that_cannot_be_looked_at_keeps_its_last_figure() -> None:
     disk = Disk(Path("/"), 40, look_up)
     disk.check(large=True)
     for expected in (True, True, False):
-        await disk.look()
+        await disk.measure()
         assert disk.is_full is expected
     disk.check()
     with pytest.raises(DiskLow):
@@ -213,7 +213,7 @@ async def test_a_disk_that_cannot_be_looked_at_keeps_its_last_figure() -> None:
 
 async def test_without_a_bound_nothing_is_refused() -> None:
     disk = Disk(Path("/"), 0, lambda folder: 0)
-    await disk.look()
+    await disk.measure()
     disk.check(large=True)
     assert not disk.is_full
     # there is nothing to look for

@@ -451,7 +451,7 @@ async def test_pictures_of_the_history_count_like_the_body_they_came_in(
     assert (await stream(client, user, conversation_id="other"))[-1]["type"] == "end"
     others.release()
     assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
-    assert client.app[REQUEST_MEMORY].held == 0  # type: ignore[union-attr]
+    assert client.app[REQUEST_MEMORY].used == 0  # type: ignore[union-attr]
 
 
 async def shown_again_and_again(client: TestClient, user: Headers, config: Config) -> list[int]:

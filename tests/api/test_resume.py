@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from chathub.chat.cursor import Cursor, Part
 from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Turn
 from chathub.config import Config
+from chathub.database.errors import DatabaseUnavailable
 from chathub.formats.events import Reasoning, Text
 from chathub.handlers.streams import EventStream
 
@@ -267,9 +267,7 @@ async def test_a_client_that_does_not_read_why_a_reply_is_unreadable_is_dropped_
             raise ConnectionError("the client does not read")
 
         monkeypatch.setattr(EventStream, "send", drop)
-        error = sqlite3.DatabaseError("database disk image is malformed")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
+        raise DatabaseUnavailable("database disk image is malformed", "damaged")
         yield []
 
     monkeypatch.setattr(Reply, "follow", unreadable)

@@ -32,7 +32,9 @@ from scripted import Provider, Script, chunk, reply
 from chathub.app_keys import DB, REPLIES, SETTLEMENT_QUEUE
 from chathub.billing import settlement_queue
 from chathub.config import Config
-from chathub.database import connection
+from chathub.database import database
+from chathub.database.errors import DatabaseError, DatabaseUnavailable
+from chathub.database.transaction import Transaction
 
 LONG = "长🙂" * 50_000
 
@@ -49,8 +51,8 @@ async def hub(
     """A server that gives up sooner: five seconds for a lock, and four attempts, are long for a test."""
     await add_model(client, admin, provider.base_url)
     assert client.app is not None
-    await client.app[DB].script(lambda it: it.execute("PRAGMA busy_timeout = 20"))
-    monkeypatch.setattr(connection, "_AGAIN", (0.05,))
+    await client.app[DB].run_bare(lambda it: it.execute("PRAGMA busy_timeout = 20"))
+    monkeypatch.setattr(database, "_RETRY_PAUSES", (0.05,))
 
 
 @contextmanager
@@ -384,7 +386,7 @@ async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, 
     assert client.app is not None
     kept: settlement_queue.SettlementQueue = client.app[SETTLEMENT_QUEUE]
     times: list[int] = []
-    kept.keep("test", lambda tx: times.append(1), 0, sqlite3.OperationalError("locked"))
+    kept.keep("test", lambda tx: times.append(1), 0, DatabaseError("locked"))
     rounds = [asyncio.create_task(kept.retry()) for _ in range(3)]
     await asyncio.sleep(0)
     for each in rounds:
@@ -406,10 +408,8 @@ def kept_by(client: TestClient) -> settlement_queue.SettlementQueue:
     return client.app[SETTLEMENT_QUEUE]
 
 
-def damaged() -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("database disk image is malformed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
+def damaged() -> DatabaseUnavailable:
+    return DatabaseUnavailable("database disk image is malformed", "damaged")
 
 
 @pytest.mark.parametrize("error", [Unstorable("no"), OverflowError("too large"), damaged()], ids=repr)
@@ -424,15 +424,14 @@ async def test_one_that_never_succeeds_keeps_no_other_waiting_and_is_told_once(
         tried.append(1)
         raise error
 
-    first = sqlite3.OperationalError("database is locked")
-    first.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    first = DatabaseUnavailable("database is locked", "locked")
     kept.keep("bad one", fail, 0, first)
     kept.keep("good one", lambda tx: done.append("as large"), 0, first)
     kept.keep("good one", lambda tx: done.append("larger"), 100_000, first)
     await until(lambda: done == ["as large", "larger"] and len(tried) > 2)
     told = [record for record in caplog.records if record.levelno == logging.ERROR]
     mistakes = [record for record in told if record.exc_info and record.name == "chathub.settlements"]
-    assert len(mistakes) == (0 if isinstance(error, sqlite3.Error) else 1)
+    assert len(mistakes) == (0 if isinstance(error, DatabaseUnavailable) else 1)
 
 
 async def test_a_mistake_is_not_tried_without_end_and_what_it_reserved_is_given_back(
@@ -500,23 +499,22 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
     def unbounded(it: sqlite3.Connection) -> None:
         it.execute("PRAGMA max_page_count = 1000000000")
 
-    await db.script(lambda it: it.execute("PRAGMA max_page_count = 1"))
+    await db.run_bare(lambda it: it.execute("PRAGMA max_page_count = 1"))
     tried: list[str] = []
 
     def storing(name: str, size: int) -> settlement_queue.Work[None]:
-        def work(tx: connection.Transaction) -> None:
+        def work(tx: Transaction) -> None:
             tried.append(name)
             tx.run(tx.q.settings.put, name=name, value="x" * size)
 
         return work
 
-    full = sqlite3.OperationalError("database or disk is full")
-    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    full = DatabaseUnavailable("database or disk is full", "full")
     for name, size in (("large", 1_000_000), ("larger", 2_000_000), ("small", 1)):
         kept.keep(name, storing(name, size), size, full)
     await until(lambda: tried.count("large") > 2)
     assert "small" in tried and tried.count("small") == 1 and "larger" not in tried
-    await db.script(unbounded)
+    await db.run_bare(unbounded)
     await stored(client)
     assert "larger" in tried
 
@@ -553,8 +551,7 @@ async def test_where_no_memory_is_left_neither_a_key_is_tested_nor_a_title_asked
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     response = await opened(client, user, auto_title=True)
     monkeypatch.setattr(settlement_queue, "MOST", 4096)
-    locked = sqlite3.OperationalError("database is locked")
-    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    locked = DatabaseUnavailable("database is locked", "locked")
 
     def fail(tx: Any) -> None:
         raise locked

@@ -14,7 +14,7 @@ from table import Figure
 
 if TYPE_CHECKING:
     from chathub.chat.reply import Reply
-    from chathub.database.connection import Transaction
+    from chathub.database.transaction import Transaction
 
 _REPLIES = 200
 # what a second brings to each: ten chunks of a fast model, in Chinese
@@ -25,7 +25,7 @@ async def save(plan: Plan) -> list[Figure]:
     """CPU time of a round of checkpoints, all threads, as a share of one core (a round a second)."""
     sys.path.insert(0, str(ROOT))
     from chathub.chat import saving
-    from chathub.database.connection import Database
+    from chathub.database.database import Database
     from chathub.database.migrations import migrate
     from chathub.database.queries import Queries, sql_folder
     from chathub.formats.events import Text
@@ -34,7 +34,7 @@ async def save(plan: Plan) -> list[Figure]:
     db = Database(plan.folder / "save.db", Queries(folder / "queries"))
     await db.open()
     try:
-        await db.script(partial(migrate, folder=folder / "migrations"))
+        await db.run_bare(partial(migrate, folder=folder / "migrations"))
         replies = await db.write(_begin, plan.pick(_REPLIES, _REPLIES, 2))
         costs = []
         for _ in range(plan.pick(40, 10)):

@@ -534,7 +534,7 @@ def test_a_failure_ends_the_stream() -> None:
         (Failure("x", status=429, type="odd"), "rate_limit_error"),
     ],
 )
-def test_failures_are_told_in_the_words_of_the_dialect(failure: Failure, kind: str) -> None:
+def test_failures_have_the_error_types_of_the_format(failure: Failure, kind: str) -> None:
     writer = anthropic.Encoder("m", "msg_1")
     body = {"type": "error", "error": {"type": kind, "message": "x"}}
     assert [(name, json.loads(payload)) for name, payload in writer.feed([failure])] == [("error", body)]

@@ -330,7 +330,7 @@ def test_what_was_thought_goes_back_in_front_of_its_answer() -> None:
 
 
 @pytest.mark.parametrize("state", [{"gemini": {"text": "s"}}, {"anthropic": "x"}, {"anthropic": [1]}, {}])
-def test_what_other_dialects_keep_is_no_concern(state: dict[str, Any]) -> None:
+def test_the_state_of_other_formats_is_ignored(state: dict[str, Any]) -> None:
     assert turns(Message("user", "q"), Message("assistant", "a", state=state))[1] == ("assistant", "a")
 
 

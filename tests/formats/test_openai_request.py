@@ -33,7 +33,7 @@ def test_plain_messages_hold_nothing_but_role_and_content() -> None:
     ]
 
 
-def test_what_another_dialect_keeps_is_not_sent() -> None:
+def test_the_state_of_another_format_is_not_sent() -> None:
     answer = Message("assistant", "a", state={"anthropic": [{"signature": "s"}]})
     assert sent(Message("user", "q"), answer)["messages"][1] == {"role": "assistant", "content": "a"}
 

@@ -1,13 +1,15 @@
-"""The table of what providers and models want otherwise."""
+"""The table of quirks, and the registry of provider formats."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chathub import formats
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.quirks import Quirks, quirks_of
-from chathub.formats.registry import format_named, wire_format_of
+from chathub.formats.registry import PROVIDER_FORMATS, format_named, wire_format_of
 
 DASHSCOPE = "dashscope.aliyuncs.com"
 DEFAULT = Quirks()
@@ -105,7 +107,7 @@ def test_the_protocol_is_seen_from_the_base_url(base: str, wire_format: str) -> 
     assert wire_format_of(base) == wire_format
 
 
-def test_each_protocol_has_its_dialect() -> None:
+def test_each_protocol_has_its_format() -> None:
     assert [format_named(name) for name in ("openai", "anthropic", "gemini")] == [
         openai,
         anthropic,
@@ -113,6 +115,11 @@ def test_each_protocol_has_its_dialect() -> None:
     ]
     with pytest.raises(KeyError):
         format_named("smtp")
+
+
+def test_every_folder_that_encodes_requests_is_registered() -> None:
+    folders = {path.parent.name for path in Path(formats.__file__).parent.glob("*/encode_request.py")}
+    assert folders == set(PROVIDER_FORMATS)
 
 
 @pytest.mark.parametrize(

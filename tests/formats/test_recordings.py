@@ -215,7 +215,7 @@ def test_the_tolerant_way_says_the_same_as_the_fast_one(
 
 @any_stream
 def test_every_signature_is_kept(recording: Recording) -> None:
-    """And nothing else: a dialect without signatures tells no state."""
+    """And nothing else: a format without signatures has no state."""
     found = re.findall(rb'"(?:thoughtS|s)ignature":\s?"([^"]+)"', recording.body)
     state = joined(decode([recording.body], recording))["state"]
     if recording.meta["dialect"] == "openai" or not found:

@@ -358,31 +358,31 @@ LIMITED = Failure("slowly", status=429, retry_after=1.0)
 
 def test_a_witness_of_long_ago_confirms_nothing() -> None:
     rests = CallerCooldowns()
-    assert not rests.note_failure(AT, 1, LIMITED, 1_000_000)
-    assert not rests.note_failure(AT, 2, LIMITED, 1_060_000)
-    assert rests.note_failure(AT, 1, LIMITED, 1_119_999)
+    assert not rests.record_failure(AT, 1, LIMITED, 1_000_000)
+    assert not rests.record_failure(AT, 2, LIMITED, 1_060_000)
+    assert rests.record_failure(AT, 1, LIMITED, 1_119_999)
 
 
 def test_it_takes_two_every_time() -> None:
     rests = CallerCooldowns()
-    said = [rests.note_failure(AT, user, EMPTY, 1_000_000 + user) for user in (1, 2, 1, 1, 2, 2)]
+    said = [rests.record_failure(AT, user, EMPTY, 1_000_000 + user) for user in (1, 2, 1, 1, 2, 2)]
     assert said == [False, True, False, False, True, False]
 
 
 def test_a_clock_that_was_set_back_makes_no_witness_and_no_rest() -> None:
     rests = CallerCooldowns()
-    rests.note_failure(AT, 1, EMPTY, 10**15)
-    assert not rests.note_failure(AT, 2, EMPTY, 1_000_000)
+    rests.record_failure(AT, 1, EMPTY, 10**15)
+    assert not rests.record_failure(AT, 2, EMPTY, 1_000_000)
     assert not rests.health_of(1, 1).is_cooling(1_000_000)
 
 
 def test_memory_is_bounded() -> None:
     rests = CallerCooldowns()
     for user in range(1, 10_002):
-        rests.note_failure(AT, user, EMPTY, 1_000_000)
+        rests.record_failure(AT, user, EMPTY, 1_000_000)
     assert not rests.health_of(1, 1).is_cooling(1_000_001) and rests.health_of(1, 10_001).is_cooling(
         1_000_001
     )
     for key_id in range(1, 10_002):
-        rests.note_failure(replace(AT, key_id=key_id), 1, LIMITED, 1_000_000)
-    assert not rests.note_failure(AT, 2, LIMITED, 1_000_000)
+        rests.record_failure(replace(AT, key_id=key_id), 1, LIMITED, 1_000_000)
+    assert not rests.record_failure(AT, 2, LIMITED, 1_000_000)

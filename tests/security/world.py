@@ -23,7 +23,7 @@ from chathub import schemas
 from chathub.app import create_app
 from chathub.config import Config
 from chathub.routes import Route
-from chathub.schemas import chats, requests
+from chathub.schemas import chats
 from chathub.schemas.decode import Request
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
@@ -183,11 +183,11 @@ def _structs() -> dict[str, type[msgspec.Struct]]:
         importlib.import_module(f"{schemas.__name__}.{each.name}") for each in iter_modules(schemas.__path__)
     ]
     kinds = [kind for module in modules for kind in vars(module).values() if inspect.isclass(kind)]
-    sent = (requests.__name__, chats.__name__)
     return {
         kind.__name__: kind
         for kind in kinds
-        if issubclass(kind, Request) or (kind.__module__ in sent and issubclass(kind, msgspec.Struct))
+        if issubclass(kind, Request)
+        or (kind.__module__ == chats.__name__ and issubclass(kind, msgspec.Struct))
     }
 
 

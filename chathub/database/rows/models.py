@@ -1,0 +1,48 @@
+"""Rows of ``sql/queries/models.sql``."""
+
+from chathub.database.statements import Command, Row, Select, Statements
+
+
+class Model(Row, frozen=True):
+    """A model with what its users need of its provider. Lengths are tokens, prices millionths per 1,000
+    tokens, moments Unix milliseconds. The defaults are those of the columns."""
+
+    id: int
+    model_name: str
+    display_name: str
+    provider_id: int
+    provider_slug: str
+    provider_display_name: str
+    provider_is_active: bool
+    created_at: int
+    updated_at: int
+    model_type: str = "chat"
+    max_tokens: int = 4096
+    context_window: int | None = None
+    supports_streaming: bool = True
+    supports_function_calling: bool = False
+    supports_vision: bool = False
+    input_price: int = 0
+    output_price: int = 0
+    description: str = ""
+    fallback_model: str = ""
+    allow_extras: bool = False
+    is_active: bool = True
+    sort_order: int = 0
+
+
+class ModelId(Row, frozen=True):
+    id: int
+
+
+class Models(Statements):
+    list_all: Select[Model]
+    get_by_id: Select[Model]
+    insert: Select[ModelId]
+    import_by_name: Command
+    update: Command
+    toggle: Command
+    set_order: Command
+    delete: Command
+    delete_others: Command
+    offer: Command

@@ -1,0 +1,23 @@
+"""Types of fields that several sections have."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from chathub.errors import BadRequest
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
+Order = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
+ConversationId = Annotated[str, Meta(max_length=100)]
+RowId = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+def check_conversation_id(name: str) -> None:
+    """Refuse an id that a client gives a new conversation unless it can stand in a path.
+
+    Raises:
+        BadRequest: it holds what ends or divides a path, stands for a folder, or cannot be printed.
+    """
+    if not name.isprintable() or any(mark in name for mark in "/\\?#%") or name in (".", ".."):
+        raise BadRequest("字段 conversation_id 的值无效")

@@ -1,0 +1,24 @@
+"""Bodies of ``/api/health``."""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from chathub.database.condition import State
+
+
+class LastBackup(Struct):
+    """When the server made its last backup, and whether that succeeded. Everybody may read this: the body
+    does not say where the backup lies."""
+
+    at: str
+    ok: bool
+
+
+class Health(Struct, kw_only=True):
+    """GET /api/health. ``last_backup`` is absent where the server made none."""
+
+    status: Literal["healthy", "degraded"]
+    message: str
+    database: State
+    last_backup: LastBackup | UnsetType = UNSET

@@ -1,0 +1,139 @@
+"""Bodies of ``/api/models``. Prices are money per 1,000 tokens, lengths are tokens."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from chathub.clock import iso
+from chathub.database.rows import models as rows
+from chathub.schemas.decode import Request
+from chathub.schemas.fields import Name, Order, RowId, Tokens
+from chathub.schemas.from_row import from_row
+from chathub.schemas.money import money
+from chathub.schemas.success import Success
+
+ModelName = Annotated[str, Meta(max_length=200)]
+LongText = Annotated[str, Meta(max_length=2000)]
+Price = Annotated[float, Meta(ge=0, le=1_000_000)]
+ModelType = Literal["chat", "completion", "embedding", "image", "audio", "rerank", "moderation", "video"]
+
+
+class ModelFilter(Request):
+    """GET /api/models; ``provider`` is a slug."""
+
+    active_only: bool = False
+    provider: str | None = None
+    type: str | None = None
+
+
+class ModelSettings(Request):
+    """What an administrator sets of a model; null means the default. ``context_window``: prompt and answer
+    together. ``allow_extras``: a gateway request may choose another model or a dearer service, although its
+    caller is limited to some models or to a cost budget."""
+
+    model_type: ModelType | None | UnsetType = UNSET
+    max_tokens: Tokens | None | UnsetType = UNSET
+    context_window: Tokens | None | UnsetType = UNSET
+    supports_streaming: bool | None | UnsetType = UNSET
+    supports_function_calling: bool | None | UnsetType = UNSET
+    supports_vision: bool | None | UnsetType = UNSET
+    input_price_per_1k: Price | None | UnsetType = UNSET
+    output_price_per_1k: Price | None | UnsetType = UNSET
+    description: LongText | None | UnsetType = UNSET
+    fallback_model: ModelName | None | UnsetType = UNSET
+    allow_extras: bool | None | UnsetType = UNSET
+    is_active: bool | None | UnsetType = UNSET
+    sort_order: Order | None | UnsetType = UNSET
+
+
+class NewModel(ModelSettings, kw_only=True):
+    """POST /api/models; ``model_provider`` is a slug."""
+
+    model_name: Name
+    display_name: Name
+    model_provider: Name
+
+
+class ModelChange(ModelSettings, kw_only=True):
+    """PUT /api/models/{id}."""
+
+    model_name: Name | UnsetType = UNSET
+    display_name: Name | UnsetType = UNSET
+    model_provider: Name | UnsetType = UNSET
+
+
+class ModelOrder(Request):
+    id: RowId
+    sort_order: Order
+
+
+class ModelOrders(Request):
+    """POST /api/models/batch-update-order."""
+
+    model_orders: Annotated[list[ModelOrder], Meta(min_length=1, max_length=10_000)]
+
+
+class Model(Struct):
+    """``model_provider`` is the provider's slug."""
+
+    id: int
+    model_name: str
+    display_name: str
+    model_provider: str
+    provider_display_name: str
+    model_type: str
+    max_tokens: int
+    context_window: int | None
+    supports_streaming: bool
+    supports_function_calling: bool
+    supports_vision: bool
+    input_price_per_1k: float
+    output_price_per_1k: float
+    description: str
+    fallback_model: str | None
+    allow_extras: bool
+    is_active: bool
+    sort_order: int
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, row: rows.Model) -> "Model":
+        return from_row(
+            cls,
+            row,
+            model_provider=row.provider_slug,
+            input_price_per_1k=money(row.input_price),
+            output_price_per_1k=money(row.output_price),
+            fallback_model=row.fallback_model or None,
+            created_at=iso(row.created_at),
+            updated_at=iso(row.updated_at),
+        )
+
+
+class ModelChanged(Success, kw_only=True):
+    model: Model
+
+
+class ModelImport(Request):
+    """POST /api/providers/{id}/models/import: names out of the provider's own list."""
+
+    models: Annotated[list[Name], Meta(min_length=1, max_length=500)]
+
+
+class ModelsImported(Success, kw_only=True):
+    """``imported``: the names of the new models."""
+
+    imported: list[str]
+
+
+class OfferedModel(Struct):
+    """A model in a provider's own list; ``imported``: ChatHub has one of that name."""
+
+    id: str
+    imported: bool
+
+
+class OfferedModelList(Struct, kw_only=True):
+    success: Literal[True] = True
+    data: list[OfferedModel]

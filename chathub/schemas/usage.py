@@ -1,0 +1,108 @@
+"""Bodies of ``/api/usage``. Costs are money, prices money per 1,000 tokens."""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from chathub.clock import iso
+from chathub.database.rows.ledger import LedgerEntry
+from chathub.database.rows.usage import UsageSum
+from chathub.errors import BadRequest
+from chathub.schemas.decode import Request
+from chathub.schemas.fields import RowId
+from chathub.schemas.from_row import from_row
+from chathub.schemas.models import ModelName
+from chathub.schemas.money import money
+
+Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
+
+
+class UsageFilter(Request):
+    """The query of GET /api/usage; days are ``2024-01-31`` in the configured zone, both included."""
+
+    since: Day | None = None
+    until: Day | None = None
+    model: ModelName | None = None
+    provider: ModelName | None = None
+    user_id: RowId | None = None
+    token_id: RowId | None = None
+    group_by: Literal["day", "model", "user"] | None = None
+    format: Literal["json", "csv"] = "json"
+    before: RowId | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+    def __post_init__(self) -> None:
+        for name, day in (("since", self.since), ("until", self.until)):
+            try:
+                date.fromisoformat(day or "2000-01-01")
+            except ValueError:
+                raise BadRequest(f"字段 {name} 的值无效") from None
+
+
+class UsageTotal(Struct):
+    """Attempts in a sum; ``name`` is the day, the model or the user that ``group_by`` names."""
+
+    name: str
+    requests: int
+    attempts: int
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    total_tokens: int
+    cost: float
+
+    @classmethod
+    def of(cls, row: UsageSum) -> "UsageTotal":
+        total = row.prompt_tokens + row.completion_tokens
+        return from_row(cls, row, total_tokens=total, cost=money(row.cost))
+
+
+class UsageEntry(Struct):
+    """An attempt. ``conversation_id`` is the public one; ``http_status`` is 0 where nothing failed."""
+
+    id: int
+    at: str
+    day: str
+    kind: str
+    user_id: int
+    username: str
+    token_id: int | None
+    key_id: int | None
+    provider: str
+    model: str
+    conversation_id: str | None
+    message_id: int | None
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    usage_source: str
+    input_price_per_1k: float
+    output_price_per_1k: float
+    cost: float
+    first_token_ms: int | None
+    duration_ms: int
+    end_reason: str
+    http_status: int
+
+    @classmethod
+    def of(cls, row: LedgerEntry) -> "UsageEntry":
+        return from_row(
+            cls,
+            row,
+            at=iso(row.at),
+            input_price_per_1k=money(row.input_price),
+            output_price_per_1k=money(row.output_price),
+            cost=money(row.cost),
+        )
+
+
+class UsagePage(Struct, kw_only=True):
+    """GET /api/usage: attempts, the newest first, or sums. ``next_before`` is the ``before`` of the next
+    page of attempts, or null."""
+
+    success: Literal[True] = True
+    data: list[UsageEntry] | list[UsageTotal]
+    next_before: int | None
