@@ -110,15 +110,15 @@ class Reply(Progress):
         is_stored = final_status is not NOT_STORED
         self._state = self._state.to(ReplyState(final_status.status) if is_stored else ReplyState.UNSTORED)
         self.final_status = final_status
-        if self.holding is not None:
-            self.holding.release()
+        if self.memory is not None:
+            self.memory.release()
         self.wake()
 
     # --- it is read
 
-    def count_in(self, holding: MemoryLease) -> None:
+    def count_in(self, memory: MemoryLease) -> None:
         """Count what comes as memory of its user; when that is too much, the reading pauses."""
-        self.holding, self.room = holding, holding.room
+        self.memory, self.room = memory, memory.room
 
     def use_model(self, model: ChatModel) -> None:
         """A model is called: the first one, or a fallback."""
@@ -185,8 +185,8 @@ class Reply(Progress):
 
     def _grow(self, size: int) -> None:
         self.size += size
-        if self.holding is not None and size:
-            self.holding.grow(size)
+        if self.memory is not None and size:
+            self.memory.grow(size)
 
     # --- it is followed
 

@@ -51,7 +51,7 @@ class EmbeddingExchange:
             body = forwarding.adapted(self._fields, self._model.name)
             address, headers = openai.embeddings_url(at.base_url), forwarding.headers_for(at)
             async with self._client.raw(at, UpstreamRequest(address, headers, body)) as response:
-                data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.holding)
+                data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.memory)
         if isinstance(data, Failure):
             return data
         if (usage := openai.embedding_usage(data)) is None:

@@ -92,9 +92,9 @@ class Exchange:
         request = await self._off_loop(self._format.decode_request)
         _check(candidate, request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
-        queue.holding = self._request.holding
+        queue.memory = self._request.memory
         if not request.stream:
-            queue.keep(self._request.holding)
+            queue.keep(self._request.memory)
         self._request.count(queue, candidate.model)
         return Trial(queue, partial(self._translate, queue, request))
 
@@ -119,7 +119,7 @@ class Exchange:
             response, bounds = await self._send(stack, at)
             if response.content_type == "text/event-stream" and not http.is_packed(response):
                 return await pipe(response, self._sink, self._format, meter, bounds.event)
-            body = await http.whole_body(response, bounds.body, self._request.holding)
+            body = await http.whole_body(response, bounds.body, self._request.memory)
             if isinstance(body, Failure):
                 return body
         events = await decoded(self._format.decode_body, body, len(body))
@@ -170,7 +170,7 @@ class Exchange:
         """One attempt in the provider's format; if the client leaves, its connection is closed."""
         call = self._call(request)
         queue.open()
-        work = asyncio.ensure_future(self._client.call(endpoint, call, queue.feed, queue.room, queue.holding))
+        work = asyncio.ensure_future(self._client.call(endpoint, call, queue.feed, queue.room, queue.memory))
         work.add_done_callback(lambda _: queue.close())
         try:
             if request.stream:

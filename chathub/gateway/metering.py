@@ -85,7 +85,7 @@ class Metering:
             request.is_bound |= reserved.is_money_bound
             yield request
         finally:
-            request.holding.release()
+            request.memory.release()
             self._registry.remove(request)
             await self._settlement_queue.finish(self._settle(reserving, request))
 

@@ -49,16 +49,16 @@ class GatewaySettlement(NamedTuple):
 class GatewayRequest:
     """One request of a program's, and what its answers turned out to use: a ``Run``.
 
-    ``holding`` is the memory of a response that arrives whole, ``answer_limit`` the cap on the reply's length
+    ``memory`` is the memory of a response that arrives whole, ``answer_limit`` the cap on the reply's length
     in tokens (None: no cap), ``excluded_keys`` are API keys that were removed since the request was resolved.
     ``is_bound``: its caller is limited to some models or to a cost budget.
     """
 
     def __init__(
-        self, attempt_owner: AttemptOwner, candidates: Candidates, holding: MemoryLease, *, is_bound: bool
+        self, attempt_owner: AttemptOwner, candidates: Candidates, memory: MemoryLease, *, is_bound: bool
     ) -> None:
         self.attempt_owner = attempt_owner
-        self.holding = holding
+        self.memory = memory
         self.candidates = candidates
         self.is_bound = is_bound
         self.answer_limit: int | None = None

@@ -112,10 +112,10 @@ class EventQueue(UsageMeter):
         self._keeps = False
         self._ready = asyncio.Event()
 
-    def keep(self, holding: MemoryLease) -> None:
+    def keep(self, memory: MemoryLease) -> None:
         """The answer is told as a whole: nothing is taken before its end, and what waits is counted."""
         self._keeps = True
-        self.holding, self.room = holding, holding.room
+        self.memory, self.room = memory, memory.room
 
     def feed(self, events: list[Event]) -> bool:
         before = self._left
@@ -123,8 +123,8 @@ class EventQueue(UsageMeter):
         self._events += [event for event in events if type(event) is not Failure]
         if self.has_output:
             self._ready.set()
-        if self._keeps and self.holding is not None:
-            self.holding.grow(before - self._left)
+        if self._keeps and self.memory is not None:
+            self.memory.grow(before - self._left)
         elif self.room is not None and self._is_full:
             self.room.clear()
         return enough

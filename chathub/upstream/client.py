@@ -61,10 +61,10 @@ class Client:
         call: ChatRequest,
         take: Take,
         room: asyncio.Event | None = None,
-        holding: http.MemoryLease | None = None,
+        memory: http.MemoryLease | None = None,
     ) -> Failure | None:
         """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
-        is read while ``room`` is not set; ``holding`` counts a response that arrives whole.
+        is read while ``room`` is not set; ``memory`` counts a response that arrives whole.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -77,7 +77,7 @@ class Client:
                 bounds = bounds_for(quirks, asks_for_media=call.asks_for_media)
                 async with self._open(provider_format, call, at, quirks) as response:
                     return await read(
-                        response, provider_format, bounds, masking(take, at.api_key), room, holding
+                        response, provider_format, bounds, masking(take, at.api_key), room, memory
                     )
         except AttemptFailed as failed:
             return failed.failure

@@ -38,14 +38,14 @@ class Progress(ABC):
 
     ``attempts`` are those made so far, the current one last; ``excluded_keys`` are API keys removed since;
     ``first_at`` is when the reply began (``time.monotonic``); nothing more is read while ``room`` is not set;
-    ``holding`` counts the bytes of a response that arrives whole.
+    ``memory`` counts the bytes of a response that arrives whole.
     """
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.excluded_keys: set[int] = set()
         self.room: asyncio.Event | None = None
-        self.holding: MemoryLease | None = None
+        self.memory: MemoryLease | None = None
         self.first_at: float | None = None
 
     @property
@@ -87,7 +87,7 @@ def trial(client: Client, call: ChatRequest, progress: Progress) -> Trial:
     """The usual trial: a chat request, encoded for each endpoint, whose events ``progress`` takes in."""
 
     async def attempt(endpoint: Endpoint) -> Failure | None:
-        return await client.call(endpoint, call, progress.feed, progress.room, progress.holding)
+        return await client.call(endpoint, call, progress.feed, progress.room, progress.memory)
 
     return Trial(progress, attempt)
 

@@ -139,7 +139,7 @@ async def read_failure(response: aiohttp.ClientResponse, sent: bytes = b"") -> F
 
 
 async def whole_body(
-    response: aiohttp.ClientResponse, limit: int, holding: MemoryLease | None = None
+    response: aiohttp.ClientResponse, limit: int, memory: MemoryLease | None = None
 ) -> bytes | Failure:
     """The body of a 2xx response, of at most ``limit`` bytes, or the failure. Some servers compress it
     although the request forbids that."""
@@ -147,9 +147,9 @@ async def whole_body(
     try:
         while part := await response.content.readany():
             body += part
-            if holding is not None:
-                holding.grow(len(part))
-                await holding.room.wait()
+            if memory is not None:
+                memory.grow(len(part))
+                await memory.room.wait()
             if len(body) > limit:
                 return TOO_LONG
     except TROUBLE as error:

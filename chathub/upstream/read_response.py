@@ -25,12 +25,12 @@ async def read(
     bounds: Bounds,
     take: Take,
     room: asyncio.Event | None,
-    holding: http.MemoryLease | None,
+    memory: http.MemoryLease | None,
 ) -> Failure | None:
     """Give ``take`` the events of a 2xx response; JSON in place of a stream is the whole response."""
     splitter = ThinkSplitter()
     if response.content_type.endswith("json"):
-        body = await http.whole_body(response, bounds.body, holding)
+        body = await http.whole_body(response, bounds.body, memory)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
