@@ -52,7 +52,7 @@ from chathub.middlewares import request_id
 from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
-from chathub.providers.local_provider import LOCAL_ANSWER, offer_local_model
+from chathub.providers.local_provider import LOCAL_MAX_TOKENS, offer_local_model
 from chathub.providers.resolver import Resolver
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
@@ -246,7 +246,7 @@ def _local_model(local: Weights) -> LocalModel:
         local.path,
         local.name,
         context=local.context,
-        max_tokens=LOCAL_ANSWER,
+        max_tokens=LOCAL_MAX_TOKENS,
         temperature=local.temperature,
     )
 

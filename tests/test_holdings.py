@@ -82,7 +82,7 @@ def test_what_waits_for_a_slow_client_is_bounded_by_its_characters() -> None:
 def test_what_is_told_as_a_whole_is_counted_and_waits_for_no_client() -> None:
     holdings = ReplyMemory(MANY, MANY)
     outbox = EventQueue(0, 1_000_000)
-    outbox.keep(holdings.of(1))
+    outbox.collect(holdings.of(1))
     for _ in range(3):
         outbox.feed([Text("长" * 60_000)])
     assert outbox.room is not None and outbox.room.is_set() and holdings.used >= 180_000

@@ -87,7 +87,7 @@ class BudgetState(NamedTuple):
     month: Month
 
     @property
-    def is_money_bound(self) -> bool:
+    def has_cost_budget(self) -> bool:
         return any(limits.most_cost is not None for limits in self.limits)
 
 

@@ -124,7 +124,7 @@ class ReplyRunner:
         is_success = reply.failure is None and final_status.status == "done"
         key_id = reply.endpoint.key_id if is_success and reply.endpoint else None
         if key_id is not None:
-            self._key_reports.note_success(key_id, reply.user_id)
+            self._key_reports.record_success(key_id, reply.user_id)
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,

@@ -1,4 +1,4 @@
-"""Stateless requests of programs (``/v1``): what they reserve, where they go, what they used.
+"""The gateway: stateless requests of programs at ``/v1``, forwarded or translated, and metered.
 
-Nothing of their content is stored.
+Their content is not stored.
 """

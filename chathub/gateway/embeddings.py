@@ -1,4 +1,4 @@
-"""Embeddings for programs: forwarded to providers of OpenAI's format, the only one that has them."""
+"""Embeddings for programs, forwarded to providers of OpenAI's format: no other format has embeddings."""
 
 from functools import partial
 
@@ -16,10 +16,10 @@ from chathub.upstream.failover import Trial
 
 
 class EmbeddingRequest:
-    """A request of ``POST /v1/embeddings``: its fields, the model, and about how many tokens it is.
+    """A request of ``POST /v1/embeddings``: its fields, its model, and the estimate of its tokens.
 
     Raises:
-        BadRequest: the body is no such request.
+        BadRequest: the body is not valid.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -29,7 +29,7 @@ class EmbeddingRequest:
 
 
 class EmbeddingExchange:
-    """The attempts of one request for embeddings; ``body`` is the reply."""
+    """The attempts of one request for embeddings; ``body`` is the response."""
 
     def __init__(
         self, client: Client, gateway_request: GatewayRequest, candidate: Candidate, request: EmbeddingRequest
@@ -43,14 +43,14 @@ class EmbeddingExchange:
 
     async def prepare(self, candidate: Candidate) -> Trial:
         meter = UsageMeter(self._tokens, 1)
-        self._gateway_request.count(meter, self._model)
+        self._gateway_request.add_meter(meter, self._model)
         return Trial(meter, partial(self._attempt, meter))
 
     async def _attempt(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
-        async with self._client.lease(endpoint) as at:
+        async with self._client.lease(endpoint) as leased:
             body = forwarding.adapted(self._fields, self._model.name)
-            address, headers = openai.embeddings_url(at.base_url), forwarding.headers_for(at)
-            async with self._client.raw(at, UpstreamRequest(address, headers, body)) as response:
+            url, headers = openai.embeddings_url(leased.base_url), forwarding.headers_for(leased)
+            async with self._client.raw(leased, UpstreamRequest(url, headers, body)) as response:
                 data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.memory)
         if isinstance(data, Failure):
             return data

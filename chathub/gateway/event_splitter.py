@@ -1,5 +1,5 @@
-"""Passes a provider's stream on in whole events, so that one that breaks off does not swallow the event
-that tells of it; takes out OpenAI's chunk of usage where the client did not ask for it."""
+"""Splits a provider's stream into whole events, so that an error event can follow a stream that was cut;
+removes OpenAI's usage chunk if the client did not request it."""
 
 import re
 
@@ -7,24 +7,25 @@ _BLANKS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
-_LONGEST_BLANK = 3  # but its last byte
-# an event that does not end is passed on in pieces from here on
+# bytes of the longest blank line, without its last byte
+_BLANK_START = 3
+# an event with more bytes is passed on in pieces
 _LONGEST = 1024 * 1024
 
 
 class EventSplitter:
-    """``feed`` it the stream's bytes; ``rest`` is the unfinished event that was held back."""
+    """``feed`` takes the stream's bytes and gives whole events; ``rest`` is the unfinished event."""
 
     def __init__(self, *, strips_usage: bool) -> None:
         self._strips_usage = strips_usage
-        self._held: list[bytes] = []
+        self._unfinished: list[bytes] = []
         self._size = 0
-        # the end of what is held: an event may end in two reads
+        # the last bytes of the unfinished event: the blank line after it may come in two reads
         self._tail = b""
 
     @property
     def rest(self) -> bytes:
-        return b"".join(self._held)
+        return b"".join(self._unfinished)
 
     def feed(self, data: bytes) -> bytes:
         seen = self._tail + data
@@ -32,22 +33,22 @@ class EventSplitter:
         is_too_long = self._size + len(data) > _LONGEST
         end = max(ends) - len(self._tail) if ends else len(data) * is_too_long
         if not end:
-            self._hold(data)
+            self._keep(data)
             return b""
-        whole = b"".join([*self._held, data[:end]])
-        self._held, self._size, self._tail = [], 0, b""
-        self._hold(data[end:])
+        whole = b"".join([*self._unfinished, data[:end]])
+        self._unfinished, self._size, self._tail = [], 0, b""
+        self._keep(data[end:])
         return self._without_usage(whole) if self._strips_usage else whole
 
-    def _hold(self, data: bytes) -> None:
-        # only new bytes are looked at: a long event may come in very many reads
-        self._held.append(data)
+    def _keep(self, data: bytes) -> None:
+        # only new bytes are searched: a long event may come in very many reads
+        self._unfinished.append(data)
         self._size += len(data)
-        self._tail = (self._tail + data)[-_LONGEST_BLANK:]
+        self._tail = (self._tail + data)[-_BLANK_START:]
 
     @staticmethod
     def _without_usage(data: bytes) -> bytes:
-        # a substring is found in a tenth of the time, and most data has none
+        # most data has no usage, and searching a substring takes a tenth of the time
         if b'"usage"' not in data or not _USAGE.search(data) or not _NO_CHOICES.search(data):
             return data
         kept, start = [], 0

@@ -1,7 +1,8 @@
-"""A gateway request on its way: tried at one endpoint after the other, its reply written to a sink.
+"""The attempts of a gateway request: forwarded or translated, with the reply written to a sink.
 
-Where client and provider have the same format the bytes are forwarded as they are and only decoded for their
-usage (``piping``). Otherwise the request is translated: events go from one format to the other.
+If client and provider have the same format, the bytes are forwarded unchanged and decoded only for their
+usage (``piping``). Otherwise the request is translated: the events are decoded from one format and encoded in
+the other.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
-from chathub.gateway.failures import shown
+from chathub.gateway.failures import public_failure
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -48,10 +49,10 @@ T = TypeVar("T")
 
 
 class Exchange:
-    """One request's attempts. ``body`` is the reply, where it is a whole body and no stream; ``candidate``
-    the one that was tried last.
+    """The attempts of one request. ``body`` is the reply if it is a whole body and no stream; ``candidate``
+    is the candidate that was tried last.
 
-    ``longest_prompt`` is a bound on the prompt's tokens, ``headers`` are the client's, in lower case.
+    ``longest_prompt`` is an upper bound on the prompt's tokens; ``headers`` are the client's, in lower case.
     """
 
     def __init__(
@@ -77,32 +78,32 @@ class Exchange:
         self.candidate = request.candidates.in_order[0]
 
     async def prepare(self, candidate: Candidate) -> Trial:
-        """How a candidate is tried.
+        """The trial of a candidate: forwarded, or translated.
 
         Raises:
             AttemptFailed: its model cannot take the request.
-            BadRequest: the request has to be translated, and cannot be.
+            BadRequest: the request must be translated, and its format does not allow that.
         """
         self.candidate = candidate
         limit = self._config.reply_characters
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
             meter = UsageMeter(0, limit)
-            self._request.count(meter, candidate.model)
+            self._request.add_meter(meter, candidate.model)
             return Trial(meter, partial(self._forward, meter))
         request = await self._off_loop(self._format.decode_request)
         _check(candidate, request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
-            queue.keep(self._request.memory)
-        self._request.count(queue, candidate.model)
+            queue.collect(self._request.memory)
+        self._request.add_meter(queue, candidate.model)
         return Trial(queue, partial(self._translate, queue, request))
 
     async def estimate_prompts(self) -> None:
-        """Where a reply's provider did not report its prompt, estimate it, now that this is needed: the
-        body's size counts its JSON as well."""
+        """Estimate the prompt's tokens where the provider did not report them. This decodes the request: the
+        size of the body also counts its JSON."""
         for meter in self._request.meters:
-            if meter.lacks_prompt and not meter.prompt_estimate:
+            if meter.lacks_prompt_tokens and not meter.prompt_estimate:
                 meter.prompt_estimate = self._longest_prompt
                 with contextlib.suppress(ChatHubError):
                     meter.prompt_estimate = await self._off_loop(estimated_prompt, self._format)
@@ -115,8 +116,8 @@ class Exchange:
     async def _forward(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
         """One attempt with the client's own body."""
         async with AsyncExitStack() as stack:
-            at = await stack.enter_async_context(self._client.lease(endpoint))
-            response, bounds = await self._send(stack, at)
+            leased = await stack.enter_async_context(self._client.lease(endpoint))
+            response, bounds = await self._send(stack, leased)
             if response.content_type == "text/event-stream" and not http.is_packed(response):
                 return await pipe(response, self._sink, self._format, meter, bounds.event)
             body = await http.whole_body(response, bounds.body, self._request.memory)
@@ -137,8 +138,8 @@ class Exchange:
     async def _send(
         self, stack: AsyncExitStack, endpoint: Endpoint
     ) -> tuple[aiohttp.ClientResponse, http.Bounds]:
-        """Send the body; a provider that refuses a request for the usage is sent one without, and if it
-        accepts that, from then on."""
+        """Send the body. If the provider refuses the option that requests the usage, send the body without
+        it; if that is accepted, learn it as a quirk."""
         model, user_id = self.candidate.model_name, self._request.user_id
         learned = self._client.quirks
         quirks = learned.quirks_for(endpoint, model, user_id)
@@ -147,17 +148,17 @@ class Exchange:
         try:
             return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds
         except AttemptFailed as failed:
-            refused = failed.failure, forwarded.request.body
-            if not (forwarded.adds_usage and await asyncio.to_thread(refuses_usage, *refused)):
+            failure, body = failed.failure, forwarded.request.body
+            if not (forwarded.adds_usage and await asyncio.to_thread(refuses_usage, failure, body)):
                 raise
-        other = replace(quirks, stream_options=False)
-        request = self._forwarded(endpoint, other).request
+        new_quirks = replace(quirks, stream_options=False)
+        request = self._forwarded(endpoint, new_quirks).request
         response = await stack.enter_async_context(self._client.raw(endpoint, request))
-        learned.learn(endpoint, model, user_id, quirks, other)
+        learned.learn(endpoint, model, user_id, quirks, new_quirks)
         return response, bounds
 
     def _forwarded(self, endpoint: Endpoint, quirks: Quirks) -> ForwardedRequest:
-        model, reserved = self.candidate.model, self._request.answer_limit
+        model, reserved = self.candidate.model, self._request.reply_cap
         cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
         fields = forwardable(self._request, self.candidate, self._format.fields)
         return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap)
@@ -167,24 +168,26 @@ class Exchange:
     async def _translate(
         self, queue: EventQueue, request: ClientRequest, endpoint: Endpoint
     ) -> Failure | None:
-        """One attempt in the provider's format; if the client leaves, its connection is closed."""
-        call = self._call(request)
-        queue.open()
-        work = asyncio.ensure_future(self._client.call(endpoint, call, queue.feed, queue.room, queue.memory))
-        work.add_done_callback(lambda _: queue.close())
+        """One attempt in the provider's format; its connection is closed if the client leaves."""
+        call = self._chat_request(request)
+        queue.begin_attempt()
+        reading = asyncio.ensure_future(
+            self._client.call(endpoint, call, queue.feed, queue.room, queue.memory)
+        )
+        reading.add_done_callback(lambda _: queue.end_attempt())
         try:
             if request.stream:
-                return await self._pump(queue, work)
-            failure = await work or (TOO_LONG if queue.too_long else None)
+                return await self._pump(queue, reading)
+            failure = await reading or (TOO_LONG if queue.is_too_long else None)
             if failure is None:
-                self.body = self._format.encode_body(queue.rest(), self.candidate.model_name)
+                self.body = self._format.encode_body(queue.take_rest(), self.candidate.model_name)
             return failure
         finally:
-            work.cancel()
-            await asyncio.wait([work])
+            reading.cancel()
+            await asyncio.wait([reading])
 
-    def _call(self, request: ClientRequest) -> ChatRequest:
-        model, reserved = self.candidate.model, self._request.answer_limit
+    def _chat_request(self, request: ClientRequest) -> ChatRequest:
+        model, reserved = self.candidate.model, self._request.reply_cap
         params = request.params
         if reserved is not None:
             params = {**params, "max_tokens": reply_cap(params.get("max_tokens"), reserved, model.max_tokens)}
@@ -200,22 +203,22 @@ class Exchange:
             caller_id=self._request.user_id,
         )
 
-    async def _pump(self, queue: EventQueue, work: asyncio.Future[Failure | None]) -> Failure | None:
-        """Write the queue's events to the sink. The head waits for the reply to begin, so that a failure is a
-        status; but not longer than a heartbeat."""
+    async def _pump(self, queue: EventQueue, reading: asyncio.Future[Failure | None]) -> Failure | None:
+        """Write the queue's events to the sink. The head is sent when the reply begins, so that an earlier
+        failure can become a status, but at the latest with the first heartbeat."""
         model, encoder = self.candidate.model_name, None
         while True:
-            finished = work.done()
+            is_finished = reading.done()
             if events := queue.take():
                 encoder = encoder or self._format.encoder(model, queue.prompt_estimate)
                 await self._sink.write(encoder.feed(events))
-            elif finished:
+            elif is_finished:
                 break
             else:
                 await queue.wait(self._config.heartbeat_seconds)
-                if not queue.has_events and not work.done():
+                if not queue.has_events and not reading.done():
                     await self._sink.write(self._format.heartbeat)
-        failure = work.result() or (TOO_LONG if queue.too_long else None)
+        failure = reading.result() or (TOO_LONG if queue.is_too_long else None)
         if failure and encoder is None:
             return failure
         queue.complete(failure)
@@ -223,21 +226,21 @@ class Exchange:
         return failure
 
     async def _end(self, queue: EventQueue, encoder: StreamEncoder, failure: Failure | None) -> None:
-        """Write what is left; a failure is told where it happened, as an event of the stream."""
-        told = [shown(failure, self.candidate, queue.endpoint)] if failure else []
-        await self._sink.end(encoder.feed([*queue.rest(), *told]) + encoder.end())
+        """Write the remaining events and the end of the stream; a failure is an event of the stream."""
+        failures = [public_failure(failure, self.candidate, queue.endpoint)] if failure else []
+        await self._sink.end(encoder.feed([*queue.take_rest(), *failures]) + encoder.end())
 
 
 def forwardable(
     request: GatewayRequest, candidate: Candidate, fields: Mapping[str, Raw]
 ) -> Mapping[str, Raw]:
-    """The fields of a body that may be forwarded to a candidate's model as they are. (A translated request
-    has no words for the others.)"""
+    """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
+    other fields anyway.)"""
     return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
 
 
 def _check(candidate: Candidate, request: ClientRequest) -> None:
-    """Refuse what the model cannot take before it is sent."""
+    """Refuse a request that the model cannot take before it is sent."""
     model = candidate.model
     if request.tools and not model.supports_tools:
         raise AttemptFailed(Failure(f"模型 {model.name} 不支持工具调用", status=400))

@@ -1,4 +1,4 @@
-"""Failures of providers, as a program reads them."""
+"""Failures of providers as the gateway shows them to programs."""
 
 from msgspec.structs import replace
 
@@ -9,20 +9,19 @@ from chathub.formats.messages import Endpoint
 from chathub.providers.resolver import Candidate
 
 
-def shown(failure: Failure, candidate: Candidate, endpoint: Endpoint | None) -> Failure:
-    """A failure at an endpoint with a sentence that the caller may read: no API key in it, and nothing of an
-    API key that is not the caller's."""
+def public_failure(failure: Failure, candidate: Candidate, endpoint: Endpoint | None) -> Failure:
+    """The failure with a sentence that the caller may read: without API keys, and without details of an API
+    key that belongs to another user."""
     secrets = [each.api_key for each in candidate.endpoints]
     return replace(failure, message=sentence_for(failure, endpoint, secrets))
 
 
 def error_for(failure: Failure, candidate: Candidate) -> ChatHubError:
-    """A failure that was made fit to show, as an error: with the provider's own status where that tells the
-    program what to do."""
+    """A public failure as an error; it has the provider's status if that helps the program."""
     if failure.kind == "busy":
         return Unavailable(failure.message, retry_after=failure.retry_after)
     provider = candidate.model.provider_name
     error = ChatHubError(f"{provider}: {failure.message}", retry_after=failure.retry_after)
-    passed = failure.status in (400, 404, 413, 422, 429)
-    error.status = failure.status if passed else 504 if failure.timed_out else 502
+    is_helpful = failure.status in (400, 404, 413, 422, 429)
+    error.status = failure.status if is_helpful else 504 if failure.timed_out else 502
     return error

@@ -1,6 +1,6 @@
-"""The gateway: stateless requests of programs (``/v1``). Only what they used is stored.
+"""The gateway: responds to stateless requests of programs (``/v1``) and stores only their usage.
 
-``respond`` is the whole way of a request: resolve, reserve, try the candidates, write to the sink, settle.
+``respond`` goes all the way of a request: resolve, reserve, try the candidates, write to the sink, settle.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from chathub.formats.client_format import ClientFormat, longest_prompt
 from chathub.formats.events import Failure
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
-from chathub.gateway.failures import error_for, shown
+from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.metering import Metering
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -25,7 +25,7 @@ from chathub.upstream.client import AttemptFailed, Client
 
 
 class Gateway:
-    """Replies to programs' requests."""
+    """Responds to the requests of programs."""
 
     def __init__(
         self,
@@ -46,16 +46,16 @@ class Gateway:
     async def respond(
         self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
     ) -> bytes | None:
-        """Reply to a request; gives the reply's whole body, or None if it went to the sink as a stream.
+        """Respond to a request. Returns the whole body, or None if the reply went to the sink as a stream.
 
         Raises:
-            ChatHubError: before anything was sent.
+            ChatHubError: the request failed before anything was sent.
             ConnectionError: the client left.
         """
         longest = await self._offload.run(len(client_format.body), longest_prompt, client_format)
-        # nothing is awaited between resolving and reserving: the removal of an API key must find the request
+        # nothing is awaited between resolving and registering: the removal of an API key must find the run
         candidates = self._resolve(caller, client_format.model)
-        reserving = self._metering.metered(
+        metered = self._metering.metered(
             caller,
             candidates,
             "completion",
@@ -63,18 +63,18 @@ class Gateway:
             requested=client_format.max_tokens,
             choices=client_format.choices,
         )
-        async with reserving as request:
+        async with metered as request:
             exchange = Exchange(
                 self._client, self._offload, self._config, request, client_format, headers, sink, longest
             )
             failure = await self._try(exchange, request)
             if failure is None or sink.has_ended:
                 return exchange.body
-            told = shown(failure, exchange.candidate, request.endpoint)
+            failure = public_failure(failure, exchange.candidate, request.endpoint)
             if not sink.has_begun:
-                raise error_for(told, exchange.candidate)
-            # the head went out while the provider was silent: the failure is told as an event
-            await sink.end(client_format.encoder(exchange.candidate.model_name, 0).feed([told]))
+                raise error_for(failure, exchange.candidate)
+            # the head was sent while the provider was silent: the failure is sent as an event
+            await sink.end(client_format.encoder(exchange.candidate.model_name, 0).feed([failure]))
             return None
 
     async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
@@ -90,29 +90,27 @@ class Gateway:
             await exchange.estimate_prompts()
 
     async def embed(self, caller: Caller, request: EmbeddingRequest) -> bytes:
-        """The provider's reply to a request for embeddings.
+        """The provider's response to a request for embeddings.
 
         Raises:
-            ChatHubError: there is none.
+            ChatHubError: the request failed.
         """
         candidates = self._resolve(caller, request.model, Requirements(embeddings=True))
-        # vectors of another model are of no use: there is no fallback
+        # there is no fallback: vectors of different models cannot be compared
         candidate = candidates.in_order[0]
         if candidate.endpoints[0].wire_format != "openai":
             raise BadRequest(f"模型 {request.model} 的提供商不支持 embeddings 接口")
-        reserving = self._metering.metered(
-            caller, candidates, "embedding", prompt=request.tokens, requested=0
-        )
-        async with reserving as gateway_request:
+        metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
+        async with metered as gateway_request:
             exchange = EmbeddingExchange(self._client, gateway_request, candidate, request)
             report = self._key_reports.for_caller(caller.id)
             failure = await failover.run([candidate], exchange.prepare, report)
             if failure is not None:
-                raise error_for(shown(failure, candidate, gateway_request.endpoint), candidate)
+                raise error_for(public_failure(failure, candidate, gateway_request.endpoint), candidate)
             return exchange.body
 
     def _resolve(self, caller: Caller, model: str, requirements: Requirements = NOTHING) -> Candidates:
-        """The candidates of a program's request, for which an unknown model is a 404."""
+        """The candidates of a program's request; an unknown model is a 404."""
         try:
             return self._resolver.resolve(caller, model, requirements)
         except UnknownModel as error:

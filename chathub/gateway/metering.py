@@ -1,4 +1,4 @@
-"""The metering of gateway requests: reserved before they begin, settled when they have ended."""
+"""The metering of gateway requests: reserved before they begin, settled after they have ended."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from chathub.running.registry import Registry
 
 
 class Metering:
-    """Counts every gateway request against its caller's budgets."""
+    """Reserves and settles the usage of gateway requests."""
 
     def __init__(
         self,
@@ -54,35 +54,35 @@ class Metering:
         requested: int | None,
         choices: int = 1,
     ) -> AsyncIterator[GatewayRequest]:
-        """Reserve what a request may use for as long as this lasts, then settle what it used, however it
-        ended and even if the client left.
+        """Reserve what a request may use, and settle what it used at the end of the context, however it ended
+        and even if the client left.
 
-        ``prompt`` is a bound on the prompt, ``requested`` the length of a reply that the client set (None: it
-        set none), both in tokens.
+        ``prompt`` is an upper bound on the prompt, ``requested`` the reply length that the client requested
+        (None: none), both in tokens.
 
         Raises:
             Unavailable: the server is shutting down, the database's file is gone, or too much waits to be
                 stored already.
-            DiskLow: the disk has too little room to settle it.
+            DiskLow: the disk has too little room to store the settlement.
             Unauthorized: the user was disabled meanwhile.
-            TooManyRequests: the user has too many requests, or too little left of a budget.
+            TooManyRequests: too many requests in this minute or at once, or a budget is used up.
         """
         self._registry.check_open()
         self._admission.check()
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
         attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
         request = GatewayRequest(
-            attempt_owner, candidates, self._reply_memory.of(caller.id), is_bound=bool(caller.models)
+            attempt_owner, candidates, self._reply_memory.of(caller.id), is_limited=bool(caller.models)
         )
-        # known from the moment it is resolved: one of its API keys may be removed before it is used
+        # registered as soon as it is resolved: one of its API keys may be removed before it is used
         self._registry.add(request)
         bound = UsageBound.of(candidates, prompt, requested, choices)
         work = self._db.write(reserve, owner, bound, self._settlement_queue.reservations)
         reserving = asyncio.ensure_future(work)
         try:
             reserved = await asyncio.shield(reserving)
-            request.answer_limit = reserved.answer_limit
-            request.is_bound |= reserved.is_money_bound
+            request.reply_cap = reserved.reply_cap
+            request.is_limited |= reserved.has_cost_budget
             yield request
         finally:
             request.memory.release()
@@ -93,8 +93,8 @@ class Metering:
         with contextlib.suppress(ChatHubError):
             reserved = await reserving
             for meter in request.meters:
-                if meter.well_key is not None:
-                    self._key_reports.note_success(meter.well_key, request.user_id)
+                if meter.successful_key_id is not None:
+                    self._key_reports.record_success(meter.successful_key_id, request.user_id)
             settlement = request.settlement(reserved.reservation_id, self._clock.month())
             store = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", store, reserved.reservation_id)

@@ -28,11 +28,11 @@ _PROMPT = [Message("user", "hi")]
 async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
     """The names of the provider's models, or why it did not list them."""
     try:
-        async with client.lease(endpoint) as at:
-            url = format_named(at.wire_format).models_url(at.base_url)
-            return await client.list_models(at, url, headers_for(at))
-    except AttemptFailed as refused:
-        return refused.failure
+        async with client.lease(endpoint) as leased:
+            url = format_named(leased.wire_format).models_url(leased.base_url)
+            return await client.list_models(leased, url, headers_for(leased))
+    except AttemptFailed as failed:
+        return failed.failure
     except ValueError:
         return Failure("接口地址无效", kind="unreachable")
 
@@ -45,10 +45,10 @@ def new_meter() -> UsageMeter:
 async def try_key(
     client: Client, endpoint: Endpoint, models: Sequence[ChatModel], meter: UsageMeter
 ) -> Failure | None:
-    """Test whether an API key works; gives why it does not.
+    """Test whether an API key works; gives the failure if it does not.
 
-    Listing models is free, but some providers list them for any key, and some have no list: then a chat of
-    one token tells, and ``meter`` counts it.
+    Listing models is free, but some providers list them for any key, and some have no list. For these the
+    test is a chat of one token, which ``meter`` counts.
     """
     listed = await list_models(client, endpoint)
     if isinstance(listed, Failure):
@@ -67,11 +67,11 @@ async def try_key(
 
 
 async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
-    """The handler notes what the test said of the key."""
+    """The handler records the result of the test."""
 
 
 def settle(tx: Transaction, meter: UsageMeter, user_id: int, month: Month) -> None:
-    """Enter what a key test used into the ledger."""
+    """Record the usage of a key test in the ledger."""
     if meter.model is not None:
         ledger.record_attempts(
             tx,

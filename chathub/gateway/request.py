@@ -1,4 +1,4 @@
-"""What one request of a program's reserves, and what is booked for it when it has ended."""
+"""A gateway request: its reservation, its meters, and its settlement."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,15 +18,16 @@ from chathub.providers.resolver import Candidates
 
 
 class Reserved(NamedTuple):
-    """What was reserved, the length that the answer is cut to, and whether money bounds its caller."""
+    """The reservation, the cap on the reply's length in tokens (None: no cap), and whether the caller has a
+    cost budget."""
 
     reservation_id: int
-    answer_limit: int | None
-    is_money_bound: bool
+    reply_cap: int | None
+    has_cost_budget: bool
 
 
 class ModelUse(NamedTuple):
-    """What the answer of one model used; ``key_id`` is the key that answered well."""
+    """The usage of one model; ``key_id`` is the API key of a successful reply."""
 
     attempts: list[Attempt]
     usage_cost: UsageCost
@@ -36,8 +37,8 @@ class ModelUse(NamedTuple):
 
 
 class GatewaySettlement(NamedTuple):
-    """All that is booked for a request at its end, and nothing else of it: it may have to be kept.
-    ``models`` are those that were tried, by name."""
+    """What is stored of a request at its end, and nothing more: it may wait in memory. ``models`` are the
+    models of its candidates, by name."""
 
     reservation_id: int
     attempt_owner: AttemptOwner
@@ -47,53 +48,53 @@ class GatewaySettlement(NamedTuple):
 
 
 class GatewayRequest:
-    """One request of a program's, and what its answers turned out to use: a ``Run``.
+    """A request of a program and its usage: a ``Run``.
 
-    ``memory`` is the memory of a response that arrives whole, ``answer_limit`` the cap on the reply's length
-    in tokens (None: no cap), ``excluded_keys`` are API keys that were removed since the request was resolved.
-    ``is_bound``: its caller is limited to some models or to a cost budget.
+    ``memory`` is the memory of a response that arrives whole, ``reply_cap`` the cap on the reply's length in
+    tokens (None: no cap), ``excluded_keys`` are API keys that were removed since the request was resolved.
+    ``is_limited``: its caller is limited to some models or to a cost budget.
     """
 
     def __init__(
-        self, attempt_owner: AttemptOwner, candidates: Candidates, memory: MemoryLease, *, is_bound: bool
+        self, attempt_owner: AttemptOwner, candidates: Candidates, memory: MemoryLease, *, is_limited: bool
     ) -> None:
         self.attempt_owner = attempt_owner
         self.memory = memory
         self.candidates = candidates
-        self.is_bound = is_bound
-        self.answer_limit: int | None = None
+        self.is_limited = is_limited
+        self.reply_cap: int | None = None
         self.excluded_keys: set[int] = set()
         self.task = asyncio.current_task()
-        # one for each model that was tried
+        # one meter for each model that was tried
         self.meters: list[UsageMeter] = []
 
     @property
     def user_id(self) -> int:
         return self.attempt_owner.user_id
 
-    def count(self, meter: UsageMeter, model: ChatModel) -> None:
-        """Settle with the request what a model's reply will have used."""
+    def add_meter(self, meter: UsageMeter, model: ChatModel) -> None:
+        """Add the meter of a model's attempts: it is settled with the request."""
         self.meters.append(meter)
         meter.model, meter.excluded_keys = model, self.excluded_keys
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """The one that was asked last."""
+        """The endpoint of the latest attempt."""
         return self.meters[-1].endpoint if self.meters else None
 
     def takes_extras(self, model: ChatModel) -> bool:
-        """Whether its body may choose another model than this, or a dearer service of it."""
-        return model.allow_extras or not self.is_bound
+        """Whether the body may choose another model than this one, or a more expensive service."""
+        return model.allow_extras or not self.is_limited
 
     def settlement(self, reservation_id: int, month: Month) -> GatewaySettlement:
-        """What is to be booked, now that it has ended."""
+        """The settlement of the request, after its end."""
         uses = [
             ModelUse(
                 meter.attempts,
                 meter.usage_cost(meter.model),
                 meter.first_at,
                 meter.end_reason,
-                meter.well_key,
+                meter.successful_key_id,
             )
             for meter in self.meters
             if meter.model is not None
@@ -116,22 +117,22 @@ def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Seque
     """
     state = budgets.check_rate_limits(tx, owner, ended)
     reservation = budgets.size_reservation(state, bound)
-    return Reserved(budgets.reserve(tx, owner, reservation), reservation.cap, state.is_money_bound)
+    return Reserved(budgets.reserve(tx, owner, reservation), reservation.cap, state.has_cost_budget)
 
 
 def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
-    """Book every attempt, and give back what was reserved and not used."""
+    """Record every attempt in the ledger, and release the reservation."""
     budgets.release(tx, settlement.reservation_id)
-    for used in settlement.uses:
+    for use in settlement.uses:
         ledger.record_attempts(
             tx,
             settlement.attempt_owner,
-            used.attempts,
+            use.attempts,
             settlement.models,
-            used.usage_cost,
-            first_at=used.first_at,
-            end_reason=used.end_reason,
+            use.usage_cost,
+            first_at=use.first_at,
+            end_reason=use.end_reason,
             month=settlement.month,
         )
-        if used.key_id is not None:
-            key_pool.record_success(tx, used.key_id, settlement.month.now)
+        if use.key_id is not None:
+            key_pool.record_success(tx, use.key_id, settlement.month.now)

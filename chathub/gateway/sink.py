@@ -1,13 +1,13 @@
-"""Where a gateway request's reply goes."""
+"""The sink of a gateway request: the stream to its client."""
 
 from typing import Protocol
 
 
 class Sink(Protocol):
-    """A stream to the client, as the gateway sees it.
+    """A stream to the client, without its web server.
 
-    ``has_begun``: its head was sent, so that a failure cannot become a status any more; ``has_ended``: the
-    reply was closed; ``is_lost``: the client has left.
+    ``has_begun``: the head was sent, so that a failure cannot become a status any more; ``has_ended``: the
+    stream was closed; ``is_lost``: the client has left.
 
     Raises, from every method:
         ConnectionError: the client left, or has not read anything for long.
@@ -29,4 +29,4 @@ class Sink(Protocol):
         """Send some bytes, and the head before the first of them."""
 
     async def end(self, data: bytes = b"") -> None:
-        """Send the last bytes and close the reply."""
+        """Send the last bytes and close the stream."""

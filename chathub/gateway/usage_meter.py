@@ -1,4 +1,4 @@
-"""Answers of /v1 on their way: what they used, and events that wait for their client."""
+"""The usage of a gateway reply while it passes, and the queue of its translated events."""
 
 import asyncio
 import contextlib
@@ -11,48 +11,47 @@ from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Progress
 
-# events that may wait for a client before the provider has to
-_WAITING = 2_000
-# and their characters
-_WAITING_CHARACTERS = 65_536
+# events in a queue, and their characters, above which reading from the provider pauses
+_MOST_WAITING = 2_000
+_MOST_WAITING_CHARACTERS = 65_536
 
 
 class UsageMeter(Progress):
-    """Reads an answer in passing: what it used, and how much of it there was. Keeps no text.
+    """Counts the usage and the length of a reply while it passes; keeps no text.
 
-    ``limit`` is how many characters an answer may have.
+    ``limit`` is the number of characters that a reply may have.
     """
 
     def __init__(self, prompt_estimate: int, limit: int) -> None:
         super().__init__()
         self.prompt_estimate = prompt_estimate
         self.model: ChatModel | None = None
-        # something went to the client before the reply itself began
+        # whether bytes were sent to the client before the reply itself began
         self.is_sent = False
-        self.too_long = False
+        self.is_too_long = False
         self.finish_reason = ""
-        self._left = limit
+        self._characters_left = limit
         self._usage: Usage | None = None
-        self._answer, self._thinking = TokenCounter(), TokenCounter()
+        self._output, self._reasoning = TokenCounter(), TokenCounter()
 
     def feed(self, events: list[Event]) -> bool:
         for event in events:
             if isinstance(event, Text):
-                self._count(self._answer, event.text, len(event.text))
+                self._count(self._output, event.text, len(event.text))
             elif isinstance(event, Reasoning):
-                self._count(self._thinking, event.text, len(event.text))
+                self._count(self._reasoning, event.text, len(event.text))
             elif isinstance(event, ToolCallDelta):
-                self._count(self._answer, event.name + event.arguments, event.size)
+                self._count(self._output, event.name + event.arguments, event.size)
             elif isinstance(event, Usage):
                 self._usage = event
             elif isinstance(event, Finish):
                 self.finish_reason = event.reason
-        self.too_long = self._left < 0
-        return self.too_long
+        self.is_too_long = self._characters_left < 0
+        return self.is_too_long
 
     def _count(self, counter: TokenCounter, text: str, size: int) -> None:
         counter.add(text)
-        self._left -= size
+        self._characters_left -= size
         if self.first_at is None:
             self.first_at = time.monotonic()
 
@@ -65,18 +64,18 @@ class UsageMeter(Progress):
         return self.has_output or self.is_sent
 
     def reset_attempt(self) -> None:
-        """A failed attempt brought nothing of the answer: what else it told does not count."""
+        """Forget the usage and finish reason of a failed attempt, which brought nothing of the reply."""
         self._usage, self.finish_reason = None, ""
 
     @property
-    def lacks_prompt(self) -> bool:
-        """Whether something came and nobody told what its prompt took."""
+    def lacks_prompt_tokens(self) -> bool:
+        """Whether there is output, but the provider did not report the prompt's tokens."""
         return self.has_output and (self._usage is None or self._usage.prompt_tokens is None)
 
     @property
     def end_reason(self) -> str:
-        """How it ended: in the model's words if it went well."""
-        if self.too_long:
+        """How the reply ended: the provider's finish reason if it was successful."""
+        if self.is_too_long:
             return "size_limit"
         failure = self.attempts[-1].failure if self.attempts else None
         if failure is not None:
@@ -89,45 +88,46 @@ class UsageMeter(Progress):
         return bool(self.attempts) and self.attempts[-1].is_successful
 
     @property
-    def well_key(self) -> int | None:
-        """The key with which it was answered well."""
+    def successful_key_id(self) -> int | None:
+        """The API key of a successful reply."""
         return self.endpoint.key_id if self.is_successful and self.endpoint else None
 
     def usage_cost(self, model: ChatModel) -> ledger.UsageCost:
         return ledger.compute_cost(
-            model, self._usage, self.prompt_estimate, self._answer.tokens, self._thinking.tokens
+            model, self._usage, self.prompt_estimate, self._output.tokens, self._reasoning.tokens
         )
 
 
 class EventQueue(UsageMeter):
-    """Events on their way to a client of another dialect. Nothing is shown before the answer has begun,
-    so that an attempt that fails leaves no trace; a client that reads slowly slows the provider."""
+    """The events of a reply that wait for a client of another format. None is taken before the reply has
+    begun, so that a failed attempt leaves no trace. A slow client pauses the reading from the provider."""
 
     def __init__(self, prompt_estimate: int, limit: int) -> None:
         super().__init__(prompt_estimate, limit)
         self.room = asyncio.Event()
         self.room.set()
         self._events: list[Event] = []
-        self._taken = limit
-        self._keeps = False
+        # ``_characters_left`` when events were taken last
+        self._left_when_taken = limit
+        self._collects = False
         self._ready = asyncio.Event()
 
-    def keep(self, memory: MemoryLease) -> None:
-        """The answer is told as a whole: nothing is taken before its end, and what waits is counted."""
-        self._keeps = True
+    def collect(self, memory: MemoryLease) -> None:
+        """Keep all events until the end, for a reply that is sent whole; they count as memory."""
+        self._collects = True
         self.memory, self.room = memory, memory.room
 
     def feed(self, events: list[Event]) -> bool:
-        before = self._left
-        enough = super().feed(events)
+        left_before = self._characters_left
+        is_enough = super().feed(events)
         self._events += [event for event in events if type(event) is not Failure]
         if self.has_output:
             self._ready.set()
-        if self._keeps and self.memory is not None:
-            self.memory.grow(before - self._left)
+        if self._collects and self.memory is not None:
+            self.memory.grow(left_before - self._characters_left)
         elif self.room is not None and self._is_full:
             self.room.clear()
-        return enough
+        return is_enough
 
     def reset_attempt(self) -> None:
         super().reset_attempt()
@@ -135,37 +135,39 @@ class EventQueue(UsageMeter):
 
     @property
     def _is_full(self) -> bool:
-        return len(self._events) > _WAITING or self._taken - self._left > _WAITING_CHARACTERS
+        characters = self._left_when_taken - self._characters_left
+        return len(self._events) > _MOST_WAITING or characters > _MOST_WAITING_CHARACTERS
 
     @property
     def has_events(self) -> bool:
         return self.has_output and bool(self._events)
 
     async def wait(self, seconds: float) -> None:
-        """Until there is something to take, or the time is over."""
+        """Wait until there are events to take or the attempt has ended, at most so many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ready.wait()
 
-    def open(self) -> None:
-        """Another attempt begins: there is something to wait for again."""
+    def begin_attempt(self) -> None:
+        """An attempt begins: ``wait`` waits for its events."""
         self._ready.clear()
 
-    def close(self) -> None:
-        """The attempt has ended: nothing more will come, and waiting ends."""
+    def end_attempt(self) -> None:
+        """The attempt has ended: ``wait`` returns."""
         self._ready.set()
 
     def take(self) -> list[Event]:
+        """The waiting events, once the reply has begun."""
         if not self.has_output:
             return []
         events, self._events = self._events, []
-        self._taken = self._left
+        self._left_when_taken = self._characters_left
         self._ready.clear()
         if self.room is not None:
             self.room.set()
         return events
 
-    def rest(self) -> list[Event]:
-        """All that is left, also of an answer that brought no text."""
+    def take_rest(self) -> list[Event]:
+        """All events that are left, also those of a reply without output."""
         events, self._events = self._events, []
         return events

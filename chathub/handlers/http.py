@@ -16,6 +16,7 @@ from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
 from chathub.limits.request_memory import ANONYMOUS_LARGEST, RequestBody
 from chathub.schemas.chats import Options
 from chathub.schemas.decode import decode, decode_query
+from chathub.schemas.success import Success
 from chathub.security.audit import Actor
 from chathub.security.client_address import client_address
 
@@ -54,9 +55,9 @@ def raw(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, headers=JSON.copy())
 
 
-def done(message: str, **fields: Any) -> web.Response:
-    """A success without a shape of its own in the document."""
-    return answer({"success": True, "message": message, **fields})
+def done(message: str) -> web.Response:
+    """A response that only reports success."""
+    return answer(Success(message=message))
 
 
 def is_compressed(request: web.BaseRequest) -> bool:

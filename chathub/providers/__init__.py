@@ -1,1 +1,1 @@
-"""Providers, models and API keys: which of them can answer a request, in which order."""
+"""Providers, models and API keys, and the resolver that turns a model's name into candidates."""

@@ -65,8 +65,8 @@ class CallerCooldowns:
         return False
 
     def record_success(self, key_id: int, caller_id: int) -> None:
-        """An API key that answered is well: the caller's pause ends, and earlier failures confirm no others.
-        The pauses of other users go on."""
+        """Record a successful reply with an API key: the caller's pause ends, and earlier failures do not
+        confirm later ones. The pauses of other users go on."""
         self._healths.pop((key_id, caller_id), None)
         self._drop_witnesses(key_id)
 

@@ -1,4 +1,4 @@
-"""The API keys of a provider as a pool: which one is tried first, and what a failure means for its health."""
+"""The pool of a provider's API keys: their order, and what a failure means for an API key's health."""
 
 import random
 from collections.abc import Iterable
@@ -119,7 +119,7 @@ def record_failure(
 
 
 def record_success(tx: Transaction, key_id: int, now: int) -> None:
-    """Record that an API key answered: it is well."""
+    """Record a successful reply with an API key: its health is ok."""
     row = tx.one(tx.q.api_keys.record_success, key_id=key_id, now=now)
     if row is not None and row.success_count == 1:
         _record(tx, key_id, "key.first_used", now)

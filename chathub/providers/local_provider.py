@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     # its import costs start time that a server without the built-in model need not spend
     from chathub.upstream.local_model.weights import Weights
 
-# the longest answer of the built-in model, in tokens: small machines are slow
-LOCAL_ANSWER = 1024
+# the longest reply of the built-in model, in tokens: small machines are slow
+LOCAL_MAX_TOKENS = 1024
 
 
 def offer_local_model(tx: Transaction, weights: Weights | None, now: int) -> None:
@@ -29,7 +29,7 @@ def offer_local_model(tx: Transaction, weights: Weights | None, now: int) -> Non
         provider_id=provider_id,
         model_name=weights.name,
         display_name=weights.title,
-        max_tokens=LOCAL_ANSWER,
+        max_tokens=LOCAL_MAX_TOKENS,
         context_window=weights.context,
         description=weights.note,
         now=now,

@@ -1,4 +1,4 @@
-"""Which model answers a request, with which API keys: everything that can be refused before it is sent."""
+"""The resolver: from a model's name to the candidates of a request. It refuses what needs no attempt."""
 
 import random
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from chathub.upstream.guard import is_trusted
 
 
 class Candidate(Struct, frozen=True):
-    """A model that may answer, and the endpoints to try for it, in order."""
+    """A model that may reply, and the endpoints to try for it, in order."""
 
     model: ChatModel
     endpoints: tuple[Endpoint, ...]
@@ -131,7 +131,7 @@ class Resolver:
         return self._candidate(caller, model).endpoints[0]
 
     def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
-        """The models behind a model, each once."""
+        """The fallback of a model, the fallback of that one, and so on, each model once."""
         seen = {model.name}
         while model.fallback_model:
             try:

@@ -1,1 +1,1 @@
-"""What is being generated, for chats and for programs: the registry, and reports about API keys."""
+"""Running work: the registry of replies and gateway requests, their admission, and reports about API keys."""

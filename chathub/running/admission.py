@@ -6,7 +6,7 @@ from chathub.disk import Disk
 
 
 class Admission:
-    """Refuses what could not be stored at its end: before anything is stored or sent of it."""
+    """Refuses turns and gateway requests that could not be stored at their end, before they begin."""
 
     def __init__(self, db: Database, disk: Disk, settlement_queue: SettlementQueue) -> None:
         self._db = db
@@ -14,11 +14,11 @@ class Admission:
         self._settlement_queue = settlement_queue
 
     def check(self, *, growing: int = 0, large: bool = False) -> None:
-        """Let a turn or a gateway request pass. ``growing``: the bytes of the replies that are running;
-        ``large``: more than text would be stored of it.
+        """Check that a turn or a gateway request may begin. ``growing``: the bytes of the running replies;
+        ``large``: more than a text would be stored.
 
         Raises:
-            Unavailable: the database's file is gone, or too much waits to be stored already.
+            Unavailable: the database file is gone, or too much waits to be stored already.
             DiskLow: the disk has too little room.
         """
         self._db.condition.check()

@@ -1,4 +1,4 @@
-"""What the attempts of a request say about the API keys that they used."""
+"""Reports about API keys: what each attempt means for the health of its API key."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from chathub.upstream.failover import Report
 
 
 class KeyReports:
-    """Keeps the health of API keys after each attempt, for all callers or for one."""
+    """Records failures and successes of API keys, for all users or for one."""
 
     def __init__(self, cooldowns: CallerCooldowns, settlement_queue: SettlementQueue, clock: Clock) -> None:
         self._cooldowns = cooldowns
@@ -24,8 +24,8 @@ class KeyReports:
         """A report for the attempts of one user's request."""
         return partial(self._report, user_id)
 
-    def note_success(self, key_id: int, user_id: int) -> None:
-        """A reply was completed with the key: nothing keeps this user from it any more."""
+    def record_success(self, key_id: int, user_id: int) -> None:
+        """Record that a reply was completed with an API key: its cooldown for this user ends."""
         self._cooldowns.record_success(key_id, user_id)
 
     async def _report(self, user_id: int, endpoint: Endpoint, failure: Failure | None) -> None:
@@ -34,7 +34,12 @@ class KeyReports:
         sentence = redaction.scrub(failure.message, [endpoint.api_key])
         now = self._clock.now()
         is_common = self._cooldowns.record_failure(endpoint, user_id, failure, now)
-        told = endpoint.key_id, failure, sentence, now
-        await self._settlement_queue.store_soon(
-            "key's state", lambda tx: key_pool.record_failure(tx, *told, is_common=is_common)
+        store = partial(
+            key_pool.record_failure,
+            key_id=endpoint.key_id,
+            failure=failure,
+            sentence=sentence,
+            now=now,
+            is_common=is_common,
         )
+        await self._settlement_queue.store_soon("key's state", store)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """Something that a provider generates: a reply or a gateway request."""
+    """A reply or a gateway request that is being generated."""
 
     @property
     def user_id(self) -> int:
@@ -23,7 +23,7 @@ class Run(Protocol):
         """The endpoint of its latest attempt."""
 
     def exclude_key(self, key_id: int) -> None:
-        """No later attempt may use this API key."""
+        """Exclude an API key from later attempts."""
 
     def stop(self) -> None:
         """Begin to end it. It removes itself from the registry when it has ended."""
@@ -38,8 +38,8 @@ def of_user(user_id: int) -> Predicate:
 
 
 def with_api_key(key_id: int) -> Predicate:
-    """The runs that use an API key at the moment. The key was removed: every run that the predicate sees
-    excludes it from its later attempts."""
+    """The runs that use an API key that was removed. Every run that is checked also excludes it from its
+    later attempts."""
 
     def uses_key(run: Run) -> bool:
         run.exclude_key(key_id)
@@ -78,8 +78,8 @@ class Registry:
         self._check_idle()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run a part of the work in a task of the server's: it goes on if the client leaves, and the end of
-        the server waits for it."""
+        """Run a part of the work as a task that goes on if the client leaves; the server waits for it at its
+        end."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         self._idle.clear()
@@ -128,7 +128,7 @@ class Registry:
             await asyncio.wait(removals)
 
     async def drain(self, seconds: float) -> None:
-        """Let nothing new begin, and give what runs so many seconds to end."""
+        """Refuse new work, and wait at most so many seconds for the running work."""
         self._is_draining = True
         if self._runs or self._tasks:
             with contextlib.suppress(TimeoutError):
@@ -136,8 +136,8 @@ class Registry:
                     await self._idle.wait()
 
     async def close(self, interrupt: Callable[[], None]) -> None:
-        """Let nothing new begin, and wait for every task. ``interrupt`` ends the runs: it is called before
-        each wait, because a turn that is being begun becomes a run meanwhile."""
+        """Refuse new work, and wait for every task. ``interrupt`` ends the runs; it is called before each
+        wait, because a turn that is being begun becomes a run meanwhile."""
         self._is_draining = True
         while self._tasks:
             interrupt()

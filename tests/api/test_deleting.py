@@ -204,7 +204,7 @@ async def test_a_long_removal_is_not_waited_for(
 ) -> None:
     """A transaction removes some messages; until the next one others write, another user under the same
     id too."""
-    monkeypatch.setattr(removal, "_WORK", 0)
+    monkeypatch.setattr(removal, "_BATCH_SECONDS", 0)
     monkeypatch.setattr(removal, "_PAUSE", 3600)
     add_conversation(config.database, "c", ["x"] * 500)
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 200
