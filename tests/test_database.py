@@ -163,7 +163,7 @@ async def test_a_long_branch_can_be_deleted(db: Database) -> None:
         parent = None
         for _ in range(3000):
             (message,) = tx.all(
-                q.messages.insert_question,
+                q.messages.insert_prompt,
                 conversation_id=conversation.id,
                 parent_id=parent,
                 content="x",

@@ -43,12 +43,14 @@ def insert_images(tx: Transaction, message_id: int, user_id: int, images: Iterab
     """Store a message's images; the same content of the same owner is stored once."""
     for position, image in enumerate(images):
         file_id = None if image.url else _find_or_insert_file(tx, user_id, image, now)
-        tx.run(tx.q.files.attach, message_id=message_id, position=position, file_id=file_id, url=image.url)
+        tx.run(
+            tx.q.files.insert_image, message_id=message_id, position=position, file_id=file_id, url=image.url
+        )
 
 
 def _find_or_insert_file(tx: Transaction, user_id: int, image: Image, now: int) -> str:
     digest = hashlib.sha256(image.data).hexdigest()
-    row = tx.one(tx.q.files.find, user_id=user_id, digest=digest)
+    row = tx.one(tx.q.files.find_by_digest, user_id=user_id, digest=digest)
     if row is not None:
         return row.id
     file_id = secrets.token_urlsafe(16)
@@ -110,7 +112,7 @@ def get_image(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
 
 def list_files(tx: Transaction, message_id: int) -> list[str]:
     """The ids of a message's stored images."""
-    return [row.id for row in tx.all(tx.q.files.list_ids, message_id=message_id)]
+    return [row.id for row in tx.all(tx.q.files.list_ids_for_message, message_id=message_id)]
 
 
 def delete_unused_files(tx: Transaction, file_ids: Iterable[str]) -> None:

@@ -141,7 +141,7 @@ def _get_called_reply(
 def _find_reply_with_calls(tx: Transaction, head_id: int | None, unstored: Unstored) -> PastReply | None:
     """The head if it is a successful reply; if it is an empty reply that failed, the one whose tool results
     it followed."""
-    stored = tx.one(tx.q.messages.get_answer, message_id=head_id)
+    stored = tx.one(tx.q.messages.get_reply_with_calls, message_id=head_id)
     if stored is None:
         return None
     row = as_it_ended(tx, stored, unstored)
@@ -149,7 +149,7 @@ def _find_reply_with_calls(tx: Transaction, head_id: int | None, unstored: Unsto
         return row
     if row.status == "streaming" or row.content or row.tool_calls:
         return None
-    previous = tx.one(tx.q.messages.get_answer_before, message_id=head_id)
+    previous = tx.one(tx.q.messages.get_previous_reply, message_id=head_id)
     return previous and as_it_ended(tx, previous, unstored)
 
 
@@ -216,7 +216,7 @@ def _insert_prompt(
     if prompt.results:
         return _insert_tool_results(tx, new_turn, conversation_id, parent_id), len(prompt.results)
     (message,) = tx.all(
-        tx.q.messages.insert_question,
+        tx.q.messages.insert_prompt,
         conversation_id=conversation_id,
         parent_id=parent_id,
         content=prompt.text,
@@ -236,7 +236,7 @@ def _insert_tool_results(
     last = new_turn.prompt.results[-1]
     for result in new_turn.prompt.results:
         (message,) = tx.all(
-            tx.q.messages.insert_result,
+            tx.q.messages.insert_tool_result,
             conversation_id=conversation_id,
             parent_id=parent_id,
             content=result.content,
@@ -260,7 +260,7 @@ def _insert_reply(
     """Insert the reply, streaming or refused, as the conversation's head. ``count``: the messages inserted
     in this turn."""
     (message,) = tx.all(
-        tx.q.messages.insert_answer,
+        tx.q.messages.insert_reply,
         conversation_id=conversation_id,
         parent_id=prompt_id,
         model=new_turn.model,
@@ -277,5 +277,5 @@ def _insert_reply(
         now=new_turn.now,
     )
     if new_turn.branch_point.kind != "new" or new_turn.prompt.results:
-        tx.run(tx.q.conversations.count_branch, conversation_id=conversation_id)
+        tx.run(tx.q.conversations.update_message_count, conversation_id=conversation_id)
     return message.id

@@ -36,7 +36,7 @@ def get_message(tx: Transaction, message_id: int, user_id: int) -> OwnMessage:
 def count_subtree(tx: Transaction, message_id: int, other_id: int | None) -> tuple[int, bool]:
     """The number of messages in the subtree of a message, and whether another message is in it."""
     row = tx.all(tx.q.messages.count_subtree, message_id=message_id, other_id=other_id)[0]
-    return row.count, row.holds_other
+    return row.count, row.contains_other
 
 
 def get_prompt(tx: Transaction, message_id: int, user_id: int) -> StoredPrompt:
@@ -46,7 +46,7 @@ def get_prompt(tx: Transaction, message_id: int, user_id: int) -> StoredPrompt:
         NotFound: the user has no such message.
         BadRequest: the message is a tool result.
     """
-    row = tx.one(tx.q.messages.get_question, message_id=message_id, user_id=user_id)
+    row = tx.one(tx.q.messages.get_prompt, message_id=message_id, user_id=user_id)
     if row is None or tx.one(tx.q.messages.is_detached, message_id=message_id):
         raise NotFound("消息不存在")
     if row.named_role == "tool":
@@ -82,7 +82,7 @@ def delete_message(tx: Transaction, message_id: int, user_id: int, now: int) -> 
     head_id: int | None = conversation.head_id
     count, is_shown = count_subtree(tx, message_id, head_id)
     if is_shown:
-        sibling_id = tx.all(tx.q.messages.newest_sibling, message_id=message_id)[0].id
+        sibling_id = tx.all(tx.q.messages.find_newest_sibling, message_id=message_id)[0].id
         head_id = message.parent_id if sibling_id is None else _newest_leaf(tx, sibling_id)
     _set_head(tx, conversation.id, head_id)
     removal.delete_subtree(tx, message_id, user_id, now)
@@ -90,9 +90,9 @@ def delete_message(tx: Transaction, message_id: int, user_id: int, now: int) -> 
 
 
 def _newest_leaf(tx: Transaction, message_id: int) -> int:
-    return tx.all(tx.q.messages.newest_leaf, message_id=message_id)[0].id
+    return tx.all(tx.q.messages.find_newest_leaf, message_id=message_id)[0].id
 
 
 def _set_head(tx: Transaction, conversation_id: int, head_id: int | None) -> None:
     tx.run(tx.q.conversations.set_head, conversation_id=conversation_id, head_id=head_id)
-    tx.run(tx.q.conversations.count_branch, conversation_id=conversation_id)
+    tx.run(tx.q.conversations.update_message_count, conversation_id=conversation_id)

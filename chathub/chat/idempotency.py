@@ -26,7 +26,7 @@ def find_repeated_reply(tx: Transaction, user_id: int, key: IdempotencyKey, now:
     Raises:
         Conflict: the key was used for another request.
     """
-    row = tx.one(tx.q.idempotency.get, user_id=user_id, name=key.name, since=now - _LIFETIME)
+    row = tx.one(tx.q.idempotency.find_reply, user_id=user_id, name=key.name, since=now - _LIFETIME)
     if row is None:
         return None
     if row.digest != key.digest and not row.is_deleted:
@@ -36,10 +36,10 @@ def find_repeated_reply(tx: Transaction, user_id: int, key: IdempotencyKey, now:
 
 def remember_reply(tx: Transaction, user_id: int, key: IdempotencyKey, message_id: int, month: Month) -> None:
     """Remember the reply of a request instead of an earlier one that failed; forget keys older than a day."""
-    tx.run(tx.q.idempotency.sweep, before=month.certain - _LIFETIME)
-    tx.run(tx.q.idempotency.release, user_id=user_id, name=key.name)
+    tx.run(tx.q.idempotency.delete_older, before=month.certain - _LIFETIME)
+    tx.run(tx.q.idempotency.delete, user_id=user_id, name=key.name)
     tx.run(
-        tx.q.idempotency.claim,
+        tx.q.idempotency.insert,
         user_id=user_id,
         name=key.name,
         digest=key.digest,

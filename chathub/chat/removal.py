@@ -31,8 +31,8 @@ def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int,
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
         raise NotFound("对话不存在")
     tx.run(tx.q.deleted_conversations.put, public_id=public_id, user_id=user_id, now=now)
-    tx.run(tx.q.deleted_conversations.sweep, before=certain - _REMEMBERED, limit=_SWEPT)
-    tx.run(tx.q.deleted_conversations.keep_newest, user_id=user_id, most=_MOST_REMEMBERED)
+    tx.run(tx.q.deleted_conversations.delete_older, before=certain - _REMEMBERED, limit=_SWEPT)
+    tx.run(tx.q.deleted_conversations.delete_all_but_newest, user_id=user_id, most=_MOST_REMEMBERED)
     remove_batch(tx)
 
 
@@ -67,7 +67,7 @@ def remove_batch(tx: Transaction) -> bool:
     while row := tx.one(tx.q.conversations.find_deleted):
         if row.newest_id is None:
             tx.run(tx.q.conversations.delete, conversation_id=row.id)
-        elif not tx.run(tx.q.messages.follow, message_id=row.newest_id, conversation_id=row.id):
+        elif not tx.run(tx.q.messages.move_children, message_id=row.newest_id, conversation_id=row.id):
             file_ids = attachments.list_files(tx, row.newest_id)
             tx.run(tx.q.messages.delete, message_id=row.newest_id)
             attachments.delete_unused_files(tx, file_ids)

@@ -59,7 +59,7 @@ class Reply(Progress):
     def stored(cls, row: StoredReply, user_id: int) -> "Reply":
         """A reply that has ended, from the database: it is followed like a running one."""
         turn = Turn(row.conversation_id, row.public_id, row.title, row.parent_id or 0, row.id)
-        reply = cls(turn, user_id, row.asked_model)
+        reply = cls(turn, user_id, row.requested_model)
         reply.answered_by = row.model
         texts: list[Part] = [("reasoning", row.reasoning), ("content", row.content)]
         reply._add([part for part in texts if part[1]])

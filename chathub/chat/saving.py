@@ -78,7 +78,7 @@ def save(tx: Transaction, new_texts: list[NewText]) -> None:
     """Write collected text. The first text of a reply also stores its model: a model that has begun to answer
     is not changed any more."""
     tx.many(
-        tx.q.messages.note_answering,
+        tx.q.messages.set_model,
         [
             {
                 "message_id": new.message_id,

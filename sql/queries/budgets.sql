@@ -1,7 +1,7 @@
 -- name: list_limits
--- what a user may use, what it used from :first_day to before :next_day, and what is reserved for its replies; then the
--- same for the access token of the request, if it came with one. The reservations that :ended names (a JSON list, for
--- which the engines have no common form) are of replies that are not being generated any more
+-- a user's limits, its usage from :first_day to the day before :next_day, and its reservations; then the same for the
+-- access token of the request, if there is one. :ended is a JSON list (the engines have no common form for lists) of
+-- reservations whose replies have ended
 SELECT 'user' AS owner, most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
     (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
     (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_sums_by_day
@@ -33,11 +33,11 @@ RETURNING id
 DELETE FROM reservations WHERE id = :reservation_id
 
 -- name: release_all
--- at start: no reply is being generated any more
+-- at start, when no reply is being generated
 DELETE FROM reservations
 
 -- name: count_request
--- of a user (:token_id 0), or of an access token
+-- counts a request of a user (:token_id 0) or of an access token in this minute
 INSERT INTO request_counts (user_id, token_id, minute, requests) VALUES (:user_id, :token_id, :minute, 1)
 ON CONFLICT (user_id, token_id) DO UPDATE SET
     requests = CASE WHEN minute = excluded.minute THEN requests + 1 ELSE 1 END, minute = excluded.minute

@@ -34,7 +34,7 @@ UPDATE conversations SET head_id = :head_id, model = :model, message_count = mes
     WHERE other.user_id = conversations.user_id AND other.deleted_at IS NULL AND other.id <> conversations.id) AS stamps)
 WHERE id = :conversation_id
 
--- name: count_branch
+-- name: update_message_count
 -- after another change of the branch
 UPDATE conversations SET message_count = (
     WITH RECURSIVE branch (id) AS (

@@ -1,11 +1,11 @@
--- name: find
+-- name: find_by_digest
 SELECT id FROM files WHERE user_id = :user_id AND digest = :digest
 
 -- name: insert
 INSERT INTO files (id, user_id, digest, media_type, data, created_at)
 VALUES (:file_id, :user_id, :digest, :media_type, :data, :now)
 
--- name: attach
+-- name: insert_image
 INSERT INTO message_images (message_id, position, file_id, url) VALUES (:message_id, :position, :file_id, :url)
 
 -- name: list_for_message
@@ -16,7 +16,7 @@ WHERE message_id = :message_id ORDER BY position
 SELECT coalesce(sum(length(data)), 0) AS size FROM message_images JOIN files ON files.id = file_id
 WHERE message_id = :message_id
 
--- name: list_ids
+-- name: list_ids_for_message
 -- the stored images of a message
 SELECT file_id AS id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL
 

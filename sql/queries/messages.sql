@@ -1,9 +1,9 @@
--- name: insert_question
+-- name: insert_prompt
 INSERT INTO messages (conversation_id, parent_id, role, content, options, is_incomplete, created_at, updated_at)
 VALUES (:conversation_id, :parent_id, 'user', :content, :options, :is_incomplete, :now, :now)
 RETURNING id
 
--- name: insert_answer
+-- name: insert_reply
 -- the reply before it is generated
 INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, retry_after, finish_reason,
     asked_model, model, provider, created_at, updated_at)
@@ -11,28 +11,28 @@ VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_stat
     :model, :model, :provider, :now, :now)
 RETURNING id
 
--- name: insert_result
--- the result of a tool call
+-- name: insert_tool_result
 INSERT INTO messages (conversation_id, parent_id, role, content, tool_call_id, options, is_incomplete, created_at,
     updated_at)
 VALUES (:conversation_id, :parent_id, 'tool', :content, :tool_call_id, :options, :is_incomplete, :now, :now)
 RETURNING id
 
--- name: get_answer
+-- name: get_reply_with_calls
+-- a reply that a turn may continue from, with its tool calls
 SELECT id, content, status, tool_calls, state FROM messages WHERE id = :message_id AND role = 'assistant'
 
--- name: get_answer_before
+-- name: get_previous_reply
 -- the reply whose tool results the given reply continued from
-WITH RECURSIVE line (id, parent_id, role) AS (
+WITH RECURSIVE ancestors (id, parent_id, role) AS (
     SELECT parent.id, parent.parent_id, parent.role
-    FROM messages AS answer JOIN messages AS parent ON parent.id = answer.parent_id
-    WHERE answer.id = :message_id AND parent.role = 'tool'
+    FROM messages AS reply JOIN messages AS parent ON parent.id = reply.parent_id
+    WHERE reply.id = :message_id AND parent.role = 'tool'
     UNION ALL
     SELECT messages.id, messages.parent_id, messages.role
-    FROM line JOIN messages ON messages.id = line.parent_id WHERE line.role = 'tool'
+    FROM ancestors JOIN messages ON messages.id = ancestors.parent_id WHERE ancestors.role = 'tool'
 )
 SELECT messages.id, content, status, tool_calls, state
-FROM line JOIN messages ON messages.id = line.id WHERE line.role = 'assistant'
+FROM ancestors JOIN messages ON messages.id = ancestors.id WHERE ancestors.role = 'assistant'
 
 -- name: get_place
 SELECT id, conversation_id, parent_id, role FROM messages WHERE id = :message_id
@@ -43,23 +43,24 @@ SELECT messages.id, public_id, parent_id
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
--- name: get_question
--- the user message that a message is or replies to, and the model that replied: of this reply, or of the newest
-SELECT question.id, named.role AS named_role, public_id, question.role, question.content,
-    question.options, question.tool_call_id, question.is_incomplete,
+-- name: get_prompt
+-- the prompt that a message is or replies to, and the model of the reply: of this one, or of the newest
+SELECT prompt.id, named.role AS named_role, public_id, prompt.role, prompt.content,
+    prompt.options, prompt.tool_call_id, prompt.is_incomplete,
     coalesce(nullif(named.model, ''), (
-        SELECT answer.model FROM messages AS answer WHERE answer.parent_id = question.id AND answer.role = 'assistant'
-        ORDER BY answer.id DESC LIMIT 1), conversations.model) AS answered_by
+        SELECT reply.model FROM messages AS reply WHERE reply.parent_id = prompt.id AND reply.role = 'assistant'
+        ORDER BY reply.id DESC LIMIT 1), conversations.model) AS reply_model
 FROM messages AS named
-    JOIN messages AS question
-        ON question.id = CASE named.role WHEN 'assistant' THEN named.parent_id ELSE named.id END
+    JOIN messages AS prompt
+        ON prompt.id = CASE named.role WHEN 'assistant' THEN named.parent_id ELSE named.id END
     JOIN conversations ON conversations.id = named.conversation_id
 WHERE named.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: get_reply
 -- a user's reply, with everything that its stream contained
 SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, finish_reason,
-    error_status, retry_after, tool_calls, asked_model, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
+    error_status, retry_after, tool_calls, asked_model AS requested_model, messages.model, prompt_tokens,
+    completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant' AND deleted_at IS NULL
 
@@ -110,16 +111,17 @@ SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, sta
 FROM messages JOIN conversations ON conversations.id = messages.conversation_id
 WHERE messages.id = :message_id AND deleted_at IS NULL
 
--- name: newest_leaf
+-- name: find_newest_leaf
 -- from a message downwards by the newest child to the end of the branch
-WITH RECURSIVE line (id) AS (
+WITH RECURSIVE descendants (id) AS (
     SELECT :message_id
     UNION ALL
-    SELECT (SELECT max(id) FROM messages WHERE parent_id = line.id) FROM line WHERE line.id IS NOT NULL
+    SELECT (SELECT max(id) FROM messages WHERE parent_id = descendants.id)
+    FROM descendants WHERE descendants.id IS NOT NULL
 )
-SELECT max(id) AS id FROM line
+SELECT max(id) AS id FROM descendants
 
--- name: newest_sibling
+-- name: find_newest_sibling
 -- the newest sibling of a message
 SELECT CASE WHEN messages.parent_id IS NULL THEN (
         SELECT max(siblings.id) FROM messages AS siblings
@@ -137,23 +139,24 @@ WITH RECURSIVE subtree (id) AS (
     UNION ALL
     SELECT messages.id FROM subtree JOIN messages ON messages.parent_id = subtree.id
 )
-SELECT count(*) AS count, max(CASE WHEN id = :other_id THEN 1 ELSE 0 END) AS holds_other FROM subtree
+SELECT count(*) AS count, max(CASE WHEN id = :other_id THEN 1 ELSE 0 END) AS contains_other FROM subtree
 
 -- name: is_detached
 -- whether a message is below one that was deleted and is not removed yet
-WITH RECURSIVE line (parent_id, conversation_id) AS (
+WITH RECURSIVE ancestors (parent_id, conversation_id) AS (
     SELECT parent_id, conversation_id FROM messages
     WHERE id = :message_id AND EXISTS (SELECT 1 FROM conversations WHERE deleted_at IS NOT NULL)
     UNION ALL
-    SELECT messages.parent_id, messages.conversation_id FROM line JOIN messages ON messages.id = line.parent_id
+    SELECT messages.parent_id, messages.conversation_id
+    FROM ancestors JOIN messages ON messages.id = ancestors.parent_id
 )
-SELECT 1 AS found FROM line JOIN conversations ON conversations.id = conversation_id WHERE deleted_at IS NOT NULL
+SELECT 1 AS found FROM ancestors JOIN conversations ON conversations.id = conversation_id WHERE deleted_at IS NOT NULL
 
 -- name: detach
 -- make a message the root of another conversation
 UPDATE messages SET conversation_id = :conversation_id, parent_id = NULL WHERE id = :message_id
 
--- name: follow
+-- name: move_children
 -- moves the children of a message to its conversation, if they are not there
 UPDATE messages SET conversation_id = :conversation_id
 WHERE parent_id = :message_id AND conversation_id <> :conversation_id
@@ -170,7 +173,7 @@ UPDATE messages SET model = :model, provider = :provider, content = :content, re
     cost = :cost, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :message_id
 
--- name: note_answering
+-- name: set_model
 -- the model that has begun to reply, and the estimate of its prompt: for the cost of a reply that a crash interrupts
 UPDATE messages SET model = :model, provider = :provider, prompt_tokens = :prompt_tokens WHERE id = :message_id
 

@@ -6,8 +6,8 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 
 class Limits(Row, frozen=True):
-    """What a user or an access token may use in a month, has used and has reserved. Costs in millionths; a
-    limit that is None bounds nothing. ``running`` counts the replies being generated."""
+    """The budgets of a user or an access token in a month: limits (None: no limit), usage and reservations.
+    Costs are millionths. ``running`` is the number of replies that are being generated."""
 
     owner: Literal["user", "token"]
     most_tokens: int | None

@@ -32,7 +32,7 @@ class ShownConversation(Row, frozen=True):
 
 
 class DeletedConversation(Row, frozen=True):
-    """A conversation that is being removed, and its newest message; None: it has none left."""
+    """A conversation that is being removed, and its newest message (None: none is left)."""
 
     id: int
     newest_id: int | None
@@ -50,7 +50,7 @@ class Conversations(Statements):
     get_own: Select[ShownConversation]
     insert: Select[Conversation]
     add_turn: Command
-    count_branch: Command
+    update_message_count: Command
     set_head: Command
     touch: Command
     rename: Command

@@ -12,5 +12,5 @@ class Deletion(Row, frozen=True):
 class DeletedConversations(Statements):
     find: Select[Deletion]
     put: Command
-    sweep: Command
-    keep_newest: Command
+    delete_older: Command
+    delete_all_but_newest: Command

@@ -25,12 +25,12 @@ class Size(Row, frozen=True):
 
 
 class Files(Statements):
-    find: Select[FileId]
+    find_by_digest: Select[FileId]
     insert: Command
-    attach: Command
+    insert_image: Command
     list_for_message: Select[AttachedImage]
     get_size_for_message: Select[Size]
-    list_ids: Select[FileId]
+    list_ids_for_message: Select[FileId]
     get_own_size: Select[Size]
     get_own: Select[StoredImage]
     delete_unused: Command

@@ -13,7 +13,7 @@ class IdempotentReply(Row, frozen=True):
 
 
 class Idempotency(Statements):
-    get: Select[IdempotentReply]
-    claim: Command
-    release: Command
-    sweep: Command
+    find_reply: Select[IdempotentReply]
+    insert: Command
+    delete: Command
+    delete_older: Command

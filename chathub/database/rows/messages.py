@@ -10,19 +10,19 @@ class MessageId(Row, frozen=True):
 
 
 class MaybeMessageId(Row, frozen=True):
-    """A message, or None where there is none."""
+    """A message; None if there is none."""
 
     id: int | None
 
 
 class Found(Row, frozen=True):
-    """That there is such a row."""
+    """Whether there is such a row."""
 
     found: int
 
 
 class PastReply(Row, frozen=True):
-    """A reply whose tool calls may be answered; ``tool_calls`` and ``state`` are JSON, empty for none."""
+    """A reply that a turn may continue from; ``tool_calls`` and ``state`` are JSON, empty for none."""
 
     id: int
     content: str
@@ -32,7 +32,7 @@ class PastReply(Row, frozen=True):
 
 
 class MessagePlace(Row, frozen=True):
-    """Where a message stands in the tree."""
+    """The place of a message in the tree."""
 
     id: int
     conversation_id: int
@@ -47,8 +47,8 @@ class OwnMessage(Row, frozen=True):
 
 
 class StoredPrompt(Row, frozen=True):
-    """What a turn began with. ``named_role`` is the role of the message that was asked for, which may be the
-    reply to it; ``answered_by`` the model of that reply, or of the newest one; ``options`` are JSON."""
+    """The prompt of a turn. ``named_role`` is the role of the message in the request, which may be a reply to
+    the prompt; ``reply_model`` is the model of that reply, or of the newest one; ``options`` are JSON."""
 
     id: int
     named_role: str
@@ -58,11 +58,11 @@ class StoredPrompt(Row, frozen=True):
     options: str
     tool_call_id: str
     is_incomplete: bool
-    answered_by: str
+    reply_model: str
 
 
 class StoredReply(Row, frozen=True):
-    """A reply with all that its stream told."""
+    """A reply with everything that its stream contained."""
 
     id: int
     conversation_id: int
@@ -77,7 +77,7 @@ class StoredReply(Row, frozen=True):
     error_status: int
     retry_after: float | None
     tool_calls: str
-    asked_model: str
+    requested_model: str
     model: str
     prompt_tokens: int
     completion_tokens: int
@@ -92,7 +92,7 @@ class Text(Row, frozen=True):
 
 
 class ContextMessage(Row, frozen=True):
-    """A message of the branch that goes to the provider."""
+    """A message of the branch that is sent to the provider."""
 
     id: int
     role: str
@@ -132,10 +132,10 @@ class ShownMessage(Row, frozen=True):
 
 
 class Subtree(Row, frozen=True):
-    """How many messages a subtree has, and whether a certain other one is among them."""
+    """The number of messages in a subtree, and whether a certain other message is in it."""
 
     count: int
-    holds_other: bool
+    contains_other: bool
 
 
 class InterruptedReply(Row, frozen=True):
@@ -155,27 +155,27 @@ class InterruptedReply(Row, frozen=True):
 
 
 class Messages(Statements):
-    insert_question: Select[MessageId]
-    insert_answer: Select[MessageId]
-    insert_result: Select[MessageId]
-    get_answer: Select[PastReply]
-    get_answer_before: Select[PastReply]
+    insert_prompt: Select[MessageId]
+    insert_reply: Select[MessageId]
+    insert_tool_result: Select[MessageId]
+    get_reply_with_calls: Select[PastReply]
+    get_previous_reply: Select[PastReply]
     get_place: Select[MessagePlace]
     get_own: Select[OwnMessage]
-    get_question: Select[StoredPrompt]
+    get_prompt: Select[StoredPrompt]
     get_reply: Select[StoredReply]
     get_text: Select[Text]
     list_context: Select[ContextMessage]
     list_branch_ids: Select[MessageId]
     get_shown: Select[ShownMessage]
-    newest_leaf: Select[MessageId]
-    newest_sibling: Select[MaybeMessageId]
+    find_newest_leaf: Select[MessageId]
+    find_newest_sibling: Select[MaybeMessageId]
     count_subtree: Select[Subtree]
     is_detached: Select[Found]
     detach: Command
-    follow: Command
+    move_children: Command
     delete: Command
     settle: Command
-    note_answering: Command
+    set_model: Command
     list_streaming: Select[InterruptedReply]
     complete_stopped: Command

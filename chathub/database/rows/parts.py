@@ -6,7 +6,7 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 
 class Part(Row, frozen=True):
-    """A piece of a running reply's text."""
+    """A part of a running reply's saved text."""
 
     kind: Literal["content", "reasoning"]
     text: str
