@@ -18,7 +18,12 @@ def test_what_the_provider_reports_is_the_bill() -> None:
 
 def test_an_explicit_zero_is_not_missing() -> None:
     usage_cost = compute_cost(MODEL, Usage(0, 0, 0), 999, 1, 0)
-    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.source, usage_cost.cost) == (
+    assert (
+        usage_cost.prompt_tokens,
+        usage_cost.completion_tokens,
+        usage_cost.usage_source,
+        usage_cost.cost,
+    ) == (
         0,
         0,
         "reported",
@@ -28,7 +33,7 @@ def test_an_explicit_zero_is_not_missing() -> None:
 
 def test_without_a_report_both_are_estimated() -> None:
     usage_cost = compute_cost(MODEL, None, 40, 16, 0)
-    assert (usage_cost.prompt_tokens, usage_cost.source) == (40, "estimated")
+    assert (usage_cost.prompt_tokens, usage_cost.usage_source) == (40, "estimated")
     assert 10 <= usage_cost.completion_tokens <= 20 and usage_cost.cost > 0
 
 
@@ -39,7 +44,7 @@ def test_thinking_that_nobody_reported_is_estimated_as_thinking() -> None:
 
 def test_a_negative_count_is_not_believed() -> None:
     usage_cost = compute_cost(MODEL, Usage(-5, -(10**30)), 40, 16, 0)
-    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.source) == (
+    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.usage_source) == (
         40,
         16,
         "estimated",
@@ -48,12 +53,15 @@ def test_a_negative_count_is_not_believed() -> None:
 
 def test_half_a_report_is_mixed() -> None:
     usage_cost = compute_cost(MODEL, Usage(prompt_tokens=7), 40, 2, 0)
-    assert (usage_cost.prompt_tokens, usage_cost.source) == (7, "mixed") and usage_cost.completion_tokens > 0
+    assert (usage_cost.prompt_tokens, usage_cost.usage_source) == (
+        7,
+        "mixed",
+    ) and usage_cost.completion_tokens > 0
 
 
 def test_a_count_that_no_answer_can_have_is_not_believed() -> None:
     usage_cost = compute_cost(MODEL, Usage(2**62, 10**14), 40, 16, 0)
-    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.source) == (
+    assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.usage_source) == (
         40,
         16,
         "estimated",

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 
@@ -17,6 +16,7 @@ from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Tex
 from chathub.formats.messages import ToolCall
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
+from chathub.schemas.json import JsonObject
 from chathub.upstream.failover import Progress
 
 
@@ -41,7 +41,7 @@ class Reply(Progress):
         self.prompt_estimate = 0
         self.text = ReplyText()
         self.calls: dict[int, ToolCall] = {}
-        self.provider_state: dict[str, Any] = {}
+        self.provider_state: JsonObject = {}
         self.usage: Usage | None = None
         self.finish_reason = ""
         self.failure: Failure | None = None

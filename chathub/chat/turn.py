@@ -1,7 +1,7 @@
 """The data of a turn: its request, what is stored at its beginning, and what is stored at its end."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
 from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
+from chathub.schemas.json import JsonObject
 
 
 class IdempotencyKey(Struct, frozen=True):
@@ -77,7 +78,7 @@ class FinalStatus(Struct, frozen=True):
     retry_after: float | None = None
 
 
-def status_columns(final_status: FinalStatus | None) -> dict[str, Any]:
+def status_columns(final_status: FinalStatus | None) -> JsonObject:
     """The columns of a message that say how the reply ended (None: it is still being generated)."""
     if final_status is None:
         return {
@@ -109,7 +110,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     owner: BudgetOwner
     bound: UsageBound | None
     prompt: Prompt
-    options: dict[str, Any]
+    options: JsonObject
     idempotency_key: IdempotencyKey | None
     model: str
     provider: str

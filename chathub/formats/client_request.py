@@ -14,6 +14,7 @@ from chathub.errors import BadRequest
 from chathub.formats.images import MEDIA_TYPES, ImageDecoder, ImageError, ImageLimits, Problem
 from chathub.formats.messages import Image, Message
 from chathub.schemas.bounds import has_more
+from chathub.schemas.json import JsonObject
 from chathub.schemas.problems import in_english
 
 MESSAGES = 10_000
@@ -66,11 +67,11 @@ class ClientRequest(Struct, frozen=True, kw_only=True):
 
     model: str
     messages: list[Message]
-    params: dict[str, Any] = field(default_factory=dict)
-    tools: list[dict[str, Any]] = field(default_factory=list)
+    params: JsonObject = field(default_factory=dict)
+    tools: list[JsonObject] = field(default_factory=list)
     tool_choice: Any = None
     stream: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: JsonObject = field(default_factory=dict)
 
 
 def whole_number(value: Any) -> int | None:
@@ -117,10 +118,10 @@ class _Lists(Struct):
 
 _decode_lists = msgspec.json.Decoder(_Lists).decode
 
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_object = msgspec.json.Decoder(JsonObject).decode
 
 
-def fields_besides(fields: dict[str, Raw], known: tuple[str, ...]) -> dict[str, Any]:
+def fields_besides(fields: dict[str, Raw], known: tuple[str, ...]) -> JsonObject:
     """The fields that are not ``known``, unchanged."""
     return {name: decode(_decode_any, raw, name) for name, raw in fields.items() if name not in known}
 

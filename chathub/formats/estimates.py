@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from chathub.formats.messages import Message, ToolCall
+from chathub.schemas.json import JsonObject
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
@@ -76,9 +77,7 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     )
 
 
-def estimate_prompt(
-    messages: Iterable[Message], tools: list[dict[str, Any]], response_format: Any = None
-) -> int:
+def estimate_prompt(messages: Iterable[Message], tools: list[JsonObject], response_format: Any = None) -> int:
     """About how many tokens a prompt is, with the descriptions of the tools and of the response format."""
     descriptions = ""
     if tools or response_format:

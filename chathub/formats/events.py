@@ -1,8 +1,8 @@
 """A provider's response as events: text, reasoning, tool calls, usage, the end, or a failure."""
 
-from typing import Any
-
 from msgspec import Struct
+
+from chathub.schemas.json import JsonObject
 
 _PER_FRAGMENT = 50
 
@@ -48,7 +48,7 @@ class State(Struct, frozen=True):
     """What the provider needs back to continue after this reply (signatures of its reasoning), as plain
     JSON values under the format's name: ``{"anthropic": …}``. Comes at most once, at the end."""
 
-    data: dict[str, Any]
+    data: JsonObject
 
 
 class Finish(Struct, frozen=True, gc=False):

@@ -11,11 +11,11 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from msgspec.structs import replace
 
 from chathub.formats.events import Failure
+from chathub.schemas.json import JsonObject
 from chathub.text import MESSAGE_LIMIT, well_formed
 
 RETRY_LIMIT = 24 * 3600.0
@@ -67,7 +67,7 @@ def from_error(obj: object, status: int = 200) -> Failure:
     )
 
 
-def is_error(obj: dict[str, Any]) -> bool:
+def is_error(obj: JsonObject) -> bool:
     """Whether decoded JSON of a 2xx response is an error, in a stream or as a whole body.
 
     Besides objects with ``error`` these are vLLM's older ``{"object": "error"}`` and the objects of DashScope
@@ -95,7 +95,7 @@ def _is_readable(text: str) -> bool:
     return "\ufffd" not in text and "\x00" not in text and not _HTML.search(text)
 
 
-def _message_and_source(obj: object) -> tuple[str, dict[str, Any]]:
+def _message_and_source(obj: object) -> tuple[str, JsonObject]:
     """The text, and the object that has the type and the code."""
     if isinstance(obj, str):
         return (obj if obj.strip() else ""), {}
@@ -110,7 +110,7 @@ def _message_and_source(obj: object) -> tuple[str, dict[str, Any]]:
     return _first_text(obj), obj
 
 
-def _first_text(obj: dict[str, Any]) -> str:
+def _first_text(obj: JsonObject) -> str:
     for key in _TEXT_KEYS:
         if text := _text(obj.get(key)):
             return text
@@ -151,7 +151,7 @@ def compact(value: object) -> str:
         return ""
 
 
-def _code(source: dict[str, Any]) -> str | int | None:
+def _code(source: JsonObject) -> str | int | None:
     for key in ("code", "error_code"):
         value = source.get(key)
         if isinstance(value, str) and value:
@@ -162,7 +162,7 @@ def _code(source: dict[str, Any]) -> str | int | None:
     return None
 
 
-def _fields(outer: dict[str, Any], source: dict[str, Any]) -> tuple[str, ...]:
+def _fields(outer: JsonObject, source: JsonObject) -> tuple[str, ...]:
     """The top-level fields of the request that an error names: in OpenAI's ``param``
     (``messages[0].role``) or FastAPI's ``loc`` (``["body", "stream_options", …]``)."""
     found = [match[0]] if (match := _FIELD.match(_word(source.get("param")) or "")) else []
@@ -209,7 +209,7 @@ def _wait_from_headers(headers: Mapping[str, str]) -> float | None:
     return None if moment is None else _bounded(moment - now)
 
 
-def _wait_from_details(error: dict[str, Any]) -> float | None:
+def _wait_from_details(error: JsonObject) -> float | None:
     """Gemini's ``details[].retryDelay``, a duration such as ``48s``."""
     details = error.get("details")
     for item in details if isinstance(details, list) else []:

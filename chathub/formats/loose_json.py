@@ -4,10 +4,10 @@ Nothing here raises; a value of another type counts as absent.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from chathub.formats import failures
 from chathub.formats.events import Failure, Reasoning, Text, ToolCallDelta, Usage
+from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
 # tool calls of one response; further ones are ignored
@@ -63,7 +63,7 @@ class ToolCalls:
         return value
 
 
-def read_usage(usage: dict[str, Any]) -> Usage:
+def read_usage(usage: JsonObject) -> Usage:
     """Tokens from an OpenAI-style usage object. A value that is absent or no count becomes ``None``, not 0.
 
     The total is computed only where it is absent: xAI's includes the reasoning.
@@ -80,14 +80,14 @@ def read_usage(usage: dict[str, Any]) -> Usage:
     return Usage(prompt, completion, total, reasoning, cached)
 
 
-def usage_object(chunk: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any]:
+def usage_object(chunk: JsonObject, choice: JsonObject) -> JsonObject:
     for holder in (chunk, as_object(chunk.get("x_groq")), choice):  # the last is Moonshot's place
         if usage := as_object(holder.get("usage")):
             return usage
     return {}
 
 
-def texts(delta: dict[str, Any]) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
+def texts(delta: JsonObject) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
     """The texts of a delta. Some providers send the same reasoning in several fields: the first one
     counts."""
     thought = as_string(delta.get("reasoning_content")) or as_string(delta.get("reasoning"))
@@ -120,11 +120,11 @@ def refusal(value: object, otherwise: str, kind: str = "refused") -> Failure:
     return Failure(otherwise, kind=kind, status=200) if failure.message == "HTTP 200" else failure
 
 
-def first(value: object) -> dict[str, Any]:
+def first(value: object) -> JsonObject:
     return as_object(value[0]) if isinstance(value, list) and value else {}
 
 
-def as_object(value: object) -> dict[str, Any]:
+def as_object(value: object) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from chathub.formats.events import Failure
+from chathub.schemas.json import JsonObject
 
 
 class Image(Struct, frozen=True):
@@ -36,7 +37,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
     images: list[Image] = []
     tool_calls: list[ToolCall] = []
     tool_call_id: str = ""
-    state: dict[str, Any] | None = None
+    state: JsonObject | None = None
 
 
 class ChatRequest(Struct, frozen=True):
@@ -53,10 +54,10 @@ class ChatRequest(Struct, frozen=True):
     messages: list[Message]
     api_key: str = ""
     stream: bool = True
-    params: dict[str, Any] = field(default_factory=dict)
-    tools: list[dict[str, Any]] = []
+    params: JsonObject = field(default_factory=dict)
+    tools: list[JsonObject] = []
     tool_choice: Any = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: JsonObject = field(default_factory=dict)
     caller_id: int = 0
 
     @property

@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from chathub.schemas.json import JsonObject
+
 SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
 
@@ -45,7 +47,7 @@ class _Row(NamedTuple):
 
     hosts: tuple[str, ...]
     model: re.Pattern[str] | None
-    changes: dict[str, Any]
+    changes: JsonObject
 
 
 _EVERYWHERE: tuple[str, ...] = ()
@@ -85,7 +87,7 @@ _TABLE = (
 @lru_cache(1024)
 def quirks_of(host: str, model: str) -> Quirks:
     """The quirks in the table. ``host`` as ``urls.hostname`` gives it, ``model`` as it is sent."""
-    changes: dict[str, Any] = {}
+    changes: JsonObject = {}
     for row in _TABLE:
         if _is_at(host, row.hosts) and (row.model is None or row.model.search(model)):
             changes |= row.changes

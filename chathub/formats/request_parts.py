@@ -3,7 +3,6 @@
 import json
 import re
 from base64 import b64encode
-from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from msgspec.structs import replace
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Image, Message
+from chathub.schemas.json import JsonObject
 
 INSTRUCTIONS = ("system", "developer")
 
@@ -46,13 +46,13 @@ def headers(streamed: bool, **own: str) -> dict[str, str]:
     return common | {name.replace("_", "-"): value for name, value in own.items() if value}
 
 
-def params_of(call: ChatRequest) -> dict[str, Any]:
+def params_of(call: ChatRequest) -> JsonObject:
     """All parameters that were set, under OpenAI's names. Other APIs refuse unknown ones, so each format
     picks its own."""
     return {name: value for name, value in {**call.extra, **call.params}.items() if value is not None}
 
 
-def max_tokens(params: dict[str, Any]) -> int | None:
+def max_tokens(params: JsonObject) -> int | None:
     for name in ("max_tokens", "max_completion_tokens"):
         value = params.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
@@ -60,7 +60,7 @@ def max_tokens(params: dict[str, Any]) -> int | None:
     return None
 
 
-def stops(params: dict[str, Any]) -> list[str]:
+def stops(params: JsonObject) -> list[str]:
     """The ``stop`` words that are not blank: Anthropic refuses blank ones."""
     stop = params.get("stop")
     words = stop if isinstance(stop, list) else [stop]
@@ -87,7 +87,7 @@ def with_instructions_in_user_message(messages: list[Message]) -> list[Message]:
     return [Message("user", text), *others]
 
 
-def function_of(tool: dict[str, Any]) -> dict[str, Any]:
+def function_of(tool: JsonObject) -> JsonObject:
     """The ``function`` of a tool in OpenAI's shape; empty for other tools."""
     function = as_object(tool.get("function"))
     return function if as_string(function.get("name")) else {}
@@ -98,7 +98,7 @@ def chosen_function(tool_choice: object) -> str:
     return as_string(as_object(as_object(tool_choice).get("function")).get("name"))
 
 
-def arguments_of(text: str) -> dict[str, Any]:
+def arguments_of(text: str) -> JsonObject:
     """A tool call's arguments; empty for text that is no JSON object (a model may write anything)."""
     try:
         value = json.loads(text, strict=False)

@@ -4,13 +4,14 @@ A format's own ``Decoder`` says what its JSON objects mean.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
 CUT = "上游连接中断，回复不完整"
@@ -104,14 +105,14 @@ class StreamDecoder(ABC):
         return False
 
     @abstractmethod
-    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+    def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         """Any object of the stream, or a whole body, as decoded JSON of any content."""
 
     @abstractmethod
     def _usage(self) -> Usage:
         """The usage as far as the provider has reported it."""
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> JsonObject:
         """The content of ``State``; empty for none."""
         return {}
 

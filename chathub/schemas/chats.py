@@ -1,12 +1,13 @@
 """Requests of chats, section 5 of the API document: their bodies, options and queries."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
 from chathub.schemas.bounds import Bound
 from chathub.schemas.fields import ConversationId, RowId, Tokens, check_conversation_id
+from chathub.schemas.json import JsonObject
 
 
 class ImageUrl(Struct):
@@ -81,19 +82,19 @@ class Options(Struct, kw_only=True):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    response_format: dict[str, Any] | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    response_format: JsonObject | None = None
+    tools: Annotated[list[JsonObject], Meta(max_length=128)] | None = None
+    tool_choice: str | JsonObject | None = None
     resumable: bool | None = None
     on_disconnect: Literal["continue", "stop"] | None = None
     client_message_id: ClientMessageId | None = None
     auto_title: bool | None = None
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> JsonObject:
         """The model parameters that the request sets, with the names of OpenAI's API."""
         return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> JsonObject:
         """The options that are stored with the prompt, for another reply to it."""
         names = ("system_prompt", "tools", "tool_choice", *PARAMETERS)
         return {name: value for name in names if (value := getattr(self, name)) not in (None, "", [])}

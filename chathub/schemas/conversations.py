@@ -1,6 +1,6 @@
 """Conversations and their messages, section 6 of the API document."""
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -10,6 +10,7 @@ from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import ShownMessage
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import ConversationId, RowId
+from chathub.schemas.json import JsonObject
 from chathub.schemas.money import money
 from chathub.schemas.success import Success
 
@@ -135,7 +136,7 @@ class Message(Struct):
     reasoning: str | None
     images: list[StoredImage | ImageAtUrl]
     # as the model made them: ``id``, ``name``, ``arguments``
-    tool_calls: list[dict[str, Any]]
+    tool_calls: list[JsonObject]
     tool_call_id: str | None
     model: str | None
     status: str

@@ -8,6 +8,7 @@ import msgspec
 
 from chathub.errors import BadRequest
 from chathub.schemas.bounds import has_too_many_values, within
+from chathub.schemas.json import JsonObject
 from chathub.schemas.problems import in_chinese
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
         raise BadRequest(in_chinese(error)) from None
 
 
-def given(body: msgspec.Struct) -> dict[str, Any]:
+def given(body: msgspec.Struct) -> JsonObject:
     """The fields of an update that the client sent."""
     return {
         name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET

@@ -1,14 +1,14 @@
 """Sorts events into the blocks of a message in Anthropic's format."""
 
 from collections import deque
-from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
 from chathub.formats.events import Reasoning, Text, ToolCallDelta
+from chathub.schemas.json import JsonObject
 
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_object = msgspec.json.Decoder(JsonObject).decode
 
 
 class Block(Struct):

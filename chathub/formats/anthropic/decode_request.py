@@ -27,6 +27,7 @@ from chathub.formats.client_request import (
     whole_number,
 )
 from chathub.formats.messages import Image, Message, ToolCall
+from chathub.schemas.json import JsonObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
@@ -85,7 +86,7 @@ class _System(Struct, tag_field="role", tag="system", frozen=True):
 
 class _Tool(Struct, frozen=True):
     name: Name
-    input_schema: dict[str, Any]
+    input_schema: JsonObject
     description: str | None = None
     strict: bool | None = None
     # the provider's own tools have a type of their own; no other provider can run them
@@ -109,7 +110,7 @@ class _Body(Struct, kw_only=True, frozen=True):
     top_p: float | None = None
     top_k: int | None = None
     stop_sequences: Annotated[list[str], Meta(max_length=STOPS)] | None = None
-    thinking: dict[str, Any] | None = None
+    thinking: JsonObject | None = None
     tools: Annotated[list[_Tool], Meta(max_length=TOOLS)] | None = None
     tool_choice: _Choice | None = None
     stream: bool | None = None
@@ -171,7 +172,7 @@ def decode_request(body: bytes) -> ClientRequest:
     )
 
 
-def _params(decoded: _Body) -> dict[str, Any]:
+def _params(decoded: _Body) -> JsonObject:
     names = ("temperature", "top_p", "max_tokens", "thinking")
     params = {name: value for name in names if (value := getattr(decoded, name)) is not None}
     if decoded.stop_sequences:
@@ -181,8 +182,8 @@ def _params(decoded: _Body) -> dict[str, Any]:
     return params
 
 
-def _tool(tool: _Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
+def _tool(tool: _Tool) -> JsonObject:
+    function: JsonObject = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
     function["parameters"] = tool.input_schema
@@ -191,7 +192,7 @@ def _tool(tool: _Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _tool_choice(choice: _Choice | None) -> str | dict[str, Any] | None:
+def _tool_choice(choice: _Choice | None) -> str | JsonObject | None:
     if choice is None:
         return None
     if choice.type == "tool":

@@ -7,7 +7,6 @@ text, ``thinking`` is reasoning and has a signature, ``tool_use`` is a tool call
 """
 
 import io
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +15,7 @@ from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Reasoning, Text, Usage
 from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
+from chathub.schemas.json import JsonObject
 
 # blocks of one response that are kept
 _MOST_BLOCKS = 4096
@@ -82,7 +82,7 @@ class Decoder(StreamDecoder):
         super().__init__(limit)
         self._blocks: dict[object, _Block] = {}
         self._slots = 0
-        self._counts: dict[str, Any] = {}
+        self._counts: JsonObject = {}
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -109,7 +109,7 @@ class Decoder(StreamDecoder):
         self._arrived = True
         return True
 
-    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+    def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         match value.get("type"):
             case "message_start":
                 self._take_message(fields.as_object(value.get("message")), events)
@@ -132,7 +132,7 @@ class Decoder(StreamDecoder):
                 self._stop_all(events)
                 self._fail(events, fields.refusal(value, BROKEN))
 
-    def _take_message(self, message: dict[str, Any], events: list[Event]) -> None:
+    def _take_message(self, message: JsonObject, events: list[Event]) -> None:
         """The message that a stream starts with, or a whole response."""
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else []):
@@ -140,12 +140,12 @@ class Decoder(StreamDecoder):
             self._stop(index, events)
         self._take_ending(message, message.get("usage"))
 
-    def _take_ending(self, holder: dict[str, Any], usage: object) -> None:
+    def _take_ending(self, holder: JsonObject, usage: object) -> None:
         self._finish = fields.as_string(holder.get("stop_reason")) or self._finish
         # the counts at the end are of the whole response; those missing there came at the start
         self._counts |= {name: value for name, value in fields.as_object(usage).items() if value is not None}
 
-    def _start(self, index: object, content: dict[str, Any], events: list[Event]) -> None:
+    def _start(self, index: object, content: JsonObject, events: list[Event]) -> None:
         block = _Block(fields.as_string(content.get("type")))
         if len(self._blocks) < _MOST_BLOCKS:
             self._blocks[_key(index)] = block
@@ -164,7 +164,7 @@ class Decoder(StreamDecoder):
             call_id, name = fields.as_string(content.get("id")), fields.as_string(content.get("name"))
             self._call(block.slot, call_id, name, "", events)
 
-    def _grow(self, index: object, delta: dict[str, Any], events: list[Event]) -> None:
+    def _grow(self, index: object, delta: JsonObject, events: list[Event]) -> None:
         block = self._blocks.get(_key(index)) or _Block("")
         match delta.get("type"):
             case "text_delta":
@@ -200,7 +200,7 @@ class Decoder(StreamDecoder):
         total = None if prompt is None or completion is None else prompt + completion
         return Usage(prompt, completion, total, None, cached)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> JsonObject:
         kept: list[dict[str, str]] = []
         for block in self._blocks.values():
             if block.kind == "redacted_thinking" and block.data:

@@ -6,7 +6,6 @@ messages, and the length of the reply is required.
 """
 
 import re
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,10 +14,11 @@ from chathub.formats import request_parts, urls
 from chathub.formats.loose_json import as_object
 from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import Quirks, quirks_of
+from chathub.schemas.json import JsonObject
 
 VERSION = "2023-06-01"
 
-Block = dict[str, Any]
+Block = JsonObject
 
 _ITS_PATH = re.compile(r"/anthropic(/v1)?$|/v1/messages$")
 _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -36,7 +36,7 @@ def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamR
     messages, sent = _messages(call.messages), request_parts.params_of(call)
     if as_object(sent.get("thinking")).get("type") == "enabled" and not _may_think(messages):
         del sent["thinking"]
-    body: dict[str, Any] = {"model": call.model, "messages": messages, "stream": streamed}
+    body: JsonObject = {"model": call.model, "messages": messages, "stream": streamed}
     if system := request_parts.instructions(call.messages):
         body["system"] = system
     body |= _parameters(sent, quirks)
@@ -67,7 +67,7 @@ def is_at(host: str, path: str) -> bool:
     return host == "api.anthropic.com" or _ITS_PATH.search(path) is not None
 
 
-def _parameters(sent: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+def _parameters(sent: JsonObject, quirks: Quirks) -> JsonObject:
     thinking = as_object(sent.get("thinking"))
     thinks = thinking.get("type") in ("enabled", "adaptive")
     max_tokens = request_parts.max_tokens(sent)
@@ -75,7 +75,7 @@ def _parameters(sent: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
         budget = thinking.get("budget_tokens")
         # the budget is part of max_tokens and must be less
         max_tokens = quirks.default_max_tokens + (budget if isinstance(budget, int) else 0)
-    params: dict[str, Any] = {"max_tokens": max_tokens}
+    params: JsonObject = {"max_tokens": max_tokens}
     if stops := request_parts.stops(sent):
         params["stop_sequences"] = stops
     if thinking:
@@ -94,7 +94,7 @@ def _parameters(sent: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
     return params
 
 
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+def _tool(tool: JsonObject) -> JsonObject:
     function = request_parts.function_of(tool)
     if not function:  # one of Anthropic's own, such as web_search_20250305
         return tool
@@ -105,9 +105,9 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _tool_choice(call: ChatRequest, thinks: bool) -> dict[str, Any]:
+def _tool_choice(call: ChatRequest, thinks: bool) -> JsonObject:
     """Empty for the default. A model that thinks cannot be forced to call a tool."""
-    choice: dict[str, Any] = {}
+    choice: JsonObject = {}
     if call.tool_choice == "none":
         return {"type": "none"}
     if call.tool_choice == "auto":
@@ -123,7 +123,7 @@ def _tool_choice(call: ChatRequest, thinks: bool) -> dict[str, Any]:
     return choice
 
 
-def _messages(messages: list[Message]) -> list[dict[str, Any]]:
+def _messages(messages: list[Message]) -> list[JsonObject]:
     turns: list[tuple[str, list[Block]]] = []
     for message in messages:
         if message.role in request_parts.INSTRUCTIONS:
@@ -146,7 +146,7 @@ def _messages(messages: list[Message]) -> list[dict[str, Any]]:
     return [{"role": role, "content": _shortest(blocks)} for role, blocks in turns]
 
 
-def _may_think(messages: list[dict[str, Any]]) -> bool:
+def _may_think(messages: list[JsonObject]) -> bool:
     """Whether thinking may be requested. It is refused if the last message is the results of tool calls that
     were made without thinking, or by another model."""
     kinds = [

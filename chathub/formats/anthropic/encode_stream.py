@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from chathub.formats.anthropic.blocks import Block, BlockSequence, is_object
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.schemas.json import JsonObject
 
 Named = tuple[str, bytes]
 
@@ -140,7 +141,7 @@ class Encoder:
 
     def _start(self, block: Block) -> list[Named]:
         block.begun = True
-        content: dict[str, Any] = {"type": "text", "text": ""}
+        content: JsonObject = {"type": "text", "text": ""}
         if block.kind == "thinking":
             content = {"type": "thinking", "thinking": "", "signature": ""}
         elif block.kind == "tool_use":
@@ -178,7 +179,7 @@ class Encoder:
         return [*events, self._delta("signature", thought["signature"]), self._stop()]
 
 
-def _signed(state: dict[str, Any]) -> list[dict[str, str]]:
+def _signed(state: JsonObject) -> list[dict[str, str]]:
     """The thinking in the state of Anthropic's format; the state of others means nothing to these clients."""
     kept = state.get("anthropic")
     thoughts = []
@@ -204,12 +205,12 @@ def _stop_reason(word: str, calls: bool) -> str:
     return _STOP_REASONS.get(word, "end_turn")
 
 
-def _tokens(usage: Usage, input_tokens: int = 0) -> dict[str, Any]:
+def _tokens(usage: Usage, input_tokens: int = 0) -> JsonObject:
     """The usage; unlike OpenAI's count, ``input_tokens`` do not include tokens read from the cache."""
     cached = usage.cached_tokens
     if usage.prompt_tokens is not None:
         input_tokens = max(usage.prompt_tokens - (cached or 0), 0)
-    tokens: dict[str, Any] = {"input_tokens": input_tokens, "output_tokens": usage.completion_tokens or 0}
+    tokens: JsonObject = {"input_tokens": input_tokens, "output_tokens": usage.completion_tokens or 0}
     if cached is not None:
         tokens |= {"cache_read_input_tokens": cached}
     if usage.reasoning_tokens is not None:
@@ -218,8 +219,8 @@ def _tokens(usage: Usage, input_tokens: int = 0) -> dict[str, Any]:
 
 
 def _message(
-    id: str, model: str, content: list[Any], stop_reason: str | None, usage: dict[str, Any]
-) -> dict[str, Any]:
+    id: str, model: str, content: list[Any], stop_reason: str | None, usage: JsonObject
+) -> JsonObject:
     return {
         "id": id,
         "type": "message",
@@ -251,9 +252,9 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
 
 
-def _content(sequence: BlockSequence, thoughts: list[dict[str, str]]) -> list[dict[str, Any]]:
+def _content(sequence: BlockSequence, thoughts: list[dict[str, str]]) -> list[JsonObject]:
     """The blocks, with the signed thinking in its order: Anthropic refuses thinking that was moved."""
-    content: list[dict[str, Any]] = []
+    content: list[JsonObject] = []
     place = 0
     for block in sequence.blocks:
         if block.kind == "thinking":
@@ -269,7 +270,7 @@ def _content(sequence: BlockSequence, thoughts: list[dict[str, str]]) -> list[di
     return [*content[:place], *thoughts, *content[place:]]
 
 
-def _tool_use(block: Block, sequence: BlockSequence) -> dict[str, Any]:
+def _tool_use(block: Block, sequence: BlockSequence) -> JsonObject:
     arguments: Any = {}
     if block.waiting.strip():
         # invalid arguments are shown: an empty object in their place could be taken for a call

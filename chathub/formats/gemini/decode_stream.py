@@ -7,7 +7,6 @@ complete once its ``finishReason`` has come.
 
 import json
 import re
-from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -16,6 +15,7 @@ from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
 from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
+from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
 _BLOCKED = "提示词被上游的内容审查拦截"
@@ -115,7 +115,7 @@ class Decoder(StreamDecoder):
         for item in value if isinstance(value, list) and value else [value]:
             super()._take_value(item, events)
 
-    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+    def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         if self.done:
             return
         if usage := fields.as_object(value.get("usageMetadata")):
@@ -135,7 +135,7 @@ class Decoder(StreamDecoder):
         elif value.get("error"):
             self._fail(events, fields.refusal(value, BROKEN))
 
-    def _take_part(self, part: dict[str, Any], response_id: str, events: list[Event]) -> None:
+    def _take_part(self, part: JsonObject, response_id: str, events: list[Event]) -> None:
         thought = part.get("thought") is True
         signature = self._keep(part.get("thoughtSignature"))
         call = part.get("functionCall")
@@ -178,7 +178,7 @@ class Decoder(StreamDecoder):
             total = prompt + completion
         return Usage(prompt, completion, total, thoughts, count.get("cachedContentTokenCount"))
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> JsonObject:
         signatures = {call_id: signature for call_id, signature in self._calls.items() if signature}
         kept = {"calls": signatures, "text": self._text_signature, "ids": self._own_ids}
         kept = {name: value for name, value in kept.items() if value}

@@ -6,7 +6,6 @@ signatures"). Unknown fields are refused, so only known ones are sent.
 
 import json
 import re
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -15,10 +14,11 @@ from chathub.formats import request_parts, urls
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.schemas.json import JsonObject
 
 _HOST = "generativelanguage.googleapis.com"
 
-Part = dict[str, Any]
+Part = JsonObject
 
 # Google's own word for the signature of a call that another model made
 _UNSIGNED = "skip_thought_signature_validator"
@@ -46,7 +46,7 @@ def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamR
     quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
     streamed = call.stream or quirks.streams_only
     messages = call.messages
-    body: dict[str, Any] = {}
+    body: JsonObject = {}
     if quirks.system_role == "user":
         messages = request_parts.with_instructions_in_user_message(messages)
     elif system := request_parts.instructions(messages):
@@ -85,7 +85,7 @@ def is_at(host: str, path: str) -> bool:
     return host == _HOST and "openai" not in path.split("/")
 
 
-def _generation_config(params: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+def _generation_config(params: JsonObject, quirks: Quirks) -> JsonObject:
     config = {
         renamed: params[name]
         for name, renamed in _RENAMED.items()
@@ -106,9 +106,9 @@ def _generation_config(params: dict[str, Any], quirks: Quirks) -> dict[str, Any]
     return config
 
 
-def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    declarations: list[dict[str, Any]] = []
-    own: list[dict[str, Any]] = []
+def _tools(tools: list[JsonObject]) -> list[JsonObject]:
+    declarations: list[JsonObject] = []
+    own: list[JsonObject] = []
     for tool in tools:
         function = request_parts.function_of(tool)
         if not function:  # one of Gemini's own, such as {"googleSearch": {}}
@@ -124,17 +124,17 @@ def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*([{"functionDeclarations": declarations}] if declarations else []), *own]
 
 
-def _calling_config(tool_choice: object) -> dict[str, Any]:
+def _calling_config(tool_choice: object) -> JsonObject:
     if name := request_parts.chosen_function(tool_choice):
         return {"mode": "ANY", "allowedFunctionNames": [name]}
     mode = _MODES.get(as_string(tool_choice))
     return {"mode": mode} if mode else {}
 
 
-def _contents(messages: list[Message], quirks: Quirks) -> list[dict[str, Any]]:
+def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
     """Neighbouring messages of the same role become one; tool results stay separate, for there must be as
     many of them as there were calls."""
-    contents: list[dict[str, Any]] = []
+    contents: list[JsonObject] = []
     names: dict[str, str] = {}
     own_ids: set[str] = set()
     last = ""
@@ -164,9 +164,7 @@ def _parts(message: Message) -> list[Part]:
     return [*parts, {"text": message.content}] if message.content else parts
 
 
-def _assistant_parts(
-    message: Message, state: dict[str, Any], own_ids: set[str], quirks: Quirks
-) -> list[Part]:
+def _assistant_parts(message: Message, state: JsonObject, own_ids: set[str], quirks: Quirks) -> list[Part]:
     parts = _parts(message)
     if parts and message.content and (signature := as_string(state.get("text"))):
         parts[-1]["thoughtSignature"] = signature

@@ -27,6 +27,7 @@ from chathub.formats.client_request import (
 )
 from chathub.formats.messages import Image, Message, ToolCall
 from chathub.schemas.chats import PARAMETERS
+from chathub.schemas.json import JsonObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
@@ -112,11 +113,11 @@ class _Body(Struct, kw_only=True, frozen=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
-    response_format: dict[str, Any] | None = None
+    response_format: JsonObject | None = None
     reasoning_effort: str | None = None
     parallel_tool_calls: bool | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(max_length=TOOLS)] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: Annotated[list[JsonObject], Meta(max_length=TOOLS)] | None = None
+    tool_choice: str | JsonObject | None = None
 
 
 class _Head(Struct, frozen=True):
@@ -240,7 +241,7 @@ def _images(content: str | list[Any], place: str, decoder: ClientImages) -> list
     return images
 
 
-def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _tools(tools: list[JsonObject]) -> list[JsonObject]:
     """The tools, with those fields of functions checked that every format reads; the provider checks their
     schemas.
 
@@ -262,7 +263,7 @@ def _tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return tools
 
 
-def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+def _tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
         refuse("tool_choice", "expected none, auto, required or an object that names a function")
     if isinstance(choice, dict):

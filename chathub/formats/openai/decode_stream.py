@@ -16,6 +16,7 @@ from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Reasoning, Text, ToolCallDelta, Usage
 from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
+from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
 _FINISH_WORDS = {
@@ -58,7 +59,7 @@ class _Choice(Struct, gc=False):
 
 class _Chunk(Struct, gc=False):
     choices: list[_Choice] | None = None
-    usage: dict[str, Any] | None = None
+    usage: JsonObject | None = None
     error: None = None
     x_groq: None = None
 
@@ -83,7 +84,7 @@ class Decoder(StreamDecoder):
         super().__init__(limit)
         self._halves = _Halves()
         self._calls = fields.ToolCalls()
-        self._counts: dict[str, Any] = {}
+        self._counts: JsonObject = {}
         self._failed = False
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
@@ -118,7 +119,7 @@ class Decoder(StreamDecoder):
     def _is_ours(self, name: str, text: str) -> bool:
         return name in ("", "message")
 
-    def _take_object(self, value: dict[str, Any], events: list[Event]) -> None:
+    def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         choice = fields.first(value.get("choices"))
         self._counts = fields.usage_object(value, choice) or self._counts
         if self._failed:
@@ -133,7 +134,7 @@ class Decoder(StreamDecoder):
         if failures.is_error(value):
             self._fail(events, fields.refusal(value, BROKEN))
 
-    def _message(self, choice: dict[str, Any]) -> dict[str, Any]:
+    def _message(self, choice: JsonObject) -> JsonObject:
         """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
 
         Its stream repeats in ``message`` what ``delta`` said so far; a whole body has an empty ``delta``.

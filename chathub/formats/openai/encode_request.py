@@ -12,6 +12,7 @@ import msgspec
 from chathub.formats import request_parts, urls
 from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.schemas.json import JsonObject
 
 
 def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
@@ -53,13 +54,13 @@ def is_at(host: str, path: str) -> bool:
     return path.endswith("/chat/completions")
 
 
-def _set_stream_options(params: dict[str, Any], quirks: Quirks, streamed: bool) -> None:
+def _set_stream_options(params: JsonObject, quirks: Quirks, streamed: bool) -> None:
     options = params.pop("stream_options", None)
     if streamed and quirks.stream_options:
         params["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
 
 
-def _set_names(params: dict[str, Any], quirks: Quirks) -> None:
+def _set_names(params: JsonObject, quirks: Quirks) -> None:
     for name in ("max_tokens", "max_completion_tokens"):
         if name in params and name != quirks.max_tokens_field:
             params.setdefault(quirks.max_tokens_field, params.pop(name))
@@ -87,7 +88,7 @@ def _is_plain(message: Message) -> bool:
     )
 
 
-def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[dict[str, Any]]:
+def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[JsonObject]:
     shown: list[Image] = []  # by tools, whose messages can have text only
     for message in messages:
         if shown and message.role != "tool":
@@ -104,8 +105,8 @@ def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[dict[str, Any]]
         yield {"role": "user", "content": [_image(image) for image in shown]}
 
 
-def _message(message: Message) -> dict[str, Any]:
-    result: dict[str, Any] = {"role": message.role, "content": message.content}
+def _message(message: Message) -> JsonObject:
+    result: JsonObject = {"role": message.role, "content": message.content}
     if message.images:
         text = [{"type": "text", "text": message.content}] if message.content else []
         result["content"] = [*text, *(_image(image) for image in message.images)]
@@ -123,6 +124,6 @@ def _message(message: Message) -> dict[str, Any]:
     return result
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _image(image: Image) -> JsonObject:
     url = image.url or f"data:{image.media_type};base64,{request_parts.base64_of(image)}"
     return {"type": "image_url", "image_url": {"url": url}}

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.schemas.json import JsonObject
 
 DONE = b"[DONE]"
 
@@ -51,7 +52,7 @@ def encode_error(
     return _encode(_error(message, type or known_type, param, code))
 
 
-def _error(message: str, type: str, param: str | None, code: str | None) -> dict[str, Any]:
+def _error(message: str, type: str, param: str | None, code: str | None) -> JsonObject:
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
@@ -60,7 +61,7 @@ def one_model(name: str, created: int, owned_by: str) -> bytes:
     return _encode(model(name, created, owned_by))
 
 
-def model(name: str, created: int, owned_by: str) -> dict[str, Any]:
+def model(name: str, created: int, owned_by: str) -> JsonObject:
     """One model as ``GET /v1/models/{id}`` shows it; ``created`` in seconds."""
     return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
 
@@ -101,7 +102,7 @@ class _Calls:
         self._waiting: dict[int, ToolCallDelta] = {}
         self._blank: set[int] = set()  # places of calls without arguments so far
 
-    def take(self, index: int, fragments: Iterable[ToolCallDelta]) -> dict[str, Any] | None:
+    def take(self, index: int, fragments: Iterable[ToolCallDelta]) -> JsonObject | None:
         """The delta for some fragments of one call, or nothing yet."""
         whole = [self._waiting.pop(index)] if index in self._waiting else []
         whole += fragments
@@ -115,21 +116,21 @@ class _Calls:
             return None
         return self._first(index, call_id, name, arguments)
 
-    def nameless(self) -> list[dict[str, Any]]:
+    def nameless(self) -> list[JsonObject]:
         """The calls without a name."""
         waiting, self._waiting = self._waiting, {}
         return [self._first(index, call.id, "", call.arguments) for index, call in waiting.items()]
 
-    def completed(self) -> list[dict[str, Any]]:
+    def completed(self) -> list[JsonObject]:
         """The empty object for the calls without arguments."""
         return [self._more(place, "{}") for place in sorted(self._blank)]
 
-    def _more(self, place: int, arguments: str) -> dict[str, Any]:
+    def _more(self, place: int, arguments: str) -> JsonObject:
         if arguments.strip():
             self._blank.discard(place)
         return {"index": place, "function": {"arguments": arguments}}
 
-    def _first(self, index: int, call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    def _first(self, index: int, call_id: str, name: str, arguments: str) -> JsonObject:
         place = self._places[index] = len(self._places)
         if not arguments.strip():
             self._blank.add(place)
@@ -223,12 +224,12 @@ def _failure(failure: Failure) -> bytes:
     return _encode(_error(failure.message, failure.type or known_type, None, code))
 
 
-def _tokens(usage: Usage) -> dict[str, Any]:
+def _tokens(usage: Usage) -> JsonObject:
     """Clients compute with the three counts, so these are 0 where they were not reported; others are
     absent."""
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     total = prompt + completion if usage.total_tokens is None else usage.total_tokens
-    tokens: dict[str, Any] = {
+    tokens: JsonObject = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": total,
@@ -247,7 +248,7 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
     calls = _whole_calls(events, id, cut_off=finish == "length")
     usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-    message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
+    message: JsonObject = {"role": "assistant", "content": text or (None if calls else "")}
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:
@@ -262,7 +263,7 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     return _encode(body if usage is None else body | {"usage": _tokens(usage)})
 
 
-def _whole_calls(events: list[Event], id: str, cut_off: bool) -> list[dict[str, Any]]:
+def _whole_calls(events: list[Event], id: str, cut_off: bool) -> list[JsonObject]:
     fragments: dict[int, list[ToolCallDelta]] = {}
     for event in events:
         if isinstance(event, ToolCallDelta):
