@@ -12,7 +12,7 @@ from chathub.database.rows.api_keys import ApiKey
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.urls import chat_url, origin, without_query
-from chathub.handlers.http import actor, answer, body, row_id
+from chathub.handlers.http import actor, body, json_response, row_id
 from chathub.providers import key_pool
 from chathub.providers.catalog import LOCAL
 from chathub.running.registry import with_api_key
@@ -41,7 +41,7 @@ async def save(request: web.Request) -> web.Response:
 async def list_own(request: web.Request) -> web.Response:
     db = request.app[DB]
     rows = await db.fetch_all(db.q.api_keys.list_own, user_id=request[CALLER].id)
-    return answer([_shown(row, request[CALLER]) for row in rows])
+    return json_response([_shown(row, request[CALLER]) for row in rows])
 
 
 async def update(request: web.Request) -> web.Response:
@@ -63,11 +63,11 @@ async def delete(request: web.Request) -> web.Response:
     key_id = row_id(request, "key_id")
     await request.app[DB].write(_delete, key_id, actor(request), request.app[CLOCK].now())
     await request.app[RUNNING].stop(with_api_key(key_id))
-    return answer(Success(message="API密钥删除成功"))
+    return json_response(Success(message="API密钥删除成功"))
 
 
 def _changed(message: str, row: ApiKey, request: web.Request) -> web.Response:
-    return answer(api_keys.ApiKeyChanged(message=message, apikey=_shown(row, request[CALLER])))
+    return json_response(api_keys.ApiKeyChanged(message=message, apikey=_shown(row, request[CALLER])))
 
 
 def _shown(row: ApiKey, caller: Caller) -> api_keys.ApiKey:

@@ -7,7 +7,7 @@ from chathub.database.queries import Queries
 from chathub.database.rows import audit as rows
 from chathub.database.statements import Select
 from chathub.errors import BadRequest
-from chathub.handlers.http import answer, query
+from chathub.handlers.http import json_response, query
 from chathub.schemas.audit import AuditEntry, AuditFilter, AuditPage
 
 # above every id
@@ -27,7 +27,7 @@ async def search(request: web.Request) -> web.Response:
         limit=filters.limit,
     )
     next_before = found[-1].id if len(found) == filters.limit else None
-    return answer(AuditPage(data=[AuditEntry.of(row) for row in found], next_before=next_before))
+    return json_response(AuditPage(data=[AuditEntry.of(row) for row in found], next_before=next_before))
 
 
 def _statement(q: Queries, filters: AuditFilter) -> Select[rows.AuditEntry]:

@@ -8,7 +8,7 @@ from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSION
 from chathub.database.rows import users as rows
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
-from chathub.handlers.http import actor, answer, body, client_info, done
+from chathub.handlers.http import actor, body, client_info, done, json_response
 from chathub.schemas.auth import (
     LoggedIn,
     Login,
@@ -40,12 +40,12 @@ async def login(request: web.Request) -> web.Response:
     if not user.is_active:
         raise Forbidden("账号已被禁用")
     token = await request.app[SESSIONS].start(user, client_info(request))
-    return answer(LoggedIn(message="登录成功", token=token, user=User.of(user)))
+    return json_response(LoggedIn(message="登录成功", token=token, user=User.of(user)))
 
 
 async def show_registration(request: web.Request) -> web.Response:
     policy = request.app[REGISTRATION]
-    return answer(
+    return json_response(
         RegistrationRules(
             registration=policy.mode,
             invite_required=policy.mode == "invite",
@@ -60,13 +60,13 @@ async def send_verification_code(request: web.Request) -> web.Response:
     policy.check_open()
     if policy.mailer is None:
         sentence = "服务器未配置邮件服务，注册时无需验证码"
-        return answer(VerificationCodeSent(message=sentence, verification_required=False))
+        return json_response(VerificationCodeSent(message=sentence, verification_required=False))
     await request.app[THROTTLE].consume(*registration.code_limits(client.address, email))
     code = await registration.mail_code(policy.mailer, email)
     now = request.app[CLOCK].now()
     # stored after the mail is sent, so that only a code that was sent counts
     await request.app[DB].write(registration.store_code, policy, email, code, client.address, now)
-    return answer(VerificationCodeSent(message="验证码已发送，请查收邮件", verification_required=True))
+    return json_response(VerificationCodeSent(message="验证码已发送，请查收邮件", verification_required=True))
 
 
 async def register(request: web.Request) -> web.Response:
@@ -92,7 +92,7 @@ async def register(request: web.Request) -> web.Response:
     )
     if user is None:
         raise BadRequest("验证码错误或已过期，请重新获取")
-    return answer(UserSaved(message="注册成功", user=User.of(user)))
+    return json_response(UserSaved(message="注册成功", user=User.of(user)))
 
 
 async def admin_register(request: web.Request) -> web.Response:
@@ -114,7 +114,7 @@ async def admin_register(request: web.Request) -> web.Response:
         is_active=form.is_active is not False,
     )
     user = await request.app[DB].write(_insert, acting, fields, request.app[CLOCK].now())
-    return answer(UserSaved(message="用户创建成功", user=User.of(user)))
+    return json_response(UserSaved(message="用户创建成功", user=User.of(user)))
 
 
 def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) -> rows.User:
@@ -138,7 +138,7 @@ async def verify(request: web.Request) -> web.Response:
     user = await db.fetch_one(db.q.users.get_by_id, user_id=request[CALLER].id)
     if user is None:
         raise Unauthorized("用户不存在")
-    return answer(ValidToken(user=User.of(user), message="Token有效"))
+    return json_response(ValidToken(user=User.of(user), message="Token有效"))
 
 
 async def logout(request: web.Request) -> web.Response:

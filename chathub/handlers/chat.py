@@ -12,9 +12,9 @@ from chathub.chat.turn_input import decode_prompt, idempotency_key_of
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
 from chathub.handlers.http import (
-    answer,
     body,
     idempotency_header,
+    json_response,
     long_body,
     off_loop,
     query,
@@ -39,7 +39,7 @@ async def complete(request: web.Request) -> web.Response:
     assert reply.final_status is not None
     if reply.final_status.status != "done":
         raise error_of(reply, reply.final_status)
-    return answer(
+    return json_response(
         ChatReply(
             response=await reply.text.whole("content"),
             reasoning=await reply.text.whole("reasoning") or None,
@@ -68,7 +68,7 @@ async def resume(request: web.Request) -> web.StreamResponse:
 
 async def list_active(request: web.Request) -> web.Response:
     running_replies = request.app[REPLIES].of_user(request[CALLER].id)
-    return answer([_active(running.reply, running.followers) for running in running_replies])
+    return json_response([_active(running.reply, running.followers) for running in running_replies])
 
 
 def _active(reply: Reply, followers: int) -> ActiveReply:
@@ -85,7 +85,9 @@ async def stop(request: web.Request) -> web.Response:
     if reply is None:
         raise NotFound("没有正在生成的回复")
     turn = reply.turn
-    return answer(Stopped(message="已停止生成", message_id=turn.message_id, conversation_id=turn.public_id))
+    return json_response(
+        Stopped(message="已停止生成", message_id=turn.message_id, conversation_id=turn.public_id)
+    )
 
 
 async def save_partial(request: web.Request) -> web.Response:
@@ -95,11 +97,11 @@ async def save_partial(request: web.Request) -> web.Response:
     partial = await long_body(request, SavePartial)
     public_id, user_id = partial.conversation_id, request[CALLER].id
     if not public_id:
-        return answer(Saved(message="没有需要保存的内容"))
+        return json_response(Saved(message="没有需要保存的内容"))
     await request.app[REPLIES].stop(public_id, user_id)
     now = request.app[CLOCK].now()
     await request.app[DB].write(complete_stopped, public_id, user_id, partial.content or "", now)
-    return answer(Saved(message="部分回复已保存", conversation_id=public_id))
+    return json_response(Saved(message="部分回复已保存", conversation_id=public_id))
 
 
 async def _turn_request(request: web.Request, chat: Chat) -> TurnRequest:

@@ -15,7 +15,7 @@ from chathub.database.rows.conversations import ShownConversation
 from chathub.database.statements import R, Select
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
-from chathub.handlers.http import actor, answer, body, done, query
+from chathub.handlers.http import actor, body, done, json_response, query
 from chathub.handlers.json_lists import Encode, send_rows
 from chathub.handlers.response_writer import large
 from chathub.schemas import conversations as schemas
@@ -69,7 +69,7 @@ async def update(request: web.Request) -> web.Response:
         raise BadRequest("字段 title 或 head_id 不能为空")
     row = await request.app[DB].write(_update, public_id, caller.id, changes)
     changed = schemas.Conversation.of(row)
-    return answer(schemas.ConversationChanged(message="对话更新成功", conversation=changed))
+    return json_response(schemas.ConversationChanged(message="对话更新成功", conversation=changed))
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ from msgspec import UNSET
 from chathub.app_keys import BACKUPS, DB, DISK
 from chathub.clock import iso
 from chathub.database.condition import State
-from chathub.handlers.http import answer
+from chathub.handlers.http import json_response
 from chathub.schemas import health
 
 # what lasts; a request that fails because of it gets another sentence (``database/condition.py``)
@@ -25,7 +25,7 @@ async def check(request: web.Request) -> web.Response:
     if request.app[DISK].is_full and state in ("ok", "checking"):
         state = "full"
     sentence, last = _SENTENCES.get(state), request.app[BACKUPS].last
-    return answer(
+    return json_response(
         health.Health(
             status="degraded" if sentence else "healthy",
             message=sentence or "AI API服务运行正常",

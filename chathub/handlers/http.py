@@ -45,7 +45,7 @@ _LONGEST_CLIENT = 200
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
 
 
-def answer(value: Any, status: int = 200) -> web.Response:
+def json_response(value: Any, status: int = 200) -> web.Response:
     """A response with a value that msgspec encodes as JSON."""
     return raw(msgspec.json.encode(value), status)
 
@@ -57,7 +57,7 @@ def raw(body: bytes, status: int = 200) -> web.Response:
 
 def done(message: str) -> web.Response:
     """A response that only reports success."""
-    return answer(Success(message=message))
+    return json_response(Success(message=message))
 
 
 def is_compressed(request: web.BaseRequest) -> bool:

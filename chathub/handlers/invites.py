@@ -4,7 +4,7 @@ from aiohttp import web
 
 from chathub.accounts import invites
 from chathub.app_keys import CLOCK, DB
-from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.handlers.http import actor, body, done, json_response, row_id
 from chathub.schemas.invites import Invite, InviteCreated, NewInvite
 
 _DAY = 86_400_000
@@ -12,7 +12,7 @@ _DAY = 86_400_000
 
 async def list_all(request: web.Request) -> web.Response:
     db = request.app[DB]
-    return answer([Invite.of(row) for row in await db.fetch_all(db.q.invites.list_all)])
+    return json_response([Invite.of(row) for row in await db.fetch_all(db.q.invites.list_all)])
 
 
 async def create(request: web.Request) -> web.Response:
@@ -26,7 +26,9 @@ async def create(request: web.Request) -> web.Response:
     )
     code = invites.new_code()
     row = await request.app[DB].write(invites.insert, code, invite, actor(request), now, clock.certain())
-    return answer(InviteCreated(message="请立即保存邀请码，它不会再次显示", code=code, data=Invite.of(row)))
+    return json_response(
+        InviteCreated(message="请立即保存邀请码，它不会再次显示", code=code, data=Invite.of(row))
+    )
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -13,7 +13,15 @@ from chathub.chat.turn_input import decode_prompt, idempotency_key_of
 from chathub.database.rows.messages import StoredPrompt
 from chathub.errors import BadRequest, Conflict
 from chathub.handlers.chat import resolve_or_refusal
-from chathub.handlers.http import answer, body, idempotency_header, long_body, off_loop, row_id, streamed
+from chathub.handlers.http import (
+    body,
+    idempotency_header,
+    json_response,
+    long_body,
+    off_loop,
+    row_id,
+    streamed,
+)
 from chathub.handlers.reply_stream import follow
 from chathub.schemas.chats import EditMessage, Regenerate
 from chathub.schemas.replies import MessagesDeleted
@@ -61,7 +69,7 @@ async def delete(request: web.Request) -> web.Response:
         async with replies.exclusive(public_id, user_id):
             count, head_id = await db.write(branches.delete_message, message_id, user_id, now)
     request.app[REMOVER].wake()
-    return answer(MessagesDeleted(message="消息删除成功", deleted=count, head_id=head_id))
+    return json_response(MessagesDeleted(message="消息删除成功", deleted=count, head_id=head_id))
 
 
 async def _get_prompt(request: web.Request) -> StoredPrompt:

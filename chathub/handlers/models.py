@@ -9,7 +9,7 @@ from chathub.app_keys import CATALOG, CLOCK, DB
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.http import actor, answer, body, query, raw, row_id
+from chathub.handlers.http import actor, body, json_response, query, raw, row_id
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel
@@ -59,7 +59,7 @@ async def delete(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
     await request.app[DB].write(_delete, model_id, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
-    return answer(Success(message="模型删除成功"))
+    return json_response(Success(message="模型删除成功"))
 
 
 async def reorder(request: web.Request) -> web.Response:
@@ -67,12 +67,12 @@ async def reorder(request: web.Request) -> web.Response:
     pairs = [(order.id, order.sort_order) for order in orders]
     await request.app[DB].write(_reorder, pairs, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
-    return answer(Success(message="模型排序更新成功"))
+    return json_response(Success(message="模型排序更新成功"))
 
 
 async def _changed(request: web.Request, message: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    return answer(models.ModelChanged(message=message, model=models.Model.of(row)))
+    return json_response(models.ModelChanged(message=message, model=models.Model.of(row)))
 
 
 def _columns(fields: NewModel | ModelChange) -> Columns:

@@ -12,7 +12,7 @@ from chathub.formats.events import Failure
 from chathub.formats.failure_class import sentence_for
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
-from chathub.handlers.http import actor, answer, body, row_id
+from chathub.handlers.http import actor, body, json_response, row_id
 from chathub.providers import key_pool, model_import
 from chathub.schemas import api_keys, models
 from chathub.schemas.models import ModelImport
@@ -27,14 +27,14 @@ async def test_key(request: web.Request) -> web.Response:
     if failure is None:
         await db.write(key_pool.reset_health, endpoint.key_id)
         request.app[COOLDOWNS].forget(endpoint.key_id)
-        return answer(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
+        return json_response(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
     if failure.kind == "busy":
         # it says nothing about the API key
         raise _failed(failure, endpoint)
     sentence = redaction.scrub(failure.message, [endpoint.api_key])
     await db.write(key_pool.record_failure, endpoint.key_id, failure, sentence, now)
     status = f"HTTP {failure.status}：" if failure.status else ""
-    return answer(api_keys.ApiKeyFails(message=f"密钥不可用：{status}{sentence}", tested_at=iso(now)))
+    return json_response(api_keys.ApiKeyFails(message=f"密钥不可用：{status}{sentence}", tested_at=iso(now)))
 
 
 async def _try_key(request: web.Request, endpoint: Endpoint, provider_slug: str) -> Failure | None:
@@ -54,7 +54,7 @@ async def list_models(request: web.Request) -> web.Response:
     names = await _list_offered(request)
     known = request.app[CATALOG].names()
     offered = [models.OfferedModel(id=name, imported=name in known) for name in names]
-    return answer(models.OfferedModelList(data=offered))
+    return json_response(models.OfferedModelList(data=offered))
 
 
 async def import_models(request: web.Request) -> web.Response:
@@ -65,7 +65,7 @@ async def import_models(request: web.Request) -> web.Response:
     provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
     added = await request.app[DB].write(model_import.import_models, provider_id, names, actor(request), now)
     await request.app[CATALOG].reload()
-    return answer(models.ModelsImported(message=f"已导入 {len(added)} 个模型", imported=added))
+    return json_response(models.ModelsImported(message=f"已导入 {len(added)} 个模型", imported=added))
 
 
 async def _list_offered(request: web.Request) -> list[str]:

@@ -11,7 +11,7 @@ from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.registry import PROVIDER_FORMATS, wire_format_of
 from chathub.formats.urls import origin, without_query
-from chathub.handlers.http import actor, answer, body, query, row_id
+from chathub.handlers.http import actor, body, json_response, query, row_id
 from chathub.providers.catalog import LOCAL
 from chathub.schemas import providers
 from chathub.schemas.decode import given
@@ -34,12 +34,12 @@ async def list_all(request: web.Request) -> web.Response:
     is_all = query(request, ProviderFilter).all and request[CALLER].administrates
     rows = await db.fetch_all(db.q.providers.list_all)
     shown = [_shown(row, request) for row in rows if is_all or row.is_active]
-    return answer(providers.ProviderList(data=shown))
+    return json_response(providers.ProviderList(data=shown))
 
 
 async def get(request: web.Request) -> web.Response:
     row = await request.app[DB].read(_get, row_id(request, "provider_id"))
-    return answer(providers.OneProvider(data=_shown(row, request)))
+    return json_response(providers.OneProvider(data=_shown(row, request)))
 
 
 def _shown(row: Provider, request: web.Request) -> providers.Provider:
@@ -78,7 +78,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def _moved(request: web.Request, message: str, row: Provider, left_behind: int) -> web.Response:
-    """The answer to a change that may have left API keys behind at another origin."""
+    """The response to a change that may have left API keys behind at another origin."""
     if left_behind:
         message += f"，{left_behind} 个API密钥因地址变更需要重新输入"
     return await _changed(request, message, row, left_behind)
@@ -89,7 +89,9 @@ async def _changed(
 ) -> web.Response:
     await request.app[CATALOG].reload()
     shown = providers.Provider.of(row)
-    return answer(providers.ProviderChanged(message=message, data=shown, keys_to_reenter=keys_to_reenter))
+    return json_response(
+        providers.ProviderChanged(message=message, data=shown, keys_to_reenter=keys_to_reenter)
+    )
 
 
 def _check(fields: NewProvider | ProviderChange) -> None:

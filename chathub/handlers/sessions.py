@@ -5,18 +5,18 @@ from aiohttp import web
 from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, LAST_USES, SESSIONS
 from chathub.errors import Forbidden
-from chathub.handlers.http import actor, answer, client_info, done, row_id
+from chathub.handlers.http import actor, client_info, done, json_response, row_id
 from chathub.schemas.sessions import Session, SessionsEnded, TokenRenewed
 
 
 async def refresh(request: web.Request) -> web.Response:
     token = await request.app[SESSIONS].refresh(_with_session(request), client_info(request))
-    return answer(TokenRenewed(message="令牌已更新", token=token))
+    return json_response(TokenRenewed(message="令牌已更新", token=token))
 
 
 async def end_all(request: web.Request) -> web.Response:
     ended = await request.app[SESSIONS].end_all(_with_session(request), actor(request))
-    return answer(SessionsEnded(message=f"已退出全部 {ended} 个登录", ended=ended))
+    return json_response(SessionsEnded(message=f"已退出全部 {ended} 个登录", ended=ended))
 
 
 async def list_own(request: web.Request) -> web.Response:
@@ -24,7 +24,7 @@ async def list_own(request: web.Request) -> web.Response:
     last_uses = request.app[LAST_USES]
     seen = {session.id: last_uses.of_session(session.id, session.last_seen_at) for session in sessions}
     sessions.sort(key=lambda session: (seen[session.id], session.id), reverse=True)
-    return answer([Session.of(session, seen[session.id]) for session in sessions])
+    return json_response([Session.of(session, seen[session.id]) for session in sessions])
 
 
 async def end_one(request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from chathub.database.rows.usage import Totals
 from chathub.database.rows.users import User
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
-from chathub.handlers.http import answer
+from chathub.handlers.http import json_response
 from chathub.schemas import stats
 from chathub.schemas.money import money
 
@@ -20,7 +20,7 @@ _NEVER = "a"
 
 async def show(request: web.Request) -> web.Response:
     month, user_id = request.app[CLOCK].month(), request[CALLER].id
-    return answer(await request.app[DB].read_background(user_id, _collect, user_id, month))
+    return json_response(await request.app[DB].read_background(user_id, _collect, user_id, month))
 
 
 def _collect(tx: Transaction, user_id: int, month: Month) -> stats.Stats:

@@ -8,7 +8,7 @@ from chathub.app_keys import CLOCK, DB
 from chathub.database.rows import subscriptions as rows
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
-from chathub.handlers.http import actor, answer, body
+from chathub.handlers.http import actor, body, json_response
 from chathub.schemas.decode import given
 from chathub.schemas.subscriptions import (
     Subscription,
@@ -24,14 +24,14 @@ from chathub.security.audit import Actor
 async def list_all(request: web.Request) -> web.Response:
     db = request.app[DB]
     found = await db.fetch_all(db.q.subscriptions.list_all)
-    return answer(SubscriptionList(data=[Subscription.of(row) for row in found]))
+    return json_response(SubscriptionList(data=[Subscription.of(row) for row in found]))
 
 
 async def update(request: web.Request) -> web.Response:
     change, now = await body(request, SubscriptionChange), request.app[CLOCK].now()
     name = request.match_info["name"]
     row = await request.app[DB].write(_update, actor(request), name, change, now)
-    return answer(SubscriptionSaved(message="订阅更新成功", data=Subscription.of(row)))
+    return json_response(SubscriptionSaved(message="订阅更新成功", data=Subscription.of(row)))
 
 
 def _update(

@@ -9,7 +9,7 @@ from chathub.clock import Month
 from chathub.database.rows import personal_tokens as rows
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
-from chathub.handlers.http import actor, answer, body, done, row_id
+from chathub.handlers.http import actor, body, done, json_response, row_id
 from chathub.schemas.subscriptions import stored_limit
 from chathub.schemas.tokens import AccessToken, NewToken, TokenCreated
 
@@ -19,7 +19,7 @@ _DAY = 86_400_000
 async def list_own(request: web.Request) -> web.Response:
     found = await request.app[DB].read(_own, request[CALLER].id, request.app[CLOCK].month())
     last_uses = request.app[LAST_USES]
-    return answer([AccessToken.of(row, last_uses.of_token(row.id, row.last_used_at)) for row in found])
+    return json_response([AccessToken.of(row, last_uses.of_token(row.id, row.last_used_at)) for row in found])
 
 
 async def create(request: web.Request) -> web.Response:
@@ -29,7 +29,7 @@ async def create(request: web.Request) -> web.Response:
         access_tokens.insert, request[CALLER].id, token, fields, actor(request), now
     )
     sentence = "请立即保存令牌，它不会再次显示"
-    return answer(TokenCreated(message=sentence, token=token, data=AccessToken.of(row, None)))
+    return json_response(TokenCreated(message=sentence, token=token, data=AccessToken.of(row, None)))
 
 
 async def delete(request: web.Request) -> web.Response:

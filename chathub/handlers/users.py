@@ -12,7 +12,7 @@ from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, RUNNING, SESSIONS, TH
 from chathub.database.rows import users as rows
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.http import actor, answer, body, client_info, query, row_id
+from chathub.handlers.http import actor, body, client_info, json_response, query, row_id
 from chathub.running.registry import of_user
 from chathub.schemas.subscriptions import stored_limit
 from chathub.schemas.users import (
@@ -36,7 +36,7 @@ R = TypeVar("R")
 async def search(request: web.Request) -> web.Response:
     filters = query(request, UserFilter)
     found, total = await request.app[DB].read_background(request[CALLER].id, _search, filters)
-    return answer(
+    return json_response(
         UserPage(
             users=[User.of(row) for row in found],
             total=total,
@@ -48,19 +48,19 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return answer(UserDetails(user=User.of(await _get(request, row_id(request, "user_id")))))
+    return json_response(UserDetails(user=User.of(await _get(request, row_id(request, "user_id")))))
 
 
 async def update(request: web.Request) -> web.Response:
     user_id = row_id(request, "user_id")
     change = await body(request, UserChange)
     user = await _apply(request, user_id, _with_rights(change, await _checked(request, change)))
-    return answer(UserSaved(message="用户更新成功", user=User.of(user)))
+    return json_response(UserSaved(message="用户更新成功", user=User.of(user)))
 
 
 async def disable(request: web.Request) -> web.Response:
     user = await _apply(request, row_id(request, "user_id"), users.Changes(is_active=False))
-    return answer(UserSaved(message="用户已禁用", user=User.of(user)))
+    return json_response(UserSaved(message="用户已禁用", user=User.of(user)))
 
 
 async def reset_password(request: web.Request) -> web.Response:
@@ -69,11 +69,11 @@ async def reset_password(request: web.Request) -> web.Response:
     password = new_random()
     hashed = await request.app[PASSWORDS].hash_for(actor(request), password)
     await _apply(request, user_id, users.Changes(password_hash=hashed))
-    return answer(PasswordReset(message="密码重置成功", new_password=password))
+    return json_response(PasswordReset(message="密码重置成功", new_password=password))
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    return answer(UserDetails(user=User.of(await _get(request, request[CALLER].id))))
+    return json_response(UserDetails(user=User.of(await _get(request, request[CALLER].id))))
 
 
 async def update_profile(request: web.Request) -> web.Response:
@@ -82,10 +82,10 @@ async def update_profile(request: web.Request) -> web.Response:
         await _confirm(request, change.current_password)
     user = await _apply(request, request[CALLER].id, await _checked(request, change))
     if not change.password:
-        return answer(UserSaved(message="个人信息更新成功", user=User.of(user)))
+        return json_response(UserSaved(message="个人信息更新成功", user=User.of(user)))
     # the new password ended every session, that of this request too
     token = await request.app[SESSIONS].start(user, client_info(request))
-    return answer(PasswordChanged(message="密码修改成功", user=User.of(user), token=token))
+    return json_response(PasswordChanged(message="密码修改成功", user=User.of(user), token=token))
 
 
 async def _confirm(request: web.Request, current: str | None) -> None:
