@@ -70,13 +70,8 @@ class Metering:
         self._registry.check_open()
         self._admission.check()
         owner = BudgetOwner(caller.id, caller.token_id, self._clock.month())
-        attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
-        request = GatewayRequest(
-            attempt_owner, candidates, self._reply_memory.of(caller.id), is_limited=bool(caller.models)
-        )
-        # registered as soon as it is resolved: one of its API keys may be removed before it is used
-        self._registry.add(request)
         bound = UsageBound.of(candidates, prompt, requested, choices)
+        request = self._registered(caller, candidates, kind)
         work = self._db.write(reserve, owner, bound, self._settlement_queue.reservations)
         reserving = asyncio.ensure_future(work)
         try:
@@ -88,6 +83,17 @@ class Metering:
             request.memory.release()
             self._registry.remove(request)
             await self._settlement_queue.finish(self._settle(reserving, request))
+
+    def _registered(
+        self, caller: Caller, candidates: Candidates, kind: Literal["completion", "embedding"]
+    ) -> GatewayRequest:
+        """The request in the registry. It is there as soon as it is resolved: one of its API keys may be
+        removed before it is used."""
+        attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
+        memory = self._reply_memory.of(caller.id)
+        request = GatewayRequest(attempt_owner, candidates, memory, is_limited=bool(caller.models))
+        self._registry.add(request)
+        return request
 
     async def _settle(self, reserving: asyncio.Future[Reserved], request: GatewayRequest) -> None:
         with contextlib.suppress(ChatHubError):

@@ -1,7 +1,7 @@
 """Cooldowns of single callers: a shared API key pauses for one user, although it may be well.
 
 A provider refuses a request that is too large in the same words as an empty account or a used-up rate limit.
-A failure with somebody else's API key therefore counts for that user alone until a second user has met the
+A failure with another user's API key therefore counts for that user alone until a second user has met the
 same failure: no user can pause a shared API key for all others.
 """
 

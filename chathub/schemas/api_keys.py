@@ -43,7 +43,8 @@ class ApiKey(Struct):
     """``api_key`` is the mask, never the API key. ``needs_reentry``: its provider moved to another origin.
     ``provider_is_active``: the provider was not deleted.
 
-    ``health`` is ``ok``, ``cooling`` (until ``cooldown_until``) or ``broken`` (until somebody acts).
+    ``health`` is ``ok``, ``cooling`` (until ``cooldown_until``) or ``broken`` (until it is tested or
+    entered again).
     """
 
     id: int

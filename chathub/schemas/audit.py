@@ -23,7 +23,7 @@ class AuditFilter(Request):
 
 
 class AuditActor(Struct):
-    """Who acted: ``id`` is null where nobody was signed in, ``username`` is the name at that time."""
+    """The user who acted: ``id`` is null without a login, ``username`` is the name at that time."""
 
     id: int | None
     username: str

@@ -109,7 +109,7 @@ class Usage(Struct):
 
 
 class StoredImage(Struct):
-    """An image that was sent with a message: its owner fetches it at ``url``."""
+    """An image that was sent with a message; its owner may read it at ``url``."""
 
     id: str
     url: str
@@ -117,14 +117,15 @@ class StoredImage(Struct):
 
 
 class ImageAtUrl(Struct):
-    """An image that a message names by its address."""
+    """An image that was given as a URL."""
 
     url: str
 
 
 class Message(Struct):
-    """``sibling_ids`` are the messages in the same place of the tree, ``sibling_index`` is its own there;
-    ``incomplete``: its turn was refused, and images or tools that came with it were not kept."""
+    """A message of a branch. ``sibling_ids`` are all messages with the same parent, ``sibling_index`` is the
+    place of this message among them. ``incomplete``: its turn was refused, and stored without its images or
+    tools."""
 
     id: int
     conversation_id: str

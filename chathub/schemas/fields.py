@@ -14,10 +14,10 @@ RowId = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 def check_conversation_id(name: str) -> None:
-    """Refuse an id that a client gives a new conversation unless it can stand in a path.
+    """Check that the id that a client gives a new conversation can be a part of a URL's path.
 
     Raises:
-        BadRequest: it holds what ends or divides a path, stands for a folder, or cannot be printed.
+        BadRequest: it has a character that ends or divides a path, names a folder, or cannot be printed.
     """
     if not name.isprintable() or any(mark in name for mark in "/\\?#%") or name in (".", ".."):
         raise BadRequest("字段 conversation_id 的值无效")

@@ -8,8 +8,8 @@ from chathub.database.condition import State
 
 
 class LastBackup(Struct):
-    """When the server made its last backup, and whether that succeeded. Everybody may read this: the body
-    does not say where the backup lies."""
+    """When the server made its last backup, and whether it succeeded. This is public, so the body does not
+    say where the backup is."""
 
     at: str
     ok: bool

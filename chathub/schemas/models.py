@@ -27,7 +27,7 @@ class ModelFilter(Request):
 
 
 class ModelSettings(Request):
-    """What an administrator sets of a model; null means the default. ``context_window``: prompt and answer
+    """What an administrator sets of a model; null means the default. ``context_window``: prompt and reply
     together. ``allow_extras``: a gateway request may choose another model or a dearer service, although its
     caller is limited to some models or to a cost budget."""
 

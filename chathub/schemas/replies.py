@@ -18,7 +18,7 @@ class Event(Struct, frozen=True, tag_field="type"):
 
 
 class StartEvent(Event, frozen=True, tag="start"):
-    """The turn is stored. ``model`` is the one that was asked for, ``title`` the conversation's."""
+    """The turn is stored. ``model`` is the requested model, ``title`` the conversation's title."""
 
     conversation_id: str
     message_id: int
@@ -28,13 +28,13 @@ class StartEvent(Event, frozen=True, tag="start"):
 
 
 class ContentEvent(Event, frozen=True, tag="content"):
-    """Some more text of the reply."""
+    """New text of the reply."""
 
     content: str
 
 
 class ReasoningEvent(Event, frozen=True, tag="reasoning"):
-    """Some more text that the model thought aloud."""
+    """New text of the model's reasoning."""
 
     content: str
 
@@ -62,7 +62,7 @@ class EndEvent(Event, frozen=True, tag="end"):
 
 
 class ErrorEvent(Event, frozen=True, kw_only=True, tag="error"):
-    """The reply failed; what came of it is kept. ``status`` is the HTTP status that the failure stands for,
+    """The reply failed; its text so far is stored. ``status`` is the HTTP status of the failure,
     ``retry_after`` is in seconds.
 
     ``error`` and ``content`` are the same sentence: the page reads ``content``, the document says ``error``.
@@ -125,7 +125,7 @@ class Saved(Success, kw_only=True):
 
 
 class MessagesDeleted(Success, kw_only=True):
-    """DELETE /api/messages/{id}: how many messages, and the newest message of the branch shown now."""
+    """DELETE /api/messages/{id}: the number of deleted messages, and the head of the shown branch."""
 
     deleted: int
     head_id: int | None
