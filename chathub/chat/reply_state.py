@@ -12,7 +12,7 @@ class ReplyState(Enum):
     BEGINNING = "beginning"
     # text or a tool call has come
     STREAMING = "streaming"
-    # somebody or something of ours ends it: only the usage is still read
+    # a user or the server ends it: only the usage is still read
     STOPPING = "stopping"
     # the reading has ended, and its end is being written to the database
     SETTLING = "settling"

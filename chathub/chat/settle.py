@@ -43,71 +43,76 @@ def as_it_ended(tx: Transaction, row: M, unstored: Mapping[int, Settlement]) -> 
     )
 
 
-def settle(tx: Transaction, turn: Turn, it: Settlement) -> Budget | None:
+def settle(tx: Transaction, turn: Turn, settlement: Settlement) -> Budget | None:
     """Store how the reply ended and its usage, which counts even if the reply was deleted meanwhile.
     Returns a warning if little of the budget is left to its user."""
-    now = it.owner.month.now
-    if it.is_cut:
+    now = settlement.owner.month.now
+    if settlement.is_cut:
         saved = saved_text(tx, turn.message_id)
-        it = replace(it, content=saved["content"], reasoning=saved["reasoning"])
-    _store(tx, turn, it, now)
+        settlement = replace(settlement, content=saved["content"], reasoning=saved["reasoning"])
+    _store(tx, turn, settlement, now)
     tx.run(tx.q.conversations.touch, conversation_id=turn.conversation_id, now=now)
     ledger.record_attempts(
         tx,
-        _attempt_owner(turn, it),
-        it.attempts,
-        it.models,
-        it.usage_cost,
-        first_at=it.first_at,
-        end_reason=it.final_status.finish_reason,
-        month=it.owner.month,
+        _attempt_owner(turn, settlement),
+        settlement.attempts,
+        settlement.models,
+        settlement.usage_cost,
+        first_at=settlement.first_at,
+        end_reason=settlement.final_status.finish_reason,
+        month=settlement.owner.month,
     )
     budgets.release(tx, turn.reservation_id)
-    if it.key_id is not None:
-        key_pool.record_success(tx, it.key_id, now)
-    return budgets.warning(tx, it.owner)
+    if settlement.key_id is not None:
+        key_pool.record_success(tx, settlement.key_id, now)
+    return budgets.warning(tx, settlement.owner)
 
 
-def recover(tx: Transaction, turn: Turn, it: Settlement, updated_at: int) -> None:
+def recover(tx: Transaction, turn: Turn, settlement: Settlement, updated_at: int) -> None:
     """Store what a crash left of a reply. The conversation's ``updated_at`` stays: a restart is not activity
-    in it."""
-    _store(tx, turn, it, updated_at)
-    reason = it.final_status.finish_reason
+    in the conversation."""
+    _store(tx, turn, settlement, updated_at)
+    reason = settlement.final_status.finish_reason
     ledger.record_attempt(
-        tx, _attempt_owner(turn, it), it.model, it.usage_cost, it.owner.month, end_reason=reason
+        tx,
+        _attempt_owner(turn, settlement),
+        settlement.model,
+        settlement.usage_cost,
+        settlement.owner.month,
+        end_reason=reason,
     )
 
 
-def _attempt_owner(turn: Turn, it: Settlement) -> AttemptOwner:
+def _attempt_owner(turn: Turn, settlement: Settlement) -> AttemptOwner:
     return AttemptOwner(
         kind="chat",
-        user_id=it.owner.user_id,
-        token_id=it.owner.token_id,
+        user_id=settlement.owner.user_id,
+        token_id=settlement.owner.token_id,
         conversation_id=turn.public_id,
         message_id=turn.message_id,
     )
 
 
-def _store(tx: Transaction, turn: Turn, it: Settlement, now: int) -> None:
+def _store(tx: Transaction, turn: Turn, settlement: Settlement, now: int) -> None:
     tx.run(
         tx.q.messages.settle,
         message_id=turn.message_id,
-        model=it.model.name,
-        provider=it.model.provider_slug,
-        content=it.content,
-        reasoning=it.reasoning,
-        tool_calls=it.tool_calls,
-        state=it.state,
-        prompt_tokens=it.usage_cost.prompt_tokens,
-        completion_tokens=it.usage_cost.completion_tokens,
-        reasoning_tokens=it.usage_cost.reasoning_tokens,
-        cached_tokens=it.usage_cost.cached_tokens,
-        usage_source=it.usage_cost.usage_source,
-        cost=it.usage_cost.cost,
+        model=settlement.model.name,
+        provider=settlement.model.provider_slug,
+        content=settlement.content,
+        reasoning=settlement.reasoning,
+        tool_calls=settlement.tool_calls,
+        state=settlement.state,
+        prompt_tokens=settlement.usage_cost.prompt_tokens,
+        completion_tokens=settlement.usage_cost.completion_tokens,
+        reasoning_tokens=settlement.usage_cost.reasoning_tokens,
+        cached_tokens=settlement.usage_cost.cached_tokens,
+        usage_source=settlement.usage_cost.usage_source,
+        cost=settlement.usage_cost.cost,
         now=now,
-        **status_columns(it.final_status),
+        **status_columns(settlement.final_status),
     )
-    if it.was_saved:
+    if settlement.was_saved:
         tx.run(tx.q.parts.delete, message_id=turn.message_id)
 
 

@@ -47,7 +47,7 @@ class UnstoredReplies:
         reply.text.move(self._reader(message_id), always=True)
         self._queue.keep(
             "reply",
-            partial(settle.settle, turn=reply.turn, it=settlement),
+            partial(settle.settle, turn=reply.turn, settlement=settlement),
             _size_of(settlement),
             error,
             partial(self._when_stored, reply, settlement),
