@@ -56,15 +56,22 @@ async def hub(
 
 
 @contextmanager
-def refusing(database: Path, condition: str = "1") -> Iterator[None]:
-    """While this lasts no end of a reply for which the condition holds is taken, as on a full disk."""
+def refusing(database: Path, condition: str = "1", *, saves: bool = False) -> Iterator[None]:
+    """While this lasts no end of a reply for which the condition holds is taken, as on a full disk; with
+    ``saves`` no new text of a running reply either."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        if saves:
+            other.execute(
+                "CREATE TRIGGER full_too BEFORE INSERT ON message_parts"
+                " BEGIN SELECT raise(ABORT, 'disk full'); END"
+            )
         other.execute(
             "CREATE TRIGGER full BEFORE UPDATE OF status ON messages"
             f" WHEN {condition} BEGIN SELECT raise(ABORT, 'disk full'); END"
         )
         yield
         other.execute("DROP TRIGGER full")
+        other.execute("DROP TRIGGER IF EXISTS full_too")
 
 
 @asynccontextmanager
@@ -266,7 +273,8 @@ async def test_what_finds_no_memory_keeps_what_was_saved_of_it(
     response = await opened(client, user, "先存", conversation_id="c")
     await until(lambda: rows(config.database, "SELECT text FROM message_parts") == [("先存",)])
     monkeypatch.setattr(settlement_queue, "MOST", 100_000)
-    with refusing(config.database):
+    # a save between the reply's last text and its end would keep all of it
+    with refusing(config.database, saves=True):
         provider.gate.set()
         last = (await read_events(response))[-1]
         assert (last["status"], last["code"]) == (503, "not_stored")
