@@ -17,11 +17,11 @@ from chathub.app import create_app
 from chathub.clock import Clock
 from chathub.config import Config
 
-# some hundred processes of ChatHub are started: each would compile all its modules anew
+# the tests start some hundred processes of ChatHub: without the cache each would compile all modules
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# an example that takes long shows a busy machine
+# a slow Hypothesis example only shows a busy machine
 settings.register_profile("chathub", deadline=None)
 settings.load_profile("chathub")
 
@@ -47,15 +47,16 @@ def configured(folder: Path) -> Config:
         database=folder / "chathub.db",
         bcrypt_rounds=4,
         secret_key=b"a secret of the tests, 32 bytes +",
-        # the machine that runs the tests may have little disk left
+        # the machine that runs the tests may have little free disk space
         free_bytes=0,
     )
 
 
 @dataclass(frozen=True)
 class Founded:
-    """Databases to copy: one that nobody has signed in to, one in which ``admin`` and ``user`` are signed
-    in, and their headers by name."""
+    """Databases to copy: one without sessions, one in which ``admin`` and ``user`` have sessions, and their
+    headers by name.
+    """
 
     database: Path
     visited: Path
@@ -64,7 +65,7 @@ class Founded:
 
 @pytest.fixture(scope="session")
 def founded(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    """As a first start and two logins leave it: for most tests these are the larger part of the work."""
+    """The state after a first start and two logins: for most tests creating it would be most of the work."""
     config = configured(tmp_path_factory.mktemp("founded"))
     with SharedServer(config):
         pass
@@ -111,7 +112,7 @@ def config(
     config = configured(tmp_path)
     shutil.copyfile(founded.visited if logins else founded.database, config.database)
     if not request.node.get_closest_marker("pages"):
-        # which cost a tenth of a start
+        # which would take a tenth of a start
         config = replace(config, cors_origins=())
     if request.node.get_closest_marker("impatient"):
         return replace(config, idle_seconds=1.5, answer_seconds=1.5, first_byte_seconds=1.5)
@@ -120,7 +121,7 @@ def config(
 
 @pytest.fixture
 def unfounded(config: Config) -> Config:
-    """The same before its first start: there is no database yet, in a folder of its own."""
+    """The same before its first start: there is no database yet, only its folder."""
     folder = config.database.parent / "unfounded"
     folder.mkdir()
     return replace(config, database=folder / config.database.name)
@@ -128,13 +129,13 @@ def unfounded(config: Config) -> Config:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Where a process of its own keeps its file."""
+    """The path of the database for a test that starts a process."""
     return tmp_path / "chathub.db"
 
 
 @pytest.fixture
 async def connect(config: Config) -> AsyncIterator[Connect]:
-    """Start a server and give a client of it: ``await connect(config)``; all end with the test."""
+    """Start a server and return a client of it: ``await connect(config)``; all end with the test."""
     clients: list[TestClient] = []
 
     async def start(config: Config = config, clock: Clock | None = None, **options: Any) -> TestClient:
@@ -165,7 +166,7 @@ async def provider() -> AsyncIterator[Provider]:
 
 
 async def sign_in(client: TestClient, username: str, password: str) -> Headers:
-    """The headers of a signed-in user."""
+    """Log in; returns the headers of the session."""
     response = await client.post("/api/auth/login", json={"username": username, "password": password})
     assert response.status == 200, await response.text()
     return {"Authorization": "Bearer " + (await response.json())["token"]}
@@ -173,12 +174,12 @@ async def sign_in(client: TestClient, username: str, password: str) -> Headers:
 
 @pytest.fixture
 def logins(founded: Founded) -> dict[str, Headers]:
-    """The headers of those who are signed in already. A module where that would be in the way has none."""
+    """The headers of existing sessions. A module that needs none of them overrides this fixture."""
     return founded.headers
 
 
 async def signed_in(logins: dict[str, Headers], client: TestClient, name: str) -> Headers:
-    """Signed in with the password of development."""
+    """Log in with the development password."""
     return logins[name] if name in logins else await sign_in(client, name, f"{name}123")
 
 

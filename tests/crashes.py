@@ -1,4 +1,4 @@
-"""What the tests with a real process share: dictations to interrupt, streams to read, rows to count."""
+"""Shared by the tests with a real process: dictations to interrupt, streams to read, rows to count."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from conftest import sign_in
 from processes import ChatHub
 from scripted import Provider, Script, chunk
 
-# what a crash may cost: what came since the last save, once a second, and the time that took
+# what a crash may lose: text since the last save, once a second, and the time of the save itself
 LOST_SECONDS = 2.0
 TEXT = "服务器🙂断电，文字还在：家庭👩‍👩‍👧‍👦与国旗🇨🇳，𠀀𠮷野家。abc "
 
 
 async def within(seconds: float, condition: Callable[[], Awaitable[Any]]) -> Any:
-    """Ask until the answer is truthy; gives it."""
+    """Repeat a call until its result is true; returns the result."""
     async with asyncio.timeout(seconds):
         while not (answer := await condition()):
             await asyncio.sleep(0.02)
@@ -30,7 +30,7 @@ async def within(seconds: float, condition: Callable[[], Awaitable[Any]]) -> Any
 
 
 class Dictation:
-    """A script that streams pieces of a known text for ever, and remembers when it had sent how much."""
+    """A script that streams pieces of a known text without end, and records when it had sent how much."""
 
     def __init__(self, pieces: int = 20, *, thinks: int = 0) -> None:
         self._pause = 1 / pieces
@@ -48,7 +48,7 @@ class Dictation:
                 await response.write(chunk(reasoning_content=piece))
             else:
                 self.text += piece
-                # cut anywhere, also inside a character: the network does
+                # cut anywhere, also inside a character, as the network does
                 event = chunk(piece)
                 cut = number * 13 % len(event)
                 await response.write(event[:cut])
@@ -58,7 +58,7 @@ class Dictation:
         raise AssertionError("nobody ended this")
 
     def moment_of(self, length: int) -> float:
-        """When the first character was sent that such a length does not hold."""
+        """When the first character beyond such a length was sent."""
         return min([at for at, sent in self.sent if sent > length], default=time.monotonic())
 
     def length_at(self, moment: float) -> int:
@@ -66,7 +66,7 @@ class Dictation:
 
 
 def by_question(scripts: dict[str, Script]) -> Script:
-    """A script for each last question."""
+    """Choose a script by the last message."""
 
     async def run(request: web.Request) -> web.StreamResponse:
         question = json.loads(await request.read())["messages"][-1]["content"]
@@ -76,7 +76,7 @@ def by_question(scripts: dict[str, Script]) -> Script:
 
 
 async def follow_until(response: aiohttp.ClientResponse, wanted: str, seconds: float = 30) -> dict[str, Any]:
-    """Read a stream up to a text of its wire; gives its start event."""
+    """Read a stream up to a text; returns its start event."""
     start: dict[str, Any] = {}
     async with asyncio.timeout(seconds):
         while line := (await response.content.readline()).decode():
@@ -88,20 +88,20 @@ async def follow_until(response: aiohttp.ClientResponse, wanted: str, seconds: f
 
 
 async def ask(client: aiohttp.ClientSession, headers: Headers, message: str, **body: Any) -> Any:
-    """A stream that has begun; the caller reads it."""
+    """Begin a stream; the caller reads it."""
     wanted = {"message": message, "model": "test-model", **body}
     return await client.post("/api/chat/stream", json=wanted, headers=headers)
 
 
 async def rest_of(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
-    """The events that a stream still has; a heartbeat is none."""
+    """The events left in a stream; a heartbeat is not an event."""
     async with asyncio.timeout(30), response:
         lines = (await response.read()).decode().split("\n")
     return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
 
 
 def counts(database: Path) -> tuple[int, int]:
-    """Rows of parts, and of messages that are still being written."""
+    """The numbers of saved parts and of messages with the status streaming."""
     with closing(sqlite3.connect(database)) as connection:
         (parts,) = connection.execute("SELECT count(*) FROM message_parts").fetchone()
         (streaming,) = connection.execute(
@@ -111,7 +111,7 @@ def counts(database: Path) -> tuple[int, int]:
 
 
 async def ready(hub: ChatHub, provider: Provider) -> tuple[aiohttp.ClientSession, Headers]:
-    """A client signed in as the administrator, on a server that knows the provider's model."""
+    """A client with an administrator's session, on a server with the provider's model."""
     client = await hub.client()
     admin = await sign_in(client, "admin", "admin123")
     await add_model(client, admin, provider.base_url)

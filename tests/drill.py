@@ -32,14 +32,14 @@ from chathub.database.migrations import migrations_in
 from chathub.database.opening import locked
 
 STREAM_LIMIT = 10
-# seconds of text that a kill may cost: the round of saving, and how long it takes on a busy machine
+# seconds of text that a kill may lose: the interval of saves, and their duration on a busy machine
 LOST = 1.5
 NEWEST = len(migrations_in(old_databases.FOLDER))
 
 
 @dataclass
 class Settlement:
-    """What a scene found: how often which state, and what should not have been."""
+    """The result of a scene: how often each state occurred, and what should not have occurred."""
 
     states: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Settlement:
 
 
 async def killed_streams(folder: Path, rounds: int) -> Settlement:
-    """Ten streams, kill -9 at any moment, a new start: what of each is there?"""
+    """Ten streams, kill -9 at a random moment, a new start: what is left of each?"""
     found, worst = Settlement(), 0.0
     for number in range(max(rounds // 10, 1)):
         async with Provider() as provider:
@@ -86,7 +86,7 @@ async def killed_streams(folder: Path, rounds: int) -> Settlement:
 async def trouble_over_the_end(
     folder: Path, name: str, begin: Callable[[ChatHub, Path], Callable[[], None]]
 ) -> Settlement:
-    """Replies end while nothing can be stored; then it can. Are they whole?"""
+    """Replies end while nothing can be stored; then it can. Are they complete?"""
     found, database = Settlement(), folder / f"{name}.db"
     async with Provider() as provider, ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
@@ -133,7 +133,7 @@ async def _is_done(client: Any, admin: Any, way: str) -> bool:
 
 
 async def full_disk(folder: Path, rounds: int) -> Settlement:
-    """No file of the server's may grow any more, from the middle of its streams until after their ends."""
+    """No file of the server may grow, from the middle of its streams until after their ends."""
 
     def fill(hub: ChatHub, database: Path) -> Callable[[], None]:
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -177,7 +177,7 @@ async def seconds_of(database: Path, *command: str) -> float:
 
 
 def filled(path: Path, version: int, word: str) -> None:
-    """A database of some megabytes, which can be told from others by a word."""
+    """A database of some megabytes, marked by a word."""
     old_databases.make(path, version)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
@@ -188,7 +188,7 @@ def filled(path: Path, version: int, word: str) -> None:
 
 
 def word_of(path: Path) -> str:
-    """Which database a file is; it must be whole."""
+    """The word that marks a database file, which must be complete."""
     check_copy(path)
     with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -199,7 +199,7 @@ def word_of(path: Path) -> str:
 
 
 def settled(database: Path) -> str:
-    """Which database the next start would have."""
+    """The database that the next start would have."""
     with locked(database) as held:
         with closing(sqlite3.connect(held.file)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -220,7 +220,7 @@ async def many(rounds: int, one: Callable[[int], Awaitable[str]], good: set[str]
 
 
 async def killed_backups(folder: Path, rounds: int) -> Settlement:
-    """There is a whole backup, or none; the database does not mind."""
+    """There is a complete backup, or none; the database is unchanged."""
     database = folder / "backed-up.db"
     filled(database, NEWEST, "the database")
     longest = await seconds_of(database, "backup", str(folder / "first.db"))
@@ -254,7 +254,7 @@ async def killed_restores(folder: Path, rounds: int) -> Settlement:
 
 
 async def killed_upgrades(folder: Path, rounds: int) -> Settlement:
-    """The old version, the newest, or one between that the next start brings up; and a copy of before."""
+    """The old version, the newest, or one between that the next start upgrades; and a copy of the old one."""
     database = folder / "upgraded.db"
 
     async def one(number: int) -> str:
@@ -262,13 +262,13 @@ async def killed_upgrades(folder: Path, rounds: int) -> Settlement:
             path.unlink()
         filled(database, 1 + number % (NEWEST - 1), "it")
         before = old_databases.counts(database)
-        # it goes on as a server once it is up: the kill comes in any case
+        # after the upgrade the process goes on as a server: the kill comes in any case
         await killed_command(database, (), 1.5, lambda: "")
         state, words = await asyncio.to_thread(settled, database), "the newest version"
         if old_databases.counts(database) == before and not state.endswith(f"(version {NEWEST})"):
             return "the old version"
         if not state.endswith(f"(version {NEWEST})"):
-            # the next start goes on with it
+            # the next start continues the upgrade
             words = "one between, brought up by the next start"
             async with ChatHub(database) as hub:
                 hub.signal(signal.SIGTERM)
@@ -315,7 +315,7 @@ SCENES: dict[str, Callable[[Path, int], Awaitable[Settlement]]] = {
 
 
 async def run(names: list[str], rounds: int) -> int:
-    """Play the scenes; gives how many went wrong."""
+    """Run the scenes; returns how many failed."""
     failed = 0
     for name in names:
         with tempfile.TemporaryDirectory() as folder:

@@ -14,14 +14,14 @@ class Server(TestServer):
     """A server whose connections are those of production."""
 
     async def _make_runner(self, **options: Any) -> Runner:
-        # which the runner has of its own
+        # which the runner creates for itself
         del options["handler_cancellation"]
         return Runner(self.app, **options)
 
 
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[int]:
-    """Run an application with production's runner; gives its port on 127.0.0.1."""
+    """Run an application with the production runner; returns its port on 127.0.0.1."""
     runner = Runner(app)
     await runner.setup()
     try:

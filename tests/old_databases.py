@@ -7,7 +7,7 @@ from chathub.database.migrations import migrate
 from chathub.database.queries import sql_folder
 
 FOLDER = sql_folder() / "migrations"
-# table → the columns of two rows; tables that point to others stand behind them
+# table → the columns of two rows; tables with references come after those they refer to
 _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
     "settings": ("name, value", [("a", "1"), ("b", "2")]),
     "users": (
@@ -56,7 +56,7 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
     ),
     "reservations": ("id, user_id, message_id, tokens, cost", [(1, 1, 2, 5, 0)]),
     "request_counts": ("user_id, token_id, minute, requests", [(1, 0, 1, 1), (2, 0, 1, 1)]),
-    # whose triggers add to the sums
+    # its triggers add to the sums
     "ledger": (
         "at, day, kind, user_id, token_id, provider, model, input_price, output_price, duration_ms,"
         " end_reason, usage_source",
@@ -78,7 +78,7 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
 
 
 def make(path: Path, version: int) -> None:
-    """A database as the ChatHub of a version left it when it was stopped."""
+    """Create a database as a stopped ChatHub of a version leaves it."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -92,7 +92,7 @@ def make(path: Path, version: int) -> None:
 
 
 def tables(connection: sqlite3.Connection, *kinds: str) -> list[str]:
-    """In the order in which they can be filled; new ones stand last."""
+    """The tables in the order in which they can be filled; new ones come last."""
     found = connection.execute(
         "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' AND type IN (?, ?)",
         kinds or ("table", ""),

@@ -35,7 +35,7 @@ class ChatHub:
         # a program that stands elsewhere runs this checkout as well; nothing is encrypted, and reading the
         # certificates of all authorities takes a seventh of a start
         ours = {"CHATHUB_BCRYPT_ROUNDS": "4", "PYTHONPATH": str(_ROOT), "SSL_CERT_FILE": os.devnull}
-        # whatever disk the machine that runs the tests has left
+        # independent of the free disk space of the machine that runs the tests
         ours["CHATHUB_FREE_BYTES"] = "0"
         self._environment = kept | ours | environment
         number = len(list(database.parent.glob("*.stderr")))
@@ -62,13 +62,13 @@ class ChatHub:
         return self._stderr.read_text()
 
     def command_line(self) -> str:
-        """What the process list shows of it, where there is one."""
+        """The command line as the process list shows it, where there is one."""
         place = Path(f"/proc/{self.pid}/cmdline")
         return place.read_bytes().decode() if place.exists() else ""
 
     def launch(self) -> None:
         """Start the process without waiting for anything."""
-        # open to all, so that what it makes private is its own doing
+        # a umask that opens everything, so that private modes are set by ChatHub itself
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, str(self.program), *self._arguments],
@@ -99,7 +99,7 @@ class ChatHub:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code, or None while the process runs."""
         assert self._process is not None
         return self._process.poll()
 
@@ -108,7 +108,7 @@ class ChatHub:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL: it ends here and now."""
+        """Send SIGKILL: the process ends at once."""
         self.reap()
 
     def reap(self) -> None:
@@ -117,7 +117,7 @@ class ChatHub:
         self._process.wait(_PATIENCE)
 
     async def ended(self, seconds: float = _PATIENCE) -> int:
-        """Wait until it ends by itself; gives its exit code."""
+        """Wait until the process ends by itself; returns its exit code."""
         async with asyncio.timeout(seconds):
             while self.exit_code is None:
                 await asyncio.sleep(0.02)
@@ -132,7 +132,7 @@ class ChatHub:
 
 
 async def run_to_its_end(database: Path, *flags: str, **environment: str) -> tuple[int, str, str]:
-    """Run ChatHub where it should end by itself; gives its exit code, its output and its errors."""
+    """Run ChatHub until it ends by itself; returns its exit code, its output and its errors."""
     hub = ChatHub(database, *flags, **environment)
     hub.launch()
     try:

@@ -1,4 +1,4 @@
-"""A provider on loopback that does what a test tells it: an aiohttp app with a script of answers."""
+"""A provider on loopback that does what a test scripts: an aiohttp app with a script of responses."""
 
 import asyncio
 import json
@@ -38,10 +38,10 @@ def reply(*texts: str, prompt: int = 7, completion: int = 3, finish: str = "stop
 
 
 class Provider:
-    """Answers ``POST /v1/chat/completions`` with ``script`` and remembers every request.
+    """Responds to ``POST /v1/chat/completions`` with ``script`` and records every request.
 
-    ``bodies`` and ``headers`` are what came; ``closed`` counts connections that ChatHub closed before
-    the answer was whole.
+    ``bodies`` and ``headers`` are those received; ``closed`` counts connections that ChatHub closed before
+    the response was complete.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Provider:
         return run
 
     def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> Script:
-        """One whole answer: JSON, or the text or bytes given."""
+        """One whole response: JSON, or the text or bytes given."""
         raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
 
         async def run(request: web.Request) -> web.StreamResponse:
@@ -124,7 +124,7 @@ class Provider:
         return run
 
     def hang(self) -> Script:
-        """Never answer, until ``gate`` opens."""
+        """Send no response until ``gate`` opens."""
 
         async def run(request: web.Request) -> web.StreamResponse:
             await self.gate.wait()
@@ -133,7 +133,7 @@ class Provider:
         return run
 
     def one_after_the_other(self, *scripts: Script) -> Script:
-        """A script for each request; the last one stays."""
+        """One script for each request; the last one repeats."""
         left = list(scripts)
 
         async def run(request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Answers on the wire in every dialect, for the scripted provider, and a model whose provider speaks one."""
+"""Responses in every provider format for the scripted provider, and a model whose provider uses one."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Call = tuple[str, str, dict[str, Any]]
 async def add_speaker(
     client: TestClient, admin: Headers, base_url: str, protocol: str, name: str = "test-model", **fields: Any
 ) -> None:
-    """A model of a provider that speaks the dialect and needs no key."""
+    """Add a model of a provider that uses the format and needs no API key."""
     await add_model(client, admin, base_url, name, **fields)
     key = "p_" + name.replace("-", "_").replace(".", "_").lower()
     listed = (await (await client.get("/api/providers", headers=admin)).json())["data"]
@@ -27,7 +27,7 @@ async def add_speaker(
 
 
 def texts(protocol: str, *pieces: str) -> list[bytes]:
-    """A whole stream that says these."""
+    """A whole stream with these texts."""
     if protocol == "anthropic":
         return anthropic(*({"type": "text", "text": piece} for piece in pieces))
     if protocol == "gemini":
@@ -36,7 +36,7 @@ def texts(protocol: str, *pieces: str) -> list[bytes]:
 
 
 def calls(protocol: str, *wanted: Call, said: str = "") -> list[bytes]:
-    """A whole stream that calls these tools."""
+    """A whole stream with these tool calls."""
     if protocol == "anthropic":
         blocks = [{"type": "tool_use", "id": i, "name": name, "input": args} for i, name, args in wanted]
         return anthropic(*([{"type": "text", "text": said}] if said else []), *blocks, stop="tool_use")
@@ -47,7 +47,7 @@ def calls(protocol: str, *wanted: Call, said: str = "") -> list[bytes]:
 
 
 def openai_calls(*wanted: Call, said: str = "") -> list[bytes]:
-    """Each call in pieces: its head, then its arguments in halves."""
+    """Each tool call in fragments: its head, then its arguments in halves."""
     parts = [chunk(said)] if said else []
     for index, (call_id, name, arguments) in enumerate(wanted):
         text = json.dumps(arguments, ensure_ascii=False)
@@ -62,7 +62,7 @@ def openai_calls(*wanted: Call, said: str = "") -> list[bytes]:
 def anthropic(
     *blocks: dict[str, Any], stop: str = "end_turn", prompt: int = 7, completion: int = 3
 ) -> list[bytes]:
-    """A stream of the Messages API; each block starts empty and grows, as there."""
+    """A stream of the Messages API; each block starts empty and grows, as Anthropic sends them."""
     message = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
     events = [{"type": "message_start", "message": {**message, "usage": {"input_tokens": prompt}}}]
     for index, block in enumerate(blocks):
@@ -102,7 +102,9 @@ def gemini(*parts: dict[str, Any], finish: str = "STOP", prompt: int = 7, comple
 
 
 def streamed(protocol: str, text: str = "", thought: str = "", wanted: Sequence[Call] = ()) -> list[bytes]:
-    """A whole stream that thinks, speaks and calls; Anthropic's thoughts are signed ``signed``."""
+    """A whole stream with reasoning, text and tool calls; Anthropic's thinking has the signature
+    ``signed``.
+    """
     if protocol == "openai":
         if wanted and not thought:
             return openai_calls(*wanted, said=text)
@@ -157,7 +159,7 @@ def whole(
 def speaking(
     provider: Provider, protocol: str, text: str = "", thought: str = "", wanted: Sequence[Call] = ()
 ) -> Script:
-    """Answers as it is asked: as a stream, or in one piece."""
+    """Respond as requested: with a stream, or in one piece."""
 
     async def run(request: web.Request) -> web.StreamResponse:
         if asks_for_stream(await request.json(), request.path):
@@ -172,7 +174,7 @@ def asks_for_stream(body: dict[str, Any], path: str) -> bool:
 
 
 def refusal(protocol: str, status: int, message: str, word: str = "") -> dict[str, Any]:
-    """The body of an error in the dialect; ``word`` is its type there."""
+    """The body of an error in the format; ``word`` is its type in that format."""
     if protocol == "anthropic":
         return {"type": "error", "error": {"type": word or "api_error", "message": message}}
     if protocol == "gemini":

@@ -1,7 +1,7 @@
-"""One server for many tests, of a module's that say ``@pytest.mark.shared``.
+"""One server for many tests of a module, those with ``@pytest.mark.shared``.
 
-Such a test changes nothing that another test of its module looks at. What it sees of the server is the same
-as ever: the fixtures ``config``, ``client``, ``admin`` and ``user`` are then those of the shared one.
+Such a test changes nothing that another test of its module reads. The fixtures ``config``, ``client``,
+``admin`` and ``user`` are then those of the shared server.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from chathub.app import create_app
 from chathub.config import Config
 
 T = TypeVar("T")
-# seconds that a start or an end may take on a busy machine
+# seconds that a start or stop may take on a busy machine
 _PATIENCE = 60
 
 
@@ -47,7 +47,7 @@ class SharedServer:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[TestClient]:
-        """A client of the server, on the loop of who asks for it."""
+        """A client of the server on the caller's event loop."""
         client = TestClient(_Elsewhere(self._server))
         try:
             yield client
@@ -64,7 +64,7 @@ class SharedServer:
 
 
 class _Elsewhere(TestServer):
-    """A server that runs already, and goes on when its client closes."""
+    """A server that runs already, and continues when its client closes."""
 
     def __init__(self, server: TestServer) -> None:
         super().__init__(server.app, host=server.host, port=server.port)

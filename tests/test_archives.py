@@ -1,4 +1,4 @@
-"""Which backups are kept, and those that are made on schedule."""
+"""Scheduled backups: when they are made and which are kept."""
 
 import asyncio
 import os
@@ -37,43 +37,43 @@ def kept(backups: list[tuple[datetime, Path]], wanted: Keep, now: datetime = NOO
     ("text", "wanted"),
     [("7d,4w,6m", Keep(7, 4, 6)), ("3d", Keep(3, 0, 0)), ("2m", Keep(0, 0, 2)), ("1d, 2m", Keep(1, 0, 2))],
 )
-def test_what_is_kept_is_read_from_its_setting(text: str, wanted: Keep) -> None:
+def test_retention_setting_is_parsed(text: str, wanted: Keep) -> None:
     assert keep(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "d", "7", "7x", "4w,7d", "-1d", "7d,4w,6m,1y"])
-def test_a_setting_that_says_nothing_is_refused(text: str) -> None:
+def test_invalid_retention_setting_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="7d,4w,6m"):
         keep(text)
 
 
-def test_the_newest_of_each_of_the_last_days_weeks_and_months_stays() -> None:
+def test_newest_backup_of_each_recent_day_week_and_month_is_kept() -> None:
     hourly = made(*(timedelta(hours=hours) for hours in range(24 * 200)))
     found = kept(hourly, Keep(3, 2, 3))
-    # Wednesday the 20th; the week of before ended on Sunday the 17th, the months with their last days
+    # Wednesday the 20th; the previous week ended on Sunday the 17th, the months with their last days
     assert found == [
         *("20240320-120000", "20240319-230000", "20240318-230000"),
         *("20240317-230000", "20240229-230000", "20240131-230000"),
     ]
 
 
-def test_nothing_goes_because_none_was_made_for_long() -> None:
+def test_old_backups_are_kept_if_no_newer_ones_were_made() -> None:
     backups = made(timedelta(0), timedelta(days=400), timedelta(days=401))
     assert kept(backups, Keep(7, 0, 0)) == [path.name for _, path in reversed(backups)]
 
 
-def test_a_backup_from_a_clock_that_ran_ahead_takes_the_place_of_none() -> None:
+def test_backup_dated_in_the_future_replaces_no_other() -> None:
     ahead = made(timedelta(days=-3650), *(timedelta(days=days) for days in range(10)))
     assert kept(ahead, Keep(1, 0, 0)) == [path.name for _, path in reversed(ahead)][:2]
     assert kept(ahead, Keep(7, 0, 0)) == [path.name for _, path in reversed(ahead)][:8]
 
 
-def test_the_newest_stays_whatever_is_configured() -> None:
+def test_newest_backup_is_always_kept() -> None:
     backups = made(timedelta(0), timedelta(days=1))
     assert kept(backups, Keep(0, 0, 0)) == ["20240320-120000"]
 
 
-def test_other_files_of_the_folder_are_nobodys_backups(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_not_counted_as_backups(tmp_path: Path) -> None:
     name = backup_name(DATABASE, NOON.timestamp(), packed=False, series="a1")
     assert name == "chathub.db-20240320-120000-a1.db"
     by_hand = backup_name(DATABASE, NOON.timestamp(), packed=False)
@@ -108,7 +108,7 @@ def doctors_line(config: Config) -> tuple[bool, str]:
     return found
 
 
-async def test_a_server_makes_backups_and_thins_them_out(connect: Connect, config: Config) -> None:
+async def test_server_makes_backups_and_removes_old_ones(connect: Connect, config: Config) -> None:
     assert config.backup_dir is not None
     client = await connect(replace(config, backup_keep=Keep(1, 0, 0)))
     await until(lambda: len(backups_in(config)) == 1)
@@ -121,12 +121,12 @@ async def test_a_server_makes_backups_and_thins_them_out(connect: Connect, confi
     ok, line = doctors_line(config)
     assert ok and str(config.backup_dir) in line
     await client.close()
-    # the next start knows of it
+    # the next start reads it
     again = await connect(replace(config, backup_every=24))
     assert (await health(again))["last_backup"]
 
 
-async def test_a_backup_that_fails_is_told_to_everybody_whom_it_concerns(
+async def test_failed_backup_is_reported_by_mail_health_and_doctor(
     connect: Connect, config: Config, tmp_path: Path
 ) -> None:
     (tmp_path / "backups").write_text("a file, and no folder")
@@ -145,7 +145,7 @@ async def test_a_backup_that_fails_is_told_to_everybody_whom_it_concerns(
     assert not ok and "failed" in line
 
 
-async def test_a_server_that_ends_breaks_off_its_backup_and_leaves_nothing_of_it(
+async def test_server_shutdown_cancels_a_backup_and_removes_its_file(
     connect: Connect, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = asyncio.Event()
@@ -176,7 +176,7 @@ async def test_without_a_folder_no_backup_is_made(connect: Connect, config: Conf
 @pytest.mark.parametrize(
     ("age", "wait"), [(0, 24 * 3600), (3600, 23 * 3600), (10**7, 10), (-(10**7), 24 * 3600)]
 )
-async def test_the_next_backup_is_due_when_the_last_one_is_old_enough_wherever_the_clock_stood(
+async def test_next_backup_is_due_by_the_age_of_the_last_one_whatever_the_clock(
     connect: Connect, config: Config, age: int, wait: int
 ) -> None:
     seconds = 1_700_000_000.0

@@ -1,4 +1,6 @@
-"""Backups: made while the server writes, checked, packed, restored elsewhere, refused for any doubt."""
+"""Backups: made while the server writes, verified, compressed, restored on another machine, and refused if
+damaged.
+"""
 
 import asyncio
 import gzip
@@ -35,7 +37,7 @@ def config(unfounded: Config) -> Config:
 
 @pytest.fixture
 async def talked(connect: Connect, config: Config, provider: Provider) -> Config:
-    """A stopped server with a conversation of two messages and a saved key."""
+    """A stopped server with a conversation of two messages and a saved API key."""
     client = await connect(config)
     admin = await sign_in(client, "admin", "admin123")
     await add_model(client, admin, provider.base_url)
@@ -48,7 +50,7 @@ async def talked(connect: Connect, config: Config, provider: Provider) -> Config
 
 
 async def said(connect: Connect, config: Config) -> list[str]:
-    """What the conversation holds, as a server on the database tells it."""
+    """The conversation's messages, read from a server on the database."""
     client = await connect(config)
     headers = await sign_in(client, "admin", "admin123")
     found = [message["content"] for message in await messages_of(client, headers, "c")]
@@ -59,7 +61,7 @@ async def said(connect: Connect, config: Config) -> list[str]:
 
 
 def elsewhere(config: Config, tmp_path: Path) -> Config:
-    """The same on a machine of its own."""
+    """The same configuration on another machine."""
     return replace(config, database=tmp_path / "elsewhere" / "chathub.db")
 
 
@@ -71,7 +73,7 @@ def passphrase(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["copy.db", "copy.db.gz"])
-async def test_a_backup_with_its_secret_answers_on_another_machine(
+async def test_backup_with_its_secret_can_be_restored_on_another_machine(
     connect: Connect, talked: Config, tmp_path: Path, passphrase: Path, name: str
 ) -> None:
     file = tmp_path / name
@@ -88,7 +90,7 @@ async def test_a_backup_with_its_secret_answers_on_another_machine(
     assert secret_file(other.database).read_bytes().strip() == secret
 
 
-async def test_what_came_after_a_backup_is_kept_aside_when_it_is_restored(
+async def test_restore_keeps_the_replaced_database(
     connect: Connect, talked: Config, tmp_path: Path, provider: Provider
 ) -> None:
     backup(talked, tmp_path / "copy.db")
@@ -103,10 +105,10 @@ async def test_what_came_after_a_backup_is_kept_aside_when_it_is_restored(
     assert len(await said(connect, talked)) == 4
 
 
-async def test_a_backup_beside_a_left_over_log_is_restored_whole(
+async def test_restore_beside_a_leftover_wal_is_complete(
     connect: Connect, talked: Config, tmp_path: Path
 ) -> None:
-    """SQLite would write the log of another file into it."""
+    """SQLite would write the WAL of another file into the restored one."""
     backup(talked, tmp_path / "copy.db")
     with closing(sqlite3.connect(talked.database, isolation_level=None)) as writer:
         writer.execute("DELETE FROM messages")
@@ -120,7 +122,7 @@ async def test_a_backup_beside_a_left_over_log_is_restored_whole(
     assert await said(connect, talked) == ["你好", "hello"]
 
 
-async def test_a_copy_by_hand_of_a_stopped_server_is_restored_with_its_log(
+async def test_manual_copy_of_a_stopped_server_is_restored_with_its_wal(
     connect: Connect, talked: Config, tmp_path: Path
 ) -> None:
     copy = tmp_path / "by-hand.db"
@@ -180,7 +182,7 @@ def overwritten(path: Path) -> None:
         (lambda path: path.unlink(), "there is no backup"),
     ],
 )
-async def test_a_backup_that_is_not_sound_is_refused_and_changes_nothing(
+async def test_damaged_backup_is_refused_and_changes_nothing(
     talked: Config, tmp_path: Path, spoil: Callable[[Path], object], words: str
 ) -> None:
     file = tmp_path / "copy.db"
@@ -197,7 +199,7 @@ async def test_a_backup_that_is_not_sound_is_refused_and_changes_nothing(
     }
 
 
-async def test_one_can_go_back_after_a_restore_with_another_secret(
+async def test_restore_with_another_secret_can_be_undone(
     connect: Connect, talked: Config, tmp_path: Path, passphrase: Path
 ) -> None:
     backup(talked, tmp_path / "copy.db", with_secret=True, passphrase_file=passphrase)
@@ -212,9 +214,7 @@ async def test_one_can_go_back_after_a_restore_with_another_secret(
     await client.close()
 
 
-async def test_the_file_that_is_restored_is_still_there_whatever_it_is_called(
-    talked: Config, tmp_path: Path
-) -> None:
+async def test_restored_file_of_any_name_is_kept(talked: Config, tmp_path: Path) -> None:
     names = [
         talked.database.with_name(f"chathub.db.{end}") for end in ("new", "restoring", "compacting", "old")
     ]
@@ -231,7 +231,7 @@ async def test_the_file_that_is_restored_is_still_there_whatever_it_is_called(
         restore(talked, talked.database)
 
 
-async def test_a_restore_that_was_cut_off_is_ended_by_the_next_start_over_an_unusable_file(
+async def test_interrupted_restore_is_finished_by_the_next_start_over_an_unusable_file(
     talked: Config, tmp_path: Path
 ) -> None:
     backup(talked, tmp_path / "copy.db")
@@ -248,9 +248,7 @@ async def test_a_restore_that_was_cut_off_is_ended_by_the_next_start_over_an_unu
     assert kept.read_bytes() == b"" and talked.database.stat().st_size > 0
 
 
-async def test_a_file_put_in_place_by_hand_during_a_restore_is_kept_as_well(
-    talked: Config, tmp_path: Path
-) -> None:
+async def test_file_put_in_place_manually_during_a_restore_is_kept(talked: Config, tmp_path: Path) -> None:
     backup(talked, tmp_path / "copy.db")
     shutil.copy(tmp_path / "copy.db", talked.database.with_name("chathub.db.incoming-x"))
     talked.database.rename(talked.database.with_name("chathub.db.x"))
@@ -262,10 +260,10 @@ async def test_a_file_put_in_place_by_hand_during_a_restore_is_kept_as_well(
 
 
 @pytest.mark.parametrize("present", ["garbage", "gone"])
-async def test_a_left_over_journal_is_not_played_into_the_restored_file(
+async def test_leftover_journal_is_not_applied_to_the_restored_file(
     connect: Connect, talked: Config, tmp_path: Path, present: str
 ) -> None:
-    """What takes back a transaction of another file would destroy this one."""
+    """The rollback journal of another file would destroy this one."""
     backup(talked, tmp_path / "copy.db")
     journal = talked.database.with_name("chathub.db-journal")
     with closing(sqlite3.connect(talked.database, isolation_level=None)) as writer:
@@ -284,7 +282,7 @@ async def test_a_left_over_journal_is_not_played_into_the_restored_file(
     assert await said(connect, talked) == ["你好", "hello"]
 
 
-async def test_what_somebody_deleted_by_hand_keeps_no_backup_from_being_made(
+async def test_rows_deleted_manually_do_not_prevent_a_backup(
     talked: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     changed("DELETE FROM conversations")(talked.database)
@@ -295,7 +293,7 @@ async def test_what_somebody_deleted_by_hand_keeps_no_backup_from_being_made(
     assert code == 1 and "deleted by hand" in output
 
 
-async def test_a_secret_of_before_a_rotation_opens_what_was_before_it(
+async def test_backup_from_before_a_secret_rotation_can_be_restored(
     connect: Connect, talked: Config, tmp_path: Path
 ) -> None:
     backup(talked, tmp_path / "copy.db")
@@ -308,7 +306,7 @@ async def test_a_secret_of_before_a_rotation_opens_what_was_before_it(
     assert await said(connect, talked) == ["你好", "hello"]
 
 
-async def test_without_its_secret_a_backup_is_restored_without_its_keys(
+async def test_backup_without_its_secret_is_restored_without_api_keys(
     connect: Connect, talked: Config, tmp_path: Path
 ) -> None:
     backup(talked, tmp_path / "copy.db")
@@ -322,14 +320,14 @@ async def test_without_its_secret_a_backup_is_restored_without_its_keys(
     await client.close()
 
 
-async def test_a_sealed_secret_overwrites_nothing(talked: Config, tmp_path: Path, passphrase: Path) -> None:
+async def test_encrypted_secret_overwrites_no_file(talked: Config, tmp_path: Path, passphrase: Path) -> None:
     (tmp_path / "copy.db.secret").write_text("mine")
     with pytest.raises(StartError, match="is not overwritten"):
         backup(talked, tmp_path / "copy.db", with_secret=True, passphrase_file=passphrase)
     assert (tmp_path / "copy.db.secret").read_text() == "mine" and not (tmp_path / "copy.db").exists()
 
 
-async def test_a_database_that_another_program_has_open_is_not_moved_away(
+async def test_restore_is_refused_while_another_program_has_the_database_open(
     talked: Config, tmp_path: Path
 ) -> None:
     backup(talked, tmp_path / "copy.db")
@@ -340,10 +338,10 @@ async def test_a_database_that_another_program_has_open_is_not_moved_away(
             restore(talked, tmp_path / "copy.db")
 
 
-async def test_a_file_put_in_place_under_a_running_server_is_not_given_its_log(
+async def test_wal_is_not_applied_to_a_file_replaced_under_a_running_server(
     database: Path, tmp_path: Path
 ) -> None:
-    """SQLite would write it into that, and a backup would tell of it as good."""
+    """SQLite would write the WAL into that file, and a backup would report it as sound."""
     async with ChatHub(database) as hub:
         client = await hub.client()
         await sign_in(client, "admin", "admin123")  # type: ignore[arg-type]
@@ -367,8 +365,8 @@ async def test_a_file_put_in_place_under_a_running_server_is_not_given_its_log(
         assert connection.execute("SELECT value FROM settings WHERE name = 'mine'").fetchall() == [("kept",)]
 
 
-async def test_after_the_machine_was_started_anew_a_log_is_the_databases_own(database: Path) -> None:
-    """Numbers of files may be others then, and what was written last stands in the log only."""
+async def test_wal_belongs_to_the_database_after_a_reboot(database: Path) -> None:
+    """Inode numbers may differ then, and the last writes are in the WAL only."""
     async with ChatHub(database) as hub:
         client = await hub.client()
         await sign_in(client, "admin", "admin123")  # type: ignore[arg-type]
@@ -384,7 +382,7 @@ async def test_after_the_machine_was_started_anew_a_log_is_the_databases_own(dat
 
 
 @pytest.mark.parametrize("command", ["restore", "compact"])
-async def test_after_a_kill_a_file_that_a_command_put_in_place_is_backed_up(
+async def test_file_put_in_place_by_a_command_after_a_kill_can_be_backed_up(
     database: Path, tmp_path: Path, command: str
 ) -> None:
     async with ChatHub(database) as hub:
@@ -397,7 +395,7 @@ async def test_after_a_kill_a_file_that_a_command_put_in_place_is_backed_up(
 
 
 @pytest.mark.parametrize("trouble", ["no secret", "another secret", "a wrong passphrase", "not the backup's"])
-async def test_a_backup_whose_keys_would_not_open_is_refused(
+async def test_backup_whose_api_keys_cannot_be_decrypted_is_refused(
     talked: Config, tmp_path: Path, passphrase: Path, trouble: str
 ) -> None:
     file, other = tmp_path / "copy.db", elsewhere(talked, tmp_path)
@@ -416,7 +414,7 @@ async def test_a_backup_whose_keys_would_not_open_is_refused(
     assert not other.database.exists()
 
 
-def test_a_sealed_secret_opens_with_its_passphrase_only() -> None:
+def test_encrypted_secret_can_be_decrypted_with_its_passphrase_only() -> None:
     content = seal(b"the secret", PASSPHRASE)
     assert open_sealed(content, PASSPHRASE) == b"the secret" and b"the secret" not in content
     for spoiled, word in ((content, "another"), (content[:-9], PASSPHRASE), (b"{}", PASSPHRASE), (b"", "")):
@@ -424,8 +422,8 @@ def test_a_sealed_secret_opens_with_its_passphrase_only() -> None:
             open_sealed(spoiled, word)
 
 
-async def test_a_copy_ends_while_others_write_and_is_of_one_moment(talked: Config, tmp_path: Path) -> None:
-    """Each commit would begin it anew, were it not inside one transaction."""
+async def test_copy_finishes_during_writes_and_is_consistent(talked: Config, tmp_path: Path) -> None:
+    """Each commit would restart the copy if it did not run inside one transaction."""
     with closing(sqlite3.connect(talked.database, isolation_level=None)) as filler:
         rows = ((f"filler {number}", "x" * 4000) for number in range(3000))
         filler.execute("BEGIN")
@@ -437,7 +435,7 @@ async def test_a_copy_ends_while_others_write_and_is_of_one_moment(talked: Confi
         nonlocal commits
         with closing(sqlite3.connect(talked.database, isolation_level=None, timeout=30)) as writer:
             while not ends.is_set():
-                # in two tables at once: a copy of one moment has both or none
+                # in two tables in one transaction: a consistent copy has both or none
                 writer.execute("BEGIN IMMEDIATE")
                 for table in ("revisions", "copies"):
                     writer.execute(
@@ -466,7 +464,7 @@ async def test_a_copy_ends_while_others_write_and_is_of_one_moment(talked: Confi
 
 
 @pytest.mark.parametrize("trouble", ["time", "stop", "room"])
-def test_a_copy_that_is_given_up_leaves_nothing(
+def test_cancelled_copy_leaves_no_file(
     config: Config, tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, folder = tmp_path / "source.db", tmp_path / "copies"
@@ -482,7 +480,7 @@ def test_a_copy_that_is_given_up_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
-async def test_the_commands_work_beside_a_running_server_and_say_what_they_did(
+async def test_backup_and_restore_commands_report_what_they_did(
     database: Path, tmp_path: Path, passphrase: Path
 ) -> None:
     folder = tmp_path / "backups"
@@ -509,7 +507,7 @@ async def test_the_commands_work_beside_a_running_server_and_say_what_they_did(
 
 
 @pytest.mark.parametrize("command", [("backup", "copy.db"), ("undo-upgrade",), ("restore", "none.db")])
-async def test_a_command_makes_no_database_and_says_which_one_it_means(
+async def test_command_without_a_database_names_the_missing_file_and_creates_none(
     database: Path, command: tuple[str, ...]
 ) -> None:
     code, output, errors = await run_to_its_end(database, *command)
@@ -518,7 +516,7 @@ async def test_a_command_makes_no_database_and_says_which_one_it_means(
     assert not database.exists()
 
 
-async def test_no_backup_is_overwritten(talked: Config, tmp_path: Path) -> None:
+async def test_backup_overwrites_no_file(talked: Config, tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_text("mine")
     with pytest.raises(StartError, match="is there already"):
         backup(talked, tmp_path / "copy.db")

@@ -1,4 +1,4 @@
-"""Base64 in pieces says the same as in one."""
+"""Base64 decoded in pieces gives the same result as in one."""
 
 import base64 as standard
 import os
@@ -12,7 +12,7 @@ LONG = 1_200_000
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 100, 393_215, 393_216, 393_217, LONG])
-def test_what_was_encoded_comes_back(length: int) -> None:
+def test_encoded_data_is_decoded_to_the_original(length: int) -> None:
     data = os.urandom(length)
     assert base64.decode(standard.b64encode(data).decode()) == data
 
@@ -34,7 +34,7 @@ def test_what_was_encoded_comes_back(length: int) -> None:
         "a" * 600_000 + "-" + "a" * 599_999,
     ],
 )
-def test_what_is_none_is_refused(text: str) -> None:
+def test_invalid_base64_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         standard.b64decode(text, validate=True)
     with pytest.raises(ValueError):

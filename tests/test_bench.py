@@ -1,4 +1,4 @@
-"""The benchmark runs: every figure of it can be measured. What it measures is no matter of a test."""
+"""The benchmark runs: every figure can be measured. The measured values are not tested."""
 
 import asyncio
 import re
@@ -30,17 +30,17 @@ async def run(program: str, *arguments: str) -> tuple[int | None, str]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-async def test_a_figure_can_be_measured(name: str) -> None:
+async def test_figure_can_be_measured(name: str) -> None:
     code, output = await run("run.py", "--once", "--only", name)
     assert code == 0 and "not measured" not in output, output
 
 
-async def test_every_figure_is_tried_here() -> None:
+async def test_every_figure_of_the_benchmark_is_tested() -> None:
     code, output = await run("run.py", "--help")
     assert code == 0 and "--only {" + ",".join(FIGURES) + "}" in "".join(output.split("\n"))
 
 
-async def test_how_long_the_loop_is_held_can_be_measured() -> None:
+async def test_event_loop_stalls_can_be_measured() -> None:
     code, output = await run("stalls.py", "--quick", "--only", "open", "--only", "delete")
     rows = re.findall(
         r"^a conversation of 10,000 messages (\w+) +[\d.]+ ms .* [\d.]+ s +\d+ MB$", output, re.M

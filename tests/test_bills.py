@@ -1,4 +1,4 @@
-"""The provider's own bill and ChatHub's ledger are the same, whatever happened on the way."""
+"""The provider's own bill equals ChatHub's ledger, whatever happened to the attempts."""
 
 import asyncio
 import json
@@ -22,8 +22,9 @@ _WORDS = ("你好，", "世界。", "Hello, ", "world. ", "Grüße ", "一二三
 
 
 class Biller:
-    """A provider that keeps its own book: what it told last about an answer, or what it can be guessed to
-    have cost, is what it will charge. An answer that failed before its first word is free."""
+    """A provider with its own bill: it charges the last usage that it reported, or an estimate; a reply that
+    failed before its first word is free.
+    """
 
     def __init__(self, provider: Provider, chance: random.Random) -> None:
         self._provider = provider
@@ -57,7 +58,7 @@ class Biller:
             return response
         reports = behaviour != "reports nothing"
         for number, word in enumerate(words, 1):
-            # some tell with every piece how much it is so far; the last word counts
+            # some report the usage so far in every chunk; the last one counts
             told = usage(prompt, number + thinking) if reports else b""
             await response.write(chunk(word) + told)
         if reports:
@@ -80,7 +81,7 @@ class Biller:
     def _charge(self, model: str, prompt: int, completion: int) -> None:
         self.tokens[model] += prompt + completion
         prices = _PRICES[model]
-        # each answer is rounded to the nearest millionth
+        # each reply is rounded to the nearest millionth
         self.cost += (prompt * prices[0] + completion * prices[1] + 500) // 1000
 
 
@@ -91,7 +92,9 @@ def _whole(text: str, prompt: int, completion: int) -> dict[str, Any]:
 
 
 class Asker:
-    """Asks in one of the ways that clients have, and may leave or stop once all that is to come has come."""
+    """Sends requests in every way that clients have, and may disconnect or stop once all expected text has
+    arrived.
+    """
 
     def __init__(
         self, client: TestClient, user: Headers, biller: Biller, provider: Provider, chance: random.Random
@@ -114,7 +117,7 @@ class Asker:
             await response.read()
 
     async def stream(self, model: str, then: str) -> None:
-        """``then``: read on, leave for good, leave with the wish to stop, or stop."""
+        """``then``: read on, disconnect, disconnect with on_disconnect=stop, or stop."""
         body = {"model": model, "message": "你好", "on_disconnect": "stop" if then == "leave" else "continue"}
         async with self._client.post("/api/chat/stream", json=body, headers=self._user) as response:
             if then == "read":
@@ -122,7 +125,7 @@ class Asker:
                 return
             start = json.loads((await response.content.readline())[6:])
             await self._biller.sent.wait()
-            # what was sent has been read by now, or the sums would differ
+            # the server has read everything by now, or the sums would differ
             await asyncio.sleep(0.02)
             if then == "stop":
                 wanted = {"message_id": start["message_id"]}
@@ -133,7 +136,7 @@ class Asker:
 
 
 @pytest.mark.timeout(240)
-async def test_hundreds_of_random_turns_cost_what_their_provider_charges(
+async def test_ledger_of_hundreds_of_random_turns_equals_the_providers_bill(
     connect: Connect, provider: Provider
 ) -> None:
     chance = random.Random(20261122)
@@ -169,7 +172,7 @@ async def _sign_in(client: TestClient, name: str) -> Headers:
 
 
 async def _quiet(client: TestClient, user: Headers) -> None:
-    """Until all is settled: nothing is reserved any more."""
+    """Wait until everything is settled: no reservation is left."""
     async with asyncio.timeout(30):
         while True:
             stats = await (await client.get("/api/stats", headers=user)).json()

@@ -1,4 +1,4 @@
-"""A clock that runs ahead, stands behind, or starts in 1970: nothing that counts is lost by it."""
+"""A clock that is ahead, behind, or starts in 1970: no session, budget or order is lost."""
 
 import asyncio
 import re
@@ -30,14 +30,14 @@ TO_1970 = NOW - 120
 
 @pytest.fixture
 def logins() -> dict[str, Headers]:
-    """Everybody signs in by the hand-moved clock."""
+    """All users log in by the test's clock."""
     return {}
 
 
 @pytest.fixture
 def hand() -> Hand:
     hand = Hand()
-    # after everything that the copied database holds
+    # later than everything in the copied database
     hand.seconds = NOW
     return hand
 
@@ -58,7 +58,7 @@ async def listed(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for what a round of the server's does."""
+    """Wait for the effect of a periodic task of the server."""
     async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0.05)
@@ -68,7 +68,7 @@ async def eventually(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("back", [HOUR, 400 * DAY, TO_1970], ids=["an hour", "a year", "1970"])
-async def test_a_conversation_used_by_a_clock_that_is_behind_stands_first(
+async def test_conversation_used_while_the_clock_is_behind_is_listed_first(
     client: TestClient, admin: Headers, provider: Provider, hand: Hand, back: float
 ) -> None:
     await talked(client, admin, provider, "one", "two")
@@ -83,7 +83,7 @@ async def test_a_conversation_used_by_a_clock_that_is_behind_stands_first(
         assert all(it["updated_at"] >= it["created_at"] for it in shown)
 
 
-async def test_the_pages_of_a_list_hold_every_conversation_once_behind_as_well(
+async def test_pages_list_every_conversation_once_while_the_clock_is_behind(
     client: TestClient, admin: Headers, provider: Provider, hand: Hand
 ) -> None:
     await talked(client, admin, provider, "a", "b")
@@ -111,7 +111,7 @@ async def test_messages_keep_their_order_whatever_the_clock_does(
     assert [it["id"] for it in kept] == sorted(it["id"] for it in kept)
 
 
-async def test_what_a_clock_that_is_behind_changes_is_not_stamped_earlier_than_before(
+async def test_updated_at_does_not_go_back_while_the_clock_is_behind(
     client: TestClient, admin: Headers, config: Config, hand: Hand
 ) -> None:
     await done(await client.put("/api/users/2", json={"email": "a@example.com"}, headers=admin))
@@ -120,8 +120,10 @@ async def test_what_a_clock_that_is_behind_changes_is_not_stamped_earlier_than_b
     assert rows(config, "SELECT updated_at FROM users WHERE id = 2") == [(1_900_000_000_000,)]
 
 
-def test_no_statement_lets_a_stamp_of_change_go_back() -> None:
-    """``updated_at`` and ``last_used_at`` are the later of what they were and of now, in every statement."""
+def test_no_statement_sets_updated_at_or_last_used_at_back() -> None:
+    """``updated_at`` and ``last_used_at`` are set to the later of the old value and now, in every
+    statement.
+    """
     for file, statements in Queries(sql_folder() / "queries"):
         for name, statement in statements.items():
             for change in re.findall(r"(?:updated_at|last_used_at) = (.+)", statement.partition("WHERE")[0]):
@@ -132,11 +134,11 @@ def test_no_statement_lets_a_stamp_of_change_go_back() -> None:
                 assert later, f"{file}.{name}: {change}"
 
 
-# logins
+# sessions
 
 
 class Machine:
-    """A clock that may be set, and one beside it that only counts."""
+    """A wall clock that may be set, and a monotonic one beside it."""
 
     def __init__(self) -> None:
         self.seconds = NOW
@@ -158,7 +160,7 @@ async def status(client: TestClient, headers: Headers) -> int:
 
 
 @pytest.mark.parametrize("days", [8, 40, 400, 63_000], ids=["8 days", "40 days", "400 days", "2202"])
-async def test_nobodys_login_ends_by_a_clock_that_ran_ahead_once(
+async def test_sessions_survive_a_clock_that_was_ahead_for_a_while(
     connect: Connect, machine: Machine, days: int
 ) -> None:
     client = await connect(clock=machine.clock)
@@ -174,7 +176,7 @@ async def test_nobodys_login_ends_by_a_clock_that_ran_ahead_once(
     assert len(shown) == 3
 
 
-async def test_nobodys_login_ends_by_a_clock_that_is_ahead_at_the_start(
+async def test_sessions_survive_a_start_with_the_clock_ahead(
     connect: Connect, config: Config, machine: Machine
 ) -> None:
     client = await connect(config, clock=machine.clock)
@@ -187,7 +189,7 @@ async def test_nobodys_login_ends_by_a_clock_that_is_ahead_at_the_start(
     assert await status(client, before) == 200
 
 
-async def test_a_login_from_ahead_of_the_clock_lasts_as_long_as_one_of_its_own_time(
+async def test_session_dated_in_the_future_lasts_as_long_as_any_other(
     connect: Connect, config: Config, machine: Machine
 ) -> None:
     machine.seconds += 40 * DAY
@@ -197,19 +199,19 @@ async def test_a_login_from_ahead_of_the_clock_lasts_as_long_as_one_of_its_own_t
     machine.seconds -= 40 * DAY
     assert await status(client, ahead) == 200
     machine.passes(6 * DAY)
-    # a new token brings it no more time
+    # a refreshed token does not lengthen it
     body = await done(await client.post("/api/auth/refresh", headers=ahead))
     renewed = {"Authorization": "Bearer " + body["token"]}
     assert [await status(client, token) for token in (ahead, renewed)] == [401, 200]
     machine.passes(DAY - 1)
     assert await status(client, renewed) == 200
     machine.passes(1)
-    # the other was remembered as good ahead of the clock
+    # the other was cached as valid while the clock was ahead
     assert [await status(client, token) for token in (renewed, other)] == [401, 401]
     assert (await client.post("/api/auth/refresh", headers=renewed)).status == 401
 
 
-async def test_a_login_from_ahead_of_the_clock_does_not_hold_longer_for_a_restart_nor_later_anew(
+async def test_restart_does_not_lengthen_a_session_dated_in_the_future(
     connect: Connect, config: Config, machine: Machine
 ) -> None:
     machine.seconds += 40 * DAY
@@ -217,7 +219,7 @@ async def test_a_login_from_ahead_of_the_clock_does_not_hold_longer_for_a_restar
     ahead = await sign_in(client, "user", "user123")
     machine.seconds -= 40 * DAY
     assert await status(client, ahead) == 200
-    # it is remembered since when the clock is behind
+    # the server records since when the clock is behind
     await eventually(lambda: bool(rows(config, "SELECT 1 FROM settings WHERE name = 'clock_behind_since'")))
     await client.close()
     machine.passes(7 * DAY - 60)
@@ -234,14 +236,14 @@ async def test_a_login_from_ahead_of_the_clock_does_not_hold_longer_for_a_restar
 
 
 @pytest.mark.parametrize("back", [HOUR, 400 * DAY, TO_1970], ids=["an hour", "a year", "1970"])
-async def test_logins_hold_while_the_clock_is_behind_and_after(
+async def test_sessions_are_valid_while_the_clock_is_behind_and_after(
     connect: Connect, config: Config, machine: Machine, back: float
 ) -> None:
     client = await connect(config, clock=machine.clock)
     user = await sign_in(client, "user", "user123")
     await client.close()
     for _ in range(3):
-        # each start is without the time, which comes a little later
+        # each start has the wrong time, which is corrected a little later
         machine.seconds -= back
         client = await connect(config, clock=machine.clock)
         assert await status(client, user) == 200
@@ -258,7 +260,7 @@ async def test_logins_hold_while_the_clock_is_behind_and_after(
 # what the operator is told
 
 
-async def test_the_log_says_once_that_the_clock_is_behind(
+async def test_log_says_once_that_the_clock_is_behind(
     connect: Connect, config: Config, machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = await connect(config, clock=machine.clock)
@@ -275,7 +277,7 @@ async def test_the_log_says_once_that_the_clock_is_behind(
     client = await connect(config, clock=machine.clock)
     (line,) = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
     assert "1970-01-01T00:02:00Z after 2030-03-17T17:46:40Z" in line
-    # it has caught up
+    # the clock has caught up
     machine.seconds = NOW
     await eventually(lambda: not rows(config, "SELECT 1 FROM settings WHERE name LIKE 'clock%'"))
     await client.close()
@@ -284,7 +286,7 @@ async def test_the_log_says_once_that_the_clock_is_behind(
     assert "clock" not in caplog.text
 
 
-async def test_a_correction_of_seconds_is_none(
+async def test_clock_correction_of_seconds_is_ignored(
     connect: Connect, machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = await connect(clock=machine.clock)
@@ -295,7 +297,7 @@ async def test_a_correction_of_seconds_is_none(
 
 
 @pytest.mark.parametrize(("ahead", "is_wrong"), [(0, False), (2 * HOUR, True)])
-async def test_the_doctor_says_whether_the_clock_is_behind(
+async def test_doctor_says_whether_the_clock_is_behind(
     connect: Connect, config: Config, ahead: int, is_wrong: bool
 ) -> None:
     client = await connect(config, clock=Clock(seconds=lambda: time.time() + ahead))
@@ -308,10 +310,10 @@ async def test_the_doctor_says_whether_the_clock_is_behind(
 
 
 @pytest.mark.parametrize("moment", [0.0, 59.0, 2**31 - 1.0, 2**31 + 1.0, 2**32 + 1.0, 7_258_118_400.0])
-async def test_every_clock_there_is_serves_a_chat(
+async def test_chat_works_at_every_clock_value(
     connect: Connect, config: Config, provider: Provider, moment: float
 ) -> None:
-    """The beginning of 1970, the ends of 32 bits in 2038 and 2106, 2200."""
+    """The beginning of 1970, the 32-bit limits in 2038 and 2106, and 2200."""
     client = await connect(config, clock=Clock(seconds=lambda: moment))
     admin = await sign_in(client, "admin", "admin123")
     await talked(client, admin, provider, "c")
@@ -320,11 +322,11 @@ async def test_every_clock_there_is_serves_a_chat(
     assert [it["conversation_id"] for it in await listed(client, admin)] == ["c"]
 
 
-# books
+# budgets
 
 
 async def use_up(client: TestClient, admin: Headers, user: Headers) -> None:
-    """The user's tokens of a month: each chat takes ten of twelve."""
+    """Use up the user's monthly tokens: each chat takes ten of twelve."""
     await done(await client.put("/api/users/2", json={"usage_limit": 12}, headers=admin))
     assert await spends(client, user) == [200, 429]
 
@@ -337,7 +339,7 @@ async def spends(client: TestClient, user: Headers) -> list[int]:
     "back", [35 * DAY, 400 * DAY, 1_900_000_000 - 120], ids=["a month", "a year", "1970"]
 )
 @pytest.mark.parametrize("restarts", [True, False])
-async def test_a_month_that_is_used_up_stays_so_while_the_clock_is_behind(
+async def test_used_up_budget_stays_used_up_while_the_clock_is_behind(
     connect: Connect, config: Config, provider: Provider, machine: Machine, back: float, restarts: bool
 ) -> None:
     client = await connect(config, clock=machine.clock)
@@ -352,7 +354,7 @@ async def test_a_month_that_is_used_up_stays_so_while_the_clock_is_behind(
     stats = await (await client.get("/api/stats", headers=user)).json()
     assert (stats["budgets"][0]["used"], stats["budgets"][0]["renews_at"]) == (10, "2030-04-01T00:00:00Z")
     assert stats["monthly_usage"] == stats["today"]["total_tokens"] == 10
-    # what others use now counts for the month that has begun, too
+    # usage of others now counts for the month that has begun, too
     await done(await client.put("/api/users/1", json={"usage_limit": 22}, headers=admin))
     assert [(await chat(client, admin))[0] for _ in range(3)] == [200, 200, 429]
     machine.seconds += back
@@ -362,7 +364,7 @@ async def test_a_month_that_is_used_up_stays_so_while_the_clock_is_behind(
     assert await spends(client, admin) == [200, 200] and await spends(client, user) == [200, 429]
 
 
-async def test_a_month_that_began_ahead_of_time_goes_on_when_the_clock_is_set_back(
+async def test_budget_month_begun_ahead_of_time_continues_after_the_clock_is_set_back(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, hand: Hand
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -376,7 +378,7 @@ async def test_a_month_that_began_ahead_of_time_goes_on_when_the_clock_is_set_ba
     assert await spends(client, user) == [429, 429]
 
 
-async def test_a_clock_that_ran_far_ahead_once_keeps_no_budget_from_renewing(
+async def test_budget_renews_although_the_clock_was_far_ahead_once(
     connect: Connect, config: Config, provider: Provider, machine: Machine
 ) -> None:
     machine.seconds += 63_000 * DAY
@@ -399,7 +401,7 @@ async def test_a_clock_that_ran_far_ahead_once_keeps_no_budget_from_renewing(
         await client.close()
 
 
-async def test_the_month_of_a_personal_token_is_that_of_the_books(
+async def test_budget_month_of_an_access_token_is_that_of_the_ledger(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, hand: Hand
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -413,10 +415,10 @@ async def test_the_month_of_a_personal_token_is_that_of_the_books(
     assert token["monthly_usage"] == 10
 
 
-# what is deleted when it is over, and what is counted for a while
+# rows that are deleted when they expire, and counts that last for a while
 
 
-async def test_what_a_clock_that_runs_ahead_sees_as_over_is_there_when_it_comes_back(
+async def test_rows_that_expire_only_by_a_clock_ahead_are_kept(
     connect: Connect, config: Config, provider: Provider, machine: Machine
 ) -> None:
     client = await connect(config, clock=machine.clock)
@@ -426,7 +428,7 @@ async def test_what_a_clock_that_runs_ahead_sees_as_over_is_there_when_it_comes_
     _, first, _ = await chat(client, admin, client_message_id="once")
     machine.seconds += 400 * DAY
     ahead = await sign_in(client, "admin", "admin123")
-    # each of these sweeps what is over
+    # each of these removes expired rows
     await done(await client.post("/api/invites", json={}, headers=ahead))
     assert (await chat(client, ahead, client_message_id="another"))[0] == 200
     machine.seconds -= 400 * DAY
@@ -437,7 +439,7 @@ async def test_what_a_clock_that_runs_ahead_sees_as_over_is_there_when_it_comes_
     assert rows(config, "SELECT count(*) FROM login_networks") == [(1,)]
 
 
-async def test_guesses_counted_by_a_clock_that_ran_ahead_are_forgotten(
+async def test_guesses_counted_while_the_clock_was_ahead_are_forgotten(
     connect: Connect, config: Config, hand: Hand
 ) -> None:
     client = await connect(config, clock=hand.clock)
@@ -454,7 +456,7 @@ async def test_guesses_counted_by_a_clock_that_ran_ahead_are_forgotten(
     assert await waits(await login(client, "user", "user123")) == 15
 
 
-async def test_a_network_that_signs_in_is_known_beside_twenty_from_ahead_of_the_clock(
+async def test_new_known_network_is_kept_beside_twenty_dated_in_the_future(
     client: TestClient, config: Config, hand: Hand
 ) -> None:
     later = int(hand.seconds * 1000) + 40 * DAY * 1000
@@ -464,7 +466,7 @@ async def test_a_network_that_signs_in_is_known_beside_twenty_from_ahead_of_the_
     assert rows(config, "SELECT count(*), max(network = '127.0.0.0/24') FROM login_networks") == [(20, 1)]
 
 
-def test_a_key_of_before_that_was_rotated_by_a_clock_ahead_signs_nothing_any_more() -> None:
+def test_previous_signing_key_is_valid_only_until_its_end_by_any_clock() -> None:
     key = b"a secret of the tests, 32 bytes +"
     signer = Signer(TokenKey(key))
     token = signer.sign(1, "user", 1, "x", issued=int(NOW), expires=int(NOW) + 40 * DAY)

@@ -1,4 +1,4 @@
-"""``chathub compact`` and the running server give unused space back, and nothing is lost by it."""
+"""``chathub compact`` and the running server return unused database pages to the OS and lose nothing."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def logins() -> dict[str, object]:
 
 @pytest.fixture
 def config(tmp_path: Path, founded: Founded) -> Config:
-    """A stopped server's database: 16 MiB of pictures, of which three of four were deleted."""
+    """A stopped server's database: 16 MiB of images, of which three of four were deleted."""
     config = configured(tmp_path)
     shutil.copyfile(founded.database, config.database)
     fill(config.database)
@@ -64,14 +64,14 @@ def pragma(database: Path, name: str) -> int:
 
 
 def content(database: Path) -> list[str]:
-    """All that is in it; it is sound."""
+    """Every row of a database, which must be sound."""
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return sorted(connection.iterdump())
 
 
 def without_auto_vacuum(database: Path) -> None:
-    """Make it as it was made by versions before there was compact."""
+    """Change the database to the form of versions before there was compact."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA auto_vacuum = NONE")
@@ -82,7 +82,7 @@ def without_auto_vacuum(database: Path) -> None:
 # --- compact
 
 
-async def test_compact_gives_all_unused_space_back_and_keeps_everything(config: Config) -> None:
+async def test_compact_returns_all_unused_space_and_keeps_every_row(config: Config) -> None:
     without_auto_vacuum(config.database)
     with closing(sqlite3.connect(config.database)) as connection, connection:
         connection.execute("DELETE FROM files WHERE id % 8 > 0")
@@ -96,14 +96,14 @@ async def test_compact_gives_all_unused_space_back_and_keeps_everything(config: 
     assert f"{config.database}: {size / MEBIBYTE:.1f} MiB" in output
     assert f"now {after / MEBIBYTE:.1f} MiB: {(size - after) / MEBIBYTE:.1f} MiB were given back" in output
     assert content(config.database) == before
-    # from then on the server can do it
+    # from now on the server can return pages
     assert pragma(config.database, "auto_vacuum") == 2
     assert stat.S_IMODE(config.database.stat().st_mode) == 0o600
     async with ChatHub(config.database, CHATHUB_SECRET_KEY="a secret of the tests, 32 bytes +"):
         pass
 
 
-async def test_compact_makes_no_database_and_says_which_one_it_means(tmp_path: Path) -> None:
+async def test_compact_without_a_database_names_the_missing_file_and_creates_none(tmp_path: Path) -> None:
     missing = tmp_path / "folder" / "other.db"
     code, _, errors = await run_to_its_end(tmp_path / "x.db", "--database", str(missing), "compact")
     assert code == 2 and errors.startswith(f"chathub: there is no database {missing}:")
@@ -117,7 +117,7 @@ async def test_compact_is_refused_while_the_server_runs(config: Config) -> None:
     assert errors == f"chathub: another ChatHub is running on the database {config.database}\n"
 
 
-def test_compact_needs_room_for_what_is_in_use(config: Config) -> None:
+def test_compact_needs_free_disk_space_for_the_used_pages(config: Config) -> None:
     before = content(config.database)
     pages, unused = (pragma(config.database, name) for name in ("page_count", "freelist_count"))
     needed = (pages - unused) * 4096
@@ -128,7 +128,7 @@ def test_compact_needs_room_for_what_is_in_use(config: Config) -> None:
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "BEGIN IMMEDIATE"])
-def test_compact_is_refused_while_another_program_uses_the_file(config: Config, statement: str) -> None:
+def test_compact_is_refused_while_another_program_uses_the_database(config: Config, statement: str) -> None:
     with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         other.execute(statement)
         other.execute("SELECT count(*) FROM users").fetchone()
@@ -136,7 +136,7 @@ def test_compact_is_refused_while_another_program_uses_the_file(config: Config, 
             list(compact(config))
 
 
-def test_a_file_that_is_no_database_is_refused_with_a_sentence(config: Config) -> None:
+def test_compact_refuses_a_file_that_is_not_a_database(config: Config) -> None:
     garbage = b"not a database, by any means" * 1000
     config.database.write_bytes(garbage)
     with pytest.raises(StartError, match=r"chathub.db is no SQLite database"):
@@ -145,7 +145,7 @@ def test_a_file_that_is_no_database_is_refused_with_a_sentence(config: Config) -
     assert not config.database.with_name(".chathub.db.unfinished-compact").exists()
 
 
-def test_another_programs_database_is_left_as_it_is(config: Config) -> None:
+def test_compact_refuses_another_programs_database(config: Config) -> None:
     config.database.unlink()
     with closing(sqlite3.connect(config.database)) as connection, connection:
         connection.execute("CREATE TABLE notes (a)")
@@ -155,7 +155,7 @@ def test_another_programs_database_is_left_as_it_is(config: Config) -> None:
     assert config.database.read_bytes() == before
 
 
-def test_a_link_to_the_database_stays_a_link(config: Config, tmp_path: Path) -> None:
+def test_compact_through_a_symlink_keeps_the_symlink(config: Config, tmp_path: Path) -> None:
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(config.database)
@@ -164,7 +164,7 @@ def test_a_link_to_the_database_stays_a_link(config: Config, tmp_path: Path) -> 
     assert link.is_symlink() and content(config.database) == before
 
 
-async def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(config: Config) -> None:
+async def test_compact_killed_at_any_point_leaves_the_old_or_the_new_file(config: Config) -> None:
     before, original = content(config.database), config.database.read_bytes()
     sizes = set()
     started = asyncio.get_running_loop().time()
@@ -175,7 +175,7 @@ async def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(config: Config
         config.database.write_bytes(original)
         hub = ChatHub(config.database, "compact")
         hub.launch()
-        # from its first trace on: the start of Python is of no interest
+        # from its first file on: the start of Python is not interesting
         with suppress(TimeoutError):
             async with asyncio.timeout(whole):
                 while not copy.exists() and hub.exit_code is None:
@@ -184,7 +184,7 @@ async def test_a_kill_at_any_point_leaves_the_old_or_the_new_file(config: Config
         hub.kill()
         assert content(config.database) == before
         sizes.add(config.database.stat().st_size)
-    # what a kill left over is gone with the next
+    # a file left by a kill is removed by the next run
     await run_to_its_end(config.database, "compact")
     assert not copy.exists() and content(config.database) == before
     assert sizes
@@ -221,16 +221,16 @@ async def checkpoint(db: Database) -> None:
     await db.run_bare(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
 
-async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little(
+async def test_server_returns_unused_pages_in_slices_and_keeps_some(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await db.write(insert_pictures, 30)
-    # the last ones stay: the pages in the middle are moved
+    # the last images stay: pages in the middle are moved
     await db.write(delete_pictures, 28)
     await checkpoint(db)
     size, found = db.path.stat().st_size, await db.read(read_space)
     assert found.unused > 2 * found.kept
-    # a slice for each step
+    # one slice per step
     monkeypatch.setattr("chathub.database.vacuum._WORK", 0.0)
     assert await db.write(trim_step, found.kept) and (await db.read(read_space)).unused >= found.unused - 4
     monkeypatch.setattr("chathub.database.vacuum._PAUSE", 0.0)
@@ -245,7 +245,7 @@ async def test_the_server_gives_back_what_is_unused_in_slices_and_keeps_a_little
     assert (await db.read(lambda tx: tx.pragma("integrity_check")))[0][0] == "ok"
 
 
-async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
+async def test_unused_pages_are_not_returned_while_a_reader_keeps_the_wal_long(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chathub.database.vacuum._LONG_LOG", 4096)
@@ -270,13 +270,13 @@ async def test_what_is_unused_waits_while_a_reader_keeps_the_log_long(
     assert await real(db, read_space) == before
 
 
-async def test_a_new_database_can_give_pages_back_from_the_start(db: Database) -> None:
+async def test_new_database_uses_incremental_vacuum(db: Database) -> None:
     assert await db.read(read_space) == Space(
         *[(await db.read(read_space))[n] for n in range(3)], is_incremental=True
     )
 
 
-async def test_deleted_content_is_not_in_the_file_any_more(db: Database) -> None:
+async def test_deleted_content_is_overwritten_in_the_file(db: Database) -> None:
     mark = b"a very private picture " * 1000
 
     def insert(tx: Transaction) -> None:
@@ -298,7 +298,7 @@ def said(config: Config, about: str) -> list[tuple[bool, str]]:
     return [(finding.ok, finding.text) for finding in examine(config) if finding.text.startswith(about)]
 
 
-def test_doctor_tells_what_compacting_would_gain_and_whether_it_was_ever_done(config: Config) -> None:
+def test_doctor_reports_the_space_that_compact_would_return(config: Config) -> None:
     ((ok, text),) = said(config, "space:")
     assert ok and text.startswith("space: of the database's 16.")
     assert "chathub compact gives at least 12.0 back" in text
@@ -323,11 +323,13 @@ def test_doctor_tells_what_compacting_would_gain_and_whether_it_was_ever_done(co
         ((3, 53, 0), False),
     ],
 )
-def test_versions_with_the_wal_reset_fault_are_known(version: tuple[int, ...], has_fault: bool) -> None:
+def test_sqlite_versions_with_the_wal_reset_fault_are_recognized(
+    version: tuple[int, ...], has_fault: bool
+) -> None:
     assert has_wal_reset_fault(version) is has_fault
 
 
-def test_doctor_names_sqlites_version_and_warns_where_another_program_uses_the_file(
+def test_doctor_names_the_sqlite_version_and_warns_if_another_program_uses_the_file(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 40, 1))

@@ -1,4 +1,6 @@
-"""The database in trouble while it is open: what health says, what is refused, that it passes by itself."""
+"""Database trouble while the server runs: what health reports, what is refused, and that the server recovers
+by itself.
+"""
 
 import asyncio
 import logging
@@ -46,7 +48,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 async def health(client: Any) -> tuple[str, str]:
-    """The state of the database, and the status that goes with it; always a 200 with both fields."""
+    """The state of the database and the health status; always a 200 with both fields."""
     async with client.get("/api/health") as response:
         assert response.status == 200
         said = await response.json()
@@ -64,7 +66,7 @@ async def until_health(client: Any, state: str) -> None:
 
 
 async def refused(client: Any, headers: Headers, method: str, path: str, body: Any = None) -> str:
-    """The sentence of a 503, in the shape of its path."""
+    """The message of a 503 in the client's format."""
     async with client.request(method, path, json=body, headers=headers) as response:
         said = await response.json()
         assert response.status == 503, said
@@ -88,11 +90,11 @@ TURNS = (
 )
 
 
-# --- what keeps from writing
+# --- write obstacles
 
 
 @pytest.mark.parametrize("state", ["locked", "read-only"])
-async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write(
+async def test_write_obstacle_is_reported_and_its_end_detected_without_a_request(
     client: TestClient,
     user: Headers,
     config: Config,
@@ -113,7 +115,7 @@ async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write
             await refused(client, user, "POST", path, body)
         assert await health(client) == (state, "degraded")
         assert len(await messages_of(client, user, "c")) == 2
-        # while it lasts it is looked at again and again
+        # while it lasts it is checked again and again
         await asyncio.sleep(1.5)
         assert await health(client) == (state, "degraded")
         if state == "read-only":
@@ -122,17 +124,17 @@ async def test_what_keeps_from_writing_is_told_and_passes_without_anybodys_write
     told = [record for record in caplog.records if record.name == "chathub.database"]
     assert [record.levelno for record in told] == [logging.ERROR, logging.INFO], caplog.text
     assert str(config.database) in told[0].getMessage()
-    # the look changed nothing of what others see: neither the wait for a lock nor the version
+    # the check changed nothing that others use: neither the wait for a lock nor the version
     assert await client.app[DB].run_bare(
         lambda connection: connection.execute("PRAGMA busy_timeout").fetchone()[0]
     ) in (50, 0)
     assert (await chat(client, user))[0] == 200
 
 
-async def test_a_disk_without_room_is_told_once_and_room_is_noticed(
+async def test_full_disk_is_logged_once_and_free_space_is_detected(
     tmp_path: Path, provider: Provider
 ) -> None:
-    """The limit on the size of files is the kernel's own, set on the running process."""
+    """The limit of the file size is the kernel's own, set on the running process."""
     async with ChatHub(tmp_path / "chathub.db") as hub:
         client: Any = await hub.client()
         admin = await sign_in(client, "admin", "admin123")
@@ -142,7 +144,7 @@ async def test_a_disk_without_room_is_told_once_and_room_is_noticed(
         resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (full, unlimited[1]))
         for _ in range(3):
             assert (await chat(client, admin, "满" * 50_000))[0] == 503
-            # at once, not only with the next look
+            # at once, not only with the next check
             assert await health(client) == ("full", "degraded")
         await asyncio.sleep(1.5)
         assert await health(client) == ("full", "degraded")
@@ -152,7 +154,7 @@ async def test_a_disk_without_room_is_told_once_and_room_is_noticed(
         assert (await chat(client, admin, "满" * 50_000))[0] == 200
 
 
-def test_what_keeps_a_file_from_growing_is_found_out_and_leaves_nothing(tmp_path: Path) -> None:
+def test_obstacle_to_file_growth_is_detected_without_leaving_a_file(tmp_path: Path) -> None:
     database = tmp_path / "x.db"
     database.write_bytes(bytes(10_000))
     assert obstacle_at(database) is None
@@ -167,11 +169,11 @@ def test_what_keeps_a_file_from_growing_is_found_out_and_leaves_nothing(tmp_path
     assert obstacle_at(tmp_path / "nowhere" / "x.db") is None
 
 
-# --- the file is gone
+# --- a missing file
 
 
 @pytest.mark.parametrize("how", ["moved", "deleted", "replaced", "log deleted"])
-async def test_without_its_file_no_turn_is_taken_and_all_can_be_read(
+async def test_missing_database_file_refuses_turns_and_allows_reads(
     client: TestClient,
     user: Headers,
     config: Config,
@@ -211,7 +213,7 @@ async def test_without_its_file_no_turn_is_taken_and_all_can_be_read(
 
 
 def overwrite(database: Path, *names: str) -> bytes:
-    """Damage the first page of tables; gives what the whole file was."""
+    """Damage the first page of tables; returns the bytes of the whole file before."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -227,7 +229,7 @@ def overwrite(database: Path, *names: str) -> bytes:
     return whole
 
 
-async def test_what_needs_a_damaged_page_is_a_503_the_rest_goes_on_and_it_is_told_once(
+async def test_damaged_page_gives_503_only_where_it_is_needed_and_is_logged_once(
     connect: Connect,
     config: Config,
     provider: Provider,
@@ -241,7 +243,7 @@ async def test_what_needs_a_damaged_page_is_a_503_the_rest_goes_on_and_it_is_tol
     token = {"Authorization": "Bearer " + (await made.json())["token"]}
     await first.close()
     whole = overwrite(config.database, "invites", "personal_tokens")
-    # a clean start does not look for damage
+    # a start after a clean end does not check for damage
     client = await connect(config)
     await asyncio.sleep(1.5)
     assert await health(client) == ("ok", "healthy")
@@ -252,12 +254,12 @@ async def test_what_needs_a_damaged_page_is_a_503_the_rest_goes_on_and_it_is_tol
             assert "损坏" in await refused(client, token, "POST", path, body)
     assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
     assert (await client.get("/api/conversations", headers=user)).status == 200
-    # the check that follows finds the same
+    # the following check finds the same
     monitor = Monitor(client.app[DB])
     await monitor.check_once()
     assert await health(client) == ("damaged", "degraded")
     assert caplog.text.count("restore a backup") == 1 and "Traceback" not in caplog.text
-    # whoever puts the pages back sees it pass
+    # after the pages are restored the damage is over
     with config.database.open("r+b") as file:
         file.write(whole)
     await monitor.check_once()
@@ -266,7 +268,7 @@ async def test_what_needs_a_damaged_page_is_a_503_the_rest_goes_on_and_it_is_tol
 
 
 def _narrow(address: Any) -> socket.socket:
-    """A connection for which the kernel takes little more than what is read."""
+    """A connection for which the kernel buffers little more than what is read."""
     made = socket.socket(*address[:3])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.setblocking(False)
@@ -279,7 +281,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-async def test_a_stream_whose_stored_text_is_damaged_ends_with_an_error_event(
+async def test_stream_of_a_damaged_stored_reply_ends_with_an_error_event(
     client: TestClient,
     user: Headers,
     provider: Provider,
@@ -287,7 +289,7 @@ async def test_a_stream_whose_stored_text_is_damaged_ends_with_an_error_event(
     model: None,
     stack: AsyncExitStack,
 ) -> None:
-    # not all at once: the follower is still writing the beginning when the end comes
+    # in pieces: the follower is still writing the beginning when the end comes
     provider.script = provider.stream(reply("前", *["长" * 100_000] * 15), pause=0.02)
     narrow = aiohttp.TCPConnector(socket_factory=_narrow)
     body = {"message": "你好", "model": "test-model", "conversation_id": "c"}
@@ -302,7 +304,7 @@ async def test_a_stream_whose_stored_text_is_damaged_ends_with_an_error_event(
     await within(30, is_stored)
 
     async def is_damaged() -> bool:
-        # what is written meanwhile stands in the log, and is sound
+        # rows written meanwhile are in the WAL, and are sound
         overwrite(config.database, "messages")
         with closing(sqlite3.connect(config.database)) as connection:
             return connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
@@ -318,7 +320,7 @@ async def test_a_stream_whose_stored_text_is_damaged_ends_with_an_error_event(
 # --- after an unclean end
 
 
-async def test_only_after_a_kill_the_database_is_checked(database: Path) -> None:
+async def test_database_is_checked_only_after_an_unclean_end(database: Path) -> None:
     async with ChatHub(database) as hub:
         hub.kill()
     async with ChatHub(database) as hub:
@@ -335,7 +337,7 @@ async def test_only_after_a_kill_the_database_is_checked(database: Path) -> None
         assert "is sound" not in hub.errors
 
 
-async def test_damage_after_an_unclean_end_is_found_without_anybodys_asking(
+async def test_damage_after_an_unclean_end_is_found_without_a_request(
     connect: Connect, config: Config, logins: dict[str, Headers]
 ) -> None:
     await (await connect(config)).close()
@@ -358,11 +360,11 @@ async def test_damage_after_an_unclean_end_is_found_without_anybodys_asking(
         (b"", b"", False),
         (b"", b"x", True),
         (b"open  \n", b"", True),
-        # another program has it open, too
+        # another program has it open too
         (b"closed\n", b"x", False),
     ],
 )
-async def test_the_lock_file_tells_of_the_end_and_without_it_the_log(
+async def test_lock_file_or_wal_decides_whether_the_last_end_was_clean(
     config: Config, said: bytes, log: bytes, unchecked: bool
 ) -> None:
     config.database.with_name(config.database.name + ".lock").write_bytes(said)
@@ -371,7 +373,7 @@ async def test_the_lock_file_tells_of_the_end_and_without_it_the_log(
         assert db.condition.unchecked is unchecked
 
 
-async def test_a_check_that_is_broken_off_leaves_no_connection(config: Config) -> None:
+async def test_cancelled_check_closes_its_connection(config: Config) -> None:
     config.database.with_name(config.database.name + ".lock").write_bytes(b"open  \n")
     async with open_database(config) as db:
         usual = len(db._open)
@@ -386,14 +388,14 @@ async def test_a_check_that_is_broken_off_leaves_no_connection(config: Config) -
         assert db.condition.state == "ok"
 
 
-async def test_a_new_database_is_never_an_empty_file(unfounded: Config) -> None:
+async def test_new_database_is_never_an_empty_file(unfounded: Config) -> None:
     async with open_database(unfounded, creates=True):
         assert {path.name for path in unfounded.database.parent.iterdir()} >= {"chathub.db"}
     assert unfounded.database.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in unfounded.database.parent.glob("*.new")] == []
 
 
-# --- what errors mean
+# --- the meaning of errors
 
 
 def raised(code: int) -> DatabaseError:
@@ -419,7 +421,7 @@ def raised(code: int) -> DatabaseError:
         (sqlite3.SQLITE_CONSTRAINT_UNIQUE, None),
     ],
 )
-def test_an_error_is_told_by_its_code(code: int, trouble: str | None) -> None:
+def test_sqlite_error_code_decides_the_kind_of_trouble(code: int, trouble: str | None) -> None:
     error = raised(code)
     assert str(error) == "said by SQLite"
     assert (error.trouble if isinstance(error, DatabaseUnavailable) else None) == trouble
@@ -448,7 +450,7 @@ def test_a_duplicate_that_the_user_can_change_has_a_sentence(statement: str, sen
     assert caught.value.sentence == sentence and caught.value.status == 400
 
 
-def test_the_worst_is_shown_and_each_passes_by_itself() -> None:
+def test_worst_trouble_is_shown_and_each_ends_by_itself() -> None:
     condition = Condition(Path("x.db"), unchecked=True)
     assert condition.state == "checking"
     condition.record_failure(raised(sqlite3.SQLITE_BUSY), writing=True)
@@ -465,7 +467,7 @@ def test_the_worst_is_shown_and_each_passes_by_itself() -> None:
     assert condition.state == "locked"
     condition.record_write()
     assert condition.state == "ok"
-    # a little goes into room that the log has already
+    # a small write fits into the existing WAL
     condition.record_failure(raised(sqlite3.SQLITE_FULL), writing=True)
     condition.record_write()
     assert condition.state == "full"
@@ -473,7 +475,7 @@ def test_the_worst_is_shown_and_each_passes_by_itself() -> None:
     assert condition.state == "ok"
 
 
-def test_trouble_that_comes_and_goes_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_recurring_trouble_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "chathub.database")
     now = [0.0]
     condition = Condition(Path("x.db"), seconds=lambda: now[0])

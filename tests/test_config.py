@@ -1,4 +1,4 @@
-"""The configuration: flags, environment, and words for what is wrong."""
+"""Configuration: flags, environment variables, and error messages for wrong values."""
 
 import argparse
 import dataclasses
@@ -21,7 +21,7 @@ def read(*argv: str, **environ: str) -> Config:
     return load(parser.parse_args(argv), environ)
 
 
-def test_the_defaults_are_those_of_the_documents() -> None:
+def test_defaults_are_those_of_the_readme() -> None:
     config = read()
     assert (config.env, config.host, config.port) == ("development", "127.0.0.1", 5001)
     assert config.database == Path("database/chathub.db")
@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_documents() -> None:
     assert config.local_model is None and config.secret_key is None
 
 
-def test_a_flag_wins_over_its_variable() -> None:
+def test_flag_overrides_its_variable() -> None:
     assert read("--port", "7", CHATHUB_PORT="8").port == 7
     assert read(CHATHUB_PORT="8").port == 8
     assert read(
@@ -38,7 +38,7 @@ def test_a_flag_wins_over_its_variable() -> None:
     ).cors_origins == ("https://a.example",)
 
 
-# variable → what it is set to, the field it sets, and the value that makes of it
+# variable → its text, the field it sets, and the resulting value
 VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_ENV": ("production", "env", "production"),
     "CHATHUB_HOST": ("localhost", "host", "localhost"),
@@ -88,14 +88,14 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_every_variable_sets_its_own_field_and_no_other(variable: str) -> None:
+def test_every_variable_sets_only_its_own_field(variable: str) -> None:
     text, field, value = VARIABLES[variable]
     assert value != getattr(Config(), field)
     assert read(**{variable: text}) == dataclasses.replace(Config(), **{field: value})
 
 
 def test_every_variable_is_tried_here() -> None:
-    # those that set more than one field, or need another beside them
+    # those that set more than one field, or require another one
     elsewhere = {"CHATHUB_UPSTREAM_ALLOW", "CHATHUB_SMTP_URL"}
     files = {name for name in variable_names() if name.endswith("_FILE")}
     assert set(variable_names()) == set(VARIABLES) | elsewhere | files
@@ -105,7 +105,7 @@ def test_every_variable_is_tried_here() -> None:
     assert {field for _, field, _ in VARIABLES.values()} == fields - rest - only_tests
 
 
-def test_every_wrong_value_is_named_at_once() -> None:
+def test_all_wrong_values_are_named_in_one_error() -> None:
     with pytest.raises(StartError) as caught:
         read(
             CHATHUB_PORT="70000",
@@ -139,12 +139,12 @@ def test_every_wrong_value_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["UTC", "utc", "Etc/UTC", ""])
-def test_utc_is_one_zone_by_all_its_names(name: str) -> None:
+def test_every_name_of_utc_is_the_same_zone(name: str) -> None:
     assert read(CHATHUB_TIMEZONE=name).timezone is UTC
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "Asia", "../UTC", "/etc/localtime", "U\0C", "+08:00"])
-def test_a_zone_that_there_is_not_is_refused_by_its_name(name: str) -> None:
+def test_unknown_time_zone_is_refused_by_name(name: str) -> None:
     with pytest.raises(StartError, match="CHATHUB_TIMEZONE: must be a time zone such as"):
         read(CHATHUB_TIMEZONE=name)
 
@@ -167,7 +167,7 @@ def test_a_wrong_value_is_told_once_by_the_variables_name(variable: str, value: 
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "0", "x"])
-def test_times_are_positive_numbers(value: str) -> None:
+def test_durations_must_be_positive_numbers(value: str) -> None:
     with pytest.raises(StartError, match="CHATHUB_REPLY_SECONDS: must be a positive number of seconds"):
         read(CHATHUB_REPLY_SECONDS=value)
 
@@ -197,13 +197,13 @@ def test_no_usage_is_waited_for_with_0_seconds() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "chat.example.com"])
-def test_development_serves_no_other_machine(host: str) -> None:
+def test_development_server_listens_on_loopback_only(host: str) -> None:
     with pytest.raises(StartError, match="--env production"):
         read("--host", host)
     assert read("--host", host, "--env", "production").host == host
 
 
-def test_the_secret_may_lie_in_a_file_and_is_not_shown(tmp_path: Path) -> None:
+def test_secret_is_read_from_a_file_and_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text("0123456789abcdef0123456789abcdef\n")
     config = read(CHATHUB_SECRET_KEY_FILE=str(path), CHATHUB_ADMIN_PASSWORD="very secret")
@@ -213,7 +213,7 @@ def test_the_secret_may_lie_in_a_file_and_is_not_shown(tmp_path: Path) -> None:
         read(CHATHUB_SECRET_KEY_FILE=str(tmp_path / "missing"))
 
 
-def test_hosts_and_networks_that_users_may_reach_are_told_apart() -> None:
+def test_allowed_hosts_and_networks_are_separated() -> None:
     config = read(CHATHUB_UPSTREAM_ALLOW="gpu.lan, 10.0.0.0/8,192.168.1.5")
     assert config.upstream_allow_hosts == {"gpu.lan"}
     assert config.upstream_allow_networks == (
@@ -240,7 +240,7 @@ def test_hosts_and_networks_that_users_may_reach_are_told_apart() -> None:
         ("smtp://hub:canary密@mail.example.com", None),
     ],
 )
-def test_a_mail_server_is_read_whole_or_refused_without_its_password(
+def test_mail_server_url_is_parsed_or_refused_without_its_password(
     url: str, server: SmtpServer | None
 ) -> None:
     environ = {"CHATHUB_SMTP_URL": url, "CHATHUB_MAIL_FROM": "hub@example.com"}
@@ -254,6 +254,6 @@ def test_a_mail_server_is_read_whole_or_refused_without_its_password(
     assert not server.password or server.password not in repr(config)
 
 
-def test_mail_has_a_sender() -> None:
+def test_mail_server_requires_a_sender() -> None:
     with pytest.raises(StartError, match="CHATHUB_MAIL_FROM"):
         read(CHATHUB_SMTP_URL="smtp://mail.example.com")

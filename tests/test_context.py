@@ -1,4 +1,6 @@
-"""What goes upstream: alternating, without failed turns, never without the newest message."""
+"""The context sent to the provider: alternating roles, without failed turns, always with the newest
+message.
+"""
 
 from typing import Any
 
@@ -36,7 +38,7 @@ HISTORY = [
 ]
 
 
-def test_failed_and_empty_turns_leave_the_context_and_what_was_said_stays() -> None:
+def test_failed_and_empty_turns_are_left_out_of_the_context() -> None:
     messages = build(HISTORY, ask("now"), {}, system_prompt="be brief", window=10_000, reply_room=100)
     assert roles_and_texts(messages) == [
         ("system", "be brief"),
@@ -47,7 +49,7 @@ def test_failed_and_empty_turns_leave_the_context_and_what_was_said_stays() -> N
     ]
 
 
-def test_the_oldest_whole_turns_are_left_out_when_the_window_is_full() -> None:
+def test_oldest_whole_turns_are_left_out_when_the_window_is_full() -> None:
     history = [row(role, f"{number} " + "x" * 400) for number in range(20) for role in ("user", "assistant")]
     messages = build(history, ask("newest"), {}, system_prompt="system", window=1000, reply_room=300)
     kept = roles_and_texts(messages)
@@ -57,7 +59,7 @@ def test_the_oldest_whole_turns_are_left_out_when_the_window_is_full() -> None:
     assert estimate_messages(messages) <= 700
 
 
-def test_the_system_prompt_and_the_newest_message_go_even_if_they_alone_are_too_long() -> None:
+def test_system_prompt_and_newest_message_are_sent_even_if_too_long() -> None:
     messages = build(HISTORY, ask("问" * 5000), {}, system_prompt="s" * 9000, window=1000, reply_room=1000)
     assert [message.role for message in messages] == ["system", "user"]
 
@@ -67,7 +69,7 @@ def test_the_system_prompt_and_the_newest_message_go_even_if_they_alone_are_too_
     st.integers(min_value=1, max_value=500),
     st.integers(min_value=1, max_value=500),
 )
-def test_whatever_the_history_roles_alternate_and_nothing_is_empty(
+def test_roles_alternate_and_no_message_is_empty_for_any_history(
     answers: list[tuple[str, str]], window: int, answer: int
 ) -> None:
     history = [x for text, status in answers for x in (row("user", "q"), row("assistant", text, status))]
@@ -84,7 +86,7 @@ TOOLS = [
 ]
 
 
-def test_the_turn_that_called_tools_goes_along_with_their_results() -> None:
+def test_turn_with_tool_calls_is_sent_with_their_results() -> None:
     asked = [Message("tool", "二", tool_call_id="c2")]
     messages = build(TOOLS, asked, {}, system_prompt="s", window=10, reply_room=5)
     assert [m.role for m in messages] == ["system", "user", "assistant", "tool", "tool"]
@@ -92,7 +94,7 @@ def test_the_turn_that_called_tools_goes_along_with_their_results() -> None:
     assert messages[2].state == {"anthropic": []} and messages[3].tool_call_id == "c1"
 
 
-def test_calls_that_nobody_answered_leave_the_context_and_answered_ones_stay() -> None:
+def test_unanswered_tool_calls_are_left_out_and_answered_ones_kept() -> None:
     messages = build(TOOLS, ask("egal"), {}, system_prompt=None, window=10_000, reply_room=100)
     assert roles_and_texts(messages) == [("user", "egal")]
     whole = [*TOOLS, row("tool", "二", tool_call_id="c2"), row("assistant", "fertig")]
@@ -100,7 +102,7 @@ def test_calls_that_nobody_answered_leave_the_context_and_answered_ones_stay() -
     assert [m.role for m in messages] == ["user", "assistant", "tool", "tool", "assistant", "user"]
 
 
-def test_pictures_go_along_with_their_messages_and_count() -> None:
+def test_images_are_sent_with_their_messages_and_count() -> None:
     history = [row("user", "sieh", id=7), row("assistant", "eine Katze")]
     images = {7: [Image("image/png", b"x")]}
     messages = build(history, ask("und?"), images, system_prompt=None, window=10_000, reply_room=100)
@@ -112,12 +114,12 @@ def test_pictures_go_along_with_their_messages_and_count() -> None:
     ("text", "low", "high"),
     [("", 0, 0), ("hello world, how are you?", 5, 8), ("你好，请介绍一下自己", 6, 12), ("😀" * 10, 5, 20)],
 )
-def test_the_estimate_is_about_what_tokenizers_say(text: str, low: int, high: int) -> None:
+def test_token_estimate_is_close_to_real_tokenizers(text: str, low: int, high: int) -> None:
     assert low <= estimate(text) <= high
 
 
 @given(st.text())
-def test_the_estimate_is_never_negative_and_grows_with_the_text(text: str) -> None:
+def test_token_estimate_is_not_negative_and_grows_with_the_text(text: str) -> None:
     assert 0 <= estimate(text) <= len(text) + 1
     assert estimate(text + text) >= estimate(text)
     assert (estimate(text) == 0) == (text == "")
@@ -131,11 +133,11 @@ def test_a_text_in_pieces_is_estimated_as_the_whole_text(pieces: list[str]) -> N
     assert counter.tokens == estimate("".join(pieces))
 
 
-def test_messages_go_out_as_plain_objects() -> None:
+def test_messages_are_encoded_as_plain_objects() -> None:
     assert msgspec.to_builtins(Message("user", "x")) == {"role": "user", "content": "x"}
 
 
 @pytest.mark.parametrize("text", ["", "a", "abcd" * 100, "你好", "é" * 7, "a你🙂" * 1000, "中" * 400_000])
-def test_bytes_are_estimated_as_the_text_they_are(text: str) -> None:
-    """Also where a piece ends within a character."""
+def test_bytes_are_estimated_like_their_text(text: str) -> None:
+    """Also if a piece ends within a character."""
     assert estimate_bytes(text.encode()) == estimate(text)

@@ -1,4 +1,4 @@
-"""ChatHub as a process that is killed: what is lost, and what the next start makes of the rest."""
+"""ChatHub as a killed process: how much text is lost, and what the next start recovers."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ from scripted import Provider, Script, reply
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.6, 3.1])
-async def test_a_kill_in_mid_stream_costs_about_a_second_of_text(
+async def test_kill_in_mid_stream_loses_about_a_second_of_text(
     database: Path, provider: Provider, seconds: float
 ) -> None:
     dictation = Dictation()
@@ -35,7 +35,7 @@ async def test_a_kill_in_mid_stream_costs_about_a_second_of_text(
         async with await ask(client, admin, "说下去", conversation_id="c") as response:
             start = await follow_until(response, '"content"')
             await asyncio.sleep(seconds)
-            # the clock first: what comes in until the signal is there is not missed
+            # the clock first: text that arrives until the signal is delivered is counted
             killed = time.monotonic()
             hub.kill()
     assert counts(database)[1] == 1
@@ -61,7 +61,7 @@ async def test_a_kill_in_mid_stream_costs_about_a_second_of_text(
             assert stats["tokens_used"] == used["total_tokens"] and stats["today"]["requests"] == 1
             assert stats["total_cost"] == pytest.approx(answer["cost"])
 
-        # whoever comes back to the stream gets what there is, and is told
+        # a follower that resumes gets the stored text, and the status
         async with client.get(f"/api/chat/stream/{start['message_id']}", headers=admin) as response:
             replayed = await rest_of(response)
         assert [replayed[0]["type"], replayed[-1]["type"]] == ["start", "error"]
@@ -69,7 +69,7 @@ async def test_a_kill_in_mid_stream_costs_about_a_second_of_text(
         assert replayed[-1]["status"] == 503 and replayed[-1]["error"] == answer["reason"]
         assert await (await client.get("/api/chat/active", headers=admin)).json() == []
 
-        # the conversation goes on, and the model sees what it had said
+        # the conversation continues, and the model gets the text it had sent
         provider.script = provider.stream(reply("好的"))
         events = await stream(client, admin, "继续", conversation_id="c")
         assert events[-1]["type"] == "end"
@@ -79,7 +79,7 @@ async def test_a_kill_in_mid_stream_costs_about_a_second_of_text(
         assert len(await messages_of(client, admin, "c")) == 4
 
 
-async def test_a_kill_before_the_first_upstream_byte_keeps_the_question(
+async def test_kill_before_the_first_byte_of_the_provider_keeps_the_user_message(
     database: Path, provider: Provider
 ) -> None:
     provider.script = provider.hang()
@@ -101,14 +101,12 @@ async def test_a_kill_before_the_first_upstream_byte_keeps_the_question(
             assert [event["type"] for event in await rest_of(response)] == ["start", "error"]
         provider.script = provider.stream(reply("在"))
         await stream(client, admin, "还在吗？", conversation_id="c")
-        # an empty answer takes its question along
+        # an empty reply removes its user message from the context
         assert [message["content"] for message in provider.last["messages"]] == ["还在吗？"]
 
 
-async def test_a_kill_loses_neither_thoughts_nor_other_conversations(
-    database: Path, provider: Provider
-) -> None:
-    """Several replies at once, one of them thinking, one finished, one stopped."""
+async def test_kill_keeps_reasoning_and_other_conversations(database: Path, provider: Provider) -> None:
+    """Several replies run at once: one sends reasoning, one is finished, one is stopped."""
     dictations = {f"say{i}": Dictation(10 + 10 * i, thinks=15 if i == 1 else 0) for i in range(3)}
     scripts: dict[str, Script] = {**dictations, "short": provider.stream(reply("完")), "stop": Dictation()}
     provider.script = by_question(scripts)
@@ -136,7 +134,7 @@ async def test_a_kill_loses_neither_thoughts_nor_other_conversations(
             assert answer["status"] == "interrupted"
             thought = answer["reasoning"] or ""
             assert dictation.thought.startswith(thought) and dictation.text.startswith(answer["content"])
-            # text without all of the thoughts before it would have a hole
+            # text without all of the reasoning before it would have a gap
             assert not answer["content"] or thought == dictation.thought
             kept = len(thought) + len(answer["content"])
             assert kept >= dictation.length_at(killed - LOST_SECONDS) > 0
@@ -144,7 +142,7 @@ async def test_a_kill_loses_neither_thoughts_nor_other_conversations(
         assert counts(database) == (0, 0)
 
 
-async def test_a_kill_around_the_end_leaves_a_reply_whole_or_interrupted(
+async def test_kill_near_the_end_leaves_a_reply_complete_or_interrupted(
     database: Path, provider: Provider
 ) -> None:
     texts = [TEXT[i : i + 3] for i in range(0, len(TEXT), 3)]
@@ -168,7 +166,7 @@ async def test_a_kill_around_the_end_leaves_a_reply_whole_or_interrupted(
             assert counts(database) == (0, 0)
 
 
-async def test_a_reply_whose_end_was_seen_survives_a_kill(database: Path, provider: Provider) -> None:
+async def test_reply_whose_end_event_was_received_survives_a_kill(database: Path, provider: Provider) -> None:
     async with ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
         async with await ask(client, admin, "你好", conversation_id="c") as response:
@@ -181,10 +179,12 @@ async def test_a_reply_whose_end_was_seen_survives_a_kill(database: Path, provid
         assert "cut off" not in hub.errors
 
 
-async def test_a_request_repeated_after_a_kill_gets_the_reply_it_had(
+async def test_request_repeated_after_a_kill_gets_the_stored_reply(
     database: Path, provider: Provider
 ) -> None:
-    """The connection was lost with the server: sending again must not ask and pay twice."""
+    """The connection was lost with the server: sending the request again must not generate and charge a
+    second reply.
+    """
     provider.script = dictation = Dictation()
     async with ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
@@ -202,8 +202,8 @@ async def test_a_request_repeated_after_a_kill_gets_the_reply_it_had(
         assert len(provider.bodies) == asked and len(await messages_of(client, admin, "c")) == 2
 
 
-async def test_a_server_killed_over_and_over_adds_up(database: Path, provider: Provider) -> None:
-    """Each start recovers what the one before left, once."""
+async def test_repeated_kills_keep_messages_and_usage_consistent(database: Path, provider: Provider) -> None:
+    """Each start recovers once what the one before left."""
     dictation = Dictation()
     provider.script = dictation
     kept: list[dict[str, Any]] = []
@@ -219,7 +219,7 @@ async def test_a_server_killed_over_and_over_adds_up(database: Path, provider: P
     async with ChatHub(database) as hub:
         client, admin = await again(hub)
         messages = await messages_of(client, admin, "c")
-        # a reply that was recovered once is left alone
+        # a reply that was recovered once is not changed again
         assert messages[: len(kept)] == kept and len(messages) == 6
         assert {message["status"] for message in messages[1::2]} == {"interrupted"}
         stats = await (await client.get("/api/stats", headers=admin)).json()
@@ -227,7 +227,7 @@ async def test_a_server_killed_over_and_over_adds_up(database: Path, provider: P
         assert stats["tokens_used"] == sum(used) and stats["today"]["requests"] == len(used)
 
 
-async def test_what_a_model_behind_had_said_is_billed_at_its_own_price(
+async def test_text_of_a_fallback_model_before_a_kill_is_charged_at_its_own_price(
     database: Path, provider: Provider
 ) -> None:
     provider.script = Dictation()
@@ -249,13 +249,13 @@ async def test_what_a_model_behind_had_said_is_billed_at_its_own_price(
         assert answer["model"] == "test-model" and used["completion_tokens"] > 0
         cost = used["prompt_tokens"] * 0.0025 / 1000 + used["completion_tokens"] * 0.01 / 1000
         assert answer["cost"] == pytest.approx(cost, abs=2e-6)
-        # its stream still begins with the one that was asked
+        # its stream still begins with the model that was requested
         async with client.get(f"/api/chat/stream/{answer['id']}", headers=admin) as response:
             replayed = await rest_of(response)
         assert replayed[0] == start and replayed[-1]["model"] == "test-model"
 
 
-async def test_what_a_kill_cut_off_counts_for_the_token_it_was_asked_with(
+async def test_text_before_a_kill_counts_for_the_access_token_of_the_turn(
     database: Path, provider: Provider
 ) -> None:
     provider.script = Dictation()

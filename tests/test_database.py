@@ -1,4 +1,4 @@
-"""Connections, transactions, named statements."""
+"""Database connections, transactions and named statements."""
 
 import asyncio
 import sqlite3
@@ -40,11 +40,11 @@ async def value_of(db: Database, name: str) -> str | None:
     return row.value if row else None
 
 
-async def test_the_file_is_readable_by_its_owner_only(db: Database) -> None:
+async def test_database_file_is_readable_by_its_owner_only(db: Database) -> None:
     assert stat.S_IMODE(db.path.stat().st_mode) == 0o600
 
 
-async def test_a_failing_transaction_leaves_nothing_behind(db: Database) -> None:
+async def test_failed_transaction_is_rolled_back(db: Database) -> None:
     def fail(tx: Transaction) -> None:
         put(tx, "a", "1")
         raise ValueError("half way")
@@ -56,7 +56,7 @@ async def test_a_failing_transaction_leaves_nothing_behind(db: Database) -> None
     assert await value_of(db, "a") == "2"
 
 
-async def test_transactions_of_many_coroutines_do_not_mix(db: Database) -> None:
+async def test_concurrent_transactions_do_not_mix(db: Database) -> None:
     def add_one(tx: Transaction) -> None:
         row = tx.one(tx.q.settings.get, name="n")
         put(tx, "n", str(int(row.value) + 1 if row else 1))
@@ -65,7 +65,7 @@ async def test_transactions_of_many_coroutines_do_not_mix(db: Database) -> None:
     assert await value_of(db, "n") == "50"
 
 
-async def test_a_cancelled_caller_cannot_leave_a_transaction_half_done(db: Database) -> None:
+async def test_cancelled_caller_cannot_leave_a_partial_transaction(db: Database) -> None:
     def two(tx: Transaction) -> None:
         put(tx, "first", "x")
         put(tx, "second", "x")
@@ -81,20 +81,20 @@ async def test_a_cancelled_caller_cannot_leave_a_transaction_half_done(db: Datab
 
 @pytest.fixture
 def locked(db: Database) -> Iterator[None]:
-    """Another program has the lock of writers."""
+    """Lock the database for writing by another program."""
     with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
 async def patience(db: Database, seconds: float) -> None:
-    """How long a write waits for a lock; five seconds are long for a test."""
+    """Set how long a write waits for a lock; five seconds are long for a test."""
     milliseconds = round(seconds * 1000)
     await db.run_bare(lambda connection: connection.execute(f"PRAGMA busy_timeout = {milliseconds}"))
 
 
 async def timed(*writes: Awaitable[Any]) -> float:
-    """How long it takes until all of these have failed for want of the lock."""
+    """The time until all of these have failed because of the lock."""
     began = time.monotonic()
     failures = await asyncio.gather(*writes, return_exceptions=True)
     for failure in failures:
@@ -102,17 +102,17 @@ async def timed(*writes: Awaitable[Any]) -> float:
     return time.monotonic() - began
 
 
-async def test_writes_that_wait_for_one_lock_wait_side_by_side(db: Database, locked: None) -> None:
+async def test_writes_wait_for_a_lock_concurrently(db: Database, locked: None) -> None:
     await patience(db, 0.5)
     writes = [db.write(put, "a", str(number)) for number in range(10)]
     assert 0.4 < await timed(*writes, db.execute(db.q.settings.put, name="a", value="x")) < 1.5
 
 
-async def test_a_write_that_comes_again_does_not_wait_long_for_a_lock(db: Database, locked: None) -> None:
+async def test_write_that_will_be_retried_waits_briefly_for_a_lock(db: Database, locked: None) -> None:
     assert await timed(db.try_write(put, "a", "1")) < 2
 
 
-async def test_the_end_of_the_server_cuts_every_wait_for_a_lock_short(db: Database, locked: None) -> None:
+async def test_server_shutdown_ends_every_wait_for_a_lock(db: Database, locked: None) -> None:
     alone = db.execute(db.q.settings.put, name="a", value="3")
     waiting = asyncio.create_task(timed(db.write(put, "a", "1"), db.write_with_retry(put, "a", "2"), alone))
     await asyncio.sleep(0.2)
@@ -121,7 +121,7 @@ async def test_the_end_of_the_server_cuts_every_wait_for_a_lock_short(db: Databa
     assert await timed(db.write_with_retry(put, "a", "4")) < 0.5
 
 
-async def test_a_wait_for_a_lock_ends_when_the_lock_does(db: Database) -> None:
+async def test_write_proceeds_when_the_lock_is_released(db: Database) -> None:
     with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         writing = asyncio.create_task(db.write(put, "a", "1"))
@@ -134,12 +134,12 @@ async def test_a_wait_for_a_lock_ends_when_the_lock_does(db: Database) -> None:
     assert kept == 5000
 
 
-async def test_a_reader_cannot_write(db: Database) -> None:
+async def test_reader_connection_cannot_write(db: Database) -> None:
     with pytest.raises(DatabaseError, match="readonly"):
         await db.read(lambda tx: tx.run(tx.q.settings.put, name="x", value="y"))
 
 
-async def test_foreign_keys_hold(db: Database) -> None:
+async def test_foreign_keys_are_enforced(db: Database) -> None:
     with pytest.raises(ConstraintViolated, match="FOREIGN KEY"):
         await db.write(
             lambda tx: tx.one(
@@ -148,8 +148,8 @@ async def test_foreign_keys_hold(db: Database) -> None:
         )
 
 
-async def test_a_long_branch_can_be_deleted(db: Database) -> None:
-    """SQLite gives up at a thousand levels of recursion, should a cascade follow the tree."""
+async def test_long_branch_can_be_deleted(db: Database) -> None:
+    """SQLite stops at a thousand levels of recursion, which a cascade along the tree would exceed."""
 
     def fill(tx: Transaction) -> None:
         q = tx.q
@@ -190,7 +190,7 @@ async def test_a_long_branch_can_be_deleted(db: Database) -> None:
     assert await db.fetch_all(db.q.messages.list_branch_ids, newest_id=head, limit=9999) == []
 
 
-def test_aiosqlite_still_has_what_our_connection_builds_on() -> None:
+def test_aiosqlite_has_the_internals_that_our_connection_uses() -> None:
     assert callable(aiosqlite.Connection._execute)
     assert isinstance(aiosqlite.Connection._conn, property)
 
@@ -203,7 +203,7 @@ def test_aiosqlite_still_has_what_our_connection_builds_on() -> None:
         ("-- name: a\nSELECT 1\n-- name: a\nSELECT 2", "twice"),
     ],
 )
-def test_a_malformed_query_file_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+def test_malformed_query_file_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "x.sql"
     path.write_text(text)
     with pytest.raises(QueryError, match=problem):

@@ -1,4 +1,4 @@
-"""Bodies into typed values: a NUL is found where it is read, and only there."""
+"""Decoding of bodies into structs: a NUL is refused in fields that are read, and only there."""
 
 from typing import Literal
 
@@ -22,12 +22,12 @@ class Body(msgspec.Struct):
     ("body", "field"),
     [
         (rb'{"text":"a\u0000b"}', "text"),
-        # two backslashes are one of the text's, the third begins the escape
+        # two backslashes are one in the text, the third begins the escape
         (rb'{"text":"\\\u0000"}', "text"),
         (rb'{"inner":{"words":["a","\u0000"]}}', "inner.words.1"),
     ],
 )
-def test_a_nul_that_is_read_is_refused_by_its_place(body: bytes, field: str) -> None:
+def test_nul_in_a_decoded_field_is_refused_by_its_path(body: bytes, field: str) -> None:
     with pytest.raises(BadRequest, match=f"字段 {field} 包含空字符"):
         decode(body, Body)
 
@@ -42,7 +42,7 @@ def test_a_nul_that_is_read_is_refused_by_its_place(body: bytes, field: str) -> 
         (b'{"text":"a","zzz":"' + rb"\\u0000" * 100_000 + b'"}', "a"),
     ],
 )
-def test_what_only_looks_like_a_nul_is_not_refused(body: bytes, text: str) -> None:
+def test_escaped_text_that_looks_like_a_nul_is_accepted(body: bytes, text: str) -> None:
     assert decode(body, Body).text == text
 
 
@@ -50,8 +50,10 @@ class Choice(msgspec.Struct):
     kind: Literal["a", "b"] = "a"
 
 
-def test_a_refused_value_is_not_repeated() -> None:
-    """It may be as long as a body, and hold what stands before the place in msgspec's sentence."""
+def test_refused_value_is_not_repeated_in_the_error() -> None:
+    """The value may be as long as a body, and may contain the text that precedes the path in msgspec's
+    message.
+    """
     value = " - at `$" * 200_000 + "\n"
     with pytest.raises(BadRequest) as refusal:
         decode(msgspec.json.encode({"kind": value}), Choice)

@@ -1,7 +1,8 @@
-"""The numbered defects of the older back end (wire contract, section 5), and the tests that keep each out.
+"""The numbered defects of the older back end (wire contract, section 5), and the tests that guard against
+each.
 
-12 is the front end's own (it renders what a model writes as HTML); a back end can only limit it, by the
-headers of 32.
+Defect 12 belongs to the front end (it renders what a model writes as HTML); a back end can only limit it, by
+the headers of defect 32.
 """
 
 import ast
@@ -16,34 +17,34 @@ from chathub.config import Config
 
 TESTS = Path(__file__).parent
 
-# defect → (file, test), where it is not tested below
+# defect → (file, test), unless it is tested below
 COVERED = {
-    1: ("api/test_auth.py", "test_a_forged_token_is_refused"),
-    2: ("test_config.py", "test_development_serves_no_other_machine"),
-    3: ("api/test_auth.py", "test_demo_token_is_nobody_once_demo_is_no_plain_active_user"),
-    4: ("api/test_access.py", "test_a_conversation_of_someone_else_is_not_found"),
-    5: ("api/test_apikeys.py", "test_the_database_files_never_hold_a_key"),
-    6: ("api/test_apikeys.py", "test_a_row_moved_to_another_provider_or_address_does_not_open"),
-    7: ("api/test_auth.py", "test_what_changes_an_accounts_safety_ends_its_older_tokens_at_once"),
-    8: ("api/test_auth.py", "test_production_does_not_start_on_the_passwords_of_development"),
-    9: ("api/test_users.py", "test_a_reset_answers_a_new_password_that_works_and_ends_the_old_one"),
-    10: ("api/test_auth.py", "test_after_five_wrong_passwords_the_account_waits_and_others_do_not"),
-    11: ("api/test_users.py", "test_an_administrator_cannot_disable_or_demote_itself"),
-    13: ("api/test_chat.py", "test_earlier_messages_go_upstream"),
-    15: ("api/test_chat_failures.py", "test_a_failure_in_mid_stream_keeps_what_had_come"),
-    16: ("api/test_chat.py", "test_reasoning_is_kept_apart"),
-    17: ("api/test_chat_leaving.py", "test_save_partial_stops_and_keeps_one_message"),
-    18: ("api/test_chat.py", "test_a_failed_turn_stays_visible_but_leaves_the_context"),
-    19: ("api/test_chat.py", "test_a_failed_turn_stays_visible_but_leaves_the_context"),
-    21: ("api/test_chat.py", "test_a_model_that_cannot_answer_is_a_status_or_an_event"),
-    22: ("api/test_chat_failures.py", "test_a_model_without_streaming_is_asked_for_whole_answers"),
-    24: ("api/test_chat.py", "test_a_spent_budget_is_a_429_or_an_event"),
-    25: ("api/test_auth.py", "test_an_administrator_decides_everything_about_a_new_account"),
-    26: ("api/test_users.py", "test_a_page_of_a_thousand_is_given_whole"),
-    27: ("api/test_providers.py", "test_the_models_of_a_deleted_provider_cannot_be_chatted_with"),
-    28: ("api/test_models.py", "test_two_creations_of_one_name_at_once_make_one_model"),
-    30: ("api/test_apikeys.py", "test_saving_again_replaces_the_key_and_switches_it_on"),
-    31: ("api/test_auth.py", "test_a_verification_code_is_answered_as_not_needed"),
+    1: ("api/test_auth.py", "test_forged_session_token_gets_401"),
+    2: ("test_config.py", "test_development_server_listens_on_loopback_only"),
+    3: ("api/test_auth.py", "test_demo_token_is_refused_unless_demo_is_a_plain_active_user"),
+    4: ("api/test_access.py", "test_conversation_of_another_user_is_not_found"),
+    5: ("api/test_apikeys.py", "test_database_files_do_not_contain_an_api_key"),
+    6: ("api/test_apikeys.py", "test_api_key_row_moved_to_another_provider_or_origin_cannot_be_decrypted"),
+    7: ("api/test_auth.py", "test_security_change_of_an_account_ends_its_older_sessions_at_once"),
+    8: ("api/test_auth.py", "test_production_does_not_start_with_the_development_passwords"),
+    9: ("api/test_users.py", "test_password_reset_returns_a_new_password_and_ends_the_old_one"),
+    10: ("api/test_auth.py", "test_five_wrong_passwords_delay_that_account_only"),
+    11: ("api/test_users.py", "test_administrators_cannot_disable_or_demote_themselves"),
+    13: ("api/test_chat.py", "test_earlier_messages_are_sent_to_the_provider"),
+    15: ("api/test_chat_failures.py", "test_error_in_mid_stream_keeps_the_text_so_far"),
+    16: ("api/test_chat.py", "test_reasoning_is_stored_apart_from_the_content"),
+    17: ("api/test_chat_leaving.py", "test_save_partial_stops_the_reply_and_keeps_one_message"),
+    18: ("api/test_chat.py", "test_failed_turn_stays_visible_but_is_not_in_the_context"),
+    19: ("api/test_chat.py", "test_failed_turn_stays_visible_but_is_not_in_the_context"),
+    21: ("api/test_chat.py", "test_unusable_model_is_an_http_status_or_an_error_event"),
+    22: ("api/test_chat_failures.py", "test_model_without_streaming_gets_whole_requests"),
+    24: ("api/test_chat.py", "test_spent_budget_is_a_429_or_an_error_event"),
+    25: ("api/test_auth.py", "test_administrator_sets_every_field_of_a_new_account"),
+    26: ("api/test_users.py", "test_page_of_a_thousand_accounts_is_complete"),
+    27: ("api/test_providers.py", "test_models_of_a_deleted_provider_cannot_be_used"),
+    28: ("api/test_models.py", "test_concurrent_creations_of_one_name_create_one_model"),
+    30: ("api/test_apikeys.py", "test_saving_again_replaces_the_api_key_and_activates_it"),
+    31: ("api/test_auth.py", "test_verification_code_request_says_that_none_is_required"),
 }
 BELOW = {14: "decoded", 20: "base_urls", 23: "many_streams", 29: "reading", 32: "headers"}
 
@@ -62,7 +63,7 @@ def test_every_defect_that_a_back_end_can_have_is_tested() -> None:
         assert [name for name in own if f"defect_{number}_" in name and word in name]
 
 
-async def test_defect_14_every_providers_stream_is_decoded_the_same(
+async def test_defect_14_stream_of_every_provider_is_decoded_the_same(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     """Six of twelve providers streamed plain strings where the route wanted objects."""
@@ -77,7 +78,7 @@ async def test_defect_14_every_providers_stream_is_decoded_the_same(
 
 
 @pytest.mark.parametrize("base", ["", "/v1", "/v1/", "/v1/chat/completions", "/v1/chat/completions/"])
-async def test_defect_20_all_spellings_of_base_urls_are_joined_right(
+async def test_defect_20_all_spellings_of_base_urls_are_joined_correctly(
     client: TestClient, admin: Headers, provider: Provider, base: str
 ) -> None:
     await add_model(client, admin, provider.base_url.removesuffix("/v1") + base)
@@ -85,7 +86,7 @@ async def test_defect_20_all_spellings_of_base_urls_are_joined_right(
     assert provider.last["_path"] == "/v1/chat/completions"
 
 
-async def test_defect_23_many_streams_hold_nothing_that_others_need(
+async def test_defect_23_many_streams_block_no_other_request(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     """Sixteen open streams starved a pool of fifteen database connections."""
@@ -103,7 +104,7 @@ async def test_defect_23_many_streams_hold_nothing_that_others_need(
         assert {events[-1]["type"] for events in await asyncio.gather(*running)} == {"end"}
 
 
-async def test_defect_29_reading_writes_nothing_and_unknown_conversations_are_404(
+async def test_defect_29_reading_writes_nothing_and_unknown_conversations_get_404(
     client: TestClient, admin: Headers, provider: Provider, config: Config
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -116,7 +117,7 @@ async def test_defect_29_reading_writes_nothing_and_unknown_conversations_are_40
     assert (await client.delete("/api/conversations/none", headers=admin)).status == 404
 
 
-async def test_defect_32_headers_of_safety_are_on_every_answer(
+async def test_defect_32_security_headers_are_on_every_response(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url)

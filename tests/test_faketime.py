@@ -1,4 +1,4 @@
-"""A server whose machine has the wrong time, which is set while it runs (libfaketime)."""
+"""A server on a machine with the wrong time, which changes while it runs (libfaketime)."""
 
 import glob
 import os
@@ -38,7 +38,7 @@ SetClock = Callable[[float], dict[str, str]]
 
 @pytest.fixture
 def set_clock(tmp_path: Path) -> SetClock:
-    """Set the clock of all servers to a Unix time, from which it goes on; gives their environment."""
+    """Set the clock of all servers to a Unix time, from which it continues; returns their environment."""
     stamp = tmp_path / "clock"
 
     def set_to(seconds: float) -> dict[str, str]:
@@ -78,12 +78,12 @@ async def listed(client: aiohttp.ClientSession, headers: Headers) -> list[str]:
 
 
 async def limited(client: aiohttp.ClientSession, admin: Headers) -> None:
-    """The user may use twelve tokens: one chat takes ten."""
+    """Limit the user to twelve tokens: one chat takes ten."""
     async with client.put("/api/users/2", json={"usage_limit": 12}, headers=admin) as response:
         assert response.status == 200
 
 
-async def test_a_machine_that_starts_in_1970_goes_on_where_it_was(
+async def test_server_started_in_1970_keeps_sessions_budgets_and_order(
     database: Path, provider: Provider, set_clock: SetClock
 ) -> None:
     async with ChatHub(database, **set_clock(NOON)) as hub:
@@ -115,7 +115,7 @@ async def test_a_machine_that_starts_in_1970_goes_on_where_it_was(
         assert "problem clock" not in output
 
 
-async def test_a_machine_that_runs_ahead_once_signs_nobody_out(
+async def test_sessions_survive_a_machine_whose_clock_is_ahead_for_a_while(
     database: Path, provider: Provider, set_clock: SetClock
 ) -> None:
     async with ChatHub(database, CHATHUB_SESSION_SECONDS=str(DAY), **set_clock(NOON)) as hub:

@@ -1,4 +1,6 @@
-"""What can go wrong below and beside the server: each time a clear error, nothing lost, and it lives on."""
+"""Faults of the disk, the database, the clock and providers: each gives a clear error, loses nothing, and the
+server continues.
+"""
 
 import asyncio
 import dataclasses
@@ -32,7 +34,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 async def refused(response: aiohttp.ClientResponse) -> str:
-    """The sentence of a database's trouble."""
+    """The message of a 503 of the database."""
     body = await response.json()
     assert response.status == 503 and body["success"] is False and body["error"] == body["message"], body
     sentence: str = body["error"]
@@ -42,10 +44,10 @@ async def refused(response: aiohttp.ClientResponse) -> str:
 # --- the disk
 
 
-async def test_a_full_disk_is_a_503_and_what_was_written_before_is_there_when_there_is_room_again(
+async def test_full_disk_gives_503_and_earlier_data_is_there_afterwards(
     tmp_path: Path, provider: Provider
 ) -> None:
-    """The limit on the size of files is the kernel's own, set on the running process."""
+    """The limit of the file size is the kernel's own, set on the running process."""
     database = tmp_path / "chathub.db"
     async with ChatHub(database) as hub:
         client: Any = await hub.client()
@@ -60,7 +62,7 @@ async def test_a_full_disk_is_a_503_and_what_was_written_before_is_there_when_th
             async with client.post(path, json=body, headers=admin) as response:
                 assert "数据库" in await refused(response)
         asked = len(provider.bodies)
-        # nothing half written, nothing sent, and what needs no room is answered
+        # nothing is stored in part, nothing sent, and requests that write nothing succeed
         assert asked == 1 and len(await messages_of(client, admin, "c")) == 2
         async with client.get("/api/health") as response:
             assert response.status == 200
@@ -73,9 +75,7 @@ async def test_a_full_disk_is_a_503_and_what_was_written_before_is_there_when_th
     connection.close()
 
 
-async def test_a_disk_that_fills_up_while_a_reply_is_written_loses_none_of_it_if_room_is_made(
-    tmp_path: Path, provider: Provider
-) -> None:
+async def test_reply_survives_a_disk_that_is_full_for_a_while(tmp_path: Path, provider: Provider) -> None:
     async with ChatHub(tmp_path / "chathub.db") as hub:
         client: Any = await hub.client()
         admin = await sign_in(client, "admin", "admin123")
@@ -99,7 +99,7 @@ async def test_a_disk_that_fills_up_while_a_reply_is_written_loses_none_of_it_if
         assert (question["content"], answer["content"]) == ("问", "前" + long)
 
 
-async def test_a_database_that_can_only_be_read_is_a_503_for_what_writes(
+async def test_read_only_database_gives_503_for_writes(
     client: TestClient, user: Headers, provider: Provider, model: None
 ) -> None:
     await stream(client, user, conversation_id="c")
@@ -120,10 +120,10 @@ async def test_a_database_that_can_only_be_read_is_a_503_for_what_writes(
 # --- another process holds the database
 
 
-async def test_a_lock_that_outlasts_the_wait_is_a_503_and_the_next_chat_works(
+async def test_lock_longer_than_the_wait_gives_503_and_the_next_chat_works(
     client: TestClient, user: Headers, provider: Provider, config: Config, model: None
 ) -> None:
-    """The wait is five seconds; here less, or the test would be slow."""
+    """The wait is five seconds; shorter here, or the test would be slow."""
     await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
     other = sqlite3.connect(config.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -135,7 +135,7 @@ async def test_a_lock_that_outlasts_the_wait_is_a_503_and_the_next_chat_works(
     assert (await chat(client, user))[0] == 200
 
 
-async def test_a_lock_while_a_reply_ends_costs_nothing_of_it(
+async def test_database_lock_at_the_end_of_a_reply_loses_none_of_it(
     client: TestClient, user: Headers, provider: Provider, config: Config, model: None
 ) -> None:
     await client.app[DB].run_bare(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
@@ -154,7 +154,7 @@ async def test_a_lock_while_a_reply_ends_costs_nothing_of_it(
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/embeddings"])
-async def test_what_a_program_used_while_the_database_was_locked_is_booked_and_holds_nothing(
+async def test_gateway_usage_during_a_database_lock_is_charged_and_nothing_stays_reserved(
     client: TestClient,
     admin: Headers,
     user: Headers,
@@ -195,7 +195,7 @@ async def test_what_a_program_used_while_the_database_was_locked_is_booked_and_h
 
 
 class Hand:
-    """A clock that a test sets."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.seconds = 1_800_000_000.0
@@ -205,7 +205,7 @@ class Hand:
 @pytest.mark.parametrize(
     "jumps", [(-86400 * 30,), (86400 * 3,), (86400 * 3650, -86400 * 3650), (-0.5, -0.5, -0.5)]
 )
-async def test_a_clock_that_jumps_stops_no_chat(
+async def test_chat_works_after_a_clock_jump(
     connect: Connect, provider: Provider, jumps: tuple[float, ...]
 ) -> None:
     """Small machines start without the time and get it later; a correction may set it back."""
@@ -224,7 +224,7 @@ async def test_a_clock_that_jumps_stops_no_chat(
     assert (await client.get("/api/stats", headers=admin)).status == 200
 
 
-async def test_a_key_that_was_told_to_rest_by_a_wrong_clock_does_not_rest_for_years(
+async def test_cooldown_set_by_a_wrong_clock_does_not_last_for_years(
     connect: Connect, provider: Provider
 ) -> None:
     hand = Hand()
@@ -316,7 +316,7 @@ GARBAGE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", GARBAGE)
-async def test_garbage_is_a_clear_error_the_question_is_kept_and_the_next_chat_works(
+async def test_garbage_from_a_provider_is_a_clear_error_and_the_next_chat_works(
     client: TestClient, user: Headers, provider: Provider, model: None, name: str
 ) -> None:
     good, provider.script = provider.script, GARBAGE[name]
@@ -333,7 +333,7 @@ async def test_garbage_is_a_clear_error_the_question_is_kept_and_the_next_chat_w
     assert [status for _, status in kept[1::2]] == ["error", "error", "done"]
 
 
-async def test_a_line_of_a_megabyte_is_an_answer_like_any_other(
+async def test_event_line_of_a_megabyte_is_decoded(
     client: TestClient, user: Headers, provider: Provider, model: None
 ) -> None:
     provider.script = provider.stream(reply("长" * 340_000))
@@ -341,7 +341,7 @@ async def test_a_line_of_a_megabyte_is_an_answer_like_any_other(
     assert events[-1]["type"] == "end" and text_of(events) == "长" * 340_000
 
 
-async def test_half_a_character_at_the_end_costs_no_whole_one(
+async def test_incomplete_character_at_the_end_loses_no_complete_one(
     client: TestClient, user: Headers, provider: Provider, model: None
 ) -> None:
     cut = b'data: {"choices":[{"index":0,"delta":{"content":"' + "好".encode()[:2]
@@ -359,7 +359,7 @@ async def test_half_a_character_at_the_end_costs_no_whole_one(
 
 
 @pytest.mark.parametrize("endless", [b": ping\n\n", b"x", b"\n", b'data: {"choices":[]}\n\n'])
-async def test_a_body_that_never_ends_is_given_up_at_the_limit_and_can_be_stopped(
+async def test_endless_body_ends_at_the_time_limit_and_can_be_stopped(
     connect: Connect, config: Config, provider: Provider, endless: bytes
 ) -> None:
     client = await connect(dataclasses.replace(config, reply_seconds=1.0))

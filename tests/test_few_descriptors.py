@@ -1,4 +1,6 @@
-"""With few descriptors: a clear refusal for what cannot be served, idle connections give way, a quiet log."""
+"""Few file descriptors: requests that cannot be served get a clear error, idle connections are closed, and
+the log stays short.
+"""
 
 import asyncio
 import os
@@ -45,7 +47,7 @@ class Waiting:
 # --- counting
 
 
-def test_the_connection_that_has_waited_the_longest_gives_way() -> None:
+def test_connection_idle_for_longest_is_closed_first() -> None:
     now = [0.0]
     connections = Connections(2, 1, lambda: now[0])
     first, busy, last = Waiting(), Waiting(), Waiting()
@@ -62,7 +64,7 @@ def test_the_connection_that_has_waited_the_longest_gives_way() -> None:
     assert connections.close_idle() and last.is_closed and not busy.is_closed
 
 
-def test_a_connection_that_was_just_opened_does_not_give_way() -> None:
+def test_connection_that_was_just_opened_is_not_closed() -> None:
     now = [0.0]
     connections = Connections(1, 1, lambda: now[0])
     connection = Waiting()
@@ -73,7 +75,7 @@ def test_a_connection_that_was_just_opened_does_not_give_way() -> None:
     assert connections.close_idle() and connection.is_closed
 
 
-def test_only_requests_count_for_the_load() -> None:
+def test_only_running_requests_count_as_load() -> None:
     connections = Connections(1, 5)
     open_ones = [Waiting() for _ in range(4)]
     for connection in open_ones:
@@ -86,14 +88,14 @@ def test_only_requests_count_for_the_load() -> None:
     assert not connections.is_overloaded
 
 
-def test_a_connection_is_idle_until_its_request_is_whole() -> None:
+def test_connection_is_idle_until_its_request_is_complete() -> None:
     now = [0.0]
     connections = Connections(1, 1, lambda: now[0])
     half, other = Waiting(), Waiting()
     connections.opened(half)
     connections.opened(other)
     now[0] += 10
-    # after a long wait for a request it may take a moment over its body
+    # the body of a request may take a moment, also after a long idle time
     connections.head_received(half)
     assert connections.close_idle() and other.is_closed and not half.is_closed
     assert not connections.close_idle() and not connections.is_overloaded
@@ -101,11 +103,11 @@ def test_a_connection_is_idle_until_its_request_is_whole() -> None:
     now[0] += 10
     assert not connections.close_idle()
     connections.response_sent(half)
-    # the next one has not been waited for so long
+    # the next request has not been waited for so long
     assert not connections.close_idle() and not half.is_closed
 
 
-def test_the_bounds_fit_the_descriptors_that_are_left() -> None:
+def test_connection_limits_fit_the_available_descriptors() -> None:
     connections = Connections()
     lowest = os.dup(0)
     os.close(lowest)
@@ -120,7 +122,7 @@ def test_the_bounds_fit_the_descriptors_that_are_left() -> None:
 
 @contextmanager
 def limited(descriptors: int) -> Iterator[None]:
-    """This process may have so many descriptors for as long as this lasts."""
+    """Limit this process to so many descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
     try:
@@ -131,7 +133,7 @@ def limited(descriptors: int) -> Iterator[None]:
 
 @contextmanager
 def none_left() -> Iterator[None]:
-    """Nothing more can be opened by this process; what is open works."""
+    """Leave no free descriptor to this process; what is open works."""
     lowest = os.dup(0)
     os.close(lowest)
     with limited(lowest):
@@ -143,7 +145,7 @@ def none_left() -> Iterator[None]:
 
 @pytest.fixture
 async def small(config: Config, provider: Provider) -> AsyncIterator[Any]:
-    """A client of a server that answers one request at a time."""
+    """A client of a server that allows one request at a time."""
     runner = Runner(create_app(config), Connections(1, 4))
     await runner.setup()
     site = Site(runner, "127.0.0.1", 0, runner.connections)
@@ -155,7 +157,7 @@ async def small(config: Config, provider: Provider) -> AsyncIterator[Any]:
     await runner.cleanup()
 
 
-async def test_a_request_too_many_is_a_503_in_its_clients_shape(small: Any, provider: Provider) -> None:
+async def test_request_above_the_limit_gets_503_in_the_clients_format(small: Any, provider: Provider) -> None:
     admin = await sign_in(small, "admin", "admin123")
     await add_model(small, admin, provider.base_url)
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
@@ -179,10 +181,10 @@ async def test_a_request_too_many_is_a_503_in_its_clients_shape(small: Any, prov
     assert len(await messages_of(small, admin, "c")) == 2 and len(provider.bodies) == 1
 
 
-async def test_a_connection_whose_request_was_answered_is_no_load(small: Any) -> None:
+async def test_connection_without_a_running_request_is_no_load(small: Any) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(4):
-            # each keeps its connection
+            # each client keeps its connection
             client = await stack.enter_async_context(aiohttp.ClientSession(small._base_url))
             for _ in range(2):
                 async with client.get("/api/health") as response:
@@ -195,7 +197,7 @@ HALF_SENT = (
 )
 
 
-async def test_requests_whose_body_does_not_come_keep_nobody_out(small: Any) -> None:
+async def test_requests_with_incomplete_bodies_block_no_other_client(small: Any) -> None:
     port = small._base_url.port
     async with AsyncExitStack() as stack:
 
@@ -209,12 +211,12 @@ async def test_requests_whose_body_does_not_come_keep_nobody_out(small: Any) -> 
         async with asyncio.timeout(30):
             async with small.get("/api/health") as response:
                 assert response.status == 200
-            # what comes after all is answered
+            # a body that arrives after all is answered
             half[0][1].write(b"}" + b" " * 98)
             assert b" 400 " in await half[0][0].readline()
 
 
-async def test_the_rest_of_a_body_that_comes_after_the_answer_is_no_load(small: Any) -> None:
+async def test_rest_of_a_body_after_the_response_is_no_load(small: Any) -> None:
     port = small._base_url.port
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /api/nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
@@ -227,7 +229,7 @@ async def test_the_rest_of_a_body_that_comes_after_the_answer_is_no_load(small: 
     writer.close()
 
 
-async def test_a_site_that_cannot_listen_says_why_and_leaves_no_socket(config: Config) -> None:
+async def test_site_that_cannot_listen_gives_the_reason_and_leaves_no_socket(config: Config) -> None:
     runner = Runner(create_app(config))
     await runner.setup()
     await Site(runner, "127.0.0.1", 0, runner.connections).start()
@@ -244,16 +246,16 @@ async def test_a_site_that_cannot_listen_says_why_and_leaves_no_socket(config: C
 
 @pytest.fixture
 async def client(config: Config) -> AsyncIterator[TestClient]:
-    """A client of aiohttp's own server, which takes requests however few descriptors are left."""
+    """A client of aiohttp's own server, which accepts connections however few descriptors are left."""
     async with TestClient(TestServer(create_app(config))) as client:
         yield client
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_provider_that_no_descriptor_is_left_for_is_our_503_and_no_fault_of_the_key(
+async def test_attempt_without_a_free_descriptor_gets_503_and_does_not_blame_the_api_key(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, host: str
 ) -> None:
-    """To connect to it, or to look up its name."""
+    """A descriptor is needed to connect to the provider or to look up its name."""
     base_url = provider.base_url.replace("127.0.0.1", host)
     await add_model(client, admin, base_url, fallback_model="other")
     key = {"model_provider": "p_test_model", "api_key": "a-key-of-the-users-0123456789"}
@@ -292,7 +294,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[ChatHub]:
         yield hub
 
 
-async def test_many_streams_at_once_are_served_or_refused_and_the_log_stays_short(
+async def test_many_concurrent_streams_are_served_or_refused_and_the_log_stays_short(
     hub: ChatHub, provider: Provider
 ) -> None:
     client: Any = await hub.client(connector=aiohttp.TCPConnector(limit=0))
@@ -310,7 +312,7 @@ async def test_many_streams_at_once_are_served_or_refused_and_the_log_stays_shor
 
     asked = [asyncio.create_task(ask(number)) for number in range(FEW)]
     async with asyncio.timeout(30):
-        # all that cannot be served is refused while the others are still being answered
+        # all requests that cannot be served are refused while the others are still running
         while sum(task.done() for task in asked) + len(provider.bodies) < FEW:
             await asyncio.sleep(0.02)
         provider.gate.set()
@@ -322,7 +324,7 @@ async def test_many_streams_at_once_are_served_or_refused_and_the_log_stays_shor
 
 
 @pytest.mark.parametrize("sent", [b"", HALF_SENT])
-async def test_connections_that_send_nothing_whole_keep_nobody_out(hub: ChatHub, sent: bytes) -> None:
+async def test_connections_with_incomplete_requests_block_no_other_client(hub: ChatHub, sent: bytes) -> None:
     async with AsyncExitStack() as stack:
 
         async def connect() -> asyncio.StreamReader:
@@ -336,10 +338,10 @@ async def test_connections_that_send_nothing_whole_keep_nobody_out(hub: ChatHub,
         async with asyncio.timeout(30):
             async with client.get("/api/health") as response:
                 assert response.status == 200
-            # those that were there first had to go
+            # the connections that were there first were closed
             await until(lambda: silent[0].at_eof(), 10)
         assert not silent[-1].at_eof()
         if (descriptors := Path(f"/proc/{hub.pid}/fd")).exists():
-            # those that providers would need stay free
+            # descriptors for providers stay free
             assert len(list(descriptors.iterdir())) < FEW - 10
     assert "Traceback" not in hub.errors

@@ -1,4 +1,4 @@
-"""Where nothing can be written, everything that only reads is answered, to every kind of caller."""
+"""Full disk: every read-only request succeeds, for every kind of caller."""
 
 import resource
 from collections.abc import Awaitable, Callable
@@ -19,13 +19,14 @@ from chathub.routes import ROUTES
 
 Connect = Callable[..., Awaitable[TestClient]]
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
-# what only reads, and is not for a caller of that kind: nothing of its own is asked for here
+# read-only routes that this kind of caller may not use
 READING = [route for route in ROUTES if route.method == "GET"]
 
 
 class Hub:
-    """A server whose disk can be filled, with one of everything that can be read; ``seconds`` moves its
-    clock."""
+    """A server whose disk can be filled, with an object of every kind that can be read; ``seconds`` moves its
+    clock.
+    """
 
     def __init__(self, client: TestClient) -> None:
         self.client = client
@@ -33,14 +34,14 @@ class Hub:
         self.ids: dict[str, Any] = {}
 
     async def fill(self, *, full: bool) -> None:
-        """From here on nothing, or all, can be written; every token is looked up anew."""
+        """Let every write fail, or succeed again; all cached tokens are looked up anew."""
         assert self.client.app is not None
         pragma = f"PRAGMA query_only = {'ON' if full else 'OFF'}"
         await self.client.app[DB].run_bare(lambda connection: connection.execute(pragma))
         self.seconds += 120
 
     async def statuses(self, headers: Headers) -> dict[str, int]:
-        """Every reading route and what it answers."""
+        """Every read-only route and its status."""
         found = {}
         for route in READING:
             path = route.path.replace("{model:.+}", "{model}").format(**self.ids)
@@ -83,9 +84,9 @@ async def health(client: TestClient) -> tuple[int, str]:
         return response.status, (await response.json())["status"]
 
 
-async def test_all_that_only_reads_is_answered_as_ever_to_logins_and_access_tokens(hub: Hub) -> None:
+async def test_read_only_routes_work_for_sessions_and_access_tokens_on_a_full_disk(hub: Hub) -> None:
     user = await sign_in(hub.client, "user", "user123")
-    # 200 but for what only administrators may read
+    # 200 except for what only administrators may read
     for headers in (user, await access_token(hub.client, user)):
         usual = await hub.statuses(headers)
         assert list(usual.values()).count(200) >= 12, usual
@@ -98,7 +99,7 @@ async def test_all_that_only_reads_is_answered_as_ever_to_logins_and_access_toke
         assert await health(hub.client) == (200, "healthy")
 
 
-async def test_an_administrators_look_at_what_is_anothers_is_not_shown_where_it_cannot_be_recorded(
+async def test_administrators_reading_of_others_messages_fails_if_it_cannot_be_audited(
     hub: Hub,
 ) -> None:
     admin = await sign_in(hub.client, "admin", "admin123")
@@ -111,7 +112,7 @@ async def test_an_administrators_look_at_what_is_anothers_is_not_shown_where_it_
     assert await hub.statuses(admin) == usual
 
 
-async def test_a_repeated_request_gets_the_stored_reply(hub: Hub, provider: Provider) -> None:
+async def test_repeated_request_gets_the_stored_reply_on_a_full_disk(hub: Hub, provider: Provider) -> None:
     user = await sign_in(hub.client, "user", "user123")
     first = await chat(hub.client, user, client_message_id="once")
     await hub.fill(full=True)
@@ -121,10 +122,8 @@ async def test_a_repeated_request_gets_the_stored_reply(hub: Hub, provider: Prov
     assert len(provider.bodies) == 2
 
 
-async def test_a_program_reads_with_its_access_token_while_no_file_can_grow(
-    tmp_path: Path, provider: Provider
-) -> None:
-    """The limit on the size of files is the kernel's own, set on the running process."""
+async def test_access_token_can_read_while_no_file_can_grow(tmp_path: Path, provider: Provider) -> None:
+    """The limit of the file size is the kernel's own, set on the running process."""
     async with ChatHub(tmp_path / "chathub.db") as hub:
         client: Any = await hub.client()
         user = await sign_in(client, "user", "user123")

@@ -1,4 +1,4 @@
-"""The memory of answers in the making: whose reading pauses, and who reads on."""
+"""The memory of running replies: whose reading from the provider pauses, and whose continues."""
 
 from chathub.formats.events import Text
 from chathub.gateway.usage_meter import EventQueue
@@ -12,10 +12,10 @@ def reading(*holdings: MemoryLease) -> list[bool]:
     return [each.room.is_set() for each in holdings]
 
 
-def test_the_oldest_answer_of_a_user_reads_on_and_others_wait_until_it_is_over() -> None:
+def test_oldest_reply_of_a_user_continues_while_newer_ones_wait() -> None:
     holdings = ReplyMemory(10, MANY)
     oldest, newer, newest = (holdings.of(1) for _ in range(3))
-    # the order is that of their first bytes: one that has not begun keeps nobody waiting
+    # the order is that of their first bytes: a reply that has not begun delays no other
     for each in (newer, oldest):
         each.grow(5)
     assert reading(oldest, newer) == [True, True]
@@ -31,7 +31,7 @@ def test_the_oldest_answer_of_a_user_reads_on_and_others_wait_until_it_is_over()
     assert reading(newest) == [True] and holdings.used == 0
 
 
-def test_when_there_is_room_again_no_more_read_on_than_fit() -> None:
+def test_freed_memory_lets_only_as_many_replies_continue_as_fit() -> None:
     holdings = ReplyMemory(4 * READ, MANY)
     first, *others = (holdings.of(1) for _ in range(7))
     first.grow(4 * READ)
@@ -45,7 +45,7 @@ def test_when_there_is_room_again_no_more_read_on_than_fit() -> None:
     assert holdings.used == 0
 
 
-def test_one_user_does_not_keep_another_waiting() -> None:
+def test_replies_of_one_user_do_not_delay_another_user() -> None:
     holdings = ReplyMemory(10, MANY)
     mine, other = [holdings.of(1) for _ in range(3)], holdings.of(2)
     for each in mine:
@@ -54,20 +54,20 @@ def test_one_user_does_not_keep_another_waiting() -> None:
     assert reading(*mine, other) == [True, False, False, True]
 
 
-def test_when_all_hold_too_much_those_wait_who_hold_more_than_their_share() -> None:
+def test_replies_above_their_share_wait_when_the_total_is_exceeded() -> None:
     holdings = ReplyMemory(100, 100)
     greedy, second, modest = holdings.of(1), holdings.of(2), holdings.of(3)
     greedy.grow(60)
     second.grow(60)
     modest.grow(20)
-    # the oldest of all goes on
+    # the oldest reply of all continues
     greedy.grow(1)
     assert reading(greedy, second, modest) == [True, False, True]
     greedy.release()
     assert reading(second) == [True]
 
 
-def test_what_waits_for_a_slow_client_is_bounded_by_its_characters() -> None:
+def test_buffer_for_a_slow_client_is_limited_by_its_characters() -> None:
     outbox = EventQueue(0, 1_000_000)
     assert outbox.room is not None
     outbox.feed([Text("长" * 60_000)])
@@ -79,7 +79,7 @@ def test_what_waits_for_a_slow_client_is_bounded_by_its_characters() -> None:
     assert outbox.room.is_set()
 
 
-def test_what_is_told_as_a_whole_is_counted_and_waits_for_no_client() -> None:
+def test_reply_sent_as_a_whole_is_counted_and_waits_for_no_client() -> None:
     holdings = ReplyMemory(MANY, MANY)
     outbox = EventQueue(0, 1_000_000)
     outbox.collect(holdings.of(1))

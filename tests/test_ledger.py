@@ -1,4 +1,4 @@
-"""Bills: what was reported counts, what was not is estimated and says so."""
+"""Usage and cost of an attempt: reported counts apply, missing ones are estimated and marked."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,12 +11,12 @@ from chathub.providers.catalog import ChatModel
 MODEL = ChatModel("m", 1, "openai", "OpenAI", "https://x/v1", True, input_price=2500, output_price=10_000)
 
 
-def test_what_the_provider_reports_is_the_bill() -> None:
+def test_reported_usage_is_charged() -> None:
     usage_cost = compute_cost(MODEL, Usage(1000, 200, 1200, 50, 10), 999, 1, 2)
     assert usage_cost == UsageCost(1000, 200, 50, 10, "reported", 4500)
 
 
-def test_an_explicit_zero_is_not_missing() -> None:
+def test_explicit_zero_is_not_treated_as_missing() -> None:
     usage_cost = compute_cost(MODEL, Usage(0, 0, 0), 999, 1, 0)
     assert (
         usage_cost.prompt_tokens,
@@ -31,18 +31,18 @@ def test_an_explicit_zero_is_not_missing() -> None:
     )
 
 
-def test_without_a_report_both_are_estimated() -> None:
+def test_usage_without_a_report_is_estimated() -> None:
     usage_cost = compute_cost(MODEL, None, 40, 16, 0)
     assert (usage_cost.prompt_tokens, usage_cost.usage_source) == (40, "estimated")
     assert 10 <= usage_cost.completion_tokens <= 20 and usage_cost.cost > 0
 
 
-def test_thinking_that_nobody_reported_is_estimated_as_thinking() -> None:
+def test_unreported_reasoning_is_estimated_as_reasoning() -> None:
     usage_cost = compute_cost(MODEL, None, 40, 16, 7)
     assert (usage_cost.completion_tokens, usage_cost.reasoning_tokens) == (23, 7)
 
 
-def test_a_negative_count_is_not_believed() -> None:
+def test_negative_count_is_replaced_by_an_estimate() -> None:
     usage_cost = compute_cost(MODEL, Usage(-5, -(10**30)), 40, 16, 0)
     assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.usage_source) == (
         40,
@@ -51,7 +51,7 @@ def test_a_negative_count_is_not_believed() -> None:
     )
 
 
-def test_half_a_report_is_mixed() -> None:
+def test_partly_reported_usage_is_marked_mixed() -> None:
     usage_cost = compute_cost(MODEL, Usage(prompt_tokens=7), 40, 2, 0)
     assert (usage_cost.prompt_tokens, usage_cost.usage_source) == (
         7,
@@ -59,7 +59,7 @@ def test_half_a_report_is_mixed() -> None:
     ) and usage_cost.completion_tokens > 0
 
 
-def test_a_count_that_no_answer_can_have_is_not_believed() -> None:
+def test_impossible_count_is_replaced_by_an_estimate() -> None:
     usage_cost = compute_cost(MODEL, Usage(2**62, 10**14), 40, 16, 0)
     assert (usage_cost.prompt_tokens, usage_cost.completion_tokens, usage_cost.usage_source) == (
         40,
@@ -68,17 +68,17 @@ def test_a_count_that_no_answer_can_have_is_not_believed() -> None:
     )
 
 
-def test_a_failure_before_anything_came_costs_nothing() -> None:
+def test_failure_before_any_output_costs_nothing() -> None:
     assert compute_cost(MODEL, None, 40, 0, 0) == UsageCost()
 
 
-def test_thinking_reported_beside_the_completion_is_paid_for() -> None:
+def test_reasoning_reported_beside_the_completion_is_charged() -> None:
     """xAI: total = prompt + completion + reasoning; elsewhere the reasoning is inside the completion."""
     assert compute_cost(MODEL, Usage(307, 26, 560, 227, 306), 1, 1, 0).completion_tokens == 253
     assert compute_cost(MODEL, Usage(100, 50, 150, 40), 1, 1, 0).completion_tokens == 50
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7))
-def test_the_cost_is_within_half_a_millionth_of_the_exact_product(prompt: int, completion: int) -> None:
+def test_cost_is_within_half_a_millionth_of_the_exact_product(prompt: int, completion: int) -> None:
     exact = prompt * MODEL.input_price + completion * MODEL.output_price
     assert abs(cost(MODEL, prompt, completion) * 1000 - exact) <= 500

@@ -1,4 +1,4 @@
-"""The log: each line names its request, and none shows a secret or pretends to be another line."""
+"""The log: each line names its request, contains no secret and cannot imitate another line."""
 
 import io
 import logging
@@ -29,7 +29,7 @@ SECRETS = [
 
 
 class Log:
-    """A log of its own, with our lines."""
+    """A separate log with our formatter."""
 
     def __init__(self) -> None:
         self.out = io.StringIO()
@@ -56,7 +56,7 @@ def fail() -> None:
         raise RuntimeError(f"so does\nthe outer one: {KEY}") from error
 
 
-def test_a_key_in_use_is_in_no_message_and_in_no_traceback(log: Log) -> None:
+def test_api_key_in_use_is_masked_in_messages_and_tracebacks(log: Log) -> None:
     vault = Vault(b"a secret of the tests, 32 bytes +")
     binding = Binding(1, 1, 1, "https://a.example.com:443")
     log.lines.secrets = Vault(b"a secret of the tests, 32 bytes +").known
@@ -78,7 +78,7 @@ def test_a_key_in_use_is_in_no_message_and_in_no_traceback(log: Log) -> None:
         assert "said '***'" in log.text and "the inner one knows ***" in log.text
 
 
-def test_the_keys_that_are_known_by_heart_are_bounded() -> None:
+def test_number_of_api_keys_known_to_the_log_is_limited() -> None:
     vault = Vault(b"a secret of the tests, 32 bytes +")
     for number in range(2000):
         vault.seal(f"key {number}", Binding(number, 1, 1, "https://a.example.com:443"))
@@ -86,18 +86,18 @@ def test_the_keys_that_are_known_by_heart_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("text", SECRETS)
-def test_what_stands_where_keys_stand_is_hidden_whoever_it_belongs_to(log: Log, text: str) -> None:
+def test_text_in_the_form_of_a_secret_is_masked(log: Log, text: str) -> None:
     log.logger.warning("sent %s on", text)
     assert "abc" not in log.text and "ghi" not in log.text and "***" in log.text
 
 
-def test_other_words_stay(log: Log) -> None:
+def test_ordinary_words_are_not_masked(log: Log) -> None:
     said = "key 12 of provider openai: HTTP 401, token bucket empty; no authorization given, risk-free"
     log.logger.info(said)
     assert said in log.text
 
 
-def test_a_line_cannot_pretend_to_be_two(log: Log) -> None:
+def test_log_entry_cannot_imitate_a_second_line(log: Log) -> None:
     log.logger.error("error at %s", "/a\n2026-01-01 00:00:00,000 INFO chathub: all is well\x1b[2J\u2028x")
     assert log.text.count("\n") == 1 and "\x1b" not in log.text and "\u2028" not in log.text
     try:
@@ -108,7 +108,7 @@ def test_a_line_cannot_pretend_to_be_two(log: Log) -> None:
     assert "\nthe outer one" not in log.text
 
 
-def test_a_line_names_the_request_it_was_written_for(log: Log) -> None:
+def test_log_line_names_its_request(log: Log) -> None:
     log.logger.info("nobody asked")
     token = REQUEST.set("request-7")
     log.logger.info("asked")
@@ -148,7 +148,7 @@ sys.exit(program.main())
 '''
 
 
-async def test_a_server_with_a_mistake_in_it_logs_where_and_for_which_request_but_no_key(
+async def test_unexpected_error_is_logged_with_place_and_request_but_without_api_keys(
     tmp_path: Path, provider: Provider
 ) -> None:
     class Leaking(ChatHub):
@@ -178,5 +178,5 @@ async def test_a_server_with_a_mistake_in_it_logs_where_and_for_which_request_bu
     assert "in the request: ***" in said and "in a task: ***" in said
     assert "leak.py" in said and "Traceback" in said
     assert KEY not in said and token not in said
-    # what the request set going is still its own
+    # lines of tasks that the request started still name it
     assert any("[asked-1]" in line and "upstream not reached" in line for line in lines)

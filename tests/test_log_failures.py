@@ -1,4 +1,4 @@
-"""A line of the log that cannot be written: a short line instead, or nothing, and never the record."""
+"""A log line that cannot be written becomes a short line or nothing, and never shows the record."""
 
 import io
 import logging
@@ -51,7 +51,7 @@ MISTAKES: dict[str, Callable[[logging.Logger], None]] = {
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_a_record_that_cannot_be_formatted_becomes_one_short_line(
+def test_record_that_cannot_be_formatted_becomes_one_short_line(
     kind: str, out: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token = REQUEST.set("request-9")
@@ -63,7 +63,7 @@ def test_a_record_that_cannot_be_formatted_becomes_one_short_line(
     assert capsys.readouterr() == ("", "")
 
 
-def test_secrets_that_cannot_be_told_lose_the_line_and_do_not_show_it(
+def test_line_is_not_written_if_the_list_of_secrets_fails(
     out: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = Formatter()
@@ -73,7 +73,7 @@ def test_secrets_that_cannot_be_told_lose_the_line_and_do_not_show_it(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_stream_that_takes_nothing_costs_the_line_and_nothing_else(
+def test_closed_log_stream_loses_the_line_and_nothing_else(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = io.StringIO()
@@ -82,8 +82,8 @@ def test_a_stream_that_takes_nothing_costs_the_line_and_nothing_else(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_control_character_needs_no_import_to_be_shown() -> None:
-    """Run in a process of its own: here the codec may have been imported by anybody."""
+def test_control_character_is_escaped_without_an_import() -> None:
+    """Runs in a process of its own: in this one the codec may be imported already."""
     code = (
         "import logging, sys\n"
         "from chathub.log import Formatter, Handler\n"
@@ -98,7 +98,7 @@ def test_a_control_character_needs_no_import_to_be_shown() -> None:
     assert result.stderr.endswith("a\\nb\\x1b\\u2028c\n") and result.stderr.count("\n") == 1
 
 
-def test_what_happens_often_is_a_line_at_once_and_then_a_line_a_second_that_counts_the_others(
+def test_frequent_event_is_logged_at_once_and_then_once_a_second_with_a_count(
     out: io.StringIO,
 ) -> None:
     seconds = iter((100.0, 100.1, 100.9, 101.0, 101.5))

@@ -1,4 +1,4 @@
-"""Migrations: from nothing, from each earlier version, and when one fails."""
+"""Migrations: from an empty file, from each earlier version, and when one fails."""
 
 import hashlib
 import sqlite3
@@ -14,7 +14,7 @@ from chathub.database.migrations import migrate, migrations_in
 from chathub.database.schema import differences
 from chathub.errors import StartError
 
-# a database that had a migration never has it again: what is changed in one reaches new databases only
+# a migration runs once per database: a change in a shipped one would reach new databases only
 FROZEN = [
     "42959c932624c3997d3d8e4d91b2f1833756b31552fcb66c38dc89d9abb8fbc3",
     "eca92980194feba781d8ea26038bbbddeedfc5458679d981ef232a716b78888c",
@@ -45,12 +45,12 @@ def schema(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
     return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
 
 
-def test_a_migration_that_was_shipped_is_never_changed() -> None:
+def test_shipped_migration_is_unchanged() -> None:
     found = [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in migrations_in(FOLDER)]
     assert found[: len(FROZEN)] == FROZEN
 
 
-def test_an_empty_file_comes_to_the_newest_version_and_a_second_start_does_nothing(
+def test_empty_file_is_migrated_to_the_newest_version_once(
     connection: sqlite3.Connection,
 ) -> None:
     assert migrate(connection, FOLDER) == len(migrations_in(FOLDER))
@@ -60,7 +60,7 @@ def test_an_empty_file_comes_to_the_newest_version_and_a_second_start_does_nothi
 
 
 @pytest.mark.parametrize("version", range(1, len(migrations_in(FOLDER)) + 1))
-def test_each_earlier_version_comes_to_the_newest_with_all_of_its_rows(tmp_path: Path, version: int) -> None:
+def test_each_earlier_version_is_migrated_with_all_of_its_rows(tmp_path: Path, version: int) -> None:
     path = tmp_path / "old.db"
     old_databases.make(path, version)
     before = old_databases.counts(path)
@@ -73,13 +73,13 @@ def test_each_earlier_version_comes_to_the_newest_with_all_of_its_rows(tmp_path:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert differences(connection, FOLDER, len(migrations_in(FOLDER))) == []
     after = old_databases.counts(path)
-    # a login is a row since version 7; before, its end was one
+    # a session is a row since version 7; before, only its end was one
     lost = {table for table in before if after.get(table, 0) < before[table]}
     assert lost <= {"revoked_tokens"}
     assert {table for table in before if table in after and after[table] > before[table]} <= seeded
 
 
-def test_a_failing_migration_changes_nothing(connection: sqlite3.Connection, tmp_path: Path) -> None:
+def test_failed_migration_changes_nothing(connection: sqlite3.Connection, tmp_path: Path) -> None:
     (tmp_path / "0001_good.sql").write_text("CREATE TABLE a (x);")
     (tmp_path / "0002_bad.sql").write_text("CREATE TABLE b (x); INSERT INTO nowhere VALUES (1);")
     with pytest.raises(StartError, match="0002_bad.sql failed"):
@@ -110,21 +110,19 @@ def rebuilding(folder: Path, rebuild: str) -> Path:
     return folder
 
 
-def test_a_table_that_others_point_to_can_be_made_anew(
-    connection: sqlite3.Connection, tmp_path: Path
-) -> None:
+def test_referenced_table_can_be_rebuilt(connection: sqlite3.Connection, tmp_path: Path) -> None:
     folder = rebuilding(tmp_path, "-- foreign_keys: off\n" + REBUILT.format(""))
     migrate(connection, folder)
     assert connection.execute("SELECT * FROM thing").fetchall() == [(1, 1), (2, 2)]
     assert connection.execute("SELECT * FROM names").fetchall() == [("a",), ("b",)]
-    # they point to the new table, and are watched again
+    # foreign keys refer to the new table, and are enforced again
     connection.execute("DELETE FROM owner WHERE id = 1")
     assert connection.execute("SELECT * FROM thing").fetchall() == [(2, 2)]
     with pytest.raises(sqlite3.IntegrityError):
         connection.execute("INSERT INTO thing VALUES (3, 9)")
 
 
-def test_a_rebuild_that_leaves_a_row_pointing_to_nothing_changes_nothing(
+def test_rebuild_that_leaves_a_dangling_reference_changes_nothing(
     connection: sqlite3.Connection, tmp_path: Path
 ) -> None:
     folder = rebuilding(tmp_path, "-- foreign_keys: off\n" + REBUILT.format(" WHERE id = 1"))
@@ -161,8 +159,8 @@ def test_a_row_that_pointed_to_nothing_before_keeps_no_rebuild_from_running(
     assert connection.execute("SELECT * FROM thing").fetchall() == [(1, 1), (2, 2)]
 
 
-def test_the_real_tables_of_people_and_conversations_can_be_made_anew(tmp_path: Path) -> None:
-    """With all that points to them: views and triggers too."""
+def test_real_referenced_tables_can_be_rebuilt(tmp_path: Path) -> None:
+    """With everything that refers to them: views and triggers too."""
     path, folder = tmp_path / "old.db", tmp_path / "migrations"
     newest = len(migrations_in(FOLDER))
     old_databases.make(path, newest)
@@ -190,13 +188,13 @@ def test_the_real_tables_of_people_and_conversations_can_be_made_anew(tmp_path: 
         assert connection.execute("SELECT count(*) FROM limits").fetchone() == (2,)
 
 
-def test_a_database_of_a_newer_chathub_is_refused(connection: sqlite3.Connection) -> None:
+def test_database_of_a_newer_chathub_is_refused(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA user_version = 9999")
     with pytest.raises(StartError, match="newer ChatHub"):
         migrate(connection, FOLDER)
 
 
-def test_a_gap_in_the_numbers_is_refused(tmp_path: Path) -> None:
+def test_gap_in_the_migration_numbers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0002_second.sql").write_text("SELECT 1;")
     with pytest.raises(StartError, match="out of order"):
         migrations_in(tmp_path)
@@ -211,7 +209,7 @@ def test_a_gap_in_the_numbers_is_refused(tmp_path: Path) -> None:
         ("CREATE INDEX an_administrators ON messages (role)", []),
     ],
 )
-def test_a_schema_that_differs_is_noticed_and_what_others_add_is_not(
+def test_changed_schema_is_detected_and_additions_of_others_are_ignored(
     connection: sqlite3.Connection, change: str, other: list[str]
 ) -> None:
     migrate(connection, FOLDER)
@@ -223,8 +221,8 @@ def test_a_schema_that_differs_is_noticed_and_what_others_add_is_not(
     assert found == [each.format(index=index) for each in other]
 
 
-def test_a_schema_that_differs_in_comments_and_blanks_is_the_same(connection: sqlite3.Connection) -> None:
-    """As other versions of SQLite write down a table that was altered."""
+def test_schema_that_differs_in_comments_and_blanks_is_the_same(connection: sqlite3.Connection) -> None:
+    """Other versions of SQLite write down an altered table in that way."""
     migrate(connection, FOLDER)
     ((made,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'settings'").fetchall()
     connection.execute("DROP TABLE settings")
@@ -232,7 +230,7 @@ def test_a_schema_that_differs_in_comments_and_blanks_is_the_same(connection: sq
     assert differences(connection, FOLDER, len(migrations_in(FOLDER))) == []
 
 
-def test_a_fresh_start_shows_the_providers_and_models_of_the_issue(connection: sqlite3.Connection) -> None:
+def test_fresh_database_has_the_seeded_providers_and_models(connection: sqlite3.Connection) -> None:
     migrate(connection, FOLDER)
     keys = {row[0] for row in connection.execute("SELECT provider_key FROM providers")}
     assert keys >= {

@@ -1,4 +1,6 @@
-"""ChatHub behind a real nginx: its default buffering, and a read time-out shorter than a model's thinking."""
+"""ChatHub behind a real nginx: with its default buffering, and a read time-out shorter than a model's
+silence.
+"""
 
 import asyncio
 import json
@@ -100,7 +102,7 @@ async def nginx(upstream: str, folder: Path) -> AsyncIterator[str]:
 
 
 class Browser:
-    """A client that sees nginx only."""
+    """A client that connects to nginx only."""
 
     def __init__(self, session: aiohttp.ClientSession, headers: Headers) -> None:
         self.session = session
@@ -154,7 +156,7 @@ async def until_nobody_follows(browser: Browser) -> None:
 
 
 def thinking(before: str, after: str, seconds: float) -> Script:
-    """Silence of some seconds between two texts; with none before it, not even a head is sent."""
+    """Silence of some seconds between two texts; without a first text not even the headers are sent."""
 
     async def run(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -172,7 +174,7 @@ def thinking(before: str, after: str, seconds: float) -> Script:
 
 
 @pytest.mark.parametrize("prefix", ["", "/modern"])
-async def test_the_first_token_arrives_before_the_provider_goes_on(
+async def test_first_token_arrives_before_the_provider_continues(
     browser: Browser, provider: Provider, prefix: str
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -185,11 +187,12 @@ async def test_the_first_token_arrives_before_the_provider_goes_on(
     assert text_of(events) == "后" and events[-1]["type"] == "end"
 
 
-async def test_it_is_the_head_of_the_answer_that_keeps_nginx_from_buffering(
+async def test_x_accel_buffering_header_keeps_nginx_from_buffering(
     browser: Browser, provider: Provider
 ) -> None:
-    """The control: an nginx told not to listen to X-Accel-Buffering holds the token back. Heartbeats
-    arrive there all the while, so it does not give the answer up."""
+    """The control: an nginx configured to ignore X-Accel-Buffering holds the token back. It receives
+    heartbeats meanwhile, so its read time-out does not end the response.
+    """
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     request = asyncio.create_task(browser.ask("/held"))
     await asyncio.sleep(2)
@@ -202,7 +205,7 @@ async def test_it_is_the_head_of_the_answer_that_keeps_nginx_from_buffering(
 
 
 @pytest.mark.parametrize("before", ["前", ""], ids=["in mid-stream", "before the first byte"])
-async def test_a_silent_think_longer_than_the_time_out_survives(
+async def test_silence_longer_than_the_read_timeout_does_not_end_the_stream(
     browser: Browser, provider: Provider, before: str
 ) -> None:
     provider.script = thinking(before, "后", 3)
@@ -211,18 +214,20 @@ async def test_a_silent_think_longer_than_the_time_out_survives(
     assert [events[0]["type"], events[-1]["type"]] == ["start", "end"]
 
 
-async def test_the_start_event_does_not_wait_for_the_provider(browser: Browser, provider: Provider) -> None:
-    """A page that knows the conversation can stop it, or come back to it."""
+async def test_start_event_does_not_wait_for_the_provider(browser: Browser, provider: Provider) -> None:
+    """A page that knows the conversation can stop or resume the reply."""
     provider.script = provider.hang()
     response = await browser.ask()
     await read_until(response, '"start"')
     response.close()
 
 
-async def test_without_heartbeats_nginx_gives_up_and_the_rest_can_be_had(
+async def test_without_heartbeats_nginx_times_out_and_the_rest_can_be_resumed(
     tmp_path: Path, provider: Provider
 ) -> None:
-    """The control: the same think with a heartbeat that comes too late. The reply lives on."""
+    """The control: the same silence with a heartbeat that comes too late. The reply continues on
+    the server.
+    """
     async with behind_nginx(tmp_path, provider, heartbeat="60") as browser:
         provider.script = provider.stream(reply("前", "后"), stall_after=1)
         seen = ""
@@ -231,7 +236,7 @@ async def test_without_heartbeats_nginx_gives_up_and_the_rest_can_be_had(
             async with asyncio.timeout(30):
                 while line := (await response.content.readline()).decode():
                     seen += line
-                # nginx may also end the body as if it were whole
+                # nginx may also end the body as if it were complete
                 raise aiohttp.ClientPayloadError
         response.close()
         assert "前" in seen and '"end"' not in seen
@@ -244,7 +249,7 @@ async def test_without_heartbeats_nginx_gives_up_and_the_rest_can_be_had(
         assert text_of(events) == "后" and events[-1]["type"] == "end"
 
 
-async def test_a_client_that_leaves_through_nginx_does_not_stop_the_reply(
+async def test_client_that_disconnects_through_nginx_does_not_stop_the_reply(
     browser: Browser, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -264,7 +269,7 @@ async def test_a_client_that_leaves_through_nginx_does_not_stop_the_reply(
     assert (answer["content"], answer["status"]) == ("前后", "done")
 
 
-async def test_one_who_asked_for_it_stops_the_reply_by_leaving(browser: Browser, provider: Provider) -> None:
+async def test_on_disconnect_stop_works_through_nginx(browser: Browser, provider: Provider) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     response = await browser.ask(conversation_id="c", on_disconnect="stop")
     await read_until(response, "前")
@@ -277,7 +282,7 @@ async def test_one_who_asked_for_it_stops_the_reply_by_leaving(browser: Browser,
     assert provider.closed == 1
 
 
-async def test_the_heads_of_a_stream_pass_and_nothing_is_compressed(
+async def test_stream_headers_pass_nginx_and_nothing_is_compressed(
     browser: Browser, provider: Provider
 ) -> None:
     async with await browser.ask() as response:

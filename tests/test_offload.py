@@ -1,4 +1,6 @@
-"""Large work leaves the event loop's thread, small work does not; both give what the function gives."""
+"""Offloading: large work runs in another thread, small work on the event loop; both return the function's
+result.
+"""
 
 import asyncio
 import threading
@@ -14,7 +16,7 @@ def where(value: int) -> tuple[int, int]:
     return value, threading.get_ident()
 
 
-async def test_only_large_work_is_done_in_another_thread() -> None:
+async def test_only_large_work_runs_in_another_thread() -> None:
     offload, here = Offload(), threading.get_ident()
     assert await offload.run(256 * KIB, where, 1) == (1, here)
     value, there = await offload.run(256 * KIB + 1, where, value=2)
@@ -23,7 +25,7 @@ async def test_only_large_work_is_done_in_another_thread() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1000 * KIB])
-async def test_what_the_work_raises_reaches_the_caller(size: int) -> None:
+async def test_exception_of_the_work_reaches_the_caller(size: int) -> None:
     def fail() -> None:
         raise ValueError("no")
 
@@ -33,7 +35,7 @@ async def test_what_the_work_raises_reaches_the_caller(size: int) -> None:
     offload.close()
 
 
-async def test_the_loop_goes_on_meanwhile() -> None:
+async def test_event_loop_continues_during_the_work() -> None:
     offload, begun, gate = Offload(), threading.Event(), threading.Event()
 
     def wait() -> bool:

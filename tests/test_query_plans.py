@@ -1,4 +1,4 @@
-"""No statement looks at all rows of a table that grows with use, and no index is there for nothing."""
+"""Query plans: no statement scans a table that grows with use, and no index is unused."""
 
 import re
 import sqlite3
@@ -9,18 +9,18 @@ import pytest
 from chathub.database.migrations import migrate
 from chathub.database.queries import Queries, sql_folder
 
-# tables of which there are a few hundred rows at most, in any installation
+# tables with a few hundred rows at most, in any installation
 SMALL = {"api_keys", "invites", "models", "providers", "subscriptions", "users"}
-# the whole of an index that holds only the rows that are wanted, or the end of one; and a search in names
+# the whole of a partial index with only the wanted rows, or the end of one; and a search in names
 MAY_SCAN = {
     ("conversations.find_deleted", "conversations USING INDEX conversations_deleted"),
     ("messages.is_detached", "conversations USING INDEX conversations_deleted"),
     ("messages.list_streaming", "messages USING INDEX messages_streaming"),
-    # only where the clock is behind
+    # only while the clock is behind
     ("sessions.delete_expired_ahead", "sessions"),
     ("throttles.delete_expired", "throttles USING COVERING INDEX throttles_by_end"),
 }
-# that sort no more than what they show, or a user's own few rows
+# statements that sort only what they return, or a user's own few rows
 MAY_SORT = {
     *(
         "api_keys.list_own",
@@ -32,7 +32,7 @@ MAY_SORT = {
     *("audit.list_page_of_events", "sessions.delete_oldest", "subscriptions.list_all"),
     *("usage.by_model", "usage.list_spans", "usage.list_spans_of_all", "usage.sum_by"),
 }
-# what foreign keys look up when a row they lead to goes: there is no statement for it
+# indexes for foreign keys, used when a referenced row is deleted: no statement names them
 FOR_FOREIGN_KEYS = {"conversations_by_head", "idempotency_keys_by_message"}
 
 
@@ -46,7 +46,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture(scope="module")
 def plans(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """What SQLite does for each statement, step by step."""
+    """SQLite's plan of each statement, step by step."""
     found = {}
     for file, statements in Queries(sql_folder() / "queries"):
         for name, statement in statements.items():
@@ -71,7 +71,7 @@ def test_statements_scan_small_tables_only(
             if not step.startswith("SCAN "):
                 continue
             scanned = step.removeprefix("SCAN ")
-            # another name of a table in this statement
+            # an alias of a table in this statement
             alias = (
                 re.search(rf"(\w+) AS {scanned.split()[0]}\b", texts[statement])
                 if scanned[0].isalpha()
@@ -83,12 +83,12 @@ def test_statements_scan_small_tables_only(
     assert scans == MAY_SCAN
 
 
-def test_statements_sort_only_what_they_show(plans: dict[str, list[str]]) -> None:
+def test_statements_sort_only_what_they_return(plans: dict[str, list[str]]) -> None:
     sorting = {statement for statement, plan in plans.items() if any("TEMP B-TREE" in step for step in plan)}
     assert sorting == MAY_SORT
 
 
-def test_no_index_is_made_for_a_statement_while_it_runs(plans: dict[str, list[str]]) -> None:
+def test_no_statement_needs_an_automatic_index(plans: dict[str, list[str]]) -> None:
     made = {statement for statement, plan in plans.items() if any("AUTOMATIC" in step for step in plan)}
     assert made <= {"messages.list_streaming"}
 
@@ -104,8 +104,8 @@ def test_every_index_is_used(connection: sqlite3.Connection, plans: dict[str, li
     assert indexes - used == FOR_FOREIGN_KEYS
 
 
-def test_no_index_is_the_beginning_of_another(connection: sqlite3.Connection) -> None:
-    """Then the shorter one would be redundant. Those with a condition hold other rows."""
+def test_no_index_is_a_prefix_of_another(connection: sqlite3.Connection) -> None:
+    """The shorter one would be redundant. Partial indexes hold other rows."""
     for table in tables(connection):
         columns = {
             row["name"]: tuple(each[2] for each in connection.execute(f"PRAGMA index_info({row['name']})"))
@@ -122,7 +122,7 @@ def _indexes(connection: sqlite3.Connection, table: str) -> list[dict[str, objec
     return [{"name": row[1], "partial": row[4]} for row in rows]
 
 
-def test_foreign_keys_find_their_rows_by_an_index(connection: sqlite3.Connection) -> None:
+def test_foreign_keys_are_searched_by_an_index(connection: sqlite3.Connection) -> None:
     """Of rows that are deleted: users, providers and subscriptions never are."""
     for table in tables(connection):
         for key in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall():

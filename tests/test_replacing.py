@@ -1,4 +1,4 @@
-"""Another file in the database's place: after a crash at any point it is the one or the other, whole."""
+"""Replacing the database file: after a crash at any point the old or the new file is there, complete."""
 
 import os
 import sqlite3
@@ -16,18 +16,18 @@ LABEL = "before-restore-20240131-120000"
 
 
 class Crash(BaseException):
-    """The process ends here: nothing that would follow is done."""
+    """The process ends here: nothing after this point is done."""
 
 
 def filled(path: Path, word: str) -> None:
-    """A whole file whose one row is a word."""
+    """A complete file with one row, which contains a word."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE said (word TEXT)")
         connection.execute("INSERT INTO said VALUES (?)", (word,))
 
 
 def cut_off(path: Path, words: list[str]) -> None:
-    """As ``kill -9`` leaves it: the last words stand in the log only."""
+    """The state that ``kill -9`` leaves: the last words are in the WAL only."""
     filled(path, words[0])
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
@@ -46,7 +46,7 @@ def words(path: Path) -> list[str]:
 
 
 def dying_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], int]:
-    """The process ends at its so-manieth change of a folder; gives how many there were."""
+    """Let the process end at its n-th change of a folder; returns how many changes there were."""
     count = 0
     for name in ("replace", "unlink"):
         real = getattr(os, name)
@@ -64,7 +64,7 @@ def dying_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], int]:
 
 @pytest.mark.parametrize("present", ["closed", "cut off", "none"])
 @pytest.mark.parametrize("crash", range(1, 8))
-def test_after_a_crash_the_next_start_has_the_old_or_the_new_file(
+def test_start_after_a_crash_has_the_old_or_the_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: str, crash: int
 ) -> None:
     database, new = tmp_path / "chathub.db", tmp_path / ".chathub.db.unfinished-restore"
@@ -89,11 +89,11 @@ def test_after_a_crash_the_next_start_has_the_old_or_the_new_file(
     assert not done or found == ["new"]
     if found == ["new"] and present != "none":
         assert words(tmp_path / f"chathub.db.{LABEL}") == old
-    # nothing waits, and nothing is left of what was to become something
+    # no replacement is pending, and no temporary file is left
     assert replacing.pending_replacement(database) is None and not new.exists()
 
 
-def test_a_file_that_cannot_be_read_is_kept_with_its_log(tmp_path: Path) -> None:
+def test_unreadable_file_is_kept_with_its_wal(tmp_path: Path) -> None:
     database, new = tmp_path / "chathub.db", tmp_path / "new.db"
     cut_off(database, ["old", "older"])
     log = database.with_name("chathub.db-wal")
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_read_is_kept_with_its_log(tmp_path: Path) -> None
     assert kept.read_bytes() == damaged and kept.with_name(kept.name + "-wal").read_bytes() == rest
 
 
-def test_the_file_behind_another_name_is_replaced(tmp_path: Path) -> None:
+def test_target_of_a_symlink_is_replaced(tmp_path: Path) -> None:
     real, database = tmp_path / "data" / "real.db", tmp_path / "chathub.db"
     real.parent.mkdir()
     filled(real, "old")

@@ -1,4 +1,4 @@
-"""Room for large responses: who waits, who is refused."""
+"""The memory for large responses: which requests wait, and which are refused."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ NEVER = 3600.0
 async def waiting(
     responses: ResponseMemory, user_id: int | None, size: int, request_bytes: int = 1
 ) -> asyncio.Task[None]:
-    """A request that has asked for room."""
+    """A request that waits for memory."""
 
     async def stay() -> None:
         async with responses.room(user_id, size, request_bytes):
@@ -26,11 +26,11 @@ async def waiting(
     return task
 
 
-async def test_what_does_not_fit_waits_in_line_and_other_users_do_not() -> None:
+async def test_response_that_does_not_fit_waits_in_order_and_other_users_do_not() -> None:
     responses = ResponseMemory(10, NEVER)
     async with responses.room(1, 6):
         first = await waiting(responses, 1, 6)
-        # it would fit, but is not the first of the line
+        # it would fit, but is not the first in the queue
         second = await waiting(responses, 1, 1)
         assert not first.done() and not second.done()
         for other in (2, None):
@@ -38,7 +38,7 @@ async def test_what_does_not_fit_waits_in_line_and_other_users_do_not() -> None:
     await asyncio.gather(first, second)
 
 
-async def test_one_response_fits_whatever_its_size() -> None:
+async def test_single_response_of_any_size_fits() -> None:
     responses = ResponseMemory(10, NEVER)
     async with responses.room(1, 1000):
         pass
@@ -46,7 +46,7 @@ async def test_one_response_fits_whatever_its_size() -> None:
         pass
 
 
-async def test_who_waits_too_long_is_refused_and_told_when_to_come_again() -> None:
+async def test_request_that_waits_too_long_is_refused_with_retry_after() -> None:
     responses = ResponseMemory(10, 0.01)
     async with responses.room(1, 10):
         with pytest.raises(TooManyRequests) as refusal:
@@ -57,7 +57,7 @@ async def test_who_waits_too_long_is_refused_and_told_when_to_come_again() -> No
         pass
 
 
-async def test_what_waits_is_bounded_by_the_bytes_that_it_holds() -> None:
+async def test_waiting_responses_are_limited_by_the_bytes_they_hold() -> None:
     responses = ResponseMemory(10, NEVER)
     async with responses.room(1, 10):
         line = [await waiting(responses, 1, 6, request_bytes=6)]
@@ -67,7 +67,7 @@ async def test_what_waits_is_bounded_by_the_bytes_that_it_holds() -> None:
     await asyncio.gather(*line)
 
 
-async def test_who_gives_up_leaves_the_line_to_the_others() -> None:
+async def test_cancelled_request_leaves_the_queue_to_the_others() -> None:
     responses = ResponseMemory(10, NEVER)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(responses.room(1, 6))
@@ -77,6 +77,6 @@ async def test_who_gives_up_leaves_the_line_to_the_others() -> None:
         await asyncio.wait([large])
         async with asyncio.timeout(30):
             await small
-        # nothing stays counted
+        # nothing stays reserved
     async with responses.room(1, 10):
         pass

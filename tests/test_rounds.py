@@ -1,4 +1,4 @@
-"""Rounds beside the requests: no error ends them, and one at the server's end skips no other step of it."""
+"""Periodic background tasks: no error ends them, and an error at shutdown skips no other step."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Failing:
-    """A round that fails with each of these errors, then goes on without end."""
+    """A background task that fails with each of these errors, then runs on without end."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -42,7 +42,7 @@ class Failing:
         await asyncio.Event().wait()
 
 
-async def test_a_round_goes_on_after_any_error_and_each_mistake_is_told_once(
+async def test_background_task_continues_after_any_error_and_logs_each_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     damaged = DatabaseUnavailable("of the file", "damaged")
@@ -58,7 +58,7 @@ async def test_a_round_goes_on_after_any_error_and_each_mistake_is_told_once(
     assert len(told) == 2 and "Failing.run" in told[0].getMessage()
 
 
-async def test_a_round_with_nothing_to_do_ends_and_the_others_go_on() -> None:
+async def test_background_task_without_work_ends_and_the_others_continue() -> None:
     async def nothing() -> None:
         pass
 
@@ -72,15 +72,13 @@ def query(config: Config, statement: str) -> list[Any]:
         return other.execute(statement).fetchall()
 
 
-async def test_last_uses_are_written_after_a_write_of_them_failed_for_an_unknown_reason(
-    connect: Connect, config: Config
-) -> None:
+async def test_last_uses_are_written_after_a_failed_write(connect: Connect, config: Config) -> None:
     client = await connect(config)
     assert client.app is not None
     (session_id,) = query(config, "SELECT min(id) FROM sessions")[0]
     query(config, REFUSING)
     client.app[app_keys.LAST_USES].add_session(session_id, SEEN)
-    # the round has met the error
+    # the task has met the error
     await asyncio.sleep(0.3)
     query(config, "DROP TRIGGER refusing")
     async with asyncio.timeout(30):
@@ -88,7 +86,7 @@ async def test_last_uses_are_written_after_a_write_of_them_failed_for_an_unknown
             await asyncio.sleep(0.02)
 
 
-async def test_what_else_must_be_done_at_the_end_is_done_although_a_step_failed(
+async def test_shutdown_completes_its_other_steps_although_one_fails(
     connect: Connect, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SettlementQueue, "close", _failing)

@@ -1,4 +1,6 @@
-"""The master secret: rotated as a whole or not at all, wherever it is cut off, and what ``doctor`` tells."""
+"""The master secret: a rotation happens completely or not at all wherever it is interrupted; what ``doctor``
+reports.
+"""
 
 import asyncio
 import shutil
@@ -35,7 +37,7 @@ DAY = 86_400
 
 
 class Hand:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 1_700_000_000.0
@@ -49,7 +51,7 @@ def config(unfounded: Config) -> Config:
 
 
 async def fill(client: TestClient, provider: Provider) -> Headers:
-    """A provider with a model ``m``, and a key for it of the administrator's and of the user's own."""
+    """Add a provider with a model ``m``, and an API key for it of the administrator and one of the user."""
     provider.script = provider.stream(reply("ok"))
     admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
     for headers, path, body in (
@@ -69,7 +71,7 @@ async def fill(client: TestClient, provider: Provider) -> Headers:
 
 @pytest.fixture
 async def filled(connect: Connect, config: Config, provider: Provider) -> Config:
-    """The configuration of a stopped server that holds two keys."""
+    """The configuration of a stopped server with two API keys."""
     client = await connect(config)
     await fill(client, provider)
     await client.close()
@@ -77,7 +79,7 @@ async def filled(connect: Connect, config: Config, provider: Provider) -> Config
 
 
 async def opens(connect: Connect, config: Config, provider: Provider) -> None:
-    """The server starts, and each of both users is served with its own key."""
+    """The server starts, and both users are served with their own API keys."""
     client = await connect(config)
     for name, password, key in (("admin", "admin123", FIRST), ("user", "user123", SECOND)):
         headers = await sign_in(client, name, password)
@@ -97,7 +99,7 @@ def sealed(config: Config) -> list[tuple[Any, ...]]:
 
 
 def files(config: Config) -> tuple[Path, Path]:
-    """The secret, and the new one that waits."""
+    """The secret file, and the new one that is pending."""
     database = config.database
     return (
         database.with_name(database.name + ".secret"),
@@ -106,14 +108,14 @@ def files(config: Config) -> tuple[Path, Path]:
 
 
 async def rotate(config: Config, **environment: str) -> str:
-    """Run the command; gives what it says."""
+    """Run rotate-secret; returns its output."""
     code, output, errors = await run_to_its_end(config.database, "rotate-secret", **environment)
     assert (code, errors) == (0, "")
     return output
 
 
 async def refused(config: Config, *words: str, **environment: str) -> None:
-    """The command changes nothing, and says why."""
+    """The command fails with a reason and changes nothing."""
     before = sealed(config)
     code, output, errors = await run_to_its_end(config.database, "rotate-secret", **environment)
     assert (code, output) == (2, "") and "Traceback" not in errors
@@ -124,7 +126,7 @@ async def refused(config: Config, *words: str, **environment: str) -> None:
 # rotation
 
 
-async def test_a_rotation_seals_every_key_under_a_new_secret(
+async def test_rotation_encrypts_every_api_key_under_a_new_secret(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     path, new = files(filled)
@@ -142,7 +144,7 @@ async def test_a_rotation_seals_every_key_under_a_new_secret(
         await connect(filled)
 
 
-async def test_a_secret_is_put_into_the_file_if_it_is_given(
+async def test_given_secret_is_written_to_the_secret_file(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     await rotate(filled, CHATHUB_NEW_SECRET_KEY=NEW)
@@ -150,7 +152,7 @@ async def test_a_secret_is_put_into_the_file_if_it_is_given(
     await opens(connect, filled, provider)
 
 
-async def test_a_configured_secret_is_rotated_to_a_given_one_only(
+async def test_configured_secret_is_rotated_only_to_a_given_one(
     connect: Connect, config: Config, provider: Provider, tmp_path: Path
 ) -> None:
     configured = replace(config, secret_key=OLD.encode())
@@ -172,21 +174,21 @@ async def test_a_configured_secret_is_rotated_to_a_given_one_only(
     await opens(connect, replace(config, secret_key=NEW.encode()), provider)
 
 
-async def test_a_running_server_is_not_rotated_under(config: Config) -> None:
+async def test_rotation_is_refused_while_the_server_runs(config: Config) -> None:
     async with ChatHub(config.database):
         before = files(config)[0].read_bytes()
         await refused(config, "another ChatHub is running")
         assert files(config)[0].read_bytes() == before and not files(config)[1].exists()
 
 
-async def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+async def test_rotation_without_a_database_creates_none(tmp_path: Path) -> None:
     database = tmp_path / "nothing.db"
     code, _, errors = await run_to_its_end(database, "rotate-secret")
     assert code == 2 and "nothing.db" in errors
     assert not database.exists() and not list(tmp_path.glob("*.secret*"))
 
 
-async def test_a_key_that_does_not_open_is_named_and_stays_as_it_is(
+async def test_api_key_that_cannot_be_decrypted_is_named_and_unchanged(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     query(filled, "UPDATE api_keys SET secret = (SELECT secret FROM api_keys WHERE id = 1) WHERE id = 2")
@@ -202,7 +204,7 @@ async def test_a_key_that_does_not_open_is_named_and_stays_as_it_is(
     await opens(connect, filled, provider)
 
 
-# a rotation that is cut off
+# interrupted rotations
 
 _DYING = """
 import os, sys
@@ -223,11 +225,11 @@ main(["--database", sys.argv[1], "rotate-secret"])
         ("chathub.security.master_secret.Database.commit_to_disk", False),
         # the last statement of the transaction
         ("chathub.security.rotation.record", False),
-        # committed, and the new file has its own name still
+        # committed, and the new file still has its temporary name
         ("os.replace", True),
     ],
 )
-async def test_a_process_that_dies_in_a_rotation_leaves_a_database_that_opens(
+async def test_process_killed_during_a_rotation_leaves_a_usable_database(
     connect: Connect, filled: Config, provider: Provider, place: str, rotated: bool
 ) -> None:
     path, new = files(filled)
@@ -240,7 +242,7 @@ async def test_a_process_that_dies_in_a_rotation_leaves_a_database_that_opens(
     assert (sealed(filled) != before) is rotated
     code, output, _ = await run_to_its_end(filled.database, "doctor")
     assert code == 0 and ("cut off" in output) is rotated
-    # the doctor put nothing in order; the start does
+    # the doctor repairs nothing; the start does
     assert new.exists()
     await opens(connect, filled, provider)
     assert path.read_bytes() == (waiting if rotated else old) and not new.exists()
@@ -248,7 +250,7 @@ async def test_a_process_that_dies_in_a_rotation_leaves_a_database_that_opens(
     await opens(connect, filled, provider)
 
 
-async def test_a_database_that_refuses_a_row_is_not_rotated_by_half(
+async def test_failed_row_update_rolls_the_rotation_back(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     query(
@@ -263,7 +265,7 @@ async def test_a_database_that_refuses_a_row_is_not_rotated_by_half(
 
 
 @pytest.mark.parametrize("torn", [b"", b"half a secr"])
-async def test_a_new_secret_that_was_half_written_is_not_taken(
+async def test_incomplete_new_secret_is_not_used(
     connect: Connect, filled: Config, provider: Provider, torn: bytes
 ) -> None:
     path, new = files(filled)
@@ -273,7 +275,7 @@ async def test_a_new_secret_that_was_half_written_is_not_taken(
     assert path.read_bytes() == old and not new.exists()
 
 
-async def test_the_next_rotation_goes_on_from_one_that_was_cut_off(
+async def test_next_rotation_continues_an_interrupted_one(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     path, new = files(filled)
@@ -290,7 +292,7 @@ async def test_the_next_rotation_goes_on_from_one_that_was_cut_off(
 
 
 def by_earlier(config: Config) -> Path:
-    """The secret's file under the name that earlier versions gave it, and nothing under the present one."""
+    """Rename the secret file as earlier versions named it; nothing has the present name."""
     path = config.database.with_suffix(".secret")
     files(config)[0].rename(path)
     return path
@@ -300,7 +302,7 @@ def neighbour(config: Config) -> Config:
     return replace(config, database=config.database.with_suffix(".sqlite"))
 
 
-async def test_two_databases_of_one_stem_have_a_secret_each(
+async def test_databases_with_the_same_stem_have_separate_secrets(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     other = neighbour(filled)
@@ -316,7 +318,7 @@ async def test_two_databases_of_one_stem_have_a_secret_each(
         assert await doctor(each) == (0, [])
 
 
-async def test_a_new_database_takes_no_secret_of_an_earlier_versions_name(
+async def test_new_database_does_not_use_the_secret_of_an_earlier_versions_file_name(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     path = by_earlier(filled)
@@ -326,7 +328,7 @@ async def test_a_new_database_takes_no_secret_of_an_earlier_versions_name(
     await opens(connect, filled, provider)
 
 
-async def test_a_secret_of_an_earlier_versions_name_is_found_by_the_mark_and_copied(
+async def test_secret_under_an_earlier_versions_file_name_is_recognized_and_copied(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     path = by_earlier(filled)
@@ -336,7 +338,7 @@ async def test_a_secret_of_an_earlier_versions_name_is_found_by_the_mark_and_cop
     await opens(connect, filled, provider)
     own, new = files(filled)
     assert own.read_bytes() == kept and own.stat().st_mode & 0o777 == 0o600 and not new.exists()
-    # for another database, and for the version that the operator may go back to
+    # for another database, and for the earlier version that the operator may return to
     assert path.read_bytes() == kept
     code, output, _ = await run_to_its_end(filled.database, "doctor")
     assert code == 0 and f"{own} fits" in output and f"{path} is of an earlier version" in output
@@ -344,7 +346,7 @@ async def test_a_secret_of_an_earlier_versions_name_is_found_by_the_mark_and_cop
     await opens(connect, filled, provider)
 
 
-async def test_databases_that_shared_a_secret_go_apart(
+async def test_databases_that_shared_a_secret_are_rotated_separately(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     path, other = by_earlier(filled), neighbour(filled)
@@ -358,7 +360,7 @@ async def test_databases_that_shared_a_secret_go_apart(
     await opens(connect, filled, provider)
 
 
-async def test_a_rotation_that_an_earlier_version_cut_off_is_ended(
+async def test_rotation_interrupted_in_an_earlier_version_is_completed(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     old = files(filled)[0].read_bytes()
@@ -369,19 +371,21 @@ async def test_a_rotation_that_an_earlier_version_cut_off_is_ended(
     assert files(filled)[0].read_bytes() == waiting.read_bytes() != old
 
 
-async def test_a_whole_secret_is_not_put_out_of_its_place(connect: Connect, filled: Config) -> None:
+async def test_complete_secret_file_is_not_replaced_and_an_incomplete_one_is(
+    connect: Connect, filled: Config
+) -> None:
     path = by_earlier(filled)
     files(filled)[0].write_text(NEW)
     with pytest.raises(StartError, match="not the one"):
         await connect(filled)
     assert files(filled)[0].read_text() == NEW and path.exists()
-    # what is torn opens nothing
+    # an incomplete secret decrypts nothing
     files(filled)[0].write_text("torn")
     await (await connect(filled)).close()
     assert files(filled)[0].read_bytes() == path.read_bytes()
 
 
-async def test_a_secret_of_an_earlier_versions_name_that_does_not_fit_is_refused(
+async def test_wrong_secret_under_an_earlier_versions_file_name_is_refused(
     connect: Connect, filled: Config
 ) -> None:
     path = by_earlier(filled)
@@ -393,13 +397,13 @@ async def test_a_secret_of_an_earlier_versions_name_that_does_not_fit_is_refused
     assert path.read_text() == NEW and not files(filled)[0].exists()
 
 
-async def test_a_database_by_a_link_has_one_secret(
+async def test_database_opened_by_a_symlink_has_one_secret(
     connect: Connect, filled: Config, provider: Provider
 ) -> None:
     link = replace(filled, database=filled.database.with_name("link.db"))
     link.database.symlink_to(filled.database)
     await opens(connect, link, provider)
-    # as an earlier version made it through the link
+    # as an earlier version created it through the symlink
     files(filled)[0].rename(link.database.with_suffix(".secret"))
     await opens(connect, link, provider)
     await opens(connect, filled, provider)
@@ -407,7 +411,7 @@ async def test_a_database_by_a_link_has_one_secret(
 
 
 @pytest.mark.parametrize("name", ["chathub", "chathub.secret", "my.data.db"])
-async def test_a_database_may_have_any_name(
+async def test_database_file_may_have_any_name(
     connect: Connect, config: Config, provider: Provider, name: str
 ) -> None:
     named = replace(config, database=config.database.with_name(name))
@@ -419,7 +423,9 @@ async def test_a_database_may_have_any_name(
     assert files(named)[0].exists() and (await doctor(named))[0] == 0
 
 
-async def test_a_database_where_the_secret_should_be_is_named(connect: Connect, filled: Config) -> None:
+async def test_database_in_the_place_of_the_secret_is_named_in_the_error(
+    connect: Connect, filled: Config
+) -> None:
     shutil.copy(filled.database, files(filled)[0])
     with pytest.raises(StartError, match=r"chathub\.db\.secret is a database"):
         await connect(filled)
@@ -428,7 +434,7 @@ async def test_a_database_where_the_secret_should_be_is_named(connect: Connect, 
 @pytest.mark.parametrize(
     "place", ["chathub.security.secret_files.write", "os.replace", "chathub.security.secret_files.flush"]
 )
-async def test_a_process_that_dies_while_a_secret_gets_its_name_leaves_a_database_that_opens(
+async def test_process_killed_while_the_secret_is_renamed_leaves_a_usable_database(
     connect: Connect, filled: Config, provider: Provider, place: str
 ) -> None:
     path = by_earlier(filled)
@@ -444,7 +450,7 @@ async def test_a_process_that_dies_while_a_secret_gets_its_name_leaves_a_databas
 
 
 async def rotate_at(config: Config, hand: Hand) -> None:
-    """The command at another time than now."""
+    """Run rotate-secret at another time."""
     async with open_database(config) as db:
         await rotation.rotate(db, config, hand.clock.now())
 
@@ -453,7 +459,7 @@ async def status(client: TestClient, headers: Headers) -> int:
     return (await client.get("/api/auth/verify", headers=headers)).status
 
 
-async def test_logins_hold_for_a_day_after_a_rotation_and_for_longer_if_renewed(
+async def test_sessions_last_a_day_after_a_rotation_and_longer_if_refreshed(
     connect: Connect, config: Config
 ) -> None:
     hand = Hand()
@@ -466,7 +472,7 @@ async def test_logins_hold_for_a_day_after_a_rotation_and_for_longer_if_renewed(
     assert [await status(client, token) for token in (kept, renewed)] == [200, 200]
     body = await (await client.post("/api/auth/refresh", headers=renewed)).json()
     renewed = {"Authorization": "Bearer " + body["token"]}
-    # it is remembered, but not for longer than its key is good
+    # it is cached, but no longer than its key is valid
     hand.seconds += 29
     assert await status(client, kept) == 200
     hand.seconds += 1
@@ -476,7 +482,7 @@ async def test_logins_hold_for_a_day_after_a_rotation_and_for_longer_if_renewed(
     assert [await status(client, token) for token in (kept, renewed)] == [401, 200]
 
 
-async def test_logins_hold_for_their_day_whatever_rotations_follow(connect: Connect, config: Config) -> None:
+async def test_sessions_last_their_day_through_further_rotations(connect: Connect, config: Config) -> None:
     hand = Hand()
     tokens: list[Headers] = []
     for name, password in (("user", "user123"), ("admin", "admin123")):
@@ -495,7 +501,7 @@ async def test_logins_hold_for_their_day_whatever_rotations_follow(connect: Conn
     assert [await status(client, token) for token in tokens] == [401, 401]
 
 
-async def test_token_keys_that_are_over_are_dropped(connect: Connect, config: Config) -> None:
+async def test_expired_signing_keys_are_removed(connect: Connect, config: Config) -> None:
     hand = Hand()
     await (await connect(config, clock=hand.clock)).close()
     for _ in range(3):
@@ -511,7 +517,7 @@ async def test_token_keys_that_are_over_are_dropped(connect: Connect, config: Co
     "value",
     ["", "no json", "{}", "[1]", '[{"until": 1}]', '[{"until": 1, "sealed": "zz"}]', "[" * 5000, "ü\ud7ff"],
 )
-async def test_damaged_token_keys_of_before_end_logins_and_nothing_else(
+async def test_damaged_previous_signing_keys_end_sessions_and_nothing_else(
     connect: Connect, config: Config, caplog: pytest.LogCaptureFixture, value: str
 ) -> None:
     hand = Hand()
@@ -529,7 +535,7 @@ async def test_damaged_token_keys_of_before_end_logins_and_nothing_else(
     assert await status(await connect(config, clock=hand.clock), headers) == 200
 
 
-async def test_what_ended_before_a_rotation_stays_ended(connect: Connect, config: Config) -> None:
+async def test_session_ended_before_a_rotation_stays_ended(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     headers = await sign_in(client, "user", "user123")
@@ -541,7 +547,7 @@ async def test_what_ended_before_a_rotation_stays_ended(connect: Connect, config
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 @pytest.mark.parametrize("algorithm", ["HS256", "HS512", "none"])
-async def test_the_previous_key_is_pinned_to_its_algorithm(
+async def test_previous_signing_key_accepts_only_its_algorithm(
     connect: Connect, config: Config, algorithm: str
 ) -> None:
     hand = Hand()
@@ -557,7 +563,7 @@ async def test_the_previous_key_is_pinned_to_its_algorithm(
     assert await status(client, {"Authorization": f"Bearer {signed}"}) == expected
 
 
-async def test_the_end_of_the_previous_key_cannot_be_moved_in_the_database(
+async def test_end_of_the_previous_signing_key_cannot_be_changed_in_the_database(
     connect: Connect, config: Config
 ) -> None:
     hand = Hand()
@@ -575,7 +581,7 @@ async def test_the_end_of_the_previous_key_cannot_be_moved_in_the_database(
 
 
 async def doctor(config: Config, *flags: str, **environment: str) -> tuple[int, list[str]]:
-    """Its exit code, and what it calls a problem."""
+    """Run doctor; returns its exit code, and the lines that it calls a problem."""
     code, output, errors = await run_to_its_end(config.database, *flags, "doctor", **environment)
     assert errors == ""
     lines = output.splitlines()
@@ -592,27 +598,27 @@ def everything(config: Config) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), path.stat().st_mode) for path in paths}
 
 
-async def test_the_doctor_finds_nothing_wrong_and_changes_nothing(filled: Config) -> None:
+async def test_doctor_reports_no_problem_and_changes_nothing(filled: Config) -> None:
     before = everything(filled)
     assert await doctor(filled) == (0, [])
     assert everything(filled) == before
 
 
-async def test_the_doctor_looks_while_the_server_runs(config: Config) -> None:
+async def test_doctor_works_while_the_server_runs(config: Config) -> None:
     async with ChatHub(config.database) as hub:
         assert await doctor(config) == (0, [])
         client = await hub.client()
         await sign_in(client, "admin", "admin123")
 
 
-async def test_the_doctor_names_the_keys_that_do_not_open(filled: Config) -> None:
+async def test_doctor_names_api_keys_that_cannot_be_decrypted(filled: Config) -> None:
     query(filled, "UPDATE api_keys SET user_id = 1, label = 'x' WHERE id = 2")
     code, (problem,) = await doctor(filled)
     assert code == 1 and "key 2 (user 1, provider scripted)" in problem
 
 
 @pytest.mark.parametrize("state", ["missing", "wrong", "short", "configured"])
-async def test_the_doctor_says_that_the_secret_does_not_fit(filled: Config, state: str) -> None:
+async def test_doctor_reports_a_secret_that_does_not_match(filled: Config, state: str) -> None:
     path = files(filled)[0]
     environment = {"CHATHUB_SECRET_KEY": NEW} if state == "configured" else {}
     if state == "missing":
@@ -623,7 +629,7 @@ async def test_the_doctor_says_that_the_secret_does_not_fit(filled: Config, stat
     assert code == 1 and "secret" in problem and NEW not in problem
 
 
-async def test_a_mark_that_is_damaged_fits_no_secret(connect: Connect, filled: Config) -> None:
+async def test_damaged_mark_matches_no_secret(connect: Connect, filled: Config) -> None:
     query(filled, "UPDATE settings SET value = 'ü' WHERE name = 'secret_mark'")
     code, (problem,) = await doctor(filled)
     assert code == 1 and "secret" in problem
@@ -632,7 +638,7 @@ async def test_a_mark_that_is_damaged_fits_no_secret(connect: Connect, filled: C
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32])
-async def test_a_secret_file_holds_32_bytes_at_least(connect: Connect, config: Config, length: int) -> None:
+async def test_secret_file_must_have_at_least_32_bytes(connect: Connect, config: Config, length: int) -> None:
     files(config)[0].write_text("x" * length + "\n")
     if length == 32:
         await connect(config)
@@ -641,13 +647,13 @@ async def test_a_secret_file_holds_32_bytes_at_least(connect: Connect, config: C
         await connect(config)
 
 
-async def test_the_doctor_minds_well_known_passwords_in_production_only(filled: Config) -> None:
+async def test_doctor_reports_development_passwords_in_production_only(filled: Config) -> None:
     code, (problem,) = await doctor(filled, "--env", "production")
     assert code == 1 and "admin, user" in problem and "set-password" in problem
 
 
 @pytest.mark.parametrize("ending", [".db", ".db.secret", ".db.lock"])
-async def test_the_doctor_minds_files_that_others_may_read(filled: Config, ending: str) -> None:
+async def test_doctor_reports_files_that_others_may_read(filled: Config, ending: str) -> None:
     path = filled.database.with_name("chathub" + ending)
     path.chmod(0o640)
     code, (problem,) = await doctor(filled)
@@ -655,12 +661,12 @@ async def test_the_doctor_minds_files_that_others_may_read(filled: Config, endin
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-async def test_the_doctor_sees_damage(filled: Config) -> None:
-    # a page that nothing else of the doctor's reads
+async def test_doctor_reports_damage(filled: Config) -> None:
+    # a page that no other check of the doctor reads
     ((page,),) = query(filled, "SELECT rootpage FROM sqlite_schema WHERE name = 'models'")
     ((size,),) = query(filled, "PRAGMA page_size")
     with filled.database.open("r+b") as file:
-        # behind the page's head
+        # after the page header
         file.seek((page - 1) * size + 12)
         file.write(b"\xff" * 100)
     code, (problem,) = await doctor(filled)
@@ -671,7 +677,7 @@ async def test_the_doctor_sees_damage(filled: Config) -> None:
 
 
 @pytest.mark.parametrize("newer", [True, False])
-async def test_the_doctor_sees_a_database_of_another_version(filled: Config, newer: bool) -> None:
+async def test_doctor_reports_a_database_of_another_version(filled: Config, newer: bool) -> None:
     folder = sql_folder() / "migrations"
     known = len(migrations_in(folder))
     if not newer:
@@ -686,14 +692,14 @@ async def test_the_doctor_sees_a_database_of_another_version(filled: Config, new
     assert code == 1 and ("newer" if newer else "next start") in problem and str(known) in problem
 
 
-async def test_the_doctor_sees_a_schema_that_no_version_has(filled: Config) -> None:
+async def test_doctor_reports_a_schema_that_no_version_has(filled: Config) -> None:
     query(filled, "ALTER TABLE settings ADD COLUMN more TEXT")
     query(filled, "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)")
     code, (problem,) = await doctor(filled)
     assert code == 1 and "schema" in problem and problem.endswith(": table settings")
 
 
-async def test_the_doctor_tells_of_what_is_not_there_or_not_configured(
+async def test_doctor_reports_a_missing_database_or_a_wrong_configuration(
     tmp_path: Path, config: Config
 ) -> None:
     code, (problem,) = await doctor(config)

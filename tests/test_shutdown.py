@@ -1,4 +1,4 @@
-"""ChatHub as a process that is asked to end."""
+"""Shutdown of the ChatHub process after a signal."""
 
 import asyncio
 import signal
@@ -15,7 +15,7 @@ from scripted import Provider, chunk, reply
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_asked_to_end_it_lets_replies_finish_and_takes_no_new_ones(
+async def test_shutdown_lets_replies_finish_and_refuses_new_ones(
     database: Path, provider: Provider, number: signal.Signals
 ) -> None:
     provider.script = by_question(
@@ -41,7 +41,7 @@ async def test_asked_to_end_it_lets_replies_finish_and_takes_no_new_ones(
                 assert response.status == 503, path
                 assert int(response.headers["Retry-After"]) > 0
                 assert (await response.json())["error"]
-        # other pages work on, and a running reply may still be followed
+        # other pages of the API work, and a running reply may still be followed
         assert (await client.get("/api/conversations", headers=admin)).status == 200
         late = await client.get(f"/api/chat/stream/{start['message_id']}", headers=admin)
         assert hub.exit_code is None
@@ -69,8 +69,8 @@ async def test_asked_to_end_it_lets_replies_finish_and_takes_no_new_ones(
         assert {row["conversation_id"] for row in listed} == {"ends", "lasts"}
 
 
-async def test_all_text_is_kept_when_the_drain_is_over(database: Path, provider: Provider) -> None:
-    """Not only what was saved a second ago: what followers saw is what is stored."""
+async def test_all_text_is_stored_when_the_drain_time_is_over(database: Path, provider: Provider) -> None:
+    """Not only the last save: what followers received is what is stored."""
     provider.script = provider.stream([chunk(TEXT), chunk("末尾")], stall_after=2)
     async with ChatHub(database, CHATHUB_DRAIN_SECONDS="0.2") as hub:
         client, admin = await ready(hub, provider)
@@ -84,7 +84,7 @@ async def test_all_text_is_kept_when_the_drain_is_over(database: Path, provider:
         assert (await messages_of(client, admin, "c"))[1]["content"] == TEXT + "末尾"
 
 
-async def test_it_ends_as_soon_as_the_last_reply_does(database: Path, provider: Provider) -> None:
+async def test_shutdown_ends_with_the_last_reply(database: Path, provider: Provider) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     async with ChatHub(database, CHATHUB_DRAIN_SECONDS="60") as hub:
         client, admin = await ready(hub, provider)
@@ -98,11 +98,11 @@ async def test_it_ends_as_soon_as_the_last_reply_does(database: Path, provider: 
         assert await hub.ended() == 0
 
 
-async def test_with_nothing_to_do_it_ends_at_once_also_with_idle_connections(database: Path) -> None:
+async def test_shutdown_without_work_ends_at_once_despite_idle_connections(database: Path) -> None:
     async with ChatHub(database, CHATHUB_DRAIN_SECONDS="60") as hub:
         client = await hub.client()
         assert (await client.get("/api/health")).status == 200
-        # a kept connection that was used, and one that never said anything
+        # a used keep-alive connection, and one that never sent anything
         _, writer = await asyncio.open_connection("127.0.0.1", hub.port)
         try:
             hub.signal(signal.SIGTERM)
@@ -112,7 +112,7 @@ async def test_with_nothing_to_do_it_ends_at_once_also_with_idle_connections(dat
         assert "Traceback" not in hub.errors
 
 
-async def test_a_follower_that_does_not_read_does_not_hold_up_the_end(
+async def test_follower_that_does_not_read_does_not_delay_the_shutdown(
     database: Path, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("字" * 10_000)] * 190, stall_after=190)

@@ -1,4 +1,4 @@
-"""Reads that take long: whom they keep waiting, and whom they do not."""
+"""Slow database reads: which callers wait for them and which do not."""
 
 import asyncio
 import threading
@@ -38,7 +38,7 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 class Read:
-    """A read that takes until ``end`` is set; ``begun`` is set by its thread."""
+    """A read that runs until ``end`` is set; its thread sets ``begun``."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -52,7 +52,7 @@ class Read:
         assert await asyncio.to_thread(self.begun.wait, SECONDS)
 
 
-async def test_a_slow_read_of_one_user_does_not_keep_another_waiting(db: Database) -> None:
+async def test_slow_read_of_one_user_does_not_delay_another_user(db: Database) -> None:
     slow = Read()
     reading = asyncio.create_task(db.read_background(1, slow))
     await slow.has_begun()
@@ -64,7 +64,7 @@ async def test_a_slow_read_of_one_user_does_not_keep_another_waiting(db: Databas
     await reading
 
 
-async def test_reads_of_one_user_follow_each_other_and_leave_connections_to_others(db: Database) -> None:
+async def test_reads_of_one_user_are_sequential_and_leave_connections_to_others(db: Database) -> None:
     reads = [Read() for _ in range(5)]
     tasks = [asyncio.create_task(db.read_background(1, read)) for read in reads]
     await reads[0].has_begun()
@@ -77,7 +77,7 @@ async def test_reads_of_one_user_follow_each_other_and_leave_connections_to_othe
     await asyncio.gather(*tasks)
 
 
-async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
+async def test_read_of_a_disconnected_caller_is_interrupted(db: Database) -> None:
     begun = threading.Event()
 
     def endless(tx: Transaction) -> None:
@@ -87,18 +87,18 @@ async def test_a_read_whose_caller_left_is_interrupted(db: Database) -> None:
     reading = asyncio.create_task(db.read_background(1, endless))
     assert await asyncio.to_thread(begun.wait, SECONDS)
     async with asyncio.timeout(SECONDS):
-        # the thread may be on its way into the statement still, and the impatient cancel again
+        # the thread may not be in the statement yet, so cancel again
         reading.cancel()
         await asyncio.sleep(0)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        # every connection is of use again
+        # every connection can be used again
         for user_id in range(4):
             assert await db.fetch_background(user_id, ONE)
 
 
-async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> None:
+async def test_waiting_read_can_be_cancelled(db: Database) -> None:
     first, second = Read(), Read()
     reading = asyncio.create_task(db.read_background(1, first))
     await first.has_begun()
@@ -114,7 +114,7 @@ async def test_a_read_that_waits_for_its_turn_may_be_given_up(db: Database) -> N
     assert not second.begun.is_set()
 
 
-async def test_an_error_of_a_read_is_its_callers_and_nothing_stays_taken(db: Database) -> None:
+async def test_failed_read_raises_to_its_caller_and_releases_its_connection(db: Database) -> None:
     for _ in range(10):
         with pytest.raises(DatabaseError):
             await db.fetch_background(1, Select("SELECT x FROM nothing", One))

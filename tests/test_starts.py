@@ -1,4 +1,6 @@
-"""ChatHub as a process that may not start, and what others on the machine can see of one that did."""
+"""Starts of the ChatHub process that are refused, and what other users of the machine can see of a running
+one.
+"""
 
 import json
 import signal
@@ -26,26 +28,26 @@ def assert_refused(outcome: tuple[int, str, str], *words: str) -> None:
         assert word in errors
 
 
-async def test_two_servers_do_not_share_a_database(database: Path, provider: Provider) -> None:
+async def test_second_server_on_the_same_database_is_refused(database: Path, provider: Provider) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     async with ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
         response = await ask(client, admin, "说", conversation_id="c")
         await follow_until(response, "前")
         assert_refused(await run_to_its_end(database), "another ChatHub is running", str(database))
-        # the first one's reply was not taken for one that a crash left behind
+        # the running reply of the first server was not treated as one left by a crash
         provider.gate.set()
         assert (await rest_of(response))[-1]["type"] == "end"
         assert (await messages_of(client, admin, "c"))[1]["status"] == "done"
         assert_refused(await run_to_its_end(database, "set-password", "admin"), "another ChatHub is running")
         await sign_in(client, "admin", "admin123")
-    # a lock that outlived its owner would keep the next one out
+    # a lock left behind would prevent the next start
     async with ChatHub(database):
         pass
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-async def test_another_path_to_the_same_database_is_refused_as_well(
+async def test_another_path_to_the_same_database_is_refused_too(
     database: Path, what: str, tmp_path: Path
 ) -> None:
     secret = {"CHATHUB_SECRET_KEY": "s" * 40}
@@ -59,7 +61,7 @@ async def test_another_path_to_the_same_database_is_refused_as_well(
         assert_refused(await run_to_its_end(other, **secret), "another ChatHub is running")
 
 
-async def test_a_database_is_not_opened_under_another_secret(database: Path) -> None:
+async def test_database_does_not_open_with_another_secret(database: Path) -> None:
     secret = database.with_name(database.name + ".secret")
     async with ChatHub(database):
         pass
@@ -70,14 +72,14 @@ async def test_a_database_is_not_opened_under_another_secret(database: Path) -> 
     outcome = await run_to_its_end(database, CHATHUB_SECRET_KEY=wrong)
     assert_refused(outcome, "secret")
     assert wrong not in "".join(outcome[1:])
-    # what mends it
+    # the remedy
     secret.write_bytes(kept)
     async with ChatHub(database) as hub:
         client = await hub.client()
         await sign_in(client, "admin", "admin123")
 
 
-async def test_a_secret_that_is_none_is_refused(database: Path, tmp_path: Path) -> None:
+async def test_invalid_secret_is_refused(database: Path, tmp_path: Path) -> None:
     outcome = await run_to_its_end(database, CHATHUB_SECRET_KEY="too short a one")
     assert_refused(outcome, "CHATHUB_SECRET_KEY", "32")
     assert "too short a one" not in outcome[2]
@@ -87,7 +89,7 @@ async def test_a_secret_that_is_none_is_refused(database: Path, tmp_path: Path) 
     assert_refused(await run_to_its_end(database), ".secret", "32")
 
 
-async def test_a_port_in_use_is_named(database: Path, tmp_path: Path) -> None:
+async def test_port_in_use_is_named_in_the_error(database: Path, tmp_path: Path) -> None:
     async with ChatHub(database) as hub:
         other = tmp_path / "other.db"
         assert_refused(
@@ -97,7 +99,7 @@ async def test_a_port_in_use_is_named(database: Path, tmp_path: Path) -> None:
         assert (await client.get("/api/health")).status == 200
 
 
-async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_folder_that_cannot_be_created_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     hub = ChatHub(tmp_path / "chathub.db", "--database", str(tmp_path / "file" / "chathub.db"))
     hub.launch()
@@ -108,7 +110,7 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert_refused((code, hub.output, hub.errors), "folder of the database")
 
 
-async def test_production_refuses_the_passwords_of_development_until_they_are_changed(
+async def test_production_refuses_development_passwords_until_they_are_changed(
     database: Path,
 ) -> None:
     async with ChatHub(database):
@@ -131,7 +133,7 @@ async def test_production_refuses_the_passwords_of_development_until_they_are_ch
         assert (await client.get("/api/conversations", headers=demo)).status == 401
 
 
-async def test_a_fresh_production_start_prints_its_administrators_password_once(database: Path) -> None:
+async def test_first_production_start_prints_the_administrators_password_once(database: Path) -> None:
     async with ChatHub(database, CHATHUB_ENV="production") as hub:
         (line,) = [line for line in hub.output.splitlines() if "password" in line]
         client = await hub.client()
@@ -140,7 +142,7 @@ async def test_a_fresh_production_start_prints_its_administrators_password_once(
         assert "password" not in hub.output
 
 
-async def test_setting_the_password_of_nobody_is_refused(database: Path) -> None:
+async def test_setting_the_password_of_an_unknown_user_is_refused(database: Path) -> None:
     async with ChatHub(database):
         pass
     assert_refused(await run_to_its_end(database, "set-password", "nobody"), "nobody")
@@ -159,7 +161,7 @@ async def test_utc_needs_no_zone_files(database: Path) -> None:
 
 
 @pytest.mark.skipif(find_spec("tzdata") is not None, reason="the package tzdata holds the zones")
-async def test_a_named_zone_without_its_files_is_refused_with_what_mends_it(database: Path) -> None:
+async def test_named_zone_without_zone_files_is_refused_with_a_remedy(database: Path) -> None:
     outcome = await run_to_its_end(database, CHATHUB_TIMEZONE="Asia/Shanghai", PYTHONTZPATH="")
     assert_refused(outcome, "CHATHUB_TIMEZONE", "tzdata", "UTC")
     assert not database.exists()
@@ -168,8 +170,8 @@ async def test_a_named_zone_without_its_files_is_refused_with_what_mends_it(data
 # --- what others on the machine can see
 
 
-async def test_folders_that_are_made_are_their_owners_alone(tmp_path: Path) -> None:
-    """Also those above, with a umask that would let everyone in; one that is there stays as it is."""
+async def test_created_folders_are_accessible_to_their_owner_only(tmp_path: Path) -> None:
+    """Also parent folders, and with a umask that would let everyone in; an existing folder keeps its mode."""
     there = tmp_path / "there"
     there.mkdir(mode=0o755)
     database = there / "data" / "hub" / "chathub.db"
@@ -179,7 +181,7 @@ async def test_folders_that_are_made_are_their_owners_alone(tmp_path: Path) -> N
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o755, 0o700, 0o700]
 
 
-async def test_files_are_their_owners_alone(database: Path, provider: Provider) -> None:
+async def test_created_files_are_accessible_to_their_owner_only(database: Path, provider: Provider) -> None:
     """Started with a umask that would let everyone read and write."""
     async with ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
@@ -194,7 +196,7 @@ async def test_files_are_their_owners_alone(database: Path, provider: Provider) 
 
 
 @pytest.mark.skipif(engine.available() is not None, reason="the built-in model's engine is not installed")
-async def test_the_folders_that_weights_are_fetched_into_are_their_owners_alone(tmp_path: Path) -> None:
+async def test_folders_for_downloaded_weights_are_accessible_to_their_owner_only(tmp_path: Path) -> None:
     database = tmp_path / "data" / "chathub.db"
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     wish = ("--database", str(database), "--local-model", "qwen2.5-0.5b")
@@ -204,7 +206,7 @@ async def test_the_folders_that_weights_are_fetched_into_are_their_owners_alone(
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
 
 
-async def test_neither_secret_nor_keys_are_seen_from_outside(database: Path, provider: Provider) -> None:
+async def test_secret_and_api_keys_are_invisible_from_outside(database: Path, provider: Provider) -> None:
     secret, key = "the-secret-" + "s" * 40, "sk-a-provider-key-0123456789abcdef"
     provider.script = provider.one_after_the_other(
         provider.stream(reply("好")),
@@ -216,7 +218,7 @@ async def test_neither_secret_nor_keys_are_seen_from_outside(database: Path, pro
         saved = {"model_provider": "p_test_model", "api_key": key}
         answers = []
         for _ in range(3):
-            # saved anew each time: a key that failed is not used for a while
+            # saved again each time: an API key that failed cools down for a while
             async with client.post("/api/apikeys", json=saved, headers=admin) as response:
                 answers.append(await response.text())
             async with await ask(client, admin, "你好") as response:

@@ -1,4 +1,4 @@
-"""The house stays as it was built: imports go one way, SQL lies in sql/, every statement is used."""
+"""Architecture: imports go one way, SQL is in sql/ only, and every statement is used."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ from chathub.database.statements import Select
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "chathub"
 
-# who may import whom: only rooms further down the list, or its own
+# which package may import which: only those further down the list, and itself
 ROOMS = [
     ["__main__"],
     ["commands"],
@@ -80,7 +80,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_web_server_is_known_in_the_front_rooms_only(path: Path) -> None:
+def test_only_the_front_packages_import_the_web_server(path: Path) -> None:
     names = imports_of(path)
     web = any(name == "aiohttp.web" or name.startswith("aiohttp.web.") for name in names)
     assert not web or room_of(path) in WEB_ROOMS
@@ -98,15 +98,15 @@ def test_formats_do_no_io() -> None:
         assert not [name for name in imports_of(path) if name.split(".")[0] in forbidden], path
 
 
-def test_upstream_knows_neither_the_database_nor_who_is_calling() -> None:
+def test_upstream_imports_neither_the_database_nor_the_caller() -> None:
     known = ("upstream", "formats", "redaction", "text", "errors")
     for path in (PACKAGE / "upstream").rglob("*.py"):
         ours = [name for name in imports_of(path) if name.startswith("chathub.")]
         assert all(name.split(".")[1] in known for name in ours), path
 
 
-def test_no_two_modules_import_each_other() -> None:
-    """Then every module can be imported alone: no order of imports is needed."""
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    """So every module can be imported alone, in any order."""
     paths = {
         "chathub." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
         for path in modules()
@@ -117,7 +117,7 @@ def test_no_two_modules_import_each_other() -> None:
 
 
 def at_its_top(path: Path, known: Collection[str]) -> set[str]:
-    """The modules that a module imports when it is imported itself."""
+    """The modules that a module imports at its top level."""
     names = set()
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.module in known:
@@ -128,8 +128,8 @@ def at_its_top(path: Path, known: Collection[str]) -> set[str]:
     return names
 
 
-def test_no_clock_goes_into_a_transaction() -> None:
-    """It belongs to the event loop; a transaction runs in another thread, and is given moments."""
+def test_no_clock_is_passed_into_a_transaction() -> None:
+    """The clock belongs to the event loop; a transaction runs in another thread and is given times."""
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.args.args and node.args.args[0].arg == "tx":
@@ -137,7 +137,7 @@ def test_no_clock_goes_into_a_transaction() -> None:
                 assert "Clock" not in taken, f"{path}: {node.name}"
 
 
-def test_sql_lies_in_its_folder_only() -> None:
+def test_sql_is_in_its_folder_only() -> None:
     statement = re.compile(r"^\s*(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|CREATE TABLE)\b")
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -190,7 +190,7 @@ def test_every_statement_gives_the_columns_that_its_row_names(queries: Queries) 
     connection.close()
 
 
-def test_every_statement_that_exists_is_used_and_every_used_one_exists(queries: Queries) -> None:
+def test_statements_in_files_and_statements_in_code_are_the_same(queries: Queries) -> None:
     used = set()
     for path in modules():
         used |= set(re.findall(r"\bq\.(\w+)\.(\w+)", path.read_text("utf-8")))
@@ -198,7 +198,7 @@ def test_every_statement_that_exists_is_used_and_every_used_one_exists(queries: 
     assert used == existing
 
 
-def test_lists_of_columns_are_written_out(queries: Queries) -> None:
+def test_statements_list_their_columns(queries: Queries) -> None:
     for file, statements in queries:
         for name, statement in statements.items():
             assert not re.search(r"SELECT\s+(\w+\.)?\*", statement), f"{file}.{name}"

@@ -1,4 +1,4 @@
-"""A title is a line of at most 50 code points that can be seen, and is cut between whole characters."""
+"""A title is one line of at most 50 visible code points and is cut between whole characters."""
 
 import unicodedata
 
@@ -7,7 +7,7 @@ import pytest
 from chathub.chat.title_text import title_of
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
-# each is what a reader takes for one character
+# each is one character to a reader
 WHOLE = [
     "é",
     "e\u0301",
@@ -41,7 +41,7 @@ WHOLE = [
 
 
 @pytest.mark.parametrize("character", WHOLE, ids=ascii)
-def test_a_title_is_not_cut_inside_of_what_reads_as_one_character(character: str) -> None:
+def test_title_is_not_cut_inside_a_grapheme(character: str) -> None:
     for before in range(51):
         title = title_of("x" * before + character + "y" * 60)
         kept = before + len(character) <= 50
@@ -50,18 +50,18 @@ def test_a_title_is_not_cut_inside_of_what_reads_as_one_character(character: str
 
 
 @pytest.mark.parametrize("character", WHOLE, ids=ascii)
-def test_a_title_of_one_kind_of_character_holds_whole_ones(character: str) -> None:
+def test_title_of_repeated_graphemes_has_only_whole_ones(character: str) -> None:
     title = title_of(character * 60)
     assert title == character * (50 // len(character))
 
 
-def test_flags_that_follow_each_other_are_told_apart() -> None:
+def test_consecutive_flags_are_separated() -> None:
     flags = "\U0001f1e8\U0001f1f3" * 40
     assert title_of("x" + flags) == "x" + flags[:48]
     assert title_of("xx" + flags) == "xx" + flags[:48]
 
 
-def test_a_text_of_up_to_50_is_its_title_as_it_is() -> None:
+def test_text_of_up_to_50_code_points_is_its_own_title() -> None:
     for text in ("你好", "长" * 50, "a\u200db", "שלום \u200fabc", "x\u0301" * 25):
         assert title_of(text) == text
     assert title_of("长" * 51) == "长" * 50
@@ -72,7 +72,7 @@ def test_a_text_of_up_to_50_is_its_title_as_it_is() -> None:
     [
         ("  a \n\n b\t\tc\u3000d\u2028e\x85f ", "a b c d e f"),
         ("a\x00b\x07c\x1b[31md\x7fe\x9ff", "abc[31mdef"),
-        # what is opened and not closed turns around what stands behind the title, also where it is cut off
+        # an unclosed embedding would reverse the text after the title, also where the title is cut
         ("\u202egnp.exe", "gnp.exe"),
         ("a\u202ab\u202bc\u202dd\u2066e\u2067f\u2068g", "abcdefg"),
         ("\u202e" + "x" * 60 + "\u202c", "x" * 50),
@@ -83,7 +83,7 @@ def test_a_text_of_up_to_50_is_its_title_as_it_is() -> None:
     ],
     ids=ascii,
 )
-def test_blanks_are_joined_and_what_does_harm_is_left_out(text: str, title: str) -> None:
+def test_blanks_are_joined_and_control_characters_removed(text: str, title: str) -> None:
     assert title_of(text) == title
 
 
@@ -93,16 +93,16 @@ def test_blanks_are_joined_and_what_does_harm_is_left_out(text: str, title: str)
     + ["\u0301", "\U000e0067\U000e007f", "\u2066\u2069", "\u200e \u200f", "\ufeff" * 70, "\u115f\u1160"],
     ids=ascii,
 )
-def test_what_nobody_can_see_is_no_title(text: str) -> None:
+def test_invisible_text_gives_no_title(text: str) -> None:
     assert title_of(text) == ""
 
 
-def test_a_character_with_marks_without_end_is_told_by_its_letter() -> None:
+def test_character_with_very_many_marks_is_cut_to_its_letter() -> None:
     assert title_of("a" + "\u0301" * 100) == "a"
     assert title_of("xy" + "\u0301" * 100) == "x"
 
 
-def test_emoji_that_python_does_not_know_yet_are_seen() -> None:
+def test_emoji_unknown_to_python_are_visible() -> None:
     unassigned = "\U0001faef"
     assert unicodedata.category(unassigned) == "Cn" or unassigned.isprintable()
     assert title_of(unassigned) == unassigned

@@ -1,4 +1,4 @@
-"""A database that cannot be used: one sentence that names the file, an exit code, and nothing changed."""
+"""An unusable database: one sentence that names the file, an exit code, and nothing changed."""
 
 import ctypes
 import json
@@ -15,7 +15,7 @@ import pytest
 from conftest import Founded
 
 ROOT = Path(__file__).parent.parent
-# command lines in, a line each; exit codes and what was said out
+# reads command lines, one per line; prints exit codes and outputs
 RUN = """
 import contextlib, io, json, sys, traceback
 from chathub.__main__ import main
@@ -35,19 +35,19 @@ COMMANDS = {
     "set-password": ["set-password", "admin"],
     "rotate-secret": ["rotate-secret"],
 }
-# a user that is not ours
+# a user id that is not ours
 STRANGER = 54321
 Settlement = tuple[int | None, str, str]
 
 
 def without_privileges() -> None:
-    """Let root, as which some machines run the tests, be refused like anybody else."""
+    """Take root's privileges away, so that access is refused as for any user."""
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 def run(command_lines: list[list[str]]) -> list[Settlement]:
-    """Run each in the same process, one after the other."""
+    """Run the commands in one process, one after the other."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHATHUB_")}
     process = subprocess.run(
         [sys.executable, "-c", RUN],
@@ -62,7 +62,7 @@ def run(command_lines: list[list[str]]) -> list[Settlement]:
     return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
 
 
-# --- what may lie there; each makes it and gives its path
+# --- what may be in the place of a database; each function creates it and returns its path
 
 
 def holding(data: bytes) -> Callable[[Path, Path], Path]:
@@ -190,7 +190,7 @@ NEEDS_ROOT = ("another user's",)
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
-    """All that lies in a folder but ChatHub's lock files."""
+    """Every file of a folder except ChatHub's lock files."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
@@ -202,7 +202,7 @@ def content(folder: Path) -> dict[str, bytes | None]:
 def outcomes(
     tmp_path_factory: pytest.TempPathFactory, founded: Founded
 ) -> dict[str, tuple[Path, dict[str, Settlement], bool]]:
-    """Of each kind its path, what each command said, and whether all is as it was."""
+    """For each kind its path, the output of each command, and whether everything is unchanged."""
     places: dict[str, Path] = {}
     root = tmp_path_factory.mktemp("unusable")
     for number, (kind, (make, _)) in enumerate(KINDS.items()):
@@ -229,7 +229,7 @@ def outcomes(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_cannot_be_used_is_refused_with_a_sentence_and_left_as_it_is(
+def test_unusable_database_is_refused_with_a_sentence_and_left_unchanged(
     outcomes: dict[str, tuple[Path, dict[str, Settlement], bool]], kind: str
 ) -> None:
     if kind not in outcomes:
@@ -250,7 +250,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence_and_left_as_it_is(
     assert unchanged
 
 
-def test_operators_commands_never_make_a_database_and_say_which_one_they_mean(tmp_path: Path) -> None:
+def test_commands_without_a_database_name_the_missing_file_and_create_none(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "x.db"
     commands = [command for command in COMMANDS if command != "serve"]
     for command, (code, output, errors) in zip(
@@ -261,7 +261,7 @@ def test_operators_commands_never_make_a_database_and_say_which_one_they_mean(tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_relative_path_is_told_in_full(tmp_path: Path) -> None:
+def test_relative_path_is_shown_as_an_absolute_one(tmp_path: Path) -> None:
     relative = os.path.relpath(tmp_path / "x.db")
     ((_, _, errors),) = run([["--database", relative, "set-password", "admin"]])
     assert str(Path(relative).absolute()) in errors

@@ -1,4 +1,4 @@
-"""ChatHub as a process whose database cannot be written: how it ends, and what the next start finds."""
+"""The ChatHub process when its database cannot be written: how it ends, and what the next start finds."""
 
 import asyncio
 import resource
@@ -19,14 +19,14 @@ from scripted import Provider, chunk, reply
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Another program has the lock of writers."""
+    """Lock the database for writing by another program."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
 async def saved(database: Path, text: str) -> None:
-    """Wait until a text was saved of a reply in the making."""
+    """Wait until the text of a running reply was saved."""
 
     async def found() -> bool:
         with closing(sqlite3.connect(database)) as other:
@@ -36,7 +36,7 @@ async def saved(database: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["still being written", "just ended"])
-async def test_it_ends_within_the_drain_time_while_another_program_has_the_lock(
+async def test_shutdown_ends_within_the_drain_time_while_the_database_is_locked(
     database: Path, provider: Provider, ends: bool
 ) -> None:
     provider.script = provider.stream([chunk("存下的"), chunk("未存的"), *reply("末尾")], stall_after=2)
@@ -45,7 +45,7 @@ async def test_it_ends_within_the_drain_time_while_another_program_has_the_lock(
         response = await ask(client, admin, "说", conversation_id="c")
         await follow_until(response, "未存的")
         await saved(database, "存下的未存的")
-        # writes that wait for the lock when the end begins, of people and of the server itself
+        # writes of users and of the server itself that wait for the lock when the shutdown begins
         with locked(database):
             writing = asyncio.create_task(client.put("/api/users/profile", json={"email": ""}, headers=admin))
             if ends:
@@ -70,7 +70,7 @@ async def test_it_ends_within_the_drain_time_while_another_program_has_the_lock(
     assert counts(database) == (0, 0)
 
 
-async def test_what_can_be_stored_before_the_drain_is_over_is_stored(
+async def test_reply_that_can_be_stored_within_the_drain_time_is_stored(
     database: Path, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
@@ -93,8 +93,10 @@ async def test_what_can_be_stored_before_the_drain_is_over_is_stored(
 
 
 async def filled_up(hub: ChatHub, database: Path, provider: Provider, text: str) -> tuple[Any, Headers, Any]:
-    """A reply that ends on a disk that has filled up meanwhile: the limit on the size of files is the
-    kernel's own. Gives a client, its headers, and the last event."""
+    """A reply that ends after the disk has become full: the limit of the file size is the kernel's own.
+
+    Returns a client, its headers, and the last event.
+    """
     client, admin = await ready(hub, provider)
     provider.script = provider.stream([chunk("前"), *reply(text)], stall_after=1)
     response = await ask(client, admin, "说", conversation_id="c")
@@ -107,7 +109,7 @@ async def filled_up(hub: ChatHub, database: Path, provider: Provider, text: str)
     return client, admin, events[-1]
 
 
-async def test_a_full_disk_over_the_end_of_a_reply_costs_nothing_once_there_is_room(
+async def test_full_disk_at_the_end_of_a_reply_loses_nothing_once_space_is_free(
     database: Path, provider: Provider
 ) -> None:
     long = "长" * 100_000
@@ -130,7 +132,7 @@ async def test_a_full_disk_over_the_end_of_a_reply_costs_nothing_once_there_is_r
     assert counts(database) == (0, 0)
 
 
-async def test_a_kill_before_a_reply_could_be_stored_leaves_what_was_saved_of_it(
+async def test_kill_before_a_reply_could_be_stored_keeps_its_last_save(
     database: Path, provider: Provider
 ) -> None:
     async with ChatHub(database) as hub:

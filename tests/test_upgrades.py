@@ -1,4 +1,4 @@
-"""An upgrade keeps what was before it, and can be undone."""
+"""Upgrades keep a copy of the earlier database and can be undone."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ def version(path: Path) -> int:
 
 
 @pytest.mark.parametrize("old", range(1, NEWEST))
-async def test_a_checked_copy_stays_from_before_an_upgrade(config: Config, old: int) -> None:
+async def test_upgrade_keeps_a_verified_copy_of_the_earlier_database(config: Config, old: int) -> None:
     old_databases.make(config.database, old)
     before = old_databases.counts(config.database)
     await started(config)
@@ -51,7 +51,7 @@ async def test_a_checked_copy_stays_from_before_an_upgrade(config: Config, old: 
 
 
 @pytest.mark.parametrize("old", range(1, NEWEST + 1))
-async def test_a_backup_of_every_version_is_restored_and_brought_up(config: Config, old: int) -> None:
+async def test_backup_of_every_version_can_be_restored_and_upgraded(config: Config, old: int) -> None:
     file = config.database.with_name("old backup.db")
     old_databases.make(file, old)
     before = old_databases.counts(file)
@@ -63,13 +63,13 @@ async def test_a_backup_of_every_version_is_restored_and_brought_up(config: Conf
     assert all(after[table] >= before[table] for table in before.keys() & after.keys())
 
 
-async def test_a_first_and_an_ordinary_start_keep_no_copy(config: Config) -> None:
+async def test_first_and_ordinary_starts_keep_no_copy(config: Config) -> None:
     await started(config)
     await started(config)
     assert upgrades.list_copies(config.database) == []
 
 
-async def test_of_the_copies_the_newest_two_stay(config: Config) -> None:
+async def test_newest_two_copies_are_kept(config: Config) -> None:
     for number in (3, 5, 7):
         old = config.database.with_name(f"chathub.db.before-{number:04}")
         old.write_text("old")
@@ -81,7 +81,7 @@ async def test_of_the_copies_the_newest_two_stay(config: Config) -> None:
     assert config.database.with_name("chathub.db.before-restore-20240131-120000").exists()
 
 
-async def test_an_upgrade_that_was_cut_off_twice_is_one_and_undone_to_its_beginning(
+async def test_upgrade_interrupted_twice_is_undone_to_its_beginning(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_databases.make(config.database, NEWEST - 3)
@@ -99,12 +99,12 @@ async def test_an_upgrade_that_was_cut_off_twice_is_one_and_undone_to_its_beginn
     await started(config)
     assert [number for number, _ in upgrades.list_copies(config.database)] == [NEWEST - 2]
     assert undo_upgrade(config, sure=True) and version(config.database) == NEWEST - 3
-    # the next one is another
+    # the next upgrade is a new one
     await started(config)
     assert not upgrades.upgrade_marker(config.database).exists()
 
 
-async def test_after_a_restore_the_copies_of_another_time_are_not_gone_back_to(config: Config) -> None:
+async def test_undo_does_not_use_copies_from_before_a_restore(config: Config) -> None:
     for number in (NEWEST - 1, NEWEST):
         stale = config.database.with_name(f"chathub.db.before-{number:04}")
         old_databases.make(stale, number - 1)
@@ -117,7 +117,7 @@ async def test_after_a_restore_the_copies_of_another_time_are_not_gone_back_to(c
     assert undo_upgrade(config, sure=True) and version(config.database) == 6
 
 
-async def test_without_room_for_the_copy_nothing_is_upgraded(
+async def test_upgrade_without_disk_space_for_the_copy_is_refused(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_databases.make(config.database, NEWEST - 1)
@@ -127,7 +127,7 @@ async def test_without_room_for_the_copy_nothing_is_upgraded(
     assert version(config.database) == NEWEST - 1 and upgrades.list_copies(config.database) == []
 
 
-async def test_a_file_of_an_unfinished_state_is_refused_before_anything_is_changed(config: Config) -> None:
+async def test_database_with_an_unfinished_schema_is_refused_before_any_change(config: Config) -> None:
     old_databases.make(config.database, NEWEST - 1)
     with closing(sqlite3.connect(config.database)) as connection:
         connection.execute("ALTER TABLE users ADD COLUMN nickname TEXT")
@@ -136,7 +136,7 @@ async def test_a_file_of_an_unfinished_state_is_refused_before_anything_is_chang
     assert version(config.database) == NEWEST - 1 and upgrades.list_copies(config.database) == []
 
 
-async def test_undoing_an_upgrade_says_what_would_be_lost_and_does_it_when_told_to(
+async def test_undo_says_what_would_be_lost_and_happens_only_after_confirmation(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old_databases.make(config.database, NEWEST - 1)
@@ -156,18 +156,18 @@ async def test_undoing_an_upgrade_says_what_would_be_lost_and_does_it_when_told_
     assert old_databases.counts(config.database) == before
     (aside,) = config.database.parent.glob("chathub.db.before-undo-*")
     assert version(aside) == NEWEST and old_databases.counts(aside)["messages"] == before["messages"] + 1
-    # it can be upgraded, and undone, again
+    # it can be upgraded and undone again
     await started(config)
     assert undo_upgrade(config, sure=True) and version(config.database) == NEWEST - 1
 
 
-async def test_without_a_copy_there_is_nothing_to_undo(config: Config) -> None:
+async def test_undo_without_a_copy_is_refused(config: Config) -> None:
     await started(config)
     with pytest.raises(StartError, match="no copy"):
         undo_upgrade(config, sure=True)
 
 
-async def test_a_damaged_copy_undoes_nothing(config: Config) -> None:
+async def test_undo_with_a_damaged_copy_is_refused(config: Config) -> None:
     old_databases.make(config.database, NEWEST - 1)
     await started(config)
     ((_, kept),) = upgrades.list_copies(config.database)
@@ -178,7 +178,7 @@ async def test_a_damaged_copy_undoes_nothing(config: Config) -> None:
     assert config.database.read_bytes() == whole
 
 
-async def test_the_command_asks_to_be_sure(config: Config, tmp_path: Path) -> None:
+async def test_undo_command_requires_confirmation(config: Config, tmp_path: Path) -> None:
     database = tmp_path / "old.db"
     old_databases.make(database, NEWEST - 1)
     shutil.copyfile(database, tmp_path / "old.db.before-0007")

@@ -1,4 +1,4 @@
-"""Usage is read from sums by day and month, and by an index: the same as the ledger itself would give."""
+"""Usage sums by day and month, and the index behind them, equal the ledger."""
 
 import random
 import shutil
@@ -64,7 +64,7 @@ def enter(connection: sqlite3.Connection, **given: Any) -> None:
 
 
 def enter_many(connection: sqlite3.Connection, count: int) -> None:
-    """A ledger of three users in the order of time, but for some days on which the clock was set back."""
+    """A ledger of three users in order of time, except for some days on which the clock was set back."""
     chance = random.Random(7)
     days = sorted(chance.choices(DAYS, k=count))
     for number in range(0, count, 9):
@@ -94,7 +94,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def matching(connection: sqlite3.Connection, wanted: UsageFilter) -> list[sqlite3.Row]:
-    """The ledger's rows, found by looking at all of them."""
+    """The ledger's rows, found by a full scan."""
     equal = [
         name for name in ("user_id", "token_id", "model", "provider") if getattr(wanted, name) is not None
     ]
@@ -143,7 +143,7 @@ STRETCHES = [
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
-def test_sums_and_pages_are_those_of_the_ledger_whatever_is_filtered(
+def test_sums_and_pages_equal_the_ledger_for_every_filter(
     connection: sqlite3.Connection, stretch: dict[str, str]
 ) -> None:
     enter_many(connection, 600)
@@ -162,7 +162,7 @@ def test_sums_and_pages_are_those_of_the_ledger_whatever_is_filtered(
         assert ids == [row["id"] for row in rows], filters
 
 
-def test_sums_made_by_the_migration_are_those_made_one_by_one(tmp_path: Path) -> None:
+def test_sums_made_by_the_migration_equal_those_made_by_triggers(tmp_path: Path) -> None:
     for _, path in migrations_in(MIGRATIONS)[:BEFORE_THE_SUMS]:
         shutil.copy(path, tmp_path)
     upgraded, grown = connect(), connect()
@@ -171,7 +171,7 @@ def test_sums_made_by_the_migration_are_those_made_one_by_one(tmp_path: Path) ->
         add_users(connection, 3)
         enter_many(connection, 300)
     migrate(upgraded, MIGRATIONS)
-    # as well as what comes later
+    # together with later usage
     for connection in (upgraded, grown):
         enter_many(connection, 50)
     for table in ("usage_sums_by_day", "usage_sums_by_month", "usage_sums_of_all_by_day", "usage_by_day"):
@@ -181,7 +181,7 @@ def test_sums_made_by_the_migration_are_those_made_one_by_one(tmp_path: Path) ->
     grown.close()
 
 
-def test_what_was_used_before_there_was_a_ledger_stays_in_the_statistics_only(tmp_path: Path) -> None:
+def test_usage_from_before_the_ledger_is_in_the_statistics_only(tmp_path: Path) -> None:
     for _, path in migrations_in(MIGRATIONS)[:BEFORE_THE_SUMS]:
         shutil.copy(path, tmp_path)
     connection = connect()
@@ -207,7 +207,7 @@ def test_what_was_used_before_there_was_a_ledger_stays_in_the_statistics_only(tm
 
 
 def steps(connection: sqlite3.Connection, work: Callable[[], object]) -> int:
-    """How many hundreds of instructions SQLite takes for it."""
+    """How many hundreds of SQLite instructions a read takes."""
     count = 0
 
     def step() -> int:
@@ -227,7 +227,7 @@ def steps(connection: sqlite3.Connection, work: Callable[[], object]) -> int:
     "filters", [{}, {"model": "nope"}, {"provider": "q"}, {"token_id": 9}, {"until": "2020-01-01"}]
 )
 @pytest.mark.parametrize("group_by", [None, "day", "model"])
-def test_a_users_usage_costs_the_same_however_much_others_used(
+def test_cost_of_reading_a_users_usage_is_independent_of_other_users(
     connection: sqlite3.Connection, filters: dict[str, Any], group_by: Any
 ) -> None:
     tx = transaction(connection)
@@ -253,7 +253,7 @@ def test_a_users_usage_costs_the_same_however_much_others_used(
         ("2024-02-03", "2024-02-04", ("2024-02-03", "2024-02", ("2024-02-03", "2024-02-04"), ("1", "0"))),
     ],
 )
-def test_a_stretch_is_whole_months_and_the_days_at_its_ends(since: str, until: str, expected: Any) -> None:
+def test_time_range_is_split_into_whole_months_and_days(since: str, until: str, expected: Any) -> None:
     assert parts(since, until) == expected
 
 
@@ -267,7 +267,7 @@ def test_a_stretch_is_whole_months_and_the_days_at_its_ends(since: str, until: s
         ([(7, 9), (2, 8), (4, 5)], [(2, 9)]),
     ],
 )
-def test_spans_that_touch_or_cross_are_one(
+def test_touching_or_overlapping_spans_are_joined(
     spans: list[tuple[int, int]], expected: list[tuple[int, int]]
 ) -> None:
     assert list(joined(spans)) == expected

@@ -1,4 +1,4 @@
-"""What the tests of accounts share: a clock moved by hand, addresses of choice, the database's own rows."""
+"""Shared by the tests of accounts: a clock set by the test, client addresses, and rows of the database."""
 
 import sqlite3
 from typing import Any
@@ -13,7 +13,7 @@ Headers = dict[str, str]
 
 
 class Hand:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 1_700_000_000.0
@@ -21,7 +21,7 @@ class Hand:
 
 
 async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal, which has the one shape of all errors."""
+    """The message of an error response, which must have the documented error body."""
     body = await response.json()
     assert response.status == status, body
     assert body["success"] is False and body["error"] == body["message"] != ""
@@ -36,7 +36,7 @@ async def done(response: ClientResponse) -> dict[str, Any]:
 
 
 async def waits(response: ClientResponse) -> int:
-    """The seconds that a 429 asks for: the same in its header and in its Chinese sentence."""
+    """The seconds of Retry-After of a 429, which its Chinese message must repeat."""
     text = await sentence(response, 429)
     seconds = int(response.headers["Retry-After"])
     assert seconds >= 1 and f" {seconds} 秒" in text
@@ -60,7 +60,7 @@ async def register(
 
 
 def rows(config: Config, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """What the database file holds."""
+    """Rows of the database file."""
     connection = sqlite3.connect(config.database)
     try:
         with connection:
@@ -70,6 +70,6 @@ def rows(config: Config, sql: str, *values: object) -> list[tuple[Any, ...]]:
 
 
 def events(config: Config, prefix: str) -> list[tuple[Any, ...]]:
-    """The audit's entries of a kind: event, actor, target, address, details."""
+    """Audit entries whose event begins with a prefix: event, actor, target, address, details."""
     sql = "SELECT event, actor, target, address, details FROM audit WHERE event LIKE ? || '%' ORDER BY id"
     return rows(config, sql, prefix)

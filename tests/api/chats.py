@@ -1,4 +1,4 @@
-"""What the chat tests share: a model at the scripted provider, and reading ChatHub's own stream."""
+"""Shared by the chat tests: a model at the scripted provider, and reading ChatHub's own streams."""
 
 import asyncio
 import json
@@ -12,14 +12,14 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 Headers = dict[str, str]
-# an id, and what it tells
+# an event's id and its payload
 Event = tuple[str, dict[str, Any]]
 
 
 async def add_model(
     client: TestClient, admin: Headers, base_url: str, name: str = "test-model", **fields: Any
 ) -> None:
-    """A model of a provider at ``base_url`` that needs no key; its prices are those of GPT-4o."""
+    """Add a model of a provider at ``base_url`` that needs no API key; its prices are those of GPT-4o."""
     key = "p_" + name.replace("-", "_").replace(".", "_").lower()
     provider = {
         "provider_key": key,
@@ -57,7 +57,7 @@ async def stream(
 async def opened(
     client: TestClient, headers: Headers, wanted: str = "前", *, path: str = "/api/chat/stream", **body: Any
 ) -> ClientResponse:
-    """A stream that was read up to a text, and is still open."""
+    """Open a stream and read it up to a text; the stream stays open."""
     asked = {"message": "你好", "model": "test-model", **body} if path == "/api/chat/stream" else body
     response = await client.post(path, json=asked, headers=headers)
     assert response.status == 200, await response.text()
@@ -96,7 +96,7 @@ async def active(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
 
 
 async def ended(client: TestClient, headers: Headers, conversation_id: str) -> dict[str, Any]:
-    """The conversation's last message, once nothing of it is being written any more."""
+    """The conversation's last message, once its reply has ended."""
     async with asyncio.timeout(30):
         while (kept := await messages_of(client, headers, conversation_id))[-1]["status"] == "streaming":
             await asyncio.sleep(0.02)
@@ -105,7 +105,7 @@ async def ended(client: TestClient, headers: Headers, conversation_id: str) -> d
 
 @contextmanager
 def held(database: Path) -> Iterator[None]:
-    """While this lasts the server cannot write: what it begins meanwhile is seen being begun."""
+    """Lock the database for writing; requests sent meanwhile wait at their first write."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

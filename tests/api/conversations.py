@@ -1,4 +1,4 @@
-"""Long conversations, made in the database itself: by the API they would take minutes."""
+"""Long conversations, inserted into the database directly: through the API they would take minutes."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ PICTURE = b"\x89PNG\r\n\x1a\n"
 
 @contextmanager
 def opened_file(database: Path) -> Iterator[sqlite3.Connection]:
-    """The server's database, beside the server; what was done in it is committed at the end."""
+    """The running server's database file; changes are committed at the end."""
     with closing(sqlite3.connect(database)) as db, db:
         db.execute("PRAGMA foreign_keys = ON")
         yield db
@@ -19,7 +19,7 @@ def opened_file(database: Path) -> Iterator[sqlite3.Connection]:
 def add_conversation(
     database: Path, public_id: str, texts: Sequence[str], *, user_id: int = 2, updated_at: int = 1
 ) -> list[int]:
-    """A conversation of one branch with these texts, oldest first; gives the messages' ids."""
+    """Insert a conversation of one branch with these texts, oldest first; returns the messages' ids."""
     with opened_file(database) as db:
         conversation = db.execute(
             "INSERT INTO conversations (public_id, user_id, title, model, message_count, created_at,"
@@ -40,7 +40,7 @@ def add_conversation(
 
 
 def add_picture(database: Path, message_id: int, file_id: str, data: bytes, *, user_id: int = 2) -> None:
-    """A stored picture that a message shows."""
+    """Insert a stored image that a message shows."""
     with opened_file(database) as db:
         db.execute(
             "INSERT INTO files (id, user_id, digest, media_type, data, created_at)"

@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback, whose mails can be read and which can be made to refuse or to stall."""
+"""A real SMTP server on loopback; its mails can be read, and it can be made to refuse or to stall."""
 
 import asyncio
 import datetime
@@ -19,10 +19,11 @@ from cryptography.x509.oid import NameOID
 
 
 class MailServer:
-    """``async with MailServer() as server``; what arrived is in ``mails``, its envelopes in ``envelopes``.
+    """``async with MailServer() as server``; received mails are in ``mails``, their envelopes in
+    ``envelopes``.
 
-    ``refuse`` is the answer to every recipient, ``stall`` an event that the end of a mail waits for; options
-    are aiosmtpd's.
+    ``refuse`` is the response to every recipient, ``stall`` an event that the end of a mail waits for;
+    options are aiosmtpd's.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, **options: Any) -> None:
@@ -50,7 +51,7 @@ class MailServer:
             self.stall.set()
         self._server.close()
 
-    # aiosmtpd's names for what a handler may do
+    # the names that aiosmtpd calls a handler by
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -75,7 +76,7 @@ class MailServer:
     ) -> AuthResult:
         self.logins.append(data)
         right = data == LoginPassword(b"hub", b"p@ss w/rd:1")
-        # a server that repeats the password where it should not
+        # like a server that repeats the password in its response
         message = None if right else f"535 wrong: {data.password.decode()}"
         return AuthResult(success=right, handled=False, message=message)
 
@@ -87,7 +88,7 @@ class _Protocol(SMTP):
             options = {**options, "authenticator": owner.authenticate}
         loop = asyncio.get_running_loop()
         with warnings.catch_warnings():
-            # that it takes a password in the clear is what is tried
+            # the tests check that the client sends no password without encryption
             warnings.simplefilter("ignore")
             super().__init__(owner, loop=loop, hostname="mail.test", ident="test", **options)
 

@@ -1,4 +1,4 @@
-"""Who may do what: every route without a token, as a user and as an administrator."""
+"""Access rights: every route without a session, as a user and as an administrator."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
 
 Headers = dict[str, str]
 
-# the document's word for each route; what stands in neither set needs no more than a login
+# the API document's access of each route; a route in neither set requires only a session
 PUBLIC_ROUTES = {
     ("GET", "/api/health"),
     ("HEAD", "/api/health"),
@@ -25,7 +25,7 @@ PUBLIC_ROUTES = {
     ("POST", "/api/auth/send-verification-code"),
     ("POST", "/api/auth/register"),
 }
-# a program's token must not make tokens
+# an access token must not create access tokens
 SESSION_ROUTES = {
     ("PUT", "/api/users/profile"),
     ("POST", "/api/auth/logout"),
@@ -71,14 +71,14 @@ def each(*access: str) -> Any:
 async def call(
     client: TestClient, route: Route, headers: Headers | None = None, **options: Any
 ) -> ClientResponse:
-    """The route with an id that exists for nobody and an empty body."""
+    """Call the route with an id that does not exist and an empty body."""
     path = re.sub(r"\{\w+\}", "999999", route.path)
     if route.method in ("POST", "PUT"):
         options.setdefault("json", {})
     return await client.request(route.method, path, headers=headers or {}, **options)
 
 
-def test_the_routes_say_what_the_document_says() -> None:
+def test_every_route_has_the_access_that_the_api_document_states() -> None:
     said = {(route.method, route.path): route.access for route in ROUTES}
     assert len(said) == len(ROUTES)
     for place, access in said.items():
@@ -90,13 +90,13 @@ def test_the_routes_say_what_the_document_says() -> None:
 
 
 @pytest.mark.shared
-async def test_the_server_has_no_routes_but_those_of_the_table(client: TestClient) -> None:
+async def test_server_serves_exactly_the_routes_of_the_table(client: TestClient) -> None:
     served = {
         (route.method, route.resource.canonical)
         for route in client.app.router.routes()
         if route.resource is not None and route.method != "OPTIONS"
     }
-    # the table may say which characters a part takes
+    # the table may say which characters a part of the path accepts
     assert served == {(route.method, re.sub(r":[^}]+", "", route.path)) for route in ROUTES}
 
 
@@ -105,7 +105,7 @@ async def test_the_server_has_no_routes_but_those_of_the_table(client: TestClien
 
 @each(USER, SESSION, ADMIN)
 @pytest.mark.shared
-async def test_without_a_token_it_is_401(client: TestClient, route: Route) -> None:
+async def test_request_without_a_token_gets_401(client: TestClient, route: Route) -> None:
     response = await call(client, route)
     await sentence(response, 401)
     assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -113,7 +113,7 @@ async def test_without_a_token_it_is_401(client: TestClient, route: Route) -> No
 
 @each(USER, SESSION, ADMIN)
 @pytest.mark.shared
-async def test_with_a_bad_token_it_is_401_before_the_body_is_looked_at(
+async def test_request_with_an_invalid_token_gets_401_before_the_body_is_parsed(
     client: TestClient, route: Route
 ) -> None:
     data = b"not json" if route.method in ("POST", "PUT") else None
@@ -123,7 +123,9 @@ async def test_with_a_bad_token_it_is_401_before_the_body_is_looked_at(
 
 @each(PUBLIC)
 @pytest.mark.shared
-async def test_a_public_route_needs_no_token_and_minds_no_bad_one(client: TestClient, route: Route) -> None:
+async def test_public_route_needs_no_token_and_ignores_an_invalid_one(
+    client: TestClient, route: Route
+) -> None:
     for headers in ({}, {"Authorization": "Bearer bad.token.here"}):
         response = await call(client, route, headers)
         assert response.status not in (401, 403)
@@ -134,7 +136,7 @@ async def test_a_public_route_needs_no_token_and_minds_no_bad_one(client: TestCl
 
 @each(ADMIN)
 @pytest.mark.shared
-async def test_a_user_is_not_let_in_where_administrators_are(
+async def test_user_gets_403_on_an_administrator_route(
     client: TestClient, user: Headers, route: Route
 ) -> None:
     assert "管理员" in await sentence(await call(client, route, user), 403)
@@ -142,12 +144,12 @@ async def test_a_user_is_not_let_in_where_administrators_are(
 
 @each(ADMIN)
 @pytest.mark.shared
-async def test_demo_is_a_user_like_others(client: TestClient, route: Route) -> None:
+async def test_demo_user_gets_403_on_an_administrator_route(client: TestClient, route: Route) -> None:
     await sentence(await call(client, route, {"Authorization": "Bearer demo-token"}), 403)
 
 
 @each(USER, SESSION, PUBLIC)
-async def test_a_user_is_let_in_everywhere_else(client: TestClient, user: Headers, route: Route) -> None:
+async def test_user_may_call_every_other_route(client: TestClient, user: Headers, route: Route) -> None:
     response = await call(client, route, user)
     assert response.status not in (401, 403, 405) and response.status < 500
     if response.status >= 400:
@@ -158,9 +160,7 @@ async def test_a_user_is_let_in_everywhere_else(client: TestClient, user: Header
 
 
 @each(USER, SESSION, ADMIN, PUBLIC)
-async def test_an_administrator_is_let_in_everywhere(
-    client: TestClient, admin: Headers, route: Route
-) -> None:
+async def test_administrator_may_call_every_route(client: TestClient, admin: Headers, route: Route) -> None:
     response = await call(client, route, admin)
     assert response.status not in (401, 403, 405) and response.status < 500
     if response.status >= 400:
@@ -168,7 +168,7 @@ async def test_an_administrator_is_let_in_everywhere(
 
 
 @each(ADMIN)
-async def test_a_token_from_before_a_demotion_lets_nobody_in(
+async def test_session_token_from_before_a_demotion_gets_401(
     client: TestClient, admin: Headers, route: Route
 ) -> None:
     body = {"username": "second", "email": "second@example.com", "password": "password", "role": "admin"}
@@ -184,7 +184,7 @@ async def test_a_token_from_before_a_demotion_lets_nobody_in(
 # the default
 
 
-async def test_a_route_that_nobody_marked_needs_a_login(config: Config) -> None:
+async def test_route_without_an_access_mark_requires_a_session(config: Config) -> None:
     async def forgotten(request: web.Request) -> web.Response:
         return web.Response(text="reached")
 
@@ -201,19 +201,19 @@ async def test_a_route_that_nobody_marked_needs_a_login(config: Config) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.shared
-async def test_what_matches_no_route_is_404_for_everyone(
+async def test_unknown_path_gets_404_for_every_caller(
     client: TestClient, admin: Headers, method: str, path: str
 ) -> None:
     for headers in ({}, {"Authorization": "Bearer bad.token.here"}, admin):
         await sentence(await client.request(method, path, headers=headers), 404)
 
 
-# other people's things
+# objects of another user
 
 
 @pytest.fixture
 async def conversation(client: TestClient, admin: Headers, user: Headers, provider: Provider) -> str:
-    """The id of a conversation of the user's."""
+    """The id of one of the user's conversations."""
     for path, body in (
         (
             "providers",
@@ -233,7 +233,7 @@ async def conversation(client: TestClient, admin: Headers, user: Headers, provid
     return public_id
 
 
-async def test_a_conversation_of_someone_else_is_not_found(
+async def test_conversation_of_another_user_is_not_found(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, conversation: str
 ) -> None:
     demo = {"Authorization": "Bearer demo-token"}
@@ -262,7 +262,7 @@ async def test_a_conversation_of_someone_else_is_not_found(
     assert [(row["title"], row["username"]) for row in listed] == [("my secret", "user")]
 
 
-async def test_a_reply_of_someone_else_cannot_be_stopped(
+async def test_reply_of_another_user_cannot_be_stopped(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, conversation: str
 ) -> None:
     provider.script = provider.hang()
@@ -275,7 +275,7 @@ async def test_a_reply_of_someone_else_cannot_be_stopped(
         assert (await client.post("/api/chat/stop", json=stop, headers=user)).status == 200
 
 
-async def test_only_an_administrator_may_look_at_another_users_conversations(
+async def test_only_an_administrator_may_read_another_users_conversations(
     client: TestClient, admin: Headers, user: Headers, conversation: str
 ) -> None:
     me = (await (await client.get("/api/auth/verify", headers=user)).json())["user"]["id"]
@@ -289,7 +289,9 @@ async def test_only_an_administrator_may_look_at_another_users_conversations(
     assert await own.json() == listed
 
 
-async def test_a_key_of_someone_else_is_not_found(client: TestClient, admin: Headers, user: Headers) -> None:
+async def test_api_key_of_another_user_is_not_found(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
     body = {"model_provider": "openai", "api_key": "sk-of-the-access-tests-0123456789"}
     saved = await (await client.post("/api/apikeys", json=body, headers=user)).json()
     path = f"/api/apikeys/{saved['apikey']['id']}"
@@ -301,7 +303,7 @@ async def test_a_key_of_someone_else_is_not_found(client: TestClient, admin: Hea
     assert await (await client.get("/api/apikeys", headers=user)).json() == [saved["apikey"]]
 
 
-async def test_the_caller_is_who_the_token_says_whatever_the_body_says(
+async def test_caller_comes_from_the_token_and_not_from_the_body(
     client: TestClient, admin: Headers, user: Headers, conversation: str
 ) -> None:
     body = {"message": "as someone else", "model": "m", "user_id": 1}

@@ -1,4 +1,4 @@
-"""Section 7 of the API document: provider keys, which come in and never go out."""
+"""Section 7 of the API document: API keys can be saved, and no response contains one."""
 
 import sqlite3
 from dataclasses import replace
@@ -50,7 +50,7 @@ async def chat(client: TestClient, headers: Headers) -> ClientResponse:
 
 
 async def key_used(client: TestClient, headers: Headers, provider: Provider) -> str:
-    """The key that the provider is sent when these chat."""
+    """The API key that the provider receives when this user chats."""
     count = len(provider.bodies)
     response = await chat(client, headers)
     assert response.status == 200, await response.text()
@@ -62,7 +62,7 @@ async def key_used(client: TestClient, headers: Headers, provider: Provider) -> 
 
 @pytest.fixture
 async def scripted(client: TestClient, admin: Headers, provider: Provider) -> Provider:
-    """A provider ``scripted`` on loopback with a model ``m``; nobody has a key for it yet."""
+    """A provider ``scripted`` on loopback with a model ``m``; no API key is saved for it yet."""
     for path, body in (
         (
             "providers",
@@ -76,7 +76,7 @@ async def scripted(client: TestClient, admin: Headers, provider: Provider) -> Pr
     return provider
 
 
-# what is shown of a key
+# what is shown of an API key
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def scripted(client: TestClient, admin: Headers, provider: Provider) -> Pr
         ("  sk-1234567890abcd\n", "sk-1…abcd"),
     ],
 )
-async def test_a_key_is_shown_masked_and_a_short_one_not_at_all(
+async def test_api_key_is_masked_and_a_short_one_is_hidden_completely(
     client: TestClient, scripted: Provider, user: Headers, key: str, mask: str
 ) -> None:
     assert (await save(client, user, key))["api_key"] == mask
@@ -98,7 +98,9 @@ async def test_a_key_is_shown_masked_and_a_short_one_not_at_all(
     assert await key_used(client, user, scripted) == key.strip()
 
 
-async def test_no_answer_ever_holds_a_key(client: TestClient, scripted: Provider, admin: Headers) -> None:
+async def test_no_response_contains_an_api_key(
+    client: TestClient, scripted: Provider, admin: Headers
+) -> None:
     saved = await save(client, admin)
     path = f"/api/apikeys/{saved['id']}"
     requests = [
@@ -122,7 +124,7 @@ async def test_no_answer_ever_holds_a_key(client: TestClient, scripted: Provider
         assert FIRST not in text and FIRST[3:-4] not in text and FIRST not in str(response.headers)
 
 
-async def test_a_provider_that_repeats_the_key_in_its_error_does_not_show_it(
+async def test_api_key_in_a_providers_error_is_not_shown(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers
 ) -> None:
     await save(client, admin)
@@ -131,7 +133,7 @@ async def test_a_provider_that_repeats_the_key_in_its_error_does_not_show_it(
     assert response.status == 502 and FIRST not in await response.text()
 
 
-async def test_the_database_files_never_hold_a_key(
+async def test_database_files_do_not_contain_an_api_key(
     client: TestClient, scripted: Provider, user: Headers, admin: Headers, config: Config
 ) -> None:
     await save(client, user, FIRST)
@@ -148,7 +150,7 @@ async def test_the_database_files_never_hold_a_key(
         assert key.encode().hex().encode() not in content
 
 
-async def test_a_saved_key_is_answered_with_every_field_the_page_reads(
+async def test_saved_api_key_response_has_every_field_of_the_page(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
     row = await save(client, user)
@@ -182,7 +184,7 @@ async def test_a_saved_key_is_answered_with_every_field_the_page_reads(
 # save
 
 
-async def test_saving_again_replaces_the_key_and_switches_it_on(
+async def test_saving_again_replaces_the_api_key_and_activates_it(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
     first = await save(client, user, FIRST)
@@ -193,7 +195,9 @@ async def test_saving_again_replaces_the_key_and_switches_it_on(
     assert await key_used(client, user, scripted) == SECOND
 
 
-async def test_a_label_makes_it_one_more_key(client: TestClient, scripted: Provider, user: Headers) -> None:
+async def test_another_label_adds_a_further_api_key(
+    client: TestClient, scripted: Provider, user: Headers
+) -> None:
     await save(client, user, FIRST, priority=1)
     await save(client, user, SECOND, label="work")
     await save(client, user, THIRD, label=" work ")
@@ -202,7 +206,7 @@ async def test_a_label_makes_it_one_more_key(client: TestClient, scripted: Provi
     assert await key_used(client, user, scripted) == FIRST
 
 
-async def test_the_next_key_is_tried_where_the_first_is_refused(
+async def test_next_api_key_is_tried_when_the_provider_rejects_the_first(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
     await save(client, user, FIRST, priority=1)
@@ -214,7 +218,7 @@ async def test_the_next_key_is_tried_where_the_first_is_refused(
     assert [h["Authorization"] for h in scripted.headers] == [f"Bearer {FIRST}", f"Bearer {SECOND}"]
 
 
-async def test_an_unknown_provider_is_refused_and_named(client: TestClient, user: Headers) -> None:
+async def test_unknown_provider_is_refused_by_name(client: TestClient, user: Headers) -> None:
     body = {"model_provider": "nobody", "api_key": FIRST}
     assert "nobody" in await sentence(await client.post("/api/apikeys", json=body, headers=user), 400)
     assert await keys(client, user) == []
@@ -246,7 +250,7 @@ async def test_an_unknown_provider_is_refused_and_named(client: TestClient, user
         ("shared", "yes"),
     ],
 )
-async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
+async def test_invalid_value_is_refused_with_the_field_name(
     client: TestClient, user: Headers, field: str, value: Any
 ) -> None:
     body = {"model_provider": "openai", "api_key": FIRST, field: value}
@@ -258,7 +262,7 @@ async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
 
 
 @pytest.mark.parametrize("sent", [{}, {"api_key": None}, {"api_key": ""}, {"api_key": "sk-f…1111"}])
-async def test_an_update_without_the_key_or_with_its_mask_keeps_the_key(
+async def test_update_without_the_api_key_or_with_its_mask_keeps_it(
     client: TestClient, scripted: Provider, admin: Headers, sent: dict[str, Any]
 ) -> None:
     row = await save(client, admin)
@@ -268,7 +272,7 @@ async def test_an_update_without_the_key_or_with_its_mask_keeps_the_key(
     assert scripted.last["_path"] == "/v1/chat/completions"
 
 
-async def test_the_mask_of_a_short_key_keeps_it_too(
+async def test_update_with_the_mask_of_a_short_api_key_keeps_it(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
     row = await save(client, user, "short")
@@ -276,7 +280,7 @@ async def test_the_mask_of_a_short_key_keeps_it_too(
     assert await key_used(client, user, scripted) == "short"
 
 
-async def test_an_update_with_a_new_key_replaces_it(
+async def test_update_with_a_new_api_key_replaces_it(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
     row = await save(client, user)
@@ -285,7 +289,7 @@ async def test_an_update_with_a_new_key_replaces_it(
     assert await key_used(client, user, scripted) == SECOND
 
 
-async def test_another_origin_needs_the_key_again(
+async def test_base_url_of_another_origin_requires_the_api_key_again(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
     row = await save(client, user)
@@ -318,7 +322,7 @@ async def test_another_port_or_scheme_is_another_origin(
     assert same["needs_reentry"] is False
 
 
-async def test_ids_and_owners_in_a_body_are_ignored(
+async def test_ids_and_owners_in_the_body_are_ignored(
     client: TestClient, scripted: Provider, user: Headers, admin: Headers
 ) -> None:
     row = await save(client, user)
@@ -332,9 +336,7 @@ async def test_ids_and_owners_in_a_body_are_ignored(
 # toggle and delete
 
 
-async def test_a_key_that_is_switched_off_is_not_used(
-    client: TestClient, scripted: Provider, user: Headers
-) -> None:
+async def test_inactive_api_key_is_not_used(client: TestClient, scripted: Provider, user: Headers) -> None:
     row = await save(client, user)
     for active in (False, True):
         response = await client.post(f"/api/apikeys/{row['id']}/toggle", headers=user)
@@ -346,7 +348,9 @@ async def test_a_key_that_is_switched_off_is_not_used(
             assert scripted.bodies == []
 
 
-async def test_a_deleted_key_is_gone(client: TestClient, scripted: Provider, user: Headers) -> None:
+async def test_deleted_api_key_is_not_found_and_not_used(
+    client: TestClient, scripted: Provider, user: Headers
+) -> None:
     row = await save(client, user)
     path = f"/api/apikeys/{row['id']}"
     response = await client.delete(path, headers=user)
@@ -356,17 +360,17 @@ async def test_a_deleted_key_is_gone(client: TestClient, scripted: Provider, use
     assert "scripted" in await sentence(await chat(client, user), 400)
 
 
-async def test_a_chat_without_a_key_says_which_providers_key_to_save(
+async def test_chat_without_an_api_key_names_the_provider(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
     assert "scripted" in await sentence(await chat(client, user), 400)
     assert scripted.bodies == []
 
 
-# whose key it is
+# who may use an API key
 
 
-async def test_a_key_of_an_administrator_reaches_everyone_unless_it_says_otherwise(
+async def test_administrators_api_key_is_shared_unless_shared_is_false(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers
 ) -> None:
     row = await save(client, admin)
@@ -379,7 +383,7 @@ async def test_a_key_of_an_administrator_reaches_everyone_unless_it_says_otherwi
     await sentence(await chat(client, user), 400)
 
 
-async def test_a_key_of_a_user_is_that_users_alone(
+async def test_users_api_key_is_used_by_its_owner_only(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers
 ) -> None:
     assert (await save(client, user, shared=True))["shared"] is False
@@ -387,7 +391,7 @@ async def test_a_key_of_a_user_is_that_users_alone(
     assert await keys(client, admin) == []
 
 
-async def test_a_users_own_key_goes_before_the_shared_one(
+async def test_users_own_api_key_is_used_before_the_shared_one(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers
 ) -> None:
     await save(client, admin, FIRST)
@@ -398,7 +402,7 @@ async def test_a_users_own_key_goes_before_the_shared_one(
     assert await key_used(client, user, scripted) == FIRST
 
 
-async def test_a_key_of_a_former_administrator_is_shared_no_more(
+async def test_api_key_of_a_demoted_administrator_is_no_longer_shared(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers
 ) -> None:
     body = {"username": "second", "email": "second@example.com", "password": "password", "role": "admin"}
@@ -412,7 +416,7 @@ async def test_a_key_of_a_former_administrator_is_shared_no_more(
 
 
 @pytest.mark.parametrize("owner_is_admin", [True, False])
-async def test_a_key_of_someone_else_is_not_found(
+async def test_api_key_of_another_user_is_not_found(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers, owner_is_admin: bool
 ) -> None:
     owner, other = (admin, user) if owner_is_admin else (user, admin)
@@ -427,14 +431,14 @@ async def test_a_key_of_someone_else_is_not_found(
 
 
 @pytest.mark.parametrize("key_id", ["0", "99999", "abc", "-1", "9" * 40])
-async def test_an_id_that_names_no_key_is_not_found(client: TestClient, user: Headers, key_id: str) -> None:
+async def test_unknown_api_key_id_is_not_found(client: TestClient, user: Headers, key_id: str) -> None:
     path = f"/api/apikeys/{key_id}"
     await sentence(await client.put(path, json={}, headers=user), 404)
     await sentence(await client.post(path + "/toggle", headers=user), 404)
     await sentence(await client.delete(path, headers=user), 404)
 
 
-# where a user's key may lead
+# where a user's base URL may lead
 
 INSIDE = [
     "http://127.0.0.1",
@@ -466,7 +470,7 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("url", INSIDE)
-async def test_a_base_url_of_a_user_that_leads_inside_is_refused(
+async def test_users_base_url_at_a_private_address_is_refused(
     client: TestClient, user: Headers, url: str
 ) -> None:
     body = {"model_provider": "openai", "api_key": FIRST, "base_url": url}
@@ -480,7 +484,7 @@ async def test_a_base_url_of_a_user_that_leads_inside_is_refused(
     assert await keys(client, user) == [row]
 
 
-async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(
+async def test_host_name_that_resolves_to_a_private_address_is_refused_on_connecting(
     client: TestClient, scripted: Provider, user: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await save(client, user, base_url="http://inside.example.com/v1")
@@ -494,7 +498,7 @@ async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(
     assert scripted.bodies == []
 
 
-async def test_an_administrator_may_point_inside(
+async def test_administrator_may_save_a_base_url_at_a_private_address(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers
 ) -> None:
     inside = scripted.base_url.replace("127.0.0.1", "localhost")
@@ -502,15 +506,15 @@ async def test_an_administrator_may_point_inside(
     assert await key_used(client, user, scripted) == FIRST
 
 
-async def test_a_user_may_spell_out_the_providers_own_address(
+async def test_user_may_save_the_providers_default_base_url(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
-    """The page fills in the provider's default; ollama's, for one, is on loopback."""
+    """The page fills in the provider's default base URL; the one of ollama is on loopback."""
     await save(client, user, base_url=scripted.base_url)
     assert await key_used(client, user, scripted) == FIRST
 
 
-async def test_hosts_that_the_configuration_allows_may_be_given_by_users(
+async def test_user_may_save_a_base_url_at_a_host_that_the_configuration_allows(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     client = await connect(replace(config, upstream_allow_hosts=frozenset({"localhost"})))
@@ -529,14 +533,14 @@ async def test_hosts_that_the_configuration_allows_may_be_given_by_users(
 
 
 def rewrite(config: Config, statement: str, **values: Any) -> None:
-    """Change the database behind the server's back, as someone with a copy of it could."""
+    """Change the database directly, as somebody with a copy of it could."""
     connection = sqlite3.connect(config.database)
     with connection:
         assert connection.execute(statement, values).rowcount == 1
     connection.close()
 
 
-async def test_a_sealed_key_copied_to_another_user_does_not_open(
+async def test_encrypted_api_key_copied_to_another_user_cannot_be_decrypted(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers, config: Config
 ) -> None:
     mine = await save(client, admin, FIRST, shared=False)
@@ -551,7 +555,7 @@ async def test_a_sealed_key_copied_to_another_user_does_not_open(
     assert scripted.bodies == []
 
 
-async def test_a_row_given_to_another_user_does_not_open(
+async def test_api_key_row_moved_to_another_user_cannot_be_decrypted(
     client: TestClient, scripted: Provider, admin: Headers, user: Headers, config: Config
 ) -> None:
     mine = await save(client, admin, FIRST, shared=False)
@@ -565,7 +569,7 @@ async def test_a_row_given_to_another_user_does_not_open(
     assert scripted.bodies == []
 
 
-async def test_a_row_moved_to_another_provider_or_address_does_not_open(
+async def test_api_key_row_moved_to_another_provider_or_origin_cannot_be_decrypted(
     client: TestClient, scripted: Provider, admin: Headers, config: Config
 ) -> None:
     row = await save(client, admin, model_provider="openai")
@@ -590,7 +594,7 @@ async def test_a_row_moved_to_another_provider_or_address_does_not_open(
     assert scripted.bodies == []
 
 
-async def test_a_row_moved_to_another_provider_at_the_same_address_does_not_open(
+async def test_api_key_row_moved_to_another_provider_at_the_same_origin_is_unreadable(
     client: TestClient, scripted: Provider, admin: Headers, config: Config
 ) -> None:
     body = {"provider_key": "twin", "display_name": "T", "default_base_url": scripted.base_url}
@@ -609,7 +613,7 @@ async def test_a_row_moved_to_another_provider_at_the_same_address_does_not_open
     assert scripted.bodies == []
 
 
-async def test_a_sealed_key_copied_to_another_row_of_its_owner_does_not_open(
+async def test_encrypted_api_key_copied_to_another_row_of_the_owner_cannot_be_decrypted(
     client: TestClient, scripted: Provider, admin: Headers, config: Config
 ) -> None:
     row = await save(client, admin, FIRST)
@@ -625,7 +629,7 @@ async def test_a_sealed_key_copied_to_another_row_of_its_owner_does_not_open(
     assert scripted.bodies == []
 
 
-async def test_a_row_left_alone_opens_after_a_restart(
+async def test_unchanged_api_key_can_be_decrypted_after_a_restart(
     connect: Connect, client: TestClient, scripted: Provider, admin: Headers, config: Config
 ) -> None:
     await save(client, admin)
@@ -634,7 +638,7 @@ async def test_a_row_left_alone_opens_after_a_restart(
     assert await key_used(again, admin, scripted) == FIRST
 
 
-async def test_an_administrators_program_shares_no_key_and_takes_none_away(
+async def test_administrators_access_token_cannot_change_whether_an_api_key_is_shared(
     client: TestClient, admin: Headers
 ) -> None:
     made = await client.post("/api/tokens", json={"name": "t", "opens_api": True}, headers=admin)

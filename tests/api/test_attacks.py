@@ -1,4 +1,4 @@
-"""What a stranger's attack found, each kept from coming back."""
+"""Regression tests for the defects that an outside security review found."""
 
 import asyncio
 import dataclasses
@@ -26,7 +26,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 async def answers_meanwhile(client: TestClient, work: "asyncio.Task[Any]") -> float:
-    """The longest that another request waited while some work was done, in seconds."""
+    """The longest time in seconds that another request waited while a task ran."""
     longest = 0.0
     while not work.done():
         began = time.monotonic()
@@ -36,10 +36,10 @@ async def answers_meanwhile(client: TestClient, work: "asyncio.Task[Any]") -> fl
     return longest
 
 
-async def test_a_compressed_flood_is_refused_and_holds_nobody_up(
+async def test_compressed_flood_is_refused_and_delays_no_other_request(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
-    """290 KB of gzip held 300 MB of line ends, and the server for a minute."""
+    """290 KB of gzip became 300 MB of line ends and blocked the server for a minute."""
     packed = gzip.compress(b"\n" * 50_000_000)
 
     async def flood(request: web.Request) -> web.Response:
@@ -54,7 +54,7 @@ async def test_a_compressed_flood_is_refused_and_holds_nobody_up(
     assert (await work)[-1]["status"] == 502 and "压缩" in (await work)[-1]["error"]
 
 
-async def test_a_packed_json_answer_is_read_within_bounds(
+async def test_compressed_json_reply_is_read_up_to_the_limit(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     whole = b'{"choices":[{"message":{"content":"%b"},"finish_reason":"stop"}]}'
@@ -69,7 +69,7 @@ async def test_a_packed_json_answer_is_read_within_bounds(
     assert "过长" in (await stream(client, user))[-1]["error"]
 
 
-async def test_a_key_in_a_providers_words_never_reaches_a_client_of_v1(
+async def test_api_key_in_a_providers_error_does_not_reach_a_v1_client(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await client.post("/api/apikeys", json={"model_provider": "p_test_model", "api_key": KEY}, headers=admin)
@@ -88,7 +88,7 @@ async def test_a_key_in_a_providers_words_never_reaches_a_client_of_v1(
                 assert KEY not in str(keys)
 
 
-async def test_a_deletion_while_a_reply_is_being_begun_leaves_no_ghost(
+async def test_conversation_deleted_while_a_turn_begins_leaves_no_active_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("前"), *reply("后")], pause=0.3)
@@ -108,7 +108,7 @@ async def test_a_deletion_while_a_reply_is_being_begun_leaves_no_ghost(
         await asyncio.wait([asking])
 
 
-async def test_deleting_the_key_in_use_stops_that_reply_and_not_the_one_on_another_key(
+async def test_deleting_an_api_key_stops_only_the_replies_that_use_it(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     async def save(label: str, priority: int) -> int:
@@ -135,7 +135,7 @@ async def test_deleting_the_key_in_use_stops_that_reply_and_not_the_one_on_anoth
     assert (await running)[-1]["finish_reason"] == "stopped" and provider.closed == 1
 
 
-async def test_an_absurd_usage_is_not_believed_and_the_text_is_kept(
+async def test_absurd_reported_usage_is_replaced_by_an_estimate_and_the_text_is_kept(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("text"), chunk(finish="stop"), usage(2**62, 10**14), DONE])
@@ -145,7 +145,7 @@ async def test_an_absurd_usage_is_not_believed_and_the_text_is_kept(
     assert (kept[1]["content"], kept[1]["status"]) == ("text", "done")
 
 
-async def test_a_nul_is_named_where_it_is_read_and_harmless_where_it_is_not(
+async def test_nul_in_a_known_field_is_refused_and_in_an_unknown_field_ignored(
     client: TestClient, admin: Headers
 ) -> None:
     body = {"model_orders": [{"id": 1, "sort_order": 2}], "zzz": "\0"}
@@ -155,14 +155,14 @@ async def test_a_nul_is_named_where_it_is_read_and_harmless_where_it_is_not(
     assert response.status == 400 and "message.0.text" in (await response.json())["error"]
 
 
-async def test_a_nul_of_a_provider_is_left_out(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_nul_in_a_reply_is_removed(client: TestClient, user: Headers, provider: Provider) -> None:
     provider.script = provider.stream(reply("a\0b"))
     events = await stream(client, user)
     assert text_of(events) == "ab"
     assert (await messages_of(client, user, events[0]["conversation_id"]))[1]["content"] == "ab"
 
 
-async def test_who_can_register_can_log_in(client: TestClient) -> None:
+async def test_registered_user_can_log_in_with_any_unicode_name(client: TestClient) -> None:
     for name in ("ﷺ" * 13, "ﷺ" * 11, "ß" * 50):
         body = {"username": name, "email": f"{len(name)}{ord(name[0])}@example.com", "password": "password1"}
         response = await client.post("/api/auth/register", json=body)
@@ -170,7 +170,7 @@ async def test_who_can_register_can_log_in(client: TestClient) -> None:
             await sign_in(client, name, "password1")
 
 
-async def test_a_reset_password_ends_personal_tokens_too(
+async def test_password_reset_revokes_access_tokens_too(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:
     made = await (await client.post("/api/tokens", json={"name": "t"}, headers=user)).json()
@@ -180,7 +180,7 @@ async def test_a_reset_password_ends_personal_tokens_too(
     assert (await client.get("/v1/models", headers=headers)).status == 401
 
 
-async def test_v1_keeps_no_text_and_stops_at_the_size_that_is_configured(
+async def test_v1_stream_is_cut_at_the_configured_size(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     small = dataclasses.replace(config, reply_characters=1000, database=config.database.with_name("small.db"))

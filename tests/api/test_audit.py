@@ -1,4 +1,6 @@
-"""The audit: what administrators do and what becomes of keys, in the transaction that did it."""
+"""The audit log: administrators' actions and API key events, written in the same transaction as the
+action.
+"""
 
 import json
 import re
@@ -65,7 +67,7 @@ ORDER = {"model_orders": [{"id": 1, "sort_order": 7}]}
 
 
 class Act(NamedTuple):
-    """Something an administrator does to what was made before it (``of``)."""
+    """An administrator's action on an object that was created before it (``of``)."""
 
     method: str
     path: str
@@ -100,12 +102,12 @@ ACTS = [
 ]
 
 
-def test_every_act_of_an_administrator_is_played_here() -> None:
+def test_every_administrator_action_is_covered_by_these_tests() -> None:
     acts = {(route.method, route.path) for route in ROUTES if route.access == ADMIN and route.method != "GET"}
     assert {act.route for act in ACTS} == acts
 
 
-async def test_every_act_of_an_administrator_is_in_the_audit_and_no_secret_with_it(
+async def test_every_administrator_action_is_audited_without_secrets(
     client: TestClient, admin: Headers, listing: Provider, config: Config
 ) -> None:
     await add_model(client, admin, listing.base_url)
@@ -135,7 +137,7 @@ async def test_every_act_of_an_administrator_is_in_the_audit_and_no_secret_with_
         assert secret and secret not in everything
 
 
-async def test_an_entry_tells_old_and_new(client: TestClient, admin: Headers) -> None:
+async def test_audit_entry_has_old_and_new_values(client: TestClient, admin: Headers) -> None:
     change = {"role": "admin", "subscription_type": "pro"}
     await do(client, admin, "PUT", "/api/users/2", change)
     assert (await newest(client, admin, "user.role"))["details"] == {"role": ["user", "admin"]}
@@ -146,7 +148,7 @@ async def test_an_entry_tells_old_and_new(client: TestClient, admin: Headers) ->
     await do(client, admin, "PUT", "/api/providers/1", {"default_base_url": "https://x.example.com/v1"})
     moved = (await newest(client, admin, "provider.moved"))["details"]
     assert moved["origin"][1] == "https://x.example.com:443" and moved["keys_to_reenter"] == 0
-    # of an address its origin only: the rest may hold a key
+    # only the origin of a base URL is audited: the rest may contain an API key
     await do(client, admin, "PUT", "/api/providers/1", {"default_base_url": "https://x.example.com/sk-path"})
     told = (await newest(client, admin, "provider.updated"))["details"]
     assert told["base_url_changed"] is True and "sk-path" not in str(told)
@@ -154,9 +156,7 @@ async def test_an_entry_tells_old_and_new(client: TestClient, admin: Headers) ->
     assert len((await newest(client, admin, "model.updated"))["details"]["description"][1]) == 200
 
 
-async def test_what_changes_nothing_and_what_fails_leaves_no_entry(
-    client: TestClient, admin: Headers
-) -> None:
+async def test_unchanged_or_failed_action_leaves_no_audit_entry(client: TestClient, admin: Headers) -> None:
     await do(client, admin, "PUT", "/api/users/2", {"role": "user"})
     await do(client, admin, "PUT", "/api/providers/1", {})
     for method, path, body in (
@@ -172,7 +172,7 @@ async def test_what_changes_nothing_and_what_fails_leaves_no_entry(
     assert not events & {"user", "model", "provider", "key", "token"}
 
 
-async def test_the_life_of_a_key(
+async def test_api_key_events_are_audited_from_saving_to_deletion(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, config: Config
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -189,14 +189,14 @@ async def test_the_life_of_a_key(
     (broken,) = await entries(client, admin, event="key.broken")
     assert broken["details"] == named | {"reason": "Incorrect API key provided: ***"}
     path = f"/api/apikeys/{saved['id']}"
-    # what is broken already does not break again
+    # an API key that is broken already does not become broken again
     await do(client, admin, "POST", path + "/test")
     assert len(await entries(client, admin, event="key.broken")) == 1
     await do(client, admin, "PUT", path, {"api_key": OTHER_KEY, "priority": 3})
     changed = (await newest(client, admin, "key.updated"))["details"]
     assert changed["entered"] is True and changed["priority"] == [0, 3]
     assert "base_url_changed" not in changed
-    # the mask sent back keeps the key, so that nothing changes
+    # sending the mask back keeps the API key, so nothing changes
     for nothing in ({}, {"priority": 3}, {"api_key": changed["mask"]}):
         await do(client, admin, "PUT", path, nothing)
     assert len(await entries(client, admin, event="key.updated")) == 1
@@ -207,7 +207,7 @@ async def test_the_life_of_a_key(
     await do(client, admin, "PUT", path, {"base_url": None})
     provider.script = provider.stream(reply("x"))
     await stream(client, user)
-    # another key in the same place is used for its first time
+    # another API key in the same row is used for the first time
     assert len(await entries(client, admin, event="key.first_used")) == 2
     await do(client, admin, "POST", path + "/toggle")
     assert (await newest(client, admin, "key.toggled"))["details"]["is_active"] is False
@@ -220,7 +220,7 @@ async def test_the_life_of_a_key(
     assert KEY not in dump and OTHER_KEY not in dump
 
 
-async def test_a_program_s_first_use_of_a_key_is_noticed_as_well(
+async def test_first_use_of_an_api_key_by_a_gateway_request_is_audited(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -232,7 +232,7 @@ async def test_a_program_s_first_use_of_a_key_is_noticed_as_well(
     assert len(await entries(client, admin, event="key.first_used")) == 1
 
 
-async def test_a_users_own_keys_and_tokens_and_password_are_in_it(
+async def test_users_own_api_keys_tokens_and_password_changes_are_audited(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     await do(client, user, "POST", "/api/apikeys", {"model_provider": "openai", "api_key": KEY})
@@ -246,7 +246,7 @@ async def test_a_users_own_keys_and_tokens_and_password_are_in_it(
     assert not [secret for secret in (KEY, made["token"], PASSWORD) if secret in text]
 
 
-async def test_a_look_at_another_users_conversations_is_in_it_and_ones_own_is_not(
+async def test_reading_another_users_conversations_is_audited_and_reading_ones_own_is_not(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -263,7 +263,7 @@ async def test_a_look_at_another_users_conversations_is_in_it_and_ones_own_is_no
     assert (read["event"], read["details"]) == ("conversation.read", {"conversation": "theirs"})
 
 
-async def test_a_look_that_cannot_be_recorded_shows_nothing(
+async def test_failed_audit_write_fails_the_reading_of_another_users_conversations(
     client: TestClient, admin: Headers, config: Config
 ) -> None:
     lock = sqlite3.connect(config.database, isolation_level=None)
@@ -296,7 +296,7 @@ def targets(found: list[Entry]) -> list[int]:
     return [int(entry["target"]) for entry in found]
 
 
-async def test_it_is_read_in_pages_from_the_newest(client: TestClient, admin: Headers) -> None:
+async def test_audit_is_paged_from_the_newest_entry(client: TestClient, admin: Headers) -> None:
     await add_some(client, 25)
     seen: list[int] = []
     before: dict[str, Any] = {}
@@ -308,14 +308,14 @@ async def test_it_is_read_in_pages_from_the_newest(client: TestClient, admin: He
         seen += targets(page["data"])
         if page["next_before"] is None:
             break
-        # what is added meanwhile does not shift the pages
+        # entries added meanwhile do not shift the pages
         await add_some(client, 1)
         before = {"before": page["next_before"]}
     assert seen == list(reversed(range(25)))
     assert len(await entries(client, admin)) <= 50
 
 
-async def test_it_is_filtered(client: TestClient, admin: Headers) -> None:
+async def test_audit_can_be_filtered_by_event_actor_and_time(client: TestClient, admin: Headers) -> None:
     await add_some(client, 8)
     assert targets(await entries(client, admin, event="test.odd")) == [7, 5, 3, 1]
     assert targets(await entries(client, admin, event="test.", actor_id=3)) == [5, 2]
@@ -330,7 +330,9 @@ async def test_it_is_filtered(client: TestClient, admin: Headers) -> None:
         assert targets(await entries(client, admin, event="test.", since=since, until=until)) == found
 
 
-async def test_days_begin_where_the_configuration_says(connect: Connect, config: Config) -> None:
+async def test_audit_days_begin_at_midnight_in_the_configured_timezone(
+    connect: Connect, config: Config
+) -> None:
     far = replace(config, timezone=ZoneInfo("Asia/Shanghai"))
     client = await connect(far, clock=Clock(zone=far.timezone))
     admin = await sign_in(client, "admin", "admin123")
@@ -355,12 +357,12 @@ async def test_days_begin_where_the_configuration_says(connect: Connect, config:
         "since=%00",
     ],
 )
-async def test_a_filter_that_makes_no_sense_is_400(client: TestClient, admin: Headers, query: str) -> None:
+async def test_invalid_audit_filter_gets_400(client: TestClient, admin: Headers, query: str) -> None:
     response = await client.get(f"/api/audit?{query}", headers=admin)
     assert response.status == 400 and (await response.json())["error"]
 
 
-async def test_it_is_for_administrators_and_for_no_program(
+async def test_audit_is_for_administrators_and_not_for_access_tokens(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     assert (await client.get("/api/audit")).status == 401
@@ -378,7 +380,9 @@ async def test_it_is_for_administrators_and_for_no_program(
         "REPLACE INTO audit SELECT id, at, event, 1, 'x', target, address, '', details FROM audit",
     ],
 )
-async def test_the_table_is_only_ever_added_to(client: TestClient, config: Config, statement: str) -> None:
+async def test_audit_table_refuses_update_delete_and_replace(
+    client: TestClient, config: Config, statement: str
+) -> None:
     await add_some(client, 3)
     connection = sqlite3.connect(config.database)
     before = connection.execute("SELECT * FROM audit").fetchall()

@@ -1,4 +1,4 @@
-"""Section 4 of the API document: signing in and out, tokens, and new accounts."""
+"""Section 4 of the API document: login, logout, session tokens and registration."""
 
 import asyncio
 import base64
@@ -38,7 +38,7 @@ async def register(client: TestClient, **fields: Any) -> ClientResponse:
 
 
 async def verified(client: TestClient, headers: Headers) -> int:
-    """The status that a token gets."""
+    """The status of a request with a token."""
     response = await client.get("/api/auth/verify", headers=headers)
     if response.status != 200:
         await sentence(response, response.status)
@@ -53,13 +53,13 @@ async def usernames(client: TestClient, admin: Headers) -> set[str]:
 def payload_of(token: str) -> dict[str, Any]:
     """The claims as the page reads them: ``JSON.parse(atob(token.split('.')[1]))``."""
     _, middle, _ = token.split(".")
-    # atob takes a missing padding and knows only the standard alphabet
+    # atob adds missing padding and accepts only the standard alphabet
     claims: dict[str, Any] = json.loads(base64.b64decode(middle + "=" * (-len(middle) % 4), validate=True))
     return claims
 
 
 class Hand:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 1_700_000_000.0
@@ -69,7 +69,7 @@ class Hand:
 # login
 
 
-async def test_a_login_answers_a_token_and_the_user(client: TestClient) -> None:
+async def test_login_returns_a_session_token_and_the_user(client: TestClient) -> None:
     body = await done(await login(client, "admin", "admin123"))
     assert body["user"] == {
         "id": body["user"]["id"],
@@ -89,7 +89,7 @@ async def test_a_login_answers_a_token_and_the_user(client: TestClient) -> None:
     assert await verified(client, {"Authorization": f"Bearer {body['token']}"}) == 200
 
 
-async def test_the_token_holds_what_the_page_reads_and_no_names(connect: Connect) -> None:
+async def test_session_token_has_the_claims_of_the_page_and_no_names(connect: Connect) -> None:
     hand = Hand()
     client = await connect(clock=hand.clock)
     body = await done(await login(client, "user", "user123"))
@@ -99,7 +99,7 @@ async def test_the_token_holds_what_the_page_reads_and_no_names(connect: Connect
     assert isinstance(claims["exp"], int) and claims["exp"] > claims["iat"] == int(hand.seconds)
 
 
-def test_every_token_can_be_read_with_atob() -> None:
+def test_every_session_token_can_be_decoded_with_atob() -> None:
     signer = Signer(TokenKey(b"a secret of the tests, 32 bytes +"))
     for number in range(600):
         jti = secrets.token_hex(16)
@@ -110,16 +110,16 @@ def test_every_token_can_be_read_with_atob() -> None:
 
 
 @pytest.mark.parametrize("name", ["ADMIN", "Admin", "ＡＤＭＩＮ", " admin "])
-async def test_the_case_and_width_of_a_name_do_not_matter_at_the_login(client: TestClient, name: str) -> None:
+async def test_login_name_ignores_case_and_width(client: TestClient, name: str) -> None:
     assert (await done(await login(client, name, "admin123")))["user"]["username"] == "admin"
 
 
 @pytest.mark.parametrize("password", ["Admin123", "admin12", "admin1234", "", " admin123"])
-async def test_a_wrong_password_is_refused(client: TestClient, password: str) -> None:
+async def test_login_with_a_wrong_password_gets_401(client: TestClient, password: str) -> None:
     assert await sentence(await login(client, "admin", password), 401) == "用户名或密码错误"
 
 
-async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(client: TestClient) -> None:
+async def test_wrong_password_and_unknown_user_get_the_same_response(client: TestClient) -> None:
     known = await login(client, "admin", "wrong-password")
     unknown = await login(client, "nobody-of-that-name", "wrong-password")
     assert known.status == unknown.status == 401
@@ -129,7 +129,7 @@ async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(client: 
 
 
 @pytest.mark.parametrize("password", ["", "demo", "demo-token"])
-async def test_nobody_signs_in_as_demo(client: TestClient, password: str) -> None:
+async def test_demo_user_cannot_log_in_with_a_password(client: TestClient, password: str) -> None:
     await sentence(await login(client, "demo", password), 401)
 
 
@@ -146,19 +146,21 @@ async def test_nobody_signs_in_as_demo(client: TestClient, password: str) -> Non
         ("password", "x" * 1001),
     ],
 )
-async def test_a_login_of_the_wrong_types_names_the_field(client: TestClient, field: str, value: Any) -> None:
+async def test_login_with_a_value_of_the_wrong_type_names_the_field(
+    client: TestClient, field: str, value: Any
+) -> None:
     body = {"username": "admin", "password": "admin123", field: value}
     assert field in await sentence(await client.post("/api/auth/login", json=body), 400)
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
-async def test_a_login_without_a_field_names_it(client: TestClient, field: str) -> None:
+async def test_login_without_a_field_names_the_field(client: TestClient, field: str) -> None:
     body = {"username": "admin", "password": "admin123"}
     del body[field]
     assert field in await sentence(await client.post("/api/auth/login", json=body), 400)
 
 
-async def test_a_disabled_user_may_not_sign_in_and_only_the_right_password_tells_why(
+async def test_login_of_a_disabled_user_says_so_only_after_the_right_password(
     client: TestClient, admin: Headers
 ) -> None:
     user = (await done(await login(client, "user", "user123")))["user"]
@@ -170,7 +172,7 @@ async def test_a_disabled_user_may_not_sign_in_and_only_the_right_password_tells
 # throttle
 
 
-async def test_after_five_wrong_passwords_the_account_waits_and_others_do_not(connect: Connect) -> None:
+async def test_five_wrong_passwords_delay_that_account_only(connect: Connect) -> None:
     hand = Hand()
     client = await connect(clock=hand.clock)
     for _ in range(5):
@@ -187,7 +189,7 @@ async def test_after_five_wrong_passwords_the_account_waits_and_others_do_not(co
     await done(await login(client, "admin", "admin123"))
 
 
-async def test_each_further_wrong_password_waits_longer(connect: Connect) -> None:
+async def test_each_further_wrong_password_lengthens_the_delay(connect: Connect) -> None:
     hand = Hand()
     client = await connect(clock=hand.clock)
     for _ in range(4):
@@ -200,7 +202,7 @@ async def test_each_further_wrong_password_waits_longer(connect: Connect) -> Non
     assert waits == sorted(set(waits))
 
 
-async def test_the_right_password_clears_the_count_and_so_does_time(connect: Connect) -> None:
+async def test_right_password_or_time_resets_the_count_of_wrong_passwords(connect: Connect) -> None:
     hand = Hand()
     client = await connect(clock=hand.clock)
     for _ in range(2):
@@ -214,24 +216,24 @@ async def test_the_right_password_clears_the_count_and_so_does_time(connect: Con
     await done(await login(client, "admin", "admin123"))
 
 
-async def test_unknown_names_wait_as_well(client: TestClient) -> None:
+async def test_unknown_user_names_are_delayed_as_well(client: TestClient) -> None:
     for _ in range(5):
         await sentence(await login(client, "nobody", "wrong"), 401)
     await sentence(await login(client, "nobody", "wrong"), 429)
 
 
-async def test_one_address_cannot_try_names_without_end(client: TestClient) -> None:
+async def test_failed_logins_with_many_names_from_one_address_get_429(client: TestClient) -> None:
     answers = [(await login(client, f"name{number}", "wrong")).status for number in range(60)]
     assert answers[:20] == [401] * 20 and answers[-1] == 429
 
 
-async def test_a_storm_of_wrong_passwords_at_once_ends_in_a_wait_too(client: TestClient) -> None:
+async def test_concurrent_wrong_passwords_lead_to_a_delay_too(client: TestClient) -> None:
     answers = await asyncio.gather(*(login(client, "admin", f"guess{number}") for number in range(30)))
     assert all(answer.status in (401, 429, 503) for answer in answers)
     await sentence(await login(client, "admin", "admin123"), 429)
 
 
-# tokens that are none
+# invalid tokens
 
 
 def forge(
@@ -242,7 +244,7 @@ def forge(
     key: bytes | None = None,
     algorithm: str = "HS256",
 ) -> str:
-    """A real token's claims with some changed, signed again."""
+    """A real session token with some claims changed, signed again."""
     assert config.secret_key is not None
     own = derive(config.secret_key, "chathub token v1")
     claims = {**payload_of(real["Authorization"]), **change}
@@ -251,10 +253,10 @@ def forge(
     return jwt.encode(claims, signing or None, algorithm=algorithm)  # type: ignore[arg-type]
 
 
-async def test_the_forger_of_these_tests_makes_tokens_that_hold(
+async def test_session_token_signed_by_these_tests_is_accepted(
     client: TestClient, config: Config, admin: Headers
 ) -> None:
-    """Else the refusals below would prove nothing."""
+    """Otherwise the refusals of forged tokens below would prove nothing."""
     assert await verified(client, {"Authorization": "Bearer " + forge(config, admin, {})}) == 200
 
 
@@ -281,7 +283,7 @@ async def test_the_forger_of_these_tests_makes_tokens_that_hold(
         ({"jti": "a" * 32}, {}),
     ],
 )
-async def test_a_forged_token_is_refused(
+async def test_forged_session_token_gets_401(
     client: TestClient, config: Config, admin: Headers, change: dict[str, Any], options: dict[str, Any]
 ) -> None:
     forged = forge(config, admin, change, **options)
@@ -309,13 +311,13 @@ async def test_a_forged_token_is_refused(
         "Bearer " + "e30." * 1500,
     ],
 )
-async def test_garbage_is_refused_as_json(client: TestClient, header: str) -> None:
+async def test_malformed_authorization_header_gets_401_as_json(client: TestClient, header: str) -> None:
     response = await client.get("/api/auth/verify", headers={"Authorization": header})
     await sentence(response, 401)
 
 
-async def test_a_token_of_a_megabyte_harms_nobody(client: TestClient) -> None:
-    """It is longer than a header may be: the server answers 400 or closes, and goes on."""
+async def test_token_of_one_megabyte_is_refused_and_the_server_goes_on(client: TestClient) -> None:
+    """The token is longer than a header may be: the server answers 400 or closes, and goes on."""
     try:
         response = await client.get(
             "/api/auth/verify", headers={"Authorization": "Bearer " + "x" * 1024 * 1024}
@@ -326,7 +328,7 @@ async def test_a_token_of_a_megabyte_harms_nobody(client: TestClient) -> None:
     await done(await login(client, "user", "user123"))
 
 
-async def test_a_token_with_one_character_changed_is_refused(client: TestClient, user: Headers) -> None:
+async def test_session_token_with_one_changed_character_gets_401(client: TestClient, user: Headers) -> None:
     token = user["Authorization"].removeprefix("Bearer ")
     for place in range(0, len(token) - 1, 7):
         other = "A" if token[place] != "A" else "B"
@@ -334,7 +336,7 @@ async def test_a_token_with_one_character_changed_is_refused(client: TestClient,
         assert await verified(client, {"Authorization": f"Bearer {changed}"}) == 401
 
 
-async def test_a_token_expires(connect: Connect, config: Config) -> None:
+async def test_session_token_expires_after_the_configured_time(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(replace(config, token_seconds=100), clock=hand.clock)
     headers = await sign_in(client, "user", "user123")
@@ -344,17 +346,19 @@ async def test_a_token_expires(connect: Connect, config: Config) -> None:
     assert await verified(client, headers) == 401
 
 
-async def test_verify_answers_who_one_is(client: TestClient, user: Headers) -> None:
+async def test_verify_returns_the_user_without_secrets(client: TestClient, user: Headers) -> None:
     body = await done(await client.get("/api/auth/verify", headers=user))
     assert body["valid"] is True
     assert body["user"]["username"] == "user" and isinstance(body["user"]["id"], int)
     assert "password_hash" not in body["user"] and "token_version" not in body["user"]
 
 
-# what ends tokens
+# what ends sessions
 
 
-async def test_a_logout_ends_that_token_only_also_after_a_restart(connect: Connect, config: Config) -> None:
+async def test_logout_ends_only_its_own_session_also_after_a_restart(
+    connect: Connect, config: Config
+) -> None:
     client = await connect(config)
     first, second = await sign_in(client, "user", "user123"), await sign_in(client, "user", "user123")
     assert await verified(client, first) == await verified(client, second) == 200
@@ -366,7 +370,7 @@ async def test_a_logout_ends_that_token_only_also_after_a_restart(connect: Conne
     assert (await verified(again, first), await verified(again, second)) == (401, 200)
 
 
-async def test_tokens_hold_over_a_restart_with_the_secret_kept_beside_the_database(
+async def test_sessions_survive_a_restart_with_the_secret_beside_the_database(
     connect: Connect, unfounded: Config
 ) -> None:
     config = replace(unfounded, secret_key=None)
@@ -384,7 +388,7 @@ async def user_id(client: TestClient, headers: Headers) -> int:
 
 
 @pytest.mark.parametrize("ending", ["change", "reset", "set", "disable", "deactivate", "promote"])
-async def test_what_changes_an_accounts_safety_ends_its_older_tokens_at_once(
+async def test_security_change_of_an_account_ends_its_older_sessions_at_once(
     connect: Connect, config: Config, ending: str
 ) -> None:
     client = await connect(config)
@@ -410,7 +414,7 @@ async def test_what_changes_an_accounts_safety_ends_its_older_tokens_at_once(
     assert await verified(await connect(config), user) == 401
 
 
-async def test_coming_back_does_not_bring_old_tokens_back(
+async def test_reactivating_a_user_does_not_revive_old_sessions(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     path = f"/api/users/{await user_id(client, user)}"
@@ -420,7 +424,7 @@ async def test_coming_back_does_not_bring_old_tokens_back(
     assert await verified(client, await sign_in(client, "user", "user123")) == 200
 
 
-async def test_other_changes_do_not_log_anybody_out(
+async def test_other_account_changes_end_no_session(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     path = f"/api/users/{await user_id(client, user)}"
@@ -434,14 +438,14 @@ async def test_other_changes_do_not_log_anybody_out(
 DEMO = {"Authorization": "Bearer demo-token"}
 
 
-async def test_demo_token_is_the_user_demo_in_development(client: TestClient) -> None:
+async def test_demo_token_is_the_demo_user_in_development(client: TestClient) -> None:
     body = await done(await client.get("/api/auth/verify", headers=DEMO))
     assert (body["user"]["username"], body["user"]["role"]) == ("demo", "user")
     await sentence(await client.get("/api/users", headers=DEMO), 403)
 
 
 @pytest.mark.parametrize("change", [{"role": "admin"}, {"is_active": False}, {"username": "other"}])
-async def test_demo_token_is_nobody_once_demo_is_no_plain_active_user(
+async def test_demo_token_is_refused_unless_demo_is_a_plain_active_user(
     client: TestClient, admin: Headers, change: dict[str, Any]
 ) -> None:
     demo = await user_id(client, DEMO)
@@ -465,7 +469,7 @@ async def test_production_has_one_administrator_and_no_demo_token(
         await sentence(await login(client, name, password), 401)
 
 
-async def test_a_user_who_takes_the_name_demo_in_production_lends_nothing_to_demo_token(
+async def test_demo_token_is_refused_in_production_even_if_a_user_is_named_demo(
     connect: Connect, production: Config
 ) -> None:
     client = await connect(replace(production, registration="open"))
@@ -473,7 +477,7 @@ async def test_a_user_who_takes_the_name_demo_in_production_lends_nothing_to_dem
     assert await verified(client, DEMO) == 401
 
 
-async def test_production_makes_a_random_password_and_prints_it_once(
+async def test_production_prints_a_random_administrator_password_once(
     connect: Connect, production: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = replace(production, admin_password=None)
@@ -486,7 +490,7 @@ async def test_production_makes_a_random_password_and_prints_it_once(
     assert capsys.readouterr().out == ""
 
 
-async def test_production_does_not_start_on_the_passwords_of_development(
+async def test_production_does_not_start_with_the_development_passwords(
     connect: Connect, unfounded: Config, production: Config
 ) -> None:
     await (await connect(unfounded)).close()
@@ -494,7 +498,7 @@ async def test_production_does_not_start_on_the_passwords_of_development(
         await connect(production)
 
 
-async def test_production_starts_once_they_are_changed(
+async def test_production_starts_after_the_development_passwords_were_changed(
     connect: Connect, unfounded: Config, production: Config
 ) -> None:
     client = await connect(unfounded)
@@ -508,14 +512,16 @@ async def test_production_starts_once_they_are_changed(
     await sign_in(client, "admin", "changed-it")
 
 
-async def test_production_does_not_take_a_bad_administrator_password(
+async def test_production_does_not_start_with_an_invalid_administrator_password(
     connect: Connect, production: Config
 ) -> None:
     with pytest.raises(StartError, match="CHATHUB_ADMIN_PASSWORD"):
         await connect(replace(production, admin_password="short"))
 
 
-async def test_another_secret_than_the_databases_own_does_not_start(connect: Connect, config: Config) -> None:
+async def test_server_does_not_start_with_another_secret_than_the_databases(
+    connect: Connect, config: Config
+) -> None:
     await (await connect(config)).close()
     with pytest.raises(StartError, match="secret"):
         await connect(replace(config, secret_key=b"another secret of more than 32 bytes"))
@@ -524,7 +530,7 @@ async def test_another_secret_than_the_databases_own_does_not_start(connect: Con
 # register
 
 
-async def test_a_registered_user_can_sign_in_and_is_a_plain_free_user(client: TestClient) -> None:
+async def test_registered_user_can_log_in_and_is_a_plain_free_user(client: TestClient) -> None:
     body = await done(await register(client))
     user = body["user"]
     assert (user["username"], user["email"]) == ("newuser", "user@example.com")
@@ -532,7 +538,7 @@ async def test_a_registered_user_can_sign_in_and_is_a_plain_free_user(client: Te
     await sign_in(client, "newuser", "password123")
 
 
-async def test_a_registration_cannot_give_itself_rights(client: TestClient) -> None:
+async def test_registration_ignores_role_subscription_and_limit(client: TestClient) -> None:
     body = await done(
         await register(
             client, role="admin", subscription_type="enterprise", usage_limit=10**12, id=1, is_active=False
@@ -544,26 +550,32 @@ async def test_a_registration_cannot_give_itself_rights(client: TestClient) -> N
 
 
 @pytest.mark.parametrize("code", ["123456", "", None])
-async def test_a_verification_code_is_accepted_and_not_asked_for(client: TestClient, code: Any) -> None:
+async def test_registration_accepts_a_verification_code_and_does_not_require_one(
+    client: TestClient, code: Any
+) -> None:
     await done(await register(client, verification_code=code))
 
 
 @pytest.mark.parametrize("name", ["admin", "ADMIN", "aDmIn", "ＡＤＭＩＮ", "  admin  ", "ａdmin"])
-async def test_a_name_that_differs_only_in_case_or_width_is_taken(client: TestClient, name: str) -> None:
+async def test_registration_refuses_a_name_that_differs_only_in_case_or_width(
+    client: TestClient, name: str
+) -> None:
     assert "用户名" in await sentence(await register(client, username=name), 400)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("Straße", "STRASSE"), ("ÉCOLE", "e\u0301cole"), ("用户①", "用户1")]
 )
-async def test_names_are_compared_as_unicode_compares_them(client: TestClient, one: str, other: str) -> None:
+async def test_user_names_are_compared_by_unicode_case_folding(
+    client: TestClient, one: str, other: str
+) -> None:
     await done(await register(client, username=one))
     assert "用户名" in await sentence(await register(client, username=other, email="b@example.com"), 400)
     assert (await done(await login(client, other, NEW["password"])))["user"]["username"] == one
 
 
 @pytest.mark.parametrize("name", ["小明", "ab", "张三丰", "Ünïcödé", "user.name-1_2", "a" * 50, "🦊🦊🦊"])
-async def test_names_of_any_script_are_taken(client: TestClient, name: str) -> None:
+async def test_registration_accepts_names_of_any_script(client: TestClient, name: str) -> None:
     assert (await done(await register(client, username=name)))["user"]["username"] == name
     await sign_in(client, name, NEW["password"])
 
@@ -588,7 +600,7 @@ async def test_names_of_any_script_are_taken(client: TestClient, name: str) -> N
         ["abc"],
     ],
 )
-async def test_a_name_that_may_not_be_used_is_refused(client: TestClient, admin: Headers, name: Any) -> None:
+async def test_registration_refuses_an_invalid_name(client: TestClient, admin: Headers, name: Any) -> None:
     before = await usernames(client, admin)
     body = json.dumps({**NEW, "username": name}).encode()
     await sentence(await client.post("/api/auth/register", data=body, headers=JSON), 400)
@@ -596,7 +608,9 @@ async def test_a_name_that_may_not_be_used_is_refused(client: TestClient, admin:
 
 
 @pytest.mark.parametrize("address", ["admin@chathub.com", "ADMIN@ChatHub.com", " admin@chathub.com "])
-async def test_an_address_that_is_taken_is_refused(client: TestClient, admin: Headers, address: str) -> None:
+async def test_registration_refuses_an_email_address_in_use(
+    client: TestClient, admin: Headers, address: str
+) -> None:
     assert "邮箱" in await sentence(await register(client, email=address), 400)
     assert "newuser" not in await usernames(client, admin)
 
@@ -621,7 +635,9 @@ async def test_an_address_that_is_taken_is_refused(client: TestClient, admin: He
         5,
     ],
 )
-async def test_an_address_that_is_none_is_refused(client: TestClient, admin: Headers, address: Any) -> None:
+async def test_registration_refuses_an_invalid_email_address(
+    client: TestClient, admin: Headers, address: Any
+) -> None:
     await sentence(await register(client, email=address), 400)
     response = await client.post("/api/auth/send-verification-code", json={"email": address})
     await sentence(response, 400)
@@ -629,7 +645,7 @@ async def test_an_address_that_is_none_is_refused(client: TestClient, admin: Hea
 
 
 @pytest.mark.parametrize("password", ["123456", "x" * 72, "密" * 24, "🔑🔑🔑🔑🔑🔑", "  spaces  "])
-async def test_a_password_within_the_rules_works(client: TestClient, password: str) -> None:
+async def test_registration_accepts_a_password_within_the_rules(client: TestClient, password: str) -> None:
     await done(await register(client, password=password))
     await sign_in(client, "newuser", password)
     await sentence(await login(client, "newuser", password[:-1]), 401)
@@ -640,7 +656,7 @@ async def test_a_password_within_the_rules_works(client: TestClient, password: s
     "password",
     ["12345", "", "x" * 73, "密" * 25, "🔑" * 19, "nul\0nul", "x" * 201, None, 123456, "sur\ud800gate"],
 )
-async def test_a_password_outside_the_rules_is_refused(
+async def test_registration_refuses_a_password_outside_the_rules(
     client: TestClient, admin: Headers, password: Any
 ) -> None:
     body = json.dumps({**NEW, "password": password}).encode()
@@ -649,12 +665,12 @@ async def test_a_password_outside_the_rules_is_refused(
 
 
 @pytest.mark.parametrize("field", ["username", "email", "password"])
-async def test_a_registration_without_a_field_names_it(client: TestClient, field: str) -> None:
+async def test_registration_without_a_field_names_the_field(client: TestClient, field: str) -> None:
     body = {name: value for name, value in NEW.items() if name != field}
     assert field in await sentence(await client.post("/api/auth/register", json=body), 400)
 
 
-async def test_two_registrations_of_one_name_at_once_make_one_user(
+async def test_concurrent_registrations_of_one_name_create_one_user(
     client: TestClient, admin: Headers
 ) -> None:
     answers = await asyncio.gather(
@@ -675,7 +691,7 @@ async def test_passwords_are_stored_as_bcrypt_hashes_only(client: TestClient, co
     assert b"not-to-be-found" not in b"".join(p.read_bytes() for p in config.database.parent.iterdir())
 
 
-async def test_a_verification_code_is_answered_as_not_needed(client: TestClient) -> None:
+async def test_verification_code_request_says_that_none_is_required(client: TestClient) -> None:
     for address in ("someone@example.com", "admin@chathub.com"):
         response = await client.post("/api/auth/send-verification-code", json={"email": address})
         body = await done(response)
@@ -685,9 +701,7 @@ async def test_a_verification_code_is_answered_as_not_needed(client: TestClient)
 # registration by an administrator
 
 
-async def test_an_administrator_decides_everything_about_a_new_account(
-    client: TestClient, admin: Headers
-) -> None:
+async def test_administrator_sets_every_field_of_a_new_account(client: TestClient, admin: Headers) -> None:
     form = {
         **NEW,
         "id": None,
@@ -705,14 +719,14 @@ async def test_an_administrator_decides_everything_about_a_new_account(
     assert (await client.get("/api/users", headers=headers)).status == 200
 
 
-async def test_an_account_that_is_made_inactive_cannot_sign_in(client: TestClient, admin: Headers) -> None:
+async def test_account_created_inactive_cannot_log_in(client: TestClient, admin: Headers) -> None:
     form = {**NEW, "is_active": False}
     user = (await done(await client.post("/api/auth/admin/register", json=form, headers=admin)))["user"]
     assert user["is_active"] is False
     await sentence(await login(client, "newuser", NEW["password"]), 403)
 
 
-async def test_what_an_administrator_leaves_out_or_null_has_its_default(
+async def test_fields_that_an_administrator_omits_or_sends_as_null_get_defaults(
     client: TestClient, admin: Headers
 ) -> None:
     plain = (await done(await register(client)))["user"]
@@ -742,7 +756,7 @@ async def test_what_an_administrator_leaves_out_or_null_has_its_default(
         ("email", 5),
     ],
 )
-async def test_a_form_that_does_not_fit_makes_no_account(
+async def test_invalid_administrator_registration_creates_no_account(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     response = await client.post("/api/auth/admin/register", json={**NEW, field: value}, headers=admin)
@@ -750,7 +764,9 @@ async def test_a_form_that_does_not_fit_makes_no_account(
     assert "newuser" not in await usernames(client, admin)
 
 
-async def test_an_administrator_cannot_take_a_name_twice_either(client: TestClient, admin: Headers) -> None:
+async def test_administrator_cannot_create_a_duplicate_name_or_email(
+    client: TestClient, admin: Headers
+) -> None:
     for taken in ({"username": "ADMIN"}, {"email": "User@chathub.com"}):
         response = await client.post("/api/auth/admin/register", json={**NEW, **taken}, headers=admin)
         assert "已" in await sentence(response, 400)

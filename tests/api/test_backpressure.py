@@ -1,4 +1,6 @@
-"""Clients that read slowly or not at all: what it costs them, and that it costs nobody else anything."""
+"""Clients that read slowly or not at all: they are dropped or served in larger events, and no other client
+waits for them.
+"""
 
 import asyncio
 import contextlib
@@ -20,7 +22,7 @@ from chathub.config import Config
 
 Connect = Callable[..., Awaitable[TestClient]]
 
-# far more than the kernel's buffers hold for such a client; no two places in it look alike
+# far more than the kernel's buffers hold for such a client; every part of the text is different
 PIECES = ["".join(f"第{i}段{j}行🙂" for j in range(i, i + 150)) for i in range(0, 90_000, 150)]
 TEXT = "".join(PIECES)
 SIZE = len(TEXT.encode())
@@ -28,7 +30,7 @@ WRITE_SECONDS = 1
 
 
 def assert_same(seen: str, wanted: str) -> None:
-    """Megabytes of text are equal; no difference of such is fit to print."""
+    """Two texts of megabytes are equal; a difference of that size must not be printed."""
     if seen != wanted:
         at = next((i for i, (a, b) in enumerate(zip(seen, wanted, strict=False)) if a != b), None)
         pytest.fail(f"{len(seen)} of {len(wanted)} characters, the first difference at {at}")
@@ -47,10 +49,10 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 class Phone:
-    """A client on a bare socket with next to no receive buffer; it reads when it is told to.
+    """A client on a bare socket with a very small receive buffer; it reads only when the test says so.
 
-    Segments of the size that the worst of lines have keep the server's own buffer as small as there: for
-    those of loopback the kernel takes megabytes. HTTP/1.0, so that the body is the stream itself.
+    Small TCP segments keep the server's own send buffer small too: for loopback's segments the kernel would
+    take megabytes. HTTP/1.0, so that the body is the stream itself.
     """
 
     def __init__(self, client: TestClient, headers: Headers) -> None:
@@ -76,7 +78,7 @@ class Phone:
         await loop.sock_sendall(self._socket, f"{method} {path} HTTP/1.0\r\n{head}\r\n".encode() + raw)
 
     async def read(self, size: int = 65536) -> bool:
-        """Read once; False if nothing comes any more."""
+        """Read once; False at the end of the stream."""
         try:
             data = await asyncio.get_running_loop().sock_recv(self._socket, size)
         except ConnectionError:
@@ -97,9 +99,11 @@ class Phone:
                     await asyncio.sleep(pause)
 
     async def read_evenly(self, seconds: float, most: Callable[[], float] = lambda: math.inf) -> None:
-        """Read a whole reply of ``SIZE`` bytes in about so many seconds, a little at a time, and never more
-        than ``most`` bytes of it. On a busy machine the pauses are late: what should have been read
-        meanwhile is read at once then."""
+        """Read a whole reply of ``SIZE`` bytes evenly in about so many seconds, and never more than ``most``
+        bytes of it.
+
+        On a busy machine the pauses are late: the bytes due meanwhile are then read at once.
+        """
         rate, began = SIZE / seconds, time.monotonic()
         async with asyncio.timeout(60):
             while True:
@@ -111,7 +115,7 @@ class Phone:
                     return
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
-        """(id, payload) of what has arrived whole."""
+        """(id, payload) of the events received completely."""
         head, _, body = self._bytes.partition(b"\r\n\r\n")
         assert b" 200 " in head.partition(b"\r\n")[0], head
         found = []
@@ -153,7 +157,7 @@ async def until_followed_by(client: TestClient, user: Headers, followers: int, s
 
 
 async def largest_buffer(client: TestClient, largest: list[int]) -> None:
-    """Note the most bytes that waited in the server for any one connection."""
+    """Record the largest write buffer of any one connection."""
     while True:
         for connection in client.server.runner.server.connections:  # type: ignore[union-attr]
             if connection.transport is not None:
@@ -183,7 +187,7 @@ class Follower:
 
 
 async def stored_reply(client: TestClient, user: Headers, provider: Provider) -> int:
-    """A long reply that is over; gives its message."""
+    """A long finished reply; returns its message."""
     provider.script = provider.stream(reply(*PIECES))
     body = {"message": "说", "model": "test-model"}
     async with client.post("/api/chat/stream", json=body, headers=user) as response:
@@ -193,10 +197,10 @@ async def stored_reply(client: TestClient, user: Headers, provider: Provider) ->
     return message_id
 
 
-# --- one that does not read
+# --- a client that does not read
 
 
-async def test_a_client_that_stops_reading_is_dropped_and_slows_nobody(
+async def test_client_that_stops_reading_is_dropped_and_delays_no_other(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
     provider.script = provider.stream(reply(*PIECES), pause=0.001, stall_after=len(PIECES))
@@ -208,13 +212,13 @@ async def test_a_client_that_stops_reading_is_dropped_and_slows_nobody(
     largest = [0]
     watching = asyncio.create_task(largest_buffer(client, largest))
     others = [Follower(client, user, message_id) for _ in range(3)]
-    # the others have it all, and are still there, when the stuck one goes
+    # the other followers have the whole text and are still connected when the client is dropped
     async with asyncio.timeout(30):
         while any(other.size < SIZE for other in others):
             await asyncio.sleep(0.05)
     await until_followed_by(client, user, 3, 8 * WRITE_SECONDS)
     watching.cancel()
-    # what waited for it was what it had been written, not the reply
+    # the server kept for the client only what it had been sent, not the reply
     assert 0 < largest[0] < SIZE / 4
     provider.gate.set()
     for other in others:
@@ -225,7 +229,7 @@ async def test_a_client_that_stops_reading_is_dropped_and_slows_nobody(
     assert_same(kept["content"], TEXT)
     assert kept["status"] == "done"
 
-    # it comes back for the rest
+    # it reconnects for the rest
     await stuck.read_all()
     assert stuck.events()[-1][1]["type"] == "content"
     had = len(stuck.text())
@@ -238,10 +242,10 @@ async def test_a_client_that_stops_reading_is_dropped_and_slows_nobody(
     assert back.events()[-1][1]["type"] == "end"
 
 
-async def test_the_connection_of_a_client_that_was_dropped_is_closed(
+async def test_connection_of_a_dropped_client_is_closed_with_its_buffer(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
-    """Though it never reads: what is left for it is not kept until it does."""
+    """The client never reads again: the data left for it must not stay in memory until it does."""
     message_id = await stored_reply(client, user, provider)
     stuck = phone()
     await stuck.send("GET", f"/api/chat/stream/{message_id}")
@@ -255,10 +259,10 @@ async def test_the_connection_of_a_client_that_was_dropped_is_closed(
     await until(lambda: waiting() == 0, 8 * WRITE_SECONDS)
 
 
-async def test_the_reply_ends_while_a_client_is_stuck(
+async def test_reply_ends_while_its_client_does_not_read(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
-    """Neither the provider nor the end of the reply waits for the one who asked."""
+    """Neither the provider nor the end of the reply waits for the client that began the turn."""
     provider.script = provider.stream(reply(*PIECES))
     stuck = phone()
     body = {"message": "说", "model": "test-model", "conversation_id": "c"}
@@ -271,10 +275,10 @@ async def test_the_reply_ends_while_a_client_is_stuck(
     assert not stuck.whole and await active(client, user) == []
 
 
-async def test_a_client_that_fetches_a_stored_reply_and_does_not_read_is_dropped(
+async def test_client_that_does_not_read_a_stored_reply_is_dropped(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
-    """All of a long reply is at hand at once, more than any buffer takes."""
+    """The whole of a long stored reply is available at once, more than any buffer takes."""
     message_id = await stored_reply(client, user, provider)
     stuck = phone()
     await stuck.send("GET", f"/api/chat/stream/{message_id}")
@@ -284,7 +288,7 @@ async def test_a_client_that_fetches_a_stored_reply_and_does_not_read_is_dropped
     assert stuck.events()[-1][1]["type"] != "end", "it was still being served"
 
 
-async def test_many_stuck_clients_cost_less_than_a_copy_of_the_reply_each(
+async def test_many_clients_that_do_not_read_cost_less_than_a_copy_of_the_reply_each(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
     message_id = await stored_reply(client, user, provider)
@@ -300,14 +304,15 @@ async def test_many_stuck_clients_cost_less_than_a_copy_of_the_reply_each(
     assert 0 < largest[0] < SIZE / 4
 
 
-# --- one that reads slowly
+# --- a client that reads slowly
 
 
-async def test_a_slow_reader_gets_all_of_the_text_in_fewer_and_larger_events(
+async def test_slow_reader_gets_the_whole_text_in_fewer_larger_events(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
-    """Far longer than the write time-out altogether, but never without progress, and at most half as fast
-    as another one while the reply is written."""
+    """The reading takes far longer than the write time-out but never stops making progress, and it is at most
+    half as fast as that of another client while the reply is generated.
+    """
     provider.script = provider.stream(reply(*PIECES), pause=0.001)
     slow = phone()
     body = {"message": "说", "model": "test-model", "conversation_id": "c", "resumable": True}
@@ -327,7 +332,7 @@ async def test_a_slow_reader_gets_all_of_the_text_in_fewer_and_larger_events(
     assert len(parts) < len(quick)
 
 
-async def test_a_slow_reader_of_a_stored_reply_gets_all_of_it(
+async def test_slow_reader_of_a_stored_reply_gets_the_whole_text(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
     message_id = await stored_reply(client, user, provider)
@@ -340,11 +345,12 @@ async def test_a_slow_reader_of_a_stored_reply_gets_all_of_it(
     assert slow.events()[-1][1]["type"] == "end"
 
 
-async def test_whoever_is_dropped_again_and_again_gets_on(
+async def test_client_that_reconnects_again_and_again_makes_progress(
     client: TestClient, user: Headers, provider: Provider, phone: Callable[[], Phone]
 ) -> None:
-    """Each visit brings some more of a long reply, whatever the line is like: an event that never
-    arrives whole would be begun anew for ever."""
+    """Each connection brings a further part of a long reply, however slow it is: an event too large to arrive
+    whole would be sent from its beginning for ever.
+    """
     message_id = await stored_reply(client, user, provider)
     seen, cursor = "", "0-0"
     for _ in range(4):
@@ -360,10 +366,10 @@ async def test_whoever_is_dropped_again_and_again_gets_on(
         assert_same(seen, TEXT[: len(seen)])
 
 
-async def test_ten_followers_at_different_speeds_see_the_same_text(
+async def test_ten_followers_at_different_speeds_get_the_same_text(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
-    # none is dropped, however slow a busy machine makes them
+    # no follower is dropped, however slow a busy machine makes it
     patient = dataclasses.replace(config, write_seconds=60, database=config.database.with_name("patient.db"))
     client = await connect(patient)
     user = await sign_in(client, "admin", "admin123")
@@ -379,7 +385,7 @@ async def test_ten_followers_at_different_speeds_see_the_same_text(
     message_id = first.events()[0][1]["message_id"]
 
     async def join(number: int) -> tuple[dict[str, str], Phone]:
-        """Comes later, starts elsewhere, reads in other sizes."""
+        """Join later, begin at another cursor, read in other sizes."""
         await asyncio.sleep(number * 0.2)
         at = {"content": number * 1000 * (number % 3), "reasoning": number * 700 * (number % 2)}
         phone_ = Phone(client, user)
@@ -400,11 +406,11 @@ async def test_ten_followers_at_different_speeds_see_the_same_text(
         each.close()
 
 
-# --- a provider that does not end
+# --- a provider that does not end its reply
 
 
 @pytest.mark.parametrize("thinking", [False, True])
-async def test_a_provider_that_floods_is_cut_at_the_configured_size(
+async def test_reply_of_a_flooding_provider_is_cut_at_the_configured_size(
     connect: Connect, config: Config, provider: Provider, thinking: bool
 ) -> None:
     limit = 50_000

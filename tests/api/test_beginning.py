@@ -1,4 +1,4 @@
-"""What happens to a reply while its question is still being stored."""
+"""Requests that meet a turn while its user message is still being stored."""
 
 import asyncio
 import dataclasses
@@ -20,7 +20,7 @@ once_or_not = pytest.mark.parametrize("key", [None, "once"])
 
 @pytest.fixture
 def logins() -> dict[str, Headers]:
-    # a login that has not been seen for a minute is noted, which must wait like all that is stored
+    # the last use of a session is written after a minute, and that write must wait for the lock too
     return {}
 
 
@@ -37,7 +37,7 @@ async def save_key(client: TestClient, user: Headers) -> int:
 
 
 async def at_once(config: Config, *requests: Callable[[], Awaitable[Any]]) -> list[asyncio.Task[Any]]:
-    """Requests that come, in this order, while nothing can be stored; then it can."""
+    """Send requests in this order while the database is locked for writing; then release the lock."""
     tasks = []
     with held(config.database):
         for request in requests:
@@ -47,7 +47,7 @@ async def at_once(config: Config, *requests: Callable[[], Awaitable[Any]]) -> li
 
 
 def asking(client: TestClient, user: Headers, **body: Any) -> Callable[[], Awaitable[Any]]:
-    """A chat to send; all of its events, or its status."""
+    """A chat request to send; returns its events, or its status."""
 
     async def ask() -> Any:
         wanted = {"message": "hi", "model": "test-model", "conversation_id": "c", **body}
@@ -63,7 +63,7 @@ def asking(client: TestClient, user: Headers, **body: Any) -> Callable[[], Await
 
 @once_or_not
 @pytest.mark.parametrize("path", ["stop", "save-partial"])
-async def test_a_reply_that_is_being_begun_is_stopped(
+async def test_stop_during_the_beginning_of_a_turn_stops_its_reply(
     client: TestClient, config: Config, user: Headers, provider: Provider, path: str, key: str | None
 ) -> None:
     provider.script = provider.one_after_the_other(provider.stream(reply("一")), provider.script)
@@ -82,7 +82,7 @@ async def test_a_reply_that_is_being_begun_is_stopped(
 
 @once_or_not
 @pytest.mark.parametrize("before", ["nothing", "a reply that nobody follows"])
-async def test_a_key_that_is_deleted_while_a_reply_is_begun_is_not_used(
+async def test_api_key_deleted_while_a_turn_begins_is_not_used(
     client: TestClient, config: Config, user: Headers, provider: Provider, key: str | None, before: str
 ) -> None:
     key_id = await save_key(client, user)
@@ -100,7 +100,7 @@ async def test_a_key_that_is_deleted_while_a_reply_is_begun_is_not_used(
 
 
 @once_or_not
-async def test_a_key_that_is_deleted_just_after_its_reply_was_asked_for_is_not_used(
+async def test_api_key_deleted_just_after_the_turn_was_requested_is_not_used(
     client: TestClient, config: Config, user: Headers, provider: Provider, key: str | None
 ) -> None:
     key_id = await save_key(client, user)
@@ -114,7 +114,7 @@ async def test_a_key_that_is_deleted_just_after_its_reply_was_asked_for_is_not_u
     await until(lambda: provider.closed == len(provider.bodies))
 
 
-async def test_a_key_that_is_deleted_while_a_program_asks_is_not_used(
+async def test_api_key_deleted_during_a_gateway_request_is_not_used(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     key_id = await save_key(client, user)
@@ -129,7 +129,7 @@ async def test_a_key_that_is_deleted_while_a_program_asks_is_not_used(
 
 @once_or_not
 @pytest.mark.parametrize("first", ["chat", "disabling"])
-async def test_a_user_who_is_disabled_while_a_reply_is_begun_has_none(
+async def test_user_disabled_while_a_turn_begins_gets_no_reply(
     client: TestClient,
     config: Config,
     user: Headers,
@@ -144,13 +144,13 @@ async def test_a_user_who_is_disabled_while_a_reply_is_begun_has_none(
     ]
     tasks = await at_once(config, *(acts if first == "chat" else acts[::-1]))
     outcome = await tasks[0 if first == "chat" else 1]
-    # stopped if it had begun, refused if it had not
+    # stopped if the turn had begun, refused if it had not
     assert outcome == 401 or outcome[-1]["finish_reason"] == "stopped"
     await until(lambda: provider.closed == len(provider.bodies))
 
 
 @pytest.mark.parametrize("path", ["/api/chat/stream", "/api/chat", "/v1/chat/completions", "/v1/messages"])
-async def test_a_user_who_is_disabled_while_the_question_arrives_gets_no_answer(
+async def test_user_disabled_while_the_request_body_arrives_gets_401(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, path: str
 ) -> None:
     rest = asyncio.Event()
@@ -174,7 +174,7 @@ async def test_a_user_who_is_disabled_while_the_question_arrives_gets_no_answer(
     assert await kept.json() == []
 
 
-# --- left
+# --- disconnected
 
 
 async def left_while_held(client: TestClient, config: Config, headers: Headers, **body: Any) -> None:
@@ -183,12 +183,12 @@ async def left_while_held(client: TestClient, config: Config, headers: Headers, 
         await asyncio.sleep(0.1)
         task.cancel()
         await asyncio.wait([task])
-        # until the server has seen it
+        # until the server has noticed it
         await asyncio.sleep(0.1)
 
 
 @once_or_not
-async def test_a_client_that_leaves_while_its_reply_is_begun_has_left(
+async def test_client_that_disconnects_while_its_turn_begins_counts_as_disconnected(
     client: TestClient, config: Config, user: Headers, provider: Provider, key: str | None
 ) -> None:
     await left_while_held(client, config, user, client_message_id=key, on_disconnect="stop")
@@ -201,7 +201,7 @@ async def test_a_client_that_leaves_while_its_reply_is_begun_has_left(
 
 
 @pytest.mark.parametrize("when", ["while it is begun", "before any text"])
-async def test_a_reply_that_was_left_before_any_text_runs_on_only_so_long(
+async def test_reply_without_followers_and_without_text_ends_after_the_time_limit(
     connect: Connect, config: Config, provider: Provider, when: str
 ) -> None:
     other = dataclasses.replace(
@@ -221,10 +221,10 @@ async def test_a_reply_that_was_left_before_any_text_runs_on_only_so_long(
     assert provider.closed == 1
 
 
-# --- others at the same time
+# --- concurrent requests
 
 
-async def test_a_question_waits_while_its_conversation_is_deleted_and_brings_nothing_back(
+async def test_turn_that_waits_for_the_deletion_of_its_conversation_gets_410(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("一"))
@@ -239,7 +239,7 @@ async def test_a_question_waits_while_its_conversation_is_deleted_and_brings_not
     assert len(provider.bodies) == 1
 
 
-async def test_another_question_under_a_key_that_is_being_used_is_refused(
+async def test_concurrent_turn_with_the_same_idempotency_key_and_another_body_gets_409(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("好"))

@@ -1,4 +1,4 @@
-"""The memory of request bodies is bounded: for the server, for each user, for all who are not signed in."""
+"""The memory for request bodies is limited: for the server, for each user and for all anonymous clients."""
 
 import asyncio
 import io
@@ -24,11 +24,11 @@ Headers = dict[str, str]
 
 KIB = 1024
 MIB = 1024 * KIB
-# what of a body is not counted
+# the bytes of each body that are not counted
 FREE = 4096
 
 
-def test_the_bounds_are_parts_of_the_servers() -> None:
+def test_each_share_is_limited_to_its_part_of_the_server_limit() -> None:
     bodies = RequestMemory(64 * MIB)
     one, other = bodies.of(1), bodies.of(2)
     one.grow(48 * MIB)
@@ -45,7 +45,7 @@ def test_the_bounds_are_parts_of_the_servers() -> None:
             strangers.of(None).grow(64 * KIB)
 
 
-def test_a_refusal_says_when_to_come_back_and_closes_the_connection() -> None:
+def test_refusal_has_retry_after_and_closes_the_connection() -> None:
     bodies = RequestMemory(1)
     with pytest.raises(TooManyBodies) as refusal:
         bodies.of(1).grow(33 * MIB)
@@ -53,12 +53,12 @@ def test_a_refusal_says_when_to_come_back_and_closes_the_connection() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 40 * MIB])
-def test_one_body_of_the_largest_kind_always_fits(most: int) -> None:
+def test_one_body_of_the_largest_allowed_size_always_fits(most: int) -> None:
     RequestMemory(most).of(1).grow(32 * MIB)
     RequestMemory(most).of(None).grow(64 * KIB)
 
 
-def test_what_is_released_is_free_again_also_after_a_refusal() -> None:
+def test_released_memory_is_available_again_also_after_a_refusal() -> None:
     bodies = RequestMemory(1)
     first = bodies.of(1)
     with pytest.raises(TooManyBodies):
@@ -72,7 +72,9 @@ def test_what_is_released_is_free_again_also_after_a_refusal() -> None:
 
 
 class Hub:
-    """The server with little memory for bodies: 32 MiB for each and all, and 64 KiB for strangers."""
+    """A server with little memory for bodies: 32 MiB for each user and in total, and 64 KiB for anonymous
+    clients.
+    """
 
     def __init__(self, app: web.Application, port: int, session: ClientSession) -> None:
         self.app, self.port, self.session = app, port, session
@@ -88,7 +90,7 @@ class Hub:
     async def begin(
         self, who: str, sent: int, *, path: str = "/api/chat", chunked: bool = False
     ) -> asyncio.StreamReader:
-        """Send the beginning of a body of 20 MiB, and leave it at that."""
+        """Send the beginning of a body of 20 MiB, and no more."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         self._writers.append(writer)
         length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {20 * MIB}"
@@ -101,10 +103,9 @@ class Hub:
         return reader
 
     async def send_on(self, size: int) -> None:
-        """More of the newest body.
+        """Send more of the newest body.
 
-        Raises:
-            ConnectionError: the server has closed the connection.
+        Raises: ConnectionError: the server has closed the connection.
         """
         for _ in range(size // (64 * KIB)):
             self._writers[-1].write(b" " * 64 * KIB)
@@ -134,7 +135,7 @@ async def hub(config: Config) -> AsyncIterator[Hub]:
 
 
 async def refusal(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], dict[str, object]]:
-    """A whole response: the server closes behind it."""
+    """A whole response, after which the server closes the connection."""
     async with asyncio.timeout(20):
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
@@ -142,16 +143,14 @@ async def refusal(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], di
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_bodies_count_as_they_arrive_and_no_more_when_their_sender_is_gone(
-    hub: Hub, chunked: bool
-) -> None:
+async def test_body_counts_as_it_arrives_until_its_sender_disconnects(hub: Hub, chunked: bool) -> None:
     await hub.begin("user", 3 * MIB, chunked=chunked)
     await hub.holds(3 * MIB - FREE)
     hub.leave()
     await hub.holds(0)
 
 
-async def test_a_user_who_fills_its_share_is_told_429_and_others_go_on(hub: Hub) -> None:
+async def test_user_over_its_share_gets_429_and_its_other_requests_continue(hub: Hub) -> None:
     for _ in range(2):
         await hub.begin("user", 15 * MIB)
     await hub.holds(2 * (15 * MIB - FREE))
@@ -161,7 +160,7 @@ async def test_a_user_who_fills_its_share_is_told_429_and_others_go_on(hub: Hub)
     await hub.holds(2 * (15 * MIB - FREE))
 
 
-async def test_a_full_server_is_503_and_short_requests_get_through(hub: Hub) -> None:
+async def test_full_server_answers_503_and_short_requests_succeed(hub: Hub) -> None:
     await hub.begin("user", 19 * MIB)
     await hub.holds(19 * MIB - FREE)
     status, headers, body = await refusal(await hub.begin("admin", 15 * MIB))
@@ -170,8 +169,8 @@ async def test_a_full_server_is_503_and_short_requests_get_through(hub: Hub) -> 
     await hub.log_in("admin", "admin123")
 
 
-async def test_who_was_refused_reads_it_at_once_and_may_send_on(hub: Hub) -> None:
-    """A reset would take the answer from a client that sends all before it reads."""
+async def test_refused_client_gets_the_response_at_once_and_may_go_on_sending(hub: Hub) -> None:
+    """A connection reset would lose the response for a client that sends everything before it reads."""
     await hub.begin("user", 19 * MIB)
     await hub.holds(19 * MIB - FREE)
     status, _, _ = await refusal(await hub.begin("admin", 15 * MIB))
@@ -179,7 +178,7 @@ async def test_who_was_refused_reads_it_at_once_and_may_send_on(hub: Hub) -> Non
     assert status == 503
 
 
-async def test_a_full_server_answers_programs_in_their_shape(hub: Hub) -> None:
+async def test_full_server_answers_gateway_requests_in_the_clients_format(hub: Hub) -> None:
     await hub.begin("user", 19 * MIB)
     await hub.holds(19 * MIB - FREE)
     reader = await hub.begin("admin", 15 * MIB, path="/v1/messages")
@@ -187,7 +186,7 @@ async def test_a_full_server_answers_programs_in_their_shape(hub: Hub) -> None:
     assert (status, body["type"], headers["Connection"]) == (503, "error", "close")
 
 
-async def test_the_largest_documented_body_fits(hub: Hub) -> None:
+async def test_body_of_the_documented_maximum_is_accepted(hub: Hub) -> None:
     headers = {"Authorization": f"Bearer {hub.tokens['admin']}", "Content-Type": "application/json"}
     body = b'{"model":"nobody-has-it","messages":"%b"}'
     for length, status in ((32 * MIB, 404), (32 * MIB + 1, 413)):
@@ -198,7 +197,9 @@ async def test_the_largest_documented_body_fits(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(("who", "path"), [("", "/api/auth/login"), ("user", "/api/chat/stop")])
-async def test_an_announced_length_is_refused_before_anything_arrives(hub: Hub, who: str, path: str) -> None:
+async def test_announced_length_above_the_limit_is_refused_before_the_body(
+    hub: Hub, who: str, path: str
+) -> None:
     reader = await hub.begin(who, 0, path=path)
     async with asyncio.timeout(20):
         assert b" 413 " in await reader.readline()
@@ -206,7 +207,7 @@ async def test_an_announced_length_is_refused_before_anything_arrives(hub: Hub, 
 
 @pytest.mark.parametrize("length", [64 * KIB, 64 * KIB + 1])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_who_is_not_signed_in_may_send_64_kib(client: TestClient, length: int, chunked: bool) -> None:
+async def test_anonymous_client_may_send_64_kib(client: TestClient, length: int, chunked: bool) -> None:
     body = json.dumps({"username": "admin", "password": "admin123"}).encode().ljust(length)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -221,7 +222,7 @@ async def test_who_is_not_signed_in_may_send_64_kib(client: TestClient, length: 
         assert response.status == 200 or "64 KiB" in answer["error"]
 
 
-async def test_a_body_is_held_until_its_handler_has_ended(connect: Connect, provider: Provider) -> None:
+async def test_body_memory_is_kept_until_the_handler_ends(connect: Connect, provider: Provider) -> None:
     client = await connect()
     admin = await sign_in(client, "admin", "admin123")
     await add_model(client, admin, provider.base_url)
@@ -236,10 +237,10 @@ async def test_a_body_is_held_until_its_handler_has_ended(connect: Connect, prov
     await until(lambda: held.used == 0)
 
 
-async def test_a_question_holds_its_body_until_its_reply_has_ended(
+async def test_body_memory_of_a_turn_is_kept_until_its_reply_ends(
     connect: Connect, provider: Provider
 ) -> None:
-    """Its client has left: the pictures are in memory all the same."""
+    """The client has disconnected, but the images of the turn are still in memory."""
     client = await connect()
     admin = await sign_in(client, "admin", "admin123")
     await add_model(client, admin, provider.base_url)
@@ -254,8 +255,8 @@ async def test_a_question_holds_its_body_until_its_reply_has_ended(
     await until(lambda: held.used == 0)
 
 
-async def test_what_waits_for_its_handler_is_little() -> None:
-    """It is not counted yet, and a client may send many requests ahead."""
+async def test_read_buffer_of_a_waiting_request_is_at_most_128_kib() -> None:
+    """The buffer is not counted yet, and a client may send many requests ahead."""
 
     async def show(request: web.Request) -> web.Response:
         return web.json_response(request.content.get_read_buffer_limits())

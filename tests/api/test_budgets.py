@@ -1,4 +1,4 @@
-"""Budgets: what is reserved, refused, cut to size, released, and told."""
+"""Budgets: what is reserved, refused, capped, released and reported."""
 
 import asyncio
 import base64
@@ -24,13 +24,13 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.formats.estimates import estimate
 
-# what "你好" counts as a prompt
+# the estimate of "你好" as a prompt
 PROMPT = 6
 
 
 @pytest.fixture(autouse=True)
 async def model(client: TestClient, admin: Headers, provider: Provider) -> AsyncIterator[None]:
-    """At 2.5 and 10 for a million tokens; whatever a test does, nothing stays reserved."""
+    """A model at 2.5 and 10 per million tokens; after each test no reservation may be left."""
     await add_model(client, admin, provider.base_url)
     yield
     provider.gate.set()
@@ -56,10 +56,10 @@ async def budgets(client: TestClient, headers: Headers) -> dict[str, Any]:
     return {"warning": stats["budget_warning"]} | {pot["kind"]: pot for pot in stats["budgets"]}
 
 
-# --- side by side
+# --- concurrent requests
 
 
-async def test_fifty_chats_at_once_against_a_budget_for_ten_let_in_exactly_ten(
+async def test_fifty_concurrent_chats_with_a_budget_for_ten_start_exactly_ten(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await limit(client, admin, usage_limit=10 * (PROMPT + 100))
@@ -75,13 +75,13 @@ async def test_fifty_chats_at_once_against_a_budget_for_ten_let_in_exactly_ten(
     provider.gate.set()
     endings = [(await task)[-1]["type"] for task in asked]
     assert (endings.count("end"), endings.count("error"), len(provider.bodies)) == (10, 40, 10)
-    # what the ten did not use of it is there again
+    # what the ten requests did not use is available again
     assert (await budgets(client, user))["tokens"]["used"] == 70
     assert (await stream(client, user, max_tokens=100))[-1]["type"] == "end"
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
-async def test_fifty_requests_of_programs_against_a_budget_for_ten_let_in_exactly_ten(
+async def test_fifty_concurrent_gateway_requests_with_a_budget_for_ten_start_exactly_ten(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, path: str
 ) -> None:
     body = {"model": "test-model", "max_tokens": 100, "messages": [{"role": "user", "content": "你好"}]}
@@ -105,7 +105,7 @@ async def test_fifty_requests_of_programs_against_a_budget_for_ten_let_in_exactl
     assert (statuses.count(200), statuses.count(429), len(provider.bodies)) == (10, 40, 10)
 
 
-async def test_a_tokens_own_limit_holds_side_by_side_and_leaves_the_user_alone(
+async def test_concurrent_requests_cannot_overspend_an_access_tokens_own_limit(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     wanted = {"name": "t", "opens_api": True, "monthly_limit": 3 * (PROMPT + 50)}
@@ -124,7 +124,7 @@ async def test_a_tokens_own_limit_holds_side_by_side_and_leaves_the_user_alone(
     assert (await stream(client, user))[-1]["type"] == "end"
 
 
-async def test_a_token_has_limits_of_its_own_of_every_kind(
+async def test_access_token_has_its_own_limits_of_every_kind(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     async def token(**limits: Any) -> Headers:
@@ -149,11 +149,11 @@ async def test_a_token_has_limits_of_its_own_of_every_kind(
     assert "该访问令牌同时" in (await chat(client, single))[1]["error"]
     provider.gate.set()
     await running
-    # nothing of that binds the user itself
+    # none of these limits applies to the user itself
     assert (await chat(client, user))[0] == 200
 
 
-async def test_money_holds_side_by_side(
+async def test_concurrent_requests_cannot_overspend_the_cost_budget(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     # 6 tokens at 0.0025 and 100 at 0.01 for a thousand: 0.001015
@@ -170,7 +170,7 @@ async def test_money_holds_side_by_side(
     await asyncio.gather(*asked)
 
 
-async def test_the_dearest_model_that_may_answer_is_what_is_held_for(
+async def test_reservation_is_for_the_most_expensive_candidate(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     dear = {"input_price_per_1k": 1.0, "output_price_per_1k": 10.0}
@@ -188,7 +188,7 @@ async def test_the_dearest_model_that_may_answer_is_what_is_held_for(
     await running
 
 
-async def test_a_prompt_that_money_is_left_for_no_more_is_refused_where_answers_are_free(
+async def test_prompt_above_the_cost_budget_is_refused_also_when_output_is_free(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     prices = {"input_price_per_1k": 1.0, "output_price_per_1k": 0.0}
@@ -198,10 +198,10 @@ async def test_a_prompt_that_money_is_left_for_no_more_is_refused_where_answers_
         assert (await chat(client, user, model="reader"))[0] == status
 
 
-async def test_what_is_held_is_rounded_up(
+async def test_reserved_cost_is_rounded_up(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
-    """6 tokens at 0.0001 for a thousand are 0.6 millionths."""
+    """6 tokens at 0.0001 per thousand are 0.6 millionths."""
     await add_model(
         client, admin, provider.base_url, name="tiny", input_price_per_1k=0.0001, output_price_per_1k=0.0
     )
@@ -214,17 +214,17 @@ async def test_what_is_held_is_rounded_up(
     await running
 
 
-async def test_a_limit_of_nothing_is_used_up(client: TestClient, admin: Headers, user: Headers) -> None:
+async def test_limit_of_zero_is_used_up(client: TestClient, admin: Headers, user: Headers) -> None:
     await limit(client, admin, usage_limit=0)
     state = await budgets(client, user)
     assert state["tokens"]["percentage"] == 100.0 and state["warning"]["kind"] == "tokens"
     assert (await chat(client, user))[0] == 429
 
 
-# --- how much an answer may have
+# --- the length of a reply
 
 
-async def test_an_answer_is_cut_to_what_is_left(
+async def test_reply_length_is_capped_at_the_rest_of_the_budget(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await limit(client, admin, usage_limit=PROMPT + 40)
@@ -235,7 +235,7 @@ async def test_an_answer_is_cut_to_what_is_left(
     assert provider.last["max_tokens"] == 39
 
 
-async def test_an_answer_of_a_program_is_cut_to_what_is_left_and_the_rest_of_its_body_stays(
+async def test_gateway_reply_is_capped_at_the_rest_of_the_budget_and_its_body_kept(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await limit(client, admin, usage_limit=100)
@@ -251,19 +251,19 @@ async def test_an_answer_of_a_program_is_cut_to_what_is_left_and_the_rest_of_its
     assert 0 < provider.last["max_tokens"] < 100
 
 
-async def test_an_answer_nobody_bounded_takes_a_share_so_that_others_can_run_beside_it(
+async def test_reply_without_a_limit_reserves_a_part_so_that_others_can_run(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, name="long-model", max_tokens=100_000)
     await limit(client, admin, usage_limit=40_000)
     await chat(client, user, model="long-model")
     assert provider.last["max_tokens"] == (40_000 - PROMPT) // 4
-    # with much left, or for whom nothing bounds, nothing is sent that nobody asked for
+    # with much left, or without a limit, no max_tokens is sent that the client did not send
     await limit(client, admin, usage_limit=10_000_000)
     for headers in (user, admin):
         await chat(client, headers, model="long-model")
         assert "max_tokens" not in provider.last
-    # though as much is held as the model's longest answer takes
+    # but the reservation is for the model's longest reply
     provider.script = provider.stream(reply("好"), stall_after=0)
     running = asyncio.create_task(stream(client, user))
     await until(lambda: reserved(client) == 1)
@@ -293,7 +293,7 @@ OBEDIENT = [
 
 
 @pytest.mark.parametrize(("path", "asked", "left"), OBEDIENT)
-async def test_a_provider_that_keeps_to_the_length_it_is_given_never_overdraws(
+async def test_provider_that_respects_max_tokens_cannot_overdraw_the_budget(
     client: TestClient,
     admin: Headers,
     user: Headers,
@@ -302,7 +302,9 @@ async def test_a_provider_that_keeps_to_the_length_it_is_given_never_overdraws(
     asked: dict[str, Any],
     left: int,
 ) -> None:
-    """It uses all that it may: as much as it was asked for, or far too much where nothing was said."""
+    """The provider uses all that it may: as much as was requested, or far too much where no length
+    was sent.
+    """
     await add_model(client, admin, provider.base_url, name="long", max_tokens=50_000)
     fallback = {"max_tokens": 1000, "fallback_model": "long"}
     await add_model(client, admin, provider.base_url, name="short", **fallback)
@@ -331,7 +333,7 @@ async def test_a_provider_that_keeps_to_the_length_it_is_given_never_overdraws(
 
 
 @pytest.mark.parametrize("n", [0, -1, 129, "10", 1.5, [2], True])
-async def test_a_number_of_answers_that_is_none_is_refused(
+async def test_invalid_number_of_choices_gets_400(
     client: TestClient, user: Headers, provider: Provider, n: Any
 ) -> None:
     body = {"model": "test-model", "n": n, "messages": [{"role": "user", "content": "你好"}]}
@@ -340,7 +342,7 @@ async def test_a_number_of_answers_that_is_none_is_refused(
     assert not provider.bodies
 
 
-async def test_tools_and_the_shape_of_the_answer_count_as_part_of_the_prompt(
+async def test_tools_and_response_format_count_as_part_of_the_prompt(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, name="able", supports_function_calling=True)
@@ -351,14 +353,14 @@ async def test_tools_and_the_shape_of_the_answer_count_as_part_of_the_prompt(
         assert (await chat(client, user, model="able", **described))[0] == 429
         body = {"model": "able", "messages": [{"role": "user", "content": "hi"}], **described}
         assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 429
-    # what nobody reports is estimated with them as well
+    # without reported usage they are part of the estimate too
     await limit(client, admin, usage_limit=10_000)
     provider.script = provider.stream([chunk("好"), chunk(finish="stop"), DONE])
     _, body, _ = await chat(client, user, model="able", tools=[tool])
     assert body["usage"]["prompt_tokens"] > 1000
 
 
-async def test_pictures_of_programs_count_as_pictures_and_long_words_as_words(
+async def test_images_of_gateway_requests_are_estimated_as_images_and_long_texts_as_text(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, name="seer", supports_vision=True)
@@ -366,7 +368,7 @@ async def test_pictures_of_programs_count_as_pictures_and_long_words_as_words(
     picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(100_000)).decode()
     parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}]
     body = {"model": "seer", "max_tokens": 9, "messages": [{"role": "user", "content": parts}]}
-    # as PHP writes it
+    # as PHP encodes it
     escaped = json.dumps(body).replace("/", "\\/").encode()
     headers = user | {"Content-Type": "application/json"}
     for sent in (json.dumps(body).encode(), escaped):
@@ -377,7 +379,7 @@ async def test_pictures_of_programs_count_as_pictures_and_long_words_as_words(
     assert response.status == 429
 
 
-async def test_the_history_counts_as_part_of_the_prompt(
+async def test_history_counts_as_part_of_the_prompt(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("好" * 1000, prompt=6, completion=800))
@@ -389,7 +391,7 @@ async def test_the_history_counts_as_part_of_the_prompt(
     assert status == 429 and body["budget"]["left"] == 100
 
 
-async def test_vectors_need_room_for_their_prompt_only(
+async def test_embeddings_reserve_their_prompt_only(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
@@ -405,7 +407,7 @@ async def test_vectors_need_room_for_their_prompt_only(
 # --- refused
 
 
-async def test_a_refusal_says_what_is_left_and_when_it_renews_and_keeps_the_question(
+async def test_refusal_says_what_is_left_and_when_the_budget_renews_and_stores_the_turn(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     # 2024-12-31 15:30 UTC, half an hour before the year ends in Shanghai
@@ -435,7 +437,7 @@ async def test_a_refusal_says_what_is_left_and_when_it_renews_and_keeps_the_ques
     assert (await chat(client, user))[0] == 200
 
 
-async def test_what_a_provider_uses_beyond_its_limit_is_booked(
+async def test_usage_above_the_requested_length_is_charged(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await limit(client, admin, usage_limit=100)
@@ -446,7 +448,7 @@ async def test_what_a_provider_uses_beyond_its_limit_is_booked(
     assert (await chat(client, user))[0] == 429
 
 
-async def test_a_turn_that_fails_gives_back_all_that_it_held(
+async def test_failed_turn_releases_its_reservation(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await limit(client, admin, usage_limit=PROMPT + 50)
@@ -459,7 +461,7 @@ async def test_a_turn_that_fails_gives_back_all_that_it_held(
     assert (await chat(client, user, max_tokens=10))[0] == 200
 
 
-async def test_a_program_that_leaves_at_any_moment_leaves_nothing_reserved(
+async def test_gateway_client_that_disconnects_at_any_moment_leaves_no_reservation(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("好", "的"), pause=0.01)
@@ -473,7 +475,7 @@ async def test_a_program_that_leaves_at_any_moment_leaves_nothing_reserved(
     assert reserved(client) == 0
 
 
-async def test_a_crash_gives_back_what_was_held_and_the_text_is_paid_for(
+async def test_crash_releases_reservations_and_charges_the_stored_text(
     tmp_path: Path, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("好" * 10), *reply("的")], stall_after=1)
@@ -507,10 +509,10 @@ async def _sign_in(session: Any, name: str) -> Headers:
         return {"Authorization": "Bearer " + (await response.json())["token"]}
 
 
-# --- warned
+# --- warnings
 
 
-async def test_from_four_fifths_on_the_end_of_a_reply_and_the_statistics_warn(
+async def test_end_event_and_statistics_warn_from_80_percent_of_the_budget(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await limit(client, admin, usage_limit=1000)
@@ -524,10 +526,10 @@ async def test_from_four_fifths_on_the_end_of_a_reply_and_the_statistics_warn(
     assert (await budgets(client, user))["warning"] == end["budget"]
 
 
-# --- how often, how many
+# --- rates and concurrent replies
 
 
-async def test_requests_a_minute_are_counted_and_the_next_minute_is_a_new_one(
+async def test_requests_per_minute_are_limited_and_counted_anew_each_minute(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     seconds = [1_700_000_010.0]
@@ -549,13 +551,13 @@ async def test_requests_a_minute_are_counted_and_the_next_minute_is_a_new_one(
         response = await client.post(path, json=wanted, headers=user)
         # 1_700_000_010 is 30 seconds into its minute
         assert response.status == 429 and response.headers["Retry-After"] == "30", path
-    # what is refused for its haste leaves no trace
+    # a turn refused by the rate limit is not stored
     assert len(await messages_of(client, user, "c")) == 2 and len(provider.bodies) == 3
     seconds[0] += 30
     assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 200
 
 
-async def test_only_so_many_replies_run_at_once(
+async def test_concurrent_replies_of_a_user_are_limited(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await limit(client, admin, replies_at_once=2)
@@ -569,10 +571,10 @@ async def test_only_so_many_replies_run_at_once(
     assert (await chat(client, user))[0] == 200
 
 
-# --- whose limits
+# --- which limits apply to whom
 
 
-async def test_administrators_have_no_limits_but_their_own(
+async def test_administrators_have_only_limits_that_are_set_for_them(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("好", prompt=6, completion=30_000_000))
@@ -584,7 +586,7 @@ async def test_administrators_have_no_limits_but_their_own(
     assert (await chat(client, admin))[0] == 200
 
 
-async def test_a_subscription_bounds_its_users_unless_they_have_limits_of_their_own(
+async def test_subscription_limits_apply_unless_the_user_has_own_limits(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     async def change(name: str, **limits: Any) -> Any:
@@ -604,7 +606,7 @@ async def test_a_subscription_bounds_its_users_unless_they_have_limits_of_their_
     assert (shown["usage_limit"], shown["cost_limit"], shown["replies_at_once"]) == (3, 1.5, 4)
     await limit(client, admin, usage_limit=1000)
     assert (await chat(client, user))[0] == 200
-    # the form sends back what it was shown: that is no limit of its own
+    # the form sends back the value that it was shown: that is not a limit of the user's own
     await limit(client, admin, usage_limit=3)
     await change("free", usage_limit=1000, cost_limit=None)
     assert (await chat(client, user))[0] == 200

@@ -16,10 +16,12 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
     await add_model(client, admin, provider.base_url)
 
 
-# --- a good turn
+# --- a successful turn
 
 
-async def test_a_chat_is_answered_and_kept(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_chat_returns_the_reply_and_stores_the_turn(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     status, body, _ = await chat(client, user, user_id=1)
     assert status == 200
     assert body["response"] == "你好，世界" and body["model"] == "test-model"
@@ -36,7 +38,9 @@ async def test_a_chat_is_answered_and_kept(client: TestClient, user: Headers, pr
     assert "Authorization" not in provider.headers[-1]
 
 
-async def test_a_stream_begins_with_start_and_closes_with_one_end(client: TestClient, user: Headers) -> None:
+async def test_stream_begins_with_start_and_ends_with_one_end_event(
+    client: TestClient, user: Headers
+) -> None:
     events = await stream(client, user)
     start, end = events[0], events[-1]
     assert [event["type"] for event in events if event["type"] != "content"] == ["start", "end"]
@@ -54,9 +58,7 @@ async def test_a_stream_begins_with_start_and_closes_with_one_end(client: TestCl
     }
 
 
-async def test_the_head_of_a_stream_keeps_proxies_from_holding_it_back(
-    client: TestClient, user: Headers
-) -> None:
+async def test_stream_headers_keep_proxies_from_buffering(client: TestClient, user: Headers) -> None:
     body = {"message": "hi", "model": "test-model"}
     async with client.post("/api/chat/stream", json=body, headers=user) as response:
         await read_events(response)
@@ -69,7 +71,7 @@ async def test_the_head_of_a_stream_keeps_proxies_from_holding_it_back(
 async def test_reply_title_and_date_are_committed_before_the_end_event(
     client: TestClient, user: Headers
 ) -> None:
-    """The page reloads its list at ``end``."""
+    """The page reloads its list of conversations at ``end``."""
     body = {"message": "第一个问题", "model": "test-model"}
     async with client.post("/api/chat/stream", json=body, headers=user) as response:
         async for line in response.content:
@@ -85,8 +87,10 @@ async def test_reply_title_and_date_are_committed_before_the_end_event(
 # --- context
 
 
-async def test_earlier_messages_go_upstream(client: TestClient, user: Headers, provider: Provider) -> None:
-    """Defect 13: each provider got the last message only."""
+async def test_earlier_messages_are_sent_to_the_provider(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    """Defect 13: each provider got only the last message."""
     _, first, _ = await chat(client, user, "我叫小明")
     await chat(client, user, "我叫什么？", conversation_id=first["conversation_id"], system_prompt="简短回答")
     assert provider.last["messages"] == [
@@ -99,7 +103,7 @@ async def test_earlier_messages_go_upstream(client: TestClient, user: Headers, p
     assert len(listed) == 1 and listed[0]["message_count"] == 4 and listed[0]["title"] == "我叫小明"
 
 
-async def test_the_oldest_turns_are_left_out_when_the_window_is_full(
+async def test_oldest_turns_are_left_out_when_the_context_window_is_full(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, "small", context_window=300, max_tokens=100)
@@ -121,7 +125,7 @@ async def test_the_oldest_turns_are_left_out_when_the_window_is_full(
     assert roles[1:] == ["user", "assistant"] * ((len(roles) - 2) // 2) + ["user"]
 
 
-async def test_a_failed_turn_stays_visible_but_leaves_the_context(
+async def test_failed_turn_stays_visible_but_is_not_in_the_context(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     """Defects 18 and 19."""
@@ -144,13 +148,15 @@ async def test_a_failed_turn_stays_visible_but_leaves_the_context(
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-async def test_no_conversation_id_starts_a_new_one(client: TestClient, user: Headers, empty: Any) -> None:
+async def test_chat_without_a_conversation_id_creates_a_conversation(
+    client: TestClient, user: Headers, empty: Any
+) -> None:
     _, first, _ = await chat(client, user, conversation_id=empty)
     _, second, _ = await chat(client, user, conversation_id=empty)
     assert first["conversation_id"] != second["conversation_id"]
 
 
-async def test_someone_elses_conversation_is_not_found(
+async def test_conversation_of_another_user_is_not_found(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     _, body, _ = await chat(client, user)
@@ -163,7 +169,9 @@ async def test_someone_elses_conversation_is_not_found(
     assert len(provider.bodies) == asked
 
 
-async def test_the_caller_is_who_the_token_says(client: TestClient, user: Headers, admin: Headers) -> None:
+async def test_caller_comes_from_the_token_and_not_from_user_id(
+    client: TestClient, user: Headers, admin: Headers
+) -> None:
     await chat(client, user, user_id=1)
     assert await (await client.get("/api/conversations", headers=admin)).json() == []
     assert len(await (await client.get("/api/conversations", headers=user)).json()) == 1
@@ -172,7 +180,7 @@ async def test_the_caller_is_who_the_token_says(client: TestClient, user: Header
 # --- parameters
 
 
-async def test_what_the_user_set_goes_upstream_and_nothing_else(
+async def test_only_parameters_that_the_user_set_are_sent_to_the_provider(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     given = {
@@ -192,7 +200,7 @@ async def test_what_the_user_set_goes_upstream_and_nothing_else(
     assert set(provider.last) == {"model", "messages", "stream", "stream_options", "_path"}
 
 
-async def test_the_answer_is_not_asked_longer_than_the_model_allows(
+async def test_max_tokens_is_capped_at_the_models_maximum(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, "short", max_tokens=50)
@@ -222,7 +230,7 @@ async def test_the_answer_is_not_asked_longer_than_the_model_allows(
         ("response_format", "json"),
     ],
 )
-async def test_a_body_that_does_not_fit_is_refused_and_nothing_is_stored(
+async def test_invalid_body_gets_400_and_stores_nothing(
     client: TestClient, user: Headers, provider: Provider, field: str, value: Any
 ) -> None:
     for path in ("/api/chat", "/api/chat/stream"):
@@ -238,10 +246,10 @@ async def test_a_body_that_does_not_fit_is_refused_and_nothing_is_stored(
 # --- the model names its provider
 
 
-async def test_a_model_that_cannot_answer_is_a_status_or_an_event(
+async def test_unusable_model_is_an_http_status_or_an_error_event(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
-    """Defect 21. What a chatting person should read comes in the stream, and the question is kept."""
+    """Defect 21. The user reads the error in the stream, and the user message is stored."""
     await add_model(client, admin, provider.base_url, "off", is_active=False)
     await add_model(client, admin, provider.base_url, "vectors", model_type="embedding")
     for name, word in [("off", "已停用"), ("vectors", "不是对话模型"), ("nobody-knows", "未知的模型")]:
@@ -272,14 +280,14 @@ async def test_a_model_that_cannot_answer_is_a_status_or_an_event(
         ("ernie-4.0-8k", "baidu"),
     ],
 )
-async def test_a_well_known_prefix_names_the_provider_whose_key_to_save(
+async def test_unknown_model_with_a_known_prefix_names_the_provider_of_the_missing_api_key(
     client: TestClient, user: Headers, model: str, key: str
 ) -> None:
     status, body, _ = await chat(client, user, model=model)
     assert status == 400 and f"({key})" in body["error"] and "API密钥" in body["error"]
 
 
-async def test_a_disabled_model_is_not_reached_by_another_spelling(
+async def test_disabled_model_cannot_be_used_under_another_spelling(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     models = await (await client.get("/api/models?provider=openai")).json()
@@ -290,7 +298,7 @@ async def test_a_disabled_model_is_not_reached_by_another_spelling(
         assert status == 400 and "已停用" in body["error"]
 
 
-async def test_a_deleted_provider_takes_its_models_along(
+async def test_deleted_provider_disables_its_models(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     providers = (await (await client.get("/api/providers", headers=admin)).json())["data"]
@@ -300,7 +308,7 @@ async def test_a_deleted_provider_takes_its_models_along(
     assert status == 400 and "已停用" in body["error"]
 
 
-async def test_a_spent_budget_is_a_429_or_an_event(
+async def test_spent_budget_is_a_429_or_an_error_event(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     """Defect 24: the limit was never enforced."""
@@ -316,7 +324,9 @@ async def test_a_spent_budget_is_a_429_or_an_event(
 # --- reasoning
 
 
-async def test_reasoning_is_kept_apart(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_reasoning_is_stored_apart_from_the_content(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     """Defect 16."""
     provider.script = provider.stream(
         [chunk(reasoning_content="想一"), chunk(reasoning_content="想"), *reply("答案")]
@@ -329,7 +339,9 @@ async def test_reasoning_is_kept_apart(client: TestClient, user: Headers, provid
     assert provider.last["messages"][1] == {"role": "assistant", "content": "答案"}
 
 
-async def test_think_tags_become_reasoning(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_think_tags_are_converted_to_reasoning(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     provider.script = provider.stream(reply("<thi", "nk>\n先想", "想</th", "ink>\n\n答", "案 <think>"))
     events = await stream(client, user)
     assert (text_of(events, "reasoning"), text_of(events)) == ("先想想", "答案 <think>")

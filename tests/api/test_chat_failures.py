@@ -1,4 +1,4 @@
-"""What a provider may do wrong, and what is left of the reply."""
+"""Failures of a provider, and what is stored of the reply."""
 
 import asyncio
 import dataclasses
@@ -37,7 +37,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
         (429, 429),
     ],
 )
-async def test_an_upstream_refusal_keeps_its_words_and_never_its_401(
+async def test_providers_error_keeps_its_message_and_its_401_becomes_502(
     client: TestClient, user: Headers, provider: Provider, upstream: int, ours: int
 ) -> None:
     provider.script = provider.answer(upstream, {"error": {"message": "no luck"}}, {"Retry-After": "7"})
@@ -48,7 +48,7 @@ async def test_an_upstream_refusal_keeps_its_words_and_never_its_401(
     assert events[-1]["type"] == "error" and events[-1]["status"] == ours
 
 
-async def test_the_key_never_comes_back_in_a_providers_words(
+async def test_api_key_in_a_providers_error_is_removed(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     key = "my-very-own-key-0123456789"
@@ -62,15 +62,13 @@ async def test_the_key_never_comes_back_in_a_providers_words(
     assert key not in str((body, events, kept)) and "Incorrect" in body["error"]
 
 
-async def test_a_provider_that_is_not_there_is_a_502(
-    client: TestClient, admin: Headers, user: Headers
-) -> None:
+async def test_unreachable_provider_gets_502(client: TestClient, admin: Headers, user: Headers) -> None:
     await add_model(client, admin, "http://127.0.0.1:9/v1", "nobody")
     status, body, _ = await chat(client, user, model="nobody")
     assert status == 502 and "无法连接" in body["error"] and "127.0.0.1" not in body["error"]
 
 
-async def test_a_failure_in_mid_stream_keeps_what_had_come(
+async def test_error_in_mid_stream_keeps_the_text_so_far(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     """Defects 15 and 18: the error is JSON, and the text so far is not lost."""
@@ -83,13 +81,13 @@ async def test_a_failure_in_mid_stream_keeps_what_had_come(
     assert kept[1]["usage"]["estimated"] is True and kept[1]["cost"] > 0
 
 
-async def test_a_stream_that_is_cut_never_ends_in_end(
+async def test_stream_that_is_cut_ends_with_an_error_event(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("半"), chunk("句")], cut=True)
     events = await stream(client, user)
     assert text_of(events) == "半句" and events[-1]["type"] == "error" and "中断" in events[-1]["error"]
-    provider.script = provider.stream([chunk("半")])  # a clean end of the body is no end of the answer
+    provider.script = provider.stream([chunk("半")])  # a clean end of the body does not end the reply
     assert (await stream(client, user))[-1]["type"] == "error"
 
 
@@ -107,7 +105,7 @@ async def test_an_empty_reply_that_the_model_calls_complete_is_an_error(
     assert (kept["usage"]["prompt_tokens"], kept["usage"]["estimated"]) == (7, False)
 
 
-async def test_a_provider_that_falls_silent_is_given_up(
+async def test_silent_provider_times_out_with_504(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
 
@@ -125,7 +123,7 @@ async def test_a_provider_that_falls_silent_is_given_up(
     assert events[-1]["status"] == 504 and text_of(events) == "半句"
 
 
-async def test_a_provider_that_refuses_stream_options_is_asked_without_them_from_then_on(
+async def test_provider_that_refuses_stream_options_never_gets_them_again(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     refusal = provider.answer(422, {"error": {"message": "stream_options: extra inputs are not permitted"}})
@@ -136,13 +134,15 @@ async def test_a_provider_that_refuses_stream_options_is_asked_without_them_from
     assert "stream_options" not in provider.last
 
 
-async def test_other_400s_are_not_asked_again(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_other_400_errors_are_not_retried(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     provider.script = provider.answer(400, {"error": {"message": "model not found"}})
     status, body, _ = await chat(client, user)
     assert status == 502 and "model not found" in body["error"] and len(provider.bodies) == 1
 
 
-async def test_a_model_without_streaming_is_asked_for_whole_answers(
+async def test_model_without_streaming_gets_whole_requests(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     """Defect 22."""
@@ -157,7 +157,7 @@ async def test_a_model_without_streaming_is_asked_for_whole_answers(
     assert provider.last["stream"] is False and "stream_options" not in provider.last
 
 
-async def test_a_whole_answer_in_place_of_a_stream_is_read(
+async def test_whole_reply_in_place_of_a_stream_is_decoded(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "整个"}, "finish_reason": "stop"}
@@ -166,7 +166,7 @@ async def test_a_whole_answer_in_place_of_a_stream_is_read(
     assert body["response"] == "整个" and body["usage"]["estimated"] is True
 
 
-async def test_a_server_that_never_ends_its_body_does_not_hold_the_end_back(
+async def test_end_event_does_not_wait_for_the_end_of_the_providers_body(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("好"), stall_after=99)

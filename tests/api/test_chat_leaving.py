@@ -1,4 +1,4 @@
-"""Leaving, stopping, and replies that make way."""
+"""Disconnected clients, stopped replies, and conversations whose reply still runs."""
 
 import asyncio
 import dataclasses
@@ -20,10 +20,10 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
     await add_model(client, admin, provider.base_url)
 
 
-# --- leaving, stopping
+# --- disconnecting, stopping
 
 
-async def test_a_client_that_leaves_does_not_stop_the_reply(
+async def test_client_that_disconnects_does_not_stop_its_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -41,7 +41,7 @@ async def test_a_client_that_leaves_does_not_stop_the_reply(
     assert (kept[1]["content"], kept[1]["status"]) == ("前后", "done") and provider.closed == 0
 
 
-async def test_a_reply_in_the_making_is_listed_as_it_is(
+async def test_running_reply_is_listed_with_its_text_so_far(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -55,7 +55,7 @@ async def test_a_reply_in_the_making_is_listed_as_it_is(
         await response.read()
 
 
-async def test_stop_closes_the_upstream_and_keeps_the_text(
+async def test_stop_closes_the_providers_connection_and_keeps_the_text(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -74,10 +74,10 @@ async def test_stop_closes_the_upstream_and_keeps_the_text(
     assert (await client.post("/api/chat/stop", json=wanted, headers=user)).status == 404
 
 
-async def test_save_partial_stops_and_keeps_one_message(
+async def test_save_partial_stops_the_reply_and_keeps_one_message(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
-    """Defect 17, as the page sends it: its own message id, its text, after the disconnect."""
+    """Defect 17, as the page sends the request: with its own message id and text, after the disconnect."""
     provider.script = provider.stream(reply("前半", "后半"), stall_after=1)
     body = {"message": "hi", "model": "test-model", "conversation_id": "partial"}
     async with client.post("/api/chat/stream", json=body, headers=user) as response:
@@ -97,13 +97,13 @@ async def test_save_partial_stops_and_keeps_one_message(
     assert (await messages_of(client, user, "partial"))[1]["content"] == "前半句话"
 
 
-async def test_save_partial_without_a_conversation_is_fine(client: TestClient, user: Headers) -> None:
+async def test_save_partial_without_a_conversation_succeeds(client: TestClient, user: Headers) -> None:
     page = {"conversation_id": None, "message_id": 1, "content": "对话已被用户停止", "reasoning": ""}
     assert (await client.post("/api/chat/save-partial", json=page, headers=user)).status == 200
     assert (await client.post("/api/chat/save-partial", json=page)).status == 401
 
 
-async def test_a_conversation_whose_reply_is_followed_is_busy(
+async def test_turn_in_a_conversation_with_a_followed_reply_gets_409(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -116,10 +116,10 @@ async def test_a_conversation_whose_reply_is_followed_is_busy(
     assert len(await messages_of(client, user, "busy")) == 2
 
 
-async def test_a_reply_that_nobody_follows_makes_way_for_the_next_message(
+async def test_reply_without_followers_is_stopped_by_the_next_turn(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
-    """The page's stop button on a first turn is nothing but a disconnect."""
+    """The page's stop button in a first turn only closes the connection."""
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     body = {"message": "hi", "model": "test-model", "conversation_id": "next"}
     async with client.post("/api/chat/stream", json=body, headers=user) as response:
@@ -139,7 +139,7 @@ async def test_a_reply_that_nobody_follows_makes_way_for_the_next_message(
     assert provider.last["messages"][1] == {"role": "assistant", "content": "前"}
 
 
-async def test_two_messages_at_once_into_one_conversation_are_one_turn_and_one_409(
+async def test_concurrent_turns_in_one_conversation_are_one_turn_and_409s(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("好"), pause=0.05)
@@ -161,7 +161,7 @@ async def test_deleting_a_conversation_stops_its_reply(
     assert (await client.get("/api/conversations/gone/messages", headers=user)).status == 404
 
 
-async def test_disabling_a_user_stops_its_replies(
+async def test_disabling_a_user_stops_their_replies(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -187,7 +187,7 @@ async def test_heartbeats_are_bare_newlines_also_before_the_first_byte(
         assert lines[0].startswith(b'data: {"type":"start"') and lines[1:] == [b"\n"] * 7
 
 
-async def test_a_stopping_server_stores_what_had_come(
+async def test_server_shutdown_stores_the_text_so_far(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
 
@@ -210,7 +210,7 @@ async def test_a_stopping_server_stores_what_had_come(
     assert (kept[1]["content"], kept[1]["status"]) == ("前", "interrupted")
 
 
-async def test_tool_calls_and_odd_events_do_not_break_a_stream(
+async def test_tool_calls_and_unknown_events_do_not_break_a_stream(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -221,7 +221,7 @@ async def test_tool_calls_and_odd_events_do_not_break_a_stream(
     assert text_of(events) == "好" and events[-1]["type"] == "end"
 
 
-async def test_usage_in_every_chunk_is_not_added_up(
+async def test_usage_repeated_in_every_chunk_is_not_added_up(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     parts = [chunk("好"), usage(10, 1), chunk("的"), usage(10, 2), chunk(finish="stop"), usage(10, 3), DONE]
@@ -229,7 +229,9 @@ async def test_usage_in_every_chunk_is_not_added_up(
     assert (await stream(client, user))[-1]["usage"]["total_tokens"] == 13
 
 
-async def test_a_runaway_reply_is_cut(connect: Connect, config: Config, provider: Provider) -> None:
+async def test_reply_above_the_maximum_length_is_cut(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
 
     small = dataclasses.replace(config, reply_characters=10, database=config.database.with_name("small.db"))
     client = await connect(small)
@@ -241,7 +243,9 @@ async def test_a_runaway_reply_is_cut(connect: Connect, config: Config, provider
     await until(lambda: provider.closed == 1)
 
 
-async def test_a_runaway_tool_call_is_cut(connect: Connect, config: Config, provider: Provider) -> None:
+async def test_tool_call_above_the_maximum_length_is_cut(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
     small = dataclasses.replace(config, reply_characters=500, database=config.database.with_name("small.db"))
     client = await connect(small)
     admin = await sign_in(client, "admin", "admin123")

@@ -1,4 +1,4 @@
-"""The ids that clients give to conversations: any printable text that can stand in a path."""
+"""Conversation ids chosen by clients: any printable text that can be part of a path."""
 
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 ASCII = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "/\\?#%")
 NAMES = [
-    # the API document has it for an id, to say that it may be left out
+    # the API document shows this text as an id, to say that the id may be omitted
     *("可选，不提供则自动生成", "my-own.id_1", ASCII[:50], ASCII[50:], "x" * 100, "号" * 100, "a b", "..."),
     *("{conversation_id}", "a+b", "a&b=c;d", "<script>", "'; --", "=1+1", "null", "0", ".a", "~"),
     *("😀", "é", "e\u0301", "שלום"),
@@ -29,7 +29,7 @@ BAD = [
 
 
 async def page_behind(client: TestClient, headers: Headers, path: URL) -> list[dict[str, Any]]:
-    """What the ``Link`` of a list leads to."""
+    """The page that the ``Link`` header of a list points to."""
     async with client.get(path, headers=headers) as response:
         further = URL(str(response.links["next"]["url"]), encoded=True).relative()
     async with client.get(further, headers=headers) as response:
@@ -38,7 +38,7 @@ async def page_behind(client: TestClient, headers: Headers, path: URL) -> list[d
         return found
 
 
-async def test_an_id_of_any_printable_text_names_its_conversation_on_every_route(
+async def test_printable_id_addresses_its_conversation_on_every_route(
     client: TestClient, user: Headers
 ) -> None:
     await chat(client, user, conversation_id="older")
@@ -62,14 +62,14 @@ async def test_an_id_of_any_printable_text_names_its_conversation_on_every_route
         assert [(await client.delete(path, headers=user)).status for _ in range(2)] == [200, 404]
 
 
-async def test_ids_are_told_apart_to_the_letter(client: TestClient, user: Headers) -> None:
+async def test_conversation_ids_are_compared_exactly(client: TestClient, user: Headers) -> None:
     names = ["a", "A", "é", "e\u0301", "ａ", "a "]
     for name in names:
         await chat(client, user, conversation_id=name)
     assert [len(await messages_of(client, user, quote(name))) for name in names] == [2] * len(names)
 
 
-async def test_an_id_that_cannot_stand_in_a_path_is_refused(client: TestClient, user: Headers) -> None:
+async def test_id_that_cannot_be_part_of_a_path_gets_400(client: TestClient, user: Headers) -> None:
     for path in ("/api/chat", "/api/chat/stream"):
         for bad in BAD:
             body = {"message": "hi", "model": "test-model", "conversation_id": bad}

@@ -1,4 +1,6 @@
-"""A message to a conversation that its owner deleted is 410: another device may not know of it yet."""
+"""A message to a conversation that its owner deleted gets 410: another device may not know of the
+deletion.
+"""
 
 import asyncio
 from typing import Any
@@ -38,7 +40,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 async def ask(client: TestClient, headers: Headers, path: str, name: str, **more: Any) -> tuple[int, Any]:
-    """Status and body of a message; of a stream that begins there is none."""
+    """Status and body of a turn; a stream that begins has no body here."""
     body = {"message": "你好", "model": "test-model", "conversation_id": name, **more}
     async with client.post(path, json=body, headers=headers) as response:
         is_json = response.content_type == "application/json"
@@ -63,7 +65,7 @@ def remembered(config: Config) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream"])
 @pytest.mark.parametrize("more", [{}, {"model": "no-such-model"}, {"client_message_id": "k"}], ids=str)
-async def test_a_message_to_a_deleted_conversation_is_refused_and_brings_nothing_back(
+async def test_turn_in_a_deleted_conversation_gets_410_and_restores_nothing(
     client: TestClient, user: Headers, provider: Provider, path: str, more: dict[str, Any]
 ) -> None:
     key = more.get("client_message_id")
@@ -72,7 +74,7 @@ async def test_a_message_to_a_deleted_conversation_is_refused_and_brings_nothing
     assert await delete(client, user, "对话 c") == 200
     status, body = await ask(client, user, path, "对话 c", **more)
     if path == "/api/chat" and "model" in more:
-        # which is found out before
+        # this error is found first
         assert status == 400
     else:
         gone = {"error": "对话已被删除", "message": "对话已被删除", "success": False}
@@ -80,9 +82,7 @@ async def test_a_message_to_a_deleted_conversation_is_refused_and_brings_nothing
     assert await listed(client, user) == [] and len(provider.bodies) == sent
 
 
-async def test_other_requests_to_a_deleted_conversation_are_404_as_ever(
-    client: TestClient, user: Headers
-) -> None:
+async def test_other_requests_to_a_deleted_conversation_get_404(client: TestClient, user: Headers) -> None:
     _, body, _ = await chat(client, user, conversation_id="c")
     assert await delete(client, user, "c") == 200
     for method, path, more in (
@@ -99,23 +99,23 @@ async def test_other_requests_to_a_deleted_conversation_are_404_as_ever(
     assert (await client.get("/api/conversations?before=c", headers=user)).status == 400
 
 
-async def test_only_its_owner_is_told_that_a_conversation_was_deleted(
+async def test_only_the_owner_learns_that_a_conversation_was_deleted(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:
     assert (await ask(client, user, "/api/chat", "c"))[0] == 200
-    # what is not one's own is not deleted, and not remembered
+    # a conversation of another user is not deleted, and its id not remembered
     assert await delete(client, admin, "c") == 404
     assert (await ask(client, admin, "/api/chat", "c"))[0] == 404
     assert await delete(client, user, "c") == 200
     assert (await ask(client, admin, "/api/chat", "c"))[0] == 200
-    # the same for its former owner, whoever has the id now
+    # its former owner gets the same, whoever uses the id now
     assert (await ask(client, user, "/api/chat", "c"))[0] == 410
     assert (await messages_of(client, admin, "c"))[0]["content"] == "你好"
     assert await delete(client, admin, "c") == 200
     assert [(await ask(client, who, "/api/chat/stream", "c"))[0] for who in (user, admin)] == [410, 410]
 
 
-async def test_a_conversation_that_is_deleted_while_it_is_answered_stays_deleted(
+async def test_conversation_deleted_while_its_reply_runs_stays_deleted(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -126,7 +126,9 @@ async def test_a_conversation_that_is_deleted_while_it_is_answered_stays_deleted
     assert await listed(client, user) == []
 
 
-async def test_messages_beside_a_deletion_are_before_it_or_refused(client: TestClient, user: Headers) -> None:
+async def test_turns_concurrent_with_a_deletion_come_before_it_or_are_refused(
+    client: TestClient, user: Headers
+) -> None:
     for number in range(10):
         name = f"c{number}"
         await ask(client, user, "/api/chat", name)
@@ -138,7 +140,7 @@ async def test_messages_beside_a_deletion_are_before_it_or_refused(client: TestC
     assert await listed(client, user) == []
 
 
-async def test_deleted_ids_are_remembered_for_90_days_and_over_a_restart(
+async def test_deleted_ids_are_remembered_for_90_days_and_across_restarts(
     client: TestClient, connect: Connect, config: Config, user: Headers, hand: Hand
 ) -> None:
     assert (await ask(client, user, "/api/chat", "c"))[0] == 200
@@ -150,14 +152,14 @@ async def test_deleted_ids_are_remembered_for_90_days_and_over_a_restart(
     assert (await ask(client, user, "/api/chat", "c"))[0] == 410
     hand.seconds += 1
     assert (await ask(client, user, "/api/chat", "c"))[0] == 200
-    # it is another one now, and is deleted anew
+    # now it is another conversation, and is deleted again
     assert await delete(client, user, "c") == 200
     hand.seconds += 89 * DAY
     user = await sign_in(client, "user", "user123")
     assert (await ask(client, user, "/api/chat/stream", "c"))[0] == 410
 
 
-async def test_what_is_too_old_is_forgotten_whoever_deleted_it(
+async def test_expired_deleted_ids_of_every_user_are_removed(
     client: TestClient, config: Config, user: Headers, hand: Hand
 ) -> None:
     now = int(hand.seconds * 1000)
@@ -169,7 +171,7 @@ async def test_what_is_too_old_is_forgotten_whoever_deleted_it(
     assert remembered(config) == [(2, "c"), (1, "kept")]
 
 
-async def test_a_user_is_remembered_so_many_ids_and_no_more(
+async def test_number_of_remembered_deleted_ids_per_user_is_limited(
     client: TestClient, config: Config, user: Headers, admin: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal, "_MOST_REMEMBERED", 3)
@@ -185,7 +187,7 @@ async def test_a_user_is_remembered_so_many_ids_and_no_more(
     ]
 
 
-async def test_a_deleted_message_is_no_deleted_conversation(
+async def test_deleting_a_message_does_not_mark_its_conversation_as_deleted(
     client: TestClient, config: Config, user: Headers
 ) -> None:
     _, body, _ = await chat(client, user, conversation_id="c")
@@ -195,7 +197,9 @@ async def test_a_deleted_message_is_no_deleted_conversation(
     assert (await ask(client, user, "/api/chat", "c"))[0] == 200
 
 
-async def test_the_ids_of_an_account_go_with_it(client: TestClient, config: Config, user: Headers) -> None:
+async def test_deleted_ids_are_removed_with_their_account(
+    client: TestClient, config: Config, user: Headers
+) -> None:
     with opened_file(config.database) as db:
         db.execute(
             "INSERT INTO users (id, username, username_key, email, email_key, password_hash, created_at,"

@@ -1,4 +1,4 @@
-"""A deleted conversation, or part of one, is in no answer from then on, however long its removal takes."""
+"""A deleted conversation, or deleted part of one, appears in no response, however long its removal takes."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,9 @@ async def until_empty(database: Path, *tables: str) -> None:
 
 
 def mark_deleted(database: Path, public_id: str) -> None:
-    """As the first transaction of a deletion leaves it, before anything is removed."""
+    """Bring a conversation into the state after the first transaction of a deletion, before any row is
+    removed.
+    """
     with opened_file(database) as db:
         db.execute(
             "UPDATE conversations SET deleted_at = 2, head_id = NULL, public_id = public_id || '/' || id"
@@ -49,14 +51,14 @@ async def status_of(client: TestClient, headers: Headers, method: str, path: str
 
 
 async def asked(client: TestClient, headers: Headers, message: str) -> dict[str, Any]:
-    """The answer in the conversation ``c``."""
+    """The response to a turn in the conversation ``c``."""
     status, body, _ = await chat(client, headers, message, conversation_id="c")
     assert status == 200, body
     found: dict[str, Any] = body
     return found
 
 
-async def test_a_long_conversation_is_removed_with_its_pictures(
+async def test_long_conversation_is_removed_with_its_images(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x" * 100] * 3000)
@@ -68,7 +70,7 @@ async def test_a_long_conversation_is_removed_with_its_pictures(
     await until_empty(config.database, "conversations", "messages", "message_images", "files")
 
 
-async def test_what_is_being_removed_is_in_no_answer(
+async def test_conversation_under_removal_is_in_no_response(
     client: TestClient, user: Headers, admin: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 4, updated_at=9)
@@ -108,18 +110,18 @@ async def test_what_is_being_removed_is_in_no_answer(
     assert (stats["total_conversations"], stats["total_messages"]) == (1, 2)
 
 
-async def test_the_id_of_what_is_being_removed_is_free_at_once(
+async def test_id_of_a_conversation_under_removal_can_be_used_at_once(
     client: TestClient, user: Headers, admin: Headers, config: Config
 ) -> None:
     add_conversation(config.database, "c", ["old"] * 4)
     mark_deleted(config.database, "c")
-    # another user's, too
+    # for another user too
     assert (await asked(client, admin, "new"))["conversation_id"] == "c"
     messages = await (await client.get("/api/conversations/c/messages", headers=admin)).json()
     assert [row["content"] for row in messages] == ["new", "你好，世界"]
 
 
-async def test_a_repeated_request_whose_conversation_is_being_removed_begins_anew(
+async def test_repeated_request_whose_conversation_is_under_removal_begins_a_new_turn(
     client: TestClient, user: Headers, config: Config, provider: Provider
 ) -> None:
     headers = {**user, "Idempotency-Key": "k"}
@@ -129,11 +131,11 @@ async def test_a_repeated_request_whose_conversation_is_being_removed_begins_ane
     again = await asked(client, headers, "q")
     assert again["message_id"] != first["message_id"] and len(provider.bodies) == 2
     mark_deleted(config.database, "c")
-    # the key is free for something else as well
+    # the key can be used for another request too
     assert (await asked(client, headers, "other"))["message_id"] != again["message_id"]
 
 
-async def test_a_new_start_removes_what_was_left_and_recovers_nothing_of_it(
+async def test_start_continues_a_removal_and_recovers_no_reply_of_it(
     connect: Connect, client: TestClient, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 1500)
@@ -147,7 +149,7 @@ async def test_a_new_start_removes_what_was_left_and_recovers_nothing_of_it(
     assert rows(config.database, "ledger") == 0
 
 
-async def test_a_picture_that_is_shown_elsewhere_stays(
+async def test_image_used_by_another_message_is_kept(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 3) + add_conversation(config.database, "kept", ["x"])
@@ -159,7 +161,7 @@ async def test_a_picture_that_is_shown_elsewhere_stays(
     assert await status_of(client, user, "GET", "/api/files/f") == 200
 
 
-async def test_a_message_is_deleted_with_all_that_follows_however_much_it_is(
+async def test_deleting_a_message_deletes_everything_that_follows(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 4000)
@@ -177,13 +179,13 @@ async def test_a_message_is_deleted_with_all_that_follows_however_much_it_is(
     assert rows(config.database, "conversations") == 1
 
 
-async def test_what_follows_from_a_deleted_message_cannot_be_gone_on_from(
+async def test_message_under_removal_cannot_be_continued_from(
     client: TestClient, user: Headers, config: Config
 ) -> None:
-    """Though it is still on the disk: what was begun there would be removed with it."""
+    """The rows are still in the database, but a turn begun there would be removed with them."""
     ids = add_conversation(config.database, "c", ["x"] * 6)
     with opened_file(config.database) as db:
-        # as the first transaction leaves it
+        # the state after the first transaction
         place = db.execute(
             "INSERT INTO conversations (public_id, user_id, title, model, deleted_at, created_at, updated_at)"
             " VALUES ('/1', 2, '', '', 1, 1, 1)"
@@ -199,11 +201,12 @@ async def test_what_follows_from_a_deleted_message_cannot_be_gone_on_from(
         assert await status_of(client, user, method, path, json=body) == 404, path
 
 
-async def test_a_long_removal_is_not_waited_for(
+async def test_long_removal_delays_no_other_write(
     client: TestClient, user: Headers, admin: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction removes some messages; until the next one others write, another user under the same
-    id too."""
+    """Each transaction removes a few messages; between them others write, also another user with the same
+    conversation id.
+    """
     monkeypatch.setattr(removal, "_BATCH_SECONDS", 0)
     monkeypatch.setattr(removal, "_PAUSE", 3600)
     add_conversation(config.database, "c", ["x"] * 500)

@@ -1,4 +1,4 @@
-"""Every example request of the API document is answered with at least the documented fields and types."""
+"""Every example request of the API document gets a response with at least the documented fields and types."""
 
 import json
 import re
@@ -14,7 +14,7 @@ Headers = dict[str, str]
 
 
 class Stamp:
-    """ISO 8601 with an offset."""
+    """An ISO 8601 time with an offset."""
 
 
 NULLABLE_TEXT = (str, type(None))
@@ -48,7 +48,7 @@ PROVIDER = {
     "updated_at": Stamp,
 }
 LOGIN_USER = {"id": int, "username": str, "email": str, "subscription_type": str, "role": str}
-# what the pages read of an account
+# the fields of an account that the pages read
 ACCOUNT = {**LOGIN_USER, "usage_limit": int, "is_active": bool, "created_at": Stamp}
 API_KEY = {
     "id": int,
@@ -83,7 +83,9 @@ DONE = {"success": bool, "message": str}
 
 
 def assert_shape(value: Any, shape: Any, place: str = "answer") -> None:
-    """At least the fields of ``shape``, each of its type; ``[shape]`` is a list that is not empty."""
+    """A value has at least the fields of ``shape``, each of its type; ``[shape]`` is a list that is not
+    empty.
+    """
     if isinstance(shape, dict):
         assert isinstance(value, dict), place
         for name, inner in shape.items():
@@ -111,7 +113,7 @@ async def answered(response: ClientResponse, shape: Any) -> Any:
 
 
 async def serve(client: TestClient, admin: Headers, provider: Provider, provider_key: str) -> None:
-    """Have the scripted provider stand in for one of the seed, and give it a key that all share."""
+    """Let the scripted provider stand in for a seeded one, with an API key that all users share."""
     listed = await (await client.get("/api/providers", headers=admin)).json()
     row = next(row for row in listed["data"] if row["provider_key"] == provider_key)
     change = {"default_base_url": provider.base_url}
@@ -123,7 +125,7 @@ async def serve(client: TestClient, admin: Headers, provider: Provider, provider
 # 1 health
 
 
-async def test_health(client: TestClient) -> None:
+async def test_health_example_has_the_documented_fields(client: TestClient) -> None:
     response = await client.get("/api/health")
     documented = {"status": "healthy", "message": "AI API服务运行正常"}
     assert await answered(response, {}) == {**documented, "database": "ok"}
@@ -148,13 +150,15 @@ NEW_MODEL = {
 }
 
 
-async def test_the_list_of_models(client: TestClient) -> None:
+async def test_list_of_models_has_the_documented_fields(client: TestClient) -> None:
     await answered(await client.get("/api/models"), [MODEL])
     for query in ({"active_only": "true"}, {"provider": "siliconflow"}, {"type": "chat"}):
         await answered(await client.get("/api/models", params=query), [MODEL])
 
 
-async def test_the_life_of_a_model(client: TestClient, admin: Headers) -> None:
+async def test_model_can_be_created_changed_ordered_and_deleted_as_documented(
+    client: TestClient, admin: Headers
+) -> None:
     created = await answered(
         await client.post("/api/models", json=NEW_MODEL, headers=admin), {**DONE, "model": MODEL}
     )
@@ -179,7 +183,7 @@ NEW_PROVIDER = {
 }
 
 
-async def test_the_list_of_providers(client: TestClient, user: Headers) -> None:
+async def test_list_of_providers_has_the_documented_fields(client: TestClient, user: Headers) -> None:
     body = await answered(
         await client.get("/api/providers", headers=user), {"success": bool, "data": [PROVIDER]}
     )
@@ -188,7 +192,9 @@ async def test_the_list_of_providers(client: TestClient, user: Headers) -> None:
     assert (openai["display_name"], openai["default_base_url"]) == ("OpenAI", "https://api.openai.com/v1")
 
 
-async def test_the_life_of_a_provider(client: TestClient, admin: Headers) -> None:
+async def test_provider_can_be_created_changed_and_deleted_as_documented(
+    client: TestClient, admin: Headers
+) -> None:
     shape = {**DONE, "data": PROVIDER}
     created = await answered(await client.post("/api/providers", json=NEW_PROVIDER, headers=admin), shape)
     assert {name: created["data"][name] for name in NEW_PROVIDER} == NEW_PROVIDER
@@ -207,7 +213,7 @@ LOGIN = {"username": "admin", "password": "admin123"}
 REGISTRATION = {"username": "newuser", "email": "user@example.com", "password": "password123"}
 
 
-async def test_login(client: TestClient) -> None:
+async def test_login_example_has_the_documented_fields(client: TestClient) -> None:
     body = await answered(
         await client.post("/api/auth/login", json=LOGIN), {**DONE, "token": str, "user": LOGIN_USER}
     )
@@ -223,7 +229,7 @@ async def test_login(client: TestClient) -> None:
     assert len(body["token"].split(".")) == 3 and body["token"].startswith("eyJ")
 
 
-async def test_register_verify_and_logout(client: TestClient, admin: Headers) -> None:
+async def test_register_verify_and_logout_work_as_documented(client: TestClient, admin: Headers) -> None:
     shape = {**DONE, "user": ACCOUNT}
     await answered(await client.post("/api/auth/register", json=REGISTRATION), shape)
     other = {**REGISTRATION, "username": "another", "email": "another@example.com"}
@@ -237,7 +243,7 @@ async def test_register_verify_and_logout(client: TestClient, admin: Headers) ->
     assert (await client.get("/api/auth/verify", headers=headers)).status == 401
 
 
-async def test_the_verification_code_that_the_page_asks_for(client: TestClient) -> None:
+async def test_verification_code_request_of_the_page_succeeds(client: TestClient) -> None:
     body = {"email": REGISTRATION["email"]}
     await answered(await client.post("/api/auth/send-verification-code", json=body), DONE)
 
@@ -259,7 +265,9 @@ async def siliconflow(client: TestClient, admin: Headers, provider: Provider) ->
     return provider
 
 
-async def test_chat(client: TestClient, siliconflow: Provider, user: Headers) -> None:
+async def test_chat_example_has_the_documented_fields(
+    client: TestClient, siliconflow: Provider, user: Headers
+) -> None:
     body = {name: value for name, value in QUESTION.items() if name != "conversation_id"}
     answer = await answered(await client.post("/api/chat", json=body, headers=user), CHAT)
     assert answer["response"] == "AI的回复内容" and answer["model"] == QUESTION["model"]
@@ -269,10 +277,10 @@ async def test_chat(client: TestClient, siliconflow: Provider, user: Headers) ->
     assert siliconflow.last["model"] == QUESTION["model"]
 
 
-async def test_the_bodies_of_chats_as_they_are_printed(
+async def test_chat_bodies_work_exactly_as_printed(
     client: TestClient, siliconflow: Provider, user: Headers
 ) -> None:
-    """Pasted as they are: what stands there for an id is one."""
+    """The bodies are copied unchanged: the placeholder text in the place of the id is used as the id."""
     printed = """{
   "message": "你好，请介绍一下自己",
   "model": "Qwen/Qwen2.5-72B-Instruct",
@@ -291,7 +299,9 @@ async def test_the_bodies_of_chats_as_they_are_printed(
     await answered(await client.delete(path, headers=user), DONE)
 
 
-async def test_streamed_chat(client: TestClient, siliconflow: Provider, user: Headers) -> None:
+async def test_streamed_chat_example_has_the_documented_events(
+    client: TestClient, siliconflow: Provider, user: Headers
+) -> None:
     body = {**QUESTION, "conversation_id": None}
     response = await client.post("/api/chat/stream", json=body, headers=user)
     assert response.status == 200 and response.content_type == "text/event-stream"
@@ -306,7 +316,9 @@ async def test_streamed_chat(client: TestClient, siliconflow: Provider, user: He
     assert "".join(event["content"] for event in events[1:-1]) == "AI的回复内容"
 
 
-async def test_the_life_of_a_conversation(client: TestClient, siliconflow: Provider, user: Headers) -> None:
+async def test_conversation_can_be_listed_renamed_and_deleted_as_documented(
+    client: TestClient, siliconflow: Provider, user: Headers
+) -> None:
     question = {**QUESTION, "conversation_id": None}
     chat = await answered(await client.post("/api/chat", json=question, headers=user), CHAT)
     listed = await answered(await client.get("/api/conversations", headers=user), [CONVERSATION])
@@ -324,7 +336,7 @@ async def test_the_life_of_a_conversation(client: TestClient, siliconflow: Provi
     assert await (await client.get("/api/conversations", headers=user)).json() == []
 
 
-async def test_the_partial_reply_that_the_page_sends_after_its_stop_button(
+async def test_save_partial_request_of_the_pages_stop_button_succeeds(
     client: TestClient, siliconflow: Provider, user: Headers
 ) -> None:
     question = {**QUESTION, "conversation_id": None}
@@ -348,7 +360,9 @@ NEW_KEY = {
 }
 
 
-async def test_the_life_of_a_key(client: TestClient, user: Headers) -> None:
+async def test_api_key_can_be_saved_changed_toggled_and_deleted_as_documented(
+    client: TestClient, user: Headers
+) -> None:
     shape = {**DONE, "apikey": API_KEY}
     saved = await answered(await client.post("/api/apikeys", json=NEW_KEY, headers=user), shape)
     assert saved["apikey"]["base_url"] == NEW_KEY["base_url"]
@@ -364,7 +378,9 @@ async def test_the_life_of_a_key(client: TestClient, user: Headers) -> None:
 # 8 statistics
 
 
-async def test_statistics(client: TestClient, siliconflow: Provider, user: Headers) -> None:
+async def test_statistics_have_the_documented_fields(
+    client: TestClient, siliconflow: Provider, user: Headers
+) -> None:
     await answered(await client.get("/api/stats", params={"user_id": "1"}, headers=user), STATS)
     question = {**QUESTION, "conversation_id": None}
     await answered(await client.post("/api/chat", json=question, headers=user), CHAT)
@@ -375,7 +391,7 @@ async def test_statistics(client: TestClient, siliconflow: Provider, user: Heade
 # 9 users
 
 
-async def test_the_list_of_users(client: TestClient, admin: Headers) -> None:
+async def test_list_of_users_has_the_documented_fields(client: TestClient, admin: Headers) -> None:
     query = {"page": "1", "per_page": "10", "search": "a", "role": "admin"}
     for params in ({}, query):
         response = await client.get("/api/users", params=params, headers=admin)
@@ -384,7 +400,9 @@ async def test_the_list_of_users(client: TestClient, admin: Headers) -> None:
         )
 
 
-async def test_the_life_of_an_account(client: TestClient, admin: Headers) -> None:
+async def test_account_can_be_read_changed_reset_and_deleted_as_documented(
+    client: TestClient, admin: Headers
+) -> None:
     shape = {**DONE, "user": ACCOUNT}
     created = await answered(await client.post("/api/auth/register", json=REGISTRATION), shape)
     path = f"/api/users/{created['user']['id']}"
@@ -395,7 +413,7 @@ async def test_the_life_of_an_account(client: TestClient, admin: Headers) -> Non
     await answered(await client.delete(path, headers=admin), shape)
 
 
-async def test_the_profile(client: TestClient, user: Headers) -> None:
+async def test_profile_can_be_read_and_changed_as_documented(client: TestClient, user: Headers) -> None:
     await answered(await client.get("/api/users/profile", headers=user), {"success": bool, "user": ACCOUNT})
     body = {"email": "changed@example.com"}
     await answered(await client.put("/api/users/profile", json=body, headers=user), {**DONE, "user": ACCOUNT})
@@ -404,7 +422,9 @@ async def test_the_profile(client: TestClient, user: Headers) -> None:
 # the document's curl commands: their bodies as they stand there
 
 
-async def test_the_curl_commands(client: TestClient, admin: Headers, provider: Provider) -> None:
+async def test_curl_commands_of_the_document_work(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
     await answered(await client.get("/api/health"), {"status": str, "message": str})
     await answered(await client.get("/api/models"), [MODEL])
     headers = {"Content-Type": "application/json"}
@@ -418,7 +438,7 @@ async def test_the_curl_commands(client: TestClient, admin: Headers, provider: P
     assert (answer["response"], answer["model"]) == ("你好，世界", "gpt-3.5-turbo")
 
 
-async def test_an_error_is_documented_too(client: TestClient) -> None:
+async def test_error_responses_have_the_documented_fields(client: TestClient) -> None:
     for request in (
         client.get("/api/stats"),
         client.get("/api/nothing"),

@@ -1,4 +1,4 @@
-"""One shape for every error, from wherever it comes, and CORS on all of them."""
+"""One error body for every error, and CORS headers on every response."""
 
 import io
 import json
@@ -25,14 +25,14 @@ PAGE = "http://localhost:3000"
 STRANGER = "https://evil.example.com"
 CORS = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Credentials")
 
-# these read no body, or only once they have found what it is for
+# these read no body, or only after they have found the object
 BODILESS = ("/toggle", "/reset-password", "/logout", "/logout-all", "/refresh", "/regenerate", "/test")
-# bodies that may hold pictures or a long reply
+# bodies that may contain images or a long reply
 LONG = ("/api/chat", "/api/chat/stream", "/api/chat/save-partial", "/api/messages/{message_id}")
 WITH_BODY = [
     route
     for route in ROUTES
-    # /v1 answers in shapes of its own, tested with it
+    # /v1 has error bodies of its own, tested elsewhere
     if route.method in ("POST", "PUT") and not route.path.endswith(BODILESS) and route.access != "v1"
 ]
 
@@ -47,7 +47,7 @@ def path_of(route: Route) -> str:
 
 
 async def sentence(response: ClientResponse, status: int) -> str:
-    """The sentence of a refusal: JSON, the same words twice, Chinese, and nothing of the machinery."""
+    """The message of an error response: JSON, the same text twice, in Chinese, without internal details."""
     assert response.status == status, await response.text()
     assert response.content_type == "application/json" and response.charset == "utf-8"
     body = await response.json()
@@ -76,14 +76,14 @@ async def counts(config: Config) -> list[int]:
     return numbers
 
 
-# what leads nowhere
+# unknown paths and methods
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/api", "/api/nothing", "/api/models/1/2/3", "/%00", "/api/%ff"]
 )
 @pytest.mark.shared
-async def test_an_unknown_path_is_404(client: TestClient, path: str) -> None:
+async def test_unknown_path_gets_404(client: TestClient, path: str) -> None:
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
         await sentence(await client.request(method, path), 404)
 
@@ -102,7 +102,7 @@ async def test_an_unknown_path_is_404(client: TestClient, path: str) -> None:
     ],
 )
 @pytest.mark.shared
-async def test_a_wrong_method_is_405_and_says_which_are_right(
+async def test_wrong_method_gets_405_with_the_allowed_methods(
     client: TestClient, method: str, path: str, allowed: set[str]
 ) -> None:
     response = await client.request(method, path)
@@ -111,16 +111,16 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(
 
 
 @pytest.mark.shared
-async def test_a_head_request_is_answered_without_a_body(client: TestClient) -> None:
+async def test_head_request_gets_no_body(client: TestClient) -> None:
     for path in ("/api/health", "/api/nothing", "/api/stats"):
         response = await client.head(path)
         assert response.status < 500 and await response.read() == b""
-    # the connection is still in step
+    # the connection is still usable
     assert (await client.get("/api/health")).status == 200
 
 
 @pytest.mark.shared
-async def test_options_without_a_page_behind_it_is_an_answer_in_the_one_shape(client: TestClient) -> None:
+async def test_options_without_cors_headers_gets_an_ordinary_error(client: TestClient) -> None:
     response = await client.options("/api/models")
     if response.status >= 400:
         await sentence(response, response.status)
@@ -148,7 +148,7 @@ async def test_options_without_a_page_behind_it_is_an_answer_in_the_one_shape(cl
     ids=range(10),
 )
 @pytest.mark.shared
-async def test_what_is_no_json_is_400(
+async def test_malformed_json_gets_400(
     client: TestClient, admin: Headers, config: Config, route: Route, data: bytes
 ) -> None:
     before = await counts(config)
@@ -159,7 +159,7 @@ async def test_what_is_no_json_is_400(
 @each(WITH_BODY)
 @pytest.mark.parametrize("data", [b"[]", b'["a"]', b'"text"', b"5", b"true", b"null"])
 @pytest.mark.shared
-async def test_json_that_is_no_object_is_400(
+async def test_json_that_is_not_an_object_gets_400(
     client: TestClient, admin: Headers, config: Config, route: Route, data: bytes
 ) -> None:
     before = await counts(config)
@@ -167,13 +167,13 @@ async def test_json_that_is_no_object_is_400(
     assert await counts(config) == before
 
 
-# these ask for nothing
+# these require no field
 BARE = ("/api/chat/save-partial", "/api/invites")
 
 
 @each([route for route in WITH_BODY if route.method == "POST" and route.path not in BARE])
 @pytest.mark.shared
-async def test_an_empty_body_is_an_empty_object_and_names_what_is_missing(
+async def test_empty_body_counts_as_an_empty_object_and_names_missing_fields(
     client: TestClient, admin: Headers, route: Route
 ) -> None:
     texts = [
@@ -185,7 +185,7 @@ async def test_an_empty_body_is_an_empty_object_and_names_what_is_missing(
 
 @each(WITH_BODY)
 @pytest.mark.shared
-async def test_a_body_that_is_too_large_is_413(client: TestClient, admin: Headers, route: Route) -> None:
+async def test_body_above_the_limit_gets_413(client: TestClient, admin: Headers, route: Route) -> None:
     limit = (24 if route.path in LONG else 1) * 1024 * 1024
     data = b'{"x": "' + b"a" * (limit + 1) + b'"}'
     await sentence(await raw(client, path_of(route), data, admin, route.method), 413)
@@ -210,7 +210,7 @@ async def test_a_body_that_is_too_large_is_413(client: TestClient, admin: Header
     ],
 )
 @pytest.mark.shared
-async def test_text_that_is_no_utf_8_is_400(
+async def test_text_that_is_not_utf_8_gets_400(
     client: TestClient, admin: Headers, config: Config, method: str, path: str, data: bytes
 ) -> None:
     before = await counts(config)
@@ -218,7 +218,7 @@ async def test_text_that_is_no_utf_8_is_400(
     assert await counts(config) == before
 
 
-async def test_a_body_just_within_the_limit_is_read(client: TestClient, admin: Headers) -> None:
+async def test_body_just_within_the_limit_is_accepted(client: TestClient, admin: Headers) -> None:
     data = b'{"username": "admin", "password": "admin123", "x": "' + b"a" * (64 * 1024 - 100) + b'"}'
     assert (await raw(client, "/api/auth/login", data, {})).status == 200
     data = b'{"display_name": "m", "x": "' + b"a" * (1024 * 1024 - 100) + b'"}'
@@ -227,7 +227,7 @@ async def test_a_body_just_within_the_limit_is_read(client: TestClient, admin: H
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 @pytest.mark.parametrize("depth", [500, 2_000, 100_000])
-async def test_deep_nesting_is_no_way_to_break_the_decoder(
+async def test_deep_nesting_gets_an_error_and_no_crash(
     client: TestClient, admin: Headers, opening: bytes, depth: int
 ) -> None:
     closing = b"]" if opening == b"[" else b"1}"
@@ -247,7 +247,7 @@ async def test_deep_nesting_is_no_way_to_break_the_decoder(
 
 
 @pytest.mark.parametrize("depth", [100, 400, 900, 1000, 2000])
-async def test_deep_nesting_that_goes_upstream_is_passed_on_or_refused(
+async def test_deep_nesting_in_a_forwarded_field_is_forwarded_or_refused(
     client: TestClient, admin: Headers, provider: Provider, depth: int
 ) -> None:
     for path, body in (
@@ -269,7 +269,7 @@ async def test_deep_nesting_that_goes_upstream_is_passed_on_or_refused(
 @pytest.mark.parametrize(
     "text", ["nul\\u0000byte", "\\ud800 alone", "\\udfff", "pair \\ud83e\\udd8a", "\\u202e"]
 )
-async def test_odd_characters_in_text_never_break_the_server(
+async def test_unusual_characters_in_text_cause_no_server_error(
     client: TestClient, admin: Headers, text: str
 ) -> None:
     word = b'"%b"' % text.encode()
@@ -320,7 +320,7 @@ async def test_odd_characters_in_text_never_break_the_server(
     ],
 )
 @pytest.mark.shared
-async def test_odd_characters_in_a_path_name_nothing(client: TestClient, user: Headers, path: str) -> None:
+async def test_unusual_characters_in_a_path_get_404(client: TestClient, user: Headers, path: str) -> None:
     await sentence(await client.get(path, headers=user), 404)
 
 
@@ -328,7 +328,7 @@ async def test_odd_characters_in_a_path_name_nothing(client: TestClient, user: H
     "query", ["search=%00", "search=%FF", "search=%ED%A0%80", "role=%00", "page=%D9%A1x"]
 )
 @pytest.mark.shared
-async def test_odd_characters_in_a_query_never_break_the_server(
+async def test_unusual_characters_in_a_query_cause_no_server_error(
     client: TestClient, admin: Headers, query: str
 ) -> None:
     response = await client.get(URL(f"/api/users?{query}", encoded=True), headers=admin)
@@ -337,12 +337,12 @@ async def test_odd_characters_in_a_query_never_break_the_server(
         await sentence(response, 400)
 
 
-# failures of our own
+# internal errors
 
 
 @pytest.fixture
 async def broken(config: Config) -> AsyncIterator[TestClient]:
-    """A server with routes that fail for real."""
+    """A server with routes that really fail."""
 
     async def fail(request: web.Request) -> web.Response:
         secret = "sk-secret-in-a-traceback"
@@ -358,7 +358,7 @@ async def broken(config: Config) -> AsyncIterator[TestClient]:
         yield client
 
 
-async def test_an_unexpected_failure_is_a_general_sentence_and_its_traceback_is_in_the_log(
+async def test_unexpected_exception_is_a_general_message_with_its_traceback_in_the_log(
     broken: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers = await sign_in(broken, "user", "user123")
@@ -371,12 +371,12 @@ async def test_an_unexpected_failure_is_a_general_sentence_and_its_traceback_is_
     assert (await broken.get("/api/health")).status == 200
 
 
-async def test_an_http_exception_of_the_web_server_has_the_shape_too(broken: TestClient) -> None:
+async def test_http_exception_of_aiohttp_has_the_same_error_body(broken: TestClient) -> None:
     headers = await sign_in(broken, "user", "user123")
     await sentence(await broken.get("/api/gone", headers=headers), 410)
 
 
-async def test_a_table_that_is_gone_is_a_general_sentence(
+async def test_missing_table_is_a_general_message(
     client: TestClient, user: Headers, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = sqlite3.connect(config.database)
@@ -392,10 +392,10 @@ async def test_a_table_that_is_gone_is_a_general_sentence(
     assert (await client.get("/api/conversations", headers=user)).status == 200
 
 
-async def test_a_database_that_is_locked_is_503_and_heals(
+async def test_locked_database_gets_503_and_recovers(
     client: TestClient, user: Headers, config: Config
 ) -> None:
-    """Five seconds are waited for the lock, no longer than the page waits for an answer."""
+    """The server waits five seconds for the lock, no longer than the page waits for a response."""
     connection = sqlite3.connect(config.database, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     response = await client.put("/api/users/profile", json={"email": "new@example.com"}, headers=user)
@@ -437,7 +437,7 @@ def assert_not_allowed(response: ClientResponse) -> None:
     ],
 )
 @pytest.mark.pages
-async def test_a_configured_origin_may_read_answers_and_errors_and_a_stranger_may_not(
+async def test_only_a_configured_origin_may_read_responses_and_errors(
     client: TestClient, method: str, path: str, body: Any, status: int
 ) -> None:
     response = await client.request(method, path, json=body, headers={"Origin": PAGE})
@@ -451,7 +451,7 @@ async def test_a_configured_origin_may_read_answers_and_errors_and_a_stranger_ma
 
 
 @pytest.mark.pages
-async def test_errors_behind_a_login_may_be_read_as_well(
+async def test_errors_of_authenticated_routes_have_cors_headers_too(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:
     for method, path, headers, status in (
@@ -474,7 +474,7 @@ async def test_errors_behind_a_login_may_be_read_as_well(
 
 
 @pytest.mark.shared
-async def test_a_stream_may_be_read_by_a_configured_origin_only(client: TestClient, user: Headers) -> None:
+async def test_only_a_configured_origin_may_read_a_stream(client: TestClient, user: Headers) -> None:
     body = {"message": "hi", "model": "unknown-model"}
     response = await client.post("/api/chat/stream", json=body, headers={**user, "Origin": PAGE})
     assert response.status == 200 and b'"error"' in await response.read()
@@ -486,7 +486,7 @@ async def test_a_stream_may_be_read_by_a_configured_origin_only(client: TestClie
 
 @each(list(ROUTES))
 @pytest.mark.shared
-async def test_a_preflight_needs_no_login_and_allows_what_the_page_sends(
+async def test_preflight_needs_no_session_and_allows_what_the_page_sends(
     client: TestClient, route: Route
 ) -> None:
     ask = {
@@ -513,7 +513,7 @@ async def test_a_preflight_needs_no_login_and_allows_what_the_page_sends(
     ],
 )
 @pytest.mark.shared
-async def test_a_preflight_that_asks_for_more_gets_nothing(client: TestClient, change: Headers) -> None:
+async def test_preflight_of_a_foreign_origin_or_method_gets_403(client: TestClient, change: Headers) -> None:
     ask = {
         "Origin": PAGE,
         "Access-Control-Request-Method": "POST",

@@ -1,4 +1,4 @@
-"""Many long answers to one user: what is kept of them in memory, and that none is lost."""
+"""Several long replies to one user: their text in memory is limited, and none is lost."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def live(client: TestClient, conversation: str) -> Callable[[], Reply | None]:
 
 
 @pytest.mark.parametrize("shape", ["stream", "whole"])
-async def test_while_a_users_answers_are_too_much_the_newest_wait_and_lose_nothing(
+async def test_newest_replies_of_a_user_wait_for_memory_and_lose_no_text(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, holdings: ReplyMemory, shape: str
 ) -> None:
     provider.script = provider.stream(reply(*PIECES), stall_after=len(PIECES) - 1)
@@ -51,7 +51,7 @@ async def test_while_a_users_answers_are_too_much_the_newest_wait_and_lose_nothi
     second = asyncio.create_task(chat(client, user, conversation_id="second"))
     await until(lambda: len(holdings._waiting) == 1)
     assert not second.done() and (await messages_of(client, user, "second"))[-1]["status"] == "streaming"
-    # nobody else waits
+    # no other user waits
     provider.script, script = provider.stream(reply("好")), provider.script
     assert (await chat(client, admin, conversation_id="other"))[1]["response"] == "好"
     provider.script = script
@@ -64,7 +64,7 @@ async def test_while_a_users_answers_are_too_much_the_newest_wait_and_lose_nothi
     assert holdings.used == 0
 
 
-async def test_an_answer_that_waits_can_be_stopped_and_what_came_is_stored(
+async def test_waiting_reply_can_be_stopped_and_its_text_is_stored(
     client: TestClient, user: Headers, provider: Provider, holdings: ReplyMemory
 ) -> None:
     provider.script = provider.stream(reply(*PIECES), stall_after=len(PIECES) - 1)
@@ -82,7 +82,7 @@ async def test_an_answer_that_waits_can_be_stopped_and_what_came_is_stored(
     assert holdings.used == 0
 
 
-async def test_a_stored_answer_is_not_kept_for_a_follower_that_is_behind(
+async def test_stored_reply_is_not_kept_in_memory_for_a_slow_follower(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     thought = [chunk(reasoning_content=piece) for piece in PIECES[:20]]
@@ -95,7 +95,7 @@ async def test_a_stored_answer_is_not_kept_for_a_follower_that_is_behind(
     provider.gate.set()
     seen = await events_of(asking)
     assert text_of(seen) == TEXT and text_of(seen, "reasoning") == "".join(PIECES[:20])
-    # neither has read on: one has the first character, the other nothing
+    # neither reply has read on: one has its first character, the other nothing
     assert answer.has_ended and not answer.text.parts
     for each, before in zip(followed, ("始", ""), strict=True):
         parts: list[Any] = [part async for runs in each for part in runs]

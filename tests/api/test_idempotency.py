@@ -1,4 +1,4 @@
-"""Once is once: a repeated request attaches to the reply that the first one got."""
+"""Idempotency keys: a retried request is attached to the reply of the original request."""
 
 import asyncio
 import dataclasses
@@ -30,7 +30,7 @@ async def tokens_used(client: TestClient, headers: Headers) -> int:
     return int((await (await client.get("/api/stats", headers=headers)).json())["tokens_used"])
 
 
-async def test_a_repeat_after_the_end_gets_the_stored_reply_and_nothing_is_billed_twice(
+async def test_repeat_after_the_end_gets_the_stored_reply_and_is_not_charged_again(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     _, first = await chat(client, user, "k1")
@@ -42,7 +42,7 @@ async def test_a_repeat_after_the_end_gets_the_stored_reply_and_nothing_is_bille
     assert len(await messages_of(client, user, first["conversation_id"])) == 2
 
 
-async def test_the_header_and_the_field_are_one_key_and_a_stream_attaches_too(
+async def test_header_and_field_are_the_same_idempotency_key_also_for_a_stream(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     _, first = await chat(client, user, "k2")
@@ -51,7 +51,7 @@ async def test_the_header_and_the_field_are_one_key_and_a_stream_attaches_too(
     assert len(provider.bodies) == 1
 
 
-async def test_a_repeat_while_the_reply_is_written_attaches_to_it(
+async def test_repeat_during_the_reply_follows_the_running_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -68,7 +68,7 @@ async def test_a_repeat_while_the_reply_is_written_attaches_to_it(
 
 
 @pytest.mark.parametrize("conversation_id", [None, "given"])
-async def test_many_repeats_at_once_are_one_turn(
+async def test_concurrent_repeats_are_one_turn(
     client: TestClient, user: Headers, provider: Provider, conversation_id: str | None
 ) -> None:
     provider.script = provider.stream(reply("好"), pause=0.02)
@@ -81,7 +81,7 @@ async def test_many_repeats_at_once_are_one_turn(
     assert len(await (await client.get("/api/conversations", headers=user)).json()) == 1
 
 
-async def test_a_repeat_after_a_lost_connection_gets_all_of_it(
+async def test_repeat_after_a_lost_connection_gets_the_whole_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -95,7 +95,7 @@ async def test_a_repeat_after_a_lost_connection_gets_all_of_it(
     assert text_of(events) == "前后" and len(provider.bodies) == 1
 
 
-async def test_the_same_key_with_another_body_is_a_409(client: TestClient, user: Headers) -> None:
+async def test_same_idempotency_key_with_another_body_gets_409(client: TestClient, user: Headers) -> None:
     await chat(client, user, "k4")
     for change in (
         {"message": "别的"},
@@ -108,13 +108,13 @@ async def test_the_same_key_with_another_body_is_a_409(client: TestClient, user:
     assert len(await (await client.get("/api/conversations", headers=user)).json()) == 1
 
 
-async def test_only_the_way_of_delivery_may_differ(client: TestClient, user: Headers) -> None:
+async def test_repeat_may_differ_only_in_delivery_options(client: TestClient, user: Headers) -> None:
     _, first = await chat(client, user, "k5", temperature=1)
     status, again = await chat(client, user, "k5", temperature=1.0, on_disconnect="stop", resumable=True)
     assert status == 200 and again["message_id"] == first["message_id"]
 
 
-async def test_keys_are_per_user(
+async def test_idempotency_keys_are_per_user(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     _, mine = await chat(client, user, "same")
@@ -122,7 +122,7 @@ async def test_keys_are_per_user(
     assert mine["message_id"] != theirs["message_id"] and len(provider.bodies) == 2
 
 
-async def test_a_turn_that_failed_before_any_output_may_be_asked_again(
+async def test_turn_that_failed_before_any_output_may_be_retried(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.answer(500, {"error": {"message": "boom"}})
@@ -132,7 +132,7 @@ async def test_a_turn_that_failed_before_any_output_may_be_asked_again(
     assert status == 200 and body["response"] == "好"
 
 
-async def test_a_turn_that_failed_after_some_output_is_not_asked_again(
+async def test_turn_that_failed_after_some_output_is_not_retried(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("半句")], cut=True)
@@ -152,7 +152,7 @@ HALF_A_CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "
     [chunk(reasoning_content="想"), chunk(tool_calls=[HALF_A_CALL])],
     ids=["thoughts", "half a call"],
 )
-async def test_thoughts_and_half_a_call_are_output(
+async def test_reasoning_and_partial_tool_calls_count_as_output(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, output: bytes
 ) -> None:
     await add_model(client, admin, provider.base_url, "tool-model", supports_function_calling=True)
@@ -166,10 +166,10 @@ async def test_thoughts_and_half_a_call_are_output(
     assert len(provider.bodies) == 1 and await tokens_used(client, user) == used > 0
 
 
-async def test_a_connection_that_was_lost_before_any_output_may_be_tried_again(
+async def test_turn_disconnected_before_any_output_may_be_retried(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
-    """Its loss stopped the reply, as the request had wished: nothing came, nothing was used."""
+    """The disconnect stopped the reply, as the request wanted: there was no output and no usage."""
     provider.script = provider.hang()
     wanted = {"conversation_id": "c", "client_message_id": "lost", "on_disconnect": "stop"}
     (await opened(client, user, '"start"', **wanted)).close()
@@ -177,13 +177,13 @@ async def test_a_connection_that_was_lost_before_any_output_may_be_tried_again(
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     (await opened(client, user, **wanted)).close()
     first = await ended(client, user, "c")
-    # now something had come
+    # now there was output
     again = await stream(client, user, **wanted)
     assert again[0]["message_id"] == first["id"] and text_of(again) == "前"
     assert len(provider.bodies) == 2
 
 
-async def test_what_its_user_stopped_is_not_asked_again(
+async def test_turn_that_the_user_stopped_is_not_retried(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.hang()
@@ -195,7 +195,7 @@ async def test_what_its_user_stopped_is_not_asked_again(
     assert again[-1]["finish_reason"] == "stopped" and len(provider.bodies) == 1
 
 
-async def test_what_a_restart_interrupted_before_any_output_may_be_asked_again(
+async def test_turn_interrupted_by_a_restart_before_any_output_may_be_retried(
     connect: Any, config: Config, provider: Provider
 ) -> None:
     other = dataclasses.replace(config, database=config.database.with_name("other.db"))
@@ -213,7 +213,7 @@ async def test_what_a_restart_interrupted_before_any_output_may_be_asked_again(
     assert text_of(await stream(client, admin, **wanted)) == "好"
 
 
-async def test_a_repeat_gets_its_answer_also_where_the_model_is_gone_by_now(
+async def test_repeat_gets_the_stored_reply_although_the_model_is_disabled(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     _, first = await chat(client, user, "k")
@@ -226,7 +226,7 @@ async def test_a_repeat_gets_its_answer_also_where_the_model_is_gone_by_now(
     assert status == 200 and again["message_id"] == first["message_id"]
 
 
-# --- other answers, other questions
+# --- regeneration and editing
 
 
 async def again(client: TestClient, headers: Headers, message_id: int, **body: Any) -> Any:
@@ -235,10 +235,10 @@ async def again(client: TestClient, headers: Headers, message_id: int, **body: A
         return await read_events(response) if response.status == 200 else response.status
 
 
-async def test_another_answer_is_asked_for_once_whichever_model_answered(
+async def test_regeneration_is_idempotent_whichever_model_replied(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
-    """The newest answer, and with it the model that is asked by default, is another one by then."""
+    """By then the newest reply, and with it the default model, is another one."""
     async with Provider() as broken:
         await add_model(client, admin, broken.base_url, "first-model", fallback_model="test-model")
         start = (await stream(client, user, model="first-model"))[0]
@@ -249,7 +249,7 @@ async def test_another_answer_is_asked_for_once_whichever_model_answered(
     assert (second[0], second[-1]) == (first[0], first[-1]) and len(provider.bodies) == 1
 
 
-async def test_a_key_is_for_one_message_and_one_way_of_asking(
+async def test_idempotency_key_is_bound_to_one_message_and_one_operation(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     one, two = [(await stream(client, user, text))[0] for text in ("一", "二")]
@@ -262,7 +262,9 @@ async def test_a_key_is_for_one_message_and_one_way_of_asking(
     assert len(provider.bodies) == 3
 
 
-async def test_a_key_lasts_a_day(connect: Any, config: Config, provider: Provider, tmp_path: Any) -> None:
+async def test_idempotency_key_expires_after_a_day(
+    connect: Any, config: Config, provider: Provider, tmp_path: Any
+) -> None:
     now = [1_800_000_000.0]
     other = dataclasses.replace(config, database=tmp_path / "other.db", token_seconds=10 * 86400)
     client = await connect(other, clock=Clock(seconds=lambda: now[0]))
@@ -276,6 +278,6 @@ async def test_a_key_lasts_a_day(connect: Any, config: Config, provider: Provide
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "a\tb"])
-async def test_an_odd_key_is_refused(client: TestClient, user: Headers, key: str) -> None:
+async def test_invalid_idempotency_key_gets_400(client: TestClient, user: Headers, key: str) -> None:
     assert (await chat(client, user, key))[0] == 400
     assert (await chat(client, user, client_message_id=key))[0] == 400

@@ -1,4 +1,4 @@
-"""Leaving is not stopping: who follows a reply, who left it, and how long it goes on without anybody."""
+"""Followers of a reply: what happens when the last one disconnects, and how long a reply runs without any."""
 
 import asyncio
 import dataclasses
@@ -24,7 +24,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 async def other_server(
     connect: Connect, config: Config, provider: Provider, **settings: Any
 ) -> tuple[TestClient, Headers]:
-    """A server with other settings and the same model, and its administrator."""
+    """A server with other settings and the same model; returns a client and its administrator."""
     client = await connect(
         dataclasses.replace(config, database=config.database.with_name("other.db"), **settings)
     )
@@ -33,7 +33,7 @@ async def other_server(
     return client, admin
 
 
-async def test_on_disconnect_stop_stops_when_the_last_follower_leaves(
+async def test_on_disconnect_stop_stops_the_reply_when_the_last_follower_disconnects(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -43,7 +43,7 @@ async def test_on_disconnect_stop_stops_when_the_last_follower_leaves(
     assert provider.closed == 1
 
 
-async def test_one_that_still_follows_keeps_the_reply_alive(
+async def test_remaining_follower_keeps_the_reply_running(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -61,7 +61,7 @@ async def test_one_that_still_follows_keeps_the_reply_alive(
     assert (await ended(client, user, "kept"))["status"] == "done"
 
 
-async def test_a_server_may_stop_replies_whose_client_left(
+async def test_server_setting_can_stop_replies_whose_client_disconnected(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     client, admin = await other_server(connect, config, provider, on_disconnect="stop")
@@ -70,7 +70,7 @@ async def test_a_server_may_stop_replies_whose_client_left(
     assert (await ended(client, admin, "left"))["finish_reason"] == "disconnected"
 
 
-async def test_a_reply_that_nobody_follows_runs_on_only_so_long(
+async def test_reply_without_followers_ends_after_the_time_limit(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     client, admin = await other_server(connect, config, provider, unfollowed_seconds=0.5)
@@ -78,7 +78,7 @@ async def test_a_reply_that_nobody_follows_runs_on_only_so_long(
     (await opened(client, admin, conversation_id="left")).close()
     kept = await ended(client, admin, "left")
     assert (kept["content"], kept["finish_reason"], provider.closed) == ("前", "unfollowed", 1)
-    # one who comes back in time stops the clock
+    # a follower that returns in time stops the countdown
     (await opened(client, admin, conversation_id="back")).close()
     (running,) = await active(client, admin)
     back = asyncio.create_task(resume(client, admin, running["message_id"]))
@@ -88,7 +88,9 @@ async def test_a_reply_that_nobody_follows_runs_on_only_so_long(
     assert (joined(events, "content"), events[-1][1]["finish_reason"]) == ("前后", "stop")
 
 
-async def test_every_reply_takes_only_so_long(connect: Connect, config: Config, provider: Provider) -> None:
+async def test_every_reply_ends_after_the_reply_time_limit(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
     client, admin = await other_server(connect, config, provider, reply_seconds=0.5)
     provider.script = provider.stream([chunk("字")] * 1000, pause=0.02)
     events = await stream(client, admin)
@@ -97,7 +99,7 @@ async def test_every_reply_takes_only_so_long(connect: Connect, config: Config, 
     assert kept[1]["content"] == text_of(events) != ""
 
 
-async def test_one_who_came_back_and_left_again_is_not_counted(
+async def test_follower_that_returned_and_disconnected_again_is_not_counted(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     client, admin = await other_server(connect, config, provider, unfollowed_seconds=0.5)
@@ -113,7 +115,7 @@ async def test_one_who_came_back_and_left_again_is_not_counted(
     assert (await ended(client, admin, "left"))["finish_reason"] == "unfollowed"
 
 
-async def test_a_request_may_wish_otherwise_than_the_server(
+async def test_on_disconnect_of_the_request_overrides_the_server_setting(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     client, admin = await other_server(connect, config, provider, on_disconnect="stop")
@@ -125,7 +127,7 @@ async def test_a_request_may_wish_otherwise_than_the_server(
 
 
 @pytest.mark.parametrize("said", ["前", ""])
-async def test_a_provider_that_falls_silent_is_given_up(
+async def test_silent_provider_ends_the_reply_with_504_and_reason_idle(
     connect: Connect, config: Config, provider: Provider, said: str
 ) -> None:
     client, admin = await other_server(connect, config, provider, idle_seconds=0.4)

@@ -1,4 +1,6 @@
-"""Limits of what one client may send, hold open and make the server wait for; headers on every answer."""
+"""Limits on what one client may send, keep open and make the server wait for; security headers on every
+response.
+"""
 
 import asyncio
 import base64
@@ -40,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 async def serve(config: Config) -> AsyncIterator[Serve]:
-    """The server as the command line runs it, in this process; gives its port."""
+    """Start the server as the command line does, in this process; returns its port."""
     runners = []
 
     async def start(changes: dict[str, Any] | None = None, **connection: Any) -> int:
@@ -56,8 +58,9 @@ async def serve(config: Config) -> AsyncIterator[Serve]:
 
 
 async def say(port: int, *pieces: bytes, pause: float = 0) -> bytes:
-    """Send some bytes, slowly if so wished; gives what comes back until the server closes, which it must
-    do within half a minute."""
+    """Send bytes, with pauses if given; returns what is received until the server closes, at most half a
+    minute later.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def send() -> None:
@@ -79,7 +82,7 @@ async def say(port: int, *pieces: bytes, pause: float = 0) -> bytes:
 
 
 def refused(answer: bytes, status: int) -> str:
-    """The sentence of an answer in the one shape of errors, with all its headers."""
+    """The message of an error response, with all its headers."""
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0].split()[1] == str(status), answer[:300]
@@ -92,7 +95,7 @@ def refused(answer: bytes, status: int) -> str:
     return str(said["error"])
 
 
-# what is no request
+# malformed requests
 
 NO_REQUESTS = {
     "garbage": b"GARBAGE\r\n\r\n",
@@ -108,7 +111,7 @@ NO_REQUESTS = {
 
 
 @pytest.mark.parametrize("request_", NO_REQUESTS.values(), ids=NO_REQUESTS.keys())
-async def test_what_is_no_request_gets_an_error_like_others_and_the_door(
+async def test_malformed_request_gets_400_as_json_and_the_connection_closes(
     serve: Serve, request_: bytes
 ) -> None:
     port = await serve()
@@ -117,14 +120,16 @@ async def test_what_is_no_request_gets_an_error_like_others_and_the_door(
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-async def test_the_command_line_serves_so_too(tmp_path: Path) -> None:
-    """Fails when aiohttp does not ask for the server any more where we make it."""
+async def test_started_server_answers_a_malformed_request_with_json(tmp_path: Path) -> None:
+    """Fails if aiohttp no longer calls our runner for the server."""
     async with ChatHub(tmp_path / "chathub.db") as hub:
         refused(await say(hub.port, NO_REQUESTS["garbage"]), 400)
 
 
 @pytest.mark.parametrize("path", [b"/api/health", b"/nowhere", b"/v1/models"])
-async def test_an_expectation_is_met_or_refused(serve: Serve, path: bytes) -> None:
+async def test_expect_100_continue_is_answered_and_other_expectations_get_417(
+    serve: Serve, path: bytes
+) -> None:
     port = await serve()
     head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: "
     assert "Expect" in refused(await say(port, head + b"wonders\r\n\r\n"), 417)
@@ -134,7 +139,7 @@ async def test_an_expectation_is_met_or_refused(serve: Serve, path: bytes) -> No
 # slow senders
 
 
-async def test_a_head_that_drips_is_cut_off(serve: Serve) -> None:
+async def test_slow_request_headers_close_the_connection(serve: Serve) -> None:
     port = await serve(keepalive_timeout=0.5)
     drops = [b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n", *[b"X-Drop: 1\r\n"] * 600]
     for pieces in (drops, [b""]):
@@ -144,7 +149,7 @@ async def test_a_head_that_drips_is_cut_off(serve: Serve) -> None:
     assert (await say(port, whole, *drops, pause=0.1)).count(b"HTTP/1.1 200") == 1
 
 
-async def test_half_a_minute_is_given_for_a_head(config: Config) -> None:
+async def test_request_headers_time_out_after_30_seconds(config: Config) -> None:
     runner = Runner(create_app(config))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -161,7 +166,7 @@ async def test_half_a_minute_is_given_for_a_head(config: Config) -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [(b"/api/auth/login", 400), (b"/api/nowhere", 404), (b"/api/chat", 401)]
 )
-async def test_a_body_that_drips_is_cut_off(serve: Serve, path: bytes, status: int) -> None:
+async def test_slow_request_body_ends_with_an_error_response(serve: Serve, path: bytes, status: int) -> None:
     port = await serve({"body_seconds": 0.4}, lingering_time=1.5)
     head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n" % path
     answer = await say(port, head, *[b" "] * 900, pause=0.05)
@@ -195,8 +200,10 @@ READERS = [route for route in ROUTES if route.method in ("POST", "PUT") and not 
 
 @pytest.mark.shared
 @each(READERS)
-async def test_json_is_taken_only_where_it_says_so(client: TestClient, admin: Headers, route: Route) -> None:
-    """A page of another origin may send the others without asking, as a form or as text."""
+async def test_body_with_a_content_type_other_than_json_gets_415(
+    client: TestClient, admin: Headers, route: Route
+) -> None:
+    """A page of another origin may send other content types without a preflight, as a form or as text."""
     body = b'{"a": 1}'
     for named in (
         "text/plain",
@@ -215,7 +222,7 @@ async def test_json_is_taken_only_where_it_says_so(client: TestClient, admin: He
         headers = {**admin, "Content-Type": named}
         response = await client.request(route.method, path_of(route), data=body, headers=headers)
         assert response.status != 415
-    # nothing is no text either
+    # nor is an empty text
     headers = {**admin, "Content-Type": "application/x-www-form-urlencoded"}
     assert (await client.request(route.method, path_of(route), headers=headers)).status != 415
 
@@ -250,7 +257,7 @@ PLACES = [
 
 @pytest.mark.parametrize("brackets", DEEP.values(), ids=DEEP.keys())
 @pytest.mark.parametrize(("path", "body", "fields"), PLACES, ids=[path for path, _, _ in PLACES])
-async def test_a_body_nested_beyond_measure_is_400_wherever_it_is(
+async def test_excessive_nesting_in_any_field_gets_400(
     client: TestClient,
     admin: Headers,
     provider: Provider,
@@ -273,7 +280,7 @@ async def test_a_body_nested_beyond_measure_is_400_wherever_it_is(
 
 
 @pytest.mark.parametrize("depth", [50, 200, 490, 900, 1000, 1100, 3000])
-async def test_a_deep_body_is_passed_on_or_refused(
+async def test_deep_nesting_is_forwarded_or_refused_without_a_server_error(
     client: TestClient, admin: Headers, provider: Provider, depth: int
 ) -> None:
     await add_model(client, admin, provider.base_url, supports_function_calling=True)
@@ -293,7 +300,7 @@ def picture(mib: float) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
-async def test_pictures_fit_up_to_what_is_documented_and_the_refusal_says_how_much(
+async def test_images_up_to_the_documented_size_are_accepted_and_the_413_states_the_limit(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, supports_vision=True)
@@ -317,7 +324,7 @@ async def test_pictures_fit_up_to_what_is_documented_and_the_refusal_says_how_mu
 # lists
 
 
-async def test_all_conversations_are_listed_unless_a_page_is_asked_for(
+async def test_all_conversations_are_listed_unless_a_limit_is_given(
     client: TestClient, user: Headers, provider: Provider, admin: Headers
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -334,10 +341,10 @@ async def test_all_conversations_are_listed_unless_a_page_is_asked_for(
         assert response.status == status and len(await response.json()) == count
 
 
-# answers at once
+# concurrent streams
 
 
-async def test_a_user_may_wait_for_so_many_answers_at_once_and_no_more(
+async def test_concurrent_streams_of_a_user_are_limited(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     client = await connect(replace(config, streams_per_user=3))
@@ -369,12 +376,12 @@ async def test_a_user_may_wait_for_so_many_answers_at_once_and_no_more(
     for response in await more(user):
         assert response.status == 429 and "最多 3 个" in str((await response.json())["error"])
     assert len(provider.bodies) == 2
-    # others are not in the way of each other, and what asks for no answer is not counted
+    # other users are not affected, and requests without a stream are not counted
     other = await client.post("/v1/chat/completions", json=program, headers=admin)
     assert other.status == 200
     assert (await client.get("/api/conversations", headers=user)).status == 200
 
-    # a client that leaves gives its place back
+    # a client that disconnects releases its place
     forwarded.close()
 
     async def has_place() -> bool:
@@ -384,7 +391,7 @@ async def test_a_user_may_wait_for_so_many_answers_at_once_and_no_more(
     async with asyncio.timeout(30):
         while not await has_place():
             await asyncio.sleep(0.02)
-    # and so does one whose answer ends
+    # and so does one whose reply ends
     await client.post("/api/chat/stop", json={"message_id": start["message_id"]}, headers=user)
     for response in (first, resumed):
         await response.read()
@@ -395,7 +402,9 @@ async def test_a_user_may_wait_for_so_many_answers_at_once_and_no_more(
     other.close()
 
 
-async def test_a_refused_question_gives_its_place_back(connect: Connect, config: Config) -> None:
+async def test_refused_turn_releases_its_place_among_the_concurrent_streams(
+    connect: Connect, config: Config
+) -> None:
     client = await connect(replace(config, streams_per_user=1))
     user = await sign_in(client, "user", "user123")
     for _ in range(3):
@@ -417,7 +426,7 @@ def assert_headers(response: ClientResponse, number: str | None = None) -> None:
 
 
 @each(list(ROUTES))
-async def test_every_answer_of_every_route_carries_the_headers(
+async def test_every_response_of_every_route_has_the_security_headers(
     client: TestClient, admin: Headers, user: Headers, route: Route
 ) -> None:
     path = re.sub(r"\{[^}]+\}", "99999", route.path)
@@ -447,7 +456,7 @@ async def test_every_answer_of_every_route_carries_the_headers(
         assert_headers(response)
 
 
-async def test_streams_and_large_and_failing_answers_carry_them_too(
+async def test_streams_and_large_and_failed_responses_have_the_security_headers_too(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url)

@@ -1,4 +1,6 @@
-"""Little free disk: turns that would store much are refused first, then all; the rest of the server works."""
+"""Low disk space: the server first refuses turns that would store much, then all turns; everything else
+works.
+"""
 
 import asyncio
 import os
@@ -28,7 +30,7 @@ PLAIN: dict[str, Any] = {"system_prompt": "短", "temperature": 0.5}
 
 
 class Hub:
-    """A server on a disk of which so much is free as a test says."""
+    """A server on a disk with as much free space as the test sets."""
 
     def __init__(self) -> None:
         self.free = BOUND
@@ -36,7 +38,7 @@ class Hub:
         self.user: Headers = {}
 
     async def leave(self, free: int) -> None:
-        """Let so many bytes be free, and the server see it."""
+        """Set the free bytes, and let the server measure them."""
         self.free = free
         assert self.client.app is not None
         await self.client.app[DISK].measure()
@@ -45,7 +47,7 @@ class Hub:
         return await self.client.request(method, path, json=body, headers=self.user)
 
     async def refused(self, path: str, body: dict[str, Any], method: str = "POST") -> str:
-        """The sentence of a 507."""
+        """The message of a 507 response."""
         response = await self.post(path, body, method)
         said = await response.json()
         assert response.status == 507, said
@@ -76,13 +78,13 @@ def question(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream"])
-async def test_below_the_bound_turns_with_images_or_tools_are_507_and_others_are_taken(
+async def test_below_the_limit_turns_with_images_or_tools_get_507_and_others_succeed(
     hub: Hub, provider: Provider, path: str
 ) -> None:
     await hub.leave(LOW)
     for large in (IMAGE, TOOLS, {"response_format": {"type": "json_object"}}):
         assert "图片" in await hub.refused(path, question(**large))
-        # nothing is stored, not even of what is refused for another reason too
+        # nothing is stored, also of a turn that is refused for another reason too
         assert (await (await hub.client.get("/api/conversations", headers=hub.user)).json()) == []
     async with await hub.post(path, question(**PLAIN)) as response:
         assert response.status == 200
@@ -93,19 +95,21 @@ async def test_below_the_bound_turns_with_images_or_tools_are_507_and_others_are
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream"])
-async def test_below_a_quarter_of_it_no_turn_is_taken(hub: Hub, provider: Provider, path: str) -> None:
+async def test_below_a_quarter_of_the_limit_every_turn_gets_507(
+    hub: Hub, provider: Provider, path: str
+) -> None:
     await hub.leave(EMPTY)
     assert "新的消息" in await hub.refused(path, question())
     assert (await (await hub.client.get("/api/conversations", headers=hub.user)).json()) == []
     assert provider.bodies == []
 
 
-async def test_another_answer_and_another_question_are_turns_as_well(hub: Hub) -> None:
+async def test_regeneration_and_edit_are_refused_like_turns(hub: Hub) -> None:
     await stream(hub.client, hub.user, **question(**IMAGE))
     first, _ = await messages_of(hub.client, hub.user, "c")
     again, edit = f"/api/messages/{first['id']}/regenerate", f"/api/messages/{first['id']}"
     await hub.leave(LOW)
-    # the question with its pictures is stored already, in other words it would be stored again
+    # the message and its images are stored already; an edited one would be stored again
     await hub.refused(edit, {"content": "改问"}, "PUT")
     async with await hub.post(again, {}) as response:
         assert (await read_events(response))[-1]["type"] == "end"
@@ -115,7 +119,7 @@ async def test_another_answer_and_another_question_are_turns_as_well(hub: Hub) -
     assert len(await messages_of(hub.client, hub.user, "c")) == 2
 
 
-async def test_a_turn_that_no_room_is_left_for_stops_nothing_and_keeps_no_idempotency_key(
+async def test_refused_turn_stops_no_reply_and_does_not_use_its_idempotency_key(
     hub: Hub, provider: Provider
 ) -> None:
     provider.script = provider.one_after_the_other(
@@ -132,14 +136,14 @@ async def test_a_turn_that_no_room_is_left_for_stops_nothing_and_keeps_no_idempo
     for _ in range(2):
         async with await hub.post("/api/chat/stream", later) as response:
             assert text_of(await read_events(response)) == "又"
-    # what was answered before is told again, however little is free
+    # a stored response is sent again however little space is free
     await hub.leave(EMPTY)
     async with await hub.post("/api/chat/stream", later) as response:
         assert text_of(await read_events(response)) == "又"
     assert len(provider.bodies) == 2
 
 
-async def test_programs_requests_are_taken_until_a_quarter_is_left_and_then_refused_in_their_shape(
+async def test_gateway_requests_get_507_below_a_quarter_in_the_clients_format(
     hub: Hub, provider: Provider
 ) -> None:
     body = {"model": "test-model", "messages": [{"role": "user", "content": "hi"}], **TOOLS}
@@ -156,7 +160,7 @@ async def test_programs_requests_are_taken_until_a_quarter_is_left_and_then_refu
     assert len(provider.bodies) == 1
 
 
-async def test_signing_in_reading_deleting_and_settling_work_however_little_is_free(
+async def test_login_reading_deleting_and_settling_work_without_free_space(
     hub: Hub, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后", completion=2), stall_after=1)
@@ -173,10 +177,10 @@ async def test_signing_in_reading_deleting_and_settling_work_however_little_is_f
     assert health["status"] == "degraded" and "磁盘" in health["message"]
 
 
-async def test_the_servers_own_disk_is_looked_at_before_it_answers(
+async def test_disk_space_is_measured_before_the_server_answers(
     connect: Connect, config: Config, tmp_path: Path
 ) -> None:
-    """Without a figure of the test's: more is wanted than any disk has."""
+    """The test sets no free space: the limit is larger than any disk."""
     client = await connect(replace(config, free_bytes=2**50))
     user = await sign_in(client, "user", "user123")
     response = await client.post("/api/chat/stream", json=question(), headers=user)
@@ -184,7 +188,7 @@ async def test_the_servers_own_disk_is_looked_at_before_it_answers(
     assert 0 < free_bytes(tmp_path) <= os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize
 
 
-async def test_a_disk_that_fills_up_or_gets_room_is_noticed_by_itself(hub: Hub) -> None:
+async def test_change_of_free_disk_space_is_detected(hub: Hub) -> None:
     for free, status in ((EMPTY, "degraded"), (BOUND, "healthy")):
         hub.free = free
         async with asyncio.timeout(20):
@@ -192,7 +196,7 @@ async def test_a_disk_that_fills_up_or_gets_room_is_noticed_by_itself(hub: Hub) 
                 await asyncio.sleep(0.05)
 
 
-async def test_a_disk_that_cannot_be_looked_at_keeps_its_last_figure() -> None:
+async def test_failed_measurement_of_disk_space_keeps_the_last_value() -> None:
     figures: list[int | OSError] = [5, OSError("the network disk hangs"), 39]
 
     def look_up(folder: Path) -> int:
@@ -211,10 +215,10 @@ async def test_a_disk_that_cannot_be_looked_at_keeps_its_last_figure() -> None:
         disk.check(large=True)
 
 
-async def test_without_a_bound_nothing_is_refused() -> None:
+async def test_without_a_disk_limit_nothing_is_refused() -> None:
     disk = Disk(Path("/"), 0, lambda folder: 0)
     await disk.measure()
     disk.check(large=True)
     assert not disk.is_full
-    # there is nothing to look for
+    # nothing needs to be measured
     await disk.watch()

@@ -1,4 +1,4 @@
-"""Codes by mail: a newcomer shows whose an address is, in a real dialogue with a real SMTP server."""
+"""Verification codes by e-mail: a new user proves that an address is theirs; with a real SMTP server."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ async def server() -> AsyncIterator[MailServer]:
 
 @pytest.fixture
 def mailing(config: Config) -> Callable[..., Config]:
-    """A configuration with a mail server on this machine, behind a proxy."""
+    """A configuration with a mail server on loopback, behind a proxy."""
 
     def configure(port: int, tls: bool = False, **login: str) -> Config:
         smtp = SmtpServer("127.0.0.1", port, tls, **login)
@@ -70,7 +70,7 @@ async def ask(client: TestClient, address: str = ADDRESS, forwarded: str = HERE)
 
 
 def code_in(server: MailServer) -> str:
-    """The code of the last mail."""
+    """The code in the last mail."""
     (code,) = re.findall(r"(?<!\d)\d{6}(?!\d)", server.mails[-1].get_content())
     return str(code)
 
@@ -97,7 +97,7 @@ def codes(config: Config) -> list[tuple[Any, ...]]:
 # the code
 
 
-async def test_the_code_of_the_mail_lets_its_reader_register(client: TestClient, server: MailServer) -> None:
+async def test_code_from_the_mail_allows_registration(client: TestClient, server: MailServer) -> None:
     answer = await done(await ask(client))
     assert answer["verification_required"] is True and "已发送" in answer["message"]
     assert (await (await client.get("/api/auth/registration")).json())["verification_required"] is True
@@ -106,7 +106,7 @@ async def test_the_code_of_the_mail_lets_its_reader_register(client: TestClient,
     await done(await login(client, "newuser", "password123"))
 
 
-async def test_the_mail_is_a_proper_one_in_chinese(client: TestClient, server: MailServer) -> None:
+async def test_mail_has_the_right_headers_and_a_chinese_text(client: TestClient, server: MailServer) -> None:
     code = await new_code(client, server)
     (letter,), (envelope,) = server.mails, server.envelopes
     assert (envelope.mail_from, envelope.rcpt_tos) == ("hub@example.org", [ADDRESS])
@@ -117,16 +117,16 @@ async def test_the_mail_is_a_proper_one_in_chinese(client: TestClient, server: M
     assert f"验证码是：{code}" in text and "10 分钟" in text
 
 
-async def test_codes_are_six_digits_and_each_another(client: TestClient, server: MailServer) -> None:
+async def test_codes_have_six_digits_and_differ(client: TestClient, server: MailServer) -> None:
     made = {await new_code(client, server, f"a{number}@example.com") for number in range(8)}
     assert len(made) > 6
 
 
 @pytest.mark.parametrize("code", [None, "", "000000", "12345", "1234567", "abcdef", "１２３４５６"])
-async def test_without_the_right_code_nobody_registers(
+async def test_registration_without_the_right_code_is_refused(
     client: TestClient, server: MailServer, code: str | None
 ) -> None:
-    # before one was sent, and after
+    # before a code was sent, and after
     assert "验证码" in await sentence(await come(client, code), 400)
     if await new_code(client, server) == code:
         pytest.skip("one in a million")
@@ -134,14 +134,14 @@ async def test_without_the_right_code_nobody_registers(
     await sentence(await login(client, "newuser", "password123"), 401)
 
 
-async def test_a_code_is_good_for_one_account(client: TestClient, server: MailServer) -> None:
+async def test_code_creates_one_account_only(client: TestClient, server: MailServer) -> None:
     code = await new_code(client, server)
     answers = await asyncio.gather(*(come(client, code, f"comer{number}") for number in range(5)))
     assert sorted(answer.status for answer in answers) == [200] + [400] * 4
     assert "验证码" in await sentence(await come(client, code), 400)
 
 
-async def test_a_code_is_good_for_its_own_address_in_any_spelling(
+async def test_code_is_valid_for_its_own_address_in_any_spelling(
     client: TestClient, server: MailServer
 ) -> None:
     code = await new_code(client, server)
@@ -149,7 +149,7 @@ async def test_a_code_is_good_for_its_own_address_in_any_spelling(
     await done(await come(client, f" {code} ", email="NEW@Example.com"))
 
 
-async def test_a_code_is_good_for_ten_minutes(client: TestClient, server: MailServer, hand: Hand) -> None:
+async def test_code_expires_after_ten_minutes(client: TestClient, server: MailServer, hand: Hand) -> None:
     code = await new_code(client, server)
     hand.seconds += 600
     await sentence(await come(client, code), 400)
@@ -158,7 +158,7 @@ async def test_a_code_is_good_for_ten_minutes(client: TestClient, server: MailSe
     await done(await come(client, code))
 
 
-async def test_a_code_from_a_clock_that_ran_ahead_is_good_no_longer_than_one_of_now(
+async def test_code_dated_in_the_future_by_a_wrong_clock_is_invalid(
     client: TestClient, server: MailServer, hand: Hand
 ) -> None:
     hand.seconds += 40 * 86400
@@ -168,7 +168,7 @@ async def test_a_code_from_a_clock_that_ran_ahead_is_good_no_longer_than_one_of_
     await done(await come(client, await new_code(client, server)))
 
 
-async def test_after_five_wrong_tries_the_right_code_is_dead(client: TestClient, server: MailServer) -> None:
+async def test_five_wrong_attempts_invalidate_the_code(client: TestClient, server: MailServer) -> None:
     code = await new_code(client, server)
     answers = await asyncio.gather(*(come(client, wrong(code)) for _ in range(5)))
     assert [answer.status for answer in answers] == [400] * 5
@@ -176,43 +176,43 @@ async def test_after_five_wrong_tries_the_right_code_is_dead(client: TestClient,
     await done(await come(client, await new_code(client, server)))
 
 
-async def test_four_wrong_tries_are_forgiven(client: TestClient, server: MailServer) -> None:
+async def test_four_wrong_attempts_leave_the_code_valid(client: TestClient, server: MailServer) -> None:
     code = await new_code(client, server)
     for _ in range(4):
         await sentence(await come(client, wrong(code)), 400)
     await done(await come(client, code))
 
 
-async def test_a_new_code_ends_the_one_before(client: TestClient, server: MailServer) -> None:
+async def test_new_code_invalidates_the_previous_one(client: TestClient, server: MailServer) -> None:
     old, new = await new_code(client, server), await new_code(client, server)
     if old != new:
         await sentence(await come(client, old), 400)
     await done(await come(client, new))
 
 
-async def test_a_stranger_who_asks_for_codes_leaves_the_one_that_was_asked_for_before(
+async def test_code_requested_from_another_network_leaves_the_earlier_code_valid(
     client: TestClient, server: MailServer
 ) -> None:
     code = await new_code(client, server)
     for _ in range(3):
         await done(await ask(client, forwarded=ELSEWHERE))
     await done(await come(client, code))
-    # and the ones of the stranger go with it
+    # and the codes requested by the other network become invalid with it
     await sentence(await come(client, code_in(server), "another", ELSEWHERE), 400)
 
 
-async def test_a_strangers_wrong_tries_do_not_end_a_code_where_it_was_asked_for(
+async def test_wrong_attempts_from_other_networks_leave_the_code_valid_in_its_own(
     client: TestClient, server: MailServer
 ) -> None:
     code = await new_code(client, server)
     for number in range(8):
         await sentence(await come(client, wrong(code), forwarded=f"10.0.{number}.1"), 400)
-    # but they do for all strangers together, or a code is guessed from many networks
+    # but attempts from all other networks count together, or a code could be guessed from many networks
     await sentence(await come(client, code, forwarded=ELSEWHERE), 400)
     await done(await come(client, code))
 
 
-async def test_wrong_tries_at_ones_own_code_count_for_that_of_others_too(
+async def test_wrong_attempts_from_a_network_count_for_every_code_tried_from_it(
     client: TestClient, server: MailServer
 ) -> None:
     code = await new_code(client, server)
@@ -224,24 +224,22 @@ async def test_wrong_tries_at_ones_own_code_count_for_that_of_others_too(
     await done(await come(client, code))
 
 
-async def test_a_code_may_be_used_from_another_network(client: TestClient, server: MailServer) -> None:
-    """A telephone that leaves the house."""
+async def test_code_may_be_used_from_another_network(client: TestClient, server: MailServer) -> None:
+    """For example by a phone that leaves the house."""
     code = await new_code(client, server)
     for _ in range(4):
         await sentence(await come(client, wrong(code), forwarded=ELSEWHERE), 400)
     await done(await come(client, code, forwarded=ELSEWHERE))
 
 
-async def test_a_registration_that_fails_does_not_use_the_code_up(
-    client: TestClient, server: MailServer
-) -> None:
+async def test_failed_registration_does_not_use_up_the_code(client: TestClient, server: MailServer) -> None:
     code = await new_code(client, server)
     assert "用户名" in await sentence(await come(client, code, "admin"), 400)
     assert "邀请码" in await sentence(await come(client, code, invite_code="wrong"), 400)
     await done(await come(client, code))
 
 
-async def test_of_a_code_only_a_keyed_hash_is_kept(
+async def test_only_a_keyed_hash_of_a_code_is_stored(
     client: TestClient, server: MailServer, mailing: Callable[..., Config], caplog: pytest.LogCaptureFixture
 ) -> None:
     code = await new_code(client, server)
@@ -253,12 +251,12 @@ async def test_of_a_code_only_a_keyed_hash_is_kept(
     assert secret is not None
     sealed = hmac.new(derive(secret, "chathub code v1"), f"{code} {key}".encode(), "sha256")
     assert digest == sealed.hexdigest()
-    # nor is it another address's when its row is
+    # nor is it valid for another address whose row it is copied to
     rows(mailing(server.port), "UPDATE verification_codes SET email_key = 'other@example.com'")
     await sentence(await come(client, code, email="other@example.com"), 400)
 
 
-async def test_codes_that_are_over_are_swept(
+async def test_expired_codes_are_removed(
     client: TestClient, server: MailServer, mailing: Callable[..., Config], hand: Hand
 ) -> None:
     await ask(client)
@@ -267,28 +265,30 @@ async def test_codes_that_are_over_are_swept(
     assert [row[0] for row in codes(mailing(server.port))] == ["other@example.com"]
 
 
-async def test_administrators_need_no_code(client: TestClient) -> None:
+async def test_administrators_need_no_code_to_create_an_account(client: TestClient) -> None:
     token = (await done(await login(client, "admin", "admin123")))["token"]
     body = {"username": "newuser", "email": ADDRESS, "password": "password123"}
     headers = {"Authorization": f"Bearer {token}"}
     await done(await client.post("/api/auth/admin/register", json=body, headers=headers))
 
 
-# who is registered, and how often one may ask
+# which addresses are registered, and how often a code may be requested
 
 
-async def test_nobody_learns_whether_an_address_is_registered(client: TestClient, server: MailServer) -> None:
+async def test_response_does_not_reveal_whether_an_address_is_registered(
+    client: TestClient, server: MailServer
+) -> None:
     answers = [await ask(client, address) for address in ("admin@chathub.com", ADDRESS)]
     assert await answers[0].read() == await answers[1].read()
     assert [letter["To"] for letter in server.mails] == ["admin@chathub.com", ADDRESS]
-    # only who reads the mail
+    # only the reader of the mail learns it
     for code, word in ((wrong(code_in(server)), "验证码"), (None, "验证码")):
         assert word in await sentence(await come(client, code, email="admin@chathub.com"), 400)
     server.mails.pop()
     assert "邮箱" in await sentence(await come(client, code_in(server), email="admin@chathub.com"), 400)
 
 
-async def test_one_mailbox_is_not_flooded(client: TestClient, server: MailServer, hand: Hand) -> None:
+async def test_mails_to_one_address_are_limited(client: TestClient, server: MailServer, hand: Hand) -> None:
     spellings = [ADDRESS, ADDRESS.upper(), f" {ADDRESS} "]
     for number, spelling in enumerate(spellings):
         await done(await ask(client, spelling, f"10.0.0.{number}"))
@@ -300,7 +300,7 @@ async def test_one_mailbox_is_not_flooded(client: TestClient, server: MailServer
     assert await waits(await ask(client, ADDRESS, "10.0.0.9")) == 120
 
 
-async def test_one_mailbox_is_not_flooded_from_many_networks(
+async def test_mails_to_one_address_from_many_networks_are_limited(
     client: TestClient, server: MailServer, hand: Hand
 ) -> None:
     answers = [await ask(client, ADDRESS, f"10.0.{number}.1") for number in range(30)]
@@ -311,7 +311,7 @@ async def test_one_mailbox_is_not_flooded_from_many_networks(
     assert await waits(await ask(client, ADDRESS, "10.0.98.1")) == 120
 
 
-async def test_a_patient_stranger_does_not_use_up_the_codes_of_another(
+async def test_requests_from_strangers_do_not_block_the_owners_code(
     client: TestClient, server: MailServer, hand: Hand
 ) -> None:
     for step in range(144):
@@ -325,7 +325,9 @@ async def test_a_patient_stranger_does_not_use_up_the_codes_of_another(
     assert len(server.mails) < 100
 
 
-async def test_one_address_does_not_mail_the_world(client: TestClient, server: MailServer) -> None:
+async def test_mails_requested_from_one_client_address_are_limited(
+    client: TestClient, server: MailServer
+) -> None:
     answers = await asyncio.gather(*(ask(client, f"a{number}@example.com") for number in range(20)))
     assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 10
     assert len(server.mails) == 10
@@ -333,10 +335,10 @@ async def test_one_address_does_not_mail_the_world(client: TestClient, server: M
     await done(await ask(client, forwarded=ELSEWHERE))
 
 
-# what may go wrong
+# failures
 
 
-async def test_a_refused_recipient_is_a_clear_error_and_leaves_no_code(
+async def test_rejected_recipient_gets_502_and_leaves_no_code(
     client: TestClient, server: MailServer, mailing: Callable[..., Config], caplog: pytest.LogCaptureFixture
 ) -> None:
     server.refuse = "550 no such mailbox"
@@ -347,16 +349,14 @@ async def test_a_refused_recipient_is_a_clear_error_and_leaves_no_code(
     await done(await come(client, await new_code(client, server)))
 
 
-async def test_a_mail_that_is_not_sent_leaves_the_code_before_as_it_was(
-    client: TestClient, server: MailServer
-) -> None:
+async def test_failed_mail_leaves_the_previous_code_valid(client: TestClient, server: MailServer) -> None:
     code = await new_code(client, server)
     server.refuse = "451 later"
     await sentence(await ask(client), 502)
     await done(await come(client, code))
 
 
-async def test_a_server_that_is_not_there_is_a_clear_error(
+async def test_unreachable_mail_server_gets_502(
     connect: Connect, mailing: Callable[..., Config], server: MailServer
 ) -> None:
     config = mailing(server.port)
@@ -371,17 +371,17 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail, "_SECONDS", 0.5)
 
 
-def test_the_page_waits_longer_than_the_server() -> None:
+def test_mail_timeout_is_shorter_than_the_pages_timeout() -> None:
     assert mail._SECONDS < 10
 
 
-async def test_a_server_that_stalls_keeps_nobody_else_waiting_and_is_left(
+async def test_stalled_mail_server_delays_no_other_request_and_times_out(
     client: TestClient, server: MailServer, mailing: Callable[..., Config], impatient: None
 ) -> None:
     server.stall = asyncio.Event()
     asked = asyncio.create_task(ask(client))
     while not server.mails and not asked.done():
-        # meanwhile the server answers
+        # meanwhile the server responds to others
         assert (await client.get("/api/health")).status == 200
         await asyncio.sleep(0.02)
     assert "邮件发送失败" in await sentence(await asked, 502)
@@ -393,7 +393,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A greeting, and then a line that never ends."""
+    """A greeting, and then a line without an end."""
     writer.write(b"220 hello\r\n")
     while True:
         writer.write(b"2")
@@ -415,7 +415,7 @@ async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @pytest.mark.parametrize("talk", [drip, silence, garbage, hang_up])
-async def test_a_server_that_talks_nonsense_is_left_in_time(
+async def test_misbehaving_mail_server_times_out(
     connect: Connect, mailing: Callable[..., Config], impatient: None, talk: Talk
 ) -> None:
     gone = asyncio.Event()
@@ -441,12 +441,12 @@ async def test_a_server_that_talks_nonsense_is_left_in_time(
     listening.close()
 
 
-# signing in to the server
+# authentication at the mail server
 
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A mail server's certificate that this process trusts."""
+    """A certificate of the mail server that this process trusts."""
     public, context = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(public))
     return context
@@ -455,7 +455,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 LOGIN = {"username": "hub", "password": PASSWORD}
 
 
-async def test_the_password_goes_over_starttls(
+async def test_password_is_sent_after_starttls(
     connect: Connect, mailing: Callable[..., Config], trusted: Any
 ) -> None:
     async with MailServer(auth_required=True, tls_context=trusted) as server:
@@ -464,7 +464,7 @@ async def test_the_password_goes_over_starttls(
         assert server.encrypted == [True] and len(server.logins) == 1
 
 
-async def test_the_password_goes_over_tls_from_the_first_byte(
+async def test_password_is_sent_over_tls_from_the_first_byte(
     connect: Connect, mailing: Callable[..., Config], trusted: Any
 ) -> None:
     async with MailServer(tls=trusted, auth_required=True, auth_require_tls=False) as server:
@@ -473,7 +473,7 @@ async def test_the_password_goes_over_tls_from_the_first_byte(
         assert len(server.logins) == 1
 
 
-async def test_starttls_is_used_where_it_is_offered_without_a_password_too(
+async def test_starttls_is_used_when_offered_also_without_a_password(
     connect: Connect, mailing: Callable[..., Config], trusted: Any
 ) -> None:
     async with MailServer(tls_context=trusted) as server:
@@ -482,10 +482,10 @@ async def test_starttls_is_used_where_it_is_offered_without_a_password_too(
         assert server.encrypted == [True]
 
 
-async def test_the_password_is_never_sent_in_the_clear(
+async def test_password_is_not_sent_without_encryption(
     connect: Connect, mailing: Callable[..., Config], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody in between may have taken the offer of STARTTLS away."""
+    """An attacker in the middle may have removed the offer of STARTTLS."""
     async with MailServer(auth_required=True, auth_require_tls=False) as server:
         client = await connect(mailing(server.port, **LOGIN))
         await sentence(await ask(client), 502)
@@ -494,7 +494,7 @@ async def test_the_password_is_never_sent_in_the_clear(
 
 
 @pytest.mark.parametrize("tls", [False, True])
-async def test_a_certificate_that_nobody_trusts_gets_no_password(
+async def test_password_is_not_sent_to_a_server_with_an_untrusted_certificate(
     connect: Connect, mailing: Callable[..., Config], tmp_path: Path, tls: bool
 ) -> None:
     _, context = certificate(tmp_path)
@@ -505,7 +505,7 @@ async def test_a_certificate_that_nobody_trusts_gets_no_password(
         assert server.logins == [] and server.mails == []
 
 
-async def test_a_wrong_password_of_the_server_is_in_no_log_and_no_answer(
+async def test_mail_password_is_in_no_log_and_no_response(
     connect: Connect, mailing: Callable[..., Config], trusted: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -522,7 +522,7 @@ async def test_a_wrong_password_of_the_server_is_in_no_log_and_no_answer(
     assert not [line for line in said if secret in line]
 
 
-# addresses that would be more than one
+# addresses that could add a second recipient or a header
 
 
 @pytest.mark.parametrize(
@@ -548,7 +548,7 @@ async def test_a_wrong_password_of_the_server_is_in_no_log_and_no_answer(
         '"a b"@example.com',
     ],
 )
-async def test_an_address_that_would_say_more_to_the_server_is_refused(
+async def test_address_with_control_characters_is_refused(
     client: TestClient, server: MailServer, address: str
 ) -> None:
     await sentence(await ask(client, address), 400)
@@ -558,14 +558,14 @@ async def test_an_address_that_would_say_more_to_the_server_is_refused(
 @pytest.mark.parametrize(
     "address", ["o+tag@example.com", "-x@example.com", "a=b@example.com", "x" * 64 + "@e.co"]
 )
-async def test_an_odd_but_plain_address_gets_its_one_mail(
+async def test_unusual_valid_address_gets_one_mail(
     client: TestClient, server: MailServer, address: str
 ) -> None:
     await done(await come(client, await new_code(client, server, address), email=address))
     assert [envelope.rcpt_tos for envelope in server.envelopes] == [[address]]
 
 
-async def test_an_address_the_server_has_no_letters_for_is_a_clear_error(
+async def test_address_that_the_mail_server_cannot_encode_gets_a_clear_error(
     client: TestClient, server: MailServer
 ) -> None:
     assert "邮件发送失败" in await sentence(await ask(client, "a@例子.中国"), 502)
@@ -573,7 +573,7 @@ async def test_an_address_the_server_has_no_letters_for_is_a_clear_error(
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.text(max_size=20))
-def test_whatever_passes_for_an_address_is_one_line_and_one_person(local: str, domain: str) -> None:
+def test_every_accepted_address_is_one_line_and_one_recipient(local: str, domain: str) -> None:
     try:
         address = check_email(f"{local}@{domain}.com")
         letter = mail._message("hub@example.org", address, "s", "t")

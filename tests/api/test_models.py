@@ -1,4 +1,4 @@
-"""Section 2 of the API document: the models."""
+"""Section 2 of the API document: models."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from chathub.config import Config
 
 Headers = dict[str, str]
 
-# the document's example; its own name is taken by a model of the seed
+# the document's example with another name, since a seeded model has that one
 EXAMPLE = {
     "model_name": "gpt-example",
     "display_name": "GPT Example",
@@ -44,7 +44,7 @@ DEFAULTS = {
     "sort_order": 0,
 }
 REQUIRED = ("model_name", "display_name", "model_provider")
-# field → values that do not fit it
+# field → invalid values
 WRONG: dict[str, list[Any]] = {
     "model_name": [1, "", "   ", ["a"], "x" * 201, None],
     "display_name": [True, "", "\t", {}, "x" * 201, None],
@@ -75,7 +75,7 @@ async def names(client: TestClient, **query: str) -> set[str]:
 
 
 async def create(client: TestClient, admin: Headers, **fields: Any) -> dict[str, Any]:
-    """A new model; what is not given has its default."""
+    """Create a model; fields that are not given get their defaults."""
     body = {"model_name": "m", "display_name": "M", "model_provider": "openai", **fields}
     response = await client.post("/api/models", json=body, headers=admin)
     assert response.status == 200, await response.text()
@@ -93,7 +93,7 @@ async def change(client: TestClient, admin: Headers, model_id: int, **fields: An
 # the list
 
 
-async def test_a_fresh_start_shows_models_of_the_main_providers(client: TestClient) -> None:
+async def test_fresh_database_lists_models_of_the_main_providers(client: TestClient) -> None:
     listed = await models(client)
     providers = {model["model_provider"] for model in listed}
     assert {"openai", "anthropic", "google", "siliconflow", "deepseek", "moonshot", "zhipu"} <= providers
@@ -118,26 +118,26 @@ async def test_a_fresh_start_shows_models_of_the_main_providers(client: TestClie
         "x" * 6000,
     ],
 )
-async def test_the_list_is_the_same_whatever_the_token_is(client: TestClient, header: str | None) -> None:
+async def test_list_of_models_is_public_whatever_the_token(client: TestClient, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     response = await client.get("/api/models", headers=headers)
     assert response.status == 200
     assert await response.json() == await models(client)
 
 
-async def test_a_provider_filter_keeps_that_providers_models_only(client: TestClient) -> None:
+async def test_provider_filter_lists_only_that_providers_models(client: TestClient) -> None:
     listed = await models(client, provider="deepseek")
     assert {model["model_name"] for model in listed} == {"deepseek-chat", "deepseek-reasoner"}
     assert await models(client, provider="nobody") == []
 
 
-async def test_a_type_filter_keeps_that_type_only(client: TestClient, admin: Headers) -> None:
+async def test_type_filter_lists_only_that_type(client: TestClient, admin: Headers) -> None:
     await create(client, admin, model_name="embed", model_type="embedding")
     assert await names(client, type="embedding") == {"embed"}
     assert "embed" not in await names(client, type="chat")
 
 
-async def test_active_only_leaves_out_inactive_models_and_those_of_deleted_providers(
+async def test_active_only_omits_inactive_models_and_those_of_deleted_providers(
     client: TestClient, admin: Headers
 ) -> None:
     await create(client, admin, model_name="asleep", is_active=False)
@@ -151,7 +151,7 @@ async def test_active_only_leaves_out_inactive_models_and_those_of_deleted_provi
     assert await names(client, active_only="false") == await names(client)
 
 
-async def test_filters_combine(client: TestClient, admin: Headers) -> None:
+async def test_filters_can_be_combined(client: TestClient, admin: Headers) -> None:
     await create(client, admin, model_name="a", model_provider="groq", model_type="embedding")
     await create(
         client, admin, model_name="b", model_provider="groq", model_type="embedding", is_active=False
@@ -164,16 +164,16 @@ async def test_filters_combine(client: TestClient, admin: Headers) -> None:
     assert await names(client, type="embedding", active_only="true") == {"a", "d"}
 
 
-async def test_an_empty_filter_is_no_filter(client: TestClient) -> None:
+async def test_empty_filter_is_ignored(client: TestClient) -> None:
     assert await models(client, active_only="", provider="", type="") == await models(client)
 
 
-async def test_a_filter_that_is_no_truth_value_is_refused(client: TestClient) -> None:
+async def test_filter_that_is_not_a_boolean_gets_400(client: TestClient) -> None:
     response = await client.get("/api/models", params={"active_only": "perhaps"})
     assert "active_only" in await sentence(response, 400)
 
 
-async def test_the_list_goes_by_sort_order_then_newest_first(connect: Connect) -> None:
+async def test_models_are_listed_by_sort_order_then_newest_first(connect: Connect) -> None:
     seconds = [1_700_000_000.0]
     client = await connect(clock=Clock(seconds=lambda: seconds[0]))
     login = await client.post("/api/auth/login", json={"username": "admin", "password": "admin123"})
@@ -185,7 +185,7 @@ async def test_the_list_goes_by_sort_order_then_newest_first(connect: Connect) -
     assert listed[:3] == ["first", "new", "old"] and listed[-1] == "last"
 
 
-async def test_the_list_shows_neither_keys_nor_addresses(
+async def test_list_contains_neither_api_keys_nor_base_urls(
     client: TestClient, admin: Headers, config: Config
 ) -> None:
     key = "sk-secret-of-the-list-0123456789"
@@ -214,7 +214,7 @@ async def test_the_list_shows_neither_keys_nor_addresses(
 # create
 
 
-async def test_a_created_model_is_answered_and_listed_with_every_field(
+async def test_created_model_is_returned_and_listed_with_every_field(
     client: TestClient, admin: Headers
 ) -> None:
     model = await create(client, admin, **EXAMPLE)
@@ -223,7 +223,7 @@ async def test_a_created_model_is_answered_and_listed_with_every_field(
     assert model == next(m for m in await models(client) if m["id"] == model["id"])
 
 
-async def test_what_is_not_given_or_null_has_its_default(client: TestClient, admin: Headers) -> None:
+async def test_absent_or_null_field_gets_its_default(client: TestClient, admin: Headers) -> None:
     bare = await create(client, admin, model_name="bare")
     null = await create(client, admin, model_name="null", **dict.fromkeys(DEFAULTS))
     assert {name: bare[name] for name in DEFAULTS} == DEFAULTS
@@ -233,24 +233,20 @@ async def test_what_is_not_given_or_null_has_its_default(client: TestClient, adm
 @pytest.mark.parametrize(
     "price", [0.0, 0.000001, 0.1, 0.3, 1.1, 0.000498, 0.001989, 2.675, 0.00015, 123456.789012, 1_000_000.0]
 )
-async def test_prices_come_back_exactly_as_they_were_given(
-    client: TestClient, admin: Headers, price: float
-) -> None:
+async def test_prices_are_returned_exactly_as_given(client: TestClient, admin: Headers, price: float) -> None:
     model = await create(client, admin, input_price_per_1k=price, output_price_per_1k=price)
     listed = next(m for m in await models(client) if m["id"] == model["id"])
     assert listed["input_price_per_1k"] == listed["output_price_per_1k"] == price
     assert isinstance(listed["input_price_per_1k"], float)
 
 
-async def test_a_whole_number_is_a_price_too_and_is_shown_as_a_float(
-    client: TestClient, admin: Headers
-) -> None:
+async def test_integer_price_is_accepted_and_returned_as_a_float(client: TestClient, admin: Headers) -> None:
     await create(client, admin, model_name="five", input_price_per_1k=5)
     text = await (await client.get("/api/models")).text()
     assert '"input_price_per_1k":5.0' in text
 
 
-async def test_a_name_that_is_taken_is_refused(client: TestClient, admin: Headers) -> None:
+async def test_duplicate_model_name_gets_400(client: TestClient, admin: Headers) -> None:
     before = await models(client)
     body = {**EXAMPLE, "model_name": "gpt-4o-mini"}
     assert "已存在" in await sentence(await client.post("/api/models", json=body, headers=admin), 400)
@@ -259,7 +255,7 @@ async def test_a_name_that_is_taken_is_refused(client: TestClient, admin: Header
     assert await models(client) == before
 
 
-async def test_two_creations_of_one_name_at_once_make_one_model(client: TestClient, admin: Headers) -> None:
+async def test_concurrent_creations_of_one_name_create_one_model(client: TestClient, admin: Headers) -> None:
     answers = await asyncio.gather(
         *(client.post("/api/models", json=EXAMPLE, headers=admin) for _ in range(8))
     )
@@ -267,7 +263,7 @@ async def test_two_creations_of_one_name_at_once_make_one_model(client: TestClie
     assert [m["model_name"] for m in await models(client)].count(EXAMPLE["model_name"]) == 1
 
 
-async def test_an_unknown_provider_is_refused_and_named(client: TestClient, admin: Headers) -> None:
+async def test_unknown_provider_is_refused_by_name(client: TestClient, admin: Headers) -> None:
     before = await models(client)
     body = {**EXAMPLE, "model_provider": "nobody"}
     assert "nobody" in await sentence(await client.post("/api/models", json=body, headers=admin), 400)
@@ -275,14 +271,14 @@ async def test_an_unknown_provider_is_refused_and_named(client: TestClient, admi
 
 
 @pytest.mark.parametrize("field", REQUIRED)
-async def test_a_missing_required_field_is_named(client: TestClient, admin: Headers, field: str) -> None:
+async def test_missing_required_field_is_named(client: TestClient, admin: Headers, field: str) -> None:
     body = {name: value for name, value in EXAMPLE.items() if name != field}
     response = await client.post("/api/models", json=body, headers=admin)
     assert field in await sentence(response, 400)
 
 
 @pytest.mark.parametrize("field", WRONG)
-async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
+async def test_invalid_value_is_refused_with_the_field_name(
     client: TestClient, admin: Headers, field: str
 ) -> None:
     before = await models(client)
@@ -297,7 +293,9 @@ async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "0x10", "1_000"])
-async def test_a_price_that_is_no_number_is_refused(client: TestClient, admin: Headers, number: str) -> None:
+async def test_price_that_is_not_a_finite_number_gets_400(
+    client: TestClient, admin: Headers, number: str
+) -> None:
     before = await models(client)
     text = json.dumps({**EXAMPLE, "input_price_per_1k": 77.0}).replace("77.0", number)
     response = await client.post(
@@ -342,7 +340,7 @@ async def test_unknown_and_read_only_fields_are_ignored(client: TestClient, admi
         ("sort_order", -7),
     ],
 )
-async def test_an_update_changes_only_what_is_given(
+async def test_update_changes_only_the_given_fields(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     old = await create(client, admin, **EXAMPLE)
@@ -353,7 +351,7 @@ async def test_an_update_changes_only_what_is_given(
     assert new in await models(client)
 
 
-async def test_an_update_with_null_means_the_default(client: TestClient, admin: Headers) -> None:
+async def test_update_with_null_sets_the_default(client: TestClient, admin: Headers) -> None:
     old = await create(
         client, admin, **{**EXAMPLE, "supports_streaming": False, "is_active": False, "sort_order": 9}
     )
@@ -362,13 +360,13 @@ async def test_an_update_with_null_means_the_default(client: TestClient, admin: 
     assert new["model_name"] == old["model_name"]
 
 
-async def test_the_whole_record_can_be_sent_back(client: TestClient, admin: Headers) -> None:
+async def test_whole_record_can_be_sent_back(client: TestClient, admin: Headers) -> None:
     old = (await models(client))[3]
     new = await change(client, admin, old["id"], **{**old, "id": 999, "description": "edited"})
     assert new == {**old, "description": "edited", "updated_at": new["updated_at"]}
 
 
-async def test_a_rename_to_a_taken_name_or_a_move_to_an_unknown_provider_is_refused(
+async def test_rename_to_a_used_name_or_move_to_an_unknown_provider_gets_400(
     client: TestClient, admin: Headers
 ) -> None:
     before = await models(client)
@@ -383,7 +381,7 @@ async def test_a_rename_to_a_taken_name_or_a_move_to_an_unknown_provider_is_refu
 # toggle and delete
 
 
-async def test_toggle_switches_a_model_off_and_on_again(client: TestClient, admin: Headers) -> None:
+async def test_toggle_deactivates_and_reactivates_a_model(client: TestClient, admin: Headers) -> None:
     model = (await models(client))[0]
     for expected in (False, True):
         response = await client.post(f"/api/models/{model['id']}/toggle", headers=admin)
@@ -392,7 +390,9 @@ async def test_toggle_switches_a_model_off_and_on_again(client: TestClient, admi
         assert (await models(client))[0]["is_active"] is expected
 
 
-async def test_a_deleted_model_is_gone_and_its_name_free_again(client: TestClient, admin: Headers) -> None:
+async def test_deleted_model_is_not_found_and_its_name_can_be_reused(
+    client: TestClient, admin: Headers
+) -> None:
     model = await create(client, admin, model_name="brief")
     response = await client.delete(f"/api/models/{model['id']}", headers=admin)
     assert response.status == 200 and (await response.json())["success"] is True
@@ -420,9 +420,7 @@ async def test_a_deleted_model_is_gone_and_its_name_free_again(client: TestClien
         pytest.param("0" * 30 + "9" * 5000, id="zeros before 5000 digits"),
     ],
 )
-async def test_an_id_that_names_no_model_is_not_found(
-    client: TestClient, admin: Headers, model_id: str
-) -> None:
+async def test_unknown_model_id_is_not_found(client: TestClient, admin: Headers, model_id: str) -> None:
     path = f"/api/models/{model_id}"
     await sentence(await client.put(path, json={"sort_order": 1}, headers=admin), 404)
     await sentence(await client.delete(path, headers=admin), 404)
@@ -432,7 +430,7 @@ async def test_an_id_that_names_no_model_is_not_found(
 # the order
 
 
-async def test_a_batch_sets_the_order_of_several_models(client: TestClient, admin: Headers) -> None:
+async def test_batch_sets_the_order_of_several_models(client: TestClient, admin: Headers) -> None:
     listed = await models(client)
     turned = [{"id": model["id"], "sort_order": -place} for place, model in enumerate(listed)]
     response = await client.post(
@@ -443,7 +441,7 @@ async def test_a_batch_sets_the_order_of_several_models(client: TestClient, admi
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-async def test_an_unknown_id_anywhere_refuses_the_whole_batch(
+async def test_batch_with_an_unknown_id_changes_nothing(
     client: TestClient, admin: Headers, place: int
 ) -> None:
     before = await models(client)
@@ -475,9 +473,7 @@ async def test_an_unknown_id_anywhere_refuses_the_whole_batch(
         [{"id": 1, "sort_order": 7}, {"id": 2, "sort_order": 0.5}],
     ],
 )
-async def test_a_batch_that_is_malformed_changes_nothing(
-    client: TestClient, admin: Headers, orders: Any
-) -> None:
+async def test_malformed_batch_changes_nothing(client: TestClient, admin: Headers, orders: Any) -> None:
     before = await models(client)
     response = await client.post(
         "/api/models/batch-update-order", json={"model_orders": orders}, headers=admin
@@ -486,6 +482,6 @@ async def test_a_batch_that_is_malformed_changes_nothing(
     assert await models(client) == before
 
 
-async def test_a_batch_without_its_list_names_the_field(client: TestClient, admin: Headers) -> None:
+async def test_batch_without_its_list_names_the_field(client: TestClient, admin: Headers) -> None:
     response = await client.post("/api/models/batch-update-order", json={}, headers=admin)
     assert "model_orders" in await sentence(response, 400)

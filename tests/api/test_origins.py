@@ -1,4 +1,4 @@
-"""Web pages of other origins: what their browsers are told they may send (CORS)."""
+"""CORS: what a browser may send to the server from a page of another origin."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ def preflight(headers: str, origin: str = PAGE, method: str = "POST") -> dict[st
 
 
 @pytest.mark.parametrize(("path", "headers"), [("/v1/chat/completions", OPENAI), ("/v1/messages", ANTHROPIC)])
-async def test_the_official_clients_may_send_their_headers(
+async def test_preflight_allows_the_headers_of_the_official_clients(
     client: TestClient, path: str, headers: str
 ) -> None:
     response = await client.options(path, headers=preflight(headers))
@@ -43,7 +43,7 @@ async def test_the_official_clients_may_send_their_headers(
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/v1/responses", "/api/conversations/x/y/z"])
-async def test_a_preflight_to_an_unknown_path_is_answered_so_that_the_page_reads_the_404(
+async def test_preflight_of_an_unknown_path_succeeds_so_that_the_page_can_read_the_404(
     client: TestClient, path: str
 ) -> None:
     response = await client.options(path, headers=preflight("authorization, x-thing"))
@@ -54,7 +54,7 @@ async def test_a_preflight_to_an_unknown_path_is_answered_so_that_the_page_reads
     assert response.status == 404 and response.headers["Access-Control-Allow-Origin"] == PAGE
 
 
-async def test_a_preflight_of_a_stranger_is_not_answered_anywhere(client: TestClient) -> None:
+async def test_preflight_of_a_foreign_origin_is_refused_on_every_path(client: TestClient) -> None:
     for path in ("/nowhere", "/v1/messages"):
         response = await client.options(path, headers=preflight("x-api-key", "https://evil.example"))
         assert response.status in (403, 404)
@@ -64,7 +64,9 @@ async def test_a_preflight_of_a_stranger_is_not_answered_anywhere(client: TestCl
 @pytest.mark.parametrize(
     "origin", ["app://obsidian.md", "chrome-extension://abcdefghijklmnop", "tauri://localhost"]
 )
-async def test_programs_and_extensions_can_be_allowed(connect: Connect, config: Config, origin: str) -> None:
+async def test_origins_of_desktop_programs_and_extensions_can_be_allowed(
+    connect: Connect, config: Config, origin: str
+) -> None:
     own = dataclasses.replace(config, cors_origins=(origin,), database=config.database.with_name("own.db"))
     client = await connect(own)
     response = await client.options("/v1/messages", headers=preflight("x-api-key", origin))

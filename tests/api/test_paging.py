@@ -1,4 +1,4 @@
-"""Conversations and messages page by page."""
+"""Paging of conversations and messages."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ from chathub.handlers import json_lists
 
 
 async def pages(client: TestClient, headers: Headers, url: str) -> list[list[dict[str, Any]]]:
-    """All pages from this one on, as the ``Link`` headers lead."""
+    """All pages from this one on, following the ``Link`` headers."""
     found = []
     while True:
         async with client.get(url, headers=headers) as response:
@@ -25,16 +25,14 @@ async def pages(client: TestClient, headers: Headers, url: str) -> list[list[dic
             url = str(response.links["next"]["url"].relative())
 
 
-async def test_messages_come_page_by_page_from_the_newest_back(
-    client: TestClient, user: Headers, config: Config
-) -> None:
+async def test_messages_are_paged_from_the_newest(client: TestClient, user: Headers, config: Config) -> None:
     ids = add_conversation(config.database, "c", [str(number) for number in range(25)])
     found = await pages(client, user, "/api/conversations/c/messages?limit=10")
     assert [[row["id"] for row in page] for page in found] == [ids[15:], ids[5:15], ids[:5]]
     assert [[row["content"] for row in page] for page in found][2] == ["0", "1", "2", "3", "4"]
 
 
-async def test_a_limit_alone_gives_the_newest_messages_and_none_gives_all(
+async def test_limit_alone_lists_the_newest_messages_and_no_limit_lists_all(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 12)
@@ -42,14 +40,14 @@ async def test_a_limit_alone_gives_the_newest_messages_and_none_gives_all(
     (newest, *_) = await pages(client, user, url + "?limit=3")
     assert [row["id"] for row in newest] == ids[-3:]
     assert [[row["id"] for row in page] for page in await pages(client, user, url)] == [ids]
-    # exactly as many as there are: nothing follows
+    # exactly as many as there are: no further page
     assert len(await pages(client, user, url + "?limit=12")) == 1
     before = await pages(client, user, f"{url}?before={ids[4]}")
     assert [[row["id"] for row in page] for page in before] == [ids[:4]]
     assert await pages(client, user, f"{url}?limit=5&before={ids[0]}") == [[]]
 
 
-async def test_a_list_of_many_pieces_is_the_same_as_its_pages(
+async def test_list_sent_in_pieces_equals_its_pages(
     client: TestClient, user: Headers, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_lists, "_PIECE", 10_000)
@@ -59,7 +57,7 @@ async def test_a_list_of_many_pieces_is_the_same_as_its_pages(
     assert len(whole) == 60 and whole == [row for page in reversed(parts) for row in page]
 
 
-async def test_pages_of_messages_show_the_branch_that_is_shown(
+async def test_message_pages_show_the_current_branch(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 6)
@@ -79,7 +77,7 @@ async def test_pages_of_messages_show_the_branch_that_is_shown(
 
 
 @pytest.mark.parametrize("before", ["999999", "x", "-1", "{elsewhere}"])
-async def test_an_unknown_message_before_is_refused(
+async def test_unknown_message_in_before_gets_400(
     client: TestClient, user: Headers, config: Config, before: str
 ) -> None:
     add_conversation(config.database, "c", ["x"])
@@ -89,7 +87,7 @@ async def test_an_unknown_message_before_is_refused(
         assert response.status == 400 and not (await response.json())["success"]
 
 
-async def test_conversations_come_page_by_page_also_of_the_same_moment(
+async def test_conversations_with_equal_times_are_paged_without_loss(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     for number in range(25):
@@ -103,7 +101,7 @@ async def test_conversations_come_page_by_page_also_of_the_same_moment(
     ]
 
 
-async def test_an_unknown_conversation_before_is_refused(
+async def test_unknown_conversation_in_before_gets_400(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     add_conversation(config.database, "others", ["x"], user_id=1)
@@ -112,7 +110,7 @@ async def test_an_unknown_conversation_before_is_refused(
             assert response.status == 400 and not (await response.json())["success"]
 
 
-async def test_an_administrator_pages_through_the_conversations_of_a_user(
+async def test_administrator_can_page_through_a_users_conversations(
     client: TestClient, admin: Headers, config: Config
 ) -> None:
     for number in range(5):
@@ -133,7 +131,7 @@ async def test_an_administrator_pages_through_the_conversations_of_a_user(
         assert response.status == 400
 
 
-async def test_a_page_of_another_origin_may_read_where_more_is(connect: Connect, config: Config) -> None:
+async def test_cors_exposes_the_link_header(connect: Connect, config: Config) -> None:
     client = await connect(dataclasses.replace(config, cors_origins=("https://chat.example.com",)))
     user = await sign_in(client, "user", "user123")
     add_conversation(config.database, "c", ["x"] * 3)

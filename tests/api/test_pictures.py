@@ -1,4 +1,6 @@
-"""Pictures in chats: read and limited, kept once, shown by reference, sent in every dialect, removed."""
+"""Images in chats: checked and limited, stored once, listed by reference, sent in every provider format,
+removed.
+"""
 
 import io
 import json
@@ -44,7 +46,7 @@ async def chat(client: TestClient, headers: Headers, message: Any = "看图", **
 
 
 def long(body: dict[str, Any], headers: Headers) -> dict[str, Any]:
-    """A body of any length, as aiohttp's client wants to be given it."""
+    """A body of any length, in the form that aiohttp's client requires."""
     raw = io.BytesIO(json.dumps(body).encode())
     return {"data": raw, "headers": headers | {"Content-Type": "application/json"}}
 
@@ -75,12 +77,12 @@ def select(config: Config, statement: str) -> list[tuple[Any, ...]]:
 
 
 def files(config: Config) -> list[bytes]:
-    """The contents of all stored pictures, in the order they came."""
+    """The contents of all stored images, in the order of their creation."""
     return [row[0] for row in select(config, "SELECT data FROM files ORDER BY created_at, rowid")]
 
 
 def sent(provider: Provider) -> list[list[str]]:
-    """The addresses of the pictures in each message of the newest request, in OpenAI's dialect."""
+    """The URLs of the images in each message of the newest request, in OpenAI's format."""
     return [
         [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
         if isinstance(message["content"], list)
@@ -89,11 +91,11 @@ def sent(provider: Provider) -> list[list[str]]:
     ]
 
 
-# --- what is taken
+# --- accepted images
 
 
 @pytest.mark.parametrize("media_type", KINDS)
-async def test_a_picture_goes_upstream_as_it_came(
+async def test_image_is_sent_to_the_provider_unchanged(
     client: TestClient, user: Headers, provider: Provider, media_type: str
 ) -> None:
     url = data_url(KINDS[media_type], media_type)
@@ -107,7 +109,7 @@ async def test_a_picture_goes_upstream_as_it_came(
     ]
 
 
-async def test_a_picture_on_the_web_goes_upstream_as_its_address(
+async def test_image_url_is_sent_to_the_provider_as_a_url(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     events = await stream(client, user, images=[FAR])
@@ -117,7 +119,7 @@ async def test_a_picture_on_the_web_goes_upstream_as_its_address(
     assert files(config) == []
 
 
-async def test_parts_in_openais_style_are_a_text_and_its_pictures(
+async def test_openai_content_parts_become_text_and_images(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     parts = [
@@ -133,14 +135,16 @@ async def test_parts_in_openais_style_are_a_text_and_its_pictures(
     assert kept[0]["content"] == "这是\n什么？" and len(kept[0]["images"]) == 3
 
 
-async def test_a_picture_needs_no_words(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_image_without_text_is_a_valid_message(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     status, _ = await chat(client, user, "", images=[data_url(PNG)])
     assert status == 200 and sent(provider) == [[data_url(PNG)]]
     assert [part["type"] for part in provider.last["messages"][0]["content"]] == ["image_url"]
     assert (await chat(client, user, [{"type": "image_url", "image_url": {"url": FAR}}]))[0] == 200
 
 
-async def test_parts_without_text_or_picture_are_no_message(client: TestClient, user: Headers) -> None:
+async def test_content_parts_without_text_or_image_get_400(client: TestClient, user: Headers) -> None:
     for message in ([], [{"type": "text", "text": " "}]):
         assert (await chat(client, user, message))[0] == 400
     assert (await chat(client, user, [{"type": "video_url", "video_url": FAR}]))[0] == 400
@@ -170,7 +174,7 @@ UPSTREAM = {
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_every_dialect_gets_pictures_in_its_own_way_also_in_the_next_turn(
+async def test_every_provider_format_gets_images_in_its_own_way_also_in_the_next_turn(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
     await add_speaker(client, admin, provider.base_url, protocol, "seer", supports_vision=True)
@@ -189,7 +193,7 @@ async def test_every_dialect_gets_pictures_in_its_own_way_also_in_the_next_turn(
             await chat(client, user, "再看", model="seer", conversation_id=body["conversation_id"])
 
 
-# --- what is refused
+# --- refused images
 
 
 @pytest.mark.parametrize(
@@ -224,7 +228,7 @@ async def test_every_dialect_gets_pictures_in_its_own_way_also_in_the_next_turn(
     ],
     ids=lambda url: url[:40],
 )
-async def test_what_is_no_picture_of_these_kinds_is_refused_and_nothing_is_stored(
+async def test_invalid_image_gets_400_and_stores_nothing(
     client: TestClient, user: Headers, provider: Provider, config: Config, url: str
 ) -> None:
     bodies = [
@@ -240,12 +244,12 @@ async def test_what_is_no_picture_of_these_kinds_is_refused_and_nothing_is_store
 
 
 @pytest.mark.parametrize("images", ["x", [5], [{"url": FAR}], {"0": FAR}, [None]])
-async def test_pictures_of_another_shape_are_refused(client: TestClient, user: Headers, images: Any) -> None:
+async def test_images_field_of_a_wrong_type_gets_400(client: TestClient, user: Headers, images: Any) -> None:
     status, body = await chat(client, user, images=images)
     assert status == 400 and "images" in body["error"]
 
 
-async def test_eight_pictures_are_taken_and_nine_are_not_however_they_come(
+async def test_eight_images_are_accepted_and_nine_are_refused(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     eight = [data_url(PNG + bytes([number])) for number in range(8)]
@@ -257,7 +261,7 @@ async def test_eight_pictures_are_taken_and_nine_are_not_however_they_come(
     assert len(provider.bodies) == 1
 
 
-async def test_a_picture_of_five_megabytes_is_taken_and_a_larger_one_is_not(
+async def test_image_of_five_megabytes_is_accepted_and_a_larger_one_refused(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     whole = PNG + bytes(5 * MEGABYTE - len(PNG))
@@ -268,7 +272,7 @@ async def test_a_picture_of_five_megabytes_is_taken_and_a_larger_one_is_not(
     assert files(config) == [whole]
 
 
-async def test_a_body_of_20_megabytes_is_taken_and_one_of_30_is_not(
+async def test_body_of_20_megabytes_is_accepted_and_one_of_30_refused(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     urls = [data_url(PNG + bytes([number]) * (4 * MEGABYTE)) for number in range(6)]
@@ -288,7 +292,7 @@ async def test_a_body_of_20_megabytes_is_taken_and_one_of_30_is_not(
     assert response.status == 413
 
 
-async def test_a_model_that_sees_nothing_gets_no_pictures(
+async def test_model_without_vision_refuses_images(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     parts = [{"type": "text", "text": "看图"}, {"type": "image_url", "image_url": {"url": data_url(PNG)}}]
@@ -304,10 +308,10 @@ async def test_a_model_that_sees_nothing_gets_no_pictures(
     assert (kept[0]["images"], kept[0]["incomplete"]) == ([], True) and provider.bodies == []
 
 
-# --- how they are kept
+# --- storage
 
 
-async def test_the_same_picture_is_stored_once_for_each_owner(
+async def test_same_image_is_stored_once_per_owner(
     client: TestClient, user: Headers, admin: Headers, config: Config
 ) -> None:
     _, first = await chat(client, user, images=[data_url(PNG), data_url(PNG), data_url(GIF, "image/gif")])
@@ -323,7 +327,7 @@ async def test_the_same_picture_is_stored_once_for_each_owner(
     assert image["id"] not in ids
 
 
-async def test_a_picture_is_outside_the_message_row_and_outside_listings(
+async def test_image_data_is_outside_the_message_row_and_listings(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     picture = PNG + bytes(100_000)
@@ -337,7 +341,7 @@ async def test_a_picture_is_outside_the_message_row_and_outside_listings(
     assert image == {"id": image["id"], "url": f"/api/files/{image['id']}", "media_type": "image/png"}
 
 
-async def test_pictures_are_listed_in_the_order_they_were_given(
+async def test_images_are_listed_in_the_given_order(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     urls = [data_url(GIF, "image/gif"), FAR, data_url(PNG), data_url(WEBP, "image/webp")]
@@ -349,11 +353,11 @@ async def test_pictures_are_listed_in_the_order_they_were_given(
     assert sent(provider)[0] == urls
 
 
-# --- who gets to see them
+# --- access
 
 
 @pytest.mark.parametrize("media_type", KINDS)
-async def test_an_owner_fetches_a_picture_as_it_was(
+async def test_owner_can_fetch_the_image_unchanged(
     client: TestClient, user: Headers, media_type: str
 ) -> None:
     _, body = await chat(client, user, images=[data_url(KINDS[media_type], media_type)])
@@ -363,7 +367,7 @@ async def test_an_owner_fetches_a_picture_as_it_was(
     assert response.headers["Content-Type"] == media_type == image["media_type"]
 
 
-async def test_a_picture_can_do_nothing_in_a_browser_and_stays_out_of_shared_caches(
+async def test_image_response_is_sandboxed_and_not_cached_by_shared_caches(
     client: TestClient, user: Headers
 ) -> None:
     _, body = await chat(client, user, images=[data_url(PNG)])
@@ -375,7 +379,7 @@ async def test_a_picture_can_do_nothing_in_a_browser_and_stays_out_of_shared_cac
     assert response.headers["Cache-Control"].startswith("private")
 
 
-async def test_a_picture_is_its_owners_alone(client: TestClient, user: Headers, admin: Headers) -> None:
+async def test_image_of_another_user_is_not_found(client: TestClient, user: Headers, admin: Headers) -> None:
     for owner, other in ((user, admin), (admin, user)):
         _, body = await chat(client, owner, images=[data_url(PNG)])
         (image,) = (await messages_of(client, owner, body["conversation_id"]))[0]["images"]
@@ -387,7 +391,7 @@ async def test_a_picture_is_its_owners_alone(client: TestClient, user: Headers, 
         assert (await client.get(f"/api/files/{unknown}", headers=user)).status == 404
 
 
-async def test_the_name_of_a_picture_cannot_be_guessed_from_its_content(
+async def test_image_id_cannot_be_derived_from_its_content(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:
     names = []
@@ -398,10 +402,10 @@ async def test_the_name_of_a_picture_cannot_be_guessed_from_its_content(
     assert names[0] != names[1] and all(len(name) >= 16 for name in names)
 
 
-# --- pictures in later turns
+# --- images in later turns
 
 
-async def test_a_later_turn_shows_them_to_a_model_that_sees_and_leaves_them_out_otherwise(
+async def test_later_turn_sends_images_to_a_model_with_vision_and_omits_them_otherwise(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     _, body = await chat(client, user, images=[data_url(PNG), FAR])
@@ -415,7 +419,7 @@ async def test_a_later_turn_shows_them_to_a_model_that_sees_and_leaves_them_out_
     assert sent(provider)[0] == [data_url(PNG), FAR]
 
 
-async def test_a_model_behind_that_sees_nothing_gets_the_history_without_its_pictures(
+async def test_fallback_model_without_vision_gets_the_history_without_images(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, "first", supports_vision=True, fallback_model="blind")
@@ -427,19 +431,19 @@ async def test_a_model_behind_that_sees_nothing_gets_the_history_without_its_pic
     assert len(provider.bodies) == 3
 
 
-async def test_the_history_takes_20_megabytes_of_pictures_along_the_newest_first(
+async def test_history_includes_at_most_20_megabytes_of_images_newest_first(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
-    """One picture may be shown by many messages, and be in memory and on the wire as often."""
+    """Many messages may show one image, and it is in memory and sent once for each of them."""
     ids = await shown_again_and_again(client, user, config)
     assert (await chat(client, user, conversation_id="c"))[0] == 200
     assert [len(urls) for urls in sent(provider)[::2]] == [0, 2, 2, 0]
-    # what goes along with another answer to a question with pictures is less by as much
+    # a regeneration includes fewer images of the history, by those of its own message
     assert (await again(client, user, ids[2]))[-1]["type"] == "end"
     assert [len(urls) for urls in sent(provider)[::2]] == [0, 2, 2]
 
 
-async def test_pictures_of_the_history_count_like_the_body_they_came_in(
+async def test_images_of_the_history_count_as_body_memory(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     await shown_again_and_again(client, user, config)
@@ -455,7 +459,7 @@ async def test_pictures_of_the_history_count_like_the_body_they_came_in(
 
 
 async def shown_again_and_again(client: TestClient, user: Headers, config: Config) -> list[int]:
-    """A conversation whose questions show one picture of 5 MB once, twice and twice; gives their ids."""
+    """A conversation whose user messages show one image of 5 MB once, twice and twice; returns their ids."""
     picture = data_url(PNG.ljust(5 * MEGABYTE, b"."))
     answers = [await chat(client, user, conversation_id="c", images=[picture])]
     answers += [await chat(client, user, conversation_id="c") for _ in range(2)]
@@ -472,7 +476,7 @@ async def shown_again_and_again(client: TestClient, user: Headers, config: Confi
     return [first, *later]
 
 
-async def test_another_answer_sees_the_same_pictures(
+async def test_regeneration_sends_the_same_images(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     _, body = await chat(client, user, images=[data_url(PNG), FAR])
@@ -485,7 +489,7 @@ async def test_another_answer_sees_the_same_pictures(
     assert events[-1]["type"] == "error" and events[-1]["status"] == 400 and "图片" in events[-1]["error"]
 
 
-async def test_a_question_in_other_words_keeps_its_pictures_unless_others_are_given(
+async def test_edited_message_keeps_its_images_unless_others_are_given(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     _, body = await chat(client, user, images=[data_url(PNG), FAR])
@@ -505,10 +509,10 @@ async def test_a_question_in_other_words_keeps_its_pictures_unless_others_are_gi
     assert sent(provider) == [[FAR]] and sorted(files(config)) == sorted([PNG, GIF])
 
 
-# --- what is removed
+# --- removal
 
 
-async def test_a_picture_goes_with_the_last_message_that_shows_it(
+async def test_image_is_removed_with_the_last_message_that_shows_it(
     client: TestClient, user: Headers, admin: Headers, config: Config
 ) -> None:
     _, first = await chat(client, user, images=[data_url(PNG), data_url(GIF, "image/gif")])
@@ -526,7 +530,7 @@ async def test_a_picture_goes_with_the_last_message_that_shows_it(
     assert (await client.get(png, headers=user)).status == 404
 
 
-async def test_an_edited_questions_picture_outlives_the_old_branch(
+async def test_image_of_an_edited_message_survives_deletion_of_the_old_branch(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     _, body = await chat(client, user, images=[data_url(PNG)])
@@ -540,7 +544,7 @@ async def test_an_edited_questions_picture_outlives_the_old_branch(
     assert files(config) == [] and select(config, "SELECT * FROM message_images") == []
 
 
-async def test_deleting_an_answer_leaves_the_questions_picture(
+async def test_deleting_a_reply_keeps_the_image_of_the_user_message(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     _, body = await chat(client, user, images=[data_url(PNG)])
@@ -548,7 +552,7 @@ async def test_deleting_an_answer_leaves_the_questions_picture(
     assert files(config) == [PNG]
 
 
-async def test_a_picture_that_went_can_come_again(client: TestClient, user: Headers, config: Config) -> None:
+async def test_removed_image_can_be_uploaded_again(client: TestClient, user: Headers, config: Config) -> None:
     _, body = await chat(client, user, images=[data_url(PNG)])
     await client.delete(f"/api/conversations/{body['conversation_id']}", headers=user)
     assert files(config) == []

@@ -1,5 +1,6 @@
-"""Several keys for one provider: which goes first, what becomes of one that fails, and what a model falls
-back on; trying a key, asking a provider for its models, and taking some over."""
+"""API keys of one provider: their order, failover and cooldowns; fallback models; testing an API key; listing
+and importing a provider's models.
+"""
 
 import asyncio
 import dataclasses
@@ -29,7 +30,7 @@ THIRD = "sk-third-key-of-the-pool-cccc3333"
 
 
 class Hand:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 1_800_000_000.0
@@ -39,13 +40,13 @@ class Hand:
 
 
 def key_in(headers: Any) -> str:
-    """The key of a request, in whichever dialect it came."""
+    """The API key of a request, in any provider format."""
     bearer = headers.get("Authorization", "").removeprefix("Bearer ")
     return str(bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or "")
 
 
 class Shop(Provider):
-    """A provider that also has a list of models (``listing``) and may treat every key otherwise."""
+    """A provider that also has a list of models (``listing``) and may answer each API key differently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,11 +60,11 @@ class Shop(Provider):
 
     @property
     def tried(self) -> list[str]:
-        """The keys of all chats that came, in order."""
+        """The API keys of all chat requests received, in order."""
         return [key_in(headers) for headers in self.headers]
 
     def by_key(self, **scripts: Script) -> None:
-        """Answer each of the keys by its number: ``first``, ``second``, ``third``."""
+        """Answer each of the API keys by its number: ``first``, ``second``, ``third``."""
         keys = {FIRST: "first", SECOND: "second", THIRD: "third"}
 
         async def run(request: web.Request) -> web.StreamResponse:
@@ -75,7 +76,7 @@ class Shop(Provider):
         return self.stream(reply(*texts))
 
     def showing(self, body: Any) -> Script:
-        """A list of models for whoever has the first key."""
+        """A list of models for requests with the first API key."""
 
         async def run(request: web.Request) -> web.StreamResponse:
             if key_in(request.headers) == FIRST:
@@ -116,7 +117,7 @@ async def add(client: TestClient, admin: Headers, provider: Shop, key: str = "sc
 
 @pytest.fixture
 async def shop(client: TestClient, admin: Headers, provider: Shop) -> Shop:
-    """A provider ``scripted`` with a model ``m``; nobody has a key for it yet."""
+    """A provider ``scripted`` with a model ``m``; no API key is saved for it yet."""
     await add(client, admin, provider)
     await model(client, admin, "m")
     return provider
@@ -137,13 +138,13 @@ async def save(client: TestClient, headers: Headers, key: str, label: str = "", 
 
 
 async def two_keys(client: TestClient, admin: Headers) -> None:
-    """The first key goes before the second."""
+    """Two API keys; the first has the higher priority."""
     await save(client, admin, FIRST, "一", priority=2)
     await save(client, admin, SECOND, "二", priority=1)
 
 
 async def keys(client: TestClient, headers: Headers) -> dict[str, Row]:
-    """The caller's keys by label."""
+    """The caller's API keys by label."""
     response = await client.get("/api/apikeys", headers=headers)
     assert response.status == 200
     return {row["label"]: row for row in await response.json()}
@@ -164,10 +165,12 @@ def seconds_of(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
-# --- which key goes first
+# --- the order of API keys
 
 
-async def test_higher_priority_goes_first(client: TestClient, shop: Shop, admin: Headers) -> None:
+async def test_api_key_with_higher_priority_is_tried_first(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
     await save(client, admin, FIRST, "a", priority=-5)
     await save(client, admin, SECOND, "b", priority=7)
     await save(client, admin, THIRD, "c")
@@ -176,7 +179,7 @@ async def test_higher_priority_goes_first(client: TestClient, shop: Shop, admin:
     assert shop.tried == [SECOND, THIRD, FIRST]
 
 
-async def test_a_new_priority_counts_from_the_next_chat_on(
+async def test_changed_priority_applies_to_the_next_chat(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await two_keys(client, admin)
@@ -189,7 +192,7 @@ async def test_a_new_priority_counts_from_the_next_chat_on(
     assert (await keys(client, admin))["二"]["priority"] == 3
 
 
-async def test_own_keys_go_before_shared_ones_of_any_priority(
+async def test_own_api_keys_are_tried_before_shared_ones_of_any_priority(
     client: TestClient, shop: Shop, admin: Headers, user: Headers
 ) -> None:
     await save(client, admin, FIRST, "shared", priority=1000)
@@ -200,7 +203,7 @@ async def test_own_keys_go_before_shared_ones_of_any_priority(
     assert shop.tried == [SECOND, FIRST]
 
 
-async def test_among_equals_chance_follows_the_weights(
+async def test_api_keys_of_equal_priority_are_chosen_by_weight(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await save(client, admin, FIRST, "a", weight=3)
@@ -212,7 +215,7 @@ async def test_among_equals_chance_follows_the_weights(
     assert sum(count.values()) == 200 and 115 < count[FIRST] < 185
 
 
-async def test_weight_does_not_outdo_priority(client: TestClient, shop: Shop, admin: Headers) -> None:
+async def test_priority_outranks_weight(client: TestClient, shop: Shop, admin: Headers) -> None:
     await save(client, admin, FIRST, "a", weight=1000)
     await save(client, admin, SECOND, "b", priority=1, weight=1)
     for _ in range(20):
@@ -221,7 +224,9 @@ async def test_weight_does_not_outdo_priority(client: TestClient, shop: Shop, ad
 
 
 @pytest.mark.parametrize("rank", [{"weight": 0}, {"weight": -1}, {"weight": 1.5}, {"priority": "high"}])
-async def test_an_odd_rank_is_refused(client: TestClient, shop: Shop, admin: Headers, rank: Row) -> None:
+async def test_invalid_priority_or_weight_gets_400(
+    client: TestClient, shop: Shop, admin: Headers, rank: Row
+) -> None:
     body = {"model_provider": "scripted", "api_key": FIRST, **rank}
     response = await client.post("/api/apikeys", json=body, headers=admin)
     assert response.status == 400 and next(iter(rank)) in (await response.json())["error"]
@@ -231,7 +236,7 @@ async def test_an_odd_rank_is_refused(client: TestClient, shop: Shop, admin: Hea
     assert (row["priority"], row["weight"]) == (0, 1)
 
 
-# --- a key that does not work
+# --- broken API keys
 
 
 @pytest.mark.parametrize(
@@ -247,7 +252,7 @@ async def test_an_odd_rank_is_refused(client: TestClient, shop: Shop, admin: Hea
         ),
     ],
 )  # fmt: skip
-async def test_a_refused_key_is_broken_with_its_reason_and_the_next_one_answers(
+async def test_rejected_api_key_becomes_broken_with_its_reason_and_the_next_one_is_used(
     client: TestClient, shop: Shop, admin: Headers, status: int, body: Any
 ) -> None:
     await two_keys(client, admin)
@@ -262,7 +267,7 @@ async def test_a_refused_key_is_broken_with_its_reason_and_the_next_one_answers(
     assert listed["二"]["health"] == "ok" and listed["二"]["last_error"] is None
 
 
-async def test_a_broken_key_is_not_tried_again_however_long_one_waits(
+async def test_broken_api_key_is_not_tried_again_after_any_time(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand
 ) -> None:
     await two_keys(client, admin)
@@ -274,7 +279,7 @@ async def test_a_broken_key_is_not_tried_again_however_long_one_waits(
 
 
 @pytest.mark.parametrize("way", ["saved again", "entered again", "tested"])
-async def test_a_broken_key_is_tried_again_once_it_is(
+async def test_broken_api_key_is_used_again_after_saving_or_a_successful_test(
     client: TestClient, shop: Shop, admin: Headers, way: str
 ) -> None:
     row = await save(client, admin, FIRST, "一")
@@ -295,7 +300,7 @@ async def test_a_broken_key_is_tried_again_once_it_is(
     assert (await chat(client, admin))[0] == 200
 
 
-async def test_another_rank_alone_does_not_mend_a_broken_key(
+async def test_changed_priority_does_not_heal_a_broken_api_key(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     row = await save(client, admin, FIRST, "一")
@@ -306,10 +311,10 @@ async def test_another_rank_alone_does_not_mend_a_broken_key(
 
 
 @pytest.mark.parametrize(("status", "health"), [(401, "broken"), (402, "cooling"), (429, "cooling")])
-async def test_a_key_that_may_not_be_used_stays_so_when_its_test_meets_passing_trouble(
+async def test_failed_test_leaves_the_health_of_an_api_key_unchanged(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand, status: int, health: str
 ) -> None:
-    """Only a test that went well, or saving, takes away what is known against it."""
+    """Only a successful test, or saving, resets the recorded failure."""
     row = await save(client, admin, FIRST, "一")
     shop.script = shop.answer(status, {"error": {"message": "no"}}, {"Retry-After": "80000"})
     await chat(client, admin)
@@ -336,7 +341,7 @@ async def test_a_key_that_may_not_be_used_stays_so_when_its_test_meets_passing_t
         (402, b""),
     ],
 )
-async def test_a_key_without_credit_rests_with_growing_pauses_and_comes_back_by_itself(
+async def test_api_key_without_credit_cools_down_with_growing_pauses_and_recovers(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand, status: int, body: Any
 ) -> None:
     await two_keys(client, admin)
@@ -354,10 +359,10 @@ async def test_a_key_without_credit_rests_with_growing_pauses_and_comes_back_by_
     assert (await keys(client, admin))["一"]["health"] == "ok"
 
 
-# --- a key that has to rest
+# --- cooldowns
 
 
-async def test_a_429_rests_as_long_as_the_provider_says_and_the_next_key_answers(
+async def test_rate_limited_api_key_cools_down_for_retry_after_and_the_next_one_is_used(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand
 ) -> None:
     await two_keys(client, admin)
@@ -378,7 +383,7 @@ async def test_a_429_rests_as_long_as_the_provider_says_and_the_next_key_answers
     assert (listed["health"], listed["cooldown_until"], listed["last_error"]) == ("ok", None, None)
 
 
-async def test_a_429_that_does_not_say_how_long_rests_longer_each_time(
+async def test_rate_limit_without_retry_after_cools_down_longer_each_time(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand
 ) -> None:
     await save(client, admin, FIRST, "一")
@@ -410,7 +415,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-async def test_trouble_before_any_output_rests_the_key_briefly_and_the_next_one_answers(
+async def test_transient_failure_before_output_cools_the_api_key_briefly_and_fails_over(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand, kind: str
 ) -> None:
     await two_keys(client, admin)
@@ -434,10 +439,10 @@ async def test_trouble_before_any_output_rests_the_key_briefly_and_the_next_one_
     [[chunk("", role="assistant")], [], [b"data: what?\n\n"]],
     ids=["begun", "only the head", "unreadable"],
 )
-async def test_a_stream_that_breaks_off_is_not_asked_for_again_with_another_key(
+async def test_stream_cut_before_output_is_not_retried_with_another_api_key(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand, parts: list[bytes]
 ) -> None:
-    """The provider may have charged for it."""
+    """The provider may have charged for the first attempt."""
     await two_keys(client, admin)
     shop.by_key(first=shop.stream(parts, cut=True, pause=0.05), second=shop.saying("好"))
     events = await stream(client, admin, model="m")
@@ -447,7 +452,7 @@ async def test_a_stream_that_breaks_off_is_not_asked_for_again_with_another_key(
     assert listed["health"] == "ok" and seconds_of(listed["cooldown_until"]) > hand.seconds
 
 
-async def test_where_all_keys_met_passing_trouble_they_are_tried_all_the_same(
+async def test_api_keys_with_transient_failures_are_tried_anyway_if_no_other_is_left(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await two_keys(client, admin)
@@ -470,7 +475,7 @@ async def test_a_key_in_passing_trouble_is_tried_after_the_others(
     assert shop.tried == [FIRST, SECOND, SECOND, FIRST]
 
 
-async def test_a_key_in_passing_trouble_does_not_make_one_that_must_rest_work(
+async def test_transient_failure_of_one_api_key_does_not_end_the_cooldown_of_another(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await two_keys(client, admin)
@@ -483,7 +488,7 @@ async def test_a_key_in_passing_trouble_does_not_make_one_that_must_rest_work(
     assert shop.tried == [FIRST, SECOND, SECOND, SECOND]
 
 
-async def test_a_provider_that_is_not_there_rests_the_key_briefly(
+async def test_unreachable_provider_cools_the_api_key_briefly(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand
 ) -> None:
     await save(client, admin, FIRST, "一", priority=2, base_url="http://127.0.0.1:9/v1")
@@ -495,7 +500,7 @@ async def test_a_provider_that_is_not_there_rests_the_key_briefly(
     assert 0 < seconds_of(listed["cooldown_until"]) - hand.seconds <= 10
 
 
-async def test_a_provider_that_never_begins_rests_the_key_and_the_next_one_answers(
+async def test_first_byte_timeout_cools_the_api_key_and_the_next_one_is_used(
     connect: Connect, config: Config, provider: Shop, hand: Hand
 ) -> None:
     impatient = dataclasses.replace(
@@ -525,7 +530,7 @@ async def test_a_provider_that_never_begins_rests_the_key_and_the_next_one_answe
     ids=["text", "reasoning", "tool call"],
 )
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "error"])
-async def test_nothing_is_tried_again_once_the_client_has_got_something(
+async def test_no_attempt_is_made_after_the_client_received_output(
     client: TestClient, shop: Shop, admin: Headers, first: bytes, cut: bool
 ) -> None:
     await two_keys(client, admin)
@@ -546,7 +551,7 @@ FAULTS = {
     "content policy": (400, {"error": {"message": "safety", "code": "content_policy_violation"}}),
     "403 of a filter": (403, {"error": {"message": "no", "code": "content_filter"}}),
     "1301 of a filter": (400, {"error": {"code": "1301", "message": "可能包含不安全或敏感内容"}}),
-    # OpenRouter's words for it, as its page on errors describes them
+    # OpenRouter's message for it, as its page on errors describes it
     "moderation": (
         403,
         {
@@ -561,7 +566,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-async def test_what_the_request_itself_caused_is_not_tried_again_and_not_the_keys_fault(
+async def test_invalid_request_is_not_retried_and_does_not_count_against_the_api_key(
     client: TestClient, shop: Shop, admin: Headers, kind: str
 ) -> None:
     await two_keys(client, admin)
@@ -574,7 +579,7 @@ async def test_what_the_request_itself_caused_is_not_tried_again_and_not_the_key
     assert (listed["health"], listed["failure_count"], listed["last_error"]) == ("ok", 0, None)
 
 
-async def test_a_prompt_that_a_filter_blocks_is_not_the_keys_fault(
+async def test_blocked_prompt_does_not_count_against_the_api_key(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     rows = (await (await client.get("/api/providers", headers=admin)).json())["data"]
@@ -586,10 +591,10 @@ async def test_a_prompt_that_a_filter_blocks_is_not_the_keys_fault(
     assert shop.tried == [FIRST] and (await keys(client, admin))["一"]["health"] == "ok"
 
 
-# --- no key left
+# --- no usable API key left
 
 
-async def test_while_all_keys_rest_the_answer_is_a_429_that_says_how_long(
+async def test_all_api_keys_cooling_gives_429_with_retry_after(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand
 ) -> None:
     await two_keys(client, admin)
@@ -607,7 +612,7 @@ async def test_while_all_keys_rest_the_answer_is_a_429_that_says_how_long(
     assert shop.tried == [FIRST, SECOND]
 
 
-async def test_when_all_keys_are_broken_the_sentence_tells_why(
+async def test_all_api_keys_broken_gives_the_providers_reason(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await two_keys(client, admin)
@@ -618,7 +623,7 @@ async def test_when_all_keys_are_broken_the_sentence_tells_why(
     assert len(shop.tried) == 2
 
 
-async def test_a_resting_key_counts_before_a_broken_one_in_what_is_said(
+async def test_cooling_api_key_decides_the_error_before_a_broken_one(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await two_keys(client, admin)
@@ -631,10 +636,10 @@ async def test_a_resting_key_counts_before_a_broken_one_in_what_is_said(
     assert status == 429 and headers["Retry-After"] == "40"
 
 
-# --- what is known of a key
+# --- what is recorded of an API key
 
 
-async def test_successes_and_failures_are_counted_and_dated(
+async def test_successes_and_failures_of_an_api_key_are_counted_and_dated(
     client: TestClient, shop: Shop, admin: Headers, hand: Hand
 ) -> None:
     row = await save(client, admin, FIRST, "一")
@@ -650,7 +655,7 @@ async def test_successes_and_failures_are_counted_and_dated(
     assert seconds_of(listed["last_used_at"]) == hand.seconds
 
 
-async def test_the_health_of_keys_survives_a_restart(
+async def test_health_of_api_keys_survives_a_restart(
     connect: Connect, client: TestClient, config: Config, shop: Shop, admin: Headers, hand: Hand
 ) -> None:
     await two_keys(client, admin)
@@ -670,7 +675,7 @@ async def test_the_health_of_keys_survives_a_restart(
     assert shop.tried == [FIRST, SECOND, THIRD, THIRD]
 
 
-async def test_the_state_of_a_shared_key_is_shown_to_its_owner_only(
+async def test_health_of_a_shared_api_key_is_visible_to_its_owner_only(
     client: TestClient, shop: Shop, admin: Headers, user: Headers
 ) -> None:
     row = await save(client, admin, FIRST, "一")
@@ -681,7 +686,7 @@ async def test_the_state_of_a_shared_key_is_shown_to_its_owner_only(
     assert (await try_key(client, user, row["id"]))[0] == 404
 
 
-async def test_a_key_that_is_deleted_while_it_answers_stops_its_reply_and_no_other(
+async def test_deleting_an_api_key_stops_only_the_reply_that_uses_it(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await two_keys(client, admin)
@@ -702,11 +707,11 @@ async def test_a_key_that_is_deleted_while_it_answers_stops_its_reply_and_no_oth
     assert events[-1]["finish_reason"] == "stopped"
 
 
-# --- falling back
+# --- fallback models
 
 
 async def fall_back(client: TestClient, admin: Headers, provider: Shop, *names: str, **fields: Any) -> None:
-    """Models of providers of their own that need no key, the first of each falling back on the next."""
+    """Models of separate providers without API keys, each with the next one as its fallback."""
     for name, behind in zip(names, [*names[1:], ""], strict=True):
         await add_model(client, admin, provider.base_url, name, **{"fallback_model": behind, **fields})
 
@@ -718,7 +723,7 @@ def by_model(provider: Provider, **scripts: Script) -> None:
     provider.script = run
 
 
-async def test_the_model_behind_answers_is_named_and_its_prices_count(
+async def test_fallback_model_is_named_in_the_reply_and_its_prices_apply(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", "b")
@@ -737,7 +742,7 @@ async def test_the_model_behind_answers_is_named_and_its_prices_count(
     assert (status, body["model"], body["response"]) == (200, "b", "from b")
 
 
-async def test_a_chain_that_runs_in_a_circle_is_walked_once(
+async def test_circular_fallback_chain_tries_each_model_once(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", "b", "c")
@@ -757,7 +762,7 @@ async def test_a_chain_that_runs_in_a_circle_is_walked_once(
 
 
 @pytest.mark.parametrize("behind", ["a", "A"])
-async def test_a_model_that_falls_back_on_itself_is_asked_once(
+async def test_model_that_falls_back_on_itself_is_tried_once(
     client: TestClient, provider: Shop, admin: Headers, behind: str
 ) -> None:
     await add_model(client, admin, provider.base_url, "a", fallback_model=behind)
@@ -767,7 +772,7 @@ async def test_a_model_that_falls_back_on_itself_is_asked_once(
 
 
 @pytest.mark.parametrize("behind", ["nobody-knows-it", "off", "vectors", "keyless"])
-async def test_a_model_behind_that_cannot_answer_leaves_the_first_ones_error(
+async def test_unusable_fallback_model_leaves_the_error_of_the_first(
     client: TestClient, provider: Shop, admin: Headers, behind: str
 ) -> None:
     await add(client, admin, provider)
@@ -781,7 +786,7 @@ async def test_a_model_behind_that_cannot_answer_leaves_the_first_ones_error(
     assert [body["model"] for body in provider.bodies] == ["a"]
 
 
-async def test_a_picture_does_not_go_to_a_model_behind_that_sees_none(
+async def test_fallback_model_without_vision_is_skipped_for_an_image(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", supports_vision=True, fallback_model="blind")
@@ -799,7 +804,7 @@ async def test_a_picture_does_not_go_to_a_model_behind_that_sees_none(
     assert (await chat(client, admin, model="a"))[1]["model"] == "blind"
 
 
-async def test_tools_do_not_go_to_a_model_behind_that_calls_none(
+async def test_fallback_model_without_tools_is_skipped_for_tools(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", supports_function_calling=True, fallback_model="plain")
@@ -810,7 +815,7 @@ async def test_tools_do_not_go_to_a_model_behind_that_calls_none(
     assert [body["model"] for body in provider.bodies] == ["a"]
 
 
-async def test_all_keys_of_a_model_are_tried_before_the_model_behind(
+async def test_all_api_keys_of_a_model_are_tried_before_the_fallback_model(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     await two_keys(client, admin)
@@ -822,10 +827,12 @@ async def test_all_keys_of_a_model_are_tried_before_the_model_behind(
 
 
 @pytest.mark.parametrize("status", [429, 401], ids=["resting", "broken"])
-async def test_the_model_behind_answers_also_while_no_key_can_be_used(
+async def test_fallback_model_is_used_while_no_api_key_is_usable(
     client: TestClient, shop: Shop, admin: Headers, status: int
 ) -> None:
-    """A pool that failed once is what one falls back from: the second chat is no worse off than the first."""
+    """After the first failure the API keys are not tried again; the second chat must succeed like
+    the first.
+    """
     await two_keys(client, admin)
     await add_model(client, admin, shop.base_url, "b")
     await model(client, admin, "a", fallback_model="b")
@@ -836,7 +843,7 @@ async def test_the_model_behind_answers_also_while_no_key_can_be_used(
     assert len(shop.tried) == 4
 
 
-async def test_the_model_behind_is_not_asked_once_the_client_has_got_something(
+async def test_fallback_model_is_not_tried_after_the_client_received_output(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", "b")
@@ -845,7 +852,7 @@ async def test_the_model_behind_is_not_asked_once_the_client_has_got_something(
     assert text_of(events) == "半" and events[-1]["type"] == "error" and events[-1]["model"] == "a"
 
 
-async def test_what_an_attempt_that_failed_reported_is_not_the_bill_of_the_one_that_answered(
+async def test_usage_of_a_failed_attempt_is_not_charged_to_the_successful_one(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", "b")
@@ -858,7 +865,7 @@ async def test_what_an_attempt_that_failed_reported_is_not_the_bill_of_the_one_t
     assert end["usage"]["estimated"] is True and end["usage"]["prompt_tokens"] < 100
 
 
-async def test_a_title_is_asked_of_the_model_that_answered(
+async def test_title_is_generated_by_the_model_that_replied(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", "b")
@@ -870,7 +877,7 @@ async def test_a_title_is_asked_of_the_model_that_answered(
     assert [body["model"] for body in provider.bodies] == ["a", "b", "b"]
 
 
-async def test_a_token_for_one_model_does_not_reach_the_model_behind(
+async def test_access_token_restricted_to_a_model_cannot_reach_its_fallback(
     client: TestClient, provider: Shop, admin: Headers
 ) -> None:
     await fall_back(client, admin, provider, "a", "b")
@@ -892,7 +899,7 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-# --- trying a key
+# --- testing an API key
 
 
 @pytest.mark.parametrize(
@@ -903,7 +910,7 @@ def _texts(value: Any) -> list[str]:
         ("gemini", "/v1/models", {"models": [{"name": "models/m1", "displayName": "M"}]}),
     ],
 )
-async def test_a_key_is_tried_with_the_list_of_models_which_costs_nothing(
+async def test_api_key_is_tested_with_the_free_list_of_models(
     client: TestClient, provider: Shop, admin: Headers, hand: Hand, protocol: str, path: str, body: Row
 ) -> None:
     await add(client, admin, provider, protocol=protocol)
@@ -917,7 +924,7 @@ async def test_a_key_is_tried_with_the_list_of_models_which_costs_nothing(
     assert FIRST not in json.dumps(said)
 
 
-async def test_a_key_that_the_provider_refuses_is_broken_and_its_words_are_passed_on_without_the_key(
+async def test_api_key_rejected_in_its_test_becomes_broken_and_the_reason_omits_it(
     client: TestClient, shop: Shop, user: Headers
 ) -> None:
     row = await save(client, user, FIRST, "一")
@@ -931,7 +938,7 @@ async def test_a_key_that_the_provider_refuses_is_broken_and_its_words_are_passe
     assert (await chat(client, user))[0] == 400 and shop.bodies == []
 
 
-async def test_a_list_that_is_shown_to_anybody_says_nothing_of_the_key(
+async def test_public_list_of_models_does_not_prove_an_api_key(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     row = await save(client, admin, FIRST, "一")
@@ -945,7 +952,7 @@ async def test_a_list_that_is_shown_to_anybody_says_nothing_of_the_key(
     assert (await try_key(client, admin, row["id"]))[1]["works"] is True
 
 
-async def test_a_provider_without_a_list_is_asked_for_one_token(
+async def test_provider_without_a_list_of_models_is_tested_with_one_token(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     row = await save(client, admin, FIRST, "一")
@@ -959,7 +966,7 @@ async def test_a_provider_without_a_list_is_asked_for_one_token(
     assert (await keys(client, admin))["一"]["health"] == "cooling"
 
 
-async def test_a_key_for_a_provider_that_is_not_there_does_not_work(
+async def test_of_an_api_key_fails_when_its_provider_is_unreachable(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     row = await save(client, admin, FIRST, base_url="http://127.0.0.1:9/v1")
@@ -968,7 +975,7 @@ async def test_a_key_for_a_provider_that_is_not_there_does_not_work(
     assert (await keys(client, admin))[""]["health"] != "broken"
 
 
-async def test_a_key_that_rests_is_usable_at_once_when_its_test_goes_well(
+async def test_successful_test_ends_the_cooldown_of_an_api_key(
     client: TestClient, shop: Shop, admin: Headers
 ) -> None:
     row = await save(client, admin, FIRST, "一")
@@ -981,7 +988,7 @@ async def test_a_key_that_rests_is_usable_at_once_when_its_test_goes_well(
 
 
 @pytest.mark.parametrize("owner_is_admin", [True, False])
-async def test_a_key_of_someone_else_is_not_tried(
+async def test_api_key_of_another_user_cannot_be_tested(
     client: TestClient, shop: Shop, admin: Headers, user: Headers, owner_is_admin: bool
 ) -> None:
     owner, other = (admin, user) if owner_is_admin else (user, admin)
@@ -992,7 +999,7 @@ async def test_a_key_of_someone_else_is_not_tried(
     assert shop.looked == [] and shop.bodies == []
 
 
-async def test_a_key_whose_provider_moved_is_not_sent_to_the_new_address(
+async def test_api_key_is_not_tested_at_the_providers_changed_base_url(
     client: TestClient, shop: Shop, admin: Headers, config: Config
 ) -> None:
     row = await save(client, admin, FIRST)
@@ -1017,7 +1024,7 @@ LISTS: dict[str, Row] = {
 async def listed_shop(
     request: pytest.FixtureRequest, client: TestClient, admin: Headers, provider: Shop
 ) -> tuple[Shop, str]:
-    """A provider that lists three models, one of which is known, and the address of its list here."""
+    """A provider that lists three models, one of which exists here, and the URL of its list."""
     row = await add(client, admin, provider, protocol=request.param)
     await model(client, admin, "m", description="as it was", input_price_per_1k=1, is_active=False)
     await save(client, admin, FIRST)
@@ -1025,7 +1032,7 @@ async def listed_shop(
     return provider, f"/api/providers/{row['id']}/models"
 
 
-async def test_a_provider_is_asked_for_its_models(
+async def test_models_of_a_provider_are_listed(
     client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
 ) -> None:
     shop, url = listed_shop
@@ -1038,7 +1045,7 @@ async def test_a_provider_is_asked_for_its_models(
     assert key_in(shop.looked[0].headers) == FIRST
 
 
-async def test_chosen_models_are_added_and_known_ones_stay_as_they_are(
+async def test_import_adds_the_chosen_models_and_keeps_existing_ones(
     client: TestClient, listed_shop: tuple[Shop, str], admin: Headers
 ) -> None:
     shop, url = listed_shop
@@ -1081,7 +1088,7 @@ async def test_imported_models_have_the_type_that_their_name_tells(
 
 
 @pytest.mark.parametrize("wanted", [["nobody-has-it"], ["new-chat", "nobody-has-it"], [], [5], None])
-async def test_what_the_provider_does_not_offer_is_not_added(
+async def test_import_of_an_unlisted_model_gets_400(
     client: TestClient, listed_shop: tuple[Shop, str], admin: Headers, wanted: Any
 ) -> None:
     _, url = listed_shop
@@ -1091,7 +1098,7 @@ async def test_what_the_provider_does_not_offer_is_not_added(
     assert await (await client.get("/api/models")).json() == before
 
 
-async def test_a_providers_models_are_for_administrators(
+async def test_models_of_a_provider_can_be_listed_and_imported_by_administrators_only(
     client: TestClient, listed_shop: tuple[Shop, str], user: Headers
 ) -> None:
     shop, url = listed_shop
@@ -1104,13 +1111,13 @@ async def test_a_providers_models_are_for_administrators(
 @pytest.mark.parametrize(
     ("status", "body"), [(401, {"error": {"message": "Incorrect API key"}}), (200, b"<html>"), (404, b"")]
 )
-async def test_a_provider_that_does_not_tell_its_models_is_a_502(
+async def test_provider_that_cannot_list_its_models_gets_502(
     client: TestClient, shop: Shop, admin: Headers, status: int, body: Any
 ) -> None:
     rows = (await (await client.get("/api/providers", headers=admin)).json())["data"]
     (mine,) = [row for row in rows if row["provider_key"] == "scripted"]
     url = f"/api/providers/{mine['id']}/models"
-    assert (await client.get(url, headers=admin)).status == 400  # no key yet
+    assert (await client.get(url, headers=admin)).status == 400  # no API key yet
     await save(client, admin, FIRST)
     shop.listing = shop.answer(status, body)
     response = await client.get(url, headers=admin)

@@ -1,4 +1,4 @@
-"""Section 3 of the API document: the providers."""
+"""Section 3 of the API document: providers."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ KEY = "sk-of-the-provider-tests-0123456789"
 
 
 async def providers(client: TestClient, headers: Headers, **query: str) -> dict[str, dict[str, Any]]:
-    """What the list shows, by key."""
+    """The listed providers by their provider key."""
     body = await done(await client.get("/api/providers", params=query, headers=headers))
     return {row["provider_key"]: row for row in body["data"]}
 
@@ -60,7 +60,7 @@ async def change(client: TestClient, admin: Headers, provider_id: int, **fields:
 # the list, and one of them
 
 
-async def test_a_fresh_start_lists_the_whole_seed(client: TestClient, user: Headers) -> None:
+async def test_fresh_database_lists_all_seeded_providers(client: TestClient, user: Headers) -> None:
     response = await client.get("/api/providers", headers=user)
     body = await done(response)
     assert {row["provider_key"] for row in body["data"]} == SEED
@@ -72,16 +72,14 @@ async def test_a_fresh_start_lists_the_whole_seed(client: TestClient, user: Head
     assert [row["sort_order"] for row in body["data"]] == sorted(row["sort_order"] for row in body["data"])
 
 
-async def test_one_provider_can_be_looked_at(client: TestClient, user: Headers) -> None:
+async def test_single_provider_can_be_read(client: TestClient, user: Headers) -> None:
     row = (await providers(client, user))["groq"]
     response = await client.get(f"/api/providers/{row['id']}", headers=user)
     assert (await done(response))["data"] == row
 
 
 @pytest.mark.parametrize("provider_id", ["0", "99999", "abc", "-1", "1.5", "9" * 50, "9223372036854775808"])
-async def test_an_id_that_names_no_provider_is_not_found(
-    client: TestClient, admin: Headers, provider_id: str
-) -> None:
+async def test_unknown_provider_id_is_not_found(client: TestClient, admin: Headers, provider_id: str) -> None:
     path = f"/api/providers/{provider_id}"
     await sentence(await client.get(path, headers=admin), 404)
     await sentence(await client.put(path, json={"sort_order": 1}, headers=admin), 404)
@@ -91,13 +89,13 @@ async def test_an_id_that_names_no_provider_is_not_found(
 # create
 
 
-async def test_a_created_provider_is_answered_and_listed(client: TestClient, admin: Headers) -> None:
+async def test_created_provider_is_returned_and_listed(client: TestClient, admin: Headers) -> None:
     row = await create(client, admin)
     assert {name: row[name] for name in EXAMPLE} == EXAMPLE
     assert (await providers(client, admin))["custom_provider"] == row
 
 
-async def test_null_and_absent_mean_the_default(client: TestClient, admin: Headers) -> None:
+async def test_null_or_absent_field_gets_its_default(client: TestClient, admin: Headers) -> None:
     required = {name: EXAMPLE[name] for name in ("provider_key", "display_name", "default_base_url")}
     bare = await done(await client.post("/api/providers", json=required, headers=admin))
     null = await create(client, admin, provider_key="two", is_active=None, sort_order=None, needs_key=None)
@@ -105,7 +103,7 @@ async def test_null_and_absent_mean_the_default(client: TestClient, admin: Heade
         assert (row["is_active"], row["sort_order"], row["needs_key"]) == (True, 0, True)
 
 
-async def test_stale_fields_of_an_earlier_edit_are_ignored(client: TestClient, admin: Headers) -> None:
+async def test_read_only_fields_of_an_earlier_record_are_ignored(client: TestClient, admin: Headers) -> None:
     old = (await providers(client, admin))["openai"]
     stale = {"id": old["id"], "created_at": "1999-01-01T00:00:00Z", "updated_at": None}
     row = await create(client, admin, **stale)
@@ -117,9 +115,7 @@ async def test_stale_fields_of_an_earlier_edit_are_ignored(client: TestClient, a
     "key",
     ["", "Open", "with-dash", "with space", "dots.too", "ключ", "a" * 51, "new\n", "\nnew", "nul\0", 5, None],
 )
-async def test_a_key_of_other_than_small_letters_digits_and_underscores_is_refused(
-    client: TestClient, admin: Headers, key: Any
-) -> None:
+async def test_invalid_provider_key_gets_400(client: TestClient, admin: Headers, key: Any) -> None:
     before = await providers(client, admin)
     response = await client.post("/api/providers", json={**EXAMPLE, "provider_key": key}, headers=admin)
     assert "provider_key" in await sentence(response, 400)
@@ -127,19 +123,19 @@ async def test_a_key_of_other_than_small_letters_digits_and_underscores_is_refus
 
 
 @pytest.mark.parametrize("key", ["a", "0", "_", "open_ai_2", "x" * 50])
-async def test_a_key_of_small_letters_digits_and_underscores_is_taken(
+async def test_provider_key_of_lower_case_letters_digits_and_underscores_is_accepted(
     client: TestClient, admin: Headers, key: str
 ) -> None:
     assert (await create(client, admin, provider_key=key))["provider_key"] == key
 
 
-async def test_the_key_of_the_built_in_model_is_reserved(client: TestClient, admin: Headers) -> None:
+async def test_provider_key_of_the_built_in_model_is_reserved(client: TestClient, admin: Headers) -> None:
     response = await client.post("/api/providers", json={**EXAMPLE, "provider_key": "local"}, headers=admin)
     assert "local" in await sentence(response, 400)
     assert "local" not in await providers(client, admin)
 
 
-async def test_a_key_that_is_taken_is_refused(client: TestClient, admin: Headers) -> None:
+async def test_duplicate_provider_key_gets_400(client: TestClient, admin: Headers) -> None:
     taken, before = {**EXAMPLE, "provider_key": "openai"}, await providers(client, admin)
     assert "已存在" in await sentence(await client.post("/api/providers", json=taken, headers=admin), 400)
     assert await providers(client, admin) == before
@@ -172,7 +168,7 @@ BAD_URLS = [
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-async def test_a_base_url_that_leads_nowhere_is_refused(client: TestClient, admin: Headers, url: Any) -> None:
+async def test_invalid_base_url_gets_400(client: TestClient, admin: Headers, url: Any) -> None:
     before = await providers(client, admin)
     response = await client.post("/api/providers", json={**EXAMPLE, "default_base_url": url}, headers=admin)
     assert "default_base_url" in await sentence(response, 400)
@@ -204,7 +200,7 @@ async def test_a_base_url_that_leads_nowhere_is_refused(client: TestClient, admi
         ("protocol", 1),
     ],
 )
-async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
+async def test_invalid_value_is_refused_with_the_field_name(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     before = await providers(client, admin)
@@ -216,7 +212,7 @@ async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
 
 
 @pytest.mark.parametrize("field", ["provider_key", "display_name", "default_base_url"])
-async def test_a_missing_required_field_is_named(client: TestClient, admin: Headers, field: str) -> None:
+async def test_missing_required_field_is_named(client: TestClient, admin: Headers, field: str) -> None:
     body = {name: value for name, value in EXAMPLE.items() if name != field}
     assert field in await sentence(await client.post("/api/providers", json=body, headers=admin), 400)
 
@@ -234,7 +230,7 @@ async def test_a_missing_required_field_is_named(client: TestClient, admin: Head
         ("sort_order", -3),
     ],
 )
-async def test_an_update_changes_only_what_is_given(
+async def test_update_changes_only_the_given_fields(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     old = (await providers(client, admin))["groq"]
@@ -253,7 +249,7 @@ async def test_another_address_changes_the_protocol_only_where_the_protocol_is_n
     assert again["data"]["protocol"] == "openai"
 
 
-async def test_the_whole_record_can_be_sent_back_and_the_key_stays(
+async def test_whole_record_can_be_sent_back_and_the_provider_key_stays(
     client: TestClient, admin: Headers
 ) -> None:
     old = (await providers(client, admin))["groq"]
@@ -265,7 +261,7 @@ async def test_the_whole_record_can_be_sent_back_and_the_key_stays(
 # delete and return
 
 
-async def test_a_deleted_provider_leaves_the_list_and_comes_back_by_an_update(
+async def test_deleted_provider_is_unlisted_and_can_be_reactivated(
     client: TestClient, admin: Headers
 ) -> None:
     old = (await providers(client, admin))["xai"]
@@ -277,7 +273,7 @@ async def test_a_deleted_provider_leaves_the_list_and_comes_back_by_an_update(
     assert (await providers(client, admin))["xai"]["default_base_url"] == old["default_base_url"]
 
 
-async def test_a_deleted_provider_is_found_by_administrators_only(
+async def test_deleted_provider_is_listed_to_administrators_only(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     old = (await providers(client, admin))["xai"]
@@ -295,7 +291,7 @@ async def test_a_deleted_provider_is_found_by_administrators_only(
     assert "all" in await sentence(response, 400)
 
 
-async def test_a_deleted_provider_comes_back_with_models_and_keys_when_it_is_made_again(
+async def test_provider_created_again_is_restored_with_its_models_and_api_keys(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     wish = {"default_base_url": provider.base_url, "sort_order": 7, "needs_key": False}
@@ -317,7 +313,7 @@ async def test_a_deleted_provider_comes_back_with_models_and_keys_when_it_is_mad
     assert "已存在" in await sentence(response, 400)
 
 
-async def test_a_provider_that_comes_back_elsewhere_asks_for_its_keys_again(
+async def test_provider_restored_at_another_origin_requires_its_api_keys_again(
     client: TestClient, admin: Headers
 ) -> None:
     row = await create(client, admin)
@@ -331,7 +327,7 @@ async def test_a_provider_that_comes_back_elsewhere_asks_for_its_keys_again(
     assert key["needs_reentry"] is True
 
 
-async def test_the_keys_of_a_deleted_provider_say_so_and_no_more_are_saved(
+async def test_api_keys_of_a_deleted_provider_are_marked_and_no_more_can_be_saved(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     row = await create(client, admin)
@@ -349,7 +345,7 @@ async def test_the_keys_of_a_deleted_provider_say_so_and_no_more_are_saved(
     ):
         assert "自定义提供商 已停用" in await sentence(refused, 400)
     assert await (await client.get("/api/apikeys", headers=user)).json() == listed
-    # what enters no key is taken
+    # what is sent without the API key is accepted
     same = {"api_key": key["api_key"], "priority": 3}
     changed = (await done(await client.put(path, json=same, headers=user)))["apikey"]
     assert (changed["priority"], changed["provider_is_active"]) == (3, False)
@@ -358,13 +354,13 @@ async def test_the_keys_of_a_deleted_provider_say_so_and_no_more_are_saved(
     await done(await client.delete(path, headers=user))
 
 
-async def test_deleting_twice_is_no_error(client: TestClient, admin: Headers) -> None:
+async def test_deleting_a_provider_twice_succeeds(client: TestClient, admin: Headers) -> None:
     path = f"/api/providers/{(await providers(client, admin))['xai']['id']}"
     for _ in range(2):
         assert (await done(await client.delete(path, headers=admin)))["data"]["is_active"] is False
 
 
-async def test_the_models_of_a_deleted_provider_cannot_be_chatted_with(
+async def test_models_of_a_deleted_provider_cannot_be_used(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     groq = (await providers(client, admin))["groq"]
@@ -376,7 +372,7 @@ async def test_the_models_of_a_deleted_provider_cannot_be_chatted_with(
     assert provider.bodies == []
 
 
-async def test_changes_survive_a_restart(connect: Connect, config: Config) -> None:
+async def test_provider_changes_survive_a_restart(connect: Connect, config: Config) -> None:
     client = await connect(config)
     admin = await signed_in(client)
     created = await create(client, admin)
@@ -396,14 +392,14 @@ async def signed_in(client: TestClient) -> Headers:
 
 
 async def offer(client: TestClient, admin: Headers, provider_key: str, **key: Any) -> None:
-    """A key for the provider and a model ``m`` of it."""
+    """Add an API key for the provider and a model ``m``."""
     body = {"model_provider": provider_key, "api_key": KEY, **key}
     await done(await client.post("/api/apikeys", json=body, headers=admin))
     body = {"model_provider": provider_key, "model_name": "m", "display_name": "M"}
     await done(await client.post("/api/models", json=body, headers=admin))
 
 
-async def test_moving_a_provider_elsewhere_asks_for_its_keys_again_and_moving_back_heals_it(
+async def test_changed_origin_requires_api_keys_again_until_it_is_changed_back(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     row = await create(client, admin, default_base_url=provider.base_url)
@@ -415,7 +411,7 @@ async def test_moving_a_provider_elsewhere_asks_for_its_keys_again_and_moving_ba
             "label": f"more {number}",
         }
         await done(await client.post("/api/apikeys", json=body, headers=headers))
-    # a key with an address of its own stays where it is
+    # an API key with its own base URL stays there
     body = {"model_provider": "custom_provider", "api_key": KEY, "label": "own", "shared": False}
     body["base_url"] = "https://own.example.com/v1"
     await done(await client.post("/api/apikeys", json=body, headers=admin))
@@ -442,7 +438,7 @@ async def test_moving_a_provider_elsewhere_asks_for_its_keys_again_and_moving_ba
     assert (await chat()).status == 200 and len(provider.bodies) == 2
 
 
-async def test_a_key_entered_again_works_at_the_new_place(
+async def test_api_key_entered_again_works_at_the_new_base_url(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     row = await create(client, admin)
@@ -458,7 +454,7 @@ async def test_a_key_entered_again_works_at_the_new_place(
     assert provider.headers[-1]["Authorization"] == "Bearer sk-entered-again-0123456789"
 
 
-async def test_another_path_on_the_same_origin_keeps_the_keys(
+async def test_another_path_at_the_same_origin_keeps_the_api_keys(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     row = await create(client, admin, default_base_url=provider.base_url)

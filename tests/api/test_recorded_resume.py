@@ -1,4 +1,4 @@
-"""Leaving and coming back after every event of recorded answers, while the reply is being written."""
+"""Disconnect and resume after every event of recorded streams, while the reply is generated."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from recordings import Recording, parameters, recordings  # noqa: E402
 
 
 def _is_wide(recording: Recording) -> bool:
-    """Whether it holds Chinese, or a character beyond the sixteen bits of JavaScript's."""
+    """Whether a text contains Chinese, or a character above U+FFFF (two UTF-16 units)."""
     text = str(recording.expected["content"]) + str(recording.expected["reasoning"])
     return any("\u4e00" <= character <= "\u9fff" or character > "\uffff" for character in text)
 
@@ -30,10 +30,10 @@ RECORDINGS = [recording for recording in recordings(".sse") if _is_wide(recordin
 
 
 class Prompter:
-    """A script that says a recorded answer bit by bit, each bit when it is told to.
+    """A script that sends a recorded stream in parts, each when the test says so.
 
-    A bit ends with an event that brings text (white space may be kept back until what follows is known),
-    the last one with the recording.
+    A part ends with an event that brings text (white space may be held back until the next text is known),
+    the last part with the recording.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -66,7 +66,7 @@ def _bits(body: bytes) -> Iterator[bytes]:
 
 
 class Wanderer:
-    """A client that leaves after every event, and comes back for the next."""
+    """A client that disconnects after every event, and resumes for the next."""
 
     def __init__(self, client: TestClient, headers: Headers) -> None:
         self.texts = {"content": "", "reasoning": ""}
@@ -111,7 +111,7 @@ class Wanderer:
 
 
 @pytest.mark.parametrize("recording", parameters(RECORDINGS))
-async def test_leaving_and_coming_back_after_every_event_of_a_live_reply_gives_the_same_text(
+async def test_resuming_after_every_event_of_a_running_reply_gives_the_same_text(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, recording: Recording
 ) -> None:
     await add_model(client, admin, provider.base_url)
@@ -123,5 +123,5 @@ async def test_leaving_and_coming_back_after_every_event_of_a_live_reply_gives_t
             assert wanderer.over or await active(client, user)
     expected = {kind: recording.expected[kind] or "" for kind in ("content", "reasoning")}
     assert wanderer.texts == expected
-    # one visit for each event with text, and one for the end
+    # one connection for each event with text, and one for the end
     assert wanderer.visits >= len(prompter.bits) and len(provider.bodies) == 1

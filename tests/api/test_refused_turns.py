@@ -1,4 +1,6 @@
-"""A refused turn keeps its text and nothing that may be large, and says so: no budget, no full disk."""
+"""A refused turn (budget used up, invalid model) stores its text without large parts and is marked
+incomplete.
+"""
 
 import sqlite3
 from base64 import b64encode
@@ -26,7 +28,7 @@ LARGE = {
     "tool_choice": {"tool_choice": {"type": "function", "function": {"name": "w" * 10_000}}},
     "response_format": {"response_format": SHAPE},
 }
-# why the turn is refused → what the request says for it
+# reason of the refusal → fields of the request that cause it
 REFUSALS: dict[str, dict[str, Any]] = {"no budget": {}, "no such model": {"model": "nonsense"}}
 refusals = pytest.mark.parametrize("why", REFUSALS)
 
@@ -38,7 +40,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 @pytest.fixture
 async def poor(client: TestClient, admin: Headers, user: Headers) -> Headers:
-    """A user who may use nothing."""
+    """A user without any budget."""
     await limit(client, admin, 0)
     return user
 
@@ -60,7 +62,7 @@ def rows(config: Config, sql: str) -> list[Any]:
 
 @refusals
 @pytest.mark.parametrize("large", LARGE)
-async def test_a_refused_turn_is_kept_with_its_text_alone_and_is_incomplete(
+async def test_refused_turn_stores_only_its_text_and_is_marked_incomplete(
     client: TestClient, config: Config, poor: Headers, provider: Provider, why: str, large: str
 ) -> None:
     body = {"system_prompt": "短", "temperature": 0.5, **LARGE[large], **REFUSALS[why]}
@@ -75,7 +77,7 @@ async def test_a_refused_turn_is_kept_with_its_text_alone_and_is_incomplete(
 
 
 @refusals
-async def test_a_refused_turn_that_had_nothing_large_is_complete_and_may_be_answered_later(
+async def test_refused_turn_without_large_parts_is_complete_and_can_be_regenerated(
     client: TestClient, admin: Headers, poor: Headers, provider: Provider, why: str
 ) -> None:
     body = {"system_prompt": "短", **REFUSALS[why]}
@@ -89,7 +91,7 @@ async def test_a_refused_turn_that_had_nothing_large_is_complete_and_may_be_answ
     assert [message["content"] for message in provider.last["messages"]] == ["短", "问题"]
 
 
-async def test_a_turn_that_was_accepted_keeps_all_and_is_complete(client: TestClient, user: Headers) -> None:
+async def test_accepted_turn_stores_everything_and_is_complete(client: TestClient, user: Headers) -> None:
     await stream(client, user, conversation_id="c", images=IMAGES, tools=[TOOL])
     question, answer = await messages_of(client, user, "c")
     assert len(question["images"]) == 2 and not question["incomplete"] and not answer["incomplete"]
@@ -97,7 +99,7 @@ async def test_a_turn_that_was_accepted_keeps_all_and_is_complete(client: TestCl
         assert (await read_events(response))[-1]["type"] == "end"
 
 
-async def test_an_incomplete_question_is_not_asked_again_but_may_be_asked_in_other_words(
+async def test_incomplete_message_cannot_be_regenerated_but_can_be_edited(
     client: TestClient, admin: Headers, poor: Headers, provider: Provider
 ) -> None:
     await stream(client, poor, message="看图", conversation_id="c", images=IMAGES, temperature=0.5)
@@ -115,7 +117,7 @@ async def test_an_incomplete_question_is_not_asked_again_but_may_be_asked_in_oth
     assert provider.last["temperature"] == 0.5
 
 
-async def test_another_answer_that_is_refused_leaves_its_question_as_it_was(
+async def test_refused_regeneration_leaves_the_user_message_unchanged(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await stream(client, user, conversation_id="c", images=IMAGES)
@@ -130,7 +132,7 @@ async def test_another_answer_that_is_refused_leaves_its_question_as_it_was(
         assert (await read_events(response))[-1]["type"] == "end"
 
 
-async def test_results_of_tools_that_are_refused_are_kept_up_to_a_bound_and_may_be_sent_again(
+async def test_refused_tool_results_are_stored_up_to_a_limit_and_can_be_sent_again(
     client: TestClient, config: Config, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(calls("openai", *((f"call_{n}", "get_weather", {}) for n in range(3))))
@@ -161,7 +163,7 @@ async def test_results_of_tools_that_are_refused_are_kept_up_to_a_bound_and_may_
     ]
 
 
-async def test_a_text_of_many_parts_is_kept_up_to_the_length_of_one_message(
+async def test_refused_text_of_many_parts_is_stored_up_to_the_length_of_one_message(
     client: TestClient, poor: Headers
 ) -> None:
     parts = [{"type": "text", "text": str(n) * 150_000} for n in range(3)]
@@ -171,7 +173,7 @@ async def test_a_text_of_many_parts_is_kept_up_to_the_length_of_one_message(
 
 
 @refusals
-async def test_a_refused_turn_does_not_keep_its_idempotency_key(
+async def test_refused_turn_does_not_use_its_idempotency_key(
     client: TestClient, admin: Headers, poor: Headers, provider: Provider, why: str
 ) -> None:
     body = {"message": "问题", "model": "test-model", "images": IMAGES} | REFUSALS[why]
@@ -186,7 +188,7 @@ async def test_a_refused_turn_does_not_keep_its_idempotency_key(
     assert len(provider.bodies) == 1
 
 
-async def test_a_refused_whole_answer_keeps_no_more_than_a_refused_stream(
+async def test_refused_whole_reply_stores_no_more_than_a_refused_stream(
     client: TestClient, config: Config, poor: Headers
 ) -> None:
     status, body, _ = await chat(client, poor, conversation_id="c", images=IMAGES)

@@ -1,4 +1,4 @@
-"""Who may register: everybody, the invited, or nobody; and how often from one address."""
+"""Registration: open, by invitation or closed, and limited per client address."""
 
 import asyncio
 import ipaddress
@@ -26,7 +26,7 @@ def logins() -> dict[str, Headers]:
 
 @pytest.fixture
 def invited(config: Config) -> Config:
-    """By invitation only, and behind a proxy, so that each registration may come from elsewhere."""
+    """Registration by invitation, behind a proxy, so that each request may have another client address."""
     return replace(config, registration="invite", trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
 
 
@@ -63,7 +63,7 @@ async def names(client: TestClient, admin: Headers) -> set[str]:
         ("development", "closed", "closed"),
     ],
 )
-async def test_the_page_is_told_how_one_registers(
+async def test_registration_route_states_the_registration_mode(
     connect: Connect, unfounded: Config, env: str, wanted: str | None, mode: str
 ) -> None:
     client = await connect(replace(unfounded, env=env, registration=wanted, admin_password="a-strong-one"))
@@ -78,7 +78,7 @@ async def test_the_page_is_told_how_one_registers(
     assert (await login(client, "newuser", "password123")).status == (200 if mode == "open" else 401)
 
 
-async def test_when_registration_is_closed_no_invitation_opens_it_but_administrators_do(
+async def test_closed_registration_refuses_invitations_but_not_administrators(
     connect: Connect, config: Config
 ) -> None:
     client = await connect(replace(config, registration="closed"))
@@ -94,7 +94,7 @@ async def test_when_registration_is_closed_no_invitation_opens_it_but_administra
 
 
 @pytest.mark.parametrize("code", [None, "", "  ", "wrong", "a" * 20])
-async def test_without_a_code_that_holds_nobody_comes_in(
+async def test_registration_without_a_valid_invitation_is_refused(
     client: TestClient, admin: Headers, code: str | None
 ) -> None:
     await invite(client, admin)
@@ -102,9 +102,7 @@ async def test_without_a_code_that_holds_nobody_comes_in(
     assert "newuser" not in await names(client, admin)
 
 
-async def test_where_everybody_may_register_an_invitation_still_counts(
-    connect: Connect, config: Config
-) -> None:
+async def test_invitation_applies_also_when_registration_is_open(connect: Connect, config: Config) -> None:
     client = await connect(config)
     admin = await sign_in(client, "admin", "admin123")
     code = (await invite(client, admin, subscription_type="pro"))["code"]
@@ -119,7 +117,7 @@ async def test_where_everybody_may_register_an_invitation_still_counts(
 # invitations
 
 
-async def test_an_invitation_lets_one_newcomer_in_for_a_week(
+async def test_invitation_admits_one_user_within_a_week_by_default(
     client: TestClient, admin: Headers, hand: Hand
 ) -> None:
     made = await invite(client, admin)
@@ -134,7 +132,9 @@ async def test_an_invitation_lets_one_newcomer_in_for_a_week(
     assert "another" not in await names(client, await sign_in(client, "admin", "admin123"))
 
 
-async def test_an_invitation_is_made_as_it_is_wanted(client: TestClient, admin: Headers, hand: Hand) -> None:
+async def test_invitation_has_the_requested_uses_expiry_and_subscription(
+    client: TestClient, admin: Headers, hand: Hand
+) -> None:
     wanted = {"note": " 家人 ", "max_uses": 2, "expires_in_days": 30, "subscription_type": "premium"}
     made = await invite(client, admin, **wanted)
     (row,) = await listed(client, admin)
@@ -147,7 +147,7 @@ async def test_an_invitation_is_made_as_it_is_wanted(client: TestClient, admin: 
     assert "已用完" in await sentence(await register(client, "third", invite_code=made["code"]), 400)
 
 
-async def test_a_code_is_shown_once_and_kept_nowhere(
+async def test_invitation_code_is_shown_once_and_not_stored(
     client: TestClient, admin: Headers, invited: Config
 ) -> None:
     code = (await invite(client, admin))["code"]
@@ -158,7 +158,7 @@ async def test_a_code_is_shown_once_and_kept_nowhere(
     assert code.encode() not in b"".join(path.read_bytes() for path in invited.database.parent.iterdir())
 
 
-async def test_a_withdrawn_invitation_lets_nobody_in(client: TestClient, admin: Headers) -> None:
+async def test_revoked_invitation_is_refused(client: TestClient, admin: Headers) -> None:
     made = await invite(client, admin)
     path = f"/api/invites/{made['data']['id']}"
     await done(await client.delete(path, headers=admin))
@@ -168,7 +168,7 @@ async def test_a_withdrawn_invitation_lets_nobody_in(client: TestClient, admin: 
 
 
 @pytest.mark.parametrize(("uses", "comers"), [(1, 8), (3, 9)])
-async def test_of_newcomers_at_once_no_more_come_in_than_are_invited(
+async def test_concurrent_registrations_cannot_exceed_the_invitations_uses(
     client: TestClient, admin: Headers, uses: int, comers: int
 ) -> None:
     code = (await invite(client, admin, max_uses=uses))["code"]
@@ -181,7 +181,7 @@ async def test_of_newcomers_at_once_no_more_come_in_than_are_invited(
     assert (await listed(client, admin))[0]["uses"] == uses
 
 
-async def test_a_registration_that_fails_uses_no_invitation_up(client: TestClient, admin: Headers) -> None:
+async def test_failed_registration_does_not_use_up_an_invitation(client: TestClient, admin: Headers) -> None:
     code = (await invite(client, admin))["code"]
     assert "用户名" in await sentence(await register(client, "ADMIN", invite_code=code), 400)
     taken = await register(client, "newuser", invite_code=code, email="admin@chathub.com")
@@ -204,7 +204,7 @@ async def test_a_registration_that_fails_uses_no_invitation_up(client: TestClien
         ("subscription_type", "gold"),
     ],
 )
-async def test_an_invitation_that_does_not_fit_is_not_made(
+async def test_invalid_invitation_is_refused_with_the_field_name(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     response = await client.post("/api/invites", json={field: value}, headers=admin)
@@ -218,7 +218,7 @@ async def test_null_means_the_default_of_an_invitation(client: TestClient, admin
     assert {**plain["data"], "id": 0, "hint": ""} == {**nulls["data"], "id": 0, "hint": ""}
 
 
-async def test_a_thousand_invitations_are_enough_and_old_ones_make_room(
+async def test_number_of_invitations_is_limited_and_expired_ones_are_removed(
     client: TestClient, admin: Headers, invited: Config, hand: Hand
 ) -> None:
     await invite(client, admin)
@@ -235,20 +235,20 @@ async def test_a_thousand_invitations_are_enough_and_old_ones_make_room(
     assert len(await listed(client, admin)) == 1
 
 
-# how often
+# rate limits
 
 
-async def test_registrations_from_one_address_are_slowed_down(
+async def test_registrations_from_one_address_are_rate_limited(
     connect: Connect, invited: Config, hand: Hand
 ) -> None:
     config = replace(invited, registration="open")
     client = await connect(config, clock=hand.clock)
     for number in range(10):
-        # what is refused because a name is taken tells something, and counts
+        # a refusal because a name exists reveals something, and is counted
         answer = await register(client, "admin" if number % 2 else f"new{number}", "198.51.100.7")
         assert answer.status == (400 if number % 2 else 200)
     wait = await waits(await register(client, "eleventh", "198.51.100.7"))
-    # another address is not concerned, and neither is a login
+    # another address is not affected, and neither is a login
     await done(await register(client, "neighbour", "198.51.100.8"))
     await done(await login(client, "new0", "password123", "198.51.100.7"))
     await client.close()
@@ -262,7 +262,9 @@ async def test_registrations_from_one_address_are_slowed_down(
         await done(await register(client, f"later{number}", "198.51.100.7"))
 
 
-async def test_of_registrations_at_once_ten_are_let_through(connect: Connect, config: Config) -> None:
+async def test_concurrent_registrations_from_one_address_are_limited_to_ten(
+    connect: Connect, config: Config
+) -> None:
     client = await connect(config)
     for first, passed in ((0, 8), (8, 2), (16, 0)):
         names = [f"comer{number}" for number in range(first, first + 8)]
@@ -270,14 +272,16 @@ async def test_of_registrations_at_once_ten_are_let_through(connect: Connect, co
         assert sorted(answer.status for answer in answers) == [200] * passed + [429] * (8 - passed)
 
 
-async def test_what_does_not_fit_is_no_registration(connect: Connect, config: Config) -> None:
+async def test_invalid_registration_does_not_count_towards_the_limit(
+    connect: Connect, config: Config
+) -> None:
     client = await connect(config)
     for _ in range(12):
         await sentence(await register(client, "newuser", email="none"), 400)
     await done(await register(client, "newuser"))
 
 
-async def test_administrators_make_as_many_accounts_as_they_like(connect: Connect, config: Config) -> None:
+async def test_administrators_can_create_any_number_of_accounts(connect: Connect, config: Config) -> None:
     client = await connect(config)
     admin = await sign_in(client, "admin", "admin123")
     for number in range(12):
@@ -288,7 +292,7 @@ async def test_administrators_make_as_many_accounts_as_they_like(connect: Connec
 # the audit
 
 
-async def test_the_audit_tells_who_invited_and_who_came(
+async def test_audit_shows_who_invited_and_who_registered(
     client: TestClient, admin: Headers, invited: Config
 ) -> None:
     made = await invite(client, admin, max_uses=2)

@@ -1,4 +1,6 @@
-"""GET /api/chat/stream/{message_id}: a client is a cursor on a reply that belongs to the server."""
+"""GET /api/chat/stream/{message_id}: a client follows a reply from its cursor; the reply belongs to the
+server.
+"""
 
 import asyncio
 import dataclasses
@@ -37,7 +39,7 @@ def parts() -> list[bytes]:
     return [*(chunk(reasoning_content=text) for text in THOUGHTS), *reply(*TEXTS)]
 
 
-async def test_a_resumable_stream_says_with_each_event_how_much_was_delivered(
+async def test_every_event_of_a_resumable_stream_has_the_cursor_as_its_id(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(parts(), pause=0.005)
@@ -51,13 +53,13 @@ async def test_a_resumable_stream_says_with_each_event_how_much_was_delivered(
     assert content == len("".join(TEXTS)) and reasoning == len("".join(THOUGHTS))
 
 
-async def test_without_the_wish_there_are_no_id_lines(client: TestClient, user: Headers) -> None:
+async def test_stream_without_resumable_has_no_id_lines(client: TestClient, user: Headers) -> None:
     body = {"message": "hi", "model": "test-model"}
     async with client.post("/api/chat/stream", json=body, headers=user) as response:
         assert "id:" not in (await response.text())
 
 
-async def test_leaving_and_resuming_at_every_event_boundary_gives_the_same_text(
+async def test_resuming_at_every_event_boundary_gives_the_same_text(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(parts(), pause=0.005)
@@ -71,7 +73,7 @@ async def test_leaving_and_resuming_at_every_event_boundary_gives_the_same_text(
         assert rest[0][1]["type"] == "start" and rest[-1] == events[-1]
 
 
-async def test_a_live_reply_is_followed_from_any_offset_to_its_end(
+async def test_running_reply_can_be_followed_from_any_cursor_to_its_end(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(parts(), stall_after=6)
@@ -111,10 +113,10 @@ async def test_a_live_reply_is_followed_from_any_offset_to_its_end(
     st.integers(0, 80),
     st.data(),
 )
-def test_any_offset_of_any_reply_gives_exactly_what_comes_after(
+def test_following_from_any_cursor_gives_exactly_the_rest(
     pieces: list[Any], content: int, reasoning: int, draw: st.DataObject
 ) -> None:
-    """Pieces come while the client follows; the cursor starts anywhere, also beyond the end."""
+    """Text arrives while the client follows; the cursor starts anywhere, also beyond the end."""
     early = draw.draw(st.integers(0, len(pieces)))
 
     async def run() -> list[tuple[str, str]]:
@@ -141,7 +143,7 @@ def test_any_offset_of_any_reply_gives_exactly_what_comes_after(
         assert "".join(text for of, text in got if of == name) == whole[skip:]
 
 
-async def test_a_failed_reply_is_replayed_with_its_error(
+async def test_failed_reply_is_replayed_with_its_error(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream([chunk("半句"), data({"error": {"message": "overloaded"}})])
@@ -154,10 +156,10 @@ async def test_a_failed_reply_is_replayed_with_its_error(
 
 
 @pytest.mark.parametrize("asked", ["test-model", "rest-model"])
-async def test_a_providers_wish_to_wait_is_told_again(
+async def test_retry_after_of_a_failed_reply_is_replayed(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, asked: str
 ) -> None:
-    """Also where it is the plan that is refused: all keys have to rest."""
+    """Also when no attempt was made because all API keys are cooling."""
     await add_model(client, admin, provider.base_url, "rest-model")
     if asked == "rest-model":
         key = {"model_provider": "p_rest_model", "api_key": "a-key-that-has-to-rest-0123"}
@@ -173,7 +175,7 @@ async def test_a_providers_wish_to_wait_is_told_again(
     assert await resume(client, user, events[0][1]["message_id"]) == events
 
 
-async def test_a_reply_by_the_model_behind_is_told_again_as_it_was(
+async def test_reply_of_a_fallback_model_is_replayed_unchanged(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     async with Provider() as broken:
@@ -186,7 +188,9 @@ async def test_a_reply_by_the_model_behind_is_told_again_as_it_was(
     assert (await messages_of(client, user, "c"))[1]["model"] == "test-model"
 
 
-async def test_a_reply_survives_a_restart(connect: Connect, config: Config, provider: Provider) -> None:
+async def test_reply_can_be_resumed_after_a_restart(
+    connect: Connect, config: Config, provider: Provider
+) -> None:
     from conftest import sign_in
 
     other = dataclasses.replace(config, database=config.database.with_name("other.db"))
@@ -202,7 +206,7 @@ async def test_a_reply_survives_a_restart(connect: Connect, config: Config, prov
     assert joined(again, "content") == "".join(TEXTS)[2:] and again[-1] == events[-1]
 
 
-async def test_a_reply_that_is_being_written_is_its_askers_alone(
+async def test_running_reply_is_visible_to_its_owner_only(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(parts(), stall_after=6)
@@ -213,7 +217,7 @@ async def test_a_reply_that_is_being_written_is_its_askers_alone(
     response.close()
 
 
-async def test_someone_elses_reply_and_a_question_are_not_found(
+async def test_reply_of_another_user_and_a_user_message_are_not_found(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:
     start = (await stream(client, user))[0]
@@ -228,14 +232,14 @@ async def test_someone_elses_reply_and_a_question_are_not_found(
 
 
 @pytest.mark.parametrize("bad", ["x", "1", "1-", "-1-2", "1-2-3", "9999999999-0", "1.5-0"])
-async def test_an_odd_event_id_is_refused(client: TestClient, user: Headers, bad: str) -> None:
+async def test_invalid_last_event_id_gets_400(client: TestClient, user: Headers, bad: str) -> None:
     start = (await stream(client, user))[0]
     url = f"/api/chat/stream/{start['message_id']}"
     response = await client.get(url, headers=user | {"Last-Event-ID": bad})
     assert response.status == 400 and "last_event_id" in (await response.json())["error"]
 
 
-async def test_active_replies_are_listed_for_their_owner(
+async def test_active_replies_are_listed_to_their_owner_only(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     assert await (await client.get("/api/chat/active", headers=user)).json() == []
@@ -253,7 +257,7 @@ async def test_active_replies_are_listed_for_their_owner(
     assert await (await client.get("/api/chat/active", headers=user)).json() == []
 
 
-async def test_a_client_that_does_not_read_why_a_reply_is_unreadable_is_dropped_without_an_error(
+async def test_follower_that_does_not_read_an_error_event_is_dropped_without_an_error(
     client: TestClient,
     user: Headers,
     provider: Provider,

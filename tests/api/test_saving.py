@@ -1,4 +1,6 @@
-"""What reaches the disk of a reply while it is written, also where the disk is full for a while."""
+"""Saves of a running reply: what reaches the database while it is generated, also when writes fail for a
+while.
+"""
 
 import asyncio
 import dataclasses
@@ -33,7 +35,7 @@ def rows(database: Path, sql: str) -> list[Any]:
 
 @contextmanager
 def refused(database: Path, event: str) -> Iterator[None]:
-    """Writes of one kind fail while this lasts, as on a full disk."""
+    """Let one kind of write fail while the context lasts, as on a full disk."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         name = "full_for_" + event.split()[0]
         other.execute(f"CREATE TRIGGER {name} BEFORE {event} BEGIN SELECT raise(ABORT, 'disk full'); END")
@@ -45,7 +47,7 @@ def saved(database: Path) -> str:
     return "".join(text for (text,) in rows(database, "SELECT text FROM message_parts ORDER BY sequence"))
 
 
-async def test_what_could_not_be_saved_is_saved_the_next_time(
+async def test_failed_save_is_repeated_with_the_next_one(
     client: TestClient, config: Config, user: Headers, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider.script = provider.stream([chunk("一"), chunk("二"), *reply("三")], stall_after=2)
@@ -59,10 +61,10 @@ async def test_what_could_not_be_saved_is_saved_the_next_time(
     assert (await ended(client, user, "c"))["content"] == "一二三"
 
 
-async def test_no_part_is_written_after_the_end(
+async def test_no_part_is_saved_after_the_end_of_a_reply(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
-    """A reply ends while the disk is busy: its end waits there, and nothing of it comes after."""
+    """A reply ends while the database is locked: its end waits, and no save is written after it."""
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     response = await opened(client, user, conversation_id="c")
     await until(lambda: saved(config.database) == "前")
@@ -76,10 +78,10 @@ async def test_no_part_is_written_after_the_end(
     assert saved(config.database) == ""
 
 
-async def test_a_reply_that_waits_for_its_end_to_be_stored_leaves_no_part_behind(
+async def test_reply_that_waits_for_its_settling_leaves_no_saved_part(
     client: TestClient, config: Config, user: Headers, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another one's part that could not be saved meanwhile is none of its business."""
+    """A failed save of another reply at the same time does not matter."""
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     response = await opened(client, user, conversation_id="c")
     await until(lambda: saved(config.database) == "前")
@@ -98,7 +100,7 @@ async def test_a_reply_that_waits_for_its_end_to_be_stored_leaves_no_part_behind
     assert saved(config.database) == ""
 
 
-async def test_a_reply_whose_end_could_not_be_stored_is_not_followed_for_ever(
+async def test_reply_that_cannot_be_settled_ends_for_its_followers_with_503(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("好"))
@@ -110,5 +112,5 @@ async def test_a_reply_whose_end_could_not_be_stored_is_not_followed_for_ever(
         async with asyncio.timeout(30):
             again = await resume(client, user, events[0]["message_id"])
         assert (again[-1][1]["type"], again[-1][1]["status"]) == ("error", 503) and again[-1][1]["error"]
-    # and the conversation goes on
+    # and the conversation continues
     assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"

@@ -1,4 +1,4 @@
-"""Section 4 of the API document: the logins of a user, as rows that can be seen, renewed and ended."""
+"""Section 4 of the API document: the sessions of a user; they can be listed, refreshed and ended."""
 
 import asyncio
 import sqlite3
@@ -25,7 +25,7 @@ DAY = 86_400
 
 
 class Hand:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 1_700_000_000.0
@@ -54,13 +54,13 @@ async def sessions(client: TestClient, headers: Headers) -> list[dict[str, Any]]
 
 
 def query(config: Config, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """What the database holds, or a change behind the server's back."""
+    """Read the database, or change it directly."""
     with closing(sqlite3.connect(config.database)) as connection, connection:
         return connection.execute(statement, values).fetchall()
 
 
 def events(config: Config) -> list[str]:
-    """What the audit tells of logins."""
+    """The audit entries of sessions."""
     like = "event LIKE 'session.%' OR event LIKE 'login.%'"
     rows = query(config, f"SELECT event FROM audit WHERE {like} ORDER BY id")
     return [row[0] for row in rows]
@@ -69,7 +69,7 @@ def events(config: Config) -> list[str]:
 # refresh
 
 
-async def test_a_refreshed_token_takes_the_place_of_the_old_one(connect: Connect, config: Config) -> None:
+async def test_refreshed_session_token_replaces_the_old_one(connect: Connect, config: Config) -> None:
     client = await connect(config)
     old = await sign_in(client, "user", "user123")
     new = await refresh(client, old)
@@ -83,7 +83,7 @@ async def test_a_refreshed_token_takes_the_place_of_the_old_one(connect: Connect
     assert events(config) == ["login.succeeded", "session.refresh"]
 
 
-async def test_of_two_refreshes_of_one_token_at_once_one_is_answered(
+async def test_concurrent_refreshes_of_one_session_token_succeed_once(
     client: TestClient, user: Headers
 ) -> None:
     answers = await asyncio.gather(*(client.post("/api/auth/refresh", headers=user) for _ in range(8)))
@@ -93,7 +93,7 @@ async def test_of_two_refreshes_of_one_token_at_once_one_is_answered(
     assert [row["current"] for row in await sessions(client, headers)] == [True]
 
 
-async def test_a_refreshed_token_lives_as_long_as_a_new_one_but_no_longer_than_the_login(
+async def test_refreshed_session_token_has_the_full_lifetime_within_that_of_the_session(
     connect: Connect, config: Config
 ) -> None:
     hand = Hand()
@@ -102,7 +102,7 @@ async def test_a_refreshed_token_lives_as_long_as_a_new_one_but_no_longer_than_t
     hand.seconds += 6 * DAY
     token = await refresh(client, token)
     hand.seconds += 4 * DAY - 1
-    # the last refresh came after six days, and yet its token does not last for seven
+    # the last refresh was after six days, but its token does not last for seven
     token = await refresh(client, token)
     assert await status(client, token) == 200
     hand.seconds += 1
@@ -111,8 +111,8 @@ async def test_a_refreshed_token_lives_as_long_as_a_new_one_but_no_longer_than_t
     assert await status(client, await sign_in(client, "user", "user123")) == 200
 
 
-async def test_a_login_that_has_become_too_old_is_not_renewed(connect: Connect, config: Config) -> None:
-    """Its token is good still: it was issued when logins were allowed to last longer."""
+async def test_session_over_its_maximum_age_cannot_be_refreshed(connect: Connect, config: Config) -> None:
+    """Its token is still valid: it was issued when the configured maximum was longer."""
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     token = await sign_in(client, "user", "user123")
@@ -123,9 +123,7 @@ async def test_a_login_that_has_become_too_old_is_not_renewed(connect: Connect, 
     assert await status(client, token) == 200
 
 
-async def test_a_login_is_renewed_until_the_moment_at_which_it_is_too_old(
-    connect: Connect, config: Config
-) -> None:
+async def test_session_can_be_refreshed_until_its_maximum_age(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     tokens = [await sign_in(client, "user", "user123") for _ in range(2)]
@@ -137,7 +135,7 @@ async def test_a_login_is_renewed_until_the_moment_at_which_it_is_too_old(
     assert "过久" in await sentence(await client.post("/api/auth/refresh", headers=tokens[1]), 401)
 
 
-async def test_a_token_never_outlives_the_longest_login(connect: Connect, config: Config) -> None:
+async def test_session_token_expires_no_later_than_its_session(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(replace(config, token_seconds=99 * DAY), clock=hand.clock)
     token = await sign_in(client, "user", "user123")
@@ -150,9 +148,7 @@ async def test_a_token_never_outlives_the_longest_login(connect: Connect, config
 # logout of all
 
 
-async def test_logging_out_everywhere_ends_every_login_of_the_caller_and_nobody_elses(
-    connect: Connect, config: Config
-) -> None:
+async def test_logout_all_ends_every_session_of_the_caller_only(connect: Connect, config: Config) -> None:
     client = await connect(config)
     mine = [await sign_in(client, "user", "user123") for _ in range(3)]
     other = await sign_in(client, "admin", "admin123")
@@ -167,7 +163,7 @@ async def test_logging_out_everywhere_ends_every_login_of_the_caller_and_nobody_
     assert "session.end_all" in events(config)
 
 
-async def test_logins_that_are_over_are_none_that_end(connect: Connect, config: Config) -> None:
+async def test_logout_all_does_not_count_expired_sessions(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     await sign_in(client, "user", "user123")
@@ -177,7 +173,7 @@ async def test_logins_that_are_over_are_none_that_end(connect: Connect, config: 
     assert (await done(await client.post("/api/auth/logout-all", headers=headers)))["ended"] == 1
 
 
-async def test_personal_tokens_stay_when_all_logins_end(client: TestClient, user: Headers) -> None:
+async def test_logout_all_keeps_access_tokens(client: TestClient, user: Headers) -> None:
     body = {"name": "program", "opens_api": True}
     token = (await done(await client.post("/api/tokens", json=body, headers=user)))["token"]
     program = {"Authorization": f"Bearer {token}"}
@@ -188,7 +184,7 @@ async def test_personal_tokens_stay_when_all_logins_end(client: TestClient, user
 # the list
 
 
-async def test_the_list_shows_where_one_is_signed_in(connect: Connect, config: Config) -> None:
+async def test_list_of_sessions_shows_address_client_and_times(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     browser = "Mozilla/5.0 (X11; Linux x86_64) " + "浏" * 300
@@ -210,7 +206,7 @@ async def test_the_list_shows_where_one_is_signed_in(connect: Connect, config: C
         "current": True,
     }
     hand.seconds += 100
-    # the login is the same after a refresh, and so is its beginning
+    # after a refresh it is the same session with the same beginning
     renewed = (await sessions(client, await refresh(client, second)))[0]
     assert (renewed["id"], renewed["current"]) == (2, True)
     assert (renewed["created_at"], renewed["last_seen_at"], renewed["expires_at"]) == (
@@ -220,7 +216,9 @@ async def test_the_list_shows_where_one_is_signed_in(connect: Connect, config: C
     )
 
 
-async def test_the_address_is_believed_from_configured_proxies_only(connect: Connect, config: Config) -> None:
+async def test_forwarded_address_is_accepted_from_configured_proxies_only(
+    connect: Connect, config: Config
+) -> None:
     body = {"username": "user", "password": "user123"}
     for proxies, address in ((), "127.0.0.1"), ((ip_network("127.0.0.0/8"),), "203.0.113.7"):
         client = await connect(replace(config, trusted_proxies=proxies))
@@ -230,7 +228,7 @@ async def test_the_address_is_believed_from_configured_proxies_only(connect: Con
         await client.close()
 
 
-async def test_what_cannot_be_printed_is_left_out_of_the_clients_name(client: TestClient) -> None:
+async def test_unprintable_characters_are_removed_from_the_client_name(client: TestClient) -> None:
     body = {"username": "user", "password": "user123"}
     odd = "a\u200bb\u202ec"
     login = await client.post("/api/auth/login", json=body, headers={"User-Agent": odd})
@@ -238,7 +236,9 @@ async def test_what_cannot_be_printed_is_left_out_of_the_clients_name(client: Te
     assert (await sessions(client, token))[0]["client"] == "abc"
 
 
-async def test_no_answer_and_no_row_holds_a_token(client: TestClient, config: Config, user: Headers) -> None:
+async def test_no_response_and_no_row_contains_a_session_token(
+    client: TestClient, config: Config, user: Headers
+) -> None:
     token = await refresh(client, user)
     listed = await client.get("/api/auth/sessions", headers=token)
     jti = query(config, "SELECT jti FROM sessions")[0][0]
@@ -249,9 +249,7 @@ async def test_no_answer_and_no_row_holds_a_token(client: TestClient, config: Co
         assert not any(signature.encode() in path.read_bytes() for path in files)
 
 
-async def test_a_login_is_seen_about_once_a_minute_and_not_with_every_request(
-    connect: Connect, config: Config
-) -> None:
+async def test_last_seen_time_is_written_about_once_a_minute(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     headers = await sign_in(client, "user", "user123")
@@ -268,7 +266,7 @@ async def test_a_login_is_seen_about_once_a_minute_and_not_with_every_request(
     for _ in range(3):
         assert await status(client, headers) == 200
     assert seen() == began + 61
-    # a restart forgets what was verified, and still does not write
+    # a restart empties the cache, and the last use is still not written
     await client.close()
     hand.seconds += 30
     client = await connect(config, clock=hand.clock)
@@ -279,7 +277,7 @@ async def test_a_login_is_seen_about_once_a_minute_and_not_with_every_request(
 # ending one
 
 
-async def test_a_login_can_be_ended_from_another_one(connect: Connect, config: Config) -> None:
+async def test_session_can_be_ended_from_another_session(connect: Connect, config: Config) -> None:
     client = await connect(config)
     lost, here = await sign_in(client, "user", "user123"), await sign_in(client, "user", "user123")
     assert await status(client, lost) == 200
@@ -292,13 +290,13 @@ async def test_a_login_can_be_ended_from_another_one(connect: Connect, config: C
     assert events(config) == ["login.succeeded", "login.succeeded", "session.end"]
 
 
-async def test_ones_own_present_login_can_be_ended_like_any_other(client: TestClient, user: Headers) -> None:
+async def test_current_session_can_be_ended(client: TestClient, user: Headers) -> None:
     (row,) = await sessions(client, user)
     await done(await client.delete(f"/api/auth/sessions/{row['id']}", headers=user))
     assert await status(client, user) == 401
 
 
-async def test_a_login_of_someone_else_is_not_found_not_even_by_an_administrator(
+async def test_session_of_another_user_is_not_found_also_by_an_administrator(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     for caller, other in ((admin, user), (user, admin)):
@@ -307,7 +305,7 @@ async def test_a_login_of_someone_else_is_not_found_not_even_by_an_administrator
         assert await status(client, other) == 200
 
 
-# who has logins
+# which tokens have sessions
 
 
 @pytest.mark.parametrize(
@@ -319,7 +317,7 @@ async def test_a_login_of_someone_else_is_not_found_not_even_by_an_administrator
         ("DELETE", "/api/auth/sessions/1"),
     ],
 )
-async def test_personal_tokens_and_the_demo_token_have_no_logins(
+async def test_access_tokens_and_demo_token_have_no_sessions(
     client: TestClient, user: Headers, method: str, path: str
 ) -> None:
     body = {"name": "program", "opens_api": True}
@@ -335,9 +333,7 @@ async def test_personal_tokens_and_the_demo_token_have_no_logins(
 # rows
 
 
-async def test_logins_that_are_long_over_are_swept_when_one_is_added(
-    connect: Connect, config: Config
-) -> None:
+async def test_long_expired_sessions_are_removed_at_a_login(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     for _ in range(3):
@@ -352,7 +348,7 @@ async def test_logins_that_are_long_over_are_swept_when_one_is_added(
     assert query(config, "SELECT user_id FROM sessions") == [(1,), (1,)]
 
 
-async def test_of_a_hundred_logins_the_one_not_seen_for_longest_makes_room(
+async def test_login_after_a_hundred_sessions_removes_the_one_unused_for_longest(
     connect: Connect, config: Config
 ) -> None:
     hand = Hand()
@@ -363,7 +359,7 @@ async def test_of_a_hundred_logins_the_one_not_seen_for_longest_makes_room(
         await sign_in(client, "user", "user123")
     hand.seconds += 100
     assert [await status(client, token) for token in (phone, other)] == [200, 200]
-    # it is remembered as good when the next one comes
+    # it is in the cache as valid when the next login comes
     assert query(config, "SELECT count(*) FROM sessions WHERE user_id = 2") == [(100,)]
     query(config, "UPDATE sessions SET last_seen_at = 1 WHERE id = 2")
     assert await status(client, forgotten) == 200
@@ -372,7 +368,7 @@ async def test_of_a_hundred_logins_the_one_not_seen_for_longest_makes_room(
     assert [await status(client, token) for token in (phone, forgotten, other)] == [200, 401, 200]
 
 
-async def test_a_hundred_logins_from_a_clock_that_ran_ahead_leave_room_for_one_more(
+async def test_login_succeeds_after_a_hundred_sessions_dated_in_the_future(
     connect: Connect, config: Config
 ) -> None:
     hand = Hand()
@@ -386,7 +382,7 @@ async def test_a_hundred_logins_from_a_clock_that_ran_ahead_leave_room_for_one_m
 
 
 @pytest.mark.parametrize("ending", ["password", "role", "is_active"])
-async def test_what_ends_all_tokens_leaves_no_rows(
+async def test_account_change_that_ends_sessions_removes_their_rows(
     client: TestClient, config: Config, admin: Headers, user: Headers, ending: str
 ) -> None:
     change = {
@@ -400,8 +396,10 @@ async def test_what_ends_all_tokens_leaves_no_rows(
     assert len(await sessions(client, admin)) == 1
 
 
-async def test_a_token_without_its_row_is_worth_nothing(connect: Connect, config: Config) -> None:
-    """As the tokens of a database from before there were sessions, and of one restored from a backup."""
+async def test_session_token_without_a_session_row_is_refused(connect: Connect, config: Config) -> None:
+    """Such tokens come from a database that is older than the table of sessions, or was restored from a
+    backup.
+    """
     client = await connect(config)
     headers = await sign_in(client, "user", "user123")
     await client.close()
@@ -409,7 +407,7 @@ async def test_a_token_without_its_row_is_worth_nothing(connect: Connect, config
     assert await status(await connect(config), headers) == 401
 
 
-async def test_a_token_of_one_users_login_cannot_speak_for_another(connect: Connect, config: Config) -> None:
+async def test_session_token_of_another_users_session_is_refused(connect: Connect, config: Config) -> None:
     """The row and the token must name the same user."""
     client = await connect(config)
     headers = await sign_in(client, "user", "user123")
@@ -419,14 +417,14 @@ async def test_a_token_of_one_users_login_cannot_speak_for_another(connect: Conn
 
 
 @pytest.mark.parametrize("change", ["is_active = 0", "token_version = token_version + 1"])
-async def test_a_login_during_which_the_account_changes_is_none(
+async def test_login_is_refused_if_the_account_changes_meanwhile(
     client: TestClient, config: Config, change: str
 ) -> None:
     with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         body = {"username": "user", "password": "user123"}
         login = asyncio.create_task(client.post("/api/auth/login", json=body))
-        # the password is checked, and the login waits to be written
+        # the password is verified, and the login waits for its write
         await asyncio.sleep(0.3)
         other.execute(f"UPDATE users SET {change} WHERE username = 'user'")
         other.execute("COMMIT")
@@ -435,10 +433,10 @@ async def test_a_login_during_which_the_account_changes_is_none(
 
 
 @pytest.mark.parametrize("ending", ["logout", "password"])
-async def test_a_client_that_leaves_while_its_tokens_end_does_not_keep_them_alive(
+async def test_client_disconnecting_while_its_session_ends_does_not_keep_the_session(
     client: TestClient, config: Config, user: Headers, ending: str
 ) -> None:
-    """The commit stands, so what was remembered of the token must go as well."""
+    """The commit is durable, so the cached session must be dropped as well."""
     assert await status(client, user) == 200
     locked = sqlite3.connect(config.database, isolation_level=None)
     locked.execute("BEGIN IMMEDIATE")
@@ -448,7 +446,7 @@ async def test_a_client_that_leaves_while_its_tokens_end_does_not_keep_them_aliv
         body = {"password": "another1", "current_password": "user123"}
         leaving = client.put("/api/users/profile", json=body, headers=user)
     task = asyncio.ensure_future(leaving)
-    # longer than reading the body and checking the password take
+    # long enough to read the body and verify the password
     await asyncio.sleep(0.5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -463,9 +461,7 @@ async def test_a_client_that_leaves_while_its_tokens_end_does_not_keep_them_aliv
     assert await status(client, user) == 401
 
 
-async def test_a_token_that_is_looked_up_while_it_ends_is_not_remembered(
-    connect: Connect, config: Config
-) -> None:
+async def test_session_read_while_it_ends_is_not_cached(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     ending, other = await sign_in(client, "user", "user123"), await sign_in(client, "user", "user123")
@@ -475,7 +471,7 @@ async def test_a_token_that_is_looked_up_while_it_ends_is_not_remembered(
         locked.execute("BEGIN IMMEDIATE")
         ended = asyncio.create_task(client.post("/api/auth/logout-all", headers=other))
         await asyncio.sleep(0.2)
-        # its row is there still
+        # its row still exists
         seen = asyncio.create_task(status(client, ending))
         await asyncio.sleep(0.2)
         locked.execute("ROLLBACK")
@@ -484,8 +480,10 @@ async def test_a_token_that_is_looked_up_while_it_ends_is_not_remembered(
     assert await status(client, ending) == 401
 
 
-async def test_who_may_only_read_is_still_known(connect: Connect, config: Config) -> None:
-    """When it cannot be written that a login was seen, the login holds all the same."""
+async def test_session_is_valid_although_its_last_use_cannot_be_written(
+    connect: Connect, config: Config
+) -> None:
+    """The database is locked for writing; the request must succeed all the same."""
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     headers = await sign_in(client, "user", "user123")
@@ -496,7 +494,9 @@ async def test_who_may_only_read_is_still_known(connect: Connect, config: Config
         locked.execute("ROLLBACK")
 
 
-async def test_nobody_waits_for_a_lock_because_a_token_was_used(connect: Connect, config: Config) -> None:
+async def test_request_does_not_wait_for_the_write_of_a_tokens_last_use(
+    connect: Connect, config: Config
+) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     headers = await sign_in(client, "user", "user123")
@@ -509,7 +509,7 @@ async def test_nobody_waits_for_a_lock_because_a_token_was_used(connect: Connect
         began = time.monotonic()
         assert [await status(client, who) for who in (headers, token)] == [200, 200]
         assert time.monotonic() - began < 2
-        # the lists know already what the database does not
+        # the lists show what is not written yet
         (login,) = await sessions(client, headers)
         (listed,) = await (await client.get("/api/tokens", headers=headers)).json()
         assert login["last_seen_at"] == listed["last_used_at"] == iso(now)
@@ -522,20 +522,18 @@ async def test_nobody_waits_for_a_lock_because_a_token_was_used(connect: Connect
     assert written == [(hand.clock.now(), hand.clock.now())]
 
 
-async def test_the_last_use_of_a_token_is_written_when_the_server_ends(
-    connect: Connect, config: Config
-) -> None:
+async def test_last_use_of_a_token_is_written_at_shutdown(connect: Connect, config: Config) -> None:
     hand = Hand()
     client = await connect(config, clock=hand.clock)
     first, second = await sign_in(client, "user", "user123"), await sign_in(client, "admin", "admin123")
     hand.seconds += 61
-    # the first one's is written at once, the second one's with what comes in the second after that
+    # the first last use is written at once, the second with those of the following second
     assert [await status(client, who) for who in (first, second)] == [200, 200]
     await client.close()
     assert query(config, "SELECT DISTINCT last_seen_at FROM sessions") == [(hand.clock.now(),)]
 
 
-async def test_only_so_many_last_uses_wait_to_be_written(connect: Connect, config: Config) -> None:
+async def test_number_of_unwritten_last_uses_is_limited(connect: Connect, config: Config) -> None:
     client = await connect(config)
     assert client.app is not None
     last_uses = client.app[LAST_USES]

@@ -1,4 +1,4 @@
-"""Section 8 of the API document: what the caller used."""
+"""Section 8 of the API document: the caller's usage."""
 
 from dataclasses import replace
 from typing import Any
@@ -32,7 +32,7 @@ async def stats(client: TestClient, headers: Headers, **query: str) -> dict[str,
 
 
 async def offer(client: TestClient, admin: Headers, provider: Provider, *names: str) -> None:
-    """Models on the scripted provider, at 2 and 10 for a thousand tokens."""
+    """Models on the scripted provider, at 2 and 10 per thousand tokens."""
     await post(
         client,
         "/api/providers",
@@ -69,7 +69,7 @@ async def limit(client: TestClient, admin: Headers, username: str, tokens: int) 
     assert response.status == 200
 
 
-async def test_a_new_user_has_used_nothing_and_every_field_is_there(
+async def test_statistics_of_a_new_user_are_zero_and_have_every_field(
     client: TestClient, user: Headers
 ) -> None:
     body = await stats(client, user)
@@ -108,7 +108,7 @@ async def test_a_new_user_has_used_nothing_and_every_field_is_there(
     }
 
 
-async def test_what_two_chats_used_is_counted_and_costed(
+async def test_usage_and_cost_of_chats_are_summed(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await offer(client, admin, provider, "m", "n")
@@ -137,7 +137,7 @@ async def test_what_two_chats_used_is_counted_and_costed(
         assert isinstance(body[field], float)
 
 
-async def test_a_streamed_chat_counts_as_well(
+async def test_streamed_chat_counts_in_the_statistics(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await offer(client, admin, provider, "m")
@@ -148,7 +148,7 @@ async def test_a_streamed_chat_counts_as_well(
     assert (body["tokens_used"], body["total_messages"], body["today"]["requests"]) == (15, 2, 1)
 
 
-async def test_what_the_provider_does_not_report_is_estimated(
+async def test_usage_that_the_provider_does_not_report_is_estimated(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await offer(client, admin, provider, "m")
@@ -161,7 +161,7 @@ async def test_what_the_provider_does_not_report_is_estimated(
     assert body["tokens_used"] == answer["usage"]["total_tokens"] > 0
 
 
-async def test_a_chat_that_was_refused_uses_nothing(
+async def test_failed_chat_uses_nothing(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await offer(client, admin, provider, "m")
@@ -172,7 +172,7 @@ async def test_a_chat_that_was_refused_uses_nothing(
     assert (body["tokens_used"], body["days_active"], body["by_model"]) == (0, 0, [])
 
 
-async def test_everyone_sees_only_what_they_used_themselves(
+async def test_statistics_show_the_callers_own_usage_only(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await offer(client, admin, provider, "m")
@@ -184,7 +184,7 @@ async def test_everyone_sees_only_what_they_used_themselves(
     assert (await stats(client, admin, user_id="2"))["user"]["username"] == "admin"
 
 
-async def test_what_was_used_outlives_its_conversation(
+async def test_usage_remains_after_its_conversation_is_deleted(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await offer(client, admin, provider, "m")
@@ -198,7 +198,7 @@ async def test_what_was_used_outlives_its_conversation(
 @pytest.mark.parametrize(
     ("tokens", "percentage"), [(1000, 11.0), (3000, 3.7), (110, 100.0), (109, 100.0), (1, 100.0), (0, 100.0)]
 )
-async def test_the_percentage_is_rounded_and_never_above_a_hundred(
+async def test_usage_percentage_is_rounded_and_at_most_100(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, tokens: int, percentage: float
 ) -> None:
     await offer(client, admin, provider, "m")
@@ -208,7 +208,7 @@ async def test_the_percentage_is_rounded_and_never_above_a_hundred(
     assert (body["usage_percentage"], body["quota_limit"]) == (percentage, tokens)
 
 
-async def test_a_used_up_month_refuses_further_chats(
+async def test_used_up_month_refuses_further_chats(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await offer(client, admin, provider, "m")
@@ -220,7 +220,7 @@ async def test_a_used_up_month_refuses_further_chats(
     assert len(provider.bodies) == 1
 
 
-async def test_days_and_months_begin_where_the_configuration_says(
+async def test_days_and_months_begin_at_midnight_in_the_configured_timezone(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     # 2024-01-31 15:30 UTC: half an hour before February begins in Shanghai

@@ -1,4 +1,4 @@
-"""Stopping: at once, the right reply, and with what its page still had."""
+"""Stopping a reply: at once, only the named one, and with the text that the page still had."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
     await add_model(client, admin, provider.base_url)
 
 
-async def test_stop_by_message_ends_every_followers_stream(
+async def test_stop_by_message_id_ends_every_followers_stream(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -25,14 +25,14 @@ async def test_stop_by_message_ends_every_followers_stream(
     await asyncio.sleep(0.2)
     response = await client.post("/api/chat/stop", json={"message_id": message_id}, headers=user)
     assert response.status == 200
-    # the provider stalls: nothing else ends it for two minutes
+    # the provider stalls: nothing else would end the reply for two minutes
     await until(lambda: provider.closed == 1)
     for task in others:
         assert (await task)[-1][1]["finish_reason"] == "stopped"
     assert (await running)[-1] == {**(await running)[-1], "type": "end", "finish_reason": "stopped"}
 
 
-async def test_deleting_the_key_in_use_stops_its_replies(
+async def test_deleting_an_api_key_stops_the_replies_that_use_it(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     key = {"model_provider": "p_test_model", "api_key": "a-key-that-will-go-0123456789"}
@@ -46,7 +46,7 @@ async def test_deleting_the_key_in_use_stops_its_replies(
 
 @pytest.mark.parametrize("name", ["message_id", "conversation_id"])
 @pytest.mark.parametrize("number", [0, 1])
-async def test_of_two_replies_the_one_that_is_named_is_stopped(
+async def test_only_the_named_reply_of_two_is_stopped(
     client: TestClient, user: Headers, provider: Provider, name: str, number: int
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -60,7 +60,7 @@ async def test_of_two_replies_the_one_that_is_named_is_stopped(
     assert (await ended(client, user, named["conversation_id"]))["status"] == "stopped"
 
 
-async def test_a_deleted_key_is_not_turned_to_by_a_reply_that_runs(
+async def test_running_reply_does_not_fail_over_to_a_deleted_api_key(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     ids = []
@@ -69,7 +69,7 @@ async def test_a_deleted_key_is_not_turned_to_by_a_reply_that_runs(
         body = key | {"label": label, "priority": priority}
         saved = await (await client.post("/api/apikeys", json=body, headers=user)).json()
         ids.append(saved["apikey"]["id"])
-    # answers 503 when the gate opens
+    # the provider answers 503 when the gate opens
     provider.script = provider.hang()
     running = asyncio.create_task(stream(client, user))
     await until(lambda: len(provider.bodies) == 1)
@@ -82,7 +82,7 @@ async def test_a_deleted_key_is_not_turned_to_by_a_reply_that_runs(
 # --- what the page saves
 
 
-async def test_the_placeholder_of_the_page_is_no_text(
+async def test_placeholder_text_of_the_page_is_not_stored(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.hang()
@@ -94,7 +94,7 @@ async def test_the_placeholder_of_the_page_is_no_text(
     assert (kept["content"], kept["status"]) == ("", "stopped")
 
 
-async def test_what_the_page_saves_does_not_change_a_reply_that_is_whole(
+async def test_save_partial_does_not_change_a_finished_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前"))

@@ -1,4 +1,4 @@
-"""Guessing is slowed down, for good and for all addresses, and nobody can lock somebody else out with it."""
+"""Password guessing is rate-limited across restarts and addresses, without locking other users out."""
 
 import asyncio
 import hmac
@@ -33,7 +33,7 @@ HOME, CAFE = "198.51.100.7", "203.0.113.9"
 
 @pytest.fixture
 def proxied(config: Config) -> Config:
-    """Behind a proxy on this machine, which says in X-Forwarded-For who asks."""
+    """Behind a proxy on loopback, which sends the client's address in X-Forwarded-For."""
     return replace(config, trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
 
 
@@ -58,14 +58,14 @@ async def guesses(client: TestClient, name: str, addresses: list[str]) -> list[i
 
 
 def everywhere(count: int, first: int = 0) -> list[str]:
-    """Addresses of as many networks."""
+    """Addresses in so many different networks."""
     return [f"10.{number // 250}.{number % 250}.1" for number in range(first, first + count)]
 
 
 # persistence
 
 
-async def test_a_restart_does_not_shorten_the_wait(connect: Connect, config: Config, hand: Hand) -> None:
+async def test_delay_survives_a_restart(connect: Connect, config: Config, hand: Hand) -> None:
     client = await connect(config, clock=hand.clock)
     assert await guesses(client, "admin", [""] * 5) == [401] * 5
     wait = await waits(await login(client, "admin", "admin123"))
@@ -76,7 +76,7 @@ async def test_a_restart_does_not_shorten_the_wait(connect: Connect, config: Con
     await done(await login(client, "admin", "admin123"))
 
 
-async def test_the_waits_grow_over_a_restart_too(connect: Connect, config: Config, hand: Hand) -> None:
+async def test_delays_grow_across_restarts(connect: Connect, config: Config, hand: Hand) -> None:
     found = []
     for _ in range(3):
         client = await connect(config, clock=hand.clock)
@@ -88,7 +88,7 @@ async def test_the_waits_grow_over_a_restart_too(connect: Connect, config: Confi
     assert found == [15, 30, 60]
 
 
-async def test_after_some_quiet_minutes_the_count_begins_anew(
+async def test_count_of_wrong_passwords_resets_after_five_minutes(
     connect: Connect, config: Config, hand: Hand
 ) -> None:
     client = await connect(config, clock=hand.clock)
@@ -98,7 +98,9 @@ async def test_after_some_quiet_minutes_the_count_begins_anew(
         assert await guesses(client, name, [""] * (passed + 1)) == [401] * passed + [429]
 
 
-async def test_a_clock_that_ran_ahead_locks_nobody_out(connect: Connect, config: Config, hand: Hand) -> None:
+async def test_records_dated_in_the_future_lock_no_account(
+    connect: Connect, config: Config, hand: Hand
+) -> None:
     client = await connect(config, clock=hand.clock)
     hand.seconds += 365 * 86400
     assert await guesses(client, "admin", [""] * 5) == [401] * 5
@@ -106,7 +108,9 @@ async def test_a_clock_that_ran_ahead_locks_nobody_out(connect: Connect, config:
     await done(await login(client, "admin", "admin123"))
 
 
-async def test_records_are_bounded_and_swept(connect: Connect, config: Config, hand: Hand) -> None:
+async def test_throttle_records_are_limited_and_expired_ones_removed(
+    connect: Connect, config: Config, hand: Hand
+) -> None:
     client = await connect(config, clock=hand.clock)
     end = int(hand.seconds * 1000) + 1000
     rows(
@@ -126,7 +130,7 @@ async def test_records_are_bounded_and_swept(connect: Connect, config: Config, h
 # from many addresses, and against the owner
 
 
-async def test_a_guesser_with_many_addresses_is_slowed_down_as_well(behind: TestClient, hand: Hand) -> None:
+async def test_guesses_from_many_addresses_are_delayed_too(behind: TestClient, hand: Hand) -> None:
     statuses = await guesses(behind, "admin", everywhere(60))
     assert statuses == [401] * 30 + [429] * 30
     wait = await waits(await login(behind, "admin", "wrong", CAFE))
@@ -135,18 +139,19 @@ async def test_a_guesser_with_many_addresses_is_slowed_down_as_well(behind: Test
     assert await waits(await login(behind, "admin", "wrong", CAFE)) > wait
 
 
-async def test_an_unknown_name_is_slowed_down_like_a_known_one(behind: TestClient) -> None:
+async def test_unknown_name_is_delayed_like_a_known_one(behind: TestClient) -> None:
     known, unknown = [await guesses(behind, name, everywhere(40)) for name in ("admin", "nobody-here")]
     assert known == unknown
     answers = [await login(behind, name, "x", CAFE) for name in ("admin", "nobody-here")]
     assert await answers[0].read() == await answers[1].read()
 
 
-async def test_of_a_name_a_keyed_digest_is_kept_whether_it_is_anybodys_or_not(
+async def test_names_are_stored_as_keyed_digests_whether_they_exist_or_not(
     connect: Connect, config: Config
 ) -> None:
-    """A shorter one would be shared by names, and tell of one whether it exists; one without a key would
-    tell of a password typed into the wrong field."""
+    """Names would share a shorter digest, which would reveal whether a name exists; a digest without a key
+    would reveal a password typed into the wrong field.
+    """
     client = await connect(config)
     names = ["admin", "typed-too-soon"]
     for name in names:
@@ -159,33 +164,33 @@ async def test_of_a_name_a_keyed_digest_is_kept_whether_it_is_anybodys_or_not(
         assert hmac.new(key, name.encode(), "sha256").hexdigest() in kept
 
 
-async def test_the_right_password_from_a_known_network_gets_in_whatever_others_guess(
+async def test_right_password_from_a_known_network_succeeds_despite_guesses_of_others(
     behind: TestClient,
 ) -> None:
     await done(await login(behind, "user", "user123", HOME))
     await guesses(behind, "user", everywhere(40))
     await waits(await login(behind, "user", "user123", CAFE))
     await done(await login(behind, "user", "user123", HOME))
-    # a neighbour of the same network is known with it
+    # another address of the same network is known too
     await done(await login(behind, "user", "user123", "198.51.100.200"))
 
 
-async def test_a_network_is_known_for_its_own_account_only(behind: TestClient) -> None:
+async def test_network_is_known_for_its_own_account_only(behind: TestClient) -> None:
     await done(await login(behind, "user", "user123", HOME))
     await guesses(behind, "admin", everywhere(30))
     await waits(await login(behind, "admin", "admin123", HOME))
 
 
-async def test_a_known_network_may_not_guess_without_end_either(behind: TestClient, hand: Hand) -> None:
+async def test_guesses_from_a_known_network_are_limited_too(behind: TestClient, hand: Hand) -> None:
     await done(await login(behind, "user", "user123", HOME))
-    # neither from one address nor from all of the network's
+    # neither from one address nor from all addresses of the network
     statuses = await guesses(behind, "user", [f"198.51.100.{number}" for number in range(1, 9)])
     assert statuses == [401] * 5 + [429] * 3
     hand.seconds += await waits(await login(behind, "user", "user123", HOME))
     await done(await login(behind, "user", "user123", HOME))
 
 
-async def test_wrong_names_from_a_known_network_do_not_keep_its_user_out(behind: TestClient) -> None:
+async def test_wrong_names_from_a_known_network_do_not_lock_its_user_out(behind: TestClient) -> None:
     await done(await login(behind, "user", "user123", HOME))
     for number in range(50):
         await sentence(await login(behind, f"name{number}", "wrong", HOME), 401)
@@ -193,13 +198,13 @@ async def test_wrong_names_from_a_known_network_do_not_keep_its_user_out(behind:
     await done(await login(behind, "user", "user123", HOME))
 
 
-async def test_only_a_right_password_makes_a_network_known(behind: TestClient) -> None:
+async def test_only_a_successful_login_makes_a_network_known(behind: TestClient) -> None:
     await sentence(await login(behind, "user", "wrong", HOME), 401)
     await guesses(behind, "user", everywhere(30))
     await waits(await login(behind, "user", "user123", HOME))
 
 
-async def test_known_networks_are_known_over_a_restart(connect: Connect, proxied: Config, hand: Hand) -> None:
+async def test_known_networks_survive_a_restart(connect: Connect, proxied: Config, hand: Hand) -> None:
     client = await connect(proxied, clock=hand.clock)
     await done(await login(client, "user", "user123", HOME))
     await client.close()
@@ -208,7 +213,7 @@ async def test_known_networks_are_known_over_a_restart(connect: Connect, proxied
     await done(await login(client, "user", "user123", HOME))
 
 
-async def test_of_known_networks_the_latest_twenty_are_kept_for_ninety_days(
+async def test_latest_twenty_known_networks_are_kept_for_ninety_days(
     behind: TestClient, proxied: Config, hand: Hand
 ) -> None:
     for address in [HOME, *everywhere(20)]:
@@ -224,7 +229,7 @@ async def test_of_known_networks_the_latest_twenty_are_kept_for_ninety_days(
     assert rows(proxied, "SELECT network FROM login_networks WHERE user_id = 2") == [("198.51.100.0/24",)]
 
 
-async def test_a_household_behind_one_address_is_not_locked_out_by_one_of_its_members(
+async def test_user_behind_a_shared_address_is_not_locked_out_by_another_users_guesses(
     behind: TestClient,
 ) -> None:
     await guesses(behind, "admin", [HOME] * 20)
@@ -232,21 +237,21 @@ async def test_a_household_behind_one_address_is_not_locked_out_by_one_of_its_me
     await done(await login(behind, "user", "user123", HOME))
 
 
-# what an address is
+# client addresses
 
 
-async def test_a_forged_header_does_not_evade(client: TestClient) -> None:
-    """Nobody configured a proxy, so nobody is believed."""
+async def test_forwarded_header_is_ignored_without_a_configured_proxy(client: TestClient) -> None:
+    """Without a configured proxy, no forwarded address is trusted."""
     assert await guesses(client, "admin", everywhere(7)) == [401] * 5 + [429] * 2
 
 
-async def test_what_stands_before_the_proxys_own_word_does_not_evade(behind: TestClient) -> None:
+async def test_forged_addresses_before_the_proxys_own_entry_are_ignored(behind: TestClient) -> None:
     forged = [f"{address}, {CAFE}" for address in everywhere(7)]
     assert await guesses(behind, "admin", forged) == [401] * 5 + [429] * 2
 
 
-async def test_a_line_of_the_proxys_own_is_the_last_word(behind: TestClient) -> None:
-    """Some proxies leave the client's line as it came, and add one of their own below it."""
+async def test_last_forwarded_header_line_decides(behind: TestClient) -> None:
+    """Some proxies leave the client's header line unchanged and add one of their own below it."""
 
     async def status(*lines: str, token: str = "") -> int:
         headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
@@ -267,7 +272,7 @@ async def test_a_line_of_the_proxys_own_is_the_last_word(behind: TestClient) -> 
     ]
 
 
-async def test_the_port_of_a_client_does_not_make_it_another(behind: TestClient) -> None:
+async def test_port_in_a_forwarded_address_is_ignored(behind: TestClient) -> None:
     ports = [f"{CAFE}:{4000 + number}" for number in range(7)]
     assert await guesses(behind, "admin", ports) == [401] * 5 + [429] * 2
     ports = [f"[2001:db8::1]:{4000 + number}" for number in range(7)]
@@ -289,7 +294,7 @@ async def test_the_port_of_a_client_does_not_make_it_another(behind: TestClient)
         (["[2001:db8::1]"], "2001:db8::1"),
         (["2001:db8::1"], "2001:db8::1"),
         (["::ffff:203.0.113.9"], CAFE),
-        # no addresses
+        # not addresses
         (["unknown"], "127.0.0.1"),
         ([f"{CAFE}, unknown"], "127.0.0.1"),
         ([f"{CAFE}, _hidden, 127.0.0.2"], "127.0.0.2"),
@@ -300,11 +305,11 @@ async def test_the_port_of_a_client_does_not_make_it_another(behind: TestClient)
         (["9" * 5000], "127.0.0.1"),
     ],
 )
-def test_where_a_request_comes_from(lines: list[str], address: str) -> None:
+def test_client_address_is_the_last_one_that_is_not_a_trusted_proxy(lines: list[str], address: str) -> None:
     assert client_address("127.0.0.1", lines, [ipaddress.ip_network("127.0.0.0/8")]) == address
 
 
-async def test_the_addresses_of_one_ipv6_household_are_one(behind: TestClient) -> None:
+async def test_addresses_of_one_ipv6_network_are_counted_together(behind: TestClient) -> None:
     inside = [f"2001:db8:0:1{number:02x}::{number}" for number in range(7)]
     assert await guesses(behind, "admin", inside) == [401] * 5 + [429] * 2
     await done(await login(behind, "admin", "admin123", "2001:db8:0:200::1"))
@@ -323,15 +328,17 @@ async def test_the_addresses_of_one_ipv6_household_are_one(behind: TestClient) -
         ("", "", ""),
     ],
 )
-def test_an_address_is_counted_with_its_network(address: str, network: str, one: str) -> None:
+def test_network_of_an_address_has_the_expected_prefix(address: str, network: str, one: str) -> None:
     assert (network_of(address), network_of(address, 32)) == (network, one)
 
 
-# what is a guess
+# what counts as a guess
 
 
-async def test_many_logins_at_once_are_no_guesses(client: TestClient) -> None:
-    """A household behind one address, or all the world behind a proxy that nobody configured."""
+async def test_concurrent_successful_logins_are_not_delayed(client: TestClient) -> None:
+    """They may come from a household behind one address, or from all users behind a proxy that is not
+    configured.
+    """
     answers = await asyncio.gather(*(login(client, "admin", "admin123") for _ in range(9)))
     assert [answer.status for answer in answers] == [200] * 9
     await done(await login(client, "admin", "admin123"))
@@ -339,7 +346,7 @@ async def test_many_logins_at_once_are_no_guesses(client: TestClient) -> None:
 
 @contextmanager
 def slow_passwords(client: TestClient) -> Iterator[Passwords]:
-    """While this lasts no password is compared: the thread that does it is busy. All attempts wait for it."""
+    """Block the thread that compares passwords while the context lasts; all logins wait for it."""
     passwords, gate = client.app[PASSWORDS], threading.Event()
     passwords._pool.submit(gate.wait)
     try:
@@ -349,19 +356,19 @@ def slow_passwords(client: TestClient) -> Iterator[Passwords]:
 
 
 def in_line(passwords: Passwords) -> int:
-    """How many wait for their turn, or have it."""
+    """How many requests wait in the queue, or are being served."""
     turns = passwords._queue
     queues = [queue for line in turns._lines.values() for queue in line.values()]
     return sum(map(len, queues)) + (turns._current is not None)
 
 
 async def settled(tasks: list[asyncio.Task[ClientResponse]], passwords: Passwords) -> None:
-    """Each one stands in line or is answered."""
+    """Every request is in the queue or has its response."""
     await until(lambda: sum(task.done() for task in tasks) + in_line(passwords) >= len(tasks), 30)
 
 
 async def at_once(client: TestClient, attempts: list[tuple[str, str | None]]) -> list[ClientResponse]:
-    """The answers to attempts (name and address) that are all there before a password is compared."""
+    """The responses to logins (name and address) that all arrive before a password is compared."""
     with slow_passwords(client) as passwords:
         tasks = [asyncio.create_task(login(client, name, "right?", address)) for name, address in attempts]
         await settled(tasks, passwords)
@@ -373,14 +380,16 @@ def tally(answers: list[ClientResponse]) -> Counter[int]:
     return Counter(answer.status for answer in answers)
 
 
-async def test_guesses_at_once_get_no_further_than_one_by_one(client: TestClient) -> None:
-    # one has its turn, eight wait for theirs, all others are refused
+async def test_concurrent_guesses_are_limited_like_consecutive_ones(client: TestClient) -> None:
+    # one is being served, eight wait, all others are refused
     answers = await at_once(client, [("admin", None)] * 60)
     assert tally(answers) == {401: 5, 429: 55}
     await waits(await login(client, "admin", "admin123"))
 
 
-async def test_guesses_at_once_from_one_address_are_fifty_too(behind: TestClient, proxied: Config) -> None:
+async def test_concurrent_guesses_from_one_address_are_limited_to_fifty(
+    behind: TestClient, proxied: Config
+) -> None:
     for number in range(46):
         await sentence(await login(behind, f"name{number}", "wrong", HOME), 401)
     answers = await at_once(behind, [(f"other{number}", HOME) for number in range(9)])
@@ -388,17 +397,17 @@ async def test_guesses_at_once_from_one_address_are_fifty_too(behind: TestClient
     assert rows(proxied, "SELECT attempts FROM throttles WHERE scope = 'login address'") == [(50,)]
 
 
-async def test_guesses_at_once_at_one_account_are_thirty_too(behind: TestClient) -> None:
+async def test_concurrent_guesses_at_one_account_are_limited_to_thirty(behind: TestClient) -> None:
     assert await guesses(behind, "admin", everywhere(27)) == [401] * 27
     attempts = [("admin", address) for address in everywhere(20, first=50)]
     assert tally(await at_once(behind, attempts)) == {401: 3, 429: 17}
 
 
-# who waits for whom
+# which requests wait for which
 
 
 async def started(request: Awaitable[ClientResponse], passwords: Passwords, who: Actor) -> asyncio.Task:
-    """A request that waits for its turn."""
+    """A request that waits in the queue."""
     turns, party = passwords._queue, queue_member(who)
     before = turns.waiting(party)
     task = asyncio.ensure_future(request)
@@ -407,7 +416,7 @@ async def started(request: Awaitable[ClientResponse], passwords: Passwords, who:
     return task
 
 
-async def test_one_address_keeps_nobody_waiting_with_many_guesses(
+async def test_many_guesses_from_one_address_do_not_delay_another_address(
     behind: TestClient, proxied: Config
 ) -> None:
     with slow_passwords(behind) as passwords:
@@ -416,12 +425,16 @@ async def test_one_address_keeps_nobody_waiting_with_many_guesses(
         other = await started(login(behind, "user", "wrong", HOME), passwords, Actor(address=HOME))
     answers = await asyncio.gather(*flood)
     assert tally(answers) == {401: 9, 429: 51} and (await other).status == 401
-    # the one that was looked at already, one of those that waited, and then the newcomer
+    # the one being served already, one of those waiting, and then the other address
     assert [address for _, _, _, address, _ in events(proxied, "login.failed")].index(HOME) == 2
 
 
-async def test_a_full_line_takes_from_whoever_has_most_in_it(behind: TestClient, config: Config) -> None:
-    """What lost its place, or found none, was never looked at: 503, and nothing is counted."""
+async def test_full_queue_drops_requests_of_the_sender_with_the_most(
+    behind: TestClient, config: Config
+) -> None:
+    """A request that lost its place, or found none, gets 503 without a check of its password, and is not
+    counted.
+    """
     flood, others = [("nobody", CAFE)] * 9, [("nobody", address) for address in everywhere(40)]
     with slow_passwords(behind) as passwords:
         first = [asyncio.create_task(login(behind, name, "x", address)) for name, address in flood]
@@ -430,12 +443,12 @@ async def test_a_full_line_takes_from_whoever_has_most_in_it(behind: TestClient,
         await settled(first + tasks, passwords)
     assert tally(await asyncio.gather(*first)) == {401: 2, 503: 7}
     answers = tally(await asyncio.gather(*tasks))
-    # of thirty-one guesses at one account thirty are looked at
+    # of thirty-one guesses at one account, thirty are compared
     assert answers[503] == 9 and answers[401] + answers[429] == 31
     assert rows(config, "SELECT attempts FROM throttles WHERE scope = 'login account'") == [(30,)]
 
 
-async def test_a_flood_of_strangers_keeps_no_user_waiting(behind: TestClient) -> None:
+async def test_flood_of_anonymous_logins_does_not_delay_a_user(behind: TestClient) -> None:
     user = await sign_in(behind, "user", "user123")
     me = Actor(2, "user")
     with slow_passwords(behind) as passwords:
@@ -446,7 +459,7 @@ async def test_a_flood_of_strangers_keeps_no_user_waiting(behind: TestClient) ->
     await asyncio.gather(*flood)
 
 
-async def test_a_newcomer_who_finds_no_place_has_not_tried_to_register(client: TestClient) -> None:
+async def test_registration_that_finds_the_queue_full_is_not_counted(client: TestClient) -> None:
     with slow_passwords(client) as passwords:
         tasks = [asyncio.create_task(register(client, f"comer{number}")) for number in range(30)]
         await settled(tasks, passwords)
@@ -455,7 +468,7 @@ async def test_a_newcomer_who_finds_no_place_has_not_tried_to_register(client: T
     await waits(await register(client, "eleventh"))
 
 
-async def test_whoever_has_to_wait_anyway_takes_no_place_in_the_line(client: TestClient) -> None:
+async def test_delayed_request_takes_no_place_in_the_queue(client: TestClient) -> None:
     await guesses(client, "admin", [""] * 5)
     for number in range(10):
         await done(await register(client, f"comer{number}"))
@@ -468,7 +481,7 @@ async def test_whoever_has_to_wait_anyway_takes_no_place_in_the_line(client: Tes
     await done(await first)
 
 
-async def test_whoever_leaves_the_line_gives_up_the_place(client: TestClient, config: Config) -> None:
+async def test_disconnected_request_leaves_the_queue(client: TestClient, config: Config) -> None:
     here = Actor(address="127.0.0.1")
     with slow_passwords(client) as passwords:
         turns = passwords._queue
@@ -482,14 +495,12 @@ async def test_whoever_leaves_the_line_gives_up_the_place(client: TestClient, co
         last = await started(login(client, "admin", "admin123"), passwords, here)
     await done(await first)
     await done(await last)
-    # nobody looked at what they guessed
+    # no password of theirs was compared
     assert rows(config, COUNTED) == [(None,)]
     assert turns._current is None and not turns._lines
 
 
-async def test_a_guess_whose_client_left_before_it_was_told_is_one(
-    client: TestClient, config: Config
-) -> None:
+async def test_guess_whose_client_disconnected_is_counted(client: TestClient, config: Config) -> None:
     with slow_passwords(client) as passwords:
         for number in range(1, 6):
             guess = asyncio.create_task(login(client, "admin", "wrong"))
@@ -500,8 +511,10 @@ async def test_a_guess_whose_client_left_before_it_was_told_is_one(
     await waits(await login(client, "admin", "admin123"))
 
 
-async def test_an_unknown_name_costs_the_work_of_a_known_one(connect: Connect, unfounded: Config) -> None:
-    """Measured as the process's own time on its processor: no stop-watch, and bcrypt is nearly all of it."""
+async def test_unknown_name_costs_as_much_cpu_time_as_a_known_one(
+    connect: Connect, unfounded: Config
+) -> None:
+    """Measured as CPU time of the process, nearly all of which is bcrypt; wall-clock time would vary."""
     client = await connect(replace(unfounded, bcrypt_rounds=10))
 
     async def work(name: str) -> float:
@@ -510,14 +523,14 @@ async def test_an_unknown_name_costs_the_work_of_a_known_one(connect: Connect, u
             await sentence(await login(client, name, "wrong"), 401)
         return time.process_time() - began
 
-    # the first unknown name has the hash made that all of them are compared with
+    # the first unknown name creates the hash that all unknown names are compared with
     await sentence(await login(client, "warm-up", "wrong"), 401)
     known, unknown, nobody = await work("admin"), await work("nobody-here"), await work("demo")
     assert known > 0.05
     assert 0.6 < unknown / known < 1.7 and 0.6 < nobody / known < 1.7
 
 
-# the old password before a new one
+# the current password for a new one
 
 
 async def change(client: TestClient, headers: Headers, current: str) -> ClientResponse:
@@ -525,7 +538,7 @@ async def change(client: TestClient, headers: Headers, current: str) -> ClientRe
     return await client.put("/api/users/profile", json=body, headers=headers)
 
 
-async def test_guesses_at_the_old_password_wait_over_a_restart_and_leave_the_login_alone(
+async def test_guesses_at_the_current_password_delay_its_change_but_not_logins(
     connect: Connect, config: Config, hand: Hand
 ) -> None:
     client = await connect(config, clock=hand.clock)
@@ -541,7 +554,7 @@ async def test_guesses_at_the_old_password_wait_over_a_restart_and_leave_the_log
     await done(await change(client, user, "user123"))
 
 
-async def test_the_right_old_password_clears_the_count(client: TestClient, user: Headers) -> None:
+async def test_right_current_password_resets_the_count(client: TestClient, user: Headers) -> None:
     for _ in range(4):
         await sentence(await change(client, user, "wrong"), 400)
     fresh = {"Authorization": "Bearer " + (await done(await change(client, user, "user123")))["token"]}
@@ -553,17 +566,17 @@ async def test_the_right_old_password_clears_the_count(client: TestClient, user:
 # the audit
 
 
-async def test_the_audit_tells_of_logins_and_passwords_and_holds_none(
+async def test_audit_records_logins_and_password_changes_without_passwords(
     connect: Connect, proxied: Config
 ) -> None:
     client = await connect(proxied)
     await sentence(await login(client, "Admin", "guess-at-it", HOME), 401)
-    # the name may be a password in the wrong field
+    # the name may be a password typed into the wrong field
     await sentence(await login(client, "typed-too-soon", "guess-at-it", HOME), 401)
     user = {"Authorization": "Bearer " + (await done(await login(client, "USER", "user123", HOME)))["token"]}
     await sentence(await change(client, user, "wrong-one"), 400)
     await done(await change(client, user, "user123"))
-    # the new password begins a new login
+    # the new password begins a new session
     failed, unknown, succeeded, _ = events(proxied, "login.")
     assert failed[:4] == ("login.failed", "", "", HOME)
     assert json.loads(failed[4]) == {"account": "admin"}
@@ -580,7 +593,7 @@ async def test_the_audit_tells_of_logins_and_passwords_and_holds_none(
     ]
 
 
-async def test_what_is_refused_unseen_is_not_in_the_audit(client: TestClient, config: Config) -> None:
-    """A storm does not fill the disk."""
+async def test_requests_refused_by_the_throttle_are_not_audited(client: TestClient, config: Config) -> None:
+    """Otherwise a flood of requests would fill the disk."""
     await guesses(client, "admin", [""] * 20)
     assert len(events(config, "login.")) == 5

@@ -1,4 +1,4 @@
-"""Tools in chats: offered in every dialect, called, answered, and gone on from."""
+"""Tools in chats: sent in every provider format, tool calls, tool results, and the turn that continues."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def chat(client: TestClient, headers: Headers, **body: Any) -> tuple[int, 
 
 
 async def ask(client: TestClient, headers: Headers, provider: Provider, *wanted: Any, **body: Any) -> str:
-    """A conversation whose last answer calls these tools."""
+    """Begin a conversation whose last reply calls these tools."""
     protocol = body.pop("protocol", "openai")
     provider.script = provider.stream(calls(protocol, *(wanted or (PARIS,))))
     status, answer = await chat(client, headers, message="天气？", tools=[TOOL], **body)
@@ -60,7 +60,7 @@ async def again(client: TestClient, user: Headers, message_id: int, **body: Any)
 
 
 def assert_valid(messages: list[dict[str, Any]]) -> None:
-    """Every call is followed by its results, and no result stands without its call (OpenAI's rule)."""
+    """Every tool call is followed by its results, and no result is without its call (OpenAI's rule)."""
     waiting: list[str] = []
     for message in messages:
         if message["role"] == "tool":
@@ -72,7 +72,7 @@ def assert_valid(messages: list[dict[str, Any]]) -> None:
     assert messages[-1]["role"] in ("user", "tool")
 
 
-# --- tools that are offered
+# --- tools in requests
 
 OFFERED = {
     "openai": {"tools": [TOOL, CLOCK]},
@@ -115,7 +115,7 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(("protocol", "choice", "wanted"), CHOICES)
-async def test_tools_and_the_choice_among_them_go_upstream(
+async def test_tools_and_tool_choice_are_sent_in_the_providers_format(
     client: TestClient, admin: Headers, provider: Provider, protocol: str, choice: Any, wanted: Any
 ) -> None:
     await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
@@ -127,7 +127,7 @@ async def test_tools_and_the_choice_among_them_go_upstream(
 
 
 @pytest.mark.parametrize("body", [{}, {"tools": None}, {"tools": []}, {"tool_choice": "auto"}])
-async def test_without_tools_nothing_of_them_goes_upstream(
+async def test_request_without_tools_sends_no_tool_fields(
     client: TestClient, user: Headers, provider: Provider, body: dict[str, Any]
 ) -> None:
     assert (await chat(client, user, message="hi", **body))[0] == 200
@@ -135,12 +135,12 @@ async def test_without_tools_nothing_of_them_goes_upstream(
 
 
 @pytest.mark.parametrize("tools", ["x", [5], {"a": 1}, [TOOL] * 129])
-async def test_tools_of_another_shape_are_refused(client: TestClient, user: Headers, tools: Any) -> None:
+async def test_invalid_tools_get_400(client: TestClient, user: Headers, tools: Any) -> None:
     status, body = await chat(client, user, message="hi", tools=tools)
     assert status == 400 and "tools" in body["error"]
 
 
-async def test_a_model_that_calls_no_tools_is_offered_none(
+async def test_model_without_tools_refuses_a_request_with_tools(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     status, body = await chat(client, user, message="hi", model="plain", tools=[TOOL])
@@ -151,11 +151,11 @@ async def test_a_model_that_calls_no_tools_is_offered_none(
     assert provider.bodies == []
 
 
-# --- calls that come
+# --- tool calls in replies
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_each_call_is_one_event_before_the_end(
+async def test_each_tool_call_is_one_event_before_the_end(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
     await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
@@ -178,7 +178,9 @@ async def test_each_call_is_one_event_before_the_end(
     assert kept[1]["finish_reason"] == "tool_calls" and kept[0]["tool_calls"] == []
 
 
-async def test_a_whole_answer_holds_its_calls(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_whole_reply_contains_its_tool_calls(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     provider.script = provider.stream(openai_calls(PARIS))
     status, body = await chat(client, user, message="天气？", tools=[TOOL])
     assert status == 200 and body["response"] == "" and body["finish_reason"] == "tool_calls"
@@ -188,7 +190,7 @@ async def test_a_whole_answer_holds_its_calls(client: TestClient, user: Headers,
     assert (await chat(client, user, message="hi"))[1]["tool_calls"] == []
 
 
-async def test_a_call_without_arguments_is_a_call(
+async def test_tool_call_without_arguments_is_accepted(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     head = {"index": 0, "id": "call_0", "type": "function", "function": {"name": "get_time", "arguments": ""}}
@@ -200,7 +202,7 @@ async def test_a_call_without_arguments_is_a_call(
     assert json.loads(call["function"]["arguments"]) == {}
 
 
-async def test_calls_are_told_again_to_a_client_that_comes_back_in_time_or_late(
+async def test_tool_calls_are_replayed_to_a_follower_of_a_running_or_finished_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     parts = openai_calls(PARIS, ROME, said="我查一下")
@@ -229,7 +231,7 @@ async def test_calls_are_told_again_to_a_client_that_comes_back_in_time_or_late(
     assert text_of(await follow("4-0")) == ""
 
 
-async def test_calls_of_an_answer_that_broke_off_are_not_told_as_if_they_were_whole(
+async def test_incomplete_tool_calls_of_a_cut_reply_are_not_sent(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(openai_calls(PARIS)[:2], cut=True)
@@ -239,7 +241,7 @@ async def test_calls_of_an_answer_that_broke_off_are_not_told_as_if_they_were_wh
     assert status == 400
 
 
-async def test_an_answer_of_calls_alone_costs_something_also_where_no_usage_is_told(
+async def test_reply_of_tool_calls_only_is_charged_by_estimate_without_reported_usage(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     parts = [part for part in openai_calls(PARIS) if b'"usage"' not in part]
@@ -249,7 +251,7 @@ async def test_an_answer_of_calls_alone_costs_something_also_where_no_usage_is_t
     assert body["usage"]["completion_tokens"] > 0 and body["cost"] > 0
 
 
-# --- results that go on
+# --- tool results that continue a turn
 
 
 def openai_call(call_id: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -314,7 +316,7 @@ CONTINUED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_the_results_of_tools_go_on_with_the_turn(
+async def test_tool_results_continue_the_turn(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
     await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
@@ -328,7 +330,7 @@ async def test_the_results_of_tools_go_on_with_the_turn(
     assert "tools" in provider.last
 
 
-async def test_results_are_listed_as_messages_of_tools(
+async def test_tool_results_are_listed_as_tool_messages(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider, PARIS, ROME)
@@ -350,7 +352,7 @@ async def test_results_are_listed_as_messages_of_tools(
     assert listed["message_count"] == 5 and listed["title"] == "天气？" and listed["head_id"] == ids[4]
 
 
-async def test_tools_may_be_called_again_and_again_within_a_turn(
+async def test_tools_may_be_called_repeatedly_within_a_turn(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider, system_prompt="S")
@@ -380,7 +382,7 @@ async def test_tools_may_be_called_again_and_again_within_a_turn(
 THINKING = {"type": "thinking", "thinking": "想一想", "signature": "c2lnbmVk"}
 
 
-async def test_anthropics_signed_thinking_goes_back_with_its_calls(
+async def test_signed_thinking_of_anthropic_is_sent_back_with_its_tool_calls(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_speaker(client, admin, provider.base_url, "anthropic", "able", supports_function_calling=True)
@@ -397,7 +399,7 @@ async def test_anthropics_signed_thinking_goes_back_with_its_calls(
     assert provider.last["messages"][1] == {"role": "assistant", "content": [THINKING, text, block]}
 
 
-async def test_geminis_signature_goes_back_with_its_call(
+async def test_thought_signature_of_gemini_is_sent_back_with_its_tool_call(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_speaker(client, admin, provider.base_url, "gemini", "able", supports_function_calling=True)
@@ -413,7 +415,7 @@ async def test_geminis_signature_goes_back_with_its_call(
     given = results((ids[0], "18"), (ids[1], "8"))
     place = body["conversation_id"]
     await chat(client, user, model="able", conversation_id=place, tool_results=given, tools=[TOOL, CLOCK])
-    # ids that were made up here are not told to Gemini
+    # ids generated by ChatHub are not sent to Gemini
     assert provider.last["contents"][1] == {"role": "model", "parts": parts}
     assert [part["functionResponse"]["name"] for part in provider.last["contents"][2]["parts"]] == [
         "get_weather",
@@ -422,7 +424,7 @@ async def test_geminis_signature_goes_back_with_its_call(
     assert "c2lnbmVk" not in json.dumps(await messages_of(client, user, place))
 
 
-# --- results that do not fit
+# --- tool results that do not match
 
 
 def stored(config: Config) -> tuple[int, int]:
@@ -458,7 +460,7 @@ MISFITS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream"])
 @pytest.mark.parametrize("kind", MISFITS)
-async def test_results_that_do_not_answer_the_calls_are_refused_and_nothing_is_stored(
+async def test_tool_results_that_do_not_match_the_calls_get_400_and_store_nothing(
     client: TestClient, user: Headers, provider: Provider, config: Config, kind: str, path: str
 ) -> None:
     place = await ask(client, user, provider, PARIS, ROME)
@@ -467,12 +469,12 @@ async def test_results_that_do_not_answer_the_calls_are_refused_and_nothing_is_s
     response = await client.post(path, json=wanted, headers=user)
     assert response.status == 400, await response.text()
     assert stored(config) == before and len(provider.bodies) == asked
-    # and the right ones still fit
+    # and the right results are still accepted
     assert (await chat(client, user, conversation_id=place, tool_results=results(*BOTH)))[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream"])
-async def test_results_without_calls_are_refused_and_start_no_conversation(
+async def test_tool_results_without_tool_calls_get_400_and_create_no_conversation(
     client: TestClient, user: Headers, provider: Provider, config: Config, path: str
 ) -> None:
     await stream(client, user, "hi", conversation_id="talk")
@@ -484,7 +486,7 @@ async def test_results_without_calls_are_refused_and_start_no_conversation(
     assert stored(config) == before
 
 
-async def test_calls_are_answered_once(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_tool_results_are_accepted_once(client: TestClient, user: Headers, provider: Provider) -> None:
     place = await ask(client, user, provider)
     given = results(("call_1", "18"))
     assert (await chat(client, user, conversation_id=place, tool_results=given))[0] == 200
@@ -492,7 +494,7 @@ async def test_calls_are_answered_once(client: TestClient, user: Headers, provid
     assert len(await messages_of(client, user, place)) == 4
 
 
-async def test_calls_in_someone_elses_conversation_are_not_found(
+async def test_tool_results_for_another_users_conversation_are_not_found(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider)
@@ -501,7 +503,7 @@ async def test_calls_in_someone_elses_conversation_are_not_found(
     assert len(await messages_of(client, user, place)) == 2
 
 
-async def test_results_do_not_go_to_a_model_that_calls_no_tools(
+async def test_tool_results_to_a_model_without_tools_get_400(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider)
@@ -512,10 +514,10 @@ async def test_results_do_not_go_to_a_model_that_calls_no_tools(
     assert len(provider.bodies) == asked
 
 
-# --- going on otherwise
+# --- edits, regenerations and new messages instead of results
 
 
-async def test_who_goes_on_without_answering_the_calls_gets_a_valid_history(
+async def test_new_message_instead_of_tool_results_sends_a_valid_history(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("早"))
@@ -532,7 +534,7 @@ async def test_who_goes_on_without_answering_the_calls_gets_a_valid_history(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_history_with_calls_that_broke_off_is_valid_in_every_dialect(
+async def test_history_with_cut_tool_calls_is_valid_in_every_format(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
     await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
@@ -543,7 +545,7 @@ async def test_a_history_with_calls_that_broke_off_is_valid_in_every_dialect(
     assert "get_weather" not in json.dumps(provider.last)
 
 
-async def test_a_question_asked_in_other_words_leaves_its_calls_behind(
+async def test_edited_message_omits_the_tool_calls_of_the_old_branch(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider)
@@ -555,7 +557,7 @@ async def test_a_question_asked_in_other_words_leaves_its_calls_behind(
     assert provider.last["tools"] == [TOOL]
 
 
-async def test_what_a_tool_gave_cannot_be_changed_or_made_anew(
+async def test_tool_messages_cannot_be_edited_or_regenerated(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider)
@@ -568,7 +570,7 @@ async def test_what_a_tool_gave_cannot_be_changed_or_made_anew(
     assert response.status == 400 and len(await messages_of(client, user, place)) == 4
 
 
-async def test_another_answer_to_the_question_may_call_tools_again(
+async def test_regenerated_reply_may_call_tools_again(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider, tool_choice="required")
@@ -583,7 +585,7 @@ async def test_another_answer_to_the_question_may_call_tools_again(
     assert (await chat(client, user, conversation_id=place, tool_results=results(("call_2", "x"))))[0] == 200
 
 
-async def test_another_answer_to_the_results_gets_all_of_them(
+async def test_regeneration_after_tool_results_sends_all_of_them(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider, PARIS, ROME)
@@ -598,10 +600,12 @@ async def test_another_answer_to_the_results_gets_all_of_them(
     assert new[4]["sibling_ids"] == [kept[4]["id"], new[4]["id"]] and new[4]["content"] == "多云"
 
 
-async def test_another_answer_to_the_results_is_offered_the_same_tools_under_the_same_instructions(
+async def test_regeneration_after_tool_results_sends_the_same_tools_and_system_prompt(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
-    """What is not given is as it was; Anthropic refuses results of tools that the request does not name."""
+    """Fields that the request omits keep their values; Anthropic refuses results of tools that the request
+    does not name.
+    """
     more: dict[str, Any] = {"tools": [TOOL], "system_prompt": "S", "temperature": 0.5}
     place = await ask(client, user, provider, system_prompt="S", temperature=0.5)
     await chat(client, user, conversation_id=place, tool_results=results(("call_1", "18")), **more)
@@ -611,10 +615,10 @@ async def test_another_answer_to_the_results_is_offered_the_same_tools_under_the
     assert provider.last == asked
 
 
-# --- once is once
+# --- idempotency
 
 
-async def test_results_that_are_sent_again_get_the_first_reply(
+async def test_repeated_tool_results_with_an_idempotency_key_get_the_first_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     place = await ask(client, user, provider)
@@ -637,7 +641,7 @@ async def test_results_that_are_sent_again_get_the_first_reply(
     assert (await chat(client, user, **other))[0] == 409
 
 
-async def test_a_repeat_of_the_question_gets_the_calls_again(
+async def test_repeated_request_with_an_idempotency_key_gets_the_tool_calls_again(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(openai_calls(PARIS))
@@ -649,10 +653,10 @@ async def test_a_repeat_of_the_question_gets_the_calls_again(
 
 
 @pytest.mark.parametrize("key", [{}, {"key": "k3"}], ids=["without a key", "with a key"])
-async def test_results_may_be_sent_again_after_an_answer_that_failed_before_any_output(
+async def test_tool_results_may_be_sent_again_after_a_failure_without_output(
     client: TestClient, user: Headers, provider: Provider, key: dict[str, str]
 ) -> None:
-    """As a question may: the provider's bad moment must not strand the calls."""
+    """As with a user message: a transient failure of the provider must not make the tool calls unusable."""
     place = await ask(client, user, provider)
     body = {"conversation_id": place, "tool_results": results(("call_1", "18")), **key}
     provider.script = provider.answer(503, {"error": {"message": "busy"}})

@@ -1,4 +1,6 @@
-"""Messages are a tree: another answer, an edited question, a branch to show, and what is cut off."""
+"""Messages form a tree: regenerated replies, edited messages, the current branch, and deletion of
+subtrees.
+"""
 
 import asyncio
 from typing import Any
@@ -56,9 +58,7 @@ async def listed(client: TestClient, user: Headers) -> dict[str, Any]:
     return found
 
 
-async def test_a_linear_chat_is_the_simplest_tree(
-    client: TestClient, user: Headers, provider: Provider
-) -> None:
+async def test_linear_chat_is_a_single_branch(client: TestClient, user: Headers, provider: Provider) -> None:
     await say(client, user, provider, "问一", "答一")
     await say(client, user, provider, "问二", "答二")
     messages = await messages_of(client, user, CONVERSATION)
@@ -69,7 +69,7 @@ async def test_a_linear_chat_is_the_simplest_tree(
     assert (await listed(client, user))["head_id"] == ids[-1]
 
 
-async def test_regenerate_makes_another_answer_to_the_same_question(
+async def test_regenerate_adds_a_sibling_reply_to_the_same_message(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问一", "答一")
@@ -91,7 +91,7 @@ async def test_regenerate_makes_another_answer_to_the_same_question(
     assert (await listed(client, user))["message_count"] == 4
 
 
-async def test_regenerate_may_name_another_model_and_other_parameters(
+async def test_regenerate_accepts_another_model_and_other_parameters(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, "other-model")
@@ -99,12 +99,12 @@ async def test_regenerate_may_name_another_model_and_other_parameters(
     message = (await messages_of(client, user, CONVERSATION))[1]
     events = await again(client, user, message["id"], model="other-model", temperature=0)
     assert events[0]["model"] == "other-model" and provider.last["temperature"] == 0
-    # without a name it is the model of the answer that is named
+    # without a model in the request, the model of the named reply is used
     await again(client, user, message["id"])
     assert provider.last["model"] == "test-model"
 
 
-async def test_an_edited_question_is_a_sibling_with_an_answer_of_its_own(
+async def test_edited_message_is_a_sibling_with_its_own_reply(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问一", "答一")
@@ -119,7 +119,7 @@ async def test_an_edited_question_is_a_sibling_with_an_answer_of_its_own(
     assert (await listed(client, user))["message_count"] == 4
     new = await messages_of(client, user, CONVERSATION)
     assert new[2]["sibling_ids"] == [old[2]["id"], new[2]["id"]] and new[2]["parent_id"] == old[1]["id"]
-    # nothing was overwritten: the old branch is there, down to its end
+    # nothing was overwritten: the old branch is complete
     response = await client.put(
         f"/api/conversations/{CONVERSATION}", json={"head_id": old[2]["id"]}, headers=user
     )
@@ -129,7 +129,7 @@ async def test_an_edited_question_is_a_sibling_with_an_answer_of_its_own(
     assert body["conversation"]["message_count"] == 6
 
 
-async def test_the_next_message_goes_on_from_the_branch_that_is_shown(
+async def test_next_message_continues_the_current_branch(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问一", "答一")
@@ -141,7 +141,7 @@ async def test_the_next_message_goes_on_from_the_branch_that_is_shown(
     assert await branch(client, user) == ["问一", "答一", "问二", "答二"]
 
 
-async def test_the_first_question_can_be_edited_and_roots_are_siblings(
+async def test_first_message_can_be_edited_and_roots_are_siblings(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问一", "答一")
@@ -152,21 +152,19 @@ async def test_the_first_question_can_be_edited_and_roots_are_siblings(
     assert new[0]["parent_id"] is None and new[0]["sibling_ids"] == [old[0]["id"], new[0]["id"]]
 
 
-async def test_a_failed_answer_can_be_had_again(
-    client: TestClient, user: Headers, provider: Provider
-) -> None:
+async def test_failed_reply_can_be_regenerated(client: TestClient, user: Headers, provider: Provider) -> None:
     provider.script = provider.answer(500, {"error": {"message": "boom"}})
     failed = await stream(client, user, "问", conversation_id=CONVERSATION)
     provider.script = provider.stream(reply("这次好了"))
     events = await again(client, user, failed[0]["message_id"])
     assert text_of(events) == "这次好了"
     assert [m["content"] for m in provider.last["messages"]] == ["问"]
-    # by the question as well
+    # the same by the id of the user message
     events = await again(client, user, failed[0]["user_message_id"])
     assert events[0]["model"] == "test-model" and len(await messages_of(client, user, CONVERSATION)) == 2
 
 
-async def test_deleting_a_message_takes_what_follows_along(
+async def test_deleting_a_message_deletes_its_descendants(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     for number in "一二三":
@@ -185,7 +183,7 @@ async def test_deleting_a_message_takes_what_follows_along(
     assert await branch(client, user) == ["从头", "好"]
 
 
-async def test_a_question_without_its_answer_can_be_answered_again(
+async def test_message_whose_reply_was_deleted_can_be_regenerated(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问一", "答一")
@@ -196,7 +194,7 @@ async def test_a_question_without_its_answer_can_be_answered_again(
     assert events[-1]["type"] == "end" and events[0]["model"] == "test-model"
 
 
-async def test_deleting_the_shown_answer_shows_its_newest_sibling(
+async def test_deleting_the_current_reply_selects_its_newest_sibling(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问", "答")
@@ -205,14 +203,14 @@ async def test_deleting_the_shown_answer_shows_its_newest_sibling(
     events = await again(client, user, old[1]["id"])
     await client.delete(f"/api/messages/{events[0]['message_id']}", headers=user)
     assert await branch(client, user) == ["问", "答"]
-    # and one that is not shown changes nothing of what is
+    # and deleting outside of the current branch does not change the branch
     provider.script = provider.stream(reply("第三个"))
     await again(client, user, old[1]["id"])
     await client.delete(f"/api/messages/{old[1]['id']}", headers=user)
     assert await branch(client, user) == ["问", "第三个"]
 
 
-async def test_deleting_stops_the_reply_that_is_cut_off(
+async def test_deleting_a_message_stops_the_reply_below_it(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
@@ -226,7 +224,7 @@ async def test_deleting_stops_the_reply_that_is_cut_off(
     assert await branch(client, user) == []
 
 
-async def test_what_was_used_counts_though_its_message_is_gone(
+async def test_usage_remains_after_its_message_is_deleted(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问", "答")
@@ -236,7 +234,7 @@ async def test_what_was_used_counts_though_its_message_is_gone(
     assert stats["tokens_used"] == 10 and stats["total_messages"] == 0
 
 
-async def test_other_peoples_messages_are_not_found(
+async def test_messages_of_another_user_are_not_found(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问", "答")
@@ -260,7 +258,7 @@ async def test_other_peoples_messages_are_not_found(
     assert await messages_of(client, admin, "admins") == theirs
 
 
-async def test_an_answer_cannot_be_edited_and_an_empty_question_is_none(
+async def test_editing_a_reply_or_to_an_empty_message_gets_400(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问", "答")
@@ -271,7 +269,7 @@ async def test_an_answer_cannot_be_edited_and_an_empty_question_is_none(
     assert await messages_of(client, user, CONVERSATION) == messages
 
 
-async def test_a_busy_conversation_is_busy_for_other_answers_too(
+async def test_conversation_with_a_running_reply_refuses_edit_and_regeneration(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问", "答")
@@ -291,7 +289,7 @@ async def test_a_busy_conversation_is_busy_for_other_answers_too(
     await running
 
 
-async def test_regenerating_with_a_key_is_done_once(
+async def test_regeneration_with_an_idempotency_key_happens_once(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     await say(client, user, provider, "问", "答")
@@ -301,7 +299,7 @@ async def test_regenerating_with_a_key_is_done_once(
     assert first[0] == second[0] and len(provider.bodies) == 2
 
 
-async def test_another_answer_and_another_question_can_be_resumed_too(
+async def test_regenerated_and_edited_streams_can_be_resumed(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     start = (await say(client, user, provider, "问", "答"))[0]
@@ -315,7 +313,7 @@ async def test_another_answer_and_another_question_can_be_resumed_too(
         assert await resume(client, user, events[0][1]["message_id"], "0-0") == events
 
 
-async def test_a_reply_goes_on_while_something_elsewhere_is_deleted(
+async def test_reply_continues_while_a_sibling_is_deleted(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     start = (await say(client, user, provider, "问", "答"))[0]

@@ -1,4 +1,4 @@
-"""What is stored with a turn is bounded, and judged before anything is built of it."""
+"""Limits of what a turn stores, checked before Python objects are built."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ KB = 1024
 
 
 def tool(size: int) -> dict[str, Any]:
-    """A tool whose JSON in a list has so many bytes, as the client writes it."""
+    """A tool whose JSON in a list has so many bytes, as the client encodes it."""
     empty = {"type": "function", "function": {"name": "f", "description": ""}}
     return {
         **empty,
@@ -47,7 +47,7 @@ def tool(size: int) -> dict[str, Any]:
     ],
     ids=["tools in bytes", "tools of a short body", "tools of a long body", "response_format", "tool_choice"],
 )
-def test_a_field_that_is_stored_has_its_bound(field: str, fits: Any, too_much: Any, sentence: str) -> None:
+def test_every_stored_field_has_a_size_limit(field: str, fits: Any, too_much: Any, sentence: str) -> None:
     for kind, rest in ((Chat, {"message": "hi", "model": "m"}), (EditMessage, {"content": "hi"})):
         decode(msgspec.json.encode({**rest, field: fits}), kind)
         with pytest.raises(BadRequest, match=sentence):
@@ -55,28 +55,30 @@ def test_a_field_that_is_stored_has_its_bound(field: str, fits: Any, too_much: A
 
 
 @pytest.mark.parametrize("field", ["message", "images", "tool_results"])
-def test_a_list_of_more_items_than_may_be_is_not_built(field: str) -> None:
-    """Its items would not even fit the field's type: what stands behind the last allowed one is not read."""
+def test_list_above_its_maximum_length_is_refused_without_being_built(field: str) -> None:
+    """Its items do not have the field's type, so the error shows that no item after the last allowed one is
+    read.
+    """
     body = b'{"model":"m","%b":[%b]}' % (field.encode(), b",".join([b"0"] * 200_000))
     with pytest.raises(BadRequest, match=f"字段 {field} 长度不能超过"):
         decode(body, Chat)
 
 
-def test_of_a_name_that_comes_twice_only_the_last_is_built() -> None:
-    """The first would be refused for its items, if they were looked at."""
+def test_only_the_last_of_a_duplicate_field_is_built() -> None:
+    """The first value would be refused for its items if they were read."""
     body = b'{"model":"m","message":[%b],"message":"hi"}' % b",".join([b"0"] * 200_000)
     assert decode(body, Chat).message == "hi"
 
 
-def test_what_is_ignored_is_not_built() -> None:
+def test_ignored_field_is_not_built() -> None:
     number = b"[" * 500 + b"]" * 500
     body = b'{"conversation_id":"c","message_id":[%b],"content":"hi"}' % b",".join([number] * 200)
     assert decode(body, SavePartial).content == "hi"
 
 
 @pytest.mark.parametrize("values", [b"[],", b"0,", b"[[]],"], ids=["lists", "numbers", "nested"])
-def test_values_without_end_are_refused_unread(values: bytes) -> None:
-    """All of one body is read in one call, which no other thread interrupts."""
+def test_body_with_too_many_values_is_refused_without_being_decoded(values: bytes) -> None:
+    """The decoder reads a whole body in one call that no other thread can interrupt."""
     count = 4_000_000 // (values.count(b",") + values.count(b"[")) - 5
     for kind, read in ((Chat, lambda body: decode(body, Chat)), (dict, decode_fields)):
         body = b'{"message":"hi","model":"m","messages":[%b1]}'
@@ -85,7 +87,7 @@ def test_values_without_end_are_refused_unread(values: bytes) -> None:
             read(body % (values * (count + 10)))
 
 
-def test_a_long_body_says_what_is_wrong_as_a_short_one_does() -> None:
+def test_long_body_gets_the_same_error_messages_as_a_short_one() -> None:
     long = "x" * 100_000
     for body, sentence in (
         ({"message": long, "model": 5}, "字段 model 类型错误：应为字符串"),
@@ -98,7 +100,7 @@ def test_a_long_body_says_what_is_wrong_as_a_short_one_does() -> None:
         decode(b'{"message":"' + long.encode(), Chat)
 
 
-async def test_nothing_of_a_turn_with_too_much_is_stored(
+async def test_refused_oversized_turn_stores_nothing(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, supports_function_calling=True)

@@ -1,4 +1,6 @@
-"""Replies and requests that have ended while the database could not be written: nothing of them is lost."""
+"""Replies and gateway requests that end while the database cannot be written: they stay in memory and are
+settled later.
+"""
 
 import asyncio
 import dataclasses
@@ -48,7 +50,9 @@ def config(config: Config) -> Config:
 async def hub(
     client: TestClient, admin: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that gives up sooner: five seconds for a lock, and four attempts, are long for a test."""
+    """A server with a short wait for a lock and few attempts: the usual five seconds and four attempts are
+    long for a test.
+    """
     await add_model(client, admin, provider.base_url)
     assert client.app is not None
     await client.app[DB].run_bare(lambda it: it.execute("PRAGMA busy_timeout = 20"))
@@ -57,8 +61,7 @@ async def hub(
 
 @contextmanager
 def refusing(database: Path, condition: str = "1", *, saves: bool = False) -> Iterator[None]:
-    """While this lasts no end of a reply for which the condition holds is taken, as on a full disk; with
-    ``saves`` no new text of a running reply either."""
+    """Refuse to store the end of each reply for which the condition holds, as on a full disk."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         if saves:
             other.execute(
@@ -78,7 +81,7 @@ def refusing(database: Path, condition: str = "1", *, saves: bool = False) -> It
 async def locked_at_the_end(
     client: TestClient, config: Config, user: Headers, provider: Provider, **body: Any
 ) -> AsyncIterator[list[dict[str, Any]]]:
-    """While this lasts another program has the lock, under which a reply has ended; gives its events."""
+    """Let another program lock the database while a reply ends; returns its events."""
     response = await opened(client, user, **body)
     with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -88,7 +91,7 @@ async def locked_at_the_end(
 
 
 async def stored(client: TestClient) -> None:
-    """Wait until nothing is kept any more."""
+    """Wait until nothing is unstored any more."""
     assert client.app is not None
     kept = client.app[SETTLEMENT_QUEUE]
     await until(lambda: not kept.kept_bytes)
@@ -103,7 +106,7 @@ def in_two(text: str) -> list[bytes]:
     return [chunk("前"), *reply(text)]
 
 
-async def test_a_reply_that_ends_under_a_lock_is_whole_meanwhile_and_after(
+async def test_reply_that_ends_while_the_database_is_locked_is_complete_at_every_time(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     provider.script = provider.stream(in_two(LONG), stall_after=1)
@@ -138,7 +141,7 @@ async def test_a_reply_that_ends_under_a_lock_is_whole_meanwhile_and_after(
     assert rows(config.database, "SELECT count(*) FROM message_parts") == [(0,)]
 
 
-async def test_who_waits_for_a_whole_answer_is_told_that_it_is_kept(
+async def test_whole_reply_that_cannot_be_stored_gets_503_and_stays_readable(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     with refusing(config.database):
@@ -149,7 +152,7 @@ async def test_who_waits_for_a_whole_answer_is_told_that_it_is_kept(
     assert (await ended(client, user, "c"))["id"] == said["message_id"]
 
 
-async def test_a_conversation_goes_on_from_an_answer_that_could_not_be_stored(
+async def test_conversation_continues_after_an_unstored_reply(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     with refusing(config.database):
@@ -170,7 +173,7 @@ async def test_a_conversation_goes_on_from_an_answer_that_could_not_be_stored(
     assert kept[2]["parent_id"] == first[-1]["message_id"]
 
 
-async def test_another_answer_to_the_question_and_a_stop_meanwhile_change_nothing_of_it(
+async def test_regeneration_and_stop_do_not_change_an_unstored_reply(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     with refusing(config.database, "new.content = '你好，世界'"):
@@ -187,7 +190,7 @@ async def test_another_answer_to_the_question_and_a_stop_meanwhile_change_nothin
 
 
 @pytest.mark.parametrize("what", ["conversations/c", "messages/{}"])
-async def test_a_reply_that_is_deleted_before_it_is_stored_is_gone_and_its_use_is_booked(
+async def test_deleted_unstored_reply_is_not_stored_but_its_usage_is_charged(
     client: TestClient, config: Config, user: Headers, provider: Provider, what: str
 ) -> None:
     provider.script = provider.stream(in_two("后"))
@@ -201,7 +204,7 @@ async def test_a_reply_that_is_deleted_before_it_is_stored_is_gone_and_its_use_i
     assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
 
 
-async def test_nobody_else_sees_it(
+async def test_unstored_reply_is_visible_to_its_owner_only(
     client: TestClient, config: Config, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     with refusing(config.database):
@@ -212,7 +215,7 @@ async def test_nobody_else_sees_it(
         assert status == 404
 
 
-async def test_a_repeated_question_gets_the_reply_that_is_kept(
+async def test_repeated_request_gets_the_unstored_reply(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     with refusing(config.database):
@@ -223,7 +226,7 @@ async def test_a_repeated_question_gets_the_reply_that_is_kept(
     assert (await stream(client, user, client_message_id="once"))[-1]["type"] == "end"
 
 
-async def test_tool_calls_are_kept_as_well(
+async def test_tool_calls_of_an_unstored_reply_are_kept(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     call = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -236,10 +239,10 @@ async def test_tool_calls_are_kept_as_well(
     assert meanwhile == after == [{"id": "call_1", "name": "f", "arguments": '{"a": 1}'}]
 
 
-# --- bounded
+# --- limits
 
 
-async def test_where_no_memory_is_left_new_turns_are_refused_before_anything_is_sent(
+async def test_new_turns_are_refused_before_any_attempt_when_the_memory_is_full(
     client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settlement_queue, "MOST", 1_000_000)
@@ -261,7 +264,7 @@ async def test_where_no_memory_is_left_new_turns_are_refused_before_anything_is_
     assert (await chat(client, user))[0] == 200
 
 
-async def test_what_finds_no_memory_keeps_what_was_saved_of_it(
+async def test_reply_that_does_not_fit_in_memory_keeps_its_last_save(
     client: TestClient,
     config: Config,
     user: Headers,
@@ -291,7 +294,7 @@ async def test_what_finds_no_memory_keeps_what_was_saved_of_it(
     assert rows(config.database, "SELECT count(*) FROM message_parts") == [(0,)]
 
 
-async def test_one_that_is_too_large_does_not_keep_smaller_ones_from_being_stored(
+async def test_unstored_reply_that_is_too_large_does_not_block_smaller_ones(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     with refusing(config.database, "length(new.content) > 9"):
@@ -311,7 +314,7 @@ async def test_one_that_is_too_large_does_not_keep_smaller_ones_from_being_store
     assert rows(config.database, "SELECT count(*) FROM ledger") == [(2,)]
 
 
-async def test_trouble_is_one_line_of_the_log_and_its_end_another(
+async def test_database_trouble_and_its_end_are_one_log_line_each(
     client: TestClient, config: Config, user: Headers, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider.script = provider.stream(in_two("后"), stall_after=1)
@@ -323,7 +326,7 @@ async def test_trouble_is_one_line_of_the_log_and_its_end_another(
     assert not any(record.exc_info for record in caplog.records)
 
 
-# --- what else must be stored
+# --- other writes
 
 
 def whole_answer(provider: Provider, asked: asyncio.Event) -> Script:
@@ -338,7 +341,7 @@ def whole_answer(provider: Provider, asked: asyncio.Event) -> Script:
 
 @pytest.mark.parametrize("leaves", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
-async def test_what_a_program_used_is_booked_once_however_long_the_database_is_locked(
+async def test_usage_of_a_gateway_request_is_charged_once_while_the_database_is_locked(
     client: TestClient, config: Config, user: Headers, provider: Provider, path: str, leaves: bool
 ) -> None:
     asked = asyncio.Event()
@@ -362,7 +365,7 @@ async def test_what_a_program_used_is_booked_once_however_long_the_database_is_l
     assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
 
 
-async def test_a_key_that_fails_under_a_lock_holds_no_answer_up_and_is_marked_later(
+async def test_api_key_failure_under_a_database_lock_is_stored_later_without_delay(
     client: TestClient, config: Config, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, "keyed")
@@ -382,7 +385,7 @@ async def test_a_key_that_fails_under_a_lock_holds_no_answer_up_and_is_marked_la
         with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             provider.gate.set()
-            # the provider's refusal, not an error of ours; it is not stored yet either
+            # the provider's error, not one of ours; this reply is not stored yet either
             assert (await read_events(response))[-1]["code"] == "not_stored"
             other.execute("ROLLBACK")
     await stored(client)
@@ -390,7 +393,7 @@ async def test_a_key_that_fails_under_a_lock_holds_no_answer_up_and_is_marked_la
     assert "401" in rows(config.database, "SELECT reason FROM messages WHERE role = 'assistant'")[0][0]
 
 
-async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, config: Config) -> None:
+async def test_cancelled_retry_stores_nothing_twice(client: TestClient, config: Config) -> None:
     assert client.app is not None
     kept: settlement_queue.SettlementQueue = client.app[SETTLEMENT_QUEUE]
     times: list[int] = []
@@ -404,11 +407,11 @@ async def test_a_round_that_is_cut_off_stores_nothing_twice(client: TestClient, 
     assert times == [1]
 
 
-# --- one that never succeeds
+# --- a settlement that never succeeds
 
 
 class Unstorable(Exception):
-    """A mistake of ours: no trouble of the database's."""
+    """A programming error: no trouble of the database."""
 
 
 def kept_by(client: TestClient) -> settlement_queue.SettlementQueue:
@@ -421,7 +424,7 @@ def damaged() -> DatabaseUnavailable:
 
 
 @pytest.mark.parametrize("error", [Unstorable("no"), OverflowError("too large"), damaged()], ids=repr)
-async def test_one_that_never_succeeds_keeps_no_other_waiting_and_is_told_once(
+async def test_failing_settlement_does_not_block_others_and_is_logged_once(
     client: TestClient, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     kept = kept_by(client)
@@ -442,7 +445,7 @@ async def test_one_that_never_succeeds_keeps_no_other_waiting_and_is_told_once(
     assert len(mistakes) == (0 if isinstance(error, DatabaseUnavailable) else 1)
 
 
-async def test_a_mistake_is_not_tried_without_end_and_what_it_reserved_is_given_back(
+async def test_settlement_with_an_error_is_given_up_and_its_reservation_released(
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(settlement_queue, "_TRIES", 3)
@@ -464,7 +467,7 @@ async def test_a_mistake_is_not_tried_without_end_and_what_it_reserved_is_given_
     assert told == ["a request could not be stored in 3 attempts, and is given up: too large"]
 
 
-async def test_a_reply_that_is_given_up_ends_with_what_was_saved_of_it(
+async def test_reply_whose_settlement_is_given_up_keeps_its_last_save(
     client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settlement_queue, "_TRIES", 2)
@@ -481,7 +484,7 @@ async def test_a_reply_that_is_given_up_ends_with_what_was_saved_of_it(
     assert rows(config.database, "SELECT prompt_tokens FROM ledger") == [(7,)]
 
 
-async def test_a_reply_of_which_nothing_can_be_stored_holds_nothing_and_waits_for_the_next_start(
+async def test_reply_that_can_never_be_stored_releases_its_reservation_until_restart(
     client: TestClient, config: Config, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settlement_queue, "_TRIES", 2)
@@ -498,8 +501,8 @@ async def test_a_reply_of_which_nothing_can_be_stored_holds_nothing_and_waits_fo
     assert (await chat(client, user, conversation_id="c"))[0] == 200
 
 
-async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(client: TestClient) -> None:
-    """SQLite's own bound on the size of a file: its error is that of a full disk."""
+async def test_full_disk_defers_settlements_larger_than_the_one_that_failed(client: TestClient) -> None:
+    """SQLite's own limit of the file size is used: its error is the one of a full disk."""
     kept = kept_by(client)
     assert client.app is not None
     db = client.app[DB]
@@ -527,7 +530,7 @@ async def test_on_a_full_disk_nothing_larger_is_tried_after_what_found_no_room(c
     assert "larger" in tried
 
 
-async def test_what_is_small_is_not_kept_without_bound(
+async def test_memory_for_small_unstored_writes_is_limited(
     client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(settlement_queue, "MOST", 20_000)
@@ -547,7 +550,7 @@ async def test_what_is_small_is_not_kept_without_bound(
     assert len(lost) == 1
 
 
-async def test_where_no_memory_is_left_neither_a_key_is_tested_nor_a_title_asked_for(
+async def test_full_memory_prevents_api_key_tests_and_title_generation(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_model(client, admin, provider.base_url, "keyed")
@@ -575,10 +578,10 @@ async def test_where_no_memory_is_left_neither_a_key_is_tested_nor_a_title_asked
     assert len(provider.bodies) == asked
 
 
-# --- what else goes on meanwhile
+# --- other requests meanwhile
 
 
-async def test_a_kept_reply_or_request_is_not_one_of_those_at_once(
+async def test_unstored_reply_does_not_count_as_a_concurrent_reply(
     client: TestClient, config: Config, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     me = await (await client.get("/api/auth/verify", headers=user)).json()
@@ -600,7 +603,7 @@ async def test_a_kept_reply_or_request_is_not_one_of_those_at_once(
         kept = kept_by(client)
         for number in (4, 5):
             assert (await client.post("/v1/chat/completions", json=body, headers=user)).status == 200
-            # its answer is whole before the present retries are over
+            # its reply is complete before the running retries are over
             await until(lambda number=number: len(kept.reservations) == number)  # type: ignore[misc]
         assert (await chat(client, user))[1]["code"] == "not_stored"
         assert rows(config.database, "SELECT count(*) FROM reservations") == [(6,)]
@@ -613,7 +616,7 @@ CALL = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a"
 RESULTS = [{"tool_call_id": "call_1", "content": "42"}]
 
 
-async def test_results_of_tools_are_taken_for_calls_that_could_not_be_stored(
+async def test_tool_results_are_accepted_for_unstored_tool_calls(
     client: TestClient, config: Config, user: Headers, admin: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, "able", supports_function_calling=True)
@@ -625,7 +628,7 @@ async def test_results_of_tools_are_taken_for_calls_that_could_not_be_stored(
         wrong = [{"tool_call_id": "call_2", "content": "42"}]
         wanted = {"model": "able", "conversation_id": "c", "tool_results": wrong}
         assert (await client.post("/api/chat", json=wanted, headers=user)).status == 400
-        # an attempt that the provider refuses, which could not be stored either, and another one
+        # an attempt that the provider refuses and that cannot be stored either, and another one
         wanted["tool_results"] = RESULTS
         for _ in range(2):
             async with client.post("/api/chat", json=wanted, headers=user) as response:
@@ -640,7 +643,7 @@ async def test_results_of_tools_are_taken_for_calls_that_could_not_be_stored(
     assert kept[2]["parent_id"] == first[-1]["message_id"] and kept[3]["content"] == "好"
 
 
-async def test_the_question_of_a_kept_reply_can_be_edited_and_all_of_it_deleted(
+async def test_message_of_an_unstored_reply_can_be_edited_and_its_conversation_deleted(
     client: TestClient, config: Config, user: Headers, provider: Provider
 ) -> None:
     with refusing(config.database, "new.content = '你好，世界'"):

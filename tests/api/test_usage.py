@@ -1,4 +1,4 @@
-"""The ledger: a row for every attempt, read by filters and in sums, and never changed."""
+"""The ledger: one row per attempt, filtered and summed, and never changed."""
 
 import csv
 import dataclasses
@@ -32,10 +32,10 @@ async def rows(client: TestClient, headers: Headers, **filters: Any) -> list[dic
     return found
 
 
-# --- what stands in a row
+# --- the fields of a row
 
 
-async def test_an_attempt_is_a_row_with_all_that_is_known_of_it(
+async def test_attempt_is_a_ledger_row_with_every_field(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     wanted = {"name": "t", "opens_api": True}
@@ -80,7 +80,7 @@ async def test_an_attempt_is_a_row_with_all_that_is_known_of_it(
     }
 
 
-async def test_an_attempt_that_failed_over_is_a_row_that_cost_nothing(
+async def test_failed_attempt_before_failover_is_a_row_without_cost(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add_model(client, admin, provider.base_url, name="second")
@@ -98,7 +98,7 @@ async def test_an_attempt_that_failed_over_is_a_row_that_cost_nothing(
     assert failed["message_id"] == answered["message_id"]
 
 
-async def test_the_price_of_a_row_is_that_of_its_time(
+async def test_ledger_row_keeps_the_price_of_its_time(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await chat(client, user)
@@ -120,7 +120,7 @@ async def test_the_price_of_a_row_is_that_of_its_time(
     ],
     ids=["the last word counts", "an explicit zero", "half of it", "none"],
 )
-async def test_what_the_provider_tells_is_what_stands_there(
+async def test_ledger_row_has_the_usage_that_the_provider_reported(
     client: TestClient, user: Headers, provider: Provider, last: bytes, expected: tuple[int, int, str]
 ) -> None:
     provider.script = provider.stream([chunk("好"), chunk(finish="stop"), last, b"data: [DONE]\n\n"])
@@ -129,7 +129,7 @@ async def test_what_the_provider_tells_is_what_stands_there(
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == expected
 
 
-async def test_titles_programs_vectors_and_tried_keys_are_in_it(
+async def test_titles_gateway_requests_embeddings_and_api_key_tests_are_in_the_ledger(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     embedding = {"model_type": "embedding"}
@@ -154,7 +154,7 @@ async def test_titles_programs_vectors_and_tried_keys_are_in_it(
 
 
 @pytest.mark.parametrize("told", [-1_000_000_000, -(2**62), -(10**30), 10**30])
-async def test_a_count_that_no_answer_can_have_makes_no_budget(
+async def test_impossible_reported_usage_is_replaced_by_an_estimate(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, told: int
 ) -> None:
     await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
@@ -168,10 +168,10 @@ async def test_a_count_that_no_answer_can_have_makes_no_budget(
     assert 0 < stats["tokens_used"] < 100 and stats["budgets"][0]["reserved"] == 0
 
 
-# --- stopped
+# --- stopped replies
 
 
-async def test_a_stopped_reply_costs_what_came_or_what_the_provider_yet_tells(
+async def test_stopped_reply_is_charged_by_estimate_or_by_usage_reported_after_the_stop(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     for seconds, expected in ((0.0, "estimated"), (3.0, "reported")):
@@ -193,14 +193,14 @@ async def test_a_stopped_reply_costs_what_came_or_what_the_provider_yet_tells(
         (row,) = await rows(client, user)
         assert (row["usage_source"], row["end_reason"]) == (expected, "stopped")
         assert row["prompt_tokens"] == (70 if seconds else 6)
-        # what came after the stop is nobody's text
+        # text after the stop belongs to no reply
         assert "的" not in rest and '"finish_reason":"stopped"' in rest
 
 
-# --- reading it
+# --- reading the ledger
 
 
-async def test_everyone_reads_only_their_own_and_administrators_all(
+async def test_users_read_their_own_usage_and_administrators_all(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     await chat(client, user)
@@ -218,7 +218,7 @@ async def test_everyone_reads_only_their_own_and_administrators_all(
     assert (await client.get("/api/usage?user_id=2", headers=program)).status == 403
 
 
-async def test_it_is_read_in_pages_filters_and_sums(
+async def test_usage_can_be_paged_filtered_and_summed(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
     seconds, zone = [1_706_715_000.0], ZoneInfo("Asia/Shanghai")
@@ -265,7 +265,7 @@ async def test_it_is_read_in_pages_filters_and_sums(
         assert (await client.get(f"/api/usage?{wrong}", headers=admin)).status == 400, wrong
 
 
-async def test_the_download_holds_every_row_no_formula_and_is_in_the_audit(
+async def test_export_has_every_row_and_no_formula_and_is_audited(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = {"model_name": "=cmd()", "display_name": "x", "model_provider": "p_test_model"}
@@ -289,11 +289,11 @@ async def test_the_download_holds_every_row_no_formula_and_is_in_the_audit(
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r"])
-def test_a_cell_that_a_spreadsheet_would_run_is_a_text(first: str) -> None:
+def test_spreadsheet_formula_is_exported_as_text(first: str) -> None:
     assert _cell(f"{first}1+1") == f"'{first}1+1"
 
 
-async def test_it_outlives_conversations_and_cannot_be_changed(
+async def test_ledger_rows_outlive_conversations_and_cannot_be_changed(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     _, body, _ = await chat(client, user)

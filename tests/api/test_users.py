@@ -1,4 +1,4 @@
-"""Section 9 of the API document: accounts, by administrators and by their owners."""
+"""Section 9 of the API document: accounts, managed by administrators and by their owners."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ FIELDS = {
     "role": str,
     "subscription_type": str,
     "usage_limit": int,
-    # nobody set these
+    # fields that were not set
     "cost_limit": type(None),
     "requests_per_minute": type(None),
     "replies_at_once": type(None),
@@ -64,7 +64,7 @@ async def status_of(client: TestClient, username: str, password: str) -> int:
 # the list
 
 
-async def test_the_list_shows_every_field_of_every_account_and_nothing_secret(
+async def test_list_has_every_field_of_every_account_and_no_secret(
     client: TestClient, admin: Headers
 ) -> None:
     body = await search(client, admin)
@@ -79,7 +79,7 @@ async def test_the_list_shows_every_field_of_every_account_and_nothing_secret(
         assert {name: type(value) for name, value in user.items()} == FIELDS
 
 
-async def test_pages_cut_the_list_without_gaps_or_repeats(client: TestClient, admin: Headers) -> None:
+async def test_pages_have_no_gaps_or_repeats(client: TestClient, admin: Headers) -> None:
     for number in range(9):
         await create(client, admin, f"name{number}")
     whole = await found(client, admin, per_page=100)
@@ -92,7 +92,7 @@ async def test_pages_cut_the_list_without_gaps_or_repeats(client: TestClient, ad
     assert len((await search(client, admin))["users"]) == 10
 
 
-async def test_a_page_of_a_thousand_is_given_whole(client: TestClient, admin: Headers) -> None:
+async def test_page_of_a_thousand_accounts_is_complete(client: TestClient, admin: Headers) -> None:
     def fill(tx: Any) -> None:
         for number in range(1200):
             users.insert(
@@ -126,16 +126,14 @@ async def test_a_page_of_a_thousand_is_given_whole(client: TestClient, admin: He
         ("search", "x" * 201),
     ],
 )
-async def test_absurd_paging_and_filters_are_refused_with_the_parameters_name(
+async def test_invalid_paging_or_filter_is_refused_with_the_parameters_name(
     client: TestClient, admin: Headers, name: str, value: str
 ) -> None:
     response = await client.get("/api/users", params={name: value}, headers=admin)
     assert name in await sentence(response, 400)
 
 
-async def test_a_search_looks_at_names_and_addresses_without_regard_to_case(
-    client: TestClient, admin: Headers
-) -> None:
+async def test_search_matches_names_and_addresses_in_any_case(client: TestClient, admin: Headers) -> None:
     await create(client, admin, "Alice", email="first@wonder.example")
     await create(client, admin, "bob", email="ALICE@other.example")
     await create(client, admin, "Élodie")
@@ -151,7 +149,7 @@ async def test_a_search_looks_at_names_and_addresses_without_regard_to_case(
 @pytest.mark.parametrize(
     ("term", "expected"), [("%", "per%cent"), ("_", "under_score"), ("\\", "back\\slash")]
 )
-async def test_wildcards_stand_for_themselves(
+async def test_wildcards_in_a_search_are_literal(
     client: TestClient, admin: Headers, term: str, expected: str
 ) -> None:
     for number, name in enumerate(("per%cent", "under_score", "back\\slash", "plain")):
@@ -160,13 +158,11 @@ async def test_wildcards_stand_for_themselves(
 
 
 @pytest.mark.parametrize("term", ["'", "' OR 1=1 --", '"', "；"])
-async def test_a_search_for_odd_characters_finds_nothing(
-    client: TestClient, admin: Headers, term: str
-) -> None:
+async def test_search_for_sql_characters_finds_nothing(client: TestClient, admin: Headers, term: str) -> None:
     assert await found(client, admin, search=term) == []
 
 
-async def test_roles_filter_the_list_together_with_a_search(client: TestClient, admin: Headers) -> None:
+async def test_role_filter_can_be_combined_with_a_search(client: TestClient, admin: Headers) -> None:
     await create(client, admin, "second", role="admin")
     assert await found(client, admin, role="admin") == ["admin", "second"]
     assert await found(client, admin, role="user") == ["user", "demo"]
@@ -174,13 +170,13 @@ async def test_roles_filter_the_list_together_with_a_search(client: TestClient, 
     assert await found(client, admin, role="user", search="sec") == []
 
 
-async def test_one_account_can_be_looked_at(client: TestClient, admin: Headers) -> None:
+async def test_single_account_can_be_read(client: TestClient, admin: Headers) -> None:
     row = (await by_name(client, admin))["user"]
     assert (await done(await client.get(f"/api/users/{row['id']}", headers=admin)))["user"] == row
 
 
 @pytest.mark.parametrize("user_id", ["0", "99999", "abc", "-1", "1.5", "9" * 40])
-async def test_an_id_that_names_nobody_is_not_found(client: TestClient, admin: Headers, user_id: str) -> None:
+async def test_unknown_user_id_is_not_found(client: TestClient, admin: Headers, user_id: str) -> None:
     path = f"/api/users/{user_id}"
     await sentence(await client.get(path, headers=admin), 404)
     await sentence(await client.put(path, json={"usage_limit": 1}, headers=admin), 404)
@@ -203,7 +199,7 @@ async def test_an_id_that_names_nobody_is_not_found(client: TestClient, admin: H
         ("is_active", False),
     ],
 )
-async def test_an_update_changes_only_what_is_given(
+async def test_update_changes_only_the_given_fields(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     old = await create(client, admin, "someone", subscription_type="pro", usage_limit=77)
@@ -214,9 +210,7 @@ async def test_an_update_changes_only_what_is_given(
     assert (await by_name(client, admin))[new["username"]] == new
 
 
-async def test_a_limit_that_is_its_subscriptions_own_moves_with_the_subscription(
-    client: TestClient, admin: Headers
-) -> None:
+async def test_default_limit_changes_with_the_subscription(client: TestClient, admin: Headers) -> None:
     usual = await create(client, admin, "usual", subscription_type="enterprise")
     old = (await by_name(client, admin))["user"]
     path = f"/api/users/{old['id']}"
@@ -226,7 +220,7 @@ async def test_a_limit_that_is_its_subscriptions_own_moves_with_the_subscription
     assert new["usage_limit"] == usual["usage_limit"] != old["usage_limit"]
 
 
-async def test_the_pages_whole_form_can_be_sent_back(client: TestClient, admin: Headers) -> None:
+async def test_whole_form_of_the_page_can_be_sent_back(client: TestClient, admin: Headers) -> None:
     old = (await by_name(client, admin))["user"]
     form = {
         **old,
@@ -242,7 +236,7 @@ async def test_the_pages_whole_form_can_be_sent_back(client: TestClient, admin: 
 
 
 @pytest.mark.parametrize("password", ["", None])
-async def test_an_empty_password_keeps_the_old_one(client: TestClient, admin: Headers, password: Any) -> None:
+async def test_empty_password_keeps_the_old_one(client: TestClient, admin: Headers, password: Any) -> None:
     row = (await by_name(client, admin))["user"]
     await done(await client.put(f"/api/users/{row['id']}", json={"password": password}, headers=admin))
     assert await status_of(client, "user", "user123") == 200
@@ -255,7 +249,7 @@ async def test_an_administrator_can_set_a_password(client: TestClient, admin: He
     assert await status_of(client, "user", "user123") == 401
 
 
-async def test_an_accounts_own_name_in_another_case_may_be_taken(client: TestClient, admin: Headers) -> None:
+async def test_account_may_change_the_case_of_its_own_name(client: TestClient, admin: Headers) -> None:
     row = (await by_name(client, admin))["user"]
     body = {"username": "USER", "email": "USER@chathub.com"}
     new = (await done(await client.put(f"/api/users/{row['id']}", json=body, headers=admin)))["user"]
@@ -265,7 +259,7 @@ async def test_an_accounts_own_name_in_another_case_may_be_taken(client: TestCli
 @pytest.mark.parametrize(
     "taken", [{"username": "Admin"}, {"username": "ＤＥＭＯ"}, {"email": "ADMIN@chathub.com"}]
 )
-async def test_another_accounts_name_or_address_is_refused(
+async def test_name_or_address_of_another_account_gets_400(
     client: TestClient, admin: Headers, user: Headers, taken: dict[str, str]
 ) -> None:
     row = (await by_name(client, admin))["user"]
@@ -298,7 +292,7 @@ async def test_another_accounts_name_or_address_is_refused(
         ("password", "x" * 201),
     ],
 )
-async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
+async def test_invalid_value_is_refused_with_the_field_name(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     before = await by_name(client, admin)
@@ -311,7 +305,7 @@ async def test_a_value_that_does_not_fit_is_refused_with_the_fields_name(
 @pytest.mark.parametrize(
     "body", [{"password": "12345"}, {"password": "x" * 73}, {"email": "none"}, {"username": "a\0bc"}]
 )
-async def test_a_value_outside_the_rules_changes_nothing(
+async def test_value_outside_the_rules_changes_nothing(
     client: TestClient, admin: Headers, body: dict[str, Any]
 ) -> None:
     before = await by_name(client, admin)
@@ -321,7 +315,9 @@ async def test_a_value_outside_the_rules_changes_nothing(
     assert await status_of(client, "user", "user123") == 200
 
 
-async def test_null_means_the_default_of_limit_and_subscription(client: TestClient, admin: Headers) -> None:
+async def test_null_resets_limit_and_subscription_to_their_defaults(
+    client: TestClient, admin: Headers
+) -> None:
     row = await create(client, admin, "rich", subscription_type="enterprise", usage_limit=5)
     path = f"/api/users/{row['id']}"
     plain = (await by_name(client, admin))["user"]
@@ -330,7 +326,7 @@ async def test_null_means_the_default_of_limit_and_subscription(client: TestClie
     assert (new["subscription_type"], new["usage_limit"]) == ("free", plain["usage_limit"])
 
 
-async def test_a_cleared_limit_means_the_default_of_the_accounts_own_subscription(
+async def test_cleared_limit_is_the_default_of_the_accounts_subscription(
     client: TestClient, admin: Headers
 ) -> None:
     usual = await create(client, admin, "usual", subscription_type="enterprise")
@@ -342,7 +338,7 @@ async def test_a_cleared_limit_means_the_default_of_the_accounts_own_subscriptio
 # disable
 
 
-async def test_a_disabled_account_stays_in_the_list_and_can_come_back(
+async def test_disabled_account_stays_in_the_list_and_can_be_reactivated(
     client: TestClient, admin: Headers
 ) -> None:
     row = (await by_name(client, admin))["user"]
@@ -355,7 +351,7 @@ async def test_a_disabled_account_stays_in_the_list_and_can_come_back(
     assert await status_of(client, "user", "user123") == 200
 
 
-async def test_the_name_of_a_disabled_account_stays_taken(client: TestClient, admin: Headers) -> None:
+async def test_name_of_a_disabled_account_cannot_be_registered(client: TestClient, admin: Headers) -> None:
     row = (await by_name(client, admin))["user"]
     await done(await client.delete(f"/api/users/{row['id']}", headers=admin))
     body = {"username": "user", "email": "new@example.com", "password": "password"}
@@ -369,7 +365,7 @@ async def test_the_name_of_a_disabled_account_stays_taken(client: TestClient, ad
     "change", [{"is_active": False}, {"role": "user"}, {"role": "user", "is_active": False}]
 )
 @pytest.mark.parametrize("others", [0, 1])
-async def test_an_administrator_cannot_disable_or_demote_itself(
+async def test_administrators_cannot_disable_or_demote_themselves(
     client: TestClient, admin: Headers, change: dict[str, Any], others: int
 ) -> None:
     if others:
@@ -391,10 +387,10 @@ async def test_an_administrator_can_demote_or_disable_another(client: TestClient
     assert await found(client, admin, role="admin") == ["admin", "third"]
 
 
-async def test_the_last_administrator_cannot_be_locked_out_by_anyone(
-    client: TestClient, admin: Headers
-) -> None:
-    """Not over the wire, where the caller is one more, but by a command or by two requests at once."""
+async def test_last_administrator_cannot_be_disabled_or_demoted(client: TestClient, admin: Headers) -> None:
+    """Impossible by a request, whose caller is a further administrator, but possible by a command or by two
+    concurrent requests.
+    """
     row = (await by_name(client, admin))["admin"]
     disabled = await create(client, admin, "second", role="admin", is_active=False)
     db = client.app[app_keys.DB]
@@ -404,7 +400,7 @@ async def test_the_last_administrator_cannot_be_locked_out_by_anyone(
     assert (await by_name(client, admin))["admin"] == row
 
 
-async def test_an_administrator_can_edit_the_rest_of_its_own_account(
+async def test_administrators_can_edit_the_rest_of_their_own_account(
     client: TestClient, admin: Headers
 ) -> None:
     row = (await by_name(client, admin))["admin"]
@@ -416,7 +412,7 @@ async def test_an_administrator_can_edit_the_rest_of_its_own_account(
 # reset password
 
 
-async def test_a_reset_answers_a_new_password_that_works_and_ends_the_old_one(
+async def test_password_reset_returns_a_new_password_and_ends_the_old_one(
     client: TestClient, admin: Headers
 ) -> None:
     row = (await by_name(client, admin))["user"]
@@ -432,16 +428,14 @@ async def test_a_reset_answers_a_new_password_that_works_and_ends_the_old_one(
 # profile
 
 
-async def test_a_profile_shows_the_callers_own_account(
-    client: TestClient, admin: Headers, user: Headers
-) -> None:
+async def test_profile_is_the_callers_own_account(client: TestClient, admin: Headers, user: Headers) -> None:
     for name, headers in (("admin", admin), ("user", user)):
         profile = (await done(await client.get("/api/users/profile", headers=headers)))["user"]
         assert profile == (await by_name(client, admin))[name]
         assert {field: type(value) for field, value in profile.items()} == FIELDS
 
 
-async def test_a_user_can_change_its_name_and_address(client: TestClient, user: Headers) -> None:
+async def test_users_can_change_their_name_and_address(client: TestClient, user: Headers) -> None:
     body = {"username": "renamed", "email": "renamed@example.com"}
     new = (await done(await client.put("/api/users/profile", json=body, headers=user)))["user"]
     assert (new["username"], new["email"]) == ("renamed", "renamed@example.com")
@@ -460,7 +454,7 @@ async def test_a_user_can_change_its_name_and_address(client: TestClient, user: 
         {"token_version": 99, "password_hash": "x", "password_is_default": 0, "created_at": "1999"},
     ],
 )
-async def test_a_profile_cannot_give_itself_rights(
+async def test_profile_update_ignores_rights(
     client: TestClient, user: Headers, rights: dict[str, Any]
 ) -> None:
     old = (await done(await client.get("/api/users/profile", headers=user)))["user"]
@@ -470,10 +464,12 @@ async def test_a_profile_cannot_give_itself_rights(
     assert (await client.get("/api/users", headers=user)).status == 403
 
 
-async def test_a_user_changes_its_password_by_giving_the_old_one(client: TestClient, user: Headers) -> None:
+async def test_users_can_change_their_password_with_the_current_one(
+    client: TestClient, user: Headers
+) -> None:
     body = {"password": "changed-it", "current_password": "user123"}
     answer = await done(await client.put("/api/users/profile", json=body, headers=user))
-    # the change ended the old token, so a new one comes along
+    # the change ended the old session, so the response has a new token
     fresh = {"Authorization": f"Bearer {answer['token']}"}
     assert (await client.get("/api/users/profile", headers=fresh)).status == 200
     assert (await client.get("/api/users/profile", headers=user)).status == 401
@@ -484,7 +480,7 @@ async def test_a_user_changes_its_password_by_giving_the_old_one(client: TestCli
 @pytest.mark.parametrize(
     "current", [{}, {"current_password": None}, {"current_password": ""}, {"current_password": "wrong"}]
 )
-async def test_without_the_old_password_nothing_is_changed(
+async def test_wrong_current_password_changes_nothing(
     client: TestClient, user: Headers, current: dict[str, Any]
 ) -> None:
     body = {"password": "changed-it", "email": "x@example.com", **current}
@@ -494,7 +490,7 @@ async def test_without_the_old_password_nothing_is_changed(
     assert await status_of(client, "user", "user123") == 200
 
 
-async def test_the_old_password_cannot_be_guessed_without_end(client: TestClient, user: Headers) -> None:
+async def test_guesses_at_the_current_password_are_limited(client: TestClient, user: Headers) -> None:
     body = {"password": "changed-it", "current_password": "wrong"}
     for _ in range(5):
         await sentence(await client.put("/api/users/profile", json=body, headers=user), 400)
@@ -505,7 +501,7 @@ async def test_the_old_password_cannot_be_guessed_without_end(client: TestClient
 
 
 @pytest.mark.parametrize("password", ["12345", "x" * 73, "nul\0nul"])
-async def test_a_new_password_outside_the_rules_is_refused(
+async def test_new_password_outside_the_rules_gets_400(
     client: TestClient, user: Headers, password: str
 ) -> None:
     body = {"password": password, "current_password": "user123"}
@@ -516,7 +512,7 @@ async def test_a_new_password_outside_the_rules_is_refused(
 @pytest.mark.parametrize(
     ("field", "value"), [("username", "a"), ("username", 1), ("email", None), ("password", 1)]
 )
-async def test_a_profile_that_does_not_fit_is_refused_with_the_fields_name(
+async def test_invalid_profile_is_refused_with_the_field_name(
     client: TestClient, user: Headers, field: str, value: Any
 ) -> None:
     assert field in await sentence(
@@ -524,7 +520,9 @@ async def test_a_profile_that_does_not_fit_is_refused_with_the_fields_name(
     )
 
 
-async def test_an_administrators_profile_cannot_lock_it_out(client: TestClient, admin: Headers) -> None:
+async def test_administrators_cannot_demote_themselves_by_their_profile(
+    client: TestClient, admin: Headers
+) -> None:
     await done(
         await client.put("/api/users/profile", json={"role": "user", "is_active": False}, headers=admin)
     )

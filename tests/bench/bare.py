@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = asyncio.run
     with contextlib.suppress(ImportError):
-        from uvloop import run  # as ChatHub does; the benchmark hides it unless asked for
+        from uvloop import run  # as ChatHub does; the benchmark hides uvloop unless its flag is given
     run(serve(arguments.file.read_bytes(), arguments.upstream))
 
 

@@ -1,4 +1,4 @@
-"""Figure 11: how much longer a chunk is under way while the database is being copied."""
+"""Figure 11: how much longer a chunk takes while the database is being copied."""
 
 import asyncio
 import sqlite3
@@ -11,12 +11,12 @@ from figures_requests import Plan, stage
 from figures_streams import delays
 from table import Figure
 
-# of a row that only makes the file large
+# bytes of a row that only makes the file large
 _ROW = 4000
 
 
 async def backup(plan: Plan) -> list[Figure]:
-    """The longest that a chunk is under way, in rounds with and without a backup beside the streams."""
+    """The longest delay of a chunk, in rounds with and without a backup beside the streams."""
     streams, seconds, rounds = plan.pick(200, 50, 2), plan.pick(8, 4, 1), plan.pick(5, 2)
     megabytes = plan.pick(100, 30, 2)
     quiet, busy, took = [], [], []

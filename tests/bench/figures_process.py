@@ -1,4 +1,4 @@
-"""Figures 4, 5 and 6: starting, idle memory, and other people's requests while many sign in."""
+"""Figures 4, 5 and 6: start, idle memory, and other users' requests while many log in."""
 
 import asyncio
 import statistics
@@ -9,12 +9,12 @@ from load import Connection, Hub, check, message, over
 from processes import Process, bare, chathub
 from table import Figure, percentile
 
-# as many as may wait from one address
+# as many as may wait in the queue from one address
 _STORM = 8
 
 
 async def start(plan: Plan) -> list[Figure]:
-    """From spawning the process to the first answer, on a database that is there already."""
+    """From spawning the process to the first response, on an existing database."""
     rounds = plan.pick(9, 4)
     (plan.folder / "bytes").write_bytes(b"{}")
     first, _ = await _start(chathub(plan.folder, uvloop=plan.uvloop, database="start.db"), "/api/health")
@@ -34,7 +34,7 @@ async def start(plan: Plan) -> list[Figure]:
 
 
 async def _start(process: Process, path: str) -> tuple[float, float]:
-    """Milliseconds until the first 200, and of CPU time until then; the server is ended again."""
+    """Milliseconds until the first 200, and of CPU time until then; the server is stopped again."""
     with process:
         connection = Connection(process.port)
         check(await connection.ask(message("GET", path)))
@@ -44,7 +44,7 @@ async def _start(process: Process, path: str) -> tuple[float, float]:
 
 
 async def idle(plan: Plan) -> list[Figure]:
-    """Resident memory of a server that has answered once; a second start, so nothing was founded."""
+    """Resident memory of a server after one request; a second start, so that the database existed."""
     sizes = []
     for _ in range(2):
         with chathub(plan.folder, uvloop=plan.uvloop, database="idle.db") as ours:
@@ -61,7 +61,7 @@ async def idle(plan: Plan) -> list[Figure]:
 
 
 async def storm(plan: Plan) -> list[Figure]:
-    """8 people sign in at once while another one lists conversations at a steady rate."""
+    """8 users log in at once while another one lists conversations at a steady rate."""
     rounds, people = plan.pick(6, 2), plan.pick(_STORM, _STORM, 2)
     async with stage(plan, "storm") as here:
         hub = here.hub
@@ -106,7 +106,7 @@ async def _listing(hub: Hub, meanwhile) -> list[float]:  # type: ignore[no-untyp
     pending: set[asyncio.Task[None]] = set()
 
     async def one(due: float) -> None:
-        # a late answer must not keep the next request from being sent
+        # a late response must not delay the next request
         connection = spare.pop() if spare else Connection(hub.port)
         check(await connection.ask(request))
         delays.append((time.perf_counter() - due) * 1000)

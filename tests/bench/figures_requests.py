@@ -12,20 +12,20 @@ from processes import Process, bare, chathub, upstream
 from table import Figure, ratio
 
 Work = Callable[[], Awaitable[None]]
-# ``once``: the smallest load there is, which shows no more than that a figure can be measured
+# ``once``: the smallest load, which shows only that a figure can be measured
 Size = Literal["full", "quick", "once"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run was asked for."""
+    """The options of a run."""
 
     folder: Path
     size: Size
     uvloop: bool
 
     def pick(self, full: int, quick: int, once: int = 1) -> int:
-        """How many of something for this size of a run."""
+        """The number of units for this size of a run."""
         return {"full": full, "quick": quick, "once": once}[self.size]
 
     @property
@@ -44,7 +44,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage(plan: Plan, name: str) -> AsyncIterator[Stage]:
-    """Start all three on a database of their own; ChatHub signed in and with the provider set up."""
+    """Start all three on a new database; ChatHub with a session and the provider configured."""
     with (
         upstream(plan.folder) as provider,
         chathub(plan.folder, uvloop=plan.uvloop, database=f"{name}.db") as ours,
@@ -57,7 +57,7 @@ async def stage(plan: Plan, name: str) -> AsyncIterator[Stage]:
 
 
 async def spent(process: Process, work: Work, units: int = 1) -> float:
-    """Microseconds of the process's CPU time for each unit of some work."""
+    """Microseconds of the process's CPU time per unit of work."""
     before = process.cpu()
     await work()
     return (process.cpu() - before) * 1e6 / units
@@ -80,7 +80,7 @@ async def models(plan: Plan) -> list[Figure]:
     """GET /api/models against a bare handler that gives the same bytes."""
     count = plan.pick(1200, 400, 8)
     async with stage(plan, "models") as here:
-        # the list has grown by nothing since the bare server got its bytes
+        # the list has not changed since the bare server got its bytes
         size = len((await here.hub.call("GET", "/api/models")).body)
         ours, theirs = await in_turns(
             plan.rounds,
@@ -111,7 +111,7 @@ async def chat(plan: Plan) -> list[Figure]:
 
 async def _chat(plan: Plan, here: Stage, *, streams: bool, connections: int, one_cpu: bool = False) -> Figure:
     count = plan.pick(160, 60, 4)
-    # eight chunks in one segment: a short answer; or the same text as JSON
+    # eight chunks in one segment: a short reply; or the same text as JSON
     model = f"bench-8-0-{8 if streams else 7}"
     await here.hub.offer(model, streams=streams)
     if one_cpu:
@@ -125,5 +125,5 @@ async def _chat(plan: Plan, here: Stage, *, streams: bool, connections: int, one
     )
     kind = "SSE" if streams else "JSON"
     where = f"{connections} at once" + (", one CPU" if one_cpu else "")
-    # both got the same form of answer: ChatHub asks for what its model can, the bare server for the same
+    # both get the same form of reply: ChatHub requests what its model can do, the bare server the same
     return ratio(f"CPU per POST /api/chat, {where}", ours, theirs, 4.0, note=f"{kind} asked for upstream")

@@ -1,4 +1,4 @@
-"""Figure 10: what it costs to write down, once a second, what is new of many replies in the making."""
+"""Figure 10: the cost of saving once a second the new text of many running replies."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from chathub.database.transaction import Transaction
 
 _REPLIES = 200
-# what a second brings to each: ten chunks of a fast model, in Chinese
+# the text of each second: ten chunks of a fast model, in Chinese
 _NEW = "这是一段正在生成的文字。" * 10
 
 
 async def save(plan: Plan) -> list[Figure]:
-    """CPU time of a round of checkpoints, all threads, as a share of one core (a round a second)."""
+    """CPU time of a round of saves, all threads, as a share of one core (a round a second)."""
     sys.path.insert(0, str(ROOT))
     from chathub.chat import saving
     from chathub.database.database import Database
@@ -54,7 +54,7 @@ async def save(plan: Plan) -> list[Figure]:
 
 
 def _begin(tx: Transaction, count: int) -> list[Reply]:
-    """So many turns, begun as a question in a conversation of its own begins one."""
+    """Begin so many turns, each with a message in a new conversation."""
     from chathub.accounts import users
     from chathub.billing.budgets import BudgetOwner, UsageBound
     from chathub.chat.begin_turn import begin_turn

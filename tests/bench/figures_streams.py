@@ -1,4 +1,6 @@
-"""Figures 3, 7 and 8: what a streamed chunk costs, what an open stream weighs, how late a chunk comes."""
+"""Figures 3, 7 and 8: the CPU time of a streamed chunk, the memory of an open stream, the delay of
+a chunk.
+"""
 
 import asyncio
 import re
@@ -26,7 +28,7 @@ def _model(chunks: int, pause: int, burst: int) -> str:
 
 
 async def _open(here: Stage, process: Process, model: str, streams: int) -> None:
-    """Read so many streams at once to their ends."""
+    """Read so many concurrent streams to their ends."""
     ours = process is here.ours
     request = here.hub.chat(model, stream=True) if ours else forwarded(model, stream=True)
 
@@ -39,7 +41,7 @@ async def _open(here: Stage, process: Process, model: str, streams: int) -> None
 
 
 async def chunks(plan: Plan) -> list[Figure]:
-    """CPU per chunk: long streams less short ones, so that a turn's own cost is a figure of its own."""
+    """CPU per chunk: long streams minus short ones, so that a turn's own cost is a separate figure."""
     figures: list[Figure] = []
     async with stage(plan, "chunks") as here:
         for name, pause, burst, streams, long in _PACES:
@@ -83,7 +85,7 @@ async def _slopes(
 
 
 async def memory(plan: Plan) -> list[Figure]:
-    """Memory of each open stream, of many that are open at once and get a chunk a second."""
+    """Memory per open stream, of many concurrent streams with one chunk a second."""
     streams = plan.pick(1000, 200, 3)
     async with stage(plan, "memory") as here:
         warm, slow = _model(2, 0, 1), _model(plan.pick(600, 600, 4), 1000, 1)
@@ -100,7 +102,7 @@ async def memory(plan: Plan) -> list[Figure]:
 
 
 async def _hold(here: Stage, process: Process, model: str, streams: int) -> int:
-    """Resident bytes once all streams are open and have brought some chunks; the streams are left then."""
+    """Resident bytes once all streams are open and have received some chunks; the streams are closed then."""
     request = here.hub.chat(model, stream=True) if process is here.ours else forwarded(model, stream=True)
     begun: set[int] = set()
 
@@ -127,7 +129,7 @@ async def _hold(here: Stage, process: Process, model: str, streams: int) -> int:
 
 
 async def latency(plan: Plan) -> list[Figure]:
-    """How long a chunk is under way, from the upstream's write to the client's read."""
+    """The delay of a chunk, from the provider's write to the client's read."""
     streams, seconds, rounds = plan.pick(500, 100, 2), plan.pick(6, 3), plan.pick(3, 1)
     results: dict[int, list[list[float]]] = {}
     async with stage(plan, "latency") as here:

@@ -1,4 +1,4 @@
-"""Figure 9: /v1 for existing clients: bytes forwarded between OpenAI sides, and dialects translated."""
+"""Figure 9: /v1 for existing clients: bytes forwarded between OpenAI formats, and formats translated."""
 
 from functools import partial
 

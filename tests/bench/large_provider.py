@@ -1,7 +1,7 @@
-"""A provider that answers as much as one may: a process of its own.
+"""A provider with the largest allowed replies: a process of its own.
 
-The model's name says what: ``whole-<bytes>`` one JSON answer of that size, ``single-<count>`` a stream of so
-many characters, each in an event of its own; any other answers in a word.
+The model's name selects the reply: ``whole-<bytes>`` one JSON reply of that size, ``single-<count>`` a stream
+of so many characters, each in an event of its own; any other name one word.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The load: an HTTP client that does so little that it does not get in the way."""
+"""The load generator: an HTTP client that uses little CPU itself."""
 
 import asyncio
 import json
@@ -46,7 +46,10 @@ class Connection(asyncio.Protocol):
         self._watch: Watch | None = None
 
     async def ask(self, request: bytes, watch: Watch | None = None) -> Answer:
-        """Send a request and give its answer. Raises ConnectionError where it is cut off."""
+        """Send a request and return its response.
+
+        Raises ConnectionError if the connection is cut.
+        """
         loop = asyncio.get_running_loop()
         if self._transport is None or self._transport.is_closing():
             await loop.create_connection(lambda: self, "127.0.0.1", self._port)
@@ -123,7 +126,7 @@ async def repeat(port: int, request: bytes, count: int, connections: int) -> Non
 
 
 async def over(port: int, connections: int, work: Callable[[Connection], Awaitable[None]]) -> None:
-    """Do some work over each of so many connections at once."""
+    """Do some work concurrently over each of so many connections."""
     opened = [Connection(port) for _ in range(connections)]
     try:
         async with asyncio.TaskGroup() as group:
@@ -149,10 +152,10 @@ class Hub:
         self.token = ""
 
     async def set_up(self, upstream: int) -> None:
-        """Sign in, and offer the upstream as a provider that needs no key (once for a database)."""
+        """Log in, and add the upstream as a provider that needs no API key (once for a database)."""
         self._admin = await self._sign_in("admin", "admin123")
         self.token = await self._sign_in("user", "user123")
-        # one user stands for all: its budget, which is looked at all the same, must hold for them
+        # one user stands for all: the budget is still checked, and must suffice for them
         await self.call("PUT", "/api/users/2", {"usage_limit": 10**15}, token=self._admin)
         provider = {
             "provider_key": "bench",
@@ -184,7 +187,7 @@ class Hub:
             self._models.add(model)
 
     def chat(self, model: str, *, stream: bool) -> bytes:
-        """A question that starts a conversation."""
+        """A message that begins a conversation."""
         path = "/api/chat/stream" if stream else "/api/chat"
         return message("POST", path, self.token, {"message": _QUESTION, "model": model})
 
@@ -193,6 +196,6 @@ _QUESTION = "Why is the sky blue? Please answer in one short sentence."
 
 
 def forwarded(model: str, *, stream: bool) -> bytes:
-    """The same question as ChatHub sends it upstream, for the bare forwarder."""
+    """The same request as ChatHub sends it to the provider, for the bare forwarder."""
     messages = [{"role": "user", "content": _QUESTION}]
     return message("POST", "/", body={"model": model, "messages": messages, "stream": stream})

@@ -1,4 +1,4 @@
-"""The processes of a run: started, measured from outside, ended by their own id."""
+"""The processes of a run: started, measured from outside, stopped by their ids."""
 
 import contextlib
 import os
@@ -17,12 +17,12 @@ _LISTENS = re.compile(rb"listens on http://127\.0\.0\.1:(\d+)")
 
 
 def announce(port: int) -> None:
-    """Tell the benchmark where a process listens, in ChatHub's own words."""
+    """Print where a process listens, in the format that ChatHub prints."""
     print(f"listens on http://127.0.0.1:{port}", flush=True)
 
 
 def raise_file_limit() -> None:
-    """Every stream through a server takes it two descriptors."""
+    """Every stream through a server needs two descriptors."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -91,7 +91,7 @@ class Process:
 
 
 def _environment(folder: Path, uvloop: bool) -> dict[str, str]:
-    """No settings from outside; unless asked for, an empty module stands before uvloop."""
+    """No settings from the environment; unless its flag is given, an empty module hides uvloop."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CHATHUB_")}
     # one user stands for all
     environment["CHATHUB_STREAMS_PER_USER"] = "1000000"

@@ -56,12 +56,12 @@ _FIGURES = {
     "save": figures_save.save,
     "backup": figures_backup.backup,
 }
-# seconds after which a figure is given up
+# seconds after which a figure is cancelled
 _LIMIT = 120
 
 
 async def _measure(name: str, plan: Plan) -> list[Figure]:
-    """The rows of one figure; what goes wrong becomes a row too, without a value."""
+    """The rows of one figure; an error becomes a row without a value."""
     began = time.perf_counter()
     print(f"{name} ...", end=" ", flush=True)
     try:

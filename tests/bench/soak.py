@@ -29,7 +29,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-# what the tests share stands one folder up, and this folder has a ``processes`` of its own
+# the tests' shared modules are one folder up, and this folder has a ``processes`` of its own
 sys.path[0] = str(Path(__file__).parent.parent)
 
 from api.chats import add_model  # noqa: E402
@@ -55,7 +55,7 @@ _TRIM_SECONDS = 35
 # a single request, with the longest reply and all its waiting
 _REQUEST_SECONDS = 40
 _TEXT = "一条很长的回复，带着🙂和👩‍👩‍👧，断断续续地来。And some Latin, too. "
-# beyond these: someone else deleted it, another reply is running, the provider's own trouble
+# besides these: deleted by another visitor, another reply is running, trouble of the provider
 _EXPECTED = {200, 404, 409, 429, 502, 504}
 
 
@@ -67,7 +67,7 @@ def _pieces(count: int, size: int = 8) -> list[str]:
 
 
 async def _misbehave(provider: Provider, request: web.Request) -> web.StreamResponse:
-    """One of the things that providers do, good ones most often."""
+    """One of the behaviours of a provider, good ones most often."""
     count = random.randint(3, 80)
     parts = [chunk(piece) for piece in _pieces(count)]
     thoughts = [chunk(reasoning_content=piece) for piece in _pieces(count // 3)]
@@ -97,7 +97,7 @@ def _stalled(provider: Provider, parts: list[bytes]) -> Any:
 
 @dataclass
 class UsageMeter:
-    """What happened, counted."""
+    """Counts of what happened."""
 
     turns: int = 0
     actions: Counter[str] = field(default_factory=Counter)
@@ -154,7 +154,7 @@ class Visitor:
         await self._stream("POST", "/api/chat/stream", self._body(), leave=random.randint(0, 12))
 
     async def chat_and_come_back(self) -> None:
-        """The text of all visits together is what is stored, if the reply is still there."""
+        """The texts of all connections together equal the stored reply, if it still exists."""
         body = self._body() | {"resumable": True, "on_disconnect": "continue"}
         seen = await self._stream("POST", "/api/chat/stream", body, leave=random.randint(1, 12))
         for _ in range(3):
@@ -285,7 +285,7 @@ class Visitor:
 
 
 class Seen:
-    """What a client has of a reply."""
+    """What a client has received of a reply."""
 
     def __init__(self) -> None:
         self.start: dict[str, Any] = {}
@@ -321,7 +321,7 @@ class Seen:
 
 
 class Gauge:
-    """Resident memory, descriptors and threads of a process, looked at now and then."""
+    """Resident memory, descriptors and threads of a process, sampled regularly."""
 
     def __init__(self, pid: int) -> None:
         self._folder = Path(f"/proc/{pid}")
@@ -345,7 +345,7 @@ class Gauge:
         return self.samples[min(int(len(self.samples) * share), len(self.samples) - 1)]
 
     def floor(self, begin: float, end: float) -> float:
-        """What is held at the quietest tenth of the moments between two shares of the time, in MiB."""
+        """The memory at the quietest tenth of the samples between two shares of the time, in MiB."""
         count = len(self.samples)
         resident = sorted(sample[1] for sample in self.samples[int(count * begin) : int(count * end)])
         return resident[len(resident) // 10]
@@ -357,7 +357,7 @@ def _show(name: str, sample: tuple[float, float, int, int]) -> None:
 
 
 async def _quiet(session: aiohttp.ClientSession, users: list[dict[str, str]]) -> int:
-    """Wait until no reply is being written any more; gives how many still are."""
+    """Wait until no reply is running; returns how many still are."""
     deadline = time.monotonic() + 30
     while True:
         live = 0
@@ -370,8 +370,9 @@ async def _quiet(session: aiohttp.ClientSession, users: list[dict[str, str]]) ->
 
 
 async def _settled(gauge: Gauge) -> tuple[float, float, int, int]:
-    """A last look, once unused connections to the provider have been closed (after 15 seconds) and free
-    memory has been given back."""
+    """The last sample, once unused connections to the provider have been closed (after 15 seconds) and free
+    memory has been returned to the OS.
+    """
     await asyncio.sleep(_TRIM_SECONDS)
     return gauge.look()
 
@@ -481,7 +482,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
-    # the provider is left in mid-sentence all the time
+    # the server closes connections to the provider in the middle of streams all the time
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="chathub-soak-") as folder:
         return asyncio.run(_soak(arguments.minutes, Path(folder)))

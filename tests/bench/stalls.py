@@ -34,7 +34,7 @@ _HEAD = ("what", "longest callback", "of", "target", "waits p50", "p99", "longes
 
 @dataclass(frozen=True)
 class Scene:
-    """A server with something to do; ``scale`` is 1, or less of everything for a quick run."""
+    """A server under one operation; ``scale`` is 1, or smaller for a quick run."""
 
     hub: Hub
     server: Process
@@ -47,7 +47,7 @@ class Scene:
 
 
 async def _ask(scene: Scene, method: str, path: str, body: object = None) -> None:
-    """A request whose answer is read and thrown away; what status it has is not looked at."""
+    """Send a request and discard its response, whatever its status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", scene.hub.port)
     # the answer ends with the connection
     writer.write(message(method, path, scene.hub.token, body).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
@@ -179,7 +179,7 @@ async def _set_up(scene: Scene, provider: Process, names: list[str]) -> None:
 
 
 async def _measure(scene: Scene, name: str) -> tuple[str, ...]:
-    """A row: what happened in the server, and to somebody else, while something went on."""
+    """A row: the stalls of the server, and the waits of another client, during one operation."""
     title, work = _SCENES[name]
     known = len(scene.callbacks.read_text().splitlines())
     prober = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""What a run prints: figures, each beside its target. Nothing here fails a build."""
+"""The output of a run: figures, each beside its target. No figure fails a build."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Figure:
-    """One row. ``ratio`` or ``value`` is held against ``target``; without a target it only informs."""
+    """One row. ``ratio`` or ``value`` is compared with ``target``; without a target it only informs."""
 
     name: str
     ours: str

@@ -40,7 +40,7 @@ def _choice(delta: bytes, finish: bytes = b"null") -> bytes:
 
 
 _BARE = len(_choice(b'"content":"@%020d@ "' % 0)) + len(',"system_fingerprint":""')
-# the field that brings a chunk to its size
+# the field that fills a chunk up to its size
 _PADDING = b'"system_fingerprint":"%b"' % (b"f" * (_SIZE - _BARE))
 _PREFIX, _SUFFIX = _choice(b'"content":"@%b@ "').replace(_HEAD, _HEAD + b"," + _PADDING).split(b"%b")
 _END = (
@@ -90,7 +90,7 @@ class Provider(asyncio.Protocol):
             return
         self._left, self._burst, self._pause = chunks, burst, pause / 1000
         self._transport.write(_STREAM_HEAD)
-        # many slow streams must not beat as one
+        # many slow streams must not send at the same moment
         self._due = self._loop.time() + random.random() * self._pause
         self._timer = self._loop.call_at(self._due, self._tick)
 

@@ -36,7 +36,7 @@ def watch(file: Path) -> None:
 
 
 def _name(handle: Any) -> str:
-    """Of a task's step the coroutine; of all else the function."""
+    """The coroutine of a task's step; otherwise the function."""
     callback = handle._callback
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):

@@ -39,7 +39,7 @@ def _load(folder: Path, suffix: str) -> list[Recording]:
 
 
 def recordings(suffix: str, provider_format: str = "openai") -> list[Recording]:
-    """All recordings of a format whose file name ends in ``suffix``; none when there is no folder."""
+    """All recordings of a provider format whose file name ends in ``suffix``; none without the folder."""
     if not FOLDER:
         return []
     return [

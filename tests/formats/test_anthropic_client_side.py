@@ -1,4 +1,6 @@
-"""Clients that speak Anthropic's Messages API: their bodies in, events and whole messages out."""
+"""Anthropic's client format (Messages API): decoding of request bodies, encoding of events and whole
+messages.
+"""
 
 import base64
 import json
@@ -45,13 +47,13 @@ def refused(*messages: Any, **fields: Any) -> str:
 # The request
 
 
-def test_a_plain_question() -> None:
+def test_plain_message_is_decoded() -> None:
     found = read()
     assert found.messages == [Message("user", "你好")] and found.params == {"max_tokens": 9}
     assert not found.stream and not found.tools and not found.extra
 
 
-def test_instructions_come_first_and_lose_their_cache_marks() -> None:
+def test_system_prompt_comes_first_without_cache_control() -> None:
     mark = {"cache_control": {"type": "ephemeral"}}
     blocks = [{"type": "text", "text": "a", **mark}, {"type": "text", "text": "b"}]
     assert read(system=blocks).messages == [Message("system", "a\nb"), Message("user", "你好")]
@@ -60,7 +62,7 @@ def test_instructions_come_first_and_lose_their_cache_marks() -> None:
     assert read(QUESTION, {"role": "system", "content": "now"}).messages[1] == Message("system", "now")
 
 
-def test_parameters() -> None:
+def test_parameters_are_decoded() -> None:
     thinking = {"type": "enabled", "budget_tokens": 1024}
     found = read(
         temperature=1,
@@ -83,14 +85,14 @@ def test_parameters() -> None:
     assert read(stop_sequences=[], temperature=None, top_k=None, tools=None) == read()
 
 
-def test_pictures() -> None:
+def test_images_are_decoded() -> None:
     url = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     message = {"role": "user", "content": [PICTURE, {"type": "text", "text": "?"}, url]}
     images = [Image("image/png", PNG), Image(url="https://example.org/a.png")]
     assert read(message).messages == [Message("user", "?", images)]
 
 
-def test_a_conversation_with_tools() -> None:
+def test_conversation_with_tools_is_decoded() -> None:
     found = read(
         QUESTION,
         {
@@ -132,7 +134,7 @@ def test_a_conversation_with_tools() -> None:
     ("content", "text"),
     [("Error: x", "Error: x"), ("bad", "Error: bad"), ("", "Error"), ([], "Error"), (None, "Error")],
 )
-def test_a_failed_tool_says_so(content: Any, text: str) -> None:
+def test_failed_tool_result_begins_with_error(content: Any, text: str) -> None:
     block = {"type": "tool_result", "tool_use_id": "t", "content": content, "is_error": True}
     assert read({"role": "user", "content": [block]}).messages == [Message("tool", text, tool_call_id="t")]
 
@@ -144,7 +146,7 @@ def test_thinking_without_a_signature_is_dropped() -> None:
     assert read({"role": "assistant", "content": bare}).messages == [Message("assistant", "a")]
 
 
-def test_a_late_signature_finds_its_thought() -> None:
+def test_late_signature_is_attached_to_its_thinking_block() -> None:
     content = [
         {"type": "thinking", "thinking": "hm", "signature": ""},
         {"type": "text", "text": "a"},
@@ -155,7 +157,7 @@ def test_a_late_signature_finds_its_thought() -> None:
     assert state == {"anthropic": [SIGNED, {"type": "thinking", "thinking": "", "signature": "s2"}]}
 
 
-def test_tools_take_the_shape_of_functions() -> None:
+def test_tools_are_decoded_as_openai_functions() -> None:
     schema = {"type": "object", "properties": {"x": {}}}
     tools = [
         {"name": "f", "description": "…", "input_schema": schema, "cache_control": {"type": "ephemeral"}},
@@ -177,7 +179,7 @@ def test_tools_take_the_shape_of_functions() -> None:
         ({"type": "tool", "name": "f"}, {"type": "function", "function": {"name": "f"}}),
     ],
 )
-def test_tool_choice(choice: Any, expected: Any) -> None:
+def test_tool_choice_is_decoded(choice: Any, expected: Any) -> None:
     found = read(tool_choice=choice)
     assert found.tool_choice == expected and "parallel_tool_calls" not in found.params
     if choice:
@@ -185,7 +187,7 @@ def test_tool_choice(choice: Any, expected: Any) -> None:
         assert found.params["parallel_tool_calls"] is False
 
 
-def test_the_head_of_a_body_that_goes_on_as_it_is() -> None:
+def test_head_of_a_forwarded_body_is_decoded_without_its_messages() -> None:
     body = b'{"model":"m","stream":true,"messages":[{"role":"odd"}],"mcp_servers":[{}]}'
     assert anthropic.decode_head(body) == client_request.Head("m", True)
     with pytest.raises(BadRequest):
@@ -255,7 +257,7 @@ def assistant(*blocks: Any) -> dict[str, Any]:
         (assistant({"type": "redacted_thinking"}), "messages[0].content[0].data"),
     ],
 )
-def test_messages_that_are_refused(message: Any, param: str) -> None:
+def test_invalid_messages_are_refused_with_the_field_name(message: Any, param: str) -> None:
     assert refused(message) == param
 
 
@@ -282,7 +284,7 @@ def test_messages_that_are_refused(message: Any, param: str) -> None:
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
     ],
 )
-def test_fields_that_are_refused(fields: dict[str, Any], param: str) -> None:
+def test_invalid_fields_are_refused_with_the_field_name(fields: dict[str, Any], param: str) -> None:
     assert refused(**fields) == param
 
 
@@ -293,7 +295,7 @@ def test_fields_that_are_refused(fields: dict[str, Any], param: str) -> None:
 @example(
     b'{"model":"m","messages":[{"role":"assistant","content":[{"type":"tool_use","id":"","name":"f","input":{"a":"\xff"}}]}]}'
 )
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_random_bytes_are_decoded_or_refused(body: bytes) -> None:
     try:
         found = anthropic.decode_request(body)
     except BadRequest:
@@ -305,7 +307,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 
 class Client:
-    """Reads events as a strict client does, and fails where their order is wrong."""
+    """A strict client that fails if the events come in a wrong order."""
 
     def __init__(self) -> None:
         self.message: dict[str, Any] = {}
@@ -377,7 +379,7 @@ def stream(*feeds: list[Event], input_tokens: int = 0) -> Client:
     return client
 
 
-def test_the_names_and_payloads_of_a_plain_answer() -> None:
+def test_plain_reply_is_encoded_as_the_documented_events() -> None:
     writer = anthropic.Encoder("m", "msg_1", 7)
     assert writer.feed([]) == []
     start, ping, *rest = writer.feed([Text("你"), Text("好")])
@@ -416,7 +418,7 @@ def test_the_names_and_payloads_of_a_plain_answer() -> None:
     ]
 
 
-def test_blocks_follow_each_other_as_the_answer_changes_its_kind() -> None:
+def test_content_blocks_change_with_the_kind_of_event() -> None:
     client = stream(
         [Reasoning("h"), Reasoning("m")], [Text("a")], [ToolCallDelta(0, "t", "f", "{")], [Text("b")]
     )
@@ -428,18 +430,18 @@ def test_blocks_follow_each_other_as_the_answer_changes_its_kind() -> None:
     ]
 
 
-def test_mixed_calls_are_put_in_order() -> None:
+def test_interleaved_tool_calls_are_encoded_one_after_the_other() -> None:
     client = stream(
         [ToolCallDelta(0, "a", "f", "{"), ToolCallDelta(1, "b", "g", '{"y"')],
         [ToolCallDelta(0, "", "", "}"), ToolCallDelta(1, "", "", ":1}")],
-        [ToolCallDelta(0, "", "", "late")],  # the call was whole: this can be no part of it
+        [ToolCallDelta(0, "", "", "late")],  # the tool call was complete: this fragment cannot belong to it
         [ToolCallDelta(2, "", "h", ""), Text("done")],
     )
     assert client.calls() == [("a", "f", "{}"), ("b", "g", '{"y":1}'), ("toolu_1_2", "h", "")]
     assert client.texts("text") == "done" and client.message["stop_reason"] == "tool_use"
 
 
-def test_text_after_a_whole_call_does_not_wait() -> None:
+def test_text_after_a_complete_tool_call_is_sent_at_once() -> None:
     writer = anthropic.Encoder("m", "msg_1")
     writer.feed([ToolCallDelta(0, "a", "f", '{"x":'), ToolCallDelta(0, "", "", "1} ")])
     names = [name for name, _ in writer.feed([Text("then")])]
@@ -454,7 +456,7 @@ def test_text_after_a_whole_call_does_not_wait() -> None:
     ]
 
 
-def test_a_call_waits_for_its_name() -> None:
+def test_tool_call_without_a_name_waits_for_it() -> None:
     writer = anthropic.Encoder("m", "msg_1")
     assert writer.feed([ToolCallDelta(0, "a", "", "{")]) == []
     assert len(writer.feed([ToolCallDelta(0, "", "f", "}")])) == 4
@@ -477,19 +479,19 @@ def test_a_call_waits_for_its_name() -> None:
         ([ToolCallDelta(0, "a", "f", "{"), Finish("length")], "max_tokens"),
     ],
 )
-def test_stop_reasons(events: list[Event], reason: str) -> None:
+def test_finish_reasons_are_encoded(events: list[Event], reason: str) -> None:
     client = stream(events)
     assert client.is_over() and client.message["stop_reason"] == reason
     assert json.loads(anthropic.encode_body(events, "m", "msg_1"))["stop_reason"] == reason
 
 
-def test_the_estimate_stays_where_nothing_was_counted() -> None:
+def test_estimated_input_tokens_stay_without_reported_usage() -> None:
     assert stream(input_tokens=7).message["usage"] == {"input_tokens": 7, "output_tokens": 0}
     usage = stream([Usage(3, None, None, None, 5)], input_tokens=7).message["usage"]
     assert usage == {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 5}
 
 
-def test_a_signature_comes_with_its_thought_while_that_is_open() -> None:
+def test_signature_is_sent_in_its_open_thinking_block() -> None:
     assert stream([Reasoning("hm")], [STATE]).blocks == [SIGNED, REDACTED]
     assert stream([Reasoning("hm"), Text("a"), STATE]).blocks == [
         SIGNED,
@@ -498,7 +500,7 @@ def test_a_signature_comes_with_its_thought_while_that_is_open() -> None:
     ]
 
 
-def test_a_late_signature_has_a_block_of_its_own_and_comes_back_whole() -> None:
+def test_late_signature_gets_its_own_block_and_can_be_sent_back() -> None:
     client = stream([Reasoning("hm")], [Text("a")], [STATE, Finish("stop")])
     assert client.blocks == [
         {"type": "thinking", "thinking": "hm", "signature": ""},
@@ -514,11 +516,11 @@ def test_a_late_signature_has_a_block_of_its_own_and_comes_back_whole() -> None:
     "data",
     [{}, {"gemini": {"text": "x"}}, {"anthropic": None}, {"anthropic": [5, {"type": "thinking"}, {"x": 1}]}],
 )
-def test_a_state_of_another_kind_says_nothing(data: dict[str, Any]) -> None:
+def test_state_of_another_format_is_not_encoded(data: dict[str, Any]) -> None:
     assert stream([Text("a")], [State(data)]).blocks == [{"type": "text", "text": "a"}]
 
 
-def test_a_failure_ends_the_stream() -> None:
+def test_failure_ends_the_stream() -> None:
     failure = Failure("busy", status=200, type="overloaded_error")
     client = stream([Text("a"), failure, Text("b")], [Text("c"), Usage(1), Finish("stop")])
     assert client.texts("text") == "a" and not client.is_over()
@@ -562,7 +564,7 @@ EVENTS = st.lists(
 
 
 @given(st.lists(EVENTS, max_size=4), st.none() | st.just(Failure("x")))
-def test_any_events_give_blocks_in_order(feeds: list[list[Event]], failure: Failure | None) -> None:
+def test_random_events_give_ordered_blocks(feeds: list[list[Event]], failure: Failure | None) -> None:
     events = [event for feed in feeds for event in feed]
     client = stream(*feeds, [failure] if failure else [])
     text = "".join(event.text for event in events if isinstance(event, Text))
@@ -577,7 +579,7 @@ def test_any_events_give_blocks_in_order(feeds: list[list[Event]], failure: Fail
         if isinstance(event, ToolCallDelta):
             arguments[event.index] = arguments.get(event.index, "") + event.arguments
     assert len(client.calls()) == len(arguments)
-    # in the order they appeared; what comes after a whole object is no part of it
+    # in the order of their appearance; text after a complete object does not belong to it
     for whole, (call_id, _, said) in zip(arguments.values(), client.calls(), strict=True):
         assert call_id and whole.startswith(said)
         if said != whole:
@@ -590,10 +592,10 @@ def test_any_events_give_blocks_in_order(feeds: list[list[Event]], failure: Fail
     assert set(found) == set(kinds) and found.count("tool_use") == len(arguments)
 
 
-# The whole answer
+# The whole reply
 
 
-def test_a_whole_answer() -> None:
+def test_whole_reply_is_encoded() -> None:
     events: list[Event] = [
         Reasoning("hm"),
         Text("你"),
@@ -634,7 +636,7 @@ def test_a_whole_answer() -> None:
         [{"type": "thinking", "thinking": "", "signature": "s0"}, REDACTED],
     ],
 )
-def test_what_is_signed_keeps_its_order(kept: list[Any]) -> None:
+def test_signed_blocks_keep_their_order(kept: list[Any]) -> None:
     events: list[Event] = [
         *([Reasoning("hm")] if SIGNED in kept else []),
         Text("a"),
@@ -666,12 +668,12 @@ def test_what_is_signed_keeps_its_order(kept: list[Any]) -> None:
         (529, "overloaded_error"),
     ],
 )
-def test_each_status_has_its_type(status: int, kind: str) -> None:
+def test_each_status_has_its_error_type(status: int, kind: str) -> None:
     body = {"type": "error", "error": {"type": kind, "message": "text"}}
     assert json.loads(anthropic.encode_error(status, "text")) == body
 
 
-# Recorded answers there and back
+# Recorded replies, encoded and decoded again
 
 
 def decoded(decoder: Any, body: bytes) -> list[list[Event]]:
@@ -699,7 +701,7 @@ EITHER = recordings(".sse") + recordings(".sse", "anthropic")
 
 
 @pytest.mark.parametrize("recording", parameters(EITHER))
-def test_a_recorded_stream_written_anew_says_the_same(recording: Recording) -> None:
+def test_recorded_stream_encoded_again_has_the_same_content(recording: Recording) -> None:
     own = recording.meta["dialect"] == "anthropic"
     feeds = decoded(anthropic.Decoder() if own else openai.Decoder(), recording.body)
     events = [event for feed in feeds for event in feed]
@@ -717,7 +719,7 @@ def test_a_recorded_stream_written_anew_says_the_same(recording: Recording) -> N
     found = [event for feed in decoded(again, body) for event in feed]
     finish = expected["finish"] or ["stop"]
     if expected["calls"] and finish == ["stop"]:
-        finish = ["tool_calls"]  # as Anthropic has it
+        finish = ["tool_calls"]  # as in Anthropic's format
     assert joined(found) == expected | {"finish": finish}
     message = json.loads(anthropic.encode_body(events, "m", "msg_1"))
     assert joined(anthropic.decode_body(anthropic.encode_body(events, "m", "msg_1")))["finish"] == finish

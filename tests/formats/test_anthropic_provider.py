@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: the request out, the events in."""
+"""Anthropic's provider format (Messages API): encoding of requests, decoding of events."""
 
 import json
 from typing import Any
@@ -78,7 +78,7 @@ SIGNED = [
 # The request
 
 
-def test_the_simplest_request() -> None:
+def test_minimal_request_is_encoded() -> None:
     request = anthropic.encode_request(
         ChatRequest(BASE, "claude-sonnet-4-5", [Message("user", "你好")], api_key=" k ")
     )
@@ -109,16 +109,16 @@ def test_the_simplest_request() -> None:
         ("http://x:1/v1?a=b#c", "http://x:1/v1/messages?a=b"),
     ],
 )
-def test_the_base_url_may_end_anywhere(base: str, url: str) -> None:
+def test_base_url_may_have_any_known_ending(base: str, url: str) -> None:
     assert anthropic.encode_request(ChatRequest(base, "m", [])).url == url
 
 
-def test_a_bad_base_url_is_a_value_error() -> None:
+def test_invalid_base_url_raises_value_error() -> None:
     with pytest.raises(ValueError):
         anthropic.encode_request(ChatRequest("ftp://x", "m", []))
 
 
-def test_instructions_stand_outside_and_turns_alternate() -> None:
+def test_system_prompt_is_separated_and_roles_alternate() -> None:
     body = sent(
         Message("system", "a"),
         Message("user", "1"),
@@ -139,12 +139,12 @@ def test_instructions_stand_outside_and_turns_alternate() -> None:
     assert "system" not in sent(Message("system", " "), Message("user", "1"))
 
 
-def test_the_first_word_is_the_user_s_and_the_last_one_ends_without_a_blank() -> None:
+def test_first_message_is_the_users_and_the_last_has_no_trailing_blank() -> None:
     assert turns(Message("assistant", "a\n")) == [("user", "…"), ("assistant", "a")]
     assert turns(Message("user", "a\n")) == [("user", "a\n")]
 
 
-def test_parameters_that_exist_are_sent_and_others_are_not() -> None:
+def test_only_parameters_that_anthropic_knows_are_sent() -> None:
     params = {
         "temperature": 1.5,
         "top_p": 0.5,
@@ -172,7 +172,7 @@ def test_parameters_that_exist_are_sent_and_others_are_not() -> None:
     assert "temperature" not in sent(model="claude-opus-4-7", params={"temperature": 0.2, "top_p": 0.2})
 
 
-def test_thinking_passes_with_room_and_without_what_it_excludes() -> None:
+def test_thinking_raises_max_tokens_and_removes_incompatible_fields() -> None:
     thinking = {"type": "enabled", "budget_tokens": 2000}
     asked = {"thinking": thinking, "temperature": 0.3, "top_p": 0.2}
     body = sent(params=asked, tools=[TOOL], tool_choice="required")
@@ -183,8 +183,8 @@ def test_thinking_passes_with_room_and_without_what_it_excludes() -> None:
     assert off["temperature"] == 0.3 and off["thinking"] == {"type": "disabled"}
 
 
-def test_a_turn_that_began_without_thinking_ends_without_it() -> None:
-    """Anthropic refuses results of calls that another model, or one that did not think, has made."""
+def test_turn_begun_without_thinking_continues_without_it() -> None:
+    """Anthropic refuses results of tool calls that another model, or one without thinking, has made."""
     asked = {"thinking": {"type": "enabled", "budget_tokens": 2000}, "temperature": 0.5}
     thought = {"anthropic": [{"type": "thinking", "thinking": "r", "signature": "s"}]}
     call, result = [ToolCall("t", "f")], Message("tool", "1", tool_call_id="t")
@@ -207,7 +207,7 @@ def test_a_turn_that_began_without_thinking_ends_without_it() -> None:
     )
 
 
-def test_pictures_come_as_bytes_or_as_an_address() -> None:
+def test_images_are_encoded_as_base64_or_url() -> None:
     images = [Image("image/png", b"\x00\x01"), Image(url="https://x/y.png")]
     assert turns(Message("user", "what?", images)) == [
         (
@@ -221,7 +221,7 @@ def test_pictures_come_as_bytes_or_as_an_address() -> None:
     ]
 
 
-def test_tools_are_described_in_anthropic_s_form() -> None:
+def test_tools_are_encoded_in_anthropics_form() -> None:
     own = {"type": "web_search_20250305", "name": "web_search"}
     bare = {"type": "function", "function": {"name": "now"}}
     assert sent(tools=[TOOL, bare, own])["tools"] == [
@@ -245,12 +245,12 @@ def test_tools_are_described_in_anthropic_s_form() -> None:
         ({"odd": 1}, None, None),
     ],
 )
-def test_the_choice_of_tools_is_mapped(choice: Any, parallel: Any, expected: Any) -> None:
+def test_tool_choice_is_encoded(choice: Any, parallel: Any, expected: Any) -> None:
     extra = {"parallel_tool_calls": parallel}
     assert sent(tools=[TOOL], tool_choice=choice, extra=extra).get("tool_choice") == expected
 
 
-def test_calls_and_results_become_blocks_and_results_come_first() -> None:
+def test_tool_calls_and_results_are_encoded_as_blocks_with_results_first() -> None:
     calls = [
         ToolCall("functions.f:0", "f", '{"x":"你"}'),
         ToolCall("b", "g", "{broken"),
@@ -292,7 +292,7 @@ def test_calls_and_results_become_blocks_and_results_come_first() -> None:
     ]
 
 
-def test_what_was_thought_goes_back_in_front_of_its_answer() -> None:
+def test_thinking_is_sent_back_before_its_reply() -> None:
     events = read(
         data(
             opening(input_tokens=1),
@@ -337,7 +337,7 @@ def test_the_state_of_other_formats_is_ignored(state: dict[str, Any]) -> None:
 # The events
 
 
-def test_blocks_give_their_events_in_order() -> None:
+def test_content_blocks_are_decoded_in_order() -> None:
     stream = [
         opening(input_tokens=5, cache_creation_input_tokens=2, cache_read_input_tokens=1, output_tokens=1),
         {"type": "ping"},
@@ -379,7 +379,7 @@ def test_blocks_give_their_events_in_order() -> None:
     assert read(*(bytes([byte]) for byte in data(*stream))) == expected
 
 
-def test_thinking_without_a_signature_is_told_but_not_kept() -> None:
+def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
     stream = data(start(0, "thinking", thinking="a"), delta(0, "thinking_delta", thinking="b"), stop(0), STOP)
     assert read(stream) == [Reasoning("a"), Reasoning("b")]
 
@@ -396,7 +396,7 @@ def test_thinking_without_a_signature_is_told_but_not_kept() -> None:
         ("pause_turn", "pause_turn"),
     ],
 )
-def test_the_reason_is_told_in_openai_s_words(word: str, reason: str) -> None:
+def test_stop_reason_is_decoded_to_a_finish_reason(word: str, reason: str) -> None:
     assert read(data(opening(), ending(word), STOP)) == [Finish(reason)]
 
 
@@ -425,7 +425,7 @@ A = data(opening(input_tokens=1), start(0, "text", text=""), delta(0, "text_delt
         (A + b"event: tomorrow\ndata: x\n\n" + data(STOP), [Text("a"), Usage(1)]),
     ],
 )
-def test_a_whole_answer_is_told_from_a_broken_one(stream: bytes, end: list[Event]) -> None:
+def test_complete_stream_is_distinguished_from_a_cut_one(stream: bytes, end: list[Event]) -> None:
     assert read(stream) == end
     assert read(*(bytes([byte]) for byte in stream)) == end
 
@@ -439,7 +439,7 @@ def test_a_whole_answer_is_told_from_a_broken_one(stream: bytes, end: list[Event
         ({"type": "x", "error": "m"}, "m"),
     ],
 )
-def test_an_error_ends_the_stream_and_nothing_follows(error: dict[str, Any], message: str) -> None:
+def test_error_event_ends_the_stream(error: dict[str, Any], message: str) -> None:
     *begun, failure = read(A, data(error), A, data(STOP))
     assert begun == [Text("a"), Usage(1)]
     assert isinstance(failure, Failure)
@@ -448,7 +448,7 @@ def test_an_error_ends_the_stream_and_nothing_follows(error: dict[str, Any], mes
         assert failure.type == "overloaded_error"
 
 
-def test_an_endless_line_is_a_failure() -> None:
+def test_line_without_end_is_a_failure() -> None:
     decoder = anthropic.Decoder(limit=1000)
     assert decoder.feed(A) == [Text("a")]
     failure = Failure("上游返回的单条数据过长", kind="cut", status=200)
@@ -456,7 +456,7 @@ def test_an_endless_line_is_a_failure() -> None:
     assert decoder.done and decoder.feed(A) == decoder.close() == []
 
 
-def test_a_whole_body_gives_the_same_as_its_stream() -> None:
+def test_whole_body_is_decoded_like_its_stream() -> None:
     content = [
         {"type": "thinking", "thinking": "r", "signature": "s"},
         {"type": "text", "text": "a"},
@@ -491,7 +491,7 @@ def test_a_whole_body_gives_the_same_as_its_stream() -> None:
         (b'{"type":"mess', [UNREADABLE]),
     ],
 )
-def test_a_whole_body_may_be_anything(body: bytes, events: list[Event]) -> None:
+def test_whole_body_of_any_content_is_decoded(body: bytes, events: list[Event]) -> None:
     assert anthropic.decode_body(body) == events
 
 
@@ -527,7 +527,7 @@ EVENT = st.fixed_dictionaries(
 
 
 class Tolerant(anthropic.Decoder):
-    """A decoder that knows no fast way."""
+    """A decoder without the fast path."""
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         return False
@@ -535,7 +535,7 @@ class Tolerant(anthropic.Decoder):
 
 @settings(deadline=None)
 @given(st.lists(EVENT, max_size=6))
-def test_both_ways_agree_about_any_events_and_nothing_raises(values: list[dict[str, Any]]) -> None:
+def test_fast_and_tolerant_decoder_agree_on_random_events(values: list[dict[str, Any]]) -> None:
     stream = data(*values)
     tolerant, fast = Tolerant(), anthropic.Decoder()
     expected = tolerant.feed(stream) + tolerant.close()
@@ -550,6 +550,6 @@ def test_both_ways_agree_about_any_events_and_nothing_raises(values: list[dict[s
 
 @settings(deadline=None)
 @given(st.binary(max_size=80))
-def test_no_bytes_are_too_strange(noise: bytes) -> None:
+def test_random_bytes_are_decoded_without_an_exception(noise: bytes) -> None:
     for stream in (noise, b"data: " + noise, b"event: error\ndata: " + noise):
         f"{read(stream)}{anthropic.decode_body(stream)}".encode()

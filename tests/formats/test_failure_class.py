@@ -1,4 +1,4 @@
-"""What a failure says of the API key: decided by status and code, never by words that a request brought."""
+"""The class of a failure: decided by status and code, never by words that the request itself contained."""
 
 import json
 from typing import Any
@@ -58,7 +58,7 @@ def said(status: int, message: str, **fields: Any) -> Failure:
         (Failure("no", status=200, code=401), "invalid_key"),
     ],
 )
-def test_the_class_of_a_failure(failure: Failure, expected: str) -> None:
+def test_failure_has_the_expected_class(failure: Failure, expected: str) -> None:
     assert class_of(failure) == expected
     goes_on = expected in ("invalid_key", "no_credit", "rate_limited", "transient")
     assert another_may_help(failure) == goes_on
@@ -68,7 +68,7 @@ def test_the_class_of_a_failure(failure: Failure, expected: str) -> None:
     "words", ["incorrect api key", "Insufficient Balance", "余额不足", "your account is in arrear"]
 )
 @pytest.mark.parametrize("sentence", ["Unknown parameter: '{}'.", "'{}' is odd", "{} is odd, bad field"])
-def test_words_that_do_not_begin_the_sentence_decide_nothing(words: str, sentence: str) -> None:
+def test_words_in_mid_sentence_do_not_decide_the_class(words: str, sentence: str) -> None:
     failure = said(400, sentence.format(words), type="invalid_request_error", param=words)
     if sentence.startswith("{}"):
         failure = Failure(failure.message, status=400, echoed=True)
@@ -86,12 +86,12 @@ def test_words_that_do_not_begin_the_sentence_decide_nothing(words: str, sentenc
         ({}, False),
     ],
 )
-def test_a_request_repeats_a_phrase_if_twelve_characters_are_in_both(sent: Any, repeated: bool) -> None:
+def test_request_contains_a_phrase_if_twelve_characters_are_in_both(sent: Any, repeated: bool) -> None:
     for body in (json.dumps(sent), json.dumps(sent, ensure_ascii=False)):
         assert repeats(body.encode(), windows("Incorrect API key", 12)) == repeated
 
 
-def test_escaped_and_far_away_words_are_found() -> None:
+def test_escaped_and_distant_words_are_found() -> None:
     escaped = "".join(f"\\u{ord(character):04x}" for character in "incorrect api key")
     for start in (0, 65_500, 65_536, 200_000):
         body = b'{"x":"' + b"." * start + escaped.encode() + b'"}'
@@ -99,12 +99,12 @@ def test_escaped_and_far_away_words_are_found() -> None:
         assert not repeats(body, ["incorrect api keys"]), start
 
 
-def test_a_short_phrase_counts_as_a_whole() -> None:
+def test_short_phrase_is_compared_as_a_whole() -> None:
     assert windows("余额不足", 12) == ["余额不足"]
     assert repeats(json.dumps({"stop": "余额不足"}).encode(), windows("余额不足", 12))
 
 
-def test_of_somebody_elses_key_our_own_words_are_told() -> None:
+def test_failure_of_another_users_api_key_is_reported_in_our_own_words() -> None:
     failure = said(401, "Incorrect API key provided: pay at http://evil.example")
     own, others = Endpoint("https://x", "sk-x"), Endpoint("https://x", "sk-x", is_own=False)
     assert "evil.example" in sentence_for(failure, own, [])

@@ -1,4 +1,4 @@
-"""Refusals of every shape become one sentence, and no key gets out with it."""
+"""Errors of providers in every form become one sentence without secrets."""
 
 import json
 from email.utils import formatdate
@@ -50,7 +50,7 @@ def read(body: Any, status: int = 400, **headers: str) -> Failure:
         ({"message": "a\ud83d"}, "a\ufffd"),
     ],
 )
-def test_the_message_is_found_wherever_it_is(body: Any, message: str) -> None:
+def test_error_message_is_found_in_every_known_place(body: Any, message: str) -> None:
     failure = read(body)
     assert failure.message == message
     assert (failure.status, failure.kind) == (400, "refused")
@@ -74,11 +74,11 @@ def test_the_message_is_found_wherever_it_is(body: Any, message: str) -> None:
         (b'{"message": "a\tb"}', "a\tb"),
     ],
 )
-def test_a_body_that_is_not_json_is_shown_only_when_it_can_be_read(body: bytes, message: str) -> None:
+def test_body_that_is_not_json_is_shown_only_if_readable(body: bytes, message: str) -> None:
     assert from_body(502, body, {}).message == message
 
 
-def test_a_very_long_message_is_cut() -> None:
+def test_very_long_message_is_cut() -> None:
     assert len(read({"message": "长" * 10_000}).message) == 2000
     assert len(from_body(500, b"x" * 10_000, {}).message) == 2000
 
@@ -124,23 +124,23 @@ def test_type_and_code_are_taken_from_beside_the_message(
         ({"retry_after": "Thu, 01 Jan 99999 00:00:00 GMT"}, None),
     ],
 )
-def test_how_long_to_wait_is_told_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_read_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
     assert read({"message": "m"}, 429, **headers).retry_after == seconds
 
 
-def test_a_date_to_wait_for_counts_from_now() -> None:
+def test_retry_after_date_is_converted_to_seconds() -> None:
     wait = from_body(503, b"", {"Retry-After": formatdate(usegmt=True, timeval=4102444800)}).retry_after
     assert wait == 86400
 
 
-def test_gemini_tells_the_delay_in_the_body_and_a_header_comes_first() -> None:
+def test_retry_delay_of_gemini_is_read_from_the_body_and_a_header_overrides_it() -> None:
     body = {"error": {"message": "m", "details": [1, {"x": 2}, {"retryDelay": "48.5s"}]}}
     assert read(body).retry_after == from_error(body).retry_after == 48.5
     assert read(body, retry_after="3").retry_after == 3
     assert read({"error": {"message": "m", "details": [{"retryDelay": "99999999s"}]}}).retry_after == 86400
 
 
-def test_the_words_of_the_provider_behind_openrouter_are_not_shown() -> None:
+def test_message_of_the_provider_behind_openrouter_is_separated() -> None:
     body = {
         "error": {"message": "Provider returned error", "metadata": {"raw": '{"error":{"message":"busy"}}'}}
     }
@@ -160,11 +160,11 @@ def test_the_words_of_the_provider_behind_openrouter_are_not_shown() -> None:
         ({}, False),
     ],
 )
-def test_a_refusal_is_told_from_an_answer(obj: dict[str, Any], expected: bool) -> None:
+def test_error_object_is_distinguished_from_a_reply(obj: dict[str, Any], expected: bool) -> None:
     assert is_error(obj) is expected
 
 
-def test_given_secrets_disappear_the_longest_first() -> None:
+def test_given_secrets_are_masked_longest_first() -> None:
     assert scrub("a topsecret-2 and topsecret", ["topsecret", "topsecret-2", "", " ", "a"]) == "a *** and ***"
 
 
@@ -188,11 +188,11 @@ def test_given_secrets_disappear_the_longest_first() -> None:
         ("  ", ""),
     ],
 )
-def test_what_looks_like_a_key_disappears_and_nothing_else(text: str, scrubbed: str) -> None:
+def test_text_in_the_form_of_an_api_key_is_masked_and_nothing_else(text: str, scrubbed: str) -> None:
     assert scrub(text, []) == scrubbed
 
 
-def test_a_scrubbed_text_is_short() -> None:
+def test_masked_text_is_short() -> None:
     assert scrub("字" * 301, []) == "字" * 299 + "…"
     assert scrub("字" * 300, []) == "字" * 300
 
@@ -229,7 +229,7 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(st.integers(100, 599), st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_no_body_is_too_strange(status: int, body: bytes) -> None:
+def test_random_body_is_decoded_without_an_exception(status: int, body: bytes) -> None:
     failure = from_body(status, body, {"retry-after": body.decode("latin-1")})
     assert failure.message.strip() and len(failure.message) <= 2000 and failure.status == status
     f"{failure}".encode()
@@ -237,20 +237,20 @@ def test_no_body_is_too_strange(status: int, body: bytes) -> None:
 
 @settings(deadline=None)
 @given(JSON)
-def test_no_error_object_is_too_strange(value: Any) -> None:
+def test_random_error_object_is_decoded_without_an_exception(value: Any) -> None:
     for failure in (from_error(value), from_error({"error": value})):
         assert failure.message.strip()
         assert type(failure.code) in (int, str, type(None)) and type(failure.type) in (str, type(None))
 
 
-def test_a_body_nested_too_deeply_is_read_as_text() -> None:
+def test_deeply_nested_body_is_treated_as_text() -> None:
     assert from_body(500, b"[" * 200_000, {}).message.startswith("HTTP 500")
     assert from_body(500, b'{"error":' * 100_000, {}).message.startswith("HTTP 500")
 
 
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec=None), max_size=10))
-def test_mended_text_can_be_written_and_sound_text_stays(text: str) -> None:
+def test_repaired_text_is_valid_unicode_and_valid_text_unchanged(text: str) -> None:
     mended = well_formed(text)
     mended.encode()
     if not any("\ud800" <= character <= "\udfff" for character in text):
@@ -262,7 +262,7 @@ SECRET = st.text(alphabet="abcXYZ0189", min_size=4, max_size=8)
 
 @settings(deadline=None)
 @given(st.text(alphabet="abcXYZ0189 \n:=", max_size=400), st.lists(SECRET, max_size=3))
-def test_a_scrubbed_text_holds_no_secret(text: str, secrets: list[str]) -> None:
+def test_masked_text_contains_no_secret(text: str, secrets: list[str]) -> None:
     result = scrub(text + "".join(secrets), secrets)
     assert len(result) <= 300 and "\n" not in result
     assert not any(secret in result for secret in secrets)

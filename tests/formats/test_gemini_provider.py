@@ -1,4 +1,4 @@
-"""Google's Gemini API: the request out, the events in."""
+"""Google's provider format (Gemini API): encoding of requests, decoding of events."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ def read(*pieces: bytes) -> list[Event]:
 # The request
 
 
-def test_the_simplest_request() -> None:
+def test_minimal_request_is_encoded() -> None:
     request = gemini.encode_request(
         ChatRequest(BASE, "gemini-2.0-flash", [Message("user", "你好")], api_key=" k ")
     )
@@ -73,7 +73,7 @@ def test_the_simplest_request() -> None:
         ("http://x:1/gemini?a=b&alt=sse", "http://x:1/gemini/v1beta/models/m:generateContent?a=b"),
     ],
 )
-def test_the_base_url_may_end_anywhere(base: str, url: str) -> None:
+def test_base_url_may_have_any_known_ending(base: str, url: str) -> None:
     assert gemini.encode_request(ChatRequest(base, "m", [], stream=False)).url == url
 
 
@@ -86,19 +86,19 @@ def test_the_base_url_may_end_anywhere(base: str, url: str) -> None:
         ("..", "models/.."),
     ],
 )
-def test_the_model_stays_one_segment_of_the_path(model: str, path: str) -> None:
+def test_model_name_is_one_segment_of_the_path(model: str, path: str) -> None:
     assert (
         gemini.encode_request(ChatRequest(BASE, model, [], stream=False)).url
         == f"{BASE}/v1beta/{path}:generateContent"
     )
 
 
-def test_a_bad_base_url_is_a_value_error() -> None:
+def test_invalid_base_url_raises_value_error() -> None:
     with pytest.raises(ValueError):
         gemini.encode_request(ChatRequest("ftp://x", "m", []))
 
 
-def test_messages_become_contents() -> None:
+def test_messages_are_encoded_as_contents() -> None:
     messages = [Message("system", "a"), Message("user", "1"), Message("user", "2"), Message("assistant", "3")]
     body = sent(*messages, Message("developer", "b"), Message("assistant", ""), Message("user", "4"))
     assert body["systemInstruction"] == {"parts": [{"text": "a\n\nb"}]}
@@ -109,13 +109,13 @@ def test_messages_become_contents() -> None:
     ]
 
 
-def test_a_model_without_instructions_gets_them_with_the_question() -> None:
+def test_model_without_system_instructions_gets_them_in_the_user_message() -> None:
     body = sent(Message("system", "a"), Message("user", "1"), model="gemma-3-27b-it")
     assert "systemInstruction" not in body
     assert body["contents"] == [{"role": "user", "parts": [{"text": "a\n\n1"}]}]
 
 
-def test_parameters_become_the_generation_config() -> None:
+def test_parameters_are_encoded_as_the_generation_config() -> None:
     params = {
         "temperature": 1.5,
         "top_p": 0.5,
@@ -146,14 +146,14 @@ def test_parameters_become_the_generation_config() -> None:
     assert "generationConfig" not in sent(params={"response_format": {"type": "text"}})
 
 
-def test_models_that_think_are_asked_for_their_thoughts() -> None:
+def test_thinking_models_are_requested_to_include_thoughts() -> None:
     for model in ("gemini-2.5-pro", "gemini-3-flash-preview", "models/gemini-flash-latest"):
         assert sent(model=model)["generationConfig"] == {"thinkingConfig": {"includeThoughts": True}}
     for model in ("gemini-2.0-flash", "gemini-1.5-pro", "gemini-2.5-flash-image", "gemma-3-27b-it"):
         assert "generationConfig" not in sent(model=model)
 
 
-def test_pictures_come_as_bytes_or_as_an_address() -> None:
+def test_images_are_encoded_as_data_or_uri() -> None:
     images = [
         Image("image/png", b"\x00\x01"),
         Image("image/jpeg", url="https://x/y"),
@@ -172,7 +172,7 @@ def test_pictures_come_as_bytes_or_as_an_address() -> None:
     ]
 
 
-def test_tools_are_declared() -> None:
+def test_tools_are_encoded_as_function_declarations() -> None:
     bare = {
         "type": "function",
         "function": {"name": "now", "parameters": {"type": "object", "properties": {}}},
@@ -200,12 +200,12 @@ def test_tools_are_declared() -> None:
         ({"odd": 1}, None),
     ],
 )
-def test_the_choice_of_tools_is_mapped(choice: Any, config: Any) -> None:
+def test_tool_choice_is_encoded(choice: Any, config: Any) -> None:
     found = sent(tools=[TOOL], tool_choice=choice).get("toolConfig")
     assert found == (None if config is None else {"functionCallingConfig": config})
 
 
-def test_calls_and_results_become_parts_and_results_stay_alone() -> None:
+def test_tool_calls_and_results_are_encoded_as_parts_in_separate_contents() -> None:
     calls = [ToolCall("a", "f", '{"x":"你"}'), ToolCall("b", "g", "[broken")]
     assert contents(
         Message("user", "q"),
@@ -237,7 +237,7 @@ def test_calls_and_results_become_parts_and_results_stay_alone() -> None:
     ]
 
 
-def test_signatures_go_back_to_the_part_they_came_with() -> None:
+def test_signatures_are_sent_back_with_their_parts() -> None:
     call = {"functionCall": {"id": "own", "name": "f", "args": {"a": 1}}, "thoughtSignature": "c2ln"}
     other = {"functionCall": {"name": "g", "args": {}}}
     events = read(
@@ -271,12 +271,12 @@ def test_signatures_go_back_to_the_part_they_came_with() -> None:
         ]
 
 
-def test_the_signature_of_a_thought_is_not_kept_for_thoughts_do_not_go_back() -> None:
+def test_signature_of_a_thought_is_not_kept() -> None:
     thought = {"text": "想", "thought": True, "thoughtSignature": "c2ln"}
     assert read(data(answer(thought, finish="STOP"))) == [Reasoning("想"), Finish("stop")]
 
 
-def test_a_call_of_another_model_gets_a_stand_in_where_signatures_are_a_duty() -> None:
+def test_tool_call_of_another_model_gets_a_placeholder_signature_if_required() -> None:
     calls = [ToolCall("a", "f"), ToolCall("b", "g")]
     for state in (None, {"anthropic": []}, {"gemini": 5}, {"gemini": {"calls": [], "ids": 3, "text": 1}}):
         messages = [Message("user", "q"), Message("assistant", "x", tool_calls=calls, state=state)]
@@ -290,7 +290,7 @@ def test_a_call_of_another_model_gets_a_stand_in_where_signatures_are_a_duty() -
 # The events
 
 
-def test_texts_come_as_they_arrive_and_the_rest_at_the_end() -> None:
+def test_text_is_decoded_at_once_and_usage_and_finish_at_the_end() -> None:
     decoder = gemini.Decoder()
     assert decoder.feed(data(answer({"text": "想", "thought": True}))) == [Reasoning("想")]
     assert decoder.feed(data(answer({"text": "a"}, {"text": ""}, {"text": "b"}))) == [Text("a"), Text("b")]
@@ -322,13 +322,13 @@ def test_texts_come_as_they_arrive_and_the_rest_at_the_end() -> None:
         ([], None),
     ],
 )
-def test_usage_is_read_field_by_field(usage: Any, expected: Usage | None) -> None:
+def test_usage_is_decoded_field_by_field(usage: Any, expected: Usage | None) -> None:
     for last in ({"usageMetadata": usage}, {"usageMetadata": usage, "error": None, "candidates": []}):
         events = read(data(answer({"text": "a"}, finish="STOP"), last))
         assert events == [Text("a"), *([expected] if expected else []), Finish("stop")]
 
 
-def test_the_last_usage_counts() -> None:
+def test_last_usage_counts() -> None:
     stream = [
         answer({"text": "a"}, usageMetadata={"promptTokenCount": 1, "totalTokenCount": n}) for n in (1, 2)
     ]
@@ -354,7 +354,7 @@ def test_the_last_usage_counts() -> None:
         ("MALFORMED_FUNCTION_CALL", "MALFORMED_FUNCTION_CALL"),
     ],
 )
-def test_the_reason_is_told_in_openai_s_words(word: str, reason: str) -> None:
+def test_finish_reason_is_decoded(word: str, reason: str) -> None:
     assert read(data({"candidates": [{"finishReason": word}]})) == [Finish(reason)]
 
 
@@ -385,12 +385,12 @@ def test_the_reason_is_told_in_openai_s_words(word: str, reason: str) -> None:
         (data(answer({"text": "a"})) + b"data: <html>\n\n", [Text("a"), UNREADABLE]),
     ],
 )
-def test_a_whole_answer_is_told_from_a_broken_one(stream: bytes, end: list[Event]) -> None:
+def test_complete_stream_is_distinguished_from_a_cut_one(stream: bytes, end: list[Event]) -> None:
     assert read(stream) == end
     assert read(*(bytes([byte]) for byte in stream)) == end
 
 
-def test_a_blocked_prompt_is_a_failure() -> None:
+def test_blocked_prompt_is_a_failure() -> None:
     blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
     failure = Failure(
         "提示词被上游的内容审查拦截（SAFETY）", status=200, type="content_filter", code="SAFETY"
@@ -404,7 +404,7 @@ def test_a_blocked_prompt_is_a_failure() -> None:
     assert read(data(answered)) == [Text("a"), Finish("stop")]
 
 
-def test_ids_are_made_up_alike_each_time_and_unlike_each_other() -> None:
+def test_generated_tool_call_ids_are_deterministic_and_unique() -> None:
     call = {"functionCall": {"name": "f"}}
     same = {"functionCall": {"id": "x", "name": "f", "args": {"a": "你"}}}
     first, second, third, fourth = read(data(answer(call, call, same, same, finish="STOP")))[:4]
@@ -417,7 +417,7 @@ def test_ids_are_made_up_alike_each_time_and_unlike_each_other() -> None:
     assert isinstance(call_event, ToolCallDelta) and call_event.id == "call_" + "r" * 24 + "_0"
 
 
-def test_a_whole_body_may_be_an_array() -> None:
+def test_whole_body_may_be_an_array() -> None:
     parts = [answer({"text": "a"}), answer({"text": "b"}, finish="STOP")]
     assert gemini.decode_body(json.dumps(parts).encode()) == [Text("a"), Text("b"), Finish("stop")]
     assert gemini.decode_body(b"\n" + data(parts[1])) == [Text("b"), Finish("stop")]
@@ -441,7 +441,7 @@ def test_a_whole_body_may_be_an_array() -> None:
         (b"<html>", [UNREADABLE]),
     ],
 )
-def test_a_whole_body_may_be_anything(body: bytes, events: list[Event]) -> None:
+def test_whole_body_of_any_content_is_decoded(body: bytes, events: list[Event]) -> None:
     assert gemini.decode_body(body) == events
 
 
@@ -485,7 +485,7 @@ RESPONSE = st.fixed_dictionaries(
 
 
 class Tolerant(gemini.Decoder):
-    """A decoder that knows no fast way."""
+    """A decoder without the fast path."""
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         return False
@@ -493,7 +493,7 @@ class Tolerant(gemini.Decoder):
 
 @settings(deadline=None)
 @given(st.lists(RESPONSE | ANYTHING, max_size=5))
-def test_both_ways_agree_about_any_responses_and_nothing_raises(values: list[Any]) -> None:
+def test_fast_and_tolerant_decoder_agree_on_random_responses(values: list[Any]) -> None:
     stream = data(*values)
     tolerant, fast = Tolerant(), gemini.Decoder()
     expected = tolerant.feed(stream) + tolerant.close()
@@ -506,6 +506,6 @@ def test_both_ways_agree_about_any_responses_and_nothing_raises(values: list[Any
 
 @settings(deadline=None)
 @given(st.binary(max_size=80))
-def test_no_bytes_are_too_strange(noise: bytes) -> None:
+def test_random_bytes_are_decoded_without_an_exception(noise: bytes) -> None:
     for stream in (noise, b"data: " + noise, b"event: error\ndata: " + noise):
         f"{read(stream)}{gemini.decode_body(stream)}".encode()

@@ -1,4 +1,4 @@
-"""What one request is made of is counted before it is built: a translated one becomes objects."""
+"""The parts of a translated request are counted before they become objects."""
 
 import json
 import tracemalloc
@@ -40,7 +40,7 @@ def body(*messages: dict[str, Any]) -> bytes:
         ("anthropic", "inner"),
     ],
 )
-def test_a_request_may_hold_20000_parts_and_no_more(protocol: str, kind: str) -> None:
+def test_request_may_have_20000_parts_and_no_more(protocol: str, kind: str) -> None:
     read = READERS[protocol]
     some = message(protocol, kind, 500)
     read(body(*[some] * 39))
@@ -57,14 +57,12 @@ def test_a_request_may_hold_20000_parts_and_no_more(protocol: str, kind: str) ->
         ("anthropic", "inner", "messages.0..content.0..content"),
     ],
 )
-def test_a_list_of_very_many_parts_is_refused_without_being_built(
-    protocol: str, kind: str, place: str
-) -> None:
+def test_list_of_too_many_parts_is_refused_without_being_built(protocol: str, kind: str, place: str) -> None:
     raw = body(message(protocol, kind, 100_000))
     tracemalloc.start()
     with pytest.raises(BadRequest, match=f"{place}: expected array of length <= 1000"):
         READERS[protocol](raw)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # some references to the text, and no object for each of its parts
+    # a few references to the text, and no object for each of its parts
     assert peak < 3 * len(raw), (peak, len(raw))

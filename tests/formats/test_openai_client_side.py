@@ -1,4 +1,6 @@
-"""Clients that speak OpenAI's Chat Completions: their bodies in, chunks and whole answers out."""
+"""OpenAI's client format (Chat Completions): decoding of request bodies, encoding of chunks and whole
+replies.
+"""
 
 import base64
 import json
@@ -44,11 +46,11 @@ def refused(*messages: Any, **fields: Any) -> tuple[str, str]:
 # The request
 
 
-def test_a_plain_question() -> None:
+def test_plain_message_is_decoded() -> None:
     assert read() == client_request.ClientRequest(model="m", messages=[Message("user", "你好")])
 
 
-def test_roles_and_parts_become_messages() -> None:
+def test_roles_and_content_parts_are_decoded() -> None:
     found = read(
         {"role": "system", "content": "be brief"},
         {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
@@ -75,7 +77,7 @@ def test_roles_and_parts_become_messages() -> None:
     ]
 
 
-def test_a_conversation_with_tools() -> None:
+def test_conversation_with_tools_is_decoded() -> None:
     call = {
         "id": "call_1",
         "type": "function",
@@ -105,7 +107,7 @@ def test_a_conversation_with_tools() -> None:
     assert found.params == {"parallel_tool_calls": False}
 
 
-def test_parameters_are_kept_apart_from_what_is_passed_on() -> None:
+def test_known_parameters_are_separated_from_forwarded_fields() -> None:
     known = {
         "temperature": 0,
         "top_p": 0.5,
@@ -124,7 +126,7 @@ def test_parameters_are_kept_apart_from_what_is_passed_on() -> None:
     assert cleared == read(n=1)
 
 
-def test_the_newer_name_of_max_tokens_wins() -> None:
+def test_max_completion_tokens_has_priority_over_max_tokens() -> None:
     assert read(max_completion_tokens=5, max_tokens=9).params == {"max_tokens": 5}
     assert not read(max_completion_tokens=5).extra
 
@@ -140,10 +142,12 @@ def test_the_newer_name_of_max_tokens_wins() -> None:
         ({"stream": False, "stream_options": {"include_usage": True}}, False, False),
     ],
 )
-def test_stream_and_its_options(fields: dict[str, Any], stream: bool, include_usage: bool) -> None:
+def test_stream_and_stream_options_are_decoded(
+    fields: dict[str, Any], stream: bool, include_usage: bool
+) -> None:
     found = read(**fields)
     assert (found.stream, found.extra) == (stream, {})
-    # what is forwarded untouched is not judged
+    # a forwarded body is not checked
     body = json.dumps({"model": "m", "messages": [{"role": "odd"}], "n": 3, **fields}).encode()
     own = fields.get("stream_options") is not None
     assert openai.decode_head(body) == client_request.Head(
@@ -180,7 +184,7 @@ def test_stream_and_its_options(fields: dict[str, Any], stream: bool, include_us
         ("x", "messages[0]"),
     ],
 )
-def test_messages_that_are_refused(message: Any, param: str) -> None:
+def test_invalid_messages_are_refused_with_the_field_name(message: Any, param: str) -> None:
     assert refused(message)[0] == param
 
 
@@ -217,7 +221,7 @@ def test_messages_that_are_refused(message: Any, param: str) -> None:
         ({"tool_choice": {"type": "allowed_tools", "function": {"name": "f"}}}, "tool_choice"),
     ],
 )
-def test_fields_that_are_refused(fields: dict[str, Any], param: str) -> None:
+def test_invalid_fields_are_refused_with_the_field_name(fields: dict[str, Any], param: str) -> None:
     assert refused(**fields)[0] == param
 
 
@@ -243,7 +247,7 @@ def test_fields_that_are_refused(fields: dict[str, Any], param: str) -> None:
     ],
     ids=lambda url: url[:40],
 )
-def test_pictures_that_are_refused(url: str) -> None:
+def test_invalid_images_are_refused_with_the_field_name(url: str) -> None:
     message = {
         "role": "user",
         "content": [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": url}],
@@ -251,7 +255,7 @@ def test_pictures_that_are_refused(url: str) -> None:
     assert refused(QUESTION, message)[0] == "messages[1].content[1].image_url"
 
 
-def test_pictures_are_counted_over_the_whole_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_limited_over_the_whole_request(monkeypatch: pytest.MonkeyPatch) -> None:
     part = {"type": "image_url", "image_url": {"url": PNG_URL}}
     message = {"role": "user", "content": [part] * 10}
     assert len(read(message, message).messages[1].images) == 10
@@ -262,7 +266,7 @@ def test_pictures_are_counted_over_the_whole_request(monkeypatch: pytest.MonkeyP
     assert refused(message)[0] == "messages[0].content[3].image_url"
 
 
-def test_media_types_are_read_as_browsers_write_them() -> None:
+def test_media_types_of_data_urls_are_normalized() -> None:
     url = "DATA:Image/JPG;name=a.jpg;Base64," + base64.b64encode(PNG).decode()
     content = [{"type": "image_url", "image_url": url}]
     assert read({"role": "user", "content": content}).messages[0].images == [Image("image/jpeg", PNG)]
@@ -271,7 +275,7 @@ def test_media_types_are_read_as_browsers_write_them() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff", b'{"model":"\xff"}', b'{"model":"m"} x', b'{"model":"\\ud800"}']
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_invalid_json_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest, match="not valid JSON"):
         openai.decode_head(body)
     with pytest.raises(BadRequest):
@@ -279,12 +283,12 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"1", b"[" * 5000])
-def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+def test_body_that_is_not_an_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest, match="does not fit: expected object, got"):
         openai.decode_request(body)
 
 
-def test_a_wild_value_in_an_unknown_field_is_refused_by_its_name() -> None:
+def test_unencodable_number_in_an_unknown_field_is_refused_by_name() -> None:
     body = b'{"model":"m","messages":[{"role":"user","content":"x"}],"odd":1e999}'
     with pytest.raises(BadRequest) as caught:
         openai.decode_request(body)
@@ -308,7 +312,7 @@ JSON = st.recursive(
 
 @given(st.binary())
 @example(b'{"model":"m","messages":[{"role":"user","content":"x"}],"a":123456789012345678901234567890}')
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_random_bytes_are_decoded_or_refused(body: bytes) -> None:
     try:
         found = openai.decode_request(body)
     except BadRequest:
@@ -320,7 +324,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     st.dictionaries(st.sampled_from(["role", "content", "tool_calls", "tool_call_id", "refusal"]), JSON),
     st.dictionaries(st.sampled_from(["n", "stop", "tools", "tool_choice", "stream_options", "other"]), JSON),
 )
-def test_any_fields_are_read_or_refused(message: dict[str, Any], fields: dict[str, Any]) -> None:
+def test_random_fields_are_decoded_or_refused(message: dict[str, Any], fields: dict[str, Any]) -> None:
     for role in ("user", "assistant", "system", "tool"):
         try:
             found = read({"role": role, **message}, **fields)
@@ -345,7 +349,7 @@ def deltas(payloads: list[Any]) -> list[Any]:
     return [payload["choices"][0]["delta"] for payload in payloads if payload != openai.DONE]
 
 
-def test_a_chunk_for_each_run_of_the_same_kind() -> None:
+def test_events_of_the_same_kind_are_joined_into_one_chunk() -> None:
     events: list[Event] = [Reasoning("hm"), Reasoning("m"), Text(""), Text("你"), Text("好")]
     payloads = stream(events, [Text("!"), Finish("length")])
     assert payloads[0] == {
@@ -367,13 +371,13 @@ def test_a_chunk_for_each_run_of_the_same_kind() -> None:
     assert payloads[-1] == openai.DONE
 
 
-def test_the_first_chunk_names_the_role_also_when_nothing_was_said() -> None:
+def test_first_chunk_has_the_role_also_without_content() -> None:
     assert deltas(stream([Text("a")]))[0] == {"role": "assistant", "content": "a"}
     assert deltas(stream()) == [{"role": "assistant", "content": ""}]
     assert stream()[0]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_tool_calls_by_fragments() -> None:
+def test_tool_calls_are_encoded_as_fragments() -> None:
     payloads = stream(
         [ToolCallDelta(0, "a", "f", ""), ToolCallDelta(0, "", "", '{"x"'), ToolCallDelta(1, "b", "g", "{}")],
         [ToolCallDelta(0, "", "", ":1}"), ToolCallDelta(1, "", "", "")],
@@ -389,7 +393,7 @@ def test_tool_calls_by_fragments() -> None:
     assert payloads[-2]["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_a_call_without_an_id_gets_one_and_waits_for_its_name() -> None:
+def test_tool_call_without_an_id_gets_one_and_waits_for_its_name() -> None:
     payloads = stream(
         [ToolCallDelta(5, "", "", "{")], [ToolCallDelta(5, "", "f", "}")], [ToolCallDelta(5, "late", "", "")]
     )
@@ -407,7 +411,7 @@ def test_a_call_without_an_id_gets_one_and_waits_for_its_name() -> None:
     }
 
 
-def test_a_call_without_arguments_ends_as_an_empty_object() -> None:
+def test_tool_call_without_arguments_ends_with_an_empty_object() -> None:
     events: list[Event] = [
         ToolCallDelta(0, "a", "f", ""),
         ToolCallDelta(1, "b", "g", "{}"),
@@ -420,7 +424,7 @@ def test_a_call_without_arguments_ends_as_an_empty_object() -> None:
     assert said(stream(events, [Finish("length")]))[2][0]["arguments"] == ""
 
 
-def test_usage_comes_last_for_those_who_asked() -> None:
+def test_usage_is_the_last_chunk_if_requested() -> None:
     events: list[Event] = [Text("a"), Usage(1), Usage(10, 5, 20, 3, 4), State({"x": 1}), Finish("stop")]
     *chunks, usage, done = stream(events, include_usage=True)
     assert [chunk["usage"] for chunk in chunks] == [None, None] and done == openai.DONE
@@ -432,15 +436,15 @@ def test_usage_comes_last_for_those_who_asked() -> None:
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
     assert all("usage" not in payload for payload in stream(events)[:-1])
-    assert len(stream([Text("a")], include_usage=True)) == 3  # nothing is known
+    assert len(stream([Text("a")], include_usage=True)) == 3  # no usage is known
 
 
-def test_what_the_provider_did_not_count_is_zero_or_absent() -> None:
+def test_unreported_usage_is_zero_or_absent() -> None:
     usage = stream([Usage(10)], include_usage=True)[1]["usage"]
     assert usage == {"prompt_tokens": 10, "completion_tokens": 0, "total_tokens": 10}
 
 
-def test_a_failure_ends_the_stream_without_done() -> None:
+def test_failure_ends_the_stream_without_done() -> None:
     payloads = stream(
         [Text("a"), Failure("busy", status=200, type="overloaded_error", code=50505), Text("b")],
         [Usage(1), Text("c"), Finish("stop")],
@@ -473,7 +477,7 @@ EVENTS = st.lists(
 
 
 def said(payloads: list[Any]) -> tuple[str, str, dict[int, Any]]:
-    """Content, reasoning and calls in chunks, as a client adds them up."""
+    """Content, reasoning and tool calls in chunks, joined as a client joins them."""
     content, reasoning, calls = "", "", dict[int, Any]()
     for delta in deltas([payload for payload in payloads[:-1] if payload["choices"]]):
         content += delta.get("content") or ""
@@ -488,7 +492,7 @@ def said(payloads: list[Any]) -> tuple[str, str, dict[int, Any]]:
 
 
 @given(st.lists(EVENTS, max_size=4))
-def test_any_events_give_a_stream_that_adds_up_to_the_same(feeds: list[list[Event]]) -> None:
+def test_random_events_encode_to_the_same_content(feeds: list[list[Event]]) -> None:
     events = [event for feed in feeds for event in feed]
     payloads = stream(*feeds, include_usage=True)
     content, reasoning, calls = said(payloads)
@@ -504,7 +508,7 @@ def test_any_events_give_a_stream_that_adds_up_to_the_same(feeds: list[list[Even
     expected = sorted(each if each.strip() else each + empty for each in arguments.values())
     assert sorted(call["arguments"] for call in calls.values()) == expected
     assert all(call["id"] for call in calls.values())
-    # and the whole answer says it as well
+    # and the whole reply has the same content
     answer = json.loads(openai.encode_body(events, "m", "chatcmpl-1", 7))
     choice = answer["choices"][0]
     assert (choice["message"]["content"] or "") == content and choice["finish_reason"] == reasons[-1]
@@ -513,10 +517,10 @@ def test_any_events_give_a_stream_that_adds_up_to_the_same(feeds: list[list[Even
     assert sorted(found) == sorted(each if each.strip() else empty or each for each in arguments.values())
 
 
-# The whole answer
+# The whole reply
 
 
-def test_a_whole_answer() -> None:
+def test_whole_reply_is_encoded() -> None:
     events: list[Event] = [Reasoning("hm"), Text("你"), Text("好"), Usage(1, 2, 3), Finish("stop")]
     assert json.loads(openai.encode_body(events, "m", "chatcmpl-1", 7)) == {
         "id": "chatcmpl-1",
@@ -540,7 +544,7 @@ def test_a_whole_answer() -> None:
     }
 
 
-def test_a_whole_answer_of_tool_calls_alone() -> None:
+def test_whole_reply_of_tool_calls_only_is_encoded() -> None:
     events: list[Event] = [
         ToolCallDelta(0, "a", "f", '{"x":'),
         ToolCallDelta(1, "", "g", ""),
@@ -578,25 +582,25 @@ def test_a_whole_answer_of_tool_calls_alone() -> None:
         (504, "server_error", "timeout"),
     ],
 )
-def test_each_status_has_its_type(status: int, kind: str, code: str | None) -> None:
+def test_each_status_has_its_error_type(status: int, kind: str, code: str | None) -> None:
     body = json.loads(openai.encode_error(status, "text", param="model"))
     assert body == {"error": {"message": "text", "type": kind, "param": "model", "code": code}}
 
 
-def test_an_error_of_a_given_type() -> None:
+def test_given_error_type_and_code_are_encoded() -> None:
     path = json.loads(openai.encode_error(404, "x", type="invalid_request_error"))["error"]
     assert path["type"] == "invalid_request_error" and path["code"] is None
     assert json.loads(openai.encode_error(400, "x", code="context_length_exceeded"))["error"]["code"]
 
 
-def test_the_list_of_models() -> None:
+def test_list_of_models_is_encoded() -> None:
     one = {"id": "m", "object": "model", "created": 7, "owned_by": "o"}
     assert openai.model("m", 7, "o") == one
     assert json.loads(openai.models([("m", 7, "o")])) == {"object": "list", "data": [one]}
     assert json.loads(openai.models([])) == {"object": "list", "data": []}
 
 
-# Recorded answers there and back
+# Recorded replies, encoded and decoded again
 
 
 def joined(events: list[Event]) -> dict[str, Any]:
@@ -625,7 +629,7 @@ def again(payloads: list[bytes]) -> list[Event]:
 
 
 @pytest.mark.parametrize("recording", parameters(recordings(".sse")))
-def test_a_recorded_stream_written_again_says_the_same(recording: Recording) -> None:
+def test_recorded_stream_encoded_again_has_the_same_content(recording: Recording) -> None:
     decoder, writer = openai.Decoder(), openai.Encoder("m", "chatcmpl-1", 7, include_usage=True)
     events: list[Event] = []
     payloads: list[bytes] = []

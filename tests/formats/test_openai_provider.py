@@ -1,4 +1,6 @@
-"""OpenAI's chat completions: the request out, the events in, and all that imitators do otherwise."""
+"""OpenAI's provider format (Chat Completions): encoding of requests, decoding of events, and the variants of
+compatible servers.
+"""
 
 import json
 from typing import Any
@@ -46,7 +48,7 @@ def tool(**fields: Any) -> dict[str, Any]:
 # The request
 
 
-def test_only_what_was_set_is_sent() -> None:
+def test_only_parameters_that_were_set_are_sent() -> None:
     assert sent() == {
         "model": "m",
         "messages": [{"role": "user", "content": "你好"}],
@@ -58,7 +60,7 @@ def test_only_what_was_set_is_sent() -> None:
     assert "seed" not in body
 
 
-def test_stream_options_go_with_a_stream_only() -> None:
+def test_stream_options_are_sent_only_with_a_stream() -> None:
     body = sent(stream=False, params={"stream_options": {"include_usage": True}})
     assert body["stream"] is False and "stream_options" not in body
 
@@ -71,7 +73,7 @@ def test_hosts_that_refuse_stream_options_do_not_get_them(base: str) -> None:
 
 @pytest.mark.parametrize("model", ["o1", "o1-mini", "o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5.2-pro"])
 @pytest.mark.parametrize("base", ["https://api.openai.com/v1", "https://x.openai.azure.com/openai/v1"])
-def test_reasoning_models_get_the_new_name_of_max_tokens(base: str, model: str) -> None:
+def test_reasoning_models_get_max_completion_tokens(base: str, model: str) -> None:
     body = sent(base, model, params={"max_tokens": 5})
     assert body["max_completion_tokens"] == 5 and "max_tokens" not in body
 
@@ -90,14 +92,14 @@ def test_other_models_and_hosts_keep_max_tokens(base: str, model: str) -> None:
     assert sent(base, model, params={"max_tokens": 5})["max_tokens"] == 5
 
 
-def test_the_key_goes_where_the_provider_looks_for_it() -> None:
+def test_api_key_is_sent_in_the_header_that_the_provider_reads() -> None:
     assert headers("https://api.example/v1", api_key="k")["Authorization"] == "Bearer k"
     for base in ("https://x.openai.azure.com/openai/v1", "https://x.services.ai.azure.com/models"):
         found = headers(base, api_key="k")
         assert found["api-key"] == "k" and "Authorization" not in found
 
 
-def test_without_a_key_no_key_is_sent() -> None:
+def test_no_authorization_header_is_sent_without_an_api_key() -> None:
     assert headers("http://localhost:11434", api_key=" ") == {
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
@@ -105,7 +107,7 @@ def test_without_a_key_no_key_is_sent() -> None:
     }
 
 
-def test_a_bad_base_url_is_a_value_error() -> None:
+def test_invalid_base_url_raises_value_error() -> None:
     with pytest.raises(ValueError):
         openai.encode_request(ChatRequest("ftp://x", "m", []))
 
@@ -113,7 +115,7 @@ def test_a_bad_base_url_is_a_value_error() -> None:
 # Texts
 
 
-def test_text_and_reasoning_come_as_they_arrive_and_the_rest_at_the_end() -> None:
+def test_text_and_reasoning_are_decoded_at_once_and_the_rest_at_the_end() -> None:
     decoder = openai.Decoder()
     assert decoder.feed(data(chunk(reasoning_content="想", content=None))) == [Reasoning("想")]
     assert decoder.feed(data(chunk(content="你"), chunk(content="好"))) == [Text("你"), Text("好")]
@@ -135,11 +137,11 @@ def test_text_and_reasoning_come_as_they_arrive_and_the_rest_at_the_end() -> Non
         {"content": [{"type": "thinking", "thinking": "a"}]},
     ],
 )
-def test_reasoning_is_taken_once_under_whatever_name(delta: dict[str, Any]) -> None:
+def test_reasoning_is_decoded_once_under_any_field_name(delta: dict[str, Any]) -> None:
     assert read(data(chunk("stop", **delta))) == [Reasoning("a"), Finish("stop")]
 
 
-def test_mistral_s_list_of_parts_is_read_in_order() -> None:
+def test_mistrals_list_of_parts_is_decoded_in_order() -> None:
     parts = [
         {"type": "thinking", "thinking": [{"text": "a"}, {"text": "b"}]},
         {"type": "text", "text": "c"},
@@ -149,14 +151,14 @@ def test_mistral_s_list_of_parts_is_read_in_order() -> None:
     assert read(data(chunk(content=parts)), DONE) == [Reasoning("a"), Reasoning("b"), Text("c"), Text("d")]
 
 
-def test_a_refusal_of_the_model_is_its_text() -> None:
+def test_refusal_of_the_model_is_decoded_as_text() -> None:
     assert read(data(chunk(content=None, refusal="No."), chunk("stop", refusal=""))) == [
         Text("No."),
         Finish("stop"),
     ]
 
 
-def test_a_whole_message_in_a_stream_is_read_but_never_beside_pieces() -> None:
+def test_whole_message_in_a_stream_is_decoded_unless_there_were_deltas() -> None:
     message = {"role": "assistant", "content": "all"}
     assert read(data({"choices": [{"message": message, "finish_reason": "stop"}]})) == [
         Text("all"),
@@ -192,7 +194,7 @@ def test_a_whole_message_in_a_stream_is_read_but_never_beside_pieces() -> None:
         None,
     ],
 )
-def test_odd_chunks_are_passed_over(odd: Any) -> None:
+def test_malformed_chunks_are_ignored(odd: Any) -> None:
     assert read(data(chunk(content="a"), odd, chunk("stop", content="b"))) == [
         Text("a"),
         Text("b"),
@@ -200,7 +202,7 @@ def test_odd_chunks_are_passed_over(odd: Any) -> None:
     ]
 
 
-def test_empty_data_and_pings_are_passed_over() -> None:
+def test_empty_data_and_pings_are_ignored() -> None:
     noise = b"data:\n\ndata: \n\n: ping\n\nevent: ping\ndata: hello\n\nevent: keepalive\ndata: {}\n\n"
     assert read(noise, data(chunk("stop", content="a")), noise) == [Text("a"), Finish("stop")]
 
@@ -208,12 +210,12 @@ def test_empty_data_and_pings_are_passed_over() -> None:
 # Characters that JSON writes as two escapes
 
 
-def test_a_character_cut_in_two_escapes_is_put_together() -> None:
+def test_character_split_into_two_escapes_is_joined() -> None:
     events = read(data(chunk(content="a\ud83d"), chunk(content="\ude00b")), DONE)
     assert events == [Text("a"), Text("😀b")]
 
 
-def test_half_a_character_waits_only_for_its_own_kind() -> None:
+def test_half_a_character_waits_for_the_other_half_of_the_same_kind() -> None:
     events = read(
         data(
             chunk(content="\ud83d"),
@@ -226,7 +228,7 @@ def test_half_a_character_waits_only_for_its_own_kind() -> None:
     assert events == [Reasoning("r"), Text("😀"), Reasoning("😁")]
 
 
-def test_half_a_character_that_stays_alone_is_replaced() -> None:
+def test_single_half_of_a_character_is_replaced() -> None:
     assert read(data(chunk(content="a\ud83d"), chunk(content="b")), DONE) == [Text("a"), Text("\ufffdb")]
     assert read(data(chunk(content="\ude00b")), DONE) == [Text("\ufffdb")]
     assert read(data(chunk(content="a\ud83d", finish="stop"))) == [Text("a"), Text("\ufffd"), Finish("stop")]
@@ -236,7 +238,7 @@ def test_half_a_character_that_stays_alone_is_replaced() -> None:
     ]  # fmt: skip
 
 
-def test_half_a_character_in_the_arguments_of_a_call_waits_too() -> None:
+def test_half_a_character_in_tool_call_arguments_waits_too() -> None:
     first = tool(index=0, id="x", function={"name": "f", "arguments": "\ud83d"})
     events = read(data(first, tool(index=0, function={"arguments": "\ude00"}), chunk("tool_calls")))
     assert events == [ToolCallDelta(0, "x", "f", ""), ToolCallDelta(0, "", "", "😀"), Finish("tool_calls")]
@@ -245,7 +247,7 @@ def test_half_a_character_in_the_arguments_of_a_call_waits_too() -> None:
 # Tool calls
 
 
-def test_parallel_calls_are_kept_apart_by_their_index() -> None:
+def test_parallel_tool_calls_are_separated_by_index() -> None:
     events = read(
         data(
             tool(index=0, id="a", type="function", function={"name": "f", "arguments": ""}),
@@ -266,7 +268,7 @@ def test_parallel_calls_are_kept_apart_by_their_index() -> None:
     "later", [{"id": ""}, {"id": None, "type": None}, {"id": "a", "function": {"name": "", "arguments": "1"}},
               {"id": "a", "function": {"name": "f", "arguments": "1"}}],
 )  # fmt: skip
-def test_id_and_name_come_once_whatever_is_repeated(later: dict[str, Any]) -> None:
+def test_tool_call_id_and_name_are_decoded_once(later: dict[str, Any]) -> None:
     fragment = {"index": 0, "function": {"name": None, "arguments": "1"}} | later
     events = read(
         data(tool(index=0, id="a", function={"name": "f", "arguments": "0"}), tool(**fragment)), DONE
@@ -274,12 +276,12 @@ def test_id_and_name_come_once_whatever_is_repeated(later: dict[str, Any]) -> No
     assert events == [ToolCallDelta(0, "a", "f", "0"), ToolCallDelta(0, "", "", "1")]
 
 
-def test_the_id_may_come_after_the_name() -> None:
+def test_tool_call_id_may_come_after_the_name() -> None:
     events = read(data(tool(index=0, function={"name": "f"}), tool(index=0, id="a")), DONE)
     assert events == [ToolCallDelta(0, "", "f", ""), ToolCallDelta(0, "a", "", "")]
 
 
-def test_whole_calls_without_an_index_are_counted() -> None:
+def test_whole_tool_calls_without_an_index_are_numbered() -> None:
     calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in "ab"]
     again = {"id": "b", "function": {"arguments": "!"}}
     events = read(data(chunk(tool_calls=calls), chunk(tool_calls=[again])), DONE)
@@ -290,17 +292,17 @@ def test_whole_calls_without_an_index_are_counted() -> None:
     ]
 
 
-def test_another_call_under_the_same_index_is_another_call() -> None:
+def test_different_tool_call_with_the_same_index_is_a_new_one() -> None:
     calls = [tool(index=0, id=name, function={"name": "f", "arguments": "{}"}) for name in "ab"]
     assert read(data(*calls), DONE) == [ToolCallDelta(0, "a", "f", "{}"), ToolCallDelta(1, "b", "f", "{}")]
 
 
-def test_calls_are_numbered_from_zero_and_objects_become_json() -> None:
+def test_tool_calls_are_numbered_from_zero_and_object_arguments_become_json() -> None:
     events = read(data(tool(index=3, id="a", function={"name": "f", "arguments": {"x": "你"}})), DONE)
     assert events == [ToolCallDelta(0, "a", "f", '{"x":"你"}')]
 
 
-def test_text_may_come_after_a_call() -> None:
+def test_text_may_follow_a_tool_call() -> None:
     events = read(data(tool(index=0, id="a", function={"name": "f"}), chunk("tool_calls", content="x")))
     assert events == [ToolCallDelta(0, "a", "f", ""), Text("x"), Finish("tool_calls")]
 
@@ -332,12 +334,12 @@ def test_text_may_come_after_a_call() -> None:
         ([], None),
     ],
 )
-def test_usage_is_read_field_by_field(usage: Any, expected: Usage | None) -> None:
+def test_usage_is_decoded_field_by_field(usage: Any, expected: Usage | None) -> None:
     events = read(data(chunk("stop", content="a"), {"choices": [], "usage": usage}))
     assert events == [Text("a"), *([expected] if expected else []), Finish("stop")]
 
 
-def test_usage_in_every_chunk_is_told_once_and_the_last_one_counts() -> None:
+def test_usage_in_every_chunk_is_decoded_once_with_the_last_value() -> None:
     chunks = [chunk(content="a") | {"usage": {"completion_tokens": count}} for count in range(1, 4)]
     silent = [chunk("stop") | {"usage": None}, {"choices": [], "usage": None}, {"choices": [], "usage": {}}]
     assert read(data(*chunks, *silent), DONE) == [
@@ -354,7 +356,7 @@ def test_usage_in_every_chunk_is_told_once_and_the_last_one_counts() -> None:
         {"usage": {"prompt_tokens": 1}},
     ],
 )
-def test_usage_is_found_in_all_its_places(holder: dict[str, Any]) -> None:
+def test_usage_is_found_in_every_known_place(holder: dict[str, Any]) -> None:
     assert read(data(chunk("stop", content="a"), holder)) == [Text("a"), Usage(1), Finish("stop")]
 
 
@@ -384,7 +386,7 @@ def test_usage_is_found_in_all_its_places(holder: dict[str, Any]) -> None:
         (data(chunk("error", content="a")), [Text("a"), Finish("error"), Failure(BROKEN, status=200)]),
     ],
 )
-def test_a_whole_answer_is_told_from_a_broken_one(stream: bytes, ending: list[Event]) -> None:
+def test_complete_stream_is_distinguished_from_a_cut_one(stream: bytes, ending: list[Event]) -> None:
     assert read(stream) == ending
     assert read(*(bytes([byte]) for byte in stream)) == ending
 
@@ -420,14 +422,14 @@ def test_a_whole_answer_is_told_from_a_broken_one(stream: bytes, ending: list[Ev
         (b"data: " + b"[" * 100_000 + b"\n\n", Failure("上游返回了无法识别的数据", kind="cut", status=200)),
     ],
 )
-def test_a_failure_inside_a_stream_ends_it_and_keeps_what_came(stream: bytes, failure: Failure) -> None:
+def test_failure_in_a_stream_ends_it_and_keeps_the_earlier_text(stream: bytes, failure: Failure) -> None:
     after = data(chunk("stop", content="b"), {"error": "again"}) + DONE
     if stream.endswith(b"\n\n"):
         stream += after
     assert read(data(chunk(content="a")), stream) == [Text("a"), failure]
 
 
-def test_usage_and_finish_come_before_the_failure_and_later_usage_after_it() -> None:
+def test_usage_and_finish_precede_the_failure_and_later_usage_follows() -> None:
     broken = chunk("length", content="b") | {"error": {"message": "m"}, "usage": {"prompt_tokens": 1}}
     later = {"choices": [], "usage": {"prompt_tokens": 2}}
     events = [Text("b"), Usage(1), Finish("length"), Failure("m", status=200)]
@@ -435,7 +437,7 @@ def test_usage_and_finish_come_before_the_failure_and_later_usage_after_it() -> 
     assert read(data(broken, later), DONE) == read(data(broken, later)) == [*events, Usage(2)]
 
 
-def test_an_endless_line_is_a_failure_and_the_text_stays() -> None:
+def test_line_without_end_is_a_failure_and_keeps_the_earlier_text() -> None:
     decoder = openai.Decoder(limit=1000)
     assert decoder.feed(data(chunk(content="a"))) == [Text("a")]
     assert decoder.feed(b"data: " + b"x" * 1000) == [
@@ -451,7 +453,7 @@ def body(message: dict[str, Any], finish: str | None = "stop", **fields: Any) ->
     return json.dumps({"choices": [{"message": message, "finish_reason": finish}]} | fields).encode()
 
 
-def test_a_whole_body_gives_its_events_in_order() -> None:
+def test_whole_body_is_decoded_in_order() -> None:
     calls = [{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     message = {"content": "a", "reasoning_content": "r", "tool_calls": calls, "refusal": None}
     assert openai.decode_body(b"\n\n  " + body(message, "tool_calls", usage={"prompt_tokens": 1})) == [
@@ -477,11 +479,11 @@ def test_a_whole_body_gives_its_events_in_order() -> None:
         (b"\n" + data(chunk("stop", content="a")) + DONE, [Text("a"), Finish("stop")]),
     ],
 )
-def test_a_whole_body_may_be_anything(answer: bytes, events: list[Event]) -> None:
+def test_whole_body_of_any_content_is_decoded(answer: bytes, events: list[Event]) -> None:
     assert openai.decode_body(answer) == events
 
 
-# The two ways through a chunk
+# The fast and the tolerant decoder
 
 ANY_TEXT = st.sampled_from(["", "a", "你", "\ud83d", "\ude00", "😀"])
 ANYTHING = st.none() | st.integers(-1, 3) | ANY_TEXT | st.just([]) | st.just({}) | st.booleans()
@@ -539,7 +541,7 @@ ORDINARY = st.builds(
 
 
 class Tolerant(openai.Decoder):
-    """A decoder that knows no fast way."""
+    """A decoder without the fast path."""
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         return False
@@ -548,7 +550,9 @@ class Tolerant(openai.Decoder):
 @settings(deadline=None)
 @given(st.lists(CHUNK | ORDINARY | ORDINARY | st.text(max_size=3), max_size=6), st.booleans(), st.booleans())
 @example([chunk(content="\ud83d"), chunk(content="a")], True, False)
-def test_both_ways_agree_about_any_chunks(chunks: list[Any], escaped: bool, done: bool) -> None:
+def test_fast_and_tolerant_decoder_agree_on_random_chunks(
+    chunks: list[Any], escaped: bool, done: bool
+) -> None:
     written = [json.dumps(value, ensure_ascii=escaped) for value in chunks]
     stream = (
         b"".join(b"data: %b\n\n" % text.encode("utf-8", "surrogatepass") for text in written) + DONE * done
@@ -573,7 +577,7 @@ def check_order(events: list[Event]) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=80), st.binary(max_size=80))
-def test_no_bytes_are_too_strange(first: bytes, second: bytes) -> None:
+def test_random_bytes_are_decoded_without_an_exception(first: bytes, second: bytes) -> None:
     for stream in (
         first + second,
         b"data: " + first + b"\n\ndata: " + second,

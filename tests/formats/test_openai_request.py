@@ -1,4 +1,4 @@
-"""OpenAI's request with all that a message and a call may hold."""
+"""OpenAI's provider format: encoding of requests with every field of messages and tool calls."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def sent(
     return json.loads(openai.encode_request(call, known).body)
 
 
-def test_plain_messages_hold_nothing_but_role_and_content() -> None:
+def test_plain_messages_have_only_role_and_content() -> None:
     messages = [Message("system", ""), Message("user", "你好"), Message("assistant", "")]
     assert sent(*messages)["messages"] == [
         {"role": "system", "content": ""},
@@ -38,7 +38,7 @@ def test_the_state_of_another_format_is_not_sent() -> None:
     assert sent(Message("user", "q"), answer)["messages"][1] == {"role": "assistant", "content": "a"}
 
 
-def test_pictures_become_parts_after_the_text() -> None:
+def test_images_are_encoded_as_parts_after_the_text() -> None:
     images = [Image("image/png", b"\x00\x01"), Image("image/jpeg", url="https://x/y")]
     parts = [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAE="}},
@@ -49,7 +49,7 @@ def test_pictures_become_parts_after_the_text() -> None:
     assert sent(Message("user", "", images))["messages"] == [{"role": "user", "content": parts}]
 
 
-def test_calls_and_their_results_go_back() -> None:
+def test_tool_calls_and_results_are_sent_back() -> None:
     calls = [ToolCall("a", "f", '{"x":1}'), ToolCall("b", "f")]
     shown = Message("tool", "see", [Image("image/png", b"")], tool_call_id="a")
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
@@ -76,14 +76,14 @@ def test_calls_and_their_results_go_back() -> None:
     assert sent(spoken)["messages"][0]["content"] == "wait"
 
 
-def test_tools_and_their_choice_are_sent_as_they_are() -> None:
+def test_tools_and_tool_choice_are_sent_unchanged() -> None:
     body = sent(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "f"}})
     assert body["tools"] == [TOOL] and body["tool_choice"]["function"] == {"name": "f"}
     assert "tool_choice" not in sent(tools=[TOOL])
     assert not {"tools", "tool_choice"} & set(sent(tool_choice="auto"))
 
 
-def test_extra_fields_go_along_but_never_replace_the_call_s_own() -> None:
+def test_extra_fields_are_sent_but_replace_no_field_of_the_call() -> None:
     extra = {
         "model": "x", "messages": [], "stream": False, "tools": [], "temperature": 2, "logit_bias": {"1": 2},
         "null": None, "stream_options": {"continuous_usage_stats": True}, "thinking_budget": 5,
@@ -97,7 +97,7 @@ def test_extra_fields_go_along_but_never_replace_the_call_s_own() -> None:
     assert extra["model"] == "x" and "stream_options" in extra, "the caller's own fields were changed"
 
 
-def test_the_length_goes_under_the_name_that_is_understood() -> None:
+def test_max_tokens_is_sent_under_the_name_that_the_model_knows() -> None:
     assert sent(params={"max_completion_tokens": 5})["max_tokens"] == 5
     renamed = Quirks(max_tokens_field="max_completion_tokens")
     body = sent(known=renamed, params={"max_tokens": 5})
@@ -106,7 +106,7 @@ def test_the_length_goes_under_the_name_that_is_understood() -> None:
     assert both["max_completion_tokens"] == 6 and "max_tokens" not in both
 
 
-def test_what_a_model_refuses_is_left_out() -> None:
+def test_parameters_that_the_model_refuses_are_left_out() -> None:
     params = {"temperature": 0, "top_p": 1, "presence_penalty": 1, "frequency_penalty": 1, "seed": 1}
     body = sent(base="https://api.openai.com/v1", model="o3", params=params)
     assert set(params) & set(body) == {"seed"}
@@ -121,13 +121,13 @@ def test_what_a_model_refuses_is_left_out() -> None:
         ("user", [{"role": "user", "content": "s\n\nq"}]),
     ],
 )
-def test_instructions_go_under_the_role_that_is_understood(role: Any, expected: list[Any]) -> None:
+def test_system_prompt_is_sent_under_the_role_that_the_model_knows(role: Any, expected: list[Any]) -> None:
     for mine in ("system", "developer"):
         messages = [Message(mine, "s"), Message("user", "q")]
         assert sent(*messages, known=Quirks(system_role=role))["messages"] == expected
 
 
-def test_instructions_without_a_question_are_the_question() -> None:
+def test_system_prompt_without_a_user_message_becomes_the_user_message() -> None:
     known = Quirks(system_role="user")
     assert sent(Message("system", "s"), known=known)["messages"] == [{"role": "user", "content": "s"}]
     picture = Message("user", "", [Image(url="https://x")])
@@ -135,7 +135,7 @@ def test_instructions_without_a_question_are_the_question() -> None:
     assert [part["type"] for part in content] == ["text", "image_url"] and content[0]["text"] == "s"
 
 
-def test_a_model_that_only_streams_is_asked_for_a_stream() -> None:
+def test_model_that_only_streams_gets_a_streaming_request() -> None:
     call = ChatRequest(DASHSCOPE, "qwq-plus", [Message("user", "q")], stream=False)
     request = openai.encode_request(call)
     body = json.loads(request.body)
@@ -143,7 +143,7 @@ def test_a_model_that_only_streams_is_asked_for_a_stream() -> None:
     assert request.headers["Accept"] == "text/event-stream"
 
 
-def test_thinking_is_turned_off_where_there_is_no_stream() -> None:
+def test_thinking_is_disabled_for_requests_without_a_stream() -> None:
     body = sent(base=DASHSCOPE, model="qwen3-8b", stream=False)
     assert body["enable_thinking"] is False and body["stream"] is False
     wanted = sent(base=DASHSCOPE, model="qwen3-8b", stream=False, extra={"enable_thinking": True})
@@ -151,7 +151,7 @@ def test_thinking_is_turned_off_where_there_is_no_stream() -> None:
     assert "enable_thinking" not in sent(base=DASHSCOPE, model="qwen3-8b")
 
 
-def test_azure_keeps_its_url_and_header() -> None:
+def test_azure_url_and_header_are_kept() -> None:
     base = "https://r.openai.azure.com/openai/deployments/d?api-version=2024-10-21"
     request = openai.encode_request(ChatRequest(base, "gpt-4o", [Message("user", "q")], api_key="k"))
     path = "/openai/deployments/d/chat/completions?api-version=2024-10-21"

@@ -1,4 +1,4 @@
-"""What a refusal teaches about the form of requests, and what it does not."""
+"""Learned quirks: what a provider's refusal teaches about a model, and what it does not."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ SYSTEM = [Message("system", "s"), Message("user", "q")]
 
 
 def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: Any) -> Any:
-    """What is learned from a refusal: a sentence, or a whole body, of a request that was really built."""
+    """The quirk learned from a refusal, a message or a whole body, of a request that was really built."""
     call = ChatRequest("https://x", "m", fields.pop("messages", SYSTEM), **fields)
     body = message if isinstance(message, dict) else {"error": {"message": message}}
     failure = failures.from_body(status, json.dumps(body).encode(), {})
@@ -92,7 +92,7 @@ def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: A
         ),
     ],
 )
-def test_a_refusal_that_names_a_quirk_teaches_it_once(
+def test_refusal_that_names_a_quirk_teaches_it_once(
     message: Any, fields: dict[str, Any], change: dict[str, Any]
 ) -> None:
     for status in (400, 422):
@@ -126,7 +126,7 @@ def test_a_refusal_that_names_a_quirk_teaches_it_once(
         ("This model's maximum context length is 4097 tokens", {"params": {"max_tokens": 5}}),
     ],
 )
-def test_what_the_caller_did_wrong_teaches_nothing(message: str, fields: dict[str, Any]) -> None:
+def test_callers_mistake_teaches_no_quirk(message: str, fields: dict[str, Any]) -> None:
     assert lesson(message, **fields) is None
 
 
@@ -175,21 +175,21 @@ def tool(name: str, description: str = "") -> dict[str, Any]:
         ("max_tokens: 9 > 1 in your text", {"messages": [Message("user", "say max_tokens: 9 > 1")]}),
     ],
 )
-def test_what_the_request_itself_worded_teaches_nothing(message: str, fields: dict[str, Any]) -> None:
+def test_refusal_that_quotes_the_request_teaches_no_quirk(message: str, fields: dict[str, Any]) -> None:
     assert lesson(message, **fields) is None
 
 
-def test_a_pointer_at_another_field_outweighs_the_words() -> None:
+def test_named_parameter_outranks_the_words_of_the_message() -> None:
     body = {"error": {"message": "'temperature' is not supported in a schema", "param": "tools[0].function"}}
     assert lesson(body, params={"temperature": 1}) is None
 
 
-def test_the_usage_is_still_asked_for_where_the_client_brought_the_field() -> None:
+def test_refusal_of_the_clients_own_stream_options_teaches_no_quirk() -> None:
     message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
     assert lesson(message, extra={"stream_options": {"include_usage": True}}) is None
 
 
-def test_a_forwarded_request_is_refused_for_its_usage_only_where_the_field_is_named() -> None:
+def test_forwarded_request_is_refused_for_its_usage_only_if_the_field_is_named() -> None:
     sent = b'{"model":"m","stream":true,"stream_options":{"include_usage":true},"stop":["stream_options"]}'
     plain = sent.replace(b',"stop":["stream_options"]', b"")
     refusal = Failure("Unrecognized request argument supplied: stream_options", status=400)
@@ -200,7 +200,7 @@ def test_a_forwarded_request_is_refused_for_its_usage_only_where_the_field_is_na
     assert not refuses_usage(refusal, b'{"model":"m"}') and not refuses_usage(refusal, b"no JSON")
 
 
-def test_some_lessons_start_elsewhere() -> None:
+def test_quirk_learned_from_another_starting_point_is_adapted() -> None:
     renamed = Quirks(max_tokens_field="max_completion_tokens")
     refusal = "Unrecognized request argument supplied: max_completion_tokens"
     assert lesson(refusal, renamed, params={"max_tokens": 5}) == DEFAULT
@@ -214,14 +214,14 @@ def test_some_lessons_start_elsewhere() -> None:
     assert lesson("Thinking is not enabled for models/gemini-x", thoughts) == DEFAULT
 
 
-# what is remembered
+# the memory of quirks
 
 AT = Endpoint("https://api.example/v1")
 PLAIN = Quirks()
 WITHOUT = Quirks(sends_temperature=False)
 
 
-def test_a_lesson_counts_for_its_user_until_another_has_learned_the_same() -> None:
+def test_learned_quirk_applies_to_its_user_until_a_second_user_confirms_it() -> None:
     quirks = LearnedQuirks()
     quirks.learn(AT, "m", 1, PLAIN, WITHOUT)
     assert quirks.quirks_for(AT, "m", 1) == WITHOUT and quirks.quirks_for(AT, "m", 2) == PLAIN
@@ -233,7 +233,7 @@ def test_a_lesson_counts_for_its_user_until_another_has_learned_the_same() -> No
     assert quirks.quirks_for(Endpoint("https://other.example/v1"), "m", 2) == PLAIN
 
 
-def test_a_lesson_counts_for_everybody_after_a_day() -> None:
+def test_learned_quirk_applies_to_everybody_after_a_day() -> None:
     now = [0.0]
     quirks = LearnedQuirks(lambda: now[0])
     quirks.learn(AT, "m", 1, PLAIN, WITHOUT)
@@ -243,7 +243,7 @@ def test_a_lesson_counts_for_everybody_after_a_day() -> None:
     assert quirks.quirks_for(AT, "m", 2) == WITHOUT
 
 
-def test_one_users_other_lesson_takes_nothing_away_from_the_others() -> None:
+def test_different_quirk_of_one_user_does_not_change_that_of_others() -> None:
     quirks = LearnedQuirks()
     for user in (1, 2):
         quirks.learn(AT, "m", user, PLAIN, Quirks(default_max_tokens=4096))
@@ -252,7 +252,7 @@ def test_one_users_other_lesson_takes_nothing_away_from_the_others() -> None:
     assert quirks.quirks_for(AT, "m", 3).default_max_tokens == 1
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_number_of_learned_quirks_is_limited() -> None:
     quirks = LearnedQuirks()
     for number in range(1, 1_500):
         quirks.learn(AT, f"m{number}", 1, PLAIN, WITHOUT)

@@ -15,7 +15,7 @@ DASHSCOPE = "dashscope.aliyuncs.com"
 DEFAULT = Quirks()
 
 
-def test_what_the_table_does_not_name_is_ordinary() -> None:
+def test_unlisted_provider_or_model_has_no_quirks() -> None:
     assert quirks_of("api.deepseek.com", "deepseek-chat") == DEFAULT
     assert quirks_of("api.mistral.ai.evil.example", "m") == quirks_of("evilmistral.ai", "m") == DEFAULT
     assert quirks_of("openrouter.ai", "openai/o3") == quirks_of("openrouter.ai", "o3") == DEFAULT
@@ -76,8 +76,8 @@ def test_what_the_table_does_not_name_is_ordinary() -> None:
         ("generativelanguage.googleapis.com", "gemma-3-4b-it", {"system_role": "user"}),
     ],
 )
-def test_the_rows_are_merged(host: str, model: str, expected: dict[str, Any]) -> None:
-    # OpenAI itself refuses what it does not know
+def test_matching_rows_are_merged(host: str, model: str, expected: dict[str, Any]) -> None:
+    # OpenAI itself refuses unknown fields
     own = host == "api.openai.com" or host.endswith(("openai.azure.com", "services.ai.azure.com"))
     assert quirks_of(host, model) == Quirks(**({"takes_extensions": False} if own else {}), **expected)
 
@@ -103,11 +103,11 @@ def test_the_rows_are_merged(host: str, model: str, expected: dict[str, Any]) ->
         ("", "openai"),
     ],
 )
-def test_the_protocol_is_seen_from_the_base_url(base: str, wire_format: str) -> None:
+def test_wire_format_is_derived_from_the_base_url(base: str, wire_format: str) -> None:
     assert wire_format_of(base) == wire_format
 
 
-def test_each_protocol_has_its_format() -> None:
+def test_each_wire_format_has_its_module() -> None:
     assert [format_named(name) for name in ("openai", "anthropic", "gemini")] == [
         openai,
         anthropic,
@@ -136,7 +136,7 @@ def test_each_format_says_where_models_are_listed(wire_format: str, base: str, u
     assert format_named(wire_format).models_url(base) == url
 
 
-def test_what_is_given_counts_before_what_the_table_says() -> None:
+def test_given_quirks_override_the_table() -> None:
     call = ChatRequest("https://api.mistral.ai/v1", "m", [Message("user", "q")])
     assert b"stream_options" not in openai.encode_request(call).body
     assert b"stream_options" in openai.encode_request(call, Quirks()).body

@@ -1,4 +1,4 @@
-"""Every recorded answer, however the network cuts it, gives what it really said."""
+"""Recorded provider streams decode to their known content, however the network splits them."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ def decode(pieces: Iterable[bytes], recording: Recording) -> list[Event]:
 
 
 def joined(events: list[Event]) -> dict[str, Any]:
-    """What the events say, in the form of ``expected.json``; fails where their order or number is wrong."""
+    """The content of events in the form of ``expected.json``; fails if their order or number is wrong."""
     answer: dict[str, Any] = {"content": "", "reasoning": "", "tools": {}, "usage": None, "finish": None}
     answer["failure"] = answer["state"] = None
     for event in events:
@@ -78,7 +78,7 @@ def check(events: list[Event], recording: Recording) -> None:
     calls = [answer["tools"][index] for index in sorted(answer["tools"])]
     assert all(call["id"] for call in calls)
     if recording.meta["dialect"] == "gemini":
-        # no ids are given, and arguments are an object whose blanks mean nothing
+        # Gemini gives no ids, and arguments are an object whose blanks have no meaning
         for call in calls + (expected["tool_calls"] or []):
             call |= {"id": None, "arguments": as_value(call["arguments"])}
     assert calls == (expected["tool_calls"] or [])
@@ -97,7 +97,7 @@ def check_failure(failure: Failure | None, error: dict[str, Any] | None) -> None
         return
     assert failure is not None and failure.kind == "refused"
     message = failure.message
-    if error["message"].startswith("prompt blocked: "):  # told in words of our own
+    if error["message"].startswith("prompt blocked: "):  # a message of our own
         assert message == "提示词被上游的内容审查拦截（PROHIBITED_CONTENT）"
         message = error["message"]
     found = {"http_status": failure.status, "message": message}
@@ -117,17 +117,17 @@ def pieces(body: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 @any_stream
-def test_a_stream_in_one_piece_says_what_was_recorded(recording: Recording) -> None:
+def test_stream_in_one_piece_decodes_to_the_recorded_content(recording: Recording) -> None:
     check(decode([recording.body], recording), recording)
 
 
 @any_stream
-def test_a_stream_byte_by_byte_says_what_was_recorded(recording: Recording) -> None:
+def test_stream_byte_by_byte_decodes_to_the_recorded_content(recording: Recording) -> None:
     check(decode((bytes([byte]) for byte in recording.body), recording), recording)
 
 
 @any_stream
-def test_a_cut_inside_a_character_or_a_crlf_changes_nothing(recording: Recording) -> None:
+def test_split_inside_a_character_or_a_crlf_changes_nothing(recording: Recording) -> None:
     whole = decode([recording.body], recording)
     cuts = list(delicate_offsets(recording.body))
     assert decode(pieces(recording.body, cuts), recording) == whole
@@ -159,7 +159,7 @@ ENDINGS = {
 
 
 def before_the_end(recording: Recording) -> int:
-    """Up to where a stream says neither that it is done nor that it failed."""
+    """The part of a stream before it says that it is done or has failed."""
     words = ENDINGS[recording.meta["dialect"]]
     return min(offset for word in words if (offset := recording.body.find(word)) >= 0)
 
@@ -173,7 +173,7 @@ def chunks(body: bytes) -> Iterator[dict[str, Any]]:
 
 
 def plain_text(body: bytes, wire_format: str) -> str:
-    """The answer in ``body``, read in the most obvious manner."""
+    """The reply in ``body``, decoded in the simplest way."""
     text = ""
     for chunk in chunks(body):
         if wire_format == "anthropic":
@@ -190,7 +190,7 @@ def plain_text(body: bytes, wire_format: str) -> str:
 
 
 @any_stream
-def test_a_stream_that_breaks_off_is_reported_and_keeps_its_text(recording: Recording) -> None:
+def test_cut_stream_is_reported_and_keeps_its_text(recording: Recording) -> None:
     end = before_the_end(recording)
     for offset in (1, 6, *(end * ninth // 9 for ninth in range(1, 10))):
         begun = recording.body[:offset]
@@ -204,7 +204,7 @@ def test_a_stream_that_breaks_off_is_reported_and_keeps_its_text(recording: Reco
 
 
 @any_stream
-def test_the_tolerant_way_says_the_same_as_the_fast_one(
+def test_tolerant_decoder_gives_the_same_as_the_fast_one(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = decode([recording.body], recording)
@@ -215,7 +215,7 @@ def test_the_tolerant_way_says_the_same_as_the_fast_one(
 
 @any_stream
 def test_every_signature_is_kept(recording: Recording) -> None:
-    """And nothing else: a format without signatures has no state."""
+    """And nothing else: a format without signatures gives no state."""
     found = re.findall(rb'"(?:thoughtS|s)ignature":\s?"([^"]+)"', recording.body)
     state = joined(decode([recording.body], recording))["state"]
     if recording.meta["dialect"] == "openai" or not found:
@@ -230,7 +230,7 @@ def test_every_signature_is_kept(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("recording", parameters([r for r in STREAM_LIMIT if r.meta["dialect"] == "gemini"]))
-def test_gemini_s_stream_as_one_array_says_the_same(recording: Recording) -> None:
+def test_gemini_stream_as_one_array_gives_the_same(recording: Recording) -> None:
     responses = [line[6:] for line in recording.body.splitlines() if line.startswith(b"data: ")]
     array = b"[" + b"\n,\r\n".join(responses) + b"]\n"
     assert gemini.decode_body(array) == decode([recording.body], recording)
@@ -241,25 +241,25 @@ def test_gemini_s_stream_as_one_array_says_the_same(recording: Recording) -> Non
 )
 @settings(deadline=None, max_examples=200)
 @given(st.data())
-def test_any_split_of_any_stream_gives_the_same_events(data: st.DataObject) -> None:
+def test_random_split_of_a_stream_gives_the_same_events(data: st.DataObject) -> None:
     recording = data.draw(st.sampled_from(STREAM_LIMIT))
     cuts = data.draw(st.lists(st.integers(0, len(recording.body)), max_size=12))
     assert decode(pieces(recording.body, cuts), recording) == decode([recording.body], recording)
 
 
 @pytest.mark.parametrize("recording", parameters(REQUEST_MEMORY))
-def test_a_whole_body_says_what_was_recorded(recording: Recording) -> None:
+def test_whole_body_decodes_to_the_recorded_content(recording: Recording) -> None:
     check(spoken(recording).decode_body(recording.body), recording)
 
 
 @any_stream
-def test_a_stream_read_as_a_body_says_what_was_recorded(recording: Recording) -> None:
+def test_stream_decoded_as_a_body_gives_the_recorded_content(recording: Recording) -> None:
     if recording.body.startswith((b"data:", b"event:", b":")):
         check(spoken(recording).decode_body(recording.body), recording)
 
 
 @pytest.mark.parametrize("recording", parameters(REFUSALS))
-def test_a_refusal_is_read_whatever_its_shape(recording: Recording) -> None:
+def test_recorded_error_is_decoded_in_every_form(recording: Recording) -> None:
     check_failure(
         from_body(recording.status, recording.body, recording.meta.get("headers", {})),
         recording.expected["error"],
@@ -267,7 +267,7 @@ def test_a_refusal_is_read_whatever_its_shape(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("recording", parameters(REFUSALS))
-def test_a_refusal_inside_a_200_is_a_failure_and_no_answer(recording: Recording) -> None:
+def test_error_in_a_200_response_is_a_failure_and_no_reply(recording: Recording) -> None:
     answer = joined(spoken(recording).decode_body(recording.body))
     assert answer["failure"].message == recording.expected["error"]["message"]
     assert not answer["content"] and not answer["finish"]

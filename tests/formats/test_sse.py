@@ -1,4 +1,4 @@
-"""The parser of server-sent events against the rules of the WHATWG, and the framer."""
+"""The parser of server-sent events against the WHATWG rules, and the framer."""
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from chathub.formats.sse import Event, Parser, TooLong, frame
 
 
 def parse(*chunks: bytes, limit: int = 4096) -> list[Event]:
-    """All events, the same whether they come in ``chunks``, in one piece or byte by byte."""
+    """All events, which must be the same in ``chunks``, in one piece and byte by byte."""
     results = []
     stream = b"".join(chunks)
     for pieces in (chunks, [stream], [bytes([byte]) for byte in stream]):
@@ -19,7 +19,7 @@ def parse(*chunks: bytes, limit: int = 4096) -> list[Event]:
 
 
 def obvious(stream: bytes) -> list[Event]:
-    """The rules word by word, one line after the other, with the end of the stream as a last line."""
+    """The rules word by word, line after line, with the end of the stream as a last line."""
     stream = stream.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     events: list[Event] = []
     name, lines = "", []
@@ -47,19 +47,19 @@ def test_an_event_is_its_data_without_the_field_name() -> None:
     assert parse(b'data: {"a":1}\n\n') == [("", b'{"a":1}')]
 
 
-def test_events_come_out_as_soon_as_their_empty_line_is_there() -> None:
+def test_events_are_returned_at_their_empty_line() -> None:
     parser = Parser()
     assert parser.feed(b"data: 1\n\ndata: 2\n\ndata: 3\n") == [("", b"1"), ("", b"2")]
     assert parser.feed(b"\n") == [("", b"3")]
     assert parser.close() == []
 
 
-def test_an_event_with_cr_line_ends_does_not_wait_for_the_next_byte() -> None:
+def test_event_with_cr_line_ends_does_not_wait_for_the_next_byte() -> None:
     assert Parser().feed(b"data: 1\r\r") == [("", b"1")]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
-def test_lines_may_end_in_any_of_three_ways(end: bytes) -> None:
+def test_lines_may_end_with_cr_lf_or_crlf(end: bytes) -> None:
     assert parse(end.join([b"data: 1", b"", b"data: 2", b"", b""])) == [("", b"1"), ("", b"2")]
 
 
@@ -69,11 +69,11 @@ def test_line_ends_may_be_mixed() -> None:
     ]  # fmt: skip
 
 
-def test_a_crlf_split_over_two_chunks_is_one_line_end() -> None:
+def test_crlf_split_over_two_chunks_is_one_line_end() -> None:
     assert parse(b"data: 1\r", b"\ndata: 2\r", b"\n\r", b"\n") == [("", b"1\n2")]
 
 
-def test_a_byte_order_mark_is_dropped_once_even_in_pieces() -> None:
+def test_byte_order_mark_is_dropped_once_also_in_pieces() -> None:
     assert parse(b"\xef", b"\xbb", b"\xbfdata: 1\n\n") == [("", b"1")]
     assert parse(b"\xef\xbb\xbf\xef\xbb\xbfdata: 1\n\n") == []
 
@@ -88,21 +88,21 @@ def test_only_one_space_after_the_colon_is_dropped() -> None:
     ]  # fmt: skip
 
 
-def test_several_data_lines_are_joined_and_a_bare_field_is_an_empty_line() -> None:
+def test_data_lines_are_joined_and_a_bare_field_is_an_empty_line() -> None:
     assert parse(b"data: 1\ndata\ndata: 2\n\n") == [("", b"1\n\n2")]
 
 
-def test_a_name_holds_for_one_event_only_and_also_without_data() -> None:
+def test_event_name_applies_to_one_event_only() -> None:
     assert parse(b"event: a\ndata: 1\n\ndata: 2\n\nevent: b\n\ndata: 3\n\n") == [
         ("a", b"1"), ("", b"2"), ("", b"3"),
     ]  # fmt: skip
 
 
-def test_the_name_may_come_after_the_data_and_in_another_chunk() -> None:
+def test_event_name_may_follow_the_data_in_another_chunk() -> None:
     assert parse(b"data: 1\n", b"event: late\n\ndata: 2\n\n") == [("late", b"1"), ("", b"2")]
 
 
-def test_an_event_may_be_cut_between_its_lines() -> None:
+def test_event_may_be_split_between_its_lines() -> None:
     assert parse(b"event: a\n", b"data: 1\n\ndata: 2\n\n") == [("a", b"1"), ("", b"2")]
     assert parse(b"data: 1\n", b"data: 2\n\ndata: 3\n\n") == [("", b"1\n2"), ("", b"3")]
 
@@ -111,7 +111,7 @@ def test_unknown_fields_are_ignored() -> None:
     assert parse(b"id: 7\nretry: 10\ndatas: no\n data: no\ndata: 1\n\n") == [("", b"1")]
 
 
-def test_the_error_field_of_llama_cpp_is_an_event() -> None:
+def test_error_field_of_llama_cpp_is_an_event() -> None:
     assert parse(b'error: {"code":400}\n\ndata: [DONE]\n\n') == [("error", b'{"code":400}'), ("", b"[DONE]")]
 
 
@@ -120,32 +120,32 @@ def test_unicode_line_separators_do_not_end_a_line() -> None:
     assert parse(b"data: " + payload + b"\n\n") == [("", payload)]
 
 
-def test_the_end_of_the_stream_ends_the_last_event() -> None:
+def test_end_of_the_stream_ends_the_last_event() -> None:
     assert parse(b"data: 1\n\ndata: [DONE]") == [("", b"1"), ("", b"[DONE]")]
     assert parse(b"data: [DONE]\n") == [("", b"[DONE]")]
     assert parse(b"\xef\xbb") == []
 
 
-def test_a_line_that_never_ends_is_refused() -> None:
+def test_line_without_end_is_refused() -> None:
     parser = Parser(limit=100)
     parser.feed(b"x" * 100)
     with pytest.raises(TooLong):
         parser.feed(b"x")
 
 
-def test_an_event_of_too_many_lines_is_refused() -> None:
+def test_event_of_too_many_lines_is_refused() -> None:
     parser = Parser(limit=100)
     with pytest.raises(TooLong):
         for _ in range(101):
             parser.feed(b"data: x\n")
 
 
-def test_a_long_line_in_one_chunk_is_refused_too() -> None:
+def test_long_line_in_one_chunk_is_refused() -> None:
     with pytest.raises(TooLong):
         Parser(limit=100).feed(b"data: 1\n\ndata: " + b"x" * 100 + b"\n\n")
 
 
-def test_a_chunk_longer_than_the_limit_is_fine_when_its_events_are_short() -> None:
+def test_chunk_above_the_limit_is_accepted_if_its_events_are_short() -> None:
     assert Parser(limit=100).feed(b"data: 1\n\n" * 100) == [("", b"1")] * 100
 
 
@@ -163,7 +163,7 @@ PIECES = st.lists(
 
 @settings(deadline=None)
 @given(PIECES)
-def test_any_bytes_in_any_pieces_are_read_as_the_rules_say(pieces: list[bytes]) -> None:
+def test_random_bytes_in_random_pieces_are_parsed_by_the_rules(pieces: list[bytes]) -> None:
     stream = b"".join(pieces)
     assert parse(*pieces) == obvious(stream)
 
@@ -172,11 +172,11 @@ def test_any_bytes_in_any_pieces_are_read_as_the_rules_say(pieces: list[bytes]) 
 @given(
     st.lists(st.binary(max_size=20).filter(lambda data: not {10, 13} & set(data)), max_size=5), st.booleans()
 )
-def test_what_the_framer_writes_the_parser_reads(payloads: list[bytes], numbered: bool) -> None:
+def test_parser_reads_what_the_framer_writes(payloads: list[bytes], numbered: bool) -> None:
     stream = b"".join(frame(payload, b"3-0" if numbered else b"") for payload in payloads)
     assert parse(stream) == [("", payload) for payload in payloads]
 
 
-def test_a_frame_is_its_id_and_its_data() -> None:
+def test_frame_is_its_id_and_its_data() -> None:
     assert frame(b"{}") == b"data: {}\n\n"
     assert frame(b"{}", b"12-0") == b"id: 12-0\ndata: {}\n\n"

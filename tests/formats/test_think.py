@@ -1,4 +1,4 @@
-"""Reasoning between tags at the beginning of an answer."""
+"""Reasoning between think tags at the beginning of a reply."""
 
 import pytest
 from hypothesis import given, settings
@@ -41,7 +41,7 @@ def split(*pieces: str) -> tuple[str, str]:
         ("</think>Hi", "", "</think>Hi"),
     ],
 )
-def test_an_answer_is_split_the_same_way_in_one_piece_and_character_by_character(
+def test_reply_is_split_the_same_in_one_piece_and_character_by_character(
     answer: str, reasoning: str, text: str
 ) -> None:
     assert split(answer) == split(*answer) == (reasoning, text)
@@ -55,7 +55,7 @@ def test_text_that_cannot_be_a_tag_is_not_held_back() -> None:
     assert splitter.close() == []
 
 
-def test_reasoning_is_passed_on_while_it_comes() -> None:
+def test_reasoning_is_emitted_as_it_arrives() -> None:
     splitter = ThinkSplitter()
     assert splitter.feed("<think>a</") == [Reasoning("a")]
     assert splitter.feed("b") == [Reasoning("</b")]
@@ -77,7 +77,7 @@ def test_reasoning_is_passed_on_while_it_comes() -> None:
     ),
     st.data(),
 )
-def test_any_split_gives_the_same_reasoning_and_the_same_text(pieces: list[str], data: st.DataObject) -> None:
+def test_random_split_gives_the_same_reasoning_and_text(pieces: list[str], data: st.DataObject) -> None:
     answer = "".join(pieces)
     cut = data.draw(st.integers(0, len(answer)))
     assert split(*pieces) == split(answer) == split(*answer) == split(answer[:cut], answer[cut:])

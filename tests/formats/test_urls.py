@@ -1,4 +1,4 @@
-"""Base URLs as people store them, and the origin that a key is bound to."""
+"""Base URLs as users write them, and the origin that an API key is bound to."""
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +51,7 @@ from chathub.formats.urls import chat_url, hostname, models_url, origin
         ),
     ],
 )
-def test_the_chat_address_follows_from_the_base_url(base: str, chat: str) -> None:
+def test_chat_url_is_derived_from_the_base_url(base: str, chat: str) -> None:
     assert chat_url(base) == chat
     assert chat_url(chat) == chat
 
@@ -69,7 +69,7 @@ def test_the_chat_address_follows_from_the_base_url(base: str, chat: str) -> Non
         ),
     ],
 )
-def test_the_list_of_models_lies_beside_the_chat(base: str, models: str) -> None:
+def test_models_url_is_derived_from_the_base_url(base: str, models: str) -> None:
     assert models_url(base) == models
 
 
@@ -87,12 +87,12 @@ def test_the_list_of_models_lies_beside_the_chat(base: str, models: str) -> None
         ("https://api。openai。com", "https://api.openai.com:443"),
     ],
 )
-def test_one_server_has_one_origin_however_it_is_written(url: str, expected: str) -> None:
+def test_every_spelling_of_a_server_has_the_same_origin(url: str, expected: str) -> None:
     assert origin(url) == expected
     assert origin(expected) == expected
 
 
-def test_the_chat_goes_to_the_host_that_the_origin_names() -> None:
+def test_chat_url_has_the_host_of_its_origin() -> None:
     assert (
         chat_url("https://münchen.中国:8443/v1")
         == "https://xn--mnchen-3ya.xn--fiqs8s:8443/v1/chat/completions"
@@ -110,7 +110,7 @@ def test_the_chat_goes_to_the_host_that_the_origin_names() -> None:
         "https://ho\u2100st", "https://" + "a" * 64 + ".例", "https://" + "a." * 130 + "com",
     ],
 )  # fmt: skip
-def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
+def test_invalid_url_raises_value_error(url: str) -> None:
     for function in (origin, chat_url, models_url, hostname):
         with pytest.raises(ValueError):
             function(url)
@@ -118,7 +118,7 @@ def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
 
 @settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("htps:/@.[]aZ09%?#\\é。中 -_\t"), max_size=20))
-def test_any_text_has_an_origin_or_is_refused_with_a_value_error(text: str) -> None:
+def test_random_text_has_an_origin_or_raises_value_error(text: str) -> None:
     try:
         found = origin("http://" + text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Faults that were published of other hubs and gateways, tried on this one, each by its name.
+"""Published vulnerabilities of other AI hubs and gateways, each tried against this server.
 
-Where no number is known to us the kind is named. What is tried more broadly elsewhere is tried here as it
-was published.
+A test without a CVE number names the kind of fault. Other test files try the same kinds more broadly; here
+they are tried as published.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ def bearer(token: str) -> Headers:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_cve_2026_31950_another_users_live_stream_is_not_found_by_its_id(
+async def test_cve_2026_31950_running_stream_of_another_user_is_not_found_by_its_id(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
-    """LibreChat: a stream's id was enough to follow it."""
+    """LibreChat: the id of a stream was enough to follow it."""
     stranger = await new_user(client, "stranger")
     provider.script = provider.stream(reply("前", "后"), stall_after=1)
     running = await opened(client, user, "前", conversation_id="secret")
@@ -47,7 +47,7 @@ async def test_cve_2026_31950_another_users_live_stream_is_not_found_by_its_id(
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"{}", b'{"arg":null}', b"[]", b'"x"', b"0"])
-async def test_cve_2026_31949_a_missing_field_is_a_400_and_no_crash(
+async def test_cve_2026_31949_missing_field_gets_an_error_and_no_crash(
     client: TestClient, admin: Headers, body: bytes
 ) -> None:
     """LibreChat: a request without its body ended the process."""
@@ -74,10 +74,10 @@ INJECTIONS = (
 
 @pytest.mark.parametrize("token", INJECTIONS)
 @pytest.mark.parametrize("header", ["Authorization", "x-api-key"])
-async def test_cve_2026_42208_sql_in_a_bearer_is_no_token(
+async def test_cve_2026_42208_sql_in_a_bearer_token_gets_401(
     client: TestClient, user: Headers, token: str, header: str
 ) -> None:
-    """LiteLLM: the key was put into the text of a query, on the way of errors."""
+    """LiteLLM: on the error path, the key was inserted into the text of a query."""
     await new_token(client, user)
     value = f"Bearer {token}" if header == "Authorization" else token
     for path in ("/v1/models", "/v1/chat/completions"):
@@ -87,10 +87,10 @@ async def test_cve_2026_42208_sql_in_a_bearer_is_no_token(
     assert (await client.get("/api/users/profile", headers=user)).status == 200
 
 
-async def test_cve_2026_35030_an_identity_is_not_remembered_by_a_part_of_its_token(
+async def test_cve_2026_35030_caller_is_not_cached_by_a_part_of_the_token(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:
-    """LiteLLM: tokens that began alike were one in the cache."""
+    """LiteLLM: tokens with the same beginning were one entry of the cache."""
     _, headers = await new_token(client, admin)
     token = headers["Authorization"].removeprefix("Bearer ")
     assert (await client.get("/v1/models", headers=headers)).status == 200
@@ -117,19 +117,19 @@ async def test_cve_2026_35030_an_identity_is_not_remembered_by_a_part_of_its_tok
         "@localhost",
     ],
 )
-async def test_cve_2026_49468_no_host_header_changes_which_route_is_judged(
+async def test_cve_2026_49468_host_header_does_not_change_the_authorized_route(
     client: TestClient, user: Headers, host: str
 ) -> None:
-    """LiteLLM: the path was put together from the Host header, and another one was served."""
+    """LiteLLM: the path was built from the Host header, and another path was served."""
     for headers in ({}, user):
         response = await client.get("/api/users", headers={**headers, "Host": host})
         assert response.status in (400, 401, 403, 421), response.status
 
 
-async def test_x_api_key_gives_no_more_than_the_same_token_as_a_bearer(
+async def test_x_api_key_gives_no_more_rights_than_the_same_bearer_token(
     client: TestClient, user: Headers, admin: Headers
 ) -> None:
-    """Rights that were checked for one header and not for the other."""
+    """Elsewhere, rights were checked for one header and not for the other."""
     _, bound = await new_token(client, user, allowed_models=["other"])
     _, away = await new_token(client, user, allowed_networks=["10.0.0.0/8"])
     _, of_admin = await new_token(client, admin)
@@ -143,7 +143,9 @@ async def test_x_api_key_gives_no_more_than_the_same_token_as_a_bearer(
             assert (await client.get(path, headers=plain)).status == 401
 
 
-async def test_a_token_of_all_models_names_no_wildcard(client: TestClient, user: Headers) -> None:
+async def test_wildcard_in_the_allowed_models_of_a_token_is_literal(
+    client: TestClient, user: Headers
+) -> None:
     """Wildcard rights: ``*`` in a list of models is a name like any other."""
     asked = {"model": "test-model", "messages": [{"role": "user", "content": "x"}]}
     for pattern in ("*", "test-*", "all", ".*", "%"):
@@ -153,8 +155,8 @@ async def test_a_token_of_all_models_names_no_wildcard(client: TestClient, user:
 
 
 @pytest.mark.parametrize("who", ["user", "admin"])
-async def test_a_token_makes_no_tokens_and_no_logins(client: TestClient, who: str) -> None:
-    """A leaked token that could make others would outlive its end."""
+async def test_access_token_cannot_create_tokens_or_sessions(client: TestClient, who: str) -> None:
+    """A leaked token that could create others would outlive its revocation."""
     headers = await sign_in(client, who, f"{who}123")
     number, token = await new_token(client, headers, opens_api=True)
     for method, path, body in (
@@ -171,8 +173,8 @@ async def test_a_token_makes_no_tokens_and_no_logins(client: TestClient, who: st
         assert (await client.request(method, path, json=body, headers=token)).status == 403, path
 
 
-async def test_random_bearers_are_401_and_nothing_else(client: TestClient) -> None:
-    """Fuzzed: whatever stands in the header, nobody comes in and nothing breaks."""
+async def test_random_bearer_tokens_get_401(client: TestClient) -> None:
+    """Fuzzing: no header value gives access or causes a server error."""
     chance = random.Random(31)
     letters = [chr(number) for number in (*range(33, 127), *range(161, 255))]
     pieces = ["sk-hub-", "eyJ", ".", "..", "=", "%00", "' --", "Bearer ", "\t", "null", "{}", "demo-token "]
@@ -213,19 +215,23 @@ URLS = (
 
 
 @pytest.mark.parametrize("url", URLS)
-async def test_ghsa_w5r7_4f94_vp4c_no_spelling_of_an_inner_base_url_is_saved(
+async def test_ghsa_w5r7_4f94_vp4c_no_spelling_of_a_private_base_url_is_saved(
     client: TestClient, user: Headers, url: str
 ) -> None:
-    """LibreChat, new-api and others: IPv4 in IPv6, ``0.0.0.0`` and what parsers read differently."""
+    """LibreChat, new-api and others: IPv4 in IPv6, ``0.0.0.0`` and addresses that parsers read
+    differently.
+    """
     body = {"model_provider": "openai", "api_key": "sk-of-the-tests-0123", "base_url": f"{url}/v1"}
     response = await client.post("/api/apikeys", json=body, headers=user)
     assert response.status == 400, (await response.json())["apikey"]["base_url"]
 
 
-async def test_a_redirect_of_a_users_provider_is_not_followed_inside(
+async def test_redirect_of_a_users_provider_to_a_private_address_is_not_followed(
     client: TestClient, user: Headers, admin: Headers, provider: Provider
 ) -> None:
-    """Checked once and then followed: the address that was judged is the one that is connected to."""
+    """Elsewhere, the URL was checked once and a redirect then followed; here the connected address is
+    checked.
+    """
     async with Provider() as inner:
         location = inner.base_url + "/chat/completions"
         for status in (301, 302, 303, 307, 308):
@@ -237,8 +243,8 @@ async def test_a_redirect_of_a_users_provider_is_not_followed_inside(
         assert inner.bodies == []
 
 
-def test_a_name_is_judged_by_every_address_that_it_has() -> None:
-    """Names: what is connected to is what is judged, after the look-up."""
+def test_connection_is_refused_by_the_resolved_address() -> None:
+    """DNS names: the address that is connected to is checked, after the look-up."""
     make = guard.socket_factory([])
     for address in (
         "127.0.0.1",
@@ -254,10 +260,8 @@ def test_a_name_is_judged_by_every_address_that_it_has() -> None:
             make((family, 1, 6, "", (address, 80)))
 
 
-async def test_many_callers_at_once_are_not_taken_for_each_other(
-    client: TestClient, user: Headers, admin: Headers
-) -> None:
-    """Identities mixed up under load."""
+async def test_concurrent_callers_are_not_confused(client: TestClient, user: Headers, admin: Headers) -> None:
+    """Elsewhere, identities were mixed up under load."""
     callers: dict[str, Headers] = {"user": user, "admin": admin, "second": await new_user(client, "second")}
 
     async def ask(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Every route for every kind of caller, and every object for those it does not belong to."""
+"""Every route for every kind of caller, and every object for callers who do not own it."""
 
 import asyncio
 import shutil
@@ -19,7 +19,7 @@ from chathub.routes import ADMIN, PUBLIC, ROUTES, SESSION, USER, V1, Route
 
 IN = "let in"
 LOGINS = ("/api/auth/refresh", "/api/auth/logout-all", "/api/auth/sessions")
-# who is let in by which kind of access; the others get the status
+# which callers are admitted by which access level; the others get the status
 MATRIX: dict[str, dict[str, Any]] = {
     PUBLIC: {},
     USER: {"nobody": 401, "gone": 401, "gone token": 401, "token": 403},
@@ -35,10 +35,10 @@ MATRIX: dict[str, dict[str, Any]] = {
     V1: {"nobody": 401, "gone": 401, "gone token": 401},
 }
 
-# what an id in a path names: a thing of one person's, or one that everybody or an administrator sees
+# the object of an id in a path: one user's, or one that all users or administrators may see
 OWN = ("conversation_id", "message_id", "file_id", "key_id", "token_id", "session_id")
 SHARED = ("model_id", "provider_id", "user_id", "model", "invite_id", "name")
-# ids in a body or a query: tried below, or no way to anything of somebody else's
+# ids in a body or a query: tested below, or without access to another user's object
 TRIED = {
     "Chat.conversation_id",
     "SavePartial.conversation_id",
@@ -51,15 +51,15 @@ TRIED = {
     "ToolResult.tool_call_id",
 }
 HARMLESS = {
-    # the page's own number, not read
+    # the page's own number, which is not read
     # for administrators
     "ModelOrder.id",
     "AuditFilter.actor_id",
-    # a place in the reply that the path names, and a name in the caller's own list
+    # an offset in the reply that the path names, and a name in the caller's own list
     "Resume.last_event_id",
     *(f"{name}.client_message_id" for name in ("Options", "Chat", "Regenerate", "EditMessage")),
 }
-# bodies that get as far as the object
+# bodies that are valid, so that the object is looked up
 REQUEST_MEMORY: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/api/conversations/{conversation_id}"): {"title": "taken"},
     ("PUT", "/api/messages/{message_id}"): {"content": "taken"},
@@ -87,7 +87,7 @@ def logins() -> dict[str, Headers]:
 
 @pytest.fixture
 def config(config: Config, built: World, provider: Provider) -> Config:
-    """Its database is a copy of the world's: to build one takes as long as five servers' starts."""
+    """The database is a copy of a prepared one: creating it takes as long as five starts of a server."""
     world.copy(built, config.database, provider)
     return config
 
@@ -100,13 +100,13 @@ def everything(client: TestClient, config: Config, built: World) -> World:
 async def call(there: World, route: Route, who: str, ids: dict[str, Any]) -> ClientResponse:
     body = REQUEST_MEMORY.get((route.method, route.path), {}) if route.method in ("POST", "PUT") else None
     if ids and route.path == "/api/chat/stream/{message_id}":
-        # only answers are streams
+        # these have no other response than a stream
         ids = {**ids, "message_id": ids["answer_id"]}
     path, headers = world.path_of(route, ids), there.headers[who]
     return await there.client.request(route.method, path, json=body, headers=headers)
 
 
-def test_every_id_that_a_request_can_name_is_in_the_matrix() -> None:
+def test_every_id_in_a_request_is_covered_by_the_access_matrix() -> None:
     for route in ROUTES:
         assert route.access in MATRIX, route
         assert set(world.parameters(route)) <= {*OWN, *SHARED}, f"who may see {route.path}?"
@@ -120,15 +120,17 @@ def test_every_id_that_a_request_can_name_is_in_the_matrix() -> None:
 
 
 @each(list(ROUTES))
-async def test_a_route_lets_in_whom_its_access_says_and_nobody_else(everything: World, route: Route) -> None:
+async def test_each_route_admits_exactly_the_callers_of_its_access_level(
+    everything: World, route: Route
+) -> None:
     refused = MATRIX[route.access]
-    # the refused first: what those do who are let in is their right
+    # refused callers first: the requests of admitted callers may change rows
     for who in sorted(everything.headers, key=lambda who: who not in refused):
         before = everything.rows()
         response = await call(everything, route, who, {})
         expected = refused.get(who, IN)
         if who == "demo" and route.path.startswith(LOGINS):
-            # demo-token is no login that could be renewed or ended
+            # the demo token has no session that could be refreshed or ended
             expected = 403
         if expected == IN:
             assert response.status not in (401, 403) and response.status < 500, (who, await response.text())
@@ -138,10 +140,12 @@ async def test_a_route_lets_in_whom_its_access_says_and_nobody_else(everything: 
 
 
 @each([route for route in ROUTES if set(world.parameters(route)) & set(OWN)])
-async def test_a_thing_of_somebody_elses_answers_like_one_that_is_not_there(
+async def test_object_of_another_user_gets_the_same_response_as_a_missing_one(
     everything: World, route: Route
 ) -> None:
-    """Else one could find out which exist. An administrator may read conversations, and no more."""
+    """Otherwise one could find out which objects exist. An administrator may read conversations, and nothing
+    else.
+    """
     before = everything.rows()
     reads = route.path == "/api/conversations/{conversation_id}/messages"
     callers = ["stranger", *([] if reads else ["admin"])]
@@ -152,13 +156,13 @@ async def test_a_thing_of_somebody_elses_answers_like_one_that_is_not_there(
         nobodys = await world.refusal(await call(everything, route, who, {}))
         assert theirs == nobodys and theirs[0] == 404, who
     assert everything.rows() == before
-    # and the same request works for its owner, or the refusals would prove nothing
+    # and the same request succeeds for its owner, or the refusals would prove nothing
     response = await call(everything, route, "owner", everything.owned)
     assert response.status == 200, await response.text()
 
 
 @pytest.mark.parametrize("who", ["stranger", "demo", "admin", "api token", "admin's token"])
-async def test_no_body_or_query_reaches_what_is_somebody_elses(
+async def test_id_of_another_users_object_in_body_or_query_is_refused(
     everything: World, provider: Provider, who: str
 ) -> None:
     client, mine, owned = everything.client, everything.headers[who], everything.owned
@@ -183,7 +187,7 @@ async def test_no_body_or_query_reaches_what_is_somebody_elses(
             for body in (theirs, nobodys)
         ]
         assert answers[0] == answers[1] and answers[0][0] == 404, path
-    # an id that is free begins a conversation, one that is taken is nobody's business
+    # a free id begins a conversation, an id in use belongs to its owner only
     for path in ("/api/chat", "/api/chat/stream"):
         body = {"message": "mine now", "model": "test-model", "conversation_id": owned["conversation_id"]}
         response = await client.post(path, json=body, headers=mine)
@@ -196,7 +200,9 @@ async def test_no_body_or_query_reaches_what_is_somebody_elses(
 
 
 @pytest.mark.parametrize("who", ["stranger", "demo", "api token", "admin's token"])
-async def test_lists_show_the_callers_own_whatever_they_are_asked_for(everything: World, who: str) -> None:
+async def test_lists_show_only_the_callers_own_objects_whatever_the_query(
+    everything: World, who: str
+) -> None:
     client, mine, owned = everything.client, everything.headers[who], everything.owned
     for user_id in (owned["user_id"], 999999):
         response = await client.get(f"/api/conversations?user_id={user_id}", headers=mine)
@@ -221,7 +227,7 @@ async def test_lists_show_the_callers_own_whatever_they_are_asked_for(everything
 
 
 @pytest.mark.parametrize("who", ["stranger", "demo", "admin", "api token", "admin's token"])
-async def test_a_reply_in_the_making_is_its_owners_alone(
+async def test_running_reply_is_visible_to_its_owner_only(
     everything: World, provider: Provider, who: str
 ) -> None:
     client, mine, owner = everything.client, everything.headers[who], everything.headers["owner"]
@@ -253,10 +259,10 @@ async def test_a_reply_in_the_making_is_its_owners_alone(
     assert "后半" in rest and '"type":"end"' in rest
 
 
-async def test_a_conversation_is_not_held_up_by_those_it_does_not_belong_to(
+async def test_requests_of_others_do_not_block_a_conversation_for_its_owner(
     everything: World, provider: Provider
 ) -> None:
-    """Someone who knows its id could keep its owner out by asking for it again and again."""
+    """Another user who knows its id could otherwise lock the owner out by repeated requests."""
     client, owner = everything.client, everything.headers["owner"]
     stranger = everything.headers["stranger"]
     flood: list[Any] = []
@@ -275,14 +281,14 @@ async def test_a_conversation_is_not_held_up_by_those_it_does_not_belong_to(
     response = await asked
     assert response.status == 200, await response.text()
     for answer in await asyncio.gather(*running):
-        # his own requests may be in each other's way
+        # the stranger's own requests may conflict with each other
         assert (await world.refusal(answer))[0] in (404, 409)
 
 
-async def test_keys_are_used_for_their_owner_only(
+async def test_api_keys_of_users_are_used_for_their_owner_only(
     everything: World, provider: Provider, admin: Headers
 ) -> None:
-    """A user's own key answers nobody else's question, on any way to the model."""
+    """A user's own API key serves no other user's request, on any path to the model."""
     client = everything.client
     listed = (await (await client.get("/api/providers", headers=admin)).json())["data"]
     (openai,) = [row for row in listed if row["provider_key"] == "openai"]

@@ -1,4 +1,6 @@
-"""A user's own base URL leads inside only where an administrator vouched for it or it is the provider's."""
+"""A user's base URL may be a private address only if an administrator vouched for it or it is the provider's
+own.
+"""
 
 import contextlib
 import sqlite3
@@ -16,7 +18,7 @@ from chathub.formats.urls import place, without_query
 
 
 class Inner:
-    """A server inside the house; ``seen`` are the paths and keys of what reached it."""
+    """A server at a private address; ``seen`` are the paths and API keys of the requests that reached it."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
@@ -71,19 +73,19 @@ async def save(
         ("http://nas.lan/v1", "http://nas.lan:8080/v1", False),
     ],
 )
-def test_base_urls_are_compared_in_one_form(one: str, other: str, same: bool) -> None:
+def test_base_urls_are_normalized_before_comparison(one: str, other: str, same: bool) -> None:
     assert (place(one) == place(other)) == same
 
 
-def test_what_may_be_secret_in_a_base_url_is_not_shown() -> None:
+def test_query_and_credentials_of_a_base_url_are_not_shown() -> None:
     assert without_query("https://u:p@x.example/v1?api_key=secret#z") == "https://x.example/v1"
     assert without_query("http://[not an address") == ""
 
 
-async def test_nobody_saves_a_key_for_the_built_in_model(
+async def test_api_key_for_the_built_in_model_cannot_be_saved(
     client: TestClient, config: Config, admin: Headers, user: Headers
 ) -> None:
-    """Its provider's row, with an address of this machine, stays after it was used once."""
+    """The row of its provider, with a loopback address, remains after the model was used once."""
     with contextlib.closing(sqlite3.connect(config.database)) as database, database:
         database.execute(
             "INSERT INTO providers (provider_key, display_name, default_base_url, created_at, updated_at)"
@@ -96,7 +98,7 @@ async def test_nobody_saves_a_key_for_the_built_in_model(
             assert status == 400 and "内置模型" in body["error"]
 
 
-async def test_a_key_that_was_saved_for_the_built_in_model_before_is_not_tried(
+async def test_api_key_saved_earlier_for_the_built_in_model_is_not_used(
     client: TestClient, config: Config, admin: Headers, user: Headers, inner: Inner
 ) -> None:
     await add_provider(client, admin, "https://x.example/v1")
@@ -114,7 +116,7 @@ async def test_a_key_that_was_saved_for_the_built_in_model_before_is_not_tried(
     assert response.status == 400 and inner.seen == []
 
 
-async def test_a_users_url_is_trusted_where_it_is_the_providers_and_then_it_is_the_providers(
+async def test_users_base_url_equal_to_the_providers_is_allowed_and_uses_the_providers(
     client: TestClient, admin: Headers, user: Headers, inner: Inner
 ) -> None:
     await add_provider(client, admin, inner.url("/v1?version=1"))
@@ -124,7 +126,7 @@ async def test_a_users_url_is_trusted_where_it_is_the_providers_and_then_it_is_t
     assert {path for path, _ in inner.seen} == {"/v1/chat/completions?version=1"}
 
 
-async def test_another_path_at_a_provider_inside_is_refused(
+async def test_another_path_at_a_private_provider_is_refused(
     client: TestClient, admin: Headers, user: Headers, inner: Inner
 ) -> None:
     await add_provider(client, admin, inner.url())
@@ -133,21 +135,21 @@ async def test_another_path_at_a_provider_inside_is_refused(
         for path in ("/admin", "/v1/admin?x=1", "/v1/../admin", ""):
             status, _ = await save(client, headers, inner.url(path or "/v2"))
             assert status == 400, path
-        # a name that leads inside is found out when it is connected to
+        # a name with a private address is detected on connecting
         status, body = await save(client, headers, inner.url("/admin", "localtest.localhost"), label="n")
         if status == 200:
             await client.post(f"/api/apikeys/{body['apikey']['id']}/test", headers=headers)
     assert inner.seen == []
 
 
-async def test_an_administrator_vouches_for_a_url_by_giving_it_while_signed_in(
+async def test_administrator_with_a_session_vouches_for_a_private_base_url(
     client: TestClient, config: Config, admin: Headers, user: Headers, inner: Inner
 ) -> None:
     await add_provider(client, admin, "https://x.example/v1")
     status, body = await save(client, admin, inner.url())
     assert status == 200
     assert (await chat(client, user, model="m"))[0] == 200
-    # what a program does to the key later takes nothing away, but a new address is nobody's word
+    # later changes by an access token do not end the vouching, but a new URL has none
     _, token = await new_token(client, admin, opens_api=True)
     path = f"/api/apikeys/{body['apikey']['id']}"
     assert (
@@ -161,7 +163,7 @@ async def test_an_administrator_vouches_for_a_url_by_giving_it_while_signed_in(
     assert (await chat(client, user, model="m"))[0] == 502 and len(inner.seen) == count
 
 
-async def test_the_word_of_an_administrator_ends_with_the_role(
+async def test_vouching_of_an_administrator_ends_with_the_role(
     client: TestClient, admin: Headers, inner: Inner
 ) -> None:
     await add_provider(client, admin, "https://x.example/v1")
@@ -177,7 +179,7 @@ async def test_the_word_of_an_administrator_ends_with_the_role(
     assert (await chat(client, second, model="m"))[0] == 502 and len(inner.seen) == 1
 
 
-async def test_users_see_no_query_of_a_providers_url(
+async def test_query_of_a_providers_base_url_is_hidden_from_users(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     await add_provider(client, admin, "https://x.example/v1?api_key=hidden-from-users")

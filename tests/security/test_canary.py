@@ -1,4 +1,4 @@
-"""Secrets that can be recognized, through a whole life of the server: found nowhere but where they belong."""
+"""Recognizable secrets through the whole life of a server: each is found only where it belongs."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ ADMIN, PASSWORD, WRONG = "canary-admin-password", "canary-users-password", "cana
 
 
 class Witness:
-    """A client that keeps every byte of every answer."""
+    """A client that keeps every byte of every response."""
 
     def __init__(self, session: aiohttp.ClientSession, seen: list[bytes]) -> None:
         self._session, self._seen = session, seen
@@ -33,7 +33,7 @@ class Witness:
 
 
 def repeating(provider: Provider) -> list[Script]:
-    """A provider that says the key it was sent in each way it can: refusals, events, half way, as text."""
+    """A provider that repeats the API key it was sent in every way: in errors, events, half way, as text."""
 
     def saying(make: Callable[[str], Script]) -> Script:
         async def run(request: web.Request) -> web.StreamResponse:
@@ -86,12 +86,12 @@ async def save(ask: Witness, admin: Any, user: Any, key_of: dict[str, int]) -> N
 
 
 async def live(ask: Witness, provider: Provider, admin: Any, user: Any) -> None:
-    """Every way a key is used, with every way in which a provider says it again."""
+    """Every way in which an API key is used, with every way in which a provider repeats it."""
     keys: dict[str, int] = {}
     for script in [provider.stream(reply("好")), *repeating(provider)]:
         provider.script = script
         for path, body in QUESTIONS:
-            # saved anew: what failed rests for a while
+            # saved again: an API key that failed cools down for a while
             await save(ask, admin, user, keys)
             await ask("POST", path, user, json={"model": "test-model", **body})
         for key, headers in ((keys["shared"], admin), (keys["own"], user)):
@@ -120,7 +120,7 @@ async def live(ask: Witness, provider: Provider, admin: Any, user: Any) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, provider: Provider) -> None:
+async def test_no_secret_is_found_in_responses_logs_or_files(tmp_path: Path, provider: Provider) -> None:
     database, seen, lines = tmp_path / "chathub.db", [], []
     environment = {
         "CHATHUB_SECRET_KEY": SECRET,
@@ -147,7 +147,7 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, provi
             tokens += [token, admin["Authorization"][7:], user["Authorization"][7:]]
             await live(ask, provider, admin, {"Authorization": f"Bearer {token}"} if life == "end" else user)
             lines.append(hub.command_line())
-            # it ends while a reply is being written
+            # the server ends while a reply runs
             provider.script = provider.stream([chunk("half"), DONE], stall_after=1)
             await save(ask, admin, user, {})
             body = {"message": "hi", "model": "test-model"}
@@ -169,5 +169,5 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, provi
             assert canary.encode() not in content, (canary, name)
         assert [answer for answer in seen if canary.encode() in answer] == [], canary
         assert not any(canary in line for line in lines), canary
-    # the search does find what is there: what a listing shows of a key, and the user's name
+    # the search finds what should be there: the mask of an API key in a listing, and the user's name
     assert any(b"AIza\xe2\x80\xa6defg" in answer for answer in seen) and b"canary" in files["chathub.db"]

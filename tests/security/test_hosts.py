@@ -1,4 +1,4 @@
-"""DNS rebinding: in development mode the server answers to this machine's own names only."""
+"""DNS rebinding: in development mode the server accepts only this machine's own names as Host."""
 
 import asyncio
 import dataclasses
@@ -50,28 +50,28 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("host", OWN)
-def test_this_machines_names_are_its_own(host: str) -> None:
+def test_own_host_names_of_this_machine_are_allowed(host: str) -> None:
     assert is_allowed(host, LOOPBACK)
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_other_names_and_what_is_no_host_are_not(host: str) -> None:
+def test_foreign_or_malformed_host_names_are_not_allowed(host: str) -> None:
     assert not is_allowed(host, LOOPBACK)
 
 
-def test_a_star_stands_for_names_below() -> None:
+def test_wildcard_host_allows_subdomains_only() -> None:
     assert is_allowed("a.b.example.com", ["*.example.com"])
     assert not is_allowed("example.com", ["*.example.com"])
     assert not is_allowed("evilexample.com", ["*.example.com"])
 
 
 @pytest.mark.parametrize("host", [host for host in FOREIGN if host.isascii()])
-async def test_development_answers_421_to_a_foreign_host_on_every_kind_of_path(
+async def test_development_server_answers_421_to_a_foreign_host_on_every_path(
     client: TestClient, host: str
 ) -> None:
     login = {"username": "admin", "password": "admin123"}
     response = await client.post("/api/auth/login", json=login, headers={"Host": host})
-    if response.status != 400:  # no HTTP at all
+    if response.status != 400:  # not valid HTTP
         body = await response.json()
         assert response.status == 421 and body["success"] is False and body["error"] and "token" not in body
     for path in ("/api/health", "/nowhere", "/v1/models"):
@@ -79,7 +79,7 @@ async def test_development_answers_421_to_a_foreign_host_on_every_kind_of_path(
         assert (await client.get(path, headers=headers)).status in (421, 400)
 
 
-async def test_development_answers_to_its_own_names(client: TestClient) -> None:
+async def test_development_server_accepts_its_own_host_names(client: TestClient) -> None:
     for host in OWN:
         assert (await client.get("/api/health", headers={"Host": host})).status == 200
 
@@ -93,13 +93,13 @@ async def raw(client: TestClient, head: bytes) -> bytes:
     return line
 
 
-async def test_the_absolute_form_of_a_request_is_judged_as_well(client: TestClient) -> None:
+async def test_host_of_an_absolute_request_target_is_checked(client: TestClient) -> None:
     tail = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert b" 421 " in await raw(client, b"GET http://evil.example/api/health" + tail)
     assert b" 200 " in await raw(client, b"GET http://localhost/api/health" + tail)
 
 
-async def test_production_answers_to_all_names_or_to_those_configured(
+async def test_production_server_accepts_all_hosts_or_only_the_configured_ones(
     connect: Connect, unfounded: Config, tmp_path: Path
 ) -> None:
     production = dataclasses.replace(unfounded, env="production", admin_password="a-long-password")
@@ -118,16 +118,14 @@ async def test_production_answers_to_all_names_or_to_those_configured(
         assert (await client.get("/api/health", headers={"Host": host})).status == status
 
 
-async def test_development_answers_to_further_names_that_are_configured(
-    connect: Connect, config: Config
-) -> None:
+async def test_development_server_accepts_configured_hosts(connect: Connect, config: Config) -> None:
     client = await connect(dataclasses.replace(config, allowed_hosts=("hub.test",)))
     assert (await client.get("/api/health", headers={"Host": "hub.test"})).status == 200
     await sign_in(client, "admin", "admin123")
 
 
-async def test_a_unix_socket_takes_any_host(tmp_path: Path) -> None:
-    """No web page reaches it."""
+async def test_unix_socket_accepts_any_host(tmp_path: Path) -> None:
+    """No web page can reach a Unix socket."""
 
     async def there(request: web.Request) -> web.Response:
         return web.Response(text="there")

@@ -1,4 +1,4 @@
-"""Text that would be more than text: in headers, logs, SQL, URLs, names and passwords."""
+"""Text with a meaning elsewhere: in headers, logs, SQL, URLs, names and passwords."""
 
 import asyncio
 import sqlite3
@@ -36,7 +36,7 @@ METACHARACTERS = [
 
 
 async def raw(client: TestClient, request: bytes) -> tuple[list[bytes], bytes]:
-    """Send these very bytes; gives the lines of the answer's head, and its body."""
+    """Send exactly these bytes; returns the header lines of the response, and its body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(request)
     answer = await asyncio.wait_for(reader.read(), 30)
@@ -67,14 +67,14 @@ async def raw(client: TestClient, request: bytes) -> tuple[list[bytes], bytes]:
         b"Access-Control-Request-Headers: x\r\n\tX-Injected: yes",
     ],
 )
-async def test_no_header_of_a_request_becomes_a_header_of_the_answer(client: TestClient, line: bytes) -> None:
+async def test_request_header_cannot_inject_a_response_header(client: TestClient, line: bytes) -> None:
     for method in (b"GET", b"OPTIONS"):
         head, body = await raw(
             client,
             b"%b /api/health HTTP/1.1\r\nHost: localhost\r\n%b\r\nConnection: close\r\n\r\n" % (method, line),
         )
         if head[0] == b"HTTP/1.0 400 Bad Request":
-            # not even HTTP: the web server refuses it before it is a request
+            # not valid HTTP: aiohttp refuses it before it becomes a request
             assert not any(line.lower().startswith(b"x-injected") for line in head)
             continue
         assert head[0].startswith(b"HTTP/1.1 "), head
@@ -84,10 +84,10 @@ async def test_no_header_of_a_request_becomes_a_header_of_the_answer(client: Tes
             assert value.isascii() and b"\x1b" not in value and b"<" not in value and b"evil" not in value
 
 
-async def test_line_ends_in_paths_queries_and_bodies_stay_where_they_are(
+async def test_line_ends_in_paths_queries_and_bodies_inject_no_header(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
-    """Neither our answers nor our requests to a provider get a header more."""
+    """Neither our responses nor our requests to a provider get an additional header."""
     await add_model(client, admin, provider.base_url)
     await stream(client, admin)
     usual = set(provider.headers[-1])
@@ -113,7 +113,7 @@ async def test_line_ends_in_paths_queries_and_bodies_stay_where_they_are(
 @pytest.mark.parametrize(
     "key", [SPLIT, "sk-a\nb", "sk-a\rb", "sk-a\0b", "sk-a b", "sk-é", "sk-\x7f", "s\u2028k"]
 )
-async def test_a_key_that_would_break_a_header_is_not_taken(
+async def test_api_key_with_characters_that_break_a_header_gets_400(
     client: TestClient, user: Headers, key: str
 ) -> None:
     body = {"model_provider": "openai", "api_key": key}
@@ -123,10 +123,10 @@ async def test_a_key_that_would_break_a_header_is_not_taken(
 @pytest.mark.parametrize(
     "name", ["gemini-x/../../files", "gemini-x?key=1&alt=", "gemini-x#", "gemini-\r\nX: y"]
 )
-async def test_a_models_name_stays_one_part_of_a_providers_address(
+async def test_model_name_cannot_change_the_path_of_a_providers_url(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, name: str
 ) -> None:
-    """Gemini's address names the model, and users may name any of the family."""
+    """The URL of Gemini contains the model's name, and users may name any model of that family."""
     listed = (await (await client.get("/api/providers", headers=admin)).json())["data"]
     (google,) = [row for row in listed if row["provider_key"] == "google"]
     change = {"default_base_url": provider.base_url, "protocol": "gemini", "needs_key": False}
@@ -142,8 +142,10 @@ async def test_a_models_name_stays_one_part_of_a_providers_address(
 # the log
 
 
-async def test_an_entry_of_the_log_is_a_line_whatever_a_request_brings_along(tmp_path: Path) -> None:
-    """With a table gone every request that needs it is an error, and an error is logged with its path."""
+async def test_log_entry_is_one_line_for_any_request(tmp_path: Path) -> None:
+    """After a table is dropped, each request that needs it is an error, and the error is logged with its
+    path.
+    """
     database = tmp_path / "chathub.db"
     evil = f"x\n{FORGED}\r\x1b[2J\x1b]0;title\x07\u2028{FORGED}\u202e\x85{FORGED}"
     async with ChatHub(database) as hub:
@@ -163,7 +165,7 @@ async def test_an_entry_of_the_log_is_a_line_whatever_a_request_brings_along(tmp
     assert all(character == "\n" or character.isprintable() for character in log)
 
 
-async def test_a_providers_words_and_a_users_name_are_no_entries_of_the_log(
+async def test_providers_text_and_user_names_cannot_forge_log_entries(
     tmp_path: Path, provider: Provider
 ) -> None:
     async with ChatHub(tmp_path / "chathub.db") as hub:
@@ -197,11 +199,11 @@ async def test_a_providers_words_and_a_users_name_are_no_entries_of_the_log(
 
 
 @pytest.mark.parametrize("text", METACHARACTERS)
-async def test_metacharacters_in_every_text_of_every_body_are_text(
+async def test_metacharacters_in_every_field_of_every_body_are_literal(
     client: TestClient, provider: Provider, config: Config, text: str
 ) -> None:
     there = await world.build(client, provider, config.database)
-    # changes of an account would end the login of the one who does the rest
+    # changes of an account would end the session that makes the other requests
     ids = {**there.owned, "model_id": 2, "provider_id": 2, "user_id": 3, "name": "pro"}
     before = there.rows()
     tables = {table: len(rows) for table, rows in before.items()}
@@ -223,7 +225,7 @@ async def test_metacharacters_in_every_text_of_every_body_are_text(
     assert after.keys() == before.keys()
     assert all(len(rows) >= tables[table] for table, rows in after.items())
     assert {row[0] for row in after["users"]} >= {row[0] for row in before["users"]}
-    # what was stored is the text itself, and nobody's password or role changed by it
+    # the text itself was stored, and it changed no password and no role
     connection = sqlite3.connect(config.database)
     titles = [row[0] for row in connection.execute("SELECT title FROM conversations")]
     roles = connection.execute("SELECT count(*) FROM users WHERE role = 'admin'").fetchone()[0]
@@ -255,7 +257,7 @@ async def test_metacharacters_in_paths_and_queries_find_nothing(
 
 
 @pytest.mark.parametrize("text", [*METACHARACTERS, "admin' --", "admin'/*", "admin\x00", "admin\\"])
-async def test_metacharacters_are_no_way_to_sign_in(client: TestClient, text: str) -> None:
+async def test_metacharacters_do_not_allow_a_login(client: TestClient, text: str) -> None:
     for body in ({"username": text, "password": "admin123"}, {"username": "admin", "password": text}):
         response = await client.post("/api/auth/login", json=body)
         assert (await world.refusal(response))[0] in (400, 401)
@@ -286,7 +288,9 @@ async def register(client: TestClient, name: str, email: str, password: str = wo
         "admiⁿ",
     ],
 )
-async def test_a_name_that_is_anothers_in_other_letters_is_taken(client: TestClient, name: str) -> None:
+async def test_name_in_other_letters_that_fold_to_an_existing_one_gets_400(
+    client: TestClient, name: str
+) -> None:
     assert await register(client, name, "new@example.com") == 400
 
 
@@ -294,15 +298,13 @@ async def test_a_name_that_is_anothers_in_other_letters_is_taken(client: TestCli
     "character",
     [
         *("\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u061c", "\u180e", "\u202e", "\u2066", "\u2028"),
-        # these are letters and marks to Unicode, and nothing to the eye
+        # Unicode counts these as letters and marks, but they are invisible
         *("\ufe0f", "\ufe00", "\u034f", "\u3164", "\u115f", "\u1160", "\uffa0", "\u2800", "\u17b4", "\u17b5"),
         *("\u180b", "\U000e0100", "\U000e0041", "\ufff9", "\U0001d173"),
     ],
     ids=ascii,
 )
-async def test_nobody_is_a_mask_of_somebody_else_by_what_cannot_be_seen(
-    client: TestClient, character: str
-) -> None:
+async def test_name_or_address_with_invisible_characters_gets_400(client: TestClient, character: str) -> None:
     for name in (f"admin{character}", f"ad{character}min", f"{character}admin", character * 3):
         assert await register(client, name, "new@example.com") == 400, ascii(name)
     assert await register(client, "newcomer", f"admin{character}@chathub.com") == 400
@@ -311,14 +313,14 @@ async def test_nobody_is_a_mask_of_somebody_else_by_what_cannot_be_seen(
 @pytest.mark.parametrize(
     "blank", ["  ", "\u00a0", "\u2003", "\u3000", "\u1680", "\u2009", "\u202f", "\t", "\v"]
 )
-async def test_blanks_that_look_like_one_make_no_second_name(client: TestClient, blank: str) -> None:
+async def test_names_that_differ_only_in_the_kind_of_blank_are_the_same(
+    client: TestClient, blank: str
+) -> None:
     assert await register(client, "two words", "first@example.com") == 200
     assert await register(client, f"two{blank}words", "second@example.com") == 400
 
 
-async def test_a_change_of_name_keeps_to_the_same_rules(
-    client: TestClient, admin: Headers, user: Headers
-) -> None:
+async def test_changed_name_follows_the_same_rules(client: TestClient, admin: Headers, user: Headers) -> None:
     for name in ("ADMIN", "Ａｄｍｉｎ", "admin\u200b", "admin\ufe0f", "admin\u3164", "ad  min"):
         response = await client.put("/api/users/profile", json={"username": name}, headers=user)
         assert (await world.refusal(response))[0] == 400
@@ -332,10 +334,10 @@ async def test_a_change_of_name_keeps_to_the_same_rules(
 # passwords
 
 
-async def test_a_password_counts_to_its_last_byte_on_every_way(
+async def test_password_is_compared_to_its_last_byte(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
-    """bcrypt reads 72 bytes: a longer one would be taken for its beginning."""
+    """bcrypt reads 72 bytes: of a longer password only the beginning would count."""
     edge = "密" * 23 + "abc"
     assert len(edge.encode()) == 72
     assert await register(client, "edge", "edge@example.com", edge) == 200
@@ -359,9 +361,7 @@ async def test_a_password_counts_to_its_last_byte_on_every_way(
 @pytest.mark.parametrize(
     "password", ["🔑🔑🔑🔑🔑🔑", "      ", "\u3000" * 6, "\u200b" * 6, "e\u0301" * 6, "\t\n\r\x1b\x7f\x01"]
 )
-async def test_six_characters_of_any_kind_are_a_password_and_only_themselves(
-    client: TestClient, password: str
-) -> None:
+async def test_six_characters_of_any_kind_are_a_password(client: TestClient, password: str) -> None:
     assert await register(client, "odd", "odd@example.com", password) == 200
     await sign_in(client, "odd", password)
     for other in (password.strip(), password[:-1], password + " ", password.replace("e\u0301", "é")):
@@ -371,6 +371,6 @@ async def test_six_characters_of_any_kind_are_a_password_and_only_themselves(
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, None, [], {}, ["user123"], {"$ne": ""}, {"$gt": ""}])
-async def test_a_password_is_a_text(client: TestClient, value: Any) -> None:
+async def test_password_that_is_not_text_gets_400(client: TestClient, value: Any) -> None:
     body = {"username": "user", "password": value}
     assert (await world.refusal(await client.post("/api/auth/login", json=body)))[0] == 400

@@ -1,4 +1,6 @@
-"""Tokens that nobody issued: forged, altered, or told in odd ways. The plainest are in api/test_auth.py."""
+"""Forged or altered session tokens, and tokens in unusual places. The simplest cases are in
+api/test_auth.py.
+"""
 
 import base64
 import hashlib
@@ -19,7 +21,7 @@ from chathub.security.vault import derive
 pytestmark = pytest.mark.shared
 
 PLAIN = {"alg": "HS256", "typ": "JWT"}
-# as long as a token may be, and no shorter than what is written into it
+# as long as a session token may be, and no shorter than one that ChatHub issues
 DEEP = "[" * 600 + "]" * 600
 
 
@@ -28,14 +30,14 @@ def encoded(data: bytes | str) -> str:
 
 
 def signed(key: bytes, head: str, payload: str, digest: str = "sha256") -> str:
-    """A token with this head and payload, whatever they are, properly signed."""
+    """A token with any header and payload, correctly signed."""
     text = f"{encoded(head)}.{encoded(payload)}"
     return f"{text}.{encoded(hmac.digest(key, text.encode(), digest))}"
 
 
 @pytest.fixture
 def key(config: Config) -> bytes:
-    """What the server signs with: the attacks that use it show that the rest is checked as well."""
+    """The server's signing key: attacks that use it show that the other checks work too."""
     assert config.secret_key is not None
     return derive(config.secret_key, "chathub token v1")
 
@@ -45,7 +47,7 @@ Claims = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def claims(user: Headers) -> Claims:
-    """The claims of a real login, with some of them changed: ``...`` leaves one out."""
+    """The claims of a real session, with some changed: ``...`` removes one."""
     real = json.loads(base64.b64decode(user["Authorization"].split(".")[1] + "=="))
 
     def changed(**changes: Any) -> dict[str, Any]:
@@ -55,23 +57,25 @@ def claims(user: Headers) -> Claims:
 
 
 async def status(client: TestClient, token: str, scheme: str = "Bearer ") -> int:
-    """What a token gets; a refusal is one in the one shape."""
+    """The status of a request with a token; a refusal has the documented error body."""
     response = await client.get("/api/auth/verify", headers={"Authorization": scheme + token})
     if response.status != 200:
         await world.refusal(response)
     return response.status
 
 
-async def test_the_forger_of_these_tests_makes_tokens_that_hold(
+async def test_session_token_signed_by_these_tests_is_accepted(
     client: TestClient, claims: Claims, key: bytes
 ) -> None:
     assert await status(client, signed(key, json.dumps(PLAIN), json.dumps(claims()))) == 200
 
 
-async def test_a_token_is_as_long_as_2048_characters_and_no_longer(
+async def test_session_token_longer_than_2048_characters_is_refused(
     client: TestClient, claims: Claims, key: bytes
 ) -> None:
-    """Or a header's worth of JSON is parsed for whoever sends it; here it is signed, to get that far."""
+    """Otherwise a header full of JSON would be parsed for any client; this one is signed, to reach that
+    check.
+    """
     head = json.dumps(PLAIN)
     without = len(signed(key, head, json.dumps(claims(pad=""))))
     tokens = [
@@ -84,7 +88,7 @@ async def test_a_token_is_as_long_as_2048_characters_and_no_longer(
 @pytest.mark.parametrize(
     "name", ["none", "None", "NONE", "nOnE", "", "HS384", "HS512", "RS256", "ES256", "EdDSA"]
 )
-async def test_only_the_one_algorithm_is_believed_whatever_the_head_says(
+async def test_only_hs256_is_accepted_whatever_the_header_says(
     client: TestClient, claims: Claims, key: bytes, name: str
 ) -> None:
     head, payload = json.dumps({"alg": name, "typ": "JWT"}), json.dumps(claims())
@@ -114,7 +118,7 @@ async def test_only_the_one_algorithm_is_believed_whatever_the_head_says(
         '{"alg":"none","alg":"HS256"',
     ],
 )
-async def test_a_head_that_is_none_or_asks_for_more_is_refused(
+async def test_invalid_token_header_or_critical_extension_is_refused(
     client: TestClient, claims: Claims, key: bytes, head: str
 ) -> None:
     assert await status(client, signed(key, head, json.dumps(claims()))) == 401
@@ -131,10 +135,10 @@ async def test_a_head_that_is_none_or_asks_for_more_is_refused(
         {"x5c": ["AAAA"]},
     ],
 )
-async def test_a_head_cannot_choose_the_key(
+async def test_token_header_cannot_choose_the_signing_key(
     client: TestClient, claims: Claims, key: bytes, more: dict[str, Any]
 ) -> None:
-    """The empty key, and the one in the head, are what the head would have us use."""
+    """The empty key and the key in the header are those that the header names."""
     head = json.dumps({**PLAIN, **more})
     for other in (b"", b"\0\0\0", b"x", b"AAAA"):
         assert await status(client, signed(other, head, json.dumps(claims()))) == 401
@@ -156,7 +160,7 @@ async def test_a_head_cannot_choose_the_key(
     ],
     ids=repr,
 )
-async def test_claims_of_the_wrong_kind_are_refused_however_well_they_are_signed(
+async def test_signed_claims_of_the_wrong_type_are_refused(
     client: TestClient, claims: Claims, key: bytes, change: dict[str, Any]
 ) -> None:
     assert await status(client, signed(key, json.dumps(PLAIN), json.dumps(claims(**change)))) == 401
@@ -165,16 +169,16 @@ async def test_claims_of_the_wrong_kind_are_refused_however_well_they_are_signed
 @pytest.mark.parametrize(
     "payload", ["", "{", "[]", "null", '"a"', "5", "{}", "\xff", DEEP, f'{{"sub":{DEEP}}}']
 )
-async def test_a_payload_that_is_no_object_of_claims_is_refused(
+async def test_payload_that_is_not_an_object_of_claims_is_refused(
     client: TestClient, key: bytes, payload: str
 ) -> None:
     assert await status(client, signed(key, json.dumps(PLAIN), payload)) == 401
 
 
-async def test_of_claims_given_twice_the_signed_ones_are_no_way_around_the_database(
+async def test_duplicate_claims_give_no_additional_rights(
     client: TestClient, claims: Claims, key: bytes, user: Headers
 ) -> None:
-    """Whichever of the two a reader takes, the row decides: no version but the current one, no role."""
+    """Whichever of the two a parser takes, the database row decides on version and role."""
     whole = json.dumps(claims())[:-1]
     assert await status(client, signed(key, json.dumps(PLAIN), whole + ',"ver":2}')) == 401
     assert await status(client, signed(key, json.dumps(PLAIN), whole + ',"sub":"99"}')) == 401
@@ -183,10 +187,10 @@ async def test_of_claims_given_twice_the_signed_ones_are_no_way_around_the_datab
     assert (await world.refusal(response))[0] == 403
 
 
-async def test_a_token_of_somebody_else_is_worth_nothing_when_anything_in_it_is_changed(
+async def test_altered_or_mixed_session_tokens_are_refused(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
-    """Parts of two good tokens do not make a third, and no claim can be changed."""
+    """Parts of two valid tokens do not make a third, and no claim can be changed."""
     theirs, mine = (headers["Authorization"].removeprefix("Bearer ").split(".") for headers in (admin, user))
     mixed = [
         (theirs[0], theirs[1], mine[2]),
@@ -203,10 +207,10 @@ async def test_a_token_of_somebody_else_is_worth_nothing_when_anything_in_it_is_
     assert await status(client, ".".join(mine)) == await status(client, ".".join(theirs)) == 200
 
 
-async def test_the_keys_of_other_purposes_sign_nothing(
+async def test_keys_derived_for_other_purposes_do_not_sign_session_tokens(
     client: TestClient, claims: Claims, config: Config
 ) -> None:
-    """The master secret itself, what is derived from it for the vault, and what a leak may hold."""
+    """The master secret itself, the key derived from it for the vault, and other keys that could leak."""
     assert config.secret_key is not None
     master = config.secret_key
     others = [
@@ -235,7 +239,7 @@ async def test_the_keys_of_other_purposes_sign_nothing(
     + ["Bearer,{0}", "{0}", "Token {0}", "Basic {0}", "Bearer\t{0}", "BearerBearer {0}", "Bearer Bearer {0}"]
     + ["Bearer {0}==", "Bearer \u200b{0}", "Bеarer {0}"],
 )
-async def test_what_is_not_the_schemes_own_form_is_refused(
+async def test_malformed_authorization_scheme_is_refused(
     client: TestClient, user: Headers, header: str
 ) -> None:
     token = user["Authorization"].removeprefix("Bearer ")
@@ -245,14 +249,14 @@ async def test_what_is_not_the_schemes_own_form_is_refused(
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "bEaReR   "])
-async def test_the_case_of_the_scheme_does_not_matter(client: TestClient, user: Headers, scheme: str) -> None:
+async def test_authorization_scheme_ignores_case(client: TestClient, user: Headers, scheme: str) -> None:
     assert await status(client, user["Authorization"].removeprefix("Bearer "), scheme) == 200
 
 
-async def test_of_several_headers_one_decides_and_no_two_are_mixed(
+async def test_one_of_several_authorization_headers_decides(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
-    """A proxy that looks at one of them and a server that looks at another would disagree."""
+    """Otherwise a proxy that reads one of them and a server that reads another would disagree."""
     good, bad = user["Authorization"], "Bearer nothing"
     for first, second in ((good, bad), (bad, good), (good, admin["Authorization"])):
         response = await client.get(
@@ -264,23 +268,25 @@ async def test_of_several_headers_one_decides_and_no_two_are_mixed(
             assert (await response.json())["user"]["username"] == "user"
 
 
-async def test_a_token_in_any_other_place_opens_nothing(client: TestClient, user: Headers) -> None:
+async def test_session_token_outside_the_authorization_header_is_ignored(
+    client: TestClient, user: Headers
+) -> None:
     token = user["Authorization"].removeprefix("Bearer ")
     for options in (
         {"params": {"token": token, "access_token": token, "Authorization": f"Bearer {token}"}},
         {"headers": {"Cookie": f"token={token}; Authorization=Bearer {token}"}},
         {"headers": {"X-Authorization": f"Bearer {token}", "Proxy-Authorization": f"Bearer {token}"}},
-        # for programs on /v1 only
+        # this header is for access tokens on /v1 only
         {"headers": {"x-api-key": token}},
     ):
         response = await client.get("/api/auth/verify", **options)  # type: ignore[arg-type]
         assert (await world.refusal(response))[0] == 401
 
 
-async def test_the_page_decides_nothing_by_the_role_in_a_token(
+async def test_role_in_the_session_token_gives_no_rights(
     client: TestClient, claims: Claims, key: bytes, admin: Headers
 ) -> None:
-    """The role is for the page; the server asks the row."""
+    """The role is for the page; the server reads the row of the user."""
     token = signed(key, json.dumps(PLAIN), json.dumps(claims(role="admin")))
     response = await client.get("/api/users", headers={"Authorization": f"Bearer {token}"})
     assert (await world.refusal(response))[0] == 403
@@ -290,8 +296,8 @@ async def test_the_page_decides_nothing_by_the_role_in_a_token(
     assert response.status == 200
 
 
-async def test_no_odd_token_is_remembered_as_a_good_one(client: TestClient, key: bytes) -> None:
-    """The cache of verified tokens answers for the very same text only."""
+async def test_altered_session_token_is_not_found_in_the_cache(client: TestClient, key: bytes) -> None:
+    """The cache of verified tokens compares the whole text."""
     headers = await sign_in(client, "user", "user123")
     token = headers["Authorization"].removeprefix("Bearer ")
     assert await status(client, token) == 200

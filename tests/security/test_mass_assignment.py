@@ -1,4 +1,6 @@
-"""Every body with every column of every table in it: nothing is taken but what its caller may set."""
+"""Mass assignment: every body with every column of every table changes only fields that its caller
+may set.
+"""
 
 import contextlib
 import itertools
@@ -20,15 +22,15 @@ from chathub.routes import ROUTES
 
 Step = tuple[str, str, str, dict[str, Any]]
 
-# columns that are random, or a name for what is
+# random columns, and columns derived from them
 RANDOM = frozenset(
     {"password_hash", "secret", "digest", "hint", "jti", "request_id", "mask", "file_id", "files.id", "value"}
     | {"first_token_ms", "duration_ms", "details"}
 )
-# words that other servers take
+# field names that other servers accept
 WORDS = ("is_admin", "isAdmin", "admin", "is_superuser", "permissions", "owner", "owner_id", "verified")
 
-# one good request for each route that reads a body: who, method, path, body
+# one valid request for each route that reads a body: caller, method, path, body
 STEPS: list[Step] = [
     ("nobody", "POST", "/api/auth/login", {"username": "stranger", "password": world.PASSWORD}),
     ("nobody", "POST", "/api/auth/send-verification-code", {"email": "new@example.com"}),
@@ -85,7 +87,7 @@ STEPS: list[Step] = [
         {"model": "test-model", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]},
     ),
 ]
-# these read a body and have nothing to change, or ask a provider that is not there
+# these read a body and change nothing, or contact a provider that does not exist
 WITHOUT_STEP = {
     ("POST", "/api/chat/stop"),
     ("POST", "/v1/embeddings"),
@@ -93,7 +95,7 @@ WITHOUT_STEP = {
 }
 
 
-def test_every_route_that_reads_a_body_is_attacked() -> None:
+def test_every_route_with_a_body_is_attacked() -> None:
     tried = {(method, path) for _, method, path, _ in STEPS} | WITHOUT_STEP
     reading = {
         (route.method, route.path)
@@ -104,7 +106,7 @@ def test_every_route_that_reads_a_body_is_attacked() -> None:
 
 
 def columns(database: Path) -> dict[str, str]:
-    """The name of every column there is, and its type."""
+    """The name of every column of every table, and its type."""
     connection = sqlite3.connect(database)
     found: dict[str, str] = {}
     for table in world.tables_of(connection).values():
@@ -114,17 +116,17 @@ def columns(database: Path) -> dict[str, str]:
 
 
 def own_fields(method: str, path: str) -> set[str]:
-    """What a route may take: the fields of its struct."""
+    """The fields that a route may read: those of its struct."""
     (route,) = [route for route in ROUTES if (route.method, route.path) == (method, path)]
     if route.access == "v1":
-        # OpenAI's and Anthropic's own words, which are passed on
+        # fields of OpenAI's and Anthropic's formats, which are forwarded
         return {"role", "name", "id", "tools", "tool_choice", "stop", "options", "data", "metadata"}
     return {field for kind in world.structs_of(route) for field in kind.__struct_fields__}
 
 
 @pytest.fixture
 def build(connect: Connect, config: Config, provider: Provider) -> Callable[[str], Awaitable[world.World]]:
-    """A world whose ids and times are the same each time."""
+    """A prepared database whose ids and times are the same each time."""
 
     async def make(name: str) -> world.World:
         numbers = itertools.count()
@@ -134,7 +136,7 @@ def build(connect: Connect, config: Config, provider: Provider) -> Callable[[str
         there = await world.build(client, provider, database)
         with contextlib.closing(sqlite3.connect(database)) as connection, connection:
             for table in ("providers", "models"):
-                # the first ones were made when they were made
+                # the first ones were created earlier
                 connection.execute(f"UPDATE {table} SET created_at = 1, updated_at = 1")
         return there
 
@@ -149,13 +151,13 @@ async def take(there: world.World, step: Step, more: dict[str, Any]) -> tuple[in
         method, world.path_of(route, ids), json={**more, **body}, headers=there.headers[who]
     )
     answer = response.status, await response.text()
-    # what a request of /v1 used is booked a moment after its answer
+    # the usage of a gateway request is settled a moment after its response
     await until(lambda: not rows_held(there.database), 30)
     return answer
 
 
 def rows_held(database: Path) -> int:
-    """How many requests hold a part of a budget: they are not settled yet."""
+    """How many requests have a reservation that is not settled yet."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         count: int = connection.execute("SELECT count(*) FROM reservations").fetchone()[0]
     return count
@@ -165,7 +167,7 @@ def rows_held(database: Path) -> int:
 async def test_columns_in_a_body_change_nothing(
     build: Callable[[str], Awaitable[world.World]], number: int
 ) -> None:
-    """The same steps in two worlds, in one of them with every column: the worlds stay alike."""
+    """The same steps run in two databases, in one of them with every column added; both stay equal."""
     plain, attacked = await build("plain"), await build("attacked")
     assert world.rows_of(plain.database, RANDOM) == world.rows_of(attacked.database, RANDOM)
     values = {"INTEGER": number, "TEXT": "admin", "BLOB": "YQ==", "REAL": 0.5}
@@ -182,10 +184,10 @@ async def test_columns_in_a_body_change_nothing(
             assert one[table] == other[table], (step, table)
 
 
-async def test_what_only_an_administrator_may_give_a_user_cannot_take(
+async def test_fields_for_administrators_are_ignored_from_a_user(
     client: TestClient, provider: Provider, config: Config
 ) -> None:
-    """Fields that a body does have, but not for everyone."""
+    """These are fields that a body does have, but not for every caller."""
     there = await world.build(client, provider, config.database)
     owner, key_id = there.headers["owner"], there.owned["key_id"]
     for _ in range(2):
@@ -211,7 +213,7 @@ async def test_what_only_an_administrator_may_give_a_user_cannot_take(
 @pytest.mark.parametrize(
     "name", ["__class__", "__init__", "__proto__", "constructor", "__struct_fields__", "self", "cls", "kind"]
 )
-async def test_words_of_the_language_are_fields_like_any_other(
+async def test_python_attribute_names_in_a_body_are_ignored(
     client: TestClient, provider: Provider, config: Config, name: str
 ) -> None:
     there = await world.build(client, provider, config.database)
@@ -226,7 +228,7 @@ async def test_words_of_the_language_are_fields_like_any_other(
     )
 
 
-async def test_a_provider_decides_nothing_either(
+async def test_columns_in_a_providers_response_are_ignored(
     client: TestClient, provider: Provider, config: Config
 ) -> None:
     """Columns in what a provider sends are no columns."""

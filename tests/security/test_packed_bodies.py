@@ -1,4 +1,6 @@
-"""Bodies with a Content-Encoding: refused on every path, never unpacked, and not read to their end."""
+"""Request bodies with a Content-Encoding: refused on every path, not decompressed, and not read to
+the end.
+"""
 
 import asyncio
 import gzip
@@ -27,9 +29,7 @@ PACKED = gzip.compress(b" " * 1000)
         ("GET", "/"),
     ],
 )
-async def test_a_packed_body_is_415_on_every_path_of_the_api(
-    client: TestClient, method: str, path: str
-) -> None:
+async def test_compressed_body_gets_415_on_every_api_path(client: TestClient, method: str, path: str) -> None:
     response = await client.request(method, path, data=PACKED, headers={"Content-Encoding": "gzip"})
     answer = await response.json()
     assert (response.status, answer["success"]) == (415, False)
@@ -46,7 +46,7 @@ async def test_a_packed_body_is_415_on_every_path_of_the_api(
         ("/v1/messages", "invalid_request_error"),
     ],
 )
-async def test_a_packed_body_is_415_in_the_shape_of_the_clients_api(
+async def test_compressed_body_gets_415_in_the_clients_format(
     client: TestClient, path: str, kind: str
 ) -> None:
     response = await client.post(path, data=PACKED, headers={"Content-Encoding": "br"})
@@ -56,20 +56,22 @@ async def test_a_packed_body_is_415_in_the_shape_of_the_clients_api(
 
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "br", "zstd", "x", "identity, gzip"])
-async def test_every_coding_but_identity_is_refused(client: TestClient, coding: str) -> None:
+async def test_every_content_encoding_but_identity_gets_415(client: TestClient, coding: str) -> None:
     headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
     assert (await client.post("/api/auth/login", data=b"{}", headers=headers)).status == 415
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-async def test_a_body_that_says_it_is_not_packed_is_read(client: TestClient, coding: str) -> None:
+async def test_body_with_identity_encoding_is_accepted(client: TestClient, coding: str) -> None:
     body = json.dumps({"username": "admin", "password": "admin123"}).encode()
     headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
     assert (await client.post("/api/auth/login", data=body, headers=headers)).status == 200
 
 
-async def test_the_server_hands_on_packed_bytes_as_they_came() -> None:
-    """The wall before the handlers is one thing; that aiohttp does not unpack on its own is another."""
+async def test_aiohttp_does_not_decompress_a_body() -> None:
+    """The middleware refuses compressed bodies; this test shows that aiohttp does not decompress them on its
+    own.
+    """
 
     async def echo(request: web.Request) -> web.Response:
         return web.Response(body=await request.read())
@@ -83,10 +85,12 @@ async def test_the_server_hands_on_packed_bytes_as_they_came() -> None:
 
 
 @pytest.mark.parametrize("path", [b"/api/auth/login", b"/api/health", b"/nowhere"])
-async def test_the_rest_of_a_packed_body_is_not_read_and_the_connection_is_closed(
+async def test_rest_of_a_compressed_body_is_not_read_and_the_connection_closes(
     config: Config, path: bytes
 ) -> None:
-    """What was sent is what the sockets' buffers took: a server that drains takes all of it."""
+    """A little is sent because the sockets' buffers take it; a server that drains the body would take all of
+    it.
+    """
     whole = 256 * MIB
     async with listening(create_app(config)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -104,7 +108,7 @@ async def test_the_rest_of_a_packed_body_is_not_read_and_the_connection_is_close
         writer.close()
 
 
-async def test_a_client_can_read_the_refusal_while_it_still_sends(config: Config) -> None:
+async def test_client_can_read_the_415_while_it_still_sends(config: Config) -> None:
     async with listening(create_app(config)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(

@@ -1,4 +1,4 @@
-"""What one user's request makes a provider say changes nothing for the others."""
+"""Cache poisoning: what one user's request makes a provider answer changes nothing for other users."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ async def health(client: TestClient, admin: Headers) -> list[tuple[str, bool]]:
 
 
 def repeating(provider: Provider, wording: str) -> Any:
-    """A provider that refuses what it does not know and repeats it: ``{}`` stands for the field."""
+    """A provider that refuses unknown fields and quotes them: ``{}`` stands for the field."""
 
     async def run(request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
@@ -58,7 +58,7 @@ def repeating(provider: Provider, wording: str) -> Any:
 
 @pytest.mark.parametrize("wording", ["Unknown parameter: '{}'.", "{}: unknown parameter"])
 @pytest.mark.parametrize("phrase", PHRASES)
-async def test_a_field_named_like_a_refusal_breaks_no_key(
+async def test_field_named_like_a_key_failure_does_not_break_an_api_key(
     client: TestClient,
     admin: Headers,
     user: Headers,
@@ -79,7 +79,7 @@ async def test_a_field_named_like_a_refusal_breaks_no_key(
     assert status == 200 and "evil" not in str(answered)
 
 
-async def test_what_a_provider_says_of_a_shared_key_is_told_to_its_owner_only(
+async def test_providers_message_about_a_shared_api_key_is_shown_to_its_owner_only(
     client: TestClient, admin: Headers, user: Headers, mallory: Headers, provider: Provider
 ) -> None:
     await share_keys(client, admin, provider, count=1)
@@ -97,10 +97,10 @@ async def test_what_a_provider_says_of_a_shared_key_is_told_to_its_owner_only(
     assert row["health"] == "broken" and "Owner" in row["last_error"]
 
 
-async def test_no_request_turns_off_the_usage_reports_of_others(
+async def test_request_cannot_turn_off_usage_reports_for_others(
     client: TestClient, admin: Headers, user: Headers, mallory: Headers, provider: Provider
 ) -> None:
-    """Hidden reasoning would be free for everybody."""
+    """Otherwise hidden reasoning would be free for everybody."""
     await share_keys(client, admin, provider)
 
     async def strict(request: web.Request) -> web.StreamResponse:
@@ -131,7 +131,7 @@ async def test_no_request_turns_off_the_usage_reports_of_others(
         assert answered["usage"]["estimated"] is False
 
 
-async def test_a_form_that_is_refused_as_well_teaches_nothing(
+async def test_quirk_is_not_learned_if_the_second_attempt_is_refused_too(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await share_keys(client, admin, provider)
@@ -144,7 +144,7 @@ async def test_a_form_that_is_refused_as_well_teaches_nothing(
     assert "stream_options" in provider.bodies[2]
 
 
-async def test_what_one_user_taught_counts_for_others_once_they_met_it_too(
+async def test_quirk_learned_from_one_user_applies_to_others_after_a_second_user_met_it(
     client: TestClient, admin: Headers, user: Headers, mallory: Headers, provider: Provider
 ) -> None:
     await share_keys(client, admin, provider)
@@ -165,7 +165,7 @@ async def test_what_one_user_taught_counts_for_others_once_they_met_it_too(
     assert counts == [2, 1, 2, 1]
 
 
-async def test_a_request_too_large_for_one_key_is_not_sent_with_all_of_them(
+async def test_request_refused_as_invalid_is_not_sent_with_every_api_key(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await share_keys(client, admin, provider)

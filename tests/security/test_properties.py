@@ -1,6 +1,6 @@
-"""Every route with whatever comes: never a 500, never a traceback, always the one shape.
+"""Property-based requests to every route: no 500, no traceback, and every error has the documented body.
 
-Bodies are made of the structs that the route's handler reads, whole ones and broken ones.
+Bodies are generated from the structs that the route's handler reads, valid ones and broken ones.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ EXAMPLES = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 
-# values that exist, for the fields that name something
+# existing values, for fields that name an object
 KNOWN: dict[str, list[Any]] = {
     "message": ["hi"],
     "model": ["test-model", "gpt-4o-mini", "vectors"],
@@ -148,7 +148,7 @@ anything = st.recursive(
 
 
 def fitting(kind: Any, name: str = "") -> st.SearchStrategy[Any]:
-    """Values that a type of the wire takes, mostly."""
+    """Values that a wire type mostly accepts."""
     match kind:
         case kinds.UnionType(types=types):
             return st.one_of([fitting(each, name) for each in types])
@@ -169,7 +169,7 @@ def fitting(kind: Any, name: str = "") -> st.SearchStrategy[Any]:
             return st.sampled_from(KNOWN[name]) | made_list if name == "images" else made_list
         case kinds.StructType(fields=fields):
             made_of = {each.encode_name: fitting(each.type, each.name) for each in fields}
-            # a chat without a message is one only with what tools gave
+            # a chat without a message is valid only with tool results
             required = {each.encode_name for each in fields if each.required or each.name == "message"}
             plain = {each: made for each, made in made_of.items() if each in required}
             rest = {each: made for each, made in made_of.items() if each not in required}
@@ -183,7 +183,7 @@ def fitting(kind: Any, name: str = "") -> st.SearchStrategy[Any]:
 
 @st.composite
 def broken(draw: st.DrawFn, whole: st.SearchStrategy[Any]) -> Any:
-    """A good body with anything in one of its places, or without it."""
+    """A valid body with a random value in one of its fields, or without one."""
     body = json.loads(json.dumps(draw(whole)))
     places: list[tuple[Any, Any]] = []
     waiting = [body]
@@ -214,7 +214,7 @@ def bodies(route: Route) -> st.SearchStrategy[bytes | None]:
 
 
 def _encoded(value: Any) -> bytes:
-    # as text with escapes: half a surrogate pair can be sent so
+    # as text with escapes: half a surrogate pair can be sent in that form
     return json.dumps(value, ensure_ascii=True).encode()
 
 
@@ -228,7 +228,7 @@ def queries(route: Route) -> st.SearchStrategy[list[tuple[str, str]]]:
     return st.lists(st.tuples(name, value | sane), max_size=3)
 
 
-# what is no HTTP at all is refused by the web server in its own words
+# aiohttp refuses invalid HTTP with its own text
 headers = st.fixed_dictionaries(
     {},
     optional={
@@ -249,12 +249,12 @@ headers = st.fixed_dictionaries(
 )
 
 
-# what a request needs to get in
+# values that a request needs to be accepted
 _LOGINS = ("users", "sessions", "personal_tokens")
 
 
 class Lab:
-    """A server that lives through all of it, and what it wrote into its log."""
+    """A server that serves all of the requests, and its log."""
 
     def __init__(self, runner: asyncio.Runner, there: world.World) -> None:
         self.runner, self.there = runner, there
@@ -264,8 +264,9 @@ class Lab:
             self._kept = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in _LOGINS}
 
     def restore(self) -> None:
-        """Undo what ends logins, makes wait and takes no keys: the next requests should get as far as these
-        did."""
+        """Undo what ends sessions, delays requests and deactivates API keys, so that the next requests get as
+        far as these did.
+        """
         with contextlib.closing(sqlite3.connect(self.there.database)) as connection, connection:
             connection.execute("DELETE FROM throttles")
             connection.execute("UPDATE providers SET is_active = 1")
@@ -351,7 +352,7 @@ def requests_of(route: Route) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=[f"{route.method} {route.path}" for route in ROUTES])
-def test_whatever_comes_the_answer_keeps_its_shape(lab: Lab, route: Route) -> None:
+def test_random_request_gets_a_response_of_the_documented_form(lab: Lab, route: Route) -> None:
     @EXAMPLES
     @given(requests_of(route))
     def run(request: dict[str, Any]) -> None:
@@ -376,7 +377,7 @@ def test_whatever_comes_the_answer_keeps_its_shape(lab: Lab, route: Route) -> No
         lab.statuses[f"{route.method} {route.path}"].add(status)
         if caller and (status == 401 or "/users" in route.path or "/auth/" in route.path):
             lab.restore()
-        # the web server's own words about what is no body are switched off where it serves
+        # aiohttp's own text for an invalid body is replaced where ChatHub serves
         told = [record for record in lab.log if record.name != "aiohttp.server"]
         assert not [record for record in told if record.exc_info or record.levelno >= logging.ERROR]
 
@@ -384,8 +385,8 @@ def test_whatever_comes_the_answer_keeps_its_shape(lab: Lab, route: Route) -> No
     run()
 
 
-def test_the_examples_got_past_the_door(lab: Lab) -> None:
-    """Else nothing was tried but refusals."""
+def test_random_requests_were_accepted_as_well_as_refused(lab: Lab) -> None:
+    """Otherwise only refusals were tested."""
     if len(lab.statuses) < len(ROUTES):
         pytest.skip("some routes were left out")
     for route in (
@@ -395,15 +396,15 @@ def test_the_examples_got_past_the_door(lab: Lab) -> None:
         assert lab.statuses[route] >= {200, 400}, route
 
 
-def test_the_server_is_as_well_as_before(lab: Lab) -> None:
-    """After all of it: it answers, signs in and chats."""
+def test_server_still_works_after_all_random_requests(lab: Lab) -> None:
+    """The server answers, logs in and chats."""
 
     async def chat() -> None:
         there = lab.there
         lab.restore()
         body = {"message": "hi", "model": "test-model"}
         headers = there.headers["owner"]
-        # what attacks by an administrator changed of the model is put right by one
+        # another administrator restores the model that random requests changed
         response = await there.client.post("/api/chat", json=body, headers=headers)
         assert response.status in (200, 400, 429, 502), await response.text()
         for path in ("/api/health", "/api/models", "/api/conversations", "/api/stats", "/api/users/profile"):

@@ -1,4 +1,4 @@
-"""The same thing twice at once: one of the two wins, and nothing is left half done."""
+"""Race conditions: of concurrent conflicting requests one wins, and none leaves a partial change."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,9 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 async def at_once(*requests: Any) -> list[tuple[int, Any]]:
-    """Send them together; gives each one's status and body, a refusal in the one shape."""
+    """Send requests concurrently; returns the status and body of each, a refusal with the documented error
+    body.
+    """
 
     async def one(request: Any) -> tuple[int, Any]:
         async with request as response:
@@ -42,10 +44,10 @@ def count(config: Config, table: str) -> int:
     return len(world.rows_of(config.database)[table])
 
 
-async def test_of_many_registrations_of_one_name_or_address_one_is_made(
+async def test_concurrent_registrations_of_one_name_or_address_create_one_account(
     client: TestClient, config: Config
 ) -> None:
-    # ten registrations an hour are let through from one address
+    # ten registrations an hour are allowed from one address
     before = count(config, "users")
     names = ["newcomer", "NEWCOMER", "Ｎewcomer", " newcomer ", "newcomer"]
     answers = await at_once(
@@ -69,7 +71,7 @@ async def test_of_many_registrations_of_one_name_or_address_one_is_made(
     assert count(config, "users") == before + 2
 
 
-async def test_of_many_accounts_made_at_once_by_administrators_and_changes_of_name_one_wins(
+async def test_concurrent_account_creation_and_renaming_to_one_name_succeeds_once(
     client: TestClient, admin: Headers, user: Headers, config: Config
 ) -> None:
     before = count(config, "users")
@@ -79,13 +81,13 @@ async def test_of_many_accounts_made_at_once_by_administrators_and_changes_of_na
         *(client.put("/api/users/profile", json={"username": "Newcomer"}, headers=user) for _ in range(5)),
     )
     made = statuses(answers[:5])[200]
-    # a name changed to itself is no conflict
+    # renaming an account to its own name is no conflict
     assert (made, statuses(answers[5:])[200]) in {(1, 0), (0, 5)}
     assert count(config, "users") == before + made
 
 
 @pytest.mark.parametrize("path", ["/api/models/1/toggle", "/api/apikeys/{key}/toggle"])
-async def test_toggles_at_once_are_each_counted(client: TestClient, admin: Headers, path: str) -> None:
+async def test_concurrent_toggles_are_all_applied(client: TestClient, admin: Headers, path: str) -> None:
     body = {"model_provider": "openai", "api_key": world.OWNERS_KEY}
     key = (await (await client.post("/api/apikeys", json=body, headers=admin)).json())["apikey"]["id"]
     answers = await at_once(*(client.post(path.format(key=key), headers=admin) for _ in range(MANY)))
@@ -93,7 +95,7 @@ async def test_toggles_at_once_are_each_counted(client: TestClient, admin: Heade
     assert statuses(answers) == {200: MANY} and states == {True: MANY // 2, False: MANY // 2}
 
 
-async def test_of_many_deletions_one_deletes(
+async def test_concurrent_deletions_delete_once(
     client: TestClient, admin: Headers, user: Headers, config: Config
 ) -> None:
     owned = await world.belongings(client, user)
@@ -112,7 +114,7 @@ async def test_of_many_deletions_one_deletes(
     )
 
 
-async def test_of_many_saves_of_one_key_one_row_is_left_and_it_opens(
+async def test_concurrent_saves_of_one_api_key_leave_one_usable_row(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, config: Config
 ) -> None:
     keys = [f"sk-parallel-{number:02}-0123456789abcdef" for number in range(MANY)]
@@ -128,7 +130,7 @@ async def test_of_many_saves_of_one_key_one_row_is_left_and_it_opens(
     assert provider.headers[-1]["Authorization"].removeprefix("Bearer ") in keys
 
 
-async def test_a_key_saved_changed_and_deleted_at_once_is_whole_or_gone(
+async def test_api_key_saved_changed_and_deleted_concurrently_is_usable_or_deleted(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     body = {"model_provider": "p_test_model", "api_key": world.OWNERS_KEY}
@@ -144,12 +146,12 @@ async def test_a_key_saved_changed_and_deleted_at_once_is_whole_or_gone(
             work.append(client.post(f"/api/apikeys/{key}/test", headers=user))
         assert set(statuses(await at_once(*work))) <= {200, 404}
         assert count(config, "api_keys") <= 1
-        # whatever is left is used, or there is none
+        # the remaining API key is used, or there is none
         events = await stream(client, user)
         assert events[-1]["type"] == "end", events[-1]
 
 
-async def test_changes_of_a_conversation_while_its_reply_is_written_leave_it_whole_or_gone(
+async def test_conversation_changed_during_its_reply_is_complete_or_deleted(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     provider.script = provider.stream([chunk("一"), chunk("二"), *reply("三")], pause=0.02)
@@ -171,7 +173,7 @@ async def test_changes_of_a_conversation_while_its_reply_is_written_leave_it_who
         assert last["type"] in ("end", "error") and last.get("status") != 500
         listed = await (await client.get("/api/conversations", headers=user)).json()
         known = {each["conversation_id"] for each in listed}
-        # the deletion may have come before the conversation was there
+        # the deletion may have come before the conversation existed
         assert (place in known) == (answers[-1][0] == 404)
         if place in known:
             assert len(await messages_of(client, user, place)) == 2
@@ -185,10 +187,10 @@ async def _ask(client: TestClient, headers: Headers, place: str) -> list[dict[st
         return await read_events(response)
 
 
-async def test_one_idempotency_key_at_once_is_one_reply_for_each_user(
+async def test_concurrent_requests_with_one_idempotency_key_are_one_reply_per_user(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, config: Config
 ) -> None:
-    """On every route that takes one; another user's same key is another key."""
+    """On every route that accepts one; the same key of another user is another key."""
     provider.script = provider.stream([chunk("一"), *reply("二")], pause=0.05)
     body = {"message": "问", "model": "test-model"}
     for path in ("/api/chat", "/api/chat/stream"):
@@ -211,7 +213,7 @@ async def _message_id(client: TestClient, path: str, body: Any, headers: Headers
         return int((await read_events(response))[0]["message_id"])
 
 
-async def test_one_idempotency_key_for_different_questions_at_once_answers_one_of_them(
+async def test_concurrent_different_requests_with_one_idempotency_key_succeed_once(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     headers = {**user, "Idempotency-Key": "once"}
@@ -224,7 +226,7 @@ async def test_one_idempotency_key_for_different_questions_at_once_answers_one_o
     assert statuses(answers) == {200: 1, 409: MANY - 1} and len(provider.bodies) == 1
 
 
-async def test_many_messages_to_one_conversation_at_once_are_answered_in_turn_or_refused(
+async def test_concurrent_turns_in_one_conversation_succeed_in_order_or_get_409(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     await stream(client, user, conversation_id="c")
@@ -237,7 +239,7 @@ async def test_many_messages_to_one_conversation_at_once_are_answered_in_turn_or
     assert len(provider.bodies) == won + 1
 
 
-async def test_two_administrators_who_depose_each_other_leave_one(
+async def test_administrators_who_demote_each_other_concurrently_leave_one(
     client: TestClient, admin: Headers, config: Config
 ) -> None:
     for number in range(5):
@@ -256,7 +258,7 @@ async def test_two_administrators_who_depose_each_other_leave_one(
         assert max(statuses(answers)) < 500
         admins = [row for row in world.rows_of(config.database)["users"] if "admin" in row[7:9]]
         assert len(admins) >= 1
-        # one of the two is still in; it makes the first one an administrator again
+        # one of the two is still an administrator, and promotes the first one again
         for headers in (admin, second):
             response = await client.put(
                 "/api/users/1", json={"role": "admin", "is_active": True}, headers=headers
@@ -267,10 +269,10 @@ async def test_two_administrators_who_depose_each_other_leave_one(
 
 
 @pytest.mark.parametrize("way", ["logout", "disable", "password", "token"])
-async def test_what_ends_a_login_ends_it_for_requests_under_way_as_well(
+async def test_ended_session_is_refused_also_for_concurrent_requests(
     client: TestClient, admin: Headers, way: str
 ) -> None:
-    """A look-up that began before the end must not bring the login back into the memory of good ones."""
+    """A look-up that began before the end must not put the session back into the cache."""
     for number in range(10):
         name = f"leaving{number}"
         headers = await world.new_user(client, name)
@@ -291,17 +293,17 @@ async def test_what_ends_a_login_ends_it_for_requests_under_way_as_well(
         assert (await client.get("/api/auth/verify", headers=used)).status == 401
 
 
-async def test_a_user_has_no_more_tokens_than_the_most_however_they_are_made(
+async def test_concurrent_token_creation_cannot_exceed_the_limit(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     made = await at_once(*(client.post("/api/tokens", json={"name": "t"}, headers=user) for _ in range(120)))
     assert statuses(made) == {200: 100, 400: 20} and count(config, "personal_tokens") == 100
 
 
-async def test_a_disabled_user_writes_nothing_more(
+async def test_disabled_user_has_no_running_reply(
     client: TestClient, admin: Headers, provider: Provider, config: Config
 ) -> None:
-    """Also what was asked in the same moment is stopped, and nobody is billed without end."""
+    """A turn requested in the same moment is stopped too, so that it is not charged without end."""
     provider.script = provider.stream([chunk("前"), *reply("后")], stall_after=1)
     for number in range(6):
         name = f"leaving{number}"
@@ -314,7 +316,7 @@ async def test_a_disabled_user_writes_nothing_more(
         try:
             events = await asyncio.wait_for(asking, 30)
         except AssertionError:
-            # it was refused at the door
+            # the request was refused before the turn began
             continue
         assert events[-1]["finish_reason"] == "stopped"
     await until(lambda: not any("streaming" in row for row in world.rows_of(config.database)["messages"]))

@@ -1,5 +1,6 @@
-"""One user's requests put nobody else's key to rest: what they met counts for that user alone until another
-has met the same."""
+"""Cooldown of shared API keys: a failure that one user met counts for that user only, until a second user
+meets the same.
+"""
 
 import asyncio
 import json
@@ -22,7 +23,7 @@ from chathub.providers.cooldowns import CallerCooldowns
 
 Connect = Callable[..., Awaitable[TestClient]]
 
-# what a request may be that is too much for the key, and how the provider says so
+# requests that are too much for the API key, and the provider's error for each
 GREEDY: dict[str, Any] = {"max_tokens": 50_000}
 LONG: dict[str, Any] = {"message": "x" * 60_000}
 MODEST: dict[str, Any] = {"message": "hi"}
@@ -32,7 +33,7 @@ ATTACKS = pytest.mark.parametrize(("attack", "first"), [(GREEDY, 60), (LONG, 5)]
 
 
 class Hand:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 1_800_000_000.0
@@ -63,7 +64,7 @@ async def mallory(client: TestClient, admin: Headers) -> Headers:
 
 @pytest.fixture
 async def lab(client: TestClient, admin: Headers, provider: Provider) -> Provider:
-    """A provider ``lab`` with a model ``m`` and a shared key; it refuses what asks for too much."""
+    """A provider ``lab`` with a model ``m`` and a shared API key; it refuses requests that are too large."""
     row = {"provider_key": "lab", "display_name": "lab", "default_base_url": provider.base_url}
     assert (await client.post("/api/providers", json=row, headers=admin)).status == 200
     model = {"model_name": "m", "display_name": "m", "model_provider": "lab", "max_tokens": 100_000}
@@ -98,12 +99,12 @@ async def keys(client: TestClient, headers: Headers) -> list[dict[str, Any]]:
 
 
 def used(provider: Provider) -> str:
-    """The number of the key of the last request."""
+    """The number of the API key of the last request."""
     return str(provider.headers[-1]["Authorization"]).split("-")[2]
 
 
 async def by_api(client: TestClient, headers: Headers, body: dict[str, Any]) -> tuple[int, float]:
-    """The status, and the seconds to wait."""
+    """The status, and the seconds of Retry-After."""
     status, _, answered = await chat(client, headers, **{"message": "hi", "model": "m", **body})
     return status, float(answered.get("Retry-After", 0))
 
@@ -117,7 +118,7 @@ async def by_v1(client: TestClient, headers: Headers, body: dict[str, Any]) -> t
 
 
 async def relayed(client: TestClient, headers: Headers, body: dict[str, Any]) -> tuple[int, float]:
-    """By a format that is translated for the provider."""
+    """Through a client format that is translated for the provider."""
     content = body.get("message", "hi")
     wanted = {"model": "m", "max_tokens": body.get("max_tokens", 9), "messages": [{"role": "user"}]}
     wanted["messages"][0]["content"] = content
@@ -127,7 +128,7 @@ async def relayed(client: TestClient, headers: Headers, body: dict[str, Any]) ->
 
 
 async def succeeded(client: TestClient, owner: Headers, times: int) -> None:
-    """A program's answer may have come a moment before it is booked."""
+    """Wait for the recorded success: a gateway client may get its response a moment before it is settled."""
     async with asyncio.timeout(30):
         while (await keys(client, owner))[0]["success_count"] < times:
             await asyncio.sleep(0.01)
@@ -138,7 +139,7 @@ WAYS = pytest.mark.parametrize("ask", [by_api, by_v1, relayed])
 
 @WAYS
 @ATTACKS
-async def test_others_go_on_at_once_whatever_one_user_asks_for(
+async def test_other_users_keep_using_a_shared_api_key_that_one_user_exhausts(
     client: TestClient,
     lab: Provider,
     admin: Headers,
@@ -168,7 +169,7 @@ async def test_others_go_on_at_once_whatever_one_user_asks_for(
 
 
 @ATTACKS
-async def test_what_nobody_else_met_is_noted_for_the_owner(
+async def test_failure_met_by_one_user_is_recorded_for_the_owner_without_a_cooldown(
     client: TestClient, lab: Provider, admin: Headers, mallory: Headers, attack: dict[str, Any], first: int
 ) -> None:
     await by_api(client, mallory, attack)
@@ -178,7 +179,7 @@ async def test_what_nobody_else_met_is_noted_for_the_owner(
 
 
 @ATTACKS
-async def test_what_a_second_user_met_counts_for_everybody(
+async def test_failure_met_by_a_second_user_cools_the_api_key_for_everybody(
     client: TestClient,
     lab: Provider,
     admin: Headers,
@@ -204,7 +205,7 @@ async def test_what_a_second_user_met_counts_for_everybody(
     assert (await by_api(client, third, MODEST))[0] == 200
 
 
-async def test_other_trouble_than_the_first_users_confirms_nothing(
+async def test_different_failure_of_a_second_user_does_not_confirm_the_first(
     client: TestClient, lab: Provider, admin: Headers, user: Headers, mallory: Headers
 ) -> None:
     await by_api(client, mallory, GREEDY)
@@ -215,10 +216,10 @@ async def test_other_trouble_than_the_first_users_confirms_nothing(
 
 
 @WAYS
-async def test_a_key_that_answered_meanwhile_was_well(
+async def test_success_of_another_user_discards_the_unconfirmed_failure(
     client: TestClient, lab: Provider, admin: Headers, user: Headers, mallory: Headers, ask: Any
 ) -> None:
-    """The success takes the first user's word, not that user's pause."""
+    """The success removes the first user's failure as evidence, but not the first user's own cooldown."""
     third = await new_user(client, "third")
     await by_api(client, mallory, GREEDY)
     assert (await ask(client, third, MODEST))[0] == 200
@@ -228,7 +229,7 @@ async def test_a_key_that_answered_meanwhile_was_well(
     assert [(await by_api(client, each, MODEST))[0] for each in (third, mallory, user)] == [200, 429, 429]
 
 
-async def test_all_of_one_users_programs_are_that_user(
+async def test_access_tokens_of_one_user_count_as_that_user(
     client: TestClient, lab: Provider, admin: Headers, mallory: Headers
 ) -> None:
     _, program = await new_token(client, mallory, opens_api=True)
@@ -239,7 +240,7 @@ async def test_all_of_one_users_programs_are_that_user(
 
 
 @WAYS
-async def test_a_users_own_success_ends_the_growth_of_the_pauses(
+async def test_own_success_resets_the_growth_of_a_users_cooldowns(
     client: TestClient, lab: Provider, admin: Headers, mallory: Headers, hand: Hand, ask: Any
 ) -> None:
     for number in (1, 2):
@@ -251,7 +252,7 @@ async def test_a_users_own_success_ends_the_growth_of_the_pauses(
 
 
 @ATTACKS
-async def test_the_next_key_answers_the_one_who_has_to_leave_the_first_alone(
+async def test_user_with_a_cooldown_fails_over_to_the_next_api_key(
     client: TestClient,
     lab: Provider,
     admin: Headers,
@@ -267,7 +268,7 @@ async def test_the_next_key_answers_the_one_who_has_to_leave_the_first_alone(
     assert (await by_api(client, user, MODEST))[0] == 200 and used(lab) == "0"
 
 
-async def test_a_model_that_another_stands_behind_is_left_for_it(
+async def test_user_with_a_cooldown_fails_over_to_the_fallback_model(
     client: TestClient, lab: Provider, admin: Headers, user: Headers, mallory: Headers
 ) -> None:
     row = {"provider_key": "other", "display_name": "o", "default_base_url": lab.base_url, "needs_key": False}
@@ -280,7 +281,7 @@ async def test_a_model_that_another_stands_behind_is_left_for_it(
     assert said == ["b", "a"]
 
 
-async def test_passing_trouble_puts_a_key_behind_for_the_one_who_met_it(
+async def test_transient_failure_moves_the_api_key_behind_for_that_user_only(
     client: TestClient, lab: Provider, admin: Headers, user: Headers, mallory: Headers
 ) -> None:
     await save(client, admin, 0, priority=2)
@@ -296,7 +297,7 @@ async def test_passing_trouble_puts_a_key_behind_for_the_one_who_met_it(
     assert [(await by_api(client, user, MODEST))[0], used(lab)] == [200, "0"]
 
 
-async def test_what_the_owner_met_counts_for_everybody_at_once(
+async def test_failure_met_by_the_owner_cools_the_api_key_for_everybody_at_once(
     client: TestClient, lab: Provider, admin: Headers, user: Headers
 ) -> None:
     await by_api(client, admin, GREEDY)
@@ -304,7 +305,7 @@ async def test_what_the_owner_met_counts_for_everybody_at_once(
     assert (await by_api(client, user, MODEST)) == (429, 60)
 
 
-async def test_what_a_user_met_on_a_key_of_its_own_is_that_keys_state(
+async def test_failure_of_a_users_own_api_key_is_stored_as_its_health(
     client: TestClient, lab: Provider, admin: Headers, mallory: Headers
 ) -> None:
     (shared,) = await keys(client, admin)
@@ -315,7 +316,7 @@ async def test_what_a_user_met_on_a_key_of_its_own_is_that_keys_state(
 
 
 @pytest.mark.parametrize("way", ["saved again", "entered again", "tested"])
-async def test_a_key_that_is_tested_or_entered_anew_has_nothing_against_it(
+async def test_testing_or_saving_an_api_key_clears_the_cooldowns_of_users(
     client: TestClient, lab: Provider, admin: Headers, mallory: Headers, way: str
 ) -> None:
     (row,) = await keys(client, admin)
@@ -334,7 +335,7 @@ async def test_a_key_that_is_tested_or_entered_anew_has_nothing_against_it(
     assert (await by_api(client, mallory, MODEST))[0] == 200
 
 
-async def test_a_restart_forgets_what_one_user_alone_met(
+async def test_restart_clears_the_cooldowns_of_single_users(
     client: TestClient,
     lab: Provider,
     connect: Connect,
@@ -349,34 +350,34 @@ async def test_a_restart_forgets_what_one_user_alone_met(
     assert (await by_api(again, mallory, MODEST))[0] == 200
 
 
-# --- what is remembered
+# --- the memory of failures
 
 AT = Endpoint("http://127.0.0.1:1/v1", "k", key_id=1, is_own=False)
 EMPTY = Failure("no credit", status=402)
 LIMITED = Failure("slowly", status=429, retry_after=1.0)
 
 
-def test_a_witness_of_long_ago_confirms_nothing() -> None:
+def test_unconfirmed_failure_expires_after_a_minute() -> None:
     rests = CallerCooldowns()
     assert not rests.record_failure(AT, 1, LIMITED, 1_000_000)
     assert not rests.record_failure(AT, 2, LIMITED, 1_060_000)
     assert rests.record_failure(AT, 1, LIMITED, 1_119_999)
 
 
-def test_it_takes_two_every_time() -> None:
+def test_each_confirmation_needs_two_users() -> None:
     rests = CallerCooldowns()
     said = [rests.record_failure(AT, user, EMPTY, 1_000_000 + user) for user in (1, 2, 1, 1, 2, 2)]
     assert said == [False, True, False, False, True, False]
 
 
-def test_a_clock_that_was_set_back_makes_no_witness_and_no_rest() -> None:
+def test_failure_dated_in_the_future_gives_no_confirmation_and_no_cooldown() -> None:
     rests = CallerCooldowns()
     rests.record_failure(AT, 1, EMPTY, 10**15)
     assert not rests.record_failure(AT, 2, EMPTY, 1_000_000)
     assert not rests.health_of(1, 1).is_cooling(1_000_000)
 
 
-def test_memory_is_bounded() -> None:
+def test_memory_of_unconfirmed_failures_is_limited() -> None:
     rests = CallerCooldowns()
     for user in range(1, 10_002):
         rests.record_failure(AT, user, EMPTY, 1_000_000)

@@ -1,7 +1,7 @@
-"""Where a user's base URL may lead: nowhere but the public internet, however it is written.
+"""SSRF: a user's base URL can reach only the public internet, in whatever form it is written.
 
-What is public is stood in for by 127.0.0.2, which the configuration of these tests allows; the machine's
-own address is still 127.0.0.1 and must never be reached.
+127.0.0.2, which the configuration of these tests allows, stands for the public internet; the machine's own
+address is 127.0.0.1 and must never be reached.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from chathub.upstream import guard
 KEY = "sk-of-the-attacker-0123456789abcdef"
 PUBLIC = "127.0.0.2"
 Save = Callable[[str], Awaitable[int | None]]
-# what each way upstream sends to begin with
+# the first request of each path to a provider
 WAYS: list[tuple[str, dict[str, Any]]] = [
     ("/api/chat", {"message": "hi", "model": "gpt-4o-mini"}),
     ("/api/chat/stream", {"message": "hi", "model": "gpt-4o-mini"}),
@@ -42,7 +42,7 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
 
 
 class Names(AbstractResolver):
-    """A resolver whose answers are written down: each look-up of a name takes the next one."""
+    """A resolver with scripted answers: each look-up of a name takes the next one."""
 
     def __init__(self, **answers: list[list[str]]) -> None:
         self.answers = {name.replace("_", "."): list(lists) for name, lists in answers.items()}
@@ -73,7 +73,7 @@ class Names(AbstractResolver):
 
 
 def connector(client: TestClient) -> Any:
-    """The real connector of users' URLs."""
+    """The real connector for users' URLs."""
     return client.app[CLIENT]._public.connector  # type: ignore[attr-defined]
 
 
@@ -90,7 +90,9 @@ async def client(connect: Connect, config: Config) -> TestClient:
 
 @pytest.fixture
 async def outside(provider: Provider) -> AsyncIterator[tuple[int, list[str]]]:
-    """A server on the public stand-in, on the very port that the inner one has; and what it was asked."""
+    """A server on the stand-in for a public address, on the same port as the private one; and the requests it
+    received.
+    """
     reached: list[str] = []
 
     async def serve(request: web.Request) -> web.StreamResponse:
@@ -114,7 +116,7 @@ async def outside(provider: Provider) -> AsyncIterator[tuple[int, list[str]]]:
 
 @pytest.fixture
 def save(client: TestClient, user: Headers) -> Save:
-    """Save the attacker's key for a base URL; gives its id, or None if it is refused."""
+    """Save the attacker's API key for a base URL; returns its id, or None if it is refused."""
 
     async def save(url: str) -> int | None:
         body = {"model_provider": "openai", "api_key": KEY, "base_url": url}
@@ -129,7 +131,7 @@ def save(client: TestClient, user: Headers) -> Save:
 
 
 async def go(client: TestClient, user: Headers, way: str, key_id: int | None) -> str:
-    """What a way upstream says with the key."""
+    """The response of one path to the provider with the API key."""
     path = way.replace("{key_id}", str(key_id))
     async with client.post(path, json=dict(WAYS)[way], headers=user) as response:
         return await response.text()
@@ -138,7 +140,7 @@ async def go(client: TestClient, user: Headers, way: str, key_id: int | None) ->
 @pytest.mark.parametrize(
     "url",
     [
-        # spellings of the own machine
+        # spellings of loopback
         *(
             "http://127.0.0.1:{}/v1",
             "http://127.1:{}",
@@ -173,7 +175,7 @@ async def go(client: TestClient, user: Headers, way: str, key_id: int | None) ->
             "http://[::1%lo]:{}",
         ),
         *("http://[::%31]:{}", "http://[::1].:{}", "http://[::ffff:127.0.0.1%25lo]:{}", "http://[v1.a]:{}"),
-        # networks of houses, carriers, clouds
+        # private networks, carriers' networks, clouds
         *("http://10.0.0.1", "http://172.31.255.255", "http://192.168.0.1", "http://100.64.0.1"),
         *("http://169.254.169.254/latest/meta-data", "http://[fd00:ec2::254]", "http://100.100.100.200"),
         *("http://192.0.0.192", "http://[fe80::a9fe:a9fe]", "http://224.0.0.1", "http://[ff02::1]"),
@@ -230,15 +232,15 @@ async def go(client: TestClient, user: Headers, way: str, key_id: int | None) ->
         ),
     ],
 )
-async def test_no_spelling_of_an_inner_address_is_connected_to(
+async def test_no_spelling_of_a_private_address_is_connected_to(
     client: TestClient, user: Headers, provider: Provider, save: Save, url: str
 ) -> None:
-    """Refused when it is saved, or when it is connected to; and never said what is there."""
+    """The URL is refused when it is saved or on connecting, and the error does not reveal what is there."""
     connector(client)._resolver = Names()
     port = provider.base_url.rpartition(":")[2].partition("/")[0]
     key_id = await save(url.replace("{}", port))
     if key_id is not None:
-        # these tests leave this machine in no case
+        # these tests never leave this machine
         assert port in url.replace("{}", port)
         for said in [await go(client, user, way, key_id) for way, _ in WAYS]:
             assert any(words in said for words in ("公网", "无法解析", "无法连接")), said
@@ -246,10 +248,10 @@ async def test_no_spelling_of_an_inner_address_is_connected_to(
     assert provider.bodies == []
 
 
-async def test_the_attack_reaches_the_provider_where_nothing_guards_it(
+async def test_unguarded_attack_reaches_the_provider(
     client: TestClient, user: Headers, provider: Provider, save: Save, outside: tuple[int, list[str]]
 ) -> None:
-    """Else the other tests would prove nothing: each way does lead upstream."""
+    """Otherwise the other tests would prove nothing: each path leads to the provider."""
     port, reached = outside
     key_id = await save(f"http://{PUBLIC}:{port}/v1")
     for way, _ in WAYS:
@@ -261,7 +263,7 @@ async def test_the_attack_reaches_the_provider_where_nothing_guards_it(
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308, 399])
-async def test_a_redirect_is_not_followed_whatever_it_is_called(
+async def test_redirect_with_any_status_is_not_followed(
     client: TestClient,
     user: Headers,
     provider: Provider,
@@ -282,7 +284,7 @@ async def test_a_redirect_is_not_followed_whatever_it_is_called(
 
 
 @pytest.mark.parametrize("way", dict(WAYS))
-async def test_a_name_that_answers_differently_the_second_time_gets_nowhere(
+async def test_dns_rebinding_to_a_private_address_is_refused(
     client: TestClient,
     user: Headers,
     provider: Provider,
@@ -290,14 +292,14 @@ async def test_a_name_that_answers_differently_the_second_time_gets_nowhere(
     outside: tuple[int, list[str]],
     way: str,
 ) -> None:
-    """DNS rebinding: each connection is judged by the address it goes to, not by an earlier look."""
+    """Each connection is checked by the address it goes to, not by an earlier look-up."""
     port, reached = outside
     connector(client)._resolver = names = Names(rebound_example=[[PUBLIC], ["127.0.0.1"]])
     key_id = await save(f"http://rebound.example:{port}/v1")
     await go(client, user, way, key_id)
     before = len(reached)
     assert before and provider.bodies == []
-    # the answer's time is over, and the connection from before is closed
+    # the resolver's answer has expired, and the earlier connection is closed
     connector(client).clear_dns_cache()
     for connections in connector(client)._conns.values():
         for protocol, _ in connections:
@@ -318,7 +320,7 @@ async def test_a_name_that_answers_differently_the_second_time_gets_nowhere(
     ],
     ids=str,
 )
-async def test_of_several_addresses_only_public_ones_are_tried(
+async def test_only_public_addresses_of_a_name_are_tried(
     client: TestClient,
     user: Headers,
     provider: Provider,
@@ -326,18 +328,19 @@ async def test_of_several_addresses_only_public_ones_are_tried(
     way: str,
     addresses: list[str],
 ) -> None:
-    """The public one does not answer, and the fallback to the next one leads inside."""
+    """The public address does not respond, and the next one is private."""
     connector(client)._resolver = Names(many_example=[addresses])
     port = provider.base_url.rpartition(":")[2].partition("/")[0]
     key_id = await save(f"http://many.example:{port}/v1")
     assert "你好" not in await go(client, user, way, key_id) and provider.bodies == []
 
 
-async def test_names_reach_what_is_allowed_by_name_or_network_and_nothing_else(
+async def test_allow_list_admits_only_its_host_names_and_networks(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
-    """``CHATHUB_UPSTREAM_ALLOW``: a host by its name, whatever its case and dots, or the addresses of a
-    network."""
+    """``CHATHUB_UPSTREAM_ALLOW``: a host by its name, in any case and with a trailing dot, or the addresses
+    of a network.
+    """
     inner = (ipaddress.ip_network("127.0.0.0/8"),)
     question = {"message": "hi", "model": "gpt-4o-mini"}
     port = provider.base_url.rpartition(":")[2].partition("/")[0]
@@ -366,7 +369,7 @@ async def test_names_reach_what_is_allowed_by_name_or_network_and_nothing_else(
             assert (response.status == 200) is (len(provider.bodies) > asked) is reaches, name
 
 
-async def test_an_administrator_may_connect_inside_and_a_former_one_may_not(
+async def test_administrator_may_connect_to_a_private_address_and_a_former_one_may_not(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     body = {"username": "second", "email": "s@example.com", "password": world.PASSWORD, "role": "admin"}
@@ -384,10 +387,10 @@ async def test_an_administrator_may_connect_inside_and_a_former_one_may_not(
     assert status == 502 and "公网" in said and len(provider.bodies) == 1
 
 
-async def test_a_users_connection_is_none_that_an_administrator_opened(
+async def test_users_request_does_not_reuse_an_administrators_connection(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, save: Save
 ) -> None:
-    """A connection that is kept open to the same host and port is not lent to a user's URL."""
+    """A connection kept open to the same host and port is not used for a user's URL."""
     connector(client)._resolver = Names(inside_example=[["127.0.0.1"]])
     trusted = client.app[CLIENT]._trusted.connector  # type: ignore[attr-defined]
     trusted._resolver = Names(inside_example=[["127.0.0.1"]])
@@ -403,10 +406,10 @@ async def test_a_users_connection_is_none_that_an_administrator_opened(
 
 @pytest.mark.parametrize("protocol", ["openai", "anthropic", "gemini"])
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
-async def test_a_pictures_address_is_never_fetched_by_the_server(
+async def test_image_url_is_not_fetched_by_the_server(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str, path: str
 ) -> None:
-    """It goes to the provider as it is; nobody comes to the address from here."""
+    """The URL is sent to the provider unchanged; the server makes no request to it."""
     await add_model(client, admin, provider.base_url, supports_vision=True)
     listed = (await (await client.get("/api/providers", headers=admin)).json())["data"]
     (row,) = [row for row in listed if row["provider_key"] == "p_test_model"]
@@ -439,7 +442,9 @@ async def test_a_pictures_address_is_never_fetched_by_the_server(
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/x.png", "file:///etc/passwd", "https://u:p@127.0.0.1/x"])
-async def test_a_picture_has_no_other_addresses(client: TestClient, user: Headers, url: str) -> None:
+async def test_image_url_that_is_not_plain_https_gets_400(
+    client: TestClient, user: Headers, url: str
+) -> None:
     body = {"message": "?", "images": [url], "model": "gpt-4o-mini"}
     assert (await world.refusal(await client.post("/api/chat", json=body, headers=user)))[0] == 400
 
@@ -457,6 +462,8 @@ async def test_a_picture_has_no_other_addresses(client: TestClient, user: Header
         "168.63.129.16",
     ],
 )
-def test_what_only_looks_public_is_not(address: str) -> None:
-    """RFC 8215's local translation leads to any IPv4 address of the house; clouds have their own."""
+def test_special_purpose_addresses_are_not_public(address: str) -> None:
+    """RFC 8215's local translation prefix leads to any private IPv4 address; clouds have addresses of their
+    own.
+    """
     assert not guard.is_public(ipaddress.ip_address(address))

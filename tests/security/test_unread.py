@@ -1,4 +1,6 @@
-"""Clients that ask for much and read nothing: what is kept for them, for how long, and who pays for it."""
+"""Clients that request much and read nothing: how much memory is kept for them, for how long, and for which
+user.
+"""
 
 import asyncio
 import contextlib
@@ -20,7 +22,7 @@ from chathub.config import Config
 from chathub.server.protocol import Runner
 
 MB = 1_000_000
-# bytes of one response that may wait in the transport
+# bytes of one response that may wait in the write buffer
 EACH = 256 * 1024
 
 Ask = Callable[..., Awaitable[None]]
@@ -34,14 +36,14 @@ def config(config: Config, request: pytest.FixtureRequest) -> Config:
 
 @pytest.fixture
 async def ask(client: TestClient, user: Headers) -> AsyncIterator[Ask]:
-    """Send a request on a bare socket that takes next to nothing, and never read."""
+    """Send a request on a bare socket with a very small receive buffer, and never read."""
     with contextlib.ExitStack() as stack:
 
         async def send(path: str, body: bytes = b"", method: str = "GET") -> None:
             unread = stack.enter_context(socket.socket())
             unread.setblocking(False)
             unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            # as on the worst of lines: for loopback's segments the kernel takes megabytes
+            # small TCP segments: for loopback's segments the kernel would take megabytes
             unread.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(unread, ("127.0.0.1", client.port))
@@ -58,19 +60,19 @@ async def ask(client: TestClient, user: Headers) -> AsyncIterator[Ask]:
 
 
 def buffers(client: TestClient) -> list[int]:
-    """The bytes that wait in the server, for each connection."""
+    """The size of the server's write buffer for each connection."""
     connections = client.server.handler.connections
     return [each.transport.get_write_buffer_size() for each in connections if each.transport]
 
 
 def waiting(client: TestClient) -> int:
-    """How many requests of the user wait for room."""
+    """How many requests of the user wait for memory."""
     queue = client.app[RESPONSE_MEMORY]._queues.get(2)
     return len(queue.waiting) if queue else 0
 
 
 async def fill(client: TestClient, admin: Headers, provider: Provider, database: Path) -> None:
-    """Something large of every kind."""
+    """Create a large object of every kind."""
     await add_model(client, admin, provider.base_url)
     ids = add_conversation(database, "c", ["长" * MB] * 4)
     add_picture(database, ids[0], "f", bytes(4 * MB))
@@ -98,7 +100,7 @@ async def fill(client: TestClient, admin: Headers, provider: Provider, database:
         ("POST", "/api/chat", b'{"message": "q", "model": "test-model"}'),
     ],
 )
-async def test_a_large_response_that_is_not_read_is_dropped(
+async def test_client_that_does_not_read_a_large_response_is_dropped(
     client: TestClient,
     admin: Headers,
     provider: Provider,
@@ -127,7 +129,7 @@ async def test_a_large_response_that_is_not_read_is_dropped(
 
 
 @pytest.mark.parametrize("config", [600], indirect=True)
-async def test_many_unread_responses_of_one_user_are_bounded_and_keep_nobody_waiting(
+async def test_unread_responses_of_one_user_are_limited_and_delay_no_other_user(
     client: TestClient,
     user: Headers,
     admin: Headers,
@@ -140,7 +142,7 @@ async def test_many_unread_responses_of_one_user_are_bounded_and_keep_nobody_wai
         await ask("/api/conversations/c/messages")
     await until(lambda: waiting(client) == 16, 30)
     await until(lambda: sum(size > 0 for size in buffers(client)) == 4, 30)
-    # another user has its list meanwhile, and so has a stranger
+    # another user gets its list meanwhile, and an anonymous client too
     async with asyncio.timeout(30):
         async with client.get("/api/conversations?limit=1", headers=admin) as response:
             assert response.status == 200
@@ -150,15 +152,15 @@ async def test_many_unread_responses_of_one_user_are_bounded_and_keep_nobody_wai
 
 
 @pytest.mark.parametrize("config", [600], indirect=True)
-async def test_many_unread_copies_of_a_stored_reply_are_bounded(
+async def test_unread_copies_of_a_stored_reply_are_limited(
     client: TestClient, user: Headers, config: Config, ask: Ask
 ) -> None:
-    """Each is read from the database for its client alone."""
+    """Each copy is read from the database for its own client."""
     # 8 MB in memory each
     message_id = add_conversation(config.database, "c", ["q", "长" * 4 * MB])[1]
     for _ in range(12):
         await ask(f"/api/chat/stream/{message_id}")
-    # four are sent, four hold what they will send, four were refused
+    # four are being sent, four hold what they will send, four were refused
     await until(lambda: waiting(client) == 4, 30)
     await until(lambda: sum(size > 0 for size in buffers(client)) == 4, 30)
     async with asyncio.timeout(30):
@@ -167,7 +169,7 @@ async def test_many_unread_copies_of_a_stored_reply_are_bounded(
     assert sum(size > 0 for size in buffers(client)) == 4
 
 
-async def test_a_large_list_reaches_a_client_that_reads(
+async def test_large_list_is_sent_whole_to_a_client_that_reads(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, config: Config
 ) -> None:
     await fill(client, admin, provider, config.database)
@@ -181,10 +183,8 @@ async def test_a_large_list_reaches_a_client_that_reads(
         assert len((await response.text()).splitlines()) == 15_001
 
 
-async def test_every_tcp_connection_is_given_up_when_nothing_is_acknowledged(
-    config: Config, tmp_path: Path
-) -> None:
-    """From the moment that it is accepted; Unix sockets have no such option, and work."""
+async def test_every_tcp_connection_has_a_user_timeout(config: Config, tmp_path: Path) -> None:
+    """From the moment it is accepted; Unix sockets have no such option, and work."""
     runner = Runner(create_app(config))
     await runner.setup()
     try:

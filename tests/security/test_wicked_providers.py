@@ -1,4 +1,4 @@
-"""What a provider sends costs little, whatever it is: any user may name one of its own."""
+"""Hostile providers: whatever a provider sends costs little memory and time, since any user may add one."""
 
 import asyncio
 import gzip
@@ -43,7 +43,7 @@ async def v1(client: TestClient, headers: Headers, **body: Any) -> tuple[int, st
     return response.status, await response.text()
 
 
-async def test_a_small_packed_answer_that_becomes_a_large_one_is_refused(
+async def test_small_compressed_reply_that_expands_above_the_limit_is_refused(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     provider.script = packed(provider, WHOLE + b"[]," * (3 * MIB) + b"1]}")
@@ -53,7 +53,7 @@ async def test_a_small_packed_answer_that_becomes_a_large_one_is_refused(
     assert len(provider.bodies) == 2, "the request is not sent again"
 
 
-async def test_a_whole_answer_may_be_eight_mebibytes_and_costs_no_more_than_what_is_read(
+async def test_whole_reply_of_eight_mebibytes_costs_little_memory(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     body = WHOLE + CRUMBS + b"}"
@@ -63,13 +63,13 @@ async def test_a_whole_answer_may_be_eight_mebibytes_and_costs_no_more_than_what
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert status == 200 and answered["response"] == "x"
-    # the answer itself a few times, and never a Python object for each of its crumbs (200 MB)
+    # the reply itself a few times, and never a Python object for each of its values (200 MB)
     assert peak < 60 * MIB, peak
     status, text = await v1(client, user)
     assert status == 200 and len(text) == len(body)
 
 
-async def test_answers_with_media_and_vectors_may_be_larger(
+async def test_replies_with_media_or_vectors_may_be_larger(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     message = {"content": "x", "audio": {"data": "A" * (10 * MIB)}}
@@ -84,7 +84,7 @@ async def test_answers_with_media_and_vectors_may_be_larger(
 
 @pytest.mark.parametrize("begun", [b"", chunk("so far")], ids=["before the answer", "within it"])
 @pytest.mark.parametrize("piece", [b":\n" * 32_768, b"\n" * 65_536, b"event: x\n" * 8_192, b"x" * 65_536])
-async def test_a_stream_without_events_is_cut_off_after_a_megabyte(
+async def test_stream_without_events_is_cut_after_a_megabyte(
     client: TestClient, user: Headers, provider: Provider, begun: bytes, piece: bytes
 ) -> None:
     async def run(request: web.Request) -> web.StreamResponse:
@@ -102,15 +102,15 @@ async def test_a_stream_without_events_is_cut_off_after_a_megabyte(
     assert events[-1]["type"] == "error" and events[-1]["status"] == 502
     await until(lambda: provider.closed == 2)
     assert "[DONE]" not in text
-    # the head of the answer may have gone out with what came before it
+    # the response headers may have been sent with the earlier text
     assert status in (200, 502) and "过长" in text and ("so far" in text) == bool(begun)
 
 
 @pytest.mark.parametrize("event", [b"{}", b'{"choices":[]}', b'{"choices":[{"index":0,"delta":{}}]}'])
-async def test_a_stream_of_events_that_bring_nothing_is_cut_off(
+async def test_stream_of_empty_events_is_cut(
     client: TestClient, user: Headers, provider: Provider, event: bytes
 ) -> None:
-    # as long as a line may well be: short ones make the same megabytes of many more events
+    # a long line: short ones would need many more events for the same megabytes
     line = b"data:" + b" " * 200 + event + b"\n\n"
     provider.script = provider.stream([chunk("so far"), *[line * 1_000] * 200])
     async with asyncio.timeout(30):
@@ -121,10 +121,10 @@ async def test_a_stream_of_events_that_bring_nothing_is_cut_off(
 
 
 @pytest.mark.parametrize("word", ["x" * MIB, KEY, "a word\x00"])
-async def test_what_an_answer_ended_with_is_kept_only_if_it_is_a_word(
+async def test_finish_reason_is_stored_only_if_it_is_a_short_word(
     client: TestClient, user: Headers, provider: Provider, word: str
 ) -> None:
-    """It is stored with every answer, and shown in every listing."""
+    """The finish reason is stored with every reply and shown in every listing."""
     answer = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": word}]}
     provider.script = provider.answer(200, answer)
     assert (await v1(client, user))[0] == 200
@@ -134,7 +134,7 @@ async def test_what_an_answer_ended_with_is_kept_only_if_it_is_a_word(
     assert [row["end_reason"] for row in rows] == ["other", "other"]
 
 
-async def test_vectors_that_cannot_be_read_are_the_providers_fault(
+async def test_invalid_embeddings_response_gets_502(
     client: TestClient, user: Headers, provider: Provider
 ) -> None:
     for body in (b"[" * 200_000, b'{"data":[],"usage":' + b"[" * 200_000, b"\xff", b"<html>"):
@@ -145,17 +145,17 @@ async def test_vectors_that_cannot_be_read_are_the_providers_fault(
 
 
 @pytest.mark.parametrize(("size", "fits"), [(MIB - 200, True), (3 * MIB // 2, False)])
-async def test_an_event_may_be_one_mebibyte(
+async def test_event_may_have_one_mebibyte_and_more_with_images(
     client: TestClient, user: Headers, provider: Provider, size: int, fits: bool
 ) -> None:
     provider.script = provider.stream([*reply("a" * size)])
     events = await stream(client, user)
     assert (events[-1]["type"] == "end") == fits
-    # one whose model may give images may be larger
+    # a model that may return images has a larger limit
     assert (await stream(client, user, model="gemini-x-image"))[-1]["type"] == "end"
 
 
-async def test_the_answers_of_crumbs_are_read_without_building_them() -> None:
+async def test_replies_of_very_many_values_are_decoded_without_building_them() -> None:
     million = b"[]," * 300_000 + b"1"
     for decode, body in (
         (openai.decode_body, b'{"choices":[%b]}' % million),
@@ -179,7 +179,7 @@ async def test_the_answers_of_crumbs_are_read_without_building_them() -> None:
         assert all(isinstance(event, Failure) or "[]" not in str(event) for event in events)
 
 
-def test_large_answers_are_read_like_small_ones() -> None:
+def test_large_replies_are_decoded_like_small_ones() -> None:
     long = 'a "quoted" {text}, [with] crumbs,' * 5_000
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"x": long})}}
     message = {"content": [{"type": "text", "text": long}], "reasoning_content": long, "tool_calls": [call]}
@@ -193,7 +193,7 @@ def test_large_answers_are_read_like_small_ones() -> None:
     assert Text(long) in large and Reasoning(long) in large
 
 
-def test_the_calls_of_one_answer_are_bounded() -> None:
+def test_number_of_tool_calls_of_a_reply_is_limited() -> None:
     calls = ToolCalls()
     items = [{"index": number, "id": f"c{number}", "function": {"name": "f"}} for number in range(5_000)]
     assert len(list(calls.take(items))) == 1024
@@ -203,8 +203,10 @@ def events_of(text: str) -> list[Any]:
     return [Text(character) for character in text]
 
 
-def test_one_character_deltas_cost_little_more_than_their_text() -> None:
-    """A quarter of the two million that a reply may be, in a quarter of the 20 MB that those may take."""
+def test_one_character_deltas_cost_little_more_memory_than_their_text() -> None:
+    """A quarter of the two million characters of the longest reply, in a quarter of the 20 MB that it may
+    cost.
+    """
     answer = Reply(Turn(1, "c", "t", 1, 2), 1, "m", 2_000_000)
     tracemalloc.start()
     for number in range(500):
@@ -216,7 +218,7 @@ def test_one_character_deltas_cost_little_more_than_their_text() -> None:
     assert len(answer.text.of("content")) == 500_000 and held < 5 * MIB, held
 
 
-def test_single_deltas_are_merged_as_they_are_saved() -> None:
+def test_small_deltas_are_merged_when_they_are_saved() -> None:
     answer = Reply(Turn(1, "c", "t", 1, 2), 1, "m", 2_000_000)
     for _ in range(3):
         for kind in (Text, Reasoning, Text):
@@ -227,7 +229,7 @@ def test_single_deltas_are_merged_as_they_are_saved() -> None:
     assert len(answer.text.parts) <= 9 and answer.text.length == 900
 
 
-async def test_a_follower_sees_every_character_once_while_parts_are_merged() -> None:
+async def test_followers_get_every_character_once_while_parts_are_merged() -> None:
     answer = Reply(Turn(1, "c", "t", 1, 2), 1, "m", 2_000_000)
     seen: dict[str, str] = {"content": "", "reasoning": ""}
 
@@ -254,7 +256,7 @@ async def test_a_follower_sees_every_character_once_while_parts_are_merged() -> 
     assert "".join(text for kind, text in late if kind == "reasoning") == answer.text.of("reasoning")[3:]
 
 
-async def test_a_key_of_ours_in_a_good_answer_is_masked_wherever_it_is_told_and_stored(
+async def test_api_key_in_a_successful_reply_is_masked_in_every_stored_and_sent_place(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     body = {"model_provider": "p_test_model", "api_key": KEY}
@@ -279,7 +281,7 @@ async def test_a_key_of_ours_in_a_good_answer_is_masked_wherever_it_is_told_and_
     assert response.status == 200 and KEY not in await response.text()
 
 
-async def test_a_word_that_stands_for_no_key_is_left_in_answers(
+async def test_placeholder_api_key_is_not_masked_in_replies(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     body = {"model_provider": "p_test_model", "api_key": "lm-studio"}
@@ -288,5 +290,5 @@ async def test_a_word_that_stands_for_no_key_is_left_in_answers(
     assert text_of(await stream(client, user)) == "I run in lm-studio"
 
 
-def test_usual_answers_are_smaller_than_the_bounds() -> None:
+def test_limits_are_larger_than_usual_replies() -> None:
     assert http.USUAL_BOUNDS == (8 * MIB, MIB) and http.LARGE_BOUNDS == (32 * MIB, 24 * MIB)

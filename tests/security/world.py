@@ -1,4 +1,4 @@
-"""A ChatHub in which one person owns one of everything, and what the attacks on it share."""
+"""A ChatHub in which one user owns an object of every kind; shared by the attack tests."""
 
 import contextlib
 import dis
@@ -29,13 +29,13 @@ from chathub.schemas.decode import Request
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
 OWNERS_KEY = "sk-of-the-owner-0123456789abcdef"
 PASSWORD = "password-of-many"
-# rows and columns of tables that change by being looked at, or by what a server does by itself
+# rows and columns of tables that change by reading, or that a server changes by itself
 _PASSING = {("personal_tokens", "last_used_at"), ("sessions", "last_seen_at")}
 
 
 @dataclass
 class World:
-    """``owned`` are the owner's ids by the name they have in a path; ``headers`` every kind of caller."""
+    """``owned`` are the owner's ids by their names in paths; ``headers`` has every kind of caller."""
 
     client: TestClient
     database: Path
@@ -43,7 +43,7 @@ class World:
     headers: dict[str, Headers]
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything in the database, but for what a mere look changes."""
+        """Every row of the database, except what reading changes."""
         return rows_of(self.database)
 
 
@@ -61,7 +61,7 @@ def rows_of(database: Path, without: frozenset[str] = frozenset()) -> dict[str, 
 
 
 def tables_of(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
-    """Every table's columns and their types; what SQLite keeps for itself is left out."""
+    """Every table's columns and their types; SQLite's internal tables are left out."""
     names = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
     )
@@ -72,7 +72,7 @@ def tables_of(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
 
 
 async def new_user(client: TestClient, name: str) -> Headers:
-    """Made by an administrator: newcomers who register themselves are slowed down."""
+    """Created by an administrator: the number of registrations is limited."""
     admin = await sign_in(client, "admin", "admin123")
     body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
     response = await client.post("/api/auth/admin/register", json=body, headers=admin)
@@ -88,7 +88,7 @@ async def new_token(client: TestClient, headers: Headers, **fields: Any) -> tupl
 
 
 async def build(client: TestClient, provider: Provider, database: Path) -> World:
-    """The owner is ``user``; a reply of its is being written until ``provider.gate`` opens."""
+    """The owner is ``user``; one of its replies runs until ``provider.gate`` opens."""
     admin, owner = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
     stay_here(database)
     await add_model(client, admin, provider.base_url, supports_vision=True, supports_function_calling=True)
@@ -117,13 +117,15 @@ async def build(client: TestClient, provider: Provider, database: Path) -> World
 
 
 async def build_and_close(config: Config) -> World:
-    """A world whose server has ended: a database to copy, ids and headers that hold for each copy."""
+    """A prepared database whose server has ended: to copy, with ids and headers that are valid in
+    each copy.
+    """
     async with Provider() as provider, TestClient(TestServer(create_app(config))) as client:
         return await build(client, provider, config.database)
 
 
 def copy(there: World, database: Path, provider: Provider) -> None:
-    """Copy a world to where a server will find it, with another provider for its model."""
+    """Copy a prepared database to where a server will find it, with another provider for its model."""
     shutil.copyfile(there.database, database)
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(
@@ -133,20 +135,19 @@ def copy(there: World, database: Path, provider: Provider) -> None:
 
 
 def stay_here(database: Path) -> None:
-    """Let every provider be a closed port of this machine, from the next change of a provider on: no
-    attack leaves it."""
+    """Point every provider to a closed port of this machine: no attack leaves it."""
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE providers SET default_base_url = 'http://127.0.0.1:9/v1'")
 
 
 async def belongings(client: TestClient, owner: Headers) -> dict[str, Any]:
-    """One of everything, by the name that its id has in a path."""
+    """An object of every kind, by the name of its id in a path."""
     events = await stream(client, owner, message="秘密的问题", images=[PIXEL], conversation_id="of-the-owner")
     messages = await (await client.get("/api/conversations/of-the-owner/messages", headers=owner)).json()
     body = {"model_provider": "openai", "api_key": OWNERS_KEY}
     key = (await (await client.post("/api/apikeys", json=body, headers=owner)).json())["apikey"]
     token_id, _ = await new_token(client, owner)
-    # a login beside the one that is used
+    # a session besides the one in use
     await sign_in(client, "user", "user123")
     logins = await (await client.get("/api/auth/sessions", headers=owner)).json()
     profile = (await (await client.get("/api/users/profile", headers=owner)).json())["user"]
@@ -163,7 +164,7 @@ async def belongings(client: TestClient, owner: Headers) -> dict[str, Any]:
 
 
 def running(provider: Provider) -> None:
-    """From here on answers wait half way until ``provider.gate`` opens."""
+    """From here on replies wait half way until ``provider.gate`` opens."""
     provider.script = provider.stream([chunk("前半"), *reply("后半")], stall_after=1)
 
 
@@ -214,7 +215,7 @@ def structs_of(route: Route) -> list[type[msgspec.Struct]]:
 
 
 async def refusal(response: ClientResponse) -> tuple[int, str]:
-    """The status and the sentence of an answer that is an error, in the shape that its client reads."""
+    """The status and message of an error response in the client's format."""
     text = await response.text()
     assert response.status >= 400, (response.status, text)
     assert response.content_type == "application/json", text

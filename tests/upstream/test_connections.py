@@ -1,4 +1,6 @@
-"""Sending a request once, and bounds on what a provider sends before its answer."""
+"""Connections to providers: a request is sent once, and what a provider sends before its response
+is limited.
+"""
 
 import asyncio
 import socket
@@ -21,7 +23,7 @@ STREAM = {"Accept": "text/event-stream"}
 
 
 class Peer:
-    """A server on loopback that is spoken to in bytes; ``heads`` are the requests that it read."""
+    """A server on loopback that the test scripts byte by byte; ``heads`` are the request headers it read."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
@@ -58,7 +60,7 @@ class Peer:
         self.heads.append(head)
 
     def answering(self, *answers: bytes) -> Serve:
-        """One answer for each request of a connection, then it ends."""
+        """One response for each request of a connection, then the connection ends."""
 
         async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             for answer in answers:
@@ -69,7 +71,7 @@ class Peer:
         return run
 
 
-async def test_of_an_answer_that_nobody_takes_in_little_is_in_memory() -> None:
+async def test_unread_response_uses_little_memory() -> None:
     size = 4_000_000
     async with Peer() as peer:
         peer.serve = peer.answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
@@ -78,7 +80,7 @@ async def test_of_an_answer_that_nobody_takes_in_little_is_in_memory() -> None:
             pieces = []
             while piece := await response.content.readany():
                 pieces.append(len(piece))
-                # meanwhile the system's buffers fill
+                # meanwhile the kernel's buffers fill
                 await asyncio.sleep(0.005)
     assert sum(pieces) == size and max(pieces) <= 2 * 65_536
 
@@ -107,7 +109,7 @@ async def post(
         return await response.read()
 
 
-async def test_a_fresh_connection_that_ends_without_an_answer_is_not_tried_again(
+async def test_new_connection_that_ends_without_a_response_is_not_retried(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     peer.serve = peer.answering(b"")
@@ -118,7 +120,7 @@ async def test_a_fresh_connection_that_ends_without_an_answer_is_not_tried_again
     assert failure.kind == "cut"
 
 
-async def test_a_reused_connection_that_ends_without_an_answer_is_tried_again_once(
+async def test_reused_connection_that_ends_without_a_response_is_retried_once(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     first, again = peer.answering(OK, b""), peer.answering(OK)
@@ -132,10 +134,10 @@ async def test_a_reused_connection_that_ends_without_an_answer_is_tried_again_on
     assert len(peer.heads) == 3 and peer.connections == 2
 
 
-async def test_a_reused_connection_that_ends_late_is_not_tried_again(
+async def test_reused_connection_that_ends_late_is_not_retried(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
-    """One that was closed before tells so at once: here the provider worked on the request."""
+    """A connection closed before the request fails at once; here the provider has worked on the request."""
 
     async def working(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await peer.answering(OK)(reader, writer)
@@ -149,7 +151,7 @@ async def test_a_reused_connection_that_ends_late_is_not_tried_again(
     assert len(peer.heads) == 2
 
 
-async def test_a_reused_connection_that_ends_within_an_answer_is_not_tried_again(
+async def test_reused_connection_that_ends_within_a_response_is_not_retried(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     peer.serve = peer.answering(OK, b"HTTP/1.1 200 O")
@@ -159,7 +161,7 @@ async def test_a_reused_connection_that_ends_within_an_answer_is_not_tried_again
     assert len(peer.heads) == 2 and network_failure(caught.value).kind == "cut"
 
 
-async def test_a_reset_is_no_end_of_an_answer_without_a_length(
+async def test_connection_reset_is_not_the_end_of_a_response_without_a_length(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +179,7 @@ async def test_a_reset_is_no_end_of_an_answer_without_a_length(
     assert network_failure(caught.value).kind == "cut"
 
 
-async def test_a_late_head_of_a_stream_and_a_late_whole_answer_are_told_apart(
+async def test_late_stream_headers_and_a_late_whole_response_raise_different_errors(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -193,7 +195,7 @@ async def test_a_late_head_of_a_stream_and_a_late_whole_answer_are_told_apart(
     assert network_failure(slow.value).kind == "timeout"
 
 
-async def test_a_whole_answer_may_stay_silent_longer_than_a_stream(peer: Peer) -> None:
+async def test_whole_response_may_be_silent_longer_than_a_stream(peer: Peer) -> None:
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await peer.read(reader)
         await asyncio.sleep(0.5)
@@ -205,7 +207,7 @@ async def test_a_whole_answer_may_stay_silent_longer_than_a_stream(peer: Peer) -
         assert await post(session, peer) == b"ok"
 
 
-async def test_a_few_informational_responses_are_read_and_many_are_cut_off(
+async def test_few_informational_responses_are_accepted_and_many_refused(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
@@ -226,7 +228,7 @@ async def test_a_few_informational_responses_are_read_and_many_are_cut_off(
         await peer.ended.wait()
 
 
-async def test_what_comes_unasked_on_an_idle_connection_ends_it(
+async def test_unrequested_data_on_an_idle_connection_closes_it(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     async def talkative(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -245,7 +247,7 @@ async def test_what_comes_unasked_on_an_idle_connection_ends_it(
     assert await post(session, peer) == b"ok" and peer.connections == 2
 
 
-async def test_aiohttp_still_asks_the_connector_for_its_protocol(
+async def test_aiohttp_still_gets_its_protocol_from_the_connector(
     session: aiohttp.ClientSession, peer: Peer
 ) -> None:
     connector = session.connector

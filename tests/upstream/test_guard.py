@@ -1,4 +1,6 @@
-"""Where the server may connect on behalf of a user: judged by the address really connected to."""
+"""The SSRF guard: requests for users connect to public addresses only, checked at the address
+connected to.
+"""
 
 import asyncio
 import ipaddress
@@ -25,16 +27,16 @@ OUTSIDE = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:f
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_what_is_not_on_the_public_internet_is_refused(address: str) -> None:
+def test_private_addresses_are_not_public(address: str) -> None:
     assert not guard.is_public(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", OUTSIDE)
-def test_what_is_public_passes(address: str) -> None:
+def test_public_addresses_are_public(address: str) -> None:
     assert guard.is_public(ipaddress.ip_address(address))
 
 
-def test_configured_networks_pass_as_well() -> None:
+def test_configured_networks_are_allowed() -> None:
     networks = (ipaddress.ip_network("10.0.0.0/8"),)
     assert guard.allowed(ipaddress.ip_address("10.1.2.3"), networks)
     assert not guard.allowed(ipaddress.ip_address("192.168.1.1"), networks)
@@ -55,17 +57,17 @@ def test_configured_networks_pass_as_well() -> None:
         "[::1]",
     ],
 )
-def test_every_spelling_of_the_own_machine_is_seen(host: str) -> None:
+def test_every_spelling_of_loopback_is_recognized(host: str) -> None:
     address = guard.literal_address(f"http://{host}:80/v1")
     assert address is not None and not guard.is_public(address)
 
 
-def test_a_name_is_no_literal() -> None:
+def test_host_name_is_not_an_ip_literal() -> None:
     assert guard.literal_address("https://api.example.com/v1") is None
 
 
 class Inside(AbstractResolver):
-    """A resolver that says first something public and then the own machine."""
+    """A resolver that returns a public address first and then loopback."""
 
     def __init__(self, port: int) -> None:
         self.answers = ["127.0.0.1"]
@@ -87,7 +89,7 @@ class Inside(AbstractResolver):
 
 @pytest.fixture
 async def inside(aiohttp_server: object) -> AsyncIterator[tuple[int, list[str]]]:
-    """A server on this machine that must not be reached, and the paths that reached it."""
+    """A server on loopback that must not be reached, and the paths of requests that reached it."""
     reached: list[str] = []
 
     async def reach(request: web.Request) -> web.Response:
@@ -116,9 +118,7 @@ async def ask(session: aiohttp.ClientSession, url: str) -> Failure:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "[::ffff:127.0.0.1]"]
 )
-async def test_literal_addresses_inside_are_not_connected_to(
-    inside: tuple[int, list[str]], host: str
-) -> None:
+async def test_private_ip_literals_are_not_connected_to(inside: tuple[int, list[str]], host: str) -> None:
     port, reached = inside
     connector = aiohttp.TCPConnector(socket_factory=guard.socket_factory(()))
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -126,7 +126,7 @@ async def test_literal_addresses_inside_are_not_connected_to(
     assert failure.kind == "unreachable" and reached == []
 
 
-async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(
+async def test_host_name_that_resolves_to_a_private_address_is_refused_on_connecting(
     inside: tuple[int, list[str]],
 ) -> None:
     port, reached = inside
@@ -138,7 +138,7 @@ async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(
     assert "公网" in failure.message and reached == []
 
 
-async def test_an_allowed_network_is_reached_and_redirects_are_not_followed(
+async def test_allowed_network_is_reached_and_redirects_are_not_followed(
     inside: tuple[int, list[str]],
 ) -> None:
     port, reached = inside

@@ -1,5 +1,8 @@
-"""The built-in model's process. Most tests run a stand-in that speaks the child's protocol; those that need
-the engine run when xllamacpp is installed and CHATHUB_TEST_WEIGHTS names a GGUF file."""
+"""The built-in model's child process.
+
+Most tests run a stand-in that uses the child's protocol; those that need the engine run when xllamacpp is
+installed and CHATHUB_TEST_WEIGHTS names a GGUF file.
+"""
 
 import asyncio
 import importlib.util
@@ -72,7 +75,7 @@ Make = Callable[..., LocalModel]
 
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
-    """Makes local models whose child is the stand-in; what it does is in the model's file."""
+    """Create local models whose child is the stand-in; the model's file says what it does."""
     child = tmp_path / "stand_in.py"
     child.write_text(STAND_IN)
     made: list[LocalModel] = []
@@ -117,13 +120,13 @@ async def lease_once(model: LocalModel) -> tuple[str, str]:
         return leased
 
 
-async def test_nothing_starts_before_the_first_lease(make: Make, tmp_path: Path) -> None:
+async def test_no_child_starts_before_the_first_lease(make: Make, tmp_path: Path) -> None:
     make({})
     await asyncio.sleep(0.1)
     assert starts(tmp_path) == []
 
 
-async def test_three_first_requests_at_once_start_one_child(make: Make, tmp_path: Path) -> None:
+async def test_three_concurrent_first_requests_start_one_child(make: Make, tmp_path: Path) -> None:
     model = make({"sleep": 0.2})
     leased = await asyncio.gather(*(lease_once(model) for _ in range(3)))
     assert len(set(leased)) == 1
@@ -131,7 +134,7 @@ async def test_three_first_requests_at_once_start_one_child(make: Make, tmp_path
     assert leased[0][0].startswith("http://127.0.0.1:") and leased[0][0].endswith("/v1")
 
 
-async def test_a_first_asker_who_leaves_does_not_take_the_child_along(make: Make, tmp_path: Path) -> None:
+async def test_cancelled_first_request_does_not_end_the_child(make: Make, tmp_path: Path) -> None:
     model = make({"sleep": 0.3})
     first, second = asyncio.create_task(lease_once(model)), asyncio.create_task(lease_once(model))
     await until(lambda: bool(starts(tmp_path)))
@@ -141,13 +144,13 @@ async def test_a_first_asker_who_leaves_does_not_take_the_child_along(make: Make
     assert len(starts(tmp_path)) == 1
 
 
-async def test_a_crashed_child_is_replaced_under_a_new_key(make: Make, tmp_path: Path) -> None:
+async def test_crashed_child_is_replaced_with_a_new_key(make: Make, tmp_path: Path) -> None:
     model = make({})
     base_url, key = await lease_once(model)
     os.kill(pid_of(base_url), signal.SIGKILL)
     new_url, new_key = base_url, key
     async with asyncio.timeout(30):
-        while new_url == base_url:  # the loop hears of the end a moment after the kernel
+        while new_url == base_url:  # the loop learns of the exit a moment after the kernel
             await asyncio.sleep(0.01)
             new_url, new_key = await lease_once(model)
     assert runs(pid_of(new_url))
@@ -155,7 +158,7 @@ async def test_a_crashed_child_is_replaced_under_a_new_key(make: Make, tmp_path:
     assert len(starts(tmp_path)) == 2
 
 
-async def test_an_idle_child_ends_and_the_next_request_starts_another(make: Make) -> None:
+async def test_idle_child_ends_and_the_next_request_starts_another(make: Make) -> None:
     model = make({}, idle_seconds=0.2)
     first = pid_of((await lease_once(model))[0])
     assert runs(first)
@@ -163,7 +166,7 @@ async def test_an_idle_child_ends_and_the_next_request_starts_another(make: Make
     assert runs(pid_of((await lease_once(model))[0]))
 
 
-async def test_a_leased_child_is_never_idle(make: Make, tmp_path: Path) -> None:
+async def test_leased_child_is_not_idle(make: Make, tmp_path: Path) -> None:
     model = make({}, idle_seconds=0.1)
     await lease_once(model)  # arms the timer, which the next lease must disarm
     async with model.lease() as (base_url, _):
@@ -173,7 +176,7 @@ async def test_a_leased_child_is_never_idle(make: Make, tmp_path: Path) -> None:
     assert len(starts(tmp_path)) == 1
 
 
-async def test_each_lease_begins_the_idle_time_anew(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_lease_restarts_the_idle_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make({}, idle_seconds=100)
     loop, offset = asyncio.get_running_loop(), 0.0
     real = loop.time
@@ -188,7 +191,7 @@ async def test_each_lease_begins_the_idle_time_anew(make: Make, monkeypatch: pyt
     await until(lambda: not runs(child))
 
 
-async def test_a_lease_taken_just_as_the_idle_time_ends_wins(make: Make) -> None:
+async def test_lease_taken_when_the_idle_time_ends_keeps_the_child(make: Make) -> None:
     model = make({}, idle_seconds=100)
     await lease_once(model)
     model._idle()  # the timer fired, its task has not run yet
@@ -197,7 +200,7 @@ async def test_a_lease_taken_just_as_the_idle_time_ends_wins(make: Make) -> None
         assert runs(pid_of(base_url))
 
 
-async def test_a_child_nobody_waits_for_any_more_goes_idle_too(make: Make, tmp_path: Path) -> None:
+async def test_child_whose_requests_were_all_cancelled_becomes_idle(make: Make, tmp_path: Path) -> None:
     model = make({"sleep": 0.3}, idle_seconds=0.05)
     asker = asyncio.create_task(lease_once(model))
     await until(lambda: bool(starts(tmp_path)))
@@ -227,7 +230,7 @@ async def test_close_ends_a_child_that_is_still_loading(make: Make, tmp_path: Pa
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_close_finds_a_child_that_is_being_born(make: Make, tmp_path: Path, turns: int) -> None:
+async def test_close_ends_a_child_that_is_being_started(make: Make, tmp_path: Path, turns: int) -> None:
     model = make({"sleep": 60})
     asker = asyncio.create_task(lease_once(model))
     for _ in range(turns):
@@ -251,26 +254,26 @@ async def test_close_finds_a_child_that_is_being_born(make: Make, tmp_path: Path
         ({"signal": signal.SIGABRT}, r"意外退出（代码 -6）"),
     ],
 )
-async def test_a_failing_start_becomes_a_sentence(make: Make, plan: dict[str, Any], reason: str) -> None:
+async def test_failed_start_raises_a_clear_error(make: Make, plan: dict[str, Any], reason: str) -> None:
     with pytest.raises(LocalModelError, match=f"^本地模型启动失败：.*{reason}") as caught:
         await lease_once(make(plan | {"log": "words for the operator\n"}))
     assert "words for the operator" in caught.value.log
     assert "operator" not in str(caught.value)
 
 
-async def test_a_missing_file_is_named(tmp_path: Path) -> None:
+async def test_missing_weights_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(LocalModelError, match=r"找不到模型文件 gone\.gguf"):
         await lease_once(LocalModel(tmp_path / "gone.gguf", "test"))
 
 
-async def test_a_start_that_takes_too_long_is_ended(make: Make, tmp_path: Path) -> None:
+async def test_start_that_takes_too_long_is_ended(make: Make, tmp_path: Path) -> None:
     model = make({"sleep": 60}, start_seconds=0.5)
     with pytest.raises(LocalModelError, match="在 0.5 秒内没有就绪"):
         await lease_once(model)
     assert not runs(starts(tmp_path)[0])
 
 
-async def test_failing_starts_cool_down_for_longer_and_longer(
+async def test_failed_starts_cool_down_for_growing_times(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make({"signal": signal.SIGILL})
@@ -284,15 +287,15 @@ async def test_failing_starts_cool_down_for_longer_and_longer(
                 await lease_once(model)
             assert len(starts(tmp_path)) == number
         offset += 1.5
-    make({})  # the cause is mended
+    make({})  # the cause is removed
     assert (await lease_once(model))[0]
 
 
-async def test_a_long_log_line_does_not_hold_the_child_up(make: Make) -> None:
+async def test_long_log_line_does_not_block_the_child(make: Make) -> None:
     assert await lease_once(make({"log": "x" * 500_000}, start_seconds=10))
 
 
-async def test_the_child_sees_settings_but_no_secrets(
+async def test_child_gets_settings_but_no_secrets(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
@@ -313,7 +316,7 @@ def test_one_core_is_left_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None
     assert engine_module.spare_cores() == 7
 
 
-def test_a_missing_engine_is_told_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_engine_is_reported_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "ENGINE", "no_such_engine")
     assert "pip install '.[local]'" in (engine_module.available() or "")
     assert engine_module.engine_folder() is None
@@ -324,14 +327,14 @@ def test_a_missing_engine_is_told_without_importing_it(monkeypatch: pytest.Monke
 
 
 def parent_of(model: Path, child: Path) -> subprocess.Popen[bytes]:
-    """A program of its own that holds a lease; returns once it has it."""
+    """A program of its own that has a lease; returns once it has it."""
     command = [sys.executable, "-c", PARENT, str(model), str(child)]
     parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert parent.stdout and parent.stdout.readline() == b"leased\n"
     return parent
 
 
-async def test_the_child_ends_with_a_killed_parent(make: Make, tmp_path: Path) -> None:
+async def test_child_ends_when_its_parent_is_killed(make: Make, tmp_path: Path) -> None:
     make({})
     with parent_of(tmp_path / "model", tmp_path / "stand_in.py") as parent:
         child = starts(tmp_path)[0]
@@ -340,7 +343,7 @@ async def test_the_child_ends_with_a_killed_parent(make: Make, tmp_path: Path) -
     await until(lambda: not runs(child))
 
 
-# The child's program itself, with an engine that only looks like one.
+# The child's program itself, with a fake engine.
 
 
 def run_child(tmp_path: Path, stdin: bytes, model: str) -> subprocess.CompletedProcess[bytes]:
@@ -351,14 +354,14 @@ def run_child(tmp_path: Path, stdin: bytes, model: str) -> subprocess.CompletedP
     return subprocess.run(command, input=json.dumps(settings).encode() + b"\n" + stdin, capture_output=True)
 
 
-def test_the_program_says_its_address_once_and_ends_with_its_stdin(tmp_path: Path) -> None:
+def test_child_program_prints_its_address_once_and_ends_with_its_stdin(tmp_path: Path) -> None:
     done = run_child(tmp_path, b"", "good")
     assert done.returncode == 0
     assert json.loads(done.stdout) == {"url": "http://127.0.0.1:4321"}
     assert b"stray words of the engine" in done.stderr
 
 
-def test_the_program_serves_only_loopback_and_only_with_the_key(tmp_path: Path) -> None:
+def test_child_program_serves_loopback_only_and_requires_the_key(tmp_path: Path) -> None:
     params = json.loads(run_child(tmp_path, b"", "good").stderr.splitlines()[-1])
     assert params["hostnames"] == ["127.0.0.1"] and params["port"] == 0
     assert params["api_keys"] == ["secret"] and params["cors_origins"] == ""
@@ -366,7 +369,7 @@ def test_the_program_serves_only_loopback_and_only_with_the_key(tmp_path: Path) 
     assert params["cpuparams"] == params["cpuparams_batch"] == {"n_threads": 5}
 
 
-def test_the_program_says_what_failed(tmp_path: Path) -> None:
+def test_child_program_reports_a_failure(tmp_path: Path) -> None:
     done = run_child(tmp_path, b"", "bad")
     assert done.returncode == 3
     assert json.loads(done.stdout) == {"error": "RuntimeError", "detail": "Failed to init server"}
@@ -401,7 +404,7 @@ def question(stream: bool) -> dict[str, Any]:
     }
 
 
-async def test_the_real_model_answers_whole_and_streamed(engine: LocalModel) -> None:
+async def test_real_model_replies_whole_and_streamed(engine: LocalModel) -> None:
     async with engine.lease() as (base_url, key), aiohttp.ClientSession(base_url + "/") as http:
         headers = {"Authorization": f"Bearer {key}"}
         async with http.post("chat/completions", json=question(False), headers=headers) as answer:
@@ -414,7 +417,7 @@ async def test_the_real_model_answers_whole_and_streamed(engine: LocalModel) -> 
         assert text.strip() and len(deltas) > 5
 
 
-async def test_the_real_model_refuses_whoever_has_no_key(engine: LocalModel) -> None:
+async def test_real_model_refuses_requests_without_the_key(engine: LocalModel) -> None:
     async with engine.lease() as (base_url, _), aiohttp.ClientSession(base_url + "/") as http:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
             async with http.post("chat/completions", json=question(False), headers=headers) as answer:
@@ -424,7 +427,7 @@ async def test_the_real_model_refuses_whoever_has_no_key(engine: LocalModel) -> 
                 assert not answer.headers.get("Access-Control-Allow-Origin")
 
 
-async def test_the_real_engine_refuses_a_broken_file(tmp_path: Path) -> None:
+async def test_real_engine_refuses_a_broken_weights_file(tmp_path: Path) -> None:
     real_weights()
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
@@ -433,10 +436,10 @@ async def test_the_real_engine_refuses_a_broken_file(tmp_path: Path) -> None:
     assert "broken.gguf" in caught.value.log
 
 
-async def test_the_real_model_ends_by_itself_after_close(
+async def test_real_model_ends_by_itself_after_close(
     engine: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that it need not be killed, which a busy machine would wait too short a time for."""
+    """It must not need to be killed; on a busy machine the usual waiting time would be too short."""
     monkeypatch.setattr(process_module, "STOP_SECONDS", 30)
     await lease_once(engine)
     assert engine._child is not None
@@ -450,7 +453,7 @@ def child_of(pid: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the child through Linux's /proc")
-async def test_the_real_model_ends_with_a_killed_parent() -> None:
+async def test_real_model_ends_when_its_parent_is_killed() -> None:
     with parent_of(real_weights(), engine_module.CHILD) as parent:
         child = child_of(parent.pid)
         parent.kill()

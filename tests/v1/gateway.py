@@ -1,4 +1,4 @@
-"""What the tests of /v1 share: models of every dialect, pools of keys, tokens."""
+"""Shared by the tests of /v1: models of every provider format, pools of API keys, access tokens."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ TOOL = {
 }
 # a PNG of one pixel
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-# where each dialect's chats go, asked for in one piece and as a stream
+# the paths of each format's requests, whole and streamed
 PATHS = {
     "openai": ("/v1/chat/completions", "/v1/chat/completions"),
     "anthropic": ("/v1/messages", "/v1/messages"),
@@ -58,7 +58,7 @@ async def add(
     needs_key: bool = False,
     **model: Any,
 ) -> None:
-    """A model and its provider, where that is not there yet."""
+    """Add a model, and its provider if it does not exist yet."""
     row = {"provider_key": provider, "display_name": provider, "default_base_url": base_url}
     listed = (await (await client.get("/api/providers", headers=admin)).json())["data"]
     if provider not in [each["provider_key"] for each in listed]:
@@ -75,7 +75,7 @@ async def add(
 
 
 async def add_pool(client: TestClient, admin: Headers, provider: Provider, protocol: str) -> None:
-    """The model ``m`` with two keys: ``ONE`` is tried before ``TWO``."""
+    """The model ``m`` with two API keys: ``ONE`` is tried before ``TWO``."""
     await add(client, admin, provider.base_url, protocol, needs_key=True)
     for label, key, priority in (("one", ONE, 10), ("two", TWO, 0)):
         body = {"model_provider": "upstream", "api_key": key, "label": label, "priority": priority}
@@ -83,7 +83,7 @@ async def add_pool(client: TestClient, admin: Headers, provider: Provider, proto
 
 
 def by_key(scripts: dict[str, Script]) -> Script:
-    """What is answered to each key."""
+    """Choose the response by the API key."""
 
     async def run(request: web.Request) -> web.StreamResponse:
         return await scripts[key_of(request.headers)](request)
@@ -97,7 +97,7 @@ def key_of(headers: Any) -> str:
 
 
 async def key_states(client: TestClient, admin: Headers) -> dict[str, dict[str, Any]]:
-    """The keys of the pool by label."""
+    """The API keys of the pool by label."""
     rows = await (await client.get("/api/apikeys", headers=admin)).json()
     return {row["label"]: row for row in rows}
 
@@ -116,7 +116,7 @@ async def stats(client: TestClient, headers: Headers) -> dict[str, Any]:
 
 
 async def spent(client: TestClient, headers: Headers, requests: int) -> dict[str, Any]:
-    """The statistics of so many requests: a stream is booked a moment after its last byte."""
+    """The statistics after so many requests: a stream is settled a moment after its last byte."""
     async with asyncio.timeout(30):
         while (found := await stats(client, headers))["today"]["requests"] < requests:
             await asyncio.sleep(0.02)
@@ -125,12 +125,12 @@ async def spent(client: TestClient, headers: Headers, requests: int) -> dict[str
 
 
 def sent(provider: Provider) -> dict[str, Any]:
-    """The newest body as it came, without what the scripted provider adds."""
+    """The newest body as received, without what the scripted provider adds."""
     return {name: value for name, value in provider.last.items() if name != "_path"}
 
 
 def unused_address() -> str:
-    """A base URL where nobody listens."""
+    """A base URL at which no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"

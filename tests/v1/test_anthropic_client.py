@@ -1,4 +1,4 @@
-"""Anthropic's own Python client, pointed at ChatHub, with providers of every dialect behind it."""
+"""Anthropic's own Python client against ChatHub, with providers of every format behind it."""
 
 import asyncio
 import json
@@ -34,12 +34,12 @@ async def client(connect: Connect, config: Config) -> TestClient:
 
 @pytest.fixture
 async def hub(client: TestClient, admin: Headers) -> AsyncIterator[Hub]:
-    """Anthropic's client with a personal token: ``await hub()``, or with the fields of the token."""
+    """Anthropic's client with an access token: ``await hub()``, or with the fields of the token."""
     opened: list[Any] = []
 
     async def connect(key: str = "", **fields: Any) -> Any:
         key = key or await token(client, admin, **fields)
-        # nothing is encrypted here, and reading the certificates of all authorities takes 60 ms
+        # no TLS is used here, and reading the certificates of all authorities takes 60 ms
         http = sdk.DefaultAsyncHttpxClient(trust_env=False, verify=False)
         base_url = str(client.make_url("/"))
         made = sdk.AsyncAnthropic(base_url=base_url, api_key=key, max_retries=0, timeout=30, http_client=http)
@@ -52,7 +52,7 @@ async def hub(client: TestClient, admin: Headers) -> AsyncIterator[Hub]:
 
 
 async def final(made: Any, **asked: Any) -> Any:
-    """The message that the stream helper puts together."""
+    """The message that the SDK's stream helper returns."""
     async with asyncio.timeout(30), made.messages.stream(**asked) as stream:
         return await stream.get_final_message()
 
@@ -66,7 +66,7 @@ async def answered(made: Any, streams: bool, **asked: Any) -> Any:
 
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_message_is_answered(
+async def test_message_is_answered_whole_and_streamed(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -81,12 +81,12 @@ async def test_a_message_is_answered(
 
 
 @every_dialect
-async def test_the_text_streams_in_pieces(
+async def test_text_is_streamed_in_pieces(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
     parts = streamed(protocol, "你好")
-    # the end waits for the gate: what came before must have arrived without it
+    # the end waits for the gate: earlier text must arrive without it
     held = len(parts) - (3 if protocol == "anthropic" else 1 if protocol == "gemini" else 3)
     provider.script = provider.stream(parts, stall_after=held)
     seen = []
@@ -99,7 +99,7 @@ async def test_the_text_streams_in_pieces(
 
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
-async def test_thinking_arrives_as_a_block_before_the_text(
+async def test_thinking_is_a_block_before_the_text(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -115,7 +115,7 @@ async def test_thinking_arrives_as_a_block_before_the_text(
 
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_tool_is_called_and_its_result_goes_back(
+async def test_tool_call_and_its_result_are_translated(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -163,7 +163,7 @@ async def test_a_tool_is_called_and_its_result_goes_back(
 
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
-async def test_two_tools_are_called_at_once(
+async def test_two_tool_calls_arrive_in_one_reply(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -175,11 +175,11 @@ async def test_two_tools_are_called_at_once(
     assert [(each.id, each.name, each.input) for each in calls] == [CALL, other]
 
 
-# what goes up
+# requests to the provider
 
 
 @every_dialect
-async def test_a_picture_goes_to_the_provider_in_its_form(
+async def test_image_is_sent_in_the_providers_format(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -201,7 +201,7 @@ async def test_a_picture_goes_to_the_provider_in_its_form(
         assert provider.last["contents"][0]["parts"] == [picture, {"text": "what?"}]
 
 
-async def test_a_thought_goes_back_to_an_anthropic_provider_with_its_signature(
+async def test_thinking_is_sent_back_to_an_anthropic_provider_with_its_signature(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
@@ -223,7 +223,7 @@ async def test_a_thought_goes_back_to_an_anthropic_provider_with_its_signature(
         assert body["messages"][1]["content"][0]["signature"] == "signed"
 
 
-async def test_a_body_reaches_an_anthropic_provider_untouched_and_so_do_its_own_headers(
+async def test_body_and_anthropic_headers_reach_an_anthropic_provider_unchanged(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
@@ -239,7 +239,7 @@ async def test_a_body_reaches_an_anthropic_provider_untouched_and_so_do_its_own_
     assert "X-Private" not in headers and not any("sk-hub-" in each for each in headers.values())
 
 
-async def test_an_anthropic_providers_bytes_are_the_clients(
+async def test_response_bytes_of_an_anthropic_provider_reach_the_client_unchanged(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
@@ -258,7 +258,7 @@ async def test_an_anthropic_providers_bytes_are_the_clients(
     assert (await spent(client, admin, 2))["tokens_used"] == 20
 
 
-async def test_a_client_that_waits_is_told_by_pings_that_the_stream_lives(
+async def test_silent_stream_sends_pings(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, "openai")
@@ -292,7 +292,7 @@ REFUSALS = [
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize(("status", "kind", "seen"), REFUSALS)
-async def test_a_providers_refusal_raises_the_exception_of_its_kind(
+async def test_providers_error_raises_the_matching_exception(
     client: TestClient,
     admin: Headers,
     provider: Provider,
@@ -316,7 +316,7 @@ async def test_a_providers_refusal_raises_the_exception_of_its_kind(
 
 @pytest.mark.impatient
 @every_dialect
-async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
+async def test_silent_provider_gets_504_and_an_unreachable_one_502(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     made = await hub()
@@ -332,7 +332,7 @@ async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
 @pytest.mark.impatient
 @every_dialect
 @pytest.mark.parametrize("trouble", ["told", "cut", "silent"])
-async def test_a_failure_in_the_middle_of_a_stream_is_raised_after_what_had_come(
+async def test_failure_in_mid_stream_is_raised_after_the_earlier_text(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, trouble: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -353,7 +353,7 @@ async def test_a_failure_in_the_middle_of_a_stream_is_raised_after_what_had_come
         assert "it broke" in caught.value.body["error"]["message"]
 
 
-async def test_a_stream_that_is_cut_inside_an_event_raises_the_same(
+async def test_stream_cut_inside_an_event_raises_the_same_exception(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
@@ -363,7 +363,7 @@ async def test_a_stream_that_is_cut_inside_an_event_raises_the_same(
         await final(await hub(), **ASKED)
 
 
-async def test_own_refusals_raise_the_exceptions_of_their_kind(
+async def test_own_refusals_raise_the_matching_exceptions(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, "openai")
@@ -380,7 +380,7 @@ async def test_own_refusals_raise_the_exceptions_of_their_kind(
     with pytest.raises(sdk.BadRequestError) as caught:
         await (await hub()).messages.create(**ASKED, extra_body={"messages": "none"})
     assert caught.value.body["error"]["type"] == "invalid_request_error"
-    # a request is let in for more than the 10 that it uses
+    # a reservation is for more than the 10 tokens that a request uses
     spent = await hub(monthly_limit=20)
     await spent.messages.create(**ASKED)
     with pytest.raises(sdk.RateLimitError) as caught:
@@ -389,7 +389,7 @@ async def test_own_refusals_raise_the_exceptions_of_their_kind(
     assert len(provider.bodies) == 1
 
 
-async def test_a_model_that_does_not_exist_is_not_found(client: TestClient, hub: Hub) -> None:
+async def test_unknown_model_is_not_found(client: TestClient, hub: Hub) -> None:
     """As at Anthropic: 404 with ``not_found_error``."""
     with pytest.raises(sdk.NotFoundError) as caught:
         await (await hub()).messages.create(**(ASKED | {"model": "nobody-knows"}))

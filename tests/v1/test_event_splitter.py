@@ -1,4 +1,4 @@
-"""A forwarded stream leaves in whole events, however its bytes come in."""
+"""A forwarded stream is sent in whole events, however its bytes arrive."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ ANSWER = (
 
 
 @given(st.lists(st.sampled_from([b"data: x", b": c", *BLANKS, b"\r", b"\n"])), st.lists(st.integers(1, 9)))
-def test_all_bytes_leave_in_their_order_and_only_after_an_events_end(
+def test_all_bytes_are_sent_in_order_and_only_up_to_an_event_end(
     parts: list[bytes], sizes: list[int]
 ) -> None:
     stream, whole = b"".join(parts), EventSplitter(strips_usage=False)
@@ -28,14 +28,14 @@ def test_all_bytes_leave_in_their_order_and_only_after_an_events_end(
 
 
 @given(st.sampled_from(BLANKS), st.lists(st.integers(1, 40), max_size=20))
-def test_the_chunk_of_usage_is_taken_out_however_it_comes(blank: bytes, sizes: list[int]) -> None:
+def test_usage_chunk_is_removed_however_it_arrives(blank: bytes, sizes: list[int]) -> None:
     whole = EventSplitter(strips_usage=True)
     stream = b"".join(event + blank for event in ANSWER)
     left = b"".join(whole.feed(data) for data in in_pieces(stream, sizes))
     assert left == ANSWER[0] + blank + ANSWER[2] + blank and whole.rest == b""
 
 
-def test_an_event_without_an_end_is_passed_on_in_pieces() -> None:
+def test_event_without_an_end_is_forwarded_in_pieces() -> None:
     whole = EventSplitter(strips_usage=False)
     left = [whole.feed(b"x" * 100_000) for _ in range(25)]
     assert len(b"".join(left)) == 2_200_000 and len(whole.rest) == 300_000

@@ -1,5 +1,8 @@
-"""What ChatHub judges of a body is what the provider reads: names once, in our case, and none that lead away
-from the model or the price that a caller is bound to."""
+"""The fields of a forwarded body that ChatHub checks are those that the provider reads.
+
+Each name occurs once and in our case, and no field may change the model or the price that a caller is bound
+to.
+"""
 
 import json
 from typing import Any
@@ -46,7 +49,7 @@ KNOWN = Known("model", "messages", "stream", "tools", "max_tokens")
         ('{"模型":1,"ｍodel":2}'.encode(), {"模型": 1, "ｍodel": 2}),
     ],
 )
-def test_fields_come_apart_as_they_were_written(body: bytes, fields: dict[str, Any]) -> None:
+def test_fields_are_separated_with_their_raw_values(body: bytes, fields: dict[str, Any]) -> None:
     assert {name: json.loads(bytes(raw)) for name, raw in fields_of(body, KNOWN).items()} == fields
 
 
@@ -65,19 +68,19 @@ def test_fields_come_apart_as_they_were_written(body: bytes, fields: dict[str, A
         b'{"x":"' + b"a" * 100_000 + b'","x":1}',
     ],
 )
-def test_a_name_that_comes_twice_is_refused_by_its_name(body: bytes) -> None:
+def test_duplicate_field_is_refused_by_name(body: bytes) -> None:
     with pytest.raises(BadRequest, match="x: this field comes twice"):
         fields_of(body, KNOWN)
 
 
 @pytest.mark.parametrize("name", ["Model", "MODEL", "mODel", "meſſages", "Max_Tokens", "toolS", "maX_toKens"])
-def test_a_name_of_ours_in_another_case_is_refused(name: str) -> None:
+def test_known_field_in_another_case_is_refused(name: str) -> None:
     with pytest.raises(BadRequest) as refusal:
         fields_of(json.dumps({name: 1}, ensure_ascii=False).encode(), KNOWN)
     assert refusal.value.details["param"] == name
 
 
-def test_a_million_fields_are_refused_unbuilt() -> None:
+def test_body_with_too_many_fields_is_refused_without_being_built() -> None:
     body = b'{"model":"m",' + b",".join(b'"a%d":1' % number for number in range(200_000)) + b"}"
     with pytest.raises(BadRequest, match="larger than"):
         fields_of(body, KNOWN)
@@ -85,19 +88,19 @@ def test_a_million_fields_are_refused_unbuilt() -> None:
         fields_of(body[:20_000].rpartition(b",")[0] + b"}", KNOWN)
 
 
-def test_long_messages_are_no_reason_to_refuse() -> None:
+def test_long_messages_are_accepted() -> None:
     body = json.dumps({"model": "m", "messages": "x" * 3_000_000, "input": "x" * 3_000_000}).encode()
     assert list(fields_of(body, KNOWN)) == ["model", "messages", "input"]
 
 
 @pytest.mark.parametrize("front", [openai, anthropic])
-def test_a_list_of_more_messages_than_may_be_is_not_built(front: Any) -> None:
+def test_too_many_messages_are_refused_without_being_built(front: Any) -> None:
     body = b'{"model":"m","max_tokens":1,"messages":[' + b",".join([b"0"] * 200_000) + b"]}"
     with pytest.raises(BadRequest, match="messages: expected array of length <= 10000"):
         front.decode_request(body)
 
 
-def test_arguments_of_tool_calls_are_bounded_together() -> None:
+def test_arguments_of_tool_calls_are_limited_together() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 1_100_000}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     openai.decode_request(json.dumps({"model": "m", "messages": [message]}).encode())
@@ -112,7 +115,7 @@ def test_arguments_of_tool_calls_are_bounded_together() -> None:
 @pytest.mark.parametrize("protocol", ["openai", "anthropic"])
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 @pytest.mark.parametrize("more", [b'"Model":"dear"', b'"model":"m"', b'"Max_Tokens":9999', b'"x":1,"x":1'])
-async def test_what_can_be_read_in_two_ways_is_400_and_not_sent(
+async def test_ambiguous_body_gets_400_and_is_not_sent(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, more: bytes
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -125,7 +128,9 @@ async def test_what_can_be_read_in_two_ways_is_400_and_not_sent(
     assert answer["error"].get("param", name) == name
 
 
-async def test_embeddings_are_judged_alike(client: TestClient, admin: Headers, provider: Provider) -> None:
+async def test_ambiguous_embeddings_body_gets_400_too(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
     await add(client, admin, provider.base_url, model_type="embedding")
     for body in (b'{"model":"m","input":"a","Input":"b"}', b'{"model":"m","input":"a","input":"b"}'):
         async with client.post(EMBEDDINGS, data=body, headers={**admin, **JSON}) as response:
@@ -134,7 +139,7 @@ async def test_embeddings_are_judged_alike(client: TestClient, admin: Headers, p
 
 
 async def caller(client: TestClient, admin: Headers, user: Headers, kind: str) -> Headers:
-    """Somebody who asks: a token or user with a bound, or without."""
+    """A caller: an access token or user with a limit, or without."""
     bounds: dict[str, dict[str, Any]] = {
         "token for models": {"allowed_models": ["m"]},
         "token with money": {"cost_limit": 5},
@@ -153,10 +158,10 @@ BOUND = ["token for models", "token with money", "user with money", "subscriptio
 
 @pytest.mark.parametrize("protocol", ["openai", "anthropic"])
 @pytest.mark.parametrize("kind", [*BOUND, "nobody's"])
-async def test_fields_that_lead_away_are_dropped_for_who_is_bound(
+async def test_fields_that_change_model_or_price_are_removed_for_a_limited_caller(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, kind: str, protocol: str
 ) -> None:
-    """Asked for in OpenAI's shape: forwarded and, where the provider speaks Anthropic's, translated."""
+    """The request is in OpenAI's format: forwarded, or translated if the provider uses Anthropic's."""
     await add(client, admin, provider.base_url, protocol)
     provider.script = provider.answer(200, whole(protocol))
     who = await caller(client, admin, user, kind)
@@ -169,7 +174,7 @@ async def test_fields_that_lead_away_are_dropped_for_who_is_bound(
     assert kept == ({*EXTRAS, "Service_Tier"} if kind == "nobody's" and protocol == "openai" else set())
 
 
-async def test_anthropics_tier_is_dropped_too(
+async def test_service_tier_of_anthropic_is_removed_too(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
@@ -180,7 +185,7 @@ async def test_anthropics_tier_is_dropped_too(
     assert sent(provider) == ASKED
 
 
-async def test_a_model_may_allow_them(
+async def test_model_setting_may_allow_such_fields(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url, allow_extras=True)
@@ -191,7 +196,7 @@ async def test_a_model_may_allow_them(
     assert sent(provider) == ASKED | EXTRAS
 
 
-async def test_embeddings_of_who_is_bound_lose_them_too(
+async def test_such_fields_are_removed_from_embeddings_of_a_limited_caller_too(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url, model_type="embedding")
@@ -223,7 +228,7 @@ async def test_headers_that_select_an_account_are_not_forwarded(
     assert not [name for name in accounts if name in provider.headers[0]]
 
 
-async def test_only_administrators_say_what_a_model_allows(
+async def test_only_administrators_may_change_what_a_model_allows(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url)

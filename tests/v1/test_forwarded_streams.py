@@ -1,4 +1,4 @@
-"""How a forwarded stream ends: at its last event, or with a word about what went wrong."""
+"""The end of a forwarded stream: its last event, or an error event."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 
 async def ask(client: TestClient, headers: Headers) -> list[Any]:
-    """The events that a client can read of the stream."""
+    """The events of the stream that a client receives."""
     async with asyncio.timeout(30):
         response = await client.post("/v1/chat/completions", json=ASKED, headers=headers)
         text = await response.text()
@@ -39,13 +39,13 @@ async def end_reasons(client: TestClient, admin: Headers) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["ended", "reset", "closed"])
-async def test_one_that_stops_in_the_middle_ends_with_an_error_and_is_booked_so(
+async def test_stream_cut_in_the_middle_ends_with_an_error_and_is_recorded_as_cut(
     client: TestClient, admin: Headers, provider: Provider, how: str
 ) -> None:
     async def run(request: web.Request) -> web.StreamResponse:
         transport = request.transport
         assert transport is not None
-        # without a length: only the connection's end tells of the body's
+        # without a length: only the connection's end marks the end of the body
         transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
         transport.write(chunk("so far"))
         await asyncio.sleep(0.1)
@@ -65,16 +65,16 @@ async def test_one_that_stops_in_the_middle_ends_with_an_error_and_is_booked_so(
     assert state["failure_count"] == 1 and state["last_error"]
 
 
-async def test_an_error_is_an_event_of_its_own_behind_a_half_one(
+async def test_error_is_a_separate_event_after_an_incomplete_one(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
-    """One without an end was passed on in part, until it was too long."""
+    """A part of an event without an end was forwarded, until the event was too long."""
     provider.script = provider.stream([chunk("so far"), *([b"x" * 65_536] * 40)])
     *_, error = await ask(client, admin)
     assert "过长" in error["error"]["message"]
 
 
-async def test_one_whose_last_event_has_come_is_over_although_the_provider_keeps_it_open(
+async def test_stream_ends_at_its_last_event_although_the_provider_keeps_it_open(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     parts = reply("whole")

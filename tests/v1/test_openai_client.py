@@ -1,4 +1,4 @@
-"""OpenAI's own Python client, pointed at ChatHub, with providers of every dialect behind it."""
+"""OpenAI's own Python client against ChatHub, with providers of every format behind it."""
 
 import asyncio
 import json
@@ -31,12 +31,12 @@ CALL = ("call_1", "weather", {"place": "北京"})
 
 @pytest.fixture
 async def hub(client: TestClient, admin: Headers) -> AsyncIterator[Hub]:
-    """OpenAI's client with a personal token: ``await hub()``, or with the fields of the token."""
+    """OpenAI's client with an access token: ``await hub()``, or with the fields of the token."""
     opened: list[Any] = []
 
     async def connect(key: str = "", **fields: Any) -> Any:
         key = key or await token(client, admin, **fields)
-        # nothing is encrypted here, and reading the certificates of all authorities takes 60 ms
+        # no TLS is used here, and reading the certificates of all authorities takes 60 ms
         http = openai.DefaultAsyncHttpxClient(trust_env=False, verify=False)
         base_url = str(client.make_url("/v1"))
         made = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=30, http_client=http)
@@ -61,7 +61,7 @@ def text_of(chunks: list[Any]) -> str:
 
 
 @every_dialect
-async def test_a_chat_is_answered(
+async def test_chat_completion_is_answered(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -82,7 +82,7 @@ async def test_a_chat_is_answered(
 
 @every_dialect
 @pytest.mark.parametrize("include_usage", [False, True])
-async def test_a_stream_is_answered_with_the_usage_where_it_was_asked_for(
+async def test_stream_has_usage_only_if_requested(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, include_usage: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -123,7 +123,7 @@ async def test_reasoning_arrives_as_reasoning_content(
 
 
 async def ask(create: Any, messages: list[Any], streams: bool) -> tuple[list[Any], str, str]:
-    """The tool calls (id, name, arguments) of an answer, why it ended, and what it said."""
+    """The tool calls (id, name, arguments) of a reply, its finish reason, and its text."""
     if not streams:
         choice = (await create(model="m", messages=messages, tools=TOOLS)).choices[0]
         calls = [(c.id, c.function.name, c.function.arguments) for c in choice.message.tool_calls or []]
@@ -142,7 +142,7 @@ async def ask(create: Any, messages: list[Any], streams: bool) -> tuple[list[Any
 
 
 def round_trip_in(protocol: str, call_id: str, arguments: str) -> Any:
-    """The conversation after a tool has run, as a provider should get it."""
+    """The conversation after a tool call, as the provider should receive it."""
     if protocol == "openai":
         function = {"name": "weather", "arguments": arguments}
         calls = [{"id": call_id, "type": "function", "function": function}]
@@ -175,7 +175,7 @@ def tools_in(protocol: str) -> Any:
 
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_tool_is_called_and_its_result_goes_back(
+async def test_tool_call_and_its_result_are_translated(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -201,7 +201,7 @@ async def test_a_tool_is_called_and_its_result_goes_back(
 
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
-async def test_two_tools_are_called_at_once(
+async def test_two_tool_calls_arrive_in_one_reply(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -212,11 +212,11 @@ async def test_two_tools_are_called_at_once(
     assert (finish, said) == ("tool_calls", "看看")
 
 
-# what goes up
+# requests to the provider
 
 
 @every_dialect
-async def test_a_picture_goes_to_the_provider_in_its_form(
+async def test_image_is_sent_in_the_providers_format(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -238,7 +238,7 @@ async def test_a_picture_goes_to_the_provider_in_its_form(
         assert provider.last["contents"][0]["parts"] == [picture, {"text": "what?"}]
 
 
-async def test_a_body_reaches_an_openai_provider_untouched_with_fields_that_nobody_knows(
+async def test_body_with_unknown_fields_reaches_an_openai_provider_unchanged(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -267,7 +267,7 @@ async def test_a_body_reaches_an_openai_provider_untouched_with_fields_that_nobo
     }
 
 
-async def test_other_stream_options_reach_the_provider_beside_the_wish_for_the_usage(
+async def test_stream_options_are_forwarded_together_with_include_usage(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -278,7 +278,7 @@ async def test_other_stream_options_reach_the_provider_beside_the_wish_for_the_u
     assert provider.last["stream_options"] == {"include_obfuscation": False, "include_usage": True}
 
 
-async def test_parameters_are_put_into_the_words_of_other_dialects(
+async def test_parameters_are_translated_to_other_formats(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     asked: dict[str, Any] = {
@@ -310,7 +310,7 @@ async def test_parameters_are_put_into_the_words_of_other_dialects(
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])
-async def test_embeddings_are_forwarded_and_booked(
+async def test_embeddings_are_forwarded_and_charged(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, form: str
 ) -> None:
     await add(client, admin, provider.base_url, name="e", model_type="embedding")
@@ -328,7 +328,7 @@ async def test_embeddings_are_forwarded_and_booked(
     assert used["today"]["prompt_tokens"] == 5 and used["today"]["completion_tokens"] == 0
 
 
-async def test_vectors_and_chats_are_for_models_of_their_kind(
+async def test_embeddings_and_chats_require_models_of_their_type(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, name="e", model_type="embedding")
@@ -341,7 +341,7 @@ async def test_vectors_and_chats_are_for_models_of_their_kind(
     assert provider.bodies == []
 
 
-async def test_an_embedding_that_breaks_off_is_the_providers_failure(
+async def test_embeddings_response_that_is_cut_gets_502(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, name="e", model_type="embedding")
@@ -351,7 +351,7 @@ async def test_an_embedding_that_breaks_off_is_the_providers_failure(
     assert caught.value.status_code == 502
 
 
-async def test_models_are_listed_and_looked_up_also_with_slashes_in_their_names(
+async def test_models_are_listed_and_read_also_with_slashes_in_their_names(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     for name in ("m", "Qwen/Qwen3-8B", "org/sub/x:free"):
@@ -368,7 +368,7 @@ async def test_models_are_listed_and_looked_up_also_with_slashes_in_their_names(
     assert text_of(await read(answer)) == "你好，世界" and provider.last["model"] == "Qwen/Qwen3-8B"
 
 
-async def test_a_token_for_some_models_lists_and_reaches_those_alone(
+async def test_access_token_for_some_models_lists_and_reaches_only_those(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -406,7 +406,7 @@ REFUSALS = [
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize(("status", "kind", "seen"), REFUSALS)
-async def test_a_providers_refusal_raises_the_exception_of_its_kind(
+async def test_providers_error_raises_the_matching_exception(
     client: TestClient,
     admin: Headers,
     provider: Provider,
@@ -431,7 +431,7 @@ async def test_a_providers_refusal_raises_the_exception_of_its_kind(
 @pytest.mark.impatient
 @every_dialect
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
+async def test_silent_provider_gets_504_and_an_unreachable_one_502(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     create = (await hub()).chat.completions.create
@@ -447,7 +447,7 @@ async def test_a_provider_that_hangs_is_a_504_and_one_that_is_not_there_a_502(
 @pytest.mark.impatient
 @every_dialect
 @pytest.mark.parametrize("trouble", ["told", "cut", "silent"])
-async def test_a_failure_in_the_middle_of_a_stream_is_raised_after_what_had_come(
+async def test_failure_in_mid_stream_is_raised_after_the_earlier_text(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, trouble: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -470,7 +470,7 @@ async def test_a_failure_in_the_middle_of_a_stream_is_raised_after_what_had_come
         assert "it broke" in caught.value.message
 
 
-async def test_a_stream_that_is_cut_inside_an_event_raises_the_same(
+async def test_stream_cut_inside_an_event_raises_the_same_exception(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -481,7 +481,7 @@ async def test_a_stream_that_is_cut_inside_an_event_raises_the_same(
             await read(stream)
 
 
-async def test_a_bad_token_raises_an_authentication_error(
+async def test_invalid_token_raises_an_authentication_error(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -495,7 +495,7 @@ async def test_a_bad_token_raises_an_authentication_error(
     assert provider.bodies == []
 
 
-async def test_a_token_of_another_network_raises_a_permission_error(
+async def test_access_token_from_another_network_raises_a_permission_error(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -509,7 +509,7 @@ async def test_a_token_of_another_network_raises_a_permission_error(
     assert len(provider.bodies) == 1
 
 
-async def test_a_model_that_does_not_exist_is_not_found(client: TestClient, hub: Hub) -> None:
+async def test_unknown_model_is_not_found(client: TestClient, hub: Hub) -> None:
     """As at OpenAI: 404 with the code ``model_not_found``."""
     made = await hub()
     with pytest.raises(openai.NotFoundError) as caught:
@@ -519,12 +519,12 @@ async def test_a_model_that_does_not_exist_is_not_found(client: TestClient, hub:
         await made.embeddings.create(model="nobody-knows", input="x")
 
 
-async def test_a_spent_monthly_limit_of_the_token_raises_a_rate_limit_error(
+async def test_used_up_monthly_limit_of_an_access_token_raises_a_rate_limit_error(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
     provider.script = speaking(provider, "openai", "ok")
-    # a request is let in for about 20
+    # a reservation is for about 20 tokens
     made = await hub(monthly_limit=35)
     for _ in range(2):  # 10 tokens each
         await made.chat.completions.create(model="m", messages=HELLO)
@@ -534,7 +534,7 @@ async def test_a_spent_monthly_limit_of_the_token_raises_a_rate_limit_error(
     await (await hub()).chat.completions.create(model="m", messages=HELLO)
 
 
-async def test_what_a_model_cannot_take_raises_a_bad_request(
+async def test_request_that_the_model_cannot_serve_raises_a_bad_request_error(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(

@@ -1,4 +1,4 @@
-"""Other programs that speak OpenAI's API, as their users set them up."""
+"""Other programs that use OpenAI's API, configured as their users do."""
 
 import asyncio
 import importlib.util
@@ -19,8 +19,8 @@ every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
 async def output_of(*command: str, **environment: str) -> str:
-    """What a program prints."""
-    # nothing on the way to loopback but loopback
+    """The output of a program."""
+    # no proxy on the way to loopback
     quiet = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -133,7 +133,7 @@ def node_modules() -> str:
 
 
 @every_dialect
-async def test_the_ai_sdk_chats_and_streams(
+async def test_ai_sdk_chats_and_streams(
     client: TestClient, admin: Headers, provider: Provider, protocol: str
 ) -> None:
     node, modules = shutil.which("node"), node_modules()

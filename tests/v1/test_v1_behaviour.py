@@ -1,4 +1,6 @@
-"""/v1 beneath its clients: leaving, bytes, bills, other keys and models, silence, tokens, limits."""
+"""Gateway requests at /v1: disconnects, forwarded bytes, charges, failover, fallback models, time-outs,
+access tokens, limits.
+"""
 
 import asyncio
 import hashlib
@@ -58,7 +60,7 @@ async def read(client: TestClient, headers: Headers, path: str = CHAT, **body: A
 
 
 def said(path: str, raw: bytes, streams: bool) -> str:
-    """The text of an answer in either shape."""
+    """The text of a reply in either client format."""
     if not streams:
         answer = json.loads(raw)
         if path == CHAT:
@@ -72,16 +74,16 @@ def said(path: str, raw: bytes, streams: bool) -> str:
 
 
 async def used(client: TestClient, headers: Headers, requests: int = 1) -> tuple[int, int]:
-    """Prompt and completion tokens that were booked for so many requests."""
+    """Prompt and completion tokens that were charged for so many requests."""
     today = (await spent(client, headers, requests))["today"]
     return today["prompt_tokens"], today["completion_tokens"]
 
 
-# leaving
+# disconnects
 
 
 @each_way
-async def test_leaving_a_flowing_stream_stops_the_provider(
+async def test_disconnect_from_a_flowing_stream_closes_the_providers_connection(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -100,7 +102,7 @@ async def test_leaving_a_flowing_stream_stops_the_provider(
 
 
 @each_way
-async def test_leaving_a_silent_stream_stops_the_provider(
+async def test_disconnect_from_a_silent_stream_closes_the_providers_connection(
     connect: Connect, config: Config, provider: Provider, path: str, protocol: str
 ) -> None:
     client = await connect(config)
@@ -120,7 +122,7 @@ async def test_leaving_a_silent_stream_stops_the_provider(
 
 @each_way
 @pytest.mark.parametrize("streams", [False, True])
-async def test_leaving_before_the_first_byte_stops_the_provider_and_costs_nothing(
+async def test_disconnect_before_the_first_byte_closes_the_providers_connection_for_free(
     connect: Connect, config: Config, provider: Provider, path: str, protocol: str, streams: bool
 ) -> None:
     client = await connect(config)
@@ -136,12 +138,12 @@ async def test_leaving_before_the_first_byte_stops_the_provider_and_costs_nothin
     assert await used(client, admin, 0) == (0, 0)
 
 
-# what is kept and what is booked
+# what is stored and what is charged
 
 
 @each_way
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_whole_answer_is_booked_exactly_and_nothing_is_stored(
+async def test_gateway_reply_is_charged_exactly_and_not_stored(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol, input_price_per_1k=1, output_price_per_1k=2)
@@ -160,7 +162,7 @@ async def test_a_whole_answer_is_booked_exactly_and_nothing_is_stored(
 
 
 @each_way
-async def test_a_stream_that_was_cut_is_booked_by_estimate(
+async def test_cut_stream_is_charged_by_estimate(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -170,11 +172,11 @@ async def test_a_stream_that_was_cut_is_booked_by_estimate(
     status, raw = await read(client, admin, path, stream=True)
     assert status == 200 and b"error" in raw
     prompt, completion = await used(client, admin)
-    # Anthropic tells the prompt at the start
+    # Anthropic reports the prompt tokens at the start
     assert 0 < prompt < 100 and 5 <= completion <= 20
 
 
-async def test_what_a_token_used_counts_for_it_and_its_user(
+async def test_usage_of_an_access_token_counts_for_the_token_and_its_user(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -186,10 +188,10 @@ async def test_what_a_token_used_counts_for_it_and_its_user(
 
 
 @pytest.mark.parametrize("protocol", ["openai", "anthropic"])
-async def test_a_picture_in_a_stream_that_was_left_does_not_cost_its_bytes(
+async def test_image_in_a_cut_stream_is_not_charged_by_its_bytes(
     client: TestClient, admin: Headers, provider: Provider, protocol: str
 ) -> None:
-    """A provider counts a picture of any size as about a thousand tokens."""
+    """A provider counts an image of any size as about a thousand tokens."""
     await add(client, admin, provider.base_url, protocol)
     provider.script = provider.stream(
         streamed(protocol, "a pixel")[: 3 if protocol == "anthropic" else 1], cut=True, pause=0.05
@@ -202,7 +204,7 @@ async def test_a_picture_in_a_stream_that_was_left_does_not_cost_its_bytes(
     assert prompt < 5000
 
 
-# bytes
+# forwarded bytes
 
 SAID = chunk("你") + chunk("好")
 LAST = chunk(finish="stop")
@@ -235,14 +237,14 @@ def cuts(raw: bytes, size: int) -> list[bytes]:
     return [raw[at : at + size] for at in range(0, len(raw), size)]
 
 
-# byte by byte where a cut may part what belongs together
+# byte by byte where a split may separate what belongs together
 CUTS = [(kind, size) for kind in ODD_STREAMS for size in (5, 100_000)]
 CUTS += [(kind, 1) for kind in ("with CRLF", "with usage in every chunk", "without an end")]
 
 
 @pytest.mark.parametrize(("kind", "size"), CUTS)
 @pytest.mark.parametrize("include_usage", [False, True])
-async def test_the_bytes_of_a_stream_pass_as_they_are_but_for_a_usage_nobody_asked_for(
+async def test_stream_bytes_are_forwarded_unchanged_except_unrequested_usage(
     client: TestClient, admin: Headers, provider: Provider, kind: str, size: int, include_usage: bool
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -257,10 +259,10 @@ async def test_the_bytes_of_a_stream_pass_as_they_are_but_for_a_usage_nobody_ask
     assert bill == (7, 3) if told else min(bill) > 0
 
 
-async def test_an_event_without_choices_that_tells_no_usage_passes(
+async def test_event_without_choices_and_usage_is_forwarded(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
-    """As Azure begins, whose filter's results stand in an event of their own."""
+    """Azure begins in that way: the results of its filter are in an event of their own."""
     await add(client, admin, provider.base_url)
     first = b'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}],"usage":null}\n\n'
     provider.script = provider.stream([first, *reply("ok")])
@@ -268,7 +270,7 @@ async def test_an_event_without_choices_that_tells_no_usage_passes(
     assert got == first + chunk("ok") + chunk(finish="stop") + DONE
 
 
-async def test_an_answer_in_one_piece_passes_as_it_is(
+async def test_whole_reply_is_forwarded_unchanged(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -278,10 +280,10 @@ async def test_an_answer_in_one_piece_passes_as_it_is(
     assert await used(client, admin) == (7, 3)
 
 
-async def test_a_provider_that_refuses_our_wish_for_the_usage_is_asked_without_it(
+async def test_provider_that_refuses_stream_options_gets_the_request_without_them(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
-    """The client did not ask for it, so it must not suffer from it."""
+    """The client did not send the field, so its request must not fail because of it."""
     await add(client, admin, provider.base_url)
 
     async def strict(request: Any) -> Any:
@@ -297,10 +299,10 @@ async def test_a_provider_that_refuses_our_wish_for_the_usage_is_asked_without_i
     assert len(provider.bodies) == 3, "what was learned is remembered"
 
 
-# other keys
+# failover to other API keys
 
 TROUBLES = {
-    # what becomes of the key; trouble that passes only puts it behind the others for a while
+    # the health of the API key; a transient failure only puts it behind the others for a while
     "401": "broken",
     "429": "cooling",
     "500": "ok",
@@ -312,7 +314,7 @@ TROUBLES = {
 @each_way
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("trouble", TROUBLES)
-async def test_a_key_in_trouble_gives_way_to_the_next_before_the_first_byte(
+async def test_failure_before_the_first_byte_fails_over_to_the_next_api_key(
     client: TestClient,
     admin: Headers,
     provider: Provider,
@@ -343,7 +345,7 @@ async def test_a_key_in_trouble_gives_way_to_the_next_before_the_first_byte(
     assert states["one"]["last_error"] and bool(states["one"]["cooldown_until"]) == (trouble != "401")
     assert states["two"]["health"] != "broken" and states["two"]["success_count"] == 1
     assert await used(client, admin) == (7, 3)
-    # the one in trouble rests: it is not asked again
+    # the failed API key is cooling: it is not tried again
     await read(client, admin, path, stream=streams)
     assert key_of(provider.headers[-1]) == TWO and len(provider.bodies) == 3
 
@@ -360,7 +362,7 @@ async def test_a_key_in_trouble_gives_way_to_the_next_before_the_first_byte(
         ("hangs", False, 504),
     ],
 )
-async def test_a_request_that_may_have_been_done_is_not_sent_again_with_another_key(
+async def test_request_that_may_have_been_processed_is_not_retried_with_another_api_key(
     client: TestClient,
     admin: Headers,
     provider: Provider,
@@ -380,7 +382,7 @@ async def test_a_request_that_may_have_been_done_is_not_sent_again_with_another_
     }
     provider.script = by_key({ONE: scripts[trouble], TWO: speaking(provider, protocol, "from two")})
     status, raw = await read(client, admin, path, stream=streams)
-    # where the head went out already, with a sign of life, the failure is an event
+    # if a heartbeat already sent the response headers, the failure is an event
     assert status == expected or (status == 200 and "from two" not in str(raw) and "error" in str(raw)), raw
     assert [key_of(each) for each in provider.headers] == [ONE]
     states = await key_states(client, admin)
@@ -390,7 +392,7 @@ async def test_a_request_that_may_have_been_done_is_not_sent_again_with_another_
 
 @pytest.mark.impatient
 @each_way
-async def test_a_stream_whose_head_is_late_is_asked_for_with_the_next_key(
+async def test_late_stream_headers_fail_over_to_the_next_api_key(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add_pool(client, admin, provider, protocol)
@@ -407,7 +409,7 @@ async def until_used(client: TestClient, admin: Headers) -> None:
 
 
 @each_way
-async def test_a_key_whose_address_is_not_there_gives_way_to_the_next(
+async def test_unreachable_base_url_fails_over_to_the_next_api_key(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add_pool(client, admin, provider, protocol)
@@ -429,7 +431,7 @@ async def test_a_key_whose_address_is_not_there_gives_way_to_the_next(
 
 @each_way
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
-async def test_what_the_request_itself_caused_is_not_tried_with_the_next_key(
+async def test_invalid_request_is_not_retried_with_the_next_api_key(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, status: int
 ) -> None:
     await add_pool(client, admin, provider, protocol)
@@ -442,7 +444,7 @@ async def test_what_the_request_itself_caused_is_not_tried_with_the_next_key(
 
 @each_way
 @pytest.mark.parametrize("trouble", ["told", "cut"])
-async def test_after_the_first_byte_no_other_key_is_tried(
+async def test_no_failover_happens_after_the_first_byte(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, trouble: str
 ) -> None:
     await add_pool(client, admin, provider, protocol)
@@ -455,7 +457,7 @@ async def test_after_the_first_byte_no_other_key_is_tried(
     assert (await key_states(client, admin))["one"]["success_count"] == 0
 
 
-async def test_when_all_keys_rest_the_client_is_told_how_long(
+async def test_all_api_keys_cooling_gives_429_with_retry_after(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add_pool(client, admin, provider, "openai")
@@ -467,13 +469,13 @@ async def test_when_all_keys_rest_the_client_is_told_how_long(
     assert len(provider.bodies) == 2
 
 
-# other models
+# fallback models
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 @pytest.mark.parametrize("streams", [False, True])
 @every_dialect
-async def test_the_model_behind_answers_when_the_provider_is_down(
+async def test_unreachable_provider_fails_over_to_the_fallback_model(
     client: TestClient, admin: Headers, provider: Provider, path: str, streams: bool, protocol: str
 ) -> None:
     await add(client, admin, unused_address(), "openai", provider="down", fallback_model="behind")
@@ -487,10 +489,10 @@ async def test_the_model_behind_answers_when_the_provider_is_down(
 
 @pytest.mark.impatient
 @each_way
-async def test_the_model_behind_answers_when_the_head_of_a_stream_is_late(
+async def test_late_stream_headers_fail_over_to_the_fallback_model(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
-    """Also where the wait was long enough for a sign of life: nothing of an answer had been told."""
+    """Also after a heartbeat was sent: no part of a reply had been sent."""
     await add(client, admin, provider.base_url, protocol, fallback_model="behind")
     async with Provider() as other:
         await add(client, admin, other.base_url, "openai", "behind", provider="other")
@@ -501,7 +503,7 @@ async def test_the_model_behind_answers_when_the_head_of_a_stream_is_late(
 
 
 @pytest.mark.parametrize("protocol", ["openai", "anthropic"])
-async def test_the_model_behind_answers_also_while_the_only_key_rests(
+async def test_fallback_model_is_used_while_the_only_api_key_is_cooling(
     client: TestClient, admin: Headers, provider: Provider, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol, needs_key=True, fallback_model="behind")
@@ -516,7 +518,7 @@ async def test_the_model_behind_answers_also_while_the_only_key_rests(
         assert said(CHAT, raw, False) == "from behind"
 
 
-async def test_the_model_behind_is_not_asked_for_what_the_request_caused_or_after_the_first_byte(
+async def test_fallback_model_is_not_tried_for_an_invalid_request_or_after_the_first_byte(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url, fallback_model="behind")
@@ -534,7 +536,7 @@ async def test_the_model_behind_is_not_asked_for_what_the_request_caused_or_afte
 @pytest.mark.parametrize(
     ("path", "beat"), [(CHAT, b": keep-alive\n\n"), (MESSAGES, b'event: ping\ndata: {"type": "ping"}\n\n')]
 )
-async def test_a_silent_translated_stream_beats(
+async def test_silent_translated_stream_sends_heartbeats(
     client: TestClient, admin: Headers, provider: Provider, path: str, beat: bytes
 ) -> None:
     await add(client, admin, provider.base_url, "gemini")
@@ -553,7 +555,7 @@ async def test_a_silent_translated_stream_beats(
 
 @each_way
 @pytest.mark.parametrize("fallback", ["", "behind"])
-async def test_a_stream_that_lasts_too_long_ends_with_an_error_and_nothing_after_it(
+async def test_stream_over_the_time_limit_ends_with_an_error_and_nothing_after_it(
     connect: Connect, config: Config, provider: Provider, path: str, protocol: str, fallback: str
 ) -> None:
     client = await connect(replace(config, reply_seconds=0.5))
@@ -572,7 +574,7 @@ async def test_a_stream_that_lasts_too_long_ends_with_an_error_and_nothing_after
     await until(lambda: provider.closed == 1)
 
 
-# tokens
+# access tokens
 
 
 @pytest.fixture
@@ -586,7 +588,7 @@ async def aged(connect: Connect, config: Config, later: list[float]) -> TestClie
     return await connect(config, clock=Clock(seconds=lambda: time.time() + later[0]))
 
 
-async def test_a_token_expires(aged: TestClient, later: list[float]) -> None:
+async def test_access_token_expires(aged: TestClient, later: list[float]) -> None:
     admin = await sign_in(aged, "admin", "admin123")
     bearer = {"Authorization": "Bearer " + await token(aged, admin, expires_in_days=1)}
     lasting = {"Authorization": "Bearer " + await token(aged, admin)}
@@ -600,7 +602,7 @@ async def test_a_token_expires(aged: TestClient, later: list[float]) -> None:
     assert (await aged.get("/v1/models", headers=lasting)).status == 200
 
 
-async def test_a_token_tells_when_it_was_last_used(aged: TestClient, later: list[float]) -> None:
+async def test_access_token_shows_its_last_use(aged: TestClient, later: list[float]) -> None:
     admin = await sign_in(aged, "admin", "admin123")
     bearer = {"Authorization": "Bearer " + await token(aged, admin)}
 
@@ -618,7 +620,7 @@ async def test_a_token_tells_when_it_was_last_used(aged: TestClient, later: list
     assert first and second and first < second
 
 
-async def test_a_token_is_for_its_models_alone_on_every_route(
+async def test_access_token_reaches_only_its_models_on_every_route(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -633,7 +635,7 @@ async def test_a_token_is_for_its_models_alone_on_every_route(
     assert [body["model"] for body in provider.bodies] == ["m", "m"]
 
 
-async def test_a_token_is_for_its_networks_alone_and_knows_clients_behind_a_proxy(
+async def test_access_token_is_valid_in_its_networks_only_also_behind_a_proxy(
     connect: Connect, config: Config
 ) -> None:
     client = await connect(replace(config, trusted_proxies=(ipaddress.ip_network("127.0.0.1"),)))
@@ -644,7 +646,7 @@ async def test_a_token_is_for_its_networks_alone_and_knows_clients_behind_a_prox
         assert (await client.get("/v1/models", headers=headers)).status == status, address
 
 
-async def test_a_forwarded_address_is_not_believed_from_just_anyone(
+async def test_forwarded_address_from_an_untrusted_peer_is_ignored(
     client: TestClient, admin: Headers
 ) -> None:
     key = await token(client, admin, allowed_networks=["10.1.0.0/16"])
@@ -652,7 +654,7 @@ async def test_a_forwarded_address_is_not_believed_from_just_anyone(
     assert (await client.get("/v1/models", headers=headers)).status == 403
 
 
-async def test_a_token_opens_the_api_only_where_it_says_so_and_never_what_is_for_people(
+async def test_access_token_reaches_the_api_only_with_opens_api_and_never_session_routes(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -663,7 +665,7 @@ async def test_a_token_opens_the_api_only_where_it_says_so_and_never_what_is_for
         assert (await client.get("/api/conversations", headers=headers)).status == status
         assert (await client.post("/api/chat", json=chat, headers=headers)).status == status
         assert (await client.get("/v1/models", headers=headers)).status == 200
-        # an administrator's token is not an administrator
+        # an access token of an administrator has no administrator's rights
         assert (await client.get("/api/users", headers=headers)).status == 403
         assert (await client.post("/api/models", json={}, headers=headers)).status == 403
         assert (await client.get("/api/tokens", headers=headers)).status == 403
@@ -672,7 +674,7 @@ async def test_a_token_opens_the_api_only_where_it_says_so_and_never_what_is_for
     assert len(await (await client.get("/api/tokens", headers=admin)).json()) == 2
 
 
-async def test_a_deleted_token_ends_at_once_and_others_cannot_delete_it(
+async def test_deleted_access_token_ends_at_once_and_others_cannot_delete_it(
     client: TestClient, admin: Headers, user: Headers
 ) -> None:
     key = await token(client, user)
@@ -688,7 +690,9 @@ async def test_a_deleted_token_ends_at_once_and_others_cannot_delete_it(
     assert (await client.get("/v1/models", headers={"x-api-key": other})).status == 200
 
 
-async def test_a_disabled_users_tokens_end_at_once(client: TestClient, admin: Headers, user: Headers) -> None:
+async def test_access_tokens_of_a_disabled_user_end_at_once(
+    client: TestClient, admin: Headers, user: Headers
+) -> None:
     key = await token(client, user)
     assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 200
     listed = (await (await client.get("/api/users?search=user", headers=admin)).json())["users"]
@@ -697,7 +701,9 @@ async def test_a_disabled_users_tokens_end_at_once(client: TestClient, admin: He
     assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 401
 
 
-async def test_of_a_token_only_its_hash_is_kept(client: TestClient, config: Config, admin: Headers) -> None:
+async def test_only_the_hash_of_an_access_token_is_stored(
+    client: TestClient, config: Config, admin: Headers
+) -> None:
     key = await token(client, admin)
     assert (await client.get("/v1/models", headers={"x-api-key": key})).status == 200
     listing = await (await client.get("/api/tokens", headers=admin)).text()
@@ -709,7 +715,7 @@ async def test_of_a_token_only_its_hash_is_kept(client: TestClient, config: Conf
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
-async def test_a_login_opens_v1_as_well_and_either_header_will_do(
+async def test_session_token_and_access_token_work_in_either_header(
     client: TestClient, user: Headers, admin: Headers, provider: Provider, path: str
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -717,7 +723,7 @@ async def test_a_login_opens_v1_as_well_and_either_header_will_do(
     login = user["Authorization"].removeprefix("Bearer ")
     for headers in (user, {"x-api-key": login}, {"x-api-key": key}, {"Authorization": f"bearer {key}"}):
         assert (await read(client, headers, path))[0] == 200
-    # not a way into what is for people
+    # no way into routes that require a session
     assert (await client.get("/api/conversations", headers={"x-api-key": login})).status == 401
     for headers in ({}, {"x-api-key": "x"}, {"Authorization": f"Basic {key}"}, {"Authorization": key}):
         assert (await read(client, headers, path))[0] == 401
@@ -733,7 +739,7 @@ def is_error(path: str, body: Any, type_: str) -> bool:
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, "/v1/embeddings"])
-async def test_a_body_that_is_too_large_is_refused_in_the_shape_of_its_api(
+async def test_body_above_the_limit_gets_413_in_the_clients_format(
     client: TestClient, admin: Headers, provider: Provider, path: str
 ) -> None:
     await add(client, admin, provider.base_url)
@@ -746,7 +752,7 @@ async def test_a_body_that_is_too_large_is_refused_in_the_shape_of_its_api(
 
 
 @each_way
-async def test_a_body_of_many_megabytes_passes(
+async def test_body_of_many_megabytes_is_accepted(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -776,7 +782,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, "/v1/embeddings"])
 @pytest.mark.parametrize("body", MALFORMED)
-async def test_a_malformed_body_is_refused_in_the_shape_of_its_api(
+async def test_malformed_body_gets_400_in_the_clients_format(
     client: TestClient, admin: Headers, provider: Provider, path: str, body: bytes
 ) -> None:
     await add(client, admin, provider.base_url, "gemini")
@@ -803,7 +809,7 @@ UNFIT = [
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 @pytest.mark.parametrize("wrong", UNFIT, ids=json.dumps)
-async def test_what_does_not_fit_is_refused_by_name_before_it_is_translated(
+async def test_invalid_field_is_refused_by_name_before_translation(
     client: TestClient, admin: Headers, provider: Provider, path: str, wrong: dict[str, Any]
 ) -> None:
     await add(client, admin, provider.base_url, "gemini")
@@ -815,7 +821,7 @@ async def test_what_does_not_fit_is_refused_by_name_before_it_is_translated(
 
 
 @each_way
-async def test_a_body_nested_beyond_measure_or_with_half_a_letter_is_no_trouble(
+async def test_deeply_nested_body_or_half_a_character_causes_no_server_error(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
@@ -836,7 +842,7 @@ async def test_a_body_nested_beyond_measure_or_with_half_a_letter_is_no_trouble(
         ("DELETE", MESSAGES, 405),
     ],
 )
-async def test_what_is_not_there_is_told_in_the_shape_of_its_api(
+async def test_unknown_path_or_method_gets_an_error_in_the_clients_format(
     client: TestClient, admin: Headers, method: str, path: str, status: int
 ) -> None:
     response = await client.request(method, path, headers=admin)
@@ -848,7 +854,7 @@ async def test_what_is_not_there_is_told_in_the_shape_of_its_api(
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
-async def test_an_answer_on_its_way_to_a_user_who_is_disabled_is_broken_off(
+async def test_disabling_a_user_cuts_their_running_gateway_stream(
     client: TestClient, admin: Headers, provider: Provider, path: str
 ) -> None:
     await add(client, admin, provider.base_url)

@@ -1,4 +1,4 @@
-"""A provider's key in a provider's bytes does not reach a program, wherever it stands in them."""
+"""An API key in a provider's response does not reach a gateway client, wherever it is."""
 
 import asyncio
 from dataclasses import replace
@@ -26,7 +26,7 @@ async def model(client: TestClient, admin: Headers, provider: Provider) -> None:
 
 @pytest.mark.parametrize("cut", [1, 8, len(KEY) - 1])
 @pytest.mark.parametrize("begun", [False, True])
-async def test_not_in_two_halves(
+async def test_api_key_split_over_two_chunks_is_masked(
     client: TestClient, user: Headers, provider: Provider, cut: int, begun: bool
 ) -> None:
     head, tail = chunk(f"so {KEY} it is").split(KEY.encode())
@@ -37,7 +37,9 @@ async def test_not_in_two_halves(
     assert KEY not in text and "so *** it is" in text and "[DONE]" in text
 
 
-async def test_not_where_a_stream_breaks_off(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_api_key_at_the_end_of_a_cut_stream_is_masked(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     rest = chunk(KEY).removesuffix(b"\n\n")
     provider.script = provider.stream([chunk("well"), rest], pause=0.05)
     response = await client.post(CHAT, json=ASKED | {"stream": True}, headers=user)
@@ -45,17 +47,19 @@ async def test_not_where_a_stream_breaks_off(client: TestClient, user: Headers, 
     assert KEY not in text and "***" in text
 
 
-async def test_not_in_a_whole_answer(client: TestClient, user: Headers, provider: Provider) -> None:
+async def test_api_key_in_a_whole_reply_is_masked(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
     body = {"id": KEY, "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     provider.script = provider.answer(200, body)
     response = await client.post(CHAT, json=ASKED, headers=user)
     assert response.status == 200 and (await response.json())["id"] == "***"
 
 
-async def test_not_in_a_failure_that_comes_after_the_head(
+async def test_api_key_in_a_failure_after_the_response_headers_is_masked(
     connect: Connect, config: Config, provider: Provider
 ) -> None:
-    """While the first model was silent heartbeats began the answer; then what it falls back on refused."""
+    """Heartbeats began the response while the first model was silent; then the fallback model failed."""
     quick = replace(config, heartbeat_seconds=0.05, database=config.database.with_name("quick.db"))
     client = await connect(quick)
     admin = await sign_in(client, "admin", "admin123")

@@ -1,4 +1,4 @@
-"""/v1 end to end, in short: forwarded and translated, streamed and not."""
+"""Short end-to-end tests of /v1: forwarded and translated, streamed and whole."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ async def add(
     assert response.status == 200, await response.text()
 
 
-async def test_a_stream_between_openai_sides_is_forwarded_byte_for_byte_without_the_usage(
+async def test_openai_stream_to_an_openai_provider_is_forwarded_unchanged_without_usage(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider, "openai", "m")
@@ -44,7 +44,7 @@ async def test_a_stream_between_openai_sides_is_forwarded_byte_for_byte_without_
     assert stats["tokens_used"] == 10 and stats["total_conversations"] == 0
 
 
-async def test_a_whole_answer_between_openai_sides_is_forwarded(
+async def test_openai_request_to_an_openai_provider_is_forwarded(
     client: TestClient, admin: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider, "openai", "m")
@@ -57,7 +57,7 @@ async def test_a_whole_answer_between_openai_sides_is_forwarded(
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_messages_are_translated_for_an_openai_provider(
+async def test_anthropic_message_is_translated_for_an_openai_provider(
     client: TestClient, admin: Headers, provider: Provider, streamed: bool
 ) -> None:
     await add(client, admin, provider, "openai", "m")
@@ -78,9 +78,7 @@ async def test_messages_are_translated_for_an_openai_provider(
     assert (await (await client.get("/api/stats", headers=admin)).json())["tokens_used"] == 10
 
 
-async def test_errors_have_the_shape_of_their_api(
-    client: TestClient, admin: Headers, provider: Provider
-) -> None:
+async def test_errors_have_the_clients_format(client: TestClient, admin: Headers, provider: Provider) -> None:
     response = await client.post("/v1/chat/completions", json={"model": "nobody", "messages": []})
     assert response.status == 401 and (await response.json())["error"]["type"] == "authentication_error"
     response = await client.post("/v1/messages", json={}, headers={"x-api-key": "bad"})
