@@ -140,7 +140,7 @@ def test_retry_delay_of_gemini_is_read_from_the_body_and_a_header_overrides_it()
     assert read({"error": {"message": "m", "details": [{"retryDelay": "99999999s"}]}}).retry_after == 86400
 
 
-def test_message_of_the_provider_behind_openrouter_is_separated() -> None:
+def test_message_of_the_provider_behind_openrouter_is_not_shown() -> None:
     body = {
         "error": {"message": "Provider returned error", "metadata": {"raw": '{"error":{"message":"busy"}}'}}
     }
