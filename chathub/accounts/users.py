@@ -12,9 +12,7 @@ from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
 
-# the columns of a subscription's limits …
-LIMITS = ("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once")
-# … and those of a user's subscription and the limits that apply to it
+# the columns of a user's subscription and of the limits that apply to it
 _APPLIED_LIMITS = ("subscription_type", "usage_limit", "most_cost", "requests_per_minute", "replies_at_once")
 
 # no blanks, and no character with a meaning of its own in the header of a mail
@@ -190,7 +188,7 @@ def _columns(tx: Transaction, user: UserFields) -> dict[str, object]:
 def _own_limits(tx: Transaction, user: UserFields) -> dict[str, int | None]:
     """The user's own limits as they are stored. A limit equal to the subscription's is not the user's own
     (the page sends back what it was shown) and changes with the subscription."""
-    usual = tx.all(tx.q.subscriptions.get, name=user.subscription_type)[0]
+    usual = tx.all(tx.q.limits.get_of_subscription, name=user.subscription_type)[0]
     limits: dict[str, int | None] = structs.asdict(user.limits)
     return {name: None if value == getattr(usual, name) else value for name, value in limits.items()}
 

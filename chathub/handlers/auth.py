@@ -18,7 +18,7 @@ from chathub.schemas.auth import (
     VerificationCodeRequest,
     VerificationCodeSent,
 )
-from chathub.schemas.subscriptions import stored_limit
+from chathub.schemas.limits import stored_limit
 from chathub.schemas.users import NewUser, User, UserSaved
 from chathub.security import audit
 from chathub.security.audit import Actor

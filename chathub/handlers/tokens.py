@@ -10,7 +10,7 @@ from chathub.database.rows import personal_tokens as rows
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
 from chathub.handlers.http import actor, answer, body, done, row_id
-from chathub.schemas.subscriptions import stored_limit
+from chathub.schemas.limits import stored_limit
 from chathub.schemas.tokens import AccessToken, NewToken, TokenCreated
 
 _DAY = 86_400_000

@@ -14,7 +14,7 @@ from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.handlers.http import actor, answer, body, client_info, query, row_id
 from chathub.running.registry import of_user
-from chathub.schemas.subscriptions import stored_limit
+from chathub.schemas.limits import stored_limit
 from chathub.schemas.users import (
     AccountChange,
     PasswordChanged,

@@ -9,8 +9,8 @@ from chathub.clock import iso
 from chathub.database.rows import personal_tokens as rows
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import Name
+from chathub.schemas.limits import CountLimit, MoneyLimit, TokenLimit, shown_limit
 from chathub.schemas.money import money
-from chathub.schemas.subscriptions import CountLimit, MoneyLimit, TokenLimit, shown_limit
 from chathub.schemas.success import Success
 
 

@@ -7,7 +7,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows import users as rows
 from chathub.schemas.decode import Request
-from chathub.schemas.subscriptions import CountLimit, MoneyLimit, SubscriptionName, TokenLimit, shown_limit
+from chathub.schemas.limits import CountLimit, MoneyLimit, TokenLimit, shown_limit
+from chathub.schemas.subscriptions import SubscriptionName
 from chathub.schemas.success import Success
 
 Username = Annotated[str, Meta(min_length=2, max_length=50)]
