@@ -44,7 +44,7 @@ class ShownLimits(Struct, kw_only=True):
     replies_at_once: int | None
 
 
-def shown_limits(limits: rows.SubscriptionLimits) -> ShownLimits:
+def shown_limits(limits: rows.SubscriptionLimits | rows.AppliedLimits) -> ShownLimits:
     return ShownLimits(
         usage_limit=limits.usage_limit,
         cost_limit=shown_limit(limits.cost_limit),

@@ -11,6 +11,23 @@ UPDATE subscriptions SET usage_limit = :usage_limit, cost_limit = :cost_limit,
     requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once
 WHERE name = :name
 
+-- name: get_of_user
+-- the limits that apply to the user
+SELECT usage_limit, most_cost, requests_per_minute, replies_at_once, user_id FROM limits WHERE user_id = :user_id
+
+-- name: list_of_users
+-- the same of several; :user_ids is a JSON list, for which the engines have no common form
+SELECT usage_limit, most_cost, requests_per_minute, replies_at_once, user_id FROM limits
+WHERE user_id IN (SELECT value FROM json_each(:user_ids))
+
+-- name: get_own_of_user
+SELECT usage_limit, cost_limit, requests_per_minute, replies_at_once FROM users WHERE id = :user_id
+
+-- name: update_of_user
+UPDATE users SET usage_limit = :usage_limit, cost_limit = :cost_limit,
+    requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once
+WHERE id = :user_id
+
 -- name: list_with_usage
 -- what a user may use, what it used from :first_day to before :next_day, and what is reserved for its replies; then the
 -- same for the access token of the request, if it came with one. The reservations that :ended names (a JSON list, for

@@ -25,6 +25,21 @@ class SubscriptionLimits(OwnLimits, frozen=True):
     name: str
 
 
+class AppliedLimits(Row, frozen=True):
+    """The limits that apply to a user: its own, else those of its subscription, which do not bound an
+    administrator. ``usage_limit`` is what is shown, for an administrator as well."""
+
+    usage_limit: int
+    most_cost: int | None
+    requests_per_minute: int | None
+    replies_at_once: int | None
+    user_id: int
+
+    @property
+    def cost_limit(self) -> int | None:
+        return self.most_cost
+
+
 class LimitsWithUsage(Row, frozen=True):
     """What a user or an access token may use in a month, has used and has reserved. Costs in millionths; a
     limit that is None bounds nothing. ``running`` counts the replies being generated."""
@@ -63,4 +78,8 @@ class Limits(Statements):
     list_of_subscriptions: Select[SubscriptionLimits]
     get_of_subscription: Select[SubscriptionLimits]
     update_of_subscription: Command
+    get_of_user: Select[AppliedLimits]
+    list_of_users: Select[AppliedLimits]
+    get_own_of_user: Select[OwnLimits]
+    update_of_user: Command
     list_with_usage: Select[LimitsWithUsage]
