@@ -1,6 +1,7 @@
 """Limits as the API takes and shows them: fields of the bodies of users, subscriptions and access tokens.
 
-``usage_limit`` is tokens, ``cost_limit`` money, both in a calendar month.
+``usage_limit`` (``monthly_limit`` of an access token) is tokens, ``cost_limit`` money, both in a calendar
+month.
 """
 
 from typing import Annotated
@@ -16,27 +17,45 @@ MoneyLimit = Annotated[float, Meta(ge=0, le=10**9)]
 CountLimit = Annotated[int, Meta(ge=1, le=10**6)]
 
 
-class LimitFields(Request):
+class _LimitFields(Request):
     """The limits that a request sets. Null: no limit of its own; absent: the limit stays as it is."""
 
-    usage_limit: TokenLimit | None | UnsetType = UNSET
     cost_limit: MoneyLimit | None | UnsetType = UNSET
     requests_per_minute: CountLimit | None | UnsetType = UNSET
     replies_at_once: CountLimit | None | UnsetType = UNSET
 
-    def limit_changes(self) -> rows.LimitChanges:
-        """The limits as they are stored."""
+    def _changes(self, usage_limit: int | None | UnsetType) -> rows.LimitChanges:
         return rows.LimitChanges(
-            usage_limit=self.usage_limit,
-            cost_limit=UNSET if isinstance(self.cost_limit, UnsetType) else stored_limit(self.cost_limit),
+            usage_limit=usage_limit,
+            cost_limit=_stored(self.cost_limit),
             requests_per_minute=self.requests_per_minute,
             replies_at_once=self.replies_at_once,
         )
 
 
+class LimitFields(_LimitFields):
+    """The limits that a request sets of a user or a subscription."""
+
+    usage_limit: TokenLimit | None | UnsetType = UNSET
+
+    def limit_changes(self) -> rows.LimitChanges:
+        """The limits as they are stored."""
+        return self._changes(self.usage_limit)
+
+
+class TokenLimitFields(_LimitFields):
+    """The limits that a request sets of an access token."""
+
+    monthly_limit: TokenLimit | None | UnsetType = UNSET
+
+    def limit_changes(self) -> rows.LimitChanges:
+        """The limits as they are stored."""
+        return self._changes(self.monthly_limit)
+
+
 class ShownLimits(Struct, kw_only=True):
-    """The limits in a response. They follow the fields that a subclass declares: fields that are keyword-only
-    come after those that are not, and those of a base class before those of its subclass."""
+    """The limits in a response; null is no limit. They follow the fields of a subclass: fields that are
+    keyword-only come after those that are not, and among them those of the base class first."""
 
     usage_limit: int
     cost_limit: float | None
@@ -47,17 +66,41 @@ class ShownLimits(Struct, kw_only=True):
 def shown_limits(limits: rows.SubscriptionLimits | rows.AppliedLimits) -> ShownLimits:
     return ShownLimits(
         usage_limit=limits.usage_limit,
-        cost_limit=shown_limit(limits.cost_limit),
+        cost_limit=_shown(limits.cost_limit),
         requests_per_minute=limits.requests_per_minute,
         replies_at_once=limits.replies_at_once,
     )
 
 
-def shown_limit(limit: int | None) -> float | None:
+class ShownTokenLimits(Struct, kw_only=True):
+    """The limits of an access token in a response; null is no limit but the user's. ``monthly_usage``, in
+    tokens, and ``monthly_cost`` are of the current month. They follow the fields of a subclass as well."""
+
+    monthly_limit: int | None
+    monthly_usage: int
+    cost_limit: float | None
+    monthly_cost: float
+    requests_per_minute: int | None
+    replies_at_once: int | None
+
+
+def shown_token_limits(limits: rows.OwnLimits, used: int, cost: int) -> ShownTokenLimits:
+    """``used`` in tokens, ``cost`` in millionths: of the current month."""
+    return ShownTokenLimits(
+        monthly_limit=limits.usage_limit,
+        monthly_usage=used,
+        cost_limit=_shown(limits.cost_limit),
+        monthly_cost=money(cost),
+        requests_per_minute=limits.requests_per_minute,
+        replies_at_once=limits.replies_at_once,
+    )
+
+
+def _shown(limit: int | None) -> float | None:
     """A stored limit of money as the API shows it; None is no limit."""
     return None if limit is None else money(limit)
 
 
-def stored_limit(limit: float | None) -> int | None:
+def _stored(limit: float | None | UnsetType) -> int | None | UnsetType:
     """A limit of money in millionths, as it is stored; None is no limit."""
-    return None if limit is None else millionths(limit)
+    return limit if limit is None or isinstance(limit, UnsetType) else millionths(limit)

@@ -28,6 +28,16 @@ UPDATE users SET usage_limit = :usage_limit, cost_limit = :cost_limit,
     requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once
 WHERE id = :user_id
 
+-- name: list_of_tokens
+-- of all access tokens of a user
+SELECT monthly_limit AS usage_limit, cost_limit, requests_per_minute, replies_at_once, id AS token_id
+FROM personal_tokens WHERE user_id = :user_id
+
+-- name: update_of_token
+UPDATE personal_tokens SET monthly_limit = :usage_limit, cost_limit = :cost_limit,
+    requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once
+WHERE id = :token_id
+
 -- name: list_with_usage
 -- what a user may use, what it used from :first_day to before :next_day, and what is reserved for its replies; then the
 -- same for the access token of the request, if it came with one. The reservations that :ended names (a JSON list, for

@@ -21,8 +21,18 @@ class OwnLimits(Row, frozen=True):
 
 
 class SubscriptionLimits(OwnLimits, frozen=True):
+    """What a subscription allows users who have no limits of their own."""
+
     usage_limit: int
     name: str
+
+
+class TokenLimits(OwnLimits, frozen=True):
+    token_id: int
+
+
+# of a user or an access token that has none of its own
+NO_LIMITS = OwnLimits(usage_limit=None, cost_limit=None, requests_per_minute=None, replies_at_once=None)
 
 
 class AppliedLimits(Row, frozen=True):
@@ -82,4 +92,6 @@ class Limits(Statements):
     list_of_users: Select[AppliedLimits]
     get_own_of_user: Select[OwnLimits]
     update_of_user: Command
+    list_of_tokens: Select[TokenLimits]
+    update_of_token: Command
     list_with_usage: Select[LimitsWithUsage]
