@@ -205,7 +205,6 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 def insert_pictures(tx: Transaction, count: int) -> None:
     names = dict(username="a", username_key="a", email="a@b.c", email_key="a@b.c", password_hash="")
     rest = dict(password_is_default=0, role="user", subscription_type="free", is_active=1)
-    rest |= dict.fromkeys(("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once"))
     user = tx.all(tx.q.users.insert, **names, **rest, now=1)[0].id
     for number in range(count):
         picture = dict(file_id=str(number), digest=str(number), media_type="", data=os.urandom(512 * 1024))

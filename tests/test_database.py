@@ -155,7 +155,6 @@ async def test_long_branch_can_be_deleted(db: Database) -> None:
         q = tx.q
         names = dict(username="a", username_key="a", email="a@b.c", email_key="a@b.c", password_hash="")
         rest = dict(password_is_default=0, role="user", subscription_type="free", is_active=1)
-        rest |= dict.fromkeys(("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once"))
         user = tx.all(q.users.insert, **names, **rest, now=1)[0].id
         conversation = tx.one(
             q.conversations.insert, public_id="long", user_id=user, title="t", model="m", now=1

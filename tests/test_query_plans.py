@@ -29,7 +29,7 @@ MAY_SORT = {
         "models.list_all",
         "providers.list_all",
     ),
-    *("audit.list_page_of_events", "sessions.delete_oldest", "subscriptions.list_all"),
+    *("audit.list_page_of_events", "limits.list_of_subscriptions", "sessions.delete_oldest"),
     *("usage.by_model", "usage.list_spans", "usage.list_spans_of_all", "usage.sum_by"),
 }
 # indexes for foreign keys, used when a referenced row is deleted: no statement names them

@@ -202,3 +202,15 @@ def test_statements_list_their_columns(queries: Queries) -> None:
     for file, statements in queries:
         for name, statement in statements.items():
             assert not re.search(r"SELECT\s+(\w+\.)?\*", statement), f"{file}.{name}"
+
+
+def test_a_limit_is_named_where_it_is_stored_taken_shown_and_checked_only() -> None:
+    """Then adding one touches these files and a migration; everything between carries limits whole."""
+    paths = [*modules(), *(sql_folder() / "queries").glob("*.sql")]
+    naming = {str(path.relative_to(ROOT)) for path in paths if "replies_at_once" in path.read_text("utf-8")}
+    assert naming == {
+        "sql/queries/limits.sql",
+        "chathub/database/rows/limits.py",
+        "chathub/schemas/limits.py",
+        "chathub/billing/budgets.py",
+    }

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from chathub.config_values import Network
+from chathub.database.rows.limits import NO_LIMITS, LimitChanges, OwnLimits
 from chathub.database.rows.personal_tokens import AccessToken, VerifiedToken
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
@@ -25,17 +26,13 @@ _MOST = 100
 
 
 class NewToken(Struct, frozen=True, kw_only=True):
-    """What its owner sets of an access token. The limits are tokens and money (millionths) in a calendar
-    month, requests and replies; None is no limit but the user's. An empty list allows all."""
+    """What its owner sets of an access token. An empty list allows all."""
 
     name: str
     opens_api: bool
     allowed_models: list[str]
     allowed_networks: list[str]
-    monthly_limit: int | None
-    cost_limit: int | None
-    requests_per_minute: int | None
-    replies_at_once: int | None
+    limits: LimitChanges
     expires_at: int | None
 
 
@@ -74,7 +71,9 @@ def networks_of(row: VerifiedToken) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(word) for word in words)
 
 
-def insert(tx: Transaction, user_id: int, token: str, new: NewToken, actor: Actor, now: int) -> AccessToken:
+def insert(
+    tx: Transaction, user_id: int, token: str, new: NewToken, actor: Actor, now: int
+) -> tuple[AccessToken, OwnLimits]:
     """Store a new access token of a user.
 
     Raises:
@@ -82,18 +81,20 @@ def insert(tx: Transaction, user_id: int, token: str, new: NewToken, actor: Acto
     """
     if len(tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month="")) >= _MOST:
         raise BadRequest(f"访问令牌不能超过 {_MOST} 个")
-    columns = structs.asdict(new) | {
-        "allowed_models": msgspec.json.encode(new.allowed_models).decode(),
-        "allowed_networks": msgspec.json.encode(new.allowed_networks).decode(),
-    }
     (row,) = tx.all(
         tx.q.personal_tokens.insert,
         user_id=user_id,
+        name=new.name,
         digest=digest_of(token),
         hint=hint_of(token),
+        opens_api=new.opens_api,
+        allowed_models=msgspec.json.encode(new.allowed_models).decode(),
+        allowed_networks=msgspec.json.encode(new.allowed_networks).decode(),
+        expires_at=new.expires_at,
         now=now,
-        **columns,
     )
+    limits = new.limits.applied_to(NO_LIMITS)
+    tx.run(tx.q.limits.update_of_token, token_id=row.id, **structs.asdict(limits))
     audit.record(
         tx,
         actor,
@@ -104,9 +105,9 @@ def insert(tx: Transaction, user_id: int, token: str, new: NewToken, actor: Acto
         hint=row.hint,
         # 0 or 1, as in the entries that exist
         opens_api=int(row.opens_api),
-        monthly_limit=row.monthly_limit,
+        monthly_limit=limits.usage_limit,
     )
-    return row
+    return row, limits
 
 
 def delete(tx: Transaction, token_id: int, user_id: int, actor: Actor, now: int) -> None:

@@ -8,9 +8,8 @@ from msgspec import Struct, structs
 
 from chathub.accounts import invites, users
 from chathub.accounts.throttle import Limit, RateLimitKey
-from chathub.accounts.users import UserFields
+from chathub.accounts.users import Account, UserFields
 from chathub.config import Config
-from chathub.database.rows.users import User
 from chathub.database.transaction import Transaction
 from chathub.errors import Forbidden
 from chathub.mail import Mailer
@@ -110,7 +109,7 @@ def store_code(
 
 def register(
     tx: Transaction, policy: RegistrationPolicy, newcomer: Newcomer, actor: Actor, now: int
-) -> User | None:
+) -> Account | None:
     """Insert an account, and use up its verification code and invite code. None: the verification code is
     wrong, and the wrong try is counted.
 
@@ -128,12 +127,13 @@ def register(
         password_hash=newcomer.password_hash,
         subscription_type=invite.subscription_type if invite else "free",
     )
-    user = users.insert(tx, fields, now)
+    account = users.insert(tx, fields, now)
+    user = account.user
     actor = structs.replace(actor, user_id=user.id, name=user.username)
     audit.record(tx, actor, "user.registered", now, f"user {user.id}", email=user.email)
     if invite is not None:
         audit.record(tx, actor, "invite.used", now, f"invite {invite.id}", hint=invite.hint)
-    return user
+    return account
 
 
 def _use_code(

@@ -2,20 +2,16 @@
 
 import re
 import unicodedata
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from chathub.database.rows import users as rows
+from chathub.database.rows.limits import AppliedLimits, LimitChanges
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.security import audit
 from chathub.security.audit import Actor
-
-# the columns of a subscription's limits …
-LIMITS = ("usage_limit", "cost_limit", "requests_per_minute", "replies_at_once")
-# … and those of a user's subscription and the limits that apply to it
-_APPLIED_LIMITS = ("subscription_type", "usage_limit", "most_cost", "requests_per_minute", "replies_at_once")
 
 # no blanks, and no character with a meaning of its own in the header of a mail
 _ATOM = r"[^@\s\x00-\x1f<>\"'()\[\],;:\\.]+"
@@ -34,18 +30,16 @@ _BLANKS = re.compile(r"  |[^\S ]")
 T = TypeVar("T")
 
 
-class Limits(Struct, frozen=True, kw_only=True):
-    """A user's own limits: tokens and money (millionths) in a calendar month, requests, replies.
-    None: its subscription's limit applies."""
+class Account(NamedTuple):
+    """A user with the limits that apply to it."""
 
-    usage_limit: int | None = None
-    cost_limit: int | None = None
-    requests_per_minute: int | None = None
-    replies_at_once: int | None = None
+    user: rows.User
+    limits: AppliedLimits
 
 
 class UserFields(Struct, frozen=True, kw_only=True):
-    """All values of an account that are stored, besides its id, times and token version."""
+    """All values of an account that are stored, besides its id, times and token version. ``limits`` changes
+    the limits that the account has already: a new one has none of its own."""
 
     username: str
     email: str
@@ -53,7 +47,7 @@ class UserFields(Struct, frozen=True, kw_only=True):
     password_is_default: bool = False
     role: str = "user"
     subscription_type: str = "free"
-    limits: Limits = Limits()
+    limits: LimitChanges = LimitChanges()
     is_active: bool = True
 
 
@@ -65,20 +59,11 @@ class Changes(Struct, frozen=True, kw_only=True):
     password_hash: str | UnsetType = UNSET
     role: str | UnsetType = UNSET
     subscription_type: str | UnsetType = UNSET
-    usage_limit: int | None | UnsetType = UNSET
-    cost_limit: int | None | UnsetType = UNSET
-    requests_per_minute: int | None | UnsetType = UNSET
-    replies_at_once: int | None | UnsetType = UNSET
+    limits: LimitChanges = LimitChanges()
     is_active: bool | UnsetType = UNSET
 
     def applied_to(self, old: rows.User) -> UserFields:
         """The account's values after these changes."""
-        limits = Limits(
-            usage_limit=_changed(old.own_usage_limit, self.usage_limit),
-            cost_limit=_changed(old.own_cost_limit, self.cost_limit),
-            requests_per_minute=_changed(old.own_requests_per_minute, self.requests_per_minute),
-            replies_at_once=_changed(old.own_replies_at_once, self.replies_at_once),
-        )
         return UserFields(
             username=_changed(old.username, self.username),
             email=_changed(old.email, self.email),
@@ -86,7 +71,7 @@ class Changes(Struct, frozen=True, kw_only=True):
             password_is_default=old.password_is_default and self.password_hash is UNSET,
             role=_changed(old.role, self.role),
             subscription_type=_changed(old.subscription_type, self.subscription_type),
-            limits=limits,
+            limits=self.limits,
             is_active=_changed(old.is_active, self.is_active),
         )
 
@@ -135,14 +120,38 @@ def _is_visible(text: str) -> bool:
     return not hidden and not _BLANK.search(text)
 
 
-def insert(tx: Transaction, user: UserFields, now: int) -> rows.User:
+def find(tx: Transaction, user_id: int) -> Account | None:
+    return _with_limits(tx, tx.one(tx.q.users.get_by_id, user_id=user_id))
+
+
+def find_by_name(tx: Transaction, username_key: str) -> Account | None:
+    """The account of a name in comparable form."""
+    return _with_limits(tx, tx.one(tx.q.users.get_for_login, username_key=username_key))
+
+
+def get(tx: Transaction, user_id: int) -> Account:
+    """Raises:
+    NotFound: no such account.
+    """
+    account = find(tx, user_id)
+    if account is None:
+        raise NotFound("用户不存在")
+    return account
+
+
+def _with_limits(tx: Transaction, user: rows.User | None) -> Account | None:
+    return Account(user, tx.all(tx.q.limits.get_of_user, user_id=user.id)[0]) if user else None
+
+
+def insert(tx: Transaction, user: UserFields, now: int) -> Account:
     """Insert an account. If the name or the mail address is taken, the database refuses it
     (``users_username``)."""
-    (inserted,) = tx.all(tx.q.users.insert, **_columns(tx, user), now=now)
-    return tx.all(tx.q.users.get_by_id, user_id=inserted.id)[0]
+    (inserted,) = tx.all(tx.q.users.insert, **_columns(user), now=now)
+    _store_limits(tx, inserted.id, user)
+    return get(tx, inserted.id)
 
 
-def update(tx: Transaction, user_id: int, changes: Changes, actor: Actor, now: int) -> rows.User:
+def update(tx: Transaction, user_id: int, changes: Changes, actor: Actor, now: int) -> Account:
     """Change an account, and record what changed in the audit log. A new password, a new role or disabling
     the account ends its sessions and access tokens.
 
@@ -150,28 +159,27 @@ def update(tx: Transaction, user_id: int, changes: Changes, actor: Actor, now: i
         NotFound: no such account.
         BadRequest: the acting administrator, or the last administrator, would lose access.
     """
-    old = tx.one(tx.q.users.get_by_id, user_id=user_id)
-    if old is None:
-        raise NotFound("用户不存在")
-    new = changes.applied_to(old)
+    before = get(tx, user_id)
+    old, new = before.user, changes.applied_to(before.user)
     _check_loss(tx, old, new, actor.user_id)
     password_changed = changes.password_hash is not UNSET
     ends_tokens = password_changed or new.role != old.role or (old.is_active and not new.is_active)
     tx.run(
         tx.q.users.update,
         user_id=user_id,
-        **_columns(tx, new),
+        **_columns(new),
         token_version=old.token_version + ends_tokens,
         now=now,
     )
+    _store_limits(tx, user_id, new)
     if ends_tokens:
         tx.run(tx.q.sessions.delete_all_of_user, user_id=user_id)
-    row = tx.all(tx.q.users.get_by_id, user_id=user_id)[0]
-    _record(tx, actor, old, row, password_changed=password_changed, now=now)
-    return row
+    account = get(tx, user_id)
+    _record(tx, actor, before, account, password_changed=password_changed, now=now)
+    return account
 
 
-def _columns(tx: Transaction, user: UserFields) -> dict[str, object]:
+def _columns(user: UserFields) -> dict[str, object]:
     """The parameters of the statements ``insert`` and ``update``."""
     return {
         "username": user.username,
@@ -182,34 +190,38 @@ def _columns(tx: Transaction, user: UserFields) -> dict[str, object]:
         "password_is_default": user.password_is_default,
         "role": user.role,
         "subscription_type": user.subscription_type,
-        **_own_limits(tx, user),
         "is_active": user.is_active,
     }
 
 
-def _own_limits(tx: Transaction, user: UserFields) -> dict[str, int | None]:
-    """The user's own limits as they are stored. A limit equal to the subscription's is not the user's own
-    (the page sends back what it was shown) and changes with the subscription."""
-    usual = tx.all(tx.q.subscriptions.get, name=user.subscription_type)[0]
-    limits: dict[str, int | None] = structs.asdict(user.limits)
-    return {name: None if value == getattr(usual, name) else value for name, value in limits.items()}
+def _store_limits(tx: Transaction, user_id: int, user: UserFields) -> None:
+    """Store the user's own limits. A limit equal to the subscription's is not the user's own (the page sends
+    back what it was shown) and changes with the subscription."""
+    usual = tx.all(tx.q.limits.get_of_subscription, name=user.subscription_type)[0]
+    own = user.limits.applied_to(tx.all(tx.q.limits.get_own_of_user, user_id=user_id)[0])
+    limits = {
+        name: None if value == getattr(usual, name) else value for name, value in structs.asdict(own).items()
+    }
+    tx.run(tx.q.limits.update_of_user, user_id=user_id, **limits)
 
 
 def _record(
-    tx: Transaction, actor: Actor, old: rows.User, new: rows.User, *, password_changed: bool, now: int
+    tx: Transaction, actor: Actor, old: Account, new: Account, *, password_changed: bool, now: int
 ) -> None:
     """Record each kind of change as an event of its own, so that the log can be searched for it."""
+    is_active = audit.differences(old.user, new.user, ("is_active",))
     events = {
-        "user.updated": audit.differences(old, new, ("username", "email")),
-        "user.role": audit.differences(old, new, ("role",)),
-        "user.limits": audit.differences(old, new, _APPLIED_LIMITS),
-        "user.enabled" if new.is_active else "user.disabled": audit.differences(old, new, ("is_active",)),
+        "user.updated": audit.differences(old.user, new.user, ("username", "email")),
+        "user.role": audit.differences(old.user, new.user, ("role",)),
+        "user.limits": audit.differences(old.user, new.user, ("subscription_type",))
+        | audit.differences(old.limits, new.limits, AppliedLimits.__struct_fields__),
+        "user.enabled" if new.user.is_active else "user.disabled": is_active,
     }
     for event, details in events.items():
         if details:
-            audit.record(tx, actor, event, now, f"user {new.id}", **details)
+            audit.record(tx, actor, event, now, f"user {new.user.id}", **details)
     if password_changed:
-        audit.record(tx, actor, "user.password", now, f"user {new.id}")
+        audit.record(tx, actor, "user.password", now, f"user {new.user.id}")
 
 
 def _check_loss(tx: Transaction, old: rows.User, new: UserFields, acting_id: int | None) -> None:

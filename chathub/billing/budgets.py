@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from chathub.billing import ledger
 from chathub.clock import Month, iso
-from chathub.database.rows.budgets import Limits
+from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
 from chathub.errors import TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
@@ -83,7 +83,7 @@ class UsageBound(Struct, frozen=True, kw_only=True):
 class BudgetState(NamedTuple):
     """The limits of a user and of its access token, with what was used of them in a month."""
 
-    limits: list[Limits]
+    limits: list[LimitsWithUsage]
     month: Month
 
     @property
@@ -155,7 +155,7 @@ def check_rate_limits(tx: Transaction, owner: BudgetOwner, ended: Sequence[int])
     return state
 
 
-def _check_rates(tx: Transaction, owner: BudgetOwner, limits: Limits) -> None:
+def _check_rates(tx: Transaction, owner: BudgetOwner, limits: LimitsWithUsage) -> None:
     whose, token_id = ("", 0) if limits.owner == "user" else ("该访问令牌", owner.token_id)
     if limits.replies_at_once is not None and limits.running >= limits.replies_at_once:
         raise TooManyRequests(f"{whose}同时进行的回复不能超过 {limits.replies_at_once} 个", retry_after=1)
@@ -240,7 +240,7 @@ def list_budgets(tx: Transaction, owner: BudgetOwner) -> list[schemas.Budget]:
 def _state(tx: Transaction, owner: BudgetOwner, ended: Sequence[int] = ()) -> BudgetState:
     month = ledger.in_force(tx, owner.month)
     limits = tx.all(
-        tx.q.budgets.list_limits,
+        tx.q.limits.list_with_usage,
         user_id=owner.user_id,
         token_id=owner.token_id,
         first_day=month.first_day,

@@ -18,6 +18,7 @@ from chathub.database.rows.files import Files
 from chathub.database.rows.idempotency import Idempotency
 from chathub.database.rows.invites import Invites
 from chathub.database.rows.ledger import Ledger
+from chathub.database.rows.limits import Limits
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
 from chathub.database.rows.models import Models
@@ -27,7 +28,6 @@ from chathub.database.rows.providers import Providers
 from chathub.database.rows.schema import Schema
 from chathub.database.rows.sessions import Sessions
 from chathub.database.rows.settings import Settings
-from chathub.database.rows.subscriptions import Subscriptions
 from chathub.database.rows.throttles import Throttles
 from chathub.database.rows.usage import Usage
 from chathub.database.rows.users import Users
@@ -62,6 +62,7 @@ class Queries:
     idempotency: Idempotency
     invites: Invites
     ledger: Ledger
+    limits: Limits
     login_networks: LoginNetworks
     messages: Messages
     models: Models
@@ -71,7 +72,6 @@ class Queries:
     schema: Schema
     sessions: Sessions
     settings: Settings
-    subscriptions: Subscriptions
     throttles: Throttles
     usage: Usage
     users: Users

@@ -5,7 +5,6 @@ from aiohttp import web
 from chathub.accounts import logins, registration, users
 from chathub.accounts.passwords import check_rules
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
-from chathub.database.rows import users as rows
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
 from chathub.handlers.http import actor, body, client_info, done, json_response
@@ -18,7 +17,6 @@ from chathub.schemas.auth import (
     VerificationCodeRequest,
     VerificationCodeSent,
 )
-from chathub.schemas.subscriptions import stored_limit
 from chathub.schemas.users import NewUser, User, UserSaved
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -28,19 +26,20 @@ async def login(request: web.Request) -> web.Response:
     credentials = await body(request, Login)
     db, client, now = request.app[DB], actor(request), request.app[CLOCK].now()
     name = users.comparable(credentials.username.strip())[:200]
-    user = await db.fetch_one(db.q.users.get_for_login, username_key=name)
+    account = await db.read(users.find_by_name, name)
+    password_hash = account.user.password_hash if account else None
     is_right = await request.app[THROTTLE].verify_once(
         logins.limits_of(db, name, client.address, now),
         request.app[PASSWORDS].slot(client),
-        lambda: request.app[PASSWORDS].check(credentials.password, user.password_hash if user else None),
-        lambda tx: logins.record_failure(tx, name if user else "", client, now),
+        lambda: request.app[PASSWORDS].check(credentials.password, password_hash),
+        lambda tx: logins.record_failure(tx, name if account else "", client, now),
     )
-    if not is_right or user is None:
+    if not is_right or account is None:
         raise Unauthorized("用户名或密码错误")
-    if not user.is_active:
+    if not account.user.is_active:
         raise Forbidden("账号已被禁用")
-    token = await request.app[SESSIONS].start(user, client_info(request))
-    return json_response(LoggedIn(message="登录成功", token=token, user=User.of(user)))
+    token = await request.app[SESSIONS].start(account.user, client_info(request))
+    return json_response(LoggedIn(message="登录成功", token=token, user=User.of(*account)))
 
 
 async def show_registration(request: web.Request) -> web.Response:
@@ -87,12 +86,12 @@ async def register(request: web.Request) -> web.Response:
         invite_code=form.invite_code or "",
         verification_code=form.verification_code or "",
     )
-    user = await request.app[DB].write(
+    account = await request.app[DB].write(
         registration.register, policy, newcomer, client, request.app[CLOCK].now()
     )
-    if user is None:
+    if account is None:
         raise BadRequest("验证码错误或已过期，请重新获取")
-    return json_response(UserSaved(message="注册成功", user=User.of(user)))
+    return json_response(UserSaved(message="注册成功", user=User.of(*account)))
 
 
 async def admin_register(request: web.Request) -> web.Response:
@@ -105,20 +104,16 @@ async def admin_register(request: web.Request) -> web.Response:
         password_hash=hashed,
         role=form.role or "user",
         subscription_type=form.subscription_type or "free",
-        limits=users.Limits(
-            usage_limit=form.usage_limit,
-            cost_limit=stored_limit(form.cost_limit),
-            requests_per_minute=form.requests_per_minute,
-            replies_at_once=form.replies_at_once,
-        ),
+        limits=form.limit_changes(),
         is_active=form.is_active is not False,
     )
-    user = await request.app[DB].write(_insert, acting, fields, request.app[CLOCK].now())
-    return json_response(UserSaved(message="用户创建成功", user=User.of(user)))
+    account = await request.app[DB].write(_insert, acting, fields, request.app[CLOCK].now())
+    return json_response(UserSaved(message="用户创建成功", user=User.of(*account)))
 
 
-def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) -> rows.User:
-    user = users.insert(tx, fields, now)
+def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) -> users.Account:
+    account = users.insert(tx, fields, now)
+    user = account.user
     audit.record(
         tx,
         acting,
@@ -128,17 +123,16 @@ def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) 
         username=user.username,
         role=user.role,
         subscription_type=user.subscription_type,
-        usage_limit=user.usage_limit,
+        usage_limit=account.limits.usage_limit,
     )
-    return user
+    return account
 
 
 async def verify(request: web.Request) -> web.Response:
-    db = request.app[DB]
-    user = await db.fetch_one(db.q.users.get_by_id, user_id=request[CALLER].id)
-    if user is None:
+    account = await request.app[DB].read(users.find, request[CALLER].id)
+    if account is None:
         raise Unauthorized("用户不存在")
-    return json_response(ValidToken(user=User.of(user), message="Token有效"))
+    return json_response(ValidToken(user=User.of(*account), message="Token有效"))
 
 
 async def logout(request: web.Request) -> web.Response:

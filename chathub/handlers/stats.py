@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from chathub.accounts import users
 from chathub.app_keys import CALLER, CLOCK, DB
 from chathub.billing import budgets, ledger
 from chathub.billing.budgets import BudgetOwner
@@ -9,7 +10,6 @@ from chathub.clock import Month, iso
 from chathub.database.rows.usage import Totals
 from chathub.database.rows.users import User
 from chathub.database.transaction import Transaction
-from chathub.errors import NotFound
 from chathub.handlers.http import json_response
 from chathub.schemas import stats
 from chathub.schemas.money import money
@@ -24,13 +24,11 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _collect(tx: Transaction, user_id: int, month: Month) -> stats.Stats:
-    user = tx.one(tx.q.users.get_by_id, user_id=user_id)
-    if user is None:
-        raise NotFound("用户不存在")
+    user, limits = users.get(tx, user_id)
     counts = tx.all(tx.q.conversations.count_for_user, user_id=user_id)[0]
     now = ledger.in_force(tx, month)
     ever, this_month = _totals(tx, user_id, "", _NEVER), _totals(tx, user_id, now.name, now.name)
-    limit, owner = user.usage_limit, BudgetOwner(user_id, None, month)
+    limit, owner = limits.usage_limit, BudgetOwner(user_id, None, month)
     return stats.Stats(
         total_conversations=counts.conversations,
         total_messages=counts.messages,

@@ -7,10 +7,10 @@ from chathub.app_keys import CALLER, CLOCK, DB, LAST_USES, SESSIONS
 from chathub.billing import ledger
 from chathub.clock import Month
 from chathub.database.rows import personal_tokens as rows
+from chathub.database.rows.limits import OwnLimits
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
 from chathub.handlers.http import actor, body, done, json_response, row_id
-from chathub.schemas.subscriptions import stored_limit
 from chathub.schemas.tokens import AccessToken, NewToken, TokenCreated
 
 _DAY = 86_400_000
@@ -19,17 +19,19 @@ _DAY = 86_400_000
 async def list_own(request: web.Request) -> web.Response:
     found = await request.app[DB].read(_own, request[CALLER].id, request.app[CLOCK].month())
     last_uses = request.app[LAST_USES]
-    return json_response([AccessToken.of(row, last_uses.of_token(row.id, row.last_used_at)) for row in found])
+    return json_response(
+        [AccessToken.of(row, limits, last_uses.of_token(row.id, row.last_used_at)) for row, limits in found]
+    )
 
 
 async def create(request: web.Request) -> web.Response:
     new, now = await body(request, NewToken), request.app[CLOCK].now()
     fields, token = _fields(new, now), access_tokens.new_token()
-    row = await request.app[DB].write(
+    row, limits = await request.app[DB].write(
         access_tokens.insert, request[CALLER].id, token, fields, actor(request), now
     )
     sentence = "请立即保存令牌，它不会再次显示"
-    return json_response(TokenCreated(message=sentence, token=token, data=AccessToken.of(row, None)))
+    return json_response(TokenCreated(message=sentence, token=token, data=AccessToken.of(row, limits, None)))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -50,14 +52,13 @@ def _fields(new: NewToken, now: int) -> access_tokens.NewToken:
         opens_api=bool(new.opens_api),
         allowed_models=new.allowed_models or [],
         allowed_networks=access_tokens.check_networks(new.allowed_networks or []),
-        monthly_limit=new.monthly_limit,
-        cost_limit=stored_limit(new.cost_limit),
-        requests_per_minute=new.requests_per_minute,
-        replies_at_once=new.replies_at_once,
+        limits=new.limit_changes(),
         expires_at=now + new.expires_in_days * _DAY if new.expires_in_days else None,
     )
 
 
-def _own(tx: Transaction, user_id: int, month: Month) -> list[rows.AccessToken]:
+def _own(tx: Transaction, user_id: int, month: Month) -> list[tuple[rows.AccessToken, OwnLimits]]:
     month = ledger.in_force(tx, month)
-    return tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month=month.name)
+    limits = {row.token_id: row for row in tx.all(tx.q.limits.list_of_tokens, user_id=user_id)}
+    found = tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month=month.name)
+    return [(row, limits[row.id]) for row in found]

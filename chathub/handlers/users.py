@@ -1,5 +1,6 @@
 """Section 9 of the API document: accounts, managed by administrators and by their owners."""
 
+import json
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,14 +10,13 @@ from msgspec import UNSET, UnsetType, structs
 from chathub.accounts import logins, users
 from chathub.accounts.passwords import check_rules, new_random
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, RUNNING, SESSIONS, THROTTLE
-from chathub.database.rows import users as rows
+from chathub.database.rows.limits import AppliedLimits
+from chathub.database.rows.users import ListedUser
 from chathub.database.transaction import Transaction
-from chathub.errors import BadRequest, NotFound
+from chathub.errors import BadRequest
 from chathub.handlers.http import actor, body, client_info, json_response, query, row_id
 from chathub.running.registry import of_user
-from chathub.schemas.subscriptions import stored_limit
 from chathub.schemas.users import (
-    AccountChange,
     PasswordChanged,
     PasswordReset,
     ProfileChange,
@@ -38,7 +38,7 @@ async def search(request: web.Request) -> web.Response:
     found, total = await request.app[DB].read_background(request[CALLER].id, _search, filters)
     return json_response(
         UserPage(
-            users=[User.of(row) for row in found],
+            users=[User.of(row, limits) for row, limits in found],
             total=total,
             pages=-(-total // filters.per_page),
             current_page=filters.page,
@@ -48,19 +48,19 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return json_response(UserDetails(user=User.of(await _get(request, row_id(request, "user_id")))))
+    return json_response(UserDetails(user=User.of(*await _get(request, row_id(request, "user_id")))))
 
 
 async def update(request: web.Request) -> web.Response:
     user_id = row_id(request, "user_id")
     change = await body(request, UserChange)
-    user = await _apply(request, user_id, _with_rights(change, await _checked(request, change)))
-    return json_response(UserSaved(message="用户更新成功", user=User.of(user)))
+    account = await _apply(request, user_id, _with_rights(change, await _checked(request, change)))
+    return json_response(UserSaved(message="用户更新成功", user=User.of(*account)))
 
 
 async def disable(request: web.Request) -> web.Response:
-    user = await _apply(request, row_id(request, "user_id"), users.Changes(is_active=False))
-    return json_response(UserSaved(message="用户已禁用", user=User.of(user)))
+    account = await _apply(request, row_id(request, "user_id"), users.Changes(is_active=False))
+    return json_response(UserSaved(message="用户已禁用", user=User.of(*account)))
 
 
 async def reset_password(request: web.Request) -> web.Response:
@@ -73,19 +73,19 @@ async def reset_password(request: web.Request) -> web.Response:
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    return json_response(UserDetails(user=User.of(await _get(request, request[CALLER].id))))
+    return json_response(UserDetails(user=User.of(*await _get(request, request[CALLER].id))))
 
 
 async def update_profile(request: web.Request) -> web.Response:
     change = await body(request, ProfileChange)
     if change.password:
         await _confirm(request, change.current_password)
-    user = await _apply(request, request[CALLER].id, await _checked(request, change))
+    account = await _apply(request, request[CALLER].id, await _checked(request, change))
     if not change.password:
-        return json_response(UserSaved(message="个人信息更新成功", user=User.of(user)))
+        return json_response(UserSaved(message="个人信息更新成功", user=User.of(*account)))
     # the new password ended every session, that of this request too
-    token = await request.app[SESSIONS].start(user, client_info(request))
-    return json_response(PasswordChanged(message="密码修改成功", user=User.of(user), token=token))
+    token = await request.app[SESSIONS].start(account.user, client_info(request))
+    return json_response(PasswordChanged(message="密码修改成功", user=User.of(*account), token=token))
 
 
 async def _confirm(request: web.Request, current: str | None) -> None:
@@ -93,7 +93,7 @@ async def _confirm(request: web.Request, current: str | None) -> None:
     if not current:
         raise BadRequest("修改密码需要提供当前密码 current_password")
     acting, now = actor(request), request.app[CLOCK].now()
-    user = await _get(request, request[CALLER].id)
+    user = (await _get(request, request[CALLER].id)).user
     is_right = await request.app[THROTTLE].verify_once(
         (logins.confirmation_of(user.id),),
         request.app[PASSWORDS].slot(acting),
@@ -104,7 +104,7 @@ async def _confirm(request: web.Request, current: str | None) -> None:
         raise BadRequest("当前密码不正确")
 
 
-async def _checked(request: web.Request, change: AccountChange) -> users.Changes:
+async def _checked(request: web.Request, change: UserChange | ProfileChange) -> users.Changes:
     """A change of name, mail address and password, checked; an empty password keeps the old one."""
     username, email = (
         _if_sent(change.username, users.check_username),
@@ -123,10 +123,7 @@ def _with_rights(change: UserChange, changes: users.Changes) -> users.Changes:
         changes,
         role=change.role,
         subscription_type=_if_sent(change.subscription_type, lambda name: name or "free"),
-        usage_limit=change.usage_limit,
-        cost_limit=_if_sent(change.cost_limit, stored_limit),
-        requests_per_minute=change.requests_per_minute,
-        replies_at_once=change.replies_at_once,
+        limits=change.limit_changes(),
         is_active=change.is_active,
     )
 
@@ -136,29 +133,28 @@ def _if_sent(value: T | UnsetType, fn: Callable[[T], R]) -> R | UnsetType:
     return UNSET if isinstance(value, UnsetType) else fn(value)
 
 
-async def _apply(request: web.Request, user_id: int, changes: users.Changes) -> rows.User:
+async def _apply(request: web.Request, user_id: int, changes: users.Changes) -> users.Account:
     now = request.app[CLOCK].now()
     work = request.app[DB].write(users.update, user_id, changes, actor(request), now)
-    user = await request.app[SESSIONS].ending(user_id, work)
-    if not user.is_active:
+    account = await request.app[SESSIONS].ending(user_id, work)
+    if not account.user.is_active:
         await request.app[RUNNING].stop(of_user(user_id))
-    return user
+    return account
 
 
-async def _get(request: web.Request, user_id: int) -> rows.User:
-    db = request.app[DB]
-    user = await db.fetch_one(db.q.users.get_by_id, user_id=user_id)
-    if user is None:
-        raise NotFound("用户不存在")
-    return user
+async def _get(request: web.Request, user_id: int) -> users.Account:
+    return await request.app[DB].read(users.get, user_id)
 
 
-def _search(tx: Transaction, filters: UserFilter) -> tuple[list[rows.ListedUser], int]:
+def _search(tx: Transaction, filters: UserFilter) -> tuple[list[tuple[ListedUser, AppliedLimits]], int]:
     term = (filters.search or "").strip()
     values = {"role": filters.role, "term": _like(term), "key_term": _like(users.comparable(term))}
     offset = (filters.page - 1) * filters.per_page
     found = tx.all(tx.q.users.search, **values, limit=filters.per_page, offset=offset)
-    return found, tx.all(tx.q.users.count_search, **values)[0].count
+    ids = json.dumps([user.id for user in found])
+    limits = {row.user_id: row for row in tx.all(tx.q.limits.list_of_users, user_ids=ids)}
+    total = tx.all(tx.q.users.count_search, **values)[0].count
+    return [(user, limits[user.id]) for user in found], total
 
 
 def _like(term: str) -> str | None:

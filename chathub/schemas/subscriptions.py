@@ -1,48 +1,29 @@
-"""Bodies of ``/api/subscriptions``, and the limits that users and access tokens have as well."""
+"""Bodies of ``/api/subscriptions``."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
-from chathub.database.rows import subscriptions as rows
-from chathub.schemas.decode import Request
-from chathub.schemas.money import millionths, money
+from chathub.database.rows.limits import SubscriptionLimits
+from chathub.schemas.limits import LimitFields, ShownLimits, TokenLimit, shown_limits
 from chathub.schemas.success import Success
 
 SubscriptionName = Literal["free", "pro", "premium", "enterprise"]
-TokenLimit = Annotated[int, Meta(ge=0, le=10**15)]
-MoneyLimit = Annotated[float, Meta(ge=0, le=10**9)]
-CountLimit = Annotated[int, Meta(ge=1, le=10**6)]
 
 
-class SubscriptionChange(Request):
+class SubscriptionChange(LimitFields):
     """PUT /api/subscriptions/{name}: what its users may use unless they have limits of their own; null
-    means no limit."""
+    means no limit, which the limit of tokens cannot be."""
 
     usage_limit: TokenLimit | UnsetType = UNSET
-    cost_limit: MoneyLimit | None | UnsetType = UNSET
-    requests_per_minute: CountLimit | None | UnsetType = UNSET
-    replies_at_once: CountLimit | None | UnsetType = UNSET
 
 
-class Subscription(Struct):
-    """``usage_limit`` is tokens, ``cost_limit`` money in a calendar month."""
-
+class Subscription(ShownLimits):
     name: str
-    usage_limit: int
-    cost_limit: float | None
-    requests_per_minute: int | None
-    replies_at_once: int | None
 
     @classmethod
-    def of(cls, row: rows.Subscription) -> "Subscription":
-        return cls(
-            name=row.name,
-            usage_limit=row.usage_limit,
-            cost_limit=shown_limit(row.cost_limit),
-            requests_per_minute=row.requests_per_minute,
-            replies_at_once=row.replies_at_once,
-        )
+    def of(cls, row: SubscriptionLimits) -> "Subscription":
+        return cls(row.name, **structs.asdict(shown_limits(row)))
 
 
 class SubscriptionList(Struct, kw_only=True):
@@ -56,13 +37,3 @@ class SubscriptionSaved(Success, kw_only=True):
     """What PUT /api/subscriptions/{name} gives."""
 
     data: Subscription
-
-
-def stored_limit(limit: float | None) -> int | None:
-    """A limit of money in millionths, as it is stored; None is no limit."""
-    return None if limit is None else millionths(limit)
-
-
-def shown_limit(limit: int | None) -> float | None:
-    """A stored limit of money as the API shows it."""
-    return None if limit is None else money(limit)

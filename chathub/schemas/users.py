@@ -2,12 +2,14 @@
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from chathub.clock import iso
 from chathub.database.rows import users as rows
+from chathub.database.rows.limits import AppliedLimits
 from chathub.schemas.decode import Request
-from chathub.schemas.subscriptions import CountLimit, MoneyLimit, SubscriptionName, TokenLimit, shown_limit
+from chathub.schemas.limits import LimitFields, ShownLimits, shown_limits
+from chathub.schemas.subscriptions import SubscriptionName
 from chathub.schemas.success import Success
 
 Username = Annotated[str, Meta(min_length=2, max_length=50)]
@@ -27,76 +29,64 @@ class UserFilter(Request):
     role: Role | None = None
 
 
-class NewUser(Request):
-    """POST /api/auth/admin/register; ``usage_limit`` is tokens, ``cost_limit`` money in a calendar month."""
+class NewUser(LimitFields, kw_only=True):
+    """POST /api/auth/admin/register."""
 
     username: Username
     email: Email
     password: Password
     role: Role | None = None
     subscription_type: SubscriptionName | None = None
-    usage_limit: TokenLimit | None = None
-    cost_limit: MoneyLimit | None = None
-    requests_per_minute: CountLimit | None = None
-    replies_at_once: CountLimit | None = None
     is_active: bool | None = None
 
 
-class AccountChange(Request):
-    """What both a user and an administrator may change of an account."""
+class UserChange(LimitFields):
+    """PUT /api/users/{user_id}: null gives the subscription's limit back."""
 
     username: Username | UnsetType = UNSET
     email: Email | UnsetType = UNSET
     password: NewPassword | None | UnsetType = UNSET
-
-
-class UserChange(AccountChange):
-    """PUT /api/users/{user_id}: null gives the subscription's limit back."""
-
     role: Role | UnsetType = UNSET
     subscription_type: SubscriptionName | None | UnsetType = UNSET
-    usage_limit: TokenLimit | None | UnsetType = UNSET
-    cost_limit: MoneyLimit | None | UnsetType = UNSET
-    requests_per_minute: CountLimit | None | UnsetType = UNSET
-    replies_at_once: CountLimit | None | UnsetType = UNSET
     is_active: bool | UnsetType = UNSET
 
 
-class ProfileChange(AccountChange):
+class ProfileChange(Request):
     """PUT /api/users/profile: a new password needs the current one."""
 
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    password: NewPassword | None | UnsetType = UNSET
     current_password: Annotated[str, Meta(max_length=1000)] | None = None
 
 
-class User(Struct):
-    """What a user and an administrator may see of an account, with the limits that apply to it; never the
-    password's hash."""
+class _UserStart(ShownLimits):
+    """The fields of ``User`` before its limits."""
 
     id: int
     username: str
     email: str
     role: str
     subscription_type: str
-    usage_limit: int
-    cost_limit: float | None
-    requests_per_minute: int | None
-    replies_at_once: int | None
+
+
+class User(_UserStart, kw_only=True):
+    """What a user and an administrator may see of an account, with the limits that apply to it; never the
+    password's hash."""
+
     is_active: bool
     created_at: str
     updated_at: str
 
     @classmethod
-    def of(cls, row: rows.ListedUser) -> "User":
+    def of(cls, row: rows.ListedUser, limits: AppliedLimits) -> "User":
         return cls(
             id=row.id,
             username=row.username,
             email=row.email,
             role=row.role,
             subscription_type=row.subscription_type,
-            usage_limit=row.usage_limit,
-            cost_limit=shown_limit(row.most_cost),
-            requests_per_minute=row.requests_per_minute,
-            replies_at_once=row.replies_at_once,
+            **structs.asdict(shown_limits(limits)),
             is_active=row.is_active,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),

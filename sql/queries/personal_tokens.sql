@@ -6,19 +6,18 @@ WHERE digest = :digest AND is_active AND personal_tokens.token_version = users.t
     AND (expires_at IS NULL OR expires_at > :now)
 
 -- name: list_own
-SELECT id, name, hint, opens_api, allowed_models, allowed_networks, monthly_limit, cost_limit, requests_per_minute,
-    replies_at_once, expires_at, last_used_at, created_at, coalesce(tokens, 0) AS used, coalesce(cost, 0) AS cost
+SELECT id, name, hint, opens_api, allowed_models, allowed_networks, expires_at, last_used_at, created_at,
+    coalesce(tokens, 0) AS used, coalesce(cost, 0) AS cost
 FROM personal_tokens LEFT JOIN token_usage ON token_id = id AND month = :month
 WHERE user_id = :user_id ORDER BY id
 
 -- name: insert
 INSERT INTO personal_tokens (user_id, name, digest, hint, token_version, opens_api, allowed_models,
-    allowed_networks, monthly_limit, cost_limit, requests_per_minute, replies_at_once, expires_at, created_at)
+    allowed_networks, expires_at, created_at)
 VALUES (:user_id, :name, :digest, :hint, (SELECT token_version FROM users WHERE id = :user_id), :opens_api,
-    :allowed_models, :allowed_networks, :monthly_limit, :cost_limit, :requests_per_minute, :replies_at_once,
-    :expires_at, :now)
-RETURNING id, name, hint, opens_api, allowed_models, allowed_networks, monthly_limit, cost_limit, requests_per_minute,
-    replies_at_once, expires_at, last_used_at, created_at, 0 AS used, 0 AS cost
+    :allowed_models, :allowed_networks, :expires_at, :now)
+RETURNING id, name, hint, opens_api, allowed_models, allowed_networks, expires_at, last_used_at, created_at,
+    0 AS used, 0 AS cost
 
 -- name: delete
 DELETE FROM personal_tokens WHERE id = :token_id AND user_id = :user_id

@@ -1,18 +1,13 @@
 -- name: get_by_id
--- with the limits that apply to the user, and its own limits
-SELECT id, username, email, role, subscription_type, limits.usage_limit, most_cost, limits.requests_per_minute,
-    limits.replies_at_once, is_active, created_at, updated_at, password_hash, password_is_default,
-    users.usage_limit AS own_usage_limit, users.cost_limit AS own_cost_limit,
-    users.requests_per_minute AS own_requests_per_minute, users.replies_at_once AS own_replies_at_once, token_version
-FROM users JOIN limits ON user_id = id WHERE id = :user_id
+SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at, password_hash,
+    password_is_default, token_version
+FROM users WHERE id = :user_id
 
 -- name: get_for_login
 -- the same by the name in comparable form
-SELECT id, username, email, role, subscription_type, limits.usage_limit, most_cost, limits.requests_per_minute,
-    limits.replies_at_once, is_active, created_at, updated_at, password_hash, password_is_default,
-    users.usage_limit AS own_usage_limit, users.cost_limit AS own_cost_limit,
-    users.requests_per_minute AS own_requests_per_minute, users.replies_at_once AS own_replies_at_once, token_version
-FROM users JOIN limits ON user_id = id WHERE username_key = :username_key
+SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at, password_hash,
+    password_is_default, token_version
+FROM users WHERE username_key = :username_key
 
 -- name: get_demo
 -- the user of demo-token; never an administrator, even if that account became one
@@ -32,25 +27,22 @@ SELECT email FROM users WHERE role = 'admin' AND is_active ORDER BY id LIMIT 20
 
 -- name: insert
 INSERT INTO users (username, username_key, email, email_key, password_hash, password_is_default, role,
-    subscription_type, usage_limit, cost_limit, requests_per_minute, replies_at_once, is_active, created_at,
-    updated_at)
+    subscription_type, is_active, created_at, updated_at)
 VALUES (:username, :username_key, :email, :email_key, :password_hash, :password_is_default, :role,
-    :subscription_type, :usage_limit, :cost_limit, :requests_per_minute, :replies_at_once, :is_active, :now, :now)
+    :subscription_type, :is_active, :now, :now)
 RETURNING id
 
 -- name: update
 UPDATE users SET username = :username, username_key = :username_key, email = :email, email_key = :email_key,
     password_hash = :password_hash, password_is_default = :password_is_default, role = :role,
-    subscription_type = :subscription_type, usage_limit = :usage_limit, cost_limit = :cost_limit,
-    requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once, is_active = :is_active,
-    token_version = :token_version, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
+    subscription_type = :subscription_type, is_active = :is_active, token_version = :token_version,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :user_id
 
 -- name: search
 -- one page; :term is a LIKE pattern whose % and _ are escaped
-SELECT id, username, email, role, subscription_type, limits.usage_limit, most_cost, limits.requests_per_minute,
-    limits.replies_at_once, is_active, created_at, updated_at
-FROM users JOIN limits ON user_id = id
+SELECT id, username, email, role, subscription_type, is_active, created_at, updated_at
+FROM users
 WHERE (:role IS NULL OR role = :role)
     AND (:term IS NULL OR username LIKE :term ESCAPE '\' OR email LIKE :term ESCAPE '\'
         OR username_key LIKE :key_term ESCAPE '\' OR email_key LIKE :key_term ESCAPE '\')

@@ -65,7 +65,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
 
     clock = Clock()
     account = users.UserFields(username="bench", email="b@example.com", password_hash="")
-    user = users.insert(tx, account, clock.now())
+    user = users.insert(tx, account, clock.now()).user
     model = ChatModel("m", 0, "p", "P", "", needs_key=False)
     replies = []
     for number in range(count):

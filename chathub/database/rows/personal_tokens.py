@@ -18,7 +18,7 @@ class VerifiedToken(Row, frozen=True):
 
 class AccessToken(Row, frozen=True):
     """An access token as its owner sees it, with what it used in a month: ``used`` in tokens, ``cost`` in
-    millionths, as the limits above are. The two lists are JSON."""
+    millionths. The two lists are JSON."""
 
     id: int
     name: str
@@ -26,10 +26,6 @@ class AccessToken(Row, frozen=True):
     opens_api: bool
     allowed_models: str
     allowed_networks: str
-    monthly_limit: int | None
-    cost_limit: int | None
-    requests_per_minute: int | None
-    replies_at_once: int | None
     expires_at: int | None
     last_used_at: int | None
     created_at: int

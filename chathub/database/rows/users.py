@@ -4,34 +4,23 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 
 class ListedUser(Row, frozen=True):
-    """A user without secrets, and the limits that apply: those of its own, else its subscription's.
-
-    ``usage_limit`` is in tokens, ``most_cost`` in millionths, both for a calendar month.
-    """
+    """A user without secrets."""
 
     id: int
     username: str
     email: str
     role: str
     subscription_type: str
-    usage_limit: int
-    most_cost: int | None
-    requests_per_minute: int | None
-    replies_at_once: int | None
     is_active: bool
     created_at: int
     updated_at: int
 
 
 class User(ListedUser, frozen=True):
-    """A user with its own limits (None: its subscription's) and what a login is checked against."""
+    """A user with what a login is checked against."""
 
     password_hash: str
     password_is_default: bool
-    own_usage_limit: int | None
-    own_cost_limit: int | None
-    own_requests_per_minute: int | None
-    own_replies_at_once: int | None
     token_version: int
 
 
