@@ -25,12 +25,7 @@ from chathub.accounts.sessions import Sessions
 from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing.settlement_queue import SettlementQueue
-from chathub.chat import saving
 from chathub.chat.removal import Remover
-from chathub.chat.replies import ConversationReplies
-from chathub.chat.runner import ReplyRunner
-from chathub.chat.titles import Titles
-from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database import clock_check
@@ -54,6 +49,11 @@ from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.local_provider import LOCAL_MAX_TOKENS, offer_local_model
 from chathub.providers.resolver import Resolver
+from chathub.replies import saving
+from chathub.replies.conversations import ConversationReplies
+from chathub.replies.runner import ReplyRunner
+from chathub.replies.titles import Titles
+from chathub.replies.unstored import UnstoredReplies
 from chathub.routes import ROUTES
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports

@@ -13,7 +13,6 @@ from chathub.accounts.throttle import Throttle
 from chathub.backup_schedule import Backups
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.removal import Remover
-from chathub.chat.replies import ConversationReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
@@ -27,6 +26,7 @@ from chathub.offload import Offload
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.resolver import Resolver
+from chathub.replies.conversations import ConversationReplies
 from chathub.running.registry import Registry
 from chathub.security.vault import Vault
 from chathub.upstream.client import Client

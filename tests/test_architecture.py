@@ -15,10 +15,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from chathub.chat.reply_state import TRANSITIONS
 from chathub.config import variable_names
 from chathub.database.migrations import migrate
 from chathub.database.queries import sql_folder
+from chathub.replies.state import TRANSITIONS
 from tests.test_structure import ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from chathub.chat.reply import Reply
-from chathub.chat.reply_state import TRANSITIONS, IllegalTransition, ReplyState
 from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.formats.events import Finish, Text, ToolCallDelta, Usage
+from chathub.replies.reply import Reply
+from chathub.replies.state import TRANSITIONS, IllegalTransition, ReplyState
 
 DONE = FinalStatus("done", finish_reason="stop")
 STOPPED = FinalStatus("stopped", "已停止生成", finish_reason="stopped")

@@ -26,6 +26,7 @@ ROOMS = [
     ["handlers"],
     ["app_keys"],
     ["gateway"],
+    ["replies"],
     ["chat"],
     ["running"],
     ["billing"],

@@ -1,1 +1,1 @@
-"""Stored conversations: turns, replies, branches, attachments and titles."""
+"""Stored conversations: how a turn begins and is settled, its branches, context, attachments and title."""

@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from chathub.billing import budgets, ledger
 from chathub.billing.ledger import AttemptOwner
-from chathub.chat.cursor import Kind
-from chathub.chat.turn import Settlement, Turn, status_columns
+from chathub.chat.turn import Kind, Settlement, Turn, status_columns
 from chathub.database.rows.messages import ContextMessage, PastReply
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound

@@ -21,6 +21,9 @@ from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
 from chathub.schemas.json import JsonObject
 
+# the two texts of a reply
+Kind = Literal["content", "reasoning"]
+
 
 class IdempotencyKey(Struct, frozen=True):
     """The idempotency key of a request, and the digest of the request's content."""

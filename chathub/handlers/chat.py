@@ -1,11 +1,9 @@
-"""Section 5 of the API document: chats. ``chat.replies`` generates the reply; the handlers follow it."""
+"""Chatting, section 5 of the API document. ``replies.conversations`` runs the replies, the handlers follow."""
 
 from aiohttp import web
 from msgspec import structs
 
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REPLIES, RESOLVER
-from chathub.chat.cursor import Cursor
-from chathub.chat.reply import Reply
 from chathub.chat.settle import complete_stopped
 from chathub.chat.turn import BranchPoint, Prompt, TurnRequest
 from chathub.chat.turn_input import decode_prompt, idempotency_key_of
@@ -23,6 +21,8 @@ from chathub.handlers.http import (
 )
 from chathub.handlers.reply_stream import end_event, error_of, follow
 from chathub.providers.resolver import Candidates, Requirements
+from chathub.replies.cursor import Cursor
+from chathub.replies.reply import Reply
 from chathub.schemas.chats import Chat, Options, Resume, SavePartial, Stop
 from chathub.schemas.replies import ActiveReply, ChatReply, Saved, Stopped
 

@@ -8,14 +8,14 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from chathub.chat.cursor import Cursor, Kind, Part
-from chathub.chat.reply import Reply
-from chathub.chat.turn import NOT_STORED, FinalStatus
+from chathub.chat.turn import NOT_STORED, FinalStatus, Kind
 from chathub.database.errors import DatabaseUnavailable
 from chathub.errors import ChatHubError
 from chathub.formats.messages import ToolCall
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
+from chathub.replies.cursor import Cursor, Part
+from chathub.replies.reply import Reply
 from chathub.schemas.conversations import Usage
 from chathub.schemas.money import money
 from chathub.schemas.replies import (

@@ -11,9 +11,9 @@ from chats import read_events as events_of
 from scripted import Provider, chunk, reply
 
 from chathub.app_keys import REPLIES, REPLY_MEMORY
-from chathub.chat.cursor import Cursor
-from chathub.chat.reply import Reply
 from chathub.limits.reply_memory import ReplyMemory
+from chathub.replies.cursor import Cursor
+from chathub.replies.reply import Reply
 
 PIECES = ["".join(f"{i}-{j} " for j in range(1000)) for i in range(60)]
 TEXT = "".join(PIECES)

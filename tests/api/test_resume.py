@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Provider, chunk, data, reply
 
-from chathub.chat.cursor import Cursor, Part
-from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Turn
 from chathub.config import Config
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats.events import Reasoning, Text
 from chathub.handlers.streams import EventStream
+from chathub.replies.cursor import Cursor, Part
+from chathub.replies.reply import Reply
 
 Connect = Callable[..., Awaitable[TestClient]]
 

@@ -13,8 +13,8 @@ from processes import ROOT
 from table import Figure
 
 if TYPE_CHECKING:
-    from chathub.chat.reply import Reply
     from chathub.database.transaction import Transaction
+    from chathub.replies.reply import Reply
 
 _REPLIES = 200
 # the text of each second: ten chunks of a fast model, in Chinese
@@ -24,11 +24,11 @@ _NEW = "这是一段正在生成的文字。" * 10
 async def save(plan: Plan) -> list[Figure]:
     """CPU time of a round of saves, all threads, as a share of one core (a round a second)."""
     sys.path.insert(0, str(ROOT))
-    from chathub.chat import saving
     from chathub.database.database import Database
     from chathub.database.migrations import migrate
     from chathub.database.queries import Queries, sql_folder
     from chathub.formats.events import Text
+    from chathub.replies import saving
 
     folder = sql_folder()
     db = Database(plan.folder / "save.db", Queries(folder / "queries"))
@@ -58,10 +58,10 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     from chathub.accounts import users
     from chathub.billing.budgets import BudgetOwner, UsageBound
     from chathub.chat.begin_turn import begin_turn
-    from chathub.chat.reply import Reply
     from chathub.chat.turn import BranchPoint, NewTurn, Prompt
     from chathub.clock import Clock
     from chathub.providers.catalog import ChatModel
+    from chathub.replies.reply import Reply
 
     clock = Clock()
     account = users.UserFields(username="bench", email="b@example.com", password_hash="")

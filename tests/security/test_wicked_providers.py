@@ -12,12 +12,12 @@ from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, stream, text_of, until
 from scripted import DONE, Provider, chunk, data, reply, usage
 
-from chathub.chat.cursor import Cursor
-from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Turn
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.events import Failure, Reasoning, Text
 from chathub.formats.loose_json import ToolCalls
+from chathub.replies.cursor import Cursor
+from chathub.replies.reply import Reply
 from chathub.upstream import http
 
 MIB = 1024 * 1024

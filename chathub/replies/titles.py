@@ -7,8 +7,6 @@ from functools import partial
 from chathub.billing import ledger
 from chathub.billing.ledger import AttemptOwner
 from chathub.billing.settlement_queue import SettlementQueue
-from chathub.chat.reply import Reply
-from chathub.chat.reply_state import ReplyState
 from chathub.chat.title_text import title_of
 from chathub.clock import Clock, Month
 from chathub.config import Config
@@ -18,6 +16,8 @@ from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
+from chathub.replies.reply import Reply
+from chathub.replies.state import ReplyState
 from chathub.running.registry import Registry
 from chathub.schemas.chats import Options
 from chathub.upstream import failover

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import settle
-from chathub.chat.cursor import Kind
-from chathub.chat.reply import Reply
-from chathub.chat.reply_text import Read
-from chathub.chat.turn import Settlement
+from chathub.chat.turn import Kind, Settlement
 from chathub.database.database import Database
+from chathub.replies.reply import Reply
+from chathub.replies.text import Read
 from chathub.schemas.budgets import Budget
 
 log = logging.getLogger("chathub.replies")

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from chathub.billing.ledger import UsageCost
-from chathub.chat.cursor import Cursor, Part, after, merged
-from chathub.chat.reply_state import ReplyState
-from chathub.chat.reply_text import ReplyText
 from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.database.rows.messages import StoredReply
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.messages import ToolCall
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
+from chathub.replies.cursor import Cursor, Part, after, merged
+from chathub.replies.state import ReplyState
+from chathub.replies.text import ReplyText
 from chathub.schemas.json import JsonObject
 from chathub.upstream.failover import Progress
 

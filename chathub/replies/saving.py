@@ -8,7 +8,6 @@ from msgspec import Struct
 from chathub.billing.budgets import BudgetOwner
 from chathub.billing.ledger import compute_cost
 from chathub.chat import settle
-from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
 from chathub.clock import Month
 from chathub.database.database import Database
@@ -17,6 +16,7 @@ from chathub.database.rows.messages import InterruptedReply
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
+from chathub.replies.reply import Reply
 
 log = logging.getLogger("chathub.replies")
 

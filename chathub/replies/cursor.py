@@ -1,10 +1,9 @@
 """The parts of a reply's text, and the cursor of a follower."""
 
-from typing import Literal
-
 from msgspec import Struct
 
-Kind = Literal["content", "reasoning"]
+from chathub.chat.turn import Kind
+
 Part = tuple[Kind, str]
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from chathub.chat.cursor import Cursor, Kind, Part, merged
+from chathub.chat.turn import Kind
+from chathub.replies.cursor import Cursor, Part, merged
 
 # reads the text of a stored reply: its kind, the first code point, how many
 Read = Callable[[Kind, int, int], Awaitable[str]]

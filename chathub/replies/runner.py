@@ -11,9 +11,7 @@ from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
 from chathub.billing.caps import reply_cap
 from chathub.chat import attachments, context, settle, turn
-from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus, Settlement, Turn
-from chathub.chat.unstored import UnstoredReplies, reader
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
@@ -26,6 +24,8 @@ from chathub.formats.stream_decoder import EMPTY
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
+from chathub.replies.reply import Reply
+from chathub.replies.unstored import UnstoredReplies, reader
 from chathub.running.key_reports import KeyReports
 from chathub.schemas.chats import Options
 from chathub.upstream import failover

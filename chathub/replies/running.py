@@ -2,10 +2,10 @@
 
 import asyncio
 
-from chathub.chat.reply import Reply
 from chathub.chat.turn import FinalStatus
 from chathub.config import Config
 from chathub.formats.messages import Endpoint
+from chathub.replies.reply import Reply
 
 _STOPPED = FinalStatus("stopped", "已停止生成", finish_reason="stopped")
 _LEFT = FinalStatus("stopped", "客户端已断开，停止生成", finish_reason="disconnected")

@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat.begin_turn import begin_turn
 from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply
-from chathub.chat.reply import Reply
-from chathub.chat.runner import SHUTDOWN, ReplyRunner
-from chathub.chat.running_reply import RunningReply
-from chathub.chat.saving import ReplySaver
-from chathub.chat.titles import Titles
 from chathub.chat.turn import IdempotencyKey, Settlement, TurnRequest
-from chathub.chat.unstored import UnstoredReplies
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
 from chathub.providers.resolver import Candidates
+from chathub.replies.reply import Reply
+from chathub.replies.runner import SHUTDOWN, ReplyRunner
+from chathub.replies.running import RunningReply
+from chathub.replies.saving import ReplySaver
+from chathub.replies.titles import Titles
+from chathub.replies.unstored import UnstoredReplies
 from chathub.running.admission import Admission
 from chathub.running.registry import Registry
 
