@@ -1,4 +1,4 @@
-"""Chatting, section 5 of the API document. ``replies.conversations`` runs the replies, the handlers follow."""
+"""Chats, section 5 of the API document: ``replies.conversations`` runs the replies, the handlers follow."""
 
 from aiohttp import web
 from msgspec import structs
