@@ -174,7 +174,7 @@ class Resolver:
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
         pauses = [
-            health for health in healths.values() if health.health != "broken" and health.is_cooling(now)
+            health for health in healths.values() if health.health != "broken" and health.is_paused(now)
         ]
         if pauses:
             raise _all_cooling(model, min(pauses, key=lambda health: health.until), now)
