@@ -25,7 +25,7 @@ async def test_key(request: web.Request) -> web.Response:
     assert endpoint.key_id is not None
     failure = await _try_key(request, endpoint, provider_slug)
     if failure is None:
-        await db.write(key_pool.reset_health, endpoint.key_id)
+        await db.write(key_pool.reset_after_test, endpoint.key_id)
         request.app[COOLDOWNS].forget(endpoint.key_id)
         return json_response(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
     if failure.kind == "busy":

@@ -104,37 +104,36 @@ def record_failure(
     before = KeyHealth.of(row)
     after = before.after(failure, now) if is_common else before
     tx.run(
-        tx.q.api_keys.set_health,
+        tx.q.api_keys.record_failure,
         key_id=key_id,
         health=after.health,
         cooldown_until=after.until,
         last_error=sentence,
         failure_class=after.failure_class,
         failures_in_row=after.in_row,
-        failures=1,
         now=now,
     )
     if after.health == "broken" and row.health != "broken":
-        _record(tx, key_id, "key.broken", now, reason=sentence)
+        _audit(tx, key_id, "key.broken", now, reason=sentence)
 
 
 def record_success(tx: Transaction, key_id: int, now: int) -> None:
     """Record a successful reply with an API key: its health is ok."""
     row = tx.one(tx.q.api_keys.record_success, key_id=key_id, now=now)
     if row is not None and row.success_count == 1:
-        _record(tx, key_id, "key.first_used", now)
+        _audit(tx, key_id, "key.first_used", now)
 
 
-def reset_health(tx: Transaction, key_id: int) -> None:
+def reset_after_test(tx: Transaction, key_id: int) -> None:
     """After a test that succeeded: failures from before do not count any more."""
-    tx.run(tx.q.api_keys.reset_health, key_id=key_id)
+    tx.run(tx.q.api_keys.reset_after_test, key_id=key_id)
 
 
-def reset(tx: Transaction, key_id: int) -> None:
+def reset_after_replacement(tx: Transaction, key_id: int) -> None:
     """After an API key was entered again: nothing that was known of the old one counts any more."""
-    tx.run(tx.q.api_keys.reset, key_id=key_id)
+    tx.run(tx.q.api_keys.reset_after_replacement, key_id=key_id)
 
 
-def _record(tx: Transaction, key_id: int, event: str, now: int, **details: str) -> None:
+def _audit(tx: Transaction, key_id: int, event: str, now: int, **details: str) -> None:
     description = tx.all(tx.q.api_keys.describe, key_id=key_id)[0]
     audit.record(tx, audit.SERVER, event, now, f"key {key_id}", **structs.asdict(description), **details)

@@ -108,9 +108,9 @@ class ApiKeys(Statements):
     update: Command
     toggle: Command
     get_health: Select[Health]
-    set_health: Command
+    record_failure: Command
     record_success: Select[SuccessCount]
-    reset_health: Command
-    reset: Command
+    reset_after_test: Command
+    reset_after_replacement: Command
     describe: Select[Description]
     delete: Command
