@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Founded, configured
+from conftest import PreparedDatabase, configured
 from processes import ChatHub, run_to_its_end
 
 from chathub.commands.compact import compact
@@ -36,10 +36,10 @@ def logins() -> dict[str, object]:
 
 
 @pytest.fixture
-def config(tmp_path: Path, founded: Founded) -> Config:
+def config(tmp_path: Path, prepared_database: PreparedDatabase) -> Config:
     """A stopped server's database: 16 MiB of images, of which three of four were deleted."""
     config = configured(tmp_path)
-    shutil.copyfile(founded.database, config.database)
+    shutil.copyfile(prepared_database.database, config.database)
     fill(config.database)
     return config
 

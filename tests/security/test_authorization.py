@@ -10,7 +10,7 @@ import world
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from chats import Headers, stream, until
-from conftest import Founded, configured
+from conftest import PreparedDatabase, configured
 from scripted import Provider
 from world import World
 
@@ -73,9 +73,9 @@ def each(routes: list[Route]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, founded: Founded) -> World:
+def built(tmp_path_factory: pytest.TempPathFactory, prepared_database: PreparedDatabase) -> World:
     config = configured(tmp_path_factory.mktemp("world"))
-    shutil.copyfile(founded.database, config.database)
+    shutil.copyfile(prepared_database.database, config.database)
     with asyncio.Runner() as runner:
         return runner.run(world.build_and_close(config))
 

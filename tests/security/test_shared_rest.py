@@ -381,9 +381,7 @@ def test_memory_of_unconfirmed_failures_is_limited() -> None:
     rests = CallerCooldowns()
     for user in range(1, 10_002):
         rests.record_failure(AT, user, EMPTY, 1_000_000)
-    assert not rests.health_of(1, 1).is_paused(1_000_001) and rests.health_of(1, 10_001).is_paused(
-        1_000_001
-    )
+    assert not rests.health_of(1, 1).is_paused(1_000_001) and rests.health_of(1, 10_001).is_paused(1_000_001)
     for key_id in range(1, 10_002):
         rests.record_failure(replace(AT, key_id=key_id), 1, LIMITED, 1_000_000)
     assert not rests.record_failure(AT, 2, LIMITED, 1_000_000)
