@@ -89,7 +89,7 @@ class Resolver:
             Forbidden: the caller's access token is not for this model.
             TooManyRequests: all API keys are cooling.
         """
-        model = self._catalog.find(model_name, _MODEL_TYPES[needs.embeddings])
+        model = self._catalog.get(model_name, _MODEL_TYPES[needs.embeddings])
         _check_needs(model, needs)
         in_order, refusal = [], None
         for candidate_model in (model, *self._fallbacks(model)):
@@ -135,7 +135,7 @@ class Resolver:
         seen = {model.name}
         while model.fallback_model:
             try:
-                model = self._catalog.find(model.fallback_model)
+                model = self._catalog.get(model.fallback_model)
             except BadRequest:
                 return
             if model.name in seen:
