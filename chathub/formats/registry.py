@@ -15,8 +15,8 @@ class ProviderFormat(Protocol):
     """The provider's side of a format, as each vendor's package has it. Functions of a base URL raise
     ``ValueError`` where it is unfit (``urls.origin``)."""
 
-    def encode_request(self, call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
-        """The HTTP request for ``call``; without ``quirks`` they are looked up."""
+    def encode_request(self, chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+        """The HTTP request for ``chat_request``; without ``quirks`` they are looked up."""
 
     def Decoder(self, limit: int = ...) -> StreamDecoder:
         """A decoder of one stream, whose events have at most ``limit`` bytes."""

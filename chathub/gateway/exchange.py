@@ -169,10 +169,10 @@ class Exchange:
         self, queue: EventQueue, request: ClientRequest, endpoint: Endpoint
     ) -> Failure | None:
         """One attempt in the provider's format; its connection is closed if the client leaves."""
-        call = self._chat_request(request)
+        chat_request = self._chat_request(request)
         queue.begin_attempt()
         reading = asyncio.ensure_future(
-            self._client.call(endpoint, call, queue.feed, queue.room, queue.memory)
+            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory)
         )
         reading.add_done_callback(lambda _: queue.end_attempt())
         try:
