@@ -162,14 +162,14 @@ def speaking(
     """Respond as requested: with a stream, or in one piece."""
 
     async def run(request: web.Request) -> web.StreamResponse:
-        if asks_for_stream(await request.json(), request.path):
+        if requests_stream(await request.json(), request.path):
             return await provider.stream(streamed(protocol, text, thought, wanted))(request)
         return await provider.answer(200, whole(protocol, text, thought, wanted))(request)
 
     return run
 
 
-def asks_for_stream(body: dict[str, Any], path: str) -> bool:
+def requests_stream(body: dict[str, Any], path: str) -> bool:
     return "streamGenerateContent" in path or bool(body.get("stream"))
 
 

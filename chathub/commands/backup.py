@@ -38,7 +38,7 @@ def backup(
     file = _file_for(config, place or config.backup_dir, packed)
     if with_secret and secret_beside(file).exists():
         raise StartError(f"{secret_beside(file)} is there already, and is not overwritten")
-    # before the copy, which may take minutes: the question comes at once, and no copy is made without its
+    # before the copy, which may take minutes: the passphrase is read at once, and no copy is made without its
     # secret
     sealed = _sealed(config, read_new_passphrase(passphrase_file)) if with_secret else None
     print(f"database {config.database} -> {file}", flush=True)

@@ -48,7 +48,7 @@ class Head(Struct, frozen=True):
 
     ``max_tokens`` is the requested length of one reply, from ``length_fields`` of the body; ``choices`` the
     number of replies; ``include_usage``: the stream is to contain the usage; ``has_stream_options``: the
-    client sends that field itself; ``asks_for_media``: the reply may contain images or audio.
+    client sends that field itself; ``requests_media``: the reply may contain images or audio.
     """
 
     model: str
@@ -58,7 +58,7 @@ class Head(Struct, frozen=True):
     length_fields: tuple[str, ...] = ()
     choices: int = 1
     has_stream_options: bool = False
-    asks_for_media: bool = False
+    requests_media: bool = False
 
 
 class ClientRequest(Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ class ProviderFormat(Protocol):
         """Whether a base URL with this host and path leads to this format."""
 
 
-# adding a format is one folder and one line here; the first one is the default
+# adding a format is one folder, its package in setup.cfg, and one line here; the first one is the default
 PROVIDER_FORMATS: Mapping[str, ProviderFormat] = {
     "openai": openai,
     "anthropic": anthropic,

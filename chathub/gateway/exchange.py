@@ -143,7 +143,7 @@ class Exchange:
         model, user_id = self.candidate.model_name, self._request.user_id
         learned = self._client.quirks
         quirks = learned.quirks_for(endpoint, model, user_id)
-        bounds = http.bounds_for(quirks, asks_for_media=self._format.asks_for_media)
+        bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
         forwarded = self._forwarded(endpoint, quirks)
         try:
             return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds

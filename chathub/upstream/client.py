@@ -74,7 +74,7 @@ class Client:
             async with self.lease(endpoint) as at:
                 chat_request = replace(chat_request, base_url=at.base_url, api_key=at.api_key)
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
-                bounds = bounds_for(quirks, asks_for_media=chat_request.asks_for_media)
+                bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
                 async with self._open(provider_format, chat_request, at, quirks) as response:
                     return await read(
                         response, provider_format, bounds, masking(take, at.api_key), room, memory
