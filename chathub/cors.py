@@ -41,8 +41,8 @@ async def _add_headers(origins: tuple[str, ...], request: web.Request, response:
 
 @web.middleware
 async def preflights(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Respond to the preflight of an unknown path, so that the browser sends the request and the page reads the
-    404.
+    """Respond to the preflight of an unknown path, so that the browser sends the request and the page reads
+    the 404.
 
     aiohttp-cors responds to the preflights of all other paths.
     """

@@ -40,8 +40,7 @@ class LoggedIn(Success, kw_only=True):
 
 
 class RegistrationRules(Struct, kw_only=True):
-    """GET /api/auth/registration: what a new user must enter at registration. ``registration`` is open, invite
-    or closed."""
+    """GET /api/auth/registration: what a new user must enter. ``registration`` is open, invite or closed."""
 
     success: Literal[True] = True
     registration: str

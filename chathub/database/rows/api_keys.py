@@ -48,7 +48,7 @@ class SealedApiKey(Row, frozen=True):
 
 
 class PooledApiKey(SealedApiKey, frozen=True):
-    """An API key that may be used for a request. ``is_vouched``: an active administrator entered ``base_url``."""
+    """An API key that a request may use. ``is_vouched``: an active administrator entered ``base_url``."""
 
     base_url: str
     is_vouched: bool
