@@ -14,7 +14,7 @@ PROTOCOLS = ("openai", "anthropic", "gemini")
 Call = tuple[str, str, dict[str, Any]]
 
 
-async def add_speaker(
+async def add_model_of_format(
     client: TestClient, admin: Headers, base_url: str, protocol: str, name: str = "test-model", **fields: Any
 ) -> None:
     """Add a model of a provider that uses the format and needs no API key."""
@@ -156,7 +156,7 @@ def whole(
     }
 
 
-def speaking(
+def replying(
     provider: Provider, protocol: str, text: str = "", thought: str = "", wanted: Sequence[Call] = ()
 ) -> Script:
     """Respond as requested: with a stream, or in one piece."""

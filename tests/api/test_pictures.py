@@ -13,7 +13,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, messages_of, read_events, stream, text_of
 from scripted import Provider, reply
-from scripted_dialects import PROTOCOLS, add_speaker, texts
+from scripted_formats import PROTOCOLS, add_model_of_format, texts
 
 from chathub.app_keys import REQUEST_MEMORY
 from chathub.config import Config
@@ -177,7 +177,7 @@ UPSTREAM = {
 async def test_every_provider_format_gets_images_in_its_own_way_also_in_the_next_turn(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, protocol, "seer", supports_vision=True)
+    await add_model_of_format(client, admin, provider.base_url, protocol, "seer", supports_vision=True)
     provider.script = provider.stream(texts(protocol, "一只猫"))
     status, body = await chat(client, user, model="seer", images=[data_url(PNG), FAR])
     assert status == 200 and body["response"] == "一只猫"

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, read_events, stream, text_of
 from scripted import Provider
-from scripted_dialects import calls
+from scripted_formats import calls
 
 from chathub.config import Config
 

@@ -60,7 +60,7 @@ HARMLESS = {
     *(f"{name}.client_message_id" for name in ("Options", "Chat", "Regenerate", "EditMessage")),
 }
 # bodies that are valid, so that the object is looked up
-REQUEST_MEMORY: dict[tuple[str, str], dict[str, Any]] = {
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/api/conversations/{conversation_id}"): {"title": "taken"},
     ("PUT", "/api/messages/{message_id}"): {"content": "taken"},
     ("POST", "/api/messages/{message_id}/regenerate"): {},
@@ -98,7 +98,7 @@ def everything(client: TestClient, config: Config, built: World) -> World:
 
 
 async def call(there: World, route: Route, who: str, ids: dict[str, Any]) -> ClientResponse:
-    body = REQUEST_MEMORY.get((route.method, route.path), {}) if route.method in ("POST", "PUT") else None
+    body = BODIES.get((route.method, route.path), {}) if route.method in ("POST", "PUT") else None
     if ids and route.path == "/api/chat/stream/{message_id}":
         # these have no other response than a stream
         ids = {**ids, "message_id": ids["answer_id"]}
