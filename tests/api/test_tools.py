@@ -458,7 +458,7 @@ MISFITS: dict[str, dict[str, Any]] = {
     "one twice for both": {"tool_results": results(("call_1", "18"), ("call_1", "18"))},
     "with a message": {"tool_results": results(*BOTH), "message": "还有"},
     "with parts": {"tool_results": results(*BOTH), "message": [{"type": "text", "text": "还有"}]},
-    "with a picture": {"tool_results": results(*BOTH), "images": ["https://example.com/cat.png"]},
+    "with an image": {"tool_results": results(*BOTH), "images": ["https://example.com/cat.png"]},
     "none": {"tool_results": []},
     "no content": {"tool_results": [{"tool_call_id": "call_1"}]},
     "no id": {"tool_results": [{"content": "18"}]},

@@ -197,8 +197,8 @@ async def test_image_is_sent_in_the_providers_format(
         assert got["image_url"]["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
         assert got["text"]["text"] == "what?"
     else:
-        picture = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
-        assert provider.last["contents"][0]["parts"] == [picture, {"text": "what?"}]
+        image = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
+        assert provider.last["contents"][0]["parts"] == [image, {"text": "what?"}]
 
 
 async def test_thinking_is_sent_back_to_an_anthropic_provider_with_its_signature(

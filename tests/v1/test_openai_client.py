@@ -234,8 +234,8 @@ async def test_image_is_sent_in_the_providers_format(
         got = provider.last["messages"][0]["content"]
         assert got == [{"type": "image", "source": source}, {"type": "text", "text": "what?"}]
     else:
-        picture = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
-        assert provider.last["contents"][0]["parts"] == [picture, {"text": "what?"}]
+        image = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
+        assert provider.last["contents"][0]["parts"] == [image, {"text": "what?"}]
 
 
 async def test_body_with_unknown_fields_reaches_an_openai_provider_unchanged(
@@ -546,9 +546,9 @@ async def test_request_that_the_model_cannot_serve_raises_a_bad_request_error(
         supports_function_calling=False,
     )
     create = (await hub()).chat.completions.create
-    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
     with pytest.raises(openai.BadRequestError):
-        await create(model="m", messages=[{"role": "user", "content": [picture]}])
+        await create(model="m", messages=[{"role": "user", "content": [image]}])
     with pytest.raises(openai.BadRequestError):
         await create(model="m", messages=HELLO, tools=TOOLS)
     with pytest.raises(openai.BadRequestError) as caught:
