@@ -138,6 +138,17 @@ def test_no_clock_is_passed_into_a_transaction() -> None:
                 assert "Clock" not in taken, f"{path}: {node.name}"
 
 
+def test_docstrings_begin_with_what_something_is() -> None:
+    """The sections of a docstring follow its first line; also where an error is all that there is to say."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            docstring = ast.get_docstring(node) if isinstance(node, documented) else None
+            first = docstring.partition("\n")[0] if docstring is not None else "A"
+            name = getattr(node, "name", "")
+            assert first and not re.match(r"(Raises|Returns|Args|Yields)\b", first), f"{path}: {name}"
+
+
 def test_sql_is_in_its_folder_only() -> None:
     statement = re.compile(r"^\s*(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|CREATE TABLE)\b")
     for path in modules():

@@ -81,7 +81,8 @@ def whole_number(value: Any) -> int | None:
 
 
 def refuse(param: str, problem: str) -> NoReturn:
-    """
+    """Refuse a request for one of its fields.
+
     Raises:
         BadRequest: always; ``param`` is the field, as in ``messages[0].content``.
     """
@@ -175,8 +176,11 @@ class Parts:
 
 
 def check_arguments(messages: list[Message]) -> None:
-    """Raises: BadRequest: the arguments of all tool calls together are too large to be decoded for a
-    provider."""
+    """Check the size of the arguments of all tool calls together: they are decoded for a provider.
+
+    Raises:
+        BadRequest: they are too large.
+    """
     size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
     if size > ARGUMENTS:
         refuse("messages", f"the arguments of all tool calls are larger than {ARGUMENTS} characters together")

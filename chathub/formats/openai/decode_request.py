@@ -180,7 +180,8 @@ def _include_usage(head: _Head) -> bool:
 
 
 def decode_request(body: bytes) -> ClientRequest:
-    """
+    """A request of ``POST /v1/chat/completions``, decoded.
+
     Raises:
         BadRequest: what ChatHub cannot translate; ``details["param"]`` names the field.
     """
