@@ -37,7 +37,7 @@ class Formatter(logging.Formatter):
         return text
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line itself: one line, whatever a client put into it."""
+        """The line itself: line breaks that a client sent are escaped, so that it stays one line."""
         record.request = REQUEST.get()
         return _escaped(super().formatMessage(record))
 

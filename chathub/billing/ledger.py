@@ -119,7 +119,7 @@ def record_attempts(
 
 def in_force(tx: Transaction, month: Month) -> Month:
     """The month whose budgets count, and that new entries belong to: never one before the newest entry's,
-    whatever the clock says."""
+    also where the clock was set back."""
     return month.not_before(tx.all(tx.q.ledger.newest_day)[0].day)
 
 

@@ -72,7 +72,7 @@ class RunningReply:
             )
 
     def forget_timer(self) -> None:
-        """Do not stop it for want of followers."""
+        """The reply goes on without followers."""
         if self._unfollowed is not None:
             self._unfollowed.cancel()
             self._unfollowed = None

@@ -174,7 +174,7 @@ def _announcing(make: Any) -> Any:
 
 def _bounded(connections: Connections, handler: Any) -> Any:
     """A handler that refuses a request above the bound before any work is done for it."""
-    warning = RateLimitedWarning(log, "requests refused for want of descriptors (ulimit -n): %d")
+    warning = RateLimitedWarning(log, "requests refused for lack of descriptors (ulimit -n): %d")
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if not connections.is_overloaded:

@@ -72,7 +72,7 @@ class Progress(ABC):
         """Take in the events of one network read; true if no more are needed."""
 
     def complete(self, failure: Failure | None) -> None:
-        """Note that the current attempt has ended by itself, and how."""
+        """Record that the current attempt has ended by itself, and how."""
         self.attempts[-1].complete(failure)
 
 
