@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from chathub import app_keys, cors, middlewares
-from chathub.accounts.bootstrap import found, refuse_default_passwords
+from chathub.accounts.bootstrap import create_first_accounts, refuse_default_passwords
 from chathub.accounts.last_uses import LastUses
 from chathub.accounts.passwords import Passwords
 from chathub.accounts.registration import RegistrationPolicy
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chathub")
 
-# the middlewares around every handler, the outermost first
-_AROUND = (
+# around every handler, the outermost first
+_MIDDLEWARES = (
     middlewares.errors,
     middlewares.hosts,
     cors.preflights,
@@ -83,8 +83,8 @@ _AROUND = (
 )
 # a part of a path, which matches everything but a slash: braces too, unlike aiohttp's own pattern
 _PART = re.compile(r"\{(\w+)\}")
-# seconds that the last writes together wait for another program's lock
-_LAST = 0.25
+# seconds that all writes together wait for another program's lock while the server ends
+_LAST_LOCK_WAIT = 0.25
 
 
 def create_app(
@@ -101,7 +101,7 @@ def create_app(
     folder (None: as the system says).
     """
     _load_codecs()
-    app = web.Application(middlewares=_AROUND)
+    app = web.Application(middlewares=_MIDDLEWARES)
     app[app_keys.CONFIG] = config
     app[app_keys.CLOCK] = clock or Clock(zone=config.timezone, steady=time.monotonic)
     app[app_keys.DISK] = Disk(config.database.parent, config.free_bytes, free_disk)
@@ -131,8 +131,7 @@ def _load_codecs() -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id, and that no browser should guess the content
-    type."""
+    """Add the headers of every response: the request's id and the security headers (``SAFE``)."""
     response.headers["X-Request-ID"] = request_id(request)
     response.headers.update(SAFE)
 
@@ -163,7 +162,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
-    await found(db, config, clock, passwords)
+    await create_first_accounts(db, config, clock, passwords)
     await clock_check.start(db, clock)
     if not config.development:
         await refuse_default_passwords(db)
@@ -264,7 +263,7 @@ def _session(config: Config, factory: guard.SocketFactory | None = None) -> aioh
 
 
 async def _end_replies(app: web.Application) -> None:
-    app[app_keys.DB].end_lock_waits(_LAST)
+    app[app_keys.DB].end_lock_waits(_LAST_LOCK_WAIT)
     await app[app_keys.REPLIES].close()
 
 

@@ -41,10 +41,10 @@ async def _add_headers(origins: tuple[str, ...], request: web.Request, response:
 
 @web.middleware
 async def preflights(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer the preflight of an unknown path, so that the browser sends the request and the page reads the
-    404.
+    """Respond to the preflight of an unknown path, so that the browser sends the request and the page reads
+    the 404.
 
-    aiohttp-cors answers the preflights of all other paths.
+    aiohttp-cors responds to the preflights of all other paths.
     """
     is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
     origin = request.headers.get("Origin")

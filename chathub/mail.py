@@ -66,8 +66,10 @@ class _Delivery:
         self._is_cut = False
 
     def run(self) -> None:
-        """Raises:
-        OSError: of the network, of TLS or of the server's refusal (smtplib's errors are OSErrors).
+        """Send the message; blocks.
+
+        Raises:
+            OSError: of the network, of TLS or of the server's refusal (smtplib's errors are OSErrors).
         """
         server = self._server
         # the greeting names the sender's domain: smtplib would look up this machine's name and reveal it
@@ -131,7 +133,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{type(error).__name__} {error.smtp_code}"
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     if isinstance(error, ValueError):
         return type(error).__name__
     return f"{type(error).__name__}: {error}"

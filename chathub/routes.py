@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from chathub.handlers import (
-    apikeys,
+    api_keys,
     audit,
     auth,
     chat,
@@ -88,11 +88,11 @@ ROUTES = (
     Route("PUT", "/api/messages/{message_id}", messages.edit),
     Route("DELETE", "/api/messages/{message_id}", messages.delete),
     # 7 provider keys
-    Route("POST", "/api/apikeys", apikeys.save),
-    Route("GET", "/api/apikeys", apikeys.list_own),
-    Route("PUT", "/api/apikeys/{key_id}", apikeys.update),
-    Route("DELETE", "/api/apikeys/{key_id}", apikeys.delete),
-    Route("POST", "/api/apikeys/{key_id}/toggle", apikeys.toggle),
+    Route("POST", "/api/apikeys", api_keys.save),
+    Route("GET", "/api/apikeys", api_keys.list_own),
+    Route("PUT", "/api/apikeys/{key_id}", api_keys.update),
+    Route("DELETE", "/api/apikeys/{key_id}", api_keys.delete),
+    Route("POST", "/api/apikeys/{key_id}/toggle", api_keys.toggle),
     Route("POST", "/api/apikeys/{key_id}/test", probes.test_key),
     # 8 statistics
     Route("GET", "/api/stats", stats.show),

@@ -53,27 +53,27 @@ def configured(folder: Path) -> Config:
 
 
 @dataclass(frozen=True)
-class Founded:
+class PreparedDatabase:
     """Databases to copy: one without sessions, one in which ``admin`` and ``user`` have sessions, and their
     headers by name.
     """
 
     database: Path
-    visited: Path
+    with_sessions: Path
     headers: dict[str, Headers]
 
 
 @pytest.fixture(scope="session")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> Founded:
+def prepared_database(tmp_path_factory: pytest.TempPathFactory) -> PreparedDatabase:
     """The state after a first start and two logins: for most tests creating it would be most of the work."""
-    config = configured(tmp_path_factory.mktemp("founded"))
+    config = configured(tmp_path_factory.mktemp("prepared"))
     with SharedServer(config):
         pass
-    visited = configured(tmp_path_factory.mktemp("visited"))
-    shutil.copyfile(config.database, visited.database)
-    with SharedServer(visited) as server:
+    with_sessions = configured(tmp_path_factory.mktemp("with_sessions"))
+    shutil.copyfile(config.database, with_sessions.database)
+    with SharedServer(with_sessions) as server:
         headers = asyncio.run(_logins(server))
-    return Founded(config.database, visited.database, headers)
+    return PreparedDatabase(config.database, with_sessions.database, headers)
 
 
 async def _logins(server: SharedServer) -> dict[str, Headers]:
@@ -82,9 +82,11 @@ async def _logins(server: SharedServer) -> dict[str, Headers]:
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory, founded: Founded) -> Iterator[SharedServer]:
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, prepared_database: PreparedDatabase
+) -> Iterator[SharedServer]:
     config = configured(tmp_path_factory.mktemp("shared"))
-    shutil.copyfile(founded.visited, config.database)
+    shutil.copyfile(prepared_database.with_sessions, config.database)
     with SharedServer(config) as server:
         yield server
 
@@ -103,14 +105,16 @@ def config(
     request: pytest.FixtureRequest,
     shared: SharedServer | None,
     tmp_path: Path,
-    founded: Founded,
+    prepared_database: PreparedDatabase,
     logins: dict[str, Headers],
 ) -> Config:
-    """The configuration of the test's server, with a copy of ``founded`` for its database."""
+    """The configuration of the test's server, with a copy of ``prepared_database`` for its database."""
     if shared is not None:
         return shared.config
     config = configured(tmp_path)
-    shutil.copyfile(founded.visited if logins else founded.database, config.database)
+    shutil.copyfile(
+        prepared_database.with_sessions if logins else prepared_database.database, config.database
+    )
     if not request.node.get_closest_marker("pages"):
         # which would take a tenth of a start
         config = replace(config, cors_origins=())
@@ -120,9 +124,9 @@ def config(
 
 
 @pytest.fixture
-def unfounded(config: Config) -> Config:
+def first_start_config(config: Config) -> Config:
     """The same before its first start: there is no database yet, only its folder."""
-    folder = config.database.parent / "unfounded"
+    folder = config.database.parent / "first_start"
     folder.mkdir()
     return replace(config, database=folder / config.database.name)
 
@@ -173,9 +177,9 @@ async def sign_in(client: TestClient, username: str, password: str) -> Headers:
 
 
 @pytest.fixture
-def logins(founded: Founded) -> dict[str, Headers]:
+def logins(prepared_database: PreparedDatabase) -> dict[str, Headers]:
     """The headers of existing sessions. A module that needs none of them overrides this fixture."""
-    return founded.headers
+    return prepared_database.headers
 
 
 async def signed_in(logins: dict[str, Headers], client: TestClient, name: str) -> Headers:

@@ -31,7 +31,7 @@ from chathub.database.copying import check_copy
 from chathub.database.migrations import migrations_in
 from chathub.database.opening import locked
 
-STREAM_LIMIT = 10
+STREAMS = 10
 # seconds of text that a kill may lose: the interval of saves, and their duration on a busy machine
 LOST = 1.5
 NEWEST = len(migrations_in(old_databases.FOLDER))
@@ -55,7 +55,7 @@ async def killed_streams(folder: Path, rounds: int) -> Settlement:
     found, worst = Settlement(), 0.0
     for number in range(max(rounds // 10, 1)):
         async with Provider() as provider:
-            questions = [f"question-{each}" for each in range(STREAM_LIMIT)]
+            questions = [f"question-{each}" for each in range(STREAMS)]
             dictations = {question: Dictation() for question in questions}
             provider.script = by_question(dict(dictations))
             database = folder / f"streams-{number}.db"
@@ -91,7 +91,7 @@ async def trouble_over_the_end(
     async with Provider() as provider, ChatHub(database) as hub:
         client, admin = await ready(hub, provider)
         provider.script = provider.stream([chunk("字" * 50)] * 40 + [chunk(finish="stop")], pause=0.05)
-        ways = [f"c{number}" for number in range(STREAM_LIMIT)]
+        ways = [f"c{number}" for number in range(STREAMS)]
         asked = [
             asyncio.create_task(stream(client, admin, conversation_id=way))  # type: ignore[arg-type]
             for way in ways

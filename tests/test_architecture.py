@@ -19,10 +19,10 @@ from chathub.config import variable_names
 from chathub.database.migrations import migrate
 from chathub.database.queries import sql_folder
 from chathub.replies.state import TRANSITIONS
-from tests.test_structure import ROOMS
+from tests.test_structure import PACKAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "chathub"
+CHATHUB = ROOT / "chathub"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 GLOSSARY = ROOT / "docs" / "glossary.md"
 DOCUMENTS = [ARCHITECTURE, GLOSSARY, *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
@@ -42,8 +42,8 @@ class Names:
     def __init__(self) -> None:
         self.alone: set[str] = set()
         self.within: set[tuple[str, str]] = set()
-        for path in PACKAGE.rglob("*.py"):
-            file = path.relative_to(PACKAGE).as_posix()
+        for path in CHATHUB.rglob("*.py"):
+            file = path.relative_to(CHATHUB).as_posix()
             self._take([file, path.stem], ast.parse(path.read_text("utf-8")).body)
 
     def _take(self, owners: list[str], body: list[ast.stmt]) -> None:
@@ -101,7 +101,7 @@ def is_a_name(code: str) -> bool:
 
 
 def exists(name: str) -> bool:
-    return any((folder / name).exists() for folder in (ROOT, PACKAGE))
+    return any((folder / name).exists() for folder in (ROOT, CHATHUB))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -133,7 +133,7 @@ def test_names_are_found_in_the_documents(document: Path) -> None:
 def test_architecture_lists_the_packages_as_imports_go() -> None:
     table = ARCHITECTURE.read_text("utf-8").partition("| package |")[2].partition("\n\n")[0]
     rows = re.findall(rf"^\| ({_CODE}(?:, {_CODE})*) \|", table, re.M)
-    assert [re.findall(r"`(\w+)`", row) for row in rows] == ROOMS
+    assert [re.findall(r"`(\w+)`", row) for row in rows] == PACKAGES
 
 
 def test_architecture_draws_the_states_of_a_reply() -> None:

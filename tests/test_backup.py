@@ -30,9 +30,9 @@ PASSPHRASE = "a passphrase of the tests"
 
 
 @pytest.fixture
-def config(unfounded: Config) -> Config:
+def config(first_start_config: Config) -> Config:
     """The secret is the file beside the database."""
-    return replace(unfounded, secret_key=None)
+    return replace(first_start_config, secret_key=None)
 
 
 @pytest.fixture

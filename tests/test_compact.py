@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Founded, configured
+from conftest import PreparedDatabase, configured
 from processes import ChatHub, run_to_its_end
 
 from chathub.commands.compact import compact
@@ -36,10 +36,10 @@ def logins() -> dict[str, object]:
 
 
 @pytest.fixture
-def config(tmp_path: Path, founded: Founded) -> Config:
+def config(tmp_path: Path, prepared_database: PreparedDatabase) -> Config:
     """A stopped server's database: 16 MiB of images, of which three of four were deleted."""
     config = configured(tmp_path)
-    shutil.copyfile(founded.database, config.database)
+    shutil.copyfile(prepared_database.database, config.database)
     fill(config.database)
     return config
 
@@ -202,16 +202,16 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-def insert_pictures(tx: Transaction, count: int) -> None:
+def insert_images(tx: Transaction, count: int) -> None:
     names = dict(username="a", username_key="a", email="a@b.c", email_key="a@b.c", password_hash="")
     rest = dict(password_is_default=0, role="user", subscription_type="free", is_active=1)
     user = tx.all(tx.q.users.insert, **names, **rest, now=1)[0].id
     for number in range(count):
-        picture = dict(file_id=str(number), digest=str(number), media_type="", data=os.urandom(512 * 1024))
-        tx.run(tx.q.files.insert, user_id=user, **picture, now=1)
+        image = dict(file_id=str(number), digest=str(number), media_type="", data=os.urandom(512 * 1024))
+        tx.run(tx.q.files.insert, user_id=user, **image, now=1)
 
 
-def delete_pictures(tx: Transaction, count: int) -> None:
+def delete_images(tx: Transaction, count: int) -> None:
     for number in range(count):
         tx.run(tx.q.files.delete_unused, file_id=str(number))
 
@@ -223,9 +223,9 @@ async def checkpoint(db: Database) -> None:
 async def test_server_returns_unused_pages_in_slices_and_keeps_some(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await db.write(insert_pictures, 30)
+    await db.write(insert_images, 30)
     # the last images stay: pages in the middle are moved
-    await db.write(delete_pictures, 28)
+    await db.write(delete_images, 28)
     await checkpoint(db)
     size, found = db.path.stat().st_size, await db.read(read_space)
     assert found.unused > 2 * found.kept
@@ -248,8 +248,8 @@ async def test_unused_pages_are_not_returned_while_a_reader_keeps_the_wal_long(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chathub.database.vacuum._LONG_LOG", 4096)
-    await db.write(insert_pictures, 30)
-    await db.write(delete_pictures, 28)
+    await db.write(insert_images, 30)
+    await db.write(delete_images, 28)
     before = await db.read(read_space)
     looked = asyncio.Event()
     real = Database.read
@@ -276,10 +276,10 @@ async def test_new_database_uses_incremental_vacuum(db: Database) -> None:
 
 
 async def test_deleted_content_is_overwritten_in_the_file(db: Database) -> None:
-    mark = b"a very private picture " * 1000
+    mark = b"a very private image " * 1000
 
     def insert(tx: Transaction) -> None:
-        insert_pictures(tx, 1)
+        insert_images(tx, 1)
         tx.run(tx.q.files.insert, file_id="p", user_id=1, digest="p", media_type="", data=mark, now=1)
 
     await db.write(insert)
@@ -287,7 +287,7 @@ async def test_deleted_content_is_overwritten_in_the_file(db: Database) -> None:
     assert mark[:100] in db.path.read_bytes()
     await db.execute(db.q.files.delete_unused, file_id="p")
     await checkpoint(db)
-    assert b"private picture" not in db.path.read_bytes()
+    assert b"private image" not in db.path.read_bytes()
 
 
 # --- doctor

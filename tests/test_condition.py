@@ -389,11 +389,11 @@ async def test_cancelled_check_closes_its_connection(config: Config) -> None:
         assert db.condition.state == "ok"
 
 
-async def test_new_database_is_never_an_empty_file(unfounded: Config) -> None:
-    async with open_database(unfounded, creates=True):
-        assert {path.name for path in unfounded.database.parent.iterdir()} >= {"chathub.db"}
-    assert unfounded.database.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in unfounded.database.parent.glob("*.new")] == []
+async def test_new_database_is_never_an_empty_file(first_start_config: Config) -> None:
+    async with open_database(first_start_config, creates=True):
+        assert {path.name for path in first_start_config.database.parent.iterdir()} >= {"chathub.db"}
+    assert first_start_config.database.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in first_start_config.database.parent.glob("*.new")] == []
 
 
 # --- the meaning of errors

@@ -23,8 +23,8 @@ COVERED = {
     2: ("test_config.py", "test_development_server_listens_on_loopback_only"),
     3: ("api/test_auth.py", "test_demo_token_is_refused_unless_demo_is_a_plain_active_user"),
     4: ("api/test_access.py", "test_conversation_of_another_user_is_not_found"),
-    5: ("api/test_apikeys.py", "test_database_files_do_not_contain_an_api_key"),
-    6: ("api/test_apikeys.py", "test_api_key_row_moved_to_another_provider_or_origin_cannot_be_decrypted"),
+    5: ("api/test_api_keys.py", "test_database_files_do_not_contain_an_api_key"),
+    6: ("api/test_api_keys.py", "test_api_key_row_moved_to_another_provider_or_origin_cannot_be_decrypted"),
     7: ("api/test_auth.py", "test_security_change_of_an_account_ends_its_older_sessions_at_once"),
     8: ("api/test_auth.py", "test_production_does_not_start_with_the_development_passwords"),
     9: ("api/test_users.py", "test_password_reset_returns_a_new_password_and_ends_the_old_one"),
@@ -43,7 +43,7 @@ COVERED = {
     26: ("api/test_users.py", "test_page_of_a_thousand_accounts_is_complete"),
     27: ("api/test_providers.py", "test_models_of_a_deleted_provider_cannot_be_used"),
     28: ("api/test_models.py", "test_concurrent_creations_of_one_name_create_one_model"),
-    30: ("api/test_apikeys.py", "test_saving_again_replaces_the_api_key_and_activates_it"),
+    30: ("api/test_api_keys.py", "test_saving_again_replaces_the_api_key_and_activates_it"),
     31: ("api/test_auth.py", "test_verification_code_request_says_that_none_is_required"),
 }
 BELOW = {14: "decoded", 20: "base_urls", 23: "many_streams", 29: "reading", 32: "headers"}

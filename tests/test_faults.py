@@ -293,7 +293,7 @@ GARBAGE: dict[str, Any] = {
     "nothing": raw(b""),
     "nothing as JSON": raw(b"", "application/json"),
     "a page": raw(b"<!doctype html><html><body>It works!</body></html>", "text/html"),
-    "a picture": raw(b"\x89PNG\r\n\x1a\n" + bytes(1000), "image/png"),
+    "an image": raw(b"\x89PNG\r\n\x1a\n" + bytes(1000), "image/png"),
     "a packed flood of JSON": raw(
         gzip.compress(b" " * 60_000_000), "application/json", **{"Content-Encoding": "gzip"}
     ),

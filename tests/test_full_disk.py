@@ -61,12 +61,12 @@ async def hub(connect: Connect, config: Config, provider: Provider) -> Hub:
     user = await sign_in(hub.client, "user", "user123")
     await add_model(hub.client, admin, provider.base_url, supports_vision=True)
     events = await stream(hub.client, user, images=[PIXEL], conversation_id="c")
-    picture = (await messages_of(hub.client, user, "c"))[0]["images"][0]["id"]
+    image = (await messages_of(hub.client, user, "c"))[0]["images"][0]["id"]
     hub.ids = {
         "provider_id": 1,
         "message_id": events[0]["message_id"],
         "conversation_id": "c",
-        "file_id": picture,
+        "file_id": image,
         "user_id": 2,
         "model": "test-model",
     }

@@ -45,9 +45,9 @@ class Hand:
 
 
 @pytest.fixture
-def config(unfounded: Config) -> Config:
+def config(first_start_config: Config) -> Config:
     """The secret is the file beside the database."""
-    return replace(unfounded, secret_key=None)
+    return replace(first_start_config, secret_key=None)
 
 
 async def fill(client: TestClient, provider: Provider) -> Headers:

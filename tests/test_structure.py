@@ -14,10 +14,10 @@ from chathub.database.queries import Queries, sql_folder
 from chathub.database.statements import Select
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "chathub"
+CHATHUB = ROOT / "chathub"
 
 # which package may import which: only those further down the list, and itself
-ROOMS = [
+PACKAGES = [
     ["__main__"],
     ["commands"],
     ["app"],
@@ -44,15 +44,15 @@ ROOMS = [
     ["config_values"],
     ["errors", "clock", "hosts", "offload", "text", "version"],
 ]
-WEB_ROOMS = {"commands", "app", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}
+WEB_PACKAGES = {"commands", "app", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+    return sorted(path for path in CHATHUB.rglob("*.py") if path != CHATHUB / "__init__.py")
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def package_of(path: Path) -> str:
+    return path.relative_to(CHATHUB).parts[0].removesuffix(".py")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -66,42 +66,42 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-def rank(room: str) -> int:
-    return next(number for number, rooms in enumerate(ROOMS) if room in rooms)
+def rank(package: str) -> int:
+    return next(number for number, packages in enumerate(PACKAGES) if package in packages)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(CHATHUB)))
 def test_imports_go_one_way(path: Path) -> None:
-    room = room_of(path)
+    package = package_of(path)
     for name in imports_of(path):
         parts = name.split(".")
-        if parts[0] != "chathub" or parts[1] == room:
+        if parts[0] != "chathub" or parts[1] == package:
             continue
-        assert rank(parts[1]) > rank(room), f"{room} must not import {name}"
+        assert rank(parts[1]) > rank(package), f"{package} must not import {name}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(CHATHUB)))
 def test_only_the_front_packages_import_the_web_server(path: Path) -> None:
     names = imports_of(path)
     web = any(name == "aiohttp.web" or name.startswith("aiohttp.web.") for name in names)
-    assert not web or room_of(path) in WEB_ROOMS
+    assert not web or package_of(path) in WEB_PACKAGES
 
 
 def test_only_the_database_package_knows_sqlite() -> None:
     """Other packages see the errors of chathub/database/errors.py. Doctor examines a file."""
-    users = {str(path.relative_to(PACKAGE)) for path in modules() if "sqlite3" in imports_of(path)}
+    users = {str(path.relative_to(CHATHUB)) for path in modules() if "sqlite3" in imports_of(path)}
     assert {path for path in users if not path.startswith("database/")} == {"commands/doctor.py"}
 
 
 def test_formats_do_no_io() -> None:
-    for path in (PACKAGE / "formats").rglob("*.py"):
+    for path in (CHATHUB / "formats").rglob("*.py"):
         forbidden = ("asyncio", "aiohttp", "socket", "os", "pathlib", "logging", "sqlite3")
         assert not [name for name in imports_of(path) if name.split(".")[0] in forbidden], path
 
 
 def test_upstream_imports_neither_the_database_nor_the_caller() -> None:
     known = ("upstream", "formats", "redaction", "text", "errors")
-    for path in (PACKAGE / "upstream").rglob("*.py"):
+    for path in (CHATHUB / "upstream").rglob("*.py"):
         ours = [name for name in imports_of(path) if name.startswith("chathub.")]
         assert all(name.split(".")[1] in known for name in ours), path
 
@@ -109,7 +109,7 @@ def test_upstream_imports_neither_the_database_nor_the_caller() -> None:
 def test_modules_do_not_import_each_other_in_a_circle() -> None:
     """So every module can be imported alone, in any order."""
     paths = {
-        "chathub." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+        "chathub." + ".".join(path.relative_to(CHATHUB).with_suffix("").parts).removesuffix(".__init__"): path
         for path in modules()
     }
     graph = {name: at_its_top(path, paths.keys()) - {name} for name, path in paths.items()}
@@ -136,6 +136,17 @@ def test_no_clock_is_passed_into_a_transaction() -> None:
             if isinstance(node, ast.FunctionDef) and node.args.args and node.args.args[0].arg == "tx":
                 taken = {ast.unparse(arg.annotation) for arg in node.args.args if arg.annotation}
                 assert "Clock" not in taken, f"{path}: {node.name}"
+
+
+def test_docstrings_begin_with_what_something_is() -> None:
+    """The sections of a docstring follow its first line; also where an error is all that there is to say."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            docstring = ast.get_docstring(node) if isinstance(node, documented) else None
+            first = docstring.partition("\n")[0] if docstring is not None else "A"
+            name = getattr(node, "name", "")
+            assert first and not re.match(r"(Raises|Returns|Args|Yields)\b", first), f"{path}: {name}"
 
 
 def test_sql_is_in_its_folder_only() -> None:

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Founded
+from conftest import PreparedDatabase
 
 ROOT = Path(__file__).parent.parent
 # reads command lines, one per line; prints exit codes and outputs
@@ -200,7 +200,7 @@ def content(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.fixture(scope="module")
 def outcomes(
-    tmp_path_factory: pytest.TempPathFactory, founded: Founded
+    tmp_path_factory: pytest.TempPathFactory, prepared_database: PreparedDatabase
 ) -> dict[str, tuple[Path, dict[str, Settlement], bool]]:
     """For each kind its path, the output of each command, and whether everything is unchanged."""
     places: dict[str, Path] = {}
@@ -209,7 +209,7 @@ def outcomes(
         if kind not in NEEDS_ROOT or os.geteuid() == 0:
             folder = root / str(number)
             folder.mkdir()
-            places[kind] = make(folder, founded.database)
+            places[kind] = make(folder, prepared_database.database)
     before = content(root)
     lines = [["--database", str(path), *rest] for path in places.values() for rest in COMMANDS.values()]
     found = iter(run(lines))

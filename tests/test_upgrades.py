@@ -24,8 +24,8 @@ NEWEST = len(migrations_in(FOLDER))
 
 
 @pytest.fixture
-def config(unfounded: Config) -> Config:
-    return replace(unfounded, secret_key=b"a secret of the tests, 32 bytes +")
+def config(first_start_config: Config) -> Config:
+    return replace(first_start_config, secret_key=b"a secret of the tests, 32 bytes +")
 
 
 async def started(config: Config) -> None:

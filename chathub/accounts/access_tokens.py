@@ -111,8 +111,10 @@ def insert(
 
 
 def delete(tx: Transaction, token_id: int, user_id: int, actor: Actor, now: int) -> None:
-    """Raises:
-    NotFound: the user has no such access token.
+    """Delete one of the user's access tokens.
+
+    Raises:
+        NotFound: the user has no such access token.
     """
     if not tx.run(tx.q.personal_tokens.delete, token_id=token_id, user_id=user_id):
         raise NotFound("访问令牌不存在")

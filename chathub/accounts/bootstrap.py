@@ -16,7 +16,7 @@ _DEVELOPMENT = (
 )
 
 
-async def found(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
+async def create_first_accounts(db: Database, config: Config, clock: Clock, passwords: Passwords) -> None:
     """Create the first accounts if the database has none.
 
     Raises:

@@ -70,8 +70,10 @@ def use(tx: Transaction, code: str, now: int) -> UsedInvite:
 
 
 def delete(tx: Transaction, invite_id: int, actor: Actor, now: int) -> None:
-    """Raises:
-    NotFound: there is no such invite code.
+    """Delete an invite code.
+
+    Raises:
+        NotFound: there is no such invite code.
     """
     if not tx.run(tx.q.invites.delete, invite_id=invite_id):
         raise NotFound("邀请码不存在")

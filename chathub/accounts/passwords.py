@@ -72,8 +72,10 @@ class Passwords:
         self._dummy: bytes | None = None
 
     def slot(self, actor: Actor) -> AbstractAsyncContextManager[None]:
-        """Raises:
-        TooManyRequests, Unavailable: too many requests wait, of the same address or user, or of all.
+        """A context in which bcrypt may run; entering it waits for a turn.
+
+        Raises:
+            TooManyRequests, Unavailable: too many requests wait, of the same address or user, or of all.
         """
         return self._queue.slot(queue_member(actor))
 

@@ -39,8 +39,10 @@ class RegistrationPolicy:
         self._key = key
 
     def check_open(self) -> None:
-        """Raises:
-        Forbidden: registration is closed.
+        """Check that somebody may register.
+
+        Raises:
+            Forbidden: registration is closed.
         """
         if self.mode == "closed":
             raise Forbidden("服务器未开放注册，请联系管理员")

@@ -84,8 +84,10 @@ def end(tx: Transaction, caller: Caller, actor: Actor, now: int) -> None:
 
 
 def end_one(tx: Transaction, caller: Caller, session_id: int, actor: Actor, now: int) -> None:
-    """Raises:
-    NotFound: the caller has no such session.
+    """End one session of the caller's user.
+
+    Raises:
+        NotFound: the user has no such session.
     """
     if not tx.run(tx.q.sessions.delete_own, session_id=session_id, user_id=caller.id):
         raise NotFound("登录会话不存在")

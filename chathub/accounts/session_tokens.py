@@ -47,8 +47,10 @@ class Signer:
         return jwt.encode({**claims, "ver": version}, self._keys[0].key, algorithm="HS256")
 
     def read(self, token: str, now: float) -> Claims:
-        """Raises:
-        Unauthorized: the token is forged or expired.
+        """Verify a session token and read its claims; ``now`` in seconds.
+
+        Raises:
+            Unauthorized: the token is forged or expired.
         """
         import jwt
 

@@ -172,8 +172,10 @@ class Sessions:
             await self.ending(caller.id, self._db.write(session_store.end, caller, actor, self._clock.now()))
 
     async def end_one(self, caller: Caller, session_id: int, actor: Actor) -> None:
-        """Raises:
-        NotFound: the caller has no such session.
+        """End one session of the caller's user.
+
+        Raises:
+            NotFound: the user has no such session.
         """
         work = self._db.write(session_store.end_one, caller, session_id, actor, self._clock.now())
         await self.ending(caller.id, work)

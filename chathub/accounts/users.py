@@ -130,8 +130,10 @@ def find_by_name(tx: Transaction, username_key: str) -> Account | None:
 
 
 def get(tx: Transaction, user_id: int) -> Account:
-    """Raises:
-    NotFound: no such account.
+    """The account of a user.
+
+    Raises:
+        NotFound: no such account.
     """
     account = find(tx, user_id)
     if account is None:

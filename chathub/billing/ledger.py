@@ -32,7 +32,7 @@ class UsageCost(Struct, frozen=True):
 
 
 def compute_cost(
-    model: ChatModel, usage: Usage | None, prompt_estimate: int, answer_estimate: int, thinking_estimate: int
+    model: ChatModel, usage: Usage | None, prompt_estimate: int, output_estimate: int, reasoning_estimate: int
 ) -> UsageCost:
     """The usage and the cost of a reply, however it ended; the estimates are of the prompt and of what the
     provider sent (tokens).
@@ -42,16 +42,16 @@ def compute_cost(
     """
     prompt = _plausible(usage.prompt_tokens) if usage else None
     completion = _plausible(_completion(usage)) if usage else None
-    if prompt is None and completion is None and not answer_estimate and not thinking_estimate:
+    if prompt is None and completion is None and not output_estimate and not reasoning_estimate:
         return UsageCost()
     reported = [value is not None for value in (prompt, completion)]
     source = "reported" if all(reported) else "mixed" if any(reported) else "estimated"
     prompt = prompt_estimate if prompt is None else prompt
-    completion = answer_estimate + thinking_estimate if completion is None else completion
+    completion = output_estimate + reasoning_estimate if completion is None else completion
     return UsageCost(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        reasoning_tokens=(_plausible(usage.reasoning_tokens) or 0) if usage else thinking_estimate,
+        reasoning_tokens=(_plausible(usage.reasoning_tokens) or 0) if usage else reasoning_estimate,
         cached_tokens=(_plausible(usage.cached_tokens) or 0) if usage else 0,
         usage_source=source,
         cost=cost(model, prompt, completion),
@@ -71,11 +71,11 @@ def _plausible(tokens: int | None) -> int | None:
 def _completion(usage: Usage) -> int | None:
     """The completion tokens with the reasoning. xAI reports the reasoning beside ``completion_tokens``: there
     the total is the sum of all three."""
-    completion, thinking = usage.completion_tokens, usage.reasoning_tokens
-    if completion is None or usage.prompt_tokens is None or usage.total_tokens is None or not thinking:
+    completion, reasoning = usage.completion_tokens, usage.reasoning_tokens
+    if completion is None or usage.prompt_tokens is None or usage.total_tokens is None or not reasoning:
         return completion
-    is_beside = usage.total_tokens == usage.prompt_tokens + completion + thinking
-    return completion + thinking if is_beside else completion
+    is_beside = usage.total_tokens == usage.prompt_tokens + completion + reasoning
+    return completion + reasoning if is_beside else completion
 
 
 class AttemptOwner(Struct, frozen=True, kw_only=True):

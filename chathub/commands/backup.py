@@ -14,7 +14,7 @@ from chathub.database.read_only import read_setting
 from chathub.database.replacing import pending_replacement
 from chathub.disk import flush, make_folder
 from chathub.errors import StartError
-from chathub.security.master_secret import MARK, find
+from chathub.security.master_secret import MARK, get_secret
 from chathub.security.passphrase import seal
 
 # the tables whose numbers of rows are printed
@@ -38,7 +38,7 @@ def backup(
     file = _file_for(config, place or config.backup_dir, packed)
     if with_secret and secret_beside(file).exists():
         raise StartError(f"{secret_beside(file)} is there already, and is not overwritten")
-    # before the copy, which may take minutes: the question comes at once, and no copy is made without its
+    # before the copy, which may take minutes: the passphrase is read at once, and no copy is made without its
     # secret
     sealed = _sealed(config, read_new_passphrase(passphrase_file)) if with_secret else None
     print(f"database {config.database} -> {file}", flush=True)
@@ -88,7 +88,7 @@ def _sealed(config: Config, passphrase: str) -> bytes:
     mark = read_setting(config.database, MARK)
     if mark is None:
         raise StartError(f"{config.database} has no secret yet: the first start makes it")
-    return seal(find(config, mark).secret, passphrase)
+    return seal(get_secret(config, mark).secret, passphrase)
 
 
 def _write_beside(file: Path, sealed: bytes) -> None:

@@ -24,7 +24,7 @@ from chathub.database.transaction import Transaction
 from chathub.database.vacuum import read_space
 from chathub.disk import free_bytes
 from chathub.errors import StartError
-from chathub.security.master_secret import MARK, Found, find
+from chathub.security.master_secret import MARK, Found, get_secret
 from chathub.security.rotation import key_name
 from chathub.security.secret_files import earlier_files, new_secret_file, secret_file
 from chathub.security.vault import Binding, Vault, VaultError
@@ -124,7 +124,7 @@ def _secret(tx: Transaction, config: Config) -> Iterator[Finding]:
         yield Finding(False, "secret: the database has none yet, the first start makes it")
         return
     try:
-        found = find(config, mark.value)
+        found = get_secret(config, mark.value)
     except StartError as error:
         yield Finding(False, f"secret: {error}")
         return

@@ -16,7 +16,7 @@ from chathub.database.opening import locked
 from chathub.database.read_only import read_setting
 from chathub.database.replacing import replace
 from chathub.errors import StartError
-from chathub.security.master_secret import MARK, bring_secret, find, kept_secret
+from chathub.security.master_secret import MARK, bring_secret, get_secret, kept_secret
 from chathub.security.passphrase import PassphraseError, open_sealed
 from chathub.security.token_keys import PREVIOUS
 
@@ -69,7 +69,7 @@ def match_secret(config: Config, new: Path, sealed: Path | None, passphrase_file
         # made by a version that stored no mark
         return
     try:
-        find(config, mark)
+        get_secret(config, mark)
         return
     except StartError as error:
         if (kept := kept_secret(config, mark)) is not None:

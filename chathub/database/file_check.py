@@ -67,8 +67,10 @@ def check_content(database: Path, q: Queries) -> None:
 
 
 def check_owner(connection: sqlite3.Connection, database: Path, q: Queries) -> None:
-    """Raises:
-    StartError: the database is another program's.
+    """Check that a database is ours, or empty.
+
+    Raises:
+        StartError: the database is another program's.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -44,6 +44,6 @@ async def restart_on_error(run: Job, first: float = _FIRST) -> None:
                 pause, logged = first, ""
             if not isinstance(error, DatabaseUnavailable) and repr(error) != logged:
                 logged = repr(error)
-                log.exception("%s failed, and is begun again", getattr(run, "__qualname__", run))
+                log.exception("%s failed, and is restarted", getattr(run, "__qualname__", run))
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST)

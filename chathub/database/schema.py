@@ -25,8 +25,10 @@ def differences(connection: sqlite3.Connection, folder: Path, version: int) -> l
 
 
 def check_schema(connection: sqlite3.Connection, folder: Path, version: int) -> None:
-    """Raises:
-    StartError: the file was made by a state of ChatHub that was never released.
+    """Check that a database has the schema of its version.
+
+    Raises:
+        StartError: the file was made by a state of ChatHub that was never released.
     """
     if names := differences(connection, folder, version):
         shown = ", ".join(names[:5]) + ("" if len(names) <= 5 else f" and {len(names) - 5} more")

@@ -49,7 +49,7 @@ class ClientFormat(Protocol):
     max_tokens: int | None
     choices: int
     # the reply may hold images or audio
-    asks_for_media: bool
+    requests_media: bool
     # the usage is requested from the provider although the client did not request it
     strips_usage: bool
 

@@ -48,7 +48,7 @@ class Head(Struct, frozen=True):
 
     ``max_tokens`` is the requested length of one reply, from ``length_fields`` of the body; ``choices`` the
     number of replies; ``include_usage``: the stream is to contain the usage; ``has_stream_options``: the
-    client sends that field itself; ``asks_for_media``: the reply may contain images or audio.
+    client sends that field itself; ``requests_media``: the reply may contain images or audio.
     """
 
     model: str
@@ -58,7 +58,7 @@ class Head(Struct, frozen=True):
     length_fields: tuple[str, ...] = ()
     choices: int = 1
     has_stream_options: bool = False
-    asks_for_media: bool = False
+    requests_media: bool = False
 
 
 class ClientRequest(Struct, frozen=True, kw_only=True):
@@ -81,7 +81,8 @@ def whole_number(value: Any) -> int | None:
 
 
 def refuse(param: str, problem: str) -> NoReturn:
-    """
+    """Refuse a request for one of its fields.
+
     Raises:
         BadRequest: always; ``param`` is the field, as in ``messages[0].content``.
     """
@@ -175,8 +176,11 @@ class Parts:
 
 
 def check_arguments(messages: list[Message]) -> None:
-    """Raises: BadRequest: the arguments of all tool calls together are too large to be decoded for a
-    provider."""
+    """Check the size of the arguments of all tool calls together: they are decoded for a provider.
+
+    Raises:
+        BadRequest: they are too large.
+    """
     size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
     if size > ARGUMENTS:
         refuse("messages", f"the arguments of all tool calls are larger than {ARGUMENTS} characters together")

@@ -23,7 +23,7 @@ class TokenCounter:
     """Estimates the tokens of a text that comes in pieces: a quarter token a Latin character, four fifths a
     Chinese one.
 
-    Tokenizers differ by a third of that; where the provider reports tokens, its count is used.
+    The estimate may be a third off; a count that the provider reports is used instead.
     """
 
     __slots__ = ("_bytes", "_characters")
@@ -42,7 +42,7 @@ class TokenCounter:
 
 
 def _tokens(characters: int, size: int) -> int:
-    # a character outside Latin takes two bytes more than one inside it
+    # a Chinese character takes three bytes in UTF-8, a Latin one takes one
     wide = min(characters, (size - characters) // 2)
     return (characters - wide + 3) // 4 + (wide * 4 + 4) // 5
 

@@ -26,8 +26,10 @@ def headers_for(endpoint: Endpoint) -> dict[str, str]:
 def empty_chat(endpoint: Endpoint, *, stream: bool = False) -> UpstreamRequest:
     """A chat request in the endpoint's format, for its URL and headers; its body is of no use. (Not for
     Gemini, whose URL names the model.)"""
-    call = ChatRequest(endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream)
-    return format_named(endpoint.wire_format).encode_request(call)
+    chat_request = ChatRequest(
+        endpoint.base_url, "m", [Message("user", "x")], endpoint.api_key, stream=stream
+    )
+    return format_named(endpoint.wire_format).encode_request(chat_request)
 
 
 def adapted(

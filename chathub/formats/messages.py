@@ -61,7 +61,7 @@ class ChatRequest(Struct, frozen=True):
     caller_id: int = 0
 
     @property
-    def asks_for_media(self) -> bool:
+    def requests_media(self) -> bool:
         """Whether the reply may contain images or audio (OpenAI's ``modalities``)."""
         kinds = self.extra.get("modalities")
         return isinstance(kinds, list) and any(kind in ("image", "audio") for kind in kinds)

@@ -50,7 +50,7 @@ _TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
 _BESIDE = 6
 
 
-def learned(failure: Failure, call: ChatRequest, known: Quirks, sent: bytes) -> Quirks | None:
+def learned(failure: Failure, chat_request: ChatRequest, known: Quirks, sent: bytes) -> Quirks | None:
     """The quirks with which to send a request again after ``failure`` of the body ``sent``: ``known`` with
     one change, or ``None`` if no change avoids the failure.
 
@@ -60,7 +60,7 @@ def learned(failure: Failure, call: ChatRequest, known: Quirks, sent: bytes) -> 
         return None
     refusal = _Refusal(failure, sent)
     for rule in _RULES:
-        changed = rule(refusal, call, known)
+        changed = rule(refusal, chat_request, known)
         if changed is not None:
             return changed
     return None
@@ -117,14 +117,14 @@ def _fields_of(sent: bytes) -> dict[str, Raw]:
         return {}
 
 
-def _stream_options(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
+def _stream_options(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     # a client that sent the field itself gets the refusal
-    added = known.stream_options and "stream_options" not in call.extra
+    added = known.stream_options and "stream_options" not in chat_request.extra
     return replace(known, stream_options=False) if added and refusal.names("stream_options") else None
 
 
-def _limit(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
-    sent = {**call.extra, **call.params}
+def _limit(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    sent = {**chat_request.extra, **chat_request.params}
     if all(sent.get(name) is None for name in ("max_tokens", "max_completion_tokens")):
         largest = refusal.says(_TOO_MANY)
         smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens
@@ -138,32 +138,32 @@ def _limit(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None
     return None
 
 
-def _thinking(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
+def _thinking(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     if known.includes_thoughts and refusal.says(_NO_THOUGHTS):
         return replace(known, includes_thoughts=False)
-    if call.stream or known.streams_only or not refusal.says(_THINKING_ON):
+    if chat_request.stream or known.streams_only or not refusal.says(_THINKING_ON):
         return None
     if known.thinking_off_when_not_streaming:  # switched off already, and refused again
         return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
     return replace(known, thinking_off_when_not_streaming=True)
 
 
-def _streaming(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
-    if call.stream or known.streams_only or not refusal.says(_STREAM_ONLY):
+def _streaming(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    if chat_request.stream or known.streams_only or not refusal.says(_STREAM_ONLY):
         return None
     return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
 
 
-def _sampling(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
-    sent = {**call.extra, **call.params}
+def _sampling(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    sent = {**chat_request.extra, **chat_request.params}
     named = any(sent.get(name) is not None and refusal.names(name) for name in SAMPLING)
     if named and known.sends_temperature and refusal.says(_REFUSED):
         return replace(known, sends_temperature=False)
     return None
 
 
-def _role(refusal: _Refusal, call: ChatRequest, known: Quirks) -> Quirks | None:
-    instructed = any(each.role in ("system", "developer") for each in call.messages)
+def _role(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    instructed = any(each.role in ("system", "developer") for each in chat_request.messages)
     if not instructed or known.system_role == "user" or not refusal.says(_ROLE):
         return None
     return replace(known, system_role="system" if known.system_role == "developer" else "user")

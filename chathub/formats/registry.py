@@ -15,8 +15,8 @@ class ProviderFormat(Protocol):
     """The provider's side of a format, as each vendor's package has it. Functions of a base URL raise
     ``ValueError`` where it is unfit (``urls.origin``)."""
 
-    def encode_request(self, call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
-        """The HTTP request for ``call``; without ``quirks`` they are looked up."""
+    def encode_request(self, chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+        """The HTTP request for ``chat_request``; without ``quirks`` they are looked up."""
 
     def Decoder(self, limit: int = ...) -> StreamDecoder:
         """A decoder of one stream, whose events have at most ``limit`` bytes."""
@@ -31,7 +31,7 @@ class ProviderFormat(Protocol):
         """Whether a base URL with this host and path leads to this format."""
 
 
-# adding a format is one folder and one line here; the first one is the default
+# adding a format is one folder, its package in setup.cfg, and one line here; the first one is the default
 PROVIDER_FORMATS: Mapping[str, ProviderFormat] = {
     "openai": openai,
     "anthropic": anthropic,

@@ -46,10 +46,14 @@ def headers(streamed: bool, **own: str) -> dict[str, str]:
     return common | {name.replace("_", "-"): value for name, value in own.items() if value}
 
 
-def params_of(call: ChatRequest) -> JsonObject:
+def params_of(chat_request: ChatRequest) -> JsonObject:
     """All parameters that were set, under OpenAI's names. Other APIs refuse unknown ones, so each format
     picks its own."""
-    return {name: value for name, value in {**call.extra, **call.params}.items() if value is not None}
+    return {
+        name: value
+        for name, value in {**chat_request.extra, **chat_request.params}.items()
+        if value is not None
+    }
 
 
 def max_tokens(params: JsonObject) -> int | None:

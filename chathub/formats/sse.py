@@ -168,7 +168,11 @@ class Emptiness:
         self._size = 0
 
     def count(self, size: int, *, brought_something: bool) -> None:
-        """Raises: TooLong."""
+        """Count the bytes of an event; one with output begins the count again.
+
+        Raises:
+            TooLong: too many bytes came without output.
+        """
         self._size = 0 if brought_something else self._size + size
         if self._size > self._most:
             raise TooLong(f"more than {self._most} bytes without any output")

@@ -89,7 +89,7 @@ class StreamDecoder(ABC):
         return events
 
     def decode_body(self, body: bytes) -> list[Event]:
-        """The events of a whole body. A stream that came although none was asked for is decoded as one;
+        """The events of a whole body. A stream that came although none was requested is decoded as one;
         blank lines before the JSON (DeepSeek, OpenRouter) are skipped."""
         text = body.decode("utf-8-sig", "replace").strip()
         if text.startswith(("data:", "event:", ":")):

@@ -54,7 +54,7 @@ class EmbeddingExchange:
                 data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.memory)
         if isinstance(data, Failure):
             return data
-        if (usage := openai.embedding_usage(data)) is None:
+        if (usage := openai.decode_embedding_usage(data)) is None:
             return Failure("上游返回了无法识别的数据", kind="cut", status=200)
         meter.feed([usage])
         self.body = without_key(data, meter)

@@ -143,7 +143,7 @@ class Exchange:
         model, user_id = self.candidate.model_name, self._request.user_id
         learned = self._client.quirks
         quirks = learned.quirks_for(endpoint, model, user_id)
-        bounds = http.bounds_for(quirks, asks_for_media=self._format.asks_for_media)
+        bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
         forwarded = self._forwarded(endpoint, quirks)
         try:
             return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds
@@ -169,10 +169,10 @@ class Exchange:
         self, queue: EventQueue, request: ClientRequest, endpoint: Endpoint
     ) -> Failure | None:
         """One attempt in the provider's format; its connection is closed if the client leaves."""
-        call = self._chat_request(request)
+        chat_request = self._chat_request(request)
         queue.begin_attempt()
         reading = asyncio.ensure_future(
-            self._client.call(endpoint, call, queue.feed, queue.room, queue.memory)
+            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory)
         )
         reading.add_done_callback(lambda _: queue.end_attempt())
         try:

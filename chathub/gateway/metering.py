@@ -96,6 +96,7 @@ class Metering:
         return request
 
     async def _settle(self, reserving: asyncio.Future[Reserved], request: GatewayRequest) -> None:
+        # the reservation failed: there is nothing to settle
         with contextlib.suppress(ChatHubError):
             reserved = await reserving
             for meter in request.meters:

@@ -57,11 +57,11 @@ async def try_key(
     elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
         return None
     model = min(models, key=lambda model: (model.output_price, model.name))
-    call = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
+    chat_request = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
     meter.model = model
 
     async def prepare(_: Candidate) -> Trial:
-        return failover.trial(client, call, meter)
+        return failover.trial(client, chat_request, meter)
 
     return await failover.run([Candidate(model, (endpoint,))], prepare, _no_report)
 

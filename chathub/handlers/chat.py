@@ -43,7 +43,7 @@ async def complete(request: web.Request) -> web.Response:
         ChatReply(
             response=await reply.text.whole("content"),
             reasoning=await reply.text.whole("reasoning") or None,
-            tool_calls=list(reply.calls.values()),
+            tool_calls=list(reply.tool_calls.values()),
             timestamp=iso(request.app[CLOCK].now()),
             **structs.asdict(end_event(reply, reply.final_status)),
         )
@@ -73,7 +73,7 @@ async def list_active(request: web.Request) -> web.Response:
 
 def _active(reply: Reply, followers: int) -> ActiveReply:
     turn = reply.turn
-    return ActiveReply(turn.message_id, turn.public_id, turn.title, reply.model, followers)
+    return ActiveReply(turn.message_id, turn.public_id, turn.title, reply.requested_model, followers)
 
 
 async def stop(request: web.Request) -> web.Response:

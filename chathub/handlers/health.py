@@ -1,4 +1,4 @@
-"""Section 1 of the API document: whether the server is well."""
+"""Section 1 of the API document: whether the server is healthy."""
 
 from aiohttp import web
 from msgspec import UNSET
@@ -20,7 +20,7 @@ _SENTENCES: dict[State, str] = {
 
 
 async def check(request: web.Request) -> web.Response:
-    """200 for as long as the server answers: a restart would not free a disk."""
+    """200 for as long as the server responds: a restart would not free a disk."""
     state = request.app[DB].condition.state
     if request.app[DISK].is_full and state in ("ok", "checking"):
         state = "full"

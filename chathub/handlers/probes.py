@@ -1,4 +1,4 @@
-"""Calls that a provider answers directly: whether an API key works, and which models there are."""
+"""Requests to a provider about itself: whether an API key works, and which models there are."""
 
 from functools import partial
 
@@ -19,13 +19,13 @@ from chathub.schemas.models import ModelImport
 
 
 async def test_key(request: web.Request) -> web.Response:
-    """Try an API key with the cheapest call; one that works is well again, whatever failed before."""
+    """Try an API key with the cheapest request. One that works is usable again, whatever failed before."""
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
     endpoint, provider_slug = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
     failure = await _try_key(request, endpoint, provider_slug)
     if failure is None:
-        await db.write(key_pool.reset_health, endpoint.key_id)
+        await db.write(key_pool.reset_after_test, endpoint.key_id)
         request.app[COOLDOWNS].forget(endpoint.key_id)
         return json_response(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
     if failure.kind == "busy":
@@ -38,7 +38,7 @@ async def test_key(request: web.Request) -> web.Response:
 
 
 async def _try_key(request: web.Request, endpoint: Endpoint, provider_slug: str) -> Failure | None:
-    """Call the provider, and settle what the call used; also if the client leaves meanwhile."""
+    """Send a request to the provider, and settle what it used; also if the client leaves meanwhile."""
     user_id, queue = request[CALLER].id, request.app[SETTLEMENT_QUEUE]
     queue.check()
     chat_models = request.app[CATALOG].chat_models_of(provider_slug)

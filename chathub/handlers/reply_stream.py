@@ -75,9 +75,9 @@ async def _send_reply(
         if not parts:
             await events.beat()
     assert reply.final_status is not None
-    if reply.calls and reply.final_status.status == "done":
+    if reply.tool_calls and reply.final_status.status == "done":
         event_id = sent.event_id() if resumable else b""
-        await events.send(*[(_tool_call(index, call), event_id) for index, call in reply.calls.items()])
+        await events.send(*[(_tool_call(index, call), event_id) for index, call in reply.tool_calls.items()])
     await events.send((_end(reply, reply.final_status), sent.event_id() if resumable else b""))
 
 
@@ -104,7 +104,7 @@ def end_event(reply: Reply, final_status: FinalStatus) -> EndEvent:
         conversation_id=reply.turn.public_id,
         title=reply.turn.title,
         message_id=reply.turn.message_id,
-        model=reply.answered_by,
+        model=reply.model_name,
         finish_reason=final_status.finish_reason,
         usage=Usage.of(reply.usage_cost),
         cost=money(reply.usage_cost.cost),
@@ -129,7 +129,7 @@ def error_of(reply: Reply, final_status: FinalStatus) -> ChatHubError:
 def _start(reply: Reply) -> bytes:
     turn = reply.turn
     return msgspec.json.encode(
-        StartEvent(turn.public_id, turn.message_id, turn.user_message_id, reply.model, turn.title)
+        StartEvent(turn.public_id, turn.message_id, turn.user_message_id, reply.requested_model, turn.title)
     )
 
 

@@ -42,8 +42,10 @@ async def delete(request: web.Request) -> web.Response:
 
 
 def _fields(new: NewToken, now: int) -> access_tokens.NewToken:
-    """Raises:
-    BadRequest: the name is empty, or a network is invalid.
+    """The fields of a new access token; ``now`` in milliseconds.
+
+    Raises:
+        BadRequest: the name is empty, or a network is invalid.
     """
     if not new.name.strip():
         raise BadRequest("字段 name 不能为空")

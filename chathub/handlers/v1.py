@@ -32,14 +32,14 @@ async def respond(request: web.Request, client_format: ClientFormat) -> web.Stre
 async def list_models(request: web.Request) -> web.Response:
     caller = request[CALLER]
     offered = request.app[CATALOG].offered()
-    return raw(openai.models([row for row in offered if not caller.models or row[0] in caller.models]))
+    return raw(openai.encode_models([row for row in offered if not caller.models or row[0] in caller.models]))
 
 
 async def get_model(request: web.Request) -> web.Response:
     name, caller = request.match_info["model"], request[CALLER]
     for row in request.app[CATALOG].offered():
         if row[0] == name and (not caller.models or name in caller.models):
-            return raw(openai.one_model(*row))
+            return raw(openai.encode_model(*row))
     raise NotFound(f"模型不存在：{name}")
 
 

@@ -87,7 +87,12 @@ class RequestMemory:
         return RequestBody(self, user_id)
 
     def add(self, user_id: int | None, size: int) -> None:
-        """Raises: as ``RequestBody.grow``; the bytes are counted even then, until they are removed."""
+        """Count bytes of a user's request bodies.
+
+        Raises:
+            TooManyBodies, BodiesFull: as ``RequestBody.grow``; the bytes are counted even then, until they
+                are removed.
+        """
         self._used_by[user_id] += size
         self.used += size
         if self._used_by[user_id] > (self._most_of_anonymous if user_id is None else self._most_of_user):

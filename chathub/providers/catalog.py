@@ -125,7 +125,7 @@ class Catalog:
             if row.is_active and row.provider_is_active and row.model_type in _OFFERED_TYPES
         ]
 
-    def find(self, name: str, model_types: tuple[str, ...] = _CHAT_TYPES) -> ChatModel:
+    def get(self, name: str, model_types: tuple[str, ...] = _CHAT_TYPES) -> ChatModel:
         """The model of that name, or of a well-known family that a provider serves.
 
         Raises:
@@ -134,7 +134,7 @@ class Catalog:
         snapshot = self._now
         row = snapshot.by_name.get(name) or snapshot.by_name.get(name.lower())
         if row is None:
-            return self._find_by_prefix(name)
+            return self._get_by_prefix(name)
         if not row.is_active:
             raise BadRequest(f"模型 {name} 已停用，请选择其他模型")
         if row.model_type not in model_types:
@@ -142,7 +142,7 @@ class Catalog:
             raise BadRequest(f"模型 {name} 不是{what}")
         return _chat_model(row.model_name, self._active_provider(row.provider_slug, name), row)
 
-    def _find_by_prefix(self, name: str) -> ChatModel:
+    def _get_by_prefix(self, name: str) -> ChatModel:
         lower = name.lower()
         # a name with a slash belongs to a reseller ("Qwen/…"), never to the family's own provider
         slugs = (slug for prefixes, slug in _PREFIXES if lower.startswith(prefixes) and "/" not in name)

@@ -1,4 +1,4 @@
-"""Cooldowns of single callers: a shared API key pauses for one user, although it may be well.
+"""Cooldowns of single callers: a shared API key pauses for one user, although it may work for others.
 
 A provider refuses a request that is too large in the same words as an empty account or a used-up rate limit.
 A failure with another user's API key therefore counts for that user alone until a second user has met the

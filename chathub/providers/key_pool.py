@@ -33,17 +33,17 @@ class KeyHealth(Struct, frozen=True):
     def of(cls, row: Health | PooledApiKey) -> "KeyHealth":
         return cls(row.health, row.cooldown_until, row.failure_class, row.failures_in_row)
 
-    def is_cooling(self, now: int) -> bool:
-        """Whether the API key is in a pause. An end further ahead than the longest pause was written before
-        the clock was set back (a small machine may start without the time)."""
+    def is_paused(self, now: int) -> bool:
+        """Whether the API key is in a pause, also one that only puts it behind the others. A pause that ends
+        later than any pause can was written before the clock was set back, and is ignored."""
         return now < self.until <= now + RETRY_LIMIT * 1000
 
     def is_usable(self, now: int) -> bool:
-        return self.health != "broken" and not self.is_cooling(now)
+        return self.health != "broken" and not self.is_paused(now)
 
     def is_deprioritised(self, now: int) -> bool:
         """Whether a transient failure puts the API key behind the others."""
-        return self.health == "ok" and self.is_cooling(now)
+        return self.health == "ok" and self.is_paused(now)
 
     def after(self, failure: Failure, now: int) -> "KeyHealth":
         """The health after a failed attempt with the API key."""
@@ -61,7 +61,7 @@ class KeyHealth(Struct, frozen=True):
             wait = max(wait, retry_after) if kind == "no_credit" else retry_after
         # a transient failure only puts the API key behind the others
         health, until = ("cooling" if kind in _PAUSES else "ok"), now + wait
-        if self.until > until and self.is_cooling(now):
+        if self.until > until and self.is_paused(now):
             return self.health, self.until
         return health, until
 
@@ -70,8 +70,8 @@ def worse(one: KeyHealth, other: KeyHealth, now: int) -> KeyHealth:
     """Of two healths the one that restricts the use of an API key more, or for longer."""
 
     def gravity(key_health: KeyHealth) -> tuple[bool, bool, bool, int]:
-        is_broken, is_cooling = key_health.health == "broken", key_health.is_cooling(now)
-        return is_broken, is_cooling and key_health.health == "cooling", is_cooling, key_health.until
+        is_broken, is_paused = key_health.health == "broken", key_health.is_paused(now)
+        return is_broken, is_paused and key_health.health == "cooling", is_paused, key_health.until
 
     return max(one, other, key=gravity)
 
@@ -104,37 +104,36 @@ def record_failure(
     before = KeyHealth.of(row)
     after = before.after(failure, now) if is_common else before
     tx.run(
-        tx.q.api_keys.set_health,
+        tx.q.api_keys.record_failure,
         key_id=key_id,
         health=after.health,
         cooldown_until=after.until,
         last_error=sentence,
         failure_class=after.failure_class,
         failures_in_row=after.in_row,
-        failures=1,
         now=now,
     )
     if after.health == "broken" and row.health != "broken":
-        _record(tx, key_id, "key.broken", now, reason=sentence)
+        _audit(tx, key_id, "key.broken", now, reason=sentence)
 
 
 def record_success(tx: Transaction, key_id: int, now: int) -> None:
     """Record a successful reply with an API key: its health is ok."""
     row = tx.one(tx.q.api_keys.record_success, key_id=key_id, now=now)
     if row is not None and row.success_count == 1:
-        _record(tx, key_id, "key.first_used", now)
+        _audit(tx, key_id, "key.first_used", now)
 
 
-def reset_health(tx: Transaction, key_id: int) -> None:
+def reset_after_test(tx: Transaction, key_id: int) -> None:
     """After a test that succeeded: failures from before do not count any more."""
-    tx.run(tx.q.api_keys.reset_health, key_id=key_id)
+    tx.run(tx.q.api_keys.reset_after_test, key_id=key_id)
 
 
-def reset(tx: Transaction, key_id: int) -> None:
+def reset_after_replacement(tx: Transaction, key_id: int) -> None:
     """After an API key was entered again: nothing that was known of the old one counts any more."""
-    tx.run(tx.q.api_keys.reset, key_id=key_id)
+    tx.run(tx.q.api_keys.reset_after_replacement, key_id=key_id)
 
 
-def _record(tx: Transaction, key_id: int, event: str, now: int, **details: str) -> None:
+def _audit(tx: Transaction, key_id: int, event: str, now: int, **details: str) -> None:
     description = tx.all(tx.q.api_keys.describe, key_id=key_id)[0]
     audit.record(tx, audit.SERVER, event, now, f"key {key_id}", **structs.asdict(description), **details)

@@ -89,13 +89,13 @@ class Resolver:
             Forbidden: the caller's access token is not for this model.
             TooManyRequests: all API keys are cooling.
         """
-        model = self._catalog.find(model_name, _MODEL_TYPES[needs.embeddings])
+        model = self._catalog.get(model_name, _MODEL_TYPES[needs.embeddings])
         _check_needs(model, needs)
         in_order, refusal = [], None
         for candidate_model in (model, *self._fallbacks(model)):
             try:
                 _check_needs(candidate_model, needs)
-                self._check_token(caller, candidate_model.name)
+                _check_token(caller, candidate_model.name)
                 in_order.append(self._candidate(caller, candidate_model))
             except ChatHubError as error:
                 # a fallback may be missing; the first model's error is the one to raise
@@ -135,17 +135,13 @@ class Resolver:
         seen = {model.name}
         while model.fallback_model:
             try:
-                model = self._catalog.find(model.fallback_model)
+                model = self._catalog.get(model.fallback_model)
             except BadRequest:
                 return
             if model.name in seen:
                 return
             seen.add(model.name)
             yield model
-
-    def _check_token(self, caller: Caller, model_name: str) -> None:
-        if caller.models and model_name not in caller.models:
-            raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
 
     def _candidate(self, caller: Caller, model: ChatModel) -> Candidate:
         if model.provider_slug == LOCAL:
@@ -159,11 +155,11 @@ class Resolver:
         self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
     ) -> tuple[Endpoint, ...]:
         now = self._clock.now()
-        bound = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
-        healths = {row.id: self._health(caller, row, now) for row in bound}
+        matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
+        healths = {row.id: self._health(caller, row, now) for row in matching}
         # a transient failure puts an API key behind the others; it does not exclude the key
-        usable = [row for row in bound if healths[row.id].is_usable(now)]
-        behind = [row for row in bound if healths[row.id].is_deprioritised(now)]
+        usable = [row for row in matching if healths[row.id].is_usable(now)]
+        behind = [row for row in matching if healths[row.id].is_deprioritised(now)]
         ordered = [
             *key_pool.in_order(usable, caller.id, self._chance),
             *key_pool.in_order(behind, caller.id, self._chance),
@@ -174,11 +170,11 @@ class Resolver:
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
         pauses = [
-            health for health in healths.values() if health.health != "broken" and health.is_cooling(now)
+            health for health in healths.values() if health.health != "broken" and health.is_paused(now)
         ]
         if pauses:
             raise _all_cooling(model, min(pauses, key=lambda health: health.until), now)
-        raise _no_key(model, api_keys, bound, caller.id)
+        raise _no_key(model, api_keys, matching, caller.id)
 
     def _health(self, caller: Caller, row: PooledApiKey, now: int) -> KeyHealth:
         """The health of an API key for this caller: what counts for all users, and for the caller alone."""
@@ -206,6 +202,11 @@ def _check_needs(model: ChatModel, needs: Requirements) -> None:
         raise BadRequest(f"模型 {model.name} 不支持工具调用")
 
 
+def _check_token(caller: Caller, model_name: str) -> None:
+    if caller.models and model_name not in caller.models:
+        raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
+
+
 def _named(model: ChatModel) -> str:
     return f"{model.provider_name} ({model.provider_slug})"
 
@@ -218,18 +219,18 @@ def _all_cooling(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:
 
 
 def _no_key(
-    model: ChatModel, api_keys: list[PooledApiKey], bound: list[PooledApiKey], caller_id: int
+    model: ChatModel, api_keys: list[PooledApiKey], matching: list[PooledApiKey], caller_id: int
 ) -> ChatHubError:
     """The error where no API key can be used: why, and what to do. What a provider said of another user's API
     key is not shown."""
     named = _named(model)
-    if broken := [row for row in bound if row.health == "broken"]:
+    if broken := [row for row in matching if row.health == "broken"]:
         own = next((row for row in broken if row.user_id == caller_id), None)
         if own is None:
             sentence = class_sentence("invalid_key")
             return BadRequest(f"{named} 的API密钥不可用：{sentence}，请联系管理员或保存自己的密钥")
         return BadRequest(f"{named} 的API密钥不可用：{own.last_error}，请更换或重新保存")
-    if bound:
+    if matching:
         return BadRequest(f"已保存的 {named} 的API密钥无法解密，请重新保存")
     hint = "（提供商地址已变更，请重新输入密钥）" if api_keys else ""
     return BadRequest(f"请先保存 {named} 的API密钥{hint}")

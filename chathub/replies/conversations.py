@@ -120,7 +120,7 @@ class ConversationReplies:
                 return await self._begin(turn_request)
             except RepeatedRequest as repeated:
                 message_id = repeated.message_id
-        return await self._find(message_id, user_id)
+        return await self._get(message_id, user_id)
 
     async def _begin(self, turn_request: TurnRequest) -> Reply:
         growing = sum(running.reply.size for running in self._running.values())
@@ -197,13 +197,13 @@ class ConversationReplies:
         Raises:
             NotFound: the user has no such reply.
         """
-        reply = await self._find(message_id, user_id)
+        reply = await self._get(message_id, user_id)
         try:
             yield reply
         finally:
             self._leave(reply)
 
-    async def _find(self, message_id: int, user_id: int) -> Reply:
+    async def _get(self, message_id: int, user_id: int) -> Reply:
         """A user's reply by its message, with one more follower."""
         for running in self.of_user(user_id):
             if running.reply.turn.message_id == message_id:

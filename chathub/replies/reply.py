@@ -28,19 +28,19 @@ class Reply(Progress):
     ``usage_cost`` and ``budget`` (what is left to its user, if that is little) are known at the end.
     """
 
-    def __init__(self, turn: Turn, user_id: int, model: str, limit: int = 0) -> None:
+    def __init__(self, turn: Turn, user_id: int, requested_model: str, limit: int = 0) -> None:
         super().__init__()
         self.turn = turn
         self.user_id = user_id
         # the access token of the request
         self.token_id: int | None = None
-        # the name in the request, and the name of the model that answers
-        self.model = self.answered_by = model
-        # None as long as no model was called
-        self.answering: ChatModel | None = None
+        # the name in the request, and the name of the model that replies
+        self.requested_model = self.model_name = requested_model
+        # None for a refused turn
+        self.model: ChatModel | None = None
         self.prompt_estimate = 0
         self.text = ReplyText()
-        self.calls: dict[int, ToolCall] = {}
+        self.tool_calls: dict[int, ToolCall] = {}
         self.provider_state: JsonObject = {}
         self.usage: Usage | None = None
         self.finish_reason = ""
@@ -60,11 +60,11 @@ class Reply(Progress):
         """A reply that has ended, from the database: it is followed like a running one."""
         turn = Turn(row.conversation_id, row.public_id, row.title, row.parent_id or 0, row.id)
         reply = cls(turn, user_id, row.requested_model)
-        reply.answered_by = row.model
+        reply.model_name = row.model
         texts: list[Part] = [("reasoning", row.reasoning), ("content", row.content)]
         reply._add([part for part in texts if part[1]])
-        calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
-        reply.calls = dict(enumerate(calls))
+        tool_calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
+        reply.tool_calls = dict(enumerate(tool_calls))
         if row.status == "streaming":
             # it is not running: its end could not be stored
             final_status = FinalStatus("interrupted", "回复未能保存", 500, "error")
@@ -122,7 +122,7 @@ class Reply(Progress):
 
     def use_model(self, model: ChatModel) -> None:
         """A model is called: the first one, or a fallback."""
-        self.answering, self.answered_by = model, model.name
+        self.model, self.model_name = model, model.name
 
     @property
     def has_output(self) -> bool:
@@ -156,7 +156,7 @@ class Reply(Progress):
             elif isinstance(event, State):
                 self.provider_state = event.data
         self._add(parts)
-        if self.first_at is None and (self.text.parts or self.calls):
+        if self.first_at is None and (self.text.parts or self.tool_calls):
             self.first_at = time.monotonic()
             self._state = self._state.to(ReplyState.STREAMING)
         self.wake()
@@ -172,8 +172,8 @@ class Reply(Progress):
         return fitting
 
     def _add_call(self, delta: ToolCallDelta) -> None:
-        known = self.calls.get(delta.index, ToolCall("", ""))
-        self.calls[delta.index] = ToolCall(
+        known = self.tool_calls.get(delta.index, ToolCall("", ""))
+        self.tool_calls[delta.index] = ToolCall(
             known.id or delta.id, known.name or delta.name, known.arguments + delta.arguments
         )
         self._room -= delta.size

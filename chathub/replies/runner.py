@@ -63,7 +63,7 @@ class ReplyRunner:
         self._key_reports = key_reports
 
     async def read(self, reply: Reply, candidates: Candidates, options: Options, body: RequestBody) -> None:
-        """Feed the reply from the first candidate that answers. This is what is cancelled to stop a reply:
+        """Feed the reply from the first candidate that replies. This is what is cancelled to stop a reply:
         the connection closes at once. The images of the history count as memory like the request's body."""
         try:
             body.grow(max(0, _image_bytes(reply.turn) - body.size))
@@ -73,8 +73,8 @@ class ReplyRunner:
 
         async def prepare(candidate: Candidate) -> Trial:
             reply.use_model(candidate.model)
-            call, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
-            return failover.trial(self._client, call, reply)
+            chat_request, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
+            return failover.trial(self._client, chat_request, reply)
 
         report = self._key_reports.for_caller(reply.user_id)
         reply.failure = await failover.run(candidates.in_order, prepare, report)
@@ -98,7 +98,10 @@ class ReplyRunner:
         """Store how the reply ended and free its text; returns that, or that it could not be stored yet: then
         it is kept in memory and tried again."""
         try:
+            reply.text.pack()
             settlement = self._settlement(reply, candidates, final_status)
+            if settlement.key_id is not None:
+                self._key_reports.record_success(settlement.key_id, reply.user_id)
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
@@ -113,28 +116,28 @@ class ReplyRunner:
 
     def _settlement(self, reply: Reply, candidates: Candidates, final_status: FinalStatus) -> Settlement:
         """All that is stored of the reply at its end."""
-        model = reply.answering
+        model = reply.model
         assert model is not None
-        reply.text.pack()
         content, reasoning = reply.text.of("content"), reply.text.of("reasoning")
-        calls = list(reply.calls.values())
-        answer = estimates.estimate(content) + estimates.estimate_calls(calls)
-        thinking = estimates.estimate(reasoning)
-        usage_cost = ledger.compute_cost(model, reply.usage, reply.prompt_estimate, answer, thinking)
-        is_success = reply.failure is None and final_status.status == "done"
-        key_id = reply.endpoint.key_id if is_success and reply.endpoint else None
-        if key_id is not None:
-            self._key_reports.record_success(key_id, reply.user_id)
+        tool_calls = list(reply.tool_calls.values())
+        usage_cost = ledger.compute_cost(
+            model,
+            reply.usage,
+            reply.prompt_estimate,
+            estimates.estimate(content) + estimates.estimate_calls(tool_calls),
+            estimates.estimate(reasoning),
+        )
+        is_successful = reply.failure is None and final_status.status == "done"
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
             model=model,
             attempts=reply.attempts,
             models=candidates.models,
             first_at=reply.first_at,
-            key_id=key_id,
+            key_id=reply.endpoint.key_id if is_successful and reply.endpoint else None,
             content=content,
             reasoning=reasoning,
-            tool_calls=_json(calls),
+            tool_calls=_json(tool_calls),
             state=_json(reply.provider_state),
             was_saved=reply.text.was_saved,
             final_status=final_status,
@@ -161,16 +164,18 @@ async def _prepared(model: ChatModel, options: Options, reply: Reply) -> tuple[C
     it is made in a thread, so that the event loop goes on."""
     size = sum(len(row.content) + _PER_MESSAGE for row in reply.turn.history)
     if size <= _LONG:
-        return _call_and_estimate(model, options, reply)
-    return await asyncio.to_thread(_call_and_estimate, model, options, reply)
+        return _request_and_estimate(model, options, reply)
+    return await asyncio.to_thread(_request_and_estimate, model, options, reply)
 
 
-def _call_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
-    call = call_for(model, options, reply.turn, reply.user_id)
-    return call, estimates.estimate_prompt(call.messages, call.tools, call.params.get("response_format"))
+def _request_and_estimate(model: ChatModel, options: Options, reply: Reply) -> tuple[ChatRequest, int]:
+    chat_request = request_for(model, options, reply.turn, reply.user_id)
+    response_format = chat_request.params.get("response_format")
+    estimate = estimates.estimate_prompt(chat_request.messages, chat_request.tools, response_format)
+    return chat_request, estimate
 
 
-def call_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
+def request_for(model: ChatModel, options: Options, turn: Turn, user_id: int) -> ChatRequest:
     """The request to the provider without its endpoint."""
     params = options.parameters()
     if cap := reply_cap(params.get("max_tokens"), turn.reply_cap, model.max_tokens):
@@ -205,7 +210,7 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     if reply.is_too_long:
         return _SIZE_LIMIT
     failure = reply.failure
-    model = reply.answering or candidates.model
+    model = reply.model or candidates.model
     if failure is None and reply.finish_reason == "stop" and not reply.has_output:
         # no failover to another API key: the provider has charged for it
         return FinalStatus("error", f"{model.provider_name}：{EMPTY}", 502, "error")

@@ -24,7 +24,7 @@ INTERRUPTED = FinalStatus("interrupted", "服务器意外退出，回复中断",
 
 
 class NewText(Struct, frozen=True):
-    """The text of one reply that is not saved yet: its runs with their numbers, the model that answers, and
+    """The text of one reply that is not saved yet: its runs with their numbers, the model that replies, and
     the estimate of its prompt in tokens."""
 
     message_id: int
@@ -68,14 +68,14 @@ def collect(replies: Iterable[Reply]) -> list[NewText]:
     reply that is settled later deletes its parts again.
     """
     return [
-        NewText(reply.turn.message_id, reply.answering, reply.prompt_estimate, runs)
+        NewText(reply.turn.message_id, reply.model, reply.prompt_estimate, runs)
         for reply in replies
-        if reply.answering and reply.state.is_generating and (runs := reply.text.unsaved())
+        if reply.model and reply.state.is_generating and (runs := reply.text.unsaved())
     ]
 
 
 def save(tx: Transaction, new_texts: list[NewText]) -> None:
-    """Write collected text. The first text of a reply also stores its model: a model that has begun to answer
+    """Write collected text. The first text of a reply also stores its model: a model that has begun to reply
     is not changed any more."""
     tx.many(
         tx.q.messages.set_model,

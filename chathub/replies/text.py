@@ -90,7 +90,7 @@ class ReplyText:
         return self.of(kind) if self._read is None else await self._read(kind, 0, self.length)
 
     async def moved_after(self, at: Cursor) -> AsyncIterator[Part]:
-        """The rest of a moved text, as the database has it: all thinking, then all content."""
+        """The rest of a moved text, as the database has it: all reasoning, then all content."""
         assert self._read is not None
         kinds: tuple[Kind, Kind] = ("reasoning", "content")
         for kind in kinds:

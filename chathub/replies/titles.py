@@ -50,7 +50,7 @@ class Titles:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, reply: Reply, candidates: Candidates, options: Options) -> None:
-        """Have a title generated after the first turn, if the turn went well and the caller or the server's
+        """Have a title generated after the first turn, if the turn succeeded and the caller or the server's
         configuration says so."""
         is_requested = self._is_default if options.auto_title is None else options.auto_title
         is_done = reply.state is ReplyState.DONE
@@ -65,22 +65,22 @@ class Titles:
             task.cancel()
 
     async def _suggest(self, reply: Reply, candidates: Candidates) -> None:
-        """Have the model that answered generate the title, and store it with its usage. Nothing is generated
+        """Have the model that replied generate the title, and store it with its usage. Nothing is generated
         if there is no memory left to keep a settlement that cannot be stored."""
         if not self._settlement_queue.has_room():
             return
         candidate = next(
-            (candidate for candidate in candidates.in_order if candidate.model == reply.answering),
+            (candidate for candidate in candidates.in_order if candidate.model == reply.model),
             candidates.in_order[0],
         )
-        call = _call(candidate.model, reply, await reply.text.whole("content"))
-        generated = await self._generate(candidate, call, reply)
+        chat_request = _chat_request(candidate.model, reply, await reply.text.whole("content"))
+        generated = await self._generate(candidate, chat_request, reply)
         content, reasoning = generated.text.of("content"), generated.text.of("reasoning")
         title = title_of(content.strip().strip("\"'《》“”「」#*。.").strip())
         usage_cost = ledger.compute_cost(
             candidate.model,
             generated.usage,
-            estimate_messages(call.messages),
+            estimate_messages(chat_request.messages),
             estimate(content),
             estimate(reasoning),
         )
@@ -94,13 +94,13 @@ class Titles:
         )
         await self._settlement_queue.store("title", store)
 
-    async def _generate(self, candidate: Candidate, call: ChatRequest, reply: Reply) -> Reply:
-        """The model's answer: a reply without followers."""
-        generated = Reply(reply.turn.without_texts(), reply.user_id, reply.model, 10_000)
+    async def _generate(self, candidate: Candidate, chat_request: ChatRequest, reply: Reply) -> Reply:
+        """The model's reply to the request for a title; it has no followers."""
+        generated = Reply(reply.turn.without_texts(), reply.user_id, reply.requested_model, 10_000)
         generated.token_id = reply.token_id
 
         async def prepare(_: Candidate) -> Trial:
-            return failover.trial(self._client, call, generated)
+            return failover.trial(self._client, chat_request, generated)
 
         try:
             async with asyncio.timeout(_SECONDS):
@@ -113,7 +113,7 @@ class Titles:
         return generated
 
 
-def _call(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
+def _chat_request(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
     """The request for a title, with the beginnings of the prompt and of the reply's ``content``."""
     user_text = reply.turn.prompt[0].content[:_CHARACTERS]
     prompt = f"{_INSTRUCTION}\n\n用户：{user_text}\n\n助手：{content[:_CHARACTERS]}"

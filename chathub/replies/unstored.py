@@ -39,7 +39,7 @@ class UnstoredReplies:
         if not self._queue.has_room(_size_of(settlement)):
             log.error("no memory is left for a reply that could not be stored: the rest of its text is lost")
             settlement = settlement.without_text()
-            reply.calls = {}
+            reply.tool_calls = {}
         message_id = reply.turn.message_id
         reply.turn, reply.provider_state = reply.turn.without_texts(), {}
         self._unstored[message_id] = _Unstored(reply, settlement)
@@ -64,7 +64,7 @@ class UnstoredReplies:
         """The settlement without its text may still be stored: the text that was saved is the reply's then.
         If that is given up too, the next start of the server settles the reply."""
         if not settlement.is_cut:
-            reply.calls = {}
+            reply.tool_calls = {}
             self.keep(reply, settlement.without_text(), error)
             return True
         del self._unstored[reply.turn.message_id]

@@ -63,8 +63,10 @@ class Registry:
     # --- what runs
 
     def check_open(self) -> None:
-        """Raises:
-        Unavailable: the server is shutting down.
+        """Check that something new may begin.
+
+        Raises:
+            Unavailable: the server is shutting down.
         """
         if self._is_draining:
             raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)

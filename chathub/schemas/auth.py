@@ -40,8 +40,7 @@ class LoggedIn(Success, kw_only=True):
 
 
 class RegistrationRules(Struct, kw_only=True):
-    """GET /api/auth/registration: what the page must ask a new user for. ``registration`` is open, invite
-    or closed."""
+    """GET /api/auth/registration: what a new user must enter. ``registration`` is open, invite or closed."""
 
     success: Literal[True] = True
     registration: str

@@ -24,7 +24,7 @@ class Found(NamedTuple):
     file: Path | None
 
 
-def find(config: Config, mark: str) -> Found:
+def get_secret(config: Config, mark: str) -> Found:
     """The secret that fits the mark of the database.
 
     Raises:
@@ -60,14 +60,14 @@ async def master_secret(db: Database, config: Config) -> bytes:
     rotation that was interrupted left of its files.
 
     Raises:
-        StartError: as ``find``.
+        StartError: as ``get_secret``.
     """
     mark = await db.fetch_one(db.q.settings.get, name=MARK)
     if mark is None:
         secret = config.secret_key or secret_files.create(secret_file(config.database))
         await db.execute(db.q.settings.put, name=MARK, value=mark_of(secret))
         return secret
-    found = find(config, mark.value)
+    found = get_secret(config, mark.value)
     if found.file is not None:
         secret_files.put_in_place(config.database, found.secret, found.file)
     return found.secret

@@ -12,7 +12,7 @@ _MOST = 4096
 _PART = 8
 # seconds that a connection is idle before it may be closed for a new one
 _GRACE = 0.3
-# descriptors that a request needs to be answered
+# descriptors that a request and its response need
 _NEEDED = 2
 
 

@@ -40,7 +40,8 @@ class Site(web.BaseSite):
         return f"http://{self._host}:{self._port}"
 
     async def start(self) -> None:
-        """
+        """Listen on all addresses of the host.
+
         Raises:
             OSError: the address does not exist, or is in use.
         """

@@ -58,7 +58,7 @@ class Client:
     async def call(
         self,
         endpoint: Endpoint,
-        call: ChatRequest,
+        chat_request: ChatRequest,
         take: Take,
         room: asyncio.Event | None = None,
         memory: http.MemoryLease | None = None,
@@ -72,10 +72,10 @@ class Client:
         provider_format = format_named(endpoint.wire_format)
         try:
             async with self.lease(endpoint) as at:
-                call = replace(call, base_url=at.base_url, api_key=at.api_key)
-                quirks = self.quirks.quirks_for(at, call.model, call.caller_id)
-                bounds = bounds_for(quirks, asks_for_media=call.asks_for_media)
-                async with self._open(provider_format, call, at, quirks) as response:
+                chat_request = replace(chat_request, base_url=at.base_url, api_key=at.api_key)
+                quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
+                bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
+                async with self._open(provider_format, chat_request, at, quirks) as response:
                     return await read(
                         response, provider_format, bounds, masking(take, at.api_key), room, memory
                     )
@@ -144,7 +144,7 @@ class Client:
 
     @asynccontextmanager
     async def _open(
-        self, provider_format: ProviderFormat, call: ChatRequest, at: Endpoint, usual: Quirks
+        self, provider_format: ProviderFormat, chat_request: ChatRequest, at: Endpoint, usual: Quirks
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response once its head is here. Where a refusal teaches another quirk, the request is sent
         again with it; the quirk is remembered once the request was accepted.
@@ -155,7 +155,7 @@ class Client:
         try:
             quirks = usual
             for left in reversed(range(_VARIANTS)):
-                request = await _encoded(provider_format, call, quirks)
+                request = await _encoded(provider_format, chat_request, quirks)
                 response = await self._post(request, at)
                 if response.status < 300:
                     break
@@ -164,14 +164,16 @@ class Client:
                 if not left:
                     raise AttemptFailed(failure)
                 # in a thread: the body is searched for the words of the refusal
-                other = await asyncio.to_thread(quirk_learning.learned, failure, call, quirks, request.body)
+                other = await asyncio.to_thread(
+                    quirk_learning.learned, failure, chat_request, quirks, request.body
+                )
                 if other is None:
                     raise AttemptFailed(failure)
                 quirks = other
         except TROUBLE as error:
             raise AttemptFailed(network_failure(error)) from None
         try:
-            self.quirks.learn(at, call.model, call.caller_id, usual, quirks)
+            self.quirks.learn(at, chat_request.model, chat_request.caller_id, usual, quirks)
             yield response
         finally:
             http.close(response)
@@ -184,13 +186,15 @@ class Client:
         return self._trusted if endpoint.trusted else self._public
 
 
-async def _encoded(provider_format: ProviderFormat, call: ChatRequest, quirks: Quirks) -> UpstreamRequest:
+async def _encoded(
+    provider_format: ProviderFormat, chat_request: ChatRequest, quirks: Quirks
+) -> UpstreamRequest:
     """The HTTP request; one with images or long texts is encoded in a thread, beside the event loop."""
     size = 0
-    for message in call.messages:
+    for message in chat_request.messages:
         size += _PER_MESSAGE * (1 + len(message.tool_calls)) + len(message.content)
         size += sum(len(image.data) for image in message.images)
         size += sum(len(tool_call.arguments) for tool_call in message.tool_calls)
     if size <= _LARGE_CALL:
-        return provider_format.encode_request(call, quirks)
-    return await asyncio.to_thread(provider_format.encode_request, call, quirks)
+        return provider_format.encode_request(chat_request, quirks)
+    return await asyncio.to_thread(provider_format.encode_request, chat_request, quirks)

@@ -83,11 +83,11 @@ class Trial(NamedTuple):
     attempt: Callable[[Endpoint], Awaitable[Failure | None]]
 
 
-def trial(client: Client, call: ChatRequest, progress: Progress) -> Trial:
+def trial(client: Client, chat_request: ChatRequest, progress: Progress) -> Trial:
     """The usual trial: a chat request, encoded for each endpoint, whose events ``progress`` takes in."""
 
     async def attempt(endpoint: Endpoint) -> Failure | None:
-        return await client.call(endpoint, call, progress.feed, progress.room, progress.memory)
+        return await client.call(endpoint, chat_request, progress.feed, progress.room, progress.memory)
 
     return Trial(progress, attempt)
 

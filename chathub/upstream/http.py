@@ -64,9 +64,9 @@ LARGE_BOUNDS = Bounds(32 * 1024 * 1024, 24 * 1024 * 1024)
 USUAL_BOUNDS = Bounds()
 
 
-def bounds_for(quirks: Quirks, *, asks_for_media: bool) -> Bounds:
+def bounds_for(quirks: Quirks, *, requests_media: bool) -> Bounds:
     """How large a response may be, by the model and by the request."""
-    return LARGE_BOUNDS if quirks.gives_media or asks_for_media else USUAL_BOUNDS
+    return LARGE_BOUNDS if quirks.gives_media or requests_media else USUAL_BOUNDS
 
 
 async def post(

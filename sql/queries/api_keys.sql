@@ -68,9 +68,9 @@ WHERE id = :key_id AND user_id = :user_id
 -- name: get_health
 SELECT health, cooldown_until, failure_class, failures_in_row FROM api_keys WHERE id = :key_id
 
--- name: set_health
+-- name: record_failure
 UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,
-    failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + :failures,
+    failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + 1,
     last_used_at = CASE WHEN last_used_at > :now THEN last_used_at ELSE :now END
 WHERE id = :key_id
 
@@ -81,11 +81,11 @@ UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_
 WHERE id = :key_id
 RETURNING success_count
 
--- name: reset_health
+-- name: reset_after_test
 UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0
 WHERE id = :key_id
 
--- name: reset
+-- name: reset_after_replacement
 UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0,
     success_count = 0, failure_count = 0, last_used_at = 0
 WHERE id = :key_id

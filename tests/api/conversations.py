@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-PICTURE = b"\x89PNG\r\n\x1a\n"
+IMAGE = b"\x89PNG\r\n\x1a\n"
 
 
 @contextmanager
@@ -39,13 +39,13 @@ def add_conversation(
     return ids
 
 
-def add_picture(database: Path, message_id: int, file_id: str, data: bytes, *, user_id: int = 2) -> None:
+def add_image(database: Path, message_id: int, file_id: str, data: bytes, *, user_id: int = 2) -> None:
     """Insert a stored image that a message shows."""
     with opened_file(database) as db:
         db.execute(
             "INSERT INTO files (id, user_id, digest, media_type, data, created_at)"
             " VALUES (?, ?, ?, 'image/png', ?, 1)",
-            (file_id, user_id, file_id, PICTURE + data),
+            (file_id, user_id, file_id, IMAGE + data),
         )
         db.execute(
             "INSERT INTO message_images (message_id, position, file_id) VALUES (?, 0, ?)",

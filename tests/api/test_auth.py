@@ -371,9 +371,9 @@ async def test_logout_ends_only_its_own_session_also_after_a_restart(
 
 
 async def test_sessions_survive_a_restart_with_the_secret_beside_the_database(
-    connect: Connect, unfounded: Config
+    connect: Connect, first_start_config: Config
 ) -> None:
-    config = replace(unfounded, secret_key=None)
+    config = replace(first_start_config, secret_key=None)
     client = await connect(config)
     headers = await sign_in(client, "user", "user123")
     await client.close()
@@ -454,8 +454,8 @@ async def test_demo_token_is_refused_unless_demo_is_a_plain_active_user(
 
 
 @pytest.fixture
-def production(unfounded: Config) -> Config:
-    return replace(unfounded, env="production", admin_password="a-strong-one")
+def production(first_start_config: Config) -> Config:
+    return replace(first_start_config, env="production", admin_password="a-strong-one")
 
 
 async def test_production_has_one_administrator_and_no_demo_token(
@@ -491,17 +491,17 @@ async def test_production_prints_a_random_administrator_password_once(
 
 
 async def test_production_does_not_start_with_the_development_passwords(
-    connect: Connect, unfounded: Config, production: Config
+    connect: Connect, first_start_config: Config, production: Config
 ) -> None:
-    await (await connect(unfounded)).close()
+    await (await connect(first_start_config)).close()
     with pytest.raises(StartError, match="admin, user"):
         await connect(production)
 
 
 async def test_production_starts_after_the_development_passwords_were_changed(
-    connect: Connect, unfounded: Config, production: Config
+    connect: Connect, first_start_config: Config, production: Config
 ) -> None:
-    client = await connect(unfounded)
+    client = await connect(first_start_config)
     for name, password in (("admin", "admin123"), ("user", "user123")):
         headers = await sign_in(client, name, password)
         body = {"password": "changed-it", "current_password": password}

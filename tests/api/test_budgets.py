@@ -365,8 +365,8 @@ async def test_images_of_gateway_requests_are_estimated_as_images_and_long_texts
 ) -> None:
     await add_model(client, admin, provider.base_url, name="seer", supports_vision=True)
     await limit(client, admin, usage_limit=5000)
-    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(100_000)).decode()
-    parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}]
+    image = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(100_000)).decode()
+    parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}]
     body = {"model": "seer", "max_tokens": 9, "messages": [{"role": "user", "content": parts}]}
     # as PHP encodes it
     escaped = json.dumps(body).replace("/", "\\/").encode()

@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat
 from conftest import Connect
-from conversations import add_conversation, add_picture, opened_file
+from conversations import add_conversation, add_image, opened_file
 from scripted import Provider
 
 from chathub.chat import removal
@@ -63,7 +63,7 @@ async def test_long_conversation_is_removed_with_its_images(
 ) -> None:
     ids = add_conversation(config.database, "c", ["x" * 100] * 3000)
     for number in range(0, 3000, 500):
-        add_picture(config.database, ids[number], f"f{number}", bytes(10_000))
+        add_image(config.database, ids[number], f"f{number}", bytes(10_000))
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 200
     assert await status_of(client, user, "GET", "/api/conversations/c/messages") == 404
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 404
@@ -75,7 +75,7 @@ async def test_conversation_under_removal_is_in_no_response(
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 4, updated_at=9)
     add_conversation(config.database, "other", ["x"] * 2)
-    add_picture(config.database, ids[0], "f", b"")
+    add_image(config.database, ids[0], "f", b"")
     assert await status_of(client, user, "GET", "/api/files/f") == 200
     assert await status_of(client, user, "GET", f"/api/chat/stream/{ids[1]}") == 200
     mark_deleted(config.database, "c")
@@ -139,7 +139,7 @@ async def test_start_continues_a_removal_and_recovers_no_reply_of_it(
     connect: Connect, client: TestClient, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 1500)
-    add_picture(config.database, ids[0], "f", b"")
+    add_image(config.database, ids[0], "f", b"")
     await client.close()
     with opened_file(config.database) as db:
         db.execute("UPDATE messages SET status = 'streaming' WHERE id = ?", (ids[-1],))
@@ -153,7 +153,7 @@ async def test_image_used_by_another_message_is_kept(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 3) + add_conversation(config.database, "kept", ["x"])
-    add_picture(config.database, ids[0], "f", b"")
+    add_image(config.database, ids[0], "f", b"")
     with opened_file(config.database) as db:
         db.execute("INSERT INTO message_images (message_id, position, file_id) VALUES (?, 0, 'f')", (ids[3],))
     assert await status_of(client, user, "DELETE", "/api/conversations/c") == 200
@@ -165,7 +165,7 @@ async def test_deleting_a_message_deletes_everything_that_follows(
     client: TestClient, user: Headers, config: Config
 ) -> None:
     ids = add_conversation(config.database, "c", ["x"] * 4000)
-    add_picture(config.database, ids[1500], "f", b"")
+    add_image(config.database, ids[1500], "f", b"")
     async with client.delete(f"/api/messages/{ids[2]}", headers=user) as response:
         body = await response.json()
     assert (body["deleted"], body["head_id"]) == (3998, ids[1])

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from chats import Headers, add_model, chat, opened, stream
 from documented import codes, endpoints, examples, numbers, sections, table
 from scripted import DONE, Provider, Script, chunk, reply
-from scripted_dialects import openai_calls
+from scripted_formats import openai_calls
 
 import chathub
 

@@ -295,7 +295,7 @@ async def test_deep_nesting_is_forwarded_or_refused_without_a_server_error(
                 await response.read()
 
 
-def picture(mib: float) -> str:
+def image(mib: float) -> str:
     data = PNG + bytes(int(mib * MIB) - len(PNG))
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
@@ -306,8 +306,8 @@ async def test_images_up_to_the_documented_size_are_accepted_and_the_413_states_
     await add_model(client, admin, provider.base_url, supports_vision=True)
     question = {"message": "x", "model": "test-model"}
     for images, status in (
-        ([picture(5), picture(5), picture(5), picture(2.9)], 200),
-        ([picture(5)] * 8, 413),
+        ([image(5), image(5), image(5), image(2.9)], 200),
+        ([image(5)] * 8, 413),
     ):
         body = io.BytesIO(json.dumps(question | {"images": images}).encode())
         async with client.post("/api/chat", data=body, headers={**admin, **JSON}) as response:

@@ -798,8 +798,8 @@ async def test_fallback_model_without_vision_is_skipped_for_an_image(
         blind=provider.saying("never"),
         c=provider.saying("from c"),
     )
-    picture = ["https://example.com/cat.png"]
-    assert (await chat(client, admin, model="a", images=picture))[1]["model"] == "c"
+    images = ["https://example.com/cat.png"]
+    assert (await chat(client, admin, model="a", images=images))[1]["model"] == "c"
     assert [body["model"] for body in provider.bodies] == ["a", "c"]
     assert (await chat(client, admin, model="a"))[1]["model"] == "blind"
 

@@ -11,12 +11,12 @@ import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, chat, messages_of, read_events, stream, text_of
 from scripted import Provider
-from scripted_dialects import calls
+from scripted_formats import calls
 
 from chathub.config import Config
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"the tests' own"
-IMAGES = ["data:image/png;base64," + b64encode(PNG).decode(), "https://pictures.example.com/cat.png"]
+IMAGES = ["data:image/png;base64," + b64encode(PNG).decode(), "https://images.example.com/cat.png"]
 TOOL = {
     "type": "function",
     "function": {"name": "get_weather", "description": "w" * 10_000, "parameters": {"type": "object"}},

@@ -64,9 +64,11 @@ async def names(client: TestClient, admin: Headers) -> set[str]:
     ],
 )
 async def test_registration_route_states_the_registration_mode(
-    connect: Connect, unfounded: Config, env: str, wanted: str | None, mode: str
+    connect: Connect, first_start_config: Config, env: str, wanted: str | None, mode: str
 ) -> None:
-    client = await connect(replace(unfounded, env=env, registration=wanted, admin_password="a-strong-one"))
+    client = await connect(
+        replace(first_start_config, env=env, registration=wanted, admin_password="a-strong-one")
+    )
     assert await (await client.get("/api/auth/registration")).json() == {
         "success": True,
         "registration": mode,

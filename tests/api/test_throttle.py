@@ -512,10 +512,10 @@ async def test_guess_whose_client_disconnected_is_counted(client: TestClient, co
 
 
 async def test_unknown_name_costs_as_much_cpu_time_as_a_known_one(
-    connect: Connect, unfounded: Config
+    connect: Connect, first_start_config: Config
 ) -> None:
     """Measured as CPU time of the process, nearly all of which is bcrypt; wall-clock time would vary."""
-    client = await connect(replace(unfounded, bcrypt_rounds=10))
+    client = await connect(replace(first_start_config, bcrypt_rounds=10))
 
     async def work(name: str) -> float:
         began = time.process_time()

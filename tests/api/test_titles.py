@@ -161,8 +161,8 @@ async def test_conversation_with_an_invisible_first_message_gets_the_default_tit
 async def test_conversation_that_begins_with_an_image_is_titled_image(
     client: TestClient, user: Headers
 ) -> None:
-    picture = "https://pictures.example/a.png"
-    await stream(client, user, "\u200b", images=[picture], conversation_id=CONVERSATION)
+    image = "https://images.example/a.png"
+    await stream(client, user, "\u200b", images=[image], conversation_id=CONVERSATION)
     assert (await listed(client, user))["title"] == "图片"
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, messages_of, read_events, stream, text_of
 from scripted import DONE, Provider, chunk, reply
-from scripted_dialects import PROTOCOLS, add_speaker, anthropic, calls, gemini, openai_calls, texts
+from scripted_formats import PROTOCOLS, add_model_of_format, anthropic, calls, gemini, openai_calls, texts
 
 from chathub.config import Config
 
@@ -118,7 +118,9 @@ CHOICES = [
 async def test_tools_and_tool_choice_are_sent_in_the_providers_format(
     client: TestClient, admin: Headers, provider: Provider, protocol: str, choice: Any, wanted: Any
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
+    await add_model_of_format(
+        client, admin, provider.base_url, protocol, "able", supports_function_calling=True
+    )
     provider.script = provider.stream(texts(protocol, "好"))
     body = {"message": "hi", "model": "able", "tools": [TOOL, CLOCK], "tool_choice": choice}
     assert (await chat(client, admin, **body))[0] == 200
@@ -158,7 +160,9 @@ async def test_model_without_tools_refuses_a_request_with_tools(
 async def test_each_tool_call_is_one_event_before_the_end(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
+    await add_model_of_format(
+        client, admin, provider.base_url, protocol, "able", supports_function_calling=True
+    )
     provider.script = provider.stream(calls(protocol, PARIS, ROME, said="我查一下"))
     events = await stream(client, user, "天气？", model="able", tools=[TOOL])
     assert text_of(events) == "我查一下"
@@ -319,7 +323,9 @@ CONTINUED: dict[str, Any] = {
 async def test_tool_results_continue_the_turn(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
+    await add_model_of_format(
+        client, admin, provider.base_url, protocol, "able", supports_function_calling=True
+    )
     place = await ask(client, user, provider, PARIS, ROME, protocol=protocol, model="able")
     given = results(("call_1", "18度"), ("call_2", '{"degrees": 30}'))
     status, body = await chat(
@@ -385,7 +391,9 @@ THINKING = {"type": "thinking", "thinking": "想一想", "signature": "c2lnbmVk"
 async def test_signed_thinking_of_anthropic_is_sent_back_with_its_tool_calls(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, "anthropic", "able", supports_function_calling=True)
+    await add_model_of_format(
+        client, admin, provider.base_url, "anthropic", "able", supports_function_calling=True
+    )
     block = {"type": "tool_use", "id": "call_1", "name": "get_weather", "input": PARIS[2]}
     text = {"type": "text", "text": "我查"}
     provider.script = provider.stream(anthropic(THINKING, text, block, stop="tool_use"))
@@ -402,7 +410,9 @@ async def test_signed_thinking_of_anthropic_is_sent_back_with_its_tool_calls(
 async def test_thought_signature_of_gemini_is_sent_back_with_its_tool_call(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, "gemini", "able", supports_function_calling=True)
+    await add_model_of_format(
+        client, admin, provider.base_url, "gemini", "able", supports_function_calling=True
+    )
     parts = [
         {"functionCall": {"name": "get_weather", "args": PARIS[2]}, "thoughtSignature": "c2lnbmVk"},
         {"functionCall": {"name": "get_time", "args": {}}},
@@ -448,7 +458,7 @@ MISFITS: dict[str, dict[str, Any]] = {
     "one twice for both": {"tool_results": results(("call_1", "18"), ("call_1", "18"))},
     "with a message": {"tool_results": results(*BOTH), "message": "还有"},
     "with parts": {"tool_results": results(*BOTH), "message": [{"type": "text", "text": "还有"}]},
-    "with a picture": {"tool_results": results(*BOTH), "images": ["https://example.com/cat.png"]},
+    "with an image": {"tool_results": results(*BOTH), "images": ["https://example.com/cat.png"]},
     "none": {"tool_results": []},
     "no content": {"tool_results": [{"tool_call_id": "call_1"}]},
     "no id": {"tool_results": [{"content": "18"}]},
@@ -537,7 +547,9 @@ async def test_new_message_instead_of_tool_results_sends_a_valid_history(
 async def test_history_with_cut_tool_calls_is_valid_in_every_format(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, protocol, "able", supports_function_calling=True)
+    await add_model_of_format(
+        client, admin, provider.base_url, protocol, "able", supports_function_calling=True
+    )
     provider.script = provider.stream(calls(protocol, PARIS)[:-2], cut=True)
     await stream(client, user, "天气？", model="able", tools=[TOOL], conversation_id="c")
     provider.script = provider.stream(texts(protocol, "好"))

@@ -360,8 +360,8 @@ async def test_usage_of_a_gateway_request_is_charged_once_while_the_database_is_
         await until(lambda: kept.kept_bytes > 0)
         other.execute("ROLLBACK")
     await stored(client)
-    booked = rows(config.database, "SELECT kind, prompt_tokens FROM ledger")
-    assert booked == [("completion", 0 if leaves else 7)]
+    entered = rows(config.database, "SELECT kind, prompt_tokens FROM ledger")
+    assert entered == [("completion", 0 if leaves else 7)]
     assert rows(config.database, "SELECT count(*) FROM reservations") == [(0,)]
 
 

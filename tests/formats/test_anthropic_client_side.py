@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402
 
 PNG = b"\x89PNG\r\n"
-PICTURE = {
+IMAGE = {
     "type": "image",
     "source": {"type": "base64", "media_type": "image/png", "data": base64.b64encode(PNG).decode()},
 }
@@ -87,7 +87,7 @@ def test_parameters_are_decoded() -> None:
 
 def test_images_are_decoded() -> None:
     url = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
-    message = {"role": "user", "content": [PICTURE, {"type": "text", "text": "?"}, url]}
+    message = {"role": "user", "content": [IMAGE, {"type": "text", "text": "?"}, url]}
     images = [Image("image/png", PNG), Image(url="https://example.org/a.png")]
     assert read(message).messages == [Message("user", "?", images)]
 
@@ -113,7 +113,7 @@ def test_conversation_with_tools_is_decoded() -> None:
                 {
                     "type": "tool_result",
                     "tool_use_id": "t2",
-                    "content": [{"type": "text", "text": "no clock"}, PICTURE],
+                    "content": [{"type": "text", "text": "no clock"}, IMAGE],
                     "is_error": True,
                 },
             ],
@@ -243,8 +243,8 @@ def assistant(*blocks: Any) -> dict[str, Any]:
             ),
             "messages[0].content[0].content[0].source",
         ),
-        (user(*[PICTURE] * 21), "messages[0].content[20].source"),
-        (assistant(PICTURE), "messages[0].content[0].type"),
+        (user(*[IMAGE] * 21), "messages[0].content[20].source"),
+        (assistant(IMAGE), "messages[0].content[0].type"),
         (assistant({"type": "tool_use", "id": "t", "name": "f"}), "messages[0].content[0].input"),
         (
             assistant({"type": "tool_use", "id": "t", "name": "f", "input": "x"}),
@@ -268,7 +268,7 @@ def test_invalid_messages_are_refused_with_the_field_name(message: Any, param: s
         ({"messages": []}, "messages"),
         ({"messages": [QUESTION] * (client_request.MESSAGES + 1)}, "messages"),
         ({"system": 5}, "system"),
-        ({"system": [PICTURE]}, "system[0].type"),
+        ({"system": [IMAGE]}, "system[0].type"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": "hot"}, "temperature"),
         ({"top_k": 0.5}, "top_k"),

@@ -595,9 +595,9 @@ def test_given_error_type_and_code_are_encoded() -> None:
 
 def test_list_of_models_is_encoded() -> None:
     one = {"id": "m", "object": "model", "created": 7, "owned_by": "o"}
-    assert openai.model("m", 7, "o") == one
-    assert json.loads(openai.models([("m", 7, "o")])) == {"object": "list", "data": [one]}
-    assert json.loads(openai.models([])) == {"object": "list", "data": []}
+    assert json.loads(openai.encode_model("m", 7, "o")) == one
+    assert json.loads(openai.encode_models([("m", 7, "o")])) == {"object": "list", "data": [one]}
+    assert json.loads(openai.encode_models([])) == {"object": "list", "data": []}
 
 
 # Recorded replies, encoded and decoded again

@@ -52,7 +52,7 @@ def test_images_are_encoded_as_parts_after_the_text() -> None:
 def test_tool_calls_and_results_are_sent_back() -> None:
     calls = [ToolCall("a", "f", '{"x":1}'), ToolCall("b", "f")]
     shown = Message("tool", "see", [Image("image/png", b"")], tool_call_id="a")
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
     messages = [Message("user", "q"), Message("assistant", "", tool_calls=calls), shown]
     messages += [Message("tool", "2", tool_call_id="b")]
     expected = [
@@ -67,7 +67,7 @@ def test_tool_calls_and_results_are_sent_back() -> None:
         },
         {"role": "tool", "tool_call_id": "a", "content": "see"},
         {"role": "tool", "tool_call_id": "b", "content": "2"},
-        {"role": "user", "content": [picture]},
+        {"role": "user", "content": [image]},
     ]
     assert sent(*messages)["messages"] == expected
     thanks = {"role": "user", "content": "and?"}
@@ -130,8 +130,8 @@ def test_system_prompt_is_sent_under_the_role_that_the_model_knows(role: Any, ex
 def test_system_prompt_without_a_user_message_becomes_the_user_message() -> None:
     known = Quirks(system_role="user")
     assert sent(Message("system", "s"), known=known)["messages"] == [{"role": "user", "content": "s"}]
-    picture = Message("user", "", [Image(url="https://x")])
-    content = sent(Message("system", "s"), picture, known=known)["messages"][0]["content"]
+    image = Message("user", "", [Image(url="https://x")])
+    content = sent(Message("system", "s"), image, known=known)["messages"][0]["content"]
     assert [part["type"] for part in content] == ["text", "image_url"] and content[0]["text"] == "s"
 
 

@@ -16,21 +16,21 @@ from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Tex
 from chathub.formats.failures import from_body
 from chathub.formats.registry import ProviderFormat, format_named
 
-DIALECTS = ("openai", "anthropic", "gemini")
-STREAM_LIMIT = [recording for name in DIALECTS for recording in recordings(".sse", name)]
-WHOLE = [recording for name in DIALECTS for recording in recordings(".json", name)]
-REQUEST_MEMORY = [recording for recording in WHOLE if recording.status < 300]
+FORMATS = ("openai", "anthropic", "gemini")
+STREAMS = [recording for name in FORMATS for recording in recordings(".sse", name)]
+WHOLE = [recording for name in FORMATS for recording in recordings(".json", name)]
+WHOLE_REPLIES = [recording for recording in WHOLE if recording.status < 300]
 REFUSALS = [recording for recording in WHOLE if recording.status >= 300]
 
-any_stream = pytest.mark.parametrize("recording", parameters(STREAM_LIMIT))
+any_stream = pytest.mark.parametrize("recording", parameters(STREAMS))
 
 
-def spoken(recording: Recording) -> ProviderFormat:
+def format_of(recording: Recording) -> ProviderFormat:
     return format_named(recording.meta["dialect"])
 
 
 def decode(pieces: Iterable[bytes], recording: Recording) -> list[Event]:
-    decoder = spoken(recording).Decoder()
+    decoder = format_of(recording).Decoder()
     events = [event for piece in pieces for event in decoder.feed(piece)]
     events += decoder.close()
     assert decoder.done
@@ -229,33 +229,31 @@ def test_every_signature_is_kept(recording: Recording) -> None:
         assert [signature.encode() for signature in signatures] == found
 
 
-@pytest.mark.parametrize("recording", parameters([r for r in STREAM_LIMIT if r.meta["dialect"] == "gemini"]))
+@pytest.mark.parametrize("recording", parameters([r for r in STREAMS if r.meta["dialect"] == "gemini"]))
 def test_gemini_stream_as_one_array_gives_the_same(recording: Recording) -> None:
     responses = [line[6:] for line in recording.body.splitlines() if line.startswith(b"data: ")]
     array = b"[" + b"\n,\r\n".join(responses) + b"]\n"
     assert gemini.decode_body(array) == decode([recording.body], recording)
 
 
-@pytest.mark.skipif(
-    not STREAM_LIMIT, reason="CHATHUB_RECORDINGS names no folder with recorded provider answers"
-)
+@pytest.mark.skipif(not STREAMS, reason="CHATHUB_RECORDINGS names no folder with recorded provider answers")
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_random_split_of_a_stream_gives_the_same_events(data: st.DataObject) -> None:
-    recording = data.draw(st.sampled_from(STREAM_LIMIT))
+    recording = data.draw(st.sampled_from(STREAMS))
     cuts = data.draw(st.lists(st.integers(0, len(recording.body)), max_size=12))
     assert decode(pieces(recording.body, cuts), recording) == decode([recording.body], recording)
 
 
-@pytest.mark.parametrize("recording", parameters(REQUEST_MEMORY))
+@pytest.mark.parametrize("recording", parameters(WHOLE_REPLIES))
 def test_whole_body_decodes_to_the_recorded_content(recording: Recording) -> None:
-    check(spoken(recording).decode_body(recording.body), recording)
+    check(format_of(recording).decode_body(recording.body), recording)
 
 
 @any_stream
 def test_stream_decoded_as_a_body_gives_the_recorded_content(recording: Recording) -> None:
     if recording.body.startswith((b"data:", b"event:", b":")):
-        check(spoken(recording).decode_body(recording.body), recording)
+        check(format_of(recording).decode_body(recording.body), recording)
 
 
 @pytest.mark.parametrize("recording", parameters(REFUSALS))
@@ -268,7 +266,7 @@ def test_recorded_error_is_decoded_in_every_form(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", parameters(REFUSALS))
 def test_error_in_a_200_response_is_a_failure_and_no_reply(recording: Recording) -> None:
-    answer = joined(spoken(recording).decode_body(recording.body))
+    answer = joined(format_of(recording).decode_body(recording.body))
     assert answer["failure"].message == recording.expected["error"]["message"]
     assert not answer["content"] and not answer["finish"]
     payload = b"data: " + recording.body.replace(b"\r", b"").replace(b"\n", b"") + b"\n\n"

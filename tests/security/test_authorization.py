@@ -10,7 +10,7 @@ import world
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from chats import Headers, stream, until
-from conftest import Founded, configured
+from conftest import PreparedDatabase, configured
 from scripted import Provider
 from world import World
 
@@ -60,7 +60,7 @@ HARMLESS = {
     *(f"{name}.client_message_id" for name in ("Options", "Chat", "Regenerate", "EditMessage")),
 }
 # bodies that are valid, so that the object is looked up
-REQUEST_MEMORY: dict[tuple[str, str], dict[str, Any]] = {
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/api/conversations/{conversation_id}"): {"title": "taken"},
     ("PUT", "/api/messages/{message_id}"): {"content": "taken"},
     ("POST", "/api/messages/{message_id}/regenerate"): {},
@@ -73,9 +73,9 @@ def each(routes: list[Route]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, founded: Founded) -> World:
+def built(tmp_path_factory: pytest.TempPathFactory, prepared_database: PreparedDatabase) -> World:
     config = configured(tmp_path_factory.mktemp("world"))
-    shutil.copyfile(founded.database, config.database)
+    shutil.copyfile(prepared_database.database, config.database)
     with asyncio.Runner() as runner:
         return runner.run(world.build_and_close(config))
 
@@ -98,7 +98,7 @@ def everything(client: TestClient, config: Config, built: World) -> World:
 
 
 async def call(there: World, route: Route, who: str, ids: dict[str, Any]) -> ClientResponse:
-    body = REQUEST_MEMORY.get((route.method, route.path), {}) if route.method in ("POST", "PUT") else None
+    body = BODIES.get((route.method, route.path), {}) if route.method in ("POST", "PUT") else None
     if ids and route.path == "/api/chat/stream/{message_id}":
         # these have no other response than a stream
         ids = {**ids, "message_id": ids["answer_id"]}

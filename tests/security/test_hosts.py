@@ -100,9 +100,9 @@ async def test_host_of_an_absolute_request_target_is_checked(client: TestClient)
 
 
 async def test_production_server_accepts_all_hosts_or_only_the_configured_ones(
-    connect: Connect, unfounded: Config, tmp_path: Path
+    connect: Connect, first_start_config: Config, tmp_path: Path
 ) -> None:
-    production = dataclasses.replace(unfounded, env="production", admin_password="a-long-password")
+    production = dataclasses.replace(first_start_config, env="production", admin_password="a-long-password")
     client = await connect(production)
     assert (await client.get("/api/health", headers={"Host": "chat.example.com"})).status == 200
     bound = dataclasses.replace(

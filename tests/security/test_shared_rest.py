@@ -374,16 +374,14 @@ def test_failure_dated_in_the_future_gives_no_confirmation_and_no_cooldown() -> 
     rests = CallerCooldowns()
     rests.record_failure(AT, 1, EMPTY, 10**15)
     assert not rests.record_failure(AT, 2, EMPTY, 1_000_000)
-    assert not rests.health_of(1, 1).is_cooling(1_000_000)
+    assert not rests.health_of(1, 1).is_paused(1_000_000)
 
 
 def test_memory_of_unconfirmed_failures_is_limited() -> None:
     rests = CallerCooldowns()
     for user in range(1, 10_002):
         rests.record_failure(AT, user, EMPTY, 1_000_000)
-    assert not rests.health_of(1, 1).is_cooling(1_000_001) and rests.health_of(1, 10_001).is_cooling(
-        1_000_001
-    )
+    assert not rests.health_of(1, 1).is_paused(1_000_001) and rests.health_of(1, 10_001).is_paused(1_000_001)
     for key_id in range(1, 10_002):
         rests.record_failure(replace(AT, key_id=key_id), 1, LIMITED, 1_000_000)
     assert not rests.record_failure(AT, 2, LIMITED, 1_000_000)

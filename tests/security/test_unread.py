@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, until
-from conversations import add_conversation, add_picture, opened_file
+from conversations import add_conversation, add_image, opened_file
 from scripted import Provider
 
 from chathub.app import create_app
@@ -75,7 +75,7 @@ async def fill(client: TestClient, admin: Headers, provider: Provider, database:
     """Create a large object of every kind."""
     await add_model(client, admin, provider.base_url)
     ids = add_conversation(database, "c", ["长" * MB] * 4)
-    add_picture(database, ids[0], "f", bytes(4 * MB))
+    add_image(database, ids[0], "f", bytes(4 * MB))
     with opened_file(database) as db:
         db.executemany(
             "INSERT INTO ledger (at, day, kind, user_id, provider, model, input_price, output_price,"

@@ -11,14 +11,14 @@ from aiohttp.test_utils import TestClient
 from conftest import Connect
 from gateway import PATHS, PIXEL, TOOL, Headers, add, official, sent, spent, token, unused_address
 from scripted import Provider
-from scripted_dialects import PROTOCOLS, anthropic, refusal, refusal_event, speaking, streamed, whole
+from scripted_formats import PROTOCOLS, anthropic, refusal, refusal_event, replying, streamed, whole
 
 from chathub.config import Config
 
 sdk = official("anthropic")
 
 Hub = Callable[..., Awaitable[Any]]
-every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)
+every_format = pytest.mark.parametrize("protocol", PROTOCOLS)
 HELLO: list[Any] = [{"role": "user", "content": "hi"}]
 TOOLS: list[Any] = [
     {"name": TOOL["name"], "description": TOOL["description"], "input_schema": TOOL["schema"]}
@@ -64,13 +64,13 @@ async def answered(made: Any, streams: bool, **asked: Any) -> Any:
 # answers
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_message_is_answered_whole_and_streamed(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "你好，世界")
+    provider.script = replying(provider, protocol, "你好，世界")
     message = await answered(await hub(), streams, **ASKED)
     assert message.type == "message" and message.role == "assistant" and message.id
     assert [(block.type, block.text) for block in message.content] == [("text", "你好，世界")]
@@ -80,7 +80,7 @@ async def test_message_is_answered_whole_and_streamed(
     assert (await spent(client, admin, 1))["tokens_used"] == 10
 
 
-@every_dialect
+@every_format
 async def test_text_is_streamed_in_pieces(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
@@ -97,13 +97,13 @@ async def test_text_is_streamed_in_pieces(
     assert "".join(seen) == "你好"
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_thinking_is_a_block_before_the_text(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "42", "想一想")
+    provider.script = replying(provider, protocol, "42", "想一想")
     message = await answered(await hub(), streams, **ASKED)
     thinking, text = message.content
     assert (thinking.type, thinking.thinking, text.text) == ("thinking", "想一想", "42")
@@ -113,14 +113,14 @@ async def test_thinking_is_a_block_before_the_text(
 # tools
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_tool_call_and_its_result_are_translated(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
     made = await hub()
-    provider.script = speaking(provider, protocol, wanted=[CALL])
+    provider.script = replying(provider, protocol, wanted=[CALL])
     message = await answered(made, streams, **ASKED, tools=TOOLS, tool_choice={"type": "any"})
     (block,) = message.content
     assert message.stop_reason == "tool_use"
@@ -140,7 +140,7 @@ async def test_tool_call_and_its_result_are_translated(
     else:
         assert provider.last["tools"] == TOOLS and provider.last["tool_choice"] == {"type": "any"}
 
-    provider.script = speaking(provider, protocol, "晴天")
+    provider.script = replying(provider, protocol, "晴天")
     use = {"type": "tool_use", "id": block.id, "name": block.name, "input": block.input}
     result = {"type": "tool_result", "tool_use_id": block.id, "content": "晴"}
     turns = [*HELLO, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
@@ -161,14 +161,14 @@ async def test_tool_call_and_its_result_are_translated(
         assert parts[2] == [{"functionResponse": {"name": "weather", "response": {"output": "晴"}}}]
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_two_tool_calls_arrive_in_one_reply(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
     other = ("toolu_2", "weather", {"place": "上海"})
-    provider.script = speaking(provider, protocol, "看看", wanted=[CALL, other])
+    provider.script = replying(provider, protocol, "看看", wanted=[CALL, other])
     message = await answered(await hub(), streams, **ASKED, tools=TOOLS)
     text, *calls = message.content
     assert text.text == "看看" and message.stop_reason == "tool_use"
@@ -178,12 +178,12 @@ async def test_two_tool_calls_arrive_in_one_reply(
 # requests to the provider
 
 
-@every_dialect
+@every_format
 async def test_image_is_sent_in_the_providers_format(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "a pixel")
+    provider.script = replying(provider, protocol, "a pixel")
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
     blocks = [{"type": "image", "source": source}, {"type": "text", "text": "what?"}]
     message = await (await hub()).messages.create(
@@ -197,8 +197,8 @@ async def test_image_is_sent_in_the_providers_format(
         assert got["image_url"]["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
         assert got["text"]["text"] == "what?"
     else:
-        picture = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
-        assert provider.last["contents"][0]["parts"] == [picture, {"text": "what?"}]
+        image = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
+        assert provider.last["contents"][0]["parts"] == [image, {"text": "what?"}]
 
 
 async def test_thinking_is_sent_back_to_an_anthropic_provider_with_its_signature(
@@ -206,7 +206,7 @@ async def test_thinking_is_sent_back_to_an_anthropic_provider_with_its_signature
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
     made = await hub()
-    provider.script = speaking(provider, "anthropic", "", "想一想", [CALL])
+    provider.script = replying(provider, "anthropic", "", "想一想", [CALL])
     thinking = {"type": "enabled", "budget_tokens": 1024}
     for streams in (False, True):
         asked = ASKED | {"thinking": thinking, "tools": TOOLS, "system": "be brief"}
@@ -227,7 +227,7 @@ async def test_body_and_anthropic_headers_reach_an_anthropic_provider_unchanged(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
-    provider.script = speaking(provider, "anthropic", "ok")
+    provider.script = replying(provider, "anthropic", "ok")
     system = [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]
     more = {"odd": [1, None, {"x": 1.5}], "service_tier": "auto", "metadata": {"user_id": "u"}}
     made = await hub()
@@ -289,7 +289,7 @@ REFUSALS = [
 ]
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize(("status", "kind", "seen"), REFUSALS)
 async def test_providers_error_raises_the_matching_exception(
@@ -315,7 +315,7 @@ async def test_providers_error_raises_the_matching_exception(
 
 
 @pytest.mark.impatient
-@every_dialect
+@every_format
 async def test_silent_provider_gets_504_and_an_unreachable_one_502(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
@@ -330,7 +330,7 @@ async def test_silent_provider_gets_504_and_an_unreachable_one_502(
 
 
 @pytest.mark.impatient
-@every_dialect
+@every_format
 @pytest.mark.parametrize("trouble", ["told", "cut", "silent"])
 async def test_failure_in_mid_stream_is_raised_after_the_earlier_text(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, trouble: str
@@ -368,7 +368,7 @@ async def test_own_refusals_raise_the_matching_exceptions(
 ) -> None:
     await add(client, admin, provider.base_url, "openai")
     await add(client, admin, provider.base_url, "openai", "other")
-    provider.script = speaking(provider, "openai", "ok")
+    provider.script = replying(provider, "openai", "ok")
     with pytest.raises(sdk.AuthenticationError) as caught:
         await (await hub("sk-hub-" + "x" * 40)).messages.create(**ASKED)
     assert caught.value.body["error"]["type"] == "authentication_error"

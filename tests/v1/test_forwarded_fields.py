@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from gateway import Headers, add, sent, token
 from scripted import Provider
-from scripted_dialects import whole
+from scripted_formats import whole
 
 from chathub.errors import BadRequest
 from chathub.formats import anthropic, openai

@@ -9,12 +9,12 @@ import pytest
 from aiohttp.test_utils import TestClient
 from gateway import PATHS, PIXEL, TOOL, Headers, add, official, sent, spent, stats, token, unused_address
 from scripted import Provider, chunk
-from scripted_dialects import PROTOCOLS, refusal, refusal_event, speaking, streamed
+from scripted_formats import PROTOCOLS, refusal, refusal_event, replying, streamed
 
 openai = official("openai")
 
 Hub = Callable[..., Awaitable[Any]]
-every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)
+every_format = pytest.mark.parametrize("protocol", PROTOCOLS)
 HELLO: list[Any] = [{"role": "user", "content": "hi"}]
 TOOLS: list[Any] = [
     {
@@ -60,12 +60,12 @@ def text_of(chunks: list[Any]) -> str:
 # answers
 
 
-@every_dialect
+@every_format
 async def test_chat_completion_is_answered(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "你好，世界")
+    provider.script = replying(provider, protocol, "你好，世界")
     answer = await (await hub()).chat.completions.create(model="m", messages=HELLO)
     assert answer.object == "chat.completion" and answer.model == "m" and answer.id
     assert answer.choices[0].message.content == "你好，世界"
@@ -80,13 +80,13 @@ async def test_chat_completion_is_answered(
     assert (await spent(client, admin, 1))["tokens_used"] == 10
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("include_usage", [False, True])
 async def test_stream_has_usage_only_if_requested(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, include_usage: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "你好，世界")
+    provider.script = replying(provider, protocol, "你好，世界")
     more: dict[str, Any] = {"stream_options": {"include_usage": True}} if include_usage else {}
     stream = await (await hub()).chat.completions.create(model="m", messages=HELLO, stream=True, **more)
     chunks = await read(stream)
@@ -102,13 +102,13 @@ async def test_stream_has_usage_only_if_requested(
     assert (await spent(client, admin, 1))["tokens_used"] == 10
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_reasoning_arrives_as_reasoning_content(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "42", "想一想")
+    provider.script = replying(provider, protocol, "42", "想一想")
     create = (await hub()).chat.completions.create
     if streams:
         chunks = await read(await create(model="m", messages=HELLO, stream=True))
@@ -173,20 +173,20 @@ def tools_in(protocol: str) -> Any:
     return [{"functionDeclarations": [{**named, "parametersJsonSchema": TOOL["schema"]}]}]
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_tool_call_and_its_result_are_translated(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
     create = (await hub()).chat.completions.create
-    provider.script = speaking(provider, protocol, wanted=[CALL])
+    provider.script = replying(provider, protocol, wanted=[CALL])
     calls, finish, _ = await ask(create, HELLO, streams)
     ((call_id, name, arguments),) = calls
     assert (call_id, name, json.loads(arguments), finish) == (*CALL, "tool_calls")
     assert provider.last["tools"] == tools_in(protocol)
 
-    provider.script = speaking(provider, protocol, "晴天")
+    provider.script = replying(provider, protocol, "晴天")
     function = {"name": name, "arguments": arguments}
     answer = {"id": call_id, "type": "function", "function": function}
     messages = [
@@ -199,14 +199,14 @@ async def test_tool_call_and_its_result_are_translated(
     assert provider.last[field] == round_trip_in(protocol, call_id, arguments)
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_two_tool_calls_arrive_in_one_reply(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
     other = ("call_2", "weather", {"place": "上海"})
-    provider.script = speaking(provider, protocol, "看看", wanted=[CALL, other])
+    provider.script = replying(provider, protocol, "看看", wanted=[CALL, other])
     calls, finish, said = await ask((await hub()).chat.completions.create, HELLO, streams)
     assert [(i, n, json.loads(a)) for i, n, a in calls] == [CALL, other]
     assert (finish, said) == ("tool_calls", "看看")
@@ -215,12 +215,12 @@ async def test_two_tool_calls_arrive_in_one_reply(
 # requests to the provider
 
 
-@every_dialect
+@every_format
 async def test_image_is_sent_in_the_providers_format(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "a pixel")
+    provider.script = replying(provider, protocol, "a pixel")
     url = f"data:image/png;base64,{PIXEL}"
     parts = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": url}}]
     answer = await (await hub()).chat.completions.create(
@@ -234,15 +234,15 @@ async def test_image_is_sent_in_the_providers_format(
         got = provider.last["messages"][0]["content"]
         assert got == [{"type": "image", "source": source}, {"type": "text", "text": "what?"}]
     else:
-        picture = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
-        assert provider.last["contents"][0]["parts"] == [picture, {"text": "what?"}]
+        image = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
+        assert provider.last["contents"][0]["parts"] == [image, {"text": "what?"}]
 
 
 async def test_body_with_unknown_fields_reaches_an_openai_provider_unchanged(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
-    provider.script = speaking(provider, "openai", "{}")
+    provider.script = replying(provider, "openai", "{}")
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}, "strict": True}}
     more = {"chat_template_kwargs": {"enable_thinking": False}, "odd": [1, None, {"x": 1.50}]}
     await (await hub()).chat.completions.create(
@@ -271,7 +271,7 @@ async def test_stream_options_are_forwarded_together_with_include_usage(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
-    provider.script = speaking(provider, "openai", "hi")
+    provider.script = replying(provider, "openai", "hi")
     options = {"include_obfuscation": False}
     create = (await hub()).chat.completions.create
     await read(await create(model="m", messages=HELLO, stream=True, stream_options=options))
@@ -289,13 +289,13 @@ async def test_parameters_are_translated_to_other_formats(
     }
     create = (await hub()).chat.completions.create
     await add(client, admin, provider.base_url, "anthropic", "a", provider="anthropic_like")
-    provider.script = speaking(provider, "anthropic", "hi")
+    provider.script = replying(provider, "anthropic", "hi")
     await create(model="a", **asked)
     body = sent(provider)
     assert body["system"] == "be brief" and body["messages"] == HELLO and body["model"] == "a"
     assert (body["temperature"], body["max_tokens"], body["stop_sequences"]) == (0.5, 9, ["END"])
     await add(client, admin, provider.base_url, "gemini", "g", provider="gemini_like")
-    provider.script = speaking(provider, "gemini", "hi")
+    provider.script = replying(provider, "gemini", "hi")
     await create(model="g", response_format={"type": "json_object"}, **asked)
     assert sent(provider)["systemInstruction"] == {"parts": [{"text": "be brief"}]}
     assert sent(provider)["generationConfig"] == {
@@ -378,7 +378,7 @@ async def test_access_token_for_some_models_lists_and_reaches_only_those(
     assert [each.id async for each in made.models.list()] == ["m"]
     with pytest.raises(openai.NotFoundError):
         await made.models.retrieve("other")
-    provider.script = speaking(provider, "openai", "ok")
+    provider.script = replying(provider, "openai", "ok")
     await made.chat.completions.create(model="m", messages=HELLO)
     with pytest.raises(openai.PermissionDeniedError):
         await made.chat.completions.create(model="other", messages=HELLO)
@@ -403,7 +403,7 @@ REFUSALS = [
 ]
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize(("status", "kind", "seen"), REFUSALS)
 async def test_providers_error_raises_the_matching_exception(
@@ -429,7 +429,7 @@ async def test_providers_error_raises_the_matching_exception(
 
 
 @pytest.mark.impatient
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_silent_provider_gets_504_and_an_unreachable_one_502(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, streams: bool
@@ -445,7 +445,7 @@ async def test_silent_provider_gets_504_and_an_unreachable_one_502(
 
 
 @pytest.mark.impatient
-@every_dialect
+@every_format
 @pytest.mark.parametrize("trouble", ["told", "cut", "silent"])
 async def test_failure_in_mid_stream_is_raised_after_the_earlier_text(
     client: TestClient, admin: Headers, provider: Provider, hub: Hub, protocol: str, trouble: str
@@ -523,7 +523,7 @@ async def test_used_up_monthly_limit_of_an_access_token_raises_a_rate_limit_erro
     client: TestClient, admin: Headers, provider: Provider, hub: Hub
 ) -> None:
     await add(client, admin, provider.base_url)
-    provider.script = speaking(provider, "openai", "ok")
+    provider.script = replying(provider, "openai", "ok")
     # a reservation is for about 20 tokens
     made = await hub(monthly_limit=35)
     for _ in range(2):  # 10 tokens each
@@ -546,9 +546,9 @@ async def test_request_that_the_model_cannot_serve_raises_a_bad_request_error(
         supports_function_calling=False,
     )
     create = (await hub()).chat.completions.create
-    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
     with pytest.raises(openai.BadRequestError):
-        await create(model="m", messages=[{"role": "user", "content": [picture]}])
+        await create(model="m", messages=[{"role": "user", "content": [image]}])
     with pytest.raises(openai.BadRequestError):
         await create(model="m", messages=HELLO, tools=TOOLS)
     with pytest.raises(openai.BadRequestError) as caught:

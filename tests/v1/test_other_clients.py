@@ -13,9 +13,9 @@ import pytest
 from aiohttp.test_utils import TestClient
 from gateway import Headers, add, spent, token
 from scripted import Provider
-from scripted_dialects import PROTOCOLS, speaking
+from scripted_formats import PROTOCOLS, replying
 
-every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)
+every_format = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
 async def output_of(*command: str, **environment: str) -> str:
@@ -43,7 +43,7 @@ async def output_of(*command: str, **environment: str) -> str:
 # LangChain: the package langchain-openai
 
 
-@every_dialect
+@every_format
 async def test_langchain_chats_streams_and_calls_tools(
     client: TestClient, admin: Headers, provider: Provider, protocol: str
 ) -> None:
@@ -61,14 +61,14 @@ async def test_langchain_chats_streams_and_calls_tools(
         timeout=20,
         stream_usage=True,
     )
-    provider.script = speaking(provider, protocol, "你好，世界")
+    provider.script = replying(provider, protocol, "你好，世界")
     async with http, asyncio.timeout(30):
         answer = await model.ainvoke("hi")
         assert answer.content == "你好，世界" and answer.usage_metadata["total_tokens"] == 10
         pieces = [piece async for piece in model.astream("hi")]
         assert "".join(piece.content for piece in pieces) == "你好，世界"
         assert sum(p.usage_metadata["output_tokens"] for p in pieces if p.usage_metadata) == 3
-        provider.script = speaking(provider, protocol, wanted=[("call_1", "weather", {"place": "北京"})])
+        provider.script = replying(provider, protocol, wanted=[("call_1", "weather", {"place": "北京"})])
         tool = {"name": "weather", "description": "w", "parameters": {"type": "object", "properties": {}}}
         answer = await model.bind_tools([{"type": "function", "function": tool}]).ainvoke("hi")
         (call,) = answer.tool_calls
@@ -79,7 +79,7 @@ async def test_langchain_chats_streams_and_calls_tools(
 # llm: https://llm.datasette.io/en/stable/other-models.html
 
 
-@every_dialect
+@every_format
 @pytest.mark.parametrize("streams", [False, True])
 async def test_llm_chats_and_streams(
     client: TestClient, admin: Headers, provider: Provider, protocol: str, streams: bool, tmp_path: Path
@@ -87,7 +87,7 @@ async def test_llm_chats_and_streams(
     if importlib.util.find_spec("llm") is None:
         pytest.skip("llm is not installed")
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "你好，世界")
+    provider.script = replying(provider, protocol, "你好，世界")
     base_url = str(client.make_url("/v1"))
     (tmp_path / "extra-openai-models.yaml").write_text(
         f"- model_id: hub\n  model_name: m\n  api_base: {base_url}\n  api_key_name: hub\n"
@@ -132,7 +132,7 @@ def node_modules() -> str:
     return ""
 
 
-@every_dialect
+@every_format
 async def test_ai_sdk_chats_and_streams(
     client: TestClient, admin: Headers, provider: Provider, protocol: str
 ) -> None:
@@ -140,7 +140,7 @@ async def test_ai_sdk_chats_and_streams(
     if not node or not modules:
         pytest.skip("node, or ai and @ai-sdk/openai-compatible in its NODE_PATH, are not installed")
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "你好，世界", "想一想")
+    provider.script = replying(provider, protocol, "你好，世界", "想一想")
     environment = {
         "MODULES": modules,
         "URL_OF_HUB": str(client.make_url("/v1")),

@@ -31,7 +31,7 @@ from gateway import (
     unused_address,
 )
 from scripted import DONE, Provider, chunk, reply, usage
-from scripted_dialects import PROTOCOLS, refusal, refusal_event, speaking, streamed, whole
+from scripted_formats import PROTOCOLS, refusal, refusal_event, replying, streamed, whole
 
 from chathub.clock import Clock
 from chathub.config import Config
@@ -39,7 +39,7 @@ from chathub.config import Config
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 HELLO = [{"role": "user", "content": "hi"}]
 ASKED: dict[str, Any] = {"model": "m", "messages": HELLO, "max_tokens": 99}
-every_dialect = pytest.mark.parametrize("protocol", PROTOCOLS)
+every_format = pytest.mark.parametrize("protocol", PROTOCOLS)
 each_way = pytest.mark.parametrize(
     ("path", "protocol"),
     [(CHAT, "openai"), (CHAT, "anthropic"), (CHAT, "gemini"), (MESSAGES, "anthropic"), (MESSAGES, "openai")],
@@ -147,7 +147,7 @@ async def test_gateway_reply_is_charged_exactly_and_not_stored(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str, streams: bool
 ) -> None:
     await add(client, admin, provider.base_url, protocol, input_price_per_1k=1, output_price_per_1k=2)
-    provider.script = speaking(provider, protocol, "你好")
+    provider.script = replying(provider, protocol, "你好")
     for _ in range(2):
         status, raw = await read(client, admin, path, stream=streams)
         assert status == 200 and said(path, raw, streams) == "你好"
@@ -334,7 +334,7 @@ async def test_failure_before_the_first_byte_fails_over_to_the_next_api_key(
         "answers with an error": provider.stream([event]) if streams else error,
         "answers with nothing": provider.stream([], content_type=kind),
     }
-    provider.script = by_key({ONE: scripts[trouble], TWO: speaking(provider, protocol, "from two")})
+    provider.script = by_key({ONE: scripts[trouble], TWO: replying(provider, protocol, "from two")})
     status, raw = await read(client, admin, path, stream=streams)
     assert status == 200, raw
     assert said(path, raw, streams) == "from two"
@@ -380,7 +380,7 @@ async def test_request_that_may_have_been_processed_is_not_retried_with_another_
         "breaks off": provider.stream([begun], cut=True, pause=0.05, content_type=kind),
         "falls silent": provider.stream([b"\n"], stall_after=1, content_type=kind),
     }
-    provider.script = by_key({ONE: scripts[trouble], TWO: speaking(provider, protocol, "from two")})
+    provider.script = by_key({ONE: scripts[trouble], TWO: replying(provider, protocol, "from two")})
     status, raw = await read(client, admin, path, stream=streams)
     # if a heartbeat already sent the response headers, the failure is an event
     assert status == expected or (status == 200 and "from two" not in str(raw) and "error" in str(raw)), raw
@@ -396,7 +396,7 @@ async def test_late_stream_headers_fail_over_to_the_next_api_key(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add_pool(client, admin, provider, protocol)
-    provider.script = by_key({ONE: provider.hang(), TWO: speaking(provider, protocol, "from two")})
+    provider.script = by_key({ONE: provider.hang(), TWO: replying(provider, protocol, "from two")})
     status, raw = await read(client, admin, path, stream=True)
     assert status == 200 and said(path, raw, True) == "from two"
     assert [key_of(each) for each in provider.headers] == [ONE, TWO]
@@ -421,7 +421,7 @@ async def test_unreachable_base_url_fails_over_to_the_next_api_key(
         "base_url": unused_address(),
     }
     await post(client, "/api/apikeys", body, admin)
-    provider.script = speaking(provider, protocol, "from two")
+    provider.script = replying(provider, protocol, "from two")
     status, raw = await read(client, admin, path, stream=True)
     assert status == 200 and said(path, raw, True) == "from two"
     assert [key_of(each) for each in provider.headers] == [TWO]
@@ -474,13 +474,13 @@ async def test_all_api_keys_cooling_gives_429_with_retry_after(
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 @pytest.mark.parametrize("streams", [False, True])
-@every_dialect
+@every_format
 async def test_unreachable_provider_fails_over_to_the_fallback_model(
     client: TestClient, admin: Headers, provider: Provider, path: str, streams: bool, protocol: str
 ) -> None:
     await add(client, admin, unused_address(), "openai", provider="down", fallback_model="behind")
     await add(client, admin, provider.base_url, protocol, "behind")
-    provider.script = speaking(provider, protocol, "from behind")
+    provider.script = replying(provider, protocol, "from behind")
     status, raw = await read(client, admin, path, stream=streams)
     assert status == 200 and said(path, raw, streams) == "from behind"
     rows = (await spent(client, admin, 1))["by_model"]
@@ -496,7 +496,7 @@ async def test_late_stream_headers_fail_over_to_the_fallback_model(
     await add(client, admin, provider.base_url, protocol, fallback_model="behind")
     async with Provider() as other:
         await add(client, admin, other.base_url, "openai", "behind", provider="other")
-        provider.script, other.script = provider.hang(), speaking(other, "openai", "from behind")
+        provider.script, other.script = provider.hang(), replying(other, "openai", "from behind")
         status, raw = await read(client, admin, path, stream=True)
         assert status == 200 and said(path, raw, True) == "from behind"
         assert len(provider.bodies) == len(other.bodies) == 1
@@ -511,7 +511,7 @@ async def test_fallback_model_is_used_while_the_only_api_key_is_cooling(
     await post(client, "/api/apikeys", body, admin)
     await add(client, admin, provider.base_url, "openai", "behind", provider="other")
     broken = provider.answer(503, refusal(protocol, 503, "down"))
-    provider.script = by_key({ONE: broken, "": speaking(provider, "openai", "from behind")})
+    provider.script = by_key({ONE: broken, "": replying(provider, "openai", "from behind")})
     for _ in range(3):
         status, raw = await read(client, admin)
         assert status == 200, raw
@@ -756,7 +756,7 @@ async def test_body_of_many_megabytes_is_accepted(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "long")
+    provider.script = replying(provider, protocol, "long")
     text = "x" * (20 << 20)
     body = json.dumps(ASKED | {"messages": [{"role": "user", "content": text}]}).encode()
     async with asyncio.timeout(30):
@@ -825,7 +825,7 @@ async def test_deeply_nested_body_or_half_a_character_causes_no_server_error(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = speaking(provider, protocol, "ok")
+    provider.script = replying(provider, protocol, "ok")
     head = b'{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "'
     bodies = [head + b'\\ud83d"}]}', head + b'x"}], "metadata": ' + NESTED.encode() + b"}"]
     for body in bodies:

@@ -48,7 +48,7 @@ class SealedApiKey(Row, frozen=True):
 
 
 class PooledApiKey(SealedApiKey, frozen=True):
-    """An API key that may answer a request. ``is_vouched``: an active administrator entered ``base_url``."""
+    """An API key that a request may use. ``is_vouched``: an active administrator entered ``base_url``."""
 
     base_url: str
     is_vouched: bool
@@ -108,9 +108,9 @@ class ApiKeys(Statements):
     update: Command
     toggle: Command
     get_health: Select[Health]
-    set_health: Command
+    record_failure: Command
     record_success: Select[SuccessCount]
-    reset_health: Command
-    reset: Command
+    reset_after_test: Command
+    reset_after_replacement: Command
     describe: Select[Description]
     delete: Command

@@ -31,7 +31,7 @@ class AnthropicClient(ClientFormat):
     last_event = b"message_stop"
     strips_usage = False
     choices = 1
-    asks_for_media = False
+    requests_media = False
     decoder = Decoder
     decode_body = staticmethod(decode_body)
 

@@ -149,7 +149,8 @@ def decode_head(body: bytes) -> Head:
 
 
 def decode_request(body: bytes) -> ClientRequest:
-    """
+    """A request of ``POST /v1/messages``, decoded.
+
     Raises:
         BadRequest: what ChatHub cannot translate; ``details["param"]`` names the field.
     """

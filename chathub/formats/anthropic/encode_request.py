@@ -25,28 +25,28 @@ _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _STAND_IN = "…"  # in place of a missing first user message: an empty one is refused
 
 
-def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
-    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
+def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+    """The HTTP request to the provider. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     The base URL may end in ``/v1``, in ``/v1/messages`` or before either. Only parameters of this API are
     sent; ``thinking`` and ``top_k`` are Anthropic's own and are not changed.
     """
-    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
-    streamed = call.stream or quirks.streams_only
-    messages, sent = _messages(call.messages), request_parts.params_of(call)
+    quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
+    streamed = chat_request.stream or quirks.streams_only
+    messages, sent = _messages(chat_request.messages), request_parts.params_of(chat_request)
     if as_object(sent.get("thinking")).get("type") == "enabled" and not _may_think(messages):
         del sent["thinking"]
-    body: JsonObject = {"model": call.model, "messages": messages, "stream": streamed}
-    if system := request_parts.instructions(call.messages):
+    body: JsonObject = {"model": chat_request.model, "messages": messages, "stream": streamed}
+    if system := request_parts.instructions(chat_request.messages):
         body["system"] = system
     body |= _parameters(sent, quirks)
-    if tools := [_tool(tool) for tool in call.tools]:
+    if tools := [_tool(tool) for tool in chat_request.tools]:
         body["tools"] = tools
-        if choice := _tool_choice(call, thinks="thinking" in body):
+        if choice := _tool_choice(chat_request, thinks="thinking" in body):
             body["tool_choice"] = choice
-    key = call.api_key.strip()
+    key = chat_request.api_key.strip()
     headers = request_parts.headers(streamed, x_api_key=key, anthropic_version=VERSION)
-    return UpstreamRequest(_url(call.base_url), headers, msgspec.json.encode(body))
+    return UpstreamRequest(_url(chat_request.base_url), headers, msgspec.json.encode(body))
 
 
 def _url(base_url: str) -> str:
@@ -105,20 +105,20 @@ def _tool(tool: JsonObject) -> JsonObject:
     return result
 
 
-def _tool_choice(call: ChatRequest, thinks: bool) -> JsonObject:
+def _tool_choice(chat_request: ChatRequest, thinks: bool) -> JsonObject:
     """Empty for the default. A model that thinks cannot be forced to call a tool."""
     choice: JsonObject = {}
-    if call.tool_choice == "none":
+    if chat_request.tool_choice == "none":
         return {"type": "none"}
-    if call.tool_choice == "auto":
+    if chat_request.tool_choice == "auto":
         choice = {"type": "auto"}
-    elif name := request_parts.chosen_function(call.tool_choice):
+    elif name := request_parts.chosen_function(chat_request.tool_choice):
         choice = {"type": "tool", "name": name}
-    elif call.tool_choice == "required":
+    elif chat_request.tool_choice == "required":
         choice = {"type": "any"}
     if thinks and choice:
         choice = {"type": "auto"}
-    if request_parts.params_of(call).get("parallel_tool_calls") is False:
+    if request_parts.params_of(chat_request).get("parallel_tool_calls") is False:
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     return choice
 

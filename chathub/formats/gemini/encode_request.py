@@ -36,30 +36,32 @@ _RENAMED = {
 }
 
 
-def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
-    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
+def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+    """The HTTP request to the provider. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     The base URL may end in a version, in ``/models/…`` or before either; the path of Google's API in OpenAI's
     format (``/v1beta/openai``) is removed. The API key goes into a header: in the query it would get into
     logs.
     """
-    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
-    streamed = call.stream or quirks.streams_only
-    messages = call.messages
+    quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
+    streamed = chat_request.stream or quirks.streams_only
+    messages = chat_request.messages
     body: JsonObject = {}
     if quirks.system_role == "user":
         messages = request_parts.with_instructions_in_user_message(messages)
     elif system := request_parts.instructions(messages):
         body["systemInstruction"] = {"parts": [{"text": system}]}
     body["contents"] = _contents(messages, quirks)
-    if config := _generation_config(request_parts.params_of(call), quirks):
+    if config := _generation_config(request_parts.params_of(chat_request), quirks):
         body["generationConfig"] = config
-    if call.tools:
-        body["tools"] = _tools(call.tools)
-        if config := _calling_config(call.tool_choice):
+    if chat_request.tools:
+        body["tools"] = _tools(chat_request.tools)
+        if config := _calling_config(chat_request.tool_choice):
             body["toolConfig"] = {"functionCallingConfig": config}
-    headers = request_parts.headers(streamed, x_goog_api_key=call.api_key.strip())
-    return UpstreamRequest(_url(call.base_url, call.model, streamed), headers, msgspec.json.encode(body))
+    headers = request_parts.headers(streamed, x_goog_api_key=chat_request.api_key.strip())
+    return UpstreamRequest(
+        _url(chat_request.base_url, chat_request.model, streamed), headers, msgspec.json.encode(body)
+    )
 
 
 def _url(base_url: str, model: str, streamed: bool) -> str:

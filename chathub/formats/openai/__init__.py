@@ -1,17 +1,16 @@
 """OpenAI's Chat Completions: the format of OpenAI, of most other providers, and of clients."""
 
+from chathub.formats.openai.decode_embeddings import decode_embedding_usage
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_request import encode_request, is_at
 from chathub.formats.openai.encode_stream import (
     DONE,
     Encoder,
-    embedding_usage,
     encode_body,
     encode_error,
-    model,
-    models,
-    one_model,
+    encode_model,
+    encode_models,
 )
 from chathub.formats.urls import embeddings_url, models_url
 
@@ -20,17 +19,16 @@ __all__ = [
     "Decoder",
     "Encoder",
     "decode_body",
+    "decode_embedding_usage",
     "decode_fields",
     "decode_head",
     "decode_request",
-    "embedding_usage",
     "embeddings_url",
     "encode_body",
     "encode_error",
+    "encode_model",
+    "encode_models",
     "encode_request",
     "is_at",
-    "model",
-    "models",
     "models_url",
-    "one_model",
 ]

@@ -36,7 +36,7 @@ class OpenAIClient(ClientFormat):
         self.head = decode_head(body)
         self.model, self.stream = self.head.model, self.head.stream
         self.max_tokens, self.choices = self.head.max_tokens, self.head.choices
-        self.asks_for_media = self.head.asks_for_media
+        self.requests_media = self.head.requests_media
         self.strips_usage = self.stream and not self.head.include_usage
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
@@ -52,13 +52,13 @@ class OpenAIClient(ClientFormat):
         quirks: Quirks,
         cap: int | None,
     ) -> ForwardedRequest:
-        asks_for_usage = quirks.stream_options and self.strips_usage
+        requests_usage = quirks.stream_options and self.strips_usage
         limits = {}
         if cap is not None:
             limits = dict.fromkeys(self.head.length_fields or (quirks.max_tokens_field,), cap)
-        body = forwarding.adapted(fields, model, include_usage=asks_for_usage, limits=limits)
+        body = forwarding.adapted(fields, model, include_usage=requests_usage, limits=limits)
         chat = forwarding.empty_chat(endpoint, stream=self.stream)
-        adds_usage = asks_for_usage and not self.head.has_stream_options
+        adds_usage = requests_usage and not self.head.has_stream_options
         return ForwardedRequest(UpstreamRequest(chat.url, chat.headers, body), adds_usage)
 
     def encoder(self, model: str, prompt_tokens: int) -> "_ChunkEncoder":

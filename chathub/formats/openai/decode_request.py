@@ -162,7 +162,7 @@ def decode_head(body: bytes) -> Head:
         length_fields=tuple(name for name in _LENGTHS if getattr(head, name) is not None),
         choices=_choices(head.n),
         has_stream_options=head.stream_options is not None,
-        asks_for_media=any(word in bytes(head.modalities) for word in (b'"image"', b'"audio"')),
+        requests_media=any(word in bytes(head.modalities) for word in (b'"image"', b'"audio"')),
     )
 
 
@@ -180,7 +180,8 @@ def _include_usage(head: _Head) -> bool:
 
 
 def decode_request(body: bytes) -> ClientRequest:
-    """
+    """A request of ``POST /v1/chat/completions``, decoded.
+
     Raises:
         BadRequest: what ChatHub cannot translate; ``details["param"]`` names the field.
     """

@@ -15,20 +15,20 @@ from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 from chathub.schemas.json import JsonObject
 
 
-def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
-    """The HTTP request for ``call``. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
+def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
+    """The HTTP request to the provider. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     Only parameters that were set are sent, and none that is null: strict servers refuse unknown fields.
-    ``call.extra`` is sent unchanged, except for fields that ``call`` has itself.
+    ``chat_request.extra`` is sent unchanged, except for fields that ``chat_request`` has itself.
     """
-    quirks = quirks or quirks_of(urls.hostname(call.base_url), call.model)
-    params = {name: value for name, value in call.params.items() if value is not None}
-    if call.extra:
-        params = {**call.extra, **params}
+    quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
+    params = {name: value for name, value in chat_request.params.items() if value is not None}
+    if chat_request.extra:
+        params = {**chat_request.extra, **params}
     if not quirks.takes_extensions:
         # fields of other APIs, from a request in another format
         params = {name: value for name, value in params.items() if name not in ("thinking", "top_k")}
-    streamed = call.stream or quirks.streams_only
+    streamed = chat_request.stream or quirks.streams_only
     if quirks.thinking_off_when_not_streaming and not streamed:
         # a request with thinking is sent as a stream, which is decoded as a whole response all the same
         streamed = params.get("enable_thinking") is True
@@ -36,17 +36,22 @@ def encode_request(call: ChatRequest, quirks: Quirks | None = None) -> UpstreamR
             params["enable_thinking"] = False
     _set_stream_options(params, quirks, streamed)
     _set_names(params, quirks)
-    if call.tools:
-        params["tools"] = call.tools
-        if call.tool_choice is not None:
-            params["tool_choice"] = call.tool_choice
-    body = {**params, "model": call.model, "messages": _messages(call.messages, quirks), "stream": streamed}
-    key = call.api_key.strip()
+    if chat_request.tools:
+        params["tools"] = chat_request.tools
+        if chat_request.tool_choice is not None:
+            params["tool_choice"] = chat_request.tool_choice
+    body = {
+        **params,
+        "model": chat_request.model,
+        "messages": _messages(chat_request.messages, quirks),
+        "stream": streamed,
+    }
+    key = chat_request.api_key.strip()
     if quirks.key_header == "api-key":
         headers = request_parts.headers(streamed, api_key=key)
     else:
         headers = request_parts.headers(streamed, Authorization=f"Bearer {key}" if key else "")
-    return UpstreamRequest(urls.chat_url(call.base_url), headers, msgspec.json.encode(body))
+    return UpstreamRequest(urls.chat_url(chat_request.base_url), headers, msgspec.json.encode(body))
 
 
 def is_at(host: str, path: str) -> bool:

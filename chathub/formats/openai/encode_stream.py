@@ -56,39 +56,19 @@ def _error(message: str, type: str, param: str | None, code: str | None) -> Json
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
-def one_model(name: str, created: int, owned_by: str) -> bytes:
-    """The body of ``GET /v1/models/{id}``."""
-    return _encode(model(name, created, owned_by))
-
-
-def model(name: str, created: int, owned_by: str) -> JsonObject:
-    """One model as ``GET /v1/models/{id}`` shows it; ``created`` in seconds."""
-    return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
-
-
-def embedding_usage(body: bytes) -> Usage | None:
-    """The usage in a response of the embeddings endpoint; None if the body is no such response."""
-    try:
-        usage = msgspec.json.decode(body, type=_Embeddings).usage
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-    # a response without a count is a response still
-    return Usage(usage.prompt_tokens, 0, usage.prompt_tokens) if usage else Usage(completion_tokens=0)
-
-
-class _EmbeddingUsage(msgspec.Struct):
-    prompt_tokens: int = 0
-
-
-class _Embeddings(msgspec.Struct):
-    # the vectors are passed on without being decoded
-    data: msgspec.Raw
-    usage: _EmbeddingUsage | None = None
-
-
-def models(rows: Iterable[tuple[str, int, str]]) -> bytes:
+def encode_models(rows: Iterable[tuple[str, int, str]]) -> bytes:
     """The list of ``GET /v1/models`` from names, times in seconds and owners."""
-    return _encode({"object": "list", "data": [model(*row) for row in rows]})
+    return _encode({"object": "list", "data": [_model_object(*row) for row in rows]})
+
+
+def encode_model(name: str, created: int, owned_by: str) -> bytes:
+    """The body of ``GET /v1/models/{id}``."""
+    return _encode(_model_object(name, created, owned_by))
+
+
+def _model_object(name: str, created: int, owned_by: str) -> JsonObject:
+    """A model as ``/v1/models`` shows it; ``created`` in seconds."""
+    return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
 
 
 class _Calls:

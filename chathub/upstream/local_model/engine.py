@@ -1,7 +1,7 @@
 """The built-in model: a child process, started at first use, that serves requests like any other provider.
 
 It is a process of its own because loading holds the GIL for seconds, and a C++ abort would end the server
-as well. This module decides when the child runs; `client` sends the requests to it.
+as well. This module decides when the child runs; ``client`` sends the requests to it.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class LocalModel:
     ``context`` is the tokens of one conversation and ``parallel`` the number of requests at once (memory
     grows with their product); ``max_tokens`` and ``temperature`` are used where a request gives none;
     ``threads``: None takes all cores but one. The child ends after ``idle_seconds`` without a lease.
-    Belongs to the event loop of its first lease; its owner calls `close`.
+    Belongs to the event loop of its first lease; its owner calls ``close``.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ ENVIRONMENT = {"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", 
 ENVIRONMENT |= {"TMPDIR", "TEMP", "TMP", "SYSTEMROOT"}
 # the end of the child's log that is kept
 LOG_BYTES = 4000
-# exit codes as asyncio gives them; `signal` lacks these names on Windows
+# exit codes as asyncio gives them; ``signal`` lacks these names on Windows
 KILLED = -9
 ILLEGAL_INSTRUCTION = {-4, 0xC000001D}  # SIGILL; Windows' STATUS_ILLEGAL_INSTRUCTION
 

@@ -1,6 +1,6 @@
 """The built-in model's weights: finds the file for a name, and downloads it.
 
-Only `fetch` downloads. It blocks: it is for the command line, before the server starts.
+Only ``fetch`` downloads. It blocks: it is for the command line, before the server starts.
 """
 
 import hashlib
@@ -97,8 +97,10 @@ def known(folder: Path) -> dict[str, Weights]:
 def resolve(name: str, folder: Path) -> Weights:
     """The weights for a known name (with a file in ``folder``) or for a path to a GGUF file.
 
-    Accesses no file: `fetch` checks whether it exists. Raises WeightsError for a text that is neither a known
-    name nor looks like a path.
+    Accesses no file: ``fetch`` checks whether it exists.
+
+    Raises:
+        WeightsError: the text is neither a known name nor looks like a path.
     """
     name = name.strip()
     table = known(folder)

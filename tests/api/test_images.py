@@ -13,7 +13,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, messages_of, read_events, stream, text_of
 from scripted import Provider, reply
-from scripted_dialects import PROTOCOLS, add_speaker, texts
+from scripted_formats import PROTOCOLS, add_model_of_format, texts
 
 from chathub.app_keys import REQUEST_MEMORY
 from chathub.config import Config
@@ -24,7 +24,7 @@ GIF = b"GIF89a the tests' own"
 OLD_GIF = b"GIF87a the tests' own"
 WEBP = b"RIFF\x24\x00\x00\x00WEBPVP8 the tests' own"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-FAR = "https://pictures.example.com/cat.png?size=1"
+FAR = "https://images.example.com/cat.png?size=1"
 KINDS = {"image/png": PNG, "image/jpeg": JPEG, "image/gif": GIF, "image/webp": WEBP}
 MEGABYTE = 1024 * 1024
 
@@ -177,7 +177,7 @@ UPSTREAM = {
 async def test_every_provider_format_gets_images_in_its_own_way_also_in_the_next_turn(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
 ) -> None:
-    await add_speaker(client, admin, provider.base_url, protocol, "seer", supports_vision=True)
+    await add_model_of_format(client, admin, provider.base_url, protocol, "seer", supports_vision=True)
     provider.script = provider.stream(texts(protocol, "一只猫"))
     status, body = await chat(client, user, model="seer", images=[data_url(PNG), FAR])
     assert status == 200 and body["response"] == "一只猫"
@@ -216,13 +216,13 @@ async def test_every_provider_format_gets_images_in_its_own_way_also_in_the_next
         "data:image/png;base64," + b64encode(PNG).decode()[:5],
         b64encode(PNG).decode(),
         FAR.replace("https", "http"),
-        "ftp://pictures.example.com/cat.png",
+        "ftp://images.example.com/cat.png",
         "file:///etc/passwd",
         "javascript:alert(1)",
         "https://",
-        "https://name:password@pictures.example.com/cat.png",
-        "https://pictures.example.com/a cat.png",
-        "https://pictures.example.com/" + "x" * 2000,
+        "https://name:password@images.example.com/cat.png",
+        "https://images.example.com/a cat.png",
+        "https://images.example.com/" + "x" * 2000,
         "/api/files/1",
         "",
     ],
@@ -330,8 +330,8 @@ async def test_same_image_is_stored_once_per_owner(
 async def test_image_data_is_outside_the_message_row_and_listings(
     client: TestClient, user: Headers, config: Config
 ) -> None:
-    picture = PNG + bytes(100_000)
-    _, body = await chat(client, user, images=[data_url(picture)])
+    image = PNG + bytes(100_000)
+    _, body = await chat(client, user, images=[data_url(image)])
     for row in select(config, "SELECT * FROM messages"):
         assert all(len(value) < 10_000 for value in row if isinstance(value, str | bytes))
     url = f"/api/conversations/{body['conversation_id']}/messages"
@@ -460,8 +460,8 @@ async def test_images_of_the_history_count_as_body_memory(
 
 async def shown_again_and_again(client: TestClient, user: Headers, config: Config) -> list[int]:
     """A conversation whose user messages show one image of 5 MB once, twice and twice; returns their ids."""
-    picture = data_url(PNG.ljust(5 * MEGABYTE, b"."))
-    answers = [await chat(client, user, conversation_id="c", images=[picture])]
+    image = data_url(PNG.ljust(5 * MEGABYTE, b"."))
+    answers = [await chat(client, user, conversation_id="c", images=[image])]
     answers += [await chat(client, user, conversation_id="c") for _ in range(2)]
     assert [status for status, _ in answers] == [200] * 3
     (first, *later) = [row[0] for row in select(config, "SELECT id FROM messages WHERE role = 'user'")]

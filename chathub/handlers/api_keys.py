@@ -158,7 +158,7 @@ def _save(tx: Transaction, context: _Context, new: NewApiKey, now: int) -> ApiKe
     secret = context.vault.seal(new.api_key, Binding(key_id, caller.id, provider.id, home))
     rank = {"priority": new.priority or 0, "weight": new.weight or 1}
     tx.run(tx.q.api_keys.update, **values, **rank, secret=secret, is_active=True, key_id=key_id, now=now)
-    key_pool.reset(tx, key_id)
+    key_pool.reset_after_replacement(tx, key_id)
     row = _get(tx, key_id, caller.id)
     _record(tx, context.actor, "key.saved", row, now, replaced=old is not None, origin=row.origin)
     return row
@@ -175,7 +175,7 @@ def _update(tx: Transaction, context: _Context, key_id: int, change: ApiKeyChang
     home = origin(new.base_url or old.default_base_url)
     if api_key:
         new = structs.replace(new, mask=mask(api_key), origin=home)
-        key_pool.reset(tx, key_id)
+        key_pool.reset_after_replacement(tx, key_id)
     elif home != old.origin and new.base_url != old.base_url:
         raise BadRequest("更换到其他地址需要重新输入API密钥")
     binding = Binding(key_id, context.caller.id, old.provider_id, home)

@@ -14,7 +14,7 @@ PROTOCOLS = ("openai", "anthropic", "gemini")
 Call = tuple[str, str, dict[str, Any]]
 
 
-async def add_speaker(
+async def add_model_of_format(
     client: TestClient, admin: Headers, base_url: str, protocol: str, name: str = "test-model", **fields: Any
 ) -> None:
     """Add a model of a provider that uses the format and needs no API key."""
@@ -156,20 +156,20 @@ def whole(
     }
 
 
-def speaking(
+def replying(
     provider: Provider, protocol: str, text: str = "", thought: str = "", wanted: Sequence[Call] = ()
 ) -> Script:
     """Respond as requested: with a stream, or in one piece."""
 
     async def run(request: web.Request) -> web.StreamResponse:
-        if asks_for_stream(await request.json(), request.path):
+        if requests_stream(await request.json(), request.path):
             return await provider.stream(streamed(protocol, text, thought, wanted))(request)
         return await provider.answer(200, whole(protocol, text, thought, wanted))(request)
 
     return run
 
 
-def asks_for_stream(body: dict[str, Any], path: str) -> bool:
+def requests_stream(body: dict[str, Any], path: str) -> bool:
     return "streamGenerateContent" in path or bool(body.get("stream"))
 
 
