@@ -1,7 +1,6 @@
 """Errors that are shown to users: each has a status and a Chinese sentence.
 
-They are raised anywhere, and become a response in one place (``middlewares.py``), or an ``error`` event after
-a stream has begun.
+They are raised anywhere, and become a response in ``middlewares.py``, or an event after a stream has begun.
 """
 
 from typing import Any

@@ -298,8 +298,9 @@ async def test_stream_of_a_damaged_stored_reply_ends_with_an_error_event(
     await response.content.readline()
 
     async def is_stored() -> bool:
-        rows = await client.app[DB].fetch_all("SELECT 1 FROM messages WHERE status = 'done' AND id > 1")
-        return len(rows) > 0
+        with closing(sqlite3.connect(config.database)) as connection:
+            done = "SELECT count(*) FROM messages WHERE status = 'done' AND id > 1"
+            return bool(connection.execute(done).fetchone()[0])
 
     await within(30, is_stored)
 

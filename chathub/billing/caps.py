@@ -1,4 +1,5 @@
-"""The cap on a reply's length: the one place where it is decided."""
+"""The cap on a reply's length, for chats and gateway requests. Where a format requires a length and none is
+set, ``Quirks.default_max_tokens`` is sent."""
 
 
 def reply_cap(requested: int | None, reserved: int | None, longest: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""The wire formats of providers and clients, a folder for each vendor: pure functions, no I/O.
+"""The wire formats of providers and clients, a folder for each vendor: no I/O.
 
 The provider's side of a format encodes requests (``encode_request``) and decodes responses into events
 (``Decoder``, ``decode_body``). The client's side decodes requests (``decode_request``) and encodes events

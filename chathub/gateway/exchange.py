@@ -1,8 +1,8 @@
 """The attempts of a gateway request: forwarded or translated, with the reply written to a sink.
 
-If client and provider have the same format, the bytes are forwarded unchanged and decoded only for their
-usage (``piping``). Otherwise the request is translated: the events are decoded from one format and encoded in
-the other.
+If client and provider have the same format, the bytes are forwarded nearly unchanged and decoded only for
+their usage (``piping``). Otherwise the request is translated: the events are decoded from one format and
+encoded in the other.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""Forwarding of a stream: the provider's bytes go to the client, and are decoded only for their usage."""
+"""Forwarding of a stream: the provider's bytes go to the client without the API key and without usage that
+the client did not request, and are decoded only for their usage."""
 
 import aiohttp
 

@@ -1,1 +1,1 @@
-"""The HTTP handlers: a file for each section of the API document, and what they share."""
+"""The HTTP handlers: one or a few files for each section of the API document, and what they share."""

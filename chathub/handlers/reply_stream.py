@@ -59,7 +59,7 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
             await events.send((_end(reply, final_status), b""))
         await events.close()
     except ConnectionError:
-        # the client left or stopped reading
+        # the client has stopped reading; when it leaves, aiohttp cancels the handler
         events.abort()
     return events.response
 
