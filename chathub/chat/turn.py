@@ -13,7 +13,7 @@ from chathub.clock import Month
 from chathub.database.rows.messages import ContextMessage
 from chathub.errors import ChatHubError
 from chathub.formats.estimates import estimate_prompt
-from chathub.formats.messages import Attempt, Image, Message
+from chathub.formats.messages import Attempt, Image, Message, user_message
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
@@ -60,7 +60,7 @@ class Prompt(Struct, frozen=True):
             return [
                 Message("tool", result.content, tool_call_id=result.tool_call_id) for result in self.results
             ]
-        return [Message("user", self.text, images=list(self.images))]
+        return [user_message(self.text, self.images)]
 
     def shortened(self) -> "Prompt":
         """The part that is stored of a refused turn: text of a bounded length, no images."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from chathub.formats import anthropic
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
 from chathub.formats.stream_decoder import BROKEN
 
 BASE = "https://api.anthropic.com"
@@ -191,7 +191,7 @@ def test_turn_begun_without_thinking_continues_without_it() -> None:
     thought = {"anthropic": [{"type": "thinking", "thinking": "r", "signature": "s"}]}
     call, result = [ToolCall("t", "f")], Message("tool", "1", tool_call_id="t")
     for state, thinks in ((None, False), (thought, True)):
-        answer = Message("assistant", "", tool_calls=call, state=state)
+        answer = Message("assistant", call, state=state)
         body = sent(Message("user", "q"), answer, result, params=asked)
         assert ("thinking" in body) is thinks and ("temperature" in body) is not thinks
         later = sent(
@@ -204,14 +204,12 @@ def test_turn_begun_without_thinking_continues_without_it() -> None:
         )
         assert "thinking" in later
     adaptive = {"thinking": {"type": "adaptive"}}
-    assert "thinking" in sent(
-        Message("user", "q"), Message("assistant", "", tool_calls=call), result, params=adaptive
-    )
+    assert "thinking" in sent(Message("user", "q"), Message("assistant", call), result, params=adaptive)
 
 
 def test_images_are_encoded_as_base64_or_url() -> None:
     images = [Image("image/png", b"\x00\x01"), Image(url="https://x/y.png")]
-    assert turns(Message("user", "what?", images)) == [
+    assert turns(Message("user", [*images, TextPart("what?")])) == [
         (
             "user",
             [
@@ -260,10 +258,10 @@ def test_tool_calls_and_results_are_encoded_as_blocks_with_results_first() -> No
     ]
     assert turns(
         Message("user", "q"),
-        Message("assistant", "one moment", tool_calls=calls),
+        Message("assistant", [TextPart("one moment"), *calls]),
         Message("tool", "1", tool_call_id="functions.f:0"),
         Message("user", "and?"),
-        Message("tool", "", [Image("image/png", b"")], tool_call_id="b"),
+        Message("tool", [Image("image/png", b"")], tool_call_id="b"),
         Message("tool", " ", tool_call_id="c"),
     ) == [
         ("user", "q"),
@@ -316,7 +314,7 @@ def test_thinking_is_sent_back_before_its_reply() -> None:
     ]
     assert state == {"anthropic": blocks}
     (call,) = [event for event in events if isinstance(event, ToolCallDelta) and event.id]
-    answer = Message("assistant", "好", tool_calls=[ToolCall(call.id, call.name, '{"a":1}')], state=state)
+    answer = Message("assistant", [TextPart("好"), *[ToolCall(call.id, call.name, '{"a":1}')]], state=state)
     result = Message("tool", "42", tool_call_id=call.id)
     assert turns(Message("user", "q"), answer, result)[1:] == [
         (

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from chathub.formats import gemini
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
 
 BASE = "https://generativelanguage.googleapis.com"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
@@ -161,7 +161,7 @@ def test_images_are_encoded_as_data_or_uri() -> None:
         Image("image/jpeg", url="https://x/y"),
         Image(url="https://x/z"),
     ]
-    assert contents(Message("user", "what?", images)) == [
+    assert contents(Message("user", [*images, TextPart("what?")])) == [
         (
             "user",
             [
@@ -211,9 +211,9 @@ def test_tool_calls_and_results_are_encoded_as_parts_in_separate_contents() -> N
     calls = [ToolCall("a", "f", '{"x":"你"}'), ToolCall("b", "g", "[broken")]
     assert contents(
         Message("user", "q"),
-        Message("assistant", "one moment", tool_calls=calls),
+        Message("assistant", [TextPart("one moment"), *calls]),
         Message("tool", '{"ok": 1}', tool_call_id="a"),
-        Message("tool", "[1]", [Image("image/png", b"")], tool_call_id="b"),
+        Message("tool", [TextPart("[1]"), *[Image("image/png", b"")]], tool_call_id="b"),
         Message("tool", "", tool_call_id="unknown"),
         Message("user", "and?"),
     ) == [
@@ -258,7 +258,7 @@ def test_signatures_are_sent_back_with_their_parts() -> None:
         Finish("tool_calls"),
     ]
     calls = [ToolCall("own", "f", '{"a":1}'), ToolCall("call_r-1_1", "g", "{}")]
-    reply = Message("assistant", "好", tool_calls=calls, state=state)
+    reply = Message("assistant", [TextPart("好"), *calls], state=state)
     results = [Message("tool", "{}", tool_call_id=each.id) for each in calls]
     for model in ("gemini-2.5-pro", "gemini-3-pro-preview"):
         assert contents(Message("user", "q"), reply, *results, model=model)[1:] == [
@@ -283,7 +283,7 @@ def test_signature_of_a_thought_is_not_kept() -> None:
 def test_tool_call_of_another_model_gets_a_placeholder_signature_if_required() -> None:
     calls = [ToolCall("a", "f"), ToolCall("b", "g")]
     for state in (None, {"anthropic": []}, {"gemini": 5}, {"gemini": {"calls": [], "ids": 3, "text": 1}}):
-        messages = [Message("user", "q"), Message("assistant", "x", tool_calls=calls, state=state)]
+        messages = [Message("user", "q"), Message("assistant", [TextPart("x"), *calls], state=state)]
         text, first, second = contents(*messages, model="gemini-3-pro-preview")[1][1]
         assert text == {"text": "x"}
         assert first["thoughtSignature"] == "skip_thought_signature_validator"
