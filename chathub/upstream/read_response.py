@@ -29,8 +29,11 @@ async def read(
 ) -> Failure | None:
     """Give ``take`` the events of a 2xx response; JSON in place of a stream is the whole response."""
     splitter = ThinkSplitter()
-    if response.content_type.endswith("json"):
-        body = await http.whole_body(response, bounds.body, memory)
+    first = await http.first_bytes(response)
+    if isinstance(first, Failure):
+        return first
+    if http.is_whole(response, first):
+        body = await http.whole_body(response, bounds.body, memory, first)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
@@ -38,7 +41,7 @@ async def read(
         return failure_in(events)
     if http.is_packed(response):
         return Failure("上游返回了压缩的数据流", kind="cut", status=200)
-    return await _read_stream(response, provider_format.Decoder(bounds.event), splitter, take, room)
+    return await _read_stream(response, first, provider_format.Decoder(bounds.event), splitter, take, room)
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
@@ -50,6 +53,7 @@ async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int
 
 async def _read_stream(
     response: aiohttp.ClientResponse,
+    first: bytes,
     decoder: StreamDecoder,
     splitter: ThinkSplitter,
     take: Take,
@@ -57,7 +61,8 @@ async def _read_stream(
 ) -> Failure | None:
     failure, trouble, size = None, None, 0
     try:
-        while data := await _next(response, room):
+        while data := first or await _next(response, room):
+            first = b""
             size += len(data)
             if len(data) > _LARGE_READ:
                 # data that has arrived is read without a pause: let other tasks run
