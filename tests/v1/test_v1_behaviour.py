@@ -342,7 +342,8 @@ async def test_failure_before_the_first_byte_fails_over_to_the_next_api_key(
     await until_used(client, admin)
     states = await key_states(client, admin)
     assert states["one"]["health"] == TROUBLES[trouble] and states["one"]["failure_count"] == 1
-    assert states["one"]["last_error"] and bool(states["one"]["cooldown_until"]) == (trouble != "401")
+    assert states["one"]["last_error"] and bool(states["one"]["cooldown_until"]) == (trouble[0] != "4")
+    assert [rest["model"] for rest in states["one"]["models"]] == (["m"] if trouble == "429" else [])
     assert states["two"]["health"] != "broken" and states["two"]["success_count"] == 1
     assert await used(client, admin) == (7, 3)
     # the failed API key is cooling: it is not tried again
