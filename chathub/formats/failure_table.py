@@ -236,6 +236,6 @@ def _says(failure: Failure, phrases: "words.Phrases") -> bool:
 
 
 def _code_words(failure: Failure) -> frozenset[str]:
-    """The machine-readable words of a failure, in lower case."""
+    """The machine-readable words of a failure, in their plain form."""
     given = (failure.code, failure.type, *failure.words)
-    return frozenset(str(word).lower() for word in given if word is not None)
+    return frozenset(words.plain(str(word)) for word in given if word is not None)

@@ -1,6 +1,6 @@
 """The words of providers that decide what a failure means: codes, types, reasons, and a few phrases.
 
-All codes are in lower case. A code counts with the statuses of ``CODES_AT``, a phrase with those of
+All codes are plain: in lower case, without underscores and dots (``plain``). A code counts with the statuses of ``CODES_AT``, a phrase with those of
 ``PHRASES_AT`` and only at the beginning of the message.
 """
 
@@ -14,16 +14,16 @@ PHRASES_AT = (400, 403, 429)
 
 NO_CREDIT_CODES = frozenset(
     {
-        "insufficient_quota",
-        "exceeded_current_quota_error",
-        "billing_not_active",
-        "billing_hard_limit_reached",
-        "billing_disabled",
-        "insufficient_balance",
+        "insufficientquota",
+        "exceededcurrentquotaerror",
+        "billingnotactive",
+        "billinghardlimitreached",
+        "billingdisabled",
+        "insufficientbalance",
         "accountoverdueerror",
         "arrearage",
-        "billing_error",
-        "credit_limit_exceeded",
+        "billingerror",
+        "creditlimitexceeded",
         "1113",
         "30001",
         "1308",
@@ -31,41 +31,43 @@ NO_CREDIT_CODES = frozenset(
     }
 )
 # a quota of one model alone: DashScope's free tier, Ark's free trial and limit set by the owner
-MODEL_QUOTA_CODES = frozenset({"allocationquota.freetieronly", "setlimitexceeded", "quotaexceeded"})
+MODEL_QUOTA_CODES = frozenset(
+    {
+        "allocationquotafreetieronly",
+        "setlimitexceeded",
+        "quotaexceeded",
+    }
+)
 BAD_KEY_CODES = frozenset(
     {
-        "invalid_api_key",
-        "api_key_invalid",
-        "authentication_error",
-        "authenticationerror",
-        "api_key_expired",
         "invalidapikey",
-        "account_deactivated",
-        "account_suspended",
-        "organization_restricted",
-        "access_terminated",
-        "access_terminated_error",
-        "api_key_service_blocked",
-        "api_key_http_referrer_blocked",
-        "api_key_ip_address_blocked",
-        "consumer_suspended",
-        "consumer_invalid",
-        "service_disabled",
-        "account_state_invalid",
+        "apikeyinvalid",
+        "authenticationerror",
+        "apikeyexpired",
+        "accountdeactivated",
+        "accountsuspended",
+        "organizationrestricted",
+        "accessterminated",
+        "accessterminatederror",
+        "apikeyserviceblocked",
+        "apikeyhttpreferrerblocked",
+        "apikeyipaddressblocked",
+        "consumersuspended",
+        "consumerinvalid",
+        "servicedisabled",
+        "accountstateinvalid",
     }
 )
 MODEL_CODES = frozenset(
     {
-        "model_not_found",
         "modelnotfound",
-        "model.notfound",
-        "model.accessdenied",
-        "model_not_available",
-        "model_not_supported",
-        "model_not_exist",
-        "model_disabled",
-        "invalidendpointormodel.notfound",
-        "invalidendpointormodel.modelidaccessdisabled",
+        "modelaccessdenied",
+        "modelnotavailable",
+        "modelnotsupported",
+        "modelnotexist",
+        "modeldisabled",
+        "invalidendpointormodelnotfound",
+        "invalidendpointormodelmodelidaccessdisabled",
         "modelnotopen",
         "deploymentnotfound",
         "1211",
@@ -75,17 +77,25 @@ MODEL_CODES = frozenset(
     }
 )
 RETIRED_CODES = frozenset(
-    {"model_decommissioned", "model_deprecated", "model_retired", "modeldeprecated", "model_terminated"}
+    {
+        "modeldecommissioned",
+        "modeldeprecated",
+        "modelretired",
+        "modelterminated",
+    }
 )
 FILTERED = frozenset(
-    {"1301", "data_inspection_failed", "datainspectionfailed", "responsibleaipolicyviolation"}
+    {
+        "1301",
+        "datainspectionfailed",
+        "responsibleaipolicyviolation",
+    }
 )
 OVERLOADED = frozenset(
     {
-        "overloaded_error",
+        "overloadederror",
         "overloaded",
-        "engine_overloaded_error",
-        "server_overloaded",
+        "engineoverloadederror",
         "serveroverloaded",
         "50505",
     }
@@ -130,21 +140,27 @@ ACCOUNT = re.compile(
     re.IGNORECASE,
 )
 
+_SEPARATOR = re.compile(r"[^a-z0-9]")
 _STATUSES = {
-    429: "rate_limit_error rate_limit_exceeded rate_limited too_many_requests resource_exhausted"
-    " insufficient_quota exceeded_current_quota_error rate_limit_reached_error 1113",
-    529: "overloaded_error overloaded",
-    503: "engine_overloaded_error server_overloaded serveroverloaded service_unavailable unavailable 50505",
-    402: "billing_error insufficient_balance arrearage",
-    401: "authentication_error invalid_api_key api_key_invalid unauthenticated invalid_authentication_error",
-    403: "permission_error permission_denied",
-    404: "not_found_error not_found model_not_found",
-    413: "request_too_large",
-    500: "api_error server_error internal internal_server_error",
-    504: "timeout_error deadline_exceeded",
-    400: "invalid_request_error invalid_argument context_length_exceeded bad_request failed_precondition",
+    429: "ratelimiterror ratelimitexceeded ratelimited toomanyrequests resourceexhausted"
+    " insufficientquota exceededcurrentquotaerror ratelimitreachederror 1113",
+    529: "overloadederror overloaded",
+    503: "engineoverloadederror serveroverloaded serveroverloaded serviceunavailable unavailable 50505",
+    402: "billingerror insufficientbalance arrearage",
+    401: "authenticationerror invalidapikey apikeyinvalid unauthenticated invalidauthenticationerror",
+    403: "permissionerror permissiondenied",
+    404: "notfounderror notfound modelnotfound",
+    413: "requesttoolarge",
+    500: "apierror servererror internal internalservererror",
+    504: "timeouterror deadlineexceeded",
+    400: "invalidrequesterror invalidargument contextlengthexceeded badrequest failedprecondition",
 }
 _STATUS_OF = {word: status for status, listed in _STATUSES.items() for word in listed.split()}
+
+
+def plain(word: str) -> str:
+    """A code as the lists have it: ``Model.NotFound``, ``model_not_found`` and ``ModelNotFound`` are one."""
+    return _SEPARATOR.sub("", word.lower())
 
 
 def status_meant(said: frozenset[str]) -> int:
