@@ -1,7 +1,7 @@
 """The words of providers that decide what a failure means: codes, types, reasons, and a few phrases.
 
-All codes are plain: in lower case, without underscores and dots (``plain``). A code counts with the statuses of ``CODES_AT``, a phrase with those of
-``PHRASES_AT`` and only at the beginning of the message.
+All codes are plain: in lower case, without underscores and dots (``plain``). A code counts with the statuses
+of ``CODES_AT``, a phrase with those of ``PHRASES_AT`` and only at the beginning of the message.
 """
 
 import re
