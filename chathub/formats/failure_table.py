@@ -82,6 +82,7 @@ TABLE: dict[str, Row] = {
     "upstream_no_response": Row("transient", "key", _SHORT, "endpoint", 504, 504),
     "upstream_timeout": Row("timeout", "key", _SHORT, "stop", 504, 504),
     "upstream_cut": Row("cut", "key", _SHORT, "stop", 502, 502),
+    "upstream_blank": Row("cut", "key", _SHORT, "stop", 502, 502),
     "server_busy": Row("busy", "nothing", None, "stop", 503, 503),
 }
 
@@ -91,6 +92,7 @@ _BY_KIND = {
     "no_response": "upstream_no_response",
     "timeout": "upstream_timeout",
     "cut": "upstream_cut",
+    "blank": "upstream_blank",
     "busy": "server_busy",
 }
 # a provider's statuses that help a program; all others become 502

@@ -116,10 +116,11 @@ async def run(
             await report(record)
             if failure is None or progress.is_committed:
                 return failure
-            progress.reset_attempt()
             next_step = meaning_of(failure).next_step
             if next_step == "stop":
+                # its usage counts: the provider may have charged for it
                 return failure
+            progress.reset_attempt()
             if next_step == "candidate":
                 break
     return failure

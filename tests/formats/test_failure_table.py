@@ -230,6 +230,7 @@ def relayed(status: int, raw: Any) -> Failure:
         (Failure("no", kind="no_response"), "upstream_no_response"),
         (Failure("no", kind="timeout"), "upstream_timeout"),
         (Failure("no", kind="cut"), "upstream_cut"),
+        (Failure("no", kind="blank", status=200), "upstream_blank"),
         (Failure("no", kind="busy"), "server_busy"),
     ],
 )
