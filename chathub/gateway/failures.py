@@ -14,7 +14,8 @@ def public_failure(failure: Failure, candidate: Candidate, endpoint: Endpoint | 
     """The failure with a sentence that the caller may read: without API keys, and without details of an API
     key that belongs to another user."""
     secrets = [each.api_key for each in candidate.endpoints]
-    return replace(failure, message=sentence_for(failure, endpoint, secrets))
+    code = "upstream_cut" if failure.kind == "cut" else failure.code
+    return replace(failure, message=sentence_for(failure, endpoint, secrets), code=code)
 
 
 def error_for(failure: Failure, candidate: Candidate) -> ChatHubError:
