@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import telling_phrase
+from chathub.formats.failure_table import telling_phrase
 from chathub.formats.messages import UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.stream_decoder import CUT
