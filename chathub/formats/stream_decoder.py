@@ -31,10 +31,10 @@ UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 class StreamDecoder(ABC):
     """Decodes one streamed response: ``feed`` it every piece of the body, in order, then ``close`` it.
 
-    The order of events, for all formats: ``Text``, ``Reasoning`` and ``ToolCallDelta`` come as they arrive.
-    With the end (the format's last event, an error, ``close``) come ``Usage``, ``State`` and ``Finish``, each
-    at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage`` may
-    follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
+    The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta`` and ``State`` come as
+    they arrive. With the end (the format's last event, an error, ``close``) come ``Usage`` and ``Finish``,
+    each at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage``
+    may follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
     (Snowflake never sends one). No event holds half a surrogate pair.
 
     ``done``: the last event has come; what the provider still sends need not be waited for. Nothing raises.
@@ -112,10 +112,6 @@ class StreamDecoder(ABC):
     def _usage(self) -> Usage:
         """The usage as far as the provider has reported it."""
 
-    def _state(self) -> JsonObject:
-        """The content of ``State``; empty for none."""
-        return {}
-
     @abstractmethod
     def _reason(self, word: str) -> str:
         """The provider's word for the end in the words of ``Finish``."""
@@ -163,6 +159,14 @@ class StreamDecoder(ABC):
         self._kept += len(kept)
         return kept if self._kept < STATE else ""
 
+    def _add_state(self, data: JsonObject, size: int, events: list[Event]) -> None:
+        """A further state of so many characters; reasoning details that are too long are not kept at all."""
+        is_new, self._kept = self._kept < STATE, self._kept + size
+        if self._kept < STATE:
+            events.append(State(data))
+        elif is_new:
+            events.append(State({"openrouter": None}))
+
     def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
         said = well_formed(fields.as_string(text))
         if said:
@@ -195,8 +199,6 @@ class StreamDecoder(ABC):
         """The events of the end, in their order."""
         if (usage := self._usage()) != Usage():
             events.append(usage)
-        if state := self._state():
-            events.append(State(state))
         if self._finish:
             events.append(Finish(failures.short_word(self._reason(self._finish))))
         if failure is not None:

@@ -14,7 +14,8 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.openai.state_fields import states_of, text_state_of
 from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
@@ -31,12 +32,20 @@ _FINISH_WORDS = {
 # the model did not end, its server did (OpenRouter, Zhipu)
 _BROKEN_WORDS = frozenset({"error", "network_error"})
 
-_CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
+_SIGNED: large_json.Shape = {"google": {"thought_signature": None}}
+_CALL: large_json.Shape = {
+    "id": None,
+    "index": None,
+    "function": {"name": None, "arguments": None},
+    "extra_content": _SIGNED,
+}
+_DETAILS = ("type", "text", "summary", "data", "signature", "id", "format", "index")
 _MESSAGE: large_json.Shape = {
     "content": [{"text": None, "thinking": [{"text": None}]}],
     "reasoning_content": None,
     "reasoning": None,
-    "reasoning_details": [{"text": None, "summary": None}],
+    "reasoning_details": [dict.fromkeys(_DETAILS)],
+    "extra_content": _SIGNED,
     "refusal": None,
     "tool_calls": [_CALL],
 }
@@ -47,6 +56,7 @@ class _Delta(Struct, gc=False):
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: Raw = Raw(b"")
+    extra_content: None = None
     refusal: Annotated[str, Meta(max_length=0)] | None = None
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
 
@@ -85,6 +95,8 @@ class Decoder(StreamDecoder):
         self._halves = _Halves()
         self._calls = fields.ToolCalls()
         self._counts: JsonObject = {}
+        self._told_field = False
+        self._has_plain_reasoning = False
         self._failed = False
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
@@ -100,12 +112,15 @@ class Decoder(StreamDecoder):
         delta = choice.delta
         if delta is None:
             return False
+        if len(delta.reasoning_details) > 4:  # more than null or []
+            return False
         thought = delta.reasoning_content or delta.reasoning
         if thought:
             events.append(Reasoning(thought))
-            self._has_output = True
-        elif len(delta.reasoning_details) > 4:  # more than null or []
-            return False
+            self._has_output = self._has_plain_reasoning = True
+            if delta.reasoning_content and not self._told_field:
+                self._told_field = True
+                events.append(State({"field": "reasoning_content"}))
         if delta.content:
             events.append(Text(delta.content))
             self._has_output = True
@@ -125,14 +140,33 @@ class Decoder(StreamDecoder):
         if self._failed:
             return
         delta = self._message(choice)
-        for kind, text in fields.texts(delta):
+        texts = list(fields.texts(delta, with_details=not self._has_plain_reasoning))
+        spoken = next((place for place, (kind, _) in enumerate(texts) if kind is Text), len(texts))
+        for kind, text in texts[:spoken]:
             self._say(kind, text, events)
-        for call in self._calls.take(delta.get("tool_calls")):
+        self._take_states(delta, events)
+        for kind, text in texts[spoken:]:
+            self._say(kind, text, events)
+        if state := text_state_of(delta):
+            self._add_state(state, len(state["gemini"]["signature"]), events)
+        for call, signature in self._calls.take(delta.get("tool_calls")):
+            if signature:
+                state = {"gemini": {"signature": signature, "call": call.index}}
+                self._add_state(state, len(signature), events)
             arguments = self._halves.join(call.index, call.arguments)
             self._call(call.index, call.id, call.name, arguments, events)
         self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
         if failures.is_error(value):
             self._fail(events, fields.refusal(value, BROKEN))
+
+    def _take_states(self, delta: JsonObject, events: list[Event]) -> None:
+        """Take what belongs to the reasoning; the texts of its details count only if there are no others."""
+        for data, size in states_of(delta):
+            if "field" not in data or not self._told_field:
+                self._add_state(data, size, events)
+            self._told_field |= "field" in data
+        named = fields.as_string(delta.get("reasoning_content")) or fields.as_string(delta.get("reasoning"))
+        self._has_plain_reasoning |= bool(named)
 
     def _message(self, choice: JsonObject) -> JsonObject:
         """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
