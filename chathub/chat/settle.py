@@ -58,12 +58,12 @@ def settle(tx: Transaction, turn: Turn, settlement: Settlement) -> Budget | None
         settlement.models,
         settlement.usage_cost,
         first_at=settlement.first_at,
-        end_reason=settlement.final_status.finish_reason,
+        end_reason=settlement.end_reason,
         month=settlement.owner.month,
     )
     budgets.release(tx, turn.reservation_id)
     if settlement.key_id is not None:
-        key_pool.record_success(tx, settlement.key_id, now)
+        key_pool.record_success(tx, settlement.key_id, settlement.attempts[-1].model, now)
     return budgets.warning(tx, settlement.owner)
 
 
@@ -71,14 +71,13 @@ def recover(tx: Transaction, turn: Turn, settlement: Settlement, updated_at: int
     """Store what a crash left of a reply. The conversation's ``updated_at`` stays: a restart is not activity
     in the conversation."""
     _store(tx, turn, settlement, updated_at)
-    reason = settlement.final_status.finish_reason
     ledger.record_attempt(
         tx,
         _attempt_owner(turn, settlement),
         settlement.model,
         settlement.usage_cost,
         settlement.owner.month,
-        end_reason=reason,
+        end_reason=settlement.end_reason,
     )
 
 

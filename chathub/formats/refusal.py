@@ -27,7 +27,7 @@ class Refusal:
     """A refusal together with the body that was refused."""
 
     def __init__(self, failure: Failure, sent: bytes) -> None:
-        self.message = failure.message
+        self.message = failure.told
         self._pointed_at = failure.fields
         self._sent = sent
         self._fields = _fields_of(sent)

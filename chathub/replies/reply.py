@@ -44,7 +44,8 @@ class Reply(Progress):
         # what its provider needs back with it
         self.recorder = Recorder()
         self.usage: Usage | None = None
-        self.finish_reason = ""
+        # in OpenAI's words, and the provider's own word where those do not fit
+        self.finish_reason = self.finish_word = ""
         self.failure: Failure | None = None
         # bytes that all of it takes, about
         self.size = 0
@@ -136,7 +137,8 @@ class Reply(Progress):
 
     def reset_attempt(self) -> None:
         """An attempt failed before any output: what else it reported does not count."""
-        self.usage, self.finish_reason, self.recorder = None, "", Recorder()
+        self.usage, self.finish_reason, self.finish_word = None, "", ""
+        self.recorder = Recorder()
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
@@ -155,7 +157,7 @@ class Reply(Progress):
             elif isinstance(event, Usage):
                 self.usage = event
             elif isinstance(event, Finish):
-                self.finish_reason = event.reason
+                self.finish_reason, self.finish_word = event.reason, event.word
             self.recorder.add(event)
         self._add(parts)
         if self.first_at is None and (self.text.parts or self.tool_calls):

@@ -18,9 +18,9 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import sentence_for
+from chathub.formats.failure_sentences import sentence_for
+from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import ChatRequest
-from chathub.formats.stream_decoder import EMPTY
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
@@ -101,7 +101,9 @@ class ReplyRunner:
             reply.text.pack()
             settlement = self._settlement(reply, candidates, final_status)
             if settlement.key_id is not None:
-                self._key_reports.record_success(settlement.key_id, reply.user_id)
+                self._key_reports.record_success(
+                    settlement.key_id, reply.user_id, settlement.attempts[-1].model
+                )
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
@@ -141,8 +143,16 @@ class ReplyRunner:
             state=_json(reply.recorder.state(model.name, reasoning)),
             was_saved=reply.text.was_saved,
             final_status=final_status,
+            end_reason=_end_reason(reply, final_status),
             usage_cost=usage_cost,
         )
+
+
+def _end_reason(reply: Reply, final_status: FinalStatus) -> str:
+    """How the last attempt ended, for the ledger: the kind of its failure, or the provider's own word."""
+    if final_status.status == "error" and reply.failure is not None:
+        return reply.failure.kind
+    return (final_status.status == "done" and reply.finish_word) or final_status.finish_reason
 
 
 def _broken(error: Exception) -> FinalStatus:
@@ -211,9 +221,6 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
         return _SIZE_LIMIT
     failure = reply.failure
     model = reply.model or candidates.model
-    if failure is None and reply.finish_reason == "stop" and not reply.has_output:
-        # no failover to another API key: the provider has charged for it
-        return FinalStatus("error", f"{model.provider_name}：{EMPTY}", 502, "error")
     if failure is None:
         return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
     if failure.kind == "busy":
@@ -224,14 +231,7 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     return FinalStatus(
         "error",
         f"{model.provider_name}{said}{text}",
-        _status_of(failure),
-        "idle" if failure.timed_out else reply.finish_reason or "error",
+        meaning_of(failure).chat_status,
+        "idle" if failure.timed_out else "error",
         failure.retry_after,
     )
-
-
-def _status_of(failure: Failure) -> int:
-    """Our HTTP status for a provider's failure; never the provider's 401: the page would log the user out."""
-    if failure.status == 429:
-        return 429
-    return 504 if failure.timed_out or failure.status in (408, 504, 524) else 502

@@ -70,6 +70,7 @@ class Encoder:
         self._index = -1  # of the newest block
         self._usage = Usage()
         self._finish = ""
+        self._refuses = False
         self._failed = False
 
     def feed(self, events: list[Event]) -> list[Named]:
@@ -79,6 +80,7 @@ class Encoder:
                 break
             match event:
                 case Text() | Reasoning() | ToolCallDelta() | State():
+                    self._refuses |= isinstance(event, Text) and event.is_refusal
                     self._blocks.put(event)
                 case Usage():
                     self._usage = event
@@ -97,7 +99,8 @@ class Encoder:
         self._blocks.end(is_whole=False)
         events = self._send_ready(last=True)
         events += self._start_message()
-        delta = {"stop_reason": _stop_reason(self._finish, self._blocks.has_calls()), "stop_sequence": None}
+        stop_reason = _stop_reason(self._finish, self._blocks.has_calls(), self._refuses)
+        delta = {"stop_reason": stop_reason, "stop_sequence": None}
         usage = _tokens(self._usage, self._input_tokens)
         ending = {"type": "message_delta", "delta": delta, "usage": usage}
         return [*events, ("message_delta", _encode(ending)), ("message_stop", b'{"type":"message_stop"}')]
@@ -175,11 +178,12 @@ def _failure(failure: Failure) -> bytes:
     return _error(_ERRORS.get(failure.status, "api_error"), failure.message)
 
 
-def _stop_reason(word: str, calls: bool) -> str:
-    """Clients run tools on ``tool_use`` alone, and some providers end their calls with ``stop``."""
-    if calls and word in ("", "stop", "tool_calls"):
-        return "tool_use"
-    return _STOP_REASONS.get(word, "end_turn")
+def _stop_reason(reason: str, calls: bool, refuses: bool) -> str:
+    """The reason of ``Finish`` in Anthropic's words. Clients run tools on ``tool_use`` alone; OpenAI ends the
+    sentence of a refusal with ``stop``."""
+    if reason in ("", "stop", "tool_calls") and (calls or refuses):
+        return "tool_use" if calls else "refusal"
+    return _STOP_REASONS.get(reason, "end_turn")
 
 
 def _tokens(usage: Usage, input_tokens: int = 0) -> JsonObject:
@@ -224,7 +228,8 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
                 finish = reason
     sequence.end(is_whole=True)
     content = [_block(block, sequence) for block in sequence.blocks]
-    stop_reason = _stop_reason(finish, sequence.has_calls())
+    refuses = any(isinstance(event, Text) and event.is_refusal for event in events)
+    stop_reason = _stop_reason(finish, sequence.has_calls(), refuses)
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
 
 

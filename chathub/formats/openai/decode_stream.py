@@ -7,6 +7,7 @@ are two ways through a chunk: the fast one for nearly all chunks, whose types ms
 and the tolerant one for all others, which checks every field.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -14,23 +15,34 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.openai.state_fields import states_of, text_state_of
-from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
+from chathub.formats.events import (
+    Event,
+    Failure,
+    OtherChoice,
+    Reasoning,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
+from chathub.formats.openai import state_fields
+from chathub.formats.openai.choice import Choice
+from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
-from chathub.text import well_formed
 
+# also of Together, TGI, xAI, Mistral, Zhipu, DeepSeek, vLLM, Bedrock, and of relays of Gemini and Anthropic
 _FINISH_WORDS = {
-    "end_turn": "stop",
-    "eos": "stop",
-    "function_call": "tool_calls",
-    "max_tokens": "length",
-    "model_length": "length",
-    "sensitive": "content_filter",
-    "stop_sequence": "stop",
+    **dict.fromkeys(("stop", "end_turn", "eos", "eos_token", "stop_sequence", "normal", "completed"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "content_filtered", "guardrail_intervened"), "content_filter"),
+    **dict.fromkeys(("sensitive", "refusal", "safety", "recitation", "blocklist"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "spii", "model_armor", "image_safety"), "content_filter"),
+    **dict.fromkeys(("error", "network_error", "abort", "insufficient_system_resource"), BROKEN_OFF),
 }
-# the model did not end, its server did (OpenRouter, Zhipu)
-_BROKEN_WORDS = frozenset({"error", "network_error"})
+# choices of one response that are counted besides the first
+_MOST_CHOICES = 128
 
 _SIGNED: large_json.Shape = {"google": {"thought_signature": None}}
 _CALL: large_json.Shape = {
@@ -48,6 +60,17 @@ _MESSAGE: large_json.Shape = {
     "extra_content": _SIGNED,
     "refusal": None,
     "tool_calls": [_CALL],
+    "function_call": {"name": None, "arguments": None},
+    "images": [{}],
+    "audio": {},
+}
+_CHOICE: large_json.Shape = {
+    "index": None,
+    "message": _MESSAGE,
+    "delta": _MESSAGE,
+    "finish_reason": None,
+    "usage": None,
+    "error": None,
 }
 
 
@@ -59,16 +82,21 @@ class _Delta(Struct, gc=False):
     extra_content: None = None
     refusal: Annotated[str, Meta(max_length=0)] | None = None
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
+    function_call: None = None
+    images: None = None
+    audio: None = None
 
 
-class _Choice(Struct, gc=False):
+class _PlainChoice(Struct, gc=False):
+    index: Annotated[int, Meta(ge=0, le=0)] = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
     usage: None = None
+    error: None = None
 
 
 class _Chunk(Struct, gc=False):
-    choices: list[_Choice] | None = None
+    choices: Annotated[list[_PlainChoice], Meta(max_length=1)] | None = None
     usage: JsonObject | None = None
     error: None = None
     x_groq: None = None
@@ -80,27 +108,30 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class Decoder(StreamDecoder):
     """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    After an error the stream is read on, for the usage may follow (OpenRouter).
+    The first choice is the reply, the others are counted (``OtherChoice``). After an error the stream is read
+    on, for the usage may follow (OpenRouter).
     """
 
     shape = {
-        "choices": [{"message": _MESSAGE, "delta": _MESSAGE, "finish_reason": None, "usage": None}],
+        "choices": [_CHOICE],
         "usage": None,
         "x_groq": None,
         **large_json.ERRORS,
     }
+    finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
-        self._halves = _Halves()
-        self._calls = fields.ToolCalls()
-        self._counts: JsonObject = {}
-        self._told_field = False
-        self._has_plain_reasoning = False
+        self._first = Choice()
+        self._halves = self._first.halves
+        self._first_index: int | None = None
+        self._others: dict[int, Choice] = {}
+        self._counts: dict[str, int] = {}
+        self._reported = Usage()
         self._failed = False
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
-        if name or self._failed or self._halves.waiting:
+        if name or self._failed or self._halves.waiting or self._first_index:
             return False
         try:
             chunk = _decode_chunk(payload)
@@ -117,17 +148,18 @@ class Decoder(StreamDecoder):
         thought = delta.reasoning_content or delta.reasoning
         if thought:
             events.append(Reasoning(thought))
-            self._has_output = self._has_plain_reasoning = True
-            if delta.reasoning_content and not self._told_field:
-                self._told_field = True
+            self._has_reasoning = self._first.has_plain_reasoning = True
+            if delta.reasoning_content and not self._first.told_field:
+                self._first.told_field = True
                 events.append(State({"field": "reasoning_content"}))
         if delta.content:
             events.append(Text(delta.content))
-            self._has_output = True
+            self._has_answer = True
         if choice.finish_reason:
             self._finish = choice.finish_reason
         if chunk.usage:
-            self._counts = chunk.usage
+            fields.update_counts(self._counts, chunk.usage)
+        self._first_index = 0
         self._arrived = True
         return True
 
@@ -135,40 +167,51 @@ class Decoder(StreamDecoder):
         return name in ("", "message")
 
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
-        choice = fields.first(value.get("choices"))
-        self._counts = fields.usage_object(value, choice) or self._counts
+        items = value.get("choices")
+        choices = [fields.as_object(item) for item in items] if isinstance(items, list) else []
+        fields.update_counts(self._counts, fields.usage_object(value, choices[0] if choices else {}))
         if self._failed:
             return
-        delta = self._message(choice)
-        texts = list(fields.texts(delta, with_details=not self._has_plain_reasoning))
-        spoken = next((place for place, (kind, _) in enumerate(texts) if kind is Text), len(texts))
-        for kind, text in texts[:spoken]:
-            self._say(kind, text, events)
-        self._take_states(delta, events)
-        for kind, text in texts[spoken:]:
-            self._say(kind, text, events)
-        if state := text_state_of(delta):
-            self._add_state(state, len(state["gemini"]["signature"]), events)
-        for call, signature in self._calls.take(delta.get("tool_calls")):
-            if signature:
-                state = {"gemini": {"signature": signature, "call": call.index}}
-                self._add_state(state, len(signature), events)
-            arguments = self._halves.join(call.index, call.arguments)
-            self._call(call.index, call.id, call.name, arguments, events)
-        self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
+        for position, choice in enumerate(choices):
+            self._take_choice(choice, position, events)
+        broken = next((choice for choice in choices if choice.get("error")), None)
         if failures.is_error(value):
+            self.shows_error = bool(value.get("error"))
             self._fail(events, fields.refusal(value, BROKEN))
+        elif broken is not None:
+            self._fail(events, fields.refusal({"error": broken["error"]}, BROKEN))
 
-    def _take_states(self, delta: JsonObject, events: list[Event]) -> None:
-        """Take what belongs to the reasoning; the texts of its details count only if there are no others."""
-        for data, size in states_of(delta):
-            if "field" not in data or not self._told_field:
-                self._add_state(data, size, events)
-            self._told_field |= "field" in data
-        named = fields.as_string(delta.get("reasoning_content")) or fields.as_string(delta.get("reasoning"))
-        self._has_plain_reasoning |= bool(named)
+    def _take_choice(self, choice: JsonObject, position: int, events: list[Event]) -> None:
+        index = choice.get("index")
+        index = index if type(index) is int else position
+        if self._first_index is None:
+            self._first_index = index
+        if index == self._first_index:
+            message = self._message(choice, self._first.has_output or self._has_output)
+            events += self._counted(self._first.take(message), message)
+            self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
+        elif index in self._others or len(self._others) < _MOST_CHOICES:
+            other = self._others.setdefault(index, Choice())
+            message = self._message(choice, other.has_output)
+            for event in self._counted(other.take(message), message):
+                if not isinstance(event, State):
+                    events.append(OtherChoice(index, event))
+            other.finish = fields.as_string(choice.get("finish_reason")) or other.finish
 
-    def _message(self, choice: JsonObject) -> JsonObject:
+    def _counted(
+        self, events: Iterable[Text | Reasoning | ToolCallDelta | State], message: JsonObject
+    ) -> Iterator[Text | Reasoning | ToolCallDelta | State]:
+        for event in events:
+            if isinstance(event, State):
+                yield from self._bounded(event, state_fields.size_of(event.data))
+                continue
+            self._has_reasoning |= isinstance(event, Reasoning)
+            self._has_answer |= not isinstance(event, Reasoning)
+            self._has_calls |= isinstance(event, ToolCallDelta)
+            yield event
+        self._has_answer |= bool(message.get("images") or message.get("audio"))
+
+    def _message(self, choice: JsonObject, has_output: bool) -> JsonObject:
         """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
 
         Its stream repeats in ``message`` what ``delta`` said so far; a whole body has an empty ``delta``.
@@ -176,61 +219,29 @@ class Decoder(StreamDecoder):
         delta, message = choice.get("delta"), fields.as_object(choice.get("message"))
         if isinstance(delta, dict) and (self._streamed or not message):
             return delta
-        return {} if self._has_output else message
+        return {} if has_output else message
 
-    def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
-        self._has_output = True
-        said = self._halves.join(kind, fields.as_string(text))
-        if said:
-            events.append(kind(said))
-        return said
+    @property
+    def _is_finished(self) -> bool:
+        return bool(self._finish) and all(other.finish for other in self._others.values())
 
     def _usage(self) -> Usage:
         return fields.read_usage(self._counts)
 
-    def _reason(self, word: str) -> str:
-        return _FINISH_WORDS.get(word, word)
-
     def _fail(self, events: list[Event], failure: Failure) -> None:
-        self._conclude(events, failure)
+        self._conclude(events, self._after_output(failure))
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
-        if self._failed:
-            if (usage := self._usage()) != Usage():
-                events.append(usage)
-        else:
-            events += self._halves.rest()
-            if failure is None and self._finish in _BROKEN_WORDS:
-                failure = Failure(BROKEN, status=200)
+        if not self._failed:
+            for event in self._halves.rest():
+                events.append(event)
+            for index, other in self._others.items():
+                events += [OtherChoice(index, event) for event in other.halves.rest()]
             super()._conclude(events, failure)
             self._failed = failure is not None
-        self._counts = {}
-
-
-# texts by their kind, arguments by the index of their call
-_Key = type[Text] | type[Reasoning] | int
-
-
-class _Halves:
-    """High surrogates at the end of a piece, which wait for their other half in the next piece."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[_Key, str] = {}
-
-    def join(self, key: _Key, text: str) -> str:
-        """``text`` with the half that waited, without one at its own end."""
-        text = self.waiting.pop(key, "") + text
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            self.waiting[key] = text[-1]
-            text = text[:-1]
-        return well_formed(text)
-
-    def rest(self) -> list[Event]:
-        """U+FFFD in place of each half that is still waiting."""
-        waiting, self.waiting = self.waiting, {}
-        return [
-            ToolCallDelta(key, "", "", "\ufffd") if isinstance(key, int) else key("\ufffd") for key in waiting
-        ]
+        elif (usage := self._usage()) != self._reported:
+            events.append(usage)
+        self._reported = self._usage()
 
 
 def decode_body(body: bytes) -> list[Event]:

@@ -16,6 +16,8 @@ from chathub.schemas.json import JsonObject
 
 # Google's own word for the signature of a call that another model made
 UNSIGNED = "skip_thought_signature_validator"
+# the fields of details and signatures that may be long
+_LONG = ("text", "summary", "data", "signature")
 # the reasoning of a turn that has none, for a provider that requires some
 _NO_REASONING = " "
 
@@ -31,13 +33,17 @@ def with_signature(signature: str) -> JsonObject:
     return {"google": {"thought_signature": signature}}
 
 
-def states_of(delta: JsonObject) -> Iterator[tuple[JsonObject, int]]:
-    """The data of the states in a delta or message that belong to its reasoning, and their characters."""
+def states_of(delta: JsonObject) -> Iterator[JsonObject]:
+    """The data of the states in a delta or message that belong to its reasoning."""
     details = delta.get("reasoning_details")
     if isinstance(details, list) and (items := [item for item in details if isinstance(item, dict)]):
-        yield {"openrouter": items}, sum(_size_of(item) for item in items)
+        yield {"openrouter": items}
     if as_string(delta.get("reasoning_content")):
-        yield {"field": "reasoning_content"}, 0
+        yield {"field": "reasoning_content"}
+
+
+def has_plain_reasoning(delta: JsonObject) -> bool:
+    return bool(as_string(delta.get("reasoning_content")) or as_string(delta.get("reasoning")))
 
 
 def text_state_of(delta: JsonObject) -> JsonObject:
@@ -48,8 +54,10 @@ def text_state_of(delta: JsonObject) -> JsonObject:
     return {"gemini": {"signature": signature, **alone}}
 
 
-def _size_of(item: JsonObject) -> int:
-    return 1 + sum(len(as_string(item.get(name))) for name in ("text", "summary", "data", "signature"))
+def size_of(data: JsonObject) -> int:
+    """The characters of a state."""
+    items = data.get("openrouter") or [as_object(data.get("gemini"))]
+    return sum(1 + sum(len(as_string(item.get(name))) for name in _LONG) for item in items)
 
 
 def thoughts_of(message: Any) -> list[Part]:
