@@ -22,6 +22,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.reasoning_details import Details
 
 FOLDERS = [Path(name) for name in os.environ.get("CHATHUB_RECORDINGS", "").split(os.pathsep) if name]
 
@@ -68,7 +69,8 @@ def joined(events: list[Event]) -> dict[str, Any]:
     """The content of events in the form of ``expected.json``; fails if their order or number is wrong."""
     answer: dict[str, Any] = {"content": "", "reasoning": "", "tools": {}, "usage": None, "finish": None}
     answer["refusal"] = ""
-    answer["failure"] = answer["state"] = None
+    answer["failure"], answer["states"] = None, []
+    details = Details()
     for event in events:
         match event:
             case Text(text, is_refusal):
@@ -86,8 +88,9 @@ def joined(events: list[Event]) -> dict[str, Any]:
                 assert answer["failure"] or answer["usage"] is None and answer["finish"] is None
                 answer["usage"] = {field: getattr(event, field) for field in event.__struct_fields__}
             case State(state):
-                assert answer["state"] is None and answer["finish"] is None
-                answer["state"] = state
+                assert answer["usage"] is None and answer["finish"] is None
+                details.add(state.get("openrouter"))
+                answer["states"] += [] if "openrouter" in state else [state]
             case Finish(reason):
                 assert answer["finish"] is None and answer["failure"] is None
                 answer["finish"] = reason
@@ -96,7 +99,7 @@ def joined(events: list[Event]) -> dict[str, Any]:
                 answer["failure"] = event
         assert isinstance(event, Failure | Usage) or answer["failure"] is None, "went on after a failure"
         str(event).encode()  # a lone surrogate would raise
-    return answer
+    return answer | {"details": details.whole()}
 
 
 def usage_of(recording: Recording) -> dict[str, Any] | None:
