@@ -124,7 +124,7 @@ async def test_examples_work_as_text_for_one_user_after_the_other(tmp_path: Path
                 assert code == 0, output + errors
                 assert '"response":"A reply of' in output and '"type":"end"' in output
                 if number == 0:
-                    assert '"total_conversations":2' in output and output.count('"role":"assistant"') == 2
+                    assert '"total_conversations":2' in output and output.count('"role":"assistant"') == 3
                     # the last request is that of a program
                     assert provider.last["messages"] == [{"role": "user", "content": "Hello, who are you?"}]
                     assert "sk-of-the-tests" not in output and output.count('"label":""') == 2

@@ -29,6 +29,9 @@ STATE = 1024 * 1024
 # bytes of the largest event that is decoded the fast way
 _ORDINARY = 65_536
 
+# the names of events that are errors
+_ERRORS = ("error", sse.ERROR_FIELD)
+
 UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -139,10 +142,12 @@ class StreamDecoder(ABC):
         except (ValueError, RecursionError):
             self._take_unreadable(name, text, last, events)
             return
-        if name == "error" and not (isinstance(value, dict) and value.get("error")):
+        if name in _ERRORS and not (isinstance(value, dict) and value.get("error")):
             self._fail(events, fields.refusal(value, BROKEN))
         else:
             self._take_value(value, events)
+        # no client reads llama.cpp's field
+        self.shows_error &= name != sse.ERROR_FIELD
 
     def _take_value(self, value: object, events: list[Event]) -> None:
         if isinstance(value, dict):
@@ -151,9 +156,9 @@ class StreamDecoder(ABC):
             self._fail(events, fields.refusal(value, UNREADABLE, "cut"))
 
     def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
-        if last and (name != "error" or text[0] in "{["):
+        if last and (name not in _ERRORS or text[0] in "{["):
             return
-        if name == "error":
+        if name in _ERRORS:
             self._fail(events, fields.refusal(text, BROKEN))
         elif self._is_ours(name, text):
             self._fail(events, Failure(UNREADABLE, kind="cut", status=200))

@@ -34,6 +34,7 @@ from chathub.formats.events import Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
+from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
@@ -149,7 +150,9 @@ class Exchange:
         model = self.candidate.model_name
         body = await self._offload.run(len(body), as_requested, self._format, body, events, model)
         if self._format.stream:
-            await self._sink.end(body)
+            # it may have been a compressed stream
+            splitter = EventSplitter(strips_usage=self._format.strips_usage)
+            await self._sink.end(splitter.feed(body) + splitter.rest)
         else:
             self.body = body
         return None

@@ -14,7 +14,8 @@ def public_failure(failure: Failure, candidate: Candidate, endpoint: Endpoint | 
     """The failure with a sentence that the caller may read: without API keys, and without details of an API
     key that belongs to another user."""
     secrets = [each.api_key for each in candidate.endpoints]
-    code = "upstream_cut" if failure.kind == "cut" else failure.code
+    # the provider's own code, or ChatHub's for what is no error of the provider's
+    code = failure.code if failure.kind == "refused" else meaning_of(failure).code
     return replace(failure, message=sentence_for(failure, endpoint, secrets), code=code)
 
 

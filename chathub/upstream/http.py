@@ -155,8 +155,11 @@ async def first_bytes(response: aiohttp.ClientResponse) -> bytes | Failure:
 
 
 def is_whole(response: aiohttp.ClientResponse, first: bytes) -> bool:
-    """Whether a response is one JSON text, and no stream, by its media type or by its first bytes."""
-    return response.content_type.endswith("json") or first.lstrip(_BLANKS).startswith((b"{", b"[", b'"'))
+    """Whether a response is one JSON text, and no stream: by its first bytes, else by its media type."""
+    if is_packed(response):
+        return response.content_type.endswith("json")
+    begun = first.lstrip(_BLANKS)[:1]
+    return begun in b'{["' if begun else response.content_type.endswith("json")
 
 
 async def whole_body(
