@@ -12,7 +12,7 @@ from aiohttp import web
 from chathub.accounts.caller import Caller
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.database.errors import DatabaseError
-from chathub.errors import ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
+from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
 from chathub.formats import anthropic, openai
 from chathub.handlers.http import Handler, address_of, is_compressed, raw
 from chathub.hosts import is_allowed
@@ -162,6 +162,8 @@ def failure(
 ) -> web.Response:
     """An error as a response in the client's format."""
     response = raw(_encode_error(request.path, status, sentence, error), status)
+    if error is not None:
+        response.headers.update(error.headers)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error is not None and error.closes:
@@ -169,17 +171,22 @@ def failure(
         response.force_close()
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if status == 401 or isinstance(error, BudgetSpent):
+        # the official SDKs obey it: else they repeat what cannot succeed, for minutes
+        response.headers["x-should-retry"] = "false"
     return response
 
 
 def _encode_error(path: str, status: int, sentence: str, error: ChatHubError | None) -> bytes:
     details = error.details if error else {}
     if path.startswith("/v1/messages"):
-        return anthropic.encode_error(status, sentence)
+        return anthropic.encode_error(status, sentence, details.get("type"))
     if not path.startswith("/v1/"):
         return encode_error(sentence, details)
-    # without an error of ours no route matched: the base URL is wrong, not the model
-    kind = "invalid_request_error" if status == 404 and error is None else None
-    return openai.encode_error(
-        status, sentence, type=kind, param=details.get("param"), code=details.get("code")
-    )
+    kind, code = details.get("type"), details.get("code")
+    if isinstance(error, BudgetSpent):
+        kind = code = "insufficient_quota"
+    elif status == 404 and error is None:
+        # no route matched: the base URL is wrong, not the model
+        kind = "invalid_request_error"
+    return openai.encode_error(status, sentence, type=kind, param=details.get("param"), code=code)

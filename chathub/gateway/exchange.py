@@ -30,9 +30,10 @@ from chathub.formats.client_format import (
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint
+from chathub.formats.passed_headers import passed_headers
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
-from chathub.gateway.failures import public_failure
+from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -118,6 +119,7 @@ class Exchange:
         async with AsyncExitStack() as stack:
             leased = await stack.enter_async_context(self._client.lease(endpoint))
             response, bounds = await self._send(stack, leased)
+            self._pass_headers(leased, response.headers)
             if response.content_type == "text/event-stream" and not http.is_packed(response):
                 return await pipe(response, self._sink, self._format, meter, bounds.event)
             body = await http.whole_body(response, bounds.body, self._request.memory)
@@ -134,6 +136,10 @@ class Exchange:
         else:
             self.body = body
         return None
+
+    def _pass_headers(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """Pass on the provider's request id and rate limits."""
+        self._sink.headers = without_secrets(passed_headers(headers), [endpoint.api_key])
 
     async def _send(
         self, stack: AsyncExitStack, endpoint: Endpoint
@@ -171,8 +177,9 @@ class Exchange:
         """One attempt in the provider's format; its connection is closed if the client leaves."""
         chat_request = self._chat_request(request)
         queue.begin_attempt()
+        take_head = partial(self._pass_headers, endpoint)
         reading = asyncio.ensure_future(
-            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory)
+            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory, take_head)
         )
         reading.add_done_callback(lambda _: queue.end_attempt())
         try:

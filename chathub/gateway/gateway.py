@@ -70,11 +70,15 @@ class Gateway:
             failure = await self._try(exchange, request)
             if failure is None or sink.has_ended:
                 return exchange.body
-            failure = public_failure(failure, exchange.candidate, request.endpoint)
+            candidate = exchange.candidate
             if not sink.has_begun:
-                raise error_for(failure, exchange.candidate)
+                error = error_for(failure, candidate, request.endpoint)
+                # an error inside a 200 came with the headers of that response
+                error.headers = {**({} if failure.headers else sink.headers), **error.headers}
+                raise error
             # the head was sent while the provider was silent: the failure is sent as an event
-            await sink.end(client_format.encoder(exchange.candidate.model_name, 0).feed([failure]))
+            public = public_failure(failure, candidate, request.endpoint)
+            await sink.end(client_format.encoder(candidate.model_name, 0).feed([public]))
             return None
 
     async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
@@ -89,8 +93,8 @@ class Gateway:
         finally:
             await exchange.estimate_prompts()
 
-    async def embed(self, caller: Caller, request: EmbeddingRequest) -> bytes:
-        """The provider's response to a request for embeddings.
+    async def embed(self, caller: Caller, request: EmbeddingRequest, sink: Sink) -> bytes:
+        """The provider's response to a request for embeddings; ``sink`` gets its headers.
 
         Raises:
             ChatHubError: the request failed.
@@ -102,11 +106,11 @@ class Gateway:
             raise BadRequest(f"模型 {request.model} 的提供商不支持 embeddings 接口")
         metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
         async with metered as gateway_request:
-            exchange = EmbeddingExchange(self._client, gateway_request, candidate, request)
+            exchange = EmbeddingExchange(self._client, gateway_request, candidate, request, sink)
             report = self._key_reports.for_caller(caller.id)
             failure = await failover.run([candidate], exchange.prepare, report)
             if failure is not None:
-                raise error_for(public_failure(failure, candidate, gateway_request.endpoint), candidate)
+                raise error_for(failure, candidate, gateway_request.endpoint)
             return exchange.body
 
     def _resolve(self, caller: Caller, model: str, requirements: Requirements = NOTHING) -> Candidates:
