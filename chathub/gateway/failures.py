@@ -37,6 +37,9 @@ def public_failure(failure: Failure, candidate: Candidate, endpoint: Endpoint | 
     code = None if is_hidden or as_status(inner.code) else _clean(inner.code, _WORD, secrets)
     if meaning.code == "content_filter" and "content" not in (code or ""):
         code = "content_filter"
+    if failure.kind == "cut":
+        # also where the provider gave a reason: what counts is that the reply is not whole
+        code = meaning.code
     if meaning.code == "upstream_overloaded":
         kind = kind or "overloaded_error"
     return Failure(
