@@ -84,7 +84,6 @@ class Exchange:
         """The trial of a candidate: forwarded, or translated.
 
         Raises:
-            AttemptFailed: its model cannot take the request.
             BadRequest: the request must be translated, and its format does not allow that.
         """
         self.candidate = candidate
@@ -94,7 +93,6 @@ class Exchange:
             self._request.add_meter(meter, candidate.model)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._format.decode_request)
-        _check(candidate, request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
@@ -277,12 +275,3 @@ def forwardable(
     """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
     other fields anyway.)"""
     return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
-
-
-def _check(candidate: Candidate, request: ClientRequest) -> None:
-    """Refuse a request that the model cannot take before it is sent."""
-    model = candidate.model
-    if request.tools and not model.supports_tools:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持工具调用", status=400))
-    if any(message.images for message in request.messages) and not model.supports_vision:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持图片", status=400))

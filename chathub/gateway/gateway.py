@@ -11,6 +11,7 @@ from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.formats.client_format import ClientFormat, longest_prompt
 from chathub.formats.events import Failure
+from chathub.formats.needs import needs_of
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
@@ -18,10 +19,10 @@ from chathub.gateway.metering import Metering
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.offload import Offload
-from chathub.providers.resolver import NOTHING, Candidates, Requirements, Resolver
+from chathub.providers.resolver import Candidates, Requirements, Resolver
 from chathub.running.key_reports import KeyReports
 from chathub.upstream import failover
-from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.client import Client
 
 
 class Gateway:
@@ -52,9 +53,11 @@ class Gateway:
             ChatHubError: the request failed before anything was sent.
             ConnectionError: the client left.
         """
-        longest = await self._offload.run(len(client_format.body), longest_prompt, client_format)
+        size = len(client_format.body)
+        longest = await self._offload.run(size, longest_prompt, client_format)
+        images, tools = await self._offload.run(size, needs_of, client_format.fields)
         # nothing is awaited between resolving and registering: the removal of an API key must find the run
-        candidates = self._resolve(caller, client_format.model)
+        candidates = self._resolve(caller, client_format.model, Requirements(images=images, tools=tools))
         metered = self._metering.metered(
             caller,
             candidates,
@@ -88,8 +91,6 @@ class Gateway:
                 return await failover.run(request.candidates.in_order, exchange.prepare, report)
         except TimeoutError:
             return Failure("回复时间过长，已中止", kind="timeout")
-        except AttemptFailed as failed:
-            return failed.failure
         finally:
             await exchange.estimate_prompts()
 
@@ -113,7 +114,7 @@ class Gateway:
                 raise error_for(failure, candidate, gateway_request.endpoint)
             return exchange.body
 
-    def _resolve(self, caller: Caller, model: str, requirements: Requirements = NOTHING) -> Candidates:
+    def _resolve(self, caller: Caller, model: str, requirements: Requirements) -> Candidates:
         """The candidates of a program's request; an unknown model is a 404."""
         try:
             return self._resolver.resolve(caller, model, requirements)
