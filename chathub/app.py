@@ -131,8 +131,10 @@ def _load_codecs() -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``)."""
-    response.headers["X-Request-ID"] = request_id(request)
+    """Add the headers of every response: the request's id and the security headers (``SAFE``). A provider's
+    id is passed on as the id that SDKs show; ours then has a name of its own."""
+    name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
+    response.headers[name] = request_id(request)
     response.headers.update(SAFE)
 
 

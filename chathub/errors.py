@@ -22,6 +22,8 @@ class ChatHubError(Exception):
         self.sentence = sentence
         self.retry_after = retry_after
         self.details = details
+        # further headers of the response
+        self.headers: dict[str, str] = {}
 
 
 class BadRequest(ChatHubError):
@@ -81,6 +83,10 @@ class CompressedBody(ChatHubError):
 
 class TooManyRequests(ChatHubError):
     status = 429
+
+
+class BudgetSpent(TooManyRequests):
+    """A budget of the month has no room left: nothing but its renewal helps."""
 
 
 class UpstreamFailed(ChatHubError):

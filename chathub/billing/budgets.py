@@ -16,7 +16,7 @@ from chathub.billing import ledger
 from chathub.clock import Month, iso
 from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
-from chathub.errors import TooManyRequests, Unauthorized
+from chathub.errors import BudgetSpent, TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
 from chathub.providers.resolver import Candidates
 from chathub.schemas import budgets as schemas
@@ -173,7 +173,7 @@ def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:
     """What the request may use of what is left.
 
     Raises:
-        TooManyRequests: a budget has no room for the prompt and the beginning of a reply; ``budget`` of its
+        BudgetSpent: a budget has no room for the prompt and the beginning of a reply; ``budget`` of its
             details says what is left and when it renews.
     """
     replies = bound.reply * bound.choices
@@ -198,7 +198,7 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
     # a token for each reply at least; embeddings have none
     if room < min(1, bound.reply) * bound.choices:
         sentence = f"{budget}不足，将于 {month.next_day} 恢复"
-        raise TooManyRequests(sentence, budget=budget.shown(month))
+        raise BudgetSpent(sentence, budget=budget.shown(month))
     return room
 
 

@@ -32,10 +32,11 @@ from chathub.formats.client_request import ClientRequest
 from chathub.formats.effort import lowered
 from chathub.formats.events import Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint
+from chathub.formats.passed_headers import passed_headers
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
 from chathub.gateway.event_splitter import EventSplitter
-from chathub.gateway.failures import public_failure
+from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -84,7 +85,6 @@ class Exchange:
         """The trial of a candidate: forwarded, or translated.
 
         Raises:
-            AttemptFailed: its model cannot take the request.
             BadRequest: the request must be translated, and its format does not allow that.
         """
         self.candidate = candidate
@@ -94,7 +94,6 @@ class Exchange:
             self._request.add_meter(meter, candidate.model)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._format.decode_request)
-        _check(candidate, request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
@@ -127,6 +126,7 @@ class Exchange:
         async with AsyncExitStack() as stack:
             leased = await stack.enter_async_context(self._client.lease(endpoint))
             response, bounds = await self._send(stack, leased)
+            self._pass_headers(leased, response.headers)
             first = await http.first_bytes(response)
             if isinstance(first, Failure):
                 return first
@@ -156,6 +156,10 @@ class Exchange:
         else:
             self.body = body
         return None
+
+    def _pass_headers(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """Pass on the provider's request id and rate limits."""
+        self._sink.headers = without_secrets(passed_headers(headers), [endpoint.api_key])
 
     async def _forward_slowly(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
         """One attempt with a model that cannot stream, for a client that requested a stream: it gets
@@ -206,8 +210,9 @@ class Exchange:
         """One attempt in the provider's format; its connection is closed if the client leaves."""
         chat_request = self._chat_request(request)
         queue.begin_attempt()
+        take_head = partial(self._pass_headers, endpoint)
         reading = asyncio.ensure_future(
-            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory)
+            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory, take_head)
         )
         reading.add_done_callback(lambda _: queue.end_attempt())
         try:
@@ -273,12 +278,3 @@ def forwardable(
     """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
     other fields anyway.)"""
     return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
-
-
-def _check(candidate: Candidate, request: ClientRequest) -> None:
-    """Refuse a request that the model cannot take before it is sent."""
-    model = candidate.model
-    if request.tools and not model.supports_tools:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持工具调用", status=400))
-    if any(message.images for message in request.messages) and not model.supports_vision:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持图片", status=400))

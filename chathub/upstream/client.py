@@ -1,7 +1,7 @@
 """One attempt at a provider: sends a chat request, reads its events as they arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
@@ -28,6 +28,7 @@ _VARIANTS = 4
 # a request of so many characters and bytes is encoded in a thread; each message counts as some
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 _USUAL = Timeouts()
+TakeHead = Callable[[Mapping[str, str]], None]
 
 
 class AttemptFailed(Exception):
@@ -62,9 +63,11 @@ class Client:
         take: Take,
         room: asyncio.Event | None = None,
         memory: http.MemoryLease | None = None,
+        take_head: TakeHead | None = None,
     ) -> Failure | None:
         """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
-        is read while ``room`` is not set; ``memory`` counts a response that arrives whole.
+        is read while ``room`` is not set; ``memory`` counts a response that arrives whole. ``take_head`` gets
+        the headers of a 2xx response.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -76,6 +79,8 @@ class Client:
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
                 async with self._open(provider_format, chat_request, at, quirks) as response:
+                    if take_head is not None:
+                        take_head(response.headers)
                     return await read(
                         response, provider_format, bounds, masking(take, at.api_key), room, memory
                     )

@@ -101,9 +101,6 @@ async def run(
     while nothing of the reply has come, and only if its meaning says that another may help.
     ``prepare`` is called for each candidate before its first attempt, ``report`` after every attempt. Nothing
     that a provider does raises.
-
-    Raises:
-        AttemptFailed: by ``prepare``: the candidate cannot take the request.
     """
     failure: Failure | None = _NO_ENDPOINT
     for candidate in candidates:

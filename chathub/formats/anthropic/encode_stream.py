@@ -42,9 +42,11 @@ _STOP_REASONS = {
 }
 
 
-def encode_error(status: int, message: str) -> bytes:
-    """The body of an error response. The client's exception follows the HTTP status."""
-    return _error(_ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error"), message)
+def encode_error(status: int, message: str, type: str | None = None) -> bytes:
+    """The body of an error response. The client's exception follows the HTTP status; a ``type`` that is one
+    of Anthropic's own counts before it."""
+    known = _ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return _error(type if type in _TYPES and type is not None else known, message)
 
 
 def _error(type: str, message: str) -> bytes:

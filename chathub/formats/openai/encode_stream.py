@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.failure_table import meaning_of
 from chathub.formats.openai.client_states import ClientStates
 from chathub.schemas.json import JsonObject
 
@@ -210,9 +211,9 @@ class Encoder:
 
 
 def _failure(failure: Failure) -> bytes:
-    code = None if failure.code is None else str(failure.code)
+    code = meaning_of(failure).code if failure.code is None else str(failure.code)
     known_type, _ = _ERRORS.get(failure.status, ("server_error", None))
-    return _encode(_error(failure.message, failure.type or known_type, None, code))
+    return _encode(_error(failure.message, failure.type or known_type, failure.param, code))
 
 
 def _finish_reason(reason: str, has_calls: bool) -> str:
