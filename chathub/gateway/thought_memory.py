@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.formats import reasoning
 from chathub.formats.events import Event, Finish, Reasoning, ToolCallDelta
@@ -71,13 +72,16 @@ class ThoughtMemory:
             self._bytes -= known.size
 
     def completed(self, user_id: int, message: Message) -> Message:
-        """A client's message with the state that was remembered of it."""
+        """A client's message with the state that was remembered of it, unless the client sent it back; then
+        with the model that made it."""
         calls = message.tool_calls
-        if not calls or reasoning.has_state(message):
+        if not calls:
             return message
         known = self._calls.get((user_id, calls[0].id))
         if known is None or self._clock() - known.at >= SECONDS or known.digest != _digest(calls[0]):
             return message
+        if reasoning.has_state(message):
+            return replace(message, model=message.model or known.state["model"])
         return reasoning.with_state(message, known.state)
 
 

@@ -46,6 +46,8 @@ class UsageMeter(Progress):
         self._output, self._reasoning = TokenCounter(), TokenCounter()
 
     def feed(self, events: list[Event]) -> bool:
+        if self.thoughts is not None:
+            self.thoughts.feed(events)
         for event in events:
             if isinstance(event, OtherChoice):
                 event = event.event

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import Message, Part, ToolCall
+from chathub.formats.messages import Message, ToolCall
 from chathub.formats.openai import state_fields
 from chathub.formats.quirks import Quirks
 from chathub.schemas.json import JsonObject
@@ -41,7 +41,12 @@ def _completed(sent: Any, model: str, quirks: Quirks, recall: Callable[[Message]
     calls = sent.get("tool_calls")
     calls = calls if isinstance(calls, list) else []
     message = recall(_message_of(sent, calls)) if calls else Message("assistant", "")
-    kept = {name: value for name, value in sent.items() if not _is_refused(name, quirks, bool(calls))}
+    is_others = message.model not in ("", model)
+    kept = {
+        name: value
+        for name, value in sent.items()
+        if not (name in _FIELDS and is_others) and not _is_refused(name, quirks, bool(calls))
+    }
     for name, value in state_fields.message_fields(message, model, quirks).items():
         kept[name] = kept.get(name) or value
     if calls:
@@ -76,11 +81,9 @@ def _signed(call: Any, signature: str, quirks: Quirks) -> Any:
 def _message_of(sent: JsonObject, calls: list[Any]) -> Message:
     """A message with its reasoning and its calls."""
     holder = SimpleNamespace(**{name: sent.get(name) for name in _FIELDS})
-    parts: list[Part] = state_fields.thoughts_of(holder)
+    made = []
     for call in map(as_object, calls):
         function = as_object(call.get("function"))
-        made = ToolCall(
-            as_string(call.get("id")), as_string(function.get("name")), as_string(function.get("arguments"))
-        )
-        parts += state_fields.signed([made], call.get("extra_content"))
-    return Message("assistant", parts)
+        name, arguments = as_string(function.get("name")), as_string(function.get("arguments"))
+        made.append((ToolCall(as_string(call.get("id")), name, arguments), call.get("extra_content")))
+    return Message("assistant", state_fields.parts_of(holder, [], made))
