@@ -31,7 +31,7 @@ from chathub.formats.client_format import (
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.effort import lowered
 from chathub.formats.events import Failure, Usage
-from chathub.formats.messages import ChatRequest, Endpoint
+from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.formats.passed_headers import passed_headers
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
@@ -40,6 +40,7 @@ from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
+from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate
@@ -69,8 +70,10 @@ class Exchange:
         headers: Mapping[str, str],
         sink: Sink,
         longest_prompt: int,
+        thoughts: ThoughtMemory,
     ) -> None:
         self._client = client
+        self._thoughts = thoughts
         self._offload = offload
         self._config = config
         self._request = request
@@ -91,15 +94,27 @@ class Exchange:
         limit = self._config.reply_characters
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
             meter = UsageMeter(0, limit)
-            self._request.add_meter(meter, candidate.model)
+            self._add_meter(meter)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
-        request = await self._off_loop(self._format.decode_request)
+        request = await self._off_loop(self._decoded_request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
             queue.collect(self._request.memory)
-        self._request.add_meter(queue, candidate.model)
+        self._add_meter(queue)
         return Trial(queue, partial(self._translate, queue, request))
+
+    def _decoded_request(self) -> ClientRequest:
+        """The client's request, with the reasoning of earlier replies that it did not send back."""
+        request = self._format.decode_request()
+        return replace(request, messages=list(map(self._recall, request.messages)))
+
+    def _recall(self, message: Message) -> Message:
+        return self._thoughts.completed(self._request.user_id, message)
+
+    def _add_meter(self, meter: UsageMeter) -> None:
+        meter.thoughts = self._thoughts.recorder(self._request.user_id, self.candidate.model_name)
+        self._request.add_meter(meter, self.candidate.model)
 
     @property
     def _streams(self) -> bool:
@@ -199,6 +214,7 @@ class Exchange:
         model, reserved = self.candidate.model, self._request.reply_cap
         cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
         fields = forwardable(self._request, self.candidate, self._format.fields)
+        fields = self._format.completed(fields, model.name, quirks, self._recall)
         stream = self._format.stream and model.supports_streaming
         return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap, stream=stream)
 

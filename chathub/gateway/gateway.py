@@ -18,6 +18,7 @@ from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.metering import Metering
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
+from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidates, Requirements, Resolver
 from chathub.running.key_reports import KeyReports
@@ -43,6 +44,7 @@ class Gateway:
         self._offload = offload
         self._key_reports = key_reports
         self._metering = metering
+        self._thoughts = ThoughtMemory()
 
     async def respond(
         self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
@@ -68,7 +70,15 @@ class Gateway:
         )
         async with metered as request:
             exchange = Exchange(
-                self._client, self._offload, self._config, request, client_format, headers, sink, longest
+                self._client,
+                self._offload,
+                self._config,
+                request,
+                client_format,
+                headers,
+                sink,
+                longest,
+                self._thoughts,
             )
             failure = await self._try(exchange, request)
             if failure is None or sink.has_ended:

@@ -225,10 +225,11 @@ def _message(message: _Message, place: str, decoder: ClientImages) -> Message:
             return Message("tool", _content(content, place, decoder), tool_call_id=call_id)
         case _Assistant(content, calls):
             spoken = Message("assistant", _content(content or "", place, decoder)).parts
-            parts = [*state_fields.thoughts_of(message), *state_fields.signed(spoken, message.extra_content)]
-            for call in calls or []:
-                called = ToolCall(call.id, call.function.name, call.function.arguments or "")
-                parts += state_fields.signed([called], call.extra_content)
+            made = [
+                (ToolCall(call.id, call.function.name, call.function.arguments or ""), call.extra_content)
+                for call in calls or []
+            ]
+            parts = state_fields.parts_of(message, spoken, made)
             return Message("assistant", content_of(parts))
 
 
