@@ -10,7 +10,18 @@ import msgspec
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
@@ -31,11 +42,12 @@ UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 class StreamDecoder(ABC):
     """Decodes one streamed response: ``feed`` it every piece of the body, in order, then ``close`` it.
 
-    The order of events, for all formats: ``Text``, ``Reasoning`` and ``ToolCallDelta`` come as they arrive.
-    With the end (the format's last event, an error, ``close``) come ``Usage``, ``State`` and ``Finish``, each
-    at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage`` may
-    follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
-    (Snowflake never sends one). No event holds half a surrogate pair.
+    The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta`` and ``Attachment`` come
+    as they arrive (a recording in pieces comes with the end). With the end (the format's last event, an
+    error, ``close``) come the ``Source`` events, then ``Usage``, ``State`` and ``Finish``, each at most once,
+    then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage`` may follow (OpenAI's
+    format). Without a ``Failure`` the response is complete, also without a ``Finish`` (Snowflake never sends
+    one). No event holds half a surrogate pair.
 
     ``done``: the last event has come; what the provider still sends need not be waited for. Nothing raises.
     """
@@ -48,7 +60,7 @@ class StreamDecoder(ABC):
         self._emptiness = sse.Emptiness(limit)
         self._streamed = True
         self._arrived = False  # any data at all
-        self._has_output = False  # some text, reasoning or tool call
+        self._has_output = False  # some text, reasoning, tool call or attachment
         self._finish = ""  # the provider's word
         self._kept = 0  # characters of state
         self.done = False
@@ -67,7 +79,7 @@ class StreamDecoder(ABC):
                     continue
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
-            self._emptiness.count(len(data), brought_something=bool(events))
+            self._emptiness.count(len(data), brought_something=bool(events) or self._parser.in_media)
         except sse.TooLong:
             self._end(events, Failure(TOO_LONG, kind="cut", status=200))
         return events
@@ -111,6 +123,10 @@ class StreamDecoder(ABC):
     @abstractmethod
     def _usage(self) -> Usage:
         """The usage as far as the provider has reported it."""
+
+    def _sources(self) -> list[Source]:
+        """What the response cites."""
+        return []
 
     def _state(self) -> JsonObject:
         """The content of ``State``; empty for none."""
@@ -170,6 +186,10 @@ class StreamDecoder(ABC):
             events.append(kind(said))
         return said
 
+    def _attach(self, attachment: Attachment, events: list[Event]) -> None:
+        self._has_output = True
+        events.append(attachment)
+
     def _call(self, index: int, call_id: str, name: str, arguments: str, events: list[Event]) -> None:
         self._has_output = True
         if call_id or name or arguments:
@@ -193,6 +213,7 @@ class StreamDecoder(ABC):
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
         """The events of the end, in their order."""
+        events += self._sources()
         if (usage := self._usage()) != Usage():
             events.append(usage)
         if state := self._state():

@@ -21,7 +21,7 @@ from chathub.upstream.learned_quirks import LearnedQuirks
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
-from chathub.upstream.read_response import read
+from chathub.upstream.read_response import Keep, read, taking
 
 # how often one request is sent, each time with other quirks
 _VARIANTS = 4
@@ -62,9 +62,11 @@ class Client:
         take: Take,
         room: asyncio.Event | None = None,
         memory: http.MemoryLease | None = None,
+        keep: Keep | None = None,
     ) -> Failure | None:
-        """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
-        is read while ``room`` is not set; ``memory`` counts a response that arrives whole.
+        """Make one attempt and give ``take`` the events of each network read, until it returns true; with
+        ``keep`` that stores the attachments. Nothing is read while ``room`` is not set; ``memory`` counts a
+        response or an event that arrives whole.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -76,9 +78,8 @@ class Client:
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
                 async with self._open(provider_format, chat_request, at, quirks) as response:
-                    return await read(
-                        response, provider_format, bounds, masking(take, at.api_key), room, memory
-                    )
+                    masked_take = masking(taking(take, keep), at.api_key)
+                    return await read(response, provider_format, bounds, masked_take, room, memory)
         except AttemptFailed as failed:
             return failed.failure
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.formats import failures
+from chathub.formats import failures, media_bounds
 from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import telling_phrase
@@ -150,6 +150,8 @@ async def whole_body(
             if memory is not None:
                 memory.grow(len(part))
                 await memory.room.wait()
+            if len(body) > limit and media_bounds.has_media(body):
+                limit = max(limit, media_bounds.MOST)
             if len(body) > limit:
                 return TOO_LONG
     except TROUBLE as error:

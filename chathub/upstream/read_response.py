@@ -1,44 +1,71 @@
 """Reads a provider's response: decodes its bytes into events as they arrive."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 
 import aiohttp
 
-from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
+from chathub.formats.events import Attachment, Event, Failure, Reasoning, Source, Text, Usage
 from chathub.formats.masking import Take
 from chathub.formats.registry import ProviderFormat
+from chathub.formats.sources import moved
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.formats.think import ThinkSplitter
 from chathub.upstream import http
 from chathub.upstream.http import Bounds
 from chathub.upstream.network_failures import TROUBLE, network_failure
 
+# stores an attachment before anything after it is read; gives the events that come in its place
+Keep = Callable[[Attachment], Awaitable[list[Event]]]
+AsyncTake = Callable[[list[Event]], Awaitable[bool]]
+
 # bytes of a large network read, and of the largest stream
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 1024 * 1024 * 1024
+
+
+def taking(take: Take, keep: Keep | None) -> AsyncTake:
+    """``take``, but attachments go to ``keep`` (None: to ``take``, too)."""
+
+    async def take_all(events: list[Event]) -> bool:
+        if keep is None:
+            return take(events)
+        run: list[Event] = []
+        for event in events:
+            if not isinstance(event, Attachment):
+                run.append(event)
+            elif take(run):
+                return True
+            else:
+                run = await keep(event)
+        return take(run)
+
+    return take_all
 
 
 async def read(
     response: aiohttp.ClientResponse,
     provider_format: ProviderFormat,
     bounds: Bounds,
-    take: Take,
+    take: AsyncTake,
     room: asyncio.Event | None,
     memory: http.MemoryLease | None,
 ) -> Failure | None:
     """Give ``take`` the events of a 2xx response; JSON in place of a stream is the whole response."""
-    splitter = ThinkSplitter()
+    splitter = _Splitter()
     if response.content_type.endswith("json"):
         body = await http.whole_body(response, bounds.body, memory)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
-        take(_split(splitter, events, last=True))
+        await take(splitter.split(events, last=True))
         return failure_in(events)
     if http.is_packed(response):
         return Failure("上游返回了压缩的数据流", kind="cut", status=200)
-    return await _read_stream(response, provider_format.Decoder(bounds.event), splitter, take, room)
+    decoder = provider_format.Decoder(bounds.event)
+    with _counted(decoder, memory) as count:
+        return await _read_stream(response, decoder, splitter, take, room, count)
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
@@ -51,9 +78,10 @@ async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int
 async def _read_stream(
     response: aiohttp.ClientResponse,
     decoder: StreamDecoder,
-    splitter: ThinkSplitter,
-    take: Take,
+    splitter: "_Splitter",
+    take: AsyncTake,
     room: asyncio.Event | None,
+    count: Callable[[], None],
 ) -> Failure | None:
     failure, trouble, size = None, None, 0
     try:
@@ -66,8 +94,9 @@ async def _read_stream(
                 return http.TOO_LONG
             if events := await decoded(decoder.feed, data, decoder.pending + len(data)):
                 failure = failure or failure_in(events)
-                if take(_split(splitter, events)):
+                if await take(splitter.split(events)):
                     return failure
+            count()
             if decoder.done:
                 await http.drain(response)
                 break
@@ -77,14 +106,31 @@ async def _read_stream(
         trouble = network_failure(error)
     except asyncio.CancelledError:
         # the provider charges for the usage so far
-        take([event for event in decoder.close() if isinstance(event, Usage)])
+        await take([event for event in decoder.close() if isinstance(event, Usage)])
         raise
     events = decoder.close()
-    take(_split(splitter, events, last=True))
+    await take(splitter.split(events, last=True))
     failure = failure or failure_in(events)
     # a complete response stays one; of an incomplete one, network trouble gives a better reason
     is_vague = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
     return trouble if trouble and is_vague else failure
+
+
+@contextlib.contextmanager
+def _counted(decoder: StreamDecoder, memory: http.MemoryLease | None) -> Iterator[Callable[[], None]]:
+    """Counts the bytes of an event that has not come whole, if they are many, each time it is called."""
+    counted = 0
+
+    def count(pending: int) -> None:
+        nonlocal counted
+        if memory is not None and (pending > _LARGE_READ or counted):
+            memory.grow(pending - counted)
+            counted = pending
+
+    try:
+        yield lambda: count(decoder.pending)
+    finally:
+        count(0)
 
 
 async def _next(response: aiohttp.ClientResponse, room: asyncio.Event | None) -> bytes:
@@ -102,17 +148,35 @@ def failure_in(events: list[Event]) -> Failure | None:
     return None
 
 
-def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) -> list[Event]:
-    """Turn the text between ``<think>`` tags into reasoning; a provider that separates reasoning sends no
-    tags."""
-    if splitter.passing:
-        return events
+class _Splitter:
+    """Turns the text between ``<think>`` tags into reasoning; a provider that separates reasoning sends no
+    tags. Sources keep their places in the text that is left."""
+
+    def __init__(self) -> None:
+        self._splitter = ThinkSplitter()
+        # characters that are no text any more
+        self._removed = 0
+
+    def split(self, events: list[Event], *, last: bool = False) -> list[Event]:
+        out = events if self._splitter.passing else _split(self._splitter, events, last=last)
+        if out is not events:
+            self._removed += _text_length(events) - _text_length(out)
+        if self._removed:
+            out = [moved(event, self._removed) if isinstance(event, Source) else event for event in out]
+        return out
+
+
+def _text_length(events: list[Event]) -> int:
+    return sum(len(event.text) for event in events if isinstance(event, Text))
+
+
+def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool) -> list[Event]:
     out: list[Event] = []
     for event in events:
         if isinstance(event, Text):
             out.extend(splitter.feed(event.text))
         else:
-            if last or isinstance(event, Reasoning):
+            if last or isinstance(event, Reasoning | Attachment):
                 # the text that was kept back came before this event
                 out.extend(splitter.close())
             out.append(event)

@@ -13,7 +13,9 @@ from msgspec import Raw, Struct, field
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
+from chathub.formats.events import Event, Failure, Reasoning, Source, Text, Usage
+from chathub.formats.gemini import attachments
+from chathub.formats.gemini.sources import Grounding
 from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
@@ -41,6 +43,8 @@ class _Part(Struct, gc=False):
     thought: bool = False
     signature: str = field(default="", name="thoughtSignature")
     call: None = field(default=None, name="functionCall")
+    inline: None = field(default=None, name="inlineData")
+    file: None = field(default=None, name="fileData")
 
 
 class _Content(Struct, gc=False):
@@ -50,6 +54,8 @@ class _Content(Struct, gc=False):
 class _Candidate(Struct, gc=False):
     content: _Content | None = None
     finish: str | None = field(default=None, name="finishReason")
+    grounding: Raw = field(default=Raw(b""), name="groundingMetadata")
+    citations: Raw = field(default=Raw(b""), name="citationMetadata")
 
 
 class _Response(Struct, gc=False):
@@ -60,7 +66,12 @@ class _Response(Struct, gc=False):
 
 
 _CALL: large_json.Shape = {"id": None, "name": None, "args": None}
-_PART: large_json.Shape = {"text": None, "thought": None, "thoughtSignature": None, "functionCall": _CALL}
+_PART: large_json.Shape = {
+    "functionCall": _CALL,
+    **dict.fromkeys(("text", "thought", "thoughtSignature")),
+    **dict.fromkeys(("inlineData", "inline_data", "fileData", "file_data")),
+}
+_METADATA: dict[str, large_json.Shape] = {"groundingMetadata": None, "citationMetadata": None}
 
 _decode_response = msgspec.json.Decoder(_Response).decode
 
@@ -75,7 +86,7 @@ class Decoder(StreamDecoder):
 
     shape = {
         **large_json.ERRORS,
-        "candidates": [{"content": {"parts": [_PART]}, "finishReason": None}],
+        "candidates": [{"content": {"parts": [_PART]}, "finishReason": None, **_METADATA}],
         "usageMetadata": None,
         "promptFeedback": None,
         "responseId": None,
@@ -87,6 +98,7 @@ class Decoder(StreamDecoder):
         self._own_ids: list[str] = []
         self._text_signature = ""
         self._raw_usage = b""
+        self._grounding = Grounding()
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -100,10 +112,13 @@ class Decoder(StreamDecoder):
             if part.text:
                 events.append(Reasoning(part.text) if part.thought else Text(part.text))
                 self._has_output = True
+                if not part.thought:
+                    self._grounding.text.add(part.text)
             if part.signature and not part.thought:
                 self._text_signature = self._keep(part.signature)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
+        self._grounding.keep(candidate.grounding, candidate.citations)
         usage = bytes(response.usage)  # not decoded, for only the last one counts
         if len(usage) > 2 and usage.startswith(b"{"):
             self._raw_usage = usage
@@ -124,6 +139,7 @@ class Decoder(StreamDecoder):
         parts = fields.as_object(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else []:
             self._take_part(fields.as_object(part), fields.as_string(value.get("responseId")), events)
+        self._grounding.take(candidate)
         finish = fields.as_string(candidate.get("finishReason"))
         if finish not in _UNSPECIFIED:
             self._finish = finish or self._finish
@@ -150,7 +166,10 @@ class Decoder(StreamDecoder):
             self._call(len(self._calls), call_id, fields.as_string(call.get("name")), text or "{}", events)
             self._calls[call_id] = signature
         else:
-            self._say(Reasoning if thought else Text, part.get("text"), events)
+            said = self._say(Reasoning if thought else Text, part.get("text"), events)
+            self._grounding.text.add("" if thought else said)
+            if attachment := attachments.in_part(part):
+                self._attach(attachment, events)
             if signature and not thought:
                 self._text_signature = signature
 
@@ -159,6 +178,9 @@ class Decoder(StreamDecoder):
         conversation in which two calls have the same id is refused; OpenAI accepts up to 40 characters."""
         middle = _BAD_IN_ID.sub("", response_id)[:24]
         return f"call_{middle}_{len(self._calls)}" if middle else f"call_{len(self._calls)}"
+
+    def _sources(self) -> list[Source]:
+        return self._grounding.all()
 
     def _usage(self) -> Usage:
         """Gemini counts thoughts separately from the text, and leaves out counts of zero."""

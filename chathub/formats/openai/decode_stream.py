@@ -14,7 +14,9 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Attachment, Event, Failure, Reasoning, Source, Text, ToolCallDelta, Usage
+from chathub.formats.openai import attachments
+from chathub.formats.openai.sources import LISTS, Citations
 from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
@@ -32,13 +34,24 @@ _FINISH_WORDS = {
 _BROKEN_WORDS = frozenset({"error", "network_error"})
 
 _CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
+_MEDIA_PART: dict[str, large_json.Shape] = dict.fromkeys(
+    ("type", "image_url", "audio_url", "file_url", "video_url", "url", "b64_json", "data", "result", "base64")
+    + ("source", "file", "image", "audio", "input_audio", "output_audio", "media_type", "mime_type", "format")
+    + ("output_format", "name", "filename", "title", "file_data", "mimeType", "transcript")
+)
 _MESSAGE: large_json.Shape = {
-    "content": [{"text": None, "thinking": [{"text": None}]}],
+    "content": [{"text": None, "thinking": [{"text": None}], **_MEDIA_PART}],
     "reasoning_content": None,
     "reasoning": None,
     "reasoning_details": [{"text": None, "summary": None}],
     "refusal": None,
     "tool_calls": [_CALL],
+    "images": [_MEDIA_PART],
+    "audio": None,
+    "annotations": None,
+    "context": {"citations": None},
+    "executed_tools": None,
+    **dict.fromkeys(LISTS),
 }
 
 
@@ -49,6 +62,11 @@ class _Delta(Struct, gc=False):
     reasoning_details: Raw = Raw(b"")
     refusal: Annotated[str, Meta(max_length=0)] | None = None
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
+    images: Annotated[list[Any], Meta(max_length=0)] | None = None
+    annotations: Annotated[list[Any], Meta(max_length=0)] | None = None
+    audio: None = None
+    executed_tools: Annotated[list[Any], Meta(max_length=0)] | None = None
+    context: None = None
 
 
 class _Choice(Struct, gc=False):
@@ -62,6 +80,11 @@ class _Chunk(Struct, gc=False):
     usage: JsonObject | None = None
     error: None = None
     x_groq: None = None
+    search_info: None = None
+    search_results: Raw = Raw(b"")
+    web_search: Raw = Raw(b"")
+    references: Raw = Raw(b"")
+    citations: Raw = Raw(b"")
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -75,6 +98,8 @@ class Decoder(StreamDecoder):
 
     shape = {
         "choices": [{"message": _MESSAGE, "delta": _MESSAGE, "finish_reason": None, "usage": None}],
+        "search_info": None,
+        **dict.fromkeys(LISTS),
         "usage": None,
         "x_groq": None,
         **large_json.ERRORS,
@@ -84,6 +109,8 @@ class Decoder(StreamDecoder):
         super().__init__(limit)
         self._halves = _Halves()
         self._calls = fields.ToolCalls()
+        self._recording = attachments.Recording()
+        self._citations = Citations()
         self._counts: JsonObject = {}
         self._failed = False
 
@@ -113,6 +140,8 @@ class Decoder(StreamDecoder):
             self._finish = choice.finish_reason
         if chunk.usage:
             self._counts = chunk.usage
+        for name in LISTS:
+            self._citations.keep(name, getattr(chunk, name))
         self._arrived = True
         return True
 
@@ -125,14 +154,27 @@ class Decoder(StreamDecoder):
         if self._failed:
             return
         delta = self._message(choice)
-        for kind, text in fields.texts(delta):
-            self._say(kind, text, events)
+        self._take_content(delta, events)
+        self._citations.take(value, choice, delta)
         for call in self._calls.take(delta.get("tool_calls")):
             arguments = self._halves.join(call.index, call.arguments)
             self._call(call.index, call.id, call.name, arguments, events)
         self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
         if failures.is_error(value):
             self._fail(events, fields.refusal(value, BROKEN))
+
+    def _take_content(self, delta: JsonObject, events: list[Event]) -> None:
+        """Texts and attachments, in their order."""
+        for piece in attachments.split(delta):
+            if isinstance(piece, Attachment):
+                self._attach(piece, events)
+            else:
+                for kind, text in fields.texts(piece):
+                    self._say(kind, text, events)
+        for image in attachments.in_images(delta):
+            self._attach(image, events)
+        if self._recording.take(delta):
+            self._has_output = True
 
     def _message(self, choice: JsonObject) -> JsonObject:
         """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
@@ -151,6 +193,9 @@ class Decoder(StreamDecoder):
             events.append(kind(said))
         return said
 
+    def _sources(self) -> list[Source]:
+        return self._citations.all()
+
     def _usage(self) -> Usage:
         return fields.read_usage(self._counts)
 
@@ -166,6 +211,7 @@ class Decoder(StreamDecoder):
                 events.append(usage)
         else:
             events += self._halves.rest()
+            events += self._recording.close()
             if failure is None and self._finish in _BROKEN_WORDS:
                 failure = Failure(BROKEN, status=200)
             super()._conclude(events, failure)
