@@ -1,18 +1,34 @@
 """The messages that are sent to a provider: a conversation's history, cut to the model's context window."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
+from msgspec import Struct
 
 from chathub.database.rows.messages import ContextMessage
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
-from chathub.formats.messages import Image, Message, TextPart, ToolCall, content_of, user_message
+from chathub.formats.images import MEDIA_TYPES
+from chathub.formats.messages import Image, Message, Part, TextPart, ToolCall, content_of, user_message
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
 
 Images = Mapping[int, Sequence[Image]]
+
+
+class Attached(Struct, frozen=True):
+    """An attachment of a reply in the history."""
+
+    media_type: str
+    transcript: str
+    stored: bool
+    text_before: int
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its bytes may be sent to a provider as an image."""
+        return bool(self.stored) and self.media_type in MEDIA_TYPES
 
 
 def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> int:
@@ -64,8 +80,8 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
             turn = [user_message(row.content, images.get(row.id, ()))]
         elif row.role == "tool":
             turn = turn and [*turn, Message("tool", row.content, tool_call_id=row.tool_call_id)]
-        elif turn and row.status in _SENT_STATUSES and (row.content or row.tool_calls):
-            turn = [*turn, _reply_message(row)]
+        elif turn and row.status in _SENT_STATUSES and (message := _reply_message(row, images)):
+            turn = [*turn, message]
             if not row.tool_calls:
                 turns.append(turn)
                 turn = []
@@ -74,8 +90,38 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
     return turns, turn
 
 
-def _reply_message(row: ContextMessage) -> Message:
+def _reply_message(row: ContextMessage, images: Images) -> Message | None:
+    """A reply with its images, where these were read; None for an empty one. Where a recording is all of it,
+    what was said is sent."""
     calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
     state = msgspec.json.decode(row.state) if row.state else None
-    text = [TextPart(row.content)] if row.content else []
-    return Message("assistant", content_of([*text, *calls]), state=state)
+    attached = attachments_in(row)
+    parts: list[Part] = list(_with_images(row.content, attached, images.get(row.id, ())))
+    if not parts and not calls:
+        said = " ".join(each.transcript for each in attached if each.transcript)
+        kinds = ", ".join(each.media_type for each in attached)
+        parts = [TextPart(said or f"[{kinds}]")] if attached else []
+    if not parts and not calls:
+        return None
+    return Message("assistant", content_of([*parts, *calls]), state=state)
+
+
+def _with_images(text: str, attached: Sequence[Attached], images: Sequence[Image]) -> Iterator[Part]:
+    """A text with the images in their places."""
+    places = [each.text_before for each in attached if each.is_image]
+    at = 0
+    for place, image in zip(places, images, strict=False):
+        if text[at:place]:
+            yield TextPart(text[at:place])
+        at = max(at, place)
+        yield image
+    if text[at:]:
+        yield TextPart(text[at:])
+
+
+def attachments_in(row: ContextMessage) -> list[Attached]:
+    """The attachments of a message of the history, in their order."""
+    return _decode_attached(row.attachments) if len(row.attachments) > len("[]") else []
+
+
+_decode_attached = msgspec.json.Decoder(list[Attached], strict=False).decode

@@ -5,23 +5,24 @@ be read (an address that is not https, broken base64) becomes an attachment with
 client learns that something came.
 """
 
-import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from chathub.formats.events import Attachment
+from chathub.formats.events import Attachment, Event, Source, Text
 from chathub.formats.loose_json import as_object, as_string
+from chathub.formats.sources import Insertions
 from chathub.formats.urls import origin
 from chathub.schemas import base64
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
+# bytes of the attachments of one reply
+MOST_BYTES = 20 * 1024 * 1024
 # characters of an address, of a file's name and of a transcript
 _ADDRESS, _NAME, _TRANSCRIPT = 2000, 200, 100_000
 _UNKNOWN = "application/octet-stream"
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+_-]*(; ?[a-z0-9_-]+=[a-z0-9._-]+)*")
 _NOT_IN_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\"]")
-_BLANKS = re.compile(r"\s")
 # the types of content parts
 _PARTS = re.compile(r"(output_|input_)?(image|audio|video|file|document)(_url|_generation_call)?")
 
@@ -51,7 +52,7 @@ def from_bytes(data: bytes, media_type: str, name: str = "", transcript: str = "
 def from_base64(text: str, media_type: str, name: str = "", transcript: str = "") -> Attachment:
     """An attachment from base64, also with line breaks, without padding, or in the alphabet for URLs."""
     try:
-        data = _decoded(text)
+        data = base64.decode_loosely(text)
     except ValueError:
         data = b""
     return from_bytes(data, media_type, name, transcript)
@@ -157,14 +158,6 @@ def _short(name: str) -> str:
     return _NOT_IN_NAME.sub("_", well_formed(name))[:_NAME]
 
 
-def _decoded(text: str) -> bytes:
-    if _BLANKS.search(text):
-        text = _BLANKS.sub("", text)
-    if "-" in text or "_" in text:
-        text = text.replace("-", "+").replace("_", "/")
-    return base64.decode(text + "=" * (-len(text) % 4))
-
-
 class Base64Pieces:
     """Decodes base64 that arrives in pieces: a piece may have padding of its own, or end inside a group of
     four characters. ``size`` is the number of bytes so far."""
@@ -177,7 +170,7 @@ class Base64Pieces:
 
     def add(self, text: str) -> None:
         """Decode a piece as far as possible."""
-        text = self._rest + _BLANKS.sub("", text)
+        text = self._rest + "".join(text.split())
         # what follows padding begins anew
         *padded, open_end = re.split(r"(?<==)(?!=)", text)
         whole = len(open_end) // 4 * 4
@@ -192,8 +185,8 @@ class Base64Pieces:
 
     def _decode(self, text: str) -> None:
         try:
-            data = _decoded(text)
-        except (ValueError, binascii.Error):
+            data = base64.decode_loosely(text)
+        except ValueError:
             self.is_broken = True
             return
         self._pieces.append(data)
@@ -209,6 +202,34 @@ def size_text(size: int) -> str:
 
 def described(attachment: Attachment) -> str:
     """An attachment in a few words: its media type, and its size or address."""
+    kind = attachment.media_type or "file"
     if attachment.url:
-        return f"{attachment.media_type or 'file'}: {attachment.url}"
-    return f"{attachment.media_type}, {size_text(len(attachment.data))}"
+        return f"{kind} at {attachment.url}"
+    return f"{kind}, {size_text(len(attachment.data))}" if attachment.data else kind
+
+
+def worded(events: Iterable[Event], keeps: Callable[[Attachment], bool]) -> list[Event]:
+    """The events of a whole reply with a sentence in place of each attachment that ``keeps`` refuses; sources
+    keep their places in the text."""
+    out: list[Event] = []
+    insertions, length = Insertions(), 0
+    for event in events:
+        if isinstance(event, Attachment) and not keeps(event):
+            event = in_words(event)
+            insertions.add(length, len(event.text))
+        if isinstance(event, Text):
+            length += len(event.text)
+        out.append(insertions.moved(event) if isinstance(event, Source) else event)
+    return out
+
+
+# what is said instead of an attachment that a client's format has no place for
+_NOWHERE = "cannot be shown in this format"
+
+
+def in_words(attachment: Attachment, problem: str = _NOWHERE) -> Text:
+    """An attachment as a sentence for programs, which says what came."""
+    if not attachment.data and not attachment.url:
+        problem = "cannot be read"
+    said = f" {attachment.transcript}" if attachment.transcript else ""
+    return Text(f"[{described(attachment)}: {problem}]{said}")

@@ -75,6 +75,27 @@ def moved(source: Source, by: int) -> Source:
     return replace(source, start=max(0, source.start - by), end=source.end - by)
 
 
+class Insertions:
+    """Texts of ours in a response, which its provider does not count."""
+
+    def __init__(self) -> None:
+        self._inserted: list[tuple[int, int]] = []
+
+    def add(self, at: int, length: int) -> None:
+        """A text was inserted; ``at`` counts those inserted before."""
+        self._inserted.append((at, length))
+
+    def moved(self, source: Source) -> Source:
+        """A source with its place in the text as it is now."""
+        start, end = source.start, source.end
+        if start is None or end is None:
+            return source
+        for at, length in self._inserted:
+            start += length if start >= at else 0
+            end += length if end > at else 0
+        return replace(source, start=start, end=end)
+
+
 def in_list(value: object) -> Iterator[Source]:
     """The sources in a list of addresses or search results, of any provider."""
     for item in value if isinstance(value, list) else []:

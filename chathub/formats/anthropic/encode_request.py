@@ -166,6 +166,8 @@ def _blocks(message: Message) -> list[Block]:
     state = (message.state or {}).get("anthropic")
     thinking = [block for block in state if isinstance(block, dict)] if isinstance(state, list) else []
     content = _content(message)
+    if not content and message.images:
+        content = [_text(request_parts.text_without_images(message))]
     return thinking + content if content else []  # thinking alone is no message
 
 
@@ -176,7 +178,7 @@ def _content(message: Message) -> list[Block]:
         match part:
             case TextPart(text) if text.strip():
                 blocks.append(_text(text))
-            case Image():
+            case Image() if message.role != "assistant":
                 blocks.append(_image(part))
             case ToolCall(call_id, name, arguments):
                 values = request_parts.arguments_of(arguments)

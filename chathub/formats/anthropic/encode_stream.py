@@ -11,7 +11,20 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.anthropic.blocks import Block, BlockSequence, is_object
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.anthropic.sources import citation, in_one_line, with_citations
+from chathub.formats.attachments import in_words, worded
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.schemas.json import JsonObject
 
 Named = tuple[str, bytes]
@@ -69,6 +82,7 @@ class Encoder:
         self._blocks = BlockSequence(id)
         self._index = -1  # of the newest block
         self._thoughts: list[dict[str, str]] = []  # signed, and not sent yet
+        self._sources: list[Source] = []
         self._usage = Usage()
         self._finish = ""
         self._failed = False
@@ -81,6 +95,10 @@ class Encoder:
             match event:
                 case Text() | Reasoning() | ToolCallDelta():
                     self._blocks.put(event)
+                case Attachment():
+                    self._blocks.put(in_words(event))
+                case Source():
+                    self._sources.append(event)
                 case Usage():
                     self._usage = event
                 case State(data):
@@ -97,6 +115,9 @@ class Encoder:
     def end(self) -> list[Named]:
         if self._failed:
             return []
+        if self._sources and not self._blocks.ends_in_text:
+            self._blocks.put(Text(in_one_line(self._sources)))
+            self._sources = []
         events = self._send_ready(last=True)
         for thought in self._thoughts:
             events += self._late(thought)
@@ -127,6 +148,8 @@ class Encoder:
                 break
             if block.kind == "thinking" and self._thoughts and self._thoughts[0].get("thinking"):
                 events.append(self._delta("signature", self._thoughts.pop(0)["signature"]))
+            if last and block is blocks[-1]:
+                events += [self._cite(source) for source in self._sources]
             events.append(self._stop())
             blocks.popleft()
         return events
@@ -166,6 +189,11 @@ class Encoder:
         field = b"partial_json" if kind == "input_json" else kind.encode()
         head = b'{"type":"content_block_delta","index":%d,"delta":{"type":"%b_delta","%b":'
         return "content_block_delta", head % (self._index, kind.encode(), field) + _encode(text) + b"}}"
+
+    def _cite(self, source: Source) -> Named:
+        delta = {"type": "citations_delta", "citation": citation(source)}
+        event = {"type": "content_block_delta", "index": self._index, "delta": delta}
+        return "content_block_delta", _encode(event)
 
     def _stop(self) -> Named:
         return "content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index
@@ -237,6 +265,8 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
     """The message of a reply that was not streamed. The events contain no ``Failure``."""
     sequence = BlockSequence(id)
     usage, finish, thoughts = Usage(), "", list[dict[str, str]]()
+    events = worded(events, lambda _: False)
+    sources = [event for event in events if isinstance(event, Source)]
     for event in events:
         match event:
             case Text() | Reasoning() | ToolCallDelta():
@@ -247,7 +277,7 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
                 thoughts = _signed(data)
             case Finish(reason):
                 finish = reason
-    content = _content(sequence, thoughts)
+    content = with_citations(_content(sequence, thoughts), sources)
     stop_reason = _stop_reason(finish, sequence.has_calls())
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
 

@@ -5,8 +5,7 @@ Source: Anthropic's API reference ("Citations", "Web search tool", "Search resul
 text block, and supports all of its text; its own offsets are those of the document.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
@@ -94,31 +93,66 @@ def citation(source: Source) -> JsonObject:
     }
 
 
-def text_blocks(text: str, sources: Iterable[Source]) -> list[dict[str, Any]]:
-    """A text as blocks: each run that sources support is a block with their citations, and what supports all
-    of it is cited at its end. Runs that overlap become one."""
-    placed: list[tuple[int, int, list[Source]]] = []
+def in_one_line(sources: Iterable[Source]) -> str:
+    """Sources as a sentence, where no text block is left that could cite them."""
+    return "Sources: " + "; ".join(" ".join(filter(None, (each.title, each.url))) for each in sources)
+
+
+def with_citations(content: list[JsonObject], sources: Sequence[Source]) -> list[JsonObject]:
+    """The blocks of a message; each run of text that sources support is a block of its own with their
+    citations, and what supports all of the text is cited at its end."""
+    texts = [block for block in content if block["type"] == "text"]
+    if not sources:
+        return content
+    if not texts:
+        return [*content, {"type": "text", "text": in_one_line(sources)}]
+    length = sum(len(block["text"]) for block in texts)
+    runs, loose = _runs(sources, length)
+    cited: list[JsonObject] = []
+    at = 0
+    for block in content:
+        if block["type"] != "text":
+            cited.append(block)
+            continue
+        text = block["text"]
+        cited += _cut(text, at, runs)
+        at += len(text)
+        if block is texts[-1] and loose:
+            cited[-1].setdefault("citations", []).extend(map(citation, loose))
+    return cited
+
+
+Runs = list[tuple[int, int, list[Source]]]
+
+
+def _runs(sources: Iterable[Source], length: int) -> tuple[Runs, list[Source]]:
+    """The runs of text that sources support, in order, and the sources without a place. Runs that overlap
+    become one."""
+    runs: Runs = []
     loose: list[Source] = []
     for source in sorted(sources, key=lambda each: (each.start or 0, each.end or 0)):
-        if source.start is None or source.end is None or source.end > len(text):
+        if source.start is None or source.end is None or source.end > length:
             loose.append(source)
-        elif placed and source.start < placed[-1][1]:
-            start, end, cited = placed[-1]
-            placed[-1] = start, max(end, source.end), [*cited, source]
+        elif runs and source.start < runs[-1][1]:
+            start, end, cited = runs[-1]
+            runs[-1] = start, max(end, source.end), [*cited, source]
         else:
-            placed.append((source.start, source.end, [source]))
-    blocks: list[dict[str, Any]] = []
-    at = 0
-    for start, end, cited in placed:
-        blocks += [_block(text[at:start], []), _block(text[start:end], cited)]
-        at = end
-    blocks.append(_block(text[at:], []))
-    blocks = [block for block in blocks if block["text"]]
-    if loose and blocks:
-        blocks[-1].setdefault("citations", []).extend(map(citation, loose))
-    return blocks
+            runs.append((source.start, source.end, [source]))
+    return runs, loose
 
 
-def _block(text: str, sources: list[Source]) -> dict[str, Any]:
-    block: dict[str, Any] = {"type": "text", "text": text}
+def _cut(text: str, at: int, runs: Runs) -> list[JsonObject]:
+    """A text block that begins at a code point of the whole text, as blocks with citations."""
+    blocks: list[JsonObject] = []
+    done = 0
+    for start, end, cited in runs:
+        first, last = max(start - at, done), min(end - at, len(text))
+        if first < last:
+            blocks += [_block(text[done:first], []), _block(text[first:last], cited)]
+            done = last
+    return [block for block in (*blocks, _block(text[done:], [])) if block["text"]]
+
+
+def _block(text: str, sources: list[Source]) -> JsonObject:
+    block: JsonObject = {"type": "text", "text": text}
     return block | {"citations": [citation(source) for source in sources]} if sources else block

@@ -5,14 +5,14 @@ Images are in ``images`` (OpenRouter and those that follow it) or in parts of ``
 ("Image Generation").
 """
 
-from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chathub.formats import attachments
 from chathub.formats.attachments import Base64Pieces
-from chathub.formats.events import Attachment
+from chathub.formats.events import Attachment, Event
 from chathub.formats.loose_json import as_object, as_string
+from chathub.schemas import base64
 from chathub.schemas.json import JsonObject
 
 # bytes and pieces of a recording that are kept
@@ -88,10 +88,25 @@ def encoded(attachment: Attachment, index: int, id: str) -> tuple[str, Any] | No
     OpenRouter sends it, or the recording in ``audio``. None: the format has no place for it."""
     kind = attachment.media_type.partition("/")[0]
     if kind == "image" and (attachment.data or attachment.url):
-        url = attachment.url or f"data:{attachment.media_type};base64,{b64encode(attachment.data).decode()}"
+        url = attachment.url or f"data:{attachment.media_type};base64,{base64.encode(attachment.data)}"
         return "images", [{"type": "image_url", "image_url": {"url": url}, "index": index}]
     if kind == "audio" and attachment.data:
-        data = b64encode(attachment.data).decode()
-        recording = {"id": f"audio_{id.removeprefix('chatcmpl-')}", "data": data, "expires_at": 0}
-        return "audio", recording | {"transcript": attachment.transcript}
+        recording = {"id": f"audio_{id.removeprefix('chatcmpl-')}", "data": base64.encode(attachment.data)}
+        return "audio", recording | {"expires_at": 0, "transcript": attachment.transcript}
     return None
+
+
+def with_attachments(events: Iterable[Event], id: str) -> tuple[list[Event], JsonObject]:
+    """The events of a whole reply, and the fields of its message that have its attachments. What no field can
+    have is a sentence in the text."""
+    fields: JsonObject = {}
+
+    def keeps(attachment: Attachment) -> bool:
+        field = encoded(attachment, len(fields.get("images", ())), id)
+        if field is None or (field[0] == "audio" and "audio" in fields):
+            return False
+        name, value = field
+        fields[name] = [*fields[name], *value] if name in fields else value
+        return True
+
+    return attachments.worded(events, keeps), fields

@@ -11,7 +11,20 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.attachments import in_words
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
+from chathub.formats.openai.attachments import encoded, with_attachments
+from chathub.formats.openai.sources import annotations
 from chathub.schemas.json import JsonObject
 
 DONE = b"[DONE]"
@@ -145,6 +158,8 @@ class Encoder:
         self._include_usage = include_usage
         self._role = b'"role":"assistant",'
         self._calls = _Calls(id)
+        self._id = id
+        self._images = 0
         self._usage: Usage | None = None
         self._finish = ""
         self._failed = False
@@ -164,6 +179,10 @@ class Encoder:
         elif kind is ToolCallDelta:
             if call := self._calls.take(index, run):
                 chunks.append(self._delta(b"tool_calls", [call]))
+        elif kind is Attachment:
+            chunks += [self._attachment(event) for event in run]
+        elif kind is Source:
+            chunks.append(self._delta(b"annotations", annotations(run)))
         elif kind is Usage:
             self._usage = run[-1]
         elif kind is Finish:
@@ -171,6 +190,12 @@ class Encoder:
         elif kind is Failure:
             chunks.append(_failure(run[0]))
             self._failed = True
+
+    def _attachment(self, attachment: Attachment) -> bytes:
+        if (field := encoded(attachment, self._images, self._id)) is None:
+            return self._delta(b"content", in_words(attachment).text)
+        self._images += field[0] == "images"
+        return self._delta(field[0].encode(), field[1])
 
     def end(self) -> list[bytes]:
         if self._failed:
@@ -223,16 +248,20 @@ def _tokens(usage: Usage) -> JsonObject:
 
 def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes:
     """The ``chat.completion`` object of a reply that was not streamed. The events contain no ``Failure``."""
+    events, attached = with_attachments(events, id)
     text = "".join([event.text for event in events if isinstance(event, Text)])
     reasoning = "".join([event.text for event in events if isinstance(event, Reasoning)])
     finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
     calls = _whole_calls(events, id, cut_off=finish == "length")
     usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-    message: JsonObject = {"role": "assistant", "content": text or (None if calls else "")}
+    message: JsonObject = {"role": "assistant", "content": text or (None if calls or attached else "")}
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:
         message["tool_calls"] = calls
+    message |= attached
+    if sources := [event for event in events if isinstance(event, Source)]:
+        message["annotations"] = annotations(sources)
     choice = {
         "index": 0,
         "message": message | {"refusal": None},
