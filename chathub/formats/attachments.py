@@ -90,7 +90,7 @@ def in_part(part: object) -> Attachment | None:
     kind = _kind_of_part(value)
     for holder in _holders(value):
         media_type = _first(holder, "media_type", "mime_type", "mimeType") or _guess(holder, kind)
-        name = _first(holder, "filename", "name", "title")
+        name = _first({**value, **holder}, "filename", "name", "title")
         if url := _first(holder, "url", "image_url", "audio_url", "file_url", "video_url"):
             return from_url(url, media_type, name)
         if data := _first(holder, "b64_json", "data", "file_data", "base64", "result"):

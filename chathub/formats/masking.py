@@ -64,8 +64,8 @@ def _masked_event(event: Event, key: str) -> Event:
         case Source(title, url, quote) if key in title or key in url or key in quote:
             shown = {"title": title, "url": url, "quote": quote}
             return replace(event, **{field: text.replace(key, _STARS) for field, text in shown.items()})
-        case Finish(reason) if key in reason:
-            return Finish(reason.replace(key, _STARS))
+        case Finish(reason, word) if key in word:
+            return Finish(reason, word.replace(key, _STARS))
         case State(data) if key in (text := failures.compact(data)):
             return State(msgspec.json.decode(text.replace(key, _STARS)))
     return event

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
-from chathub.formats.anthropic.blocks import Block, BlockSequence, is_object
+from chathub.formats.anthropic.blocks import Block, BlockSequence
+from chathub.formats.anthropic.content import content_of
 from chathub.formats.anthropic.sources import citation, in_one_line, with_citations
 from chathub.formats.attachments import in_words, worded
 from chathub.formats.events import (
@@ -85,6 +85,7 @@ class Encoder:
         self._sources: list[Source] = []
         self._usage = Usage()
         self._finish = ""
+        self._refuses = False
         self._failed = False
 
     def feed(self, events: list[Event]) -> list[Named]:
@@ -94,6 +95,7 @@ class Encoder:
                 break
             match event:
                 case Text() | Reasoning() | ToolCallDelta():
+                    self._refuses |= isinstance(event, Text) and event.is_refusal
                     self._blocks.put(event)
                 case Attachment():
                     self._blocks.put(in_words(event))
@@ -122,7 +124,8 @@ class Encoder:
         for thought in self._thoughts:
             events += self._late(thought)
         events += self._start_message()
-        delta = {"stop_reason": _stop_reason(self._finish, self._blocks.has_calls()), "stop_sequence": None}
+        stop_reason = _stop_reason(self._finish, self._blocks.has_calls(), self._refuses)
+        delta = {"stop_reason": stop_reason, "stop_sequence": None}
         usage = _tokens(self._usage, self._input_tokens)
         ending = {"type": "message_delta", "delta": delta, "usage": usage}
         return [*events, ("message_delta", _encode(ending)), ("message_stop", b'{"type":"message_stop"}')]
@@ -226,11 +229,12 @@ def _failure(failure: Failure) -> bytes:
     return _error(_ERRORS.get(failure.status, "api_error"), failure.message)
 
 
-def _stop_reason(word: str, calls: bool) -> str:
-    """Clients run tools on ``tool_use`` alone, and some providers end their calls with ``stop``."""
-    if calls and word in ("", "stop", "tool_calls"):
-        return "tool_use"
-    return _STOP_REASONS.get(word, "end_turn")
+def _stop_reason(reason: str, calls: bool, refuses: bool) -> str:
+    """The reason of ``Finish`` in Anthropic's words. Clients run tools on ``tool_use`` alone; OpenAI ends the
+    sentence of a refusal with ``stop``."""
+    if reason in ("", "stop", "tool_calls") and (calls or refuses):
+        return "tool_use" if calls else "refusal"
+    return _STOP_REASONS.get(reason, "end_turn")
 
 
 def _tokens(usage: Usage, input_tokens: int = 0) -> JsonObject:
@@ -277,33 +281,7 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
                 thoughts = _signed(data)
             case Finish(reason):
                 finish = reason
-    content = with_citations(_content(sequence, thoughts), sources)
-    stop_reason = _stop_reason(finish, sequence.has_calls())
+    content = with_citations(content_of(sequence, thoughts), sources)
+    refuses = any(isinstance(event, Text) and event.is_refusal for event in events)
+    stop_reason = _stop_reason(finish, sequence.has_calls(), refuses)
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
-
-
-def _content(sequence: BlockSequence, thoughts: list[dict[str, str]]) -> list[JsonObject]:
-    """The blocks, with the signed thinking in its order: Anthropic refuses thinking that was moved."""
-    content: list[JsonObject] = []
-    place = 0
-    for block in sequence.blocks:
-        if block.kind == "thinking":
-            while thoughts and not thoughts[0].get("thinking"):  # thinking without text
-                content.append(thoughts.pop(0))
-            signature = thoughts.pop(0)["signature"] if thoughts else ""
-            content.append({"type": "thinking", "thinking": block.waiting, "signature": signature})
-            place = len(content)
-        elif block.kind == "text":
-            content.append({"type": "text", "text": block.waiting})
-        else:
-            content.append(_tool_use(block, sequence))
-    return [*content[:place], *thoughts, *content[place:]]
-
-
-def _tool_use(block: Block, sequence: BlockSequence) -> JsonObject:
-    arguments: Any = {}
-    if block.waiting.strip():
-        # invalid arguments are shown: an empty object in their place could be taken for a call
-        whole = is_object(block.waiting)
-        arguments = Raw(block.waiting.encode()) if whole else {"invalid_json": block.waiting}
-    return {"type": "tool_use", "id": sequence.id_of(block), "name": block.name, "input": arguments}

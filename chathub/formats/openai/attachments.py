@@ -19,22 +19,26 @@ from chathub.schemas.json import JsonObject
 _MOST_BYTES, _MOST_PIECES = 32 * 1024 * 1024, 100_000
 
 
-def in_images(delta: JsonObject) -> Iterator[Attachment]:
-    """The whole images of a message or a delta."""
+def _images_in(delta: JsonObject) -> Iterator[Attachment]:
     images = delta.get("images")
     for image in images if isinstance(images, list) else []:
         if isinstance(image, str) and image:
             yield attachments.from_url(image, "image/*")
-        elif attachment := attachments.in_part(image):
-            yield attachment
+        else:
+            yield attachments.in_part(image) or Attachment("")
 
 
 def split(delta: JsonObject) -> Iterator[JsonObject | Attachment]:
-    """A message or a delta, cut where its ``content`` has attachments."""
+    """A message or a delta, cut where it has attachments: in its ``content``, and at its end the images."""
     content = delta.get("content")
-    if not isinstance(content, list) or not any(map(attachments.is_media, content)):
+    if isinstance(content, list) and any(map(attachments.is_media, content)):
+        yield from _cut(delta, content)
+    else:
         yield delta
-        return
+    yield from _images_in(delta)
+
+
+def _cut(delta: JsonObject, content: list[object]) -> Iterator[JsonObject | Attachment]:
     others, run = {**delta}, list[object]()
     for part in content:
         if attachments.is_media(part):

@@ -7,6 +7,7 @@ are two ways through a chunk: the fast one for nearly all chunks, whose types ms
 and the tolerant one for all others, which checks every field.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -14,24 +15,34 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Attachment, Event, Failure, Reasoning, Source, Text, ToolCallDelta, Usage
-from chathub.formats.openai import attachments
+from chathub.formats.events import (
+    Event,
+    Failure,
+    OtherChoice,
+    Reasoning,
+    Source,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
+from chathub.formats.openai.choices import Choice, Output
 from chathub.formats.openai.sources import LISTS, Citations
-from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
+from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
-from chathub.text import well_formed
 
+# also of Together, TGI, xAI, Mistral, Zhipu, DeepSeek, vLLM, Bedrock, and of relays of Gemini and Anthropic
 _FINISH_WORDS = {
-    "end_turn": "stop",
-    "eos": "stop",
-    "function_call": "tool_calls",
-    "max_tokens": "length",
-    "model_length": "length",
-    "sensitive": "content_filter",
-    "stop_sequence": "stop",
+    **dict.fromkeys(("stop", "end_turn", "eos", "eos_token", "stop_sequence", "normal", "completed"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "content_filtered", "guardrail_intervened"), "content_filter"),
+    **dict.fromkeys(("sensitive", "refusal", "safety", "recitation", "blocklist"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "spii", "model_armor", "image_safety"), "content_filter"),
+    **dict.fromkeys(("error", "network_error", "abort", "insufficient_system_resource"), BROKEN_OFF),
 }
-# the model did not end, its server did (OpenRouter, Zhipu)
-_BROKEN_WORDS = frozenset({"error", "network_error"})
+# choices of one response that are counted besides the first
+_MOST_CHOICES = 128
 
 _CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
 _MEDIA_PART: dict[str, large_json.Shape] = dict.fromkeys(
@@ -46,6 +57,7 @@ _MESSAGE: large_json.Shape = {
     "reasoning_details": [{"text": None, "summary": None}],
     "refusal": None,
     "tool_calls": [_CALL],
+    "function_call": {"name": None, "arguments": None},
     "images": [_MEDIA_PART],
     "audio": None,
     "annotations": None,
@@ -53,6 +65,18 @@ _MESSAGE: large_json.Shape = {
     "executed_tools": None,
     **dict.fromkeys(LISTS),
 }
+_CHOICE: large_json.Shape = {
+    "index": None,
+    "message": _MESSAGE,
+    "delta": _MESSAGE,
+    "finish_reason": None,
+    "usage": None,
+    "error": None,
+}
+
+
+# what the fast way does not read
+_Nothing = Annotated[list[Any], Meta(max_length=0)] | None
 
 
 class _Delta(Struct, gc=False):
@@ -61,22 +85,29 @@ class _Delta(Struct, gc=False):
     reasoning: str | None = None
     reasoning_details: Raw = Raw(b"")
     refusal: Annotated[str, Meta(max_length=0)] | None = None
-    tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
-    images: Annotated[list[Any], Meta(max_length=0)] | None = None
-    annotations: Annotated[list[Any], Meta(max_length=0)] | None = None
+    tool_calls: _Nothing = None
+    function_call: None = None
+    images: _Nothing = None
     audio: None = None
-    executed_tools: Annotated[list[Any], Meta(max_length=0)] | None = None
+    annotations: _Nothing = None
+    executed_tools: _Nothing = None
     context: None = None
+    citations: _Nothing = None
+    search_results: _Nothing = None
+    web_search: _Nothing = None
+    references: _Nothing = None
 
 
-class _Choice(Struct, gc=False):
+class _PlainChoice(Struct, gc=False):
+    index: Annotated[int, Meta(ge=0, le=0)] = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
     usage: None = None
+    error: None = None
 
 
 class _Chunk(Struct, gc=False):
-    choices: list[_Choice] | None = None
+    choices: Annotated[list[_PlainChoice], Meta(max_length=1)] | None = None
     usage: JsonObject | None = None
     error: None = None
     x_groq: None = None
@@ -93,29 +124,33 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class Decoder(StreamDecoder):
     """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    After an error the stream is read on, for the usage may follow (OpenRouter).
+    The first choice is the reply, the others are counted (``OtherChoice``). After an error the stream is read
+    on, for the usage may follow (OpenRouter).
     """
 
     shape = {
-        "choices": [{"message": _MESSAGE, "delta": _MESSAGE, "finish_reason": None, "usage": None}],
+        "choices": [_CHOICE],
         "search_info": None,
         **dict.fromkeys(LISTS),
         "usage": None,
         "x_groq": None,
         **large_json.ERRORS,
     }
+    finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
-        self._halves = _Halves()
-        self._calls = fields.ToolCalls()
-        self._recording = attachments.Recording()
+        self._first = Choice()
+        self._halves = self._first.halves
+        self._first_index: int | None = None
+        self._others: dict[int, Choice] = {}
+        self._counts: dict[str, int] = {}
+        self._reported = Usage()
         self._citations = Citations()
-        self._counts: JsonObject = {}
         self._failed = False
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
-        if name or self._failed or self._halves.waiting:
+        if name or self._failed or self._halves.waiting or self._first_index:
             return False
         try:
             chunk = _decode_chunk(payload)
@@ -130,18 +165,19 @@ class Decoder(StreamDecoder):
         thought = delta.reasoning_content or delta.reasoning
         if thought:
             events.append(Reasoning(thought))
-            self._has_output = True
+            self._has_reasoning = True
         elif len(delta.reasoning_details) > 4:  # more than null or []
             return False
         if delta.content:
             events.append(Text(delta.content))
-            self._has_output = True
+            self._has_answer = True
         if choice.finish_reason:
             self._finish = choice.finish_reason
         if chunk.usage:
-            self._counts = chunk.usage
+            fields.update_counts(self._counts, chunk.usage)
         for name in LISTS:
             self._citations.keep(name, getattr(chunk, name))
+        self._first_index = 0
         self._arrived = True
         return True
 
@@ -149,34 +185,47 @@ class Decoder(StreamDecoder):
         return name in ("", "message")
 
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
-        choice = fields.first(value.get("choices"))
-        self._counts = fields.usage_object(value, choice) or self._counts
+        items = value.get("choices")
+        choices = [fields.as_object(item) for item in items] if isinstance(items, list) else []
+        fields.update_counts(self._counts, fields.usage_object(value, choices[0] if choices else {}))
         if self._failed:
             return
-        delta = self._message(choice)
-        self._take_content(delta, events)
-        self._citations.take(value, choice, delta)
-        for call in self._calls.take(delta.get("tool_calls")):
-            arguments = self._halves.join(call.index, call.arguments)
-            self._call(call.index, call.id, call.name, arguments, events)
-        self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
+        for position, choice in enumerate(choices):
+            self._take_choice(value, choice, position, events)
+        if not choices:
+            self._citations.take(value, {}, {})
+        broken = next((choice for choice in choices if choice.get("error")), None)
         if failures.is_error(value):
+            self.shows_error = bool(value.get("error"))
             self._fail(events, fields.refusal(value, BROKEN))
+        elif broken is not None:
+            self._fail(events, fields.refusal({"error": broken["error"]}, BROKEN))
 
-    def _take_content(self, delta: JsonObject, events: list[Event]) -> None:
-        """Texts and attachments, in their order."""
-        for piece in attachments.split(delta):
-            if isinstance(piece, Attachment):
-                self._attach(piece, events)
-            else:
-                for kind, text in fields.texts(piece):
-                    self._say(kind, text, events)
-        for image in attachments.in_images(delta):
-            self._attach(image, events)
-        if self._recording.take(delta):
-            self._has_output = True
+    def _take_choice(self, value: JsonObject, choice: JsonObject, position: int, events: list[Event]) -> None:
+        index = choice.get("index")
+        index = index if type(index) is int else position
+        if self._first_index is None:
+            self._first_index = index
+        if index == self._first_index:
+            message = self._message(choice, self._first.has_output or self._has_output)
+            events += self._counted(self._first.take(message))
+            self._has_answer |= self._first.recording.take(message)
+            self._citations.take(value, choice, message)
+            self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
+        elif index in self._others or len(self._others) < _MOST_CHOICES:
+            other = self._others.setdefault(index, Choice())
+            message = self._message(choice, other.has_output)
+            events += [OtherChoice(index, event) for event in self._counted(other.take(message))]
+            other.finish = fields.as_string(choice.get("finish_reason")) or other.finish
 
-    def _message(self, choice: JsonObject) -> JsonObject:
+    def _counted(self, events: Iterable[Output]) -> Iterator[Output]:
+        for event in events:
+            self._has_reasoning |= isinstance(event, Reasoning)
+            self._has_answer |= not isinstance(event, Reasoning)
+            self._has_calls |= isinstance(event, ToolCallDelta)
+            yield event
+
+    def _message(self, choice: JsonObject, has_output: bool) -> JsonObject:
         """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
 
         Its stream repeats in ``message`` what ``delta`` said so far; a whole body has an empty ``delta``.
@@ -184,14 +233,11 @@ class Decoder(StreamDecoder):
         delta, message = choice.get("delta"), fields.as_object(choice.get("message"))
         if isinstance(delta, dict) and (self._streamed or not message):
             return delta
-        return {} if self._has_output else message
+        return {} if has_output else message
 
-    def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
-        self._has_output = True
-        said = self._halves.join(kind, fields.as_string(text))
-        if said:
-            events.append(kind(said))
-        return said
+    @property
+    def _is_finished(self) -> bool:
+        return bool(self._finish) and all(other.finish for other in self._others.values())
 
     def _sources(self) -> list[Source]:
         return self._citations.all()
@@ -199,50 +245,19 @@ class Decoder(StreamDecoder):
     def _usage(self) -> Usage:
         return fields.read_usage(self._counts)
 
-    def _reason(self, word: str) -> str:
-        return _FINISH_WORDS.get(word, word)
-
     def _fail(self, events: list[Event], failure: Failure) -> None:
-        self._conclude(events, failure)
+        self._conclude(events, self._after_output(failure))
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
-        if self._failed:
-            if (usage := self._usage()) != Usage():
-                events.append(usage)
-        else:
-            events += self._halves.rest()
-            events += self._recording.close()
-            if failure is None and self._finish in _BROKEN_WORDS:
-                failure = Failure(BROKEN, status=200)
+        if not self._failed:
+            events += [*self._halves.rest(), *self._first.recording.close()]
+            for index, other in self._others.items():
+                events += [OtherChoice(index, event) for event in other.halves.rest()]
             super()._conclude(events, failure)
             self._failed = failure is not None
-        self._counts = {}
-
-
-# texts by their kind, arguments by the index of their call
-_Key = type[Text] | type[Reasoning] | int
-
-
-class _Halves:
-    """High surrogates at the end of a piece, which wait for their other half in the next piece."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[_Key, str] = {}
-
-    def join(self, key: _Key, text: str) -> str:
-        """``text`` with the half that waited, without one at its own end."""
-        text = self.waiting.pop(key, "") + text
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            self.waiting[key] = text[-1]
-            text = text[:-1]
-        return well_formed(text)
-
-    def rest(self) -> list[Event]:
-        """U+FFFD in place of each half that is still waiting."""
-        waiting, self.waiting = self.waiting, {}
-        return [
-            ToolCallDelta(key, "", "", "\ufffd") if isinstance(key, int) else key("\ufffd") for key in waiting
-        ]
+        elif (usage := self._usage()) != self._reported:
+            events.append(usage)
+        self._reported = self._usage()
 
 
 def decode_body(body: bytes) -> list[Event]:
