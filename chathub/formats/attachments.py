@@ -7,11 +7,12 @@ client learns that something came.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
 
 from chathub.formats.events import Attachment, Event, Source, Text
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.sources import Insertions
-from chathub.formats.urls import origin
+from chathub.formats.urls import hostname
 from chathub.schemas import base64
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
@@ -20,6 +21,8 @@ from chathub.text import well_formed
 MOST_BYTES = 20 * 1024 * 1024
 # characters of an address, of a file's name and of a transcript
 _ADDRESS, _NAME, _TRANSCRIPT = 2000, 200, 100_000
+# the last labels of names in private networks
+_PRIVATE = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _UNKNOWN = "application/octet-stream"
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+_-]*(; ?[a-z0-9_-]+=[a-z0-9._-]+)*")
 _NOT_IN_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\"]")
@@ -73,13 +76,17 @@ def from_url(url: str, media_type: str = "", name: str = "") -> Attachment:
 
 
 def is_public(url: str) -> bool:
-    """Whether an address may be given to clients: https, with a host and without a password."""
+    """Whether an address may be given to clients: https, without a password, and of no private network."""
     if not url.startswith("https://") or len(url) > _ADDRESS:
         return False
     try:
-        return bool(origin(url))
+        host = hostname(url)
     except ValueError:
         return False
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(_PRIVATE)
 
 
 def in_part(part: object) -> Attachment | None:

@@ -155,7 +155,7 @@ async def test_address_of_the_providers_is_kept_as_it_is(
     client: TestClient, user: Headers, provider: Provider, config: Config
 ) -> None:
     provider.script = provider.stream(
-        [chunk("a"), at_address(FAR), at_address("http://10.0.0.1/x"), *reply("b")]
+        [chunk("a"), at_address(FAR), at_address("https://10.0.0.1/x"), *reply("b")]
     )
     events = await stream(client, user, conversation_id="c")
     (event,) = [event for event in events if event["type"] == "attachment"]

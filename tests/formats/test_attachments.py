@@ -240,7 +240,8 @@ def test_first_bytes_decide_the_media_type(declared: str, data: bytes, expected:
         "https://a b/",
         "file:///x",
     ]
-    + ["https://a.example/" + "x" * 2000],
+    + ["https://127.0.0.1/x", "https://[::1]/", "https://10.1.2.3/", "https://localhost/"]
+    + ["https://db.internal/", "https://a.example/" + "x" * 2000],
 )
 def test_address_that_is_not_https_and_public_is_not_kept(url: str) -> None:
     assert from_url(url, "image/png") == Attachment("image/png")
