@@ -1,5 +1,6 @@
 """The messages that are sent to a provider: a conversation's history, cut to the model's context window."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
@@ -7,9 +8,20 @@ import msgspec
 from msgspec import Struct
 
 from chathub.database.rows.messages import ContextMessage
+from chathub.formats import reasoning
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
 from chathub.formats.images import MEDIA_TYPES
-from chathub.formats.messages import Image, Message, Part, TextPart, ToolCall, content_of, user_message
+from chathub.formats.loose_json import as_object
+from chathub.formats.messages import (
+    Image,
+    Message,
+    Part,
+    TextPart,
+    Thought,
+    ToolCall,
+    content_of,
+    user_message,
+)
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
@@ -94,29 +106,47 @@ def _reply_message(row: ContextMessage, images: Images) -> Message | None:
     """A reply with its images, where these were read; None for an empty one. Where a recording is all of it,
     what was said is sent."""
     calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
-    state = msgspec.json.decode(row.state) if row.state else None
+    state = msgspec.json.decode(row.state) if row.state else {}
     attached = attachments_in(row)
-    parts: list[Part] = list(_with_images(row.content, attached, images.get(row.id, ())))
-    if not parts and not calls:
+    if attached and not row.content and not calls and row.id not in images:
         said = " ".join(each.transcript for each in attached if each.transcript)
-        kinds = ", ".join(each.media_type for each in attached)
-        parts = [TextPart(said or f"[{kinds}]")] if attached else []
-    if not parts and not calls:
+        stand_in = said or f"[{', '.join(each.media_type for each in attached)}]"
+        return Message("assistant", stand_in, model=state.get("model", ""))
+    kept = reasoning.parts_of(row.content, calls, state)
+    parts = list(_with_images(kept, attached, images.get(row.id, ())))
+    if not row.content and not calls and not attached:
         return None
-    return Message("assistant", content_of([*parts, *calls]), state=state)
+    return Message("assistant", content_of(parts), model=state.get("model", ""))
 
 
-def _with_images(text: str, attached: Sequence[Attached], images: Sequence[Image]) -> Iterator[Part]:
-    """A text with the images in their places."""
+def _with_images(
+    parts: Iterable[Part], attached: Sequence[Attached], images: Sequence[Image]
+) -> Iterator[Part]:
+    """The parts of a reply with its images in their places in the text."""
     places = [each.text_before for each in attached if each.is_image]
+    left = deque(zip(places, images, strict=False))
     at = 0
-    for place, image in zip(places, images, strict=False):
-        if text[at:place]:
-            yield TextPart(text[at:place])
-        at = max(at, place)
-        yield image
-    if text[at:]:
-        yield TextPart(text[at:])
+    for part in parts:
+        while left and left[0][0] <= at and not _signs_text(part):
+            yield left.popleft()[1]
+        if not isinstance(part, TextPart):
+            yield part
+            continue
+        text = part.text
+        while left and left[0][0] < at + len(text):
+            place, image = left.popleft()
+            yield TextPart(text[: place - at])
+            yield image
+            at, text = place, text[place - at :]
+        yield TextPart(text)
+        at += len(text)
+    yield from (image for _, image in left)
+
+
+def _signs_text(part: Part) -> bool:
+    """Whether a part is the signature of the text before it."""
+    state = as_object((part.state or {}).get("gemini")) if isinstance(part, Thought) else {}
+    return "signature" in state and "call" not in state and not state.get("alone")
 
 
 def attachments_in(row: ContextMessage) -> list[Attached]:

@@ -15,12 +15,12 @@ from chathub.formats.events import (
     Finish,
     Reasoning,
     Source,
-    State,
     Text,
     ToolCallDelta,
     Usage,
 )
 from chathub.formats.messages import ToolCall
+from chathub.formats.reasoning import Recorder
 from chathub.formats.sources import Insertions
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
@@ -30,7 +30,6 @@ from chathub.replies.state import ReplyState
 from chathub.replies.text import ReplyText
 from chathub.schemas import attachments as schemas
 from chathub.schemas.attachments import Attachment
-from chathub.schemas.json import JsonObject
 from chathub.upstream.failover import Progress
 
 # bytes that an attachment and a source count as
@@ -66,7 +65,8 @@ class Reply(Progress):
         self.sources: list[schemas.Source] = []
         self._insertions = Insertions()
         self.tool_calls: dict[int, ToolCall] = {}
-        self.provider_state: JsonObject = {}
+        # what its provider needs back with it
+        self.recorder = Recorder()
         self.usage: Usage | None = None
         # in OpenAI's words, and the provider's own word where those do not fit
         self.finish_reason = self.finish_word = ""
@@ -163,8 +163,8 @@ class Reply(Progress):
 
     def reset_attempt(self) -> None:
         """An attempt failed before any output: what else it reported does not count."""
-        self.usage, self.finish_reason, self.finish_word, self.provider_state = None, "", "", {}
-        self.sources = []
+        self.usage, self.finish_reason, self.finish_word = None, "", ""
+        self.recorder, self.sources = Recorder(), []
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
@@ -173,17 +173,18 @@ class Reply(Progress):
         parts: list[Part] = []
         for event in events:
             if isinstance(event, Text):
-                parts.append(("content", self._fitting(event.text)))
+                event = Text(self._fitting(event.text))
+                parts.append(("content", event.text))
             elif isinstance(event, Reasoning):
-                parts.append(("reasoning", self._fitting(event.text)))
+                event = Reasoning(self._fitting(event.text))
+                parts.append(("reasoning", event.text))
             elif isinstance(event, ToolCallDelta):
                 self._add_call(event)
             elif isinstance(event, Usage):
                 self.usage = event
             elif isinstance(event, Finish):
                 self.finish_reason, self.finish_word = event.reason, event.word
-            elif isinstance(event, State):
-                self.provider_state = event.data
+            self.recorder.add(event)
         self._add(parts)
         # sources come after all text
         cited = [event for event in events if isinstance(event, Source)]

@@ -53,19 +53,21 @@ async def read(
     memory: http.MemoryLease | None,
 ) -> Failure | None:
     """Give ``take`` the events of a 2xx response; JSON in place of a stream is the whole response."""
-    splitter = _Splitter()
-    if response.content_type.endswith("json"):
-        body = await http.whole_body(response, bounds.body, memory)
+    first = await http.first_bytes(response)
+    if isinstance(first, Failure):
+        return first
+    if http.is_whole(response, first):
+        body = await http.whole_body(response, bounds.body, memory, first)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
-        await take(splitter.split(events, last=True))
+        await take(_Splitter(is_whole=True).split(events, last=True))
         return failure_in(events)
     if http.is_packed(response):
         return Failure("上游返回了压缩的数据流", kind="cut", status=200)
     decoder = provider_format.Decoder(bounds.event)
     with _counted(decoder, memory) as count:
-        return await _read_stream(response, decoder, splitter, take, room, count)
+        return await _read_stream(response, first, decoder, take, room, count)
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
@@ -77,15 +79,17 @@ async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int
 
 async def _read_stream(
     response: aiohttp.ClientResponse,
+    first: bytes,
     decoder: StreamDecoder,
-    splitter: "_Splitter",
     take: AsyncTake,
     room: asyncio.Event | None,
     count: Callable[[], None],
 ) -> Failure | None:
+    splitter = _Splitter()
     failure, trouble, size = None, None, 0
     try:
-        while data := await _next(response, room):
+        while data := first or await _next(response, room):
+            first = b""
             size += len(data)
             if len(data) > _LARGE_READ:
                 # data that has arrived is read without a pause: let other tasks run
@@ -152,8 +156,8 @@ class _Splitter:
     """Turns the text between ``<think>`` tags into reasoning; a provider that separates reasoning sends no
     tags. Sources keep their places in the text that is left."""
 
-    def __init__(self) -> None:
-        self._splitter = ThinkSplitter()
+    def __init__(self, *, is_whole: bool = False) -> None:
+        self._splitter = ThinkSplitter(is_whole=is_whole)
         # characters that are no text any more
         self._removed = 0
 
@@ -173,12 +177,13 @@ def _text_length(events: list[Event]) -> int:
 def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool) -> list[Event]:
     out: list[Event] = []
     for event in events:
-        if isinstance(event, Text):
+        if isinstance(event, Text) and not event.is_refusal:
             out.extend(splitter.feed(event.text))
         else:
-            if last or isinstance(event, Reasoning | Attachment):
+            if last or not isinstance(event, Usage):
                 # the text that was kept back came before this event
                 out.extend(splitter.close())
+            splitter.separates |= isinstance(event, Reasoning)
             out.append(event)
     if last:
         out.extend(splitter.close())

@@ -374,14 +374,16 @@ async def test_images_of_replies_go_back_to_gemini(
 ) -> None:
     await add_model_of_format(client, admin, provider.base_url, "gemini", "draw", supports_vision=True)
     inline = {"mimeType": "image/png", "data": b64encode(PNG).decode()}
-    provider.script = provider.stream(gemini({"text": "看"}, {"inlineData": inline}, {"text": "好"}))
+    signed = {"inlineData": inline, "thoughtSignature": "of the image"}
+    text = {"text": "看", "thoughtSignature": "of the text"}
+    provider.script = provider.stream(gemini(text, signed, {"text": "好"}))
     await stream(client, user, "画猫", model="draw", conversation_id="c")
     provider.script = provider.stream(texts("gemini", "ok"))
     await stream(client, user, "改成红色", model="draw", conversation_id="c")
     parts = [content["parts"] for content in provider.last["contents"]]
     assert parts == [
         [{"text": "画猫"}],
-        [{"text": "看"}, {"inlineData": inline}, {"text": "好"}],
+        [text, signed, {"text": "好"}],
         [{"text": "改成红色"}],
     ]
 

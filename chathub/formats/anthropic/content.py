@@ -8,22 +8,18 @@ from chathub.formats.anthropic.blocks import Block, BlockSequence, is_object
 from chathub.schemas.json import JsonObject
 
 
-def content_of(sequence: BlockSequence, thoughts: list[dict[str, str]]) -> list[JsonObject]:
-    """The blocks, with the signed thinking in its order: Anthropic refuses thinking that was moved."""
-    content: list[JsonObject] = []
-    place = 0
-    for block in sequence.blocks:
-        if block.kind == "thinking":
-            while thoughts and not thoughts[0].get("thinking"):  # thinking without text
-                content.append(thoughts.pop(0))
-            signature = thoughts.pop(0)["signature"] if thoughts else ""
-            content.append({"type": "thinking", "thinking": block.waiting, "signature": signature})
-            place = len(content)
-        elif block.kind == "text":
-            content.append({"type": "text", "text": block.waiting})
-        else:
-            content.append(_tool_use(block, sequence))
-    return [*content[:place], *thoughts, *content[place:]]
+def content_block(block: Block, sequence: BlockSequence) -> JsonObject:
+    """A block as it stands in a message."""
+    match block.kind:
+        case "thinking":
+            signature = sequence.signature_of(block)
+            return {"type": "thinking", "thinking": block.waiting, "signature": signature}
+        case "redacted_thinking":
+            return {"type": "redacted_thinking", "data": block.data}
+        case "text":
+            return {"type": "text", "text": block.waiting}
+        case _:
+            return _tool_use(block, sequence)
 
 
 def _tool_use(block: Block, sequence: BlockSequence) -> JsonObject:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from chathub.formats.anthropic.blocks import Block, BlockSequence
-from chathub.formats.anthropic.content import content_of
+from chathub.formats.anthropic.content import content_block
 from chathub.formats.anthropic.sources import citation, in_one_line, with_citations
 from chathub.formats.attachments import in_words, worded
 from chathub.formats.events import (
@@ -79,9 +79,8 @@ class Encoder:
         self._model = model
         self._id = id
         self._input_tokens = input_tokens
-        self._blocks = BlockSequence(id)
+        self._blocks = BlockSequence(id, model)
         self._index = -1  # of the newest block
-        self._thoughts: list[dict[str, str]] = []  # signed, and not sent yet
         self._sources: list[Source] = []
         self._usage = Usage()
         self._finish = ""
@@ -94,7 +93,7 @@ class Encoder:
             if self._failed:
                 break
             match event:
-                case Text() | Reasoning() | ToolCallDelta():
+                case Text() | Reasoning() | ToolCallDelta() | State():
                     self._refuses |= isinstance(event, Text) and event.is_refusal
                     self._blocks.put(event)
                 case Attachment():
@@ -103,8 +102,6 @@ class Encoder:
                     self._sources.append(event)
                 case Usage():
                     self._usage = event
-                case State(data):
-                    self._thoughts = _signed(data)
                 case Finish(reason):
                     self._finish = reason
                 case Failure():
@@ -120,9 +117,8 @@ class Encoder:
         if self._sources and not self._blocks.ends_in_text:
             self._blocks.put(Text(in_one_line(self._sources)))
             self._sources = []
+        self._blocks.end(is_whole=False)
         events = self._send_ready(last=True)
-        for thought in self._thoughts:
-            events += self._late(thought)
         events += self._start_message()
         stop_reason = _stop_reason(self._finish, self._blocks.has_calls(), self._refuses)
         delta = {"stop_reason": stop_reason, "stop_sequence": None}
@@ -149,8 +145,8 @@ class Encoder:
                 events.append(self._grow(block))
             if not over:
                 break
-            if block.kind == "thinking" and self._thoughts and self._thoughts[0].get("thinking"):
-                events.append(self._delta("signature", self._thoughts.pop(0)["signature"]))
+            if block.kind == "thinking" and (signature := self._blocks.signature_of(block)):
+                events.append(self._delta("signature", signature))
             if last and block is blocks[-1]:
                 events += [self._cite(source) for source in self._sources]
             events.append(self._stop())
@@ -170,6 +166,8 @@ class Encoder:
         content: JsonObject = {"type": "text", "text": ""}
         if block.kind == "thinking":
             content = {"type": "thinking", "thinking": "", "signature": ""}
+        elif block.kind == "redacted_thinking":
+            content = {"type": "redacted_thinking", "data": block.data}
         elif block.kind == "tool_use":
             content = {"type": "tool_use", "id": self._blocks.id_of(block), "name": block.name, "input": {}}
         return self._open(content)
@@ -200,27 +198,6 @@ class Encoder:
 
     def _stop(self) -> Named:
         return "content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index
-
-    def _late(self, thought: dict[str, str]) -> list[Named]:
-        """A signature that came after its block had ended: a block of its own, which ``decode_request`` joins
-        to it."""
-        if thought["type"] == "redacted_thinking":
-            return [*self._open(thought), self._stop()]
-        events = self._open({"type": "thinking", "thinking": "", "signature": ""})
-        return [*events, self._delta("signature", thought["signature"]), self._stop()]
-
-
-def _signed(state: JsonObject) -> list[dict[str, str]]:
-    """The thinking in the state of Anthropic's format; the state of others means nothing to these clients."""
-    kept = state.get("anthropic")
-    thoughts = []
-    for block in kept if isinstance(kept, list) else []:
-        match block:
-            case {"type": "thinking", "thinking": str(thinking), "signature": str(signature)}:
-                thoughts.append({"type": "thinking", "thinking": thinking, "signature": signature})
-            case {"type": "redacted_thinking", "data": str(data)}:
-                thoughts.append({"type": "redacted_thinking", "data": data})
-    return thoughts
 
 
 def _failure(failure: Failure) -> bytes:
@@ -267,21 +244,20 @@ def _message(
 
 def encode_body(events: list[Event], model: str, id: str) -> bytes:
     """The message of a reply that was not streamed. The events contain no ``Failure``."""
-    sequence = BlockSequence(id)
-    usage, finish, thoughts = Usage(), "", list[dict[str, str]]()
+    sequence = BlockSequence(id, model)
+    usage, finish = Usage(), ""
     events = worded(events, lambda _: False)
     sources = [event for event in events if isinstance(event, Source)]
     for event in events:
         match event:
-            case Text() | Reasoning() | ToolCallDelta():
+            case Text() | Reasoning() | ToolCallDelta() | State():
                 sequence.put(event)
             case Usage():
                 usage = event
-            case State(data):
-                thoughts = _signed(data)
             case Finish(reason):
                 finish = reason
-    content = with_citations(content_of(sequence, thoughts), sources)
+    sequence.end(is_whole=True)
+    content = with_citations([content_block(block, sequence) for block in sequence.blocks], sources)
     refuses = any(isinstance(event, Text) and event.is_refusal for event in events)
     stop_reason = _stop_reason(finish, sequence.has_calls(), refuses)
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))

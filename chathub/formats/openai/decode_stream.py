@@ -21,11 +21,13 @@ from chathub.formats.events import (
     OtherChoice,
     Reasoning,
     Source,
+    State,
     Text,
     ToolCallDelta,
     Usage,
 )
-from chathub.formats.openai.choices import Choice, Output
+from chathub.formats.openai import state_fields
+from chathub.formats.openai.choice import Choice, Output
 from chathub.formats.openai.sources import LISTS, Citations
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
@@ -44,17 +46,25 @@ _FINISH_WORDS = {
 # choices of one response that are counted besides the first
 _MOST_CHOICES = 128
 
-_CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
 _MEDIA_PART: dict[str, large_json.Shape] = dict.fromkeys(
     ("type", "image_url", "audio_url", "file_url", "video_url", "url", "b64_json", "data", "result", "base64")
     + ("source", "file", "image", "audio", "input_audio", "output_audio", "media_type", "mime_type", "format")
     + ("output_format", "name", "filename", "title", "file_data", "mimeType", "transcript")
 )
+_SIGNED: large_json.Shape = {"google": {"thought_signature": None}}
+_CALL: large_json.Shape = {
+    "id": None,
+    "index": None,
+    "function": {"name": None, "arguments": None},
+    "extra_content": _SIGNED,
+}
+_DETAILS = ("type", "text", "summary", "data", "signature", "id", "format", "index")
 _MESSAGE: large_json.Shape = {
     "content": [{"text": None, "thinking": [{"text": None}], **_MEDIA_PART}],
     "reasoning_content": None,
     "reasoning": None,
-    "reasoning_details": [{"text": None, "summary": None}],
+    "reasoning_details": [dict.fromkeys(_DETAILS)],
+    "extra_content": _SIGNED,
     "refusal": None,
     "tool_calls": [_CALL],
     "function_call": {"name": None, "arguments": None},
@@ -84,6 +94,7 @@ class _Delta(Struct, gc=False):
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: Raw = Raw(b"")
+    extra_content: None = None
     refusal: Annotated[str, Meta(max_length=0)] | None = None
     tool_calls: _Nothing = None
     function_call: None = None
@@ -162,12 +173,15 @@ class Decoder(StreamDecoder):
         delta = choice.delta
         if delta is None:
             return False
+        if len(delta.reasoning_details) > 4:  # more than null or []
+            return False
         thought = delta.reasoning_content or delta.reasoning
         if thought:
             events.append(Reasoning(thought))
-            self._has_reasoning = True
-        elif len(delta.reasoning_details) > 4:  # more than null or []
-            return False
+            self._has_reasoning = self._first.has_plain_reasoning = True
+            if delta.reasoning_content and not self._first.told_field:
+                self._first.told_field = True
+                events.append(State({"field": "reasoning_content"}))
         if delta.content:
             events.append(Text(delta.content))
             self._has_answer = True
@@ -215,11 +229,16 @@ class Decoder(StreamDecoder):
         elif index in self._others or len(self._others) < _MOST_CHOICES:
             other = self._others.setdefault(index, Choice())
             message = self._message(choice, other.has_output)
-            events += [OtherChoice(index, event) for event in self._counted(other.take(message))]
+            for event in self._counted(other.take(message)):
+                if not isinstance(event, State):
+                    events.append(OtherChoice(index, event))
             other.finish = fields.as_string(choice.get("finish_reason")) or other.finish
 
     def _counted(self, events: Iterable[Output]) -> Iterator[Output]:
         for event in events:
+            if isinstance(event, State):
+                yield from self._bounded(event, state_fields.size_of(event.data))
+                continue
             self._has_reasoning |= isinstance(event, Reasoning)
             self._has_answer |= not isinstance(event, Reasoning)
             self._has_calls |= isinstance(event, ToolCallDelta)

@@ -19,11 +19,13 @@ from chathub.formats.events import (
     Finish,
     Reasoning,
     Source,
+    State,
     Text,
     ToolCallDelta,
     Usage,
 )
 from chathub.formats.openai.attachments import encoded, with_attachments
+from chathub.formats.openai.client_states import ClientStates
 from chathub.formats.openai.sources import annotations
 from chathub.schemas.json import JsonObject
 
@@ -163,6 +165,7 @@ class Encoder:
         self._calls = _Calls(id)
         self._id = id
         self._images = 0
+        self._states = ClientStates()
         self._usage: Usage | None = None
         self._finish = ""
         self._failed = False
@@ -179,13 +182,19 @@ class Encoder:
         if kind is Text or kind is Reasoning:
             if text := "".join([event.text for event in run]):
                 chunks.append(self._delta(b"content" if kind is Text else b"reasoning_content", text))
+                self._states.add_text(kind, text)
         elif kind is ToolCallDelta:
             if call := self._calls.take(index, run):
+                call |= self._states.fields_of_call(index)
                 chunks.append(self._delta(b"tool_calls", [call]))
         elif kind is Attachment:
             chunks += [self._attachment(event) for event in run]
         elif kind is Source:
             chunks.append(self._delta(b"annotations", annotations(run)))
+        elif kind is State:
+            for event in run:
+                for name, value in self._states.fields_of(event.data).items():
+                    chunks.append(self._delta(name.encode(), value))
         elif kind is Usage:
             self._usage = run[-1]
         elif kind is Finish:
@@ -262,7 +271,9 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     text = "".join([event.text for event in events if isinstance(event, Text)])
     reasoning = "".join([event.text for event in events if isinstance(event, Reasoning)])
     finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
-    calls = _whole_calls(events, id, cut_off=finish == "length")
+    states = ClientStates()
+    fields = states.fields_of_whole(events)
+    calls = _whole_calls(events, id, states, cut_off=finish == "length")
     usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
     message: JsonObject = {"role": "assistant", "content": text or (None if calls or attached else "")}
     if reasoning:
@@ -274,7 +285,7 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
         message["annotations"] = annotations(sources)
     choice = {
         "index": 0,
-        "message": message | {"refusal": None},
+        "message": message | fields | {"refusal": None},
         "logprobs": None,
         "finish_reason": _finish_reason(finish, bool(calls)),
     }
@@ -282,14 +293,14 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     return _encode(body if usage is None else body | {"usage": _tokens(usage)})
 
 
-def _whole_calls(events: list[Event], id: str, cut_off: bool) -> list[JsonObject]:
+def _whole_calls(events: list[Event], id: str, states: ClientStates, cut_off: bool) -> list[JsonObject]:
     fragments: dict[int, list[ToolCallDelta]] = {}
     for event in events:
         if isinstance(event, ToolCallDelta):
             fragments.setdefault(event.index, []).append(event)
     numbered = _Calls(id)
-    found = [numbered.take(index, run) for index, run in fragments.items()]
-    calls = [call for call in found if call] + numbered.nameless()
+    found = [(numbered.take(index, run), index) for index, run in fragments.items()]
+    calls = [call | states.fields_of_call(index) for call, index in found if call] + numbered.nameless()
     for call in calls:
         del call["index"]
         if not cut_off and not call["function"]["arguments"].strip():
