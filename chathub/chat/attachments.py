@@ -105,7 +105,8 @@ def load_images(
         most -= tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0].size
         if most < 0:
             break
-        if rows := tx.all(tx.q.files.list_for_message, message_id=message_id):
+        rows = tx.all(tx.q.files.list_for_message, message_id=message_id)
+        if rows := rows or tx.all(tx.q.files.list_made_for_message, message_id=message_id):
             loaded[message_id] = [Image(row.media_type or "", row.data or b"", row.url) for row in rows]
     return loaded
 

@@ -160,10 +160,16 @@ def is_whole(response: aiohttp.ClientResponse, first: bytes) -> bool:
 
 
 async def whole_body(
-    response: aiohttp.ClientResponse, limit: int, memory: MemoryLease | None = None, first: bytes = b""
+    response: aiohttp.ClientResponse,
+    limit: int,
+    memory: MemoryLease | None = None,
+    first: bytes = b"",
+    *,
+    may_grow: bool = False,
 ) -> bytes | Failure:
-    """The body of a 2xx response, of at most ``limit`` bytes, or the failure; ``first`` was read before. Some
-    servers compress it although the request forbids that."""
+    """The body of a 2xx response, of at most ``limit`` bytes, or the failure; ``first`` was read before;
+    ``may_grow``: one with media may have more. Some servers compress it although the request forbids
+    that."""
     body = bytearray()
     try:
         while part := first or await response.content.readany():
@@ -172,7 +178,7 @@ async def whole_body(
             if memory is not None:
                 memory.grow(len(part))
                 await memory.room.wait()
-            if len(body) > limit and media_bounds.has_media(body):
+            if len(body) > limit and may_grow and media_bounds.has_media(body):
                 limit = max(limit, media_bounds.MOST)
             if len(body) > limit:
                 return TOO_LONG

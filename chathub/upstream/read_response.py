@@ -57,7 +57,7 @@ async def read(
     if isinstance(first, Failure):
         return first
     if http.is_whole(response, first):
-        body = await http.whole_body(response, bounds.body, memory, first)
+        body = await http.whole_body(response, bounds.body, memory, first, may_grow=True)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))

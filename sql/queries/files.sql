@@ -13,18 +13,17 @@ INSERT INTO message_attachments (message_id, position, file_id, url, media_type,
 VALUES (:message_id, :position, :file_id, :url, :media_type, :name, :transcript, :text_before)
 
 -- name: list_for_message
--- the images of a prompt, or those of a reply that a provider can be sent
-SELECT media_type, data, url FROM (
-    SELECT position, media_type, data, url FROM message_images LEFT JOIN files ON files.id = file_id
-    WHERE message_id = :message_id
-    UNION ALL
-    SELECT position, files.media_type, data, '' FROM message_attachments JOIN files ON files.id = file_id
-    WHERE message_id = :message_id
-        AND files.media_type IN ('image/png', 'image/jpeg', 'image/gif', 'image/webp'))
+SELECT media_type, data, url FROM message_images LEFT JOIN files ON files.id = file_id
+WHERE message_id = :message_id ORDER BY position
+
+-- name: list_made_for_message
+-- the images of a reply that a provider can be sent
+SELECT files.media_type, data, '' AS url FROM message_attachments JOIN files ON files.id = file_id
+WHERE message_id = :message_id AND files.media_type IN ('image/png', 'image/jpeg', 'image/gif', 'image/webp')
 ORDER BY position
 
 -- name: get_size_for_message
--- the bytes of the images that list_for_message gives
+-- the bytes of the images of a message, which are a prompt's or a reply's
 SELECT coalesce(sum(size), 0) AS size FROM (
     SELECT length(data) AS size FROM message_images JOIN files ON files.id = file_id
     WHERE message_id = :message_id
@@ -36,7 +35,7 @@ SELECT coalesce(sum(size), 0) AS size FROM (
 -- name: list_ids_for_message
 -- the stored images and attachments of a message
 SELECT file_id AS id FROM message_images WHERE message_id = :message_id AND file_id IS NOT NULL
-UNION
+UNION ALL
 SELECT file_id FROM message_attachments WHERE message_id = :message_id AND file_id IS NOT NULL
 
 -- name: get_own_size

@@ -31,6 +31,7 @@ class Files(Statements):
     insert_image: Command
     insert_attachment: Command
     list_for_message: Select[AttachedImage]
+    list_made_for_message: Select[AttachedImage]
     get_size_for_message: Select[Size]
     list_ids_for_message: Select[FileId]
     get_own_size: Select[Size]
