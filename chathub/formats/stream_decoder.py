@@ -12,7 +12,18 @@ from msgspec.structs import replace
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
@@ -38,11 +49,12 @@ UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 class StreamDecoder(ABC):
     """Decodes one streamed response: ``feed`` it every piece of the body, in order, then ``close`` it.
 
-    The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta`` and ``State`` come as
-    they arrive. With the end (the format's last event, an error, ``close``) come ``Usage`` and ``Finish``,
-    each at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage``
-    may follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
-    (Snowflake never sends one). No event holds half a surrogate pair.
+    The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta``, ``State`` and
+    ``Attachment`` come as they arrive (a recording in pieces comes with the end). With the end (the format's
+    last event, an error, ``close``) come the ``Source`` events, then ``Usage`` and ``Finish``, each at most
+    once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage`` may follow
+    (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish`` (Snowflake
+    never sends one). No event holds half a surrogate pair.
 
     A response has ended if it says so: by the word for the end or by the format's last event. Reasoning alone
     is no reply: nobody asked for it.
@@ -83,7 +95,7 @@ class StreamDecoder(ABC):
                     continue
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
-            self._emptiness.count(len(data), brought_something=bool(events))
+            self._emptiness.count(len(data), brought_something=bool(events) or self._parser.in_media)
         except sse.TooLong:
             self._end(events, Failure(TOO_LONG, kind="cut", status=200))
         return events
@@ -127,6 +139,10 @@ class StreamDecoder(ABC):
     @abstractmethod
     def _usage(self) -> Usage:
         """The usage as far as the provider has reported it."""
+
+    def _sources(self) -> list[Source]:
+        """What the response cites."""
+        return []
 
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
@@ -188,6 +204,10 @@ class StreamDecoder(ABC):
             events.append(kind(said))
         return said
 
+    def _attach(self, attachment: Attachment, events: list[Event]) -> None:
+        self._has_answer = True
+        events.append(attachment)
+
     def _note(self, kind: type[Text] | type[Reasoning]) -> None:
         if kind is Text:
             self._has_answer = True
@@ -242,6 +262,7 @@ class StreamDecoder(ABC):
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
         """The events of the end, in their order."""
+        events += self._sources()
         if (usage := self._usage()) != Usage():
             events.append(usage)
         if self._finish and self._reason != BROKEN_OFF:

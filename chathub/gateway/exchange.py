@@ -30,7 +30,7 @@ from chathub.formats.client_format import (
 )
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.effort import lowered
-from chathub.formats.events import Failure, Usage
+from chathub.formats.events import Attachment, Event, Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.formats.passed_headers import passed_headers
 from chathub.formats.quirk_learning import refuses_usage
@@ -236,7 +236,10 @@ class Exchange:
                 return await self._pump(queue, reading)
             failure = await reading or (TOO_LONG if queue.is_too_long else None)
             if failure is None:
-                self.body = self._format.encode_body(queue.take_rest(), self.candidate.model_name)
+                events = queue.take_rest()
+                self.body = await _encoded(
+                    events, self._format.encode_body, events, self.candidate.model_name
+                )
             return failure
         finally:
             reading.cancel()
@@ -268,7 +271,7 @@ class Exchange:
             is_finished = reading.done()
             if events := queue.take():
                 encoder = encoder or self._format.encoder(model, queue.prompt_estimate)
-                await self._sink.write(encoder.feed(events))
+                await self._sink.write(await _encoded(events, encoder.feed, events))
             elif is_finished:
                 break
             else:
@@ -285,7 +288,17 @@ class Exchange:
     async def _end(self, queue: EventQueue, encoder: StreamEncoder, failure: Failure | None) -> None:
         """Write the remaining events and the end of the stream; a failure is an event of the stream."""
         failures = [public_failure(failure, self.candidate, queue.endpoint)] if failure else []
-        await self._sink.end(encoder.feed([*queue.take_rest(), *failures]) + encoder.end())
+        events = [*queue.take_rest(), *failures]
+        await self._sink.end(await _encoded(events, encoder.feed, events) + encoder.end())
+
+
+async def _encoded(
+    events: list[Event], encode: Callable[P, bytes], *args: P.args, **kwargs: P.kwargs
+) -> bytes:
+    """``encode(…)``; with large attachments in a thread."""
+    if sum(len(event.data) for event in events if isinstance(event, Attachment)) <= http.LARGE:
+        return encode(*args, **kwargs)
+    return await asyncio.to_thread(encode, *args, **kwargs)
 
 
 def forwardable(

@@ -21,7 +21,7 @@ from chathub.upstream.learned_quirks import LearnedQuirks
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
-from chathub.upstream.read_response import read
+from chathub.upstream.read_response import Keep, read, taking
 
 # how often one request is sent, each time with other quirks
 _VARIANTS = 4
@@ -64,10 +64,11 @@ class Client:
         room: asyncio.Event | None = None,
         memory: http.MemoryLease | None = None,
         take_head: TakeHead | None = None,
+        keep: Keep | None = None,
     ) -> Failure | None:
-        """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
-        is read while ``room`` is not set; ``memory`` counts a response that arrives whole. ``take_head`` gets
-        the headers of a 2xx response.
+        """Make one attempt and give ``take`` the events of each network read, until it returns true; with
+        ``keep`` that stores the attachments. Nothing is read while ``room`` is not set; ``memory`` counts a
+        response or an event that arrives whole. ``take_head`` gets the headers of a 2xx response.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -81,9 +82,8 @@ class Client:
                 async with self._open(provider_format, chat_request, at, quirks) as response:
                     if take_head is not None:
                         take_head(response.headers)
-                    return await read(
-                        response, provider_format, bounds, masking(take, at.api_key), room, memory
-                    )
+                    masked_take = masking(taking(take, keep), at.api_key)
+                    return await read(response, provider_format, bounds, masked_take, room, memory)
         except AttemptFailed as failed:
             return failed.failure
 

@@ -49,7 +49,8 @@ async def test_the_events_of_a_stream_have_the_documented_fields(
     client: TestClient, admin: Headers, model: Provider
 ) -> None:
     call = ("call_1", "get_weather", {"city": "北京"})
-    model.script = model.stream([chunk(reasoning_content="想"), *openai_calls(call, said="查")])
+    shown = chunk(images=[{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}])
+    model.script = model.stream([chunk(reasoning_content="想"), shown, *openai_calls(call, said="查")])
     tools = [{"type": "function", "function": {"name": "get_weather"}}]
     events = await stream(client, admin, tools=tools)
     model.script = model.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "30"})

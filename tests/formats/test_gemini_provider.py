@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chathub.formats import gemini, reasoning
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.formats.messages import ChatRequest, Image, Message, Part, TextPart, Thought, ToolCall
 
 BASE = "https://generativelanguage.googleapis.com"
@@ -413,10 +423,18 @@ def test_tool_calls_that_were_cut_off_keep_the_reason() -> None:
     assert read(data(answer(call, finish="MAX_TOKENS")))[-1] == Finish("length")
 
 
-@pytest.mark.parametrize("name", ["inlineData", "fileData", "executableCode", "codeExecutionResult"])
-def test_reply_of_an_attachment_alone_is_not_empty(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("inlineData", [Attachment("image/png", b"x")]),
+        ("fileData", [Attachment("image/png")]),
+        ("executableCode", []),
+        ("codeExecutionResult", []),
+    ],
+)
+def test_reply_of_an_attachment_alone_is_not_empty(name: str, expected: list[Event]) -> None:
     part = {name: {"mimeType": "image/png", "data": "eA=="}}
-    assert read(data(answer(part, finish="STOP"))) == [Finish("stop")]
+    assert read(data(answer(part, finish="STOP"))) == [*expected, Finish("stop")]
 
 
 def test_zero_does_not_replace_a_count_from_before() -> None:
