@@ -84,17 +84,17 @@ def _scripted(provider: Provider, whole: dict[str, Any], events: list[bytes]) ->
 Row = Callable[[Cell], str]
 
 
-def outcome(row: Row, cell: Cell) -> str:
+def outcome(row: Row, cell: Cell, field: str) -> str:
     """What becomes of the row's feature: ``carried``, ``as …``, ``refused `code```, ``—`` or ``lost``.
 
-    A refusal is one only if it says why, and if nothing was sent to the provider.
+    A refusal is one only if its sentence names the field, and if nothing was sent to the provider.
     """
     cell.provider.bodies.clear()
     cell.reply()
     try:
         return row(cell)
     except Refused as refused:
-        assert refused.status == 400 and refused.sentence and not cell.provider.bodies, refused
+        assert refused.status == 400 and field in refused.sentence and not cell.provider.bodies, refused
         return f"refused `{refused.code}`"
 
 

@@ -10,6 +10,7 @@ PENDING: dict[str, dict[str, tuple[str, ...]]] = {
     "images": {"api": _ALL},
     "PDF": {"openai": ("anthropic", "gemini"), "anthropic": ("openai", "gemini")},
     "audio": {"openai": ("anthropic", "gemini")},
+    "strict tools": {"openai": ("anthropic",), "api": ("anthropic",)},
     "parallel": {"openai": ("gemini",), "anthropic": ("gemini",)},
     "structured output": {"openai": ("anthropic",), "anthropic": ("openai", "gemini"), "api": ("anthropic",)},
     "JSON without a schema": {"openai": ("anthropic",), "api": ("anthropic",)},

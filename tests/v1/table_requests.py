@@ -39,6 +39,18 @@ def tools(cell: Cell) -> str:
     return carried(is_known and is_called and _results(cell) == [(PLACE, "晴")])
 
 
+def strict_tools(cell: Cell) -> str:
+    """That the arguments of a call must fit the tool's schema."""
+    asked = cell.program.tools()
+    (tool,) = asked["tools"]
+    tool.get("function", tool)["strict"] = True
+    cell.ask(over=asked)
+    (tool,) = cell.body["tools"]
+    if cell.wire_format != "gemini":
+        return carried(tool.get("function", tool).get("strict") is True)
+    return "as the schema alone" if _tools(cell) == [("weather", SCHEMA)] else carried(False)
+
+
 def parallel(cell: Cell) -> str:
     """Two calls in one reply with both results, and, where the client's format can say it, that only one call
     is allowed."""
@@ -209,6 +221,7 @@ REQUESTS: dict[str, Row] = {
     "PDF": pdf,
     "audio": audio,
     "tools": tools,
+    "strict tools": strict_tools,
     "parallel": parallel,
     "tool choice": tool_choice,
     "structured output": structured_output,

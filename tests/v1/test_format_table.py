@@ -20,6 +20,8 @@ from table_requests import REQUESTS
 from table_sdks import AnthropicProgram, OpenAIProgram
 
 ROWS = REQUESTS | ANSWERS
+# row → how a sentence that refuses it names the field
+FIELDS = {"PDF": "[1]", "audio": "[1]", "penalties": "presence_penalty"}
 CELLS = [(row, client, wire_format) for row in ROWS for client in CLIENTS for wire_format in MODELS]
 
 
@@ -71,7 +73,9 @@ def test_cell_says_what_becomes_of_the_feature(
     programs: dict[str, Program], provider: Provider, row: str, client: str, wire_format: str
 ) -> None:
     whole, streamed = (
-        outcome(ROWS[row], Cell(programs[client], client, wire_format, provider, streams))
+        outcome(
+            ROWS[row], Cell(programs[client], client, wire_format, provider, streams), FIELDS.get(row, row)
+        )
         for streams in (False, True)
     )
     assert whole == streamed
@@ -94,3 +98,18 @@ def test_values_that_change_nothing_are_accepted(
         cell = Cell(programs[client], client, wire_format, provider, streams=False)
         cell.reply("好")
         assert cell.ask(**fields).texts == ["好"], client
+
+
+@pytest.mark.parametrize("wire_format", MODELS)
+def test_other_fields_go_to_providers_of_the_clients_format_only(
+    programs: dict[str, Program], provider: Provider, wire_format: str
+) -> None:
+    for client, fields in (
+        ("openai", {"logit_bias": {"5": -1}, "verbosity": "low", "metadata": {"a": "b"}}),
+        ("anthropic", {"metadata": {"user_id": "me"}, "service_tier": "auto"}),
+    ):
+        cell = Cell(programs[client], client, wire_format, provider, streams=False)
+        cell.reply()
+        cell.ask(**fields)
+        sent = {name: cell.body[name] for name in fields if name in cell.body}
+        assert sent == (fields if client == wire_format else {}), client
