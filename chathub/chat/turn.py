@@ -175,9 +175,9 @@ class Turn(Struct, frozen=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """How a reply ended and what it used.
 
-    ``attempts`` were made with ``models`` (by name), the last with ``model``. ``key_id`` is the API key of a
-    successful reply. ``was_saved``: parts of the text are on disk; ``is_cut``: the rest of it is lost.
-    ``tool_calls`` and ``state`` are JSON.
+    ``attempts`` were made with ``models`` (by name), the last with ``model``; ``end_reason`` is how it ended,
+    for the ledger. ``key_id`` is the API key of a successful reply. ``was_saved``: parts of the text are on
+    disk; ``is_cut``: the rest of it is lost. ``tool_calls`` and ``state`` are JSON.
     """
 
     owner: BudgetOwner
@@ -192,6 +192,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     state: str = ""
     was_saved: bool
     final_status: FinalStatus
+    end_reason: str
     usage_cost: UsageCost
     is_cut: bool = False
 
@@ -205,6 +206,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
             was_saved=True,
             is_cut=True,
             final_status=_CUT,
+            end_reason=_CUT.finish_reason,
         )
 
 

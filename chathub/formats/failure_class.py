@@ -39,7 +39,7 @@ _SENTENCES: dict[str, str] = {
     "rate_limited": "提供商要求降低请求频率",
 }
 
-_BY_KIND: dict[str, FailureClass] = {"timeout": "timeout", "cut": "cut", "busy": "busy"}
+_BY_KIND: dict[str, FailureClass] = {"timeout": "timeout", "cut": "cut", "blank": "cut", "busy": "busy"}
 _ANOTHER_MAY_HELP = frozenset({"invalid_key", "no_credit", "rate_limited", "transient"})
 
 _NO_CREDIT_CODES = frozenset(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chathub.formats import anthropic
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
@@ -16,6 +17,7 @@ BASE = "https://api.anthropic.com"
 CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
 UNREADABLE = Failure("上游返回了无法识别的数据", kind="cut", status=200)
 EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
+BLANK = replace(EMPTY, kind="blank")
 TOOL = {
     "type": "function",
     "function": {"name": "weather", "description": "d", "parameters": {"properties": {}}},
@@ -379,7 +381,7 @@ def test_content_blocks_are_decoded_in_order() -> None:
 
 def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
     stream = data(start(0, "thinking", thinking="a"), delta(0, "thinking_delta", thinking="b"), stop(0), STOP)
-    assert read(stream) == [Reasoning("a"), Reasoning("b")]
+    assert read(stream) == [Reasoning("a"), Reasoning("b"), BLANK]
 
 
 @pytest.mark.parametrize(
@@ -392,10 +394,14 @@ def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
         ("model_context_window_exceeded", "length"),
         ("refusal", "content_filter"),
         ("pause_turn", "pause_turn"),
+        ("tool_calls", "stop"),
+        ("guardrail_intervened", "content_filter"),
     ],
 )
 def test_stop_reason_is_decoded_to_a_finish_reason(word: str, reason: str) -> None:
-    assert read(data(opening(), ending(word), STOP)) == [Finish(reason)]
+    kind = "tool_use" if word == "tool_use" else "text"
+    *_, finish = read(data(opening(), start(0, kind, id="t", name="f", text="a"), ending(word), STOP))
+    assert finish == Finish(reason)
 
 
 A = data(opening(input_tokens=1), start(0, "text", text=""), delta(0, "text_delta", text="a"))
@@ -441,7 +447,7 @@ def test_error_event_ends_the_stream(error: dict[str, Any], message: str) -> Non
     *begun, failure = read(A, data(error), A, data(STOP))
     assert begun == [Text("a"), Usage(1)]
     assert isinstance(failure, Failure)
-    assert (failure.message, failure.kind, failure.status) == (message, "refused", 200)
+    assert (failure.message, failure.kind, failure.status) == (message, "cut", 200)
     if message == "Overloaded":
         assert failure.type == "overloaded_error"
 
