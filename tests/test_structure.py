@@ -42,6 +42,7 @@ PACKAGES = [
     ["redaction"],
     ["config", "disk"],
     ["config_values"],
+    ["sentences"],
     ["errors", "clock", "hosts", "offload", "text", "version"],
 ]
 WEB_PACKAGES = {"commands", "app", "server", "routes", "middlewares", "cors", "app_keys", "handlers"}

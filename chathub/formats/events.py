@@ -1,8 +1,11 @@
 """A provider's response as events: text, reasoning, tool calls, usage, the end, or a failure."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from chathub.schemas.json import JsonObject
+from chathub.text import shortened
 
 _PER_FRAGMENT = 50
 
@@ -84,8 +87,14 @@ class Failure(Struct, frozen=True):
     - ``cut``: the connection ended, the provider reported an error after some output, or the response became
       too large, before it was whole; or the response cannot be read. The provider may have done its work.
 
-    ``fields`` are the top-level fields of the request that the error names (``param``, ``loc``);
-    ``echoed``: the message begins with a phrase that the request contains.
+    ``said_status`` is the HTTP status that an error inside a 200 names besides its code. ``type``,
+    ``code`` and ``param`` are the provider's words, ``words`` further machine-readable words of its details
+    (Gemini's reasons and quota ids, Azure's inner code). ``cause`` is the reason in more detail: the error of
+    another provider that a relay passes on (``is_relayed``), or what the details say. ``fields`` are the
+    top-level fields of the request that the error names (``param``, ``loc``). ``form``: the body was JSON,
+    plain text (or nothing), or a web page. ``regains_at`` (Unix seconds) is when a used-up quota renews.
+    ``echoed``: the message begins with a phrase that the request contains. ``headers`` are those of the
+    response that may be passed on.
     """
 
     message: str
@@ -96,6 +105,21 @@ class Failure(Struct, frozen=True):
     retry_after: float | None = None
     fields: tuple[str, ...] = ()
     echoed: bool = False
+    param: str | None = None
+    said_status: int = 0
+    words: tuple[str, ...] = ()
+    cause: "Failure | None" = None
+    is_relayed: bool = False
+    form: Literal["json", "text", "page"] = "json"
+    regains_at: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What people read: the message, and its cause where the message does not contain it."""
+        if self.cause is None or self.cause.told in self.message:
+            return self.message
+        return shortened(f"{self.message}: {self.cause.told}")
 
     @property
     def timed_out(self) -> bool:

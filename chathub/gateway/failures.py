@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from chathub.errors import ChatHubError, Unavailable
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import sentence_for
+from chathub.formats.failure_sentences import sentence_for
+from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import Endpoint
 from chathub.providers.resolver import Candidate
 
@@ -13,7 +14,8 @@ def public_failure(failure: Failure, candidate: Candidate, endpoint: Endpoint | 
     """The failure with a sentence that the caller may read: without API keys, and without details of an API
     key that belongs to another user."""
     secrets = [each.api_key for each in candidate.endpoints]
-    return replace(failure, message=sentence_for(failure, endpoint, secrets))
+    code = "upstream_cut" if failure.kind == "cut" else failure.code
+    return replace(failure, message=sentence_for(failure, endpoint, secrets), code=code)
 
 
 def error_for(failure: Failure, candidate: Candidate) -> ChatHubError:
@@ -22,6 +24,5 @@ def error_for(failure: Failure, candidate: Candidate) -> ChatHubError:
         return Unavailable(failure.message, retry_after=failure.retry_after)
     provider = candidate.model.provider_name
     error = ChatHubError(f"{provider}: {failure.message}", retry_after=failure.retry_after)
-    is_helpful = failure.status in (400, 404, 413, 422, 429)
-    error.status = failure.status if is_helpful else 504 if failure.timed_out else 502
+    error.status = meaning_of(failure).status
     return error

@@ -1,5 +1,6 @@
 """Requests to a provider about itself: whether an API key works, and which models there are."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from aiohttp import web
@@ -9,42 +10,52 @@ from chathub.app_keys import CALLER, CATALOG, CLIENT, CLOCK, COOLDOWNS, DB, RESO
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import sentence_for
+from chathub.formats.failure_sentences import sentence_for
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
 from chathub.handlers.http import actor, body, json_response, row_id
 from chathub.providers import key_pool, model_import
+from chathub.providers.catalog import ChatModel
+from chathub.providers.key_pool import KeyFailure
 from chathub.schemas import api_keys, models
 from chathub.schemas.models import ModelImport
 
 
 async def test_key(request: web.Request) -> web.Response:
-    """Try an API key with the cheapest request. One that works is usable again, whatever failed before."""
+    """Try an API key with the cheapest request, or with the model that the body names. One that works is
+    usable again, whatever failed before."""
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
+    wanted = (await body(request, api_keys.KeyTest)).model
     endpoint, provider_slug = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
-    failure = await _try_key(request, endpoint, provider_slug)
+    models = request.app[CATALOG].chat_models_of(provider_slug, wanted)
+    tested, failure = await _try_key(request, endpoint, models, needs_chat=wanted is not None)
     if failure is None:
-        await db.write(key_pool.reset_after_test, endpoint.key_id)
+        await db.write(key_pool.reset_after_test, endpoint.key_id, wanted and tested)
         request.app[COOLDOWNS].forget(endpoint.key_id)
         return json_response(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
     if failure.kind == "busy":
         # it says nothing about the API key
         raise _failed(failure, endpoint)
-    sentence = redaction.scrub(failure.message, [endpoint.api_key])
-    await db.write(key_pool.record_failure, endpoint.key_id, failure, sentence, now)
+    sentence = redaction.scrub(failure.told, [endpoint.api_key])
+    await db.write(key_pool.record_failure, KeyFailure(endpoint.key_id, tested, failure, sentence), now)
     status = f"HTTP {failure.status}：" if failure.status else ""
     return json_response(api_keys.ApiKeyFails(message=f"密钥不可用：{status}{sentence}", tested_at=iso(now)))
 
 
-async def _try_key(request: web.Request, endpoint: Endpoint, provider_slug: str) -> Failure | None:
-    """Send a request to the provider, and settle what it used; also if the client leaves meanwhile."""
+async def _try_key(
+    request: web.Request, endpoint: Endpoint, chat_models: Sequence[ChatModel], *, needs_chat: bool
+) -> tuple[str, Failure | None]:
+    """Send a request to the provider, and settle what it used; also if the client leaves meanwhile. Gives the
+    model that was tried (empty: none)."""
     user_id, queue = request[CALLER].id, request.app[SETTLEMENT_QUEUE]
     queue.check()
-    chat_models = request.app[CATALOG].chat_models_of(provider_slug)
     meter = probe.new_meter()
     try:
-        return await probe.try_key(request.app[CLIENT], endpoint, chat_models, meter)
+        failure = await probe.try_key(
+            request.app[CLIENT], endpoint, chat_models, meter, needs_chat=needs_chat
+        )
+        return meter.model.name if meter.model else "", failure
     finally:
         settle = partial(probe.settle, meter=meter, user_id=user_id, month=request.app[CLOCK].month())
         await queue.store("probe", settle)

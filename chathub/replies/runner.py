@@ -18,7 +18,8 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import sentence_for
+from chathub.formats.failure_sentences import sentence_for
+from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
@@ -100,7 +101,9 @@ class ReplyRunner:
             reply.text.pack()
             settlement = self._settlement(reply, candidates, final_status)
             if settlement.key_id is not None:
-                self._key_reports.record_success(settlement.key_id, reply.user_id)
+                self._key_reports.record_success(
+                    settlement.key_id, reply.user_id, settlement.attempts[-1].model
+                )
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
@@ -228,14 +231,7 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     return FinalStatus(
         "error",
         f"{model.provider_name}{said}{text}",
-        _status_of(failure),
+        meaning_of(failure).chat_status,
         "idle" if failure.timed_out else "error",
         failure.retry_after,
     )
-
-
-def _status_of(failure: Failure) -> int:
-    """Our HTTP status for a provider's failure; never the provider's 401: the page would log the user out."""
-    if failure.status == 429:
-        return 429
-    return 504 if failure.timed_out or failure.status in (408, 504, 524) else 502
