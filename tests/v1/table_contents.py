@@ -81,6 +81,6 @@ def audio(cell: Cell) -> str:
     part = cell.parts()[-1]
     if cell.wire_format == "gemini":
         return carried(part == {"inlineData": {"mimeType": "audio/wav", "data": WAVE}})
-    if "audio" in part.get("text", ""):
+    if "recording" in part.get("text", ""):
         return "as a text that names it"
     return carried(part == sound)
