@@ -14,14 +14,8 @@ PENDING: dict[str, dict[str, tuple[str, ...]]] = {
     "parallel": {"openai": ("gemini",), "anthropic": ("gemini",)},
     "structured output": {"openai": ("anthropic",), "anthropic": ("openai", "gemini"), "api": ("anthropic",)},
     "JSON without a schema": {"openai": ("anthropic",), "api": ("anthropic",)},
-    "reasoning effort": {"openai": ("anthropic", "gemini"), "anthropic": ("openai", "gemini")},
     "seed": {"openai": ("anthropic",), "api": ("anthropic",)},
     "penalties": {"openai": ("anthropic",), "api": ("anthropic",)},
-    "reasoning round trip": {
-        "openai": ("anthropic", "gemini"),
-        "anthropic": ("openai", "gemini"),
-        "api": ("openai",),
-    },
     "citations": {
         "openai": ("anthropic", "gemini"),
         "anthropic": ("openai", "gemini"),
