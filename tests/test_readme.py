@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = os.environ.get("CHATHUB_TEST_WEIGHTS", "")
 # documents that exist in both languages
 TWINS = ["README", *(f"docs/{name}" for name in ("configuration", "deploying", "operating", "using"))]
-TWINS.append("docs/mainland-china")
+TWINS += ["docs/mainland-china", "docs/formats"]
 
 needs_curl = pytest.mark.skipif(
     not shutil.which("curl") or not shutil.which("bash"), reason="there is no curl or no bash"

@@ -89,7 +89,9 @@ def trial(client: Client, chat_request: ChatRequest, progress: Progress, keep: K
     ``keep`` stores the attachments."""
 
     async def attempt(endpoint: Endpoint) -> Failure | None:
-        return await client.call(endpoint, chat_request, progress.feed, progress.room, progress.memory, keep)
+        return await client.call(
+            endpoint, chat_request, progress.feed, progress.room, progress.memory, keep=keep
+        )
 
     return Trial(progress, attempt)
 
