@@ -37,6 +37,7 @@ from chathub.database.errors import (
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.errors import Unavailable
+from chathub.sentences import Reason
 
 Connect = Callable[..., Awaitable[TestClient]]
 NO_TIME = "PRAGMA busy_timeout = 50"
@@ -76,7 +77,7 @@ async def refused(client: Any, headers: Headers, method: str, path: str, body: A
     else:
         assert said["success"] is False and said["error"] == said["message"]
         sentence = said["error"]
-    assert "数据库" in sentence
+    assert "数据库" in sentence or "database" in sentence
     return str(sentence)
 
 
@@ -426,29 +427,29 @@ def test_sqlite_error_code_decides_the_kind_of_trouble(code: int, trouble: str |
     error = raised(code)
     assert str(error) == "said by SQLite"
     assert (error.trouble if isinstance(error, DatabaseUnavailable) else None) == trouble
-    assert (error.sentence is None) == (trouble is None)
+    assert (error.reason is None) == (trouble is None)
 
 
 def test_an_error_of_pythons_module_without_a_code_is_a_mistake_of_ours() -> None:
     error = from_sqlite(sqlite3.ProgrammingError("Cannot operate on a closed database."))
-    assert type(error) is DatabaseError and error.sentence is None
+    assert type(error) is DatabaseError and error.reason is None
 
 
 @pytest.mark.parametrize(
-    ("statement", "sentence"),
+    ("statement", "reason"),
     [
-        ("INSERT INTO users VALUES (2, 'a')", "用户名已存在"),
+        ("INSERT INTO users VALUES (2, 'a')", Reason("username_taken")),
         ("INSERT INTO users VALUES (2, NULL)", None),
         ("INSERT INTO users VALUES (1, 'b')", None),
     ],
 )
-def test_a_duplicate_that_the_user_can_change_has_a_sentence(statement: str, sentence: str | None) -> None:
+def test_a_duplicate_that_the_user_can_change_has_a_reason(statement: str, reason: Reason | None) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, username_key TEXT NOT NULL UNIQUE)")
         connection.execute("INSERT INTO users VALUES (1, 'a')")
         with pytest.raises(ConstraintViolated) as caught, translated():
             connection.execute(statement)
-    assert caught.value.sentence == sentence and caught.value.status == 400
+    assert caught.value.reason == reason and caught.value.status == 400
 
 
 def test_worst_trouble_is_shown_and_each_ends_by_itself() -> None:

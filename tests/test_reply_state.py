@@ -9,9 +9,10 @@ from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.formats.events import Finish, Text, ToolCallDelta, Usage
 from chathub.replies.reply import Reply
 from chathub.replies.state import TRANSITIONS, IllegalTransition, ReplyState
+from chathub.sentences import Reason
 
 DONE = FinalStatus("done", finish_reason="stop")
-STOPPED = FinalStatus("stopped", "已停止生成", finish_reason="stopped")
+STOPPED = FinalStatus("stopped", Reason("reply_stopped"), finish_reason="stopped")
 ENDED = {"unstored", "done", "stopped", "interrupted", "error"}
 
 

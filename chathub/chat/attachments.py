@@ -6,22 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, Problem
+from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, image_reason
 from chathub.formats.messages import Image
 
 # bytes of all images in one request to a provider; Anthropic takes requests of 32 MB, and base64 makes them a
 # third larger
 MOST_BYTES_SENT = 20 * 1024 * 1024
 LIMITS = ImageLimits(count=8, size=5 * 1024 * 1024, total=8 * 5 * 1024 * 1024, address=2000, strict=True)
-
-_PROBLEMS: dict[Problem, str] = {
-    "count": f"一条消息最多附带 {LIMITS.count} 张图片",
-    "host": "字段 images 含有无效的图片地址",
-    "size": f"图片不能超过 {LIMITS.size // 1024 // 1024} MB",
-    "encoding": "字段 images 含有无法解码的图片",
-    "content": "字段 images 的内容与其类型不符",
-}
-_OTHER_PROBLEM = "字段 images 只接受 PNG、JPEG、GIF、WebP 的 data URL 或 https 地址"
 
 
 def decode_images(urls: Sequence[str]) -> list[Image]:
@@ -36,7 +27,7 @@ def decode_images(urls: Sequence[str]) -> list[Image]:
             raise ImageError("count")
         return [decoder.decode_url(url) for url in urls]
     except ImageError as error:
-        raise BadRequest(_PROBLEMS.get(error.problem, _OTHER_PROBLEM)) from None
+        raise BadRequest.of(image_reason(error.problem, LIMITS, "images")) from None
 
 
 def insert_images(tx: Transaction, message_id: int, user_id: int, images: Iterable[Image], now: int) -> None:
@@ -94,7 +85,7 @@ def get_size(tx: Transaction, file_id: str, user_id: int) -> int:
     """
     row = tx.one(tx.q.files.get_own_size, file_id=file_id, user_id=user_id)
     if row is None:
-        raise NotFound("文件不存在")
+        raise NotFound("file_not_found")
     return row.size
 
 
@@ -106,7 +97,7 @@ def get_image(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
     """
     row = tx.one(tx.q.files.get_own, file_id=file_id, user_id=user_id)
     if row is None:
-        raise NotFound("文件不存在")
+        raise NotFound("file_not_found")
     return row.media_type, row.data
 
 

@@ -1,8 +1,12 @@
 """A provider's response as events: text, reasoning, tool calls, usage, the end, or a failure."""
 
+from typing import Any
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.schemas.json import JsonObject
+from chathub.sentences import Param, Reason
 
 _PER_FRAGMENT = 50
 
@@ -74,7 +78,8 @@ class Failure(Struct, frozen=True):
       cannot be read. The provider may have done its work.
 
     ``fields`` are the top-level fields of the request that the error names (``param``, ``loc``);
-    ``echoed``: the message begins with a phrase that the request contains.
+    ``echoed``: the message begins with a phrase that the request contains. ``message`` is the provider's own;
+    a failure that ChatHub found has a ``reason``, and that in English as its message.
     """
 
     message: str
@@ -85,6 +90,28 @@ class Failure(Struct, frozen=True):
     retry_after: float | None = None
     fields: tuple[str, ...] = ()
     echoed: bool = False
+    reason: Reason | None = None
+
+    @classmethod
+    def found(
+        cls,
+        code: str,
+        /,
+        kind: str = "refused",
+        status: int = 0,
+        params: dict[str, Param] | None = None,
+        **more: Any,
+    ) -> "Failure":
+        """A failure that ChatHub found; ``with_provider`` names the provider in its sentence."""
+        reason = Reason(code, {"provider": Reason("the_provider"), **(params or {})})
+        return cls(reason.text("en"), kind=kind, status=status, reason=reason, **more)
+
+    def with_provider(self, name: str) -> "Failure":
+        """A failure that ChatHub found, with the provider's name in its sentence."""
+        if self.reason is None:
+            return self
+        reason = self.reason.with_params(provider=name)
+        return replace(self, reason=reason, message=reason.text("en"))
 
     @property
     def timed_out(self) -> bool:

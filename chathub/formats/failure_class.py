@@ -15,6 +15,7 @@ from typing import Literal
 from chathub import redaction
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint
+from chathub.sentences import Reason
 
 FailureClass = Literal[
     # caused by the request: the same with every key
@@ -32,11 +33,11 @@ FailureClass = Literal[
     "busy",
 ]
 
-# shown to callers who do not own the key
-_SENTENCES: dict[str, str] = {
-    "invalid_key": "提供商拒绝了所用的 API 密钥",
-    "no_credit": "提供商账户余额不足或额度已用完",
-    "rate_limited": "提供商要求降低请求频率",
+# what callers read who do not own the key, in place of the provider's words
+_REASONS = {
+    "invalid_key": Reason("key_of_other_refused"),
+    "no_credit": Reason("key_of_other_without_credit"),
+    "rate_limited": Reason("provider_rate_limit"),
 }
 
 _BY_KIND: dict[str, FailureClass] = {"timeout": "timeout", "cut": "cut", "busy": "busy"}
@@ -99,17 +100,16 @@ def another_may_help(failure: Failure) -> bool:
     return class_of(failure) in _ANOTHER_MAY_HELP
 
 
-def sentence_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str]) -> str:
-    """The sentence that the caller may read: the provider's message without ``secrets``, or, if the API key
-    is not the caller's, the meaning of the class."""
-    if endpoint is not None and not endpoint.is_own and (sentence := class_sentence(class_of(failure))):
-        return sentence
-    return redaction.scrub(failure.message, secrets)
-
-
-def class_sentence(name: str) -> str:
-    """Our own sentence for a class that is about the API key; empty for all others."""
-    return _SENTENCES.get(name, "")
+def reason_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str]) -> Reason:
+    """What the caller may read: what ChatHub found, or the provider's message without ``secrets``; if the API
+    key is not the caller's, the meaning of the class in place of that message, and no host name."""
+    is_own = endpoint is None or endpoint.is_own
+    if failure.reason is not None:
+        is_named = failure.reason.code == "upstream_host_unresolved" and not is_own
+        return Reason("upstream_name_unresolved", failure.reason.params) if is_named else failure.reason
+    if not is_own and (reason := _REASONS.get(class_of(failure))):
+        return reason
+    return Reason("provider_text", {"text": redaction.scrub(failure.message, secrets)})
 
 
 def telling_phrase(failure: Failure) -> str:

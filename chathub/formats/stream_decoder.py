@@ -14,11 +14,12 @@ from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Tex
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
-CUT = "上游连接中断，回复不完整"
-EMPTY = "上游没有返回任何内容"
-UNREADABLE = "上游返回了无法识别的数据"
-TOO_LONG = "上游返回的单条数据过长"
-BROKEN = "上游在回复途中出错，回复不完整"
+# codes of what is wrong with a stream
+CUT = "upstream_cut"
+EMPTY = "empty_reply"
+UNREADABLE = "upstream_unreadable"
+TOO_LONG = "upstream_event_too_large"
+BROKEN = "upstream_broke_off"
 
 # characters of state that is kept for one response; of more nothing is kept
 STATE = 1024 * 1024
@@ -69,7 +70,7 @@ class StreamDecoder(ABC):
                     self._take(name, payload, events)
             self._emptiness.count(len(data), brought_something=bool(events))
         except sse.TooLong:
-            self._end(events, Failure(TOO_LONG, kind="cut", status=200))
+            self._end(events, Failure.found(TOO_LONG, kind="cut", status=200))
         return events
 
     def close(self) -> list[Event]:
@@ -83,9 +84,9 @@ class StreamDecoder(ABC):
         if self._finish:
             self._end(events)
         elif self._arrived:
-            self._end(events, Failure(CUT, kind="cut", status=200))
+            self._end(events, Failure.found(CUT, kind="cut", status=200))
         else:
-            self._end(events, Failure(EMPTY, kind="empty", status=200))
+            self._end(events, Failure.found(EMPTY, kind="empty", status=200))
         return events
 
     def decode_body(self, body: bytes) -> list[Event]:
@@ -151,7 +152,7 @@ class StreamDecoder(ABC):
         if name == "error":
             self._fail(events, fields.refusal(text, BROKEN))
         elif self._is_ours(name, text):
-            self._fail(events, Failure(UNREADABLE, kind="cut", status=200))
+            self._fail(events, Failure.found(UNREADABLE, kind="cut", status=200))
 
     def _is_ours(self, name: str, text: str) -> bool:
         """Whether an event must be readable: the content of an event of another name may be anything."""
@@ -180,7 +181,7 @@ class StreamDecoder(ABC):
     def _end_whole(self, events: list[Event]) -> None:
         """The provider says that the response is over, or it came in one piece."""
         whole = self._has_output or self._finish
-        self._end(events, None if whole else Failure(EMPTY, kind="empty", status=200))
+        self._end(events, None if whole else Failure.found(EMPTY, kind="empty", status=200))
 
     def _fail(self, events: list[Event], failure: Failure) -> None:
         """An error in the middle of a response: in most formats its end."""

@@ -243,6 +243,6 @@ def _check(candidate: Candidate, request: ClientRequest) -> None:
     """Refuse a request that the model cannot take before it is sent."""
     model = candidate.model
     if request.tools and not model.supports_tools:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持工具调用", status=400))
+        raise AttemptFailed(Failure.found("model_without_tools", status=400, params={"model": model.name}))
     if any(message.images for message in request.messages) and not model.supports_vision:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持图片", status=400))
+        raise AttemptFailed(Failure.found("model_without_images", status=400, params={"model": model.name}))

@@ -11,6 +11,7 @@ from chathub.formats.events import Failure
 from chathub.formats.failure_class import FailureClass, class_of
 from chathub.formats.failures import RETRY_LIMIT
 from chathub.security import audit
+from chathub.sentences import Reason
 
 # milliseconds for which an API key cools where the provider did not say how long: the first time, and at most
 _PAUSES: dict[FailureClass, tuple[int, int]] = {
@@ -90,7 +91,7 @@ def in_order(api_keys: Iterable[PooledApiKey], user_id: int, chance: random.Rand
 
 
 def record_failure(
-    tx: Transaction, key_id: int, failure: Failure, sentence: str, now: int, *, is_common: bool = True
+    tx: Transaction, key_id: int, failure: Failure, reason: Reason, now: int, *, is_common: bool = True
 ) -> None:
     """Record a failed attempt with an API key. A failure that the request caused says nothing about the key.
     One that counts for its caller alone (``is_common`` is false) changes only what the owner reads."""
@@ -108,13 +109,13 @@ def record_failure(
         key_id=key_id,
         health=after.health,
         cooldown_until=after.until,
-        last_error=sentence,
+        last_error=reason.text("zh"),
         failure_class=after.failure_class,
         failures_in_row=after.in_row,
         now=now,
     )
     if after.health == "broken" and row.health != "broken":
-        _audit(tx, key_id, "key.broken", now, reason=sentence)
+        _audit(tx, key_id, "key.broken", now, reason=reason.text("en"))
 
 
 def record_success(tx: Transaction, key_id: int, now: int) -> None:

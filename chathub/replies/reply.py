@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from chathub.billing.ledger import UsageCost
-from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
+from chathub.chat.turn import NOT_STORED, FinalStatus, Turn, older
 from chathub.database.rows.messages import StoredReply
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.messages import ToolCall
@@ -17,6 +17,7 @@ from chathub.replies.cursor import Cursor, Part, after, merged
 from chathub.replies.state import ReplyState
 from chathub.replies.text import ReplyText
 from chathub.schemas.json import JsonObject
+from chathub.sentences import Reason
 from chathub.upstream.failover import Progress
 
 
@@ -67,10 +68,10 @@ class Reply(Progress):
         reply.tool_calls = dict(enumerate(tool_calls))
         if row.status == "streaming":
             # it is not running: its end could not be stored
-            final_status = FinalStatus("interrupted", "回复未能保存", 500, "error")
+            final_status = FinalStatus("interrupted", Reason("reply_not_saved"), 500, "error")
         else:
             final_status = FinalStatus(
-                row.status, row.reason, row.error_status, row.finish_reason, row.retry_after
+                row.status, older(row.reason), row.error_status, row.finish_reason, row.retry_after
             )
         reply.final_status, reply._state = final_status, ReplyState(final_status.status)
         reply.usage_cost = UsageCost(

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from chathub import redaction
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.clock import Clock
 from chathub.formats.events import Failure
+from chathub.formats.failure_class import reason_for
 from chathub.formats.messages import Endpoint
 from chathub.providers import key_pool
 from chathub.providers.cooldowns import CallerCooldowns
@@ -31,14 +31,14 @@ class KeyReports:
     async def _report(self, user_id: int, endpoint: Endpoint, failure: Failure | None) -> None:
         if failure is None or endpoint.key_id is None:
             return
-        sentence = redaction.scrub(failure.message, [endpoint.api_key])
+        reason = reason_for(failure, None, [endpoint.api_key])
         now = self._clock.now()
         is_common = self._cooldowns.record_failure(endpoint, user_id, failure, now)
         store = partial(
             key_pool.record_failure,
             key_id=endpoint.key_id,
             failure=failure,
-            sentence=sentence,
+            reason=reason,
             now=now,
             is_common=is_common,
         )

@@ -17,7 +17,7 @@ from chathub.upstream.http import MemoryLease
 # is called after each attempt, with its failure or None
 Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
 
-_NO_ENDPOINT = Failure("没有可用的API密钥", kind="unreachable")
+_NO_ENDPOINT = Failure.found("usable_key_missing", kind="unreachable")
 
 
 class Candidate(Protocol):

@@ -37,7 +37,7 @@ async def read(
         take(_split(splitter, events, last=True))
         return failure_in(events)
     if http.is_packed(response):
-        return Failure("上游返回了压缩的数据流", kind="cut", status=200)
+        return Failure.found("upstream_stream_compressed", kind="cut", status=200)
     return await _read_stream(response, provider_format.Decoder(bounds.event), splitter, take, room)
 
 

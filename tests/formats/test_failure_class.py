@@ -8,8 +8,9 @@ import pytest
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import another_may_help, class_of, sentence_for
+from chathub.formats.failure_class import another_may_help, class_of, reason_for
 from chathub.formats.messages import Endpoint
+from chathub.sentences import Reason
 
 
 def refusal(status: int, body: Any) -> Failure:
@@ -107,6 +108,6 @@ def test_short_phrase_is_compared_as_a_whole() -> None:
 def test_failure_of_another_users_api_key_is_reported_in_our_own_words() -> None:
     failure = said(401, "Incorrect API key provided: pay at http://evil.example")
     own, others = Endpoint("https://x", "sk-x"), Endpoint("https://x", "sk-x", is_own=False)
-    assert "evil.example" in sentence_for(failure, own, [])
-    assert sentence_for(failure, others, []) == "提供商拒绝了所用的 API 密钥"
-    assert "your mistake" in sentence_for(said(400, "your mistake"), others, [])
+    assert "evil.example" in reason_for(failure, own, []).text("en")
+    assert reason_for(failure, others, []) == Reason("key_of_other_refused")
+    assert "your mistake" in reason_for(said(400, "your mistake"), others, []).text("zh")

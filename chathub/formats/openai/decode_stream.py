@@ -167,7 +167,7 @@ class Decoder(StreamDecoder):
         else:
             events += self._halves.rest()
             if failure is None and self._finish in _BROKEN_WORDS:
-                failure = Failure(BROKEN, status=200)
+                failure = Failure.found(BROKEN, status=200)
             super()._conclude(events, failure)
             self._failed = failure is not None
         self._counts = {}

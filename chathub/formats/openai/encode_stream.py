@@ -18,37 +18,33 @@ DONE = b"[DONE]"
 
 _encode = msgspec.json.encode
 
-# status: type, code
-_ERRORS: dict[int, tuple[str, str | None]] = {
-    400: ("invalid_request_error", None),
-    401: ("authentication_error", "invalid_api_key"),
-    402: ("insufficient_quota", "insufficient_quota"),
-    403: ("permission_error", None),
-    404: ("not_found_error", "model_not_found"),
-    409: ("conflict_error", None),
-    413: ("invalid_request_error", "request_too_large"),
-    422: ("invalid_request_error", None),
-    429: ("rate_limit_error", "rate_limit_exceeded"),
-    503: ("server_error", "service_unavailable"),
-    504: ("server_error", "timeout"),
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
 }
+# OpenAI's codes that clients look for, in place of ours; by our code, else by the status
+_CODES = {
+    "unknown_model": "model_not_found",
+    "budget_used_up": "insufficient_quota",
+    "budget_insufficient": "insufficient_quota",
+}
+_CODES_BY_STATUS = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}
 
 
 def encode_error(
-    status: int,
-    message: str,
-    *,
-    type: str | None = None,
-    param: str | None = None,
-    code: str | None = None,
+    status: int, message: str, code: str, *, type: str | None = None, param: str | None = None
 ) -> bytes:
     """The body of an error response. The client's exception follows the HTTP status alone; ``type`` and
-    ``code`` are for programs that look closer. A ``type`` given without a ``code`` leaves no code."""
-    known_type, known_code = _ERRORS.get(
-        status, ("invalid_request_error" if status < 500 else "server_error", None)
-    )
-    if type is None:
-        code = code or known_code
+    ``code`` are for programs that look closer: OpenAI's code where it has one, else ours."""
+    known_type = _ERRORS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    code = _CODES.get(code) or _CODES_BY_STATUS.get(status, code)
     return _encode(_error(message, type or known_type, param, code))
 
 
@@ -199,8 +195,9 @@ class Encoder:
 
 
 def _failure(failure: Failure) -> bytes:
-    code = None if failure.code is None else str(failure.code)
-    known_type, _ = _ERRORS.get(failure.status, ("server_error", None))
+    code = failure.reason.code if failure.reason else "provider_failed"
+    code = code if failure.code is None else str(failure.code)
+    known_type = _ERRORS.get(failure.status, "server_error")
     return _encode(_error(failure.message, failure.type or known_type, None, code))
 
 
