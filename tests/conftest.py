@@ -25,8 +25,8 @@ sys.dont_write_bytecode = False
 settings.register_profile("chathub", deadline=None)
 settings.load_profile("chathub")
 
-for folder in (Path(__file__).parent, Path(__file__).parent / "api"):
-    sys.path.insert(0, str(folder))
+for folder in ("", "api", "v1"):
+    sys.path.insert(0, str(Path(__file__).parent / folder))
 
 from listening import Server  # noqa: E402
 from scripted import Provider  # noqa: E402

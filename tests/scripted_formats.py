@@ -84,6 +84,8 @@ def _grown(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
             {"type": "thinking_delta", "thinking": block["thinking"]},
             {"type": "signature_delta", "signature": block["signature"]},
         ]
+    if block["type"] == "redacted_thinking":
+        return block, []
     text = json.dumps(block["input"], ensure_ascii=False)
     half = len(text) // 2
     pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in (text[:half], text[half:])]

@@ -74,7 +74,7 @@ def test_a_reply_that_could_not_be_stored_ends_again_when_it_is_stored(reply: Re
 
 @pytest.mark.parametrize("method", ["begin_stopping", "begin_settling", "end"])
 def test_an_ended_reply_stays_as_it_ended(reply: Reply, method: str) -> None:
-    reply.end(FinalStatus("error", code=429))
+    reply.end(FinalStatus("error", http_status=429))
     change: Any = getattr(reply, method)
     with pytest.raises(IllegalTransition):
         change(DONE)

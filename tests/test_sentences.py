@@ -181,3 +181,29 @@ def test_stored_reason_makes_its_sentence_in_both_languages() -> None:
 def test_error_keeps_code_and_parameters_apart_from_details() -> None:
     error = BadRequest("model_disabled", model="m", details={"message_id": 1})
     assert (error.reason, error.details) == (Reason("model_disabled", {"model": "m"}), {"message_id": 1})
+
+
+# --- the documentation
+
+
+def documented(name: str) -> dict[str, tuple[str, str]]:
+    """Status and sentence of each code in a document."""
+    text = (CHATHUB.parent / "docs" / name).read_text("utf-8")
+    return {row[0]: (row[1], row[2]) for row in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", text, re.M)}
+
+
+@pytest.mark.parametrize(("name", "language"), [("errors.zh-CN.md", 0), ("errors.md", 1)])
+def test_documentation_lists_every_code_with_its_sentence(name: str, language: int) -> None:
+    shown = {code: re.sub(r"\{\w+(:\w+)?\}", "…", texts[language]) for code, texts in ERRORS.items()}
+    assert {code: row[1] for code, row in documented(name).items()} == shown
+
+
+@pytest.mark.parametrize("name", ["errors.zh-CN.md", "errors.md"])
+def test_documentation_gives_the_status_with_which_a_code_is_raised(name: str) -> None:
+    rows, statuses = documented(name), {cls.__name__: cls.status for cls in _all_of(ChatHubError)}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            name = getattr(getattr(node, "func", None), "id", "")
+            given = node.args[0] if isinstance(node, ast.Call) and name in statuses and node.args else None
+            if isinstance(given, ast.Constant):
+                assert str(statuses[name]) in rows[given.value][0].split(", "), given.value

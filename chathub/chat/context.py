@@ -7,7 +7,7 @@ import msgspec
 
 from chathub.database.rows.messages import ContextMessage
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
-from chathub.formats.messages import Image, Message, ToolCall
+from chathub.formats.messages import Image, Message, TextPart, ToolCall, content_of, user_message
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
@@ -61,7 +61,7 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
     turn: list[Message] = []
     for row in history:
         if row.role == "user":
-            turn = [Message("user", row.content, images=list(images.get(row.id, ())))]
+            turn = [user_message(row.content, images.get(row.id, ()))]
         elif row.role == "tool":
             turn = turn and [*turn, Message("tool", row.content, tool_call_id=row.tool_call_id)]
         elif turn and row.status in _SENT_STATUSES and (row.content or row.tool_calls):
@@ -77,4 +77,5 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
 def _reply_message(row: ContextMessage) -> Message:
     calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
     state = msgspec.json.decode(row.state) if row.state else None
-    return Message("assistant", row.content, tool_calls=calls, state=state)
+    text = [TextPart(row.content)] if row.content else []
+    return Message("assistant", content_of([*text, *calls]), state=state)

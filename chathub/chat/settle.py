@@ -58,7 +58,7 @@ def settle(tx: Transaction, turn: Turn, settlement: Settlement) -> Budget | None
         settlement.models,
         settlement.usage_cost,
         first_at=settlement.first_at,
-        end_reason=settlement.final_status.finish_reason,
+        end_reason=settlement.end_reason,
         month=settlement.owner.month,
     )
     budgets.release(tx, turn.reservation_id)
@@ -71,14 +71,13 @@ def recover(tx: Transaction, turn: Turn, settlement: Settlement, updated_at: int
     """Store what a crash left of a reply. The conversation's ``updated_at`` stays: a restart is not activity
     in the conversation."""
     _store(tx, turn, settlement, updated_at)
-    reason = settlement.final_status.finish_reason
     ledger.record_attempt(
         tx,
         _attempt_owner(turn, settlement),
         settlement.model,
         settlement.usage_cost,
         settlement.owner.month,
-        end_reason=reason,
+        end_reason=settlement.end_reason,
     )
 
 

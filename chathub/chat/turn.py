@@ -13,7 +13,7 @@ from chathub.clock import Month
 from chathub.database.rows.messages import ContextMessage
 from chathub.errors import ChatHubError
 from chathub.formats.estimates import estimate_prompt
-from chathub.formats.messages import Attempt, Image, Message
+from chathub.formats.messages import Attempt, Image, Message, user_message
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
@@ -61,7 +61,7 @@ class Prompt(Struct, frozen=True):
             return [
                 Message("tool", result.content, tool_call_id=result.tool_call_id) for result in self.results
             ]
-        return [Message("user", self.text, images=list(self.images))]
+        return [user_message(self.text, self.images)]
 
     def shortened(self) -> "Prompt":
         """The part that is stored of a refused turn: text of a bounded length, no images."""
@@ -182,9 +182,9 @@ class Turn(Struct, frozen=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """How a reply ended and what it used.
 
-    ``attempts`` were made with ``models`` (by name), the last with ``model``. ``key_id`` is the API key of a
-    successful reply. ``was_saved``: parts of the text are on disk; ``is_cut``: the rest of it is lost.
-    ``tool_calls`` and ``state`` are JSON.
+    ``attempts`` were made with ``models`` (by name), the last with ``model``; ``end_reason`` is how it ended,
+    for the ledger. ``key_id`` is the API key of a successful reply. ``was_saved``: parts of the text are on
+    disk; ``is_cut``: the rest of it is lost. ``tool_calls`` and ``state`` are JSON.
     """
 
     owner: BudgetOwner
@@ -199,6 +199,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     state: str = ""
     was_saved: bool
     final_status: FinalStatus
+    end_reason: str
     usage_cost: UsageCost
     is_cut: bool = False
 
@@ -212,6 +213,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
             was_saved=True,
             is_cut=True,
             final_status=_CUT,
+            end_reason=_CUT.finish_reason,
         )
 
 

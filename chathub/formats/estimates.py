@@ -5,13 +5,25 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats.messages import Message, ToolCall
+from chathub.formats.messages import (
+    Audio,
+    File,
+    Image,
+    Message,
+    NativeBlock,
+    Part,
+    TextPart,
+    Thought,
+    ToolCall,
+)
 from chathub.schemas.json import JsonObject
 
 # role, separators and the like, as OpenAI's counting guide has them
 PER_MESSAGE = 4
 # providers count an image as between 85 and 1,600 tokens, by its size
 PER_IMAGE = 1000
+# bytes of a document or recording for each of its tokens, about
+_BYTES_PER_TOKEN = 100
 # bytes that do not begin a character, in UTF-8
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _PIECE = 1024 * 1024
@@ -67,14 +79,20 @@ def estimate_calls(calls: Iterable[ToolCall]) -> int:
     return sum(estimate(call.name) + estimate(call.arguments) for call in calls)
 
 
+def _estimate_part(part: Part) -> int:
+    match part:
+        case TextPart(text) | Thought(text) | NativeBlock(_, _, text):
+            return estimate(text)
+        case ToolCall():
+            return estimate_calls([part])
+        case Audio(_, data) | File(_, data):
+            return PER_IMAGE + len(data) // _BYTES_PER_TOKEN
+        case Image():
+            return PER_IMAGE
+
+
 def estimate_messages(messages: Iterable[Message]) -> int:
-    return sum(
-        estimate(message.content)
-        + PER_MESSAGE
-        + PER_IMAGE * len(message.images)
-        + estimate_calls(message.tool_calls)
-        for message in messages
-    )
+    return sum(PER_MESSAGE + sum(_estimate_part(part) for part in message.parts) for message in messages)
 
 
 def estimate_prompt(messages: Iterable[Message], tools: list[JsonObject], response_format: Any = None) -> int:

@@ -12,9 +12,10 @@ _PER_FRAGMENT = 50
 
 
 class Text(Struct, frozen=True, gc=False):
-    """A further piece of the reply's text."""
+    """A further piece of the reply's text. ``is_refusal``: of the sentence with which the model declines."""
 
     text: str
+    is_refusal: bool = False
 
 
 class Reasoning(Struct, frozen=True, gc=False):
@@ -56,10 +57,18 @@ class State(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True, gc=False):
-    """Why the model stopped, in OpenAI's words where they fit (``stop``, ``length``, ``tool_calls``,
-    ``content_filter``), else in the provider's own."""
+    """Why the model stopped, in OpenAI's words: ``stop``, ``length``, ``tool_calls``, ``content_filter``; or
+    Anthropic's ``pause_turn``. ``word`` is the provider's own word if the format does not define it."""
 
     reason: str
+    word: str = ""
+
+
+class OtherChoice(Struct, frozen=True, gc=False):
+    """A piece of another choice of the same response (OpenAI's ``n``): it is counted, but not translated."""
+
+    index: int
+    event: Text | Reasoning | ToolCallDelta
 
 
 class Failure(Struct, frozen=True):
@@ -68,14 +77,16 @@ class Failure(Struct, frozen=True):
     ``status`` is the HTTP status of the response (200 for an error inside a stream, 0 without a
     response), ``retry_after`` seconds. ``kind`` is one of
 
-    - ``refused``: the provider reported an error;
+    - ``refused``: the provider reported an error, before any output;
     - ``empty``: it sent nothing at all;
+    - ``blank``: it said that the reply is complete, and charges for it, but there is no text, tool call or
+      attachment in it;
     - ``unreachable``: nothing was sent to it;
     - ``busy``: nothing was sent, because we have no descriptor left to connect with;
     - ``no_response``: the head of a stream did not come in time;
     - ``timeout``: a whole body did not come in time, or a stream stalled;
-    - ``cut``: the connection ended, or the response became too large, before it was whole; or the response
-      cannot be read. The provider may have done its work.
+    - ``cut``: the connection ended, the provider reported an error after some output, or the response became
+      too large, before it was whole; or the response cannot be read. The provider may have done its work.
 
     ``fields`` are the top-level fields of the request that the error names (``param``, ``loc``);
     ``echoed``: the message begins with a phrase that the request contains. ``message`` is the provider's own;
@@ -118,4 +129,4 @@ class Failure(Struct, frozen=True):
         return self.kind in ("timeout", "no_response")
 
 
-Event = Text | Reasoning | ToolCallDelta | Usage | State | Finish | Failure
+Event = Text | Reasoning | ToolCallDelta | OtherChoice | Usage | State | Finish | Failure

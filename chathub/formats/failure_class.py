@@ -40,7 +40,7 @@ _REASONS = {
     "rate_limited": Reason("provider_rate_limit"),
 }
 
-_BY_KIND: dict[str, FailureClass] = {"timeout": "timeout", "cut": "cut", "busy": "busy"}
+_BY_KIND: dict[str, FailureClass] = {"timeout": "timeout", "cut": "cut", "blank": "cut", "busy": "busy"}
 _ANOTHER_MAY_HELP = frozenset({"invalid_key", "no_credit", "rate_limited", "transient"})
 
 _NO_CREDIT_CODES = frozenset(

@@ -3,7 +3,7 @@
 Nothing here raises; a value of another type counts as absent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from chathub.formats import failures
 from chathub.formats.events import Failure, Reasoning, Text, ToolCallDelta, Usage
@@ -12,6 +12,8 @@ from chathub.text import well_formed
 
 # tool calls of one response; further ones are ignored
 _MOST_CALLS = 1024
+# counts of one response, and characters of their names
+_MOST_COUNTS = 100
 
 
 class ToolCalls:
@@ -63,21 +65,38 @@ class ToolCalls:
         return value
 
 
-def read_usage(usage: JsonObject) -> Usage:
-    """Tokens from an OpenAI-style usage object. A value that is absent or no count becomes ``None``, not 0.
+def read_usage(counts: Mapping[str, int]) -> Usage:
+    """Tokens from the counts of OpenAI-style usage objects. A count that is absent becomes ``None``, not 0.
 
-    The total is computed only where it is absent: xAI's includes the reasoning.
+    The total is the sum only where it is absent or less: xAI's includes the reasoning.
     """
-    prompt = as_count(usage.get("prompt_tokens"))
-    completion = as_count(usage.get("completion_tokens"))
-    total = as_count(usage.get("total_tokens"))
-    if total is None and prompt is not None and completion is not None:
-        total = prompt + completion
-    cached = as_count(as_object(usage.get("prompt_tokens_details")).get("cached_tokens"))
-    for name in ("prompt_cache_hit_tokens", "cached_tokens"):  # DeepSeek, Moonshot
-        cached = as_count(usage.get(name)) if cached is None else cached
-    reasoning = as_count(as_object(usage.get("completion_tokens_details")).get("reasoning_tokens"))
-    return Usage(prompt, completion, total, reasoning, cached)
+    prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    total = counts.get("total_tokens")
+    if prompt is not None and completion is not None:
+        total = max(total or 0, prompt + completion)
+    places = ("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens")
+    # the last two are DeepSeek's and Moonshot's
+    cached = next((counts[place] for place in places if place in counts), None)
+    return Usage(prompt, completion, total, counts.get("completion_tokens_details.reasoning_tokens"), cached)
+
+
+def update_counts(counts: dict[str, int], usage: JsonObject) -> None:
+    """Take over the counts of a usage object, those of an inner object as ``outer.inner``. A zero or null
+    does not replace a count from before: some servers send what they do not know as 0."""
+    for name, value in usage.items():
+        if type(value) is dict:
+            for inner, count in value.items():
+                _update(counts, f"{name}.{inner}", count)
+        else:
+            _update(counts, name, value)
+
+
+def _update(counts: dict[str, int], name: str, value: object) -> None:
+    count = as_count(value)
+    if count is None or (not count and name in counts):
+        return
+    if name in counts or (len(counts) < _MOST_COUNTS and len(name) < _MOST_COUNTS):
+        counts[name] = count
 
 
 def usage_object(chunk: JsonObject, choice: JsonObject) -> JsonObject:
@@ -100,8 +119,6 @@ def texts(delta: JsonObject) -> Iterator[tuple[type[Text] | type[Reasoning], str
     content = delta.get("content")
     for part in content if isinstance(content, list) else [content]:
         yield from _part(part)
-    if refusal := as_string(delta.get("refusal")):
-        yield Text, refusal
 
 
 def _part(part: object) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:

@@ -47,8 +47,8 @@ def _masked_event(event: Event, key: str) -> Event:
         case ToolCallDelta(_, call_id, name, arguments) if key in call_id or key in name or key in arguments:
             known = {"id": call_id, "name": name, "arguments": arguments}
             return replace(event, **{field: text.replace(key, _STARS) for field, text in known.items()})
-        case Finish(reason) if key in reason:
-            return Finish(reason.replace(key, _STARS))
+        case Finish(reason, word) if key in word:
+            return Finish(reason, word.replace(key, _STARS))
         case State(data) if key in (text := failures.compact(data)):
             return State(msgspec.json.decode(text.replace(key, _STARS)))
     return event

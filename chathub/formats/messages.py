@@ -1,12 +1,22 @@
 """What goes to a provider: a chat request with its messages, where it may go, and the attempts made."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
 from chathub.formats.events import Failure
 from chathub.schemas.json import JsonObject
+
+# characters that each part counts as, beside its content
+_PER_PART = 500
+
+
+class TextPart(Struct, frozen=True):
+    """A piece of a message's text."""
+
+    text: str
 
 
 class Image(Struct, frozen=True):
@@ -17,6 +27,31 @@ class Image(Struct, frozen=True):
     url: str = ""
 
 
+class File(Struct, frozen=True):
+    """A document such as a PDF: its bytes and their media type, or an https address. ``name`` may be
+    empty."""
+
+    media_type: str = ""
+    data: bytes = b""
+    url: str = ""
+    name: str = ""
+
+
+class Audio(Struct, frozen=True):
+    """A recording: its bytes and their media type (``audio/wav``, ``audio/mpeg``)."""
+
+    media_type: str
+    data: bytes
+
+
+class Thought(Struct, frozen=True):
+    """Reasoning of a model, of an earlier reply. ``state`` is what its provider needs with it (a signature,
+    encrypted data), under the format's name."""
+
+    text: str
+    state: JsonObject | None = None
+
+
 class ToolCall(Struct, frozen=True):
     """A tool call that a model made; ``arguments`` is JSON text, empty for none."""
 
@@ -25,19 +60,93 @@ class ToolCall(Struct, frozen=True):
     arguments: str = ""
 
 
+class NativeBlock(Struct, frozen=True):
+    """A block that only providers of ``wire_format`` understand, as it came. To all others goes ``text``
+    (empty: nothing)."""
+
+    wire_format: str
+    block: JsonObject
+    text: str = ""
+
+
+Part = TextPart | Image | File | Audio | Thought | ToolCall | NativeBlock
+P = TypeVar("P", bound=Part)
+
+
 class Message(Struct, frozen=True, omit_defaults=True):
     """One message of the history that goes upstream.
 
     ``role`` is ``system``, ``user``, ``assistant`` or ``tool`` (the result of the call ``tool_call_id``).
-    ``state``, of a reply, is the data of its ``State`` event, which its provider needs back.
+    ``content`` is a text, or parts in their order. ``state``, of a reply, is the data of its ``State`` event,
+    which its provider needs back.
     """
 
     role: str
-    content: str
-    images: list[Image] = []
-    tool_calls: list[ToolCall] = []
+    content: str | Sequence[Part]
     tool_call_id: str = ""
     state: JsonObject | None = None
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The content as parts, without empty texts."""
+        if isinstance(self.content, str):
+            return [TextPart(self.content)] if self.content else []
+        return self.content
+
+    def of_kind(self, kind: type[P]) -> list[P]:
+        """The parts of one kind."""
+        return (
+            [] if isinstance(self.content, str) else [each for each in self.content if isinstance(each, kind)]
+        )
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined by line ends: clients put whole documents into parts, without a line end."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join([each.text for each in self.content if isinstance(each, TextPart) and each.text])
+
+    @property
+    def images(self) -> list[Image]:
+        return self.of_kind(Image)
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        return self.of_kind(ToolCall)
+
+
+def content_of(parts: Sequence[Part]) -> str | Sequence[Part]:
+    """The parts as a message's content: a single text as a string."""
+    if not parts:
+        return ""
+    if len(parts) == 1 and isinstance(part := parts[0], TextPart):
+        return part.text
+    return parts
+
+
+def user_message(text: str, images: Sequence[Image]) -> Message:
+    """A user's message as ChatHub stores it: the text, then its images."""
+    return Message("user", content_of([TextPart(text), *images] if text else images))
+
+
+def size_of(message: Message) -> int:
+    """The characters and bytes of a message's content; each part counts as some more."""
+    if isinstance(message.content, str):
+        return len(message.content)
+    return sum(_part_size(part) for part in message.content)
+
+
+def _part_size(part: Part) -> int:
+    match part:
+        case TextPart(text) | Thought(text):
+            size = len(text)
+        case ToolCall(_, name, arguments):
+            size = len(name) + len(arguments)
+        case NativeBlock(_, block):
+            size = len(str(block))
+        case _:
+            size = len(part.data)
+    return _PER_PART + size
 
 
 class ChatRequest(Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import ChatRequest, Image, Message
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart
 from chathub.schemas.json import JsonObject
 
 INSTRUCTIONS = ("system", "developer")
@@ -73,9 +73,7 @@ def stops(params: JsonObject) -> list[str]:
 
 def instructions(messages: list[Message]) -> str:
     """All system messages as one text."""
-    return "\n\n".join(
-        each.content for each in messages if each.role in INSTRUCTIONS and each.content.strip()
-    )
+    return "\n\n".join(text for each in messages if each.role in INSTRUCTIONS and (text := each.text).strip())
 
 
 def with_instructions_in_user_message(messages: list[Message]) -> list[Message]:
@@ -86,9 +84,20 @@ def with_instructions_in_user_message(messages: list[Message]) -> list[Message]:
         return others
     for number, each in enumerate(others):
         if each.role == "user":
-            content = f"{text}\n\n{each.content}" if each.content else text
-            return [*others[:number], replace(each, content=content), *others[number + 1 :]]
+            return [*others[:number], _preceded(text, each), *others[number + 1 :]]
     return [Message("user", text), *others]
+
+
+def _preceded(text: str, message: Message) -> Message:
+    """A message with a text before its own."""
+    if isinstance(message.content, str):
+        return replace(message, content=f"{text}\n\n{message.content}" if message.content else text)
+    parts = list(message.content)
+    for number, part in enumerate(parts):
+        if isinstance(part, TextPart):
+            parts[number] = TextPart(f"{text}\n\n{part.text}")
+            return replace(message, content=parts)
+    return replace(message, content=[TextPart(text), *parts])
 
 
 def function_of(tool: JsonObject) -> JsonObject:

@@ -4,9 +4,11 @@ A format's own ``Decoder`` says what its JSON objects mean.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
@@ -20,6 +22,8 @@ EMPTY = "empty_reply"
 UNREADABLE = "upstream_unreadable"
 TOO_LONG = "upstream_event_too_large"
 BROKEN = "upstream_broke_off"
+# in ``finish_words``: the model did not end, its server did
+BROKEN_OFF = "broken_off"
 
 # characters of state that is kept for one response; of more nothing is kept
 STATE = 1024 * 1024
@@ -38,20 +42,29 @@ class StreamDecoder(ABC):
     follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
     (Snowflake never sends one). No event holds half a surrogate pair.
 
-    ``done``: the last event has come; what the provider still sends need not be waited for. Nothing raises.
+    A response has ended if it says so: by the word for the end or by the format's last event. Reasoning alone
+    is no reply: nobody asked for it.
+
+    ``done``: the last event has come; what the provider still sends need not be waited for. ``shows_error``:
+    an error has come in the form that this format's clients read. Nothing raises.
     """
 
     # the fields that are read of a large object
     shape: ClassVar[large_json.Shape]
+    # the provider's documented words for the end: in those of ``Finish``, or BROKEN_OFF
+    finish_words: ClassVar[Mapping[str, str]]
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         self._parser = sse.Parser(limit)
         self._emptiness = sse.Emptiness(limit)
         self._streamed = True
         self._arrived = False  # any data at all
-        self._has_output = False  # some text, reasoning or tool call
+        self._has_reasoning = False
+        self._has_answer = False  # some text, tool call or attachment
+        self._has_calls = False
         self._finish = ""  # the provider's word
         self._kept = 0  # characters of state
+        self.shows_error = False
         self.done = False
 
     @property
@@ -81,8 +94,8 @@ class StreamDecoder(ABC):
                 self._take(name, payload, events, last=True)
         except sse.TooLong:
             self._arrived = True
-        if self._finish:
-            self._end(events)
+        if self._is_finished:
+            self._end_whole(events)
         elif self._arrived:
             self._end(events, Failure.found(CUT, kind="cut", status=200))
         else:
@@ -116,10 +129,6 @@ class StreamDecoder(ABC):
     def _state(self) -> JsonObject:
         """The content of ``State``; empty for none."""
         return {}
-
-    @abstractmethod
-    def _reason(self, word: str) -> str:
-        """The provider's word for the end in the words of ``Finish``."""
 
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
@@ -167,25 +176,56 @@ class StreamDecoder(ABC):
     def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
         said = well_formed(fields.as_string(text))
         if said:
-            self._has_output = True
+            self._note(kind)
             events.append(kind(said))
         return said
 
+    def _note(self, kind: type[Text] | type[Reasoning]) -> None:
+        if kind is Text:
+            self._has_answer = True
+        else:
+            self._has_reasoning = True
+
     def _call(self, index: int, call_id: str, name: str, arguments: str, events: list[Event]) -> None:
-        self._has_output = True
+        self._has_answer = self._has_calls = True
         if call_id or name or arguments:
             events.append(
                 ToolCallDelta(index, well_formed(call_id), well_formed(name), well_formed(arguments))
             )
 
+    @property
+    def _has_output(self) -> bool:
+        return self._has_answer or self._has_reasoning
+
+    @property
+    def _is_finished(self) -> bool:
+        """Whether the provider has given a word for the end."""
+        return bool(self._finish)
+
+    @property
+    def _reason(self) -> str:
+        """The provider's word for the end in the words of ``Finish``; empty without one."""
+        word = self._finish
+        return self.finish_words.get(word) or self.finish_words.get(word.lower(), "stop") if word else ""
+
     def _end_whole(self, events: list[Event]) -> None:
         """The provider says that the response is over, or it came in one piece."""
-        whole = self._has_output or self._finish
-        self._end(events, None if whole else Failure.found(EMPTY, kind="empty", status=200))
+        reason = self._reason
+        if reason == BROKEN_OFF:
+            self._end(events, self._after_output(Failure.found(BROKEN, status=200)))
+        elif self._has_answer or reason not in ("", "stop", "tool_calls"):
+            self._end(events)
+        else:
+            is_charged = bool(reason) or self._has_reasoning
+            self._end(events, Failure.found(EMPTY, kind="blank" if is_charged else "empty", status=200))
 
     def _fail(self, events: list[Event], failure: Failure) -> None:
         """An error in the middle of a response: in most formats its end."""
-        self._end(events, failure)
+        self._end(events, self._after_output(failure))
+
+    def _after_output(self, failure: Failure) -> Failure:
+        """An error as what it is after some output: the response is cut."""
+        return replace(failure, kind="cut") if self._has_output else failure
 
     def _end(self, events: list[Event], failure: Failure | None = None) -> None:
         if not self.done:
@@ -198,7 +238,15 @@ class StreamDecoder(ABC):
             events.append(usage)
         if state := self._state():
             events.append(State(state))
-        if self._finish:
-            events.append(Finish(failures.short_word(self._reason(self._finish))))
+        if self._finish and self._reason != BROKEN_OFF:
+            events.append(self._finish_event(is_whole=failure is None))
         if failure is not None:
             events.append(failure)
+
+    def _finish_event(self, *, is_whole: bool) -> Finish:
+        reason, word = self._reason, self._finish
+        is_known = word in self.finish_words or word.lower() in self.finish_words
+        if is_whole and reason in ("stop", "tool_calls"):
+            # some providers end their calls with another word, or have none
+            reason = "tool_calls" if self._has_calls else "stop"
+        return Finish(reason, "" if is_known else failures.short_word(word))

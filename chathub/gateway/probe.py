@@ -63,7 +63,9 @@ async def try_key(
     async def prepare(_: Candidate) -> Trial:
         return failover.trial(client, chat_request, meter)
 
-    return await failover.run([Candidate(model, (endpoint,))], prepare, _no_report)
+    failure = await failover.run([Candidate(model, (endpoint,))], prepare, _no_report)
+    # a model that has nothing to say was reached with the key
+    return None if failure is not None and failure.kind == "blank" else failure
 
 
 async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:

@@ -6,7 +6,16 @@ import time
 
 from chathub.billing import ledger
 from chathub.formats.estimates import TokenCounter
-from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Event,
+    Failure,
+    Finish,
+    OtherChoice,
+    Reasoning,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Progress
@@ -36,6 +45,8 @@ class UsageMeter(Progress):
 
     def feed(self, events: list[Event]) -> bool:
         for event in events:
+            if isinstance(event, OtherChoice):
+                event = event.event
             if isinstance(event, Text):
                 self._count(self._output, event.text, len(event.text))
             elif isinstance(event, Reasoning):
@@ -45,7 +56,7 @@ class UsageMeter(Progress):
             elif isinstance(event, Usage):
                 self._usage = event
             elif isinstance(event, Finish):
-                self.finish_reason = event.reason
+                self.finish_reason = event.word or event.reason
         self.is_too_long = self._characters_left < 0
         return self.is_too_long
 
@@ -120,7 +131,7 @@ class EventQueue(UsageMeter):
     def feed(self, events: list[Event]) -> bool:
         left_before = self._characters_left
         is_enough = super().feed(events)
-        self._events += [event for event in events if type(event) is not Failure]
+        self._events += [event for event in events if type(event) not in (Failure, OtherChoice)]
         if self.has_output:
             self._ready.set()
         if self._collects and self.memory is not None:

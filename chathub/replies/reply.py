@@ -44,7 +44,8 @@ class Reply(Progress):
         self.tool_calls: dict[int, ToolCall] = {}
         self.provider_state: JsonObject = {}
         self.usage: Usage | None = None
-        self.finish_reason = ""
+        # in OpenAI's words, and the provider's own word where those do not fit
+        self.finish_reason = self.finish_word = ""
         self.failure: Failure | None = None
         # bytes that all of it takes, about
         self.size = 0
@@ -136,7 +137,7 @@ class Reply(Progress):
 
     def reset_attempt(self) -> None:
         """An attempt failed before any output: what else it reported does not count."""
-        self.usage, self.finish_reason, self.provider_state = None, "", {}
+        self.usage, self.finish_reason, self.finish_word, self.provider_state = None, "", "", {}
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
@@ -153,7 +154,7 @@ class Reply(Progress):
             elif isinstance(event, Usage):
                 self.usage = event
             elif isinstance(event, Finish):
-                self.finish_reason = event.reason
+                self.finish_reason, self.finish_word = event.reason, event.word
             elif isinstance(event, State):
                 self.provider_state = event.data
         self._add(parts)

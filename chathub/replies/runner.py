@@ -20,7 +20,6 @@ from chathub.formats import estimates
 from chathub.formats.events import Failure
 from chathub.formats.failure_class import reason_for
 from chathub.formats.messages import ChatRequest
-from chathub.formats.stream_decoder import EMPTY
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
@@ -141,8 +140,16 @@ class ReplyRunner:
             state=_json(reply.provider_state),
             was_saved=reply.text.was_saved,
             final_status=final_status,
+            end_reason=_end_reason(reply, final_status),
             usage_cost=usage_cost,
         )
+
+
+def _end_reason(reply: Reply, final_status: FinalStatus) -> str:
+    """How the last attempt ended, for the ledger: the kind of its failure, or the provider's own word."""
+    if final_status.status == "error" and reply.failure is not None:
+        return reply.failure.kind
+    return (final_status.status == "done" and reply.finish_word) or final_status.finish_reason
 
 
 def _broken(error: Exception) -> FinalStatus:
@@ -211,9 +218,6 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
         return _SIZE_LIMIT
     failure = reply.failure
     model = reply.model or candidates.model
-    if failure is None and reply.finish_reason == "stop" and not reply.has_output:
-        # no failover to another API key: the provider has charged for it
-        return FinalStatus("error", Reason(EMPTY), 502, "error")
     if failure is None:
         return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
     if failure.kind == "busy":
@@ -231,7 +235,7 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
         "error",
         reason,
         _status_of(failure),
-        "idle" if failure.timed_out else reply.finish_reason or "error",
+        "idle" if failure.timed_out else "error",
         failure.retry_after,
     )
 

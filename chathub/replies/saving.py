@@ -116,6 +116,7 @@ def recover(tx: Transaction, month: Month) -> int:
             reasoning=texts["reasoning"],
             was_saved=True,
             final_status=INTERRUPTED,
+            end_reason=INTERRUPTED.finish_reason,
             usage_cost=compute_cost(model, None, row.prompt_tokens, *estimates),
         )
         turn = Turn(row.conversation_id, row.public_id, "", 0, row.id)

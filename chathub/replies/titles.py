@@ -115,7 +115,7 @@ class Titles:
 
 def _chat_request(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
     """The request for a title, with the beginnings of the prompt and of the reply's ``content``."""
-    user_text = reply.turn.prompt[0].content[:_CHARACTERS]
+    user_text = reply.turn.prompt[0].text[:_CHARACTERS]
     prompt = f"{_INSTRUCTION}\n\n用户：{user_text}\n\n助手：{content[:_CHARACTERS]}"
     return ChatRequest(
         "",

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from chathub.formats import quirk_learning
 from chathub.formats.events import Failure
 from chathub.formats.masking import Take, masked, masking
-from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest, size_of
 from chathub.formats.model_list import names_in
 from chathub.formats.quirks import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
@@ -194,9 +194,7 @@ async def _encoded(
     """The HTTP request; one with images or long texts is encoded in a thread, beside the event loop."""
     size = 0
     for message in chat_request.messages:
-        size += _PER_MESSAGE * (1 + len(message.tool_calls)) + len(message.content)
-        size += sum(len(image.data) for image in message.images)
-        size += sum(len(tool_call.arguments) for tool_call in message.tool_calls)
+        size += _PER_MESSAGE + size_of(message)
     if size <= _LARGE_CALL:
         return provider_format.encode_request(chat_request, quirks)
     return await asyncio.to_thread(provider_format.encode_request, chat_request, quirks)

@@ -115,9 +115,10 @@ async def run(
             await report(endpoint, failure)
             if failure is None or progress.is_committed:
                 return failure
-            progress.reset_attempt()
             if not another_may_help(failure):
+                # its usage counts: the provider may have charged for it
                 return failure
+            progress.reset_attempt()
     return failure
 
 

@@ -429,7 +429,7 @@ async def test_changed_origin_requires_api_keys_again_until_it_is_changed_back(
     body = await change(client, admin, row["id"], default_base_url=elsewhere)
     assert body["keys_to_reenter"] == 4 and "4" in body["message"]
     assert await needing(admin) == [True, True, False] and await needing(user) == [True, True]
-    assert "custom_provider" in await sentence(await chat(), 400)
+    assert "自定义提供商 的地址已变更" in await sentence(await chat(), 400)
     assert len(provider.bodies) == 1
 
     body = await change(client, admin, row["id"], default_base_url=provider.base_url)

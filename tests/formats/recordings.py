@@ -1,4 +1,4 @@
-"""Recorded answers of real providers, from the folder that CHATHUB_RECORDINGS names.
+"""Recorded answers of real providers, from the folders that CHATHUB_RECORDINGS names (separated as in PATH).
 
 They are other people's data and not part of the project. Beside each ``NAME.sse`` or ``NAME.json``
 lies a ``NAME.expected.json``: what a correct reader gets out of it.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-FOLDER = os.environ.get("CHATHUB_RECORDINGS", "")
+FOLDERS = [Path(name) for name in os.environ.get("CHATHUB_RECORDINGS", "").split(os.pathsep) if name]
 
 
 class Recording(NamedTuple):
@@ -39,12 +39,9 @@ def _load(folder: Path, suffix: str) -> list[Recording]:
 
 
 def recordings(suffix: str, provider_format: str = "openai") -> list[Recording]:
-    """All recordings of a provider format whose file name ends in ``suffix``; none without the folder."""
-    if not FOLDER:
-        return []
-    return [
-        recording for recording in _load(Path(FOLDER), suffix) if recording.meta["dialect"] == provider_format
-    ]
+    """All recordings of a provider format whose file name ends in ``suffix``; none without a folder."""
+    found = [recording for folder in FOLDERS for recording in _load(folder, suffix)]
+    return [recording for recording in found if recording.meta["dialect"] == provider_format]
 
 
 def parameters(found: list[Recording]) -> list[Any]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from chathub.errors import BadRequest
 from chathub.formats import anthropic, client_request, openai
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import Image, Message, ToolCall
+from chathub.formats.messages import Image, Message, TextPart, ToolCall
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402
@@ -89,7 +89,7 @@ def test_images_are_decoded() -> None:
     url = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     message = {"role": "user", "content": [IMAGE, {"type": "text", "text": "?"}, url]}
     images = [Image("image/png", PNG), Image(url="https://example.org/a.png")]
-    assert read(message).messages == [Message("user", "?", images)]
+    assert read(message).messages == [Message("user", [images[0], TextPart("?"), images[1]])]
 
 
 def test_conversation_with_tools_is_decoded() -> None:
@@ -122,9 +122,9 @@ def test_conversation_with_tools_is_decoded() -> None:
     )
     calls = [ToolCall("t1", "weather", '{"city": "北京", "n": 2.5}'), ToolCall("t2", "now", "{}")]
     assert found.messages[1:] == [
-        Message("assistant", "let me see", tool_calls=calls, state=STATE.data),
+        Message("assistant", [TextPart("let me see"), *calls], state=STATE.data),
         Message("tool", "晴", tool_call_id="t1"),
-        Message("tool", "Error: no clock", [Image("image/png", PNG)], tool_call_id="t2"),
+        Message("tool", [TextPart("Error: no clock"), *[Image("image/png", PNG)]], tool_call_id="t2"),
         Message("user", "and quickly"),
         Message("tool", "", tool_call_id="t2"),
     ]

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chathub.formats import anthropic
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
 from chathub.formats.stream_decoder import BROKEN
 
 BASE = "https://api.anthropic.com"
 CUT = Failure.found("upstream_cut", kind="cut", status=200)
 UNREADABLE = Failure.found("upstream_unreadable", kind="cut", status=200)
 EMPTY = Failure.found("empty_reply", kind="empty", status=200)
+BLANK = replace(EMPTY, kind="blank")
 TOOL = {
     "type": "function",
     "function": {"name": "weather", "description": "d", "parameters": {"properties": {}}},
@@ -189,7 +191,7 @@ def test_turn_begun_without_thinking_continues_without_it() -> None:
     thought = {"anthropic": [{"type": "thinking", "thinking": "r", "signature": "s"}]}
     call, result = [ToolCall("t", "f")], Message("tool", "1", tool_call_id="t")
     for state, thinks in ((None, False), (thought, True)):
-        answer = Message("assistant", "", tool_calls=call, state=state)
+        answer = Message("assistant", call, state=state)
         body = sent(Message("user", "q"), answer, result, params=asked)
         assert ("thinking" in body) is thinks and ("temperature" in body) is not thinks
         later = sent(
@@ -202,14 +204,12 @@ def test_turn_begun_without_thinking_continues_without_it() -> None:
         )
         assert "thinking" in later
     adaptive = {"thinking": {"type": "adaptive"}}
-    assert "thinking" in sent(
-        Message("user", "q"), Message("assistant", "", tool_calls=call), result, params=adaptive
-    )
+    assert "thinking" in sent(Message("user", "q"), Message("assistant", call), result, params=adaptive)
 
 
 def test_images_are_encoded_as_base64_or_url() -> None:
     images = [Image("image/png", b"\x00\x01"), Image(url="https://x/y.png")]
-    assert turns(Message("user", "what?", images)) == [
+    assert turns(Message("user", [*images, TextPart("what?")])) == [
         (
             "user",
             [
@@ -258,10 +258,10 @@ def test_tool_calls_and_results_are_encoded_as_blocks_with_results_first() -> No
     ]
     assert turns(
         Message("user", "q"),
-        Message("assistant", "one moment", tool_calls=calls),
+        Message("assistant", [TextPart("one moment"), *calls]),
         Message("tool", "1", tool_call_id="functions.f:0"),
         Message("user", "and?"),
-        Message("tool", "", [Image("image/png", b"")], tool_call_id="b"),
+        Message("tool", [Image("image/png", b"")], tool_call_id="b"),
         Message("tool", " ", tool_call_id="c"),
     ) == [
         ("user", "q"),
@@ -314,7 +314,7 @@ def test_thinking_is_sent_back_before_its_reply() -> None:
     ]
     assert state == {"anthropic": blocks}
     (call,) = [event for event in events if isinstance(event, ToolCallDelta) and event.id]
-    answer = Message("assistant", "好", tool_calls=[ToolCall(call.id, call.name, '{"a":1}')], state=state)
+    answer = Message("assistant", [TextPart("好"), *[ToolCall(call.id, call.name, '{"a":1}')]], state=state)
     result = Message("tool", "42", tool_call_id=call.id)
     assert turns(Message("user", "q"), answer, result)[1:] == [
         (
@@ -381,7 +381,7 @@ def test_content_blocks_are_decoded_in_order() -> None:
 
 def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
     stream = data(start(0, "thinking", thinking="a"), delta(0, "thinking_delta", thinking="b"), stop(0), STOP)
-    assert read(stream) == [Reasoning("a"), Reasoning("b")]
+    assert read(stream) == [Reasoning("a"), Reasoning("b"), BLANK]
 
 
 @pytest.mark.parametrize(
@@ -394,10 +394,14 @@ def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
         ("model_context_window_exceeded", "length"),
         ("refusal", "content_filter"),
         ("pause_turn", "pause_turn"),
+        ("tool_calls", "stop"),
+        ("guardrail_intervened", "content_filter"),
     ],
 )
 def test_stop_reason_is_decoded_to_a_finish_reason(word: str, reason: str) -> None:
-    assert read(data(opening(), ending(word), STOP)) == [Finish(reason)]
+    kind = "tool_use" if word == "tool_use" else "text"
+    *_, finish = read(data(opening(), start(0, kind, id="t", name="f", text="a"), ending(word), STOP))
+    assert finish == Finish(reason)
 
 
 A = data(opening(input_tokens=1), start(0, "text", text=""), delta(0, "text_delta", text="a"))
@@ -444,7 +448,7 @@ def test_error_event_ends_the_stream(error: dict[str, Any], message: str) -> Non
     assert begun == [Text("a"), Usage(1)]
     assert isinstance(failure, Failure)
     said = failure.reason.code if failure.reason else failure.message
-    assert (said, failure.kind, failure.status) == (message, "refused", 200)
+    assert (said, failure.kind, failure.status) == (message, "cut", 200)
     if message == "Overloaded":
         assert failure.type == "overloaded_error"
 

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chathub.formats import gemini
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
 
 BASE = "https://generativelanguage.googleapis.com"
 CUT = Failure.found("upstream_cut", kind="cut", status=200)
 UNREADABLE = Failure.found("upstream_unreadable", kind="cut", status=200)
 EMPTY = Failure.found("empty_reply", kind="empty", status=200)
+BLANK = replace(EMPTY, kind="blank")
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
 
@@ -159,7 +161,7 @@ def test_images_are_encoded_as_data_or_uri() -> None:
         Image("image/jpeg", url="https://x/y"),
         Image(url="https://x/z"),
     ]
-    assert contents(Message("user", "what?", images)) == [
+    assert contents(Message("user", [*images, TextPart("what?")])) == [
         (
             "user",
             [
@@ -209,9 +211,9 @@ def test_tool_calls_and_results_are_encoded_as_parts_in_separate_contents() -> N
     calls = [ToolCall("a", "f", '{"x":"你"}'), ToolCall("b", "g", "[broken")]
     assert contents(
         Message("user", "q"),
-        Message("assistant", "one moment", tool_calls=calls),
+        Message("assistant", [TextPart("one moment"), *calls]),
         Message("tool", '{"ok": 1}', tool_call_id="a"),
-        Message("tool", "[1]", [Image("image/png", b"")], tool_call_id="b"),
+        Message("tool", [TextPart("[1]"), *[Image("image/png", b"")]], tool_call_id="b"),
         Message("tool", "", tool_call_id="unknown"),
         Message("user", "and?"),
     ) == [
@@ -256,7 +258,7 @@ def test_signatures_are_sent_back_with_their_parts() -> None:
         Finish("tool_calls"),
     ]
     calls = [ToolCall("own", "f", '{"a":1}'), ToolCall("call_r-1_1", "g", "{}")]
-    reply = Message("assistant", "好", tool_calls=calls, state=state)
+    reply = Message("assistant", [TextPart("好"), *calls], state=state)
     results = [Message("tool", "{}", tool_call_id=each.id) for each in calls]
     for model in ("gemini-2.5-pro", "gemini-3-pro-preview"):
         assert contents(Message("user", "q"), reply, *results, model=model)[1:] == [
@@ -273,13 +275,15 @@ def test_signatures_are_sent_back_with_their_parts() -> None:
 
 def test_signature_of_a_thought_is_not_kept() -> None:
     thought = {"text": "想", "thought": True, "thoughtSignature": "c2ln"}
-    assert read(data(answer(thought, finish="STOP"))) == [Reasoning("想"), Finish("stop")]
+    assert read(data(answer(thought, {"text": "好"}, finish="STOP"))) == [
+        Reasoning("想"), Text("好"), Finish("stop"),
+    ]  # fmt: skip
 
 
 def test_tool_call_of_another_model_gets_a_placeholder_signature_if_required() -> None:
     calls = [ToolCall("a", "f"), ToolCall("b", "g")]
     for state in (None, {"anthropic": []}, {"gemini": 5}, {"gemini": {"calls": [], "ids": 3, "text": 1}}):
-        messages = [Message("user", "q"), Message("assistant", "x", tool_calls=calls, state=state)]
+        messages = [Message("user", "q"), Message("assistant", [TextPart("x"), *calls], state=state)]
         text, first, second = contents(*messages, model="gemini-3-pro-preview")[1][1]
         assert text == {"text": "x"}
         assert first["thoughtSignature"] == "skip_thought_signature_validator"
@@ -349,13 +353,51 @@ def test_last_usage_counts() -> None:
         ("SPII", "content_filter"),
         ("RECITATION", "content_filter"),
         ("BLOCKLIST", "content_filter"),
-        ("OTHER", "OTHER"),
+        ("MODEL_ARMOR", "content_filter"),
+        ("LANGUAGE", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),
-        ("MALFORMED_FUNCTION_CALL", "MALFORMED_FUNCTION_CALL"),
     ],
 )
 def test_finish_reason_is_decoded(word: str, reason: str) -> None:
-    assert read(data({"candidates": [{"finishReason": word}]})) == [Finish(reason)]
+    assert read(data(answer({"text": "a"}, finish=word))) == [Text("a"), Finish(reason)]
+
+
+@pytest.mark.parametrize("word", ["OTHER", "MALFORMED_FUNCTION_CALL", "TOO_MANY_TOOL_CALLS"])
+def test_other_finish_reason_is_stop_and_its_word_is_kept(word: str) -> None:
+    assert read(data(answer({"text": "a"}, finish=word))) == [Text("a"), Finish("stop", word)]
+    assert read(data(answer(finish=word))) == [Finish("stop", word), BLANK]
+
+
+@pytest.mark.parametrize("word", ["STOP", "UNEXPECTED_TOOL_CALL"])
+def test_tool_calls_are_the_reason_for_the_end(word: str) -> None:
+    call = {"functionCall": {"id": "x", "name": "f"}}
+    assert read(data(answer(call, finish=word)))[-1] == Finish("tool_calls")
+    assert read(data(answer({"text": "a"}, finish=word)))[1:] == [Finish("stop")]
+
+
+def test_tool_calls_that_were_cut_off_keep_the_reason() -> None:
+    call = {"functionCall": {"id": "x", "name": "f"}}
+    assert read(data(answer(call, finish="MAX_TOKENS")))[-1] == Finish("length")
+
+
+@pytest.mark.parametrize("name", ["inlineData", "fileData", "executableCode", "codeExecutionResult"])
+def test_reply_of_an_attachment_alone_is_not_empty(name: str) -> None:
+    part = {name: {"mimeType": "image/png", "data": "eA=="}}
+    assert read(data(answer(part, finish="STOP"))) == [Finish("stop")]
+
+
+def test_zero_does_not_replace_a_count_from_before() -> None:
+    counts = [
+        {"promptTokenCount": 9, "candidatesTokenCount": 4},
+        {"promptTokenCount": 0, "totalTokenCount": 13},
+    ]
+    first, last = (answer({"text": "a"}, usageMetadata=usage) for usage in counts)
+    assert read(data(first, last, answer(finish="STOP")))[2] == Usage(9, 4, 13)
+
+
+def test_other_candidates_are_not_read() -> None:
+    other = {"candidates": [{"index": 1, "content": {"parts": [{"text": "b"}]}, "finishReason": "SAFETY"}]}
+    assert read(data(answer({"text": "a"}), other, answer(finish="STOP"))) == [Text("a"), Finish("stop")]
 
 
 @pytest.mark.parametrize(
@@ -379,9 +421,12 @@ def test_finish_reason_is_decoded(word: str, reason: str) -> None:
                 {"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}},
                 answer({"text": "b"}),
             ),
-            [Text("a"), Failure("m", status=200, type="UNAVAILABLE", code=503)],
+            [Text("a"), Failure("m", kind="cut", status=200, type="UNAVAILABLE", code=503)],
         ),
-        (data(answer({"text": "a"}), [{"error": {"message": "m"}}]), [Text("a"), Failure("m", status=200)]),
+        (
+            data(answer({"text": "a"}), [{"error": {"message": "m"}}]),
+            [Text("a"), Failure("m", kind="cut", status=200)],
+        ),
         (data(answer({"text": "a"})) + b"data: <html>\n\n", [Text("a"), UNREADABLE]),
     ],
 )
@@ -404,15 +449,17 @@ def test_blocked_prompt_is_a_failure() -> None:
     assert read(data(answered)) == [Text("a"), Finish("stop")]
 
 
-def test_generated_tool_call_ids_are_deterministic_and_unique() -> None:
+def test_generated_tool_call_ids_are_unique() -> None:
     call = {"functionCall": {"name": "f"}}
     same = {"functionCall": {"id": "x", "name": "f", "args": {"a": "你"}}}
     first, second, third, fourth = read(data(answer(call, call, same, same, finish="STOP")))[:4]
-    assert (first, second) == (ToolCallDelta(0, "call_0", "f", "{}"), ToolCallDelta(1, "call_1", "f", "{}"))
-    assert (third, fourth) == (
-        ToolCallDelta(2, "x", "f", '{"a":"你"}'),
-        ToolCallDelta(3, "call_3", "f", '{"a":"你"}'),
-    )
+    calls = (first, second, third, fourth)
+    assert all(isinstance(each, ToolCallDelta) for each in calls)
+    assert [each.arguments for each in calls] == ["{}", "{}", '{"a":"你"}', '{"a":"你"}']
+    # without an id of the response they must not be the same in the next one
+    again = read(data(answer(call, finish="STOP")))[0]
+    ids = {each.id for each in (*calls, again)}
+    assert third.id == "x" and len(ids) == 5 and all(len(each) <= 40 for each in ids)
     (call_event, *_) = read(data(answer(call, finish="STOP", responseId="é/" + "r" * 60)))
     assert isinstance(call_event, ToolCallDelta) and call_event.id == "call_" + "r" * 24 + "_0"
 

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chathub.formats import openai
-from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Finish, OtherChoice, Reasoning, Text, ToolCallDelta, Usage
 from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.openai.decode_stream import BROKEN
 
 DONE = b"data: [DONE]\n\n"
 CUT = Failure.found("upstream_cut", kind="cut", status=200)
 EMPTY = Failure.found("empty_reply", kind="empty", status=200)
+BLANK = replace(EMPTY, kind="blank")
 
 
 def sent(base: str = "https://api.example/v1", model: str = "m", **fields: Any) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def test_text_and_reasoning_are_decoded_at_once_and_the_rest_at_the_end() -> Non
     ],
 )
 def test_reasoning_is_decoded_once_under_any_field_name(delta: dict[str, Any]) -> None:
-    assert read(data(chunk("stop", **delta))) == [Reasoning("a"), Finish("stop")]
+    assert read(data(chunk("length", **delta))) == [Reasoning("a"), Finish("length")]
 
 
 def test_mistrals_list_of_parts_is_decoded_in_order() -> None:
@@ -153,7 +155,7 @@ def test_mistrals_list_of_parts_is_decoded_in_order() -> None:
 
 def test_refusal_of_the_model_is_decoded_as_text() -> None:
     assert read(data(chunk(content=None, refusal="No."), chunk("stop", refusal=""))) == [
-        Text("No."),
+        Text("No.", is_refusal=True),
         Finish("stop"),
     ]
 
@@ -234,7 +236,7 @@ def test_single_half_of_a_character_is_replaced() -> None:
     assert read(data(chunk(content="a\ud83d", finish="stop"))) == [Text("a"), Text("\ufffd"), Finish("stop")]
     assert read(data(chunk(reasoning="\ud83d"))) == [Reasoning("\ufffd"), CUT]
     assert read(data(chunk(content="a\ud83d"), {"error": "e\ud83d"})) == [
-        Text("a"), Text("\ufffd"), Failure("e\ufffd", status=200),
+        Text("a"), Text("\ufffd"), Failure("e\ufffd", kind="cut", status=200),
     ]  # fmt: skip
 
 
@@ -382,8 +384,18 @@ def test_usage_is_found_in_every_known_place(holder: dict[str, Any]) -> None:
         (data(chunk("stop"), chunk("length"), chunk(""), chunk(None)), [Finish("length")]),
         (data(chunk("model_length", content="a")), [Text("a"), Finish("length")]),
         (data(chunk("sensitive")), [Finish("content_filter")]),
-        (data(chunk("new_word", content="a")), [Text("a"), Finish("new_word")]),
-        (data(chunk("error", content="a")), [Text("a"), Finish("error"), Failure.found(BROKEN, status=200)]),
+        (data(chunk("new_word", content="a")), [Text("a"), Finish("stop", "new_word")]),
+        (data(chunk("error", content="a")), [Text("a"), Failure.found(BROKEN, kind="cut", status=200)]),
+        (data(chunk("error")), [Failure.found(BROKEN, status=200)]),
+        (data(chunk("insufficient_system_resource")), [Failure.found(BROKEN, status=200)]),
+        (data(chunk("stop")), [Finish("stop"), BLANK]),
+        (data(chunk("stop", reasoning="a")), [Reasoning("a"), Finish("stop"), BLANK]),
+        (data(chunk(reasoning="a")) + DONE, [Reasoning("a"), BLANK]),
+        (data(chunk("new_word")), [Finish("stop", "new_word"), BLANK]),
+        (data(chunk("tool_calls")), [Finish("tool_calls"), BLANK]),
+        (data(chunk("stop", images=[{"type": "image_url"}])), [Finish("stop")]),
+        (data(chunk("stop", audio={"data": "eA=="})), [Finish("stop")]),
+        (data(chunk("MAX_TOKENS")), [Finish("length")]),
     ],
 )
 def test_complete_stream_is_distinguished_from_a_cut_one(stream: bytes, ending: list[Event]) -> None:
@@ -426,15 +438,76 @@ def test_failure_in_a_stream_ends_it_and_keeps_the_earlier_text(stream: bytes, f
     after = data(chunk("stop", content="b"), {"error": "again"}) + DONE
     if stream.endswith(b"\n\n"):
         stream += after
-    assert read(data(chunk(content="a")), stream) == [Text("a"), failure]
+    assert read(data(chunk(content="a")), stream) == [Text("a"), replace(failure, kind="cut")]
+    if failure != CUT:
+        assert read(stream) == [failure]
 
 
 def test_usage_and_finish_precede_the_failure_and_later_usage_follows() -> None:
     broken = chunk("length", content="b") | {"error": {"message": "m"}, "usage": {"prompt_tokens": 1}}
     later = {"choices": [], "usage": {"prompt_tokens": 2}}
-    events = [Text("b"), Usage(1), Finish("length"), Failure("m", status=200)]
+    events = [Text("b"), Usage(1), Finish("length"), Failure("m", kind="cut", status=200)]
     assert read(data(broken), DONE) == events
     assert read(data(broken, later), DONE) == read(data(broken, later)) == [*events, Usage(2)]
+
+
+@pytest.mark.parametrize("word", ["stop", "tool_call", "function_call", "tool_calls", "new_word", "end_turn"])
+def test_tool_calls_are_the_reason_for_the_end(word: str) -> None:
+    call = tool(index=0, id="x", function={"name": "f", "arguments": "{}"})
+    finish = read(data(call, chunk(word)))[-1]
+    assert isinstance(finish, Finish) and finish.reason == "tool_calls"
+    assert read(data(call, chunk("length")))[-1] == Finish("length")
+    assert read(data(call, chunk("content_filter")))[-1] == Finish("content_filter")
+
+
+def test_call_in_the_older_field_is_a_tool_call() -> None:
+    parts = [{"name": "f", "arguments": '{"x":'}, {"arguments": "1}"}]
+    stream = data(*(chunk(function_call=part) for part in parts), chunk("function_call"))
+    assert read(stream) == [
+        ToolCallDelta(0, "", "f", '{"x":'), ToolCallDelta(0, "", "", "1}"), Finish("tool_calls"),
+    ]  # fmt: skip
+
+
+def choice(index: int, finish: Any = None, **delta: Any) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "finish_reason": finish}
+
+
+def test_choices_stay_apart() -> None:
+    first, second = choice(0, content="a"), choice(1, content="b")
+    ends = choice(0, "stop"), choice(1, "length")
+    events = [Text("a"), OtherChoice(1, Text("b")), Finish("stop")]
+    assert (
+        read(data({"choices": [first]}, {"choices": [second]}, *({"choices": [end]} for end in ends)))
+        == events
+    )
+    assert read(data({"choices": [first, second]}, {"choices": list(ends)})) == events
+    whole = [{"index": index, "message": {"content": text}} for index, text in enumerate("ab")]
+    assert openai.decode_body(json.dumps({"choices": whole}).encode()) == events[:2]
+
+
+def test_stream_is_cut_if_one_of_its_choices_has_no_end() -> None:
+    stream = data({"choices": [choice(0, "stop", content="a")]}, {"choices": [choice(1, content="b")]})
+    assert read(stream)[-1] == CUT
+    assert read(stream, DONE)[-1] == Finish("stop")
+
+
+def test_error_inside_a_choice_breaks_the_response_off() -> None:
+    error = {"message": "m", "code": 502}
+    broken = choice(0, content="b") | {"error": error}
+    failure = Failure("m", kind="cut", status=200, code=502)
+    assert read(data(chunk(content="a"), {"choices": [broken]}), DONE) == [Text("a"), Text("b"), failure]
+    other = choice(1) | {"error": error}
+    assert read(data(chunk("stop", content="a"), {"choices": [other]}), DONE)[-1] == failure
+    message = {"message": {"content": "a"}, "error": error}
+    assert openai.decode_body(json.dumps({"choices": [message]}).encode()) == [Text("a"), failure]
+
+
+def test_zero_or_null_does_not_replace_a_count_from_before() -> None:
+    told = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+    zeros = {"prompt_tokens": 0, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 0}}
+    nulls = {"prompt_tokens": None, "total_tokens": 0, "prompt_tokens_details": None}
+    chunks = [{"choices": [], "usage": usage} for usage in (told, zeros, nulls)]
+    assert read(data(chunk("stop", content="a"), *chunks))[1] == Usage(5, 3, 8, cached_tokens=4)
 
 
 def test_line_without_end_is_a_failure_and_keeps_the_earlier_text() -> None:
@@ -466,8 +539,9 @@ def test_whole_body_is_decoded_in_order() -> None:
     [
         (body({"content": "a"}, None), [Text("a")]),
         (body({"content": [{"type": "text", "text": "a"}]}), [Text("a"), Finish("stop")]),
-        (body({"content": None, "refusal": "No."}), [Text("No."), Finish("stop")]),
+        (body({"content": None, "refusal": "No."}), [Text("No.", is_refusal=True), Finish("stop")]),
         (body({"content": ""}, None), [EMPTY]),
+        (body({"content": ""}), [Finish("stop"), BLANK]),
         (b"", [EMPTY]),
         (b" \n", [EMPTY]),
         (b"{}", [EMPTY]),

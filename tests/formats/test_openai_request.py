@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chathub.formats import openai
-from chathub.formats.messages import ChatRequest, Image, Message, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
 from chathub.formats.quirks import Quirks
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -45,15 +45,17 @@ def test_images_are_encoded_as_parts_after_the_text() -> None:
         {"type": "image_url", "image_url": {"url": "https://x/y"}},
     ]
     text = {"type": "text", "text": "what?"}
-    assert sent(Message("user", "what?", images))["messages"] == [{"role": "user", "content": [text, *parts]}]
-    assert sent(Message("user", "", images))["messages"] == [{"role": "user", "content": parts}]
+    assert sent(Message("user", [TextPart("what?"), *images]))["messages"] == [
+        {"role": "user", "content": [text, *parts]}
+    ]
+    assert sent(Message("user", images))["messages"] == [{"role": "user", "content": parts}]
 
 
 def test_tool_calls_and_results_are_sent_back() -> None:
     calls = [ToolCall("a", "f", '{"x":1}'), ToolCall("b", "f")]
-    shown = Message("tool", "see", [Image("image/png", b"")], tool_call_id="a")
+    shown = Message("tool", [TextPart("see"), *[Image("image/png", b"")]], tool_call_id="a")
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
-    messages = [Message("user", "q"), Message("assistant", "", tool_calls=calls), shown]
+    messages = [Message("user", "q"), Message("assistant", calls), shown]
     messages += [Message("tool", "2", tool_call_id="b")]
     expected = [
         {"role": "user", "content": "q"},
@@ -72,7 +74,7 @@ def test_tool_calls_and_results_are_sent_back() -> None:
     assert sent(*messages)["messages"] == expected
     thanks = {"role": "user", "content": "and?"}
     assert sent(*messages, Message("user", "and?"))["messages"] == [*expected, thanks]
-    spoken = Message("assistant", "wait", tool_calls=calls[:1])
+    spoken = Message("assistant", [TextPart("wait"), *calls[:1]])
     assert sent(spoken)["messages"][0]["content"] == "wait"
 
 
@@ -130,7 +132,7 @@ def test_system_prompt_is_sent_under_the_role_that_the_model_knows(role: Any, ex
 def test_system_prompt_without_a_user_message_becomes_the_user_message() -> None:
     known = Quirks(system_role="user")
     assert sent(Message("system", "s"), known=known)["messages"] == [{"role": "user", "content": "s"}]
-    image = Message("user", "", [Image(url="https://x")])
+    image = Message("user", [Image(url="https://x")])
     content = sent(Message("system", "s"), image, known=known)["messages"][0]["content"]
     assert [part["type"] for part in content] == ["text", "image_url"] and content[0]["text"] == "s"
 

@@ -5,6 +5,7 @@ that have no meaning outside Anthropic (``metadata``, ``cache_control``, ``servi
 clients set them without knowing which provider replies.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -26,7 +27,7 @@ from chathub.formats.client_request import (
     refuse,
     whole_number,
 )
-from chathub.formats.messages import Image, Message, ToolCall
+from chathub.formats.messages import Message, Part, TextPart, ToolCall, content_of
 from chathub.schemas.json import JsonObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
@@ -219,11 +220,8 @@ def _messages(message: _User | _Assistant | _System, place: str, decoder: Client
                 for number, block in enumerate(blocks)
                 if isinstance(block, _ToolResult)
             ]
-            images = _images(blocks, place, decoder)
-            text = _text(blocks)
-            if results and not text and not images:
-                return results
-            return [*results, Message("user", text, images)]
+            parts = _parts([*blocks], place, decoder)
+            return results if results and not parts else [*results, Message("user", content_of(parts))]
 
 
 def _results(content: str | list[Any]) -> list[str | list[Any] | None]:
@@ -234,27 +232,34 @@ def _results(content: str | list[Any]) -> list[str | list[Any] | None]:
 def _result(result: _ToolResult, place: str, decoder: ClientImages) -> Message:
     """A tool result. Other formats have no field for a failed call, so it is said in the text."""
     content = result.content or ""
-    text = _text(content)
-    if result.is_error and not text.lower().startswith("error"):
-        text = f"Error: {text}" if text else "Error"
-    return Message("tool", text, _images(content, place, decoder), tool_call_id=result.tool_use_id)
+    parts = Message("tool", content).parts if isinstance(content, str) else _parts(content, place, decoder)
+    if result.is_error and not _text(content).lower().startswith("error"):
+        parts = _as_error(parts)
+    return Message("tool", content_of(parts), tool_call_id=result.tool_use_id)
+
+
+def _as_error(parts: Sequence[Part]) -> list[Part]:
+    """The parts of a failed tool call's result."""
+    if not parts:
+        return [TextPart("Error")]
+    first, *others = parts
+    if isinstance(first, TextPart):
+        return [TextPart(f"Error: {first.text}"), *others]
+    return [TextPart("Error:"), *parts]
 
 
 def _assistant(content: str | list[Any], place: str) -> Message:
     if isinstance(content, str):
         return Message("assistant", content)
-    calls = [
-        ToolCall(block.id, block.name, object_text(block.input, f"{place}[{number}].input"))
-        for number, block in enumerate(content)
-        if isinstance(block, _ToolUse)
-    ]
+    parts: list[Part] = []
+    for number, block in enumerate(content):
+        if isinstance(block, _Text) and block.text:
+            parts.append(TextPart(block.text))
+        elif isinstance(block, _ToolUse):
+            values = object_text(block.input, f"{place}[{number}].input")
+            parts.append(ToolCall(block.id, block.name, values))
     thinking = _thinking(content)
-    return Message(
-        "assistant",
-        _text(content),
-        tool_calls=calls,
-        state={"anthropic": thinking} if thinking else None,
-    )
+    return Message("assistant", content_of(parts), state={"anthropic": thinking} if thinking else None)
 
 
 def _thinking(content: list[Any]) -> list[dict[str, str]]:
@@ -281,16 +286,17 @@ def _text(content: str | list[Any]) -> str:
     return "\n".join(block.text for block in content if isinstance(block, _Text) and block.text)
 
 
-def _images(content: str | list[Any], place: str, decoder: ClientImages) -> list[Image]:
-    if isinstance(content, str):
-        return []
-    images = []
-    for number, block in enumerate(content):
-        if isinstance(block, _Image):
+def _parts(blocks: list[Any], place: str, decoder: ClientImages) -> list[Part]:
+    """The texts and images among the blocks, in their order."""
+    parts: list[Part] = []
+    for number, block in enumerate(blocks):
+        if isinstance(block, _Text) and block.text:
+            parts.append(TextPart(block.text))
+        elif isinstance(block, _Image):
             param = f"{place}[{number}].source"
             match block.source:
                 case _Url(url):
-                    images.append(decoder.from_url(url, param))
+                    parts.append(decoder.from_url(url, param))
                 case _Base64(media_type, data):
-                    images.append(decoder.from_base64(media_type, data, param))
-    return images
+                    parts.append(decoder.from_base64(media_type, data, param))
+    return parts

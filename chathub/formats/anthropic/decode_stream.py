@@ -14,9 +14,11 @@ from msgspec import Struct
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Reasoning, Text, Usage
-from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
+from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, STATE, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 
+# the parts of the prompt that ``input_tokens`` does not include
+_CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
 # blocks of one response that are kept
 _MOST_BLOCKS = 4096
 
@@ -27,6 +29,17 @@ _FINISH_WORDS = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
+    "pause_turn": "pause_turn",
+    "compaction": "pause_turn",
+    # relays and Bedrock
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "sensitive": "content_filter",
+    "error": BROKEN_OFF,
 }
 
 
@@ -77,12 +90,13 @@ class Decoder(StreamDecoder):
         "content_block": _BLOCK,
         "delta": {**_BLOCK, "stop_reason": None},
     }
+    finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
         self._blocks: dict[object, _Block] = {}
         self._slots = 0
-        self._counts: JsonObject = {}
+        self._counts: dict[str, int] = {}
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -95,7 +109,7 @@ class Decoder(StreamDecoder):
         if delta.type == "text_delta":
             if delta.text:
                 events.append(Text(delta.text))
-                self._has_output = True
+                self._has_answer = True
         elif delta.type == "thinking_delta":
             block = self._blocks.get(event.index)
             if block is None:
@@ -103,7 +117,7 @@ class Decoder(StreamDecoder):
             if delta.thinking:
                 block.thinking.write(delta.thinking)
                 events.append(Reasoning(delta.thinking))
-                self._has_output = True
+                self._has_reasoning = True
         else:
             return False
         self._arrived = True
@@ -130,6 +144,7 @@ class Decoder(StreamDecoder):
             # an event of an unknown type is no error
             case kind if kind == "error" or value.get("error") or (kind is None and failures.is_error(value)):
                 self._stop_all(events)
+                self.shows_error = isinstance(value.get("error"), dict) and kind == "error"
                 self._fail(events, fields.refusal(value, BROKEN))
 
     def _take_message(self, message: JsonObject, events: list[Event]) -> None:
@@ -143,7 +158,13 @@ class Decoder(StreamDecoder):
     def _take_ending(self, holder: JsonObject, usage: object) -> None:
         self._finish = fields.as_string(holder.get("stop_reason")) or self._finish
         # the counts at the end are of the whole response; those missing there came at the start
-        self._counts |= {name: value for name, value in fields.as_object(usage).items() if value is not None}
+        told = fields.as_object(usage)
+        prompt = fields.as_count(told.get("input_tokens"))
+        if prompt and prompt != self._counts.get("input_tokens"):
+            # another count of the prompt (after a compaction), in which a zero is one
+            for name in _CACHED:
+                self._counts.pop(name, None)
+        fields.update_counts(self._counts, told)
 
     def _start(self, index: object, content: JsonObject, events: list[Event]) -> None:
         block = _Block(fields.as_string(content.get("type")))
@@ -163,6 +184,9 @@ class Decoder(StreamDecoder):
                 block.whole_input = failures.compact(content["input"])
             call_id, name = fields.as_string(content.get("id")), fields.as_string(content.get("name"))
             self._call(block.slot, call_id, name, "", events)
+        elif block.kind:
+            # results of the provider's own tools, files
+            self._has_answer = True
 
     def _grow(self, index: object, delta: JsonObject, events: list[Event]) -> None:
         block = self._blocks.get(_key(index)) or _Block("")
@@ -192,13 +216,14 @@ class Decoder(StreamDecoder):
 
     def _usage(self) -> Usage:
         """Anthropic's ``input_tokens`` do not include tokens read from or written to the cache."""
-        count = {name: fields.as_count(value) for name, value in self._counts.items()}
+        count = self._counts
         prompt, completion = count.get("input_tokens"), count.get("output_tokens")
         cached = count.get("cache_read_input_tokens")
+        thinking = count.get("output_tokens_details.thinking_tokens")
         if prompt is not None:
             prompt += (count.get("cache_creation_input_tokens") or 0) + (cached or 0)
         total = None if prompt is None or completion is None else prompt + completion
-        return Usage(prompt, completion, total, None, cached)
+        return Usage(prompt, completion, total, thinking, cached)
 
     def _state(self) -> JsonObject:
         kept: list[dict[str, str]] = []
@@ -209,9 +234,6 @@ class Decoder(StreamDecoder):
                 thinking = block.thinking.getvalue()
                 kept.append({"type": block.kind, "thinking": thinking, "signature": block.signature})
         return {"anthropic": kept} if kept and self._kept < STATE else {}
-
-    def _reason(self, word: str) -> str:
-        return _FINISH_WORDS.get(word, word)
 
 
 def _key(index: object) -> object:

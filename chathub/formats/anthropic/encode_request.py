@@ -12,7 +12,7 @@ import msgspec
 
 from chathub.formats import request_parts, urls
 from chathub.formats.loose_json import as_object
-from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall, UpstreamRequest
 from chathub.formats.quirks import Quirks, quirks_of
 from chathub.schemas.json import JsonObject
 
@@ -165,23 +165,23 @@ def _blocks(message: Message) -> list[Block]:
         return _content(message)
     state = (message.state or {}).get("anthropic")
     thinking = [block for block in state if isinstance(block, dict)] if isinstance(state, list) else []
-    calls: list[Block] = [
-        {
-            "type": "tool_use",
-            "id": _id(call.id),
-            "name": call.name,
-            "input": request_parts.arguments_of(call.arguments),
-        }
-        for call in message.tool_calls
-    ]
-    content = _content(message) + calls
+    content = _content(message)
     return thinking + content if content else []  # thinking alone is no message
 
 
 def _content(message: Message) -> list[Block]:
-    """Images before the text, as Anthropic recommends; a blank text is refused."""
-    blocks = [_image(image) for image in message.images]
-    return [*blocks, _text(message.content)] if message.content.strip() else blocks
+    """The parts in their order; a blank text is refused."""
+    blocks: list[Block] = []
+    for part in message.parts:
+        match part:
+            case TextPart(text) if text.strip():
+                blocks.append(_text(text))
+            case Image():
+                blocks.append(_image(part))
+            case ToolCall(call_id, name, arguments):
+                values = request_parts.arguments_of(arguments)
+                blocks.append({"type": "tool_use", "id": _id(call_id), "name": name, "input": values})
+    return blocks
 
 
 def _image(image: Image) -> Block:

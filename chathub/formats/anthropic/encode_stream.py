@@ -71,6 +71,7 @@ class Encoder:
         self._thoughts: list[dict[str, str]] = []  # signed, and not sent yet
         self._usage = Usage()
         self._finish = ""
+        self._refuses = False
         self._failed = False
 
     def feed(self, events: list[Event]) -> list[Named]:
@@ -80,6 +81,7 @@ class Encoder:
                 break
             match event:
                 case Text() | Reasoning() | ToolCallDelta():
+                    self._refuses |= isinstance(event, Text) and event.is_refusal
                     self._blocks.put(event)
                 case Usage():
                     self._usage = event
@@ -101,7 +103,8 @@ class Encoder:
         for thought in self._thoughts:
             events += self._late(thought)
         events += self._start_message()
-        delta = {"stop_reason": _stop_reason(self._finish, self._blocks.has_calls()), "stop_sequence": None}
+        stop_reason = _stop_reason(self._finish, self._blocks.has_calls(), self._refuses)
+        delta = {"stop_reason": stop_reason, "stop_sequence": None}
         usage = _tokens(self._usage, self._input_tokens)
         ending = {"type": "message_delta", "delta": delta, "usage": usage}
         return [*events, ("message_delta", _encode(ending)), ("message_stop", b'{"type":"message_stop"}')]
@@ -198,11 +201,12 @@ def _failure(failure: Failure) -> bytes:
     return _error(_ERRORS.get(failure.status, "api_error"), failure.message)
 
 
-def _stop_reason(word: str, calls: bool) -> str:
-    """Clients run tools on ``tool_use`` alone, and some providers end their calls with ``stop``."""
-    if calls and word in ("", "stop", "tool_calls"):
-        return "tool_use"
-    return _STOP_REASONS.get(word, "end_turn")
+def _stop_reason(reason: str, calls: bool, refuses: bool) -> str:
+    """The reason of ``Finish`` in Anthropic's words. Clients run tools on ``tool_use`` alone; OpenAI ends the
+    sentence of a refusal with ``stop``."""
+    if reason in ("", "stop", "tool_calls") and (calls or refuses):
+        return "tool_use" if calls else "refusal"
+    return _STOP_REASONS.get(reason, "end_turn")
 
 
 def _tokens(usage: Usage, input_tokens: int = 0) -> JsonObject:
@@ -248,7 +252,8 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
             case Finish(reason):
                 finish = reason
     content = _content(sequence, thoughts)
-    stop_reason = _stop_reason(finish, sequence.has_calls())
+    refuses = any(isinstance(event, Text) and event.is_refusal for event in events)
+    stop_reason = _stop_reason(finish, sequence.has_calls(), refuses)
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
 
 

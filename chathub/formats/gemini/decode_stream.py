@@ -5,11 +5,12 @@ Each event of a stream is a whole object with the next parts of the reply. There
 complete once its ``finishReason`` has come.
 """
 
-import json
 import re
+import secrets
+from typing import Annotated
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Struct, field
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
@@ -29,6 +30,9 @@ _FINISH_WORDS = {
     "IMAGE_SAFETY": "content_filter",
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "LANGUAGE": "content_filter",
+    "UNEXPECTED_TOOL_CALL": "tool_calls",
 }
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
 _BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -39,6 +43,10 @@ class _Part(Struct, gc=False):
     thought: bool = False
     signature: str = field(default="", name="thoughtSignature")
     call: None = field(default=None, name="functionCall")
+    data: None = field(default=None, name="inlineData")
+    file: None = field(default=None, name="fileData")
+    code: None = field(default=None, name="executableCode")
+    result: None = field(default=None, name="codeExecutionResult")
 
 
 class _Content(Struct, gc=False):
@@ -47,18 +55,27 @@ class _Content(Struct, gc=False):
 
 class _Candidate(Struct, gc=False):
     content: _Content | None = None
+    index: Annotated[int, Meta(le=0)] | None = None
     finish: str | None = field(default=None, name="finishReason")
 
 
 class _Response(Struct, gc=False):
-    candidates: list[_Candidate]
-    usage: Raw = field(default=Raw(b""), name="usageMetadata")
+    candidates: Annotated[list[_Candidate], Meta(max_length=1)]
+    usage: JsonObject | None = field(default=None, name="usageMetadata")
     feedback: None = field(default=None, name="promptFeedback")
     error: None = None
 
 
+# parts that are neither text nor a call
+_ATTACHMENTS = ("inlineData", "fileData", "executableCode", "codeExecutionResult")
 _CALL: large_json.Shape = {"id": None, "name": None, "args": None}
-_PART: large_json.Shape = {"text": None, "thought": None, "thoughtSignature": None, "functionCall": _CALL}
+_PART: large_json.Shape = {
+    "text": None,
+    "thought": None,
+    "thoughtSignature": None,
+    "functionCall": _CALL,
+    **dict.fromkeys(_ATTACHMENTS, {}),
+}
 
 _decode_response = msgspec.json.Decoder(_Response).decode
 
@@ -73,18 +90,20 @@ class Decoder(StreamDecoder):
 
     shape = {
         **large_json.ERRORS,
-        "candidates": [{"content": {"parts": [_PART]}, "finishReason": None}],
+        "candidates": [{"index": None, "content": {"parts": [_PART]}, "finishReason": None}],
         "usageMetadata": None,
         "promptFeedback": None,
         "responseId": None,
     }
+    finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
         self._calls: dict[str, str] = {}
         self._own_ids: list[str] = []
+        self._id_of_response = ""
         self._text_signature = ""
-        self._raw_usage = b""
+        self._counts: dict[str, int] = {}
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -96,15 +115,18 @@ class Decoder(StreamDecoder):
         candidate = response.candidates[0]
         for part in candidate.content.parts if candidate.content else ():
             if part.text:
-                events.append(Reasoning(part.text) if part.thought else Text(part.text))
-                self._has_output = True
+                if part.thought:
+                    events.append(Reasoning(part.text))
+                    self._has_reasoning = True
+                else:
+                    events.append(Text(part.text))
+                    self._has_answer = True
             if part.signature and not part.thought:
                 self._text_signature = self._keep(part.signature)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
-        usage = bytes(response.usage)  # not decoded, for only the last one counts
-        if len(usage) > 2 and usage.startswith(b"{"):
-            self._raw_usage = usage
+        if response.usage:
+            fields.update_counts(self._counts, response.usage)
         self._arrived = True
         return True
 
@@ -116,9 +138,8 @@ class Decoder(StreamDecoder):
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
         if self.done:
             return
-        if usage := fields.as_object(value.get("usageMetadata")):
-            self._raw_usage = failures.compact(usage).encode("utf-8", "replace")
-        candidate = fields.first(value.get("candidates"))
+        fields.update_counts(self._counts, fields.as_object(value.get("usageMetadata")))
+        candidate = _first_candidate(value.get("candidates"))
         parts = fields.as_object(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else []:
             self._take_part(fields.as_object(part), fields.as_string(value.get("responseId")), events)
@@ -134,6 +155,7 @@ class Decoder(StreamDecoder):
             )
             self._fail(events, blocked)
         elif value.get("error"):
+            self.shows_error = True
             self._fail(events, fields.refusal(value, BROKEN))
 
     def _take_part(self, part: JsonObject, response_id: str, events: list[Event]) -> None:
@@ -152,23 +174,22 @@ class Decoder(StreamDecoder):
             self._calls[call_id] = signature
         else:
             self._say(Reasoning if thought else Text, part.get("text"), events)
+            self._has_answer |= any(name in part for name in _ATTACHMENTS)
             if signature and not thought:
                 self._text_signature = signature
 
     def _new_id(self, response_id: str) -> str:
-        """An id for a call without one. It contains the response's own id, for in other formats a
-        conversation in which two calls have the same id is refused; OpenAI accepts up to 40 characters."""
-        middle = _BAD_IN_ID.sub("", response_id)[:24]
-        return f"call_{middle}_{len(self._calls)}" if middle else f"call_{len(self._calls)}"
+        """An id for a call without one. It contains the response's own id, or a random one, for in other
+        formats a conversation in which two calls have the same id is refused; OpenAI accepts up to 40
+        characters."""
+        self._id_of_response = self._id_of_response or _BAD_IN_ID.sub("", response_id)[:24]
+        self._id_of_response = self._id_of_response or secrets.token_hex(12)
+        return f"call_{self._id_of_response}_{len(self._calls)}"
 
     def _usage(self) -> Usage:
         """Gemini counts thoughts separately from the text, and leaves out counts of zero."""
-        try:
-            usage = fields.as_object(json.loads(self._raw_usage or b"{}"))
-        except (ValueError, RecursionError):
-            usage = {}
-        count = {name: fields.as_count(value) for name, value in usage.items() if name.endswith("TokenCount")}
-        if not any(value is not None for value in count.values()):
+        count = self._counts
+        if not any(name.endswith("TokenCount") for name in count):
             return Usage()
         prompt, thoughts = count.get("promptTokenCount"), count.get("thoughtsTokenCount")
         if prompt is not None:
@@ -185,9 +206,13 @@ class Decoder(StreamDecoder):
         kept = {name: value for name, value in kept.items() if value}
         return {"gemini": kept} if kept and self._kept < STATE else {}
 
-    def _reason(self, word: str) -> str:
-        reason = _FINISH_WORDS.get(word, word)
-        return "tool_calls" if reason == "stop" and self._calls else reason
+
+def _first_candidate(candidates: object) -> JsonObject:
+    """The candidate with the index 0; the others are not requested."""
+    for candidate in candidates if isinstance(candidates, list) else []:
+        if fields.as_object(candidate).get("index") in (0, None):
+            return fields.as_object(candidate)
+    return {}
 
 
 def decode_body(body: bytes) -> list[Event]:

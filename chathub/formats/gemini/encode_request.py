@@ -12,7 +12,7 @@ import msgspec
 
 from chathub.formats import request_parts, urls
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 from chathub.schemas.json import JsonObject
 
@@ -162,13 +162,19 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
 
 
 def _parts(message: Message) -> list[Part]:
-    parts = [_image(image) for image in message.images]
-    return [*parts, {"text": message.content}] if message.content else parts
+    parts: list[Part] = []
+    for part in message.parts:
+        match part:
+            case TextPart(text) if text:
+                parts.append({"text": text})
+            case Image():
+                parts.append(_image(part))
+    return parts
 
 
 def _assistant_parts(message: Message, state: JsonObject, own_ids: set[str], quirks: Quirks) -> list[Part]:
     parts = _parts(message)
-    if parts and message.content and (signature := as_string(state.get("text"))):
+    if parts and message.text and (signature := as_string(state.get("text"))):
         parts[-1]["thoughtSignature"] = signature
     signatures = as_object(state.get("calls"))
     for number, call in enumerate(message.tool_calls):
@@ -185,11 +191,12 @@ def _assistant_parts(message: Message, state: JsonObject, own_ids: set[str], qui
 
 
 def _tool_parts(message: Message, names: dict[str, str], own_ids: set[str]) -> list[Part]:
+    text = message.text
     try:
-        value = json.loads(message.content, strict=False)
+        value = json.loads(text, strict=False)
     except (ValueError, RecursionError):
-        value = message.content
-    response = value if isinstance(value, dict) else {"output": message.content}
+        value = text
+    response = value if isinstance(value, dict) else {"output": text}
     call_id = message.tool_call_id
     result: Part = {"name": names.get(call_id, "tool"), "response": response}
     if call_id in own_ids:

@@ -4,6 +4,7 @@ Source: OpenAI's API reference, "Create chat completion". Fields that other prov
 refused: they are kept in ``extra``.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -25,7 +26,7 @@ from chathub.formats.client_request import (
     refuse,
     whole_number,
 )
-from chathub.formats.messages import Image, Message, ToolCall
+from chathub.formats.messages import Message, Part, TextPart, ToolCall, content_of
 from chathub.schemas.chats import PARAMETERS
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
@@ -213,34 +214,32 @@ def decode_request(body: bytes) -> ClientRequest:
 def _message(message: _Message, place: str, decoder: ClientImages) -> Message:
     match message:
         case _System(content) | _Developer(content):
-            return Message("system", _text(content))
+            return Message("system", _content(content, place, decoder))
         case _User(content):
-            return Message("user", _text(content), _images(content, place, decoder))
+            return Message("user", _content(content, place, decoder))
         case _Tool(content, call_id):
-            return Message("tool", _text(content), _images(content, place, decoder), tool_call_id=call_id)
+            return Message("tool", _content(content, place, decoder), tool_call_id=call_id)
         case _Assistant(content, calls):
+            spoken = _content(content or "", place, decoder)
+            if not calls:
+                return Message("assistant", spoken)
             tool_calls = [
-                ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls or []
+                ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls
             ]
-            return Message("assistant", _text(content or ""), tool_calls=tool_calls)
+            return Message("assistant", [*Message("assistant", spoken).parts, *tool_calls])
 
 
-def _text(content: str | list[Any]) -> str:
-    """The text parts, joined by line ends: clients put whole documents into parts, without a line end."""
+def _content(content: str | list[Any], place: str, decoder: ClientImages) -> str | Sequence[Part]:
     if isinstance(content, str):
         return content
-    return "\n".join(part.text for part in content if isinstance(part, _Text))
-
-
-def _images(content: str | list[Any], place: str, decoder: ClientImages) -> list[Image]:
-    if isinstance(content, str):
-        return []
-    images = []
+    parts: list[Part] = []
     for number, part in enumerate(content):
-        if isinstance(part, _Image):
+        if isinstance(part, _Text):
+            parts.append(TextPart(part.text))
+        elif isinstance(part, _Image):
             url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
-            images.append(decoder.from_url(url, f"{place}.content[{number}].image_url"))
-    return images
+            parts.append(decoder.from_url(url, f"{place}.content[{number}].image_url"))
+    return content_of(parts)
 
 
 def _tools(tools: list[JsonObject]) -> list[JsonObject]:

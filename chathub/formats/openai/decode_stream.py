@@ -7,6 +7,7 @@ are two ways through a chunk: the fast one for nearly all chunks, whose types ms
 and the tolerant one for all others, which checks every field.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -14,22 +15,24 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, Text, ToolCallDelta, Usage
-from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
+from chathub.formats.events import Event, Failure, OtherChoice, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
+# also of Together, TGI, xAI, Mistral, Zhipu, DeepSeek, vLLM, Bedrock, and of relays of Gemini and Anthropic
 _FINISH_WORDS = {
-    "end_turn": "stop",
-    "eos": "stop",
-    "function_call": "tool_calls",
-    "max_tokens": "length",
-    "model_length": "length",
-    "sensitive": "content_filter",
-    "stop_sequence": "stop",
+    **dict.fromkeys(("stop", "end_turn", "eos", "eos_token", "stop_sequence", "normal", "completed"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "content_filtered", "guardrail_intervened"), "content_filter"),
+    **dict.fromkeys(("sensitive", "refusal", "safety", "recitation", "blocklist"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "spii", "model_armor", "image_safety"), "content_filter"),
+    **dict.fromkeys(("error", "network_error", "abort", "insufficient_system_resource"), BROKEN_OFF),
 }
-# the model did not end, its server did (OpenRouter, Zhipu)
-_BROKEN_WORDS = frozenset({"error", "network_error"})
+# choices of one response that are counted besides the first
+_MOST_CHOICES = 128
 
 _CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
 _MESSAGE: large_json.Shape = {
@@ -39,6 +42,17 @@ _MESSAGE: large_json.Shape = {
     "reasoning_details": [{"text": None, "summary": None}],
     "refusal": None,
     "tool_calls": [_CALL],
+    "function_call": {"name": None, "arguments": None},
+    "images": [{}],
+    "audio": {},
+}
+_CHOICE: large_json.Shape = {
+    "index": None,
+    "message": _MESSAGE,
+    "delta": _MESSAGE,
+    "finish_reason": None,
+    "usage": None,
+    "error": None,
 }
 
 
@@ -49,16 +63,21 @@ class _Delta(Struct, gc=False):
     reasoning_details: Raw = Raw(b"")
     refusal: Annotated[str, Meta(max_length=0)] | None = None
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
+    function_call: None = None
+    images: None = None
+    audio: None = None
 
 
-class _Choice(Struct, gc=False):
+class _PlainChoice(Struct, gc=False):
+    index: Annotated[int, Meta(ge=0, le=0)] = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
     usage: None = None
+    error: None = None
 
 
 class _Chunk(Struct, gc=False):
-    choices: list[_Choice] | None = None
+    choices: Annotated[list[_PlainChoice], Meta(max_length=1)] | None = None
     usage: JsonObject | None = None
     error: None = None
     x_groq: None = None
@@ -67,28 +86,65 @@ class _Chunk(Struct, gc=False):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
+class _Choice:
+    """What has come of one of a response's choices."""
+
+    def __init__(self) -> None:
+        self.halves = _Halves()
+        self.calls = fields.ToolCalls()
+        self.has_output = False
+        self.finish = ""
+
+    def take(self, delta: JsonObject) -> Iterator[Text | Reasoning | ToolCallDelta]:
+        """The events in a delta."""
+        for kind, text in fields.texts(delta):
+            self.has_output = True
+            if said := self.halves.join(kind, text):
+                yield kind(said)
+        if refusal := fields.as_string(delta.get("refusal")):
+            self.has_output = True
+            if said := self.halves.join(Text, refusal):
+                yield Text(said, True)
+        for call in self.calls.take(_calls_in(delta)):
+            self.has_output = True
+            arguments = self.halves.join(call.index, call.arguments)
+            if call.id or call.name or arguments:
+                yield ToolCallDelta(call.index, well_formed(call.id), well_formed(call.name), arguments)
+
+
+def _calls_in(delta: JsonObject) -> object:
+    """The fragments of tool calls; ``function_call`` is the field of older servers, which had one call."""
+    called = fields.as_object(delta.get("function_call"))
+    return delta.get("tool_calls") or ([{"index": 0, "function": called}] if called else None)
+
+
 class Decoder(StreamDecoder):
     """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    After an error the stream is read on, for the usage may follow (OpenRouter).
+    The first choice is the reply, the others are counted (``OtherChoice``). After an error the stream is read
+    on, for the usage may follow (OpenRouter).
     """
 
     shape = {
-        "choices": [{"message": _MESSAGE, "delta": _MESSAGE, "finish_reason": None, "usage": None}],
+        "choices": [_CHOICE],
         "usage": None,
         "x_groq": None,
         **large_json.ERRORS,
     }
+    finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
-        self._halves = _Halves()
-        self._calls = fields.ToolCalls()
-        self._counts: JsonObject = {}
+        self._first = _Choice()
+        self._halves = self._first.halves
+        self._first_index: int | None = None
+        self._others: dict[int, _Choice] = {}
+        self._counts: dict[str, int] = {}
+        self._reported = Usage()
         self._failed = False
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
-        if name or self._failed or self._halves.waiting:
+        if name or self._failed or self._halves.waiting or self._first_index:
             return False
         try:
             chunk = _decode_chunk(payload)
@@ -103,16 +159,17 @@ class Decoder(StreamDecoder):
         thought = delta.reasoning_content or delta.reasoning
         if thought:
             events.append(Reasoning(thought))
-            self._has_output = True
+            self._has_reasoning = True
         elif len(delta.reasoning_details) > 4:  # more than null or []
             return False
         if delta.content:
             events.append(Text(delta.content))
-            self._has_output = True
+            self._has_answer = True
         if choice.finish_reason:
             self._finish = choice.finish_reason
         if chunk.usage:
-            self._counts = chunk.usage
+            fields.update_counts(self._counts, chunk.usage)
+        self._first_index = 0
         self._arrived = True
         return True
 
@@ -120,21 +177,46 @@ class Decoder(StreamDecoder):
         return name in ("", "message")
 
     def _take_object(self, value: JsonObject, events: list[Event]) -> None:
-        choice = fields.first(value.get("choices"))
-        self._counts = fields.usage_object(value, choice) or self._counts
+        items = value.get("choices")
+        choices = [fields.as_object(item) for item in items] if isinstance(items, list) else []
+        fields.update_counts(self._counts, fields.usage_object(value, choices[0] if choices else {}))
         if self._failed:
             return
-        delta = self._message(choice)
-        for kind, text in fields.texts(delta):
-            self._say(kind, text, events)
-        for call in self._calls.take(delta.get("tool_calls")):
-            arguments = self._halves.join(call.index, call.arguments)
-            self._call(call.index, call.id, call.name, arguments, events)
-        self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
+        for position, choice in enumerate(choices):
+            self._take_choice(choice, position, events)
+        broken = next((choice for choice in choices if choice.get("error")), None)
         if failures.is_error(value):
+            self.shows_error = bool(value.get("error"))
             self._fail(events, fields.refusal(value, BROKEN))
+        elif broken is not None:
+            self._fail(events, fields.refusal({"error": broken["error"]}, BROKEN))
 
-    def _message(self, choice: JsonObject) -> JsonObject:
+    def _take_choice(self, choice: JsonObject, position: int, events: list[Event]) -> None:
+        index = choice.get("index")
+        index = index if type(index) is int else position
+        if self._first_index is None:
+            self._first_index = index
+        if index == self._first_index:
+            message = self._message(choice, self._first.has_output or self._has_output)
+            events += self._counted(self._first.take(message), message)
+            self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
+        elif index in self._others or len(self._others) < _MOST_CHOICES:
+            other = self._others.setdefault(index, _Choice())
+            message = self._message(choice, other.has_output)
+            events += [OtherChoice(index, event) for event in self._counted(other.take(message), message)]
+            other.finish = fields.as_string(choice.get("finish_reason")) or other.finish
+
+    def _counted(
+        self, events: Iterable[Text | Reasoning | ToolCallDelta], message: JsonObject
+    ) -> Iterator[Text | Reasoning | ToolCallDelta]:
+        for event in events:
+            self._has_reasoning |= isinstance(event, Reasoning)
+            self._has_answer |= not isinstance(event, Reasoning)
+            self._has_calls |= isinstance(event, ToolCallDelta)
+            yield event
+        self._has_answer |= bool(message.get("images") or message.get("audio"))
+
+    def _message(self, choice: JsonObject, has_output: bool) -> JsonObject:
         """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
 
         Its stream repeats in ``message`` what ``delta`` said so far; a whole body has an empty ``delta``.
@@ -142,35 +224,29 @@ class Decoder(StreamDecoder):
         delta, message = choice.get("delta"), fields.as_object(choice.get("message"))
         if isinstance(delta, dict) and (self._streamed or not message):
             return delta
-        return {} if self._has_output else message
+        return {} if has_output else message
 
-    def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
-        self._has_output = True
-        said = self._halves.join(kind, fields.as_string(text))
-        if said:
-            events.append(kind(said))
-        return said
+    @property
+    def _is_finished(self) -> bool:
+        return bool(self._finish) and all(other.finish for other in self._others.values())
 
     def _usage(self) -> Usage:
         return fields.read_usage(self._counts)
 
-    def _reason(self, word: str) -> str:
-        return _FINISH_WORDS.get(word, word)
-
     def _fail(self, events: list[Event], failure: Failure) -> None:
-        self._conclude(events, failure)
+        self._conclude(events, self._after_output(failure))
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
-        if self._failed:
-            if (usage := self._usage()) != Usage():
-                events.append(usage)
-        else:
-            events += self._halves.rest()
-            if failure is None and self._finish in _BROKEN_WORDS:
-                failure = Failure.found(BROKEN, status=200)
+        if not self._failed:
+            for event in self._halves.rest():
+                events.append(event)
+            for index, other in self._others.items():
+                events += [OtherChoice(index, event) for event in other.halves.rest()]
             super()._conclude(events, failure)
             self._failed = failure is not None
-        self._counts = {}
+        elif (usage := self._usage()) != self._reported:
+            events.append(usage)
+        self._reported = self._usage()
 
 
 # texts by their kind, arguments by the index of their call
@@ -191,7 +267,7 @@ class _Halves:
             text = text[:-1]
         return well_formed(text)
 
-    def rest(self) -> list[Event]:
+    def rest(self) -> list[Text | Reasoning | ToolCallDelta]:
         """U+FFFD in place of each half that is still waiting."""
         waiting, self.waiting = self.waiting, {}
         return [

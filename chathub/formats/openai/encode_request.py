@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from chathub.formats import request_parts, urls
-from chathub.formats.messages import ChatRequest, Image, Message, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 from chathub.schemas.json import JsonObject
 
@@ -84,12 +84,11 @@ def _messages(messages: list[Message], quirks: Quirks) -> list[Any]:
 
 def _is_plain(message: Message) -> bool:
     """Whether its fields are those of OpenAI's format, as with most messages."""
-    return not (
-        message.images
-        or message.tool_calls
-        or message.tool_call_id
-        or message.state
-        or message.role == "developer"
+    return (
+        isinstance(message.content, str)
+        and not message.tool_call_id
+        and message.state is None
+        and message.role != "developer"
     )
 
 
@@ -101,9 +100,9 @@ def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[JsonObject]:
             shown = []
         if message.role == "tool":
             shown = [*shown, *message.images]
-            yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+            yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
         elif message.role in request_parts.INSTRUCTIONS:
-            yield {"role": quirks.system_role, "content": message.content}
+            yield {"role": quirks.system_role, "content": message.text}
         else:
             yield _message(message)
     if shown:
@@ -111,11 +110,8 @@ def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[JsonObject]:
 
 
 def _message(message: Message) -> JsonObject:
-    result: JsonObject = {"role": message.role, "content": message.content}
-    if message.images:
-        text = [{"type": "text", "text": message.content}] if message.content else []
-        result["content"] = [*text, *(_image(image) for image in message.images)]
-    if message.tool_calls:
+    result: JsonObject = {"role": message.role, "content": _content(message)}
+    if tool_calls := message.tool_calls:
         result["content"] = result["content"] or None
         result["tool_calls"] = [
             {
@@ -124,9 +120,23 @@ def _message(message: Message) -> JsonObject:
                 # empty arguments are no JSON, and servers that decode them fail
                 "function": {"name": call.name, "arguments": call.arguments or "{}"},
             }
-            for call in message.tool_calls
+            for call in tool_calls
         ]
     return result
+
+
+def _content(message: Message) -> str | list[JsonObject]:
+    """A text, if there is nothing else: some providers take no lists of parts."""
+    if not message.images:
+        return message.text
+    content: list[JsonObject] = []
+    for part in message.parts:
+        match part:
+            case TextPart(text) if text:
+                content.append({"type": "text", "text": text})
+            case Image():
+                content.append(_image(part))
+    return content
 
 
 def _image(image: Image) -> JsonObject:

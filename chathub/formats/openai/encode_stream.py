@@ -16,6 +16,9 @@ from chathub.schemas.json import JsonObject
 
 DONE = b"[DONE]"
 
+# all that clients know; they look for others in vain
+_FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
+
 _encode = msgspec.json.encode
 
 _ERRORS = {
@@ -175,7 +178,7 @@ class Encoder:
         if self._finish != "length":  # else the arguments may have been cut off
             calls += self._calls.completed()
         chunks = [self._delta(b"tool_calls", [call]) for call in calls]
-        word = self._finish or ("tool_calls" if self._calls else "stop")
+        word = _finish_reason(self._finish, bool(self._calls))
         delta = b'"role":"assistant","content":""' if self._role else b""
         chunks.append(self._chunk(delta, _encode(word)))
         if self._include_usage and self._usage:
@@ -199,6 +202,13 @@ def _failure(failure: Failure) -> bytes:
     code = code if failure.code is None else str(failure.code)
     known_type = _ERRORS.get(failure.status, "server_error")
     return _encode(_error(failure.message, failure.type or known_type, None, code))
+
+
+def _finish_reason(reason: str, has_calls: bool) -> str:
+    """The reason of ``Finish`` in OpenAI's words. Clients run tools on ``tool_calls`` alone."""
+    if reason in ("", "stop", "tool_calls"):
+        return "tool_calls" if has_calls else "stop"
+    return reason if reason in _FINISH_REASONS else "stop"
 
 
 def _tokens(usage: Usage) -> JsonObject:
@@ -234,7 +244,7 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
         "index": 0,
         "message": message | {"refusal": None},
         "logprobs": None,
-        "finish_reason": finish or ("tool_calls" if calls else "stop"),
+        "finish_reason": _finish_reason(finish, bool(calls)),
     }
     body = {"id": id, "object": "chat.completion", "created": created, "model": model, "choices": [choice]}
     return _encode(body if usage is None else body | {"usage": _tokens(usage)})
