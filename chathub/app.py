@@ -200,7 +200,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     client, memory = app[app_keys.CLIENT], app[app_keys.REPLY_MEMORY]
     app[app_keys.RUNNING] = registry = Registry()
     app[app_keys.SETTLEMENT_QUEUE] = queue = SettlementQueue(db)
-    key_reports = KeyReports(app[app_keys.COOLDOWNS], queue, clock)
+    key_reports = KeyReports(app[app_keys.COOLDOWNS], queue, clock, app[app_keys.CATALOG])
     admission = Admission(db, disk, queue)
     await disk.measure()
     metering = Metering(db, clock, registry, admission, memory, queue, key_reports)

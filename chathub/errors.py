@@ -56,6 +56,10 @@ class UnknownModel(BadRequest):
     """There is no such model; at /v1 this is a 404, as in the vendors' APIs."""
 
 
+class ModelUnavailable(UnknownModel):
+    """No API key may use the model at its provider."""
+
+
 class Unauthorized(ChatHubError):
     status = 401
 

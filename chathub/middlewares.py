@@ -166,7 +166,7 @@ def failure(
     response = raw(_encode_error(request, status, reason, error), status)
     if request.path.startswith("/v1/"):
         # Anthropic's format has no field for it, and OpenAI's may have OpenAI's own code
-        response.headers["X-ChatHub-Code"] = reason.code
+        response.headers["X-ChatHub-Code"] = reason.wire_code
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error is not None and error.closes:
@@ -186,4 +186,4 @@ def _encode_error(request: web.Request, status: int, reason: Reason, error: Chat
         return anthropic.encode_error(status, sentence)
     # without an error of ours no route matched: the base URL is wrong, not the model
     kind = "invalid_request_error" if status == 404 and error is None else None
-    return openai.encode_error(status, sentence, reason.code, type=kind, param=details.get("param"))
+    return openai.encode_error(status, sentence, reason.wire_code, type=kind, param=details.get("param"))

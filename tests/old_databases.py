@@ -27,6 +27,10 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         "id, user_id, provider_id, secret, mask, origin, created_at, updated_at",
         [(1, 1, 901, b"s", "m", "o", 1, 1), (2, 2, 902, b"s", "m", "o", 1, 1)],
     ),
+    "model_rests": (
+        "key_id, model, until, failure_class, code, http_status, failures_in_row, failed_at",
+        [(1, "m", 2, "rate_limited", "upstream_rate_limited", 429, 1, 1)],
+    ),
     "conversations": (
         "id, public_id, user_id, title, model, created_at, updated_at",
         [(1, "c", 1, "t", "m", 1, 1), (2, "d", 2, "u", "n", 1, 1)],

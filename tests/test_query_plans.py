@@ -26,6 +26,8 @@ MAY_SORT = {
         "api_keys.list_own",
         "login_networks.delete_oldest",
         "messages.list_context",
+        "model_rests.delete_oldest",
+        "model_rests.list_own",
         "models.list_all",
         "providers.list_all",
     ),

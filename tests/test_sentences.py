@@ -20,7 +20,8 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]")
 # Chinese that is no sentence: words to find in what others write, and texts that must stay as they are
 ELSEWHERE = {
     "chat/settle.py",  # the text that the page itself shows after its stop button
-    "formats/failure_class.py",  # words of Chinese providers
+    "formats/failure_words.py",  # words of Chinese providers
+    "formats/think.py",  # quotation marks
     "handlers/usage.py",  # beginnings of formulas
     "redaction.py",  # words before a secret
     "replies/titles.py",  # the request for a title, and quotation marks around one
@@ -170,7 +171,12 @@ def test_numbers_have_commas_and_no_empty_decimals() -> None:
 def test_stored_reason_makes_its_sentence_in_both_languages() -> None:
     reason = Reason(
         "provider_error",
-        {"provider": "OpenAI", "status": 401, "reason": Reason("provider_text", {"text": "a {b} c"})},
+        {
+            "provider": "OpenAI",
+            "error": Reason("http_error", {"status": 401}),
+            "reason": Reason("provider_text", {"text": "a {b} c"}),
+        },
+        "upstream_invalid_key",
     )
     again = msgspec.json.decode(msgspec.json.encode(reason), type=Reason)
     assert again == reason

@@ -63,7 +63,7 @@ def settle(tx: Transaction, turn: Turn, settlement: Settlement) -> Budget | None
     )
     budgets.release(tx, turn.reservation_id)
     if settlement.key_id is not None:
-        key_pool.record_success(tx, settlement.key_id, now)
+        key_pool.record_success(tx, settlement.key_id, settlement.attempts[-1].model, now)
     return budgets.warning(tx, settlement.owner)
 
 

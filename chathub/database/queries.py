@@ -21,6 +21,7 @@ from chathub.database.rows.ledger import Ledger
 from chathub.database.rows.limits import Limits
 from chathub.database.rows.login_networks import LoginNetworks
 from chathub.database.rows.messages import Messages
+from chathub.database.rows.model_rests import ModelRests
 from chathub.database.rows.models import Models
 from chathub.database.rows.parts import Parts
 from chathub.database.rows.personal_tokens import PersonalTokens
@@ -65,6 +66,7 @@ class Queries:
     limits: Limits
     login_networks: LoginNetworks
     messages: Messages
+    model_rests: ModelRests
     models: Models
     parts: Parts
     personal_tokens: PersonalTokens

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from msgspec import Raw
 
 from chathub.errors import ChatHubError
+from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
@@ -38,8 +40,9 @@ class ClientFormat(Protocol):
 
     wire_format: str
     heartbeat: bytes
-    # a text in the last event of a stream, and seldom elsewhere
+    # a text in the last event of a stream, and seldom elsewhere; and a pattern that is in that event alone
     last_event: bytes
+    is_last_event: re.Pattern[bytes]
     model: str
     stream: bool
     body: bytes
@@ -63,17 +66,39 @@ class ClientFormat(Protocol):
         headers: Mapping[str, str],
         quirks: Quirks,
         cap: int | None,
+        *,
+        stream: bool,
     ) -> ForwardedRequest:
         """The request for an endpoint of the same format; ``cap`` replaces the requested length, ``headers``
-        are the client's own, their names in lower case."""
+        are the client's own, their names in lower case. ``stream``: whether a stream is requested."""
 
     def decoder(self, limit: int) -> StreamDecoder: ...
 
     def decode_body(self, body: bytes) -> list[Event]: ...
 
+    def stream_of(self, body: bytes) -> bytes:
+        """A whole response of the same format as a stream. Raises ``ValueError`` if it cannot be read."""
+
+    def whole_of(self, stream: bytes) -> bytes:
+        """A stream of the same format as a whole response. Raises ``ValueError`` if it cannot be read."""
+
     def encoder(self, model: str, prompt_tokens: int) -> StreamEncoder: ...
 
     def encode_body(self, events: list[Event], model: str) -> bytes: ...
+
+
+def as_requested(client_format: ClientFormat, body: bytes, events: list[Event], model: str) -> bytes:
+    """A provider's response in the client's format and in the form that it requested: JSON, or a stream.
+    ``events`` are those of the response: what cannot be read strictly is encoded anew."""
+    if client_format.stream == sse.is_stream(body):
+        return body
+    try:
+        return client_format.stream_of(body) if client_format.stream else client_format.whole_of(body)
+    except (ValueError, RecursionError):
+        if not client_format.stream:
+            return client_format.encode_body(events, model)
+        encoder = client_format.encoder(model, 0)
+        return encoder.feed(events) + encoder.end()
 
 
 def estimate_request(request: ClientRequest) -> int:

@@ -1,12 +1,12 @@
 """A provider's response as events: text, reasoning, tool calls, usage, the end, or a failure."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Param, Reason
+from chathub.text import shortened
 
 _PER_FRAGMENT = 50
 
@@ -88,9 +88,17 @@ class Failure(Struct, frozen=True):
     - ``cut``: the connection ended, the provider reported an error after some output, or the response became
       too large, before it was whole; or the response cannot be read. The provider may have done its work.
 
-    ``fields`` are the top-level fields of the request that the error names (``param``, ``loc``);
-    ``echoed``: the message begins with a phrase that the request contains. ``message`` is the provider's own;
-    a failure that ChatHub found has a ``reason``, and that in English as its message.
+    ``said_status`` is the HTTP status that an error inside a 200 names besides its code. ``type``,
+    ``code`` and ``param`` are the provider's words, ``words`` further machine-readable words of its details
+    (Gemini's reasons and quota ids, Azure's inner code). ``cause`` is the reason in more detail: the error of
+    another provider that a relay passes on (``is_relayed``), or what the details say. ``fields`` are the
+    top-level fields of the request that the error names (``param``, ``loc``). ``form``: the body was JSON,
+    plain text (or nothing), or a web page. ``regains_at`` (Unix seconds) is when a used-up quota renews.
+    ``echoed``: the message begins with a phrase that the request contains. ``headers`` are those of the
+    response that may be passed on.
+
+    ``message`` is the provider's own; a failure that ChatHub found has a ``reason``, and that in English as
+    its message.
     """
 
     message: str
@@ -101,6 +109,14 @@ class Failure(Struct, frozen=True):
     retry_after: float | None = None
     fields: tuple[str, ...] = ()
     echoed: bool = False
+    param: str | None = None
+    said_status: int = 0
+    words: tuple[str, ...] = ()
+    cause: "Failure | None" = None
+    is_relayed: bool = False
+    form: Literal["json", "text", "page"] = "json"
+    regains_at: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
     reason: Reason | None = None
 
     @classmethod
@@ -117,12 +133,12 @@ class Failure(Struct, frozen=True):
         reason = Reason(code, {"provider": Reason("the_provider"), **(params or {})})
         return cls(reason.text("en"), kind=kind, status=status, reason=reason, **more)
 
-    def with_provider(self, name: str) -> "Failure":
-        """A failure that ChatHub found, with the provider's name in its sentence."""
-        if self.reason is None:
-            return self
-        reason = self.reason.with_params(provider=name)
-        return replace(self, reason=reason, message=reason.text("en"))
+    @property
+    def told(self) -> str:
+        """What people read: the message, and its cause where the message does not contain it."""
+        if self.cause is None or self.cause.told in self.message:
+            return self.message
+        return shortened(f"{self.message}: {self.cause.told}")
 
     @property
     def timed_out(self) -> bool:

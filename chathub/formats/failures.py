@@ -5,6 +5,7 @@ tried is that of one-api's relay, which uses the same providers. Nothing here ra
 anything: HTML from a proxy in between, a bare string, a list, half a JSON text.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -14,17 +15,15 @@ from email.utils import parsedate_to_datetime
 
 from msgspec.structs import replace
 
+from chathub.formats import failure_details
 from chathub.formats.events import Failure
+from chathub.formats.failure_details import RETRY_LIMIT
 from chathub.schemas.json import JsonObject
-from chathub.text import MESSAGE_LIMIT, well_formed
-
-RETRY_LIMIT = 24 * 3600.0
+from chathub.text import shortened, well_formed
 
 _TEXT_KEYS = ("message", "detail", "msg", "errmsg", "error_msg", "err")
 _HTML = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
-_FIELD = re.compile(r"[A-Za-z_]\w*")
 _SHORT_WORD = re.compile(r"[A-Za-z][A-Za-z_ .-]{0,39}")
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s")
 
 
 def from_body(status: int, body: bytes, headers: Mapping[str, str]) -> Failure:
@@ -37,18 +36,18 @@ def from_body(status: int, body: bytes, headers: Mapping[str, str]) -> Failure:
     try:
         failure = from_error(json.loads(text, strict=False), status)
     except (ValueError, RecursionError):
-        failure = Failure(_bare(status), status=status)
+        failure = Failure(_bare(status), status=status, form="page" if _is_page(text) else "text")
     if failure.message == _bare(status) and _is_readable(text):
-        failure = replace(failure, message=_cut(f"{_bare(status)}: {well_formed(text)}"))
+        failure = replace(failure, message=shortened(f"{_bare(status)}: {well_formed(text)}"))
     wait = _wait_from_headers(headers)
     return failure if wait is None else replace(failure, retry_after=wait)
 
 
-def from_error(obj: object, status: int = 200) -> Failure:
+def from_error(obj: object, status: int = 200, *, is_inner: bool = False) -> Failure:
     """The error in decoded JSON: a whole error body, or the bare error object of a stream's event.
 
-    ``status`` is 200 for an error inside a stream. Without any readable text the message is
-    ``HTTP <status>``.
+    ``status`` is 200 for an error inside a stream; ``is_inner``: it came inside another error. Without any
+    readable text the message is ``HTTP <status>``.
     """
     if isinstance(obj, list):
         obj = obj[0] if obj else None
@@ -57,14 +56,63 @@ def from_error(obj: object, status: int = 200) -> Failure:
     code = _code(source)
     if code is None and source is not outer:
         code = _code(outer)
+    param = _word(source.get("param"))
+    relayed = None if is_inner else _relayed(source)
+    message = message if message and not _HTML.search(message) else _bare(status)
+    inner = source.get("message")
+    holders = (outer, source, inner) if source is not outer else (outer, inner)
+    cause = relayed or _explained(failure_details.reason_of(*holders), message)
     return Failure(
-        _cut(well_formed(message)) if message and not _HTML.search(message) else _bare(status),
+        shortened(well_formed(message)),
         status=status,
         type=_word(source.get("type")) or _word(source.get("status")),
         code=code,
-        retry_after=_wait_from_details(source),
-        fields=_fields(outer, source),
+        retry_after=failure_details.wait_of(source),
+        fields=failure_details.fields_of(param, *holders) or (relayed.fields if relayed else ()),
+        param=param,
+        said_status=_said_status(source) or _said_status(outer) if status == 200 else 0,
+        words=failure_details.words_of(source),
+        cause=cause,
+        is_relayed=relayed is not None,
+        regains_at=failure_details.renewal_in(message),
     )
+
+
+def _explained(reason: str, message: str) -> Failure | None:
+    """The cause that the details name, unless the message says the same."""
+    return Failure(reason) if reason and reason not in message else None
+
+
+def _relayed(error: JsonObject) -> Failure | None:
+    """The error of another provider that OpenRouter passes on: in ``metadata.raw`` (JSON as a string, or a
+    sentence), else the last of ``metadata.previous_errors``."""
+    metadata = error.get("metadata")
+    if not isinstance(metadata, dict):
+        return None
+    raw = metadata.get("raw")
+    errors = metadata.get("previous_errors")
+    if not raw and isinstance(errors, list) and errors:
+        raw = errors[-1]
+    if isinstance(raw, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            raw = json.loads(raw, strict=False)
+    if isinstance(raw, dict) and isinstance(listed := raw.get("errors"), list) and listed:
+        raw = listed[0]
+    failure = from_error(raw, is_inner=True)
+    return None if failure.message == _bare(200) else failure
+
+
+def _said_status(error: JsonObject) -> int:
+    """The HTTP status that an error names besides its code; 0 for none."""
+    names = ("status", "status_code", "statusCode", "http_status", "http_code")
+    return next((status for name in names if (status := as_status(error.get(name)))), 0)
+
+
+def as_status(value: object) -> int:
+    """A number, or its digits, as the status of a failed response; 0 if it is none."""
+    if isinstance(value, str) and len(value) == 3 and value.isdecimal():
+        value = int(value)
+    return value if isinstance(value, int) and 400 <= value < 600 else 0
 
 
 def is_error(obj: JsonObject) -> bool:
@@ -88,11 +136,15 @@ def short_word(text: str) -> str:
     return text if _SHORT_WORD.fullmatch(text) else "other"
 
 
+def _is_page(text: str) -> bool:
+    return text.startswith("<") or _HTML.search(text) is not None
+
+
 def _is_readable(text: str) -> bool:
     """Whether it may be shown: text, not a page's source, not binary, not an empty JSON value."""
-    if not text or text.startswith("<") or text in ("{}", "[]", '""', "null"):
+    if _is_page(text) or text in ("", "{}", "[]", '""', "null"):
         return False
-    return "\ufffd" not in text and "\x00" not in text and not _HTML.search(text)
+    return "\ufffd" not in text and "\x00" not in text
 
 
 def _message_and_source(obj: object) -> tuple[str, JsonObject]:
@@ -155,41 +207,19 @@ def _code(source: JsonObject) -> str | int | None:
     for key in ("code", "error_code"):
         value = source.get(key)
         if isinstance(value, str) and value:
-            return _cut(well_formed(value))
+            return shortened(well_formed(value))
         # SQLite and most JSON parsers are limited to 64 bits
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
             return value
     return None
 
 
-def _fields(outer: JsonObject, source: JsonObject) -> tuple[str, ...]:
-    """The top-level fields of the request that an error names: in OpenAI's ``param``
-    (``messages[0].role``) or FastAPI's ``loc`` (``["body", "stream_options", …]``)."""
-    found = [match[0]] if (match := _FIELD.match(_word(source.get("param")) or "")) else []
-    message = source.get("message")
-    for holder in (outer, source, message if isinstance(message, dict) else {}):
-        for name in ("detail", "details"):
-            items = holder.get(name)
-            found += [field for item in items if (field := _located(item))] if isinstance(items, list) else []
-    return tuple(dict.fromkeys(found))
-
-
-def _located(item: object) -> str:
-    loc = item.get("loc") if isinstance(item, dict) else None
-    names = [name for name in loc if name != "body"] if isinstance(loc, list) else []
-    return names[0] if names and isinstance(names[0], str) else ""
-
-
 def _word(value: object) -> str | None:
-    return _cut(well_formed(value)) if isinstance(value, str) and value else None
+    return shortened(well_formed(value)) if isinstance(value, str) and value else None
 
 
 def _bare(status: int) -> str:
     return f"HTTP {status}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 
 def _wait_from_headers(headers: Mapping[str, str]) -> float | None:
@@ -207,17 +237,6 @@ def _wait_from_headers(headers: Mapping[str, str]) -> float | None:
     # the server's own clock, where it sends it: a small machine's may be years behind
     now = _moment(lower.get("date", "")) or time.time()
     return None if moment is None else _bounded(moment - now)
-
-
-def _wait_from_details(error: JsonObject) -> float | None:
-    """Gemini's ``details[].retryDelay``, a duration such as ``48s``."""
-    details = error.get("details")
-    for item in details if isinstance(details, list) else []:
-        delay = item.get("retryDelay") if isinstance(item, dict) else None
-        match = _DURATION.fullmatch(delay) if isinstance(delay, str) else None
-        if match:
-            return _bounded(float(match[1]))
-    return None
 
 
 def _number(text: str | None) -> float | None:

@@ -49,6 +49,11 @@ def adapted(
     return _written({**fields, **changes})
 
 
+def without_stream(fields: Mapping[str, Raw]) -> dict[str, Raw]:
+    """The fields of a request whose reply is to come whole."""
+    return {name: value for name, value in fields.items() if name not in ("stream", "stream_options")}
+
+
 def _written(fields: Mapping[str, Raw]) -> bytes:
     """Fields as a JSON object. Long ones come last and are copied once: an encoder whose buffer grows takes
     five times as long."""

@@ -76,7 +76,7 @@ class _Refusal:
     """A refusal together with the body that was refused."""
 
     def __init__(self, failure: Failure, sent: bytes) -> None:
-        self._message = failure.message
+        self._message = failure.told
         self._pointed_at = failure.fields
         self._sent = sent
         self._fields = _fields_of(sent)

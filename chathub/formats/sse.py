@@ -178,6 +178,13 @@ class Emptiness:
             raise TooLong(f"more than {self._most} bytes without any output")
 
 
+def is_stream(body: bytes) -> bool:
+    """Whether a whole body is a stream of events, and no JSON text."""
+    return body.lstrip(b" \t\r\n" + _BOM).startswith(
+        (b"data:", b"event:", b":", b"id:", b"retry:", b"error:")
+    )
+
+
 def frame(payload: bytes, event_id: bytes = b"") -> bytes:
     """One event of ChatHub's own stream. Neither argument may hold a line break: JSON never does."""
     if event_id:

@@ -105,9 +105,9 @@ class StreamDecoder(ABC):
     def decode_body(self, body: bytes) -> list[Event]:
         """The events of a whole body. A stream that came although none was requested is decoded as one;
         blank lines before the JSON (DeepSeek, OpenRouter) are skipped."""
-        text = body.decode("utf-8-sig", "replace").strip()
-        if text.startswith(("data:", "event:", ":")):
+        if sse.is_stream(body):
             return self.feed(body.lstrip()) + self.close()
+        text = body.decode("utf-8-sig", "replace").strip()
         self._streamed = False
         events: list[Event] = []
         self._take("", text.encode(), events)

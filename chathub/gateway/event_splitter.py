@@ -2,6 +2,7 @@
 removes OpenAI's usage chunk if the client did not request it."""
 
 import re
+from collections.abc import Iterator
 
 _BLANKS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
@@ -47,14 +48,22 @@ class EventSplitter:
         self._tail = (self._tail + data)[-_BLANK_START:]
 
     @staticmethod
+    def without(data: bytes, unwanted: re.Pattern[bytes]) -> bytes:
+        """Events without those that contain a pattern."""
+        return b"".join([event for event in _events(data) if not unwanted.search(event)])
+
+    @staticmethod
     def _without_usage(data: bytes) -> bytes:
         # most data has no usage, and searching a substring takes a tenth of the time
         if b'"usage"' not in data or not _USAGE.search(data) or not _NO_CHOICES.search(data):
             return data
-        kept, start = [], 0
-        for end in [*(match.end() for match in _END.finditer(data)), len(data)]:
-            event = data[start:end]
-            if not (_USAGE.search(event) and _NO_CHOICES.search(event)):
-                kept.append(event)
-            start = end
-        return b"".join(kept)
+        return b"".join(
+            [event for event in _events(data) if not (_USAGE.search(event) and _NO_CHOICES.search(event))]
+        )
+
+
+def _events(data: bytes) -> Iterator[bytes]:
+    start = 0
+    for end in [*(match.end() for match in _END.finditer(data)), len(data)]:
+        yield data[start:end]
+        start = end

@@ -24,11 +24,12 @@ from chathub.formats.client_format import (
     ClientFormat,
     ForwardedRequest,
     StreamEncoder,
+    as_requested,
     estimate_request,
     estimated_prompt,
 )
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.events import Failure
+from chathub.formats.events import Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
@@ -89,7 +90,7 @@ class Exchange:
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
             meter = UsageMeter(0, limit)
             self._request.add_meter(meter, candidate.model)
-            return Trial(meter, partial(self._forward, meter))
+            return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._format.decode_request)
         _check(candidate, request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
@@ -98,6 +99,11 @@ class Exchange:
             queue.collect(self._request.memory)
         self._request.add_meter(queue, candidate.model)
         return Trial(queue, partial(self._translate, queue, request))
+
+    @property
+    def _streams(self) -> bool:
+        """Whether the provider is to send what the client requested; a stream of some models is not."""
+        return self.candidate.model.supports_streaming or not self._format.stream
 
     async def estimate_prompts(self) -> None:
         """Estimate the prompt's tokens where the provider did not report them. This decodes the request: the
@@ -114,26 +120,50 @@ class Exchange:
     # --- the same format
 
     async def _forward(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
-        """One attempt with the client's own body."""
+        """One attempt with the client's own body. The client gets a stream or a whole reply as it requested,
+        also from a provider that always sends the other one."""
         async with AsyncExitStack() as stack:
             leased = await stack.enter_async_context(self._client.lease(endpoint))
             response, bounds = await self._send(stack, leased)
-            if response.content_type == "text/event-stream" and not http.is_packed(response):
-                return await pipe(response, self._sink, self._format, meter, bounds.event)
-            body = await http.whole_body(response, bounds.body, self._request.memory)
-            if isinstance(body, Failure):
-                return body
+            first = await http.first_bytes(response)
+            if isinstance(first, Failure):
+                return first
+            is_whole = http.is_whole(response, first)
+            if self._format.stream and not is_whole and not http.is_packed(response):
+                public = partial(public_failure, candidate=self.candidate, endpoint=endpoint)
+                return await pipe(response, first, self._sink, self._format, meter, bounds.event, public)
+            limit = bounds.body if is_whole else http.LARGE_BOUNDS.body
+            body = await http.whole_body(response, limit, self._request.memory, first)
+        return body if isinstance(body, Failure) else await self._send_whole(meter, body)
+
+    async def _send_whole(self, meter: UsageMeter, body: bytes) -> Failure | None:
+        """Send a reply that has come whole."""
         events = await decoded(self._format.decode_body, body, len(body))
         if failure := failure_in(events):
+            meter.feed([event for event in events if isinstance(event, Usage)])
             return failure
         meter.feed(events)
         meter.complete(None)
         body = without_key(body, meter)
-        if self._sink.has_begun:
+        model = self.candidate.model_name
+        body = await self._offload.run(len(body), as_requested, self._format, body, events, model)
+        if self._format.stream:
             await self._sink.end(body)
         else:
             self.body = body
         return None
+
+    async def _forward_slowly(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
+        """One attempt with a model that cannot stream, for a client that requested a stream: it gets
+        heartbeats until the reply is whole."""
+        forwarding = asyncio.ensure_future(self._forward(meter, endpoint))
+        try:
+            while not (await asyncio.wait([forwarding], timeout=self._config.heartbeat_seconds))[0]:
+                await self._sink.write(self._format.heartbeat)
+            return forwarding.result()
+        finally:
+            forwarding.cancel()
+            await asyncio.wait([forwarding])
 
     async def _send(
         self, stack: AsyncExitStack, endpoint: Endpoint
@@ -161,7 +191,8 @@ class Exchange:
         model, reserved = self.candidate.model, self._request.reply_cap
         cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
         fields = forwardable(self._request, self.candidate, self._format.fields)
-        return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap)
+        stream = self._format.stream and model.supports_streaming
+        return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap, stream=stream)
 
     # --- from one format to the other
 

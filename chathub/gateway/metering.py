@@ -101,7 +101,9 @@ class Metering:
             reserved = await reserving
             for meter in request.meters:
                 if meter.successful_key_id is not None:
-                    self._key_reports.record_success(meter.successful_key_id, request.user_id)
+                    self._key_reports.record_success(
+                        meter.successful_key_id, request.user_id, meter.attempts[-1].model
+                    )
             settlement = request.settlement(reserved.reservation_id, self._clock.month())
             store = partial(settle, settlement=settlement)
             await self._settlement_queue.store("request", store, reserved.reservation_id)

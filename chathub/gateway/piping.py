@@ -1,5 +1,9 @@
 """Forwarding of a stream: the provider's bytes go to the client without the API key and without usage that
-the client did not request, and are decoded only for their usage."""
+the client did not request, and are decoded only for their usage and their end."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
 
 import aiohttp
 
@@ -17,6 +21,8 @@ from chathub.upstream.read_response import decoded, failure_in
 TOO_LONG = Failure.found("reply_too_long", kind="cut", status=502)
 # bytes that are decoded at once
 _BATCH = 65_536
+# seconds in which the usage may follow an error
+_AFTER_ERROR = 1
 
 
 class _MeterFeed:
@@ -34,25 +40,30 @@ class _MeterFeed:
         """Whether the last event has come."""
         return self._decoder.done
 
-    async def take(self, data: bytes) -> Failure | None:
-        """Decode some bytes; gives the failure after which nothing more may be forwarded.
+    @property
+    def shows_error(self) -> bool:
+        """Whether the provider's own error is in the bytes, in a form that clients read."""
+        return self._decoder.shows_error
+
+    async def take(self, data: bytes, events: bytes = b"") -> Failure | None:
+        """Decode some bytes, which complete ``events``; gives the failure after which nothing more may be
+        forwarded: before the last event is forwarded, all up to it is decoded.
 
         Raises:
             AttemptFailed: a failure before the reply has begun.
         """
         self._undecoded.append(data)
         self._size += len(data)
-        if self._size <= _BATCH and self._meter.has_output and self._last_event not in data:
+        if self._size <= _BATCH and self._meter.has_output and self._last_event not in events:
             return None
         batch, self._undecoded, self._size = b"".join(self._undecoded), [], 0
-        events = await decoded(self._decoder.feed, batch, self._decoder.pending + len(batch))
-        if self._meter.feed(events):
+        found = await decoded(self._decoder.feed, batch, self._decoder.pending + len(batch))
+        if self._meter.feed(found):
             return TOO_LONG
-        failure = failure_in(events)
+        failure = failure_in(found)
         if failure is not None and not self._meter.has_output:
             raise AttemptFailed(failure)
-        # the decoder has cut the stream: an event, or data that is no event, is too long
-        return failure if failure is not None and failure.kind == "cut" and self.is_over else None
+        return failure
 
     def close(self) -> Failure | None:
         """Decode the rest; gives the failure with which the stream ended."""
@@ -62,9 +73,16 @@ class _MeterFeed:
 
 
 async def pipe(
-    upstream: aiohttp.ClientResponse, sink: Sink, client_format: ClientFormat, meter: UsageMeter, limit: int
+    upstream: aiohttp.ClientResponse,
+    first: bytes,
+    sink: Sink,
+    client_format: ClientFormat,
+    meter: UsageMeter,
+    limit: int,
+    public: Callable[[Failure], Failure],
 ) -> Failure | None:
-    """Forward a stream; gives its failure after the reply had begun. ``limit``: the most bytes of one event.
+    """Forward a stream that begins with ``first``; gives its failure after the reply had begun. ``limit``:
+    the most bytes of one event; ``public`` gives a failure as the client may see it.
 
     Raises:
         AttemptFailed: the stream failed before the reply had begun.
@@ -72,24 +90,27 @@ async def pipe(
     meter_feed = _MeterFeed(client_format, meter, limit)
     splitter = EventSplitter(strips_usage=client_format.strips_usage)
     try:
-        unsent, failure = await _forward_events(upstream, sink, splitter, meter_feed, meter)
+        unsent, failure = await _forward_events(upstream, first, sink, splitter, meter_feed, meter)
     finally:
         failure_at_end = meter_feed.close()
     if failure_at_end and not meter.is_committed:
         raise AttemptFailed(failure_at_end)
-    meter.complete(failure or failure_at_end)
     unsent += b"" if failure else without_key(splitter.rest, meter)
-    # a cut is not in the provider's own bytes
-    is_cut = failure_at_end is not None and failure_at_end.kind == "cut"
-    if added := failure or (failure_at_end if is_cut else None):
-        # a separate event, even after an event that was forwarded in part
-        unsent += b"\n\n" + client_format.encoder(client_format.model, 0).feed([added])
+    failure = failure or failure_at_end
+    meter.complete(failure)
+    if failure:
+        # a reply that is not whole must not look so
+        unsent = splitter.without(unsent, client_format.is_last_event)
+        if not meter_feed.shows_error:
+            # a separate event, even after an event that was forwarded in part
+            unsent += b"\n\n" + client_format.encoder(client_format.model, 0).feed([public(failure)])
     await sink.end(unsent)
-    return failure or failure_at_end
+    return failure
 
 
 async def _forward_events(
     upstream: aiohttp.ClientResponse,
+    first: bytes,
     sink: Sink,
     splitter: EventSplitter,
     meter_feed: _MeterFeed,
@@ -99,16 +120,20 @@ async def _forward_events(
     before the reply begins are kept back, so that another attempt is possible after a failure."""
     unsent = b""
     try:
-        while data := await upstream.content.readany():
-            if failure := await meter_feed.take(data):
-                return unsent, failure
+        while data := first or await upstream.content.readany():
+            first = b""
+            events = splitter.feed(data)
+            failure = await meter_feed.take(data, events)
             # an API key may be split between two reads, but not between two events
-            data = without_key(splitter.feed(data), meter)
+            unsent += without_key(events, meter)
+            if failure:
+                if failure is not TOO_LONG:
+                    await _read_on(upstream, meter_feed)
+                return unsent, failure
             if not meter.has_output and len(unsent) < _BATCH:
-                unsent += data
                 continue
             meter.is_sent = True
-            await sink.write(unsent + data)
+            await sink.write(unsent)
             unsent = b""
             if meter_feed.is_over:
                 await http.drain(upstream)
@@ -121,6 +146,14 @@ async def _forward_events(
             raise AttemptFailed(failure) from None
         return unsent, failure
     return unsent, None
+
+
+async def _read_on(upstream: aiohttp.ClientResponse, meter_feed: _MeterFeed) -> None:
+    """Read what follows an error: OpenRouter sends the usage after it."""
+    with contextlib.suppress(*TROUBLE, AttemptFailed):
+        async with asyncio.timeout(_AFTER_ERROR):
+            while not meter_feed.is_over and (data := await upstream.content.readany()):
+                await meter_feed.take(data)
 
 
 def without_key(data: bytes, meter: UsageMeter) -> bytes:

@@ -10,8 +10,9 @@ from chathub.clock import Month
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate_messages
 from chathub.formats.events import Failure
+from chathub.formats.failure_table import meaning_of
 from chathub.formats.forwarding import headers_for
-from chathub.formats.messages import ChatRequest, Endpoint, Message
+from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.catalog import ChatModel
@@ -43,19 +44,26 @@ def new_meter() -> UsageMeter:
 
 
 async def try_key(
-    client: Client, endpoint: Endpoint, models: Sequence[ChatModel], meter: UsageMeter
+    client: Client,
+    endpoint: Endpoint,
+    models: Sequence[ChatModel],
+    meter: UsageMeter,
+    *,
+    needs_chat: bool = False,
 ) -> Failure | None:
     """Test whether an API key works; gives the failure if it does not.
 
-    Listing models is free, but some providers list them for any key, and some have no list. For these the
-    test is a chat of one token, which ``meter`` counts.
+    Listing models is free, but some providers list them for any key, some have no list, and some keys may not
+    read it, which says nothing of their chats. For these, and with ``needs_chat``, the test is a chat of one
+    token, which ``meter`` counts.
     """
-    listed = await list_models(client, endpoint)
-    if isinstance(listed, Failure):
-        if listed.status not in (404, 405, 501) or not models:
-            return listed
-    elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
-        return None
+    if not needs_chat:
+        listed = await list_models(client, endpoint)
+        if isinstance(listed, Failure):
+            if not models or not _says_nothing_of_chats(listed):
+                return listed
+        elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
+            return None
     model = min(models, key=lambda model: (model.output_price, model.name))
     chat_request = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
     meter.model = model
@@ -68,7 +76,15 @@ async def try_key(
     return None if failure is not None and failure.kind == "blank" else failure
 
 
-async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
+def _says_nothing_of_chats(failure: Failure) -> bool:
+    """Whether the list of models was refused in a way that says nothing of the API key."""
+    return failure.status in (404, 405, 501) or meaning_of(failure).code in (
+        "model_unavailable",
+        "upstream_blocked",
+    )
+
+
+async def _no_report(attempt: Attempt) -> None:
     """The handler records the result of the test."""
 
 

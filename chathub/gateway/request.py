@@ -135,4 +135,4 @@ def settle(tx: Transaction, settlement: GatewaySettlement) -> None:
             month=settlement.month,
         )
         if use.key_id is not None:
-            key_pool.record_success(tx, use.key_id, settlement.month.now)
+            key_pool.record_success(tx, use.key_id, use.attempts[-1].model, settlement.month.now)

@@ -9,6 +9,7 @@ from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, CLOCK, CONFIG, COOLDOWNS, DB, RUNNING, VAULT
 from chathub.config import Config
 from chathub.database.rows.api_keys import ApiKey
+from chathub.database.rows.model_rests import OwnModelRest
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.urls import chat_url, origin, without_query
@@ -35,13 +36,14 @@ async def save(request: web.Request) -> web.Response:
     new.api_key = _checked_key(new.api_key)
     row = await request.app[DB].write(_save, _context(request), new, request.app[CLOCK].now())
     request.app[COOLDOWNS].forget(row.id)
-    return _changed("api_key_saved", row, request)
+    return await _changed("api_key_saved", row, request)
 
 
 async def list_own(request: web.Request) -> web.Response:
     db = request.app[DB]
     rows = await db.fetch_all(db.q.api_keys.list_own, user_id=request[CALLER].id)
-    return json_response([_shown(row, request[CALLER]) for row in rows])
+    rests = await _rests(request)
+    return json_response([_shown(row, rests, request[CALLER]) for row in rows])
 
 
 async def update(request: web.Request) -> web.Response:
@@ -50,13 +52,13 @@ async def update(request: web.Request) -> web.Response:
     row = await request.app[DB].write(_update, _context(request), key_id, change, request.app[CLOCK].now())
     if change.api_key:
         request.app[COOLDOWNS].forget(key_id)
-    return _changed("api_key_updated", row, request)
+    return await _changed("api_key_updated", row, request)
 
 
 async def toggle(request: web.Request) -> web.Response:
     key_id, now = row_id(request, "key_id"), request.app[CLOCK].now()
     row = await request.app[DB].write(_toggle, key_id, actor(request), now)
-    return _changed("api_key_enabled" if row.is_active else "api_key_disabled", row, request)
+    return await _changed("api_key_enabled" if row.is_active else "api_key_disabled", row, request)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -66,17 +68,23 @@ async def delete(request: web.Request) -> web.Response:
     return done(request, "api_key_deleted")
 
 
-def _changed(code: str, row: ApiKey, request: web.Request) -> web.Response:
+async def _changed(code: str, row: ApiKey, request: web.Request) -> web.Response:
     message = said(request, code)
-    return json_response(api_keys.ApiKeyChanged(message=message, apikey=_shown(row, request[CALLER])))
+    shown = _shown(row, await _rests(request), request[CALLER])
+    return json_response(api_keys.ApiKeyChanged(message=message, apikey=shown))
 
 
-def _shown(row: ApiKey, caller: Caller) -> api_keys.ApiKey:
+async def _rests(request: web.Request) -> list[OwnModelRest]:
+    db, now = request.app[DB], request.app[CLOCK].now()
+    return await db.fetch_all(db.q.model_rests.list_own, user_id=request[CALLER].id, now=now)
+
+
+def _shown(row: ApiKey, rests: list[OwnModelRest], caller: Caller) -> api_keys.ApiKey:
     # users see no more of the provider's URL than in the list of providers
     is_whole = caller.administrates
     default_base_url = row.default_base_url if is_whole else without_query(row.default_base_url)
     needs_reentry = origin(row.base_url or row.default_base_url) != row.origin
-    return api_keys.ApiKey.of(row, default_base_url=default_base_url, needs_reentry=needs_reentry)
+    return api_keys.ApiKey.of(row, rests, default_base_url=default_base_url, needs_reentry=needs_reentry)
 
 
 def _checked_key(api_key: str) -> str:

@@ -1,5 +1,6 @@
 """Requests to a provider about itself: whether an API key works, and which models there are."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from aiohttp import web
@@ -8,31 +9,36 @@ from chathub.app_keys import CALLER, CATALOG, CLIENT, CLOCK, COOLDOWNS, DB, RESO
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import reason_for
+from chathub.formats.failure_sentences import words_for
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
 from chathub.handlers.http import actor, body, json_response, row_id, said
 from chathub.providers import key_pool, model_import
+from chathub.providers.catalog import ChatModel
+from chathub.providers.key_pool import KeyFailure
 from chathub.schemas import api_keys, models
 from chathub.schemas.models import ModelImport
 from chathub.sentences import Reason
 
 
 async def test_key(request: web.Request) -> web.Response:
-    """Try an API key with the cheapest request. One that works is usable again, whatever failed before."""
+    """Try an API key with the cheapest request, or with the model that the body names. One that works is
+    usable again, whatever failed before."""
     db, caller, now = request.app[DB], request[CALLER], request.app[CLOCK].now()
+    wanted = (await body(request, api_keys.KeyTest)).model
     endpoint, provider_slug = await request.app[RESOLVER].endpoint_of_key(caller, row_id(request, "key_id"))
     assert endpoint.key_id is not None
-    failure = await _try_key(request, endpoint, provider_slug)
+    models = request.app[CATALOG].chat_models_of(provider_slug, wanted)
+    tested, failure = await _try_key(request, endpoint, models, needs_chat=wanted is not None)
     if failure is None:
-        await db.write(key_pool.reset_after_test, endpoint.key_id)
+        await db.write(key_pool.reset_after_test, endpoint.key_id, wanted and tested)
         request.app[COOLDOWNS].forget(endpoint.key_id)
         return json_response(api_keys.ApiKeyWorks(message=said(request, "api_key_works"), tested_at=iso(now)))
     if failure.kind == "busy":
         # it says nothing about the API key
         raise _failed(failure, endpoint)
-    reason = reason_for(failure, endpoint, [endpoint.api_key])
-    await db.write(key_pool.record_failure, endpoint.key_id, failure, reason, now)
+    reason = words_for(failure, endpoint, [endpoint.api_key])
+    await db.write(key_pool.record_failure, KeyFailure(endpoint.key_id, tested, failure, reason), now)
     # what ChatHub found on the way says nothing of the API key
     code = "api_key_test_failed" if failure.reason is None else "api_key_test_impossible"
     if failure.reason is None and failure.status:
@@ -40,14 +46,19 @@ async def test_key(request: web.Request) -> web.Response:
     return json_response(api_keys.ApiKeyFails(message=said(request, code, reason=reason), tested_at=iso(now)))
 
 
-async def _try_key(request: web.Request, endpoint: Endpoint, provider_slug: str) -> Failure | None:
-    """Send a request to the provider, and settle what it used; also if the client leaves meanwhile."""
+async def _try_key(
+    request: web.Request, endpoint: Endpoint, chat_models: Sequence[ChatModel], *, needs_chat: bool
+) -> tuple[str, Failure | None]:
+    """Send a request to the provider, and settle what it used; also if the client leaves meanwhile. Gives the
+    model that was tried (empty: none)."""
     user_id, queue = request[CALLER].id, request.app[SETTLEMENT_QUEUE]
     queue.check()
-    chat_models = request.app[CATALOG].chat_models_of(provider_slug)
     meter = probe.new_meter()
     try:
-        return await probe.try_key(request.app[CLIENT], endpoint, chat_models, meter)
+        failure = await probe.try_key(
+            request.app[CLIENT], endpoint, chat_models, meter, needs_chat=needs_chat
+        )
+        return meter.model.name if meter.model else "", failure
     finally:
         settle = partial(probe.settle, meter=meter, user_id=user_id, month=request.app[CLOCK].month())
         await queue.store("probe", settle)
@@ -86,4 +97,4 @@ async def _list_offered(request: web.Request) -> list[str]:
 def _failed(failure: Failure, endpoint: Endpoint) -> ChatHubError:
     if failure.kind == "busy":
         return Unavailable("server_busy", retry_after=failure.retry_after)
-    return UpstreamFailed("model_list_missing", reason=reason_for(failure, endpoint, [endpoint.api_key]))
+    return UpstreamFailed("model_list_missing", reason=words_for(failure, endpoint, [endpoint.api_key]))

@@ -158,7 +158,7 @@ def _end(reply: Reply, final_status: FinalStatus, language: Language) -> bytes:
     sentence = reason.text(language)
     error = ErrorEvent(
         status=final_status.http_status,
-        code=reason.code,
+        code=reason.wire_code,
         error=sentence,
         content=sentence,
         retry_after=UNSET if retry_after is None else math.ceil(retry_after),

@@ -97,14 +97,28 @@ class Catalog:
         ]
         return msgspec.json.encode(chosen)
 
+    def is_listed(self, name: str) -> bool:
+        """Whether the table has a model of that name."""
+        return name in self._now.by_name
+
     def names(self) -> set[str]:
         return {row.model_name for row in self._now.rows}
 
-    def chat_models_of(self, provider_slug: str) -> list[ChatModel]:
-        """The models of a provider that can be chatted with."""
+    def chat_models_of(self, provider_slug: str, name: str | None = None) -> list[ChatModel]:
+        """The models of a provider that can be chatted with, or the one of that name.
+
+        Raises:
+            BadRequest: the provider has no model of that name to chat with.
+        """
         provider = self._now.providers[provider_slug]
         rows = (row for row in self._now.rows if row.provider_slug == provider_slug)
-        return [_chat_model(row.model_name, provider, row) for row in rows if row.model_type in _CHAT_TYPES]
+        models = [_chat_model(row.model_name, provider, row) for row in rows if row.model_type in _CHAT_TYPES]
+        if name is None:
+            return models
+        models = [model for model in models if model.name == name]
+        if not models and self.is_listed(name):
+            raise BadRequest("model_of_other_provider", model=name)
+        return models or [_chat_model(name, provider)]
 
     def provider(self, provider_id: int) -> Provider:
         """The provider of that id.

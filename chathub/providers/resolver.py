@@ -9,14 +9,21 @@ from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
-from chathub.database.rows.api_keys import PooledApiKey
-from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound, TooManyRequests
+from chathub.database.rows.api_keys import PooledApiKey, UsableApiKey
+from chathub.errors import (
+    BadRequest,
+    ChatHubError,
+    Forbidden,
+    ModelUnavailable,
+    NotFound,
+    TooManyRequests,
+)
 from chathub.formats.messages import Endpoint
 from chathub.formats.urls import origin, place
 from chathub.providers import key_pool
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
-from chathub.providers.cooldowns import CallerCooldowns
-from chathub.providers.key_pool import KeyHealth
+from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
+from chathub.providers.key_health import KeyHealth, worse
 from chathub.security.vault import Binding, Vault, VaultError
 from chathub.upstream.guard import is_trusted
 
@@ -147,7 +154,10 @@ class Resolver:
         if model.provider_slug == LOCAL:
             return Candidate(model, (Endpoint(base_url="", local=True),))
         api_keys = self._db.read_sync(
-            self._db.q.api_keys.list_for_chat, user_id=caller.id, provider_id=model.provider_id
+            self._db.q.api_keys.list_for_chat,
+            user_id=caller.id,
+            provider_id=model.provider_id,
+            model=model.name,
         )
         return Candidate(model, self._endpoints(caller, model, api_keys))
 
@@ -156,7 +166,7 @@ class Resolver:
     ) -> tuple[Endpoint, ...]:
         now = self._clock.now()
         matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
-        healths = {row.id: self._health(caller, row, now) for row in matching}
+        healths = {row.id: self._health(caller, row, model.name, now) for row in matching}
         # a transient failure puts an API key behind the others; it does not exclude the key
         usable = [row for row in matching if healths[row.id].is_usable(now)]
         behind = [row for row in matching if healths[row.id].is_deprioritised(now)]
@@ -169,18 +179,17 @@ class Resolver:
             return endpoints
         if not model.needs_key:
             return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
-        pauses = [
-            health for health in healths.values() if health.health != "broken" and health.is_paused(now)
-        ]
-        if pauses:
-            raise _all_cooling(model, min(pauses, key=lambda health: health.until), now)
-        raise _no_key(model, api_keys, matching, caller.id)
+        raise _none_usable(model, api_keys, matching, healths, caller.id, now)
 
-    def _health(self, caller: Caller, row: PooledApiKey, now: int) -> KeyHealth:
-        """The health of an API key for this caller: what counts for all users, and for the caller alone."""
-        return key_pool.worse(KeyHealth.of(row), self._cooldowns.health_of(row.id, caller.id), now)
+    def _health(self, caller: Caller, row: PooledApiKey, model: str, now: int) -> KeyHealth:
+        """The health of an API key for this caller and model: what counts for all users and for the caller
+        alone, for all models and for this one."""
+        common = worse(KeyHealth.of(row), KeyHealth.for_model(row), now)
+        own = self._cooldowns.health_of(row.id, caller.id)
+        own_for_model = self._cooldowns.health_of(row.id, caller.id, model[:LONGEST_NAME])
+        return worse(common, worse(own, own_for_model, now), now)
 
-    def _endpoint(self, model: ChatModel, row: PooledApiKey, caller_id: int) -> Endpoint | None:
+    def _endpoint(self, model: ChatModel, row: UsableApiKey, caller_id: int) -> Endpoint | None:
         """A stored API key as an endpoint, or None if it does not open."""
         try:
             api_key = self._vault.open(row.secret, Binding.of(row))
@@ -205,6 +214,24 @@ def _check_needs(model: ChatModel, needs: Requirements) -> None:
 def _check_token(caller: Caller, model_name: str) -> None:
     if caller.models and model_name not in caller.models:
         raise Forbidden("model_not_allowed", model=model_name)
+
+
+def _none_usable(
+    model: ChatModel,
+    api_keys: list[PooledApiKey],
+    matching: list[PooledApiKey],
+    healths: dict[int, KeyHealth],
+    caller_id: int,
+    now: int,
+) -> ChatHubError:
+    """The error where no API key can be used now. A pause that ends decides before a key that may not use
+    the model, and that before one that is broken."""
+    paused = [health for health in healths.values() if health.health != "broken" and health.is_paused(now)]
+    if pauses := [health for health in paused if health.failure_class != "model_unavailable"]:
+        return _all_cooling(model, min(pauses, key=lambda health: health.until), now)
+    if paused:
+        return ModelUnavailable("model_has_no_key", provider=model.provider_name, model=model.name)
+    return _no_key(model, api_keys, matching, caller_id)
 
 
 def _all_cooling(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:

@@ -18,7 +18,8 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import reason_for
+from chathub.formats.failure_sentences import reason_for
+from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
@@ -27,7 +28,7 @@ from chathub.replies.reply import Reply
 from chathub.replies.unstored import UnstoredReplies, reader
 from chathub.running.key_reports import KeyReports
 from chathub.schemas.chats import Options
-from chathub.sentences import Param, Reason
+from chathub.sentences import Reason
 from chathub.upstream import failover
 from chathub.upstream.client import Client
 from chathub.upstream.failover import Trial
@@ -100,7 +101,9 @@ class ReplyRunner:
             reply.text.pack()
             settlement = self._settlement(reply, candidates, final_status)
             if settlement.key_id is not None:
-                self._key_reports.record_success(settlement.key_id, reply.user_id)
+                self._key_reports.record_success(
+                    settlement.key_id, reply.user_id, settlement.attempts[-1].model
+                )
         except Exception:
             log.exception("a reply could not be settled")
             return _BROKEN
@@ -223,25 +226,10 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     if failure.kind == "busy":
         return FinalStatus("error", failure.reason, 503, "error", failure.retry_after)
     secrets = [endpoint.api_key for candidate in candidates.in_order for endpoint in candidate.endpoints]
-    reason = reason_for(failure, reply.endpoint, secrets).with_params(provider=model.provider_name)
-    if failure.reason is None:
-        params: dict[str, Param] = {
-            "provider": model.provider_name,
-            "status": failure.status,
-            "reason": reason,
-        }
-        reason = Reason("provider_error" if failure.status >= 400 else "provider_failed", params)
     return FinalStatus(
         "error",
-        reason,
-        _status_of(failure),
+        reason_for(failure, reply.endpoint, secrets, model.provider_name),
+        meaning_of(failure).chat_status,
         "idle" if failure.timed_out else "error",
         failure.retry_after,
     )
-
-
-def _status_of(failure: Failure) -> int:
-    """Our HTTP status for a provider's failure; never the provider's 401: the page would log the user out."""
-    if failure.status == 429:
-        return 429
-    return 504 if failure.timed_out or failure.status in (408, 504, 524) else 502

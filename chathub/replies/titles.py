@@ -13,7 +13,7 @@ from chathub.config import Config
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate, estimate_messages
 from chathub.formats.events import Failure
-from chathub.formats.messages import ChatRequest, Endpoint, Message
+from chathub.formats.messages import Attempt, ChatRequest, Message
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
 from chathub.replies.reply import Reply
@@ -127,7 +127,7 @@ def _chat_request(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
     )
 
 
-async def _no_report(endpoint: Endpoint, failure: Failure | None) -> None:
+async def _no_report(attempt: Attempt) -> None:
     """An attempt for a title does not change the health of an API key."""
 
 

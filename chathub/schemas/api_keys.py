@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chathub.clock import iso
 from chathub.database.rows import api_keys as rows
+from chathub.database.rows.model_rests import OwnModelRest
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import Name
 from chathub.schemas.from_row import from_row
@@ -39,12 +40,33 @@ class ApiKeyChange(Request):
     is_active: bool | None | UnsetType = UNSET
 
 
+class KeyTest(Request):
+    """POST /api/apikeys/{id}/test. With a ``model`` the API key is tested with it."""
+
+    model: Name | None = None
+
+
+class ModelHealth(Struct):
+    """A model that an API key rests for until ``cooldown_until``; ``code`` says why, ``http_status`` is the
+    provider's (0: there was no response)."""
+
+    model: str
+    health: Literal["cooling"]
+    cooldown_until: str
+    code: str
+    http_status: int
+
+    @classmethod
+    def of(cls, row: OwnModelRest) -> "ModelHealth":
+        return cls(row.model, "cooling", iso(row.until), row.code, row.http_status)
+
+
 class ApiKey(Struct):
     """``api_key`` is the mask, never the API key. ``needs_reentry``: its provider moved to another origin.
     ``provider_is_active``: the provider was not deleted.
 
     ``health`` is ``ok``, ``cooling`` (until ``cooldown_until``) or ``broken`` (until it is tested or
-    entered again).
+    entered again). ``models`` are those that the API key rests for while it is used for the others.
     """
 
     id: int
@@ -68,9 +90,12 @@ class ApiKey(Struct):
     provider_is_active: bool
     created_at: str
     updated_at: str
+    models: list[ModelHealth]
 
     @classmethod
-    def of(cls, row: rows.ApiKey, *, default_base_url: str, needs_reentry: bool) -> "ApiKey":
+    def of(
+        cls, row: rows.ApiKey, rests: list[OwnModelRest], *, default_base_url: str, needs_reentry: bool
+    ) -> "ApiKey":
         """``default_base_url`` is the provider's as the caller may see it."""
         return from_row(
             cls,
@@ -87,6 +112,7 @@ class ApiKey(Struct):
             last_used_at=iso(row.last_used_at) if row.last_used_at else None,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
+            models=[ModelHealth.of(rest) for rest in rests if rest.key_id == row.id],
         )
 
 

@@ -21,5 +21,5 @@ class Error(Struct):
 def encode_error(reason: Reason, language: Language, details: Mapping[str, Any] | None = None) -> bytes:
     """The body of an error; ``details`` are further fields of it, such as ``message_id``."""
     sentence = reason.text(language)
-    fields = msgspec.to_builtins(Error(sentence, sentence, reason.code))
+    fields = msgspec.to_builtins(Error(sentence, sentence, reason.wire_code))
     return msgspec.json.encode({**fields, **(details or {})})

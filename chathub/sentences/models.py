@@ -25,6 +25,10 @@ SENTENCES = {
     ),
     "model_not_for_embeddings": ("模型 {model} 不是向量模型", "Model {model} is no embedding model"),
     "model_not_found": ("模型不存在", "There is no such model"),
+    "model_of_other_provider": (
+        "模型 {model} 不是此提供商的对话模型",
+        "Model {model} is no chat model of this provider",
+    ),
     "model_without_images": ("模型 {model} 不支持图片", "Model {model} does not take images"),
     "model_without_tools": ("模型 {model} 不支持工具调用", "Model {model} does not take tools"),
     "models_not_offered": (
@@ -36,7 +40,7 @@ SENTENCES = {
         "There is no model {id}, and the order was not changed",
     ),
     "provider_disabled": (
-        "模型 {model} 的提供商 {provider} 已停用",
+        "模型 {model} 的提供商“{provider}”已停用",
         "The provider {provider} of model {model} is disabled",
     ),
     "unknown_model": (

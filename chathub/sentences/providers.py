@@ -34,10 +34,13 @@ SENTENCES = {
         "{provider} 的账户余额不足或额度已用完，请在 {wait:duration}后重试",
         "The account at {provider} has no credit left, please try again in {wait:duration}",
     ),
-    "base_url_invalid": ("接口地址无效", "The base URL is not valid"),
     "base_url_private": (
         "字段 base_url 不能指向内网地址",
         "Field base_url must not name an address of a private network",
+    ),
+    "model_has_no_key": (
+        "{provider} 的 API 密钥都不能使用模型 {model}",
+        "No API key for {provider} may use model {model}",
     ),
     "model_list_missing": (
         "提供商没有返回模型列表：{reason}",
@@ -48,7 +51,7 @@ SENTENCES = {
         "Another address needs the API key again",
     ),
     "provider_disabled_for_keys": (
-        "提供商 {provider} 已停用，不能保存 API 密钥",
+        "提供商“{provider}”已停用，不能保存 API 密钥",
         "The provider {provider} is disabled, and no API key can be saved for it",
     ),
     "provider_key_reserved": (

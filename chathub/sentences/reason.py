@@ -23,11 +23,17 @@ _MINUTE, _HOUR = 60, 3600
 class Reason(Struct, frozen=True):
     """A sentence that has no language yet. It is stored like this and made when it is shown.
 
-    A parameter may be a reason itself, or a list. No secret is ever a parameter.
+    A parameter may be a reason itself, or a list. No secret is ever a parameter. ``public`` is the code on
+    the wire where it is not the sentence's: several sentences may explain one kind of failure.
     """
 
     code: str
     params: Mapping[str, Param] = {}
+    public: str = ""
+
+    @property
+    def wire_code(self) -> str:
+        return self.public or self.code
 
     def text(self, language: Language) -> str:
         return sentence(self.code, language, self.params)
@@ -35,6 +41,10 @@ class Reason(Struct, frozen=True):
     def with_params(self, **params: Param) -> Reason:
         """The reason with more parameters, or with others of the same names."""
         return replace(self, params={**self.params, **params})
+
+    def on_wire(self, code: str) -> Reason:
+        """The reason with another code on the wire."""
+        return replace(self, public=code)
 
 
 Param = str | int | float | Reason | list[str | Reason]
@@ -52,18 +62,26 @@ def sentence(code: str, language: Language, params: Mapping[str, Param]) -> str:
 
 
 def _part(reason: Reason, language: Language) -> str:
-    template = SENTENCES[reason.code][_LANGUAGES[language]]
-    return _Formatter(language).vformat(template, (), reason.params)
+    """Fill a template; the part after a placeholder's colon says what the value is."""
+    text = ""
+    for literal, name, form, _ in string.Formatter().parse(SENTENCES[reason.code][_LANGUAGES[language]]):
+        text = _joined(text, literal)
+        if name is not None:
+            text = _joined(text, _FORMS[form or ""](reason.params[name], language))
+    return text
 
 
-class _Formatter(string.Formatter):
-    """Fills a template; the part after a placeholder's colon says what the value is."""
+def _joined(text: str, more: str) -> str:
+    """Two parts of a sentence, without the blank for Latin letters where both sides are Chinese."""
+    if text.endswith(" ") and _is_chinese(text[-2:-1]) and _is_chinese(more[:1]):
+        text = text[:-1]
+    elif more.startswith(" ") and _is_chinese(text[-1:]) and _is_chinese(more[1:2]):
+        more = more[1:]
+    return text + more
 
-    def __init__(self, language: Language) -> None:
-        self._language = language
 
-    def format_field(self, value: Any, format_spec: str) -> str:
-        return _FORMS[format_spec](value, self._language)
+def _is_chinese(letter: str) -> bool:
+    return "\u4e00" <= letter <= "\u9fff"
 
 
 def _plain(value: Param, language: Language) -> str:

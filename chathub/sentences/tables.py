@@ -8,6 +8,7 @@ from chathub.sentences import (
     chats,
     commands,
     conversations,
+    details,
     models,
     providers,
     requests,
@@ -17,7 +18,8 @@ from chathub.sentences import (
     words,
 )
 
-# those of errors; what a success says; and what is only a part of another sentence, or no sentence
+# those whose codes are on the wire; details of failures; and what a success says, parts of sentences, and
+# texts that are no sentence
 ERRORS: Mapping[str, tuple[str, str]] = {
     **accounts.SENTENCES,
     **budgets.SENTENCES,
@@ -29,8 +31,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     **server.SENTENCES,
     **upstream.SENTENCES,
 }
+DETAILS: Mapping[str, tuple[str, str]] = details.SENTENCES
 SENTENCES: Mapping[str, tuple[str, str]] = {
     **ERRORS,
+    **DETAILS,
     **commands.SENTENCES,
     **successes.SENTENCES,
     **words.SENTENCES,

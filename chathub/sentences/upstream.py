@@ -1,67 +1,62 @@
-"""What goes wrong at a provider, or on the way there."""
+"""The codes of the failure table: what a failure of a provider means.
+
+A failed reply has one of these codes. Its sentence is the provider's own, one of ``details.py``, or, where it
+is about an API key of another user, the one that stands here.
+"""
 
 SENTENCES = {
-    "empty_reply": ("模型没有返回任何内容，请重试", "The model returned nothing, please try again"),
-    "local_model_failed": ("本地模型启动失败：{reason}", "The local model could not be started: {reason}"),
-    "local_model_stopped": ("本地模型已停止", "The local model has been stopped"),
-    "prompt_blocked": (
-        "提示词被 {provider} 的内容审查拦截（{word}）",
-        "The prompt was blocked by the content filter of {provider} ({word})",
+    "content_filter": (
+        "请求被 {provider} 的内容审查拦截",
+        "The content filter of {provider} blocked the request",
     ),
-    "provider_error": (
-        "{provider} 返回错误（HTTP {status}）：{reason}",
-        "{provider} returned an error (HTTP {status}): {reason}",
+    "model_retired": ("{provider} 已下线此模型", "{provider} no longer has this model"),
+    "model_unavailable": (
+        "所用的 API 密钥在 {provider} 不能使用此模型",
+        "The API key may not use this model at {provider}",
     ),
-    "provider_failed": ("{provider}：{reason}", "{provider}: {reason}"),
-    "upstream_address_blocked": (
-        "自定义接口地址指向内网，已拒绝连接；需要时请管理员放行",
-        "The base URL leads into a private network and was not connected to; an administrator can allow it",
+    "upstream_account_limited": (
+        "{provider} 要求此账户降低请求频率",
+        "{provider} limits the rate of requests of the account",
     ),
-    "upstream_broke_off": (
-        "{provider} 在回复途中出错，回复不完整",
-        "{provider} failed during the reply, which is incomplete",
+    "upstream_blank": (
+        "模型返回了空的回复，请重试",
+        "The reply of the model is empty, please try again",
     ),
-    "upstream_connect_timeout": ("连接 {provider} 超时", "The connection to {provider} timed out"),
+    "upstream_blocked": (
+        "{provider} 的防火墙拒绝了请求，或接口地址不正确",
+        "A firewall before {provider} refused the request, or the base URL is wrong",
+    ),
     "upstream_cut": (
         "与 {provider} 的连接中断，回复不完整",
         "The connection to {provider} broke off, and the reply is incomplete",
     ),
-    "upstream_encoding_unknown": (
-        "{provider} 返回了不支持的压缩格式：{encoding}",
-        "{provider} used a compression that is not supported: {encoding}",
+    "upstream_empty": ("{provider} 没有返回任何数据", "{provider} returned no data"),
+    "upstream_failed": ("{provider} 出错，请稍后重试", "{provider} failed, please try again later"),
+    "upstream_invalid_key": (
+        "{provider} 拒绝了所用的 API 密钥",
+        "{provider} refused the API key",
     ),
-    "upstream_event_too_large": (
-        "{provider} 返回的单个事件过大",
-        "{provider} sent an event that is too large",
+    "upstream_model_quota": (
+        "所用的 API 密钥在 {provider} 对此模型的额度已用完",
+        "The quota of the API key for this model is used up at {provider}",
     ),
-    "upstream_host_unresolved": (
-        "无法解析域名 {host}，请检查接口地址或服务器的网络",
-        "The host name {host} cannot be resolved, please check the base URL or the server's network",
-    ),
-    "upstream_name_unresolved": (
-        "无法解析 {provider} 的域名，请检查接口地址或服务器的网络",
-        "The host name of {provider} cannot be resolved, please check the base URL or the server's network",
+    "upstream_no_credit": (
+        "{provider} 账户余额不足或额度已用完",
+        "The account at {provider} has no credit left, or its quota is used up",
     ),
     "upstream_no_response": (
         "{provider} 在 {seconds:duration}内没有响应",
         "{provider} did not respond within {seconds:duration}",
     ),
-    "upstream_redirected": (
-        "接口地址返回了重定向（HTTP {status}），请填写重定向后的地址",
-        "The base URL redirects (HTTP {status}), please enter the address that it leads to",
+    "upstream_overloaded": (
+        "{provider} 过载，请稍后重试",
+        "{provider} is overloaded, please try again later",
     ),
-    "upstream_response_too_large": ("{provider} 返回的数据过大", "{provider} sent too much data"),
-    "upstream_stream_compressed": ("{provider} 返回了压缩的数据流", "{provider} compressed its stream"),
+    "upstream_rate_limited": (
+        "{provider} 要求降低请求频率",
+        "{provider} limits the rate of requests",
+    ),
+    "upstream_refused": ("{provider} 拒绝了请求", "{provider} refused the request"),
     "upstream_timeout": ("{provider} 没有及时响应", "{provider} did not respond in time"),
-    "upstream_tls_failed": ("与 {provider} 的安全连接失败", "The secure connection to {provider} failed"),
-    "upstream_undecompressable": (
-        "{provider} 返回了无法解压的数据",
-        "{provider} sent data that cannot be decompressed",
-    ),
     "upstream_unreachable": ("无法连接到 {provider}", "{provider} cannot be reached"),
-    "upstream_unreadable": (
-        "{provider} 返回了无法识别的数据",
-        "{provider} sent data that cannot be read",
-    ),
-    "usable_key_missing": ("没有可用的 API 密钥", "There is no usable API key"),
 }

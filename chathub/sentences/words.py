@@ -16,13 +16,9 @@ SENTENCES = {
     "field": ("字段 {name} ", "Field {name}"),
     "hash_of_file": ("SHA-256 校验值", "SHA-256 sum"),
     "http_answer": ("HTTP {status}：{reason}", "HTTP {status}: {reason}"),
+    "http_error": (" 返回错误（HTTP {status}）", " returned an error (HTTP {status})"),
     "image_conversation": ("图片", "Image"),
     "integer": ("整数", "a whole number"),
-    "key_of_other_refused": ("提供商拒绝了所用的 API 密钥", "the provider refused the API key"),
-    "key_of_other_without_credit": (
-        "提供商账户余额不足或额度已用完",
-        "the account at the provider has no credit left",
-    ),
     "local_model": ("本地模型", "Local model"),
     "local_model_engine_failed": ("推理引擎出错（{error}）", "the inference engine failed ({error})"),
     "local_model_engine_missing": (
@@ -72,7 +68,6 @@ SENTENCES = {
     "object": ("对象", "an object"),
     "parameter": ("参数 {name} ", "Parameter {name}"),
     "password": ("密码", "The password"),
-    "provider_rate_limit": ("提供商要求降低请求频率", "the provider asks for fewer requests"),
     "provider_text": ("{text}", "{text}"),
     "replies_wait": (
         "已有过多回复未能保存，暂时不接受新的消息，请稍后重试",

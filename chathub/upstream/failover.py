@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from chathub.formats.events import Event, Failure
-from chathub.formats.failure_class import another_may_help
+from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.http import MemoryLease
 
-# is called after each attempt, with its failure or None
-Report = Callable[[Endpoint, Failure | None], Awaitable[None]]
+# is called after each attempt, which has its failure or None
+Report = Callable[[Attempt], Awaitable[None]]
 
 _NO_ENDPOINT = Failure.found("usable_key_missing", kind="unreachable")
 
@@ -98,7 +98,7 @@ async def run(
     """Try the candidates' endpoints until one replies; gives the last failure, or None.
 
     A failure moves on to the next endpoint, and after a candidate's last one to the next candidate, only
-    while nothing of the reply has come, and only if its class says that another endpoint may help.
+    while nothing of the reply has come, and only if its meaning says that another may help.
     ``prepare`` is called for each candidate before its first attempt, ``report`` after every attempt. Nothing
     that a provider does raises.
 
@@ -111,28 +111,30 @@ async def run(
         for endpoint in candidate.endpoints:
             if endpoint.key_id in progress.excluded_keys:
                 continue
-            failure = await _attempted(progress, attempt, endpoint, candidate.model_name)
-            await report(endpoint, failure)
+            record = Attempt(endpoint, candidate.model_name)
+            failure = await _attempted(progress, attempt, record)
+            await report(record)
             if failure is None or progress.is_committed:
                 return failure
-            if not another_may_help(failure):
+            next_step = meaning_of(failure).next_step
+            if next_step == "stop":
                 # its usage counts: the provider may have charged for it
                 return failure
             progress.reset_attempt()
+            if next_step == "candidate":
+                break
     return failure
 
 
 async def _attempted(
     progress: Progress,
     attempt: Callable[[Endpoint], Awaitable[Failure | None]],
-    endpoint: Endpoint,
-    model: str,
+    record: Attempt,
 ) -> Failure | None:
     """Make one attempt and record it, also if it is cancelled."""
-    record = Attempt(endpoint, model)
     progress.attempts.append(record)
     try:
-        failure = await attempt(endpoint)
+        failure = await attempt(record.endpoint)
     except AttemptFailed as failed:
         failure = failed.failure
     finally:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
-from chathub.formats.failure_class import telling_phrase
+from chathub.formats.failure_table import telling_phrase
 from chathub.formats.messages import UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.stream_decoder import CUT
@@ -30,6 +30,8 @@ _SHARED = 12
 # seconds within which a connection that was closed before shows it: a round trip
 _STALE = 1.0
 _LARGE_BODY = 512 * 1024
+# what may come before a body: blanks, a byte order mark
+_BLANKS = b" \t\r\n\xef\xbb\xbf"
 # bytes from which on a body is decoded in a thread, so as not to delay the event loop
 LARGE = 256 * 1024
 TOO_LONG = Failure.found("upstream_response_too_large", kind="cut", status=200)
@@ -141,14 +143,34 @@ async def read_failure(response: aiohttp.ClientResponse, sent: bytes = b"") -> F
     return failure
 
 
+async def first_bytes(response: aiohttp.ClientResponse) -> bytes | Failure:
+    """The bytes of a 2xx response up to the first ones that are not blank: they tell JSON from a stream."""
+    first = b""
+    try:
+        while not first.strip(_BLANKS) and len(first) < _ERROR_BODY:
+            data = await response.content.readany()
+            first += data
+            if not data:
+                break
+    except TROUBLE as error:
+        return network_failure(error)
+    return first
+
+
+def is_whole(response: aiohttp.ClientResponse, first: bytes) -> bool:
+    """Whether a response is one JSON text, and no stream, by its media type or by its first bytes."""
+    return response.content_type.endswith("json") or first.lstrip(_BLANKS).startswith((b"{", b"[", b'"'))
+
+
 async def whole_body(
-    response: aiohttp.ClientResponse, limit: int, memory: MemoryLease | None = None
+    response: aiohttp.ClientResponse, limit: int, memory: MemoryLease | None = None, first: bytes = b""
 ) -> bytes | Failure:
-    """The body of a 2xx response, of at most ``limit`` bytes, or the failure. Some servers compress it
-    although the request forbids that."""
+    """The body of a 2xx response, of at most ``limit`` bytes, or the failure; ``first`` was read before. Some
+    servers compress it although the request forbids that."""
     body = bytearray()
     try:
-        while part := await response.content.readany():
+        while part := first or await response.content.readany():
+            first = b""
             body += part
             if memory is not None:
                 memory.grow(len(part))

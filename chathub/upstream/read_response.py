@@ -28,17 +28,19 @@ async def read(
     memory: http.MemoryLease | None,
 ) -> Failure | None:
     """Give ``take`` the events of a 2xx response; JSON in place of a stream is the whole response."""
-    splitter = ThinkSplitter()
-    if response.content_type.endswith("json"):
-        body = await http.whole_body(response, bounds.body, memory)
+    first = await http.first_bytes(response)
+    if isinstance(first, Failure):
+        return first
+    if http.is_whole(response, first):
+        body = await http.whole_body(response, bounds.body, memory, first)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
-        take(_split(splitter, events, last=True))
+        take(_split(ThinkSplitter(is_whole=True), events, last=True))
         return failure_in(events)
     if http.is_packed(response):
         return Failure.found("upstream_stream_compressed", kind="cut", status=200)
-    return await _read_stream(response, provider_format.Decoder(bounds.event), splitter, take, room)
+    return await _read_stream(response, first, provider_format.Decoder(bounds.event), take, room)
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
@@ -50,14 +52,16 @@ async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int
 
 async def _read_stream(
     response: aiohttp.ClientResponse,
+    first: bytes,
     decoder: StreamDecoder,
-    splitter: ThinkSplitter,
     take: Take,
     room: asyncio.Event | None,
 ) -> Failure | None:
+    splitter = ThinkSplitter()
     failure, trouble, size = None, None, 0
     try:
-        while data := await _next(response, room):
+        while data := first or await _next(response, room):
+            first = b""
             size += len(data)
             if len(data) > _LARGE_READ:
                 # data that has arrived is read without a pause: let other tasks run
@@ -103,18 +107,18 @@ def failure_in(events: list[Event]) -> Failure | None:
 
 
 def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) -> list[Event]:
-    """Turn the text between ``<think>`` tags into reasoning; a provider that separates reasoning sends no
-    tags."""
+    """Turn the text between ``<think>`` tags into reasoning."""
     if splitter.passing:
         return events
     out: list[Event] = []
     for event in events:
-        if isinstance(event, Text):
+        if isinstance(event, Text) and not event.is_refusal:
             out.extend(splitter.feed(event.text))
         else:
-            if last or isinstance(event, Reasoning):
+            if last or not isinstance(event, Usage):
                 # the text that was kept back came before this event
                 out.extend(splitter.close())
+            splitter.separates |= isinstance(event, Reasoning)
             out.append(event)
     if last:
         out.extend(splitter.close())

@@ -18,12 +18,14 @@ WHERE api_keys.id = :key_id AND user_id = :user_id
 SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id AND label = :label
 
 -- name: list_for_chat
--- what a chat of this user may use for the provider: its own API keys and the shared ones
+-- what a chat of this user may use for the provider: its own API keys and the shared ones, with their rests for a model
 SELECT api_key.id, user_id, provider_id, origin, secret, base_url,
     EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active = 1)
         AS is_vouched,
-    priority, weight, health, cooldown_until, last_error, failure_class, failures_in_row
+    priority, weight, health, cooldown_until, last_error, api_key.failure_class, api_key.failures_in_row,
+    coalesce(rest.until, 0) AS model_until, coalesce(rest.failure_class, '') AS model_failure_class
 FROM api_keys AS api_key JOIN users AS owner ON owner.id = user_id
+    LEFT JOIN model_rests AS rest ON rest.key_id = api_key.id AND rest.model = :model
 WHERE provider_id = :provider_id AND api_key.is_active = 1
     AND (user_id = :user_id OR (is_shared = 1 AND owner.is_active = 1 AND owner.role = 'admin'))
 ORDER BY api_key.id
@@ -32,8 +34,7 @@ ORDER BY api_key.id
 -- an API key of this user's own, usable or not
 SELECT id, user_id, provider_id, origin, secret, base_url,
     EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active = 1)
-        AS is_vouched,
-    priority, weight, health, cooldown_until, last_error, failure_class, failures_in_row
+        AS is_vouched
 FROM api_keys WHERE id = :key_id AND user_id = :user_id
 
 -- name: list_inheriting

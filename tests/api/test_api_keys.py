@@ -176,6 +176,7 @@ async def test_saved_api_key_response_has_every_field_of_the_page(
         "provider_is_active": True,
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
+        "models": [],
     }
     assert isinstance(row["id"], int) and row["updated_at"].endswith("Z")
     assert await keys(client, user) == [row]

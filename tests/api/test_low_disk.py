@@ -174,7 +174,7 @@ async def test_login_reading_deleting_and_settling_work_without_free_space(
     for path in (f"/api/messages/{question_['id']}", "/api/conversations/c"):
         assert (await hub.client.delete(path, headers=again)).status == 200
     health = await (await hub.client.get("/api/health")).json()
-    assert health["status"] == "degraded" and "disk" in health["message"]
+    assert health["status"] == "degraded" and "磁盘" in health["message"]
 
 
 async def test_disk_space_is_measured_before_the_server_answers(

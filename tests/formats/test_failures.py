@@ -1,6 +1,7 @@
 """Errors of providers in every form become one sentence without secrets."""
 
 import json
+from datetime import datetime
 from email.utils import formatdate
 from typing import Any
 
@@ -140,11 +141,113 @@ def test_retry_delay_of_gemini_is_read_from_the_body_and_a_header_overrides_it()
     assert read({"error": {"message": "m", "details": [{"retryDelay": "99999999s"}]}}).retry_after == 86400
 
 
-def test_message_of_the_provider_behind_openrouter_is_not_shown() -> None:
-    body = {
-        "error": {"message": "Provider returned error", "metadata": {"raw": '{"error":{"message":"busy"}}'}}
-    }
-    assert from_error(body).message == "Provider returned error"
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"raw": '{"error":{"message":"busy","param":"temperature"}}'}, "Provider returned error: busy"),
+        ({"raw": {"error": {"message": "busy"}}}, "Provider returned error: busy"),
+        ({"raw": '{"errors":[{"message":"busy","code":3043}]}'}, "Provider returned error: busy"),
+        ({"raw": "m is busy"}, "Provider returned error: m is busy"),
+        ({"previous_errors": [{"code": 429, "message": "slow"}, {"code": 502, "message": "down"}]},
+         "Provider returned error: down"),
+        ({"raw": {"retryable": True}}, "Provider returned error"),
+        ({"raw": "<html>Bad Gateway</html>"}, "Provider returned error"),
+        ({"raw": ""}, "Provider returned error"),
+        ({"raw": None, "previous_errors": "x"}, "Provider returned error"),
+        ("odd", "Provider returned error"),
+    ],
+)  # fmt: skip
+def test_reason_of_the_provider_behind_a_relay_is_read(metadata: Any, told: str) -> None:
+    failure = from_error({"error": {"message": "Provider returned error", "metadata": metadata}})
+    assert (failure.message, failure.told) == ("Provider returned error", told)
+    assert failure.is_relayed == (told != failure.message)
+
+
+def test_field_that_a_relayed_error_names_is_known() -> None:
+    raw = json.dumps({"error": {"message": "no", "param": "temperature", "code": "unsupported_value"}})
+    failure = from_error({"error": {"message": "Provider returned error", "metadata": {"raw": raw}}})
+    assert failure.fields == ("temperature",)
+    assert failure.cause is not None and failure.cause.code == "unsupported_value"
+
+
+DIMENSIONS = {"model": "m", "location": "global"}
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "words", "fields"),
+    [
+        (
+            {"message": "invalid input error", "details": [{"loc": ["body", "tools"], "msg": "no list"}]},
+            "invalid input error: tools: no list",
+            (),
+            ("tools",),
+        ),
+        (
+            {"message": "m", "details": [{"code": "Bad", "target": "messages", "message": "too many"}]},
+            "m: messages: too many",
+            ("Bad",),
+            ("messages",),
+        ),
+        (
+            {
+                "message": "filtered",
+                "code": "content_filter",
+                "innererror": {
+                    "code": "ResponsibleAIPolicyViolation",
+                    "content_filter_result": {"hate": {"filtered": True}, "violence": {"filtered": False}},
+                },
+            },
+            "filtered: ResponsibleAIPolicyViolation (hate)",
+            ("ResponsibleAIPolicyViolation",),
+            (),
+        ),
+        (
+            {"message": "not valid", "details": [{"reason": "API_KEY_INVALID", "domain": "googleapis.com"}]},
+            "not valid: API_KEY_INVALID",
+            ("API_KEY_INVALID",),
+            (),
+        ),
+        (
+            {"message": "m", "details": [{"fieldViolations": [{"field": "a.seed", "description": "n"}]}]},
+            "m: a.seed: n",
+            (),
+            ("a",),
+        ),
+        (
+            {"message": "m", "details": [{"violations": [{"quotaId": "D", "quotaDimensions": DIMENSIONS}]}]},
+            "m: D",
+            ("D", "quotaDimensions.model"),
+            (),
+        ),
+        ({"message": "m", "details": [7, {"reason": 5, "violations": {}}], "innererror": []}, "m", (), ()),
+    ],
+)  # fmt: skip
+def test_details_of_an_error_are_read(error: Any, told: str, words: Any, fields: Any) -> None:
+    failure = from_error({"error": error}, 400)
+    assert (failure.told, failure.words, failure.fields) == (told, words, fields)
+
+
+@pytest.mark.parametrize(
+    ("message", "moment"),
+    [
+        ("You will regain access on 2027-01-01 at 00:00 UTC.", "2027-01-01T00:00:00+00:00"),
+        ("regain access on 2027-01-01", "2027-01-01T00:00:00+00:00"),
+        ("reset at 2027-01-31T20:22:09Z", "2027-01-31T20:22:09+00:00"),
+        ("reset at 2027-01-31 20:22:09 +08:00", "2027-01-31T20:22:09+08:00"),
+        ("您的限额将在 2027-01-31 20:22:09 重置", "2027-01-31T20:22:09+08:00"),
+        ("on 2027-13-41", None),
+        ("soon", None),
+    ],
+)
+def test_renewal_of_a_quota_is_read(message: str, moment: str | None) -> None:
+    expected = None if moment is None else datetime.fromisoformat(moment).timestamp()
+    assert from_error({"error": {"message": message}}, 429).regains_at == expected
+
+
+def test_form_of_a_body_is_known() -> None:
+    assert from_body(403, b'{"error": "no"}', {}).form == "json"
+    assert from_body(403, b"", {}).form == from_body(403, b"no", {}).form == "text"
+    assert from_body(403, b"\n<html>", {}).form == "page"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +317,10 @@ JSON = st.recursive(
                     "retryDelay",
                     "metadata",
                     "raw",
+                    "previous_errors",
+                    "violations",
+                    "innererror",
+                    "loc",
                     "err",
                     "choices",
                     "object",

@@ -38,13 +38,45 @@ def split(*pieces: str) -> tuple[str, str]:
         ("<think", "", "<think"),
         (" \n", "", " \n"),
         ("", "", ""),
-        ("</think>Hi", "", "</think>Hi"),
+        ("</think>Hi", "", "Hi"),
+        (" \n</think>\n\n</think>\nHi", "", "Hi"),
+        ("</thin", "", "</thin"),
+        ("<reasoning>a</reasoning>b", "a", "b"),
+        ("<reasoning>a</think>b</reasoning> c", "a</think>b", "c"),
+        ("a\n</think>\n</think>b</think>c", "", "a\n\nbc"),
+        ("<think>a</think>\n</think>b</think>c", "a", "bc"),
+        ("The tag `</think>` ends it, '</think>' too", "", "The tag `</think>` ends it, '</think>' too"),
+        ("a <b> < / </ </t </think", "", "a <b> < / </ </t </think"),
+        ("a <think b </think>", "", "a <think b </think>"),
     ],
 )
 def test_reply_is_split_the_same_in_one_piece_and_character_by_character(
     answer: str, reasoning: str, text: str
 ) -> None:
     assert split(answer) == split(*answer) == (reasoning, text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasoning", "text"),
+    [
+        ("so it is 4.\n</think>\n\n4", "so it is 4.", "4"),
+        ("a</think>b</think>c", "a", "bc"),
+        ("<think>a</think>b", "a", "b"),
+        ("The tag `</think>` ends it", "", "The tag `</think>` ends it"),
+        ("a <think> b </think> c", "", "a <think> b </think> c"),
+    ],
+)
+def test_opening_tag_may_be_missing_in_a_whole_text(answer: str, reasoning: str, text: str) -> None:
+    splitter = ThinkSplitter(is_whole=True)
+    events = splitter.feed(answer) + splitter.close()
+    assert [event.text for event in events if isinstance(event, Reasoning)] == [reasoning] * bool(reasoning)
+    assert "".join(event.text for event in events if isinstance(event, Text)) == text
+
+
+def test_text_before_a_stray_tag_stays_text_if_reasoning_came_separately() -> None:
+    splitter = ThinkSplitter(is_whole=True)
+    splitter.separates = True
+    assert splitter.feed("a\n</think>\nb") == [Text("a\n\nb")]
 
 
 def test_text_that_cannot_be_a_tag_is_not_held_back() -> None:

@@ -164,7 +164,7 @@ async def test_fields_that_change_model_or_price_are_removed_for_a_limited_calle
 ) -> None:
     """The request is in OpenAI's format: forwarded, or translated if the provider uses Anthropic's."""
     await add(client, admin, provider.base_url, protocol)
-    provider.script = provider.answer(200, whole(protocol))
+    provider.script = provider.answer(200, whole(protocol, "ok"))
     who = await caller(client, admin, user, kind)
     body = ASKED | EXTRAS | {"Service_Tier": "priority", "top_k": 4}
     async with client.post(CHAT, json=body, headers=who) as response:
@@ -179,7 +179,7 @@ async def test_service_tier_of_anthropic_is_removed_too(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url, "anthropic")
-    provider.script = provider.answer(200, whole("anthropic"))
+    provider.script = provider.answer(200, whole("anthropic", "ok"))
     who = await caller(client, admin, user, "token for models")
     async with client.post(MESSAGES, json=ASKED | {"service_tier": "auto"}, headers=who) as response:
         assert response.status == 200, await response.text()
@@ -190,7 +190,7 @@ async def test_model_setting_may_allow_such_fields(
     client: TestClient, admin: Headers, user: Headers, provider: Provider
 ) -> None:
     await add(client, admin, provider.base_url, allow_extras=True)
-    provider.script = provider.answer(200, whole("openai"))
+    provider.script = provider.answer(200, whole("openai", "ok"))
     who = await caller(client, admin, user, "token with money")
     async with client.post(CHAT, json=ASKED | EXTRAS, headers=who) as response:
         assert response.status == 200, await response.text()
@@ -214,7 +214,7 @@ async def test_headers_that_select_an_account_are_not_forwarded(
     client: TestClient, admin: Headers, provider: Provider, path: str, protocol: str
 ) -> None:
     await add(client, admin, provider.base_url, protocol)
-    provider.script = provider.answer(200, whole(protocol))
+    provider.script = provider.answer(200, whole(protocol, "ok"))
     accounts = {
         "OpenAI-Organization": "org-1",
         "OpenAI-Project": "proj-1",

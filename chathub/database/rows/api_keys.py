@@ -47,11 +47,16 @@ class SealedApiKey(Row, frozen=True):
     secret: bytes
 
 
-class PooledApiKey(SealedApiKey, frozen=True):
-    """An API key that a request may use. ``is_vouched``: an active administrator entered ``base_url``."""
+class UsableApiKey(SealedApiKey, frozen=True):
+    """An API key with its address. ``is_vouched``: an active administrator entered ``base_url``."""
 
     base_url: str
     is_vouched: bool
+
+
+class PooledApiKey(UsableApiKey, frozen=True):
+    """An API key that a request may use, with its rest for the request's model (``model_until`` 0: none)."""
+
     priority: int
     weight: int
     health: str
@@ -59,6 +64,8 @@ class PooledApiKey(SealedApiKey, frozen=True):
     last_error: str
     failure_class: str
     failures_in_row: int
+    model_until: int
+    model_failure_class: str
 
 
 class NamedApiKey(SealedApiKey, frozen=True):
@@ -100,7 +107,7 @@ class ApiKeys(Statements):
     get_own: Select[ApiKey]
     find_same: Select[ApiKeyId]
     list_for_chat: Select[PooledApiKey]
-    get_for_test: Select[PooledApiKey]
+    get_for_test: Select[UsableApiKey]
     list_inheriting: Select[ApiKeyOrigin]
     list_sealed: Select[NamedApiKey]
     reseal: Command

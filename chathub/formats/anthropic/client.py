@@ -1,5 +1,6 @@
 """A client of Anthropic's Messages API: its request, and the replies it expects."""
 
+import re
 import secrets
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from chathub.formats import forwarding
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body
+from chathub.formats.anthropic.whole_and_stream import events_of, whole_of
 from chathub.formats.client_format import ClientFormat, ForwardedRequest
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
@@ -29,11 +31,13 @@ class AnthropicClient(ClientFormat):
     wire_format = "anthropic"
     heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
     last_event = b"message_stop"
+    is_last_event = re.compile(rb'"type"\s*:\s*"message_stop"')
     strips_usage = False
     choices = 1
     requests_media = False
     decoder = Decoder
     decode_body = staticmethod(decode_body)
+    whole_of = staticmethod(whole_of)
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -53,12 +57,19 @@ class AnthropicClient(ClientFormat):
         headers: Mapping[str, str],
         quirks: Quirks,
         cap: int | None,
+        *,
+        stream: bool,
     ) -> ForwardedRequest:
+        if not stream:
+            fields = forwarding.without_stream(fields)
         limits = {} if cap is None else {"max_tokens": cap}
         body = forwarding.adapted(fields, model, limits=limits)
-        chat = forwarding.empty_chat(endpoint, stream=self.stream)
+        chat = forwarding.empty_chat(endpoint, stream=stream)
         sent = {**chat.headers, **forwarding.passed_on(headers, _PASSED)}
         return ForwardedRequest(UpstreamRequest(chat.url, sent, body))
+
+    def stream_of(self, body: bytes) -> bytes:
+        return _framed(events_of(body))
 
     def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
         return _EventEncoder(Encoder(model, self._id, prompt_tokens))

@@ -1,12 +1,13 @@
 """A client of OpenAI's Chat Completions: its request, and the replies it expects."""
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
 
 from msgspec import Raw
 
-from chathub.formats import forwarding
+from chathub.formats import forwarding, sse
 from chathub.formats.client_format import ClientFormat, ForwardedRequest
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
@@ -14,6 +15,7 @@ from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_stream import Encoder, encode_body
+from chathub.formats.openai.whole_and_stream import chunks_of, whole_of
 from chathub.formats.quirks import Quirks
 
 
@@ -27,8 +29,10 @@ class OpenAIClient(ClientFormat):
     wire_format = "openai"
     heartbeat = b": keep-alive\n\n"
     last_event = b"[DONE]"
+    is_last_event = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
     decoder = Decoder
     decode_body = staticmethod(decode_body)
+    whole_of = staticmethod(whole_of)
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -51,15 +55,23 @@ class OpenAIClient(ClientFormat):
         headers: Mapping[str, str],
         quirks: Quirks,
         cap: int | None,
+        *,
+        stream: bool,
     ) -> ForwardedRequest:
-        requests_usage = quirks.stream_options and self.strips_usage
+        requests_usage = quirks.stream_options and self.strips_usage and stream
+        if not stream:
+            fields = forwarding.without_stream(fields)
         limits = {}
         if cap is not None:
             limits = dict.fromkeys(self.head.length_fields or (quirks.max_tokens_field,), cap)
         body = forwarding.adapted(fields, model, include_usage=requests_usage, limits=limits)
-        chat = forwarding.empty_chat(endpoint, stream=self.stream)
+        chat = forwarding.empty_chat(endpoint, stream=stream)
         adds_usage = requests_usage and not self.head.has_stream_options
         return ForwardedRequest(UpstreamRequest(chat.url, chat.headers, body), adds_usage)
+
+    def stream_of(self, body: bytes) -> bytes:
+        payloads = chunks_of(body, include_usage=self.head.include_usage)
+        return b"".join([sse.frame(payload) for payload in payloads])
 
     def encoder(self, model: str, prompt_tokens: int) -> "_ChunkEncoder":
         return _ChunkEncoder(Encoder(model, self._id, self._created, self.head.include_usage))

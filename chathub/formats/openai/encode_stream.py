@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.failure_sentences import code_on_wire
 from chathub.schemas.json import JsonObject
 
 DONE = b"[DONE]"
@@ -35,6 +36,9 @@ _ERRORS = {
 # OpenAI's codes that clients look for, in place of ours; by our code, else by the status
 _CODES = {
     "unknown_model": "model_not_found",
+    "model_has_no_key": "model_not_found",
+    "model_retired": "model_not_found",
+    "model_unavailable": "model_not_found",
     "budget_used_up": "insufficient_quota",
     "budget_insufficient": "insufficient_quota",
 }
@@ -198,8 +202,7 @@ class Encoder:
 
 
 def _failure(failure: Failure) -> bytes:
-    code = failure.reason.code if failure.reason else "provider_failed"
-    code = code if failure.code is None else str(failure.code)
+    code = code_on_wire(failure) if failure.code is None else str(failure.code)
     known_type = _ERRORS.get(failure.status, "server_error")
     return _encode(_error(failure.message, failure.type or known_type, None, code))
 

@@ -1,0 +1,170 @@
+"""The words of providers that decide what a failure means: codes, types, reasons, and a few phrases.
+
+All codes are plain: in lower case, without underscores and dots (``plain``). A code counts with the statuses
+of ``CODES_AT``, a phrase with those of ``PHRASES_AT`` and only at the beginning of the message.
+"""
+
+import re
+
+Phrases = re.Pattern[str]
+
+# client errors, and errors inside a 200
+CODES_AT = (200, 400, 402, 403, 404, 429)
+PHRASES_AT = (400, 403, 429)
+
+NO_CREDIT_CODES = frozenset(
+    {
+        "insufficientquota",
+        "exceededcurrentquotaerror",
+        "billingnotactive",
+        "billinghardlimitreached",
+        "billingdisabled",
+        "insufficientbalance",
+        "accountoverdueerror",
+        "arrearage",
+        "billingerror",
+        "creditlimitexceeded",
+        "1113",
+        "30001",
+        "1308",
+        "1310",
+    }
+)
+# a quota of one model alone: DashScope's free tier, Ark's free trial and limit set by the owner
+MODEL_QUOTA_CODES = frozenset(
+    {
+        "allocationquotafreetieronly",
+        "setlimitexceeded",
+        "quotaexceeded",
+    }
+)
+BAD_KEY_CODES = frozenset(
+    {
+        "invalidapikey",
+        "apikeyinvalid",
+        "authenticationerror",
+        "apikeyexpired",
+        "accountdeactivated",
+        "accountsuspended",
+        "organizationrestricted",
+        "accessterminated",
+        "accessterminatederror",
+        "apikeyserviceblocked",
+        "apikeyhttpreferrerblocked",
+        "apikeyipaddressblocked",
+        "consumersuspended",
+        "consumerinvalid",
+        "servicedisabled",
+        "accountstateinvalid",
+    }
+)
+MODEL_CODES = frozenset(
+    {
+        "modelnotfound",
+        "modelaccessdenied",
+        "modelnotavailable",
+        "modelnotsupported",
+        "modelnotexist",
+        "modeldisabled",
+        "invalidendpointormodelnotfound",
+        "invalidendpointormodelmodelidaccessdisabled",
+        "modelnotopen",
+        "deploymentnotfound",
+        "1211",
+        "20012",
+        "30003",
+        "30011",
+    }
+)
+RETIRED_CODES = frozenset(
+    {
+        "modeldecommissioned",
+        "modeldeprecated",
+        "modelretired",
+        "modelterminated",
+    }
+)
+FILTERED = frozenset(
+    {
+        "1301",
+        "datainspectionfailed",
+        "responsibleaipolicyviolation",
+    }
+)
+OVERLOADED = frozenset(
+    {
+        "overloadederror",
+        "overloaded",
+        "engineoverloadederror",
+        "serveroverloaded",
+        "50505",
+    }
+)
+
+FILTER = re.compile(r"content[ _-]?(?:filter|policy|management)|moderation|sensitive", re.IGNORECASE)
+# OpenRouter's 403 for an input that moderation refused; at worst another key is not tried
+FLAGGED = re.compile(r"requires moderation|input was flagged|flagged for", re.IGNORECASE)
+BAD_KEY = re.compile(
+    r"(?:the |your )?(?:incorrect|invalid) (?:x-)?api[ _-]?key\b"
+    r"|(?:the |your )?api[ _-]?key (?:is )?(?:not valid|invalid|incorrect|expired|format is incorrect)"
+    r"|(?:the |your )?api[ _-]?key (?:has )?(?:expired|been (?:disabled|revoked))"
+    r"|your api key was reported as leaked|(?:this|your) organization has been (?:disabled|restricted)"
+    r"|无效的 ?(?:api ?)?(?:密钥|key)|(?:api ?)?密钥(?:无效|错误|已过期)",
+    re.IGNORECASE,
+)
+NO_CREDIT = re.compile(
+    r"insufficient (?:account |credit )?balance"
+    r"|(?:sorry, )?your (?:account|credit) balance is (?:too low|insufficient)"
+    r"|(?:you have|you've|your \w+ has) reached (?:your|its|the) specified (?:workspace )?api usage limits?"
+    r"|your (?:newly created )?team (?:\S+ ){0,2}(?:doesn't have any|has either used all available) credits"
+    r"|key limit exceeded"
+    r"|(?:您的)?(?:账户|帐户)?(?:余额不足|已?欠费)",
+    re.IGNORECASE,
+)
+PER_MINUTE = re.compile(r"#(?:token|rate|throttling)-?limit|per[- ]minute|\b[rt]pm\b|每分钟", re.IGNORECASE)
+PER_DAY = re.compile(r"per[-_ ]?day", re.IGNORECASE)
+# anything about a model, and about a single one: by a quota's id, or as OpenAI and Anthropic name it
+MODEL = re.compile(r"\bmodels?\b|\bdeployment\b|模型", re.IGNORECASE)
+ONE_MODEL = re.compile(
+    r"permodel|\.model\b|modelaccount|\bmodel\b|模型"
+    r"|(?:reached|large) for \S+ (?:\(for limit \S+\) )?in (?:organization|project)",
+    re.IGNORECASE,
+)
+RETIRED = re.compile(
+    r"deprecated|decommissioned|retired|discontinued|no longer (?:available|supported|offered)|sunset"
+    r"|已下线|已停止服务",
+    re.IGNORECASE,
+)
+ACCOUNT = re.compile(
+    r"account|organi[sz]ation|workspace|\bteam\b|\bapi[ _-]?keys?\b|project|账[户号]|帐[户号]|组织",
+    re.IGNORECASE,
+)
+
+_SEPARATOR = re.compile(r"[^a-z0-9]")
+_STATUSES = {
+    429: "ratelimiterror ratelimitexceeded ratelimited toomanyrequests resourceexhausted"
+    " insufficientquota exceededcurrentquotaerror ratelimitreachederror 1113",
+    529: "overloadederror overloaded",
+    503: "engineoverloadederror serveroverloaded serveroverloaded serviceunavailable unavailable 50505",
+    402: "billingerror insufficientbalance arrearage",
+    401: "authenticationerror invalidapikey apikeyinvalid unauthenticated invalidauthenticationerror",
+    403: "permissionerror permissiondenied",
+    404: "notfounderror notfound modelnotfound",
+    413: "requesttoolarge",
+    500: "apierror servererror internal internalservererror",
+    504: "timeouterror deadlineexceeded",
+    400: "invalidrequesterror invalidargument contextlengthexceeded badrequest failedprecondition",
+}
+_STATUS_OF = {word: status for status, listed in _STATUSES.items() for word in listed.split()}
+
+
+def plain(word: str) -> str:
+    """A code as the lists have it: ``Model.NotFound``, ``model_not_found`` and ``ModelNotFound`` are one."""
+    return _SEPARATOR.sub("", word.lower())
+
+
+def status_meant(said: frozenset[str]) -> int:
+    """The HTTP status that machine-readable words mean, where an error came without one; 0 for none. The
+    narrowest word counts: nearly all come with ``invalid_request_error``."""
+    found = {_STATUS_OF[word] for word in said if word in _STATUS_OF}
+    return next((status for status in _STATUSES if status in found), 0)
