@@ -177,7 +177,7 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
 async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
     """The way to the providers: sessions towards them, and what finds an endpoint for a request."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
-    await db.write(offer_local_model, local, clock.now())
+    await db.write(offer_local_model, local, config.language, clock.now())
     catalog, vault = app[app_keys.CATALOG], app[app_keys.VAULT]
     await catalog.reload()
     model = _local_model(local) if local else None

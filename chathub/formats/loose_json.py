@@ -142,9 +142,10 @@ def _part(part: object) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
 
 
 def refusal(value: object, otherwise: str, kind: str = "refused") -> Failure:
-    """The provider's error inside a 200; without a message ``otherwise``, as a failure of that kind."""
+    """The provider's error inside a 200; without a message, a failure of that kind with the code
+    ``otherwise``."""
     failure = failures.from_error(value)
-    return Failure(otherwise, kind=kind, status=200) if failure.message == "HTTP 200" else failure
+    return Failure.found(otherwise, kind=kind, status=200) if failure.message == "HTTP 200" else failure
 
 
 def first(value: object) -> JsonObject:

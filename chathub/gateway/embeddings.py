@@ -65,7 +65,7 @@ class EmbeddingExchange:
         if isinstance(data, Failure):
             return data
         if (usage := openai.decode_embedding_usage(data)) is None:
-            return Failure("上游返回了无法识别的数据", kind="cut", status=200)
+            return Failure.found("upstream_unreadable", kind="cut", status=200)
         meter.feed([usage])
         self.body = without_key(data, meter)
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from chathub import redaction
 from chathub.errors import ChatHubError, Unavailable
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import is_private, sentence_for
+from chathub.formats.failure_sentences import code_on_wire, is_private, reason_for, words_for
 from chathub.formats.failure_table import meaning_of
 from chathub.formats.failures import as_status
 from chathub.formats.messages import Endpoint
@@ -30,6 +30,7 @@ def public_failure(failure: Failure, candidate: Candidate, endpoint: Endpoint | 
     """The failure with words that the caller may read: without API keys, and without details of an API key
     that belongs to another user. Its status is the one at ``/v1``, its code is never empty."""
     meaning, secrets = meaning_of(failure), [each.api_key for each in candidate.endpoints]
+    provider = candidate.model.provider_name
     inner = failure.cause if failure.is_relayed and failure.cause else failure
     # a refused key is not the program's own: its 401 is not passed on
     is_hidden = meaning.failure_class == "invalid_key" or is_private(failure, endpoint)
@@ -43,31 +44,28 @@ def public_failure(failure: Failure, candidate: Candidate, endpoint: Endpoint | 
     if meaning.code == "upstream_overloaded":
         kind = kind or "overloaded_error"
     return Failure(
-        sentence_for(failure, endpoint, secrets, "en"),
+        words_for(failure, endpoint, secrets).with_params(provider=provider).text("en"),
         kind=failure.kind,
         status=meaning.status,
         type=kind,
-        code=code or _CODES.get(meaning.code, meaning.code),
+        code=code or _CODES.get(meaning.code, code_on_wire(failure)),
         param=None if is_hidden else _clean(inner.param or failure.param, _WORD, secrets),
         retry_after=failure.retry_after,
+        reason=reason_for(failure, endpoint, secrets, provider),
     )
 
 
 def error_for(failure: Failure, candidate: Candidate, endpoint: Endpoint | None) -> ChatHubError:
     """A failure as an error response."""
     if failure.kind == "busy":
-        return Unavailable(failure.message, retry_after=failure.retry_after)
+        return Unavailable("server_busy", retry_after=failure.retry_after)
     public = public_failure(failure, candidate, endpoint)
-    error = ChatHubError(
-        f"{candidate.model.provider_name}: {public.message}",
-        retry_after=public.retry_after,
-        type=public.type,
-        code=public.code,
-        param=public.param,
-    )
+    assert public.reason is not None
+    details = {"type": public.type, "code": public.code, "param": public.param}
+    error = ChatHubError.of(public.reason, retry_after=public.retry_after, details=details)
     error.status = public.status
     secrets = [each.api_key for each in candidate.endpoints]
-    error.headers = {**without_secrets(failure.headers, secrets), "X-ChatHub-Code": meaning_of(failure).code}
+    error.headers = without_secrets(failure.headers, secrets)
     return error
 
 

@@ -100,7 +100,7 @@ class Gateway:
             async with asyncio.timeout(self._config.reply_seconds):
                 return await failover.run(request.candidates.in_order, exchange.prepare, report)
         except TimeoutError:
-            return Failure("回复时间过长，已中止", kind="timeout")
+            return Failure.found("reply_took_too_long", kind="timeout")
         finally:
             await exchange.estimate_prompts()
 
@@ -114,7 +114,7 @@ class Gateway:
         # there is no fallback: vectors of different models cannot be compared
         candidate = candidates.in_order[0]
         if candidate.endpoints[0].wire_format != "openai":
-            raise BadRequest(f"模型 {request.model} 的提供商不支持 embeddings 接口")
+            raise BadRequest("embeddings_unsupported", model=request.model)
         metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
         async with metered as gateway_request:
             exchange = EmbeddingExchange(self._client, gateway_request, candidate, request, sink)
@@ -129,4 +129,4 @@ class Gateway:
         try:
             return self._resolver.resolve(caller, model, requirements)
         except UnknownModel as error:
-            raise NotFound(error.sentence) from None
+            raise NotFound.of(error.reason) from None

@@ -47,7 +47,7 @@ async def get_model(request: web.Request) -> web.Response:
     for row in request.app[CATALOG].offered():
         if row[0] == name and (not caller.models or name in caller.models):
             return raw(openai.encode_model(*row))
-    raise NotFound(f"模型不存在：{name}")
+    raise NotFound("unknown_model", model=name)
 
 
 @streamed

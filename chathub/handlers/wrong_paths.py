@@ -5,7 +5,7 @@ import re
 from aiohttp import web
 from msgspec import Struct
 
-from chathub.sentences import sentence
+from chathub.sentences import Param, Reason
 
 _SLASHES = re.compile(r"/{2,}")
 # longer paths are not repeated
@@ -19,8 +19,7 @@ class WrongPath(Struct, frozen=True):
     """The error of a program's request for an unknown path. ``is_anthropic``: in the shape of Anthropic's
     clients, else in OpenAI's."""
 
-    code: str
-    sentence: str
+    reason: Reason
     is_anthropic: bool
 
 
@@ -35,15 +34,15 @@ def wrong_path(request: web.Request) -> WrongPath | None:
     if meant is None and not is_program:
         return None
     code = "unknown_path" if meant is None else _mistake(path, meant)
-    named = {
+    named: dict[str, Param] = {
         "path": request.path[:_LONGEST],
         "paths": ", ".join(paths),
-        "meant": meant,
+        "meant": meant or "",
         # Anthropic's clients add /v1 themselves
         "base": "the server's address without /v1" if meant == _MESSAGES else "the server's address with /v1",
     }
     is_anthropic = meant == _MESSAGES or path.startswith(_MESSAGES)
-    return WrongPath(code, sentence(code, "en", named), is_anthropic)
+    return WrongPath(Reason(code, named), is_anthropic)
 
 
 def _paths_of(app: web.Application) -> list[str]:

@@ -125,7 +125,7 @@ class Client:
             raise AttemptFailed(body)
         names = names_in(masked(body, endpoint.api_key))
         if names is None:
-            raise AttemptFailed(Failure(UNREADABLE, status=200))
+            raise AttemptFailed(Failure.found(UNREADABLE, status=200))
         return names
 
     @asynccontextmanager
@@ -140,11 +140,13 @@ class Client:
             return
         async with AsyncExitStack() as stack:
             if self._local is None:
-                raise AttemptFailed(Failure("服务器没有启用本地模型", kind="unreachable"))
+                raise AttemptFailed(Failure.found("local_model_disabled", kind="unreachable"))
             try:
                 address, key = await stack.enter_async_context(self._local.lease())
             except LocalModelError as error:
-                raise AttemptFailed(Failure(str(error), kind="unreachable")) from None
+                raise AttemptFailed(
+                    Failure.found(error.reason.code, kind="unreachable", params=dict(error.reason.params))
+                ) from None
             yield replace(endpoint, base_url=address, api_key=key)
 
     @asynccontextmanager

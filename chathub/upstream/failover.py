@@ -18,7 +18,7 @@ from chathub.upstream.read_response import Keep
 # is called after each attempt, which has its failure or None
 Report = Callable[[Attempt], Awaitable[None]]
 
-_NO_ENDPOINT = Failure("没有可用的API密钥", kind="unreachable")
+_NO_ENDPOINT = Failure.found("usable_key_missing", kind="unreachable")
 
 
 class Candidate(Protocol):

@@ -117,7 +117,7 @@ async def test_silent_provider_times_out_with_504(
     await add_model(client, admin, provider.base_url)
     provider.script = provider.hang()
     status, body, _ = await chat(client, admin)
-    assert status == 504 and "超时" in body["error"]
+    assert status == 504 and "没有响应" in body["error"]
     provider.script = provider.stream([chunk("半句"), DONE], stall_after=1)
     events = await stream(client, admin)
     assert events[-1]["status"] == 504 and text_of(events) == "半句"

@@ -42,7 +42,7 @@ def read(*messages: Any, **fields: Any) -> client_request.ClientRequest:
 def refused(*messages: Any, **fields: Any) -> str:
     with pytest.raises(BadRequest) as caught:
         read(*messages, **fields)
-    assert caught.value.sentence.isascii() and len(caught.value.sentence) < 600
+    assert caught.value.reason.text("en").isascii() and len(caught.value.reason.text("en")) < 600
     return str(caught.value.details["param"])
 
 

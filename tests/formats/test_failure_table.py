@@ -8,10 +8,11 @@ import pytest
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import sentence_for
+from chathub.formats.failure_sentences import words_for
 from chathub.formats.failure_table import TABLE, meaning_of
 from chathub.formats.messages import Endpoint
-from chathub.sentences import sentence
+from chathub.sentences import Reason
+from chathub.sentences.tables import ERRORS
 
 
 def refusal(status: int, body: Any) -> Failure:
@@ -109,9 +110,9 @@ def test_short_phrase_is_compared_as_a_whole() -> None:
 def test_failure_of_another_users_api_key_is_reported_in_our_own_words() -> None:
     failure = said(401, "Incorrect API key provided: pay at http://evil.example")
     own, others = Endpoint("https://x", "sk-x"), Endpoint("https://x", "sk-x", is_own=False)
-    assert "evil.example" in sentence_for(failure, own, [])
-    assert sentence_for(failure, others, []) == "提供商拒绝了所用的 API 密钥"
-    assert "your mistake" in sentence_for(said(400, "your mistake"), others, [])
+    assert "evil.example" in words_for(failure, own, []).text("en")
+    assert words_for(failure, others, []) == Reason("upstream_invalid_key")
+    assert "your mistake" in words_for(said(400, "your mistake"), others, []).text("zh")
 
 
 GOOGLE = "type.googleapis.com/google.rpc."
@@ -307,11 +308,5 @@ def test_every_row_is_complete_and_has_a_sentence_where_it_is_about_a_key() -> N
     for code, row in TABLE.items():
         has_rest = row.about != "nothing" and row.failure_class != "invalid_key"
         assert (row.rest is not None) == has_rest, code
-        if row.about != "nothing" and row.failure_class in (
-            "invalid_key",
-            "no_credit",
-            "rate_limited",
-            "model_unavailable",
-        ):
-            for language in ("zh", "en"):
-                assert sentence(code, language), code
+        if row.failure_class in ("invalid_key", "no_credit", "rate_limited", "model_unavailable"):
+            assert code in ERRORS, code

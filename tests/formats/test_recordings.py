@@ -81,7 +81,8 @@ def check_failure(failure: Failure | None, error: dict[str, Any] | None) -> None
         assert failure.kind == "empty"
         return
     if error["message"].startswith("prompt blocked: "):  # a message of our own
-        assert message == "提示词被上游的内容审查拦截（PROHIBITED_CONTENT）"
+        assert failure.reason is not None
+        assert (failure.reason.code, failure.code) == ("prompt_blocked", "PROHIBITED_CONTENT")
         message = error["message"]
     found = {"http_status": failure.status, "message": message}
     if not isinstance(error["type"], str):

@@ -21,8 +21,6 @@ from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDeco
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
-_BLOCKED = "提示词被上游的内容审查拦截"
-
 _FINISH_WORDS = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -162,7 +160,10 @@ class Decoder(StreamDecoder):
         if reason and reason not in _UNSPECIFIED and not candidate:
             self._finish = "PROHIBITED_CONTENT"
             code = failures.short_word(reason)
-            self._fail(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
+            blocked = Failure.found(
+                "prompt_blocked", status=200, params={"word": code}, type="content_filter", code=code
+            )
+            self._fail(events, blocked)
         elif value.get("error"):
             self.shows_error = True
             self._fail(events, fields.refusal(value, BROKEN))
