@@ -211,7 +211,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
         client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering
     )
     unstored = UnstoredReplies(db, queue)
-    keeper = AttachmentKeeper(db, admission, clock)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper)
     titles = Titles(registry, queue, client, clock, config)
     app[app_keys.REPLIES] = replies = ConversationReplies(

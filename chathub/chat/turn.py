@@ -113,8 +113,8 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     ``options`` are stored with the prompt, for another reply to it. With a ``refusal`` the reply is stored
     as failed. The history's images are read only if the model ``supports_vision``, those of replies only if
     an endpoint takes them (``returns_images``). ``bound`` is what the turn may use, without the history
-    (None: nothing, the turn is refused). ``untitled`` is the title of a new conversation whose prompt gives none.
-    ``is_incomplete``: only a part of the prompt is stored.
+    (None: nothing, the turn is refused). ``untitled`` is the title of a new conversation whose prompt gives
+    none. ``is_incomplete``: only a part of the prompt is stored.
     """
 
     branch_point: BranchPoint

@@ -36,10 +36,10 @@ def wrong_path(request: web.Request) -> WrongPath | None:
     code = "unknown_path" if meant is None else _mistake(path, meant)
     named: dict[str, Param] = {
         "path": request.path[:_LONGEST],
-        "paths": ", ".join(paths),
+        "paths": [*paths],
         "meant": meant or "",
         # Anthropic's clients add /v1 themselves
-        "base": "the server's address without /v1" if meant == _MESSAGES else "the server's address with /v1",
+        "base": Reason("address_without_v1" if meant == _MESSAGES else "address_with_v1"),
     }
     is_anthropic = meant == _MESSAGES or path.startswith(_MESSAGES)
     return WrongPath(Reason(code, named), is_anthropic)

@@ -22,6 +22,7 @@ from chathub.replies.saving import NewText
 from chathub.replies.state import ReplyState
 from chathub.running.admission import Admission
 from chathub.schemas import attachments as schemas
+from chathub.sentences import Language, Reason
 from chathub.upstream.read_response import Keep
 
 log = logging.getLogger("chathub.replies")
@@ -29,20 +30,21 @@ log = logging.getLogger("chathub.replies")
 # attachments of one reply
 _MOST = 200
 
-_TOO_LARGE = f"一条回复的附件至多 {MOST_BYTES // 1024 // 1024} MB，未保存"
-_TOO_MANY = f"一条回复至多 {_MOST} 个附件，未保存"
-_UNREADABLE = "无法读取"
-_NOT_STORED = "服务器暂时无法保存"
+_TOO_LARGE = Reason("attachments_too_large", {"most": MOST_BYTES})
+_TOO_MANY = Reason("too_many_attachments", {"most": _MOST})
+_UNREADABLE = Reason("attachment_unreadable")
+_NOT_STORED = Reason("attachment_not_stored")
 
 
 class AttachmentKeeper:
     """Stores the attachments of replies. Reading waits until one is stored, so that nothing after it is shown
     before, and a crash loses none that was shown."""
 
-    def __init__(self, db: Database, admission: Admission, clock: Clock) -> None:
+    def __init__(self, db: Database, admission: Admission, clock: Clock, language: Language) -> None:
         self._db = db
         self._admission = admission
         self._clock = clock
+        self._language = language
 
     def for_reply(self, reply: Reply) -> Keep:
         return partial(self._keep, reply)
@@ -59,11 +61,12 @@ class AttachmentKeeper:
             except DatabaseError as error:
                 log.error("an attachment could not be stored: %s", error)
                 problem = _NOT_STORED
-        reply.insert(f"\n［{described(attachment)}：{problem}］\n")
+        said = Reason("attachment_missing", {"name": described(attachment), "reason": problem})
+        reply.insert(f"\n{said.text(self._language)}\n")
         return []
 
-    def _problem(self, reply: Reply, attachment: Attachment) -> str:
-        """Why an attachment is not stored; empty if it can be."""
+    def _problem(self, reply: Reply, attachment: Attachment) -> Reason | None:
+        """Why an attachment is not stored; None if it can be."""
         if not attachment.data and not attachment.url:
             return _UNREADABLE
         if len(reply.attachments) >= _MOST:
@@ -74,7 +77,7 @@ class AttachmentKeeper:
             self._admission.check(large=True)
         except ChatHubError:
             return _NOT_STORED
-        return ""
+        return None
 
     async def _store(self, reply: Reply, attachment: Attachment) -> schemas.Attachment:
         """Store an attachment with the text before it.
