@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chathub.chat.context import build
 from chathub.database.rows.messages import ContextMessage
 from chathub.formats.estimates import TokenCounter, estimate, estimate_bytes, estimate_messages
-from chathub.formats.messages import Image, Message
+from chathub.formats.messages import Image, Message, Thought, ToolCall
 
 
 def row(role: str, content: str, status: str = "done", **more: Any) -> ContextMessage:
@@ -79,9 +79,13 @@ def test_roles_alternate_and_no_message_is_empty_for_any_history(
 
 
 CALLS = '[{"id":"c1","name":"f","arguments":"{}"},{"id":"c2","name":"g","arguments":""}]'
+STATE = (
+    '{"model":"k","field":"reasoning_content","parts":[{"thought":"hm"},{"call":0},'
+    '{"gemini":{"signature":"s","call":1}},{"call":1}]}'
+)
 TOOLS = [
     row("user", "用工具", id=1),
-    row("assistant", "", tool_calls=CALLS, state='{"anthropic":[]}'),
+    row("assistant", "", tool_calls=CALLS, state=STATE),
     row("tool", "一", tool_call_id="c1"),
 ]
 
@@ -91,7 +95,21 @@ def test_turn_with_tool_calls_is_sent_with_their_results() -> None:
     messages = build(TOOLS, asked, {}, system_prompt="s", window=10, reply_room=5)
     assert [m.role for m in messages] == ["system", "user", "assistant", "tool", "tool"]
     assert [call.id for call in messages[2].tool_calls] == ["c1", "c2"]
-    assert messages[2].state == {"anthropic": []} and messages[3].tool_call_id == "c1"
+    assert messages[3].tool_call_id == "c1"
+
+
+def test_replies_are_sent_with_the_state_that_was_kept() -> None:
+    reply = build(TOOLS, ask("x"), {}, system_prompt=None, window=10_000, reply_room=5)
+    assert roles_and_texts(reply) == [("user", "x")]
+    asked = [Message("tool", "二", tool_call_id="c2")]
+    message = build(TOOLS, asked, {}, system_prompt=None, window=10_000, reply_room=5)[1]
+    assert message.model == "k"
+    assert message.parts == [
+        Thought("hm", {"field": "reasoning_content"}),
+        ToolCall("c1", "f", "{}"),
+        Thought("", {"gemini": {"signature": "s", "call": 1}}),
+        ToolCall("c2", "g"),
+    ]
 
 
 def test_unanswered_tool_calls_are_left_out_and_answered_ones_kept() -> None:

@@ -6,8 +6,9 @@ from itertools import chain
 import msgspec
 
 from chathub.database.rows.messages import ContextMessage
+from chathub.formats import reasoning
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
-from chathub.formats.messages import Image, Message, TextPart, ToolCall, content_of, user_message
+from chathub.formats.messages import Image, Message, ToolCall, content_of, user_message
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
@@ -76,6 +77,6 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
 
 def _reply_message(row: ContextMessage) -> Message:
     calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
-    state = msgspec.json.decode(row.state) if row.state else None
-    text = [TextPart(row.content)] if row.content else []
-    return Message("assistant", content_of([*text, *calls]), state=state)
+    state = msgspec.json.decode(row.state) if row.state else {}
+    parts = reasoning.parts_of(row.content, calls, state)
+    return Message("assistant", content_of(parts), model=state.get("model", ""))

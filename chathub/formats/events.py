@@ -51,7 +51,7 @@ class Usage(Struct, frozen=True, gc=False):
 
 class State(Struct, frozen=True):
     """What the provider needs back to continue after this reply (signatures of its reasoning), as plain
-    JSON values under the format's name: ``{"anthropic": …}``. Comes at most once, at the end."""
+    JSON values, in its place among the other events; see ``reasoning``."""
 
     data: JsonObject
 

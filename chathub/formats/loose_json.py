@@ -24,7 +24,8 @@ class ToolCalls:
         self._names: list[str] = []
         self._by_index: dict[int, int] = {}
 
-    def take(self, items: object) -> Iterator[ToolCallDelta]:
+    def take(self, items: object) -> Iterator[tuple[ToolCallDelta, str]]:
+        """The fragments, each with the thought signature beside it (Google's ``extra_content``)."""
         for position, item in enumerate(items if isinstance(items, list) else []):
             function = as_object(as_object(item).get("function"))
             call_id = well_formed(as_string(as_object(item).get("id")))
@@ -33,13 +34,14 @@ class ToolCalls:
             if isinstance(arguments, dict):
                 arguments = failures.compact(arguments)
             arguments = as_string(arguments)
-            if call_id or name or arguments:
+            extra = as_object(as_object(as_object(item).get("extra_content")).get("google"))
+            signature = well_formed(as_string(extra.get("thought_signature")))
+            if call_id or name or arguments or signature:
                 slot = self._slot(item.get("index"), position, call_id, name)
                 if slot is None:
                     continue
-                yield ToolCallDelta(
-                    slot, self._once(self._ids, slot, call_id), self._once(self._names, slot, name), arguments
-                )
+                call_id, name = self._once(self._ids, slot, call_id), self._once(self._names, slot, name)
+                yield ToolCallDelta(slot, call_id, name, arguments), signature
 
     def _slot(self, index: object, position: int, call_id: str, name: str) -> int | None:
         if not isinstance(index, int) or isinstance(index, bool):
@@ -106,11 +108,13 @@ def usage_object(chunk: JsonObject, choice: JsonObject) -> JsonObject:
     return {}
 
 
-def texts(delta: JsonObject) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
-    """The texts of a delta. Some providers send the same reasoning in several fields: the first one
-    counts."""
+def texts(
+    delta: JsonObject, *, with_details: bool = True
+) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
+    """The texts of a delta. Some providers send the same reasoning in several fields: the first one counts,
+    and those ``with_details`` last."""
     thought = as_string(delta.get("reasoning_content")) or as_string(delta.get("reasoning"))
-    details = delta.get("reasoning_details")
+    details = delta.get("reasoning_details") if with_details else None
     if not thought and isinstance(details, list):
         items = [as_object(item) for item in details]
         thought = "".join(as_string(item.get("text")) or as_string(item.get("summary")) for item in items)

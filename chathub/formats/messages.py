@@ -45,8 +45,8 @@ class Audio(Struct, frozen=True):
 
 
 class Thought(Struct, frozen=True):
-    """Reasoning of a model, of an earlier reply. ``state`` is what its provider needs with it (a signature,
-    encrypted data), under the format's name."""
+    """Reasoning of a model, of an earlier reply. ``state`` is the data of its ``State`` event: what its
+    provider needs back with it, or with the tool call after it, also without any text."""
 
     text: str
     state: JsonObject | None = None
@@ -77,14 +77,14 @@ class Message(Struct, frozen=True, omit_defaults=True):
     """One message of the history that goes upstream.
 
     ``role`` is ``system``, ``user``, ``assistant`` or ``tool`` (the result of the call ``tool_call_id``).
-    ``content`` is a text, or parts in their order. ``state``, of a reply, is the data of its ``State`` event,
-    which its provider needs back.
+    ``content`` is a text, or parts in their order. ``model``, of a reply with reasoning, is the model that
+    made it, empty if it is not known.
     """
 
     role: str
     content: str | Sequence[Part]
     tool_call_id: str = ""
-    state: JsonObject | None = None
+    model: str = ""
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -114,6 +114,10 @@ class Message(Struct, frozen=True, omit_defaults=True):
     def tool_calls(self) -> list[ToolCall]:
         return self.of_kind(ToolCall)
 
+    @property
+    def thoughts(self) -> list[Thought]:
+        return self.of_kind(Thought)
+
 
 def content_of(parts: Sequence[Part]) -> str | Sequence[Part]:
     """The parts as a message's content: a single text as a string."""
@@ -138,8 +142,10 @@ def size_of(message: Message) -> int:
 
 def _part_size(part: Part) -> int:
     match part:
-        case TextPart(text) | Thought(text):
+        case TextPart(text):
             size = len(text)
+        case Thought(text, state):
+            size = len(text) + (len(str(state)) if state else 0)
         case ToolCall(_, name, arguments):
             size = len(name) + len(arguments)
         case NativeBlock(_, block):

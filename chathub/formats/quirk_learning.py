@@ -9,21 +9,14 @@ accepted: only then may it be remembered.
 import re
 from collections.abc import Callable
 
-import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 
-from chathub.formats.echoes import repeats
+from chathub.formats import thinking_lessons
 from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest
 from chathub.formats.quirks import SAMPLING, Quirks
+from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
 
-_REFUSED = re.compile(
-    r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"
-    r"|only (?:\S+ ){0,3}(?:default|allowed|support)|may only be set",
-    re.IGNORECASE,
-)
-_UNKNOWN = re.compile(r"unknown|unrecogni[sz]ed|extra (?:inputs?|fields?)|not permitted", re.IGNORECASE)
 _ROLE = re.compile(
     r"only user(?:,| and) assistant roles"
     r"|(?:role['\"`]?|messages\[\d+\]\.role['\"`]?) does not support ['\"`]?(?:system|developer)\b"
@@ -45,10 +38,6 @@ _NO_THOUGHTS = re.compile(
 )
 _TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
 
-# characters on either side of a name that are searched for together with it, to recognize an echo of a longer
-# text
-_BESIDE = 6
-
 
 def learned(failure: Failure, chat_request: ChatRequest, known: Quirks, sent: bytes) -> Quirks | None:
     """The quirks with which to send a request again after ``failure`` of the body ``sent``: ``known`` with
@@ -58,7 +47,7 @@ def learned(failure: Failure, chat_request: ChatRequest, known: Quirks, sent: by
     """
     if failure.status not in (400, 422):
         return None
-    refusal = _Refusal(failure, sent)
+    refusal = Refusal(failure, sent)
     for rule in _RULES:
         changed = rule(refusal, chat_request, known)
         if changed is not None:
@@ -69,61 +58,16 @@ def learned(failure: Failure, chat_request: ChatRequest, known: Quirks, sent: by
 def refuses_usage(failure: Failure, sent: bytes) -> bool:
     """Whether the request was refused because of ``stream_options``, which requests the usage; for requests
     to which ChatHub itself has added that field."""
-    return failure.status in (400, 422) and _Refusal(failure, sent).names("stream_options")
+    return failure.status in (400, 422) and Refusal(failure, sent).names("stream_options")
 
 
-class _Refusal:
-    """A refusal together with the body that was refused."""
-
-    def __init__(self, failure: Failure, sent: bytes) -> None:
-        self._message = failure.told
-        self._pointed_at = failure.fields
-        self._sent = sent
-        self._fields = _fields_of(sent)
-
-    def names(self, field: str) -> bool:
-        """Whether it names a top-level field that was in the request."""
-        if field not in self._fields:
-            return False
-        if self._pointed_at:
-            return field in self._pointed_at
-        found = re.finditer(rf"(?<![\w.-]){field}(?![\w-])", self._message)
-        return any(not self._is_echo(field, match) for match in found)
-
-    def mentions(self, word: str) -> bool:
-        """Whether a word is in it, be it the provider's or an echo of the request."""
-        return re.search(rf"(?<![\w.-]){word}(?![\w-])", self._message) is not None
-
-    def says(self, phrases: re.Pattern[str]) -> re.Match[str] | None:
-        """The first of the phrases in it that is no echo of the request."""
-        found = phrases.finditer(self._message)
-        return next((match for match in found if not repeats(self._sent, [match[0]])), None)
-
-    def _is_echo(self, field: str, match: re.Match[str]) -> bool:
-        """Whether this part of the message is an echo of the request: the name is one of the request's
-        values, or part of a longer value, which the characters around the name show."""
-        start, end = match.span()
-        before, after = self._message[max(0, start - _BESIDE) : end], self._message[start : end + _BESIDE]
-        fragments = [f'"{field}"', *(text for text in (before, after) if len(text) >= len(field) + 3)]
-        others = [name for name in self._fields if name != field]
-        values = msgspec.json.encode(others) + b" ".join(bytes(raw) for raw in self._fields.values())
-        return repeats(values, fragments)
-
-
-def _fields_of(sent: bytes) -> dict[str, Raw]:
-    try:
-        return msgspec.json.decode(sent, type=dict[str, Raw])
-    except msgspec.MsgspecError:
-        return {}
-
-
-def _stream_options(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+def _stream_options(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     # a client that sent the field itself gets the refusal
     added = known.stream_options and "stream_options" not in chat_request.extra
     return replace(known, stream_options=False) if added and refusal.names("stream_options") else None
 
 
-def _limit(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+def _limit(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     sent = {**chat_request.extra, **chat_request.params}
     if all(sent.get(name) is None for name in ("max_tokens", "max_completion_tokens")):
         largest = refusal.says(_TOO_MANY)
@@ -132,13 +76,13 @@ def _limit(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirk
     old, new = "max_tokens", "max_completion_tokens"
     if known.max_tokens_field == old and refusal.names(old) and refusal.mentions(new):
         return replace(known, max_tokens_field="max_completion_tokens")
-    unknown = refusal.says(_REFUSED) or refusal.says(_UNKNOWN)
+    unknown = refusal.says(REFUSED) or refusal.says(UNKNOWN)
     if known.max_tokens_field == new and refusal.names(new) and not refusal.mentions(old) and unknown:
         return replace(known, max_tokens_field="max_tokens")
     return None
 
 
-def _thinking(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+def _thinking(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     if known.includes_thoughts and refusal.says(_NO_THOUGHTS):
         return replace(known, includes_thoughts=False)
     if chat_request.stream or known.streams_only or not refusal.says(_THINKING_ON):
@@ -148,26 +92,35 @@ def _thinking(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Qu
     return replace(known, thinking_off_when_not_streaming=True)
 
 
-def _streaming(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+def _streaming(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     if chat_request.stream or known.streams_only or not refusal.says(_STREAM_ONLY):
         return None
     return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
 
 
-def _sampling(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+def _sampling(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     sent = {**chat_request.extra, **chat_request.params}
     named = any(sent.get(name) is not None and refusal.names(name) for name in SAMPLING)
-    if named and known.sends_temperature and refusal.says(_REFUSED):
+    if named and known.sends_temperature and refusal.says(REFUSED):
         return replace(known, sends_temperature=False)
     return None
 
 
-def _role(refusal: _Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+def _role(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     instructed = any(each.role in ("system", "developer") for each in chat_request.messages)
     if not instructed or known.system_role == "user" or not refusal.says(_ROLE):
         return None
     return replace(known, system_role="system" if known.system_role == "developer" else "user")
 
 
-_Rule = Callable[[_Refusal, ChatRequest, Quirks], Quirks | None]
-_RULES: tuple[_Rule, ...] = (_stream_options, _limit, _thinking, _streaming, _sampling, _role)
+_Rule = Callable[[Refusal, ChatRequest, Quirks], Quirks | None]
+_RULES: tuple[_Rule, ...] = (
+    _stream_options,
+    _limit,
+    _thinking,
+    thinking_lessons.state,
+    thinking_lessons.effort,
+    _streaming,
+    _sampling,
+    _role,
+)

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from chathub.schemas.json import JsonObject
 
+Back = Literal["given", "never", "always"]
+
 SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
 
@@ -26,6 +28,17 @@ class Quirks(Struct, frozen=True):
     switched off. ``default_max_tokens``: the length of a reply, in tokens, where the API requires one and
     none was set. ``includes_thoughts``: the model sends its thoughts on request. ``signs_calls``: a tool call
     of the history without its signature is refused. ``gives_media``: replies may contain images or audio.
+
+    What goes back with assistant messages, to the model that gave it, to no model, or in any case:
+    ``reasoning_back`` (with tool calls: reasoning as ``reasoning_content``, in Anthropic's format as unsigned
+    thinking), ``signatures_back`` (Google's, in OpenAI's format), ``details_back`` (OpenRouter's).
+    ``drops_state``: nothing of it goes back, for it was refused in this request.
+
+    How thinking is requested. OpenAI's format: ``thinking_field`` (``thinking`` is DeepSeek's, ``reasoning``
+    OpenRouter's; empty: not at all) with the words of ``efforts``. Anthropic's: ``thinks_adaptively`` (the
+    model takes one of ``adaptive_efforts`` and no budget), ``refuses_adaptive`` (it takes a budget only),
+    ``thinks_unasked`` (it thinks unless that is switched off). Gemini's: ``thinking_by`` a budget, or one of
+    ``levels``; empty: neither.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -40,6 +53,20 @@ class Quirks(Struct, frozen=True):
     includes_thoughts: bool = False
     signs_calls: bool = False
     gives_media: bool = False
+    reasoning_back: Back = "given"
+    signatures_back: Back = "given"
+    details_back: Back = "given"
+    drops_state: bool = False
+    thinking_field: Literal["", "reasoning_effort", "thinking", "enable_thinking", "reasoning"] = (
+        "reasoning_effort"
+    )
+    efforts: tuple[str, ...] = ("low", "medium", "high")
+    thinks_adaptively: bool = False
+    refuses_adaptive: bool = False
+    adaptive_efforts: tuple[str, ...] = ("low", "medium", "high", "max")
+    thinks_unasked: bool = False
+    thinking_by: Literal["", "budget", "level"] = ""
+    levels: tuple[str, ...] = ("minimal", "low", "medium", "high")
 
 
 class _Row(NamedTuple):
@@ -54,6 +81,12 @@ _EVERYWHERE: tuple[str, ...] = ()
 _OPENAI = ("api.openai.com", "openai.azure.com", "services.ai.azure.com")
 _DASHSCOPE = ("aliyuncs.com", "api-inference.modelscope.cn")
 _GEMINI = ("generativelanguage.googleapis.com",)
+_DEEPSEEK = ("deepseek.com",)
+_MOONSHOT = ("moonshot.cn", "moonshot.ai", "kimi.com")
+_ARK = ("volces.com", "bytepluses.com")
+_THINKING_SWITCH = (*_DEEPSEEK, *_MOONSHOT, *_ARK, "bigmodel.cn", "z.ai")
+_OPENROUTER = ("openrouter.ai",)
+_FIVE = ("low", "medium", "high", "xhigh", "max")
 
 
 def _row(hosts: tuple[str, ...], model: str, **changes: Any) -> _Row:
@@ -80,6 +113,35 @@ _TABLE = (
     _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", includes_thoughts=False),
     _row(_EVERYWHERE, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signs_calls=True),
     _row(_GEMINI, r"gemma-[1-3]", system_role="user"),
+    # reasoning that goes back
+    _row((*_DEEPSEEK, *_MOONSHOT), "", reasoning_back="always"),
+    _row(_GEMINI, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signatures_back="always"),
+    _row(_OPENROUTER, "", details_back="always"),
+    # how thinking is requested
+    _row(_OPENAI, r"^(o\d|gpt-5)(?![a-z0-9.])", efforts=("minimal", "low", "medium", "high")),
+    _row(_OPENAI, r"^o\d", efforts=("low", "medium", "high")),
+    _row(_OPENAI, r"^gpt-(5\.\d|[6-9])", efforts=("none", "low", "medium", "high")),
+    _row(_OPENAI, r"^gpt-(5\.[2-9]|[6-9])|codex-max", efforts=("none", "low", "medium", "high", "xhigh")),
+    _row(_THINKING_SWITCH, "", thinking_field="thinking", efforts=()),
+    _row(_DEEPSEEK, "", efforts=("high", "max")),
+    _row(_ARK, "", efforts=("minimal", "low", "medium", "high")),
+    _row((*_DASHSCOPE, "siliconflow.cn", "siliconflow.com"), "", thinking_field="enable_thinking"),
+    _row(_OPENROUTER, "", thinking_field="reasoning", efforts=("minimal", "low", "medium", "high", "xhigh")),
+    _row(("mistral.ai", "perplexity.ai"), "", thinking_field=""),
+    _row(_EVERYWHERE, r"claude-(opus|sonnet)-4-6", thinks_adaptively=True),
+    # these accept no budget
+    _row(
+        _EVERYWHERE,
+        r"claude-(opus-4-[7-9]|[a-z]+-[5-9]|mythos|fable)",
+        thinks_adaptively=True,
+        adaptive_efforts=_FIVE,
+    ),
+    _row(_EVERYWHERE, r"claude-([a-z]+-[5-9]|mythos|fable)", thinks_unasked=True),
+    _row(_EVERYWHERE, r"gemini-2\.5", thinking_by="budget"),
+    _row(_EVERYWHERE, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", thinking_by="level"),
+    _row(_EVERYWHERE, r"gemini-3-pro", levels=("low", "high")),
+    _row(_EVERYWHERE, r"gemini-3\.\d+-pro|gemini-pro-latest", levels=("low", "medium", "high")),
+    _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", thinking_by=""),
     _row(_EVERYWHERE, r"(?i)(gemini|gpt)-.*(image|audio|tts|live|realtime)|-omni\b", gives_media=True),
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ A format's own ``Decoder`` says what its JSON objects mean.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import msgspec
@@ -36,10 +36,10 @@ UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 class StreamDecoder(ABC):
     """Decodes one streamed response: ``feed`` it every piece of the body, in order, then ``close`` it.
 
-    The order of events, for all formats: ``Text``, ``Reasoning`` and ``ToolCallDelta`` come as they arrive.
-    With the end (the format's last event, an error, ``close``) come ``Usage``, ``State`` and ``Finish``, each
-    at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage`` may
-    follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
+    The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta`` and ``State`` come as
+    they arrive. With the end (the format's last event, an error, ``close``) come ``Usage`` and ``Finish``,
+    each at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage``
+    may follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
     (Snowflake never sends one). No event holds half a surrogate pair.
 
     A response has ended if it says so: by the word for the end or by the format's last event. Reasoning alone
@@ -126,10 +126,6 @@ class StreamDecoder(ABC):
     def _usage(self) -> Usage:
         """The usage as far as the provider has reported it."""
 
-    def _state(self) -> JsonObject:
-        """The content of ``State``; empty for none."""
-        return {}
-
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
         text = payload.decode("utf-8", "replace").strip()
@@ -172,6 +168,14 @@ class StreamDecoder(ABC):
         kept = well_formed(fields.as_string(text))
         self._kept += len(kept)
         return kept if self._kept < STATE else ""
+
+    def _bounded(self, state: State, size: int) -> Iterator[State]:
+        """A state of so many characters; reasoning details that are too long are not kept at all."""
+        had_room, self._kept = self._kept < STATE, self._kept + size
+        if self._kept < STATE:
+            yield state
+        elif had_room:
+            yield State({"openrouter": None})
 
     def _say(self, kind: type[Text] | type[Reasoning], text: object, events: list[Event]) -> str:
         said = well_formed(fields.as_string(text))
@@ -236,8 +240,6 @@ class StreamDecoder(ABC):
         """The events of the end, in their order."""
         if (usage := self._usage()) != Usage():
             events.append(usage)
-        if state := self._state():
-            events.append(State(state))
         if self._finish and self._reason != BROKEN_OFF:
             events.append(self._finish_event(is_whole=failure is None))
         if failure is not None:

@@ -29,6 +29,7 @@ from chathub.formats.client_format import (
     estimated_prompt,
 )
 from chathub.formats.client_request import ClientRequest
+from chathub.formats.effort import lowered
 from chathub.formats.events import Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint
 from chathub.formats.quirk_learning import refuses_usage
@@ -221,7 +222,8 @@ class Exchange:
         model, reserved = self.candidate.model, self._request.reply_cap
         params = request.params
         if reserved is not None:
-            params = {**params, "max_tokens": reply_cap(params.get("max_tokens"), reserved, model.max_tokens)}
+            cap = reply_cap(params.get("max_tokens"), reserved, model.max_tokens)
+            params = params if cap is None else lowered(params, cap)
         return ChatRequest(
             "",
             model.name,

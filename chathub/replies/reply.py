@@ -9,14 +9,14 @@ import msgspec
 from chathub.billing.ledger import UsageCost
 from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.database.rows.messages import StoredReply
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
 from chathub.formats.messages import ToolCall
+from chathub.formats.reasoning import Recorder
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.replies.cursor import Cursor, Part, after, merged
 from chathub.replies.state import ReplyState
 from chathub.replies.text import ReplyText
-from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
 from chathub.upstream.failover import Progress
 
@@ -42,7 +42,8 @@ class Reply(Progress):
         self.prompt_estimate = 0
         self.text = ReplyText()
         self.tool_calls: dict[int, ToolCall] = {}
-        self.provider_state: JsonObject = {}
+        # what its provider needs back with it
+        self.recorder = Recorder()
         self.usage: Usage | None = None
         # in OpenAI's words, and the provider's own word where those do not fit
         self.finish_reason = self.finish_word = ""
@@ -141,7 +142,8 @@ class Reply(Progress):
 
     def reset_attempt(self) -> None:
         """An attempt failed before any output: what else it reported does not count."""
-        self.usage, self.finish_reason, self.finish_word, self.provider_state = None, "", "", {}
+        self.usage, self.finish_reason, self.finish_word = None, "", ""
+        self.recorder = Recorder()
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
@@ -150,17 +152,18 @@ class Reply(Progress):
         parts: list[Part] = []
         for event in events:
             if isinstance(event, Text):
-                parts.append(("content", self._fitting(event.text)))
+                event = Text(self._fitting(event.text))
+                parts.append(("content", event.text))
             elif isinstance(event, Reasoning):
-                parts.append(("reasoning", self._fitting(event.text)))
+                event = Reasoning(self._fitting(event.text))
+                parts.append(("reasoning", event.text))
             elif isinstance(event, ToolCallDelta):
                 self._add_call(event)
             elif isinstance(event, Usage):
                 self.usage = event
             elif isinstance(event, Finish):
                 self.finish_reason, self.finish_word = event.reason, event.word
-            elif isinstance(event, State):
-                self.provider_state = event.data
+            self.recorder.add(event)
         self._add(parts)
         if self.first_at is None and (self.text.parts or self.tool_calls):
             self.first_at = time.monotonic()

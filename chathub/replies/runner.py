@@ -140,7 +140,7 @@ class ReplyRunner:
             content=content,
             reasoning=reasoning,
             tool_calls=_json(tool_calls),
-            state=_json(reply.provider_state),
+            state=_json(reply.recorder.state(model.name, reasoning)),
             was_saved=reply.text.was_saved,
             final_status=final_status,
             end_reason=_end_reason(reply, final_status),

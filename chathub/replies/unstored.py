@@ -9,6 +9,7 @@ from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import settle
 from chathub.chat.turn import Kind, Settlement
 from chathub.database.database import Database
+from chathub.formats.reasoning import Recorder
 from chathub.replies.reply import Reply
 from chathub.replies.text import Read
 from chathub.schemas.budgets import Budget
@@ -41,7 +42,7 @@ class UnstoredReplies:
             settlement = settlement.without_text()
             reply.tool_calls = {}
         message_id = reply.turn.message_id
-        reply.turn, reply.provider_state = reply.turn.without_texts(), {}
+        reply.turn, reply.recorder = reply.turn.without_texts(), Recorder()
         self._unstored[message_id] = _Unstored(reply, settlement)
         reply.text.move(self._reader(message_id), always=True)
         self._queue.keep(

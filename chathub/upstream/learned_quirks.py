@@ -20,6 +20,8 @@ from chathub.formats.urls import hostname, origin
 _REMEMBERED = 1000
 _CHANGES = 16
 _DAY = 86_400.0
+# quirks that say something of one request only
+_OF_ONE_REQUEST = ("drops_state",)
 
 
 class _Lesson(Struct):
@@ -54,7 +56,8 @@ class LearnedQuirks:
     def learn(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
         """Remember the quirks that differed when a request was accepted."""
         old = asdict(before)
-        changes = [change for change in asdict(after).items() if change[1] != old[change[0]]]
+        new = {name: value for name, value in asdict(after).items() if name not in _OF_ONE_REQUEST}
+        changes = [change for change in new.items() if change[1] != old[change[0]]]
         if not changes:
             return
         key = origin(endpoint.base_url), model

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from chathub.errors import BadRequest
 from chathub.formats import anthropic, client_request, openai
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import Image, Message, TextPart, ToolCall
+from chathub.formats.messages import Image, Message, Part, TextPart, Thought, ToolCall
+from chathub.formats.seal import is_sealed, seal, unseal
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402
@@ -29,7 +30,8 @@ IMAGE = {
 QUESTION = {"role": "user", "content": "你好"}
 SIGNED = {"type": "thinking", "thinking": "hm", "signature": "s1"}
 REDACTED = {"type": "redacted_thinking", "data": "xyz"}
-STATE = State({"anthropic": [SIGNED, REDACTED]})
+SIGNATURE, REDACTION = State({"anthropic": {"signature": "s1"}}), State({"anthropic": {"data": "xyz"}})
+THOUGHTS = [Thought("hm", SIGNATURE.data), Thought("", REDACTION.data)]
 
 
 def read(*messages: Any, **fields: Any) -> client_request.ClientRequest:
@@ -122,7 +124,7 @@ def test_conversation_with_tools_is_decoded() -> None:
     )
     calls = [ToolCall("t1", "weather", '{"city": "北京", "n": 2.5}'), ToolCall("t2", "now", "{}")]
     assert found.messages[1:] == [
-        Message("assistant", [TextPart("let me see"), *calls], state=STATE.data),
+        Message("assistant", [*THOUGHTS, TextPart("let me see"), *calls]),
         Message("tool", "晴", tool_call_id="t1"),
         Message("tool", [TextPart("Error: no clock"), *[Image("image/png", PNG)]], tool_call_id="t2"),
         Message("user", "and quickly"),
@@ -139,22 +141,20 @@ def test_failed_tool_result_begins_with_error(content: Any, text: str) -> None:
     assert read({"role": "user", "content": [block]}).messages == [Message("tool", text, tool_call_id="t")]
 
 
-def test_thinking_without_a_signature_is_dropped() -> None:
+def test_thinking_without_a_signature_has_no_state() -> None:
+    expected = [Message("assistant", [Thought("hm"), TextPart("a")])]
     content = [{"type": "thinking", "thinking": "hm", "signature": ""}, {"type": "text", "text": "a"}]
-    assert read({"role": "assistant", "content": content}).messages == [Message("assistant", "a")]
+    assert read({"role": "assistant", "content": content}).messages == expected
     bare = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}]
-    assert read({"role": "assistant", "content": bare}).messages == [Message("assistant", "a")]
+    assert read({"role": "assistant", "content": bare}).messages == expected
 
 
-def test_late_signature_is_attached_to_its_thinking_block() -> None:
-    content = [
-        {"type": "thinking", "thinking": "hm", "signature": ""},
-        {"type": "text", "text": "a"},
-        {"type": "thinking", "thinking": "", "signature": "s1"},
-        {"type": "thinking", "thinking": "", "signature": "s2"},
-    ]
-    state = read({"role": "assistant", "content": content}).messages[0].state
-    assert state == {"anthropic": [SIGNED, {"type": "thinking", "thinking": "", "signature": "s2"}]}
+@pytest.mark.parametrize("change", [lambda text: text[:-3], lambda text: text + "A", lambda text: text[:11]])
+def test_a_sealed_signature_that_was_changed_means_nothing(change: Any) -> None:
+    sealed = change(seal({"model": "k", "states": [{"field": "reasoning_content"}]}))
+    assert is_sealed(sealed) and unseal(sealed) == {}
+    content = [{"type": "thinking", "thinking": "hm", "signature": sealed}]
+    assert read({"role": "assistant", "content": content}).messages == [Message("assistant", [Thought("hm")])]
 
 
 def test_tools_are_decoded_as_openai_functions() -> None:
@@ -491,32 +491,87 @@ def test_estimated_input_tokens_stay_without_reported_usage() -> None:
     assert usage == {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 5}
 
 
-def test_signature_is_sent_in_its_open_thinking_block() -> None:
-    assert stream([Reasoning("hm")], [STATE]).blocks == [SIGNED, REDACTED]
-    assert stream([Reasoning("hm"), Text("a"), STATE]).blocks == [
-        SIGNED,
-        {"type": "text", "text": "a"},
-        REDACTED,
-    ]
+def test_signature_is_sent_in_its_thinking_block() -> None:
+    for feeds in (
+        [[Reasoning("hm"), SIGNATURE, REDACTION, Text("a")]],
+        [[Reasoning("h")], [Reasoning("m")], [SIGNATURE], [REDACTION], [Text("a")]],
+    ):
+        assert stream(*feeds).blocks == [SIGNED, REDACTED, {"type": "text", "text": "a"}]
+    again: list[Event] = [Reasoning("hm"), SIGNATURE, Reasoning("hm"), SIGNATURE]
+    assert stream(again).blocks == [SIGNED, SIGNED]
+    (empty,) = stream([SIGNATURE]).blocks
+    assert empty == {"type": "thinking", "thinking": "", "signature": "s1"}
 
 
-def test_late_signature_gets_its_own_block_and_can_be_sent_back() -> None:
-    client = stream([Reasoning("hm")], [Text("a")], [STATE, Finish("stop")])
-    assert client.blocks == [
-        {"type": "thinking", "thinking": "hm", "signature": ""},
-        {"type": "text", "text": "a"},
-        {"type": "thinking", "thinking": "", "signature": "s1"},
-        REDACTED,
-    ]
-    (message,) = read({"role": "assistant", "content": client.blocks}).messages
-    assert message == Message("assistant", "a", state=STATE.data)
+FIELD = State({"field": "reasoning_content"})
+OF_CALL = State({"gemini": {"signature": "AbC=", "call": 0}})
+OF_TEXT = State({"gemini": {"signature": "dEf="}})
+CALLED = ToolCallDelta(0, "t", "f", "{}")
 
 
 @pytest.mark.parametrize(
-    "data",
-    [{}, {"gemini": {"text": "x"}}, {"anthropic": None}, {"anthropic": [5, {"type": "thinking"}, {"x": 1}]}],
+    ("events", "parts"),
+    [
+        (
+            [FIELD, Reasoning("h"), Reasoning("m"), CALLED],
+            [Thought("hm", FIELD.data), ToolCall("t", "f", "{}")],
+        ),
+        (
+            [Reasoning("hm"), OF_CALL, CALLED],
+            [Thought("hm"), Thought("", OF_CALL.data), ToolCall("t", "f", "{}")],
+        ),
+        ([OF_CALL, CALLED], [Thought("", OF_CALL.data), ToolCall("t", "f", "{}")]),
+        (
+            [Reasoning("hm"), Text("a"), OF_TEXT, OF_CALL, CALLED],
+            [
+                Thought("hm"),
+                TextPart("a"),
+                Thought("", OF_TEXT.data),
+                Thought("", OF_CALL.data),
+                ToolCall("t", "f", "{}"),
+            ],
+        ),
+        (
+            [
+                State({"openrouter": [{"type": "reasoning.text", "text": "h", "index": 0}]}),
+                Reasoning("h"),
+                State({"openrouter": [{"type": "reasoning.text", "text": "m", "index": 0}]}),
+                Reasoning("m"),
+                State({"openrouter": [{"type": "reasoning.text", "signature": "s", "index": 0}]}),
+                CALLED,
+            ],
+            [
+                Thought("hm"),
+                Thought(
+                    "",
+                    {"openrouter": [{"type": "reasoning.text", "text": "hm", "index": 0, "signature": "s"}]},
+                ),
+                ToolCall("t", "f", "{}"),
+            ],
+        ),
+    ],
 )
-def test_state_of_another_format_is_not_encoded(data: dict[str, Any]) -> None:
+def test_state_of_other_formats_travels_in_signatures(events: list[Event], parts: list[Part]) -> None:
+    whole = json.loads(anthropic.encode_body(events, "m", "msg_1"))["content"]
+    for blocks in (stream(events).blocks, stream(*([event] for event in events)).blocks, whole):
+        signatures = [block["signature"] for block in blocks if block["type"] == "thinking"]
+        assert any(map(is_sealed, signatures))
+        for block in blocks:
+            if isinstance(block.get("input"), str):
+                block["input"] = json.loads(block["input"])
+        assert read({"role": "assistant", "content": blocks}).messages == [
+            Message("assistant", parts, model="m")
+        ]
+
+
+def test_signature_at_the_end_of_a_text_has_no_block_after_it() -> None:
+    assert stream([Text("a"), OF_TEXT]).blocks == [{"type": "text", "text": "a"}]
+    first, text = json.loads(anthropic.encode_body([Text("a"), OF_TEXT], "m", "msg_1"))["content"]
+    assert first["type"] == "thinking" and text == {"type": "text", "text": "a"}
+
+
+@pytest.mark.parametrize("data", [{}, {"anthropic": None}, {"anthropic": [5, {"type": "thinking"}]}])
+def test_state_that_says_nothing_is_not_encoded(data: dict[str, Any]) -> None:
     assert stream([Text("a")], [State(data)]).blocks == [{"type": "text", "text": "a"}]
 
 
@@ -556,7 +611,9 @@ EVENTS = st.lists(
         ),
         st.builds(Usage, *[st.none() | st.integers(0, 9)] * 5),
         st.builds(Finish, st.sampled_from(["stop", "length", "tool_calls", "content_filter", "odd"])),
-        st.just(STATE),
+        st.just(SIGNATURE),
+        st.just(REDACTION),
+        st.just(OF_CALL),
         st.just(State({"gemini": 1})),
     ),
     max_size=12,
@@ -589,7 +646,9 @@ def test_random_events_give_ordered_blocks(feeds: list[list[Event]], failure: Fa
     assert message["usage"] == client.message["usage"]
     kinds = [block["type"] for block in client.blocks]
     found = [block["type"] for block in message["content"]]
-    assert set(found) == set(kinds) and found.count("tool_use") == len(arguments)
+    # a state at the end of a text has a block in a whole reply only
+    assert set(found) - {"thinking"} == set(kinds) - {"thinking"}
+    assert found.count("tool_use") == len(arguments)
 
 
 # The whole reply
@@ -598,6 +657,8 @@ def test_random_events_give_ordered_blocks(feeds: list[list[Event]], failure: Fa
 def test_whole_reply_is_encoded() -> None:
     events: list[Event] = [
         Reasoning("hm"),
+        SIGNATURE,
+        REDACTION,
         Text("你"),
         Text("好"),
         ToolCallDelta(0, "t", "f", '{"x":'),
@@ -605,7 +666,6 @@ def test_whole_reply_is_encoded() -> None:
         ToolCallDelta(0, "", "", "12345678901234567890123}"),
         ToolCallDelta(2, "u", "h", '{"cut'),
         Usage(10, 5, 15, None, 4),
-        STATE,
         Finish("tool_calls"),
     ]
     assert json.loads(anthropic.encode_body(events, "m", "msg_1")) == {
@@ -625,28 +685,6 @@ def test_whole_reply_is_encoded() -> None:
         "stop_sequence": None,
         "usage": {"input_tokens": 6, "output_tokens": 5, "cache_read_input_tokens": 4},
     }
-
-
-@pytest.mark.parametrize(
-    "kept",
-    [
-        [REDACTED, SIGNED],
-        [SIGNED, REDACTED],
-        [REDACTED],
-        [{"type": "thinking", "thinking": "", "signature": "s0"}, REDACTED],
-    ],
-)
-def test_signed_blocks_keep_their_order(kept: list[Any]) -> None:
-    events: list[Event] = [
-        *([Reasoning("hm")] if SIGNED in kept else []),
-        Text("a"),
-        State({"anthropic": kept}),
-    ]
-    content = json.loads(anthropic.encode_body(events, "m", "msg_1"))["content"]
-    assert content == [*kept, {"type": "text", "text": "a"}]
-    for feeds in ([events], [[event] for event in events]):
-        blocks = stream(*feeds).blocks
-        assert read({"role": "assistant", "content": blocks}).messages[0].state == {"anthropic": kept}
 
 
 @pytest.mark.parametrize(
@@ -730,9 +768,6 @@ def test_recorded_stream_encoded_again_has_the_same_content(recording: Recording
         (seen,) = [event for event in found if isinstance(event, Usage)]
         counts = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
         assert (seen.prompt_tokens, seen.completion_tokens, seen.cached_tokens) == counts
-    for state in [event for event in events if isinstance(event, State)]:
-        for content in (client.blocks, message["content"]):
-            for block in content:
-                if block["type"] == "tool_use" and isinstance(block["input"], str):
-                    block["input"] = json.loads(block["input"] or "{}")
-            assert read({"role": "assistant", "content": content}).messages[0].state == state.data
+    if own:
+        states = [event for event in events if isinstance(event, State)]
+        assert [event for event in found if isinstance(event, State)] == states

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from chathub.formats import anthropic
+from chathub.formats import anthropic, reasoning
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, Thought, ToolCall
 from chathub.formats.stream_decoder import BROKEN
 
 BASE = "https://api.anthropic.com"
@@ -188,10 +188,10 @@ def test_thinking_raises_max_tokens_and_removes_incompatible_fields() -> None:
 def test_turn_begun_without_thinking_continues_without_it() -> None:
     """Anthropic refuses results of tool calls that another model, or one without thinking, has made."""
     asked = {"thinking": {"type": "enabled", "budget_tokens": 2000}, "temperature": 0.5}
-    thought = {"anthropic": [{"type": "thinking", "thinking": "r", "signature": "s"}]}
-    call, result = [ToolCall("t", "f")], Message("tool", "1", tool_call_id="t")
-    for state, thinks in ((None, False), (thought, True)):
-        answer = Message("assistant", call, state=state)
+    call, result = ToolCall("t", "f"), Message("tool", "1", tool_call_id="t")
+    signed, unsigned = Thought("r", {"anthropic": {"signature": "s"}}), Thought("r")
+    for parts, thinks in (([call], False), ([unsigned, call], False), ([signed, call], True)):
+        answer = Message("assistant", parts)
         body = sent(Message("user", "q"), answer, result, params=asked)
         assert ("thinking" in body) is thinks and ("temperature" in body) is not thinks
         later = sent(
@@ -204,7 +204,7 @@ def test_turn_begun_without_thinking_continues_without_it() -> None:
         )
         assert "thinking" in later
     adaptive = {"thinking": {"type": "adaptive"}}
-    assert "thinking" in sent(Message("user", "q"), Message("assistant", call), result, params=adaptive)
+    assert "thinking" in sent(Message("user", "q"), Message("assistant", [call]), result, params=adaptive)
 
 
 def test_images_are_encoded_as_base64_or_url() -> None:
@@ -307,14 +307,18 @@ def test_thinking_is_sent_back_before_its_reply() -> None:
             STOP,
         )
     )
-    (state,) = [event.data for event in events if isinstance(event, State)]
+    states = [event.data for event in events if isinstance(event, State)]
+    assert states == [{"anthropic": {"signature": "c2ln"}}, {"anthropic": {"data": "eHl6"}}]
     blocks = [
         {"type": "thinking", "thinking": "想了", "signature": "c2ln"},
         {"type": "redacted_thinking", "data": "eHl6"},
     ]
-    assert state == {"anthropic": blocks}
     (call,) = [event for event in events if isinstance(event, ToolCallDelta) and event.id]
-    answer = Message("assistant", [TextPart("好"), *[ToolCall(call.id, call.name, '{"a":1}')]], state=state)
+    recorder = reasoning.Recorder()
+    for event in events:
+        recorder.add(event)
+    calls = [ToolCall(call.id, call.name, '{"a":1}')]
+    answer = Message("assistant", reasoning.parts_of("好", calls, recorder.state("m", "想了")))
     result = Message("tool", "42", tool_call_id=call.id)
     assert turns(Message("user", "q"), answer, result)[1:] == [
         (
@@ -329,9 +333,57 @@ def test_thinking_is_sent_back_before_its_reply() -> None:
     ]
 
 
-@pytest.mark.parametrize("state", [{"gemini": {"text": "s"}}, {"anthropic": "x"}, {"anthropic": [1]}, {}])
-def test_the_state_of_other_formats_is_ignored(state: dict[str, Any]) -> None:
-    assert turns(Message("user", "q"), Message("assistant", "a", state=state))[1] == ("assistant", "a")
+def test_interleaved_thinking_keeps_its_order() -> None:
+    events = read(
+        data(
+            opening(),
+            *SIGNED[:6],
+            start(1, "tool_use", id="t1", name="f", input={}),
+            stop(1),
+            start(2, "thinking", thinking="", signature=""),
+            delta(2, "thinking_delta", thinking="再"),
+            delta(2, "signature_delta", signature="c2"),
+            stop(2),
+            start(3, "text", text="好"),
+            stop(3),
+            start(4, "tool_use", id="t2", name="f", input={}),
+            stop(4),
+            ending("tool_use"),
+            STOP,
+        )
+    )
+    recorder = reasoning.Recorder()
+    for event in events:
+        recorder.add(event)
+    calls = [ToolCall("t1", "f"), ToolCall("t2", "f")]
+    kept = json.loads(json.dumps(recorder.state("m", "想了再")))
+    answer = Message("assistant", reasoning.parts_of("好", calls, kept))
+    assert turns(Message("user", "q"), answer)[1][1] == [
+        {"type": "thinking", "thinking": "想了", "signature": "c2ln"},
+        {"type": "tool_use", "id": "t1", "name": "f", "input": {}},
+        {"type": "thinking", "thinking": "再", "signature": "c2"},
+        {"type": "text", "text": "好"},
+        {"type": "tool_use", "id": "t2", "name": "f", "input": {}},
+    ]
+    # a state that does not fit the text
+    assert reasoning.parts_of("好的", calls, kept) == [TextPart("好的"), *calls]
+
+
+def test_replies_stored_by_older_versions_keep_their_thinking() -> None:
+    blocks = [
+        {"type": "thinking", "thinking": "r", "signature": "s"},
+        {"type": "redacted_thinking", "data": "d"},
+    ]
+    answer = Message("assistant", reasoning.parts_of("a", [], {"anthropic": blocks}))
+    assert turns(Message("user", "q"), answer)[1][1] == [*blocks, {"type": "text", "text": "a"}]
+
+
+@pytest.mark.parametrize(
+    "state", [{"gemini": {"signature": "s"}}, {"anthropic": "x"}, {"openrouter": [1]}, {}, None]
+)
+def test_the_state_of_other_formats_is_ignored(state: dict[str, Any] | None) -> None:
+    answer = Message("assistant", [Thought("r", state), TextPart("a")])
+    assert turns(Message("user", "q"), answer)[1] == ("assistant", "a")
 
 
 # The events
@@ -381,7 +433,12 @@ def test_content_blocks_are_decoded_in_order() -> None:
 
 def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
     stream = data(start(0, "thinking", thinking="a"), delta(0, "thinking_delta", thinking="b"), stop(0), STOP)
-    assert read(stream) == [Reasoning("a"), Reasoning("b"), BLANK]
+    unsigned = State({"anthropic": {"signature": ""}})
+    assert read(stream) == [Reasoning("a"), Reasoning("b"), unsigned, BLANK]
+    recorder = reasoning.Recorder()
+    for event in read(stream):
+        recorder.add(event)
+    assert recorder.state("m", "ab") == {}
 
 
 @pytest.mark.parametrize(
@@ -471,11 +528,11 @@ def test_whole_body_is_decoded_like_its_stream() -> None:
     body = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": usage}
     expected = [
         Reasoning("r"),
+        State({"anthropic": {"signature": "s"}}),
         Text("a"),
         ToolCallDelta(0, "t", "f", ""),
         ToolCallDelta(0, "", "", '{"x":1}'),
         Usage(1, 2, 3),
-        State({"anthropic": [content[0]]}),
         Finish("tool_calls"),
     ]
     assert anthropic.decode_body(json.dumps(body).encode()) == expected

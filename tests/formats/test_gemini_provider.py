@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from chathub.formats import gemini
+from chathub.formats import gemini, reasoning
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, Part, TextPart, Thought, ToolCall
 
 BASE = "https://generativelanguage.googleapis.com"
 CUT = Failure.found("upstream_cut", kind="cut", status=200)
@@ -239,6 +239,15 @@ def test_tool_calls_and_results_are_encoded_as_parts_in_separate_contents() -> N
     ]
 
 
+def kept(events: list[Event], content: str, calls: list[ToolCall]) -> list[Part]:
+    """A reply as it is sent as history."""
+    recorder = reasoning.Recorder()
+    for event in events:
+        recorder.add(event)
+    thought = "".join(event.text for event in events if isinstance(event, Reasoning))
+    return reasoning.parts_of(content, calls, recorder.state("m", thought))
+
+
 def test_signatures_are_sent_back_with_their_parts() -> None:
     call = {"functionCall": {"id": "own", "name": "f", "args": {"a": 1}}, "thoughtSignature": "c2ln"}
     other = {"functionCall": {"name": "g", "args": {}}}
@@ -248,17 +257,18 @@ def test_signatures_are_sent_back_with_their_parts() -> None:
             answer(call, other, finish="STOP", responseId="r-1"),
         )
     )
-    state = {"gemini": {"calls": {"own": "c2ln"}, "text": "dGV4dA==", "ids": ["own"]}}
+    of_text, of_call = {"signature": "dGV4dA=="}, {"own_id": True, "signature": "c2ln", "call": 0}
     assert events == [
         Reasoning("想"),
         Text("好"),
+        State({"gemini": of_text}),
+        State({"gemini": of_call}),
         ToolCallDelta(0, "own", "f", '{"a":1}'),
         ToolCallDelta(1, "call_r-1_1", "g", "{}"),
-        State(state),
         Finish("tool_calls"),
     ]
     calls = [ToolCall("own", "f", '{"a":1}'), ToolCall("call_r-1_1", "g", "{}")]
-    reply = Message("assistant", [TextPart("好"), *calls], state=state)
+    reply = Message("assistant", kept(events, "好", calls))
     results = [Message("tool", "{}", tool_call_id=each.id) for each in calls]
     for model in ("gemini-2.5-pro", "gemini-3-pro-preview"):
         assert contents(Message("user", "q"), reply, *results, model=model)[1:] == [
@@ -273,6 +283,27 @@ def test_signatures_are_sent_back_with_their_parts() -> None:
         ]
 
 
+def test_a_part_with_only_a_signature_is_sent_back_as_one() -> None:
+    events = read(
+        data(answer({"text": "好"}), answer({"text": "", "thoughtSignature": "c2ln"}, finish="STOP"))
+    )
+    messages = [Message("user", "q"), Message("assistant", kept(events, "好", [])), Message("user", "?")]
+    assert contents(*messages)[1] == ("model", [{"text": "好"}, {"text": "", "thoughtSignature": "c2ln"}])
+
+
+def test_replies_stored_by_older_versions_keep_their_signatures() -> None:
+    state = {"gemini": {"calls": {"own": "c2ln"}, "text": "dGV4dA==", "ids": ["own"]}}
+    parts = reasoning.parts_of("好", [ToolCall("own", "f"), ToolCall("b", "g")], state)
+    assert contents(Message("user", "q"), Message("assistant", parts))[1] == (
+        "model",
+        [
+            {"text": "好", "thoughtSignature": "dGV4dA=="},
+            {"functionCall": {"id": "own", "name": "f", "args": {}}, "thoughtSignature": "c2ln"},
+            {"functionCall": {"name": "g", "args": {}}},
+        ],
+    )
+
+
 def test_signature_of_a_thought_is_not_kept() -> None:
     thought = {"text": "想", "thought": True, "thoughtSignature": "c2ln"}
     assert read(data(answer(thought, {"text": "好"}, finish="STOP"))) == [
@@ -282,8 +313,10 @@ def test_signature_of_a_thought_is_not_kept() -> None:
 
 def test_tool_call_of_another_model_gets_a_placeholder_signature_if_required() -> None:
     calls = [ToolCall("a", "f"), ToolCall("b", "g")]
-    for state in (None, {"anthropic": []}, {"gemini": 5}, {"gemini": {"calls": [], "ids": 3, "text": 1}}):
-        messages = [Message("user", "q"), Message("assistant", [TextPart("x"), *calls], state=state)]
+    states: list[Any] = [{}, {"anthropic": []}, {"gemini": 5}, {"gemini": {"call": 0, "signature": 1}}]
+    for state in states:
+        parts = [TextPart("x"), Thought("", state), *calls]
+        messages = [Message("user", "q"), Message("assistant", parts)]
         text, first, second = contents(*messages, model="gemini-3-pro-preview")[1][1]
         assert text == {"text": "x"}
         assert first["thoughtSignature"] == "skip_thought_signature_validator"
@@ -452,14 +485,14 @@ def test_blocked_prompt_is_a_failure() -> None:
 def test_generated_tool_call_ids_are_unique() -> None:
     call = {"functionCall": {"name": "f"}}
     same = {"functionCall": {"id": "x", "name": "f", "args": {"a": "你"}}}
-    first, second, third, fourth = read(data(answer(call, call, same, same, finish="STOP")))[:4]
-    calls = (first, second, third, fourth)
-    assert all(isinstance(each, ToolCallDelta) for each in calls)
+    events = read(data(answer(call, call, same, same, finish="STOP")))
+    calls = [event for event in events if isinstance(event, ToolCallDelta)]
     assert [each.arguments for each in calls] == ["{}", "{}", '{"a":"你"}', '{"a":"你"}']
     # without an id of the response they must not be the same in the next one
     again = read(data(answer(call, finish="STOP")))[0]
+    assert isinstance(again, ToolCallDelta)
     ids = {each.id for each in (*calls, again)}
-    assert third.id == "x" and len(ids) == 5 and all(len(each) <= 40 for each in ids)
+    assert calls[2].id == "x" and len(ids) == 5 and all(len(each) <= 40 for each in ids)
     (call_event, *_) = read(data(answer(call, finish="STOP", responseId="é/" + "r" * 60)))
     assert isinstance(call_event, ToolCallDelta) and call_event.id == "call_" + "r" * 24 + "_0"
 

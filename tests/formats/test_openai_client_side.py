@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from chathub.errors import BadRequest
 from chathub.formats import client_request, openai
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.messages import Image, Message, TextPart, ToolCall
+from chathub.formats.messages import Image, Message, TextPart, Thought, ToolCall
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402
@@ -77,7 +77,7 @@ def test_roles_and_content_parts_are_decoded() -> None:
                 Image(url="https://example.org/a.jpg?x=1"),
             ],
         ),
-        Message("assistant", "a dot"),
+        Message("assistant", [Thought("hm", {"field": "reasoning_content"}), TextPart("a dot")]),
         Message("assistant", ""),
     ]
 
@@ -473,7 +473,7 @@ EVENTS = st.lists(
         ),
         st.builds(Usage, *[st.none() | st.integers(0, 9)] * 5),
         st.builds(Finish, st.sampled_from(["stop", "length", "tool_calls", "content_filter", "odd"])),
-        st.just(State({"anthropic": [{"type": "thinking", "thinking": "t", "signature": "s"}]})),
+        st.just(State({"anthropic": {"signature": "s"}})),
         st.just(State({"gemini": 1})),
     ),
     max_size=12,

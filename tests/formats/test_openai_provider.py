@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chathub.formats import openai
-from chathub.formats.events import Event, Failure, Finish, OtherChoice, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Event,
+    Failure,
+    Finish,
+    OtherChoice,
+    Reasoning,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.openai.decode_stream import BROKEN
 
@@ -119,7 +129,9 @@ def test_invalid_base_url_raises_value_error() -> None:
 
 def test_text_and_reasoning_are_decoded_at_once_and_the_rest_at_the_end() -> None:
     decoder = openai.Decoder()
-    assert decoder.feed(data(chunk(reasoning_content="想", content=None))) == [Reasoning("想")]
+    field = State({"field": "reasoning_content"})
+    assert decoder.feed(data(chunk(reasoning_content="想", content=None))) == [Reasoning("想"), field]
+    assert decoder.feed(data(chunk(reasoning_content="了", content=None))) == [Reasoning("了")]
     assert decoder.feed(data(chunk(content="你"), chunk(content="好"))) == [Text("你"), Text("好")]
     assert decoder.feed(data(chunk("stop"))) == []
     assert decoder.feed(data({"choices": [], "usage": {"prompt_tokens": 1}})) == []
@@ -140,7 +152,14 @@ def test_text_and_reasoning_are_decoded_at_once_and_the_rest_at_the_end() -> Non
     ],
 )
 def test_reasoning_is_decoded_once_under_any_field_name(delta: dict[str, Any]) -> None:
-    assert read(data(chunk("length", **delta))) == [Reasoning("a"), Finish("length")]
+    events = [event for event in read(data(chunk("length", **delta))) if not isinstance(event, State)]
+    assert events == [Reasoning("a"), Finish("length")]
+
+
+def test_details_of_reasoning_that_came_before_are_no_text() -> None:
+    detail = {"type": "reasoning.text", "text": "a", "signature": "s", "index": 0}
+    events = read(data(chunk(reasoning="a"), chunk("length", reasoning_details=[detail])))
+    assert events == [Reasoning("a"), State({"openrouter": [detail]}), Finish("length")]
 
 
 def test_mistrals_list_of_parts_is_decoded_in_order() -> None:
@@ -530,7 +549,8 @@ def test_whole_body_is_decoded_in_order() -> None:
     calls = [{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     message = {"content": "a", "reasoning_content": "r", "tool_calls": calls, "refusal": None}
     assert openai.decode_body(b"\n\n  " + body(message, "tool_calls", usage={"prompt_tokens": 1})) == [
-        Reasoning("r"), Text("a"), ToolCallDelta(0, "x", "f", "{}"), Usage(1), Finish("tool_calls"),
+        Reasoning("r"), State({"field": "reasoning_content"}), Text("a"), ToolCallDelta(0, "x", "f", "{}"),
+        Usage(1), Finish("tool_calls"),
     ]  # fmt: skip
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from chathub.formats import openai
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, Thought, ToolCall
 from chathub.formats.quirks import Quirks
+from chathub.schemas.json import JsonObject
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 DASHSCOPE = "https://dashscope.aliyuncs.com/compatible-mode/v1"
@@ -34,8 +35,11 @@ def test_plain_messages_have_only_role_and_content() -> None:
 
 
 def test_the_state_of_another_format_is_not_sent() -> None:
-    answer = Message("assistant", "a", state={"anthropic": [{"signature": "s"}]})
-    assert sent(Message("user", "q"), answer)["messages"][1] == {"role": "assistant", "content": "a"}
+    states: list[JsonObject] = [{"anthropic": {"signature": "s"}}, {"gemini": {"signature": "s"}}, {}]
+    for model in ("", "other"):
+        parts = [Thought("r", state) for state in states]
+        answer = Message("assistant", [*parts, TextPart("a")], model=model)
+        assert sent(Message("user", "q"), answer)["messages"][1] == {"role": "assistant", "content": "a"}
 
 
 def test_images_are_encoded_as_parts_after_the_text() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from chathub import formats
 from chathub.formats import anthropic, gemini, openai
@@ -16,9 +17,24 @@ DEFAULT = Quirks()
 
 
 def test_unlisted_provider_or_model_has_no_quirks() -> None:
-    assert quirks_of("api.deepseek.com", "deepseek-chat") == DEFAULT
+    assert quirks_of("relay.example", "deepseek-chat") == DEFAULT
     assert quirks_of("api.mistral.ai.evil.example", "m") == quirks_of("evilmistral.ai", "m") == DEFAULT
-    assert quirks_of("openrouter.ai", "openai/o3") == quirks_of("openrouter.ai", "o3") == DEFAULT
+    assert quirks_of("openrouter.ai", "openai/o3") == quirks_of("openrouter.ai", "o3")
+    assert quirks_of("openrouter.ai", "o3").max_tokens_field == "max_tokens"
+
+
+OF_THINKING = (
+    "reasoning_back",
+    "signatures_back",
+    "details_back",
+    "thinking_field",
+    "efforts",
+    "thinks_adaptively",
+    "adaptive_efforts",
+    "thinks_unasked",
+    "thinking_by",
+    "levels",
+)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +95,78 @@ def test_unlisted_provider_or_model_has_no_quirks() -> None:
 def test_matching_rows_are_merged(host: str, model: str, expected: dict[str, Any]) -> None:
     # OpenAI itself refuses unknown fields
     own = host == "api.openai.com" or host.endswith(("openai.azure.com", "services.ai.azure.com"))
-    assert quirks_of(host, model) == Quirks(**({"takes_extensions": False} if own else {}), **expected)
+    found = asdict(quirks_of(host, model))
+    assert {name: value for name, value in found.items() if name not in OF_THINKING} == {
+        name: value
+        for name, value in asdict(Quirks(**({"takes_extensions": False} if own else {}), **expected)).items()
+        if name not in OF_THINKING
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "model", "expected"),
+    [
+        ("relay.example", "m", {}),
+        ("api.mistral.ai", "m", {"thinking_field": ""}),
+        ("api.openai.com", "o3", {}),
+        ("api.openai.com", "gpt-5-mini", {"efforts": ("minimal", "low", "medium", "high")}),
+        ("api.openai.com", "gpt-5.1", {"efforts": ("none", "low", "medium", "high")}),
+        ("api.openai.com", "gpt-5.2", {"efforts": ("none", "low", "medium", "high", "xhigh")}),
+        (DASHSCOPE, "qwen-plus", {"thinking_field": "enable_thinking"}),
+        ("api.siliconflow.cn", "m", {"thinking_field": "enable_thinking"}),
+        (
+            "api.deepseek.com",
+            "m",
+            {"thinking_field": "thinking", "efforts": ("high", "max"), "reasoning_back": "always"},
+        ),
+        (
+            "api.moonshot.cn",
+            "m",
+            {"thinking_field": "thinking", "efforts": (), "reasoning_back": "always"},
+        ),
+        (
+            "ark.cn-beijing.volces.com",
+            "m",
+            {"thinking_field": "thinking", "efforts": ("minimal", "low", "medium", "high")},
+        ),
+        (
+            "openrouter.ai",
+            "m",
+            {
+                "thinking_field": "reasoning",
+                "efforts": ("minimal", "low", "medium", "high", "xhigh"),
+                "details_back": "always",
+            },
+        ),
+        ("relay.example", "claude-sonnet-4-5", {}),
+        ("relay.example", "claude-opus-4-6", {"thinks_adaptively": True}),
+        (
+            "relay.example",
+            "claude-opus-4-7",
+            {"thinks_adaptively": True, "adaptive_efforts": ("low", "medium", "high", "xhigh", "max")},
+        ),
+        (
+            "relay.example",
+            "claude-opus-5",
+            {
+                "thinks_adaptively": True,
+                "adaptive_efforts": ("low", "medium", "high", "xhigh", "max"),
+                "thinks_unasked": True,
+            },
+        ),
+        ("relay.example", "gemini-2.5-pro", {"thinking_by": "budget"}),
+        ("relay.example", "gemini-3-flash-preview", {"thinking_by": "level"}),
+        ("relay.example", "gemini-3-pro-preview", {"thinking_by": "level", "levels": ("low", "high")}),
+        (
+            "generativelanguage.googleapis.com",
+            "gemini-3-flash-preview",
+            {"thinking_by": "level", "signatures_back": "always"},
+        ),
+    ],
+)
+def test_how_models_think_is_in_the_table(host: str, model: str, expected: dict[str, Any]) -> None:
+    found, usual = asdict(quirks_of(host, model)), asdict(Quirks(**expected))
+    assert {name: found[name] for name in OF_THINKING} == {name: usual[name] for name in OF_THINKING}
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,9 @@ async def test_thinking_is_a_block_before_the_text(
     message = await answered(await hub(), streams, **ASKED)
     thinking, text = message.content
     assert (thinking.type, thinking.thinking, text.text) == ("thinking", "想一想", "42")
-    assert thinking.signature == ("signed" if protocol == "anthropic" else "")
+    # DeepSeek's reasoning may have to go back, so its signature says what it is
+    assert thinking.signature.startswith("chathub.1." if protocol == "openai" else "")
+    assert thinking.signature == "signed" or protocol != "anthropic"
 
 
 # tools

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Raw
 
 from chathub.formats import forwarding
+from chathub.formats.anthropic import thinking
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body
@@ -62,8 +63,7 @@ class AnthropicClient(ClientFormat):
     ) -> ForwardedRequest:
         if not stream:
             fields = forwarding.without_stream(fields)
-        limits = {} if cap is None else {"max_tokens": cap}
-        body = forwarding.adapted(fields, model, limits=limits)
+        body = forwarding.adapted(thinking.forwarded(fields, cap), model)
         chat = forwarding.empty_chat(endpoint, stream=stream)
         sent = {**chat.headers, **forwarding.passed_on(headers, _PASSED)}
         return ForwardedRequest(UpstreamRequest(chat.url, sent, body))

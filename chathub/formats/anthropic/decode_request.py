@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from chathub.formats.anthropic.thinking import decode_redacted, decode_thinking
 from chathub.formats.body_fields import Known, fields_of
 from chathub.formats.client_request import (
     NAME_LENGTH,
@@ -112,6 +113,7 @@ class _Body(Struct, kw_only=True, frozen=True):
     top_k: int | None = None
     stop_sequences: Annotated[list[str], Meta(max_length=STOPS)] | None = None
     thinking: JsonObject | None = None
+    output_config: JsonObject | None = None
     tools: Annotated[list[_Tool], Meta(max_length=TOOLS)] | None = None
     tool_choice: _Choice | None = None
     stream: bool | None = None
@@ -177,6 +179,8 @@ def decode_request(body: bytes) -> ClientRequest:
 def _params(decoded: _Body) -> JsonObject:
     names = ("temperature", "top_p", "max_tokens", "thinking")
     params = {name: value for name in names if (value := getattr(decoded, name)) is not None}
+    if effort := (decoded.output_config or {}).get("effort"):
+        params["effort"] = effort
     if decoded.stop_sequences:
         params["stop"] = decoded.stop_sequences
     if decoded.tool_choice and decoded.tool_choice.disable_parallel_tool_use:
@@ -251,32 +255,20 @@ def _as_error(parts: Sequence[Part]) -> list[Part]:
 def _assistant(content: str | list[Any], place: str) -> Message:
     if isinstance(content, str):
         return Message("assistant", content)
-    parts: list[Part] = []
+    parts, model = list[Part](), ""
     for number, block in enumerate(content):
         if isinstance(block, _Text) and block.text:
             parts.append(TextPart(block.text))
         elif isinstance(block, _ToolUse):
             values = object_text(block.input, f"{place}[{number}].input")
             parts.append(ToolCall(block.id, block.name, values))
-    thinking = _thinking(content)
-    return Message("assistant", content_of(parts), state={"anthropic": thinking} if thinking else None)
-
-
-def _thinking(content: list[Any]) -> list[dict[str, str]]:
-    """The thinking that Anthropic accepts: only signed one.
-
-    ``Encoder`` gets a signature after its thinking block has ended, and sends it in an empty block at the
-    end; here the two are joined.
-    """
-    kept: list[dict[str, str]] = []
-    unsigned = [block.thinking for block in content if isinstance(block, _Thinking) and not block.signature]
-    for block in content:
-        if isinstance(block, _Redacted):
-            kept.append({"type": "redacted_thinking", "data": block.data})
-        elif isinstance(block, _Thinking) and block.signature:
-            thinking = block.thinking or (unsigned.pop(0) if unsigned else "")
-            kept.append({"type": "thinking", "thinking": thinking, "signature": block.signature})
-    return kept
+        elif isinstance(block, _Redacted):
+            parts.append(decode_redacted(block.data))
+        elif isinstance(block, _Thinking):
+            thoughts, maker = decode_thinking(block.thinking, block.signature or "")
+            parts += thoughts
+            model = maker or model
+    return Message("assistant", content_of(parts), model=model)
 
 
 def _text(content: str | list[Any]) -> str:

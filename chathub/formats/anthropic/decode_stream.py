@@ -6,15 +6,13 @@ text, ``thinking`` is reasoning and has a signature, ``tool_use`` is a tool call
 (of the provider's own tools) are ignored, and so are events of unknown types.
 """
 
-import io
-
 import msgspec
 from msgspec import Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Reasoning, Text, Usage
-from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, STATE, UNREADABLE_ERRORS, StreamDecoder
+from chathub.formats.events import Event, Reasoning, State, Text, Usage
+from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 
 # the parts of the prompt that ``input_tokens`` does not include
@@ -56,10 +54,10 @@ class _PlainEvent(Struct, gc=False):
 
 
 class _Block(Struct):
-    """A block while it grows. ``slot`` numbers the tool calls."""
+    """A block while it grows. ``slot`` numbers the tool calls; ``said``: it has some text."""
 
     kind: str
-    thinking: io.StringIO = msgspec.field(default_factory=io.StringIO)
+    said: bool = False
     signature: str = ""
     data: str = ""
     slot: int = 0
@@ -77,9 +75,8 @@ _decode_event = msgspec.json.Decoder(_PlainEvent).decode
 class Decoder(StreamDecoder):
     """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    ``State`` has the thinking that Anthropic needs back when the reply's tools have run:
-    ``{"anthropic": [{"type": "thinking", "thinking": …, "signature": …}, {"type":
-    "redacted_thinking", "data": …}]}``. Thinking without a signature is left out: Anthropic would refuse it.
+    A ``State`` ends each thinking block: it is the signature that Anthropic needs back when the reply's tools
+    have run, or the content of a redacted block.
     """
 
     shape = {
@@ -95,6 +92,8 @@ class Decoder(StreamDecoder):
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
         self._blocks: dict[object, _Block] = {}
+        # the block that was started last
+        self._open = _Block("")
         self._slots = 0
         self._counts: dict[str, int] = {}
 
@@ -115,7 +114,7 @@ class Decoder(StreamDecoder):
             if block is None:
                 return False
             if delta.thinking:
-                block.thinking.write(delta.thinking)
+                block.said = True
                 events.append(Reasoning(delta.thinking))
                 self._has_reasoning = True
         else:
@@ -167,14 +166,15 @@ class Decoder(StreamDecoder):
         fields.update_counts(self._counts, told)
 
     def _start(self, index: object, content: JsonObject, events: list[Event]) -> None:
+        self._end_thoughts(events)
         block = _Block(fields.as_string(content.get("type")))
         if len(self._blocks) < _MOST_BLOCKS:
             self._blocks[_key(index)] = block
+        self._open = block
         if block.kind == "text":
             self._say(Text, content.get("text"), events)
         elif block.kind in ("thinking", "redacted_thinking"):
-            if said := self._say(Reasoning, content.get("thinking"), events):
-                block.thinking.write(said)
+            block.said = bool(self._say(Reasoning, content.get("thinking"), events))
             block.signature = self._keep(content.get("signature"))
             block.data = self._keep(content.get("data"))
         elif block.kind == "tool_use":
@@ -194,8 +194,7 @@ class Decoder(StreamDecoder):
             case "text_delta":
                 self._say(Text, delta.get("text"), events)
             case "thinking_delta":
-                if said := self._say(Reasoning, delta.get("thinking"), events):
-                    block.thinking.write(said)
+                block.said |= bool(self._say(Reasoning, delta.get("thinking"), events))
             case "signature_delta":
                 block.signature += self._keep(delta.get("signature"))
             case "input_json_delta" if block.kind == "tool_use":
@@ -204,6 +203,7 @@ class Decoder(StreamDecoder):
                     self._call(block.slot, "", "", arguments, events)
 
     def _stop(self, index: object, events: list[Event]) -> None:
+        self._end_thoughts(events)
         block = self._blocks.get(_key(index))
         if block is not None and block.whole_input:
             arguments, block.whole_input = block.whole_input, ""
@@ -211,6 +211,7 @@ class Decoder(StreamDecoder):
 
     def _stop_all(self, events: list[Event]) -> None:
         """Stop the blocks that a relay did not stop."""
+        self._end_thoughts(events)
         for index in self._blocks:
             self._stop(index, events)
 
@@ -225,15 +226,13 @@ class Decoder(StreamDecoder):
         total = None if prompt is None or completion is None else prompt + completion
         return Usage(prompt, completion, total, thinking, cached)
 
-    def _state(self) -> JsonObject:
-        kept: list[dict[str, str]] = []
-        for block in self._blocks.values():
-            if block.kind == "redacted_thinking" and block.data:
-                kept.append({"type": block.kind, "data": block.data})
-            elif block.kind == "thinking" and block.signature:
-                thinking = block.thinking.getvalue()
-                kept.append({"type": block.kind, "thinking": thinking, "signature": block.signature})
-        return {"anthropic": kept} if kept and self._kept < STATE else {}
+    def _end_thoughts(self, events: list[Event]) -> None:
+        """End the thinking block that was started last, also one that a relay did not stop."""
+        block, self._open = self._open, _Block("")
+        if block.kind == "redacted_thinking" and block.data:
+            events.append(State({"anthropic": {"data": block.data}}))
+        elif block.kind == "thinking" and (block.said or block.signature):
+            events.append(State({"anthropic": {"signature": block.signature}}))
 
 
 def _key(index: object) -> object:

@@ -11,8 +11,18 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chathub.formats import request_parts, urls
+from chathub.formats.anthropic import thinking
 from chathub.formats.loose_json import as_object
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall, UpstreamRequest
+from chathub.formats.messages import (
+    ChatRequest,
+    Image,
+    Message,
+    Part,
+    TextPart,
+    Thought,
+    ToolCall,
+    UpstreamRequest,
+)
 from chathub.formats.quirks import Quirks, quirks_of
 from chathub.schemas.json import JsonObject
 
@@ -29,20 +39,18 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     """The HTTP request to the provider. Raises ``ValueError`` when the base URL is unfit (``urls.origin``).
 
     The base URL may end in ``/v1``, in ``/v1/messages`` or before either. Only parameters of this API are
-    sent; ``thinking`` and ``top_k`` are Anthropic's own and are not changed.
+    sent; ``top_k`` is Anthropic's own and is not changed.
     """
     quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
     streamed = chat_request.stream or quirks.streams_only
-    messages, sent = _messages(chat_request.messages), request_parts.params_of(chat_request)
-    if as_object(sent.get("thinking")).get("type") == "enabled" and not _may_think(messages):
-        del sent["thinking"]
+    messages, sent = _messages(chat_request, quirks), request_parts.params_of(chat_request)
     body: JsonObject = {"model": chat_request.model, "messages": messages, "stream": streamed}
     if system := request_parts.instructions(chat_request.messages):
         body["system"] = system
-    body |= _parameters(sent, quirks)
+    body |= _parameters(sent, quirks, may_think=thinking.may_think(messages))
     if tools := [_tool(tool) for tool in chat_request.tools]:
         body["tools"] = tools
-        if choice := _tool_choice(chat_request, thinks="thinking" in body):
+        if choice := _tool_choice(chat_request, thinks=_thinks(body)):
             body["tool_choice"] = choice
     key = chat_request.api_key.strip()
     headers = request_parts.headers(streamed, x_api_key=key, anthropic_version=VERSION)
@@ -67,21 +75,21 @@ def is_at(host: str, path: str) -> bool:
     return host == "api.anthropic.com" or _ITS_PATH.search(path) is not None
 
 
-def _parameters(sent: JsonObject, quirks: Quirks) -> JsonObject:
-    thinking = as_object(sent.get("thinking"))
-    thinks = thinking.get("type") in ("enabled", "adaptive")
-    max_tokens = request_parts.max_tokens(sent)
-    if max_tokens is None:
-        budget = thinking.get("budget_tokens")
-        # the budget is part of max_tokens and must be less
-        max_tokens = quirks.default_max_tokens + (budget if isinstance(budget, int) else 0)
-    params: JsonObject = {"max_tokens": max_tokens}
+def _thinks(body: JsonObject) -> bool:
+    return as_object(body.get("thinking")).get("type") in ("enabled", "adaptive")
+
+
+def _parameters(sent: JsonObject, quirks: Quirks, *, may_think: bool) -> JsonObject:
+    settings = thinking.settings(sent, quirks, request_parts.max_tokens(sent), may_think=may_think)
+    params: JsonObject = {"max_tokens": settings.max_tokens}
+    if settings.thinking:
+        params["thinking"] = settings.thinking
+    if settings.output_config:
+        params["output_config"] = settings.output_config
     if stops := request_parts.stops(sent):
         params["stop_sequences"] = stops
-    if thinking:
-        params["thinking"] = thinking
     # a model that thinks accepts no other temperature than its own
-    if quirks.sends_temperature and not thinks:
+    if quirks.sends_temperature and not _thinks(params):
         if isinstance(temperature := sent.get("temperature"), int | float):
             params["temperature"] = min(max(temperature, 0), 1)
         # newer models refuse both at once, and Anthropic advises against both for all models
@@ -123,13 +131,13 @@ def _tool_choice(chat_request: ChatRequest, thinks: bool) -> JsonObject:
     return choice
 
 
-def _messages(messages: list[Message]) -> list[JsonObject]:
+def _messages(chat_request: ChatRequest, quirks: Quirks) -> list[JsonObject]:
     turns: list[tuple[str, list[Block]]] = []
-    for message in messages:
+    for message in chat_request.messages:
         if message.role in request_parts.INSTRUCTIONS:
             continue
         role = "assistant" if message.role == "assistant" else "user"
-        if not (blocks := _blocks(message)):
+        if not (blocks := _blocks(message, chat_request.model, quirks)):
             continue
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
@@ -146,16 +154,7 @@ def _messages(messages: list[Message]) -> list[JsonObject]:
     return [{"role": role, "content": _shortest(blocks)} for role, blocks in turns]
 
 
-def _may_think(messages: list[JsonObject]) -> bool:
-    """Whether thinking may be requested. It is refused if the last message is the results of tool calls that
-    were made without thinking, or by another model."""
-    kinds = [
-        "text" if isinstance(turn["content"], str) else turn["content"][0]["type"] for turn in messages[-2:]
-    ]
-    return kinds[-1:] != ["tool_result"] or "thinking" in kinds[0]
-
-
-def _blocks(message: Message) -> list[Block]:
+def _blocks(message: Message, model: str, quirks: Quirks) -> list[Block]:
     if message.role == "tool":
         content = _content(message)
         return [
@@ -163,25 +162,31 @@ def _blocks(message: Message) -> list[Block]:
         ]
     if message.role != "assistant":
         return _content(message)
-    state = (message.state or {}).get("anthropic")
-    thinking = [block for block in state if isinstance(block, dict)] if isinstance(state, list) else []
-    content = _content(message)
-    return thinking + content if content else []  # thinking alone is no message
+    made_it, blocks = bool(message.model) and message.model == model, list[Block]()
+    for part in message.parts:
+        if isinstance(part, Thought):
+            blocks += thinking.blocks_of(part, quirks, made_it=made_it)
+        else:
+            blocks += _block(part)
+    # thinking alone is no message
+    return blocks if any(block["type"] not in thinking.TYPES for block in blocks) else []
 
 
 def _content(message: Message) -> list[Block]:
     """The parts in their order; a blank text is refused."""
-    blocks: list[Block] = []
-    for part in message.parts:
-        match part:
-            case TextPart(text) if text.strip():
-                blocks.append(_text(text))
-            case Image():
-                blocks.append(_image(part))
-            case ToolCall(call_id, name, arguments):
-                values = request_parts.arguments_of(arguments)
-                blocks.append({"type": "tool_use", "id": _id(call_id), "name": name, "input": values})
-    return blocks
+    return [block for part in message.parts for block in _block(part)]
+
+
+def _block(part: Part) -> list[Block]:
+    match part:
+        case TextPart(text) if text.strip():
+            return [_text(text)]
+        case Image():
+            return [_image(part)]
+        case ToolCall(call_id, name, arguments):
+            values = request_parts.arguments_of(arguments)
+            return [{"type": "tool_use", "id": _id(call_id), "name": name, "input": values}]
+    return []
 
 
 def _image(image: Image) -> Block:

@@ -66,9 +66,8 @@ class Encoder:
         self._model = model
         self._id = id
         self._input_tokens = input_tokens
-        self._blocks = BlockSequence(id)
+        self._blocks = BlockSequence(id, model)
         self._index = -1  # of the newest block
-        self._thoughts: list[dict[str, str]] = []  # signed, and not sent yet
         self._usage = Usage()
         self._finish = ""
         self._refuses = False
@@ -80,13 +79,11 @@ class Encoder:
             if self._failed:
                 break
             match event:
-                case Text() | Reasoning() | ToolCallDelta():
+                case Text() | Reasoning() | ToolCallDelta() | State():
                     self._refuses |= isinstance(event, Text) and event.is_refusal
                     self._blocks.put(event)
                 case Usage():
                     self._usage = event
-                case State(data):
-                    self._thoughts = _signed(data)
                 case Finish(reason):
                     self._finish = reason
                 case Failure():
@@ -99,9 +96,8 @@ class Encoder:
     def end(self) -> list[Named]:
         if self._failed:
             return []
+        self._blocks.end(is_whole=False)
         events = self._send_ready(last=True)
-        for thought in self._thoughts:
-            events += self._late(thought)
         events += self._start_message()
         stop_reason = _stop_reason(self._finish, self._blocks.has_calls(), self._refuses)
         delta = {"stop_reason": stop_reason, "stop_sequence": None}
@@ -128,8 +124,8 @@ class Encoder:
                 events.append(self._grow(block))
             if not over:
                 break
-            if block.kind == "thinking" and self._thoughts and self._thoughts[0].get("thinking"):
-                events.append(self._delta("signature", self._thoughts.pop(0)["signature"]))
+            if block.kind == "thinking" and (signature := self._blocks.signature_of(block)):
+                events.append(self._delta("signature", signature))
             events.append(self._stop())
             blocks.popleft()
         return events
@@ -147,6 +143,8 @@ class Encoder:
         content: JsonObject = {"type": "text", "text": ""}
         if block.kind == "thinking":
             content = {"type": "thinking", "thinking": "", "signature": ""}
+        elif block.kind == "redacted_thinking":
+            content = {"type": "redacted_thinking", "data": block.data}
         elif block.kind == "tool_use":
             content = {"type": "tool_use", "id": self._blocks.id_of(block), "name": block.name, "input": {}}
         return self._open(content)
@@ -172,27 +170,6 @@ class Encoder:
 
     def _stop(self) -> Named:
         return "content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index
-
-    def _late(self, thought: dict[str, str]) -> list[Named]:
-        """A signature that came after its block had ended: a block of its own, which ``decode_request`` joins
-        to it."""
-        if thought["type"] == "redacted_thinking":
-            return [*self._open(thought), self._stop()]
-        events = self._open({"type": "thinking", "thinking": "", "signature": ""})
-        return [*events, self._delta("signature", thought["signature"]), self._stop()]
-
-
-def _signed(state: JsonObject) -> list[dict[str, str]]:
-    """The thinking in the state of Anthropic's format; the state of others means nothing to these clients."""
-    kept = state.get("anthropic")
-    thoughts = []
-    for block in kept if isinstance(kept, list) else []:
-        match block:
-            case {"type": "thinking", "thinking": str(thinking), "signature": str(signature)}:
-                thoughts.append({"type": "thinking", "thinking": thinking, "signature": signature})
-            case {"type": "redacted_thinking", "data": str(data)}:
-                thoughts.append({"type": "redacted_thinking", "data": data})
-    return thoughts
 
 
 def _failure(failure: Failure) -> bytes:
@@ -239,40 +216,34 @@ def _message(
 
 def encode_body(events: list[Event], model: str, id: str) -> bytes:
     """The message of a reply that was not streamed. The events contain no ``Failure``."""
-    sequence = BlockSequence(id)
-    usage, finish, thoughts = Usage(), "", list[dict[str, str]]()
+    sequence = BlockSequence(id, model)
+    usage, finish = Usage(), ""
     for event in events:
         match event:
-            case Text() | Reasoning() | ToolCallDelta():
+            case Text() | Reasoning() | ToolCallDelta() | State():
                 sequence.put(event)
             case Usage():
                 usage = event
-            case State(data):
-                thoughts = _signed(data)
             case Finish(reason):
                 finish = reason
-    content = _content(sequence, thoughts)
+    sequence.end(is_whole=True)
+    content = [_block(block, sequence) for block in sequence.blocks]
     refuses = any(isinstance(event, Text) and event.is_refusal for event in events)
     stop_reason = _stop_reason(finish, sequence.has_calls(), refuses)
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
 
 
-def _content(sequence: BlockSequence, thoughts: list[dict[str, str]]) -> list[JsonObject]:
-    """The blocks, with the signed thinking in its order: Anthropic refuses thinking that was moved."""
-    content: list[JsonObject] = []
-    place = 0
-    for block in sequence.blocks:
-        if block.kind == "thinking":
-            while thoughts and not thoughts[0].get("thinking"):  # thinking without text
-                content.append(thoughts.pop(0))
-            signature = thoughts.pop(0)["signature"] if thoughts else ""
-            content.append({"type": "thinking", "thinking": block.waiting, "signature": signature})
-            place = len(content)
-        elif block.kind == "text":
-            content.append({"type": "text", "text": block.waiting})
-        else:
-            content.append(_tool_use(block, sequence))
-    return [*content[:place], *thoughts, *content[place:]]
+def _block(block: Block, sequence: BlockSequence) -> JsonObject:
+    match block.kind:
+        case "thinking":
+            signature = sequence.signature_of(block)
+            return {"type": "thinking", "thinking": block.waiting, "signature": signature}
+        case "redacted_thinking":
+            return {"type": "redacted_thinking", "data": block.data}
+        case "text":
+            return {"type": "text", "text": block.waiting}
+        case _:
+            return _tool_use(block, sequence)
 
 
 def _tool_use(block: Block, sequence: BlockSequence) -> JsonObject:

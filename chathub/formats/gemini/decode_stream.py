@@ -14,8 +14,8 @@ from msgspec import Meta, Struct, field
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
-from chathub.formats.stream_decoder import BROKEN, STATE, UNREADABLE_ERRORS, StreamDecoder
+from chathub.formats.events import Event, Failure, Reasoning, State, Text, Usage
+from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
@@ -83,9 +83,8 @@ _decode_response = msgspec.json.Decoder(_Response).decode
 class Decoder(StreamDecoder):
     """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
-    ``State`` has what Gemini needs back with this reply, if there is any of it:
-    ``{"gemini": {"calls": {id: signature}, "text": signature, "ids": [id, …]}}``. ``ids`` are the ids of
-    calls that Gemini itself gave; other calls get ids here that are unique in a conversation.
+    A ``State`` is the thought signature of the tool call that follows, or of the text before it; calls that
+    have no id of Gemini get ids here that are unique in a conversation.
     """
 
     shape = {
@@ -99,10 +98,8 @@ class Decoder(StreamDecoder):
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
-        self._calls: dict[str, str] = {}
-        self._own_ids: list[str] = []
+        self._calls: set[str] = set()
         self._id_of_response = ""
-        self._text_signature = ""
         self._counts: dict[str, int] = {}
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
@@ -122,7 +119,7 @@ class Decoder(StreamDecoder):
                     events.append(Text(part.text))
                     self._has_answer = True
             if part.signature and not part.thought:
-                self._text_signature = self._keep(part.signature)
+                self._sign_text(part.text, part.signature, events)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
         if response.usage:
@@ -160,23 +157,34 @@ class Decoder(StreamDecoder):
 
     def _take_part(self, part: JsonObject, response_id: str, events: list[Event]) -> None:
         thought = part.get("thought") is True
-        signature = self._keep(part.get("thoughtSignature"))
+        signature = part.get("thoughtSignature")
         call = part.get("functionCall")
         if isinstance(call, dict):
             call_id = well_formed(fields.as_string(call.get("id")))
+            own: JsonObject = {}
             if call_id and call_id not in self._calls:
-                self._own_ids.append(call_id)
+                own["own_id"] = True
             else:
                 call_id = self._new_id(response_id)
+            if kept := self._keep(signature):
+                own["signature"] = kept
+            if own:
+                events.append(State({"gemini": {**own, "call": len(self._calls)}}))
             arguments = call.get("args")
             text = failures.compact(arguments) if isinstance(arguments, dict) else ""
             self._call(len(self._calls), call_id, fields.as_string(call.get("name")), text or "{}", events)
-            self._calls[call_id] = signature
+            self._calls.add(call_id)
         else:
-            self._say(Reasoning if thought else Text, part.get("text"), events)
+            said = self._say(Reasoning if thought else Text, part.get("text"), events)
             self._has_answer |= any(name in part for name in _ATTACHMENTS)
             if signature and not thought:
-                self._text_signature = signature
+                self._sign_text(said, signature, events)
+
+    def _sign_text(self, text: str, signature: object, events: list[Event]) -> None:
+        """The signature of a text, or of a part that has nothing else."""
+        if kept := self._keep(signature):
+            alone = {} if text else {"alone": True}
+            events.append(State({"gemini": {"signature": kept, **alone}}))
 
     def _new_id(self, response_id: str) -> str:
         """An id for a call without one. It contains the response's own id, or a random one, for in other
@@ -199,12 +207,6 @@ class Decoder(StreamDecoder):
         if total is None and prompt is not None:
             total = prompt + completion
         return Usage(prompt, completion, total, thoughts, count.get("cachedContentTokenCount"))
-
-    def _state(self) -> JsonObject:
-        signatures = {call_id: signature for call_id, signature in self._calls.items() if signature}
-        kept = {"calls": signatures, "text": self._text_signature, "ids": self._own_ids}
-        kept = {name: value for name, value in kept.items() if value}
-        return {"gemini": kept} if kept and self._kept < STATE else {}
 
 
 def _first_candidate(candidates: object) -> JsonObject:

@@ -11,17 +11,16 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from chathub.formats import request_parts, urls
+from chathub.formats.effort import gemini_thinking
+from chathub.formats.gemini.model_parts import assistant_parts, content_part, image_part
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 from chathub.schemas.json import JsonObject
 
 _HOST = "generativelanguage.googleapis.com"
 
 Part = JsonObject
-
-# Google's own word for the signature of a call that another model made
-_UNSIGNED = "skip_thought_signature_validator"
 
 _METHOD = re.compile(r"/(?:models|tunedModels)(?:/[^/]*)?$")
 _COLLECTION = re.compile(r"(models|tunedModels)/(.+)")
@@ -103,8 +102,8 @@ def _generation_config(params: JsonObject, quirks: Quirks) -> JsonObject:
         # not responseSchema: it refuses additionalProperties, which every OpenAI schema has
         if schema := as_object(as_object(response_format.get("json_schema")).get("schema")):
             config["responseJsonSchema"] = schema
-    if quirks.includes_thoughts:
-        config["thinkingConfig"] = {"includeThoughts": True}
+    if thinking := gemini_thinking(params, quirks, max_tokens):
+        config["thinkingConfig"] = thinking
     return config
 
 
@@ -144,11 +143,8 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
         if message.role in request_parts.INSTRUCTIONS:
             continue
         if message.role == "assistant":
-            state = as_object(as_object(message.state).get("gemini"))
-            ids = state.get("ids")
-            own_ids |= {each for each in ids if isinstance(each, str)} if isinstance(ids, list) else set()
             names |= {call.id: call.name for call in message.tool_calls}
-            parts = _assistant_parts(message, state, own_ids, quirks)
+            parts = assistant_parts(message, own_ids, quirks)
         elif message.role == "tool":
             parts = _tool_parts(message, names, own_ids)
         else:
@@ -162,32 +158,7 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
 
 
 def _parts(message: Message) -> list[Part]:
-    parts: list[Part] = []
-    for part in message.parts:
-        match part:
-            case TextPart(text) if text:
-                parts.append({"text": text})
-            case Image():
-                parts.append(_image(part))
-    return parts
-
-
-def _assistant_parts(message: Message, state: JsonObject, own_ids: set[str], quirks: Quirks) -> list[Part]:
-    parts = _parts(message)
-    if parts and message.text and (signature := as_string(state.get("text"))):
-        parts[-1]["thoughtSignature"] = signature
-    signatures = as_object(state.get("calls"))
-    for number, call in enumerate(message.tool_calls):
-        function: Part = {"name": call.name, "args": request_parts.arguments_of(call.arguments)}
-        if call.id in own_ids:
-            function = {"id": call.id, **function}
-        part: Part = {"functionCall": function}
-        # of calls made at once only the first is signed
-        needed = quirks.signs_calls and number == 0 and not signatures
-        if signature := as_string(signatures.get(call.id)) or (_UNSIGNED if needed else ""):
-            part["thoughtSignature"] = signature
-        parts.append(part)
-    return parts
+    return [each for part in message.parts for each in content_part(part)]
 
 
 def _tool_parts(message: Message, names: dict[str, str], own_ids: set[str]) -> list[Part]:
@@ -201,11 +172,4 @@ def _tool_parts(message: Message, names: dict[str, str], own_ids: set[str]) -> l
     result: Part = {"name": names.get(call_id, "tool"), "response": response}
     if call_id in own_ids:
         result = {"id": call_id, **result}
-    return [{"functionResponse": result}, *(_image(image) for image in message.images)]
-
-
-def _image(image: Image) -> Part:
-    if image.url:
-        kind = {"mimeType": image.media_type} if image.media_type else {}
-        return {"fileData": {**kind, "fileUri": image.url}}
-    return {"inlineData": {"mimeType": image.media_type, "data": request_parts.base64_of(image)}}
+    return [{"functionResponse": result}, *(image_part(image) for image in message.images)]

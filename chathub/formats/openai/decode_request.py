@@ -27,6 +27,7 @@ from chathub.formats.client_request import (
     whole_number,
 )
 from chathub.formats.messages import Message, Part, TextPart, ToolCall, content_of
+from chathub.formats.openai import state_fields
 from chathub.schemas.chats import PARAMETERS
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
@@ -67,6 +68,7 @@ class _Call(Struct, frozen=True):
     id: str
     function: _Function
     type: Literal["function"] = "function"
+    extra_content: Any = None
 
 
 class _System(Struct, tag_field="role", tag="system", frozen=True):
@@ -82,11 +84,14 @@ class _User(Struct, tag_field="role", tag="user", frozen=True):
 
 
 class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
-    """``reasoning_content``, which clients send back, is not read: most providers refuse it."""
+    """The last three fields are those of DeepSeek, OpenRouter and Google (``state_fields``)."""
 
     content: str | list[_Text | _Refusal] | None = None
     tool_calls: list[_Call] | None = None
     function_call: None = None
+    reasoning_content: Any = None
+    reasoning_details: Any = None
+    extra_content: Any = None
 
 
 class _Tool(Struct, tag_field="role", tag="tool", frozen=True):
@@ -220,13 +225,12 @@ def _message(message: _Message, place: str, decoder: ClientImages) -> Message:
         case _Tool(content, call_id):
             return Message("tool", _content(content, place, decoder), tool_call_id=call_id)
         case _Assistant(content, calls):
-            spoken = _content(content or "", place, decoder)
-            if not calls:
-                return Message("assistant", spoken)
-            tool_calls = [
-                ToolCall(call.id, call.function.name, call.function.arguments or "") for call in calls
-            ]
-            return Message("assistant", [*Message("assistant", spoken).parts, *tool_calls])
+            spoken = Message("assistant", _content(content or "", place, decoder)).parts
+            parts = [*state_fields.thoughts_of(message), *state_fields.signed(spoken, message.extra_content)]
+            for call in calls or []:
+                called = ToolCall(call.id, call.function.name, call.function.arguments or "")
+                parts += state_fields.signed([called], call.extra_content)
+            return Message("assistant", content_of(parts))
 
 
 def _content(content: str | list[Any], place: str, decoder: ClientImages) -> str | Sequence[Part]:

@@ -15,10 +15,20 @@ from msgspec import Meta, Raw, Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, OtherChoice, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Event,
+    Failure,
+    OtherChoice,
+    Reasoning,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
+from chathub.formats.openai import state_fields
+from chathub.formats.openai.choice import Choice
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
-from chathub.text import well_formed
 
 # also of Together, TGI, xAI, Mistral, Zhipu, DeepSeek, vLLM, Bedrock, and of relays of Gemini and Anthropic
 _FINISH_WORDS = {
@@ -34,12 +44,20 @@ _FINISH_WORDS = {
 # choices of one response that are counted besides the first
 _MOST_CHOICES = 128
 
-_CALL: large_json.Shape = {"id": None, "index": None, "function": {"name": None, "arguments": None}}
+_SIGNED: large_json.Shape = {"google": {"thought_signature": None}}
+_CALL: large_json.Shape = {
+    "id": None,
+    "index": None,
+    "function": {"name": None, "arguments": None},
+    "extra_content": _SIGNED,
+}
+_DETAILS = ("type", "text", "summary", "data", "signature", "id", "format", "index")
 _MESSAGE: large_json.Shape = {
     "content": [{"text": None, "thinking": [{"text": None}]}],
     "reasoning_content": None,
     "reasoning": None,
-    "reasoning_details": [{"text": None, "summary": None}],
+    "reasoning_details": [dict.fromkeys(_DETAILS)],
+    "extra_content": _SIGNED,
     "refusal": None,
     "tool_calls": [_CALL],
     "function_call": {"name": None, "arguments": None},
@@ -61,6 +79,7 @@ class _Delta(Struct, gc=False):
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: Raw = Raw(b"")
+    extra_content: None = None
     refusal: Annotated[str, Meta(max_length=0)] | None = None
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
     function_call: None = None
@@ -86,38 +105,6 @@ class _Chunk(Struct, gc=False):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
-class _Choice:
-    """What has come of one of a response's choices."""
-
-    def __init__(self) -> None:
-        self.halves = _Halves()
-        self.calls = fields.ToolCalls()
-        self.has_output = False
-        self.finish = ""
-
-    def take(self, delta: JsonObject) -> Iterator[Text | Reasoning | ToolCallDelta]:
-        """The events in a delta."""
-        for kind, text in fields.texts(delta):
-            self.has_output = True
-            if said := self.halves.join(kind, text):
-                yield kind(said)
-        if refusal := fields.as_string(delta.get("refusal")):
-            self.has_output = True
-            if said := self.halves.join(Text, refusal):
-                yield Text(said, True)
-        for call in self.calls.take(_calls_in(delta)):
-            self.has_output = True
-            arguments = self.halves.join(call.index, call.arguments)
-            if call.id or call.name or arguments:
-                yield ToolCallDelta(call.index, well_formed(call.id), well_formed(call.name), arguments)
-
-
-def _calls_in(delta: JsonObject) -> object:
-    """The fragments of tool calls; ``function_call`` is the field of older servers, which had one call."""
-    called = fields.as_object(delta.get("function_call"))
-    return delta.get("tool_calls") or ([{"index": 0, "function": called}] if called else None)
-
-
 class Decoder(StreamDecoder):
     """Decodes one streamed response; the order of its events is described at ``StreamDecoder``.
 
@@ -135,10 +122,10 @@ class Decoder(StreamDecoder):
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
-        self._first = _Choice()
+        self._first = Choice()
         self._halves = self._first.halves
         self._first_index: int | None = None
-        self._others: dict[int, _Choice] = {}
+        self._others: dict[int, Choice] = {}
         self._counts: dict[str, int] = {}
         self._reported = Usage()
         self._failed = False
@@ -156,12 +143,15 @@ class Decoder(StreamDecoder):
         delta = choice.delta
         if delta is None:
             return False
+        if len(delta.reasoning_details) > 4:  # more than null or []
+            return False
         thought = delta.reasoning_content or delta.reasoning
         if thought:
             events.append(Reasoning(thought))
-            self._has_reasoning = True
-        elif len(delta.reasoning_details) > 4:  # more than null or []
-            return False
+            self._has_reasoning = self._first.has_plain_reasoning = True
+            if delta.reasoning_content and not self._first.told_field:
+                self._first.told_field = True
+                events.append(State({"field": "reasoning_content"}))
         if delta.content:
             events.append(Text(delta.content))
             self._has_answer = True
@@ -201,15 +191,20 @@ class Decoder(StreamDecoder):
             events += self._counted(self._first.take(message), message)
             self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
         elif index in self._others or len(self._others) < _MOST_CHOICES:
-            other = self._others.setdefault(index, _Choice())
+            other = self._others.setdefault(index, Choice())
             message = self._message(choice, other.has_output)
-            events += [OtherChoice(index, event) for event in self._counted(other.take(message), message)]
+            for event in self._counted(other.take(message), message):
+                if not isinstance(event, State):
+                    events.append(OtherChoice(index, event))
             other.finish = fields.as_string(choice.get("finish_reason")) or other.finish
 
     def _counted(
-        self, events: Iterable[Text | Reasoning | ToolCallDelta], message: JsonObject
-    ) -> Iterator[Text | Reasoning | ToolCallDelta]:
+        self, events: Iterable[Text | Reasoning | ToolCallDelta | State], message: JsonObject
+    ) -> Iterator[Text | Reasoning | ToolCallDelta | State]:
         for event in events:
+            if isinstance(event, State):
+                yield from self._bounded(event, state_fields.size_of(event.data))
+                continue
             self._has_reasoning |= isinstance(event, Reasoning)
             self._has_answer |= not isinstance(event, Reasoning)
             self._has_calls |= isinstance(event, ToolCallDelta)
@@ -247,32 +242,6 @@ class Decoder(StreamDecoder):
         elif (usage := self._usage()) != self._reported:
             events.append(usage)
         self._reported = self._usage()
-
-
-# texts by their kind, arguments by the index of their call
-_Key = type[Text] | type[Reasoning] | int
-
-
-class _Halves:
-    """High surrogates at the end of a piece, which wait for their other half in the next piece."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[_Key, str] = {}
-
-    def join(self, key: _Key, text: str) -> str:
-        """``text`` with the half that waited, without one at its own end."""
-        text = self.waiting.pop(key, "") + text
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            self.waiting[key] = text[-1]
-            text = text[:-1]
-        return well_formed(text)
-
-    def rest(self) -> list[Text | Reasoning | ToolCallDelta]:
-        """U+FFFD in place of each half that is still waiting."""
-        waiting, self.waiting = self.waiting, {}
-        return [
-            ToolCallDelta(key, "", "", "\ufffd") if isinstance(key, int) else key("\ufffd") for key in waiting
-        ]
 
 
 def decode_body(body: bytes) -> list[Event]:

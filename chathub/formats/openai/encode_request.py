@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats import request_parts, urls
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart, UpstreamRequest
+from chathub.formats import effort, request_parts, urls
+from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall, UpstreamRequest
+from chathub.formats.openai import state_fields
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 from chathub.schemas.json import JsonObject
 
@@ -23,6 +24,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     """
     quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
     params = {name: value for name, value in chat_request.params.items() if value is not None}
+    params = effort.openai_fields(params, quirks)
     if chat_request.extra:
         params = {**chat_request.extra, **params}
     if not quirks.takes_extensions:
@@ -43,7 +45,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     body = {
         **params,
         "model": chat_request.model,
-        "messages": _messages(chat_request.messages, quirks),
+        "messages": _messages(chat_request, quirks),
         "stream": streamed,
     }
     key = chat_request.api_key.strip()
@@ -74,12 +76,13 @@ def _set_names(params: JsonObject, quirks: Quirks) -> None:
             params.pop(name, None)
 
 
-def _messages(messages: list[Message], quirks: Quirks) -> list[Any]:
+def _messages(chat_request: ChatRequest, quirks: Quirks) -> list[Any]:
+    messages = chat_request.messages
     if quirks.system_role == "user":
         messages = request_parts.with_instructions_in_user_message(messages)
     if all(map(_is_plain, messages)) and quirks.system_role != "developer":
         return messages
-    return list(_mapped(messages, quirks))
+    return list(_mapped(messages, chat_request.model, quirks))
 
 
 def _is_plain(message: Message) -> bool:
@@ -87,12 +90,12 @@ def _is_plain(message: Message) -> bool:
     return (
         isinstance(message.content, str)
         and not message.tool_call_id
-        and message.state is None
+        and not message.model
         and message.role != "developer"
     )
 
 
-def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[JsonObject]:
+def _mapped(messages: list[Message], model: str, quirks: Quirks) -> Iterator[JsonObject]:
     shown: list[Image] = []  # by tools, whose messages can have text only
     for message in messages:
         if shown and message.role != "tool":
@@ -104,25 +107,27 @@ def _mapped(messages: list[Message], quirks: Quirks) -> Iterator[JsonObject]:
         elif message.role in request_parts.INSTRUCTIONS:
             yield {"role": quirks.system_role, "content": message.text}
         else:
-            yield _message(message)
+            yield _message(message, model, quirks)
     if shown:
         yield {"role": "user", "content": [_image(image) for image in shown]}
 
 
-def _message(message: Message) -> JsonObject:
+def _message(message: Message, model: str, quirks: Quirks) -> JsonObject:
     result: JsonObject = {"role": message.role, "content": _content(message)}
+    if message.role == "assistant":
+        result |= state_fields.message_fields(message, model, quirks)
     if tool_calls := message.tool_calls:
         result["content"] = result["content"] or None
-        result["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                # empty arguments are no JSON, and servers that decode them fail
-                "function": {"name": call.name, "arguments": call.arguments or "{}"},
-            }
-            for call in tool_calls
-        ]
+        signatures = state_fields.call_signatures(message, model, quirks)
+        result["tool_calls"] = list(map(_tool_call, tool_calls, signatures))
     return result
+
+
+def _tool_call(call: ToolCall, signature: str) -> JsonObject:
+    # empty arguments are no JSON, and servers that decode them fail
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    signed = {"extra_content": state_fields.with_signature(signature)} if signature else {}
+    return {"id": call.id, "type": "function", "function": function, **signed}
 
 
 def _content(message: Message) -> str | list[JsonObject]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.failure_sentences import code_on_wire
+from chathub.formats.openai.client_states import ClientStates
 from chathub.schemas.json import JsonObject
 
 DONE = b"[DONE]"
@@ -148,6 +149,7 @@ class Encoder:
         self._include_usage = include_usage
         self._role = b'"role":"assistant",'
         self._calls = _Calls(id)
+        self._states = ClientStates()
         self._usage: Usage | None = None
         self._finish = ""
         self._failed = False
@@ -164,9 +166,15 @@ class Encoder:
         if kind is Text or kind is Reasoning:
             if text := "".join([event.text for event in run]):
                 chunks.append(self._delta(b"content" if kind is Text else b"reasoning_content", text))
+                self._states.add_text(kind, text)
         elif kind is ToolCallDelta:
             if call := self._calls.take(index, run):
+                call |= self._states.fields_of_call(index)
                 chunks.append(self._delta(b"tool_calls", [call]))
+        elif kind is State:
+            for event in run:
+                for name, value in self._states.fields_of(event.data).items():
+                    chunks.append(self._delta(name.encode(), value))
         elif kind is Usage:
             self._usage = run[-1]
         elif kind is Finish:
@@ -236,7 +244,9 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     text = "".join([event.text for event in events if isinstance(event, Text)])
     reasoning = "".join([event.text for event in events if isinstance(event, Reasoning)])
     finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
-    calls = _whole_calls(events, id, cut_off=finish == "length")
+    states = ClientStates()
+    fields = states.fields_of_whole(events)
+    calls = _whole_calls(events, id, states, cut_off=finish == "length")
     usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
     message: JsonObject = {"role": "assistant", "content": text or (None if calls else "")}
     if reasoning:
@@ -245,7 +255,7 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
         message["tool_calls"] = calls
     choice = {
         "index": 0,
-        "message": message | {"refusal": None},
+        "message": message | fields | {"refusal": None},
         "logprobs": None,
         "finish_reason": _finish_reason(finish, bool(calls)),
     }
@@ -253,14 +263,14 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     return _encode(body if usage is None else body | {"usage": _tokens(usage)})
 
 
-def _whole_calls(events: list[Event], id: str, cut_off: bool) -> list[JsonObject]:
+def _whole_calls(events: list[Event], id: str, states: ClientStates, cut_off: bool) -> list[JsonObject]:
     fragments: dict[int, list[ToolCallDelta]] = {}
     for event in events:
         if isinstance(event, ToolCallDelta):
             fragments.setdefault(event.index, []).append(event)
     numbered = _Calls(id)
-    found = [numbered.take(index, run) for index, run in fragments.items()]
-    calls = [call for call in found if call] + numbered.nameless()
+    found = [(numbered.take(index, run), index) for index, run in fragments.items()]
+    calls = [call | states.fields_of_call(index) for call, index in found if call] + numbered.nameless()
     for call in calls:
         del call["index"]
         if not cut_off and not call["function"]["arguments"].strip():

@@ -1,0 +1,154 @@
+"""Thinking in Anthropic's format: how it is requested, and its blocks in requests.
+
+A thinking block goes back byte for byte with its signature. A signature that ChatHub sealed for a client
+holds the state of another provider, and never goes to one of this format.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from chathub.formats.effort import fitting, nearest, requested, smaller_thinking
+from chathub.formats.loose_json import as_object, as_string
+from chathub.formats.messages import Part, Thought
+from chathub.formats.quirks import Quirks
+from chathub.formats.reasoning_details import blocks_in
+from chathub.formats.seal import MARK, is_sealed, unseal
+from chathub.schemas.json import JsonObject
+
+_decode_any = msgspec.json.Decoder(Any).decode
+TYPES = ("thinking", "redacted_thinking")
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The settings of a request: ``thinking`` and ``output_config`` (empty for none), ``max_tokens``."""
+
+    thinking: JsonObject
+    output_config: JsonObject
+    max_tokens: int
+
+
+def settings(params: JsonObject, quirks: Quirks, max_tokens: int | None, *, may_think: bool) -> Settings:
+    """How a request's thinking is set; ``max_tokens`` None: the client set no length. Without ``may_think``
+    a model that must begin each turn with thinking does not think."""
+    effort, thinking = requested(params), as_object(params.get("thinking"))
+    length = quirks.default_max_tokens if max_tokens is None else max_tokens
+    word = nearest(effort.word, quirks.adaptive_efforts) if effort.word else ""
+    if not effort.thinks:
+        off = thinking or ({"type": "disabled"} if effort.thinks is False and quirks.thinks_unasked else {})
+        return Settings(off, {}, length)
+    if not thinking and "effort" in params:  # the effort alone, of a client of this format
+        return Settings({}, {"effort": word} if word else {}, length)
+    if quirks.thinks_adaptively:
+        word = word or (nearest(effort.as_word, quirks.adaptive_efforts) if effort.as_word else "")
+        shown = {name: value for name, value in thinking.items() if name == "display"}
+        return Settings({"type": "adaptive", **shown}, {"effort": word} if word else {}, length)
+    if thinking.get("type") == "adaptive" and not quirks.refuses_adaptive:
+        return Settings(thinking, {"effort": word} if word else {}, length)
+    config = {"effort": word} if word and "effort" in params else {}
+    budget = effort.as_budget()
+    if max_tokens is None:
+        length += budget  # the budget is part of the length and must be less
+    elif effort.budget is None:
+        budget = fitting(budget, length)
+    if not budget or not may_think:
+        return Settings({}, config, length)
+    return Settings({**thinking, "type": "enabled", "budget_tokens": budget}, config, length)
+
+
+def blocks_of(thought: Thought, quirks: Quirks, *, made_it: bool) -> Iterable[JsonObject]:
+    """The blocks of a thought for a provider of this format; none for one that it did not sign."""
+    state = thought.state or {}
+    own = as_object(state.get("anthropic"))
+    if quirks.drops_state:
+        return
+    if data := as_string(own.get("data")):
+        yield {"type": "redacted_thinking", "data": data}
+    elif signature := as_string(own.get("signature")):
+        yield {"type": "thinking", "thinking": thought.text, "signature": signature}
+    elif thought.text and (quirks.reasoning_back == "always" or ("anthropic" in state and made_it)):
+        yield {"type": "thinking", "thinking": thought.text, "signature": ""}
+    yield from blocks_in(state.get("openrouter"))
+
+
+# --- a client's blocks
+
+
+def decode_thinking(text: str, signature: str) -> tuple[list[Part], str]:
+    """A client's thinking block as thoughts, and the model that made it, if ChatHub sealed its name."""
+    if not is_sealed(signature):
+        return [Thought(text, {"anthropic": {"signature": signature}} if signature else None)], ""
+    sealed = unseal(signature)
+    states = sealed.get("states")
+    others = [each for each in map(as_object, states if isinstance(states, list) else []) if each]
+    thoughts: list[Part] = [
+        Thought("", each) for each in others if "field" not in each and "anthropic" not in each
+    ]
+    if text:
+        own = next((each for each in others if "field" in each), None)
+        thoughts.insert(0, Thought(text, own))
+    return thoughts, as_string(sealed.get("model"))
+
+
+def decode_redacted(data: str) -> Part:
+    return Thought("", {"anthropic": {"data": data}})
+
+
+# --- forwarded requests
+
+
+def forwarded(fields: Mapping[str, Raw], cap: int | None) -> dict[str, Raw]:
+    """The fields of a forwarded body, with a budget for thinking within ``cap`` (None: the length stays), and
+    without the blocks that ChatHub sealed."""
+    changed = dict(fields)
+    thinking = sent = as_object(_decode_any(fields["thinking"])) if "thinking" in fields else {}
+    if cap is not None:
+        asked = _decode_any(fields["max_tokens"]) if "max_tokens" in fields else None
+        changed["max_tokens"] = Raw(b"%d" % cap)
+        if not isinstance(asked, int) or cap < asked:
+            thinking = smaller_thinking(thinking, cap)
+    if MARK.encode() in bytes(fields.get("messages", b"")):
+        messages = _without_sealed(_decode_any(fields["messages"]))
+        changed["messages"] = Raw(msgspec.json.encode(messages))
+        if thinking.get("type") == "enabled" and not may_think(messages):
+            thinking = {}
+    if thinking != sent:
+        del changed["thinking"]
+        if thinking:
+            changed["thinking"] = Raw(msgspec.json.encode(thinking))
+    return changed
+
+
+def _without_sealed(messages: Any) -> list[Any]:
+    kept = []
+    for message in messages if isinstance(messages, list) else []:
+        content = as_object(message).get("content")
+        if isinstance(content, list):
+            content = [each for each in content if not _is_ours(each)]
+            if not content:
+                continue
+            message = {**message, "content": content}
+        kept.append(message)
+    return kept
+
+
+def _is_ours(block: object) -> bool:
+    own = as_object(block)
+    return own.get("type") == "thinking" and is_sealed(as_string(own.get("signature")))
+
+
+def may_think(messages: list[Any]) -> bool:
+    """Whether thinking with a budget may be requested. It is refused if the last message is the results of
+    tool calls that were made without thinking, or by another model."""
+    kinds = [_kind_of(each) for each in messages[-2:]]
+    return kinds[-1:] != ["tool_result"] or "thinking" in kinds[0]
+
+
+def _kind_of(message: object) -> str:
+    """The type of a message's first block."""
+    content = as_object(message).get("content")
+    if not isinstance(content, list):
+        return "text"
+    return as_string(as_object(content[0]).get("type")) if content else "text"

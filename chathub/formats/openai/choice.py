@@ -1,0 +1,81 @@
+"""One choice of a response in OpenAI's format: what its deltas bring."""
+
+from collections.abc import Iterator
+
+from chathub.formats import loose_json as fields
+from chathub.formats.events import Reasoning, State, Text, ToolCallDelta
+from chathub.formats.openai import state_fields
+from chathub.schemas.json import JsonObject
+from chathub.text import well_formed
+
+# texts by their kind, arguments by the index of their call
+_Key = type[Text] | type[Reasoning] | int
+
+
+class _Halves:
+    """High surrogates at the end of a piece, which wait for their other half in the next piece."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[_Key, str] = {}
+
+    def join(self, key: _Key, text: str) -> str:
+        """``text`` with the half that waited, without one at its own end."""
+        text = self.waiting.pop(key, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self.waiting[key] = text[-1]
+            text = text[:-1]
+        return well_formed(text)
+
+    def rest(self) -> list[Text | Reasoning | ToolCallDelta]:
+        """U+FFFD in place of each half that is still waiting."""
+        waiting, self.waiting = self.waiting, {}
+        return [
+            ToolCallDelta(key, "", "", "\ufffd") if isinstance(key, int) else key("\ufffd") for key in waiting
+        ]
+
+
+class Choice:
+    """What has come of one of a response's choices."""
+
+    def __init__(self) -> None:
+        self.halves = _Halves()
+        self.calls = fields.ToolCalls()
+        self.has_output = False
+        self.has_plain_reasoning = False  # besides its details
+        self.told_field = False
+        self.finish = ""
+
+    def take(self, delta: JsonObject) -> Iterator[Text | Reasoning | ToolCallDelta | State]:
+        """The events in a delta."""
+        said = fields.texts(delta, with_details=not self.has_plain_reasoning)
+        texts = [(kind, self.halves.join(kind, text)) for kind, text in said]
+        self.has_output |= bool(texts)
+        yield from (Reasoning(text) for kind, text in texts if kind is Reasoning and text)
+        for data in state_fields.states_of(delta):
+            if "field" not in data or not self.told_field:
+                yield State(data)
+            self.told_field |= "field" in data
+        self.has_plain_reasoning |= state_fields.has_plain_reasoning(delta)
+        yield from (Text(text) for kind, text in texts if kind is Text and text)
+        if refusal := fields.as_string(delta.get("refusal")):
+            self.has_output = True
+            if said_so := self.halves.join(Text, refusal):
+                yield Text(said_so, True)
+        if state := state_fields.text_state_of(delta):
+            yield State(state)
+        yield from self._take_calls(delta)
+
+    def _take_calls(self, delta: JsonObject) -> Iterator[ToolCallDelta | State]:
+        for call, signature in self.calls.take(_calls_in(delta)):
+            self.has_output = True
+            if signature:
+                yield State({"gemini": {"signature": signature, "call": call.index}})
+            arguments = self.halves.join(call.index, call.arguments)
+            if call.id or call.name or arguments:
+                yield ToolCallDelta(call.index, well_formed(call.id), well_formed(call.name), arguments)
+
+
+def _calls_in(delta: JsonObject) -> object:
+    """The fragments of tool calls; ``function_call`` is the field of older servers, which had one call."""
+    called = fields.as_object(delta.get("function_call"))
+    return delta.get("tool_calls") or ([{"index": 0, "function": called}] if called else None)
