@@ -184,7 +184,7 @@ def _is_filtered(failure: Failure, status: int, said: frozenset[str]) -> bool:
 
 def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:
     is_coded = status in words.CODES_AT and bool(said & words.NO_CREDIT_CODES)
-    if words.PER_DAY.search(" ".join(said)) and status == 429:
+    if status == 429 and (words.PER_DAY.search(" ".join(said)) or "quotaexceeded" in said):
         return "upstream_model_quota" if _names_model(failure) else "upstream_no_credit", True
     if is_coded and status == 429 and words.PER_MINUTE.search(failure.message):
         # DashScope's limit a minute comes with the code of an empty account

@@ -16,6 +16,7 @@ NO_CREDIT_CODES = frozenset(
     {
         "insufficientquota",
         "exceededcurrentquotaerror",
+        "quotaexceeded",
         "billingnotactive",
         "billinghardlimitreached",
         "billingdisabled",
@@ -30,12 +31,11 @@ NO_CREDIT_CODES = frozenset(
         "1310",
     }
 )
-# a quota of one model alone: DashScope's free tier, Ark's free trial and limit set by the owner
+# a quota of one model alone: DashScope's free tier, a limit that the owner set at Ark
 MODEL_QUOTA_CODES = frozenset(
     {
         "allocationquotafreetieronly",
         "setlimitexceeded",
-        "quotaexceeded",
     }
 )
 BAD_KEY_CODES = frozenset(

@@ -160,6 +160,8 @@ def relayed(status: int, raw: Any) -> Failure:
         (said(429, "Your team 1f has either used all available credits or …"), "upstream_no_credit"),
         (said(403, "The free tier is over", code="AllocationQuota.FreeTierOnly"), "upstream_model_quota"),
         (quota(MODEL_QUOTA), "upstream_model_quota"),
+        (said(429, "the free trial quota for the m model", code="QuotaExceeded"), "upstream_model_quota"),
+        (said(429, "Your quota is used up", code="quota_exceeded"), "upstream_no_credit"),
         # the model
         (said(403, "Project `p` does not have access to model `m`"), "model_unavailable"),
         (refusal(403, {"code": 30003, "message": "Model disabled.", "data": None}), "model_unavailable"),
