@@ -37,9 +37,6 @@ def not_yet(reason: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(reason=reason, strict=True)
 
 
-RETRIED = not_yet("a refusal lacks x-should-retry: false, and Claude Code tries again for minutes")
-
-
 @pytest.mark.parametrize(
     "kind",
     [
@@ -78,7 +75,6 @@ async def test_three_tools_are_used_and_the_last_answer_is_printed(
     assert outside.asked == []
 
 
-@RETRIED
 @pytest.mark.parametrize("name", ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"])
 async def test_a_wrong_token_is_said_at_once(client: TestClient, claude: ClaudeCode, name: str) -> None:
     wrong = "sk-hub-" + "x" * 43
@@ -86,7 +82,6 @@ async def test_a_wrong_token_is_said_at_once(client: TestClient, claude: ClaudeC
     assert "401" in ran.text and await sentence(client, wrong) in ran.text
 
 
-@RETRIED
 async def test_a_spent_budget_is_said_at_once(
     client: TestClient, admin: Headers, provider: Provider, claude: ClaudeCode
 ) -> None:
