@@ -5,7 +5,7 @@ import contextlib
 import time
 
 from chathub.billing import ledger
-from chathub.formats.attachments import MOST_BYTES, in_words, size_text
+from chathub.formats.attachments import MOST_BYTES, in_words
 from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import (
     Attachment,
@@ -155,7 +155,7 @@ class EventQueue(UsageMeter):
         if not isinstance(event, Attachment):
             return event
         if self._attached + len(event.data) > MOST_BYTES:
-            return in_words(event, f"a reply has at most {size_text(MOST_BYTES)} of attachments")
+            return in_words(event, "attachment_too_large")
         self._attached += len(event.data)
         return event
 

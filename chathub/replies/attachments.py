@@ -13,7 +13,7 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseError
 from chathub.database.transaction import Transaction
 from chathub.errors import ChatHubError
-from chathub.formats.attachments import MOST_BYTES, described
+from chathub.formats.attachments import MOST_BYTES, described, size_text
 from chathub.formats.events import Attachment, Event
 from chathub.replies import saving
 from chathub.replies.cursor import Part
@@ -22,17 +22,13 @@ from chathub.replies.saving import NewText
 from chathub.replies.state import ReplyState
 from chathub.running.admission import Admission
 from chathub.schemas import attachments as schemas
+from chathub.sentences import sentence
 from chathub.upstream.read_response import Keep
 
 log = logging.getLogger("chathub.replies")
 
 # attachments of one reply
 _MOST = 200
-
-_TOO_LARGE = f"一条回复的附件至多 {MOST_BYTES // 1024 // 1024} MB，未保存"
-_TOO_MANY = f"一条回复至多 {_MOST} 个附件，未保存"
-_UNREADABLE = "无法读取"
-_NOT_STORED = "服务器暂时无法保存"
 
 
 class AttachmentKeeper:
@@ -58,22 +54,24 @@ class AttachmentKeeper:
                 return []
             except DatabaseError as error:
                 log.error("an attachment could not be stored: %s", error)
-                problem = _NOT_STORED
-        reply.insert(f"\n［{described(attachment)}：{problem}］\n")
+                problem = "attachment_not_stored"
+        most = _MOST if problem == "attachment_too_many" else size_text(MOST_BYTES)
+        told = sentence(problem, "zh", {"what": described(attachment), "most": most})
+        reply.insert(f"\n{told}\n")
         return []
 
     def _problem(self, reply: Reply, attachment: Attachment) -> str:
-        """Why an attachment is not stored; empty if it can be."""
+        """The code of the reason why an attachment is not stored; empty if it can be."""
         if not attachment.data and not attachment.url:
-            return _UNREADABLE
+            return "attachment_unreadable"
         if len(reply.attachments) >= _MOST:
-            return _TOO_MANY
+            return "attachment_too_many"
         if reply.attached_bytes + len(attachment.data) > MOST_BYTES:
-            return _TOO_LARGE
+            return "attachment_too_large"
         try:
             self._admission.check(large=True)
         except ChatHubError:
-            return _NOT_STORED
+            return "attachment_not_stored"
         return ""
 
     async def _store(self, reply: Reply, attachment: Attachment) -> schemas.Attachment:

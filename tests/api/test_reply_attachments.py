@@ -272,7 +272,7 @@ async def test_attachment_that_cannot_be_stored_is_a_sentence(
         monkeypatch.setattr(keeper._admission, "check", refuse)
         events = await read_events(response)
     text = text_of(events)
-    assert text == f"前\n［image/png, {len(PNG)} bytes：服务器暂时无法保存］\n后"
+    assert text == "前\n［image/png, 1 KB：服务器暂时无法保存］\n后"
     (source,) = events[-1]["sources"]
     assert text[source["start"] : source["end"]] == "后"
 
