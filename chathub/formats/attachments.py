@@ -73,7 +73,7 @@ def from_url(url: str, media_type: str = "", name: str = "") -> Attachment:
             return from_base64(data, kind or media_type, name)
         return Attachment(_plain(kind), name=_short(name))
     fit = url if is_public(url) else ""
-    return Attachment(_plain(media_type) if media_type else "", url=fit, name=_short(name))
+    return Attachment(_plain(media_type), url=fit, name=_short(name))
 
 
 def is_public(url: str) -> bool:

@@ -81,6 +81,7 @@ class AttachmentKeeper:
             DatabaseError: it could not be stored; the text is saved later.
         """
         position, text_before = len(reply.attachments), reply.content_length
+        reply.count(len(attachment.data))
         attachment = replace(attachment, name=attachment.name or _name_of(attachment, position))
         (new_text,) = saving.collect([reply], empty=True)
         reply.is_storing = True
@@ -99,6 +100,7 @@ class AttachmentKeeper:
             raise
         finally:
             reply.is_storing = False
+            reply.count(-len(attachment.data))
         return schemas.Attachment(
             file_id,
             attachment.media_type,
