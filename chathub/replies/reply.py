@@ -243,6 +243,10 @@ class Reply(Progress):
 
     def _grow(self, size: int) -> None:
         self.size += size
+        self.count(size)
+
+    def count(self, size: int) -> None:
+        """Count bytes in memory, or (negative) bytes that are free again."""
         if self.memory is not None and size:
             self.memory.grow(size)
 

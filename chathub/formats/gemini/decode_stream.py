@@ -130,7 +130,8 @@ class Decoder(StreamDecoder):
                 self._sign_text(part.text, part.signature, events)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
-        self._grounding.keep(candidate.grounding, candidate.citations)
+        if candidate.grounding or candidate.citations:
+            self._grounding.keep(candidate.grounding, candidate.citations)
         if response.usage:
             fields.update_counts(self._counts, response.usage)
         self._arrived = True

@@ -197,8 +197,9 @@ class Decoder(StreamDecoder):
             self._finish = choice.finish_reason
         if chunk.usage:
             fields.update_counts(self._counts, chunk.usage)
-        for name in LISTS:
-            self._citations.keep(name, getattr(chunk, name))
+        if chunk.citations or chunk.search_results or chunk.web_search or chunk.references:
+            for name in LISTS:
+                self._citations.keep(name, getattr(chunk, name))
         self._first_index = 0
         self._arrived = True
         return True
