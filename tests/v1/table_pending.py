@@ -16,13 +16,7 @@ PENDING: dict[str, dict[str, tuple[str, ...]]] = {
     "JSON without a schema": {"openai": ("anthropic",), "api": ("anthropic",)},
     "seed": {"openai": ("anthropic",), "api": ("anthropic",)},
     "penalties": {"openai": ("anthropic",), "api": ("anthropic",)},
-    "citations": {
-        "openai": ("anthropic", "gemini"),
-        "anthropic": ("openai", "gemini"),
-        "api": ("openai", "anthropic", "gemini"),
-    },
     "logprobs": {"openai": ("anthropic", "gemini")},
-    "attachments": {"openai": ("gemini",), "anthropic": ("openai", "gemini"), "api": ("openai", "gemini")},
 }
 
 
