@@ -5,6 +5,7 @@ from functools import partial
 from chathub.formats import estimates, forwarding, openai
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.readable import readable
 from chathub.gateway.exchange import forwardable
 from chathub.gateway.piping import without_key
 from chathub.gateway.request import GatewayRequest
@@ -23,6 +24,7 @@ class EmbeddingRequest:
     """
 
     def __init__(self, body: bytes) -> None:
+        body = readable(body)
         self.fields = openai.decode_fields(body)
         self.model = openai.decode_head(body).model
         self.tokens = estimates.estimate_bytes(body)

@@ -14,7 +14,6 @@ from typing import ParamSpec, TypeVar
 
 import aiohttp
 from msgspec import Raw
-from msgspec.structs import replace
 
 from chathub.billing.caps import reply_cap
 from chathub.config import Config
@@ -22,7 +21,6 @@ from chathub.errors import ChatHubError
 from chathub.formats import forwarding
 from chathub.formats.client_format import (
     ClientFormat,
-    ForwardedRequest,
     StreamEncoder,
     as_requested,
     estimate_request,
@@ -31,8 +29,7 @@ from chathub.formats.client_format import (
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.effort import lowered
 from chathub.formats.events import Failure, Usage
-from chathub.formats.messages import ChatRequest, Endpoint
-from chathub.formats.quirk_learning import refuses_usage
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.gateway.failures import public_failure
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
@@ -42,7 +39,7 @@ from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.client import AttemptFailed, Client, Sending
 from chathub.upstream.failover import Trial
 from chathub.upstream.read_response import decoded, failure_in
 
@@ -169,31 +166,22 @@ class Exchange:
     async def _send(
         self, stack: AsyncExitStack, endpoint: Endpoint
     ) -> tuple[aiohttp.ClientResponse, http.Bounds]:
-        """Send the body. If the provider refuses the option that requests the usage, send the body without
-        it; if that is accepted, learn it as a quirk."""
-        model, user_id = self.candidate.model_name, self._request.user_id
-        learned = self._client.quirks
-        quirks = learned.quirks_for(endpoint, model, user_id)
+        """Send the client's body, written anew with the endpoint's quirks."""
+        model, user_id = self.candidate.model, self._request.user_id
+        quirks = self._client.quirks.quirks_for(endpoint, model.name, user_id)
         bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
-        forwarded = self._forwarded(endpoint, quirks)
-        try:
-            return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds
-        except AttemptFailed as failed:
-            failure, body = failed.failure, forwarded.request.body
-            if not (forwarded.adds_usage and await asyncio.to_thread(refuses_usage, failure, body)):
-                raise
-        new_quirks = replace(quirks, stream_options=False)
-        request = self._forwarded(endpoint, new_quirks).request
-        response = await stack.enter_async_context(self._client.raw(endpoint, request))
-        learned.learn(endpoint, model, user_id, quirks, new_quirks)
-        return response, bounds
-
-    def _forwarded(self, endpoint: Endpoint, quirks: Quirks) -> ForwardedRequest:
-        model, reserved = self.candidate.model, self._request.reply_cap
-        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
         fields = forwardable(self._request, self.candidate, self._format.fields)
-        stream = self._format.stream and model.supports_streaming
-        return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap, stream=stream)
+        reserved = self._request.reply_cap
+        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
+
+        async def encoded(quirks: Quirks) -> UpstreamRequest:
+            stream = quirks.streams_only or (self._format.stream and model.supports_streaming)
+            forwarded = partial(self._format.forwarded, stream=stream)
+            return await self._off_loop(forwarded, fields, endpoint, model.name, self._headers, quirks, cap)
+
+        sending = Sending(model.name, user_id, encoded, lambda: self._format.described(fields))
+        response = self._client.forward(endpoint, sending, quirks)
+        return await stack.enter_async_context(response), bounds
 
     # --- from one format to the other
 
