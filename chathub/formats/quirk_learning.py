@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from chathub.formats import refusal_phrases as phrases
 from chathub.formats import thinking_lessons
 from chathub.formats.events import Failure
-from chathub.formats.messages import Audio, ChatRequest, File
+from chathub.formats.messages import Audio, ChatRequest, File, Image
 from chathub.formats.quirks import SAMPLING, Quirks
 from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
 
@@ -129,6 +129,13 @@ def _stops(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks
 def _media(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     """A model that takes no documents or recordings gets a text in their place."""
     kinds = {type(part) for message in chat_request.messages for part in message.parts}
+    by_address = any(
+        isinstance(part, Image | File) and part.url
+        for message in chat_request.messages
+        for part in message.parts
+    )
+    if by_address and known.takes_addresses and refusal.says(phrases.ADDRESS_REFUSED):
+        return replace(known, takes_addresses=False)
     if File in kinds and known.takes_files and refusal.says(phrases.FILE_REFUSED):
         return replace(known, takes_files=False)
     if Audio in kinds and known.takes_audio and refusal.says(phrases.AUDIO_REFUSED):

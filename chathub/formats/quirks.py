@@ -28,7 +28,8 @@ class Quirks(Struct, frozen=True):
     switched off. ``default_max_tokens``: the length of a reply, in tokens, where the API requires one and
     none was set. ``includes_thoughts``: the model sends its thoughts on request. ``signs_calls``: a tool call
     of the history without its signature is refused. ``gives_media``: replies may contain images or audio.
-    ``takes_files`` and ``takes_audio``: whether documents and recordings may be sent. ``most_stops``: how
+    ``takes_files`` and ``takes_audio``: whether documents and recordings may be sent; ``takes_addresses``:
+    whether the provider fetches images by their address. ``most_stops``: how
     many stop sequences may be sent (0: no limit is known). ``left_out``: fields that the provider refuses.
     ``knows_developer``: whether the role is known that OpenAI has in place of ``system``.
 
@@ -58,6 +59,7 @@ class Quirks(Struct, frozen=True):
     gives_media: bool = False
     takes_files: bool = True
     takes_audio: bool = True
+    takes_addresses: bool = True
     most_stops: int = 0
     left_out: tuple[str, ...] = ()
     knows_developer: bool = True

@@ -52,3 +52,9 @@ AUDIO_REFUSED = re.compile(
     re.IGNORECASE,
 )
 DEVELOPER = re.compile(r"developer", re.IGNORECASE)
+ADDRESS_REFUSED = re.compile(
+    r"(?:failed|unable|could not|can(?:not| ?not)|error)(?: \w+){0,3} (?:download|fetch|retriev|access|load)"
+    r"|(?:only|must be)(?: \w+){0,3} base64|(?:image )?urls?(?: \w+){0,2} (?:is |are )?(?:not |un)support"
+    r"|not support (?:\w+ ){0,2}urls?\b|unsupported image url|(?:invalid|unsupported) (?:file )?uri",
+    re.IGNORECASE,
+)

@@ -97,6 +97,11 @@ def models_url(base_url: str) -> str:
     return request_parts.join(parts, parts.path.removesuffix("/messages") + "/models", "limit=1000")
 
 
+def fetches(part: Image | File, quirks: Quirks) -> bool:
+    """Whether a provider fetches an image or document by its address: over https only."""
+    return part.url[:6].lower() == "https:" and quirks.takes_addresses
+
+
 def is_at(host: str, path: str) -> bool:
     """Whether a base URL is Anthropic's; other providers offer its format under a path of its own."""
     return host == "api.anthropic.com" or _ITS_PATH.search(path) is not None

@@ -15,7 +15,7 @@ from chathub.formats.effort import gemini_thinking
 from chathub.formats.gemini.model_parts import assistant_parts, content_part
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.media import PDF
-from chathub.formats.messages import Audio, ChatRequest, File, Message, UpstreamRequest
+from chathub.formats.messages import Audio, ChatRequest, File, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
@@ -86,6 +86,11 @@ def models_url(base_url: str) -> str:
     """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
     parts = urlsplit(_url(base_url, "m", streamed=False))
     return request_parts.join(parts, parts.path.partition("/models/")[0] + "/models", "pageSize=1000")
+
+
+def fetches(part: Image | File, quirks: Quirks) -> bool:
+    """Whether a provider fetches an image or document by its address: over https only."""
+    return part.url[:6].lower() == "https:" and quirks.takes_addresses
 
 
 def is_at(host: str, path: str) -> bool:

@@ -74,6 +74,11 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     return UpstreamRequest(urls.chat_url(chat_request.base_url), headers, msgspec.json.encode(body))
 
 
+def fetches(part: Image | File, quirks: Quirks) -> bool:
+    """Whether a provider fetches an image or document by its address: images only."""
+    return isinstance(part, Image) and quirks.takes_addresses
+
+
 def is_at(host: str, path: str) -> bool:
     """Whether a base URL can only be of OpenAI's format, whose host may offer other formats as well."""
     return path.endswith("/chat/completions")

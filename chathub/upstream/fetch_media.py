@@ -1,0 +1,113 @@
+"""Fetches images and documents by their address, where the provider does not fetch them itself.
+
+The address comes from a client, so it goes over the session for users' URLs, whose connections the guard
+checks. Redirects are followed a few times, each as an address of its own.
+"""
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import urljoin
+
+import aiohttp
+from msgspec.structs import replace
+
+from chathub.formats.media import IMAGES, media_type_of, type_of
+from chathub.formats.messages import ChatRequest, File, Image, Message, Part, content_of
+from chathub.formats.urls import origin
+from chathub.upstream.network_failures import TROUBLE
+
+# bytes of one image or document, and of all of a request
+MOST_BYTES = 10 * 1024 * 1024
+MOST_BYTES_TOGETHER = 20 * 1024 * 1024
+# images and documents that are fetched for one request, and how often each may redirect
+_MOST = 20
+_REDIRECTS = 3
+# seconds for all of a request
+_SECONDS = 30.0
+# characters of an address in a sentence
+_SHOWN = 200
+_HEADERS = {"Accept": "image/*, application/pdf, text/*", "Accept-Encoding": "identity"}
+# what a server may say of a document without that its bytes show it
+_TEXTS = ("text/plain", "text/html", "text/markdown", "text/csv", "application/json")
+
+
+class FetchFailed(Exception):
+    """What an address leads to cannot be fetched; the message is for the client."""
+
+
+async def with_media(
+    session: aiohttp.ClientSession, chat_request: ChatRequest, is_handed_on: Callable[[Image | File], bool]
+) -> ChatRequest:
+    """The request with the bytes of all images and documents whose address is not handed on.
+
+    Raises:
+        FetchFailed: one of them cannot be fetched, or they are too large.
+    """
+    addresses = {
+        part.url
+        for message in chat_request.messages
+        for part in message.parts
+        if isinstance(part, Image | File) and part.url and not is_handed_on(part)
+    }
+    if not addresses:
+        return chat_request
+    if len(addresses) > _MOST:
+        raise FetchFailed(f"More than {_MOST} images and files would have to be fetched.")
+    fetched: dict[str, tuple[str, bytes]] = {}
+    try:
+        async with asyncio.timeout(_SECONDS):
+            for address in addresses:
+                left = MOST_BYTES_TOGETHER - sum(len(content) for _, content in fetched.values())
+                fetched[address] = await _fetched(session, address, min(MOST_BYTES, left))
+    except TimeoutError:
+        raise FetchFailed("Images and files could not be fetched in time.") from None
+    messages = [_filled(message, fetched) for message in chat_request.messages]
+    return replace(chat_request, messages=messages)
+
+
+def _filled(message: Message, fetched: dict[str, tuple[str, bytes]]) -> Message:
+    if isinstance(message.content, str):
+        return message
+    parts: list[Part] = []
+    for part in message.content:
+        if isinstance(part, Image | File) and part.url in fetched:
+            media_type, content = fetched[part.url]
+            if isinstance(part, Image) and media_type not in IMAGES:
+                raise FetchFailed(f"{part.url[:_SHOWN]} is no PNG, JPEG, GIF or WebP image.")
+            part = replace(part, media_type=media_type, data=content, url="")
+        parts.append(part)
+    return replace(message, content=content_of(parts))
+
+
+async def _fetched(session: aiohttp.ClientSession, address: str, most: int) -> tuple[str, bytes]:
+    """The media type and the bytes at an address."""
+    url = address
+    for _ in range(_REDIRECTS + 1):
+        try:
+            origin(url)  # refuses what is no plain http(s) address
+            async with session.get(url, allow_redirects=False, headers=_HEADERS) as response:
+                if response.status in (301, 302, 303, 307, 308):
+                    url = urljoin(url, response.headers.get("Location", ""))
+                    continue
+                if response.status != 200:
+                    raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: status {response.status}.")
+                content = await _read(response, address, most)
+                return _type_of(response, content), content
+        except TROUBLE:
+            raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched.") from None
+    raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: it redirects too often.")
+
+
+async def _read(response: aiohttp.ClientResponse, address: str, most: int) -> bytes:
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > most:
+            raise FetchFailed(f"{address[:_SHOWN]} is larger than {most} bytes.")
+    return bytes(content)
+
+
+def _type_of(response: aiohttp.ClientResponse, content: bytes) -> str:
+    """The media type by the bytes; that of a text as the server says it."""
+    said = media_type_of(response.headers.get("Content-Type", ""))
+    return type_of(content) or (said if said in _TEXTS else "application/octet-stream")
