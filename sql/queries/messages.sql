@@ -98,8 +98,8 @@ SELECT id FROM branch
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, finish_reason,
     messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
     tool_calls, tool_call_id, is_incomplete, messages.created_at,
-    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type)) FROM (
-        SELECT file_id, url, media_type FROM message_images LEFT JOIN files ON files.id = file_id
+    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'at', at)) FROM (
+        SELECT file_id, url, media_type, at FROM message_images LEFT JOIN files ON files.id = file_id
         WHERE message_id = messages.id ORDER BY position)) AS images,
     CASE WHEN messages.parent_id IS NULL THEN (SELECT json_group_array(id) FROM (
         SELECT siblings.id FROM messages AS siblings
