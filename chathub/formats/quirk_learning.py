@@ -147,9 +147,15 @@ def _left_out(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qui
     if not refusal.says(phrases.FIELD_REFUSED) or refusal.says(phrases.VALUE_REFUSED):
         return None
     for name in refusal.fields:
-        if name.isidentifier() and name not in _ESSENTIAL and refusal.names(name):
+        if name.isidentifier() and name not in _ESSENTIAL and _is_named(refusal, name):
             return _leaving_out(name, known)
     return None
+
+
+def _is_named(refusal: Refusal, name: str) -> bool:
+    if refusal.names(name):
+        return True
+    return not refusal.points_anywhere and refusal.says(phrases.naming(name)) is not None
 
 
 def _leaving_out(name: str, known: Quirks) -> Quirks | None:

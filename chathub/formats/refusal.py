@@ -43,6 +43,11 @@ class Refusal:
         """The fields of the request that was refused."""
         return self._fields
 
+    @property
+    def points_anywhere(self) -> bool:
+        """Whether it names a field by ``param`` or ``loc``."""
+        return bool(self._pointed_at)
+
     def points_at(self, field: str) -> bool:
         """Whether it names a top-level field by ``param`` or ``loc``."""
         return field in self._pointed_at

@@ -51,10 +51,23 @@ AUDIO_REFUSED = re.compile(
     r"|(?:not|n't) support (?:\w+ ){0,2}(?:input_)?audio\b",
     re.IGNORECASE,
 )
-DEVELOPER = re.compile(r"developer", re.IGNORECASE)
+DEVELOPER = re.compile(
+    r"(?:variant|roles?|values?|tag)\W{1,5}developer\b"
+    r"|\bdeveloper\W{0,3} ?(?:roles?|messages?)?\W{0,3}(?:is |are )?(?:not |un)\w+",
+    re.IGNORECASE,
+)
 ADDRESS_REFUSED = re.compile(
     r"(?:failed|unable|could not|can(?:not| ?not)|error)(?: \w+){0,3} (?:download|fetch|retriev|access|load)"
     r"|(?:only|must be)(?: \w+){0,3} base64|(?:image )?urls?(?: \w+){0,2} (?:is |are )?(?:not |un)support"
     r"|not support (?:\w+ ){0,2}urls?\b|unsupported image url|(?:invalid|unsupported) (?:file )?uri",
     re.IGNORECASE,
 )
+
+
+def naming(field: str) -> re.Pattern[str]:
+    """A field directly after the provider's own word for one: then the name is no echo of a value."""
+    return re.compile(
+        rf"(?:supplied|arguments?|param(?:eter)?(?:\(s\)|s)?|fields?|name|property|inputs?|key)\W{{1,4}}"
+        rf"{re.escape(field)}(?![\w-])",
+        re.IGNORECASE,
+    )
