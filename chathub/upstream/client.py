@@ -18,7 +18,7 @@ from chathub.formats.quirks import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
 from chathub.formats.stream_decoder import UNREADABLE
 from chathub.upstream import http
-from chathub.upstream.fetch_media import FetchFailed, with_media
+from chathub.upstream.fetch_media import Fetched, FetchFailed, MediaFetcher
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned_quirks import LearnedQuirks
 from chathub.upstream.local_model.engine import LocalModel
@@ -31,6 +31,7 @@ _VARIANTS = 4
 # a request of so many characters and bytes is encoded in a thread; each message counts as some
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 _USUAL = Timeouts()
+_BUSY_SECONDS = 5
 
 
 class Sending(NamedTuple):
@@ -69,6 +70,7 @@ class Client:
         self._public = public
         self._local = local
         self._timeouts = timeouts
+        self._media = MediaFetcher(public)
         self.quirks = LearnedQuirks()
 
     async def call(
@@ -91,11 +93,12 @@ class Client:
                 chat_request = replace(chat_request, base_url=at.base_url, api_key=at.api_key)
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
-                sending = self._sending(provider_format, chat_request)
-                async with self.forward(at, sending, quirks) as response:
-                    return await read(
-                        response, provider_format, bounds, masking(take, at.api_key), room, memory
-                    )
+                with self._media.lease() as fetched:
+                    sending = _sending(provider_format, chat_request, fetched)
+                    async with self.forward(at, sending, quirks) as response:
+                        return await read(
+                            response, provider_format, bounds, masking(take, at.api_key), room, memory
+                        )
         except AttemptFailed as failed:
             return failed.failure
 
@@ -189,25 +192,6 @@ class Client:
         finally:
             http.close(response)
 
-    def _sending(self, provider_format: ProviderFormat, chat_request: ChatRequest) -> Sending:
-        """A chat request in a format; one with images or long texts is encoded in a thread, beside the event
-        loop. Images and documents by address are fetched where the provider does not do it itself."""
-        size = 0
-        for message in chat_request.messages:
-            size += _PER_MESSAGE + size_of(message)
-
-        async def encode(quirks: Quirks) -> UpstreamRequest:
-            is_handed_on = partial(provider_format.fetches, quirks=quirks)
-            try:
-                whole = await with_media(self._public, chat_request, is_handed_on)
-            except FetchFailed as failed:
-                raise AttemptFailed(Failure(str(failed), status=400)) from None
-            if size <= _LARGE_CALL and whole is chat_request:
-                return provider_format.encode_request(whole, quirks)
-            return await asyncio.to_thread(provider_format.encode_request, whole, quirks)
-
-        return Sending(chat_request.model, chat_request.caller_id, encode, lambda: chat_request)
-
     async def _post(self, request: UpstreamRequest, endpoint: Endpoint) -> aiohttp.ClientResponse:
         session = self._session_for(endpoint)
         return await http.post(session, request, self._timeouts, reuse=not endpoint.local)
@@ -231,3 +215,29 @@ async def _variant(
             return other, request
         quirks = other
     return None
+
+
+def _sending(provider_format: ProviderFormat, chat_request: ChatRequest, fetched: Fetched) -> Sending:
+    """A chat request in a format; one with images or long texts is encoded in a thread, beside the event
+    loop. Images and documents by address are fetched where the provider does not do it itself."""
+    size = 0
+    for message in chat_request.messages:
+        size += _PER_MESSAGE + size_of(message)
+
+    async def encode(quirks: Quirks) -> UpstreamRequest:
+        try:
+            whole = await fetched.fill(chat_request, partial(provider_format.fetches, quirks=quirks))
+        except FetchFailed as failed:
+            raise AttemptFailed(_unfetched(failed)) from None
+        if size <= _LARGE_CALL and whole is chat_request:
+            return provider_format.encode_request(whole, quirks)
+        return await asyncio.to_thread(provider_format.encode_request, whole, quirks)
+
+    return Sending(chat_request.model, chat_request.caller_id, encode, lambda: chat_request)
+
+
+def _unfetched(failed: FetchFailed) -> Failure:
+    if failed.is_busy:
+        return Failure(str(failed), kind="busy", retry_after=_BUSY_SECONDS)
+    # the words of an address mean nothing
+    return Failure(str(failed), status=400, echoed=True)

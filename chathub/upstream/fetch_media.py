@@ -5,7 +5,8 @@ checks. Redirects are followed a few times, each as an address of its own.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urljoin
 
 import aiohttp
@@ -19,6 +20,8 @@ from chathub.upstream.network_failures import TROUBLE
 # bytes of one image or document, and of all of a request
 MOST_BYTES = 10 * 1024 * 1024
 MOST_BYTES_TOGETHER = 20 * 1024 * 1024
+# of all requests at once
+MOST_BYTES_HELD = 64 * 1024 * 1024
 # images and documents that are fetched for one request, and how often each may redirect
 _MOST = 20
 _REDIRECTS = 3
@@ -26,46 +29,110 @@ _REDIRECTS = 3
 _SECONDS = 30.0
 # characters of an address in a sentence
 _SHOWN = 200
+_MOVED = (301, 302, 303, 307, 308)
 _HEADERS = {"Accept": "image/*, application/pdf, text/*", "Accept-Encoding": "identity"}
 # what a server may say of a document without that its bytes show it
 _TEXTS = ("text/plain", "text/html", "text/markdown", "text/csv", "application/json")
 
 
 class FetchFailed(Exception):
-    """What an address leads to cannot be fetched; the message is for the client."""
+    """What an address leads to cannot be fetched; the message is for the client. ``is_busy``: other requests
+    hold too much just now."""
+
+    def __init__(self, message: str, *, is_busy: bool = False) -> None:
+        super().__init__(message)
+        self.is_busy = is_busy
 
 
-async def with_media(
-    session: aiohttp.ClientSession, chat_request: ChatRequest, is_handed_on: Callable[[Image | File], bool]
-) -> ChatRequest:
-    """The request with the bytes of all images and documents whose address is not handed on.
+class MediaFetcher:
+    """Fetches for all requests; what they hold together is bounded."""
 
-    Raises:
-        FetchFailed: one of them cannot be fetched, or they are too large.
-    """
-    addresses = {
-        part.url
-        for message in chat_request.messages
-        for part in message.parts
-        if isinstance(part, Image | File) and part.url and not is_handed_on(part)
-    }
-    if not addresses:
-        return chat_request
-    if len(addresses) > _MOST:
-        raise FetchFailed(f"More than {_MOST} images and files would have to be fetched.")
-    fetched: dict[str, tuple[str, bytes]] = {}
-    try:
-        async with asyncio.timeout(_SECONDS):
-            for address in addresses:
-                left = MOST_BYTES_TOGETHER - sum(len(content) for _, content in fetched.values())
-                fetched[address] = await _fetched(session, address, min(MOST_BYTES, left))
-    except TimeoutError:
-        raise FetchFailed("Images and files could not be fetched in time.") from None
-    messages = [_filled(message, fetched) for message in chat_request.messages]
-    return replace(chat_request, messages=messages)
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._held = 0
+
+    @contextmanager
+    def lease(self) -> Iterator["Fetched"]:
+        """What one request fetches; it is held until the end of the block."""
+        fetched = Fetched(self._session, self._grow)
+        try:
+            yield fetched
+        finally:
+            self._held -= fetched.size
+
+    def _grow(self, size: int) -> None:
+        if self._held + size > MOST_BYTES_HELD:
+            raise FetchFailed("The server fetches too many images and files just now.", is_busy=True)
+        self._held += size
 
 
-def _filled(message: Message, fetched: dict[str, tuple[str, bytes]]) -> Message:
+class Fetched:
+    """The images and documents that one request has fetched, by their addresses; ``size`` are their bytes."""
+
+    def __init__(self, session: aiohttp.ClientSession, grow: Callable[[int], None]) -> None:
+        self._session = session
+        self._grow = grow
+        self._found: dict[str, tuple[str, bytes]] = {}
+        self.size = 0
+
+    async def fill(
+        self, chat_request: ChatRequest, is_handed_on: Callable[[Image | File], bool]
+    ) -> ChatRequest:
+        """The request with the bytes of all images and documents whose address is not handed on.
+
+        Raises:
+            FetchFailed: one of them cannot be fetched, or they are too large.
+        """
+        addresses = {
+            part.url
+            for message in chat_request.messages
+            for part in message.parts
+            if isinstance(part, Image | File) and part.url and not is_handed_on(part)
+        }
+        if not addresses:
+            return chat_request
+        if len(addresses) > _MOST:
+            raise FetchFailed(f"More than {_MOST} images and files would have to be fetched.")
+        try:
+            async with asyncio.timeout(_SECONDS):
+                for address in sorted(addresses - self._found.keys()):
+                    self._found[address] = await self._fetch(address)
+        except TimeoutError:
+            raise FetchFailed("Images and files could not be fetched in time.") from None
+        messages = [_filled(message, self._found) for message in chat_request.messages]
+        return replace(chat_request, messages=messages)
+
+    async def _fetch(self, address: str) -> tuple[str, bytes]:
+        """The media type and the bytes at an address."""
+        url = address
+        for _ in range(_REDIRECTS + 1):
+            try:
+                origin(url)  # refuses what is no plain http(s) address
+                async with self._session.get(url, allow_redirects=False, headers=_HEADERS) as response:
+                    if response.status in _MOVED:
+                        url = urljoin(url, response.headers.get("Location", ""))
+                        continue
+                    if response.status != 200:
+                        raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: status {response.status}.")
+                    content = await self._read(response, address)
+                    return _type_of(response, content), content
+            except TROUBLE:
+                raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched.") from None
+        raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: it redirects too often.")
+
+    async def _read(self, response: aiohttp.ClientResponse, address: str) -> bytes:
+        most = min(MOST_BYTES, MOST_BYTES_TOGETHER - self.size)
+        content = bytearray()
+        async for piece in response.content.iter_any():
+            self._grow(len(piece))
+            self.size += len(piece)
+            content += piece
+            if len(content) > most:
+                raise FetchFailed(f"{address[:_SHOWN]} is larger than {most} bytes.")
+        return bytes(content)
+
+
+def _filled(message: Message, fetched: Mapping[str, tuple[str, bytes]]) -> Message:
     if isinstance(message.content, str):
         return message
     parts: list[Part] = []
@@ -77,34 +144,6 @@ def _filled(message: Message, fetched: dict[str, tuple[str, bytes]]) -> Message:
             part = replace(part, media_type=media_type, data=content, url="")
         parts.append(part)
     return replace(message, content=content_of(parts))
-
-
-async def _fetched(session: aiohttp.ClientSession, address: str, most: int) -> tuple[str, bytes]:
-    """The media type and the bytes at an address."""
-    url = address
-    for _ in range(_REDIRECTS + 1):
-        try:
-            origin(url)  # refuses what is no plain http(s) address
-            async with session.get(url, allow_redirects=False, headers=_HEADERS) as response:
-                if response.status in (301, 302, 303, 307, 308):
-                    url = urljoin(url, response.headers.get("Location", ""))
-                    continue
-                if response.status != 200:
-                    raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: status {response.status}.")
-                content = await _read(response, address, most)
-                return _type_of(response, content), content
-        except TROUBLE:
-            raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched.") from None
-    raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: it redirects too often.")
-
-
-async def _read(response: aiohttp.ClientResponse, address: str, most: int) -> bytes:
-    content = bytearray()
-    async for piece in response.content.iter_any():
-        content += piece
-        if len(content) > most:
-            raise FetchFailed(f"{address[:_SHOWN]} is larger than {most} bytes.")
-    return bytes(content)
 
 
 def _type_of(response: aiohttp.ClientResponse, content: bytes) -> str:

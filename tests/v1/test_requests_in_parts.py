@@ -3,7 +3,7 @@ older form of tools in replies.
 """
 
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from gateway import TOOL, Headers, add
+from gateway import PIXEL, TOOL, Headers, add
 from scripted import Provider, Script
 from scripted_formats import calls, whole
 
 from chathub.config import Config
+from chathub.upstream import fetch_media
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 ASKED: dict[str, Any] = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
@@ -223,6 +224,8 @@ class Files:
             return web.Response(body=b"%PDF-" + b"x" * (11 * 1024 * 1024))
         if name == "page":
             return web.Response(text="<html>", content_type="text/html")
+        if name == "a.png":
+            return web.Response(body=b64decode(PIXEL))
         if name == "a.pdf":
             return web.Response(body=b"%PDF-1.4 the tests' own")
         return web.Response(status=404)
@@ -305,3 +308,31 @@ async def test_address_that_is_no_image_is_refused_where_an_image_is_expected(
     async with client.post(CHAT, json=body, headers=admin) as response:
         assert response.status == 400 and "no PNG, JPEG, GIF or WebP" in await response.text()
     assert provider.bodies == []
+
+
+async def test_image_that_a_provider_could_not_fetch_is_fetched_for_it(
+    client: TestClient, admin: Headers, provider: Provider, files: Files
+) -> None:
+    await add(client, admin, provider.base_url)
+    url = str(files.server.make_url("/a.png"))
+    message = "Failed to download image from the given URL."
+    provider.script = refusing(
+        provider, "openai", lambda asked: url in json.dumps(asked), 400, error(message)
+    )
+    image = {"type": "image", "source": {"type": "url", "url": url}}
+    await posted(client, admin, MESSAGES, ASKED | {"messages": [{"role": "user", "content": [image]}]})
+    assert provider.last["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+async def test_what_is_fetched_at_once_is_bounded(
+    client: TestClient, admin: Headers, provider: Provider, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_media, "MOST_BYTES_HELD", 10)
+    await add(client, admin, provider.base_url)
+    body = by_address(str(files.server.make_url("/a.pdf")))
+    async with client.post(MESSAGES, json=body, headers=admin) as response:
+        assert response.status == 503 and "Retry-After" in response.headers
+    monkeypatch.setattr(fetch_media, "MOST_BYTES_HELD", 30)
+    provider.script = provider.answer(200, whole("openai", "ok"))
+    for _ in range(3):
+        await posted(client, admin, MESSAGES, body)
