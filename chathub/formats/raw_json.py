@@ -15,6 +15,9 @@ from chathub.schemas.bounds import has_more
 # bytes of the fields that are not looked at: more are neither read nor changed
 _OTHERS = 256 * 1024
 
+# bytes of a value that is decoded at once
+_SHORT = 256 * 1024
+
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
 
@@ -76,6 +79,17 @@ def changed(value: Raw, changes: Mapping[str, Any]) -> Raw:
     """An object with some of its fields set, to raw JSON or to values; None removes one."""
     fields: dict[str, Any] = {**_decode_fields(value), **changes}
     return raw({name: each for name, each in fields.items() if each is not None})
+
+
+def is_all(value: Raw, decoder: msgspec.json.Decoder[Any]) -> bool:
+    """Whether a short value fits a type: one call for all of it, for what most requests hold."""
+    if memoryview(value).nbytes > _SHORT:
+        return False
+    try:
+        decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def joined(values: Sequence[Raw]) -> Raw:

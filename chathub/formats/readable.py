@@ -28,7 +28,8 @@ _check = msgspec.json.Decoder(Raw).decode
 def readable(body: bytes) -> bytes:
     """The body without a mark at its beginning, and with U+FFFD for each half of a surrogate pair."""
     body = body.removeprefix(_MARK)
-    if (b"\\ud" in body or b"\\uD" in body) and not _is_json(body):
+    # one byte is found ten times faster than three
+    if b"\\" in body and (b"\\ud" in body or b"\\uD" in body) and not _is_json(body):
         body = _replaced(_ESCAPED, body)
     return _replaced(_ENCODED, body) if b"\xed" in body else body
 

@@ -5,10 +5,10 @@ wrong type, options of tools without tools, tool calls without their results, in
 else, unknown fields among it, stays as it was written.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from chathub.formats import media
 from chathub.formats.anthropic.pair_calls import with_results
@@ -19,6 +19,7 @@ from chathub.formats.raw_json import (
     are_same,
     changed,
     first_of,
+    is_all,
     is_null,
     items,
     joined,
@@ -29,6 +30,8 @@ from chathub.formats.raw_json import (
 
 # in place of a missing message of the user: an empty one is refused
 STAND_IN = "…"
+# bytes that an empty list may take
+_EMPTY = 64
 
 
 class _Message(Struct):
@@ -50,6 +53,24 @@ class _Source(Struct):
     data: Raw = ABSENT
 
 
+# what needs no repair, and most requests are made of
+
+_Spoken = Annotated[str, Meta(pattern=r"\S")]
+_Trimmed = Annotated[str, Meta(pattern=r"\S\Z")]
+
+
+class _PlainBlock(Struct, tag="text"):
+    text: _Spoken
+
+
+class _PlainMessage(Struct):
+    role: Literal["user", "assistant"]
+    # with no blank at its end: the last message may be the beginning of the reply
+    content: _Trimmed | Annotated[list[_PlainBlock], Meta(min_length=1)]
+
+
+_plain_messages = msgspec.json.Decoder(list[_PlainMessage])
+_plain_system = msgspec.json.Decoder(_Spoken | Annotated[list[_PlainBlock], Meta(min_length=1)])
 _message = msgspec.json.Decoder(_Message)
 _block = msgspec.json.Decoder(_Block)
 _source = msgspec.json.Decoder(_Source)
@@ -62,7 +83,7 @@ def repaired(fields: dict[str, Raw]) -> dict[str, Raw]:
     changes: dict[str, Raw | None] = {**tool_options(fields), **_stops(fields), **_system(fields)}
     messages = fields.get("messages", ABSENT)
     system = changes["system"] if "system" in changes else fields.get("system")
-    if items(messages, MESSAGES) == [] and system is not None:
+    if system is not None and memoryview(messages).nbytes < _EMPTY and items(messages, MESSAGES) == []:
         # instructions alone are the question
         changes |= {"messages": raw([{"role": "user", "content": system}]), "system": None}
     elif (better := _messages(messages)) is not messages:
@@ -82,7 +103,7 @@ def _stops(fields: dict[str, Raw]) -> dict[str, Raw | None]:
 
 def _system(fields: dict[str, Raw]) -> dict[str, Raw | None]:
     value = fields.get("system", ABSENT)
-    if not first_of(value):
+    if not first_of(value) or is_all(value, _plain_system):
         return {}
     if is_null(value) or _is_blank(value):
         return {"system": None}
@@ -94,6 +115,8 @@ def _system(fields: dict[str, Raw]) -> dict[str, Raw | None]:
 
 
 def _messages(value: Raw) -> Raw:
+    if is_all(value, _plain_messages):
+        return value
     messages = items(value, MESSAGES)
     if not messages:
         return value

@@ -1,9 +1,9 @@
 """Repairs the tools of a request in Anthropic's format, and how they are chosen."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from chathub.formats.client_request import TOOLS
 from chathub.formats.raw_json import (
@@ -11,6 +11,7 @@ from chathub.formats.raw_json import (
     are_same,
     changed,
     first_of,
+    is_all,
     is_null,
     items,
     joined,
@@ -41,6 +42,17 @@ class _Choice(Struct):
     function: _Function | None = None
 
 
+class _PlainSchema(Struct):
+    type: str
+
+
+class _PlainTool(Struct):
+    """What needs no repair."""
+
+    input_schema: _PlainSchema
+
+
+_plain_tools = msgspec.json.Decoder(Annotated[list[_PlainTool], Meta(min_length=1)])
 _tool = msgspec.json.Decoder(_Tool)
 _schema = msgspec.json.Decoder(_Schema)
 _choice = msgspec.json.Decoder(_Choice)
@@ -50,7 +62,7 @@ _text = msgspec.json.Decoder(str)
 def tool_options(fields: dict[str, Raw]) -> dict[str, Raw | None]:
     """The changes of ``tools`` and ``tool_choice``; without tools there is neither."""
     tools = fields.get("tools", ABSENT)
-    found = items(tools, TOOLS)
+    found = None if is_all(tools, _plain_tools) else items(tools, TOOLS)
     if is_null(tools) or found == []:
         return {name: None for name in ("tool_choice", "tools") if name in fields}
     changes: dict[str, Raw | None] = {}

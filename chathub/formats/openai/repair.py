@@ -5,10 +5,10 @@ under a wrong type, tools without properties, options of tools without tools, to
 results. Everything else, unknown fields among it, stays as it was written.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from chathub.formats import media
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE, TOOLS
@@ -18,6 +18,7 @@ from chathub.formats.raw_json import (
     are_same,
     changed,
     first_of,
+    is_all,
     is_null,
     items,
     joined,
@@ -87,6 +88,35 @@ class _Choice(Struct):
     function: Raw = ABSENT
 
 
+# what needs no repair, and most requests are made of
+
+
+class _PlainPart(Struct, tag="text"):
+    text: str
+
+
+class _PlainMessage(Struct):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[_PlainPart], Meta(min_length=1)]
+    tool_calls: UnsetType = UNSET
+    function_call: UnsetType = UNSET
+
+
+class _PlainSchema(Struct):
+    type: Literal["object"]
+    properties: Raw
+
+
+class _PlainFunction(Struct):
+    parameters: _PlainSchema
+
+
+class _PlainTool(Struct):
+    function: _PlainFunction
+
+
+_plain_messages = msgspec.json.Decoder(list[_PlainMessage])
+_plain_tools = msgspec.json.Decoder(Annotated[list[_PlainTool], Meta(min_length=1)])
 _message = msgspec.json.Decoder(_Message)
 _call = msgspec.json.Decoder(_Call)
 _called_function = msgspec.json.Decoder(_CalledFunction)
@@ -113,7 +143,7 @@ def repaired(fields: dict[str, Raw]) -> dict[str, Raw]:
 
 
 def _messages(value: Raw) -> Raw:
-    messages = items(value, MESSAGES)
+    messages = None if is_all(value, _plain_messages) else items(value, MESSAGES)
     if messages is None:
         return value
     looks = [look(each, _message) for each in messages]
@@ -216,7 +246,7 @@ def _data_url(url: str) -> str:
 def _tool_options(fields: dict[str, Raw]) -> dict[str, Raw | None]:
     changes: dict[str, Raw | None] = {}
     tools = fields.get("tools", ABSENT)
-    found = items(tools, TOOLS)
+    found = None if is_all(tools, _plain_tools) else items(tools, TOOLS)
     if is_null(tools) or found == []:
         # none of these is allowed without tools
         names = ("tool_choice", "parallel_tool_calls", "tools")
