@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Raw
@@ -14,9 +14,12 @@ from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
-from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
+
+# a client's message with the state that was remembered of it
+Recall = Callable[[Message], Message]
 
 
 class StreamEncoder(Protocol):
@@ -66,6 +69,12 @@ class ClientFormat(Protocol):
 
     def described(self, fields: Mapping[str, Raw]) -> ChatRequest:
         """What a forwarded request holds, as far as refusals teach quirks."""
+
+    def completed(
+        self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
+    ) -> Mapping[str, Raw]:
+        """The fields of a forwarded body, with the reasoning that ``model`` needs back and the client did not
+        send, and without what it refuses."""
 
     def decoder(self, limit: int) -> StreamDecoder: ...
 

@@ -1,20 +1,11 @@
 """The images, documents and recordings of one client request, decoded within limits."""
 
-from chathub.formats.client_request import refuse
-from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, Problem
-from chathub.formats.media import IMAGES, media_type_of, type_of_base64
+from chathub.errors import BadRequest
+from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, image_reason
+from chathub.formats.media import media_type_of, type_of_base64
 from chathub.formats.messages import Audio, File, Image
 
 IMAGE_LIMITS = ImageLimits(count=20, size=10 * 1024 * 1024, total=32 * 1024 * 1024, address=8192)
-_PROBLEMS: dict[Problem, str] = {
-    "count": f"a request may hold {IMAGE_LIMITS.count} pictures and files at most",
-    "address": "expected a data URL or an http(s) address",
-    "data_url": "a data URL must hold base64",
-    "media_type": f"the picture must be one of {', '.join(IMAGES)}",
-    "size": f"the picture is larger than {IMAGE_LIMITS.size} bytes",
-    "encoding": "the data is not valid base64",
-    "total": f"all pictures and files together are larger than {IMAGE_LIMITS.total} bytes",
-}
 
 
 class ClientMedia:
@@ -35,13 +26,13 @@ class ClientMedia:
         try:
             return self._decoder.decode_url(url)
         except ImageError as error:
-            refuse(param, _PROBLEMS[error.problem])
+            raise _refused(error, param) from None
 
     def from_base64(self, media_type: str, data: str, param: str) -> Image:
         try:
             return self._decoder.decode_base64(media_type, data)
         except ImageError as error:
-            refuse(param, _PROBLEMS[error.problem])
+            raise _refused(error, param) from None
 
     def file_from_url(self, url: str, name: str, param: str) -> File:
         """A document from a data URL, from an address, or from base64 alone."""
@@ -52,18 +43,22 @@ class ClientMedia:
             try:
                 return File(url=self._decoder.decode_url(url).url, name=name)
             except ImageError as error:
-                refuse(param, _PROBLEMS[error.problem])
+                raise _refused(error, param) from None
         return self.file(type_of_base64(url) or "application/octet-stream", url, name, param)
 
     def file(self, media_type: str, data: str, name: str, param: str) -> File:
         try:
             content = self._decoder.decode_content(data, IMAGE_LIMITS.total)
         except ImageError as error:
-            refuse(param, _PROBLEMS[error.problem])
+            raise _refused(error, param) from None
         return File(media_type_of(media_type), content, name=name)
 
     def audio(self, media_type: str, data: str, param: str) -> Audio:
         return Audio(media_type, self.file(media_type, data, "", param).data)
+
+
+def _refused(error: ImageError, param: str) -> BadRequest:
+    return BadRequest.of(image_reason(error.problem, IMAGE_LIMITS, param), details={"param": param})
 
 
 def _kind_of(url: str) -> str:

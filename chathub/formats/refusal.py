@@ -35,8 +35,8 @@ class Refusal:
         self._fields = _fields_of(sent)
 
     def has(self, field: str) -> bool:
-        """Whether a field of this name was in the request, anywhere in it."""
-        return f'"{field}":'.encode() in self._sent
+        """Whether a field or type of this name was in the request, anywhere in it."""
+        return f'"{field}"'.encode() in self._sent
 
     @property
     def fields(self) -> Iterable[str]:

@@ -12,6 +12,7 @@ from chathub.schemas.json import JsonObject
 
 # Anthropic has no mode for JSON without a schema
 JSON_ONLY = "Reply with one JSON object and nothing else: no other text, no code fence."
+_EXAMPLE = '{"type": "json_schema", "schema": {"type": "object", …}}'
 # levels of a schema that are looked at
 _DEEPEST = 64
 
@@ -24,7 +25,7 @@ def checked(response_format: JsonObject | None) -> None:
     """
     kind = (response_format or {}).get("type", "text")
     if kind not in ("text", "json_object", "json_schema"):
-        refuse("response_format.type", "this model can only be asked for text, json_object or json_schema")
+        refuse("response_format.type", "field_wrong_value", allowed=["text", "json_object", "json_schema"])
 
 
 def schema_of(response_format: object) -> JsonObject:
@@ -46,7 +47,7 @@ def from_anthropic(output_format: JsonObject, param: str) -> JsonObject:
     """
     schema = output_format.get("schema")
     if output_format.get("type") != "json_schema" or not isinstance(schema, dict):
-        refuse(param, 'expected {"type": "json_schema", "schema": {...}}')
+        refuse(param, "field_unlike_example", example=_EXAMPLE)
     name = as_string(output_format.get("name")) or "response"
     described: JsonObject = {"name": name, "schema": schema}
     if _is_strict(schema, _DEEPEST):

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import ShownMessage
+from chathub.schemas.attachments import Attachment, Source, attachments_of, sources_of
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import ConversationId, RowId
 from chathub.schemas.json import JsonObject
@@ -139,6 +140,8 @@ class Message(Struct):
     content: str
     reasoning: str | None
     images: list[StoredImage | ImageAtUrl]
+    attachments: list[Attachment]
+    sources: list[Source]
     # as the model made them: ``id``, ``name``, ``arguments``
     tool_calls: list[JsonObject]
     tool_call_id: str | None
@@ -165,6 +168,8 @@ class Message(Struct):
             content=row.content,
             reasoning=row.reasoning or None,
             images=[_shown(image) for image in _decode_images(row.images)],
+            attachments=attachments_of(row.attachments),
+            sources=sources_of(row.sources),
             tool_calls=msgspec.json.decode(row.tool_calls or "[]"),
             tool_call_id=row.tool_call_id or None,
             model=row.model or None,

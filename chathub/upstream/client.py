@@ -18,13 +18,13 @@ from chathub.formats.quirks import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
 from chathub.formats.stream_decoder import UNREADABLE
 from chathub.upstream import http
-from chathub.upstream.fetch_media import Fetched, FetchFailed, MediaFetcher
+from chathub.upstream.fetch_media import BUSY, Fetched, FetchFailed, MediaFetcher
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned_quirks import LearnedQuirks
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
-from chathub.upstream.read_response import read
+from chathub.upstream.read_response import Keep, read, taking
 
 # how often one request is sent, each time with other quirks
 _VARIANTS = 4
@@ -32,6 +32,7 @@ _VARIANTS = 4
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 _USUAL = Timeouts()
 _BUSY_SECONDS = 5
+TakeHead = Callable[[Mapping[str, str]], None]
 
 
 class Sending(NamedTuple):
@@ -80,9 +81,12 @@ class Client:
         take: Take,
         room: asyncio.Event | None = None,
         memory: http.MemoryLease | None = None,
+        take_head: TakeHead | None = None,
+        keep: Keep | None = None,
     ) -> Failure | None:
-        """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
-        is read while ``room`` is not set; ``memory`` counts a response that arrives whole.
+        """Make one attempt and give ``take`` the events of each network read, until it returns true; with
+        ``keep`` that stores the attachments. Nothing is read while ``room`` is not set; ``memory`` counts a
+        response or an event that arrives whole. ``take_head`` gets the headers of a 2xx response.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -96,9 +100,10 @@ class Client:
                 with self._media.lease() as fetched:
                     sending = _sending(provider_format, chat_request, fetched)
                     async with self.forward(at, sending, quirks) as response:
-                        return await read(
-                            response, provider_format, bounds, masking(take, at.api_key), room, memory
-                        )
+                        if take_head is not None:
+                            take_head(response.headers)
+                        masked_take = masking(taking(take, keep), at.api_key)
+                        return await read(response, provider_format, bounds, masked_take, room, memory)
         except AttemptFailed as failed:
             return failed.failure
 
@@ -140,7 +145,7 @@ class Client:
             raise AttemptFailed(body)
         names = names_in(masked(body, endpoint.api_key))
         if names is None:
-            raise AttemptFailed(Failure(UNREADABLE, status=200))
+            raise AttemptFailed(Failure.found(UNREADABLE, status=200))
         return names
 
     @asynccontextmanager
@@ -155,11 +160,13 @@ class Client:
             return
         async with AsyncExitStack() as stack:
             if self._local is None:
-                raise AttemptFailed(Failure("服务器没有启用本地模型", kind="unreachable"))
+                raise AttemptFailed(Failure.found("local_model_disabled", kind="unreachable"))
             try:
                 address, key = await stack.enter_async_context(self._local.lease())
             except LocalModelError as error:
-                raise AttemptFailed(Failure(str(error), kind="unreachable")) from None
+                raise AttemptFailed(
+                    Failure.found(error.reason.code, kind="unreachable", params=dict(error.reason.params))
+                ) from None
             yield replace(endpoint, base_url=address, api_key=key)
 
     @asynccontextmanager
@@ -237,7 +244,7 @@ def _sending(provider_format: ProviderFormat, chat_request: ChatRequest, fetched
 
 
 def _unfetched(failed: FetchFailed) -> Failure:
-    if failed.is_busy:
-        return Failure(str(failed), kind="busy", retry_after=_BUSY_SECONDS)
+    if failed.code == BUSY:
+        return Failure.found(failed.code, params=failed.params, kind="busy", retry_after=_BUSY_SECONDS)
     # the words of an address mean nothing
-    return Failure(str(failed), status=400, echoed=True)
+    return Failure.found(failed.code, params=failed.params, status=400, echoed=True)

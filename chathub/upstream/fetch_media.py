@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from chathub.formats.media import IMAGES, media_type_of, type_of
 from chathub.formats.messages import ChatRequest, File, Image, Message, Part, content_of
 from chathub.formats.urls import origin
+from chathub.sentences import Param
 from chathub.upstream.network_failures import TROUBLE
 
 # bytes of one image or document, and of all of a request
@@ -29,6 +30,8 @@ _REDIRECTS = 3
 _SECONDS = 30.0
 # characters of an address in a sentence
 _SHOWN = 200
+# the code if other requests hold too much just now
+BUSY = "addresses_busy"
 _MOVED = (301, 302, 303, 307, 308)
 _HEADERS = {"Accept": "image/*, application/pdf, text/*", "Accept-Encoding": "identity"}
 # what a server may say of a document without that its bytes show it
@@ -36,12 +39,12 @@ _TEXTS = ("text/plain", "text/html", "text/markdown", "text/csv", "application/j
 
 
 class FetchFailed(Exception):
-    """What an address leads to cannot be fetched; the message is for the client. ``is_busy``: other requests
-    hold too much just now."""
+    """What an address leads to cannot be fetched; ``code`` and ``params`` are those of the sentence."""
 
-    def __init__(self, message: str, *, is_busy: bool = False) -> None:
-        super().__init__(message)
-        self.is_busy = is_busy
+    def __init__(self, code: str, **params: Param) -> None:
+        super().__init__(code)
+        self.code = code
+        self.params = params
 
 
 class MediaFetcher:
@@ -62,7 +65,7 @@ class MediaFetcher:
 
     def _grow(self, size: int) -> None:
         if self._held + size > MOST_BYTES_HELD:
-            raise FetchFailed("The server fetches too many images and files just now.", is_busy=True)
+            raise FetchFailed(BUSY)
         self._held += size
 
 
@@ -92,13 +95,13 @@ class Fetched:
         if not addresses:
             return chat_request
         if len(addresses) > _MOST:
-            raise FetchFailed(f"More than {_MOST} images and files would have to be fetched.")
+            raise FetchFailed("too_many_addresses", most=_MOST)
         try:
             async with asyncio.timeout(_SECONDS):
                 for address in sorted(addresses - self._found.keys()):
                     self._found[address] = await self._fetch(address)
         except TimeoutError:
-            raise FetchFailed("Images and files could not be fetched in time.") from None
+            raise FetchFailed("addresses_too_slow") from None
         messages = [_filled(message, self._found) for message in chat_request.messages]
         return replace(chat_request, messages=messages)
 
@@ -113,12 +116,12 @@ class Fetched:
                         url = urljoin(url, response.headers.get("Location", ""))
                         continue
                     if response.status != 200:
-                        raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: status {response.status}.")
+                        raise FetchFailed("address_unfetched", address=address[:_SHOWN])
                     content = await self._read(response, address)
                     return _type_of(response, content), content
             except TROUBLE:
-                raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched.") from None
-        raise FetchFailed(f"{address[:_SHOWN]} cannot be fetched: it redirects too often.")
+                raise FetchFailed("address_unfetched", address=address[:_SHOWN]) from None
+        raise FetchFailed("address_unfetched", address=address[:_SHOWN])
 
     async def _read(self, response: aiohttp.ClientResponse, address: str) -> bytes:
         most = min(MOST_BYTES, MOST_BYTES_TOGETHER - self.size)
@@ -128,7 +131,7 @@ class Fetched:
             self.size += len(piece)
             content += piece
             if len(content) > most:
-                raise FetchFailed(f"{address[:_SHOWN]} is larger than {most} bytes.")
+                raise FetchFailed("address_too_large", address=address[:_SHOWN], most=most)
         return bytes(content)
 
 
@@ -140,7 +143,7 @@ def _filled(message: Message, fetched: Mapping[str, tuple[str, bytes]]) -> Messa
         if isinstance(part, Image | File) and part.url in fetched:
             media_type, content = fetched[part.url]
             if isinstance(part, Image) and media_type not in IMAGES:
-                raise FetchFailed(f"{part.url[:_SHOWN]} is no PNG, JPEG, GIF or WebP image.")
+                raise FetchFailed("address_no_image", address=part.url[:_SHOWN])
             part = replace(part, media_type=media_type, data=content, url="")
         parts.append(part)
     return replace(message, content=content_of(parts))

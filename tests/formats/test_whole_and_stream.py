@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from recordings import Recording, parameters, recordings
-from test_recordings import joined
+from recordings import Recording, joined, parameters, recordings
 
 from chathub.formats import anthropic, openai
 from chathub.formats.anthropic.client import AnthropicClient

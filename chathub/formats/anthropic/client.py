@@ -8,13 +8,14 @@ from msgspec import Raw
 
 from chathub.formats import forwarding
 from chathub.formats.anthropic import thinking
+from chathub.formats.anthropic.complete_messages import completed
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body
 from chathub.formats.anthropic.forward import described, with_quirks
 from chathub.formats.anthropic.repair import repaired
 from chathub.formats.anthropic.whole_and_stream import events_of, whole_of
-from chathub.formats.client_format import ClientFormat
+from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
@@ -75,6 +76,11 @@ class AnthropicClient(ClientFormat):
 
     def stream_of(self, body: bytes) -> bytes:
         return _framed(events_of(body))
+
+    def completed(
+        self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
+    ) -> Mapping[str, Raw]:
+        return completed(fields, model, quirks, recall)
 
     def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
         return _EventEncoder(Encoder(model, self._id, prompt_tokens))

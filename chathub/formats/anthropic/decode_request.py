@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from chathub.formats.anthropic.content import Name, assistant_message, user_messages
+from chathub.formats.anthropic.decode_content import Name, assistant_message, user_messages
 from chathub.formats.anthropic.documents import BlockDecoder, TextBlock
 from chathub.formats.anthropic.repair import repaired
 from chathub.formats.anthropic.tools import tools_of
@@ -123,7 +123,7 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
     decoded = decode(_decode_body, msgspec.json.encode(head))
     messages = [Message("system", system)] if (system := _instructions(decoded.system)) else []
     if "messages" not in fields:
-        refuse("messages", "this field is required")
+        refuse("messages", "field_required")
     decoder = BlockDecoder()
     for number, message in enumerate(messages_of(fields["messages"], _decode_message)):
         decoder.parts.add(message.content)
@@ -168,7 +168,7 @@ def _tool_choice(choice: _Choice | None) -> str | JsonObject | None:
         return None
     if choice.type == "tool":
         if choice.name is None:
-            refuse("tool_choice.name", "this field is required")
+            refuse("tool_choice.name", "field_required")
         return {"type": "function", "function": {"name": choice.name}}
     return {"auto": "auto", "none": "none"}.get(choice.type, "required")
 

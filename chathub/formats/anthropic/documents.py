@@ -99,7 +99,7 @@ class BlockDecoder:
 
     def _inner(self, content: Raw, name: str, place: str) -> Sequence[Part]:
         if has_more(content, PARTS_OF_ONE):
-            refuse(place, f"expected array of length <= {PARTS_OF_ONE}")
+            refuse(place, "list_too_long", most=PARTS_OF_ONE)
         blocks: Any = decode(_decode_inner, content, place)
         self.parts.add(blocks)
         if isinstance(blocks, str):

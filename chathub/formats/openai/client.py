@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from msgspec import Raw
 
 from chathub.formats import forwarding, sse
-from chathub.formats.client_format import ClientFormat
+from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
+from chathub.formats.openai.complete_messages import completed
 from chathub.formats.openai.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_stream import Encoder, encode_body
@@ -81,6 +82,11 @@ class OpenAIClient(ClientFormat):
     def stream_of(self, body: bytes) -> bytes:
         payloads = chunks_of(body, include_usage=self.head.include_usage)
         return b"".join([sse.frame(payload) for payload in payloads])
+
+    def completed(
+        self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
+    ) -> Mapping[str, Raw]:
+        return completed(fields, model, quirks, recall)
 
     def encoder(self, model: str, prompt_tokens: int) -> "_ChunkEncoder":
         encoder = Encoder(model, self._id, self._created, self.head.include_usage)

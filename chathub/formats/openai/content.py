@@ -98,6 +98,6 @@ def _file(file: _Document, raw: Raw, place: str, media: ClientMedia) -> Part:
     if file.file_data:
         return media.file_from_url(file.file_data, file.filename or "", f"{place}.file.file_data")
     if not file.file_id:
-        refuse(f"{place}.file", "file_data or file_id is required")
+        refuse(f"{place}.file.file_data", "field_required")
     name = f" {file.filename}" if file.filename else ""
     return NativeBlock("openai", decode(_decode_object, raw, place), unknown_block(f"stored file{name}"))

@@ -33,14 +33,15 @@ from chathub.formats.openai.repair import repaired
 from chathub.formats.structured_output import checked
 from chathub.schemas.chats import PARAMETERS
 from chathub.schemas.json import JsonObject
+from chathub.sentences import Reason
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
 # parameters that other formats have as well; all other fields are for providers of OpenAI's format only
 _PARAMETERS = (*PARAMETERS, "reasoning_effort", "parallel_tool_calls")
 
-
 _MOST_CHOICES = 128
+_TOOL_CHOICE = '{"type": "function", "function": {"name": "..."}}'
 # the newer name wins where a provider knows both
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
@@ -174,7 +175,7 @@ def _choices(n: Any) -> int:
     """The number of replies. Any other value is refused, for a provider may read it as a number."""
     number = 1 if n is None else whole_number(n)
     if number is None or number > _MOST_CHOICES:
-        refuse("n", f"expected a whole number from 1 to {_MOST_CHOICES}")
+        refuse("n", "field_out_of_range", least=1, most=_MOST_CHOICES)
     return number
 
 
@@ -202,7 +203,7 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
     head = {name: value for name, value in fields.items() if name != "messages"}
     decoded = decode(_decode_body, msgspec.json.encode(head))
     if decoded.n not in (None, 1):
-        refuse("n", "only one answer can be asked for")
+        refuse("n", "field_wrong_value", allowed=["1"])
     checked(decoded.response_format)
     params = {name: value for name in _PARAMETERS if (value := getattr(decoded, name)) is not None}
     if decoded.max_completion_tokens is not None:
@@ -210,7 +211,7 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
     media, parts = ClientMedia(), Parts()
     messages = []
     if "messages" not in fields:
-        refuse("messages", "this field is required")
+        refuse("messages", "field_required")
     for number, each in enumerate(messages_of(fields["messages"], _decode_message)):
         parts.add(getattr(each, "tool_calls", None))
         messages.append(_message(each, f"messages[{number}]", media, parts))
@@ -236,9 +237,8 @@ def _message(message: _Message, place: str, media: ClientMedia, counted: Parts) 
             return Message("tool", parts_of(content, place, media, counted), tool_call_id=call_id)
         case _Assistant(content, calls, refusal):
             spoken = Message("assistant", parts_of(content or refusal or "", place, media, counted)).parts
-            parts = [*state_fields.thoughts_of(message), *state_fields.signed(spoken, message.extra_content)]
-            for call in calls or []:
-                parts += state_fields.signed([_tool_call(call)], call.extra_content)
+            made = [(_tool_call(call), call.extra_content) for call in calls or []]
+            parts = state_fields.parts_of(message, spoken, made)
             return Message("assistant", content_of(parts))
 
 
@@ -260,23 +260,24 @@ def _tools(tools: list[JsonObject]) -> list[JsonObject]:
             continue
         place = f"tools[{number}]"
         if not isinstance(function, dict):
-            refuse(f"{place}.function", "an object is required")
+            refuse(f"{place}.function", "field_wrong_type", expected=[Reason("object")])
         name = function.get("name")
         if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
-            refuse(f"{place}.function.name", "a name is required")
+            refuse(f"{place}.function.name", "field_required")
         if not isinstance(function.get("description"), str | None):
-            refuse(f"{place}.function.description", "expected a string")
+            refuse(f"{place}.function.description", "field_wrong_type", expected=[Reason("string")])
         if not isinstance(function.get("parameters"), dict | None):
-            refuse(f"{place}.function.parameters", "expected an object")
+            refuse(f"{place}.function.parameters", "field_wrong_type", expected=[Reason("object")])
     return tools
 
 
 def _tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
-        refuse("tool_choice", "expected none, auto, required or an object that names a function")
+        allowed: list[str | Reason] = ["none", "auto", "required", Reason("tool_choice_object")]
+        refuse("tool_choice", "field_wrong_value", allowed=allowed)
     if isinstance(choice, dict):
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else None
         if choice.get("type") != "function" or not isinstance(name, str) or not name:
-            refuse("tool_choice", 'expected {"type": "function", "function": {"name": "..."}}')
+            refuse("tool_choice", "field_unlike_example", example=_TOOL_CHOICE)
     return choice

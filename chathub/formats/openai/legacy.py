@@ -52,7 +52,7 @@ def current(fields: dict[str, Raw]) -> dict[str, Raw]:
     if is_legacy(fields):
         functions = items(fields["functions"], TOOLS)
         if functions is None:
-            refuse("functions", f"expected array of length <= {TOOLS}")
+            refuse("functions", "list_too_long", most=TOOLS)
         better["tools"] = joined([raw({"type": "function", "function": each}) for each in functions])
         # of functions a reply calls one at most
         better["parallel_tool_calls"] = raw(False)
