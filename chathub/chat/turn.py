@@ -14,12 +14,14 @@ from chathub.database.rows.messages import ContextMessage
 from chathub.errors import ChatHubError
 from chathub.formats.estimates import estimate_prompt
 from chathub.formats.messages import Attempt, Image, Message, user_message
+from chathub.formats.registry import TAKE_OWN_IMAGES
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
 from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
 from chathub.schemas.json import JsonObject
+from chathub.sentences import Language, Reason, sentence
 
 # the two texts of a reply
 Kind = Literal["content", "reasoning"]
@@ -72,11 +74,11 @@ class Prompt(Struct, frozen=True):
 
 
 class FinalStatus(Struct, frozen=True):
-    """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
+    """How a reply ended, and why. ``status`` is the message's, ``http_status`` that of an error (else 0)."""
 
     status: Literal["done", "stopped", "interrupted", "error"]
-    reason: str = ""
-    code: int = 0
+    reason: Reason | None = None
+    http_status: int = 0
     finish_reason: str = ""
     retry_after: float | None = None
 
@@ -86,15 +88,15 @@ def status_columns(final_status: FinalStatus | None) -> JsonObject:
     if final_status is None:
         return {
             "status": "streaming",
-            "reason": "",
+            "reason_json": "",
             "error_status": 0,
             "finish_reason": "",
             "retry_after": None,
         }
     return {
         "status": final_status.status,
-        "reason": final_status.reason,
-        "error_status": final_status.code,
+        "reason_json": final_status.reason.encoded() if final_status.reason else "",
+        "error_status": final_status.http_status,
         "finish_reason": final_status.finish_reason,
         "retry_after": final_status.retry_after,
     }
@@ -104,9 +106,10 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     """A turn before it is stored.
 
     ``options`` are stored with the prompt, for another reply to it. With a ``refusal`` the reply is stored
-    as failed. The history's images are read only if the model ``supports_vision``. ``bound`` is what the turn
-    may use, without the history (None: nothing, the turn is refused). ``is_incomplete``: only a part of the
-    prompt is stored.
+    as failed. The history's images are read only if the model ``supports_vision``, those of replies only if
+    an endpoint takes them (``returns_images``). ``bound`` is what the turn may use, without the history
+    (None: nothing, the turn is refused). ``untitled`` is the title of a new conversation whose prompt gives
+    none. ``is_incomplete``: only a part of the prompt is stored.
     """
 
     branch_point: BranchPoint
@@ -119,7 +122,9 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     provider: str
     history_characters: int
     supports_vision: bool
+    returns_images: bool = False
     refusal: FinalStatus | None
+    untitled: str
     is_incomplete: bool = False
 
     @property
@@ -140,8 +145,8 @@ class NewTurn(Struct, frozen=True, kw_only=True):
 
 
 # the final statuses of a reply that could not be stored yet, and of one whose text was dropped meanwhile
-NOT_STORED = FinalStatus("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
-_CUT = FinalStatus("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
+NOT_STORED = FinalStatus("error", Reason("not_stored", {"what": Reason("reply_kept")}), 503, "not_stored")
+_CUT = FinalStatus("interrupted", Reason("reply_partly_saved"), 503, "interrupted")
 
 
 class Turn(Struct, frozen=True):
@@ -177,7 +182,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
 
     ``attempts`` were made with ``models`` (by name), the last with ``model``; ``end_reason`` is how it ended,
     for the ledger. ``key_id`` is the API key of a successful reply. ``was_saved``: parts of the text are on
-    disk; ``is_cut``: the rest of it is lost. ``tool_calls`` and ``state`` are JSON.
+    disk; ``is_cut``: the rest of it is lost. ``tool_calls``, ``state`` and ``sources`` are JSON.
     """
 
     owner: BudgetOwner
@@ -190,6 +195,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     reasoning: str
     tool_calls: str = ""
     state: str = ""
+    sources: str = ""
     was_saved: bool
     final_status: FinalStatus
     end_reason: str
@@ -203,11 +209,18 @@ class Settlement(Struct, frozen=True, kw_only=True):
             reasoning="",
             tool_calls="",
             state="",
+            sources="",
             was_saved=True,
             is_cut=True,
             final_status=_CUT,
             end_reason=_CUT.finish_reason,
         )
+
+
+def _takes_own_images(candidates: Candidates) -> bool:
+    """Whether one of the endpoints takes images of replies in the history."""
+    endpoints = [endpoint for candidate in candidates.in_order for endpoint in candidate.endpoints]
+    return any(endpoint.wire_format in TAKE_OWN_IMAGES for endpoint in endpoints)
 
 
 class TurnRequest(Struct, frozen=True):
@@ -243,10 +256,10 @@ class TurnRequest(Struct, frozen=True):
         error = self.candidates
         if not isinstance(error, ChatHubError):
             return None
-        return FinalStatus("error", error.sentence, error.status, "error", error.retry_after)
+        return FinalStatus("error", error.reason, error.status, "error", error.retry_after)
 
-    def new_turn(self, month: Month) -> NewTurn:
-        """The turn to be stored."""
+    def new_turn(self, month: Month, language: Language) -> NewTurn:
+        """The turn to be stored; ``language`` is that of a title which is not the prompt's."""
         candidates = None if isinstance(self.candidates, ChatHubError) else self.candidates
         return NewTurn(
             branch_point=self.branch_point,
@@ -260,7 +273,11 @@ class TurnRequest(Struct, frozen=True):
             # no token is longer than four Latin characters by our estimate
             history_characters=4 * candidates.model.context_window if candidates else 0,
             supports_vision=candidates.model.supports_vision if candidates else False,
+            returns_images=candidates is not None and _takes_own_images(candidates),
             refusal=self.refusal,
+            untitled=sentence(
+                "image_conversation" if self.prompt.images else "new_conversation", language, {}
+            ),
         )
 
     def _bound(self, candidates: Candidates) -> UsageBound:

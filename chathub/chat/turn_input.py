@@ -21,17 +21,17 @@ def decode_prompt(
     """
     if results:
         if content or urls:
-            raise BadRequest("message、images 与 tool_results 不能同时提供")
+            raise BadRequest("message_with_tool_results")
         return Prompt(results=tuple(results))
     if content is None:
-        raise BadRequest("缺少必填字段 message")
+        raise BadRequest("field_required", field="message")
     parts = [Part("text", content)] if isinstance(content, str) else content
     image_urls = [part.image_url for part in parts if part.type == "image_url"]
     urls_in_parts = [image_url if isinstance(image_url, str) else image_url.url for image_url in image_urls]
     text = "\n".join(part.text for part in parts if part.type == "text")
     images = tuple(decode_images([*urls_in_parts, *(urls or [])]))
     if not text.strip() and not images:
-        raise BadRequest("消息内容不能为空")
+        raise BadRequest("message_empty")
     return Prompt(text, images)
 
 

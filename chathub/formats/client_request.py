@@ -1,7 +1,6 @@
 """A client's request, decoded from any format, and the checks that all formats share.
 
-The sentences are English, for programs and the people who read their logs. Every error names the field in
-``details["param"]``.
+Every error names the field in ``details["param"]``.
 """
 
 from collections.abc import Callable, Iterator, Sized
@@ -11,11 +10,12 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
-from chathub.formats.images import MEDIA_TYPES, ImageDecoder, ImageError, ImageLimits, Problem
+from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, image_reason
 from chathub.formats.messages import Image, Message
 from chathub.schemas.bounds import has_more
 from chathub.schemas.json import JsonObject
-from chathub.schemas.problems import in_english
+from chathub.schemas.problems import field_name, problem_of
+from chathub.sentences import Param, Reason
 
 MESSAGES = 10_000
 # parts, blocks and tool calls: of one list, and of all messages together
@@ -27,15 +27,6 @@ NAME_LENGTH = 200
 # characters of JSON, decoded for some formats into objects up to thirty times as large
 ARGUMENTS = 2 * 1024 * 1024
 IMAGE_LIMITS = ImageLimits(count=20, size=10 * 1024 * 1024, total=32 * 1024 * 1024, address=8192)
-_IMAGE_PROBLEMS: dict[Problem, str] = {
-    "count": f"a request may hold {IMAGE_LIMITS.count} pictures at most",
-    "address": "expected a data URL or an https address",
-    "data_url": "a data URL must hold base64",
-    "media_type": f"the picture must be one of {', '.join(MEDIA_TYPES)}",
-    "size": f"the picture is larger than {IMAGE_LIMITS.size} bytes",
-    "encoding": "the picture is not valid base64",
-    "total": f"all pictures together are larger than {IMAGE_LIMITS.total} bytes",
-}
 
 T = TypeVar("T")
 
@@ -80,13 +71,14 @@ def whole_number(value: Any) -> int | None:
     return int(value) if known and value == value // 1 and value < 10**12 else None
 
 
-def refuse(param: str, problem: str) -> NoReturn:
+def refuse(param: str, code: str, **params: Param) -> NoReturn:
     """Refuse a request for one of its fields.
 
     Raises:
         BadRequest: always; ``param`` is the field, as in ``messages[0].content``.
     """
-    raise BadRequest(f"{param}: {problem}", param=param)
+    reason = Reason(code, {"where": field_name(param), "field": param, **params})
+    raise BadRequest.of(reason, details={"param": param})
 
 
 def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = "") -> T:
@@ -98,12 +90,10 @@ def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = 
     try:
         return decoder(data)
     except msgspec.ValidationError as error:
-        param, problem = in_english(error, place)
-        if param:
-            refuse(param, problem)
-        raise BadRequest(f"The request body does not fit: {problem}") from None
+        field, reason = problem_of(error, decoder.__self__.type, place)  # type: ignore[attr-defined]
+        raise BadRequest.of(reason, details={"param": field} if field else None) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("The request body is not valid JSON.") from None
+        raise BadRequest("json_invalid") from None
 
 
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -134,10 +124,10 @@ def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T]) -> Iterator[T]:
         BadRequest: no list, an empty one, too many, or an invalid message.
     """
     if has_more(raw, MESSAGES):
-        refuse("messages", f"expected array of length <= {MESSAGES}")
+        refuse("messages", "list_too_long", most=MESSAGES)
     items = decode(_decode_items, raw, "messages")
     if not items:
-        refuse("messages", "expected array of length >= 1")
+        refuse("messages", "list_empty")
     for number, item in enumerate(items):
         _check_lists(item, f"messages[{number}]")
         yield decode(decoder, item, f"messages[{number}]")
@@ -153,7 +143,7 @@ def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
         if inner is UNSET or bytes(memoryview(inner)[:1]) != b"[":
             continue
         if has_more(inner, PARTS_OF_ONE):
-            refuse(f"{place}.{name}", f"expected array of length <= {PARTS_OF_ONE}")
+            refuse(f"{place}.{name}", "list_too_long", most=PARTS_OF_ONE)
         for number, part in enumerate(decode(_decode_items, inner) if levels > 1 else []):
             _check_lists(part, f"{place}.{name}[{number}]", levels - 1)
 
@@ -172,7 +162,7 @@ class Parts:
         """
         self._count += sum(len(each) for each in contents if each and not isinstance(each, str))
         if self._count > PARTS:
-            refuse("messages", f"more than {PARTS} parts and tool calls together")
+            refuse("messages", "too_many_parts", most=PARTS)
 
 
 def check_arguments(messages: list[Message]) -> None:
@@ -183,13 +173,13 @@ def check_arguments(messages: list[Message]) -> None:
     """
     size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
     if size > ARGUMENTS:
-        refuse("messages", f"the arguments of all tool calls are larger than {ARGUMENTS} characters together")
+        refuse("messages", "arguments_too_large", most=ARGUMENTS)
 
 
 def object_text(raw: Raw, place: str) -> str:
     """The text of a JSON object as the client wrote it: encoding it again could change its numbers."""
     if memoryview(raw).nbytes > ARGUMENTS:
-        refuse(place, f"an object of arguments may have {ARGUMENTS} bytes at most")
+        refuse(place, "field_too_many_bytes", most=ARGUMENTS)
     decode(_decode_object, raw, place)
     return bytes(raw).decode()
 
@@ -209,10 +199,14 @@ class ClientImages:
         try:
             return self._decoder.decode_url(url)
         except ImageError as error:
-            refuse(param, _IMAGE_PROBLEMS[error.problem])
+            raise _refused(error, param) from None
 
     def from_base64(self, media_type: str, data: str, param: str) -> Image:
         try:
             return self._decoder.decode_base64(media_type, data)
         except ImageError as error:
-            refuse(param, _IMAGE_PROBLEMS[error.problem])
+            raise _refused(error, param) from None
+
+
+def _refused(error: ImageError, param: str) -> BadRequest:
+    return BadRequest.of(image_reason(error.problem, IMAGE_LIMITS, param), details={"param": param})

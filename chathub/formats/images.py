@@ -8,6 +8,7 @@ from msgspec import Struct
 from chathub.formats.messages import Image
 from chathub.formats.urls import origin
 from chathub.schemas import base64
+from chathub.sentences import Reason
 
 # media type → how such a file begins
 _BEGINNINGS = {
@@ -42,7 +43,7 @@ Problem = Literal[
 
 
 class ImageError(ValueError):
-    """An image that cannot be accepted; the sentence for ``problem`` is the caller's."""
+    """An image that cannot be accepted; ``image_reason`` says what to tell the client."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
@@ -112,6 +113,25 @@ class ImageDecoder:
         self._count += 1
         if self._count > self._limits.count:
             raise ImageError("count")
+
+
+def image_reason(problem: Problem, limits: ImageLimits, field: str) -> Reason:
+    """What the client reads about an image in a field."""
+    match problem:
+        case "count":
+            return Reason("too_many_images", {"most": limits.count})
+        case "size":
+            return Reason("image_too_large", {"field": field, "most": limits.size})
+        case "total":
+            return Reason("images_too_large", {"most": limits.total})
+        case "host":
+            return Reason("image_address_invalid", {"field": field})
+        case "encoding":
+            return Reason("image_undecodable", {"field": field})
+        case "content":
+            return Reason("image_type_mismatch")
+        case _:
+            return Reason("image_not_accepted", {"field": field})
 
 
 def _begins_as(media_type: str, content: bytes) -> bool:

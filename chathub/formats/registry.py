@@ -37,6 +37,8 @@ PROVIDER_FORMATS: Mapping[str, ProviderFormat] = {
     "anthropic": anthropic,
     "gemini": gemini,
 }
+# those that take images from the assistant; to the others its images are not sent
+TAKE_OWN_IMAGES = frozenset({"gemini"})
 DEFAULT_FORMAT = next(iter(PROVIDER_FORMATS))
 
 

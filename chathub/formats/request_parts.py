@@ -100,6 +100,12 @@ def _preceded(text: str, message: Message) -> Message:
     return replace(message, content=[TextPart(text), *parts])
 
 
+def text_without_images(message: Message) -> str:
+    """The text of a message of the assistant's, in formats that take no images of its own; a message of
+    nothing but images is not left out, for roles must alternate."""
+    return message.text or ("[image]" if message.images and not message.tool_calls else "")
+
+
 def function_of(tool: JsonObject) -> JsonObject:
     """The ``function`` of a tool in OpenAI's shape; empty for other tools."""
     function = as_object(tool.get("function"))

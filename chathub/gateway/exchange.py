@@ -30,11 +30,13 @@ from chathub.formats.client_format import (
 )
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.effort import lowered
-from chathub.formats.events import Failure, Usage
+from chathub.formats.events import Attachment, Event, Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint, Message
+from chathub.formats.passed_headers import passed_headers
 from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
-from chathub.gateway.failures import public_failure
+from chathub.gateway.event_splitter import EventSplitter
+from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -86,7 +88,6 @@ class Exchange:
         """The trial of a candidate: forwarded, or translated.
 
         Raises:
-            AttemptFailed: its model cannot take the request.
             BadRequest: the request must be translated, and its format does not allow that.
         """
         self.candidate = candidate
@@ -96,7 +97,6 @@ class Exchange:
             self._add_meter(meter)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._decoded_request)
-        _check(candidate, request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
@@ -141,6 +141,7 @@ class Exchange:
         async with AsyncExitStack() as stack:
             leased = await stack.enter_async_context(self._client.lease(endpoint))
             response, bounds = await self._send(stack, leased)
+            self._pass_headers(leased, response.headers)
             first = await http.first_bytes(response)
             if isinstance(first, Failure):
                 return first
@@ -164,10 +165,16 @@ class Exchange:
         model = self.candidate.model_name
         body = await self._offload.run(len(body), as_requested, self._format, body, events, model)
         if self._format.stream:
-            await self._sink.end(body)
+            # it may have been a compressed stream
+            splitter = EventSplitter(strips_usage=self._format.strips_usage)
+            await self._sink.end(splitter.feed(body) + splitter.rest)
         else:
             self.body = body
         return None
+
+    def _pass_headers(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """Pass on the provider's request id and rate limits."""
+        self._sink.headers = without_secrets(passed_headers(headers), [endpoint.api_key])
 
     async def _forward_slowly(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
         """One attempt with a model that cannot stream, for a client that requested a stream: it gets
@@ -219,8 +226,9 @@ class Exchange:
         """One attempt in the provider's format; its connection is closed if the client leaves."""
         chat_request = self._chat_request(request)
         queue.begin_attempt()
+        take_head = partial(self._pass_headers, endpoint)
         reading = asyncio.ensure_future(
-            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory)
+            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory, take_head)
         )
         reading.add_done_callback(lambda _: queue.end_attempt())
         try:
@@ -228,7 +236,10 @@ class Exchange:
                 return await self._pump(queue, reading)
             failure = await reading or (TOO_LONG if queue.is_too_long else None)
             if failure is None:
-                self.body = self._format.encode_body(queue.take_rest(), self.candidate.model_name)
+                events = queue.take_rest()
+                self.body = await _encoded(
+                    events, self._format.encode_body, events, self.candidate.model_name
+                )
             return failure
         finally:
             reading.cancel()
@@ -260,7 +271,7 @@ class Exchange:
             is_finished = reading.done()
             if events := queue.take():
                 encoder = encoder or self._format.encoder(model, queue.prompt_estimate)
-                await self._sink.write(encoder.feed(events))
+                await self._sink.write(await _encoded(events, encoder.feed, events))
             elif is_finished:
                 break
             else:
@@ -277,7 +288,17 @@ class Exchange:
     async def _end(self, queue: EventQueue, encoder: StreamEncoder, failure: Failure | None) -> None:
         """Write the remaining events and the end of the stream; a failure is an event of the stream."""
         failures = [public_failure(failure, self.candidate, queue.endpoint)] if failure else []
-        await self._sink.end(encoder.feed([*queue.take_rest(), *failures]) + encoder.end())
+        events = [*queue.take_rest(), *failures]
+        await self._sink.end(await _encoded(events, encoder.feed, events) + encoder.end())
+
+
+async def _encoded(
+    events: list[Event], encode: Callable[P, bytes], *args: P.args, **kwargs: P.kwargs
+) -> bytes:
+    """``encode(…)``; with large attachments in a thread."""
+    if sum(len(event.data) for event in events if isinstance(event, Attachment)) <= http.LARGE:
+        return encode(*args, **kwargs)
+    return await asyncio.to_thread(encode, *args, **kwargs)
 
 
 def forwardable(
@@ -286,12 +307,3 @@ def forwardable(
     """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
     other fields anyway.)"""
     return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
-
-
-def _check(candidate: Candidate, request: ClientRequest) -> None:
-    """Refuse a request that the model cannot take before it is sent."""
-    model = candidate.model
-    if request.tools and not model.supports_tools:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持工具调用", status=400))
-    if any(message.images for message in request.messages) and not model.supports_vision:
-        raise AttemptFailed(Failure(f"模型 {model.name} 不支持图片", status=400))

@@ -8,11 +8,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import ShownMessage
+from chathub.schemas.attachments import Attachment, Source, attachments_of, sources_of
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import ConversationId, RowId
 from chathub.schemas.json import JsonObject
 from chathub.schemas.money import money
 from chathub.schemas.success import Success
+from chathub.sentences import Language, Reason
 
 
 class ConversationFilter(Request):
@@ -136,6 +138,8 @@ class Message(Struct):
     content: str
     reasoning: str | None
     images: list[StoredImage | ImageAtUrl]
+    attachments: list[Attachment]
+    sources: list[Source]
     # as the model made them: ``id``, ``name``, ``arguments``
     tool_calls: list[JsonObject]
     tool_call_id: str | None
@@ -149,7 +153,8 @@ class Message(Struct):
     timestamp: str
 
     @classmethod
-    def of(cls, row: ShownMessage) -> "Message":
+    def of(cls, row: ShownMessage, language: Language) -> "Message":
+        reason = Reason.stored(row.reason_json, row.reason)
         is_metered = row.role == "assistant" and bool(row.usage_source)
         siblings = msgspec.json.decode(row.sibling_ids, type=list[int])
         return cls(
@@ -162,11 +167,13 @@ class Message(Struct):
             content=row.content,
             reasoning=row.reasoning or None,
             images=[_shown(image) for image in _decode_images(row.images)],
+            attachments=attachments_of(row.attachments),
+            sources=sources_of(row.sources),
             tool_calls=msgspec.json.decode(row.tool_calls or "[]"),
             tool_call_id=row.tool_call_id or None,
             model=row.model or None,
             status=row.status,
-            reason=row.reason or None,
+            reason=reason.text(language) if reason else None,
             incomplete=row.is_incomplete,
             finish_reason=row.finish_reason or None,
             usage=Usage.of(row) if is_metered else None,

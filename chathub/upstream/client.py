@@ -1,7 +1,7 @@
 """One attempt at a provider: sends a chat request, reads its events as they arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
@@ -21,13 +21,14 @@ from chathub.upstream.learned_quirks import LearnedQuirks
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
-from chathub.upstream.read_response import read
+from chathub.upstream.read_response import Keep, read, taking
 
 # how often one request is sent, each time with other quirks
 _VARIANTS = 4
 # a request of so many characters and bytes is encoded in a thread; each message counts as some
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 _USUAL = Timeouts()
+TakeHead = Callable[[Mapping[str, str]], None]
 
 
 class AttemptFailed(Exception):
@@ -62,9 +63,12 @@ class Client:
         take: Take,
         room: asyncio.Event | None = None,
         memory: http.MemoryLease | None = None,
+        take_head: TakeHead | None = None,
+        keep: Keep | None = None,
     ) -> Failure | None:
-        """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
-        is read while ``room`` is not set; ``memory`` counts a response that arrives whole.
+        """Make one attempt and give ``take`` the events of each network read, until it returns true; with
+        ``keep`` that stores the attachments. Nothing is read while ``room`` is not set; ``memory`` counts a
+        response or an event that arrives whole. ``take_head`` gets the headers of a 2xx response.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -76,9 +80,10 @@ class Client:
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
                 async with self._open(provider_format, chat_request, at, quirks) as response:
-                    return await read(
-                        response, provider_format, bounds, masking(take, at.api_key), room, memory
-                    )
+                    if take_head is not None:
+                        take_head(response.headers)
+                    masked_take = masking(taking(take, keep), at.api_key)
+                    return await read(response, provider_format, bounds, masked_take, room, memory)
         except AttemptFailed as failed:
             return failed.failure
 
@@ -120,7 +125,7 @@ class Client:
             raise AttemptFailed(body)
         names = names_in(masked(body, endpoint.api_key))
         if names is None:
-            raise AttemptFailed(Failure(UNREADABLE, status=200))
+            raise AttemptFailed(Failure.found(UNREADABLE, status=200))
         return names
 
     @asynccontextmanager
@@ -135,11 +140,13 @@ class Client:
             return
         async with AsyncExitStack() as stack:
             if self._local is None:
-                raise AttemptFailed(Failure("服务器没有启用本地模型", kind="unreachable"))
+                raise AttemptFailed(Failure.found("local_model_disabled", kind="unreachable"))
             try:
                 address, key = await stack.enter_async_context(self._local.lease())
             except LocalModelError as error:
-                raise AttemptFailed(Failure(str(error), kind="unreachable")) from None
+                raise AttemptFailed(
+                    Failure.found(error.reason.code, kind="unreachable", params=dict(error.reason.params))
+                ) from None
             yield replace(endpoint, base_url=address, api_key=key)
 
     @asynccontextmanager

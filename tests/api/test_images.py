@@ -268,7 +268,7 @@ async def test_image_of_five_megabytes_is_accepted_and_a_larger_one_refused(
     assert (await chat(client, user, images=[data_url(whole)]))[0] == 200
     assert files(config) == [whole] and sent(provider) == [[data_url(whole)]]
     status, body = await chat(client, user, images=[data_url(whole + bytes(1024))])
-    assert status == 400 and "5 MB" in body["error"]
+    assert status == 400 and "5 MiB" in body["error"]
     assert files(config) == [whole]
 
 

@@ -42,7 +42,7 @@ def read(*messages: Any, **fields: Any) -> client_request.ClientRequest:
 def refused(*messages: Any, **fields: Any) -> str:
     with pytest.raises(BadRequest) as caught:
         read(*messages, **fields)
-    assert caught.value.sentence.isascii() and len(caught.value.sentence) < 600
+    assert caught.value.reason.text("en").isascii() and len(caught.value.reason.text("en")) < 600
     return str(caught.value.details["param"])
 
 
@@ -343,6 +343,9 @@ class Client:
     def content_block_delta(self, event: dict[str, Any]) -> None:
         assert self._open and event["index"] == len(self.blocks) - 1
         block, delta = self.blocks[-1], event["delta"]
+        if delta["type"] == "citations_delta":
+            block.setdefault("citations", []).append(delta["citation"])
+            return
         field = {"input_json_delta": "input"}.get(delta["type"], delta["type"].removesuffix("_delta"))
         block[field] += delta["partial_json" if field == "input" else field]
 

@@ -9,13 +9,23 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chathub.formats import gemini, reasoning
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.formats.messages import ChatRequest, Image, Message, Part, TextPart, Thought, ToolCall
 
 BASE = "https://generativelanguage.googleapis.com"
-CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
-UNREADABLE = Failure("上游返回了无法识别的数据", kind="cut", status=200)
-EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
+CUT = Failure.found("upstream_cut", kind="cut", status=200)
+UNREADABLE = Failure.found("upstream_unreadable", kind="cut", status=200)
+EMPTY = Failure.found("empty_reply", kind="empty", status=200)
 BLANK = replace(EMPTY, kind="blank")
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
@@ -414,10 +424,18 @@ def test_tool_calls_that_were_cut_off_keep_the_reason() -> None:
     assert read(data(answer(call, finish="MAX_TOKENS")))[-1] == Finish("length")
 
 
-@pytest.mark.parametrize("name", ["inlineData", "fileData", "executableCode", "codeExecutionResult"])
-def test_reply_of_an_attachment_alone_is_not_empty(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("inlineData", [Attachment("image/png", b"x")]),
+        ("fileData", [Attachment("image/png")]),
+        ("executableCode", []),
+        ("codeExecutionResult", []),
+    ],
+)
+def test_reply_of_an_attachment_alone_is_not_empty(name: str, expected: list[Event]) -> None:
     part = {name: {"mimeType": "image/png", "data": "eA=="}}
-    assert read(data(answer(part, finish="STOP"))) == [Finish("stop")]
+    assert read(data(answer(part, finish="STOP"))) == [*expected, Finish("stop")]
 
 
 def test_zero_does_not_replace_a_count_from_before() -> None:
@@ -471,8 +489,8 @@ def test_complete_stream_is_distinguished_from_a_cut_one(stream: bytes, end: lis
 
 def test_blocked_prompt_is_a_failure() -> None:
     blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
-    failure = Failure(
-        "提示词被上游的内容审查拦截（SAFETY）", status=200, type="content_filter", code="SAFETY"
+    failure = Failure.found(
+        "prompt_blocked", status=200, params={"word": "SAFETY"}, type="content_filter", code="SAFETY"
     )
     expected = [Usage(9, 0, 9), Finish("content_filter"), failure]
     assert read(data(blocked, answer({"text": "a"}))) == expected
@@ -500,9 +518,7 @@ def test_whole_body_may_be_an_array() -> None:
     parts = [answer({"text": "a"}), answer({"text": "b"}, finish="STOP")]
     assert gemini.decode_body(json.dumps(parts).encode()) == [Text("a"), Text("b"), Finish("stop")]
     assert gemini.decode_body(b"\n" + data(parts[1])) == [Text("b"), Finish("stop")]
-    assert gemini.decode_body(json.dumps(parts).encode()[:-1])[-1] == Failure(
-        "上游返回了无法识别的数据", kind="cut", status=200
-    )
+    assert gemini.decode_body(json.dumps(parts).encode()[:-1])[-1] == UNREADABLE
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def read(*messages: Any, **fields: Any) -> client_request.ClientRequest:
 def refused(*messages: Any, **fields: Any) -> tuple[str, str]:
     with pytest.raises(BadRequest) as caught:
         read(*messages, **fields)
-    assert caught.value.sentence.isascii() and len(caught.value.sentence) < 600
-    return caught.value.details["param"], caught.value.sentence
+    assert caught.value.reason.text("en").isascii() and len(caught.value.reason.text("en")) < 600
+    return caught.value.details["param"], caught.value.reason.text("en")
 
 
 # The request
@@ -280,7 +280,7 @@ def test_media_types_of_data_urls_are_normalized() -> None:
     "body", [b"", b"{", b"\xff", b'{"model":"\xff"}', b'{"model":"m"} x', b'{"model":"\\ud800"}']
 )
 def test_invalid_json_is_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest, match="not valid JSON"):
+    with pytest.raises(BadRequest, match="json_invalid"):
         openai.decode_head(body)
     with pytest.raises(BadRequest):
         openai.decode_request(body)
@@ -288,7 +288,7 @@ def test_invalid_json_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"1", b"[" * 5000])
 def test_body_that_is_not_an_object_is_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest, match="does not fit: expected object, got"):
+    with pytest.raises(BadRequest, match="body_not_object"):
         openai.decode_request(body)
 
 
@@ -333,7 +333,7 @@ def test_random_fields_are_decoded_or_refused(message: dict[str, Any], fields: d
         try:
             found = read({"role": role, **message}, **fields)
         except BadRequest as error:
-            assert error.details["param"] or "does not fit" in error.sentence
+            assert error.details["param"] or error.reason.code == "field_wrong_type"
         else:
             msgspec.json.encode([found.params, found.extra, found.tools])
             assert all(isinstance(each.content, str) for each in found.messages)
@@ -570,31 +570,44 @@ def test_whole_reply_of_tool_calls_only_is_encoded() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (400, "invalid_request_error", None),
+        (400, "invalid_request_error", "ours"),
         (401, "authentication_error", "invalid_api_key"),
         (402, "insufficient_quota", "insufficient_quota"),
-        (403, "permission_error", None),
-        (404, "not_found_error", "model_not_found"),
-        (409, "conflict_error", None),
-        (413, "invalid_request_error", "request_too_large"),
-        (418, "invalid_request_error", None),
-        (422, "invalid_request_error", None),
+        (403, "permission_error", "ours"),
+        (404, "not_found_error", "ours"),
+        (409, "conflict_error", "ours"),
+        (413, "invalid_request_error", "ours"),
+        (418, "invalid_request_error", "ours"),
+        (422, "invalid_request_error", "ours"),
         (429, "rate_limit_error", "rate_limit_exceeded"),
-        (500, "server_error", None),
-        (502, "server_error", None),
-        (503, "server_error", "service_unavailable"),
-        (504, "server_error", "timeout"),
+        (500, "server_error", "ours"),
+        (502, "server_error", "ours"),
+        (503, "server_error", "ours"),
+        (504, "server_error", "ours"),
     ],
 )
-def test_each_status_has_its_error_type(status: int, kind: str, code: str | None) -> None:
-    body = json.loads(openai.encode_error(status, "text", param="model"))
+def test_each_status_has_its_error_type_and_openais_code(status: int, kind: str, code: str) -> None:
+    body = json.loads(openai.encode_error(status, "text", "ours", param="model"))
     assert body == {"error": {"message": "text", "type": kind, "param": "model", "code": code}}
 
 
 def test_given_error_type_and_code_are_encoded() -> None:
-    path = json.loads(openai.encode_error(404, "x", type="invalid_request_error"))["error"]
-    assert path["type"] == "invalid_request_error" and path["code"] is None
-    assert json.loads(openai.encode_error(400, "x", code="context_length_exceeded"))["error"]["code"]
+    path = json.loads(openai.encode_error(404, "x", "not_found", type="invalid_request_error"))["error"]
+    assert (path["type"], path["code"]) == ("invalid_request_error", "not_found")
+
+
+@pytest.mark.parametrize(
+    ("status", "ours", "code"),
+    [
+        (404, "unknown_model", "model_not_found"),
+        (429, "budget_used_up", "insufficient_quota"),
+        (429, "too_many_replies", "rate_limit_exceeded"),
+        (401, "session_ended", "invalid_api_key"),
+        (507, "disk_low", "disk_low"),
+    ],
+)
+def test_codes_that_clients_of_openai_look_for_replace_ours(status: int, ours: str, code: str) -> None:
+    assert json.loads(openai.encode_error(status, "x", ours))["error"]["code"] == code
 
 
 def test_list_of_models_is_encoded() -> None:

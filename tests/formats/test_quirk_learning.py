@@ -24,6 +24,12 @@ def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: A
     return learned(failure, call, known, openai.encode_request(call, known).body)
 
 
+def relayed(error: Any) -> Any:
+    """An error of the provider behind OpenRouter."""
+    metadata = {"raw": json.dumps({"error": error}), "provider_name": "OpenAI"}
+    return {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
+
+
 @pytest.mark.parametrize(
     ("message", "fields", "change"),
     [
@@ -59,6 +65,26 @@ def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: A
             "invalid temperature: only 1 is allowed for this model",
             {"params": {"temperature": 0}},
             {"sends_temperature": False},
+        ),
+        (
+            relayed({"message": "Unsupported parameter: 'temperature' is not supported with this model."}),
+            {"params": {"temperature": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            relayed({"message": "Unsupported value: not supported with this model.", "param": "temperature"}),
+            {"params": {"temperature": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            {
+                "error": {
+                    "message": "invalid input",
+                    "details": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}],
+                }
+            },
+            {},
+            {"stream_options": False},
         ),
         ("Unsupported parameter: 'top_p'", {"extra": {"top_p": 1}}, {"sends_temperature": False}),
         ("property 'top_k' is unsupported", {"extra": {"top_k": 5}}, {"sends_temperature": False}),

@@ -15,9 +15,10 @@ class AttachedImage(Row, frozen=True):
     url: str
 
 
-class StoredImage(Row, frozen=True):
+class StoredFile(Row, frozen=True):
     media_type: str
     data: bytes
+    name: str
 
 
 class Size(Row, frozen=True):
@@ -28,9 +29,11 @@ class Files(Statements):
     find_by_digest: Select[FileId]
     insert: Command
     insert_image: Command
+    insert_attachment: Command
     list_for_message: Select[AttachedImage]
+    list_made_for_message: Select[AttachedImage]
     get_size_for_message: Select[Size]
     list_ids_for_message: Select[FileId]
     get_own_size: Select[Size]
-    get_own: Select[StoredImage]
+    get_own: Select[StoredFile]
     delete_unused: Command

@@ -62,7 +62,7 @@ class StoredPrompt(Row, frozen=True):
 
 
 class StoredReply(Row, frozen=True):
-    """A reply with everything that its stream contained."""
+    """A reply with everything that its stream contained; ``sources`` and ``attachments`` are JSON."""
 
     id: int
     conversation_id: int
@@ -73,6 +73,7 @@ class StoredReply(Row, frozen=True):
     reasoning: str
     status: Literal["streaming", "done", "stopped", "interrupted", "error"]
     reason: str
+    reason_json: str
     finish_reason: str
     error_status: int
     retry_after: float | None
@@ -85,6 +86,8 @@ class StoredReply(Row, frozen=True):
     cached_tokens: int
     usage_source: str
     cost: int
+    sources: str
+    attachments: str
 
 
 class Text(Row, frozen=True):
@@ -92,7 +95,7 @@ class Text(Row, frozen=True):
 
 
 class ContextMessage(Row, frozen=True):
-    """A message of the branch that is sent to the provider."""
+    """A message of the branch that is sent to the provider; ``attachments`` is JSON."""
 
     id: int
     role: str
@@ -102,10 +105,12 @@ class ContextMessage(Row, frozen=True):
     tool_call_id: str
     state: str
     has_images: bool
+    attachments: str = "[]"
 
 
 class ShownMessage(Row, frozen=True):
-    """A message as lists show it; ``images``, ``sibling_ids`` and ``tool_calls`` are JSON."""
+    """A message as lists show it; ``images``, ``sibling_ids``, ``tool_calls``, ``sources`` and
+    ``attachments`` are JSON."""
 
     id: int
     public_id: str
@@ -115,6 +120,7 @@ class ShownMessage(Row, frozen=True):
     reasoning: str
     status: str
     reason: str
+    reason_json: str
     finish_reason: str
     model: str
     prompt_tokens: int
@@ -127,6 +133,8 @@ class ShownMessage(Row, frozen=True):
     tool_call_id: str
     is_incomplete: bool
     created_at: int
+    sources: str
+    attachments: str
     images: str
     sibling_ids: str
 

@@ -203,7 +203,7 @@ def _tool_choice(choice: _Choice | None) -> str | JsonObject | None:
         return None
     if choice.type == "tool":
         if choice.name is None:
-            refuse("tool_choice.name", "this field is required")
+            refuse("tool_choice.name", "field_required")
         return {"type": "function", "function": {"name": choice.name}}
     return {"auto": "auto", "none": "none"}.get(choice.type, "required")
 

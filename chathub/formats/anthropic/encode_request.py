@@ -166,10 +166,12 @@ def _blocks(message: Message, model: str, quirks: Quirks) -> list[Block]:
     for part in message.parts:
         if isinstance(part, Thought):
             blocks += thinking.blocks_of(part, quirks, made_it=made_it)
-        else:
+        elif not isinstance(part, Image):  # those of the assistant are refused
             blocks += _block(part)
     # thinking alone is no message
-    return blocks if any(block["type"] not in thinking.TYPES for block in blocks) else []
+    if any(block["type"] not in thinking.TYPES for block in blocks):
+        return blocks
+    return [*blocks, _text(request_parts.text_without_images(message))] if message.images else []
 
 
 def _content(message: Message) -> list[Block]:

@@ -9,16 +9,16 @@ import secrets
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, State, Text, Usage
+from chathub.formats.events import Event, Failure, Reasoning, Source, State, Text, Usage
+from chathub.formats.gemini import attachments
+from chathub.formats.gemini.sources import Grounding
 from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
-
-_BLOCKED = "提示词被上游的内容审查拦截"
 
 _FINISH_WORDS = {
     "STOP": "stop",
@@ -45,6 +45,8 @@ class _Part(Struct, gc=False):
     call: None = field(default=None, name="functionCall")
     data: None = field(default=None, name="inlineData")
     file: None = field(default=None, name="fileData")
+    inline_data: None = None
+    file_data: None = None
     code: None = field(default=None, name="executableCode")
     result: None = field(default=None, name="codeExecutionResult")
 
@@ -57,6 +59,8 @@ class _Candidate(Struct, gc=False):
     content: _Content | None = None
     index: Annotated[int, Meta(le=0)] | None = None
     finish: str | None = field(default=None, name="finishReason")
+    grounding: Raw = field(default=Raw(b""), name="groundingMetadata")
+    citations: Raw = field(default=Raw(b""), name="citationMetadata")
 
 
 class _Response(Struct, gc=False):
@@ -66,16 +70,19 @@ class _Response(Struct, gc=False):
     error: None = None
 
 
-# parts that are neither text nor a call
-_ATTACHMENTS = ("inlineData", "fileData", "executableCode", "codeExecutionResult")
+# parts that are neither text nor a call: what the provider's own tool ran, files
+_RAN = ("executableCode", "codeExecutionResult")
+_FILES = ("inlineData", "fileData", "inline_data", "file_data")
 _CALL: large_json.Shape = {"id": None, "name": None, "args": None}
 _PART: large_json.Shape = {
     "text": None,
     "thought": None,
     "thoughtSignature": None,
     "functionCall": _CALL,
-    **dict.fromkeys(_ATTACHMENTS, {}),
+    **dict.fromkeys(_RAN, {}),
+    **dict.fromkeys(_FILES),
 }
+_METADATA: dict[str, large_json.Shape] = {"groundingMetadata": None, "citationMetadata": None}
 
 _decode_response = msgspec.json.Decoder(_Response).decode
 
@@ -89,7 +96,7 @@ class Decoder(StreamDecoder):
 
     shape = {
         **large_json.ERRORS,
-        "candidates": [{"index": None, "content": {"parts": [_PART]}, "finishReason": None}],
+        "candidates": [{"index": None, "content": {"parts": [_PART]}, "finishReason": None, **_METADATA}],
         "usageMetadata": None,
         "promptFeedback": None,
     }
@@ -100,6 +107,7 @@ class Decoder(StreamDecoder):
         self._calls: set[str] = set()
         self._prefix = secrets.token_hex(12)
         self._counts: dict[str, int] = {}
+        self._grounding = Grounding()
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -117,10 +125,13 @@ class Decoder(StreamDecoder):
                 else:
                     events.append(Text(part.text))
                     self._has_answer = True
+                    self._grounding.text.add(part.text)
             if part.signature and not part.thought:
                 self._sign_text(part.text, part.signature, events)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
+        if candidate.grounding or candidate.citations:
+            self._grounding.keep(candidate.grounding, candidate.citations)
         if response.usage:
             fields.update_counts(self._counts, response.usage)
         self._arrived = True
@@ -139,6 +150,7 @@ class Decoder(StreamDecoder):
         parts = fields.as_object(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else []:
             self._take_part(fields.as_object(part), events)
+        self._grounding.take(candidate)
         finish = fields.as_string(candidate.get("finishReason"))
         if finish not in _UNSPECIFIED:
             self._finish = finish or self._finish
@@ -146,7 +158,10 @@ class Decoder(StreamDecoder):
         if reason and reason not in _UNSPECIFIED and not candidate:
             self._finish = "PROHIBITED_CONTENT"
             code = failures.short_word(reason)
-            self._fail(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
+            blocked = Failure.found(
+                "prompt_blocked", status=200, params={"word": code}, type="content_filter", code=code
+            )
+            self._fail(events, blocked)
         elif value.get("error"):
             self.shows_error = True
             self._fail(events, fields.refusal(value, BROKEN))
@@ -172,7 +187,10 @@ class Decoder(StreamDecoder):
             self._calls.add(call_id)
         else:
             said = self._say(Reasoning if thought else Text, part.get("text"), events)
-            self._has_answer |= any(name in part for name in _ATTACHMENTS)
+            self._grounding.text.add("" if thought else said)
+            self._has_answer |= any(name in part for name in _RAN)
+            if attachment := attachments.in_part(part):
+                self._attach(attachment, events)
             if signature and not thought:
                 self._sign_text(said, signature, events)
 
@@ -187,6 +205,9 @@ class Decoder(StreamDecoder):
         refused in other formats, and not every server gives its responses ids of their own. OpenAI accepts up
         to 40 characters."""
         return f"call_{self._prefix}_{len(self._calls)}"
+
+    def _sources(self) -> list[Source]:
+        return self._grounding.all()
 
     def _usage(self) -> Usage:
         """Gemini counts thoughts separately from the text, and leaves out counts of zero."""

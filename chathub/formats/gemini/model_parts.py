@@ -57,10 +57,17 @@ def assistant_parts(message: Message, own_ids: set[str], quirks: Quirks) -> list
 
 
 def _sign(parts: list[Part], place: int, signature: str, *, is_alone: bool) -> None:
-    """Put a signature to the text before or after its place, or into a part of its own."""
+    """Put a signature to the text before or after its place, to the image before it, or into a part of its
+    own."""
     for text in [] if is_alone else parts[max(0, place - 1) : place + 1]:
         if "text" in text and "thoughtSignature" not in text:
             text["thoughtSignature"] = signature
+            return
+    before = place
+    while is_alone and before and "inlineData" in parts[before - 1]:
+        before -= 1
+        if "thoughtSignature" not in parts[before]:
+            parts[before]["thoughtSignature"] = signature
             return
     parts.insert(place, {"text": "", "thoughtSignature": signature})
 

@@ -30,14 +30,15 @@ from chathub.formats.messages import Message, Part, TextPart, ToolCall, content_
 from chathub.formats.openai import state_fields
 from chathub.schemas.chats import PARAMETERS
 from chathub.schemas.json import JsonObject
+from chathub.sentences import Reason
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
 # parameters that other formats have as well; all other fields are for providers of OpenAI's format only
 _PARAMETERS = (*PARAMETERS, "reasoning_effort", "parallel_tool_calls")
 
-
 _MOST_CHOICES = 128
+_TOOL_CHOICE = '{"type": "function", "function": {"name": "..."}}'
 # the newer name wins where a provider knows both
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
@@ -176,7 +177,7 @@ def _choices(n: Any) -> int:
     """The number of replies. Any other value is refused, for a provider may read it as a number."""
     number = 1 if n is None else whole_number(n)
     if number is None or number > _MOST_CHOICES:
-        refuse("n", f"expected a whole number from 1 to {_MOST_CHOICES}")
+        refuse("n", "field_out_of_range", least=1, most=_MOST_CHOICES)
     return number
 
 
@@ -194,7 +195,7 @@ def decode_request(body: bytes) -> ClientRequest:
     sent_fields = decode_fields(body)
     decoded = decode(_decode_body, body)
     if decoded.n not in (None, 1):
-        refuse("n", "only one answer can be asked for")
+        refuse("n", "field_wrong_value", allowed=["1"])
     params = {name: value for name in _PARAMETERS if (value := getattr(decoded, name)) is not None}
     if decoded.max_completion_tokens is not None:
         params["max_tokens"] = decoded.max_completion_tokens
@@ -257,23 +258,24 @@ def _tools(tools: list[JsonObject]) -> list[JsonObject]:
             continue
         place = f"tools[{number}]"
         if not isinstance(function, dict):
-            refuse(f"{place}.function", "an object is required")
+            refuse(f"{place}.function", "field_wrong_type", expected=[Reason("object")])
         name = function.get("name")
         if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
-            refuse(f"{place}.function.name", "a name is required")
+            refuse(f"{place}.function.name", "field_required")
         if not isinstance(function.get("description"), str | None):
-            refuse(f"{place}.function.description", "expected a string")
+            refuse(f"{place}.function.description", "field_wrong_type", expected=[Reason("string")])
         if not isinstance(function.get("parameters"), dict | None):
-            refuse(f"{place}.function.parameters", "expected an object")
+            refuse(f"{place}.function.parameters", "field_wrong_type", expected=[Reason("object")])
     return tools
 
 
 def _tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
-        refuse("tool_choice", "expected none, auto, required or an object that names a function")
+        allowed: list[str | Reason] = ["none", "auto", "required", Reason("tool_choice_object")]
+        refuse("tool_choice", "field_wrong_value", allowed=allowed)
     if isinstance(choice, dict):
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else None
         if choice.get("type") != "function" or not isinstance(name, str) or not name:
-            refuse("tool_choice", 'expected {"type": "function", "function": {"name": "..."}}')
+            refuse("tool_choice", "field_unlike_example", example=_TOOL_CHOICE)
     return choice

@@ -131,7 +131,10 @@ def _tool_call(call: ToolCall, signature: str) -> JsonObject:
 
 
 def _content(message: Message) -> str | list[JsonObject]:
-    """A text, if there is nothing else: some providers take no lists of parts."""
+    """A text, if there is nothing else: some providers take no lists of parts. The assistant's images are
+    refused."""
+    if message.role == "assistant":
+        return request_parts.text_without_images(message)
     if not message.images:
         return message.text
     content: list[JsonObject] = []
