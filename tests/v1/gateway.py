@@ -33,8 +33,8 @@ PATHS = {
 @cache
 def official(name: str) -> Any:
     """A provider's own client, or the module's tests are skipped; one for all modules. Its two seconds of
-    import come with its first use: they are spent by the one process that runs these tests, not by all that collect
-    them."""
+    import come with its first use: they are spent by the one process that runs these tests, not by all that
+    collect them."""
     spec = find_spec(name)
     if spec is None or spec.loader is None:
         pytest.skip(f"the official client {name} is not installed", allow_module_level=True)
