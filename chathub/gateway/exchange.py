@@ -197,7 +197,7 @@ class Exchange:
         learned = self._client.quirks
         quirks = learned.quirks_for(endpoint, model, user_id)
         bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
-        forwarded = self._forwarded(endpoint, quirks)
+        forwarded = await self._off_loop(self._forwarded, endpoint, quirks)
         try:
             return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds
         except AttemptFailed as failed:
@@ -205,7 +205,7 @@ class Exchange:
             if not (forwarded.adds_usage and await asyncio.to_thread(refuses_usage, failure, body)):
                 raise
         new_quirks = replace(quirks, stream_options=False)
-        request = self._forwarded(endpoint, new_quirks).request
+        request = (await self._off_loop(self._forwarded, endpoint, new_quirks)).request
         response = await stack.enter_async_context(self._client.raw(endpoint, request))
         learned.learn(endpoint, model, user_id, quirks, new_quirks)
         return response, bounds
