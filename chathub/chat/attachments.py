@@ -37,7 +37,12 @@ def insert_images(tx: Transaction, message_id: int, user_id: int, images: Iterab
     for position, image in enumerate(images):
         file_id = None if image.url else _find_or_insert_file(tx, user_id, image.media_type, image.data, now)
         tx.run(
-            tx.q.files.insert_image, message_id=message_id, position=position, file_id=file_id, url=image.url
+            tx.q.files.insert_image,
+            message_id=message_id,
+            position=position,
+            file_id=file_id,
+            url=image.url,
+            at=image.at,
         )
 
 
@@ -98,7 +103,9 @@ def load_images(
             break
         rows = tx.all(tx.q.files.list_for_message, message_id=message_id)
         if rows := rows or tx.all(tx.q.files.list_made_for_message, message_id=message_id):
-            loaded[message_id] = [Image(row.media_type or "", row.data or b"", row.url) for row in rows]
+            loaded[message_id] = [
+                Image(row.media_type or "", row.data or b"", row.url, row.at) for row in rows
+            ]
     return loaded
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Raw
 
@@ -14,20 +14,12 @@ from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
-from chathub.formats.messages import Endpoint, Message, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
 # a client's message with the state that was remembered of it
 Recall = Callable[[Message], Message]
-
-
-class ForwardedRequest(NamedTuple):
-    """A client's request as it goes to one endpoint of the same format; ``adds_usage``: the usage is
-    requested although the client did not request it."""
-
-    request: UpstreamRequest
-    adds_usage: bool = False
 
 
 class StreamEncoder(Protocol):
@@ -71,9 +63,12 @@ class ClientFormat(Protocol):
         cap: int | None,
         *,
         stream: bool,
-    ) -> ForwardedRequest:
+    ) -> UpstreamRequest:
         """The request for an endpoint of the same format; ``cap`` replaces the requested length, ``headers``
         are the client's own, their names in lower case. ``stream``: whether a stream is requested."""
+
+    def described(self, fields: Mapping[str, Raw]) -> ChatRequest:
+        """What a forwarded request holds, as far as refusals teach quirks."""
 
     def completed(
         self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall

@@ -6,6 +6,7 @@ from chathub.formats import estimates, forwarding, openai
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
+from chathub.formats.readable import readable
 from chathub.gateway.exchange import forwardable
 from chathub.gateway.failures import without_secrets
 from chathub.gateway.piping import without_key
@@ -26,6 +27,7 @@ class EmbeddingRequest:
     """
 
     def __init__(self, body: bytes) -> None:
+        body = readable(body)
         self.fields = openai.decode_fields(body)
         self.model = openai.decode_head(body).model
         self.tokens = estimates.estimate_bytes(body)

@@ -22,7 +22,6 @@ from chathub.errors import ChatHubError
 from chathub.formats import forwarding
 from chathub.formats.client_format import (
     ClientFormat,
-    ForwardedRequest,
     StreamEncoder,
     as_requested,
     estimate_request,
@@ -31,9 +30,8 @@ from chathub.formats.client_format import (
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.effort import lowered
 from chathub.formats.events import Attachment, Event, Failure, Usage
-from chathub.formats.messages import ChatRequest, Endpoint, Message
+from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
-from chathub.formats.quirk_learning import refuses_usage
 from chathub.formats.quirks import Quirks
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
@@ -45,7 +43,7 @@ from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.client import Client, Sending
 from chathub.upstream.failover import Trial
 from chathub.upstream.read_response import decoded, failure_in
 
@@ -191,31 +189,28 @@ class Exchange:
     async def _send(
         self, stack: AsyncExitStack, endpoint: Endpoint
     ) -> tuple[aiohttp.ClientResponse, http.Bounds]:
-        """Send the body. If the provider refuses the option that requests the usage, send the body without
-        it; if that is accepted, learn it as a quirk."""
-        model, user_id = self.candidate.model_name, self._request.user_id
-        learned = self._client.quirks
-        quirks = learned.quirks_for(endpoint, model, user_id)
+        """Send the client's body, written anew with the endpoint's quirks."""
+        model, user_id = self.candidate.model, self._request.user_id
+        quirks = self._client.quirks.quirks_for(endpoint, model.name, user_id)
         bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
-        forwarded = await self._off_loop(self._forwarded, endpoint, quirks)
-        try:
-            return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds
-        except AttemptFailed as failed:
-            failure, body = failed.failure, forwarded.request.body
-            if not (forwarded.adds_usage and await asyncio.to_thread(refuses_usage, failure, body)):
-                raise
-        new_quirks = replace(quirks, stream_options=False)
-        request = (await self._off_loop(self._forwarded, endpoint, new_quirks)).request
-        response = await stack.enter_async_context(self._client.raw(endpoint, request))
-        learned.learn(endpoint, model, user_id, quirks, new_quirks)
-        return response, bounds
-
-    def _forwarded(self, endpoint: Endpoint, quirks: Quirks) -> ForwardedRequest:
-        model, reserved = self.candidate.model, self._request.reply_cap
-        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
         fields = forwardable(self._request, self.candidate, self._format.fields)
+        reserved = self._request.reply_cap
+        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
+        sending = Sending(
+            model.name,
+            user_id,
+            lambda quirks: self._off_loop(self._written, fields, endpoint, cap, quirks),
+            lambda: self._format.described(fields),
+        )
+        response = self._client.forward(endpoint, sending, quirks)
+        return await stack.enter_async_context(response), bounds
+
+    def _written(
+        self, fields: Mapping[str, Raw], endpoint: Endpoint, cap: int | None, quirks: Quirks
+    ) -> UpstreamRequest:
+        model = self.candidate.model
+        stream = quirks.streams_only or (self._format.stream and model.supports_streaming)
         fields = self._format.completed(fields, model.name, quirks, self._recall)
-        stream = self._format.stream and model.supports_streaming
         return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap, stream=stream)
 
     # --- from one format to the other

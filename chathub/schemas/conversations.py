@@ -110,18 +110,21 @@ class Usage(Struct):
         )
 
 
-class StoredImage(Struct):
-    """An image that was sent with a message; its owner may read it at ``url``."""
+class StoredImage(Struct, omit_defaults=True):
+    """An image that was sent with a message; its owner may read it at ``url``. ``at`` are the code points of
+    the text before it; absent: it comes after the text."""
 
     id: str
     url: str
     media_type: str
+    at: int | None = None
 
 
-class ImageAtUrl(Struct):
+class ImageAtUrl(Struct, omit_defaults=True):
     """An image that was given as a URL."""
 
     url: str
+    at: int | None = None
 
 
 class Message(Struct):
@@ -188,6 +191,7 @@ class _Image(Struct):
     file_id: str | None
     url: str
     media_type: str | None
+    at: int | None
 
 
 _decode_images = msgspec.json.Decoder(list[_Image]).decode
@@ -196,5 +200,5 @@ _decode_images = msgspec.json.Decoder(list[_Image]).decode
 def _shown(image: _Image) -> StoredImage | ImageAtUrl:
     """An image by reference: where its owner fetches it, or its address."""
     if image.file_id is None:
-        return ImageAtUrl(image.url)
-    return StoredImage(image.file_id, f"/api/files/{image.file_id}", image.media_type or "")
+        return ImageAtUrl(image.url, image.at)
+    return StoredImage(image.file_id, f"/api/files/{image.file_id}", image.media_type or "", image.at)

@@ -112,8 +112,8 @@ SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, sta
         SELECT file_id, url, message_attachments.media_type, name, transcript, length(data) AS size, text_before
         FROM message_attachments LEFT JOIN files ON files.id = file_id
         WHERE message_id = messages.id ORDER BY position)) AS attachments,
-    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type)) FROM (
-        SELECT file_id, url, media_type FROM message_images LEFT JOIN files ON files.id = file_id
+    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'at', at)) FROM (
+        SELECT file_id, url, media_type, at FROM message_images LEFT JOIN files ON files.id = file_id
         WHERE message_id = messages.id ORDER BY position)) AS images,
     CASE WHEN messages.parent_id IS NULL THEN (SELECT json_group_array(id) FROM (
         SELECT siblings.id FROM messages AS siblings

@@ -289,8 +289,6 @@ async def test_attachments_above_twenty_mebibytes_are_sentences_and_the_reply_go
     assert stored == fitting and events[-1]["type"] == "end"
     text = text_of(events)
     assert text.count("一条回复的附件至多 20 MiB，未保存］") == 1 and text.endswith("完")
-        "完"
-    )
     assert sum(row[0] for row in rows(config, "SELECT length(data) FROM files")) == sum(fitting)
 
 

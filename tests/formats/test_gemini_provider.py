@@ -208,7 +208,11 @@ def test_tools_are_encoded_as_function_declarations() -> None:
         ("auto", {"mode": "AUTO"}),
         ("none", {"mode": "NONE"}),
         ("required", {"mode": "ANY"}),
-        ({"type": "function", "function": {"name": "f"}}, {"mode": "ANY", "allowedFunctionNames": ["f"]}),
+        (
+            {"type": "function", "function": {"name": "weather"}},
+            {"mode": "ANY", "allowedFunctionNames": ["weather"]},
+        ),
+        ({"type": "function", "function": {"name": "unsent"}}, None),
         ({"odd": 1}, None),
     ],
 )

@@ -800,7 +800,7 @@ UNFIT = [
     {"messages": []},
     {"messages": "hi"},
     {"messages": [{"role": "wizard", "content": "hi"}]},
-    {"messages": [{"role": "user", "content": [{"type": "hologram"}]}]},
+    {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
     {"messages": [{"role": "user"}]},
     {"tools": "hammer"},
     {"tools": [{"type": "function"}]},
