@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from chathub.errors import BadRequest
 from chathub.formats import client_media, client_request, openai
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.failure_sentences import code_on_wire
 from chathub.formats.messages import Image, Message, TextPart, Thought, ToolCall
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
@@ -626,7 +627,7 @@ def joined(events: list[Event]) -> dict[str, Any]:
         "calls": calls,
         "usage": [event for event in events if isinstance(event, Usage)],
         "finish": [event for event in events if isinstance(event, Finish)],
-        "failure": [(e.message, str(e.code)) for e in events if isinstance(e, Failure)],
+        "failure": [(e.message, str(e.code or code_on_wire(e))) for e in events if isinstance(e, Failure)],
     }
 
 
