@@ -32,6 +32,8 @@ PATHS = {
 def official(name: str) -> Any:
     """A provider's own client, or the module's tests are skipped. Its two seconds of import come with its
     first use: they are spent by the one process that runs these tests, not by all that collect them."""
+    if name in sys.modules:
+        return sys.modules[name]
     spec = find_spec(name)
     if spec is None or spec.loader is None:
         pytest.skip(f"the official client {name} is not installed", allow_module_level=True)
