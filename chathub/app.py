@@ -132,8 +132,10 @@ def _load_codecs() -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``)."""
-    response.headers["X-Request-ID"] = request_id(request)
+    """Add the headers of every response: the request's id and the security headers (``SAFE``). A provider's
+    id is passed on as the id that SDKs show; ours then has a name of its own."""
+    name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
+    response.headers[name] = request_id(request)
     response.headers.update(SAFE)
 
 
@@ -175,7 +177,7 @@ async def _prepare(db: Database, config: Config, clock: Clock, passwords: Passwo
 async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIterator[None]:
     """The way to the providers: sessions towards them, and what finds an endpoint for a request."""
     config, clock, db = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB]
-    await db.write(offer_local_model, local, clock.now())
+    await db.write(offer_local_model, local, config.language, clock.now())
     catalog, vault = app[app_keys.CATALOG], app[app_keys.VAULT]
     await catalog.reload()
     model = _local_model(local) if local else None
@@ -209,7 +211,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
         client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering
     )
     unstored = UnstoredReplies(db, queue)
-    keeper = AttachmentKeeper(db, admission, clock)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
     runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper)
     titles = Titles(registry, queue, client, clock, config)
     app[app_keys.REPLIES] = replies = ConversationReplies(

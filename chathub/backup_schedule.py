@@ -24,6 +24,7 @@ from chathub.disk import make_folder
 from chathub.errors import ChatHubError, StartError
 from chathub.mail import Mailer
 from chathub.security.audit import SERVER, record
+from chathub.sentences import sentence
 
 T = TypeVar("T")
 
@@ -125,10 +126,12 @@ class Backups:
         assert self.last is not None
         if self._mailer is None:
             return
-        text = f"定时备份失败：{self.last.error}\n\n服务器会每小时重试一次。运行 chathub doctor 可查看详情。"
+        language = self._config.language
+        subject = sentence("backup_mail_subject", language, {})
+        text = sentence("backup_mail_text", language, {"error": self.last.error})
         for row in await self._db.fetch_all(self._db.q.users.list_admin_emails):
             try:
-                await self._mailer.send(row.email, "ChatHub 备份失败", text)
+                await self._mailer.send(row.email, subject, text)
             except ChatHubError:
                 # the mailer has logged why
                 continue

@@ -16,6 +16,7 @@ from chathub import config_values as values
 from chathub.config_values import Keep, Network, SmtpServer
 from chathub.errors import StartError
 from chathub.hosts import LOOPBACK
+from chathub.sentences import Language
 
 VUE_ORIGINS = (
     "http://localhost:3000",
@@ -44,6 +45,8 @@ class Config:
     upstream_allow_networks: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     timezone: tzinfo = UTC
+    # of the sentences at /api, and of mails
+    language: Language = "zh"
     token_seconds: float = 7 * 86400
     session_seconds: float = 30 * 86400
     bcrypt_rounds: int = 10
@@ -108,6 +111,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_LOCAL_MODEL": ("local_model", str),
     "CHATHUB_TRUSTED_PROXIES": ("trusted_proxies", values.networks),
     "CHATHUB_TIMEZONE": ("timezone", values.zone),
+    "CHATHUB_LANGUAGE": ("language", values.one_of("zh", "en")),
     "CHATHUB_TOKEN_SECONDS": ("token_seconds", values.seconds),
     "CHATHUB_SESSION_SECONDS": ("session_seconds", values.seconds),
     "CHATHUB_BCRYPT_ROUNDS": ("bcrypt_rounds", values.whole(4, 16)),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chathub.errors import DiskLow
+from chathub.sentences import Reason
 
 # seconds between two measurements
 _ROUND = 1
@@ -91,9 +92,9 @@ class Disk:
             DiskLow: too little space is free.
         """
         if self.is_full:
-            raise DiskLow("服务器磁盘空间不足，暂时不接受新的消息", code="disk_low")
+            raise DiskLow("disk_low", what=Reason("new_messages"))
         if large and self._is_below(self._bound):
-            raise DiskLow("服务器磁盘空间不足，暂时不接受图片、工具等内容", code="disk_low")
+            raise DiskLow("disk_low", what=Reason("bulky_messages"))
 
     def _is_below(self, limit: float) -> bool:
         return self._free is not None and self._free < limit

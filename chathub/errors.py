@@ -1,13 +1,17 @@
-"""Errors that are shown to users: each has a status and a Chinese sentence.
+"""Errors that are shown to users: each has a status and a code, from which its sentence is made.
 
 They are raised anywhere, and become a response in ``middlewares.py``, or an event after a stream has begun.
+That is where the sentence is made, in the language of the client.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
+
+from chathub.sentences import Param, Reason
 
 
 class ChatHubError(Exception):
-    """An error with an HTTP status and a sentence for the person who reads it.
+    """An error with an HTTP status, and the reason that the client reads: a code with parameters.
 
     ``retry_after`` (seconds) becomes the header of that name; ``details`` are extra fields of the response,
     such as the message whose reply is still running. ``closes``: the connection is closed after the response,
@@ -17,11 +21,33 @@ class ChatHubError(Exception):
     status = 500
     closes = False
 
-    def __init__(self, sentence: str, *, retry_after: float | None = None, **details: Any) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(
+        self,
+        code: str,
+        *,
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
+        **params: Param,
+    ) -> None:
+        super().__init__(code)
+        self.reason = Reason(code, params)
         self.retry_after = retry_after
-        self.details = details
+        self.details = details or {}
+        # further headers of the response
+        self.headers: dict[str, str] = {}
+
+    @classmethod
+    def of(
+        cls,
+        reason: Reason,
+        *,
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The error with a reason that is known already."""
+        error = cls(reason.code, retry_after=retry_after, details=details)
+        error.reason = reason
+        return error
 
 
 class BadRequest(ChatHubError):
@@ -81,6 +107,10 @@ class CompressedBody(ChatHubError):
 
 class TooManyRequests(ChatHubError):
     status = 429
+
+
+class BudgetSpent(TooManyRequests):
+    """A budget of the month has no room left: nothing but its renewal helps."""
 
 
 class UpstreamFailed(ChatHubError):

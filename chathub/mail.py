@@ -46,7 +46,7 @@ class Mailer:
                 await asyncio.get_running_loop().run_in_executor(self._pool, delivery.run)
         except (OSError, ValueError) as error:
             log.warning("no mail through %s:%d: %s", self._server.host, self._server.port, _reason(error))
-            raise UpstreamFailed("邮件发送失败，请检查邮箱地址或稍后再试") from None
+            raise UpstreamFailed("mail_not_sent") from None
         finally:
             delivery.cut()
 
@@ -116,7 +116,7 @@ def _message(sender: str, to: str, subject: str, text: str) -> EmailMessage:
         message["From"] = Address("ChatHub", addr_spec=sender)
         message["To"] = Address(addr_spec=to)
     except (ValueError, MessageError):
-        raise BadRequest("邮箱格式不正确") from None
+        raise BadRequest("email_invalid") from None
     message["Subject"] = subject
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])

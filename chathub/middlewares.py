@@ -10,51 +10,57 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from chathub.accounts.caller import Caller
+from chathub.accounts.sessions import is_token_of_ours
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.database.errors import DatabaseError
-from chathub.errors import ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
+from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
 from chathub.formats import anthropic, openai
-from chathub.handlers.http import Handler, address_of, is_compressed, raw
+from chathub.handlers.http import Handler, address_of, is_compressed, language_of, raw
+from chathub.handlers.wrong_paths import WrongPath, wrong_path
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
 from chathub.schemas.errors import encode_error
 from chathub.security.client_address import is_in
+from chathub.sentences import Reason
 
 log = logging.getLogger("chathub")
 
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SENTENCES = {
-    400: "请求无效",
-    403: "不允许的跨域请求",
-    404: "请求的资源不存在",
-    405: "该地址不支持此请求方法",
-    413: "请求体过大",
-    415: "不支持的内容类型",
+_REASONS = {
+    400: Reason("invalid_request"),
+    403: Reason("cors_refused"),
+    404: Reason("not_found"),
+    405: Reason("method_not_allowed"),
+    413: Reason("request_too_large"),
+    415: Reason("content_type_unsupported"),
 }
+_OTHER = Reason("request_failed")
 
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn exceptions into ``{"error", "message", "success"}``; unknown ones are only logged."""
+    """Turn exceptions into ``{"error", "message", "code", "success"}``; unknown ones are only logged."""
     REQUEST.set(request_id(request))
     try:
         return await handler(request)
     except ChatHubError as error:
-        return failure(request, error.status, error.sentence, error)
+        return failure(request, error.status, error.reason, error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = failure(request, error.status, _SENTENCES.get(error.status, "请求失败"))
+        if error.status == 404 and (wrong := wrong_path(request)):
+            return _wrong_path(wrong)
+        response = failure(request, error.status, _REASONS.get(error.status, _OTHER))
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except DatabaseError as error:
-        if error.sentence is None:
+        if error.reason is None:
             return _unexpected(request, error)
         # the condition has logged the reason already
         if request.get(STREAMING):
             raise
-        return failure(request, error.status, error.sentence)
+        return failure(request, error.status, error.reason)
     except Exception as error:
         return _unexpected(request, error)
 
@@ -70,7 +76,7 @@ async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
             # the absolute form wins over the header (RFC 9112, 3.2.2)
             names = [*names, urlsplit(request.raw_path).netloc]
         if not all(is_allowed(host, allowed) for host in names):
-            raise Misdirected("请求的 Host 不是本服务器的名称；可用 CHATHUB_ALLOWED_HOSTS 设置")
+            raise Misdirected("host_refused")
     return await handler(request)
 
 
@@ -86,7 +92,7 @@ async def bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse compressed bodies, also on routes that read none and on unknown paths. A body stays counted
     until its handler ends, which may send it to another provider."""
     if is_compressed(request):
-        raise CompressedBody("不支持压缩的请求体，请去掉请求头 Content-Encoding")
+        raise CompressedBody("body_compressed")
     try:
         return await handler(request)
     finally:
@@ -103,7 +109,7 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     access = request.app[ACCESS].get(match.handler, "user")
     if access != "public":
-        caller = await request.app[SESSIONS].verify(_token(request))
+        caller = await _caller(request)
         _check_access(request, caller, access)
         request[CALLER] = caller
     return await handler(request)
@@ -116,24 +122,49 @@ def _check_access(request: web.Request, caller: Caller, access: str) -> None:
         Forbidden: not an administrator, or an access token that does not open this route.
     """
     if access == "admin" and not caller.is_admin:
-        raise Forbidden("需要管理员权限")
+        raise Forbidden("admin_required")
     if caller.token_id is None:
         return
     # with an access token nobody administrates or makes access tokens
     if access in ("admin", "session") or (access != "v1" and not caller.opens_api):
-        raise Forbidden("该访问令牌不能用于此接口")
+        raise Forbidden("token_scope_refused")
     if caller.networks and not is_in(address_of(request), caller.networks):
-        raise Forbidden("该访问令牌不能从此网络使用")
+        raise Forbidden("token_network_refused")
 
 
-def _token(request: web.Request) -> str:
-    if (key := request.headers.get("x-api-key")) and request.path.startswith("/v1/"):
-        # the header of Anthropic's clients
-        return key.strip()
+async def _caller(request: web.Request) -> Caller:
+    """The caller by the token of the request. Programs may send it in either header, and something of their
+    own in the other: the one of ChatHub's counts.
+
+    Raises:
+        Unauthorized: no token, none that is good, or two good ones that differ.
+    """
+    sessions, given = request.app[SESSIONS], _tokens(request)
+    tokens = [token for token in given if is_token_of_ours(token)] or given[:1]
+    if not tokens:
+        raise Unauthorized("login_required")
+    if len(tokens) == 1:
+        return await sessions.verify(tokens[0])
+    callers, refusal = [], None
+    for token in tokens:
+        try:
+            callers.append(await sessions.verify(token))
+        except Unauthorized as error:
+            refusal = error
+    if len(callers) > 1:
+        raise Unauthorized("tokens_differ")
+    if not callers:
+        raise refusal or Unauthorized("login_required")
+    return callers[0]
+
+
+def _tokens(request: web.Request) -> list[str]:
+    """The different tokens that a request brings; ``x-api-key`` is the header of Anthropic's clients."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("请先登录")
-    return token.strip()
+    given = [token.strip()] if scheme.lower() == "bearer" else []
+    if request.path.startswith("/v1/"):
+        given.insert(0, request.headers.get("x-api-key", "").strip())
+    return [token for token in dict.fromkeys(given) if token]
 
 
 def request_id(request: web.Request) -> str:
@@ -154,14 +185,19 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
     if request.get(STREAMING):
         # a response returned now would be written into the body of the stream
         raise error
-    return failure(request, 500, "服务器内部错误")
+    return failure(request, 500, Reason("internal_error"))
 
 
 def failure(
-    request: web.Request, status: int, sentence: str, error: ChatHubError | None = None
+    request: web.Request, status: int, reason: Reason, error: ChatHubError | None = None
 ) -> web.Response:
-    """An error as a response in the client's format."""
-    response = raw(_encode_error(request.path, status, sentence, error), status)
+    """An error as a response in the client's format and language."""
+    response = raw(_encode_error(request, status, reason, error), status)
+    if request.path.startswith("/v1/"):
+        # Anthropic's format has no field for it, and OpenAI's may have OpenAI's own code
+        response.headers["X-ChatHub-Code"] = reason.wire_code
+    if error is not None:
+        response.headers.update(error.headers)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error is not None and error.closes:
@@ -169,17 +205,37 @@ def failure(
         response.force_close()
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if status == 401 or isinstance(error, BudgetSpent):
+        # the official SDKs obey it: else they repeat what cannot succeed, for minutes
+        response.headers["x-should-retry"] = "false"
     return response
 
 
-def _encode_error(path: str, status: int, sentence: str, error: ChatHubError | None) -> bytes:
-    details = error.details if error else {}
-    if path.startswith("/v1/messages"):
-        return anthropic.encode_error(status, sentence)
+def _wrong_path(wrong: WrongPath) -> web.Response:
+    """The response to a program whose base URL is wrong, in its own format."""
+    code, sentence = wrong.reason.code, wrong.reason.text("en")
+    if wrong.is_anthropic:
+        body = anthropic.encode_error(404, sentence)
+    else:
+        body = openai.encode_error(404, sentence, code, type="invalid_request_error")
+    response = raw(body, 404)
+    response.headers["X-ChatHub-Code"] = code
+    return response
+
+
+def _encode_error(request: web.Request, status: int, reason: Reason, error: ChatHubError | None) -> bytes:
+    path, language, details = request.path, language_of(request), error.details if error else {}
     if not path.startswith("/v1/"):
-        return encode_error(sentence, details)
-    # without an error of ours no route matched: the base URL is wrong, not the model
-    kind = "invalid_request_error" if status == 404 and error is None else None
+        return encode_error(reason, language, details)
+    sentence = reason.text(language)
+    if path.startswith("/v1/messages"):
+        return anthropic.encode_error(status, sentence, details.get("type"))
+    kind = "insufficient_quota" if isinstance(error, BudgetSpent) else details.get("type")
     return openai.encode_error(
-        status, sentence, type=kind, param=details.get("param"), code=details.get("code")
+        status,
+        sentence,
+        reason.wire_code,
+        type=kind,
+        param=details.get("param"),
+        provider_code=details.get("code"),
     )

@@ -37,6 +37,7 @@ from chathub.database.errors import (
 from chathub.database.monitor import Monitor
 from chathub.database.opening import open_database
 from chathub.errors import Unavailable
+from chathub.sentences import Reason
 
 Connect = Callable[..., Awaitable[TestClient]]
 NO_TIME = "PRAGMA busy_timeout = 50"
@@ -66,18 +67,16 @@ async def until_health(client: Any, state: str) -> None:
 
 
 async def refused(client: Any, headers: Headers, method: str, path: str, body: Any = None) -> str:
-    """The message of a 503 in the client's format."""
+    """The code of a 503, whose body is in the client's format."""
     async with client.request(method, path, json=body, headers=headers) as response:
         said = await response.json()
         assert response.status == 503, said
     if path.startswith("/v1/"):
         assert said.keys() == ({"type", "error"} if "messages" in path else {"error"})
-        sentence = said["error"]["message"]
-    else:
-        assert said["success"] is False and said["error"] == said["message"]
-        sentence = said["error"]
-    assert "数据库" in sentence
-    return str(sentence)
+        assert "database" in said["error"]["message"]
+        return response.headers["X-ChatHub-Code"]
+    assert said["success"] is False and said["error"] == said["message"] and "数据库" in said["error"]
+    return str(said["code"])
 
 
 TURN = {"message": "问", "model": "test-model", "conversation_id": "c"}
@@ -197,7 +196,7 @@ async def test_missing_database_file_refuses_turns_and_allows_reads(
     asked = len(provider.bodies)
     for _ in range(2):
         for turn, body in TURNS:
-            assert "删除或替换" in await refused(client, user, "POST", turn, body)
+            assert await refused(client, user, "POST", turn, body) == "database_missing"
     assert len(provider.bodies) == asked
     assert len(await messages_of(client, user, "c")) == 2
     for reading in ("/api/conversations", "/api/models", "/api/stats", "/v1/models"):
@@ -248,10 +247,10 @@ async def test_damaged_page_gives_503_only_where_it_is_needed_and_is_logged_once
     await asyncio.sleep(1.5)
     assert await health(client) == ("ok", "healthy")
     for _ in range(3):
-        assert "损坏" in await refused(client, admin, "GET", "/api/invites")
+        assert await refused(client, admin, "GET", "/api/invites") == "database_damaged"
         assert await health(client) == ("damaged", "degraded")
         for path, body in TURNS:
-            assert "损坏" in await refused(client, token, "POST", path, body)
+            assert await refused(client, token, "POST", path, body) == "database_damaged"
     assert (await stream(client, user, conversation_id="c"))[-1]["type"] == "end"
     assert (await client.get("/api/conversations", headers=user)).status == 200
     # the following check finds the same
@@ -426,29 +425,29 @@ def test_sqlite_error_code_decides_the_kind_of_trouble(code: int, trouble: str |
     error = raised(code)
     assert str(error) == "said by SQLite"
     assert (error.trouble if isinstance(error, DatabaseUnavailable) else None) == trouble
-    assert (error.sentence is None) == (trouble is None)
+    assert (error.reason is None) == (trouble is None)
 
 
 def test_an_error_of_pythons_module_without_a_code_is_a_mistake_of_ours() -> None:
     error = from_sqlite(sqlite3.ProgrammingError("Cannot operate on a closed database."))
-    assert type(error) is DatabaseError and error.sentence is None
+    assert type(error) is DatabaseError and error.reason is None
 
 
 @pytest.mark.parametrize(
-    ("statement", "sentence"),
+    ("statement", "reason"),
     [
-        ("INSERT INTO users VALUES (2, 'a')", "用户名已存在"),
+        ("INSERT INTO users VALUES (2, 'a')", Reason("username_taken")),
         ("INSERT INTO users VALUES (2, NULL)", None),
         ("INSERT INTO users VALUES (1, 'b')", None),
     ],
 )
-def test_a_duplicate_that_the_user_can_change_has_a_sentence(statement: str, sentence: str | None) -> None:
+def test_a_duplicate_that_the_user_can_change_has_a_reason(statement: str, reason: Reason | None) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, username_key TEXT NOT NULL UNIQUE)")
         connection.execute("INSERT INTO users VALUES (1, 'a')")
         with pytest.raises(ConstraintViolated) as caught, translated():
             connection.execute(statement)
-    assert caught.value.sentence == sentence and caught.value.status == 400
+    assert caught.value.reason == reason and caught.value.status == 400
 
 
 def test_worst_trouble_is_shown_and_each_ends_by_itself() -> None:

@@ -71,6 +71,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "CHATHUB_HEARTBEAT_SECONDS": ("17", "heartbeat_seconds", 17),
     "CHATHUB_WRITE_SECONDS": ("18", "write_seconds", 18),
     "CHATHUB_REPLY_CHARACTERS": ("19", "reply_characters", 19),
+    "CHATHUB_LANGUAGE": ("en", "language", "en"),
     "CHATHUB_AUTO_TITLE": ("on", "auto_title", True),
     "CHATHUB_USAGE_SECONDS": ("20", "usage_seconds", 20),
     "CHATHUB_NEW_SECRET_KEY": ("n" * 32, "new_secret_key", b"n" * 32),

@@ -28,7 +28,7 @@ class Body(msgspec.Struct):
     ],
 )
 def test_nul_in_a_decoded_field_is_refused_by_its_path(body: bytes, field: str) -> None:
-    with pytest.raises(BadRequest, match=f"字段 {field} 包含空字符"):
+    with pytest.raises(BadRequest, match="field_has_nul"):
         decode(body, Body)
 
 
@@ -57,4 +57,4 @@ def test_refused_value_is_not_repeated_in_the_error() -> None:
     value = " - at `$" * 200_000 + "\n"
     with pytest.raises(BadRequest) as refusal:
         decode(msgspec.json.encode({"kind": value}), Choice)
-    assert refusal.value.sentence == "字段 kind 的值无效"
+    assert refusal.value.reason.text("zh") == "字段 kind 只能是 a 或 b"

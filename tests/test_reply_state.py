@@ -9,9 +9,10 @@ from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.formats.events import Finish, Text, ToolCallDelta, Usage
 from chathub.replies.reply import Reply
 from chathub.replies.state import TRANSITIONS, IllegalTransition, ReplyState
+from chathub.sentences import Reason
 
 DONE = FinalStatus("done", finish_reason="stop")
-STOPPED = FinalStatus("stopped", "已停止生成", finish_reason="stopped")
+STOPPED = FinalStatus("stopped", Reason("reply_stopped"), finish_reason="stopped")
 ENDED = {"unstored", "done", "stopped", "interrupted", "error"}
 
 
@@ -73,7 +74,7 @@ def test_a_reply_that_could_not_be_stored_ends_again_when_it_is_stored(reply: Re
 
 @pytest.mark.parametrize("method", ["begin_stopping", "begin_settling", "end"])
 def test_an_ended_reply_stays_as_it_ended(reply: Reply, method: str) -> None:
-    reply.end(FinalStatus("error", code=429))
+    reply.end(FinalStatus("error", http_status=429))
     change: Any = getattr(reply, method)
     with pytest.raises(IllegalTransition):
         change(DONE)

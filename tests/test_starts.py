@@ -201,7 +201,7 @@ async def test_folders_for_downloaded_weights_are_accessible_to_their_owner_only
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     wish = ("--database", str(database), "--local-model", "qwen2.5-0.5b")
     code, _, errors = await run_to_its_end(tmp_path / "x.db", *wish, **nowhere)
-    assert code == 2 and "下载中断" in errors
+    assert code == 2 and "broke off" in errors
     folders = (database.parent, database.parent / "models")
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
 

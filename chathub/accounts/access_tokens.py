@@ -59,7 +59,7 @@ def check_networks(words: list[str]) -> list[str]:
     try:
         return [str(ipaddress.ip_network(word.strip(), strict=False)) for word in words]
     except ValueError:
-        raise BadRequest("字段 allowed_networks 含有无效的地址或网段") from None
+        raise BadRequest("networks_invalid") from None
 
 
 def models_of(row: VerifiedToken) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def insert(
         BadRequest: the user has too many already.
     """
     if len(tx.all(tx.q.personal_tokens.list_own, user_id=user_id, month="")) >= _MOST:
-        raise BadRequest(f"访问令牌不能超过 {_MOST} 个")
+        raise BadRequest("too_many_access_tokens", most=_MOST)
     (row,) = tx.all(
         tx.q.personal_tokens.insert,
         user_id=user_id,
@@ -117,5 +117,5 @@ def delete(tx: Transaction, token_id: int, user_id: int, actor: Actor, now: int)
         NotFound: the user has no such access token.
     """
     if not tx.run(tx.q.personal_tokens.delete, token_id=token_id, user_id=user_id):
-        raise NotFound("访问令牌不存在")
+        raise NotFound("access_token_not_found")
     audit.record(tx, actor, "token.deleted", now, f"token {token_id}")

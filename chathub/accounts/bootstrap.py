@@ -44,7 +44,7 @@ async def _accounts(config: Config, passwords: Passwords) -> list[UserFields]:
     try:
         password = check_rules(config.admin_password or new_random())
     except BadRequest as error:
-        raise StartError(f"CHATHUB_ADMIN_PASSWORD: {error.sentence}") from error
+        raise StartError(f"CHATHUB_ADMIN_PASSWORD: {error.reason.text('en')}") from error
     if config.admin_password is None:
         print(
             f"ChatHub: the administrator is 'admin', the password (shown this once): {password}", flush=True
@@ -88,7 +88,7 @@ async def set_password(db: Database, clock: Clock, passwords: Passwords, name: s
     try:
         check_rules(password)
     except BadRequest as error:
-        raise StartError(error.sentence) from error
+        raise StartError(error.reason.text("en")) from error
     user = await db.fetch_one(db.q.users.get_for_login, username_key=users.comparable(name))
     if user is None:
         raise StartError(f"there is no user {name!r}")

@@ -40,7 +40,7 @@ def insert(tx: Transaction, code: str, invite: NewInvite, actor: Actor, now: int
     """
     tx.run(tx.q.invites.delete_expired, before=certain - _SHOWN_FOR)
     if tx.all(tx.q.invites.count_all)[0].count >= _MOST:
-        raise BadRequest(f"邀请码不能超过 {_MOST} 个")
+        raise BadRequest("too_many_invites", most=_MOST)
     hint = code[:4] + "…"
     (row,) = tx.all(
         tx.q.invites.insert,
@@ -62,10 +62,10 @@ def use(tx: Transaction, code: str, now: int) -> UsedInvite:
         BadRequest: no code is given, there is no such code, or it is used up or expired.
     """
     if not code.strip():
-        raise BadRequest("注册需要邀请码 invite_code")
+        raise BadRequest("invite_required")
     invite = tx.one(tx.q.invites.use, digest=digest_of(code.strip()), now=now)
     if invite is None:
-        raise BadRequest("邀请码无效、已用完或已过期")
+        raise BadRequest("invite_invalid")
     return invite
 
 
@@ -76,5 +76,5 @@ def delete(tx: Transaction, invite_id: int, actor: Actor, now: int) -> None:
         NotFound: there is no such invite code.
     """
     if not tx.run(tx.q.invites.delete, invite_id=invite_id):
-        raise NotFound("邀请码不存在")
+        raise NotFound("invite_not_found")
     audit.record(tx, actor, "invite.deleted", now, f"invite {invite_id}")

@@ -18,6 +18,7 @@ from chathub.errors import BadRequest
 from chathub.limits.fair_queue import FairQueue, QueueMember
 from chathub.security.audit import Actor
 from chathub.security.client_address import network_of
+from chathub.sentences import Reason
 
 T = TypeVar("T")
 
@@ -37,11 +38,11 @@ def check_rules(password: str) -> str:
         BadRequest: too short, longer than bcrypt reads, or with a NUL byte.
     """
     if len(password) < MINIMUM:
-        raise BadRequest(f"密码长度不能少于 {MINIMUM} 个字符")
+        raise BadRequest("field_too_short", where=Reason("password"), least=MINIMUM)
     if len(password.encode()) > MAXIMUM_BYTES:
-        raise BadRequest(f"密码不能超过 {MAXIMUM_BYTES} 字节")
+        raise BadRequest("password_too_long", most=MAXIMUM_BYTES)
     if "\0" in password:
-        raise BadRequest("密码不能包含空字符")
+        raise BadRequest("password_has_nul")
     return password
 
 

@@ -16,6 +16,7 @@ from chathub.mail import Mailer
 from chathub.security import audit
 from chathub.security.audit import Actor
 from chathub.security.client_address import network_of
+from chathub.sentences import Language, sentence
 
 _REGISTRATIONS = Limit("registration", 10, 3600, first=60, longest=3600)
 _CODES_OF_NETWORK = Limit("codes here", 10, 3600, first=60, longest=3600)
@@ -45,7 +46,7 @@ class RegistrationPolicy:
             Forbidden: registration is closed.
         """
         if self.mode == "closed":
-            raise Forbidden("服务器未开放注册，请联系管理员")
+            raise Forbidden("registration_closed")
 
     def digest(self, email_key: str, code: str) -> str:
         """A code as it is stored: the digest has a key, because a million codes are tried in a second."""
@@ -79,18 +80,15 @@ def code_limits(address: str, email: str) -> tuple[RateLimitKey, ...]:
     )
 
 
-async def mail_code(mailer: Mailer, email: str) -> str:
+async def mail_code(mailer: Mailer, email: str, language: Language) -> str:
     """Send a new code to an address, registered or not; gives the code.
 
     Raises:
         BadRequest, UpstreamFailed: the mail was not sent.
     """
     code = f"{secrets.randbelow(10**6):06}"
-    text = (
-        f"您的 ChatHub 注册验证码是：{code}\n\n{_MINUTES} 分钟内有效，只能使用一次。\n\n"
-        "如果不是您本人在注册，请忽略这封邮件。\n"
-    )
-    await mailer.send(email, "ChatHub 注册验证码", text)
+    text = sentence("code_mail_text", language, {"code": code, "minutes": _MINUTES})
+    await mailer.send(email, sentence("code_mail_subject", language, {}), text)
     return code
 
 

@@ -42,7 +42,7 @@ def start(tx: Transaction, user: User, client_info: ClientInfo, term: Term, cert
         client=client,
     )
     if session is None:
-        raise Unauthorized("账号信息已变更，请重新登录")
+        raise Unauthorized("account_changed")
     now = term.issued_at
     store_network(tx, user.id, address, now, certain)
     record(tx, client_info.actor, "login.succeeded", now, f"session {session.id}", client=client)
@@ -64,14 +64,14 @@ def renew(
     """
     session = tx.one(tx.q.sessions.get_by_jti, jti=caller.jti, now=now, behind_since=behind_since)
     if session is None:
-        raise Unauthorized("登录已失效，请重新登录")
+        raise Unauthorized("session_ended")
     term = term_of(session.started_at, now)
     if session.issued_at > now:
         # issued ahead of the clock: it is not known which of the two times counts, so the new token lasts
         # no longer than the old one
         term = term._replace(issued_at=session.issued_at, expires_at=session.expires_at)
     if term.expires_at <= now:
-        raise Unauthorized("登录时间过久，请重新登录")
+        raise Unauthorized("session_too_old")
     actor, client = client_info
     tx.run(tx.q.sessions.renew, **term._asdict(), session_id=session.id, address=actor.address, client=client)
     record(tx, actor, "session.refresh", now, f"session {session.id}", client=client)
@@ -90,7 +90,7 @@ def end_one(tx: Transaction, caller: Caller, session_id: int, actor: Actor, now:
         NotFound: the user has no such session.
     """
     if not tx.run(tx.q.sessions.delete_own, session_id=session_id, user_id=caller.id):
-        raise NotFound("登录会话不存在")
+        raise NotFound("session_not_found")
     record(tx, actor, "session.end", now, f"session {session_id}")
 
 

@@ -55,15 +55,15 @@ class Signer:
         import jwt
 
         if len(token) > LONGEST_TOKEN:
-            raise Unauthorized("无效的认证令牌")
+            raise Unauthorized("token_invalid")
         try:
             read, key = self._payload(token)
             payload = msgspec.convert(read, _Payload)
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
-            raise Unauthorized("无效的认证令牌") from None
+            raise Unauthorized("token_invalid") from None
         good_until = min(payload.exp, key.good_until)
         if payload.exp <= now or not key.is_good(now):
-            raise Unauthorized("登录已过期，请重新登录")
+            raise Unauthorized("session_expired")
         return Claims(int(payload.sub), payload.ver, payload.jti, good_until)
 
     def _payload(self, token: str) -> tuple[dict[str, Any], TokenKey]:

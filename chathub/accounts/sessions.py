@@ -35,6 +35,12 @@ _MINUTE = 60_000
 DEMO_TOKEN = "demo-token"
 
 
+def is_token_of_ours(token: str) -> bool:
+    """Whether a credential has the form of one that ChatHub gives: programs also send keys of providers."""
+    is_session_token = token.startswith("eyJ") and token.count(".") == 2
+    return token.startswith(PREFIX) or is_session_token or token == DEMO_TOKEN
+
+
 class Sessions:
     """Starts and ends sessions, and verifies tokens.
 
@@ -125,7 +131,7 @@ class Sessions:
         q, digest = self._db.q, digest_of(token[:LONGEST_TOKEN])
         row = await self._db.fetch_one(q.personal_tokens.get_by_digest, digest=digest, now=now)
         if row is None:
-            raise Unauthorized("访问令牌无效或已过期")
+            raise Unauthorized("access_token_invalid")
         self._last_uses.add_token(row.id, now)
         return Caller(
             row.user_id,
@@ -141,7 +147,7 @@ class Sessions:
     async def _demo_user(self) -> Caller:
         user = await self._db.fetch_one(self._db.q.users.get_demo)
         if user is None:
-            raise Unauthorized("demo-token 不可用")
+            raise Unauthorized("demo_token_disabled")
         expires = (self._clock.now() + _MINUTE) / 1000
         return Caller(user.id, user.username, user.role, expires_at=expires)
 
@@ -153,7 +159,7 @@ class Sessions:
             q.sessions.get_by_jti, jti=claims.jti, now=now, behind_since=behind_since
         )
         if session is None or (session.user_id, session.token_version) != (claims.user_id, claims.version):
-            raise Unauthorized("登录已失效，请重新登录")
+            raise Unauthorized("session_ended")
         if now - session.last_seen_at >= _MINUTE:
             self._last_uses.add_session(session.id, now)
         expires = min(claims.good_until, (now + _MINUTE) / 1000, session.ends_at / 1000)

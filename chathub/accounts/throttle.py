@@ -5,7 +5,6 @@ A ``Limit`` says how many attempts pass; its subject says which attempts are cou
 
 import hashlib
 import hmac
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -122,7 +121,7 @@ def _refuse_if_blocked(limit: Limit, blocked_until: int, now: int) -> None:
     wait = (blocked_until - now) / 1000
     # a wait longer than the longest was stored while the clock ran ahead
     if 0 < wait <= limit.longest:
-        raise TooManyRequests(f"尝试次数过多，请在 {math.ceil(wait)} 秒后再试", retry_after=wait)
+        raise TooManyRequests("too_many_attempts", wait=wait, retry_after=wait)
 
 
 def _consume(tx: Transaction, keys: tuple[RateLimitKey, ...], now: int) -> None:

@@ -93,11 +93,11 @@ def check_username(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", name).strip()
     if not 2 <= len(name) <= 50:
-        raise BadRequest("用户名长度应为 2 到 50 个字符")
+        raise BadRequest("username_length", least=2, most=50)
     if len(comparable(name)) > _LONGEST_KEY:
-        raise BadRequest("用户名过长")
+        raise BadRequest("username_too_long")
     if not _is_visible(name) or _BLANKS.search(comparable(name)):
-        raise BadRequest("用户名包含不可见或无效的字符")
+        raise BadRequest("username_invisible")
     return name
 
 
@@ -109,7 +109,7 @@ def check_email(address: str) -> str:
     """
     address = address.strip()
     if not _EMAIL.fullmatch(address) or len(address) > 254 or not _is_visible(address):
-        raise BadRequest("邮箱格式不正确")
+        raise BadRequest("email_invalid")
     return address
 
 
@@ -137,7 +137,7 @@ def get(tx: Transaction, user_id: int) -> Account:
     """
     account = find(tx, user_id)
     if account is None:
-        raise NotFound("用户不存在")
+        raise NotFound("user_not_found")
     return account
 
 
@@ -231,8 +231,8 @@ def _check_loss(tx: Transaction, old: rows.User, new: UserFields, acting_id: int
     disabled = old.is_active and not new.is_active
     loses = old.role == "admin" and old.is_active and (new.role != "admin" or disabled)
     if loses and old.id == acting_id:
-        raise BadRequest("不能禁用自己或取消自己的管理员权限")
+        raise BadRequest("own_rights_removal")
     if loses and tx.all(tx.q.users.count_other_admins, user_id=old.id)[0].count == 0:
-        raise BadRequest("不能禁用或降级最后一位管理员")
+        raise BadRequest("last_admin")
     if old.id == acting_id and disabled:
-        raise BadRequest("不能禁用自己")
+        raise BadRequest("own_account_disabling")

@@ -16,11 +16,12 @@ from chathub.billing import ledger
 from chathub.clock import Month, iso
 from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
-from chathub.errors import TooManyRequests, Unauthorized
+from chathub.errors import BudgetSpent, TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
 from chathub.providers.resolver import Candidates
 from chathub.schemas import budgets as schemas
 from chathub.schemas.budgets import BudgetKind
+from chathub.sentences import Param, Reason
 
 # from this part of a budget on its user is warned
 _WARNING = 0.8
@@ -29,10 +30,10 @@ _FAIR_PART = 4
 # … and where that is more tokens than a reply ever takes, no cap is sent: the model's own limit is reserved
 _ENOUGH = 65_536
 _NAMES: dict[BudgetKind, str] = {
-    "tokens": "本月额度",
-    "token": "该访问令牌本月额度",
-    "cost": "本月费用额度",
-    "token_cost": "该访问令牌本月费用额度",
+    "tokens": "budget_of_tokens",
+    "token": "budget_of_token_tokens",
+    "cost": "budget_of_cost",
+    "token_cost": "budget_of_token_cost",
 }
 
 
@@ -129,11 +130,19 @@ class Budget(Struct, frozen=True):
         percentage = min(100.0, round(100 * self.share_used, 1))
         return schemas.Budget(self.kind, limit, used, reserved, left, percentage, iso(month.end))
 
-    def __str__(self) -> str:
-        name = _NAMES[self.kind]
-        if self.is_money:
-            return f"{name}（已使用 {self.used / 1e6:g} / {self.limit / 1e6:g}，剩余 {self.left / 1e6:g}）"
-        return f"{name}（已使用 {self.used} / {self.limit} 个 token，剩余 {self.left}）"
+    def params(self, month: Month) -> dict[str, Param]:
+        """The parameters of the sentences about it."""
+        return {
+            "budget": Reason(_NAMES[self.kind]),
+            "used": self.used / 1_000_000 if self.is_money else self.used,
+            "left": self._amount(self.left),
+            "limit": self._amount(self.limit),
+            "day": month.next_day,
+        }
+
+    def _amount(self, number: int) -> Param:
+        """A number with its unit; money has none."""
+        return number / 1_000_000 if self.is_money else Reason("amount_of_tokens", {"count": number})
 
 
 def check_rate_limits(tx: Transaction, owner: BudgetOwner, ended: Sequence[int]) -> BudgetState:
@@ -150,30 +159,36 @@ def check_rate_limits(tx: Transaction, owner: BudgetOwner, ended: Sequence[int])
     state = _state(tx, owner, ended)
     for limits in state.limits:
         if not limits.is_active:
-            raise Unauthorized("登录已失效，请重新登录")
+            raise Unauthorized("session_ended")
         _check_rates(tx, owner, limits)
     return state
 
 
 def _check_rates(tx: Transaction, owner: BudgetOwner, limits: LimitsWithUsage) -> None:
-    whose, token_id = ("", 0) if limits.owner == "user" else ("该访问令牌", owner.token_id)
+    is_users = limits.owner == "user"
     if limits.replies_at_once is not None and limits.running >= limits.replies_at_once:
-        raise TooManyRequests(f"{whose}同时进行的回复不能超过 {limits.replies_at_once} 个", retry_after=1)
+        code = "too_many_replies" if is_users else "too_many_replies_of_token"
+        raise TooManyRequests(code, most=limits.replies_at_once, retry_after=1)
     most = limits.requests_per_minute
     if most is None:
         return
     now = owner.month.now
-    minute = {"minute": now // 60_000, "user_id": owner.user_id, "token_id": token_id}
+    minute = {
+        "minute": now // 60_000,
+        "user_id": owner.user_id,
+        "token_id": 0 if is_users else owner.token_id,
+    }
     if tx.all(tx.q.budgets.count_request, **minute)[0].requests > most:
         wait = 60 - now / 1000 % 60
-        raise TooManyRequests(f"{whose}每分钟最多 {most} 次请求，请稍后再试", retry_after=wait)
+        code = "too_many_requests_per_minute" if is_users else "too_many_requests_per_minute_of_token"
+        raise TooManyRequests(code, most=most, wait=wait, retry_after=wait)
 
 
 def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:
     """What the request may use of what is left.
 
     Raises:
-        TooManyRequests: a budget has no room for the prompt and the beginning of a reply; ``budget`` of its
+        BudgetSpent: a budget has no room for the prompt and the beginning of a reply; ``budget`` of its
             details says what is left and when it renews.
     """
     replies = bound.reply * bound.choices
@@ -197,8 +212,9 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
         room = (budget.left * 1000 - bound.prompt * bound.input_price) // bound.output_price
     # a token for each reply at least; embeddings have none
     if room < min(1, bound.reply) * bound.choices:
-        sentence = f"{budget}不足，将于 {month.next_day} 恢复"
-        raise TooManyRequests(sentence, budget=budget.shown(month))
+        code = "budget_used_up" if budget.used >= budget.limit else "budget_insufficient"
+        reason = Reason(code, budget.params(month))
+        raise BudgetSpent.of(reason, details={"budget": budget.shown(month)})
     return room
 
 
@@ -227,7 +243,7 @@ def warning(tx: Transaction, owner: BudgetOwner) -> schemas.Budget | None:
     if budget is None or budget.share_used < _WARNING:
         return None
     shown = budget.shown(state.month)
-    message = f"{budget}已使用 {shown.percentage:g}%，将于 {state.month.next_day} 恢复"
+    message = Reason("budget_warning", {**budget.params(state.month), "percentage": shown.percentage})
     return replace(shown, message=message)
 
 

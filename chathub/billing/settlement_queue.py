@@ -20,6 +20,7 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable, Trouble
 from chathub.database.transaction import Transaction
 from chathub.errors import Unavailable
+from chathub.sentences import Reason
 
 log = logging.getLogger("chathub.settlements")
 
@@ -88,8 +89,7 @@ class SettlementQueue:
             Unavailable: what waits to be stored takes all the memory that there is for it.
         """
         if self.kept_bytes and self.kept_bytes + growing >= MOST:
-            sentence = "已有过多回复未能保存，暂时不接受新的消息，请稍后再试"
-            raise Unavailable(sentence, retry_after=5, code="not_stored")
+            raise Unavailable("not_stored", what=Reason("replies_wait"), retry_after=5)
 
     def has_room(self, size: int = 0, spare: int = 0) -> bool:
         return self.kept_bytes + size + _EACH <= MOST + spare

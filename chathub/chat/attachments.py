@@ -8,22 +8,13 @@ from chathub.database.rows.files import StoredFile
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.events import Attachment
-from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, Problem
+from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, image_reason
 from chathub.formats.messages import Image
 
 # bytes of all images in one request to a provider; Anthropic takes requests of 32 MB, and base64 makes them a
 # third larger
 MOST_BYTES_SENT = 20 * 1024 * 1024
 LIMITS = ImageLimits(count=8, size=5 * 1024 * 1024, total=8 * 5 * 1024 * 1024, address=2000, strict=True)
-
-_PROBLEMS: dict[Problem, str] = {
-    "count": f"一条消息最多附带 {LIMITS.count} 张图片",
-    "host": "字段 images 含有无效的图片地址",
-    "size": f"图片不能超过 {LIMITS.size // 1024 // 1024} MB",
-    "encoding": "字段 images 含有无法解码的图片",
-    "content": "字段 images 的内容与其类型不符",
-}
-_OTHER_PROBLEM = "字段 images 只接受 PNG、JPEG、GIF、WebP 的 data URL 或 https 地址"
 
 
 def decode_images(urls: Sequence[str]) -> list[Image]:
@@ -38,7 +29,7 @@ def decode_images(urls: Sequence[str]) -> list[Image]:
             raise ImageError("count")
         return [decoder.decode_url(url) for url in urls]
     except ImageError as error:
-        raise BadRequest(_PROBLEMS.get(error.problem, _OTHER_PROBLEM)) from None
+        raise BadRequest.of(image_reason(error.problem, LIMITS, "images")) from None
 
 
 def insert_images(tx: Transaction, message_id: int, user_id: int, images: Iterable[Image], now: int) -> None:
@@ -46,7 +37,12 @@ def insert_images(tx: Transaction, message_id: int, user_id: int, images: Iterab
     for position, image in enumerate(images):
         file_id = None if image.url else _find_or_insert_file(tx, user_id, image.media_type, image.data, now)
         tx.run(
-            tx.q.files.insert_image, message_id=message_id, position=position, file_id=file_id, url=image.url
+            tx.q.files.insert_image,
+            message_id=message_id,
+            position=position,
+            file_id=file_id,
+            url=image.url,
+            at=image.at,
         )
 
 
@@ -107,7 +103,9 @@ def load_images(
             break
         rows = tx.all(tx.q.files.list_for_message, message_id=message_id)
         if rows := rows or tx.all(tx.q.files.list_made_for_message, message_id=message_id):
-            loaded[message_id] = [Image(row.media_type or "", row.data or b"", row.url) for row in rows]
+            loaded[message_id] = [
+                Image(row.media_type or "", row.data or b"", row.url, row.at) for row in rows
+            ]
     return loaded
 
 
@@ -124,7 +122,7 @@ def get_size(tx: Transaction, file_id: str, user_id: int) -> int:
     """
     row = tx.one(tx.q.files.get_own_size, file_id=file_id, user_id=user_id)
     if row is None:
-        raise NotFound("文件不存在")
+        raise NotFound("file_not_found")
     return row.size
 
 
@@ -136,7 +134,7 @@ def get_file(tx: Transaction, file_id: str, user_id: int) -> StoredFile:
     """
     row = tx.one(tx.q.files.get_own, file_id=file_id, user_id=user_id)
     if row is None:
-        raise NotFound("文件不存在")
+        raise NotFound("file_not_found")
     return row
 
 

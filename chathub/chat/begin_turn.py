@@ -85,15 +85,14 @@ def _get_or_insert_conversation(tx: Transaction, new_turn: NewTurn) -> Conversat
         if row is not None and row.user_id == user_id:
             return row
         if is_new and removal.was_deleted(tx, public_id, user_id, new_turn.now):
-            raise Gone("对话已被删除", code="conversation_deleted")
+            raise Gone("conversation_deleted")
         if row is not None or not is_new:
-            raise NotFound("对话不存在")
-    prompt = new_turn.prompt
+            raise NotFound("conversation_not_found")
     (row,) = tx.all(
         tx.q.conversations.insert,
         public_id=public_id,
         user_id=user_id,
-        title=title_of(prompt.text) or ("图片" if prompt.images else "新对话"),
+        title=title_of(new_turn.prompt.text) or new_turn.untitled,
         model=new_turn.model,
         now=new_turn.now,
     )
@@ -115,7 +114,7 @@ def _parent_of_prompt(
 def _get_place(tx: Transaction, message_id: int, conversation_id: int) -> MessagePlace:
     row = tx.one(tx.q.messages.get_place, message_id=message_id)
     if row is None or row.conversation_id != conversation_id:
-        raise NotFound("消息不存在")
+        raise NotFound("message_not_found")
     return row
 
 
@@ -132,9 +131,9 @@ def _get_called_reply(
     calls = {call["id"] for call in json.loads((row.tool_calls if row else "") or "[]")}
     completed = {result.tool_call_id for result in results}
     if row is None or not calls or completed - calls or len(completed) < len(results):
-        raise BadRequest("tool_results 与上一条回复的工具调用不符")
+        raise BadRequest("tool_results_unmatched")
     if calls - completed:
-        raise BadRequest("tool_results 必须回答上一条回复的所有工具调用")
+        raise BadRequest("tool_results_incomplete")
     return row.id
 
 
@@ -179,7 +178,7 @@ def _decide(state: BudgetState, new_turn: NewTurn, history: Sequence[ContextMess
     try:
         return _Decision(budgets.size_reservation(state, bound))
     except TooManyRequests as error:
-        refusal = FinalStatus("error", error.sentence, error.status, "error")
+        refusal = FinalStatus("error", error.reason, error.status, "error")
         return _Decision(None, refusal, error.details["budget"])
 
 

@@ -17,7 +17,7 @@ def get_conversation(tx: Transaction, public_id: str, user_id: int) -> ShownConv
     """
     row = tx.one(tx.q.conversations.get_own, public_id=public_id, user_id=user_id)
     if row is None:
-        raise NotFound("对话不存在")
+        raise NotFound("conversation_not_found")
     return row
 
 
@@ -29,7 +29,7 @@ def get_message(tx: Transaction, message_id: int, user_id: int) -> OwnMessage:
     """
     row = tx.one(tx.q.messages.get_own, message_id=message_id, user_id=user_id)
     if row is None or tx.one(tx.q.messages.is_detached, message_id=message_id):
-        raise NotFound("消息不存在")
+        raise NotFound("message_not_found")
     return row
 
 
@@ -48,9 +48,9 @@ def get_prompt(tx: Transaction, message_id: int, user_id: int) -> StoredPrompt:
     """
     row = tx.one(tx.q.messages.get_prompt, message_id=message_id, user_id=user_id)
     if row is None or tx.one(tx.q.messages.is_detached, message_id=message_id):
-        raise NotFound("消息不存在")
+        raise NotFound("message_not_found")
     if row.named_role == "tool":
-        raise BadRequest("工具消息不能重新生成或修改")
+        raise BadRequest("tool_message")
     return row
 
 
@@ -70,7 +70,7 @@ def show_branch(tx: Transaction, public_id: str, user_id: int, message_id: int) 
     """
     conversation = get_conversation(tx, public_id, user_id)
     if get_message(tx, message_id, user_id).public_id != public_id:
-        raise NotFound("消息不存在")
+        raise NotFound("message_not_found")
     _set_head(tx, conversation.id, _newest_leaf(tx, message_id))
 
 

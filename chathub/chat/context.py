@@ -10,8 +10,8 @@ from msgspec import Struct
 from chathub.database.rows.messages import ContextMessage
 from chathub.formats import reasoning
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
-from chathub.formats.images import MEDIA_TYPES
 from chathub.formats.loose_json import as_object
+from chathub.formats.media import IMAGES
 from chathub.formats.messages import (
     Image,
     Message,
@@ -40,7 +40,7 @@ class Attached(Struct, frozen=True):
     @property
     def is_image(self) -> bool:
         """Whether its bytes may be sent to a provider as an image."""
-        return bool(self.stored) and self.media_type in MEDIA_TYPES
+        return bool(self.stored) and self.media_type in IMAGES
 
 
 def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> int:

@@ -30,7 +30,7 @@ def find_repeated_reply(tx: Transaction, user_id: int, key: IdempotencyKey, now:
     if row is None:
         return None
     if row.digest != key.digest and not row.is_deleted:
-        raise Conflict("同一幂等键已用于不同的请求")
+        raise Conflict("idempotency_key_reused")
     return None if row.failed_empty or row.is_deleted else row.message_id
 
 

@@ -29,7 +29,7 @@ def delete_conversation(tx: Transaction, public_id: str, user_id: int, now: int,
         NotFound: the user has no such conversation.
     """
     if not tx.run(tx.q.conversations.mark_deleted, public_id=public_id, user_id=user_id, now=now):
-        raise NotFound("对话不存在")
+        raise NotFound("conversation_not_found")
     tx.run(tx.q.deleted_conversations.put, public_id=public_id, user_id=user_id, now=now)
     tx.run(tx.q.deleted_conversations.delete_older, before=certain - _REMEMBERED, limit=_SWEPT)
     tx.run(tx.q.deleted_conversations.delete_all_but_newest, user_id=user_id, most=_MOST_REMEMBERED)

@@ -123,6 +123,6 @@ def complete_stopped(tx: Transaction, public_id: str, user_id: int, content: str
     """
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
     if row is None or row.user_id != user_id:
-        raise NotFound("对话不存在")
+        raise NotFound("conversation_not_found")
     if row.head_id is not None and content != PLACEHOLDER:
         tx.run(tx.q.messages.complete_stopped, message_id=row.head_id, content=content, now=now)

@@ -21,6 +21,7 @@ from chathub.providers.resolver import Candidates
 from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
 from chathub.schemas.json import JsonObject
+from chathub.sentences import Language, Reason, sentence
 
 # the two texts of a reply
 Kind = Literal["content", "reasoning"]
@@ -73,11 +74,11 @@ class Prompt(Struct, frozen=True):
 
 
 class FinalStatus(Struct, frozen=True):
-    """How a reply ended. ``status`` is the message's, ``code`` the HTTP status of an error (else 0)."""
+    """How a reply ended, and why. ``status`` is the message's, ``http_status`` that of an error (else 0)."""
 
     status: Literal["done", "stopped", "interrupted", "error"]
-    reason: str = ""
-    code: int = 0
+    reason: Reason | None = None
+    http_status: int = 0
     finish_reason: str = ""
     retry_after: float | None = None
 
@@ -87,15 +88,15 @@ def status_columns(final_status: FinalStatus | None) -> JsonObject:
     if final_status is None:
         return {
             "status": "streaming",
-            "reason": "",
+            "reason_json": "",
             "error_status": 0,
             "finish_reason": "",
             "retry_after": None,
         }
     return {
         "status": final_status.status,
-        "reason": final_status.reason,
-        "error_status": final_status.code,
+        "reason_json": final_status.reason.encoded() if final_status.reason else "",
+        "error_status": final_status.http_status,
         "finish_reason": final_status.finish_reason,
         "retry_after": final_status.retry_after,
     }
@@ -106,9 +107,9 @@ class NewTurn(Struct, frozen=True, kw_only=True):
 
     ``options`` are stored with the prompt, for another reply to it. With a ``refusal`` the reply is stored
     as failed. The history's images are read only if the model ``supports_vision``, those of replies only if
-    an endpoint takes them (``returns_images``). ``bound`` is what the turn
-    may use, without the history (None: nothing, the turn is refused). ``is_incomplete``: only a part of the
-    prompt is stored.
+    an endpoint takes them (``returns_images``). ``bound`` is what the turn may use, without the history
+    (None: nothing, the turn is refused). ``untitled`` is the title of a new conversation whose prompt gives
+    none. ``is_incomplete``: only a part of the prompt is stored.
     """
 
     branch_point: BranchPoint
@@ -123,6 +124,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     supports_vision: bool
     returns_images: bool = False
     refusal: FinalStatus | None
+    untitled: str
     is_incomplete: bool = False
 
     @property
@@ -143,8 +145,8 @@ class NewTurn(Struct, frozen=True, kw_only=True):
 
 
 # the final statuses of a reply that could not be stored yet, and of one whose text was dropped meanwhile
-NOT_STORED = FinalStatus("error", "回复暂时无法保存，文字还在，服务器会继续尝试保存", 503, "not_stored")
-_CUT = FinalStatus("interrupted", "数据库长时间未能保存这条回复，只保存了一部分", 503, "interrupted")
+NOT_STORED = FinalStatus("error", Reason("not_stored", {"what": Reason("reply_kept")}), 503, "not_stored")
+_CUT = FinalStatus("interrupted", Reason("reply_partly_saved"), 503, "interrupted")
 
 
 class Turn(Struct, frozen=True):
@@ -254,10 +256,10 @@ class TurnRequest(Struct, frozen=True):
         error = self.candidates
         if not isinstance(error, ChatHubError):
             return None
-        return FinalStatus("error", error.sentence, error.status, "error", error.retry_after)
+        return FinalStatus("error", error.reason, error.status, "error", error.retry_after)
 
-    def new_turn(self, month: Month) -> NewTurn:
-        """The turn to be stored."""
+    def new_turn(self, month: Month, language: Language) -> NewTurn:
+        """The turn to be stored; ``language`` is that of a title which is not the prompt's."""
         candidates = None if isinstance(self.candidates, ChatHubError) else self.candidates
         return NewTurn(
             branch_point=self.branch_point,
@@ -273,6 +275,9 @@ class TurnRequest(Struct, frozen=True):
             supports_vision=candidates.model.supports_vision if candidates else False,
             returns_images=candidates is not None and _takes_own_images(candidates),
             refusal=self.refusal,
+            untitled=sentence(
+                "image_conversation" if self.prompt.images else "new_conversation", language, {}
+            ),
         )
 
     def _bound(self, candidates: Candidates) -> UsageBound:

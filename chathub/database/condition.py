@@ -20,7 +20,6 @@ log = logging.getLogger("chathub.database")
 
 State = Literal["ok", "checking", Obstacle, "damaged", "missing"]
 
-_MISSING = "数据库文件已被删除或替换，暂时不接受新的消息，请联系管理员"
 # for the log: what it means, and what the operator can do
 _ADVICE: dict[str, str] = {
     "locked": "another program holds a lock on it, and nothing can be written",
@@ -107,7 +106,7 @@ class Condition:
             Unavailable: the file is gone, so that stored data would be lost when the server ends.
         """
         if self.missing:
-            raise Unavailable(_MISSING)
+            raise Unavailable("database_missing")
 
     def record_failure(self, error: DatabaseError, *, writing: bool) -> bool:
         """Record a failed statement; gives whether the caller must find out what prevents writing, and record

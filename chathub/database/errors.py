@@ -1,13 +1,15 @@
 """Database errors: SQLite's exceptions become these where statements run; no other package sees them.
 
-Each error has a sentence for the person whose request met it, and the HTTP status that goes with it. Without
-a sentence the error is a mistake of ours: the log shows where it came from.
+Each error has a reason for the person whose request met it, and the HTTP status that goes with it. Without a
+reason the error is a mistake of ours: the log shows where it came from.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
+
+from chathub.sentences import Reason
 
 # what prevents writing
 Obstacle = Literal["read-only", "full", "locked"]
@@ -35,31 +37,31 @@ _UNREADABLE = {
     sqlite3.SQLITE_IOERR | (32 << 8),
     sqlite3.SQLITE_IOERR | (33 << 8),
 }
-_SENTENCES: dict[Trouble, str] = {
-    "locked": "数据库正被其他程序占用，请稍后再试",
-    "full": "磁盘空间不足，数据库暂时无法写入",
-    "read-only": "数据库暂时无法写入，只能读取",
-    "damaged": "数据库的这一部分已损坏，无法完成请求，请联系管理员",
-    "failed": "数据库暂时不可用，请稍后再试",
+_REASONS: dict[Trouble, Reason] = {
+    "locked": Reason("database_locked"),
+    "full": Reason("database_full"),
+    "read-only": Reason("database_read_only"),
+    "damaged": Reason("database_damaged"),
+    "failed": Reason("database_failed"),
 }
-# column whose value another row has already → the sentence
+# column whose value another row has already → what the client reads
 _DUPLICATES = {
-    "users.username_key": "用户名已存在",
-    "users.email_key": "邮箱已被使用",
-    "providers.provider_key": "提供商标识已存在",
-    "models.model_name": "模型名称已存在",
+    "users.username_key": Reason("username_taken"),
+    "users.email_key": Reason("email_taken"),
+    "providers.provider_key": Reason("provider_key_taken"),
+    "models.model_name": Reason("model_name_taken"),
 }
 
 
 class DatabaseError(Exception):
     """A statement failed."""
 
-    sentence: str | None = None
+    reason: Reason | None = None
     status = 500
 
 
 class ConstraintViolated(DatabaseError):
-    """A row breaks a rule of the schema; with a sentence where a changed request would not."""
+    """A row breaks a rule of the schema; with a reason where a changed request would not."""
 
     status = 400
 
@@ -67,7 +69,7 @@ class ConstraintViolated(DatabaseError):
         super().__init__(message)
         # several columns are separated by commas
         column = message.removeprefix("UNIQUE constraint failed: ").partition(",")[0]
-        self.sentence = _DUPLICATES.get(column)
+        self.reason = _DUPLICATES.get(column)
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -76,14 +78,14 @@ class DatabaseUnavailable(DatabaseError):
     ``is_no_database``: the file is not one of SQLite's.
     """
 
-    sentence: str
+    reason: Reason
     status = 503
 
     def __init__(self, message: str, trouble: Trouble, *, is_no_database: bool = False) -> None:
         super().__init__(message)
         self.trouble = trouble
         self.is_no_database = is_no_database
-        self.sentence = _SENTENCES[trouble]
+        self.reason = _REASONS[trouble]
 
 
 def from_sqlite(error: sqlite3.Error) -> DatabaseError:

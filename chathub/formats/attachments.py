@@ -235,5 +235,5 @@ def in_words(attachment: Attachment, code: str = "attachment_unsupported") -> Te
     """An attachment as a sentence for programs, which says what came, and what was said in it."""
     if not attachment.data and not attachment.url:
         code = "attachment_unreadable"
-    told = sentence(code, "en", {"what": described(attachment), "most": size_text(MOST_BYTES)})
+    told = sentence(code, "en", {"what": described(attachment), "most": MOST_BYTES})
     return Text(f"{told} {attachment.transcript}".rstrip())

@@ -59,17 +59,17 @@ def fields_of(body: bytes, known: Known) -> dict[str, Raw]:
             1,000.
     """
     if has_too_many_values(body):
-        raise BadRequest("The request body holds too many values.")
+        raise BadRequest("too_many_values")
     if len(body) > _SMALL:
         _check_size(body)
     fields = decode(_decode_fields, body)
     if len(fields) > _MOST_FIELDS:
-        raise BadRequest(f"The request body may have {_MOST_FIELDS} fields at most.")
+        raise BadRequest("too_many_fields", most=_MOST_FIELDS)
     for name in fields:
         if meant := known.meant_by(name):
-            refuse(name[:_SHOWN], f"this field is {meant} in another case")
+            refuse(name[:_SHOWN], "field_case_differs", meant=meant)
     if (twice := _repeated(body, fields)) is not None:
-        refuse(twice[:_SHOWN], "this field comes twice")
+        refuse(twice[:_SHOWN], "field_repeated")
     return fields
 
 
@@ -79,8 +79,7 @@ def _check_size(body: bytes) -> None:
     long = [getattr(bulk, name) for name in bulk.__struct_fields__]
     besides = len(body) - sum(memoryview(raw).nbytes for raw in long if raw is not msgspec.UNSET)
     if besides > _MOST_OTHERS:
-        names = ", ".join(bulk.__struct_fields__)
-        raise BadRequest(f"The fields besides {names} are larger than {_MOST_OTHERS} bytes together.")
+        raise BadRequest("other_fields_too_large", fields=list(bulk.__struct_fields__), most=_MOST_OTHERS)
 
 
 def _repeated(body: bytes, fields: dict[str, Raw]) -> str | None:

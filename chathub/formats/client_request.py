@@ -1,7 +1,6 @@
 """A client's request, decoded from any format, and the checks that all formats share.
 
-The sentences are English, for programs and the people who read their logs. Every error names the field in
-``details["param"]``.
+Every error names the field in ``details["param"]``.
 """
 
 from collections.abc import Callable, Iterator, Sized
@@ -11,32 +10,23 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
-from chathub.formats.images import MEDIA_TYPES, ImageDecoder, ImageError, ImageLimits, Problem
-from chathub.formats.messages import Image, Message
+from chathub.formats.messages import Message
 from chathub.schemas.bounds import has_more
 from chathub.schemas.json import JsonObject
-from chathub.schemas.problems import in_english
+from chathub.schemas.problems import field_name, problem_of
+from chathub.sentences import Param, Reason
 
 MESSAGES = 10_000
 # parts, blocks and tool calls: of one list, and of all messages together
 PARTS_OF_ONE = 1_000
 PARTS = 20_000
 TOOLS = 1_000
+# values in blocks that only one format knows
+VALUES = 200_000
 STOPS = 16
 NAME_LENGTH = 200
 # characters of JSON, decoded for some formats into objects up to thirty times as large
 ARGUMENTS = 2 * 1024 * 1024
-IMAGE_LIMITS = ImageLimits(count=20, size=10 * 1024 * 1024, total=32 * 1024 * 1024, address=8192)
-_IMAGE_PROBLEMS: dict[Problem, str] = {
-    "count": f"a request may hold {IMAGE_LIMITS.count} pictures at most",
-    "address": "expected a data URL or an https address",
-    "data_url": "a data URL must hold base64",
-    "media_type": f"the picture must be one of {', '.join(MEDIA_TYPES)}",
-    "size": f"the picture is larger than {IMAGE_LIMITS.size} bytes",
-    "encoding": "the picture is not valid base64",
-    "total": f"all pictures together are larger than {IMAGE_LIMITS.total} bytes",
-}
-
 T = TypeVar("T")
 
 # bytes of a message that can have few parts only
@@ -80,13 +70,14 @@ def whole_number(value: Any) -> int | None:
     return int(value) if known and value == value // 1 and value < 10**12 else None
 
 
-def refuse(param: str, problem: str) -> NoReturn:
+def refuse(param: str, code: str, **params: Param) -> NoReturn:
     """Refuse a request for one of its fields.
 
     Raises:
         BadRequest: always; ``param`` is the field, as in ``messages[0].content``.
     """
-    raise BadRequest(f"{param}: {problem}", param=param)
+    reason = Reason(code, {"where": field_name(param), "field": param, **params})
+    raise BadRequest.of(reason, details={"param": param})
 
 
 def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = "") -> T:
@@ -98,12 +89,10 @@ def decode(decoder: Callable[[bytes | Raw], T], data: bytes | Raw, place: str = 
     try:
         return decoder(data)
     except msgspec.ValidationError as error:
-        param, problem = in_english(error, place)
-        if param:
-            refuse(param, problem)
-        raise BadRequest(f"The request body does not fit: {problem}") from None
+        field, reason = problem_of(error, decoder.__self__.type, place)  # type: ignore[attr-defined]
+        raise BadRequest.of(reason, details={"param": field} if field else None) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("The request body is not valid JSON.") from None
+        raise BadRequest("json_invalid") from None
 
 
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -134,10 +123,10 @@ def messages_of(raw: Raw, decoder: Callable[[bytes | Raw], T]) -> Iterator[T]:
         BadRequest: no list, an empty one, too many, or an invalid message.
     """
     if has_more(raw, MESSAGES):
-        refuse("messages", f"expected array of length <= {MESSAGES}")
+        refuse("messages", "list_too_long", most=MESSAGES)
     items = decode(_decode_items, raw, "messages")
     if not items:
-        refuse("messages", "expected array of length >= 1")
+        refuse("messages", "list_empty")
     for number, item in enumerate(items):
         _check_lists(item, f"messages[{number}]")
         yield decode(decoder, item, f"messages[{number}]")
@@ -153,7 +142,7 @@ def _check_lists(item: Raw, place: str, levels: int = 2) -> None:
         if inner is UNSET or bytes(memoryview(inner)[:1]) != b"[":
             continue
         if has_more(inner, PARTS_OF_ONE):
-            refuse(f"{place}.{name}", f"expected array of length <= {PARTS_OF_ONE}")
+            refuse(f"{place}.{name}", "list_too_long", most=PARTS_OF_ONE)
         for number, part in enumerate(decode(_decode_items, inner) if levels > 1 else []):
             _check_lists(part, f"{place}.{name}[{number}]", levels - 1)
 
@@ -163,6 +152,7 @@ class Parts:
 
     def __init__(self) -> None:
         self._count = 0
+        self._values = 0
 
     def add(self, *contents: Sized | str | None) -> None:
         """Count the items of each list; a text counts nothing.
@@ -172,7 +162,18 @@ class Parts:
         """
         self._count += sum(len(each) for each in contents if each and not isinstance(each, str))
         if self._count > PARTS:
-            refuse("messages", f"more than {PARTS} parts and tool calls together")
+            refuse("messages", "too_many_parts", most=PARTS)
+
+    def add_values(self, raw: Raw) -> None:
+        """Count the values of a block of an unknown kind, before they become objects.
+
+        Raises:
+            BadRequest: there are too many.
+        """
+        text = bytes(raw)
+        self._values += sum(text.count(mark) for mark in (b",", b"[", b"{"))
+        if self._values > VALUES:
+            refuse("messages", "too_many_values")
 
 
 def check_arguments(messages: list[Message]) -> None:
@@ -183,36 +184,12 @@ def check_arguments(messages: list[Message]) -> None:
     """
     size = sum(len(call.arguments) for message in messages for call in message.tool_calls)
     if size > ARGUMENTS:
-        refuse("messages", f"the arguments of all tool calls are larger than {ARGUMENTS} characters together")
+        refuse("messages", "arguments_too_large", most=ARGUMENTS)
 
 
 def object_text(raw: Raw, place: str) -> str:
     """The text of a JSON object as the client wrote it: encoding it again could change its numbers."""
     if memoryview(raw).nbytes > ARGUMENTS:
-        refuse(place, f"an object of arguments may have {ARGUMENTS} bytes at most")
+        refuse(place, "field_too_many_bytes", most=ARGUMENTS)
     decode(_decode_object, raw, place)
     return bytes(raw).decode()
-
-
-class ClientImages:
-    """Decodes the images of one request; ``param`` is the field in which one stands.
-
-    Raises:
-        BadRequest: an image that cannot be accepted, or one too many.
-    """
-
-    def __init__(self) -> None:
-        self._decoder = ImageDecoder(IMAGE_LIMITS)
-
-    def from_url(self, url: str, param: str) -> Image:
-        """From a data URL, or an https address, which is passed on and not fetched."""
-        try:
-            return self._decoder.decode_url(url)
-        except ImageError as error:
-            refuse(param, _IMAGE_PROBLEMS[error.problem])
-
-    def from_base64(self, media_type: str, data: str, param: str) -> Image:
-        try:
-            return self._decoder.decode_base64(media_type, data)
-        except ImageError as error:
-            refuse(param, _IMAGE_PROBLEMS[error.problem])

@@ -1,11 +1,12 @@
 """A provider's response as events: text, reasoning, tool calls, attachments, sources, usage, the end, or a
 failure."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from chathub.schemas.json import JsonObject
+from chathub.sentences import Param, Reason
 from chathub.text import shortened
 
 _PER_FRAGMENT = 50
@@ -125,6 +126,9 @@ class Failure(Struct, frozen=True):
     plain text (or nothing), or a web page. ``regains_at`` (Unix seconds) is when a used-up quota renews.
     ``echoed``: the message begins with a phrase that the request contains. ``headers`` are those of the
     response that may be passed on.
+
+    ``message`` is the provider's own; a failure that ChatHub found has a ``reason``, and that in English as
+    its message.
     """
 
     message: str
@@ -143,6 +147,21 @@ class Failure(Struct, frozen=True):
     form: Literal["json", "text", "page"] = "json"
     regains_at: float | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    reason: Reason | None = None
+
+    @classmethod
+    def found(
+        cls,
+        code: str,
+        /,
+        kind: str = "refused",
+        status: int = 0,
+        params: dict[str, Param] | None = None,
+        **more: Any,
+    ) -> "Failure":
+        """A failure that ChatHub found; ``with_provider`` names the provider in its sentence."""
+        reason = Reason(code, {"provider": Reason("the_provider"), **(params or {})})
+        return cls(reason.text("en"), kind=kind, status=status, reason=reason, **more)
 
     @property
     def told(self) -> str:

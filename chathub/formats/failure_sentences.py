@@ -6,14 +6,11 @@ from chathub import redaction
 from chathub.formats.events import Failure
 from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import Endpoint
-from chathub.sentences import Language, sentence
+from chathub.sentences import Reason
+from chathub.sentences.tables import DETAILS
 
-# classes whose details only the owner of the API key may read: the code whose sentence the others read
-_PRIVATE = {
-    "invalid_key": "upstream_invalid_key",
-    "no_credit": "upstream_no_credit",
-    "rate_limited": "upstream_rate_limited",
-}
+# classes whose details only the owner of the API key may read
+_PRIVATE = ("invalid_key", "no_credit", "rate_limited")
 
 
 def is_private(failure: Failure, endpoint: Endpoint | None) -> bool:
@@ -21,16 +18,32 @@ def is_private(failure: Failure, endpoint: Endpoint | None) -> bool:
     return endpoint is not None and not endpoint.is_own and meaning_of(failure).failure_class in _PRIVATE
 
 
-def sentence_for(
-    failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str], language: Language = "zh"
-) -> str:
-    """The sentence that the caller may read: the provider's message without ``secrets``, or, if it is about
-    an API key of another user, what the failure means."""
+def words_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str]) -> Reason:
+    """What the caller may read of a failure: what ChatHub found, or the provider's message without
+    ``secrets``. If that is about an API key of another user, it is what the failure means, and no host name
+    of that user's is shown."""
+    if failure.reason is not None:
+        is_named = endpoint is None or endpoint.is_own
+        is_hidden = failure.reason.code == "upstream_host_unresolved" and not is_named
+        return Reason("upstream_name_unresolved", failure.reason.params) if is_hidden else failure.reason
     if is_private(failure, endpoint):
-        return sentence(meaning_of(failure).code, language)
-    return redaction.scrub(failure.told, secrets)
+        return Reason(meaning_of(failure).code)
+    return Reason("provider_text", {"text": redaction.scrub(failure.told, secrets)})
 
 
-def class_sentence(name: str, language: Language = "zh") -> str:
-    """The sentence of a failure class that is about the API key; empty for all others."""
-    return sentence(_PRIVATE[name], language) if name in _PRIVATE else ""
+def reason_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str], provider: str) -> Reason:
+    """Why a request failed, with the provider's name, as the caller may read it. Its code on the wire is that
+    of the failure table, or of what ChatHub found before it sent anything."""
+    words = words_for(failure, endpoint, secrets).with_params(provider=provider)
+    if words.code == "provider_text":
+        is_http = failure.status >= 400
+        error = Reason("http_error", {"status": failure.status}) if is_http else ""
+        words = Reason("provider_error", {"provider": provider, "error": error, "reason": words})
+    return words.on_wire(code_on_wire(failure)) if words.code in DETAILS else words
+
+
+def code_on_wire(failure: Failure) -> str:
+    """ChatHub's code for a failure: that of what it found before it sent anything, else of the table."""
+    if failure.reason is not None and failure.reason.wire_code not in DETAILS:
+        return failure.reason.wire_code
+    return meaning_of(failure).code

@@ -17,6 +17,10 @@ _SILENCE = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
+# the name of the event that llama.cpp's field becomes
+ERROR_FIELD = "error:"
+
+
 class TooLong(ValueError):
     """A line, an event or the input without any event exceeds the limit; the stream cannot be read
     further."""
@@ -154,7 +158,7 @@ class Parser:
         elif field == b"event":
             self._name = value.decode("utf-8", "replace")
         elif field == b"error" and value:
-            events.append(("error", value))
+            events.append((ERROR_FIELD, value))
 
     def _check(self, size: int, has_media: bool) -> None:
         limit = max(self._limit, media_bounds.MOST) if has_media else self._limit

@@ -27,11 +27,12 @@ from chathub.formats.events import (
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
-CUT = "上游连接中断，回复不完整"
-EMPTY = "上游没有返回任何内容"
-UNREADABLE = "上游返回了无法识别的数据"
-TOO_LONG = "上游返回的单条数据过长"
-BROKEN = "上游在回复途中出错，回复不完整"
+# codes of what is wrong with a stream
+CUT = "upstream_cut"
+EMPTY = "empty_reply"
+UNREADABLE = "upstream_unreadable"
+TOO_LONG = "upstream_event_too_large"
+BROKEN = "upstream_broke_off"
 # in ``finish_words``: the model did not end, its server did
 BROKEN_OFF = "broken_off"
 
@@ -39,6 +40,9 @@ BROKEN_OFF = "broken_off"
 STATE = 1024 * 1024
 # bytes of the largest event that is decoded the fast way
 _ORDINARY = 65_536
+
+# the names of events that are errors
+_ERRORS = ("error", sse.ERROR_FIELD)
 
 UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -94,7 +98,7 @@ class StreamDecoder(ABC):
                     self._take(name, payload, events)
             self._emptiness.count(len(data), brought_something=bool(events) or self._parser.in_media)
         except sse.TooLong:
-            self._end(events, Failure(TOO_LONG, kind="cut", status=200))
+            self._end(events, Failure.found(TOO_LONG, kind="cut", status=200))
         return events
 
     def close(self) -> list[Event]:
@@ -108,9 +112,9 @@ class StreamDecoder(ABC):
         if self._is_finished:
             self._end_whole(events)
         elif self._arrived:
-            self._end(events, Failure(CUT, kind="cut", status=200))
+            self._end(events, Failure.found(CUT, kind="cut", status=200))
         else:
-            self._end(events, Failure(EMPTY, kind="empty", status=200))
+            self._end(events, Failure.found(EMPTY, kind="empty", status=200))
         return events
 
     def decode_body(self, body: bytes) -> list[Event]:
@@ -156,10 +160,12 @@ class StreamDecoder(ABC):
         except (ValueError, RecursionError):
             self._take_unreadable(name, text, last, events)
             return
-        if name == "error" and not (isinstance(value, dict) and value.get("error")):
+        if name in _ERRORS and not (isinstance(value, dict) and value.get("error")):
             self._fail(events, fields.refusal(value, BROKEN))
         else:
             self._take_value(value, events)
+        # no client reads llama.cpp's field
+        self.shows_error &= name != sse.ERROR_FIELD
 
     def _take_value(self, value: object, events: list[Event]) -> None:
         if isinstance(value, dict):
@@ -168,12 +174,12 @@ class StreamDecoder(ABC):
             self._fail(events, fields.refusal(value, UNREADABLE, "cut"))
 
     def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
-        if last and (name != "error" or text[0] in "{["):
+        if last and (name not in _ERRORS or text[0] in "{["):
             return
-        if name == "error":
+        if name in _ERRORS:
             self._fail(events, fields.refusal(text, BROKEN))
         elif self._is_ours(name, text):
-            self._fail(events, Failure(UNREADABLE, kind="cut", status=200))
+            self._fail(events, Failure.found(UNREADABLE, kind="cut", status=200))
 
     def _is_ours(self, name: str, text: str) -> bool:
         """Whether an event must be readable: the content of an event of another name may be anything."""
@@ -236,12 +242,12 @@ class StreamDecoder(ABC):
         """The provider says that the response is over, or it came in one piece."""
         reason = self._reason
         if reason == BROKEN_OFF:
-            self._end(events, self._after_output(Failure(BROKEN, status=200)))
+            self._end(events, self._after_output(Failure.found(BROKEN, status=200)))
         elif self._has_answer or reason not in ("", "stop", "tool_calls"):
             self._end(events)
         else:
             is_charged = bool(reason) or self._has_reasoning
-            self._end(events, Failure(EMPTY, kind="blank" if is_charged else "empty", status=200))
+            self._end(events, Failure.found(EMPTY, kind="blank" if is_charged else "empty", status=200))
 
     def _fail(self, events: list[Event], failure: Failure) -> None:
         """An error in the middle of a response: in most formats its end."""

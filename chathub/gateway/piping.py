@@ -18,7 +18,7 @@ from chathub.upstream.client import AttemptFailed
 from chathub.upstream.network_failures import TROUBLE, network_failure
 from chathub.upstream.read_response import decoded, failure_in
 
-TOO_LONG = Failure("回复过长，已中止", kind="cut", status=502)
+TOO_LONG = Failure.found("reply_too_long", kind="cut", status=502)
 # bytes that are decoded at once
 _BATCH = 65_536
 # seconds in which the usage may follow an error

@@ -35,7 +35,7 @@ async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure
     except AttemptFailed as failed:
         return failed.failure
     except ValueError:
-        return Failure("接口地址无效", kind="unreachable")
+        return Failure.found("base_url_invalid", kind="unreachable")
 
 
 def new_meter() -> UsageMeter:

@@ -18,6 +18,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.gateway.thought_memory import ThoughtRecorder
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Progress
@@ -37,6 +38,7 @@ class UsageMeter(Progress):
         super().__init__()
         self.prompt_estimate = prompt_estimate
         self.model: ChatModel | None = None
+        self.thoughts: ThoughtRecorder | None = None
         # whether bytes were sent to the client before the reply itself began
         self.is_sent = False
         self.is_too_long = False
@@ -46,6 +48,8 @@ class UsageMeter(Progress):
         self._output, self._reasoning = TokenCounter(), TokenCounter()
 
     def feed(self, events: list[Event]) -> bool:
+        if self.thoughts is not None:
+            self.thoughts.feed(events)
         for event in events:
             if isinstance(event, OtherChoice):
                 event = event.event
@@ -84,6 +88,8 @@ class UsageMeter(Progress):
     def reset_attempt(self) -> None:
         """Forget the usage and finish reason of a failed attempt, which brought nothing of the reply."""
         self._usage, self.finish_reason = None, ""
+        if self.thoughts is not None:
+            self.thoughts.reset()
 
     @property
     def lacks_prompt_tokens(self) -> bool:

@@ -13,13 +13,13 @@ from chathub.database.rows.model_rests import OwnModelRest
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.urls import chat_url, origin, without_query
-from chathub.handlers.http import actor, body, json_response, row_id
+from chathub.handlers.http import actor, body, done, json_response, language_of, row_id, said
 from chathub.providers import key_pool
 from chathub.providers.catalog import LOCAL
 from chathub.running.registry import with_api_key
 from chathub.schemas import api_keys
 from chathub.schemas.api_keys import ApiKeyChange, NewApiKey
-from chathub.schemas.success import Success
+from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
 from chathub.security.vault import Binding, Vault, mask
@@ -36,14 +36,14 @@ async def save(request: web.Request) -> web.Response:
     new.api_key = _checked_key(new.api_key)
     row = await request.app[DB].write(_save, _context(request), new, request.app[CLOCK].now())
     request.app[COOLDOWNS].forget(row.id)
-    return await _changed("API密钥保存成功", row, request)
+    return await _changed("api_key_saved", row, request)
 
 
 async def list_own(request: web.Request) -> web.Response:
     db = request.app[DB]
     rows = await db.fetch_all(db.q.api_keys.list_own, user_id=request[CALLER].id)
     rests = await _rests(request)
-    return json_response([_shown(row, rests, request[CALLER]) for row in rows])
+    return json_response([_shown(row, rests, request) for row in rows])
 
 
 async def update(request: web.Request) -> web.Response:
@@ -52,24 +52,25 @@ async def update(request: web.Request) -> web.Response:
     row = await request.app[DB].write(_update, _context(request), key_id, change, request.app[CLOCK].now())
     if change.api_key:
         request.app[COOLDOWNS].forget(key_id)
-    return await _changed("API密钥更新成功", row, request)
+    return await _changed("api_key_updated", row, request)
 
 
 async def toggle(request: web.Request) -> web.Response:
     key_id, now = row_id(request, "key_id"), request.app[CLOCK].now()
     row = await request.app[DB].write(_toggle, key_id, actor(request), now)
-    return await _changed("API密钥已启用" if row.is_active else "API密钥已停用", row, request)
+    return await _changed("api_key_enabled" if row.is_active else "api_key_disabled", row, request)
 
 
 async def delete(request: web.Request) -> web.Response:
     key_id = row_id(request, "key_id")
     await request.app[DB].write(_delete, key_id, actor(request), request.app[CLOCK].now())
     await request.app[RUNNING].stop(with_api_key(key_id))
-    return json_response(Success(message="API密钥删除成功"))
+    return done(request, "api_key_deleted")
 
 
-async def _changed(message: str, row: ApiKey, request: web.Request) -> web.Response:
-    shown = _shown(row, await _rests(request), request[CALLER])
+async def _changed(code: str, row: ApiKey, request: web.Request) -> web.Response:
+    message = said(request, code)
+    shown = _shown(row, await _rests(request), request)
     return json_response(api_keys.ApiKeyChanged(message=message, apikey=shown))
 
 
@@ -78,21 +79,23 @@ async def _rests(request: web.Request) -> list[OwnModelRest]:
     return await db.fetch_all(db.q.model_rests.list_own, user_id=request[CALLER].id, now=now)
 
 
-def _shown(row: ApiKey, rests: list[OwnModelRest], caller: Caller) -> api_keys.ApiKey:
+def _shown(row: ApiKey, rests: list[OwnModelRest], request: web.Request) -> api_keys.ApiKey:
     # users see no more of the provider's URL than in the list of providers
-    is_whole = caller.administrates
+    is_whole, language = request[CALLER].administrates, language_of(request)
     default_base_url = row.default_base_url if is_whole else without_query(row.default_base_url)
     needs_reentry = origin(row.base_url or row.default_base_url) != row.origin
-    return api_keys.ApiKey.of(row, rests, default_base_url=default_base_url, needs_reentry=needs_reentry)
+    return api_keys.ApiKey.of(
+        row, rests, language, default_base_url=default_base_url, needs_reentry=needs_reentry
+    )
 
 
 def _checked_key(api_key: str) -> str:
     """An API key as it can go into an HTTP header."""
     api_key = api_key.strip()
     if not api_key:
-        raise BadRequest("字段 api_key 不能为空")
+        raise BadRequest("field_empty", where=field_name("api_key"))
     if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        raise BadRequest("字段 api_key 含有无效字符")
+        raise BadRequest("api_key_characters_invalid")
     return api_key
 
 
@@ -103,7 +106,7 @@ def _check_active(provider_name: str, is_active: bool) -> None:
         BadRequest: the provider was deleted.
     """
     if not is_active:
-        raise BadRequest(f"提供商 {provider_name} 已停用，不能保存API密钥")
+        raise BadRequest("provider_disabled_for_keys", provider=provider_name)
 
 
 class _Context(NamedTuple):
@@ -130,9 +133,9 @@ def _checked_url(url: str, providers_url: str, context: _Context) -> str:
             url, providers_url, context.config.upstream_allow_hosts
         )
     except ValueError:
-        raise BadRequest("字段 base_url 不是有效的 http/https 地址") from None
+        raise BadRequest("url_invalid", field="base_url") from None
     if not is_known and names_private_address(url, context.config.upstream_allow_networks):
-        raise BadRequest("字段 base_url 不能指向内网地址")
+        raise BadRequest("base_url_private")
     return url
 
 
@@ -146,9 +149,9 @@ def _save(tx: Transaction, context: _Context, new: NewApiKey, now: int) -> ApiKe
     caller = context.caller
     provider = tx.one(tx.q.providers.get_by_slug, slug=new.model_provider)
     if provider is None:
-        raise BadRequest(f"提供商不存在：{new.model_provider}")
+        raise BadRequest("unknown_provider", provider=new.model_provider)
     if provider.slug == LOCAL:
-        raise BadRequest("内置模型不使用API密钥")
+        raise BadRequest("local_model_needs_no_key")
     _check_active(provider.display_name, provider.is_active)
     base_url = _checked_url((new.base_url or "").strip(), provider.default_base_url, context)
     home = origin(base_url or provider.default_base_url)
@@ -185,7 +188,7 @@ def _update(tx: Transaction, context: _Context, key_id: int, change: ApiKeyChang
         new = structs.replace(new, mask=mask(api_key), origin=home)
         key_pool.reset_after_replacement(tx, key_id)
     elif home != old.origin and new.base_url != old.base_url:
-        raise BadRequest("更换到其他地址需要重新输入API密钥")
+        raise BadRequest("new_address_needs_key")
     binding = Binding(key_id, context.caller.id, old.provider_id, home)
     secret = context.vault.seal(api_key, binding) if api_key else None
     tx.run(tx.q.api_keys.update, **structs.asdict(new), secret=secret, key_id=key_id, now=now)
@@ -246,5 +249,5 @@ def _record(tx: Transaction, actor: Actor, event: str, row: ApiKey, now: int, **
 def _get(tx: Transaction, key_id: int, user_id: int | None) -> ApiKey:
     row = tx.one(tx.q.api_keys.get_own, key_id=key_id, user_id=user_id)
     if row is None:
-        raise NotFound("API密钥不存在")
+        raise NotFound("api_key_not_found")
     return row

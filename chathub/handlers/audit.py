@@ -9,6 +9,7 @@ from chathub.database.statements import Select
 from chathub.errors import BadRequest
 from chathub.handlers.http import json_response, query
 from chathub.schemas.audit import AuditEntry, AuditFilter, AuditPage
+from chathub.schemas.problems import field_name
 
 # above every id
 _NEWEST = 2**63 - 1
@@ -48,4 +49,4 @@ def _moment(request: web.Request, name: str, text: str | None, *, end: bool = Fa
     try:
         return None if text is None else request.app[CLOCK].moment(text, end=end)
     except ValueError:
-        raise BadRequest(f"参数 {name} 不是有效的日期或时间") from None
+        raise BadRequest("date_invalid", where=field_name(name, "parameter")) from None

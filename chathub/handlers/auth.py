@@ -7,7 +7,7 @@ from chathub.accounts.passwords import check_rules
 from chathub.app_keys import CALLER, CLOCK, DB, PASSWORDS, REGISTRATION, SESSIONS, THROTTLE
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, Unauthorized
-from chathub.handlers.http import actor, body, client_info, done, json_response
+from chathub.handlers.http import actor, body, client_info, done, json_response, language_of, said
 from chathub.schemas.auth import (
     LoggedIn,
     Login,
@@ -35,11 +35,11 @@ async def login(request: web.Request) -> web.Response:
         lambda tx: logins.record_failure(tx, name if account else "", client, now),
     )
     if not is_right or account is None:
-        raise Unauthorized("用户名或密码错误")
+        raise Unauthorized("wrong_credentials")
     if not account.user.is_active:
-        raise Forbidden("账号已被禁用")
+        raise Forbidden("account_disabled")
     token = await request.app[SESSIONS].start(account.user, client_info(request))
-    return json_response(LoggedIn(message="登录成功", token=token, user=User.of(*account)))
+    return json_response(LoggedIn(message=said(request, "logged_in"), token=token, user=User.of(*account)))
 
 
 async def show_registration(request: web.Request) -> web.Response:
@@ -58,14 +58,15 @@ async def send_verification_code(request: web.Request) -> web.Response:
     policy, client = request.app[REGISTRATION], actor(request)
     policy.check_open()
     if policy.mailer is None:
-        sentence = "服务器未配置邮件服务，注册时无需验证码"
-        return json_response(VerificationCodeSent(message=sentence, verification_required=False))
+        message = said(request, "code_not_needed")
+        return json_response(VerificationCodeSent(message=message, verification_required=False))
     await request.app[THROTTLE].consume(*registration.code_limits(client.address, email))
-    code = await registration.mail_code(policy.mailer, email)
+    code = await registration.mail_code(policy.mailer, email, language_of(request))
     now = request.app[CLOCK].now()
     # stored after the mail is sent, so that only a code that was sent counts
     await request.app[DB].write(registration.store_code, policy, email, code, client.address, now)
-    return json_response(VerificationCodeSent(message="验证码已发送，请查收邮件", verification_required=True))
+    message = said(request, "code_sent")
+    return json_response(VerificationCodeSent(message=message, verification_required=True))
 
 
 async def register(request: web.Request) -> web.Response:
@@ -73,6 +74,8 @@ async def register(request: web.Request) -> web.Response:
     username, email = users.check_username(form.username), users.check_email(form.email)
     password, policy, client = check_rules(form.password), request.app[REGISTRATION], actor(request)
     policy.check_open()
+    if policy.mailer is not None and not (form.verification_code or "").strip():
+        raise BadRequest("verification_code_required")
     throttle, limit = request.app[THROTTLE], registration.limit_of(client.address)
     throttle.check(limit)
     # a registration that finds the queue full is not counted
@@ -90,8 +93,8 @@ async def register(request: web.Request) -> web.Response:
         registration.register, policy, newcomer, client, request.app[CLOCK].now()
     )
     if account is None:
-        raise BadRequest("验证码错误或已过期，请重新获取")
-    return json_response(UserSaved(message="注册成功", user=User.of(*account)))
+        raise BadRequest("verification_code_wrong")
+    return json_response(UserSaved(message=said(request, "registered"), user=User.of(*account)))
 
 
 async def admin_register(request: web.Request) -> web.Response:
@@ -108,7 +111,7 @@ async def admin_register(request: web.Request) -> web.Response:
         is_active=form.is_active is not False,
     )
     account = await request.app[DB].write(_insert, acting, fields, request.app[CLOCK].now())
-    return json_response(UserSaved(message="用户创建成功", user=User.of(*account)))
+    return json_response(UserSaved(message=said(request, "user_created"), user=User.of(*account)))
 
 
 def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) -> users.Account:
@@ -131,10 +134,10 @@ def _insert(tx: Transaction, acting: Actor, fields: users.UserFields, now: int) 
 async def verify(request: web.Request) -> web.Response:
     account = await request.app[DB].read(users.find, request[CALLER].id)
     if account is None:
-        raise Unauthorized("用户不存在")
-    return json_response(ValidToken(user=User.of(*account), message="Token有效"))
+        raise Unauthorized("session_ended")
+    return json_response(ValidToken(user=User.of(*account), message=said(request, "token_valid")))
 
 
 async def logout(request: web.Request) -> web.Response:
     await request.app[SESSIONS].end(request[CALLER], actor(request))
-    return done("登出成功")
+    return done(request, "logged_out")

@@ -13,10 +13,12 @@ from chathub.handlers.http import (
     body,
     idempotency_header,
     json_response,
+    language_of,
     long_body,
     off_loop,
     query,
     row_id,
+    said,
     streamed,
 )
 from chathub.handlers.reply_stream import end_event, error_of, follow
@@ -38,7 +40,7 @@ async def complete(request: web.Request) -> web.Response:
         await reply.finished()
     assert reply.final_status is not None
     if reply.final_status.status != "done":
-        raise error_of(reply, reply.final_status)
+        raise error_of(reply, reply.final_status, language_of(request))
     return json_response(
         ChatReply(
             response=await reply.text.whole("content"),
@@ -46,7 +48,7 @@ async def complete(request: web.Request) -> web.Response:
             tool_calls=list(reply.tool_calls.values()),
             attachments=reply.attachments,
             timestamp=iso(request.app[CLOCK].now()),
-            **structs.asdict(end_event(reply, reply.final_status)),
+            **structs.asdict(end_event(reply, reply.final_status, language_of(request))),
         )
     )
 
@@ -81,13 +83,15 @@ async def stop(request: web.Request) -> web.Response:
     target = await body(request, Stop)
     target_id = target.message_id if target.message_id is not None else target.conversation_id or None
     if target_id is None:
-        raise BadRequest("请提供 message_id 或 conversation_id")
+        raise BadRequest("stop_target_required")
     reply = await request.app[REPLIES].stop(target_id, request[CALLER].id)
     if reply is None:
-        raise NotFound("没有正在生成的回复")
+        raise NotFound("no_reply_running")
     turn = reply.turn
     return json_response(
-        Stopped(message="已停止生成", message_id=turn.message_id, conversation_id=turn.public_id)
+        Stopped(
+            message=said(request, "reply_stopped"), message_id=turn.message_id, conversation_id=turn.public_id
+        )
     )
 
 
@@ -98,11 +102,11 @@ async def save_partial(request: web.Request) -> web.Response:
     partial = await long_body(request, SavePartial)
     public_id, user_id = partial.conversation_id, request[CALLER].id
     if not public_id:
-        return json_response(Saved(message="没有需要保存的内容"))
+        return json_response(Saved(message=said(request, "nothing_to_save")))
     await request.app[REPLIES].stop(public_id, user_id)
     now = request.app[CLOCK].now()
     await request.app[DB].write(complete_stopped, public_id, user_id, partial.content or "", now)
-    return json_response(Saved(message="部分回复已保存", conversation_id=public_id))
+    return json_response(Saved(message=said(request, "partial_reply_saved"), conversation_id=public_id))
 
 
 async def _turn_request(request: web.Request, chat: Chat) -> TurnRequest:

@@ -15,7 +15,7 @@ from chathub.database.rows.conversations import ShownConversation
 from chathub.database.statements import R, Select
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, Forbidden, NotFound
-from chathub.handlers.http import actor, body, done, json_response, query
+from chathub.handlers.http import actor, body, done, json_response, language_of, query, said
 from chathub.handlers.json_lists import Encode, send_rows
 from chathub.handlers.response_writer import large
 from chathub.schemas import conversations as schemas
@@ -24,6 +24,7 @@ from chathub.schemas.conversations import ConversationChange, ConversationFilter
 from chathub.schemas.decode import given
 from chathub.schemas.money import money
 from chathub.security import audit
+from chathub.sentences import Language
 
 # more than any number of rows; later than any timestamp and any id
 _ALL = _NEWEST = 2**63 - 1
@@ -43,7 +44,7 @@ async def list_for_user(request: web.Request) -> web.StreamResponse:
     filters, caller, db = query(request, ConversationFilter), request[CALLER], request.app[DB]
     user_id = caller.id if filters.user_id is None else filters.user_id
     if user_id != caller.id and not caller.administrates:
-        raise Forbidden("不能查看其他用户的对话")
+        raise Forbidden("conversations_of_others")
     page = await db.read_background(caller.id, _list_conversations, user_id, filters)
     if user_id != caller.id:
         await _audit_reading(request, "conversation.listed", user_id)
@@ -67,10 +68,12 @@ async def update(request: web.Request) -> web.Response:
     if "title" in changes:
         changes["title"] = title_of(changes["title"])
     if not changes or changes.get("title") == "":
-        raise BadRequest("字段 title 或 head_id 不能为空")
+        raise BadRequest("title_empty" if changes else "nothing_to_change")
     row = await request.app[DB].write(_update, public_id, caller.id, changes)
     changed = schemas.Conversation.of(row)
-    return json_response(schemas.ConversationChanged(message="对话更新成功", conversation=changed))
+    return json_response(
+        schemas.ConversationChanged(message=said(request, "conversation_updated"), conversation=changed)
+    )
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -79,7 +82,7 @@ async def delete(request: web.Request) -> web.Response:
         now, certain = clock.now(), clock.certain()
         await request.app[DB].write(removal.delete_conversation, public_id, caller.id, now, certain)
     request.app[REMOVER].wake()
-    return done("对话删除成功")
+    return done(request, "conversation_removed")
 
 
 async def _audit_reading(request: web.Request, event: str, owner_id: int, **details: str) -> None:
@@ -94,7 +97,7 @@ def _list_conversations(tx: Transaction, user_id: int, filters: ConversationFilt
     if filters.before is not None:
         row = tx.one(tx.q.conversations.get_own, public_id=filters.before, user_id=user_id)
         if row is None:
-            raise BadRequest("参数 before 不是该用户的对话")
+            raise BadRequest("before_not_a_conversation")
         updated_at, before_id = row.updated_at, row.id
     rows, is_all = _limited(
         tx,
@@ -112,12 +115,12 @@ def _list_messages(tx: Transaction, public_id: str, caller: Caller, filters: Mes
     read the conversations of other users, but not change them."""
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
     if row is None or (row.user_id != caller.id and not caller.administrates):
-        raise NotFound("对话不存在")
+        raise NotFound("conversation_not_found")
     newest_id = row.head_id
     if filters.before is not None:
         place = tx.one(tx.q.messages.get_place, message_id=filters.before)
         if place is None or place.conversation_id != row.id:
-            raise BadRequest("参数 before 不是该对话的消息")
+            raise BadRequest("before_not_a_message")
         newest_id = place.parent_id
     rows, is_all = _limited(tx, tx.q.messages.list_branch_ids, filters.limit, newest_id=newest_id)
     ids = [row.id for row in reversed(rows)]
@@ -140,7 +143,7 @@ def _encode_conversation(tx: Transaction, conversation_id: int) -> bytes | None:
 def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Encode:
     """The JSON of a message; the text of a running reply, and of one that could not be stored yet, comes from
     memory."""
-    unstored = request.app[REPLIES].unstored(public_id, owner_id)
+    language, unstored = language_of(request), request.app[REPLIES].unstored(public_id, owner_id)
     running = request.app[REPLIES].find_running(public_id, owner_id)
     running_id = running.turn.message_id if running else None
     content, reasoning = (running.text.of("content"), running.text.of("reasoning")) if running else ("", "")
@@ -149,17 +152,19 @@ def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Enc
         row = tx.one(tx.q.messages.get_shown, message_id=message_id)
         if row is None:
             return None
-        message = schemas.Message.of(row)
+        message = schemas.Message.of(row, language)
         if message.id == running_id and message.status == "streaming":
             message.content, message.reasoning = content, reasoning or None
         elif message.status == "streaming":
-            _show_unstored(tx, message, unstored.get(message.id))
+            _show_unstored(tx, message, unstored.get(message.id), language)
         return msgspec.json.encode(message)
 
     return encode
 
 
-def _show_unstored(tx: Transaction, message: schemas.Message, settlement: Settlement | None) -> None:
+def _show_unstored(
+    tx: Transaction, message: schemas.Message, settlement: Settlement | None, language: Language
+) -> None:
     """Complete a reply that is not running any more, but whose end is not stored."""
     if settlement is None or settlement.is_cut:
         saved = settle.saved_text(tx, message.id)
@@ -169,7 +174,8 @@ def _show_unstored(tx: Transaction, message: schemas.Message, settlement: Settle
         message.tool_calls = msgspec.json.decode(settlement.tool_calls or "[]")
         message.sources = sources_of(settlement.sources)
     if settlement is not None:
-        message.status, message.reason = turn.NOT_STORED.status, turn.NOT_STORED.reason
+        assert turn.NOT_STORED.reason is not None
+        message.status, message.reason = turn.NOT_STORED.status, turn.NOT_STORED.reason.text(language)
         message.finish_reason, message.model = turn.NOT_STORED.finish_reason, settlement.model.name
         if (usage_cost := settlement.usage_cost).usage_source:
             message.usage, message.cost = schemas.Usage.of(usage_cost), money(usage_cost.cost)

@@ -5,7 +5,7 @@ from aiohttp.helpers import content_disposition_header
 
 from chathub.app_keys import CALLER, DB, RESPONSE_MEMORY
 from chathub.chat import attachments
-from chathub.formats.images import MEDIA_TYPES
+from chathub.formats.media import IMAGES
 from chathub.handlers.response_writer import send
 
 
@@ -25,4 +25,4 @@ async def get(request: web.Request) -> web.StreamResponse:
 
 def _is_shown(media_type: str) -> bool:
     """Whether a browser may show a file: what may hold scripts (SVG, HTML) is only saved."""
-    return media_type in MEDIA_TYPES or media_type.startswith(("audio/", "video/"))
+    return media_type in IMAGES or media_type.startswith(("audio/", "video/"))

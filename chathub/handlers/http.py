@@ -19,6 +19,7 @@ from chathub.schemas.decode import decode, decode_query
 from chathub.schemas.success import Success
 from chathub.security.audit import Actor
 from chathub.security.client_address import client_address
+from chathub.sentences import Language, Param, sentence
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +43,7 @@ _KIB = 1024
 _BODY = 1024 * _KIB
 _LONG_BODY = 24 * 1024 * _KIB
 _LONGEST_CLIENT = 200
+_LONGEST_KEY = 255
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json")
 
 
@@ -55,9 +57,19 @@ def raw(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, headers=JSON.copy())
 
 
-def done(message: str) -> web.Response:
+def language_of(request: web.Request) -> Language:
+    """The language of a response: English for programs at /v1, else as configured."""
+    return "en" if request.path.startswith("/v1/") else request.app[CONFIG].language
+
+
+def said(request: web.Request, code: str, **params: Param) -> str:
+    """A sentence in the language of the response."""
+    return sentence(code, language_of(request), params)
+
+
+def done(request: web.Request, code: str) -> web.Response:
     """A response that only reports success."""
-    return json_response(Success(message=message))
+    return json_response(Success(message=said(request, code)))
 
 
 def is_compressed(request: web.BaseRequest) -> bool:
@@ -94,16 +106,16 @@ async def read_body(request: web.Request, limit: int = _BODY) -> bytes:
         async with asyncio.timeout(request.app[CONFIG].body_seconds):
             data = await _receive(request, body, limit if caller else min(limit, ANONYMOUS_LARGEST))
     except TimeoutError:
-        raise BadRequest("请求体接收超时") from None
+        raise BadRequest("body_timeout") from None
     except web.RequestPayloadError:
-        raise BadRequest("请求体无法读取") from None
+        raise BadRequest("body_incomplete") from None
     if data and not _JSON_TYPE.fullmatch(request.content_type):
-        raise NotJson("请求体必须是 JSON，请带上请求头 Content-Type: application/json")
+        raise NotJson("body_not_json")
     return data
 
 
 async def _receive(request: web.Request, body: RequestBody, limit: int) -> bytes:
-    too_large = TooLarge(f"请求体过大，不能超过 {_size(limit)}")
+    too_large = TooLarge("body_too_large", most=limit)
     if (request.content_length or 0) > limit:
         raise too_large
     data = bytearray()
@@ -113,11 +125,6 @@ async def _receive(request: web.Request, body: RequestBody, limit: int) -> bytes
         body.grow(len(piece))
         data += piece
     return bytes(data)
-
-
-def _size(limit: int) -> str:
-    kib = limit // _KIB
-    return f"{kib // _KIB} MiB" if kib >= _KIB else f"{kib} KiB"
 
 
 async def long_body(request: web.Request, kind: type[T]) -> T:
@@ -176,8 +183,8 @@ def idempotency_header(request: web.Request, options: Options) -> str | None:
         BadRequest: too long, or not printable.
     """
     key = request.headers.get("Idempotency-Key") or options.client_message_id
-    if key and (len(key) > 255 or not key.isprintable()):
-        raise BadRequest("Idempotency-Key 无效")
+    if key and (len(key) > _LONGEST_KEY or not key.isprintable()):
+        raise BadRequest("idempotency_key_invalid", most=_LONGEST_KEY)
     return key
 
 
@@ -190,5 +197,5 @@ def row_id(request: web.Request, name: str) -> int:
     text = request.match_info[name]
     digits = text.lstrip("0")[:20] or "0"
     if not (text.isascii() and text.isdigit()) or int(digits) > _LARGEST_ID:
-        raise NotFound("请求的资源不存在")
+        raise NotFound("not_found")
     return int(digits)

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from chathub.accounts import invites
 from chathub.app_keys import CLOCK, DB
-from chathub.handlers.http import actor, body, done, json_response, row_id
+from chathub.handlers.http import actor, body, done, json_response, row_id, said
 from chathub.schemas.invites import Invite, InviteCreated, NewInvite
 
 _DAY = 86_400_000
@@ -27,11 +27,11 @@ async def create(request: web.Request) -> web.Response:
     code = invites.new_code()
     row = await request.app[DB].write(invites.insert, code, invite, actor(request), now, clock.certain())
     return json_response(
-        InviteCreated(message="请立即保存邀请码，它不会再次显示", code=code, data=Invite.of(row))
+        InviteCreated(message=said(request, "invite_created"), code=code, data=Invite.of(row))
     )
 
 
 async def delete(request: web.Request) -> web.Response:
     invite_id, now = row_id(request, "invite_id"), request.app[CLOCK].now()
     await request.app[DB].write(invites.delete, invite_id, actor(request), now)
-    return done("邀请码已删除")
+    return done(request, "invite_deleted")

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches
@@ -20,6 +21,7 @@ from chathub.handlers.http import (
     long_body,
     off_loop,
     row_id,
+    said,
     streamed,
 )
 from chathub.handlers.reply_stream import follow
@@ -33,7 +35,7 @@ O = TypeVar("O", Regenerate, EditMessage)  # noqa: E741
 async def regenerate(request: web.Request) -> web.StreamResponse:
     stored = await _get_prompt(request)
     if stored.is_incomplete:
-        raise Conflict("提问被拒绝时没有保存图片、工具等内容，无法重新生成，请修改后重新提问")
+        raise Conflict("prompt_not_stored")
     options = await body(request, Regenerate)
     branch_point = BranchPoint("again", stored.public_id, stored.id)
     prompt = await request.app[DB].read(branches.load_prompt, stored)
@@ -46,11 +48,12 @@ async def edit(request: web.Request) -> web.StreamResponse:
     change = await long_body(request, EditMessage)
     stored = await _get_prompt(request)
     if stored.id != message_id or stored.role != "user":
-        raise BadRequest("只能修改用户消息")
+        raise BadRequest("not_a_user_message")
     prompt = await off_loop(request, decode_prompt, change.content, change.images)
     if change.images is None and not prompt.images:
         old_prompt = await request.app[DB].read(branches.load_prompt, stored)
-        prompt = Prompt(prompt.text, old_prompt.images)
+        # their places were in the old text
+        prompt = Prompt(prompt.text, tuple(replace(image, at=None) for image in old_prompt.images))
     branch_point = BranchPoint("edit", stored.public_id, stored.id)
     return await _begin_and_follow(request, branch_point, prompt, stored, change)
 
@@ -69,7 +72,9 @@ async def delete(request: web.Request) -> web.Response:
         async with replies.exclusive(public_id, user_id):
             count, head_id = await db.write(branches.delete_message, message_id, user_id, now)
     request.app[REMOVER].wake()
-    return json_response(MessagesDeleted(message="消息删除成功", deleted=count, head_id=head_id))
+    return json_response(
+        MessagesDeleted(message=said(request, "messages_deleted"), deleted=count, head_id=head_id)
+    )
 
 
 async def _get_prompt(request: web.Request) -> StoredPrompt:

@@ -9,12 +9,12 @@ from chathub.app_keys import CATALOG, CLOCK, DB
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
-from chathub.handlers.http import actor, body, json_response, query, raw, row_id
+from chathub.handlers.http import actor, body, done, json_response, query, raw, row_id, said
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel
 from chathub.schemas.money import millionths
-from chathub.schemas.success import Success
+from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
 
@@ -39,27 +39,27 @@ async def list_all(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     columns = _columns(await body(request, NewModel))
     row = await request.app[DB].write(_create, columns, actor(request), request.app[CLOCK].now())
-    return await _changed(request, "模型创建成功", row)
+    return await _changed(request, "model_created", row)
 
 
 async def update(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
     changes = _columns(await body(request, ModelChange))
     row = await request.app[DB].write(_update, model_id, changes, actor(request), request.app[CLOCK].now())
-    return await _changed(request, "模型更新成功", row)
+    return await _changed(request, "model_updated", row)
 
 
 async def toggle(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
     row = await request.app[DB].write(_toggle, model_id, actor(request), request.app[CLOCK].now())
-    return await _changed(request, "模型已启用" if row.is_active else "模型已停用", row)
+    return await _changed(request, "model_switched_on" if row.is_active else "model_switched_off", row)
 
 
 async def delete(request: web.Request) -> web.Response:
     model_id = row_id(request, "model_id")
     await request.app[DB].write(_delete, model_id, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
-    return json_response(Success(message="模型删除成功"))
+    return done(request, "model_deleted")
 
 
 async def reorder(request: web.Request) -> web.Response:
@@ -67,12 +67,12 @@ async def reorder(request: web.Request) -> web.Response:
     pairs = [(order.id, order.sort_order) for order in orders]
     await request.app[DB].write(_reorder, pairs, actor(request), request.app[CLOCK].now())
     await request.app[CATALOG].reload()
-    return json_response(Success(message="模型排序更新成功"))
+    return done(request, "models_reordered")
 
 
-async def _changed(request: web.Request, message: str, row: Model) -> web.Response:
+async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    return json_response(models.ModelChanged(message=message, model=models.Model.of(row)))
+    return json_response(models.ModelChanged(message=said(request, code), model=models.Model.of(row)))
 
 
 def _columns(fields: NewModel | ModelChange) -> Columns:
@@ -85,7 +85,7 @@ def _columns(fields: NewModel | ModelChange) -> Columns:
         elif name in _PRICES:
             value = millionths(value)
         elif name in ("model_name", "display_name") and not (value := value.strip()):
-            raise BadRequest(f"字段 {name} 不能为空")
+            raise BadRequest("field_empty", where=field_name(name))
         columns[column] = value
     return columns
 
@@ -134,13 +134,13 @@ def _reorder(tx: Transaction, pairs: list[tuple[int, int]], actor: Actor, now: i
     audit.record(tx, actor, "model.reordered", now, count=len(pairs))
     for model_id, sort_order in pairs:
         if not tx.run(tx.q.models.set_order, model_id=model_id, sort_order=sort_order, now=now):
-            raise NotFound(f"模型不存在：{model_id}，排序未更改")
+            raise NotFound("models_not_reordered", id=str(model_id))
 
 
 def _get(tx: Transaction, model_id: int) -> Model:
     row = tx.one(tx.q.models.get_by_id, model_id=model_id)
     if row is None:
-        raise NotFound("模型不存在")
+        raise NotFound("model_not_found")
     return row
 
 
@@ -151,5 +151,5 @@ def _with_provider_id(tx: Transaction, columns: Columns) -> Columns:
         return columns
     row = tx.one(tx.q.providers.get_by_slug, slug=slug)
     if row is None:
-        raise BadRequest(f"提供商不存在：{slug}")
+        raise BadRequest("unknown_provider", provider=str(slug))
     return {**columns, "provider_id": row.id}

@@ -5,20 +5,20 @@ from functools import partial
 
 from aiohttp import web
 
-from chathub import redaction
 from chathub.app_keys import CALLER, CATALOG, CLIENT, CLOCK, COOLDOWNS, DB, RESOLVER, SETTLEMENT_QUEUE
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import sentence_for
+from chathub.formats.failure_sentences import words_for
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
-from chathub.handlers.http import actor, body, json_response, row_id
+from chathub.handlers.http import actor, body, json_response, row_id, said
 from chathub.providers import key_pool, model_import
 from chathub.providers.catalog import ChatModel
 from chathub.providers.key_pool import KeyFailure
 from chathub.schemas import api_keys, models
 from chathub.schemas.models import ModelImport
+from chathub.sentences import Reason
 
 
 async def test_key(request: web.Request) -> web.Response:
@@ -33,14 +33,17 @@ async def test_key(request: web.Request) -> web.Response:
     if failure is None:
         await db.write(key_pool.reset_after_test, endpoint.key_id, wanted and tested)
         request.app[COOLDOWNS].forget(endpoint.key_id)
-        return json_response(api_keys.ApiKeyWorks(message="密钥可用", tested_at=iso(now)))
+        return json_response(api_keys.ApiKeyWorks(message=said(request, "api_key_works"), tested_at=iso(now)))
     if failure.kind == "busy":
         # it says nothing about the API key
         raise _failed(failure, endpoint)
-    sentence = redaction.scrub(failure.told, [endpoint.api_key])
-    await db.write(key_pool.record_failure, KeyFailure(endpoint.key_id, tested, failure, sentence), now)
-    status = f"HTTP {failure.status}：" if failure.status else ""
-    return json_response(api_keys.ApiKeyFails(message=f"密钥不可用：{status}{sentence}", tested_at=iso(now)))
+    reason = words_for(failure, endpoint, [endpoint.api_key])
+    await db.write(key_pool.record_failure, KeyFailure(endpoint.key_id, tested, failure, reason), now)
+    # what ChatHub found on the way says nothing of the API key
+    code = "api_key_test_failed" if failure.reason is None else "api_key_test_impossible"
+    if failure.reason is None and failure.status:
+        reason = Reason("http_answer", {"status": failure.status, "reason": reason})
+    return json_response(api_keys.ApiKeyFails(message=said(request, code, reason=reason), tested_at=iso(now)))
 
 
 async def _try_key(
@@ -72,11 +75,13 @@ async def import_models(request: web.Request) -> web.Response:
     names = (await body(request, ModelImport)).models
     offered = set(await _list_offered(request))
     if missing := [name for name in names if name not in offered]:
-        raise BadRequest(f"提供商没有这些模型：{'、'.join(missing[:5])}")
+        raise BadRequest("models_not_offered", models=[*missing[:5]])
     provider_id, now = row_id(request, "provider_id"), request.app[CLOCK].now()
     added = await request.app[DB].write(model_import.import_models, provider_id, names, actor(request), now)
     await request.app[CATALOG].reload()
-    return json_response(models.ModelsImported(message=f"已导入 {len(added)} 个模型", imported=added))
+    return json_response(
+        models.ModelsImported(message=said(request, "models_imported", count=len(added)), imported=added)
+    )
 
 
 async def _list_offered(request: web.Request) -> list[str]:
@@ -91,6 +96,5 @@ async def _list_offered(request: web.Request) -> list[str]:
 
 def _failed(failure: Failure, endpoint: Endpoint) -> ChatHubError:
     if failure.kind == "busy":
-        return Unavailable(failure.message, retry_after=failure.retry_after)
-    sentence = sentence_for(failure, endpoint, [endpoint.api_key])
-    return UpstreamFailed(f"提供商没有返回模型列表：{sentence}")
+        return Unavailable("server_busy", retry_after=failure.retry_after)
+    return UpstreamFailed("model_list_missing", reason=words_for(failure, endpoint, [endpoint.api_key]))

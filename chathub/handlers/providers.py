@@ -11,13 +11,15 @@ from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.registry import PROVIDER_FORMATS, wire_format_of
 from chathub.formats.urls import origin, without_query
-from chathub.handlers.http import actor, body, json_response, query, row_id
+from chathub.handlers.http import actor, body, json_response, language_of, query, row_id
 from chathub.providers.catalog import LOCAL
 from chathub.schemas import providers
 from chathub.schemas.decode import given
+from chathub.schemas.problems import field_name
 from chathub.schemas.providers import NewProvider, ProviderChange, ProviderFilter
 from chathub.security import audit
 from chathub.security.audit import Actor
+from chathub.sentences import Reason
 
 # columns by name
 Columns = dict[str, object]
@@ -54,11 +56,11 @@ async def create(request: web.Request) -> web.Response:
     new = await body(request, NewProvider)
     _check(new)
     if new.provider_key == LOCAL:
-        raise BadRequest(f"提供商标识 {LOCAL} 是为内置模型保留的")
+        raise BadRequest("provider_key_reserved", provider=LOCAL)
     row, left_behind = await request.app[DB].write(_create, new, actor(request), request.app[CLOCK].now())
     if left_behind is None:
-        return await _changed(request, "提供商创建成功", row)
-    return await _moved(request, "提供商已恢复", row, left_behind)
+        return await _changed(request, Reason("provider_created"), row)
+    return await _moved(request, Reason("provider_restored"), row, left_behind)
 
 
 async def update(request: web.Request) -> web.Response:
@@ -68,29 +70,31 @@ async def update(request: web.Request) -> web.Response:
     row, left_behind = await request.app[DB].write(
         _update, provider_id, _columns(change), actor(request), request.app[CLOCK].now()
     )
-    return await _moved(request, "提供商更新成功", row, left_behind)
+    return await _moved(request, Reason("provider_updated"), row, left_behind)
 
 
 async def delete(request: web.Request) -> web.Response:
     provider_id = row_id(request, "provider_id")
     row = await request.app[DB].write(_deactivate, provider_id, actor(request), request.app[CLOCK].now())
-    return await _changed(request, "提供商删除成功", row)
+    return await _changed(request, Reason("provider_deleted"), row)
 
 
-async def _moved(request: web.Request, message: str, row: Provider, left_behind: int) -> web.Response:
+async def _moved(request: web.Request, message: Reason, row: Provider, left_behind: int) -> web.Response:
     """The response to a change that may have left API keys behind at another origin."""
     if left_behind:
-        message += f"，{left_behind} 个API密钥因地址变更需要重新输入"
+        message = Reason("keys_to_reenter", {"message": message, "count": left_behind})
     return await _changed(request, message, row, left_behind)
 
 
 async def _changed(
-    request: web.Request, message: str, row: Provider, keys_to_reenter: int | UnsetType = UNSET
+    request: web.Request, message: Reason, row: Provider, keys_to_reenter: int | UnsetType = UNSET
 ) -> web.Response:
     await request.app[CATALOG].reload()
     shown = providers.Provider.of(row)
     return json_response(
-        providers.ProviderChanged(message=message, data=shown, keys_to_reenter=keys_to_reenter)
+        providers.ProviderChanged(
+            message=message.text(language_of(request)), data=shown, keys_to_reenter=keys_to_reenter
+        )
     )
 
 
@@ -101,15 +105,15 @@ def _check(fields: NewProvider | ProviderChange) -> None:
         BadRequest: one of them cannot be used.
     """
     if isinstance(fields.protocol, str) and fields.protocol not in PROVIDER_FORMATS:
-        raise BadRequest("字段 protocol 的值无效")
+        raise BadRequest("field_wrong_value", where=field_name("protocol"), allowed=list(PROVIDER_FORMATS))
     if fields.default_base_url is not UNSET:
         fields.default_base_url = fields.default_base_url.strip()
         try:
             origin(fields.default_base_url)
         except ValueError:
-            raise BadRequest("字段 default_base_url 不是有效的 http/https 地址") from None
+            raise BadRequest("url_invalid", field="default_base_url") from None
     if fields.display_name is not UNSET and not fields.display_name.strip():
-        raise BadRequest("字段 display_name 不能为空")
+        raise BadRequest("field_empty", where=field_name("display_name"))
 
 
 def _columns(fields: NewProvider | ProviderChange) -> Columns:
@@ -172,7 +176,7 @@ def _deactivate(tx: Transaction, provider_id: int, actor: Actor, now: int) -> Pr
 def _get(tx: Transaction, provider_id: int) -> Provider:
     row = tx.one(tx.q.providers.get_by_id, provider_id=provider_id)
     if row is None:
-        raise NotFound("提供商不存在")
+        raise NotFound("provider_not_found")
     return row
 
 

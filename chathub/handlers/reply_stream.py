@@ -8,10 +8,11 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from chathub.chat.turn import NOT_STORED, FinalStatus, Kind
+from chathub.chat.turn import FinalStatus, Kind
 from chathub.database.errors import DatabaseUnavailable
 from chathub.errors import ChatHubError
 from chathub.formats.messages import ToolCall
+from chathub.handlers.http import language_of
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
 from chathub.replies.attachments import Placer
@@ -19,6 +20,7 @@ from chathub.replies.cursor import Cursor, Part
 from chathub.replies.reply import Reply
 from chathub.schemas.attachments import Attachment, event_of
 from chathub.schemas.conversations import Usage
+from chathub.schemas.json import JsonObject
 from chathub.schemas.money import money
 from chathub.schemas.replies import (
     ContentEvent,
@@ -28,9 +30,12 @@ from chathub.schemas.replies import (
     StartEvent,
     ToolCallEvent,
 )
+from chathub.sentences import Language, Reason
 
 # characters in one event and one write
 _SLICE = 16_384
+# of a reply that was stored without a reason
+_UNKNOWN = Reason("request_failed")
 
 
 async def follow(
@@ -54,11 +59,12 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
     events = await EventStream.begin(request)
     try:
         try:
-            await _send_reply(events, reply, sent, cursor, resumable)
+            final_status = await _send_reply(events, reply, sent, cursor, resumable)
+            event_id = sent.event_id() if resumable else b""
         except DatabaseUnavailable as error:
             # the stored text cannot be read any more
-            final_status = FinalStatus("error", error.sentence, error.status, "error")
-            await events.send((_end(reply, final_status), b""))
+            final_status, event_id = FinalStatus("error", error.reason, error.status, "error"), b""
+        await events.send((_end(reply, final_status, language_of(request)), event_id))
         await events.close()
     except ConnectionError:
         # the client has stopped reading; when it leaves, aiohttp cancels the handler
@@ -68,8 +74,8 @@ async def _follow(request: web.Request, reply: Reply, resumable: bool, cursor: C
 
 async def _send_reply(
     events: EventStream, reply: Reply, sent: Cursor, cursor: Cursor, resumable: bool
-) -> None:
-    """Send all events of a reply to its end; ``sent`` advances with the text."""
+) -> FinalStatus:
+    """Send all events of a reply but its end; gives that. ``sent`` advances with the text."""
     await events.send((_start(reply), sent.event_id() if resumable else b""))
     placer = Placer(reply, cursor.content)
     if cursor.content:
@@ -84,7 +90,7 @@ async def _send_reply(
     if reply.tool_calls and reply.final_status.status == "done":
         event_id = sent.event_id() if resumable else b""
         await events.send(*[(_tool_call(index, call), event_id) for index, call in reply.tool_calls.items()])
-    await events.send((_end(reply, reply.final_status), sent.event_id() if resumable else b""))
+    return reply.final_status
 
 
 async def _send_items(
@@ -119,7 +125,7 @@ def _batches(parts: list[Part]) -> Iterator[list[Part]]:
         yield batch
 
 
-def end_event(reply: Reply, final_status: FinalStatus) -> EndEvent:
+def end_event(reply: Reply, final_status: FinalStatus, language: Language) -> EndEvent:
     """The event at the end of a reply."""
     return EndEvent(
         conversation_id=reply.turn.public_id,
@@ -130,21 +136,19 @@ def end_event(reply: Reply, final_status: FinalStatus) -> EndEvent:
         usage=Usage.of(reply.usage_cost),
         cost=money(reply.usage_cost.cost),
         sources=reply.sources,
-        budget=reply.budget or UNSET,
+        budget=reply.budget.said(language) if reply.budget else UNSET,
     )
 
 
-def error_of(reply: Reply, final_status: FinalStatus) -> ChatHubError:
+def error_of(reply: Reply, final_status: FinalStatus, language: Language) -> ChatHubError:
     """A failed reply as the error of ``POST /api/chat``; its text so far is in the conversation."""
-    error = ChatHubError(
-        final_status.reason,
-        retry_after=final_status.retry_after,
-        conversation_id=reply.turn.public_id,
-        message_id=reply.turn.message_id,
-        **({"code": final_status.finish_reason} if final_status is NOT_STORED else {}),
-        **({"budget": reply.budget} if reply.budget else {}),
+    details: JsonObject = {"conversation_id": reply.turn.public_id, "message_id": reply.turn.message_id}
+    if reply.budget:
+        details["budget"] = reply.budget.said(language)
+    error = ChatHubError.of(
+        final_status.reason or _UNKNOWN, retry_after=final_status.retry_after, details=details
     )
-    error.status = final_status.code or 409
+    error.status = final_status.http_status or 409
     return error
 
 
@@ -168,17 +172,17 @@ def _tool_call(index: int, call: ToolCall) -> bytes:
     return msgspec.json.encode(ToolCallEvent(index, call.id, call.name, call.arguments))
 
 
-def _end(reply: Reply, final_status: FinalStatus) -> bytes:
-    end = end_event(reply, final_status)
-    if not final_status.code:
+def _end(reply: Reply, final_status: FinalStatus, language: Language) -> bytes:
+    end = end_event(reply, final_status, language)
+    if not final_status.http_status:
         return msgspec.json.encode(end)
-    retry_after = final_status.retry_after
+    reason, retry_after = final_status.reason or _UNKNOWN, final_status.retry_after
+    sentence = reason.text(language)
     error = ErrorEvent(
-        status=final_status.code,
-        # for programs: nothing of the reply is lost, and the request need not be repeated
-        code=final_status.finish_reason if final_status is NOT_STORED else UNSET,
-        error=final_status.reason,
-        content=final_status.reason,
+        status=final_status.http_status,
+        code=reason.wire_code,
+        error=sentence,
+        content=sentence,
         retry_after=UNSET if retry_after is None else math.ceil(retry_after),
         **msgspec.structs.asdict(end),
     )

@@ -5,18 +5,18 @@ from aiohttp import web
 from chathub.accounts.caller import Caller
 from chathub.app_keys import CALLER, LAST_USES, SESSIONS
 from chathub.errors import Forbidden
-from chathub.handlers.http import actor, client_info, done, json_response, row_id
+from chathub.handlers.http import actor, client_info, done, json_response, row_id, said
 from chathub.schemas.sessions import Session, SessionsEnded, TokenRenewed
 
 
 async def refresh(request: web.Request) -> web.Response:
     token = await request.app[SESSIONS].refresh(_with_session(request), client_info(request))
-    return json_response(TokenRenewed(message="令牌已更新", token=token))
+    return json_response(TokenRenewed(message=said(request, "token_renewed"), token=token))
 
 
 async def end_all(request: web.Request) -> web.Response:
     ended = await request.app[SESSIONS].end_all(_with_session(request), actor(request))
-    return json_response(SessionsEnded(message=f"已退出全部 {ended} 个登录", ended=ended))
+    return json_response(SessionsEnded(message=said(request, "sessions_closed", count=ended), ended=ended))
 
 
 async def list_own(request: web.Request) -> web.Response:
@@ -30,7 +30,7 @@ async def list_own(request: web.Request) -> web.Response:
 async def end_one(request: web.Request) -> web.Response:
     caller = _with_session(request)
     await request.app[SESSIONS].end_one(caller, row_id(request, "session_id"), actor(request))
-    return done("该登录已退出")
+    return done(request, "session_closed")
 
 
 def _with_session(request: web.Request) -> Caller:
@@ -41,5 +41,5 @@ def _with_session(request: web.Request) -> Caller:
     """
     caller = request[CALLER]
     if not caller.jti:
-        raise Forbidden("demo-token 不是登录会话，请先登录")
+        raise Forbidden("session_required")
     return caller

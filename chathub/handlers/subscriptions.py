@@ -7,7 +7,7 @@ from chathub.app_keys import CLOCK, DB
 from chathub.database.rows.limits import LimitChanges, OwnLimits, SubscriptionLimits
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
-from chathub.handlers.http import actor, body, json_response
+from chathub.handlers.http import actor, body, json_response, said
 from chathub.schemas.subscriptions import (
     Subscription,
     SubscriptionChange,
@@ -28,13 +28,15 @@ async def update(request: web.Request) -> web.Response:
     changes = (await body(request, SubscriptionChange)).limit_changes()
     name, now = request.match_info["name"], request.app[CLOCK].now()
     row = await request.app[DB].write(_update, actor(request), name, changes, now)
-    return json_response(SubscriptionSaved(message="订阅更新成功", data=Subscription.of(row)))
+    return json_response(
+        SubscriptionSaved(message=said(request, "subscription_updated"), data=Subscription.of(row))
+    )
 
 
 def _update(tx: Transaction, acting: Actor, name: str, changes: LimitChanges, now: int) -> SubscriptionLimits:
     old = tx.one(tx.q.limits.get_of_subscription, name=name)
     if old is None:
-        raise NotFound("订阅类型不存在")
+        raise NotFound("subscription_not_found")
     new = changes.applied_to(old)
     tx.run(tx.q.limits.update_of_subscription, **structs.asdict(new))
     if details := audit.differences(old, new, OwnLimits.__struct_fields__):

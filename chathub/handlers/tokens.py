@@ -10,7 +10,8 @@ from chathub.database.rows import personal_tokens as rows
 from chathub.database.rows.limits import OwnLimits
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
-from chathub.handlers.http import actor, body, done, json_response, row_id
+from chathub.handlers.http import actor, body, done, json_response, row_id, said
+from chathub.schemas.problems import field_name
 from chathub.schemas.tokens import AccessToken, NewToken, TokenCreated
 
 _DAY = 86_400_000
@@ -30,15 +31,15 @@ async def create(request: web.Request) -> web.Response:
     row, limits = await request.app[DB].write(
         access_tokens.insert, request[CALLER].id, token, fields, actor(request), now
     )
-    sentence = "请立即保存令牌，它不会再次显示"
-    return json_response(TokenCreated(message=sentence, token=token, data=AccessToken.of(row, limits, None)))
+    message = said(request, "access_token_created")
+    return json_response(TokenCreated(message=message, token=token, data=AccessToken.of(row, limits, None)))
 
 
 async def delete(request: web.Request) -> web.Response:
     caller, token_id, now = request[CALLER], row_id(request, "token_id"), request.app[CLOCK].now()
     work = request.app[DB].write(access_tokens.delete, token_id, caller.id, actor(request), now)
     await request.app[SESSIONS].ending(caller.id, work)
-    return done("访问令牌已删除")
+    return done(request, "access_token_deleted")
 
 
 def _fields(new: NewToken, now: int) -> access_tokens.NewToken:
@@ -48,7 +49,7 @@ def _fields(new: NewToken, now: int) -> access_tokens.NewToken:
         BadRequest: the name is empty, or a network is invalid.
     """
     if not new.name.strip():
-        raise BadRequest("字段 name 不能为空")
+        raise BadRequest("field_empty", where=field_name("name"))
     return access_tokens.NewToken(
         name=new.name.strip(),
         opens_api=bool(new.opens_api),

@@ -34,7 +34,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     """Attempts, the newest first, or sums; those of other users for administrators only."""
     filters, caller = query(request, UsageFilter), request[CALLER]
     if not caller.administrates and filters.user_id not in (None, caller.id):
-        raise Forbidden("不能查看其他用户的用量")
+        raise Forbidden("usage_of_others")
     if not caller.administrates:
         filters.user_id = caller.id
     if filters.format == "csv":

@@ -14,8 +14,9 @@ from chathub.database.rows.limits import AppliedLimits
 from chathub.database.rows.users import ListedUser
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest
-from chathub.handlers.http import actor, body, client_info, json_response, query, row_id
+from chathub.handlers.http import actor, body, client_info, json_response, query, row_id, said
 from chathub.running.registry import of_user
+from chathub.schemas.problems import field_name
 from chathub.schemas.users import (
     PasswordChanged,
     PasswordReset,
@@ -55,12 +56,12 @@ async def update(request: web.Request) -> web.Response:
     user_id = row_id(request, "user_id")
     change = await body(request, UserChange)
     account = await _apply(request, user_id, _with_rights(change, await _checked(request, change)))
-    return json_response(UserSaved(message="用户更新成功", user=User.of(*account)))
+    return json_response(UserSaved(message=said(request, "user_updated"), user=User.of(*account)))
 
 
 async def disable(request: web.Request) -> web.Response:
     account = await _apply(request, row_id(request, "user_id"), users.Changes(is_active=False))
-    return json_response(UserSaved(message="用户已禁用", user=User.of(*account)))
+    return json_response(UserSaved(message=said(request, "user_disabled"), user=User.of(*account)))
 
 
 async def reset_password(request: web.Request) -> web.Response:
@@ -69,7 +70,7 @@ async def reset_password(request: web.Request) -> web.Response:
     password = new_random()
     hashed = await request.app[PASSWORDS].hash_for(actor(request), password)
     await _apply(request, user_id, users.Changes(password_hash=hashed))
-    return json_response(PasswordReset(message="密码重置成功", new_password=password))
+    return json_response(PasswordReset(message=said(request, "password_reset"), new_password=password))
 
 
 async def show_profile(request: web.Request) -> web.Response:
@@ -82,16 +83,18 @@ async def update_profile(request: web.Request) -> web.Response:
         await _confirm(request, change.current_password)
     account = await _apply(request, request[CALLER].id, await _checked(request, change))
     if not change.password:
-        return json_response(UserSaved(message="个人信息更新成功", user=User.of(*account)))
+        return json_response(UserSaved(message=said(request, "profile_updated"), user=User.of(*account)))
     # the new password ended every session, that of this request too
     token = await request.app[SESSIONS].start(account.user, client_info(request))
-    return json_response(PasswordChanged(message="密码修改成功", user=User.of(*account), token=token))
+    return json_response(
+        PasswordChanged(message=said(request, "password_changed"), user=User.of(*account), token=token)
+    )
 
 
 async def _confirm(request: web.Request, current: str | None) -> None:
     """A new password needs the current one; wrong guesses are slowed down as at a login."""
     if not current:
-        raise BadRequest("修改密码需要提供当前密码 current_password")
+        raise BadRequest("current_password_required")
     acting, now = actor(request), request.app[CLOCK].now()
     user = (await _get(request, request[CALLER].id)).user
     is_right = await request.app[THROTTLE].verify_once(
@@ -101,7 +104,7 @@ async def _confirm(request: web.Request, current: str | None) -> None:
         lambda tx: audit.record(tx, acting, "password.refused", now, f"user {user.id}"),
     )
     if not is_right:
-        raise BadRequest("当前密码不正确")
+        raise BadRequest("current_password_wrong")
 
 
 async def _checked(request: web.Request, change: UserChange | ProfileChange) -> users.Changes:
@@ -160,7 +163,7 @@ def _search(tx: Transaction, filters: UserFilter) -> tuple[list[tuple[ListedUser
 def _like(term: str) -> str | None:
     """A LIKE pattern that finds the term anywhere, with ``%`` and ``_`` as ordinary characters."""
     if "\0" in term:
-        raise BadRequest("参数 search 包含空字符")
+        raise BadRequest("field_has_nul", where=field_name("search", "parameter"))
     if not term:
         return None
     escaped = term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")

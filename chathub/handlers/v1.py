@@ -26,7 +26,14 @@ async def respond(request: web.Request, client_format: ClientFormat) -> web.Stre
     headers = {name.lower(): value for name, value in request.headers.items()}
     sink = LazyResponse(request)
     body = await request.app[GATEWAY].respond(request[CALLER], client_format, headers, sink)
-    return sink.response if body is None else raw(body)
+    return sink.response if body is None else _whole(body, sink)
+
+
+def _whole(body: bytes, sink: LazyResponse) -> web.Response:
+    """A response that came in one piece, with the provider's headers that are passed on."""
+    response = raw(body)
+    response.headers.update(sink.headers)
+    return response
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -40,11 +47,12 @@ async def get_model(request: web.Request) -> web.Response:
     for row in request.app[CATALOG].offered():
         if row[0] == name and (not caller.models or name in caller.models):
             return raw(openai.encode_model(*row))
-    raise NotFound(f"模型不存在：{name}")
+    raise NotFound("unknown_model", model=name)
 
 
 @streamed
 async def embeddings(request: web.Request) -> web.Response:
     body = await read_body(request, LONGEST)
     embedding_request = await off_loop(request, EmbeddingRequest, body)
-    return raw(await request.app[GATEWAY].embed(request[CALLER], embedding_request))
+    sink = LazyResponse(request)
+    return _whole(await request.app[GATEWAY].embed(request[CALLER], embedding_request, sink), sink)

@@ -70,7 +70,7 @@ class FairQueue:
         """In a full line the member with the most requests loses its last place to a member with fewer."""
         own = self.waiting(member)
         if own >= self._each:
-            raise TooManyRequests("请求过多，请稍后再试", retry_after=2)
+            raise TooManyRequests("too_many_requests", retry_after=2)
         queues = self._lines.get(member.line, {}).values()
         if sum(map(len, queues)) < self._most:
             return
@@ -116,4 +116,4 @@ def _resolve(place: _Place, has_slot: bool) -> None:
 
 
 def _full() -> Unavailable:
-    return Unavailable("登录请求过多，请稍后再试", retry_after=5)
+    return Unavailable("server_busy", retry_after=5)

@@ -96,9 +96,9 @@ class RequestMemory:
         self._used_by[user_id] += size
         self.used += size
         if self._used_by[user_id] > (self._most_of_anonymous if user_id is None else self._most_of_user):
-            raise TooManyBodies("同时发送的请求体过大，请等其中一些处理完", retry_after=_RETRY_SECONDS)
+            raise TooManyBodies("too_many_bodies", retry_after=_RETRY_SECONDS)
         if self.used > self._most:
-            raise BodiesFull("服务器正在处理的请求体过多，请稍后再试", retry_after=_RETRY_SECONDS)
+            raise BodiesFull("request_memory_full", retry_after=_RETRY_SECONDS)
 
     def remove(self, user_id: int | None, size: int) -> None:
         self._used_by[user_id] -= size

@@ -97,5 +97,4 @@ class ResponseMemory:
 
 
 def _too_many() -> TooManyRequests:
-    sentence = "同时下载的内容过多，请等其中一些传完后再试"
-    return TooManyRequests(sentence, retry_after=_RETRY_AFTER)
+    return TooManyRequests("too_many_downloads", retry_after=_RETRY_AFTER)

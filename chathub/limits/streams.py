@@ -22,7 +22,7 @@ class StreamLimit:
             TooManyRequests: the user receives too many already.
         """
         if self._open[user_id] >= self._most:
-            raise TooManyRequests(f"同时接收的回复过多（最多 {self._most} 个），请等其中一些结束")
+            raise TooManyRequests("too_many_streams", most=self._most)
         self._open[user_id] += 1
         try:
             yield

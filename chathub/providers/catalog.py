@@ -117,7 +117,7 @@ class Catalog:
             return models
         models = [model for model in models if model.name == name]
         if not models and self.is_listed(name):
-            raise BadRequest(f"模型 {name} 不是此提供商的对话模型")
+            raise BadRequest("model_of_other_provider", model=name)
         return models or [_chat_model(name, provider)]
 
     def provider(self, provider_id: int) -> Provider:
@@ -129,7 +129,7 @@ class Catalog:
         for row in self._now.providers.values():
             if row.id == provider_id:
                 return row
-        raise NotFound("提供商不存在")
+        raise NotFound("provider_not_found")
 
     def offered(self) -> list[tuple[str, int, str]]:
         """The models for programs: name, time of creation (Unix seconds) and the provider's slug."""
@@ -150,10 +150,10 @@ class Catalog:
         if row is None:
             return self._get_by_prefix(name)
         if not row.is_active:
-            raise BadRequest(f"模型 {name} 已停用，请选择其他模型")
+            raise BadRequest("model_disabled", model=name)
         if row.model_type not in model_types:
-            what = "对话模型，不能用于聊天" if model_types == _CHAT_TYPES else "向量模型"
-            raise BadRequest(f"模型 {name} 不是{what}")
+            is_chat = model_types == _CHAT_TYPES
+            raise BadRequest("model_not_for_chat" if is_chat else "model_not_for_embeddings", model=name)
         return _chat_model(row.model_name, self._active_provider(row.provider_slug, name), row)
 
     def _get_by_prefix(self, name: str) -> ChatModel:
@@ -162,10 +162,10 @@ class Catalog:
         slugs = (slug for prefixes, slug in _PREFIXES if lower.startswith(prefixes) and "/" not in name)
         slug = next(slugs, "")
         if slug not in self._now.providers:
-            raise UnknownModel(f"未知的模型：{name}，请先在模型管理中添加")
+            raise UnknownModel("unknown_model", model=name)
         base = self._find_base(slug, lower)
         if base is not None and not base.is_active:
-            raise BadRequest(f"模型 {name} 已停用，请选择其他模型")
+            raise BadRequest("model_disabled", model=name)
         return _chat_model(name, self._active_provider(slug, name), base)
 
     def _find_base(self, slug: str, name: str) -> Model | None:
@@ -178,7 +178,9 @@ class Catalog:
     def _active_provider(self, slug: str, model_name: str) -> Provider:
         provider = self._now.providers[slug]
         if not provider.is_active:
-            raise BadRequest(f"模型 {model_name} 的提供商 {provider.display_name} 已停用")
+            if slug == LOCAL:
+                raise BadRequest("local_model_disabled")
+            raise BadRequest("provider_disabled", model=model_name, provider=provider.display_name)
         return provider
 
 

@@ -11,6 +11,7 @@ from chathub.formats.events import Failure
 from chathub.formats.failure_table import Meaning, meaning_of, status_of
 from chathub.providers.key_health import KeyHealth
 from chathub.security import audit
+from chathub.sentences import Reason
 
 # models that one API key rests for; of more the oldest is forgotten
 _MOST_MODELS = 100
@@ -19,14 +20,14 @@ _MOST_MODELS = 100
 class KeyFailure(Struct, frozen=True):
     """A failed attempt with an API key for a model.
 
-    ``sentence`` is what the key's owner reads. ``is_common`` is false for one that counts for its caller
+    ``reason`` is what the key's owner reads. ``is_common`` is false for one that counts for its caller
     alone: it changes only what the owner reads.
     """
 
     key_id: int
     model: str
     failure: Failure
-    sentence: str
+    reason: Reason
     is_common: bool = True
 
 
@@ -61,7 +62,7 @@ def record_failure(tx: Transaction, key_failure: KeyFailure, now: int) -> None:
         key_id=key_id,
         health=after.health,
         cooldown_until=after.until,
-        last_error=key_failure.sentence,
+        last_error_json=key_failure.reason.encoded(),
         failure_class=after.failure_class,
         failures_in_row=after.in_row,
         now=now,
@@ -69,7 +70,7 @@ def record_failure(tx: Transaction, key_failure: KeyFailure, now: int) -> None:
     if key_failure.is_common and meaning.about == "model":
         _rest_for_model(tx, key_failure, meaning, now)
     if after.health == "broken" and row.health != "broken":
-        _audit(tx, key_id, "key.broken", now, reason=key_failure.sentence)
+        _audit(tx, key_id, "key.broken", now, reason=key_failure.reason.text("en"))
 
 
 def _rest_for_model(tx: Transaction, key_failure: KeyFailure, meaning: Meaning, now: int) -> None:

@@ -38,7 +38,7 @@ def import_models(
         NotFound: no such provider.
     """
     if tx.one(tx.q.providers.get_by_id, provider_id=provider_id) is None:
-        raise NotFound("提供商不存在")
+        raise NotFound("provider_not_found")
     statement = tx.q.models.import_by_name
     added = [
         name

@@ -18,7 +18,6 @@ from chathub.errors import (
     NotFound,
     TooManyRequests,
 )
-from chathub.formats.failure_sentences import class_sentence
 from chathub.formats.messages import Endpoint
 from chathub.formats.urls import origin, place
 from chathub.providers import key_pool
@@ -26,7 +25,7 @@ from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_mod
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth, worse
 from chathub.security.vault import Binding, Vault, VaultError
-from chathub.sentences import sentence
+from chathub.sentences import Reason
 from chathub.upstream.guard import is_trusted
 
 
@@ -65,6 +64,7 @@ class Requirements(Struct, frozen=True):
 
 NOTHING = Requirements()
 # the types of models, by whether embeddings are needed
+_PAUSES = {"rate_limited": "api_keys_cooling", "no_credit": "api_keys_without_credit"}
 _MODEL_TYPES = {False: ("chat", "completion"), True: ("embedding",)}
 
 
@@ -122,15 +122,15 @@ class Resolver:
         """
         row = await self._db.fetch_one(self._db.q.api_keys.get_for_test, key_id=key_id, user_id=caller.id)
         if row is None:
-            raise NotFound("API密钥不存在")
+            raise NotFound("api_key_not_found")
         model = provider_as_model(self._catalog.provider(row.provider_id))
         if origin(row.base_url or model.base_url) != row.origin:
-            raise BadRequest("提供商地址已变更，请重新输入密钥")
+            raise BadRequest("api_key_moved", provider=model.provider_name)
         if model.provider_slug == LOCAL:
-            raise BadRequest("内置模型不使用API密钥")
+            raise BadRequest("local_model_needs_no_key")
         endpoint = self._endpoint(model, row, caller.id)
         if endpoint is None:
-            raise BadRequest("已保存的API密钥无法解密，请重新保存")
+            raise BadRequest("api_key_unreadable", provider=model.provider_name)
         return endpoint, model.provider_slug
 
     def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
@@ -207,18 +207,14 @@ class Resolver:
 
 def _check_needs(model: ChatModel, needs: Requirements) -> None:
     if needs.images and not model.supports_vision:
-        raise BadRequest(f"模型 {model.name} 不支持图片")
+        raise BadRequest("model_without_images", model=model.name)
     if needs.tools and not model.supports_tools:
-        raise BadRequest(f"模型 {model.name} 不支持工具调用")
+        raise BadRequest("model_without_tools", model=model.name)
 
 
 def _check_token(caller: Caller, model_name: str) -> None:
     if caller.models and model_name not in caller.models:
-        raise Forbidden(f"该访问令牌不允许使用模型 {model_name}")
-
-
-def _named(model: ChatModel) -> str:
-    return f"{model.provider_name} ({model.provider_slug})"
+        raise Forbidden("model_not_allowed", model=model_name)
 
 
 def _none_usable(
@@ -235,18 +231,15 @@ def _none_usable(
     if pauses := [health for health in paused if health.failure_class != "model_unavailable"]:
         return _all_cooling(model, min(pauses, key=lambda health: health.until), now)
     if paused:
-        reason = sentence("model_unavailable", "zh")
-        named = {"provider": _named(model), "model": model.name, "reason": reason}
-        return ModelUnavailable(sentence("model_has_no_key", "zh", named))
+        return ModelUnavailable("model_has_no_key", provider=model.provider_name, model=model.name)
     return _no_key(model, api_keys, matching, caller_id)
 
 
 def _all_cooling(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:
     """The error where all API keys are cooling: until the first pause ends, and why."""
-    reason = class_sentence(first.failure_class)
-    named = {"provider": _named(model), "reason": reason}
-    text = sentence("keys_cooling_because" if reason else "keys_cooling", "zh", named)
-    return TooManyRequests(text, retry_after=(first.until - now) / 1000)
+    wait = (first.until - now) / 1000
+    code = _PAUSES.get(first.failure_class, "api_keys_pausing")
+    return TooManyRequests(code, provider=model.provider_name, wait=wait, retry_after=wait)
 
 
 def _no_key(
@@ -254,14 +247,13 @@ def _no_key(
 ) -> ChatHubError:
     """The error where no API key can be used: why, and what to do. What a provider said of another user's API
     key is not shown."""
-    named = _named(model)
+    provider = model.provider_name
     if broken := [row for row in matching if row.health == "broken"]:
         own = next((row for row in broken if row.user_id == caller_id), None)
         if own is None:
-            sentence = class_sentence("invalid_key")
-            return BadRequest(f"{named} 的API密钥不可用：{sentence}，请联系管理员或保存自己的密钥")
-        return BadRequest(f"{named} 的API密钥不可用：{own.last_error}，请更换或重新保存")
+            return BadRequest("shared_api_key_refused", provider=provider)
+        reason = Reason.stored(own.last_error_json, own.last_error) or ""
+        return BadRequest("api_key_refused", provider=provider, reason=reason)
     if matching:
-        return BadRequest(f"已保存的 {named} 的API密钥无法解密，请重新保存")
-    hint = "（提供商地址已变更，请重新输入密钥）" if api_keys else ""
-    return BadRequest(f"请先保存 {named} 的API密钥{hint}")
+        return BadRequest("api_key_unreadable", provider=provider)
+    return BadRequest("api_key_moved" if api_keys else "api_key_missing", provider=provider)

@@ -13,7 +13,7 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseError
 from chathub.database.transaction import Transaction
 from chathub.errors import ChatHubError
-from chathub.formats.attachments import MOST_BYTES, described, size_text
+from chathub.formats.attachments import MOST_BYTES, described
 from chathub.formats.events import Attachment, Event
 from chathub.replies import saving
 from chathub.replies.cursor import Part
@@ -22,7 +22,7 @@ from chathub.replies.saving import NewText
 from chathub.replies.state import ReplyState
 from chathub.running.admission import Admission
 from chathub.schemas import attachments as schemas
-from chathub.sentences import sentence
+from chathub.sentences import Language, sentence
 from chathub.upstream.read_response import Keep
 
 log = logging.getLogger("chathub.replies")
@@ -35,10 +35,11 @@ class AttachmentKeeper:
     """Stores the attachments of replies. Reading waits until one is stored, so that nothing after it is shown
     before, and a crash loses none that was shown."""
 
-    def __init__(self, db: Database, admission: Admission, clock: Clock) -> None:
+    def __init__(self, db: Database, admission: Admission, clock: Clock, language: Language) -> None:
         self._db = db
         self._admission = admission
         self._clock = clock
+        self._language: Language = language
 
     def for_reply(self, reply: Reply) -> Keep:
         return partial(self._keep, reply)
@@ -55,8 +56,8 @@ class AttachmentKeeper:
             except DatabaseError as error:
                 log.error("an attachment could not be stored: %s", error)
                 problem = "attachment_not_stored"
-        most = _MOST if problem == "attachment_too_many" else size_text(MOST_BYTES)
-        told = sentence(problem, "zh", {"what": described(attachment), "most": most})
+        most = _MOST if problem == "attachment_too_many" else MOST_BYTES
+        told = sentence(problem, self._language, {"what": described(attachment), "most": most})
         reply.insert(f"\n{told}\n")
         return []
 

@@ -102,7 +102,7 @@ class ConversationReplies:
         key = (turn_request.caller.id, idempotency_key.name)
         digest, first = self._first_requests.get(key, (idempotency_key.digest, None))
         if digest != idempotency_key.digest:
-            raise Conflict("同一幂等键已用于不同的请求")
+            raise Conflict("idempotency_key_reused")
         if first is not None:
             return self._join(await asyncio.shield(first))
         self._first_requests[key] = (digest, asyncio.current_task())  # type: ignore[assignment]
@@ -130,7 +130,9 @@ class ConversationReplies:
             await self._stop_unfollowed(public_id, user_id)
             unstored = self.unstored(public_id, user_id)
             ended, month = self._settlement_queue.reservations, self._clock.month()
-            turn = await self._db.write(begin_turn, turn_request.new_turn(month), unstored, ended)
+            turn = await self._db.write(
+                begin_turn, turn_request.new_turn(month, self._config.language), unstored, ended
+            )
             reply = Reply(turn, user_id, turn_request.model_name, self._config.reply_characters)
             if turn.refusal is not None:
                 reply.end(turn.refusal)
@@ -158,9 +160,9 @@ class ConversationReplies:
         if running is None:
             return
         if running.user_id != user_id:
-            raise NotFound("对话不存在")
+            raise NotFound("conversation_not_found")
         if running.followers:
-            raise Conflict("该对话的上一条回复仍在生成中", message_id=running.reply.turn.message_id)
+            raise Conflict("reply_in_progress", details={"message_id": running.reply.turn.message_id})
         await _stop(running)
 
     # --- run
@@ -211,7 +213,7 @@ class ConversationReplies:
         unstored = self._unstored.find(message_id, user_id)
         row = await self._db.fetch_one(self._db.q.messages.get_reply, message_id=message_id, user_id=user_id)
         if row is None:
-            raise NotFound("消息不存在")
+            raise NotFound("message_not_found")
         return unstored or Reply.stored(row, user_id)
 
     def _join(self, reply: Reply) -> Reply:

@@ -30,6 +30,7 @@ from chathub.replies.state import ReplyState
 from chathub.replies.text import ReplyText
 from chathub.schemas import attachments as schemas
 from chathub.schemas.attachments import Attachment
+from chathub.sentences import Reason
 from chathub.upstream.failover import Progress
 
 # bytes that an attachment and a source count as
@@ -95,10 +96,14 @@ class Reply(Progress):
         reply.sources = schemas.sources_of(row.sources)
         if row.status == "streaming":
             # it is not running: its end could not be stored
-            final_status = FinalStatus("interrupted", "回复未能保存", 500, "error")
+            final_status = FinalStatus("interrupted", Reason("reply_not_saved"), 500, "error")
         else:
             final_status = FinalStatus(
-                row.status, row.reason, row.error_status, row.finish_reason, row.retry_after
+                row.status,
+                Reason.stored(row.reason_json, row.reason),
+                row.error_status,
+                row.finish_reason,
+                row.retry_after,
             )
         reply.final_status, reply._state = final_status, ReplyState(final_status.status)
         reply.usage_cost = UsageCost(

@@ -18,7 +18,7 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import sentence_for
+from chathub.formats.failure_sentences import reason_for
 from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
@@ -30,19 +30,19 @@ from chathub.replies.unstored import UnstoredReplies, reader
 from chathub.running.key_reports import KeyReports
 from chathub.schemas.attachments import encode_sources
 from chathub.schemas.chats import Options
+from chathub.sentences import Reason
 from chathub.upstream import failover
 from chathub.upstream.client import Client
 from chathub.upstream.failover import Trial
 
 log = logging.getLogger("chathub.replies")
 
-SHUTDOWN = FinalStatus("interrupted", "服务器正在重启，回复中断", 503, "interrupted")
-_TIME_LIMIT = FinalStatus("error", "回复时间过长，已中止", 504, "time_limit")
-_SIZE_LIMIT = FinalStatus("error", "回复过长，已中止", 502, "size_limit")
-_BROKEN = FinalStatus("error", "服务器内部错误", 500, "error")
+SHUTDOWN = FinalStatus("interrupted", Reason("shutdown_interrupted_reply"), 503, "interrupted")
+_TIME_LIMIT = FinalStatus("error", Reason("reply_took_too_long"), 504, "time_limit")
+_SIZE_LIMIT = FinalStatus("error", Reason("reply_too_long"), 502, "size_limit")
+_BROKEN = FinalStatus("error", Reason("internal_error"), 500, "error")
 # characters from which on a history is long; what each message costs besides its text
 _LONG, _PER_MESSAGE = 256 * 1024, 500
-_TOO_MANY_IMAGES = "正在发送的图片过多，请等其中一些回复结束"
 
 
 class ReplyRunner:
@@ -72,7 +72,7 @@ class ReplyRunner:
         try:
             body.grow(max(0, _image_bytes(reply.turn) - body.size))
         except (BodiesFull, TooManyBodies) as full:
-            reply.failure = Failure(_TOO_MANY_IMAGES, kind="busy", retry_after=full.retry_after)
+            reply.failure = Failure.found("too_many_images_sent", kind="busy", retry_after=full.retry_after)
             return
 
         keep = self._attachment_keeper.for_reply(reply)
@@ -165,7 +165,7 @@ def _end_reason(reply: Reply, final_status: FinalStatus) -> str:
 def _broken(error: Exception) -> FinalStatus:
     """The final status for an exception of ours."""
     if isinstance(error, DatabaseUnavailable):
-        return FinalStatus("error", error.sentence, error.status, "error")
+        return FinalStatus("error", error.reason, error.status, "error")
     log.error("a reply failed", exc_info=error)
     return _BROKEN
 
@@ -231,13 +231,11 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     if failure is None:
         return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
     if failure.kind == "busy":
-        return FinalStatus("error", failure.message, 503, "error", failure.retry_after)
+        return FinalStatus("error", failure.reason, 503, "error", failure.retry_after)
     secrets = [endpoint.api_key for candidate in candidates.in_order for endpoint in candidate.endpoints]
-    text = sentence_for(failure, reply.endpoint, secrets)
-    said = f"返回错误（HTTP {failure.status}）：" if failure.status >= 400 else "："
     return FinalStatus(
         "error",
-        f"{model.provider_name}{said}{text}",
+        reason_for(failure, reply.endpoint, secrets, model.provider_name),
         meaning_of(failure).chat_status,
         "idle" if failure.timed_out else "error",
         failure.retry_after,

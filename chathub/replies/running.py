@@ -6,10 +6,11 @@ from chathub.chat.turn import FinalStatus
 from chathub.config import Config
 from chathub.formats.messages import Endpoint
 from chathub.replies.reply import Reply
+from chathub.sentences import Reason
 
-_STOPPED = FinalStatus("stopped", "已停止生成", finish_reason="stopped")
-_LEFT = FinalStatus("stopped", "客户端已断开，停止生成", finish_reason="disconnected")
-_UNFOLLOWED = FinalStatus("stopped", "长时间无人接收，停止生成", finish_reason="unfollowed")
+_STOPPED = FinalStatus("stopped", Reason("reply_stopped"), finish_reason="stopped")
+_LEFT = FinalStatus("stopped", Reason("client_left"), finish_reason="disconnected")
+_UNFOLLOWED = FinalStatus("stopped", Reason("reply_unfollowed"), finish_reason="unfollowed")
 # the ends that leave time to wait for the usage that the provider reports
 _ON_PURPOSE = (_STOPPED, _LEFT, _UNFOLLOWED)
 

@@ -17,10 +17,11 @@ from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
 from chathub.replies.reply import Reply
+from chathub.sentences import Reason
 
 log = logging.getLogger("chathub.replies")
 
-INTERRUPTED = FinalStatus("interrupted", "服务器意外退出，回复中断", 503, "interrupted")
+INTERRUPTED = FinalStatus("interrupted", Reason("reply_interrupted"), 503, "interrupted")
 
 
 class NewText(Struct, frozen=True):

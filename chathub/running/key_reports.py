@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from chathub import redaction
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.clock import Clock
+from chathub.formats.failure_sentences import words_for
 from chathub.formats.messages import Attempt
 from chathub.providers import key_pool
 from chathub.providers.catalog import Catalog
@@ -36,11 +36,12 @@ class KeyReports:
         failure, endpoint, model = attempt.failure, attempt.endpoint, attempt.model[:LONGEST_NAME]
         if failure is None or endpoint.key_id is None:
             return
-        sentence = redaction.scrub(failure.told, [endpoint.api_key])
+        # the owner reads it, whoever met it
+        reason = words_for(failure, None, [endpoint.api_key])
         now, is_listed = self._clock.now(), self._catalog.is_listed(model)
         is_common = self._cooldowns.record_failure(
             endpoint, user_id, failure, now, model, is_listed=is_listed
         )
-        key_failure = KeyFailure(endpoint.key_id, model, failure, sentence, is_common)
+        key_failure = KeyFailure(endpoint.key_id, model, failure, reason, is_common)
         store = partial(key_pool.record_failure, key_failure=key_failure, now=now)
         await self._settlement_queue.store_soon("key's state", store)

@@ -69,7 +69,7 @@ class Registry:
             Unavailable: the server is shutting down.
         """
         if self._is_draining:
-            raise Unavailable("服务器正在重启，请稍后再试", retry_after=5)
+            raise Unavailable("server_stopping", retry_after=5)
 
     def add(self, run: Run) -> None:
         self._runs[run] = asyncio.get_running_loop().create_future()

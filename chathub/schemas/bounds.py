@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from chathub.errors import BadRequest
+from chathub.schemas.problems import field_name
 
 # bytes; the fields of a body up to this size are not checked
 _SMALL = 64 * 1024
@@ -40,7 +41,7 @@ def within(body: bytes, kind: type[Any]) -> bytes:
     parts (unknown fields, and earlier fields of the same name).
 
     Raises:
-        BadRequest: a field is too large; the sentence names the field and its bound.
+        BadRequest: a field is too large; the reason names the field and its bound.
         msgspec.DecodeError: malformed JSON.
     """
     bounds: Mapping[str, Bound] | None = getattr(kind, "BOUNDS", None)
@@ -57,14 +58,16 @@ def within(body: bytes, kind: type[Any]) -> bytes:
 
 def _check(name: str, field: Raw, bound: Bound) -> None:
     if bound.bytes is not None and memoryview(field).nbytes > bound.bytes:
-        raise BadRequest(f"字段 {name} 过大，不能超过 {bound.bytes // 1024} KB")
+        raise BadRequest("field_too_many_bytes", where=field_name(name), most=bound.bytes)
     if bound.items is not None and has_more(field, bound.items):
-        raise BadRequest(f"字段 {name} 长度不能超过 {bound.items}")
+        raise BadRequest("list_too_long", where=field_name(name), most=bound.items)
 
 
 def has_more(field: Raw, items: int) -> bool:
     """Whether a field is a list of more than ``items`` items; what follows them is not decoded."""
-    if bytes(memoryview(field)[:1]) != b"[":
+    text = memoryview(field)
+    # an item takes a byte, and a comma before the next one
+    if bytes(text[:1]) != b"[" or text.nbytes <= 2 * items:
         return False
     try:
         _list_decoder(items).decode(field)

@@ -14,6 +14,7 @@ from chathub.schemas.fields import ConversationId, RowId
 from chathub.schemas.json import JsonObject
 from chathub.schemas.money import money
 from chathub.schemas.success import Success
+from chathub.sentences import Language, Reason
 
 
 class ConversationFilter(Request):
@@ -109,18 +110,21 @@ class Usage(Struct):
         )
 
 
-class StoredImage(Struct):
-    """An image that was sent with a message; its owner may read it at ``url``."""
+class StoredImage(Struct, omit_defaults=True):
+    """An image that was sent with a message; its owner may read it at ``url``. ``at`` are the code points of
+    the text before it; absent: it comes after the text."""
 
     id: str
     url: str
     media_type: str
+    at: int | None = None
 
 
-class ImageAtUrl(Struct):
+class ImageAtUrl(Struct, omit_defaults=True):
     """An image that was given as a URL."""
 
     url: str
+    at: int | None = None
 
 
 class Message(Struct):
@@ -152,7 +156,8 @@ class Message(Struct):
     timestamp: str
 
     @classmethod
-    def of(cls, row: ShownMessage) -> "Message":
+    def of(cls, row: ShownMessage, language: Language) -> "Message":
+        reason = Reason.stored(row.reason_json, row.reason)
         is_metered = row.role == "assistant" and bool(row.usage_source)
         siblings = msgspec.json.decode(row.sibling_ids, type=list[int])
         return cls(
@@ -171,7 +176,7 @@ class Message(Struct):
             tool_call_id=row.tool_call_id or None,
             model=row.model or None,
             status=row.status,
-            reason=row.reason or None,
+            reason=reason.text(language) if reason else None,
             incomplete=row.is_incomplete,
             finish_reason=row.finish_reason or None,
             usage=Usage.of(row) if is_metered else None,
@@ -186,6 +191,7 @@ class _Image(Struct):
     file_id: str | None
     url: str
     media_type: str | None
+    at: int | None
 
 
 _decode_images = msgspec.json.Decoder(list[_Image]).decode
@@ -194,5 +200,5 @@ _decode_images = msgspec.json.Decoder(list[_Image]).decode
 def _shown(image: _Image) -> StoredImage | ImageAtUrl:
     """An image by reference: where its owner fetches it, or its address."""
     if image.file_id is None:
-        return ImageAtUrl(image.url)
-    return StoredImage(image.file_id, f"/api/files/{image.file_id}", image.media_type or "")
+        return ImageAtUrl(image.url, image.at)
+    return StoredImage(image.file_id, f"/api/files/{image.file_id}", image.media_type or "", image.at)

@@ -9,7 +9,7 @@ import msgspec
 from chathub.errors import BadRequest
 from chathub.schemas.bounds import has_too_many_values, within
 from chathub.schemas.json import JsonObject
-from chathub.schemas.problems import in_chinese
+from chathub.schemas.problems import field_name, problem_of
 
 T = TypeVar("T")
 
@@ -32,20 +32,20 @@ def decode(body: bytes, kind: type[T]) -> T:
     """A JSON body as ``kind``. An empty body counts as an empty object.
 
     Raises:
-        BadRequest: malformed JSON, too many values, or a field that does not fit; the sentence names it.
+        BadRequest: malformed JSON, too many values, or a field that does not fit; the reason names it.
     """
     if has_too_many_values(body):
-        raise BadRequest("请求体包含的值过多")
+        raise BadRequest("too_many_values")
     try:
         bounded = within(body.strip() or b"{}", kind)
         value: T = _decoder(cast(Hashable, kind)).decode(bounded)
     except msgspec.ValidationError as error:
-        raise BadRequest(in_chinese(error)) from None
+        raise BadRequest.of(problem_of(error, kind).reason) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("请求体不是有效的JSON") from None
+        raise BadRequest("json_invalid") from None
     if _NUL in body and (field := _field_with_nul(value)) is not None:
         # SQLite's text functions stop at a NUL, and no text needs one
-        raise BadRequest(f"字段 {field} 包含空字符")
+        raise BadRequest("field_has_nul", where=field_name(field))
     return value
 
 
@@ -72,12 +72,12 @@ def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
     """Query parameters as ``kind``; an empty value counts as absent.
 
     Raises:
-        BadRequest: a parameter does not fit; the sentence names it.
+        BadRequest: a parameter does not fit; the reason names it.
     """
     try:
         return msgspec.convert({k: v for k, v in query.items() if v != ""}, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(in_chinese(error)) from None
+        raise BadRequest.of(problem_of(error, kind, noun="parameter").reason) from None
 
 
 def given(body: msgspec.Struct) -> JsonObject:

@@ -20,4 +20,4 @@ def check_conversation_id(name: str) -> None:
         BadRequest: it has a character that ends or divides a path, names a folder, or cannot be printed.
     """
     if not name.isprintable() or any(mark in name for mark in "/\\?#%") or name in (".", ".."):
-        raise BadRequest("字段 conversation_id 的值无效")
+        raise BadRequest("conversation_id_invalid")

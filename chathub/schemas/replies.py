@@ -68,10 +68,11 @@ class ErrorEvent(Event, frozen=True, kw_only=True, tag="error"):
     ``retry_after`` is in seconds.
 
     ``error`` and ``content`` are the same sentence: the page reads ``content``, the document says ``error``.
+    Programs read ``code``.
     """
 
     status: int
-    code: str | UnsetType = UNSET
+    code: str
     error: str
     content: str
     retry_after: int | UnsetType = UNSET

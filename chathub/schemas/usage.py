@@ -14,6 +14,7 @@ from chathub.schemas.fields import RowId
 from chathub.schemas.from_row import from_row
 from chathub.schemas.models import ModelName
 from chathub.schemas.money import money
+from chathub.schemas.problems import field_name
 
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
 
@@ -37,7 +38,7 @@ class UsageFilter(Request):
             try:
                 date.fromisoformat(day or "2000-01-01")
             except ValueError:
-                raise BadRequest(f"字段 {name} 的值无效") from None
+                raise BadRequest("date_invalid", where=field_name(name, "parameter")) from None
 
 
 class UsageTotal(Struct):

@@ -1,16 +1,9 @@
-"""The sentences that people read, by their codes, in Chinese and English."""
+"""What people read: every sentence by its code, in Chinese and in English, and nowhere else.
 
-from collections.abc import Mapping
-from typing import Literal
+A table for each area has the codes of its errors and other sentences. The code of an error is on the wire and
+never changes; its sentences may.
+"""
 
-from chathub.sentences import attachments, providers
+from chathub.sentences.reason import Language, Param, Reason, sentence
 
-Language = Literal["zh", "en"]
-
-_SENTENCES = {**providers.SENTENCES, **attachments.SENTENCES}
-
-
-def sentence(code: str, language: Language, params: Mapping[str, object] | None = None) -> str:
-    """The sentence of a code in a language, with its parameters filled in."""
-    chinese, english = _SENTENCES[code]
-    return (chinese if language == "zh" else english).format(**(params or {}))
+__all__ = ["Language", "Param", "Reason", "sentence"]

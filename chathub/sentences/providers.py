@@ -1,44 +1,68 @@
-"""Sentences about failures of providers, by the codes of the failure table."""
+"""Errors of providers and API keys."""
 
-SENTENCES: dict[str, tuple[str, str]] = {
-    "upstream_invalid_key": (
-        "提供商拒绝了所用的 API 密钥",
-        "The provider refused the API key.",
+SENTENCES = {
+    "api_key_characters_invalid": (
+        "字段 api_key 含有无效字符",
+        "Field api_key has characters that are not valid",
     ),
-    "upstream_no_credit": (
-        "提供商账户余额不足或额度已用完",
-        "The provider's account has no credit left, or its quota is used up.",
+    "api_key_missing": (
+        "尚未配置 {provider} 的 API 密钥，请先添加密钥或联系管理员",
+        "There is no API key for {provider}, please add one or ask the administrator",
     ),
-    "upstream_model_quota": (
-        "所用的 API 密钥在提供商处对此模型的额度已用完",
-        "The API key's quota for this model is used up at the provider.",
+    "api_key_moved": (
+        "{provider} 的地址已变更，请重新输入 API 密钥",
+        "The address of {provider} has changed, please enter the API key again",
     ),
-    "upstream_rate_limited": (
-        "提供商要求降低请求频率",
-        "The provider limits the rate of requests.",
+    "api_key_not_found": ("API 密钥不存在", "There is no such API key"),
+    "api_key_refused": (
+        "{provider} 拒绝了您的 API 密钥（{reason}），请更换密钥",
+        "{provider} refused your API key ({reason}), please replace it",
     ),
-    "upstream_account_limited": (
-        "提供商要求此账户降低请求频率",
-        "The provider limits the account's rate of requests.",
+    "api_key_unreadable": (
+        "已保存的 {provider} 的 API 密钥无法解密，请重新保存",
+        "The stored API key for {provider} cannot be decrypted, please save it again",
     ),
-    "model_unavailable": (
-        "所用的 API 密钥在提供商处不能使用此模型",
-        "The API key may not use this model at the provider.",
+    "api_keys_cooling": (
+        "{provider} 的 API 密钥因限流暂停使用，请在 {wait:duration}后重试",
+        "The API key for {provider} pauses because of a rate limit, please try again in {wait:duration}",
     ),
-    "model_retired": (
-        "提供商已下线此模型",
-        "The provider no longer has this model.",
+    "api_keys_pausing": (
+        "{provider} 的 API 密钥暂停使用，请在 {wait:duration}后重试",
+        "The API key for {provider} pauses, please try again in {wait:duration}",
     ),
-    "keys_cooling": (
-        "{provider} 的API密钥正在冷却，请稍后再试",
-        "All API keys of {provider} are cooling down. Try again later.",
+    "api_keys_without_credit": (
+        "{provider} 的账户余额不足或额度已用完，请在 {wait:duration}后重试",
+        "The account at {provider} has no credit left, please try again in {wait:duration}",
     ),
-    "keys_cooling_because": (
-        "{provider} 的API密钥正在冷却（{reason}），请稍后再试",
-        "All API keys of {provider} are cooling down ({reason}) Try again later.",
+    "base_url_private": (
+        "字段 base_url 不能指向内网地址",
+        "Field base_url must not name an address of a private network",
     ),
     "model_has_no_key": (
-        "{provider} 的API密钥都不能使用模型 {model}：{reason}",
-        "No API key of {provider} can use the model {model}: {reason}",
+        "{provider} 的 API 密钥都不能使用模型 {model}",
+        "No API key for {provider} may use model {model}",
     ),
+    "model_list_missing": (
+        "提供商没有返回模型列表：{reason}",
+        "The provider gave no list of models: {reason}",
+    ),
+    "new_address_needs_key": (
+        "更换到其他地址需要重新输入 API 密钥",
+        "Another address needs the API key again",
+    ),
+    "provider_disabled_for_keys": (
+        "提供商“{provider}”已停用，不能保存 API 密钥",
+        "The provider {provider} is disabled, and no API key can be saved for it",
+    ),
+    "provider_key_reserved": (
+        "提供商标识 {provider} 是为内置模型保留的",
+        "The provider key {provider} is reserved for the built-in model",
+    ),
+    "provider_key_taken": ("提供商标识已存在", "There is a provider with this key already"),
+    "provider_not_found": ("提供商不存在", "There is no such provider"),
+    "shared_api_key_refused": (
+        "{provider} 拒绝了管理员配置的 API 密钥，请联系管理员",
+        "{provider} refused the API key of the administrator, please ask the administrator",
+    ),
+    "unknown_provider": ("提供商 {provider} 不存在", "There is no provider {provider}"),
 }

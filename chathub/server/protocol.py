@@ -9,12 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
-from chathub.app_keys import CLOSING
+from chathub.app_keys import CLOSING, CONFIG
 from chathub.errors import Unavailable
 from chathub.handlers.http import SAFE, is_compressed, raw
 from chathub.log import RateLimitedWarning
 from chathub.middlewares import failure
 from chathub.schemas.errors import encode_error
+from chathub.sentences import Language, Reason
 from chathub.server.connections import Connections
 
 log = logging.getLogger("chathub.server")
@@ -35,11 +36,12 @@ _LINGER = 1.0
 _UNACKNOWLEDGED = 20_000
 # bytes that the kernel buffers beyond those in flight
 _UNSENT = 65_536
-_SENTENCES = {
-    400: "无法识别的 HTTP 请求，或请求行、请求头过长",
-    417: "不支持的 Expect 请求头",
-    500: "服务器内部错误",
+_REASONS = {
+    400: Reason("malformed_request"),
+    417: Reason("expectation_unsupported"),
+    500: Reason("internal_error"),
 }
+_OTHER = Reason("request_failed")
 
 
 class Runner(web.AppRunner):
@@ -54,6 +56,7 @@ class Runner(web.AppRunner):
         self, app: web.Application, connections: Connections | None = None, **connection: Any
     ) -> None:
         self.connections = connections or Connections()
+        self._language = app[CONFIG].language
         self._connection = {**_CONNECTION, **connection}
         # aiohttp waits for this time twice; everything is stored by then, and container runtimes kill the
         # process after 10 seconds
@@ -63,7 +66,8 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         return _Server(
             self.connections,
-            _bounded(self.connections, _checking_expectations(made.request_handler)),
+            self._language,
+            _bounded(self.connections, _checking_expectations(made.request_handler, self._language)),
             request_factory=_announcing(made.request_factory),
             handler_cancellation=True,
             **self._connection,
@@ -71,14 +75,17 @@ class Runner(web.AppRunner):
 
 
 class _Server(web.Server):
-    def __init__(self, connections: Connections, handler: Any, **options: Any) -> None:
+    def __init__(self, connections: Connections, language: Language, handler: Any, **options: Any) -> None:
         super().__init__(handler, **options)
         self._open_connections = connections
+        self._language = language
         kept = ("request_factory", "handler_cancellation")
         self._protocol = {name: value for name, value in options.items() if name not in kept}
 
     def __call__(self) -> web.RequestHandler:
-        return _Protocol(self._open_connections, self, loop=asyncio.get_running_loop(), **self._protocol)
+        return _Protocol(
+            self._open_connections, self._language, self, loop=asyncio.get_running_loop(), **self._protocol
+        )
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
@@ -98,11 +105,12 @@ class _Protocol(web.RequestHandler):
     read. The connection counts (``Connections``) follow each request and response.
     """
 
-    __slots__ = ("_open_connections", "_payload")
+    __slots__ = ("_language", "_open_connections", "_payload")
 
-    def __init__(self, connections: Connections, *arguments: Any, **options: Any) -> None:
+    def __init__(self, connections: Connections, language: Language, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._open_connections = connections
+        self._language = language
         # the body of the request that is being handled
         self._payload: Any = None
 
@@ -159,7 +167,7 @@ class _Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         # raises if a response has begun already
         super().handle_error(request, status, exc, message)
-        return _error_response(status)
+        return _error_response(status, self._language)
 
 
 def _announcing(make: Any) -> Any:
@@ -181,13 +189,13 @@ def _bounded(connections: Connections, handler: Any) -> Any:
             response: web.StreamResponse = await handler(request)
             return response
         warning.warn()
-        busy = Unavailable("服务器繁忙，请稍后再试", retry_after=5)
-        return _closing(failure(request, busy.status, busy.sentence, busy))
+        busy = Unavailable("server_busy", retry_after=5)
+        return _closing(failure(request, busy.status, busy.reason, busy))
 
     return handle
 
 
-def _checking_expectations(handler: Any) -> Any:
+def _checking_expectations(handler: Any, language: Language) -> Any:
     """A handler that turns aiohttp's refusal of an Expect header, raised before any middleware, into our
     error."""
 
@@ -195,15 +203,14 @@ def _checking_expectations(handler: Any) -> Any:
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPExpectationFailed as error:
-            return _error_response(error.status)
+            return _error_response(error.status, language)
         return response
 
     return handle
 
 
-def _error_response(status: int) -> web.Response:
-    sentence = _SENTENCES.get(status, "请求失败")
-    return _closing(raw(encode_error(sentence), status))
+def _error_response(status: int, language: Language) -> web.Response:
+    return _closing(raw(encode_error(_REASONS.get(status, _OTHER), language), status))
 
 
 def _closing(response: web.Response) -> web.Response:

@@ -18,7 +18,7 @@ from chathub.upstream.read_response import Keep
 # is called after each attempt, which has its failure or None
 Report = Callable[[Attempt], Awaitable[None]]
 
-_NO_ENDPOINT = Failure("没有可用的API密钥", kind="unreachable")
+_NO_ENDPOINT = Failure.found("usable_key_missing", kind="unreachable")
 
 
 class Candidate(Protocol):
@@ -89,7 +89,9 @@ def trial(client: Client, chat_request: ChatRequest, progress: Progress, keep: K
     ``keep`` stores the attachments."""
 
     async def attempt(endpoint: Endpoint) -> Failure | None:
-        return await client.call(endpoint, chat_request, progress.feed, progress.room, progress.memory, keep)
+        return await client.call(
+            endpoint, chat_request, progress.feed, progress.room, progress.memory, keep=keep
+        )
 
     return Trial(progress, attempt)
 
@@ -103,9 +105,6 @@ async def run(
     while nothing of the reply has come, and only if its meaning says that another may help.
     ``prepare`` is called for each candidate before its first attempt, ``report`` after every attempt. Nothing
     that a provider does raises.
-
-    Raises:
-        AttemptFailed: by ``prepare``: the candidate cannot take the request.
     """
     failure: Failure | None = _NO_ENDPOINT
     for candidate in candidates:

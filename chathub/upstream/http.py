@@ -18,6 +18,7 @@ from chathub.formats.failure_table import telling_phrase
 from chathub.formats.messages import UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.stream_decoder import CUT
+from chathub.sentences import Param
 from chathub.upstream.connections import Unanswered
 from chathub.upstream.network_failures import TROUBLE, NoResponse, network_failure
 
@@ -33,7 +34,7 @@ _LARGE_BODY = 512 * 1024
 _BLANKS = b" \t\r\n\xef\xbb\xbf"
 # bytes from which on a body is decoded in a thread, so as not to delay the event loop
 LARGE = 256 * 1024
-TOO_LONG = Failure("上游返回的数据过长", kind="cut", status=200)
+TOO_LONG = Failure.found("upstream_response_too_large", kind="cut", status=200)
 
 
 class MemoryLease(Protocol):
@@ -112,7 +113,7 @@ async def _post(
     except aiohttp.ConnectionTimeoutError:
         raise
     except TimeoutError as error:
-        raise NoResponse from error
+        raise NoResponse(timeouts.first_byte) from error
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:
@@ -131,7 +132,9 @@ async def read_failure(response: aiohttp.ClientResponse, sent: bytes = b"") -> F
     if is_packed(response) and isinstance(data := _decompressed(bytes(body), "gzip", _ERROR_BODY), bytes):
         body = bytearray(data)
     if response.status < 400:
-        return Failure("上游返回了重定向，请检查接口地址", status=response.status)
+        return Failure.found(
+            "upstream_redirected", status=response.status, params={"status": response.status}
+        )
     failure = failures.from_body(response.status, bytes(body), response.headers)
     if phrase := telling_phrase(failure):
         # in a thread: the body may be large
@@ -155,8 +158,11 @@ async def first_bytes(response: aiohttp.ClientResponse) -> bytes | Failure:
 
 
 def is_whole(response: aiohttp.ClientResponse, first: bytes) -> bool:
-    """Whether a response is one JSON text, and no stream, by its media type or by its first bytes."""
-    return response.content_type.endswith("json") or first.lstrip(_BLANKS).startswith((b"{", b"[", b'"'))
+    """Whether a response is one JSON text, and no stream: by its first bytes, else by its media type."""
+    if is_packed(response):
+        return response.content_type.endswith("json")
+    begun = first.lstrip(_BLANKS)[:1]
+    return begun in b'{["' if begun else response.content_type.endswith("json")
 
 
 async def whole_body(
@@ -184,7 +190,7 @@ async def whole_body(
                 return TOO_LONG
     except TROUBLE as error:
         failure = network_failure(error)
-        return failure if failure.kind == "timeout" else Failure(CUT, kind="cut")
+        return failure if failure.kind == "timeout" else Failure.found(CUT, kind="cut")
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding in ("identity", ""):
         return bytes(body)
@@ -194,12 +200,13 @@ async def whole_body(
 
 def _decompressed(body: bytes, encoding: str, limit: int) -> bytes | Failure:
     if encoding not in ("gzip", "deflate"):
-        return Failure(f"上游返回了不支持的压缩格式：{encoding[:20]}", kind="cut", status=200)
+        params: dict[str, Param] = {"encoding": encoding[:20]}
+        return Failure.found("upstream_encoding_unknown", kind="cut", status=200, params=params)
     try:
         decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         data = decompressor.decompress(body, limit)
     except zlib.error:
-        return Failure("上游返回了无法解压的数据", kind="cut", status=200)
+        return Failure.found("upstream_undecompressable", kind="cut", status=200)
     return TOO_LONG if decompressor.unconsumed_tail else data
 
 

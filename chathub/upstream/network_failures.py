@@ -22,36 +22,41 @@ _BUSY_SECONDS = 5
 
 
 class NoResponse(TimeoutError):
-    """The head of a stream did not come in time."""
+    """The head of a stream did not come within ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
 
 def network_failure(error: BaseException) -> Failure:
-    """An exception as a failure, without the addresses and names that the exception may contain.
+    """An exception as a failure, without the addresses that the exception may contain. The name that
+    could not be resolved is for the API key's owner (``failure_class.reason_for``).
 
     ``unreachable``: it came before the request was sent; after that the provider may have begun.
     """
     causes = list(_causes(error))
     if _lacks_descriptor(causes):
         # not logged: there may be very many at once
-        return Failure("服务器繁忙，请稍后再试", kind="busy", retry_after=_BUSY_SECONDS)
+        return Failure.found("server_busy", kind="busy", retry_after=_BUSY_SECONDS)
     log.info("upstream not reached: %s", type(error).__name__)
     if any(isinstance(cause, guard.AddressBlocked) for cause in causes):
-        return Failure("接口地址不是公网地址，服务器拒绝连接", kind="unreachable")
+        return Failure.found("upstream_address_blocked", kind="unreachable")
     match error:
-        case NoResponse():
-            return Failure("上游响应超时", kind="no_response")
+        case NoResponse(seconds=seconds):
+            return Failure.found("upstream_no_response", kind="no_response", params={"seconds": seconds})
         case aiohttp.ConnectionTimeoutError():
-            return Failure("连接上游超时", kind="unreachable")
+            return Failure.found("upstream_connect_timeout", kind="unreachable")
         case TimeoutError():
-            return Failure("上游响应超时", kind="timeout")
-        case aiohttp.ClientConnectorDNSError():
-            return Failure("无法解析上游地址，请检查接口地址或网络", kind="unreachable")
+            return Failure.found("upstream_timeout", kind="timeout")
+        case aiohttp.ClientConnectorDNSError(host=str(host)):
+            return Failure.found("upstream_host_unresolved", kind="unreachable", params={"host": host})
         case aiohttp.ClientSSLError():
-            return Failure("与上游的安全连接失败", kind="unreachable")
+            return Failure.found("upstream_tls_failed", kind="unreachable")
         case aiohttp.ClientConnectorError() | ValueError():
-            return Failure("无法连接到上游服务", kind="unreachable")
+            return Failure.found("upstream_unreachable", kind="unreachable")
         case _:
-            return Failure(CUT, kind="cut")
+            return Failure.found(CUT, kind="cut")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

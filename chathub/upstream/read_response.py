@@ -64,7 +64,7 @@ async def read(
         await take(_Splitter(is_whole=True).split(events, last=True))
         return failure_in(events)
     if http.is_packed(response):
-        return Failure("上游返回了压缩的数据流", kind="cut", status=200)
+        return Failure.found("upstream_stream_compressed", kind="cut", status=200)
     decoder = provider_format.Decoder(bounds.event)
     with _counted(decoder, memory) as count:
         return await _read_stream(response, first, decoder, take, room, count)

@@ -6,14 +6,15 @@ INSERT INTO files (id, user_id, digest, media_type, data, created_at)
 VALUES (:file_id, :user_id, :digest, :media_type, :data, :now)
 
 -- name: insert_image
-INSERT INTO message_images (message_id, position, file_id, url) VALUES (:message_id, :position, :file_id, :url)
+INSERT INTO message_images (message_id, position, file_id, url, at)
+VALUES (:message_id, :position, :file_id, :url, :at)
 
 -- name: insert_attachment
 INSERT INTO message_attachments (message_id, position, file_id, url, media_type, name, transcript, text_before)
 VALUES (:message_id, :position, :file_id, :url, :media_type, :name, :transcript, :text_before)
 
 -- name: list_for_message
-SELECT media_type, data, url FROM message_images LEFT JOIN files ON files.id = file_id
+SELECT media_type, data, url, at FROM message_images LEFT JOIN files ON files.id = file_id
 WHERE message_id = :message_id ORDER BY position
 
 -- name: list_made_for_message

@@ -24,7 +24,7 @@ async def sentence(response: ClientResponse, status: int) -> str:
     """The message of an error response, which must have the documented error body."""
     body = await response.json()
     assert response.status == status, body
-    assert body["success"] is False and body["error"] == body["message"] != ""
+    assert body["success"] is False and body["error"] == body["message"] != "" != body["code"]
     text: str = body["error"]
     return text
 
@@ -39,7 +39,8 @@ async def waits(response: ClientResponse) -> int:
     """The seconds of Retry-After of a 429, which its Chinese message must repeat."""
     text = await sentence(response, 429)
     seconds = int(response.headers["Retry-After"])
-    assert seconds >= 1 and f" {seconds} 秒" in text
+    shown = f" {seconds} 秒" if seconds < 120 else f" {-(-seconds // 60)} 分钟"
+    assert seconds >= 1 and (shown in text or "小时" in text), text
     return seconds
 
 

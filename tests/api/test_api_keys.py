@@ -345,7 +345,7 @@ async def test_inactive_api_key_is_not_used(client: TestClient, scripted: Provid
         if active:
             assert await key_used(client, user, scripted) == FIRST
         else:
-            assert "scripted" in await sentence(await chat(client, user), 400)
+            assert "尚未配置 S 的 API 密钥" in await sentence(await chat(client, user), 400)
             assert scripted.bodies == []
 
 
@@ -358,13 +358,13 @@ async def test_deleted_api_key_is_not_found_and_not_used(
     assert response.status == 200 and (await response.json())["success"] is True
     assert await keys(client, user) == []
     await sentence(await client.delete(path, headers=user), 404)
-    assert "scripted" in await sentence(await chat(client, user), 400)
+    assert "尚未配置 S 的 API 密钥" in await sentence(await chat(client, user), 400)
 
 
 async def test_chat_without_an_api_key_names_the_provider(
     client: TestClient, scripted: Provider, user: Headers
 ) -> None:
-    assert "scripted" in await sentence(await chat(client, user), 400)
+    assert "尚未配置 S 的 API 密钥" in await sentence(await chat(client, user), 400)
     assert scripted.bodies == []
 
 
@@ -495,7 +495,7 @@ async def test_host_name_that_resolves_to_a_private_address_is_refused_on_connec
         return [{**address, "family": 2, "proto": 6, "flags": 0}]
 
     monkeypatch.setattr("aiohttp.connector.TCPConnector._resolve_host", resolve)
-    assert "公网" in await sentence(await chat(client, user), 502)
+    assert "指向内网" in await sentence(await chat(client, user), 502)
     assert scripted.bodies == []
 
 

@@ -24,6 +24,8 @@ from chathub.security.token_keys import TokenKey
 from chathub.security.vault import derive
 
 Headers = dict[str, str]
+# fields that sentences call by a word
+NAMES = {"username": "用户名", "password": "密码"}
 
 JSON = {"Content-Type": "application/json"}
 NEW = {"username": "newuser", "email": "user@example.com", "password": "password123"}
@@ -150,7 +152,7 @@ async def test_login_with_a_value_of_the_wrong_type_names_the_field(
     client: TestClient, field: str, value: Any
 ) -> None:
     body = {"username": "admin", "password": "admin123", field: value}
-    assert field in await sentence(await client.post("/api/auth/login", json=body), 400)
+    assert NAMES[field] in await sentence(await client.post("/api/auth/login", json=body), 400)
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
@@ -760,7 +762,7 @@ async def test_invalid_administrator_registration_creates_no_account(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
     response = await client.post("/api/auth/admin/register", json={**NEW, field: value}, headers=admin)
-    assert field in await sentence(response, 400)
+    assert NAMES.get(field, field) in await sentence(response, 400)
     assert "newuser" not in await usernames(client, admin)
 
 

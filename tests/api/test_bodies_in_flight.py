@@ -16,7 +16,7 @@ from listening import listening
 from scripted import Provider, chunk, reply
 
 from chathub.app import create_app
-from chathub.app_keys import REPLIES, REQUEST_MEMORY
+from chathub.app_keys import CONFIG, REPLIES, REQUEST_MEMORY
 from chathub.config import Config
 from chathub.limits.request_memory import BodiesFull, RequestMemory, TooManyBodies
 
@@ -262,6 +262,7 @@ async def test_read_buffer_of_a_waiting_request_is_at_most_128_kib() -> None:
         return web.json_response(request.content.get_read_buffer_limits())
 
     app = web.Application()
+    app[CONFIG] = Config()
     app.router.add_post("/", show)
     async with (
         listening(app) as port,

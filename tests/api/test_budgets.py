@@ -146,7 +146,7 @@ async def test_access_token_has_its_own_limits_of_every_kind(
     provider.script = provider.stream(reply("好"), stall_after=0)
     running = asyncio.create_task(stream(client, single))
     await until(lambda: reserved(client) == 1)
-    assert "该访问令牌同时" in (await chat(client, single))[1]["error"]
+    assert "该访问令牌的并发回复" in (await chat(client, single))[1]["error"]
     provider.gate.set()
     await running
     # none of these limits applies to the user itself

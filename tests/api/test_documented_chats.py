@@ -109,6 +109,11 @@ CASES: dict[str, Case] = {
     "访问令牌不允许": (usual, {}, "a token"),
     "密钥都在冷却": (lambda it: it.answer(429, ERROR, {"Retry-After": "60"}), {}, "a key"),
     "本月额度": (usual, {}, "no budget"),
+    "提供商过滤了内容": (
+        lambda it: it.answer(400, {"error": {"message": "no", "code": "content_filter"}}),
+        {},
+        "",
+    ),
     "提供商限流": (lambda it: it.answer(429, ERROR), {}, ""),
     "提供商拒绝": (lambda it: it.answer(401, ERROR), {}, ""),
     "流中途断开": (lambda it: it.stream([chunk("半")], cut=True), {}, ""),
@@ -211,10 +216,12 @@ async def test_tries_are_slowed_down_after_as_many_as_documented(client: TestCli
 async def test_the_beginning_of_a_name_leads_to_the_documented_provider(
     client: TestClient, user: Headers
 ) -> None:
+    async with client.get("/api/providers", headers=user) as response:
+        names = {row["provider_key"]: row["display_name"] for row in (await response.json())["data"]}
     for beginnings, key in table(sections()["模型名称"], "开头").rows:
         for beginning in codes(beginnings):
             _, answer, _ = await chat(client, user, model=f"{beginning}zzz")
-            assert f"({codes(key)[0]}) 的API密钥" in answer["error"], answer
+            assert answer["code"] == "api_key_missing" and names[codes(key)[0]] in answer["error"], answer
     (unknown,) = re.findall(r"以 (`grok-`.*)\n", sections()["模型名称"])
     for beginning in codes(unknown):
         assert "未知的模型" in (await chat(client, user, model=f"{beginning}zzz"))[1]["error"]

@@ -155,7 +155,7 @@ async def test_gateway_requests_get_507_below_a_quarter_in_the_clients_format(
     for path in paths[:2]:
         async with await hub.post(path, body | {"max_tokens": 5, "tools": []}) as response:
             said = await response.json()
-            assert response.status == 507 and "磁盘" in said["error"]["message"], said
+            assert response.status == 507 and "disk" in said["error"]["message"], said
             assert said["error"].get("code", "disk_low") == "disk_low" and "success" not in said
     assert len(provider.bodies) == 1
 

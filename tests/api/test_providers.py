@@ -343,7 +343,7 @@ async def test_api_keys_of_a_deleted_provider_are_marked_and_no_more_can_be_save
         await client.post("/api/apikeys", json=more, headers=user),
         await client.put(path, json={"api_key": "sk-another-0123456789", "priority": 3}, headers=user),
     ):
-        assert "自定义提供商 已停用" in await sentence(refused, 400)
+        assert "提供商“自定义提供商”已停用" in await sentence(refused, 400)
     assert await (await client.get("/api/apikeys", headers=user)).json() == listed
     # what is sent without the API key is accepted
     same = {"api_key": key["api_key"], "priority": 3}
@@ -429,7 +429,7 @@ async def test_changed_origin_requires_api_keys_again_until_it_is_changed_back(
     body = await change(client, admin, row["id"], default_base_url=elsewhere)
     assert body["keys_to_reenter"] == 4 and "4" in body["message"]
     assert await needing(admin) == [True, True, False] and await needing(user) == [True, True]
-    assert "custom_provider" in await sentence(await chat(), 400)
+    assert "自定义提供商的地址已变更" in await sentence(await chat(), 400)
     assert len(provider.bodies) == 1
 
     body = await change(client, admin, row["id"], default_base_url=provider.base_url)

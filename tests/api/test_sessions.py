@@ -132,7 +132,7 @@ async def test_session_can_be_refreshed_until_its_maximum_age(connect: Connect, 
     client = await connect(replace(config, session_seconds=DAY), clock=hand.clock)
     await refresh(client, tokens[0])
     hand.seconds += 1
-    assert "过久" in await sentence(await client.post("/api/auth/refresh", headers=tokens[1]), 401)
+    assert "最长有效期" in await sentence(await client.post("/api/auth/refresh", headers=tokens[1]), 401)
 
 
 async def test_session_token_expires_no_later_than_its_session(connect: Connect, config: Config) -> None:

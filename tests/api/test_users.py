@@ -12,6 +12,9 @@ from chathub.accounts import users
 from chathub.errors import BadRequest
 from chathub.security.audit import Actor
 
+# fields that sentences call by a word
+NAMES = {"username": "用户名", "password": "密码"}
+
 Headers = dict[str, str]
 
 FIELDS = {
@@ -298,7 +301,7 @@ async def test_invalid_value_is_refused_with_the_field_name(
     before = await by_name(client, admin)
     body = {"subscription_type": "pro", field: value}
     response = await client.put(f"/api/users/{before['user']['id']}", json=body, headers=admin)
-    assert field in await sentence(response, 400)
+    assert NAMES.get(field, field) in await sentence(response, 400)
     assert await by_name(client, admin) == before
 
 
@@ -395,7 +398,7 @@ async def test_last_administrator_cannot_be_disabled_or_demoted(client: TestClie
     disabled = await create(client, admin, "second", role="admin", is_active=False)
     db = client.app[app_keys.DB]
     for change in ({"is_active": False}, {"role": "user"}):
-        with pytest.raises(BadRequest, match="最后"):
+        with pytest.raises(BadRequest, match="last_admin"):
             await db.write(users.update, row["id"], users.Changes(**change), Actor(disabled["id"]), 0)
     assert (await by_name(client, admin))["admin"] == row
 
@@ -515,7 +518,7 @@ async def test_new_password_outside_the_rules_gets_400(
 async def test_invalid_profile_is_refused_with_the_field_name(
     client: TestClient, user: Headers, field: str, value: Any
 ) -> None:
-    assert field in await sentence(
+    assert NAMES.get(field, field) in await sentence(
         await client.put("/api/users/profile", json={field: value}, headers=user), 400
     )
 

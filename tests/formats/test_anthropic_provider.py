@@ -14,9 +14,9 @@ from chathub.formats.messages import ChatRequest, Image, Message, TextPart, Thou
 from chathub.formats.stream_decoder import BROKEN
 
 BASE = "https://api.anthropic.com"
-CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
-UNREADABLE = Failure("上游返回了无法识别的数据", kind="cut", status=200)
-EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
+CUT = Failure.found("upstream_cut", kind="cut", status=200)
+UNREADABLE = Failure.found("upstream_unreadable", kind="cut", status=200)
+EMPTY = Failure.found("empty_reply", kind="empty", status=200)
 BLANK = replace(EMPTY, kind="blank")
 TOOL = {
     "type": "function",
@@ -155,7 +155,7 @@ def test_only_parameters_that_anthropic_knows_are_sent() -> None:
         "seed": 1,
         "n": 2,
         "presence_penalty": 1,
-        "response_format": {"type": "json_object"},
+        "response_format": {"type": "text"},
         "user": "u",
         "logprobs": None,
     }
@@ -239,7 +239,8 @@ def test_tools_are_encoded_in_anthropics_form() -> None:
         ("auto", True, {"type": "auto"}),
         ("none", False, {"type": "none"}),
         ("required", None, {"type": "any"}),
-        ({"type": "function", "function": {"name": "f"}}, None, {"type": "tool", "name": "f"}),
+        ({"type": "function", "function": {"name": "weather"}}, None, {"type": "tool", "name": "weather"}),
+        ({"type": "function", "function": {"name": "unsent"}}, None, None),
         (None, False, {"type": "auto", "disable_parallel_tool_use": True}),
         ("required", False, {"type": "any", "disable_parallel_tool_use": True}),
         ({"odd": 1}, None, None),
@@ -504,7 +505,8 @@ def test_error_event_ends_the_stream(error: dict[str, Any], message: str) -> Non
     *begun, failure = read(A, data(error), A, data(STOP))
     assert begun == [Text("a"), Usage(1)]
     assert isinstance(failure, Failure)
-    assert (failure.message, failure.kind, failure.status) == (message, "cut", 200)
+    said = failure.reason.code if failure.reason else failure.message
+    assert (said, failure.kind, failure.status) == (message, "cut", 200)
     if message == "Overloaded":
         assert failure.type == "overloaded_error"
 
@@ -512,7 +514,7 @@ def test_error_event_ends_the_stream(error: dict[str, Any], message: str) -> Non
 def test_line_without_end_is_a_failure() -> None:
     decoder = anthropic.Decoder(limit=1000)
     assert decoder.feed(A) == [Text("a")]
-    failure = Failure("上游返回的单条数据过长", kind="cut", status=200)
+    failure = Failure.found("upstream_event_too_large", kind="cut", status=200)
     assert decoder.feed(b"data: " + b"x" * 2000) == [Usage(1), failure]
     assert decoder.done and decoder.feed(A) == decoder.close() == []
 

@@ -27,8 +27,8 @@ from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.openai.decode_stream import BROKEN
 
 DONE = b"data: [DONE]\n\n"
-CUT = Failure("上游连接中断，回复不完整", kind="cut", status=200)
-EMPTY = Failure("上游没有返回任何内容", kind="empty", status=200)
+CUT = Failure.found("upstream_cut", kind="cut", status=200)
+EMPTY = Failure.found("empty_reply", kind="empty", status=200)
 BLANK = replace(EMPTY, kind="blank")
 
 
@@ -405,9 +405,9 @@ def test_usage_is_found_in_every_known_place(holder: dict[str, Any]) -> None:
         (data(chunk("model_length", content="a")), [Text("a"), Finish("length")]),
         (data(chunk("sensitive")), [Finish("content_filter")]),
         (data(chunk("new_word", content="a")), [Text("a"), Finish("stop", "new_word")]),
-        (data(chunk("error", content="a")), [Text("a"), Failure(BROKEN, kind="cut", status=200)]),
-        (data(chunk("error")), [Failure(BROKEN, status=200)]),
-        (data(chunk("insufficient_system_resource")), [Failure(BROKEN, status=200)]),
+        (data(chunk("error", content="a")), [Text("a"), Failure.found(BROKEN, kind="cut", status=200)]),
+        (data(chunk("error")), [Failure.found(BROKEN, status=200)]),
+        (data(chunk("insufficient_system_resource")), [Failure.found(BROKEN, status=200)]),
         (data(chunk("stop")), [Finish("stop"), BLANK]),
         (data(chunk("stop", reasoning="a")), [Reasoning("a"), Finish("stop"), BLANK]),
         (data(chunk(reasoning="a")) + DONE, [Reasoning("a"), BLANK]),
@@ -434,8 +434,8 @@ def test_complete_stream_is_distinguished_from_a_cut_one(stream: bytes, ending: 
         (b'event: error\ndata: {"message":"m","code":1}\n\n', Failure("m", status=200, code=1)),
         (b"event: error\ndata: out of memory\n\n", Failure("out of memory", status=200)),
         (b"event: error\ndata: out of memory", Failure("out of memory", status=200)),
-        (b"event: error\ndata: {}\n\n", Failure(BROKEN, status=200)),
-        (b"event: error\ndata: null\n\n", Failure(BROKEN, status=200)),
+        (b"event: error\ndata: {}\n\n", Failure.found(BROKEN, status=200)),
+        (b"event: error\ndata: null\n\n", Failure.found(BROKEN, status=200)),
         (b'error: {"code":400,"message":"m"}\n\n', Failure("m", status=200, code=400)),
         (b'error: {"code":400,"mess', CUT),
         (data({"object": "error", "message": "m", "code": 400}), Failure("m", status=200, code=400)),
@@ -444,14 +444,14 @@ def test_complete_stream_is_distinguished_from_a_cut_one(stream: bytes, ending: 
             Failure("m", status=200, code="InvalidParameter"),
         ),
         (data({"error_code": 17, "error_msg": "m"}), Failure("m", status=200, code=17)),
-        (data({"error": True}), Failure(BROKEN, status=200)),
+        (data({"error": True}), Failure.found(BROKEN, status=200)),
         (data("Api key is invalid"), Failure("Api key is invalid", status=200)),
         (data([{"error": {"message": "m"}}]), Failure("m", status=200)),
-        (data([]), Failure("上游返回了无法识别的数据", kind="cut", status=200)),
-        (data(5), Failure("上游返回了无法识别的数据", kind="cut", status=200)),
-        (b"data: <html>\n\n", Failure("上游返回了无法识别的数据", kind="cut", status=200)),
-        (b"data: \xff\xfe\n\n", Failure("上游返回了无法识别的数据", kind="cut", status=200)),
-        (b"data: " + b"[" * 100_000 + b"\n\n", Failure("上游返回了无法识别的数据", kind="cut", status=200)),
+        (data([]), Failure.found("upstream_unreadable", kind="cut", status=200)),
+        (data(5), Failure.found("upstream_unreadable", kind="cut", status=200)),
+        (b"data: <html>\n\n", Failure.found("upstream_unreadable", kind="cut", status=200)),
+        (b"data: \xff\xfe\n\n", Failure.found("upstream_unreadable", kind="cut", status=200)),
+        (b"data: " + b"[" * 100_000 + b"\n\n", Failure.found("upstream_unreadable", kind="cut", status=200)),
     ],
 )
 def test_failure_in_a_stream_ends_it_and_keeps_the_earlier_text(stream: bytes, failure: Failure) -> None:
@@ -534,7 +534,7 @@ def test_line_without_end_is_a_failure_and_keeps_the_earlier_text() -> None:
     decoder = openai.Decoder(limit=1000)
     assert decoder.feed(data(chunk(content="a"))) == [Text("a")]
     assert decoder.feed(b"data: " + b"x" * 1000) == [
-        Failure("上游返回的单条数据过长", kind="cut", status=200)
+        Failure.found("upstream_event_too_large", kind="cut", status=200)
     ]
     assert decoder.feed(data(chunk(content="b"))) == decoder.close() == []
 
@@ -569,8 +569,8 @@ def test_whole_body_is_decoded_in_order() -> None:
         (b"null", [EMPTY]),
         (b'{"error":{"message":"m"}}', [Failure("m", status=200)]),
         (b'"Api key is invalid"', [Failure("Api key is invalid", status=200)]),
-        (b"<html>", [Failure("上游返回了无法识别的数据", kind="cut", status=200)]),
-        (body({"content": "a"})[:-1], [Failure("上游返回了无法识别的数据", kind="cut", status=200)]),
+        (b"<html>", [Failure.found("upstream_unreadable", kind="cut", status=200)]),
+        (body({"content": "a"})[:-1], [Failure.found("upstream_unreadable", kind="cut", status=200)]),
         (b"\n" + data(chunk("stop", content="a")) + DONE, [Text("a"), Finish("stop")]),
     ],
 )

@@ -40,7 +40,7 @@ def obvious(stream: bytes) -> list[Event]:
         if field == b"event":
             name = value.decode("utf-8", "replace")
         if field == b"error" and value:
-            events.append(("error", value))
+            events.append(("error:", value))
     return events
 
 
@@ -113,7 +113,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 
 def test_error_field_of_llama_cpp_is_an_event() -> None:
-    assert parse(b'error: {"code":400}\n\ndata: [DONE]\n\n') == [("error", b'{"code":400}'), ("", b"[DONE]")]
+    assert parse(b'error: {"code":400}\n\ndata: [DONE]\n\n') == [("error:", b'{"code":400}'), ("", b"[DONE]")]
 
 
 def test_unicode_line_separators_do_not_end_a_line() -> None:

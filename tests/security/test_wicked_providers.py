@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 import tracemalloc
 from typing import Any
 
@@ -48,7 +49,7 @@ async def test_small_compressed_reply_that_expands_above_the_limit_is_refused(
 ) -> None:
     provider.script = packed(provider, WHOLE + b"[]," * (3 * MIB) + b"1]}")
     status, body, _ = await chat(client, user)
-    assert status == 502 and "过长" in body["error"]
+    assert (status, body["code"]) == (502, "upstream_response_too_large")
     assert (await v1(client, user))[0] == 502
     assert len(provider.bodies) == 2, "the request is not sent again"
 
@@ -103,7 +104,7 @@ async def test_stream_without_events_is_cut_after_a_megabyte(
     await until(lambda: provider.closed == 2)
     assert "[DONE]" not in text
     # the response headers may have been sent with the earlier text
-    assert status in (200, 502) and "过长" in text and ("so far" in text) == bool(begun)
+    assert status in (200, 502) and re.search("too (long|large)", text) and ("so far" in text) == bool(begun)
 
 
 @pytest.mark.parametrize("event", [b"{}", b'{"choices":[]}', b'{"choices":[{"index":0,"delta":{}}]}'])
@@ -117,7 +118,7 @@ async def test_stream_of_empty_events_is_cut(
         events = await stream(client, user)
         status, text = await v1(client, user, stream=True)
     assert events[-1]["type"] == "error" and text_of(events) == "so far"
-    assert status == 200 and "过长" in text and "[DONE]" not in text
+    assert status == 200 and re.search("too (long|large)", text) and "[DONE]" not in text
 
 
 @pytest.mark.parametrize("word", ["x" * MIB, KEY, "a word\x00"])

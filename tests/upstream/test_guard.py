@@ -135,7 +135,7 @@ async def test_host_name_that_resolves_to_a_private_address_is_refused_on_connec
     )
     async with aiohttp.ClientSession(connector=connector) as session:
         failure = await ask(session, "http://innocent.example/v1")
-    assert "公网" in failure.message and reached == []
+    assert "private network" in failure.message and reached == []
 
 
 async def test_allowed_network_is_reached_and_redirects_are_not_followed(
@@ -146,7 +146,7 @@ async def test_allowed_network_is_reached_and_redirects_are_not_followed(
     connector = aiohttp.TCPConnector(socket_factory=guard.socket_factory(networks))
     async with aiohttp.ClientSession(connector=connector) as session:
         failure = await ask(session, f"http://127.0.0.1:{port}/redirect")
-        assert "重定向" in failure.message and reached == []
+        assert "redirects" in failure.message and reached == []
         call = ChatRequest("", "m", [Message("user", "hi")], stream=False)
         endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", trusted=False)
         assert await Client(session, session, None).call(endpoint, call, lambda events: False) is None

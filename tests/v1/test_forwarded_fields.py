@@ -69,8 +69,9 @@ def test_fields_are_separated_with_their_raw_values(body: bytes, fields: dict[st
     ],
 )
 def test_duplicate_field_is_refused_by_name(body: bytes) -> None:
-    with pytest.raises(BadRequest, match="x: this field comes twice"):
+    with pytest.raises(BadRequest, match="field_repeated") as refusal:
         fields_of(body, KNOWN)
+    assert refusal.value.details["param"] == "x"
 
 
 @pytest.mark.parametrize("name", ["Model", "MODEL", "mODel", "meſſages", "Max_Tokens", "toolS", "maX_toKens"])
@@ -82,9 +83,9 @@ def test_known_field_in_another_case_is_refused(name: str) -> None:
 
 def test_body_with_too_many_fields_is_refused_without_being_built() -> None:
     body = b'{"model":"m",' + b",".join(b'"a%d":1' % number for number in range(200_000)) + b"}"
-    with pytest.raises(BadRequest, match="larger than"):
+    with pytest.raises(BadRequest, match="other_fields_too_large"):
         fields_of(body, KNOWN)
-    with pytest.raises(BadRequest, match="1000 fields"):
+    with pytest.raises(BadRequest, match="too_many_fields"):
         fields_of(body[:20_000].rpartition(b",")[0] + b"}", KNOWN)
 
 
@@ -96,7 +97,7 @@ def test_long_messages_are_accepted() -> None:
 @pytest.mark.parametrize("front", [openai, anthropic])
 def test_too_many_messages_are_refused_without_being_built(front: Any) -> None:
     body = b'{"model":"m","max_tokens":1,"messages":[' + b",".join([b"0"] * 200_000) + b"]}"
-    with pytest.raises(BadRequest, match="messages: expected array of length <= 10000"):
+    with pytest.raises(BadRequest, match="list_too_long"):
         front.decode_request(body)
 
 
@@ -104,11 +105,11 @@ def test_arguments_of_tool_calls_are_limited_together() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 1_100_000}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     openai.decode_request(json.dumps({"model": "m", "messages": [message]}).encode())
-    with pytest.raises(BadRequest, match="arguments of all tool calls"):
+    with pytest.raises(BadRequest, match="arguments_too_large"):
         openai.decode_request(json.dumps({"model": "m", "messages": [message] * 2}).encode())
     use = {"type": "tool_use", "id": "1", "name": "f", "input": {"a": "x" * 2_200_000}}
     body = {"model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": [use]}]}
-    with pytest.raises(BadRequest, match="an object of arguments"):
+    with pytest.raises(BadRequest, match="field_too_many_bytes"):
         anthropic.decode_request(json.dumps(body).encode())
 
 

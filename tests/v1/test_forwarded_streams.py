@@ -59,7 +59,7 @@ async def test_stream_cut_in_the_middle_ends_with_an_error_and_is_recorded_as_cu
     script = provider.stream([chunk("so far")]) if how == "ended" else run
     provider.script = script
     begun, error = await ask(client, admin)
-    assert begun["choices"][0]["delta"]["content"] == "so far" and "中断" in error["error"]["message"]
+    assert begun["choices"][0]["delta"]["content"] == "so far" and "broke off" in error["error"]["message"]
     assert await end_reasons(client, admin) == ["cut"]
     (state,) = (await key_states(client, admin)).values()
     assert state["failure_count"] == 1 and state["last_error"]
@@ -71,7 +71,7 @@ async def test_error_is_a_separate_event_after_an_incomplete_one(
     """A part of an event without an end was forwarded, until the event was too long."""
     provider.script = provider.stream([chunk("so far"), *([b"x" * 65_536] * 40)])
     *_, error = await ask(client, admin)
-    assert "过长" in error["error"]["message"]
+    assert "too large" in error["error"]["message"]
 
 
 async def test_stream_ends_at_its_last_event_although_the_provider_keeps_it_open(

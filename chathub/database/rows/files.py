@@ -8,11 +8,13 @@ class FileId(Row, frozen=True):
 
 
 class AttachedImage(Row, frozen=True):
-    """An image of a message: stored (``media_type`` and ``data``), or at a URL."""
+    """An image of a message: stored (``media_type`` and ``data``), or at a URL. ``at`` are the code points of
+    the text before it; None: it comes after the text."""
 
     media_type: str | None
     data: bytes | None
     url: str
+    at: int | None
 
 
 class StoredFile(Row, frozen=True):

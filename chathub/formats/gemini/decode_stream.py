@@ -5,7 +5,6 @@ Each event of a stream is a whole object with the next parts of the reply. There
 complete once its ``finishReason`` has come.
 """
 
-import re
 import secrets
 from typing import Annotated
 
@@ -20,8 +19,6 @@ from chathub.formats.gemini.sources import Grounding
 from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
-
-_BLOCKED = "提示词被上游的内容审查拦截"
 
 _FINISH_WORDS = {
     "STOP": "stop",
@@ -39,7 +36,6 @@ _FINISH_WORDS = {
     "UNEXPECTED_TOOL_CALL": "tool_calls",
 }
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
-_BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class _Part(Struct, gc=False):
@@ -103,14 +99,13 @@ class Decoder(StreamDecoder):
         "candidates": [{"index": None, "content": {"parts": [_PART]}, "finishReason": None, **_METADATA}],
         "usageMetadata": None,
         "promptFeedback": None,
-        "responseId": None,
     }
     finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
         self._calls: set[str] = set()
-        self._id_of_response = ""
+        self._prefix = secrets.token_hex(12)
         self._counts: dict[str, int] = {}
         self._grounding = Grounding()
 
@@ -154,7 +149,7 @@ class Decoder(StreamDecoder):
         candidate = _first_candidate(value.get("candidates"))
         parts = fields.as_object(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else []:
-            self._take_part(fields.as_object(part), fields.as_string(value.get("responseId")), events)
+            self._take_part(fields.as_object(part), events)
         self._grounding.take(candidate)
         finish = fields.as_string(candidate.get("finishReason"))
         if finish not in _UNSPECIFIED:
@@ -163,12 +158,15 @@ class Decoder(StreamDecoder):
         if reason and reason not in _UNSPECIFIED and not candidate:
             self._finish = "PROHIBITED_CONTENT"
             code = failures.short_word(reason)
-            self._fail(events, Failure(f"{_BLOCKED}（{code}）", status=200, type="content_filter", code=code))
+            blocked = Failure.found(
+                "prompt_blocked", status=200, params={"word": code}, type="content_filter", code=code
+            )
+            self._fail(events, blocked)
         elif value.get("error"):
             self.shows_error = True
             self._fail(events, fields.refusal(value, BROKEN))
 
-    def _take_part(self, part: JsonObject, response_id: str, events: list[Event]) -> None:
+    def _take_part(self, part: JsonObject, events: list[Event]) -> None:
         thought = part.get("thought") is True
         signature = part.get("thoughtSignature")
         call = part.get("functionCall")
@@ -178,7 +176,7 @@ class Decoder(StreamDecoder):
             if call_id and call_id not in self._calls:
                 own["own_id"] = True
             else:
-                call_id = self._new_id(response_id)
+                call_id = self._new_id()
             if kept := self._keep(signature):
                 own["signature"] = kept
             if own:
@@ -202,13 +200,11 @@ class Decoder(StreamDecoder):
             alone = {} if text else {"alone": True}
             events.append(State({"gemini": {"signature": kept, **alone}}))
 
-    def _new_id(self, response_id: str) -> str:
-        """An id for a call without one. It contains the response's own id, or a random one, for in other
-        formats a conversation in which two calls have the same id is refused; OpenAI accepts up to 40
-        characters."""
-        self._id_of_response = self._id_of_response or _BAD_IN_ID.sub("", response_id)[:24]
-        self._id_of_response = self._id_of_response or secrets.token_hex(12)
-        return f"call_{self._id_of_response}_{len(self._calls)}"
+    def _new_id(self) -> str:
+        """An id for a call without one: random, for a conversation in which two calls have the same id is
+        refused in other formats, and not every server gives its responses ids of their own. OpenAI accepts up
+        to 40 characters."""
+        return f"call_{self._prefix}_{len(self._calls)}"
 
     def _sources(self) -> list[Source]:
         return self._grounding.all()

@@ -24,6 +24,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.failure_sentences import code_on_wire
 from chathub.formats.openai.attachments import encoded, with_attachments
 from chathub.formats.openai.client_states import ClientStates
 from chathub.formats.openai.sources import annotations
@@ -36,37 +37,43 @@ _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 
 _encode = msgspec.json.encode
 
-# status: type, code
-_ERRORS: dict[int, tuple[str, str | None]] = {
-    400: ("invalid_request_error", None),
-    401: ("authentication_error", "invalid_api_key"),
-    402: ("insufficient_quota", "insufficient_quota"),
-    403: ("permission_error", None),
-    404: ("not_found_error", "model_not_found"),
-    409: ("conflict_error", None),
-    413: ("invalid_request_error", "request_too_large"),
-    422: ("invalid_request_error", None),
-    429: ("rate_limit_error", "rate_limit_exceeded"),
-    503: ("server_error", "service_unavailable"),
-    504: ("server_error", "timeout"),
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
 }
+# OpenAI's codes that clients look for, in place of ours; by our code, else by the status
+_CODES = {
+    "unknown_model": "model_not_found",
+    "model_has_no_key": "model_not_found",
+    "model_retired": "model_not_found",
+    "model_unavailable": "model_not_found",
+    "budget_used_up": "insufficient_quota",
+    "budget_insufficient": "insufficient_quota",
+}
+_CODES_BY_STATUS = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}
 
 
 def encode_error(
     status: int,
     message: str,
+    code: str,
     *,
     type: str | None = None,
     param: str | None = None,
-    code: str | None = None,
+    provider_code: str | None = None,
 ) -> bytes:
     """The body of an error response. The client's exception follows the HTTP status alone; ``type`` and
-    ``code`` are for programs that look closer. A ``type`` given without a ``code`` leaves no code."""
-    known_type, known_code = _ERRORS.get(
-        status, ("invalid_request_error" if status < 500 else "server_error", None)
-    )
-    if type is None:
-        code = code or known_code
+    ``code`` are for programs that look closer: the provider's code, or OpenAI's where it has one, else
+    ours."""
+    known_type = _ERRORS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    code = provider_code or _CODES.get(code) or _CODES_BY_STATUS.get(status, code)
     return _encode(_error(message, type or known_type, param, code))
 
 
@@ -236,9 +243,9 @@ class Encoder:
 
 
 def _failure(failure: Failure) -> bytes:
-    code = None if failure.code is None else str(failure.code)
-    known_type, _ = _ERRORS.get(failure.status, ("server_error", None))
-    return _encode(_error(failure.message, failure.type or known_type, None, code))
+    code = code_on_wire(failure) if failure.code is None else str(failure.code)
+    known_type = _ERRORS.get(failure.status, "server_error")
+    return _encode(_error(failure.message, failure.type or known_type, failure.param, code))
 
 
 def _finish_reason(reason: str, has_calls: bool) -> str:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from chathub.sentences import Reason, sentence
 from chathub.upstream.local_model.process import (
     INSTALL,
     STOPPED,
@@ -68,7 +69,7 @@ class LocalModel:
         self._timer: asyncio.TimerHandle | None = None
         self._leases = 0
         self._closed = False
-        self._failure = LocalModelError("")
+        self._failure = LocalModelError(STOPPED)
         self._failures = 0
         self._retry_at = 0.0
 
@@ -100,21 +101,21 @@ class LocalModel:
 
     async def _running(self) -> "Child":
         if self._closed:
-            raise LocalModelError(f"{STOPPED}。")
+            raise LocalModelError(STOPPED)
         if self._child and self._child.alive:
             return self._child
         if self._starting is None or self._starting.done():
             if asyncio.get_running_loop().time() < self._retry_at:
-                raise LocalModelError(str(self._failure), self._failure.log)
+                raise LocalModelError(self._failure.reason, self._failure.log)
             # a task of its own: the first caller may be cancelled while others wait for the same child
             self._starting = asyncio.create_task(self._start())
         starting = self._starting
         await asyncio.wait({starting})
         if self._closed:
-            raise LocalModelError(f"{STOPPED}。")
+            raise LocalModelError(STOPPED)
         if child := starting.result():
             return child
-        raise LocalModelError(str(self._failure), self._failure.log)
+        raise LocalModelError(self._failure.reason, self._failure.log)
 
     async def _start(self) -> "Child | None":
         """The new child, or None with the reason in ``_failure``: an exception might never be retrieved."""
@@ -132,7 +133,7 @@ class LocalModel:
 
     def _child_settings(self) -> dict[str, Any]:
         if not self._path.is_file():
-            raise start_failed(f"找不到模型文件 {self._path.name}")
+            raise start_failed(Reason("local_model_file_missing", {"name": self._path.name}))
         threads = self._threads or spare_cores()
         model = str(self._path.absolute())
         return self._settings | {"model": model, "threads": threads, "packages": engine_folder()}
@@ -164,7 +165,7 @@ class LocalModel:
 def available() -> str | None:
     """None if the engine is installed, else a sentence that says how to install it. Imports nothing."""
     if importlib.util.find_spec(ENGINE) is None:
-        return f"未安装本地模型的推理引擎，请运行 {INSTALL}"
+        return sentence("local_model_engine_missing", "en", {"command": INSTALL})
     return None
 
 

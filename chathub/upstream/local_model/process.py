@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from chathub.sentences import Reason
+
 log = logging.getLogger(__name__)
 
 INSTALL = "pip install '.[local]'"
-STOPPED = "本地模型已停止"
+STOPPED = Reason("local_model_stopped")
 # seconds that a loaded child gets to end by itself
 STOP_SECONDS = 2.0
 # what a program needs to run at all; everything else, such as a provider's API key, stays here
@@ -27,13 +29,14 @@ ILLEGAL_INSTRUCTION = {-4, 0xC000001D}  # SIGILL; Windows' STATUS_ILLEGAL_INSTRU
 
 
 class LocalModelError(Exception):
-    """The built-in model does not run; ``str(error)`` is a Chinese sentence that may be shown to a user.
+    """The built-in model does not run; ``reason`` may be shown to a user, ``str(error)`` is it in English.
 
     ``log`` is the end of the child's log, for the operator: it may hold paths.
     """
 
-    def __init__(self, sentence: str, log: str = "") -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: Reason, log: str = "") -> None:
+        super().__init__(reason.text("en"))
+        self.reason = reason
         self.log = log
 
 
@@ -66,10 +69,10 @@ class Child:
                 await self._load(settings | {"key": self.key})
         except TimeoutError:
             await self.stop()
-            raise start_failed(f"在 {seconds:g} 秒内没有就绪", self._log) from None
+            raise start_failed(Reason("local_model_not_ready", {"seconds": seconds}), self._log) from None
         except OSError as error:
             await self.stop()
-            raise start_failed("无法启动推理进程", f"{self._log}\n{error}") from error
+            raise start_failed(Reason("local_model_not_spawned"), f"{self._log}\n{error}") from error
         except BaseException:
             await self.stop()
             raise
@@ -138,22 +141,22 @@ class Child:
         return self._tail.decode("utf-8", "replace").strip()
 
 
-def _reason(error: str, detail: str, code: int | None) -> str:
+def _reason(error: str, detail: str, code: int | None) -> Reason:
     if error == "ModuleNotFoundError":
-        return f"未安装推理引擎，请运行 {INSTALL}"
+        return Reason("local_model_engine_missing", {"command": INSTALL})
     if error == "ImportError" and "libgomp" in detail:
-        return "系统缺少 libgomp，请运行 apt install libgomp1"
+        return Reason("local_model_libgomp_missing")
     if error == "ImportError":
-        return "推理引擎不能在此系统上加载"
+        return Reason("local_model_engine_unloadable")
     if error == "RuntimeError":
-        return "模型文件无法加载，可能已损坏、不受支持，或内存不足"
+        return Reason("local_model_file_unloadable")
     if error:
-        return f"推理引擎出错（{error}）"
+        return Reason("local_model_engine_failed", {"error": error})
     if code in ILLEGAL_INSTRUCTION:
-        return "此 CPU 缺少推理引擎所需的指令集（x86-64 需要 AVX2）"
+        return Reason("local_model_instructions_missing")
     if code == KILLED:
-        return "进程被系统终止，可能是内存不足"
-    return f"推理进程意外退出（代码 {code}）"
+        return Reason("local_model_killed")
+    return Reason("local_model_exited", {"code": str(code)})
 
 
 def warn(sentence: str, output: str) -> None:
@@ -162,5 +165,5 @@ def warn(sentence: str, output: str) -> None:
         log.warning("%s", line)
 
 
-def start_failed(reason: str, log: str = "") -> LocalModelError:
-    return LocalModelError(f"本地模型启动失败：{reason}。", log)
+def start_failed(reason: Reason, log: str = "") -> LocalModelError:
+    return LocalModelError(Reason("local_model_failed", {"reason": reason}), log)

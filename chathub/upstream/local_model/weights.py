@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from chathub.sentences import Param, Reason, sentence
+
 HUB = "https://huggingface.co"
 MAGIC = b"GGUF"
 
@@ -25,7 +27,10 @@ Report = Callable[[str], None]
 
 
 class WeightsError(ValueError):
-    """The weights are not available; ``str(error)`` is a Chinese sentence that may be shown."""
+    """The weights are not available; ``str(error)`` is a sentence for the command line."""
+
+    def __init__(self, code: str, **params: Param) -> None:
+        super().__init__(sentence(code, "en", params))
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Weights:
     title: str
     context: int = 4096
     temperature: float = 0.7
-    note: str = ""
+    note: str = "note_of_own_file"
     size: int = 0
     sha256: str = ""
     source: Package | HubFile | None = None
@@ -72,7 +77,7 @@ def known(folder: Path) -> dict[str, Weights]:
         name="smollm2",
         path=folder / "SmolLM2-135M-Instruct.Q4_1.gguf",
         title="SmolLM2 135M",
-        note="SmolLM2 是一个很小的玩具模型，只会英语，常常答错，适合试用界面。",
+        note="note_of_toy_model",
         temperature=0.2,  # as its authors recommend; with more it rambles
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -86,7 +91,7 @@ def known(folder: Path) -> dict[str, Weights]:
         name="qwen2.5-0.5b",
         path=folder / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
         title="Qwen2.5 Coder 0.5B",
-        note="Qwen2.5 Coder 0.5B 会中文和英语，约需 710 MB 内存，适合简单的问答和代码。",
+        note="note_of_qwen",
         size=491_400_064,
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         source=HubFile("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
@@ -108,9 +113,8 @@ def resolve(name: str, folder: Path) -> Weights:
         return table[name.lower()]
     if name.lower().endswith(".gguf") or os.sep in name or (os.altsep and os.altsep in name):
         path = Path(name).expanduser()
-        return Weights(name=path.stem, path=path, title=path.stem, note="自备的 GGUF 模型文件。")
-    names = "、".join(table)
-    raise WeightsError(f"不认识本地模型“{name}”：可用的名称有 {names}，也可以写一个 GGUF 文件的路径。")
+        return Weights(name=path.stem, path=path, title=path.stem, note="note_of_own_file")
+    raise WeightsError("unknown_local_model", name=name, names=list(table))
 
 
 def fetch(weights: Weights, report: Report) -> None:
@@ -126,15 +130,18 @@ def fetch(weights: Weights, report: Report) -> None:
     try:
         if weights.path.is_file() and weights.path.stat().st_size == weights.size:
             return
-        report(f"下载 {weights.title}：{_megabytes(weights.size)}，保存到 {weights.path}")
+        params = {"title": weights.title, "size": _megabytes(weights.size), "path": str(weights.path)}
+        report(sentence("download_started", "en", params))
         weights.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if isinstance(weights.source, Package):
             _fetch_package(weights, weights.source)
         else:
             _fetch_hub(weights, weights.source, report)
     except OSError as error:
-        raise WeightsError(f"无法保存 {weights.path}：{error.strerror or error}。") from error
-    report(f"{weights.title} 已下载并校验。")
+        raise WeightsError(
+            "download_not_saved", path=str(weights.path), reason=str(error.strerror or error)
+        ) from error
+    report(sentence("download_done", "en", {"title": weights.title}))
 
 
 def terminal_report(text: str) -> None:
@@ -152,17 +159,21 @@ def _check_own(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(len(MAGIC))
     except FileNotFoundError:
-        raise WeightsError(f"找不到模型文件 {path}。") from None
+        raise WeightsError("weights_missing", path=str(path)) from None
     except OSError as error:
-        raise WeightsError(f"无法读取模型文件 {path}：{error.strerror or error}。") from error
+        raise WeightsError(
+            "weights_unreadable", path=str(path), reason=str(error.strerror or error)
+        ) from error
     if magic != MAGIC:
-        raise WeightsError(f"{path} 不是 GGUF 模型文件。")
+        raise WeightsError("weights_not_gguf", path=str(path))
 
 
 def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise WeightsError(f"磁盘空间不足：{folder} 需要 {_megabytes(needed)}，只剩 {_megabytes(free)}。")
+        raise WeightsError(
+            "disk_too_small", folder=str(folder), needed=_megabytes(needed), free=_megabytes(free)
+        )
 
 
 def _accept(file: Path, weights: Weights) -> None:
@@ -173,8 +184,8 @@ def _accept(file: Path, weights: Weights) -> None:
         os.fsync(stream.fileno())  # after a power cut, the name must not exist without the bytes
     if size != weights.size or digest != weights.sha256:
         file.unlink()
-        what = "大小" if size != weights.size else "SHA-256 校验值"
-        raise WeightsError(f"下载的 {weights.title} {what}不符，已删除；请重试或换一个下载源。")
+        what = Reason("size_of_file" if size != weights.size else "hash_of_file")
+        raise WeightsError("download_damaged", title=weights.title, what=what)
     file.replace(weights.path)
 
 
@@ -205,10 +216,10 @@ def _run_pip(arguments: list[str], scratch: str) -> None:
         return
     errors = done.stderr.decode("utf-8", "replace")
     if "No module named pip" in errors:
-        raise WeightsError("下载需要 pip，而此 Python 环境没有；请先运行 python -m ensurepip。")
+        raise WeightsError("pip_missing")
     reasons = [line for line in errors.splitlines() if line.startswith("ERROR:")] or errors.splitlines()
-    reason = reasons[-1].removeprefix("ERROR: ") if reasons else f"代码 {done.returncode}"
-    raise WeightsError(f"pip 下载失败：{reason}")
+    exit_code = Reason("exit_code", {"code": done.returncode})
+    raise WeightsError("pip_failed", reason=reasons[-1].removeprefix("ERROR: ") if reasons else exit_code)
 
 
 def _fetch_hub(weights: Weights, source: HubFile, report: Report) -> None:
@@ -224,17 +235,17 @@ def _fetch_hub(weights: Weights, source: HubFile, report: Report) -> None:
             _download(_hub_url(source), part, have, weights, report)
         except urllib.error.HTTPError as error:
             error.close()
-            raise WeightsError(f"下载 {weights.title} 失败：服务器回答 {error.code}。") from error
+            raise WeightsError("download_refused", title=weights.title, status=error.code) from error
         except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise WeightsError(f"下载中断（{reason}）；再次运行会从断点继续。") from error
+            raise WeightsError("download_broken_off", reason=str(reason)) from error
     _accept(part, weights)
 
 
 def _hub_url(source: HubFile) -> str:
     endpoint = os.environ.get("HF_ENDPOINT", "").strip() or HUB
     if not endpoint.startswith(("http://", "https://")):
-        raise WeightsError("HF_ENDPOINT 必须以 http:// 或 https:// 开头。")
+        raise WeightsError("hub_address_invalid")
     return f"{endpoint.rstrip('/')}/{source.repository}/resolve/main/{source.file}"
 
 
@@ -246,11 +257,11 @@ def _download(url: str, part: Path, have: int, weights: Weights, report: Report)
         begins = response.headers.get("Content-Range", "")
         resumed = response.status == 206 and begins.startswith(f"bytes {have}-")
         if response.status != 200 and not resumed:
-            raise WeightsError(f"下载 {weights.title} 失败：服务器的回答无法续传（{response.status}）。")
+            raise WeightsError("download_not_resumable", title=weights.title, status=response.status)
         have = have if resumed else 0  # a server may ignore Range and send the whole file
         length = response.headers.get("Content-Length")
         if length is not None and have + int(length) != weights.size:
-            raise WeightsError(f"下载源上的 {weights.title} 大小不符，没有下载；请换一个下载源。")
+            raise WeightsError("download_wrong_size", title=weights.title)
         with part.open("ab" if resumed else "wb") as file:
             _copy(response, file, have, weights.size, report)
 
@@ -265,9 +276,14 @@ def _copy(response: http.client.HTTPResponse, file: BinaryIO, have: int, size: i
         now = time.monotonic()
         if have - reported >= size / 20 or now - reported_at >= pause:
             reported, reported_at = have, now
-            report(f"\r已下载 {have * 100 // size} %（{_megabytes(have)} / {_megabytes(size)}）")
+            params: dict[str, Param] = {
+                "percentage": have * 100 // size,
+                "have": _megabytes(have),
+                "size": _megabytes(size),
+            }
+            report("\r" + sentence("download_progress", "en", params))
     if have < size:
-        raise ConnectionError("连接提前关闭")
+        raise ConnectionError("the connection was closed too early")
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

@@ -1,0 +1,69 @@
+"""What exactly went wrong at a provider or on the way there; on the wire it has a code of ``upstream.py``."""
+
+SENTENCES = {
+    "address_no_image": (
+        "{address} 不是 PNG、JPEG、GIF 或 WebP 图片",
+        "{address} is no PNG, JPEG, GIF or WebP image",
+    ),
+    "address_too_large": ("{address} 超过 {most:bytes}", "{address} is larger than {most:bytes}"),
+    "address_unfetched": ("无法下载 {address}", "{address} cannot be fetched"),
+    "addresses_busy": (
+        "服务器正在下载的图片和文件过多，请稍后再试",
+        "The server is fetching too many images and files, please try again later",
+    ),
+    "addresses_too_slow": ("图片和文件未能及时下载", "Images and files could not be fetched in time"),
+    "base_url_invalid": ("接口地址无效", "The base URL is not valid"),
+    "empty_reply": ("模型没有返回任何内容，请重试", "The model returned nothing, please try again"),
+    "local_model_failed": ("本地模型启动失败：{reason}", "The local model could not be started: {reason}"),
+    "local_model_stopped": ("本地模型已停止", "The local model has been stopped"),
+    "prompt_blocked": (
+        "提示词被 {provider} 的内容审查拦截（{word}）",
+        "The prompt was blocked by the content filter of {provider} ({word})",
+    ),
+    "provider_error": ("{provider}{error}：{reason}", "{provider}{error}: {reason}"),
+    "too_many_addresses": (
+        "需要下载的图片和文件不能超过 {most} 个",
+        "At most {most} images and files can be fetched for a request",
+    ),
+    "upstream_address_blocked": (
+        "自定义接口地址指向内网，已拒绝连接；需要时请管理员放行",
+        "The base URL leads into a private network and was not connected to; an administrator can allow it",
+    ),
+    "upstream_broke_off": (
+        "{provider} 在回复途中出错，回复不完整",
+        "{provider} failed during the reply, which is incomplete",
+    ),
+    "upstream_connect_timeout": ("连接 {provider} 超时", "The connection to {provider} timed out"),
+    "upstream_encoding_unknown": (
+        "{provider} 返回了不支持的压缩格式：{encoding}",
+        "{provider} used a compression that is not supported: {encoding}",
+    ),
+    "upstream_event_too_large": (
+        "{provider} 返回的单个事件过大",
+        "{provider} sent an event that is too large",
+    ),
+    "upstream_host_unresolved": (
+        "无法解析域名 {host}，请检查接口地址或服务器的网络",
+        "The host name {host} cannot be resolved, please check the base URL or the server's network",
+    ),
+    "upstream_name_unresolved": (
+        "无法解析 {provider} 的域名，请检查接口地址或服务器的网络",
+        "The host name of {provider} cannot be resolved, please check the base URL or the server's network",
+    ),
+    "upstream_redirected": (
+        "接口地址返回了重定向（HTTP {status}），请填写重定向后的地址",
+        "The base URL redirects (HTTP {status}), please enter the address that it leads to",
+    ),
+    "upstream_response_too_large": ("{provider} 返回的数据过大", "{provider} sent too much data"),
+    "upstream_stream_compressed": ("{provider} 返回了压缩的数据流", "{provider} compressed its stream"),
+    "upstream_tls_failed": ("与 {provider} 的安全连接失败", "The secure connection to {provider} failed"),
+    "upstream_undecompressable": (
+        "{provider} 返回了无法解压的数据",
+        "{provider} sent data that cannot be decompressed",
+    ),
+    "upstream_unreadable": (
+        "{provider} 返回了无法识别的数据",
+        "{provider} sent data that cannot be read",
+    ),
+    "usable_key_missing": ("没有可用的 API 密钥", "There is no usable API key"),
+}

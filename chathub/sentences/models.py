@@ -1,0 +1,50 @@
+"""Errors of models: the table, and what a model can do."""
+
+SENTENCES = {
+    "embeddings_unsupported": (
+        "模型 {model} 的提供商不支持 embeddings 接口",
+        "The provider of model {model} has no embeddings",
+    ),
+    "local_model_disabled": (
+        "本地模型未启用：请管理员以 --local-model 启动服务器",
+        "The local model is not enabled: the administrator starts the server with --local-model",
+    ),
+    "local_model_needs_no_key": ("内置模型不使用 API 密钥", "The built-in model uses no API key"),
+    "model_disabled": (
+        "模型 {model} 已停用，请选择其他模型",
+        "Model {model} is disabled, please choose another",
+    ),
+    "model_name_taken": ("模型名称已存在", "There is a model of this name already"),
+    "model_not_allowed": (
+        "该访问令牌不允许使用模型 {model}",
+        "The access token may not use model {model}",
+    ),
+    "model_not_for_chat": (
+        "模型 {model} 不是对话模型，不能用于聊天",
+        "Model {model} is no chat model",
+    ),
+    "model_not_for_embeddings": ("模型 {model} 不是向量模型", "Model {model} is no embedding model"),
+    "model_not_found": ("模型不存在", "There is no such model"),
+    "model_of_other_provider": (
+        "模型 {model} 不是此提供商的对话模型",
+        "Model {model} is no chat model of this provider",
+    ),
+    "model_without_images": ("模型 {model} 不支持图片", "Model {model} does not take images"),
+    "model_without_tools": ("模型 {model} 不支持工具调用", "Model {model} does not take tools"),
+    "models_not_offered": (
+        "提供商没有这些模型：{models:list}",
+        "The provider does not have these models: {models:list}",
+    ),
+    "models_not_reordered": (
+        "模型 {id} 不存在，排序未更改",
+        "There is no model {id}, and the order was not changed",
+    ),
+    "provider_disabled": (
+        "模型 {model} 的提供商“{provider}”已停用",
+        "The provider {provider} of model {model} is disabled",
+    ),
+    "unknown_model": (
+        "未知的模型 {model}，请选择其他模型或联系管理员",
+        "There is no model {model}, please choose another or ask the administrator",
+    ),
+}
