@@ -100,15 +100,30 @@ def detail_of(text: str, state: JsonObject, index: int, after: JsonObject) -> Js
     return {"type": "reasoning.text", "text": text, "signature": signature, **kept}
 
 
-def by_place(details: object) -> dict[tuple[bool, int], list[JsonObject]]:
-    """A client's details by what came before them: whether some text, and how many calls."""
+def without_text(detail: JsonObject) -> JsonObject:
+    """A detail whose text the client has already: in a stream some programs would show it twice."""
+    if not (text := as_string(detail.get("text"))):
+        return detail
+    return {**detail, "text": "", "chars": len(text)}
+
+
+def by_place(details: object, reasoning: str) -> dict[tuple[bool, int], list[JsonObject]]:
+    """A client's details by what came before them: whether some text, and how many calls. The texts that
+    ``without_text`` left out are taken from the reasoning."""
     found: dict[tuple[bool, int], list[JsonObject]] = {}
+    at = 0
     for item in details if isinstance(details, list) else []:
-        if isinstance(item, dict):
-            after, kept = as_object(item.get("after")), {k: v for k, v in item.items() if k != "after"}
-            calls = after.get("calls")
-            place = after.get("text") is True, calls if isinstance(calls, int) else 0
-            found.setdefault(place, []).append(kept)
+        if not isinstance(item, dict):
+            continue
+        kept = {name: value for name, value in item.items() if name not in ("after", "chars")}
+        if isinstance(size := item.get("chars"), int):
+            kept["text"], at = reasoning[at : at + size], at + size
+            if len(kept["text"]) != size:
+                continue
+        after = as_object(item.get("after"))
+        calls = after.get("calls")
+        place = after.get("text") is True, calls if isinstance(calls, int) else 0
+        found.setdefault(place, []).append(kept)
     return found
 
 

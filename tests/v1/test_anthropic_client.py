@@ -159,8 +159,9 @@ async def test_tool_call_and_its_result_are_translated(
     else:
         assert [each["role"] for each in provider.last["contents"]] == ["user", "model", "user"]
         parts = [each["parts"] for each in provider.last["contents"]]
-        assert parts[1] == [{"functionCall": {"name": "weather", "args": CALL[2]}}]
-        assert parts[2] == [{"functionResponse": {"name": "weather", "response": {"output": "晴"}}}]
+        called = {"id": "toolu_1", "name": "weather"}
+        assert parts[1] == [{"functionCall": {**called, "args": CALL[2]}}]
+        assert parts[2] == [{"functionResponse": {**called, "response": {"output": "晴"}}}]
 
 
 @every_format

@@ -155,8 +155,9 @@ def round_trip_in(protocol: str, call_id: str, arguments: str) -> Any:
         use = {"type": "tool_use", "id": call_id, "name": "weather", "input": CALL[2]}
         result = {"type": "tool_result", "tool_use_id": call_id, "content": "晴"}
         return [*HELLO, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
-    call = {"functionCall": {"name": "weather", "args": CALL[2]}}
-    response = {"functionResponse": {"name": "weather", "response": {"output": "晴"}}}
+    # the ids are Gemini's own
+    call = {"functionCall": {"id": call_id, "name": "weather", "args": CALL[2]}}
+    response = {"functionResponse": {"id": call_id, "name": "weather", "response": {"output": "晴"}}}
     return [
         {"role": "user", "parts": [{"text": "hi"}]},
         {"role": "model", "parts": [call]},

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from chathub.formats.events import Event, Reasoning, State, Text, ToolCallDelta
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.openai.state_fields import with_signature
-from chathub.formats.reasoning_details import Details, detail_of
+from chathub.formats.reasoning_details import Details, detail_of, without_text
 from chathub.schemas.json import JsonObject
 
 
 class ClientStates:
-    """The states of one reply."""
+    """The states of one reply, which is streamed or whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, streams: bool) -> None:
+        self._streams = streams
         # the reasoning since the last state
         self._thought: list[str] = []
         self._has_text = False
@@ -43,7 +44,7 @@ class ClientStates:
             after |= {"calls": len(self._calls)} if self._calls else {}
             if detail := detail_of(text, state, self._details, after):
                 self._details += 1
-                return {"reasoning_details": [detail]}
+                return {"reasoning_details": [without_text(detail) if self._streams else detail]}
         return {}
 
     def fields_of_call(self, index: int) -> JsonObject:

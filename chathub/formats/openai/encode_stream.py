@@ -172,7 +172,7 @@ class Encoder:
         self._calls = _Calls(id)
         self._id = id
         self._images = 0
-        self._states = ClientStates()
+        self._states = ClientStates(streams=True)
         self._usage: Usage | None = None
         self._finish = ""
         self._failed = False
@@ -278,7 +278,7 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     text = "".join([event.text for event in events if isinstance(event, Text)])
     reasoning = "".join([event.text for event in events if isinstance(event, Reasoning)])
     finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
-    states = ClientStates()
+    states = ClientStates(streams=False)
     fields = states.fields_of_whole(events)
     calls = _whole_calls(events, id, states, cut_off=finish == "length")
     usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)

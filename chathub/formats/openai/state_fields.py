@@ -63,9 +63,10 @@ def size_of(data: JsonObject) -> int:
 def parts_of(message: Any, spoken: Sequence[Part], calls: Sequence[tuple[ToolCall, object]]) -> list[Part]:
     """An assistant message of a client as parts: its reasoning with the states, what it says, and its tool
     calls, each with its ``extra_content``."""
-    details = by_place(message.reasoning_details)
+    text = as_string(message.reasoning_content)
+    details = by_place(message.reasoning_details, text)
     parts = _details_at(details, (False, 0))
-    if text := as_string(message.reasoning_content):
+    if text:
         parts.append(Thought(text, {"field": "reasoning_content"}))
     parts += spoken
     if signature := signature_in({"extra_content": message.extra_content}):
