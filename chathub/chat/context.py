@@ -6,6 +6,7 @@ from itertools import chain
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.database.rows.messages import ContextMessage
 from chathub.formats import reasoning
@@ -35,7 +36,6 @@ class Attached(Struct, frozen=True):
     media_type: str
     transcript: str
     stored: bool
-    text_before: int
 
     @property
     def is_image(self) -> bool:
@@ -113,18 +113,15 @@ def _reply_message(row: ContextMessage, images: Images) -> Message | None:
         stand_in = said or f"[{', '.join(each.media_type for each in attached)}]"
         return Message("assistant", stand_in, model=state.get("model", ""))
     kept = reasoning.parts_of(row.content, calls, state)
-    parts = list(_with_images(kept, attached, images.get(row.id, ())))
+    parts = list(_with_images(kept, images.get(row.id, ())))
     if not row.content and not calls and not attached:
         return None
     return Message("assistant", content_of(parts), model=state.get("model", ""))
 
 
-def _with_images(
-    parts: Iterable[Part], attached: Sequence[Attached], images: Sequence[Image]
-) -> Iterator[Part]:
+def _with_images(parts: Iterable[Part], images: Sequence[Image]) -> Iterator[Part]:
     """The parts of a reply with its images in their places in the text."""
-    places = [each.text_before for each in attached if each.is_image]
-    left = deque(zip(places, images, strict=False))
+    left = deque((image.at or 0, replace(image, at=None)) for image in images)
     at = 0
     for part in parts:
         while left and left[0][0] <= at and not _signs_text(part):

@@ -85,6 +85,7 @@ class AttachmentKeeper:
         reply.count(len(attachment.data))
         attachment = replace(attachment, name=attachment.name or _name_of(attachment, position))
         (new_text,) = saving.collect([reply], empty=True)
+        saves = reply.text.saves
         reply.is_storing = True
         try:
             file_id = await self._db.write_with_retry(
@@ -97,7 +98,7 @@ class AttachmentKeeper:
                 now=self._clock.now(),
             )
         except DatabaseError:
-            reply.text.save_again()
+            reply.text.save_again(saves)
             raise
         finally:
             reply.is_storing = False

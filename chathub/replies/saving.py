@@ -47,6 +47,7 @@ class ReplySaver:
         new_texts = collect(replies)
         if not new_texts:
             return
+        collected = [(reply, reply.text.saves) for reply in replies if not reply.is_storing]
         try:
             await self._db.try_write(save, new_texts)
             self._is_failing = False
@@ -56,10 +57,10 @@ class ReplySaver:
                 unknown = None if isinstance(error, DatabaseUnavailable) else error
                 log.error("replies in the making could not be saved: %s", error, exc_info=unknown)
             self._is_failing = True
-            for reply in replies:
+            for reply, saves in collected:
                 # a reply that is settled meanwhile was not among them, or needs no part any more
                 if reply.state.is_generating:
-                    reply.text.save_again()
+                    reply.text.save_again(saves)
 
 
 def collect(replies: Iterable[Reply], *, empty: bool = False) -> list[NewText]:

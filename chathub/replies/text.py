@@ -23,6 +23,8 @@ class ReplyText:
         self._saved = 0
         self._rows = 0
         self._before = 0, 0
+        # how often text was collected to be saved
+        self.saves = 0
 
     def add(self, parts: list[Part]) -> None:
         self.parts += [part for part in merged(parts) if part[1]]
@@ -57,6 +59,7 @@ class ReplyText:
 
     def unsaved(self) -> list[tuple[int, str, str]]:
         """What is not on disk yet, as numbered runs; it counts as saved from here on."""
+        self.saves += 1
         self._before = self._saved, self._rows
         runs = merged(self.parts[self._saved :])
         self.parts[self._saved :] = runs
@@ -64,9 +67,11 @@ class ReplyText:
         self._rows += len(runs)
         return [(number, *run) for number, run in enumerate(runs, self._rows - len(runs))]
 
-    def save_again(self) -> None:
-        """The last ``unsaved`` parts did not reach the disk."""
-        self._saved, self._rows = self._before
+    def save_again(self, saves: int | None = None) -> None:
+        """The last ``unsaved`` parts did not reach the disk. ``saves``: nothing is done if more was collected
+        since: that may be on disk."""
+        if saves in (None, self.saves):
+            self._saved, self._rows = self._before
 
     # --- once it is complete
 

@@ -85,9 +85,8 @@ WITH RECURSIVE branch (id, parent_id, depth, used) AS (
 )
 SELECT messages.id, role, content, status, tool_calls, tool_call_id, state,
     EXISTS (SELECT 1 FROM message_images WHERE message_id = messages.id) AS has_images,
-    (SELECT json_group_array(json_object('media_type', media_type, 'transcript', transcript, 'stored', stored,
-        'text_before', text_before)) FROM (
-        SELECT media_type, transcript, file_id IS NOT NULL AS stored, text_before FROM message_attachments
+    (SELECT json_group_array(json_object('media_type', media_type, 'transcript', transcript, 'stored', stored))
+        FROM (SELECT media_type, transcript, file_id IS NOT NULL AS stored FROM message_attachments
         WHERE message_id = messages.id ORDER BY position)) AS attachments
 FROM branch JOIN messages ON messages.id = branch.id
 ORDER BY depth DESC

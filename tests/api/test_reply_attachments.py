@@ -463,3 +463,20 @@ async def test_api_key_in_a_source_is_masked(client: TestClient, admin: Headers,
     events = await stream(client, admin, conversation_id="c")
     assert key not in str((events, await messages_of(client, admin, "c")))
     assert events[-1]["sources"][0]["title"] == "***"
+
+
+async def test_failed_round_of_saving_does_not_save_text_twice_that_an_attachment_stored(
+    client: TestClient, user: Headers, provider: Provider, config: Config
+) -> None:
+    provider.script = provider.stream([chunk("前"), image(PNG), chunk("后"), *reply()], stall_after=3)
+    response = await opened(client, user, "后", conversation_id="c")
+    replies = client.app[REPLIES]
+    (running,) = replies.of_user(2)
+    saves = running.reply.text.saves
+    # an earlier round fails only now
+    running.reply.text.save_again(saves - 1)
+    await replies._saver.save([running.reply])
+    assert rows(config, "SELECT text FROM message_parts ORDER BY sequence") == [("前",), ("后",)]
+    provider.gate.set()
+    await response.read()
+    assert (await messages_of(client, user, "c"))[1]["content"] == "前后"

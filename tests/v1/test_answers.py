@@ -173,7 +173,7 @@ async def test_attachments_above_twenty_mebibytes_are_sentences(
         assert response.status == 200
         text = await response.text()
     assert text.count(large) == 3 and "完" in text
-    assert text.count("a reply has at most 20 MB of attachments") == 1
+    assert text.count("a reply has at most 20 MiB of attachments") == 1
 
 
 async def test_forwarded_images_pass_as_they_are(
@@ -202,3 +202,26 @@ async def test_citations_of_anthropics_pass_to_its_clients_as_they_are(
     headers = admin | {"Content-Type": "application/json"}
     async with client.post("/v1/messages", data=body, headers=headers) as response:
         assert await response.read() == b"".join(stream)
+
+
+async def test_citations_that_chathub_made_do_not_go_to_anthropic(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    provider.script = provider.stream(anthropic({"type": "text", "text": "a"}))
+    made = {
+        "type": "web_search_result_location",
+        "url": A,
+        "title": "T",
+        "cited_text": "",
+        "encrypted_index": "",
+    }
+    real = made | {"encrypted_index": "e"}
+    texts = [{"type": "text", "text": "x", "citations": each} for each in ([made], [made, real], [real])]
+    messages = [*HELLO, {"role": "assistant", "content": texts}, *HELLO]
+    body = {"model": "m", "max_tokens": 9, "messages": messages, "stream": True}
+    async with client.post("/v1/messages", json=body, headers=admin) as response:
+        assert response.status == 200, await response.text()
+    plain = {"type": "text", "text": "x"}
+    kept = plain | {"citations": [real]}
+    assert provider.last["messages"][1]["content"] == [plain, kept, kept]

@@ -1,8 +1,8 @@
 """Repairs a client's request in Anthropic's format, before it is forwarded or translated.
 
 Repaired is what clients send and Anthropic refuses: blank texts, base64 with line breaks, images under a
-wrong type, options of tools without tools, tool calls without their results, instructions alone. Everything
-else, unknown fields among it, stays as it was written.
+wrong type, options of tools without tools, tool calls without their results, instructions alone, citations
+that ChatHub made itself. Everything else, unknown fields among it, stays as it was written.
 """
 
 from typing import Annotated, Any, Literal
@@ -45,6 +45,11 @@ class _Block(Struct):
     source: Raw = ABSENT
     content: Raw = ABSENT
     input: Raw = ABSENT
+    citations: Raw = ABSENT
+
+
+class _Citation(Struct):
+    encrypted_index: str | None = None
 
 
 class _Source(Struct):
@@ -61,6 +66,7 @@ _Trimmed = Annotated[str, Meta(pattern=r"\S\Z")]
 
 class _PlainBlock(Struct, tag="text"):
     text: _Spoken
+    citations: Annotated[list[Raw], Meta(max_length=0)] | None = None
 
 
 class _PlainMessage(Struct):
@@ -74,6 +80,7 @@ _plain_system = msgspec.json.Decoder(_Spoken | Annotated[list[_PlainBlock], Meta
 _message = msgspec.json.Decoder(_Message)
 _block = msgspec.json.Decoder(_Block)
 _source = msgspec.json.Decoder(_Source)
+_citation = msgspec.json.Decoder(_Citation)
 _text = msgspec.json.Decoder(str)
 _texts = msgspec.json.Decoder(list[str])
 
@@ -189,9 +196,21 @@ def _repaired_block(block: Raw, found: _Block) -> Raw:
         if first_of(found.content) == b"[":
             content = _content(found.content)
             return block if content is found.content else changed(block, {"content": content})
+    if found.type == "text" and first_of(found.citations) == b"[":
+        return _without_our_citations(block, found)
     if found.type == "tool_use" and first_of(found.input) == b"n":
         return changed(block, {"input": {}})
     return block
+
+
+def _without_our_citations(block: Raw, found: _Block) -> Raw:
+    """A text without the citations that ChatHub made of another format's sources (``sources.citation``):
+    Anthropic would look for their search results."""
+    citations = items(found.citations, PARTS_OF_ONE) or []
+    kept = [each for each in citations if getattr(look(each, _citation), "encrypted_index", None) != ""]
+    if len(kept) == len(citations):
+        return block
+    return changed(block, {"citations": joined(kept) if kept else None})
 
 
 def _repaired_source(block: _Block) -> Raw:
