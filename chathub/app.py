@@ -50,6 +50,7 @@ from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.local_provider import LOCAL_MAX_TOKENS, offer_local_model
 from chathub.providers.resolver import Resolver
 from chathub.replies import saving
+from chathub.replies.attachments import AttachmentKeeper
 from chathub.replies.conversations import ConversationReplies
 from chathub.replies.runner import ReplyRunner
 from chathub.replies.titles import Titles
@@ -131,8 +132,10 @@ def _load_codecs() -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every response: the request's id and the security headers (``SAFE``)."""
-    response.headers["X-Request-ID"] = request_id(request)
+    """Add the headers of every response: the request's id and the security headers (``SAFE``). A provider's
+    id is passed on as the id that SDKs show; ours then has a name of its own."""
+    name = "X-ChatHub-Request-ID" if "X-Request-ID" in response.headers else "X-Request-ID"
+    response.headers[name] = request_id(request)
     response.headers.update(SAFE)
 
 
@@ -208,7 +211,8 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
         client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering
     )
     unstored = UnstoredReplies(db, queue)
-    runner = ReplyRunner(db, client, clock, config, key_reports, unstored)
+    keeper = AttachmentKeeper(db, admission, clock, config.language)
+    runner = ReplyRunner(db, client, clock, config, key_reports, unstored, keeper)
     titles = Titles(registry, queue, client, clock, config)
     app[app_keys.REPLIES] = replies = ConversationReplies(
         db, registry, admission, runner, titles, clock, config, memory, queue, unstored

@@ -8,7 +8,14 @@ from aiohttp import web
 from chathub.app_keys import CONFIG
 from chathub.handlers.http import Handler
 
-_READABLE = ("Link", "Retry-After", "X-Request-ID")
+# the rate limits that OpenAI's providers tell, as the gateway passes them on
+_RATE_LIMITS = [
+    f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
+]
+_READABLE = (
+    *("Link", "Retry-After", "X-Request-ID", "Request-ID", "X-ChatHub-Request-ID", "X-ChatHub-Code"),
+    *("X-Should-Retry", *_RATE_LIMITS),
+)
 
 
 def allow(app: web.Application, origins: tuple[str, ...]) -> None:

@@ -33,6 +33,8 @@ class ChatHubError(Exception):
         self.reason = Reason(code, params)
         self.retry_after = retry_after
         self.details = details or {}
+        # further headers of the response
+        self.headers: dict[str, str] = {}
 
     @classmethod
     def of(
@@ -105,6 +107,10 @@ class CompressedBody(ChatHubError):
 
 class TooManyRequests(ChatHubError):
     status = 429
+
+
+class BudgetSpent(TooManyRequests):
+    """A budget of the month has no room left: nothing but its renewal helps."""
 
 
 class UpstreamFailed(ChatHubError):

@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from chathub.accounts.caller import Caller
+from chathub.accounts.sessions import is_token_of_ours
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
 from chathub.config import Config
 from chathub.database.errors import DatabaseError
-from chathub.errors import ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
+from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
 from chathub.formats import anthropic, openai
 from chathub.handlers.http import Handler, address_of, is_compressed, language_at, raw
+from chathub.handlers.wrong_paths import WrongPath, wrong_path
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
 from chathub.schemas.errors import encode_error
@@ -47,6 +49,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
+        if error.status == 404 and (wrong := wrong_path(request)):
+            return _wrong_path(wrong)
         response = failure(request, error.status, _REASONS.get(error.status, _OTHER))
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = error.headers["Allow"]
@@ -106,7 +110,7 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     access = request.app[ACCESS].get(match.handler, "user")
     if access != "public":
-        caller = await request.app[SESSIONS].verify(_token(request))
+        caller = await _caller(request)
         _check_access(request, caller, access)
         request[CALLER] = caller
     return await handler(request)
@@ -129,14 +133,39 @@ def _check_access(request: web.Request, caller: Caller, access: str) -> None:
         raise Forbidden("token_network_refused")
 
 
-def _token(request: web.Request) -> str:
-    if (key := request.headers.get("x-api-key")) and request.path.startswith("/v1/"):
-        # the header of Anthropic's clients
-        return key.strip()
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+async def _caller(request: web.Request) -> Caller:
+    """The caller by the token of the request. Programs may send it in either header, and something of their
+    own in the other: the one of ChatHub's counts.
+
+    Raises:
+        Unauthorized: no token, none that is good, or two good ones that differ.
+    """
+    sessions, given = request.app[SESSIONS], _tokens(request)
+    tokens = [token for token in given if is_token_of_ours(token)] or given[:1]
+    if not tokens:
         raise Unauthorized("login_required")
-    return token.strip()
+    if len(tokens) == 1:
+        return await sessions.verify(tokens[0])
+    callers, refusal = [], None
+    for token in tokens:
+        try:
+            callers.append(await sessions.verify(token))
+        except Unauthorized as error:
+            refusal = error
+    if len(callers) > 1:
+        raise Unauthorized("tokens_differ")
+    if not callers:
+        raise refusal or Unauthorized("login_required")
+    return callers[0]
+
+
+def _tokens(request: web.Request) -> list[str]:
+    """The different tokens that a request brings; ``x-api-key`` is the header of Anthropic's clients."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    given = [token.strip()] if scheme.lower() == "bearer" else []
+    if request.path.startswith("/v1/"):
+        given.insert(0, request.headers.get("x-api-key", "").strip())
+    return [token for token in dict.fromkeys(given) if token]
 
 
 def request_id(request: web.Request) -> str:
@@ -174,6 +203,8 @@ def failure(
     if request.path.startswith("/v1/"):
         # Anthropic's format has no field for it, and OpenAI's may have OpenAI's own code
         response.headers["X-ChatHub-Code"] = reason.wire_code
+    if error is not None:
+        response.headers.update(error.headers)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error is not None and error.closes:
@@ -181,6 +212,21 @@ def failure(
         response.force_close()
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if status == 401 or isinstance(error, BudgetSpent):
+        # the official SDKs obey it: else they repeat what cannot succeed, for minutes
+        response.headers["x-should-retry"] = "false"
+    return response
+
+
+def _wrong_path(wrong: WrongPath) -> web.Response:
+    """The response to a program whose base URL is wrong, in its own format."""
+    code, sentence = wrong.reason.code, wrong.reason.text("en")
+    if wrong.is_anthropic:
+        body = anthropic.encode_error(404, sentence)
+    else:
+        body = openai.encode_error(404, sentence, code, type="invalid_request_error")
+    response = raw(body, 404)
+    response.headers["X-ChatHub-Code"] = code
     return response
 
 
@@ -192,7 +238,13 @@ def _encode_error(
         return encode_error(reason, language, details)
     sentence = reason.text(language)
     if path.startswith("/v1/messages"):
-        return anthropic.encode_error(status, sentence)
-    # without an error of ours no route matched: the base URL is wrong, not the model
-    kind = "invalid_request_error" if status == 404 and error is None else None
-    return openai.encode_error(status, sentence, reason.wire_code, type=kind, param=details.get("param"))
+        return anthropic.encode_error(status, sentence, details.get("type"))
+    kind = "insufficient_quota" if isinstance(error, BudgetSpent) else details.get("type")
+    return openai.encode_error(
+        status,
+        sentence,
+        reason.wire_code,
+        type=kind,
+        param=details.get("param"),
+        provider_code=details.get("code"),
+    )

@@ -50,6 +50,10 @@ _ROWS: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         [("f", 1, "d", "image/png", b"x", 1), ("g", 2, "e", "image/png", b"y", 1)],
     ),
     "message_images": ("message_id, position, file_id", [(1, 0, "f")]),
+    "message_attachments": (
+        "message_id, position, file_id, media_type, text_before",
+        [(2, 0, "g", "image/png", 5)],
+    ),
     "personal_tokens": (
         "id, user_id, name, digest, hint, token_version, created_at",
         [(1, 1, "t", "d", "h", 1, 1), (2, 2, "u", "e", "h", 1, 1)],

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from crashes import (
     within,
 )
 from processes import ChatHub
-from scripted import Provider, Script, reply
+from scripted import Provider, Script, chunk, reply
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.6, 3.1])
@@ -274,3 +275,29 @@ async def test_text_before_a_kill_counts_for_the_access_token_of_the_turn(
         async with client.get("/api/tokens", headers=admin) as response:
             (token,) = await response.json()
         assert token["monthly_usage"] == answer["usage"]["total_tokens"] > 0
+
+
+async def test_kill_after_an_attachment_was_shown_loses_neither_it_nor_the_text_before(
+    database: Path, provider: Provider
+) -> None:
+    image = b"\x89PNG\r\n\x1a\n the tests' own"
+    url = f"data:image/png;base64,{b64encode(image).decode()}"
+    shown = chunk(images=[{"type": "image_url", "image_url": {"url": url}}])
+    provider.script = provider.stream([chunk("猫🙂"), shown, chunk("坐")], stall_after=2)
+    async with ChatHub(database) as hub:
+        client, admin = await ready(hub, provider)
+        async with await ask(client, admin, "画猫", conversation_id="c") as response:
+            start = await follow_until(response, '"attachment"')
+            hub.kill()
+
+    async with ChatHub(database) as hub:
+        client, admin = await again(hub)
+        _, answer = await messages_of(client, admin, "c")
+        assert (answer["status"], answer["content"]) == ("interrupted", "猫🙂")
+        (attachment,) = answer["attachments"]
+        assert attachment["at"] == 2
+        async with client.get(attachment["url"], headers=admin) as response:
+            assert await response.read() == image
+        async with client.get(f"/api/chat/stream/{start['message_id']}", headers=admin) as response:
+            events = await rest_of(response)
+        assert [event["type"] for event in events] == ["start", "content", "attachment", "error"]

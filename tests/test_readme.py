@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = os.environ.get("CHATHUB_TEST_WEIGHTS", "")
 # documents that exist in both languages
 TWINS = ["README", *(f"docs/{name}" for name in ("configuration", "deploying", "operating", "using"))]
-TWINS.append("docs/mainland-china")
+TWINS += ["docs/mainland-china", "docs/formats"]
 
 needs_curl = pytest.mark.skipif(
     not shutil.which("curl") or not shutil.which("bash"), reason="there is no curl or no bash"
@@ -124,7 +124,7 @@ async def test_examples_work_as_text_for_one_user_after_the_other(tmp_path: Path
                 assert code == 0, output + errors
                 assert '"response":"A reply of' in output and '"type":"end"' in output
                 if number == 0:
-                    assert '"total_conversations":2' in output and output.count('"role":"assistant"') == 2
+                    assert '"total_conversations":2' in output and output.count('"role":"assistant"') == 3
                     # the last request is that of a program
                     assert provider.last["messages"] == [{"role": "user", "content": "Hello, who are you?"}]
                     assert "sk-of-the-tests" not in output and output.count('"label":""') == 2

@@ -35,6 +35,12 @@ _MINUTE = 60_000
 DEMO_TOKEN = "demo-token"
 
 
+def is_token_of_ours(token: str) -> bool:
+    """Whether a credential has the form of one that ChatHub gives: programs also send keys of providers."""
+    is_session_token = token.startswith("eyJ") and token.count(".") == 2
+    return token.startswith(PREFIX) or is_session_token or token == DEMO_TOKEN
+
+
 class Sessions:
     """Starts and ends sessions, and verifies tokens.
 

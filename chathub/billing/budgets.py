@@ -16,7 +16,7 @@ from chathub.billing import ledger
 from chathub.clock import Month, iso
 from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
-from chathub.errors import TooManyRequests, Unauthorized
+from chathub.errors import BudgetSpent, TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
 from chathub.providers.resolver import Candidates
 from chathub.schemas import budgets as schemas
@@ -188,7 +188,7 @@ def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:
     """What the request may use of what is left.
 
     Raises:
-        TooManyRequests: a budget has no room for the prompt and the beginning of a reply; ``budget`` of its
+        BudgetSpent: a budget has no room for the prompt and the beginning of a reply; ``budget`` of its
             details says what is left and when it renews.
     """
     replies = bound.reply * bound.choices
@@ -214,7 +214,7 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
     if room < min(1, bound.reply) * bound.choices:
         code = "budget_used_up" if budget.used >= budget.limit else "budget_insufficient"
         reason = Reason(code, budget.params(month))
-        raise TooManyRequests.of(reason, details={"budget": budget.shown(month)})
+        raise BudgetSpent.of(reason, details={"budget": budget.shown(month)})
     return room
 
 

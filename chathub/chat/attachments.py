@@ -1,11 +1,13 @@
-"""Images of messages: decoded, limited, and stored once for each owner and content."""
+"""Images of prompts and attachments of replies, stored once for each owner and content."""
 
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 
+from chathub.database.rows.files import StoredFile
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.formats.events import Attachment
 from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, image_reason
 from chathub.formats.messages import Image
 
@@ -33,14 +35,46 @@ def decode_images(urls: Sequence[str]) -> list[Image]:
 def insert_images(tx: Transaction, message_id: int, user_id: int, images: Iterable[Image], now: int) -> None:
     """Store a message's images; the same content of the same owner is stored once."""
     for position, image in enumerate(images):
-        file_id = None if image.url else _find_or_insert_file(tx, user_id, image, now)
+        file_id = None if image.url else _find_or_insert_file(tx, user_id, image.media_type, image.data, now)
         tx.run(
-            tx.q.files.insert_image, message_id=message_id, position=position, file_id=file_id, url=image.url
+            tx.q.files.insert_image,
+            message_id=message_id,
+            position=position,
+            file_id=file_id,
+            url=image.url,
+            at=image.at,
         )
 
 
-def _find_or_insert_file(tx: Transaction, user_id: int, image: Image, now: int) -> str:
-    digest = hashlib.sha256(image.data).hexdigest()
+def insert_attachment(
+    tx: Transaction,
+    message_id: int,
+    user_id: int,
+    attachment: Attachment,
+    *,
+    position: int,
+    text_before: int,
+    now: int,
+) -> str | None:
+    """Store an attachment of a reply; gives the id of its file (None: it has an address)."""
+    kind, data = attachment.media_type, attachment.data
+    file_id = None if attachment.url else _find_or_insert_file(tx, user_id, kind, data, now)
+    tx.run(
+        tx.q.files.insert_attachment,
+        message_id=message_id,
+        position=position,
+        file_id=file_id,
+        url=attachment.url,
+        media_type=kind,
+        name=attachment.name,
+        transcript=attachment.transcript,
+        text_before=text_before,
+    )
+    return file_id
+
+
+def _find_or_insert_file(tx: Transaction, user_id: int, media_type: str, data: bytes, now: int) -> str:
+    digest = hashlib.sha256(data).hexdigest()
     row = tx.one(tx.q.files.find_by_digest, user_id=user_id, digest=digest)
     if row is not None:
         return row.id
@@ -50,8 +84,8 @@ def _find_or_insert_file(tx: Transaction, user_id: int, image: Image, now: int) 
         file_id=file_id,
         user_id=user_id,
         digest=digest,
-        media_type=image.media_type,
-        data=image.data,
+        media_type=media_type,
+        data=data,
         now=now,
     )
     return file_id
@@ -67,8 +101,11 @@ def load_images(
         most -= tx.all(tx.q.files.get_size_for_message, message_id=message_id)[0].size
         if most < 0:
             break
-        if rows := tx.all(tx.q.files.list_for_message, message_id=message_id):
-            loaded[message_id] = [Image(row.media_type or "", row.data or b"", row.url) for row in rows]
+        rows = tx.all(tx.q.files.list_for_message, message_id=message_id)
+        if rows := rows or tx.all(tx.q.files.list_made_for_message, message_id=message_id):
+            loaded[message_id] = [
+                Image(row.media_type or "", row.data or b"", row.url, row.at) for row in rows
+            ]
     return loaded
 
 
@@ -78,10 +115,10 @@ def image_bytes(images: Iterable[Image]) -> int:
 
 
 def get_size(tx: Transaction, file_id: str, user_id: int) -> int:
-    """The bytes of a user's image, without reading it.
+    """The bytes of a user's image or attachment, without reading it.
 
     Raises:
-        NotFound: the user has no such image.
+        NotFound: the user has no such file.
     """
     row = tx.one(tx.q.files.get_own_size, file_id=file_id, user_id=user_id)
     if row is None:
@@ -89,24 +126,24 @@ def get_size(tx: Transaction, file_id: str, user_id: int) -> int:
     return row.size
 
 
-def get_image(tx: Transaction, file_id: str, user_id: int) -> tuple[str, bytes]:
-    """Media type and bytes of a user's image.
+def get_file(tx: Transaction, file_id: str, user_id: int) -> StoredFile:
+    """A user's image or attachment.
 
     Raises:
-        NotFound: the user has no such image.
+        NotFound: the user has no such file.
     """
     row = tx.one(tx.q.files.get_own, file_id=file_id, user_id=user_id)
     if row is None:
         raise NotFound("file_not_found")
-    return row.media_type, row.data
+    return row
 
 
 def list_files(tx: Transaction, message_id: int) -> list[str]:
-    """The ids of a message's stored images."""
+    """The ids of a message's stored images and attachments."""
     return [row.id for row in tx.all(tx.q.files.list_ids_for_message, message_id=message_id)]
 
 
 def delete_unused_files(tx: Transaction, file_ids: Iterable[str]) -> None:
-    """Delete the images that no message shows any more."""
+    """Delete the files that no message shows any more."""
     for file_id in file_ids:
         tx.run(tx.q.files.delete_unused, file_id=file_id)

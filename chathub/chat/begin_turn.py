@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from chathub.billing import budgets
 from chathub.billing.budgets import BudgetState, Reservation
 from chathub.chat import attachments, removal
-from chathub.chat.context import estimate_history
+from chathub.chat.context import attachments_in, estimate_history
 from chathub.chat.idempotency import RepeatedRequest, find_repeated_reply, remember_reply
 from chathub.chat.settle import as_it_ended
 from chathub.chat.title_text import title_of
@@ -199,7 +199,12 @@ def _history_images(
     if not new_turn.supports_vision:
         return {}
     remaining = attachments.MOST_BYTES_SENT - attachments.image_bytes(new_turn.prompt.images)
-    return attachments.load_images(tx, [row.id for row in history if row.has_images], remaining)
+    shown = [row.id for row in history if row.has_images or (new_turn.returns_images and _made_images(row))]
+    return attachments.load_images(tx, shown, remaining)
+
+
+def _made_images(row: ContextMessage) -> bool:
+    return any(attached.is_image for attached in attachments_in(row))
 
 
 # --- its messages

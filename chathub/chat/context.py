@@ -1,19 +1,46 @@
 """The messages that are sent to a provider: a conversation's history, cut to the model's context window."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
+from msgspec import Struct
 
 from chathub.database.rows.messages import ContextMessage
 from chathub.formats import reasoning
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
-from chathub.formats.messages import Image, Message, ToolCall, content_of, user_message
+from chathub.formats.loose_json import as_object
+from chathub.formats.media import IMAGES
+from chathub.formats.messages import (
+    Image,
+    Message,
+    Part,
+    TextPart,
+    Thought,
+    ToolCall,
+    content_of,
+    user_message,
+)
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
 
 Images = Mapping[int, Sequence[Image]]
+
+
+class Attached(Struct, frozen=True):
+    """An attachment of a reply in the history."""
+
+    media_type: str
+    transcript: str
+    stored: bool
+    text_before: int
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its bytes may be sent to a provider as an image."""
+        return bool(self.stored) and self.media_type in IMAGES
 
 
 def estimate_history(rows: Iterable[ContextMessage], supports_vision: bool) -> int:
@@ -65,8 +92,8 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
             turn = [user_message(row.content, images.get(row.id, ()))]
         elif row.role == "tool":
             turn = turn and [*turn, Message("tool", row.content, tool_call_id=row.tool_call_id)]
-        elif turn and row.status in _SENT_STATUSES and (row.content or row.tool_calls):
-            turn = [*turn, _reply_message(row)]
+        elif turn and row.status in _SENT_STATUSES and (message := _reply_message(row, images)):
+            turn = [*turn, message]
             if not row.tool_calls:
                 turns.append(turn)
                 turn = []
@@ -75,8 +102,56 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
     return turns, turn
 
 
-def _reply_message(row: ContextMessage) -> Message:
+def _reply_message(row: ContextMessage, images: Images) -> Message | None:
+    """A reply with its images, where these were read; None for an empty one. Where a recording is all of it,
+    what was said is sent."""
     calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
     state = msgspec.json.decode(row.state) if row.state else {}
-    parts = reasoning.parts_of(row.content, calls, state)
+    attached = attachments_in(row)
+    if attached and not row.content and not calls and row.id not in images:
+        said = " ".join(each.transcript for each in attached if each.transcript)
+        stand_in = said or f"[{', '.join(each.media_type for each in attached)}]"
+        return Message("assistant", stand_in, model=state.get("model", ""))
+    kept = reasoning.parts_of(row.content, calls, state)
+    parts = list(_with_images(kept, attached, images.get(row.id, ())))
+    if not row.content and not calls and not attached:
+        return None
     return Message("assistant", content_of(parts), model=state.get("model", ""))
+
+
+def _with_images(
+    parts: Iterable[Part], attached: Sequence[Attached], images: Sequence[Image]
+) -> Iterator[Part]:
+    """The parts of a reply with its images in their places in the text."""
+    places = [each.text_before for each in attached if each.is_image]
+    left = deque(zip(places, images, strict=False))
+    at = 0
+    for part in parts:
+        while left and left[0][0] <= at and not _signs_text(part):
+            yield left.popleft()[1]
+        if not isinstance(part, TextPart):
+            yield part
+            continue
+        text = part.text
+        while left and left[0][0] < at + len(text):
+            place, image = left.popleft()
+            yield TextPart(text[: place - at])
+            yield image
+            at, text = place, text[place - at :]
+        yield TextPart(text)
+        at += len(text)
+    yield from (image for _, image in left)
+
+
+def _signs_text(part: Part) -> bool:
+    """Whether a part is the signature of the text before it."""
+    state = as_object((part.state or {}).get("gemini")) if isinstance(part, Thought) else {}
+    return "signature" in state and "call" not in state and not state.get("alone")
+
+
+def attachments_in(row: ContextMessage) -> list[Attached]:
+    """The attachments of a message of the history, in their order."""
+    return _decode_attached(row.attachments) if len(row.attachments) > len("[]") else []
+
+
+_decode_attached = msgspec.json.Decoder(list[Attached], strict=False).decode

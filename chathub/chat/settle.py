@@ -101,6 +101,7 @@ def _store(tx: Transaction, turn: Turn, settlement: Settlement, now: int) -> Non
         reasoning=settlement.reasoning,
         tool_calls=settlement.tool_calls,
         state=settlement.state,
+        sources=settlement.sources,
         prompt_tokens=settlement.usage_cost.prompt_tokens,
         completion_tokens=settlement.usage_cost.completion_tokens,
         reasoning_tokens=settlement.usage_cost.reasoning_tokens,

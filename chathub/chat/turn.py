@@ -14,6 +14,7 @@ from chathub.database.rows.messages import ContextMessage
 from chathub.errors import ChatHubError
 from chathub.formats.estimates import estimate_prompt
 from chathub.formats.messages import Attempt, Image, Message, user_message
+from chathub.formats.registry import TAKE_OWN_IMAGES
 from chathub.limits.request_memory import RequestBody
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
@@ -105,9 +106,10 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     """A turn before it is stored.
 
     ``options`` are stored with the prompt, for another reply to it. With a ``refusal`` the reply is stored
-    as failed. The history's images are read only if the model ``supports_vision``. ``bound`` is what the turn
-    may use, without the history (None: nothing, the turn is refused). ``untitled`` is the title of a new
-    conversation whose prompt gives none. ``is_incomplete``: only a part of the prompt is stored.
+    as failed. The history's images are read only if the model ``supports_vision``, those of replies only if
+    an endpoint takes them (``returns_images``). ``bound`` is what the turn may use, without the history
+    (None: nothing, the turn is refused). ``untitled`` is the title of a new conversation whose prompt gives
+    none. ``is_incomplete``: only a part of the prompt is stored.
     """
 
     branch_point: BranchPoint
@@ -120,6 +122,7 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     provider: str
     history_characters: int
     supports_vision: bool
+    returns_images: bool = False
     refusal: FinalStatus | None
     untitled: str
     is_incomplete: bool = False
@@ -179,7 +182,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
 
     ``attempts`` were made with ``models`` (by name), the last with ``model``; ``end_reason`` is how it ended,
     for the ledger. ``key_id`` is the API key of a successful reply. ``was_saved``: parts of the text are on
-    disk; ``is_cut``: the rest of it is lost. ``tool_calls`` and ``state`` are JSON.
+    disk; ``is_cut``: the rest of it is lost. ``tool_calls``, ``state`` and ``sources`` are JSON.
     """
 
     owner: BudgetOwner
@@ -192,6 +195,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     reasoning: str
     tool_calls: str = ""
     state: str = ""
+    sources: str = ""
     was_saved: bool
     final_status: FinalStatus
     end_reason: str
@@ -205,11 +209,18 @@ class Settlement(Struct, frozen=True, kw_only=True):
             reasoning="",
             tool_calls="",
             state="",
+            sources="",
             was_saved=True,
             is_cut=True,
             final_status=_CUT,
             end_reason=_CUT.finish_reason,
         )
+
+
+def _takes_own_images(candidates: Candidates) -> bool:
+    """Whether one of the endpoints takes images of replies in the history."""
+    endpoints = [endpoint for candidate in candidates.in_order for endpoint in candidate.endpoints]
+    return any(endpoint.wire_format in TAKE_OWN_IMAGES for endpoint in endpoints)
 
 
 class TurnRequest(Struct, frozen=True):
@@ -262,6 +273,7 @@ class TurnRequest(Struct, frozen=True):
             # no token is longer than four Latin characters by our estimate
             history_characters=4 * candidates.model.context_window if candidates else 0,
             supports_vision=candidates.model.supports_vision if candidates else False,
+            returns_images=candidates is not None and _takes_own_images(candidates),
             refusal=self.refusal,
             untitled=sentence(
                 "image_conversation" if self.prompt.images else "new_conversation", language, {}

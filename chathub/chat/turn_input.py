@@ -8,6 +8,7 @@ import msgspec
 from chathub.chat.attachments import decode_images
 from chathub.chat.turn import IdempotencyKey, Prompt
 from chathub.errors import BadRequest
+from chathub.formats.messages import Image
 from chathub.schemas.chats import Options, Part, ToolResult
 
 
@@ -28,11 +29,29 @@ def decode_prompt(
     parts = [Part("text", content)] if isinstance(content, str) else content
     image_urls = [part.image_url for part in parts if part.type == "image_url"]
     urls_in_parts = [image_url if isinstance(image_url, str) else image_url.url for image_url in image_urls]
-    text = "\n".join(part.text for part in parts if part.type == "text")
-    images = tuple(decode_images([*urls_in_parts, *(urls or [])]))
+    text = "\n".join(part.text for part in parts if part.type == "text" and part.text)
+    images = decode_images([*urls_in_parts, *(urls or [])])
     if not text.strip() and not images:
         raise BadRequest("message_empty")
-    return Prompt(text, images)
+    places = _places(parts)
+    return Prompt(text, tuple(map(_placed, images, [*places, *[None] * (len(images) - len(places))])))
+
+
+def _places(parts: list[Part]) -> list[int | None]:
+    """For each image among the parts the code points of the text before it; None after all of the text."""
+    length, texts = 0, sum(part.type == "text" and part.text != "" for part in parts)
+    places: list[int | None] = []
+    for part in parts:
+        if part.type == "image_url":
+            places.append(length if texts else None)
+        elif part.text:
+            length += len(part.text) + (1 if length else 0)
+            texts -= 1
+    return places
+
+
+def _placed(image: Image, at: int | None) -> Image:
+    return image if at is None else msgspec.structs.replace(image, at=at)
 
 
 def idempotency_key_of(key: str | None, request: Options, *more: Any) -> IdempotencyKey | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from msgspec import Raw
 
@@ -14,17 +14,12 @@ from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
-from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
-
-class ForwardedRequest(NamedTuple):
-    """A client's request as it goes to one endpoint of the same format; ``adds_usage``: the usage is
-    requested although the client did not request it."""
-
-    request: UpstreamRequest
-    adds_usage: bool = False
+# a client's message with the state that was remembered of it
+Recall = Callable[[Message], Message]
 
 
 class StreamEncoder(Protocol):
@@ -68,9 +63,18 @@ class ClientFormat(Protocol):
         cap: int | None,
         *,
         stream: bool,
-    ) -> ForwardedRequest:
+    ) -> UpstreamRequest:
         """The request for an endpoint of the same format; ``cap`` replaces the requested length, ``headers``
         are the client's own, their names in lower case. ``stream``: whether a stream is requested."""
+
+    def described(self, fields: Mapping[str, Raw]) -> ChatRequest:
+        """What a forwarded request holds, as far as refusals teach quirks."""
+
+    def completed(
+        self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
+    ) -> Mapping[str, Raw]:
+        """The fields of a forwarded body, with the reasoning that ``model`` needs back and the client did not
+        send, and without what it refuses."""
 
     def decoder(self, limit: int) -> StreamDecoder: ...
 

@@ -10,8 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from chathub.errors import BadRequest
-from chathub.formats.images import ImageDecoder, ImageError, ImageLimits, image_reason
-from chathub.formats.messages import Image, Message
+from chathub.formats.messages import Message
 from chathub.schemas.bounds import has_more
 from chathub.schemas.json import JsonObject
 from chathub.schemas.problems import field_name, problem_of
@@ -22,12 +21,12 @@ MESSAGES = 10_000
 PARTS_OF_ONE = 1_000
 PARTS = 20_000
 TOOLS = 1_000
+# values in blocks that only one format knows
+VALUES = 200_000
 STOPS = 16
 NAME_LENGTH = 200
 # characters of JSON, decoded for some formats into objects up to thirty times as large
 ARGUMENTS = 2 * 1024 * 1024
-IMAGE_LIMITS = ImageLimits(count=20, size=10 * 1024 * 1024, total=32 * 1024 * 1024, address=8192)
-
 T = TypeVar("T")
 
 # bytes of a message that can have few parts only
@@ -153,6 +152,7 @@ class Parts:
 
     def __init__(self) -> None:
         self._count = 0
+        self._values = 0
 
     def add(self, *contents: Sized | str | None) -> None:
         """Count the items of each list; a text counts nothing.
@@ -163,6 +163,17 @@ class Parts:
         self._count += sum(len(each) for each in contents if each and not isinstance(each, str))
         if self._count > PARTS:
             refuse("messages", "too_many_parts", most=PARTS)
+
+    def add_values(self, raw: Raw) -> None:
+        """Count the values of a block of an unknown kind, before they become objects.
+
+        Raises:
+            BadRequest: there are too many.
+        """
+        text = bytes(raw)
+        self._values += sum(text.count(mark) for mark in (b",", b"[", b"{"))
+        if self._values > VALUES:
+            refuse("messages", "too_many_values")
 
 
 def check_arguments(messages: list[Message]) -> None:
@@ -182,31 +193,3 @@ def object_text(raw: Raw, place: str) -> str:
         refuse(place, "field_too_many_bytes", most=ARGUMENTS)
     decode(_decode_object, raw, place)
     return bytes(raw).decode()
-
-
-class ClientImages:
-    """Decodes the images of one request; ``param`` is the field in which one stands.
-
-    Raises:
-        BadRequest: an image that cannot be accepted, or one too many.
-    """
-
-    def __init__(self) -> None:
-        self._decoder = ImageDecoder(IMAGE_LIMITS)
-
-    def from_url(self, url: str, param: str) -> Image:
-        """From a data URL, or an https address, which is passed on and not fetched."""
-        try:
-            return self._decoder.decode_url(url)
-        except ImageError as error:
-            raise _refused(error, param) from None
-
-    def from_base64(self, media_type: str, data: str, param: str) -> Image:
-        try:
-            return self._decoder.decode_base64(media_type, data)
-        except ImageError as error:
-            raise _refused(error, param) from None
-
-
-def _refused(error: ImageError, param: str) -> BadRequest:
-    return BadRequest.of(image_reason(error.problem, IMAGE_LIMITS, param), details={"param": param})

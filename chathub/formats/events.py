@@ -1,4 +1,5 @@
-"""A provider's response as events: text, reasoning, tool calls, usage, the end, or a failure."""
+"""A provider's response as events: text, reasoning, tool calls, attachments, sources, usage, the end, or a
+failure."""
 
 from typing import Any, Literal
 
@@ -39,6 +40,35 @@ class ToolCallDelta(Struct, frozen=True, gc=False):
         return len(self.id) + len(self.name) + len(self.arguments) + _PER_FRAGMENT
 
 
+class Attachment(Struct, frozen=True, gc=False):
+    """An image, a recording or another file that the model made, at this place in the text.
+
+    It has bytes, or an https address; with neither it cannot be read. ``name`` may be empty; ``transcript``
+    is what is said in a recording.
+    """
+
+    media_type: str
+    data: bytes = b""
+    url: str = ""
+    name: str = ""
+    transcript: str = ""
+
+
+class Source(Struct, frozen=True, gc=False):
+    """A citation or a search result.
+
+    ``start`` and ``end`` are the code points of the response's text that it supports (None: all of it, or the
+    provider does not say which); ``quote`` is from the source itself. ``url`` is empty for a document without
+    an address.
+    """
+
+    title: str
+    url: str
+    quote: str = ""
+    start: int | None = None
+    end: int | None = None
+
+
 class Usage(Struct, frozen=True, gc=False):
     """Tokens as the provider counts them; the last one of a stream wins. ``None``: not reported."""
 
@@ -68,7 +98,7 @@ class OtherChoice(Struct, frozen=True, gc=False):
     """A piece of another choice of the same response (OpenAI's ``n``): it is counted, but not translated."""
 
     index: int
-    event: Text | Reasoning | ToolCallDelta
+    event: Text | Reasoning | ToolCallDelta | Attachment
 
 
 class Failure(Struct, frozen=True):
@@ -145,4 +175,6 @@ class Failure(Struct, frozen=True):
         return self.kind in ("timeout", "no_response")
 
 
-Event = Text | Reasoning | ToolCallDelta | OtherChoice | Usage | State | Finish | Failure
+Event = (
+    Text | Reasoning | ToolCallDelta | OtherChoice | Attachment | Source | Usage | State | Finish | Failure
+)

@@ -70,7 +70,8 @@ TABLE: dict[str, Row] = {
     "upstream_invalid_key": Row("invalid_key", "key", None, "endpoint", 502, 502),
     "upstream_no_credit": Row("no_credit", "key", _LONG, "endpoint", 0, 0),
     "upstream_model_quota": Row("no_credit", "model", _LONG, "endpoint", 0, 0),
-    "model_unavailable": Row("model_unavailable", "model", _LONG, "endpoint", 0, 502),
+    "model_unavailable": Row("model_unavailable", "model", _LONG, "endpoint", 404, 502),
+    "upstream_denied": Row("model_unavailable", "nothing", None, "endpoint", 0, 502),
     "model_retired": Row("model_unavailable", "model", _LONG, "candidate", 404, 502),
     "upstream_rate_limited": Row("rate_limited", "model", _RATE, "endpoint", 0, 0),
     "upstream_account_limited": Row("rate_limited", "key", _RATE, "endpoint", 0, 0),
@@ -125,8 +126,6 @@ def meaning_of(failure: Failure) -> Meaning:
     row = TABLE[code]
     status = status_of(failure)
     own = 504 if status in (408, 504, 524) else status if status in _HELPFUL else 502
-    if row.failure_class == "model_unavailable" and is_certain:
-        own = 404
     if row.failure_class == "no_credit" and own != 429:
         # a 400 would blame the program's request
         own = 502
@@ -146,7 +145,7 @@ def telling_phrase(failure: Failure) -> str:
     """The phrase at the beginning of the message that decides, unless the request contains it; empty for
     none."""
     if failure.status in words.PHRASES_AT:
-        for phrases in (words.NO_CREDIT, words.BAD_KEY):
+        for phrases in (words.NO_CREDIT, words.BAD_KEY, words.NO_MODEL):
             if match := phrases.match(failure.message.lstrip()):
                 return match[0]
     return ""
@@ -185,7 +184,7 @@ def _is_filtered(failure: Failure, status: int, said: frozenset[str]) -> bool:
 
 def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:
     is_coded = status in words.CODES_AT and bool(said & words.NO_CREDIT_CODES)
-    if words.PER_DAY.search(" ".join(said)) and status == 429:
+    if status == 429 and (words.PER_DAY.search(" ".join(said)) or "quotaexceeded" in said):
         return "upstream_model_quota" if _names_model(failure) else "upstream_no_credit", True
     if is_coded and status == 429 and words.PER_MINUTE.search(failure.message):
         # DashScope's limit a minute comes with the code of an empty account
@@ -199,6 +198,9 @@ def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, b
 
 def _key(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:
     is_coded = status in words.CODES_AT and said & words.BAD_KEY_CODES
+    if status == 401 and words.NO_ACCESS.search(failure.told):
+        # gateways refuse a model that a key may not use so
+        return "model_unavailable", True
     if status == 401 or is_coded or _says(failure, words.BAD_KEY):
         return "upstream_invalid_key", True
     return None
@@ -208,21 +210,25 @@ def _model(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bo
     if failure.cause is not None and failure.is_relayed:
         said |= _code_words(failure.cause)
     is_coded = status in words.CODES_AT and bool(said & words.MODEL_CODES)
-    is_named = words.MODEL.search(failure.told) is not None
+    is_named = is_coded or words.MODEL.search(failure.told) is not None
+    # the word alone may be the request's: a file may be called so
+    is_certain = is_coded or _says(failure, words.NO_MODEL)
     if status == 410 or (status in words.CODES_AT and said & words.RETIRED_CODES):
         return "model_retired", True
-    if is_coded or status in (403, 404):
-        if words.RETIRED.search(failure.told) and is_named:
-            return "model_retired", True
-        return "model_unavailable", is_coded or is_named
-    return None
+    if not is_coded and status not in (403, 404):
+        return None
+    if not is_named:
+        # it may as well be about the request: a file or an earlier response that is not there
+        return "upstream_denied", False
+    return ("model_retired" if words.RETIRED.search(failure.told) else "model_unavailable"), is_certain
 
 
 def _rate(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:
     if status not in (408, 409, 429, 498) or (said & words.OVERLOADED and status != 429):
         return None
     text = " ".join((failure.told, *failure.words, *said))
-    is_certain = bool(failure.words) or failure.regains_at is not None
+    # one request that is too large meets a limit of tokens, but no limit of requests
+    is_certain = bool(failure.words) or words.OF_REQUESTS.search(" ".join(said)) is not None
     if words.ACCOUNT.search(text) and not _names_model(failure):
         return "upstream_account_limited", is_certain
     return "upstream_rate_limited", is_certain

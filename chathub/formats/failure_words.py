@@ -10,12 +10,13 @@ Phrases = re.Pattern[str]
 
 # client errors, and errors inside a 200
 CODES_AT = (200, 400, 402, 403, 404, 429)
-PHRASES_AT = (400, 403, 429)
+PHRASES_AT = (400, 402, 403, 404, 429)
 
 NO_CREDIT_CODES = frozenset(
     {
         "insufficientquota",
         "exceededcurrentquotaerror",
+        "quotaexceeded",
         "billingnotactive",
         "billinghardlimitreached",
         "billingdisabled",
@@ -30,12 +31,11 @@ NO_CREDIT_CODES = frozenset(
         "1310",
     }
 )
-# a quota of one model alone: DashScope's free tier, Ark's free trial and limit set by the owner
+# a quota of one model alone: DashScope's free tier, a limit that the owner set at Ark
 MODEL_QUOTA_CODES = frozenset(
     {
         "allocationquotafreetieronly",
         "setlimitexceeded",
-        "quotaexceeded",
     }
 )
 BAD_KEY_CODES = frozenset(
@@ -113,7 +113,7 @@ BAD_KEY = re.compile(
     re.IGNORECASE,
 )
 NO_CREDIT = re.compile(
-    r"insufficient (?:account |credit )?balance"
+    r"insufficient (?:(?:account |credit )?balance|credits?\b|funds)"
     r"|(?:sorry, )?your (?:account|credit) balance is (?:too low|insufficient)"
     r"|(?:you have|you've|your \w+ has) reached (?:your|its|the) specified (?:workspace )?api usage limits?"
     r"|your (?:newly created )?team (?:\S+ ){0,2}(?:doesn't have any|has either used all available) credits"
@@ -129,6 +129,22 @@ ONE_MODEL = re.compile(
     r"permodel|\.model\b|modelaccount|\bmodel\b|模型"
     r"|(?:reached|large) for \S+ (?:\(for limit \S+\) )?in (?:organization|project)",
     re.IGNORECASE,
+)
+NO_MODEL = re.compile(
+    r"(?:the |this |your )?(?:requested |specified )?models?(?: |:|/)"
+    r"|project \S{1,60} does not have access to models?\b|(?:当前|该|此)?模型",
+    re.IGNORECASE,
+)
+# a refusal of one model, with a status that means a refused key
+NO_ACCESS = re.compile(
+    r"(?:access|allowed|permission|authori[sz]ed|entitled)\b.{0,80}\bmodels?\b"
+    r"|\bmodels?\b.{0,80}\b(?:not allowed|no access|not authori[sz]ed|not permitted)"
+    r"|无权(?:访问|使用|调用).{0,20}模型|模型.{0,40}无权",
+    re.IGNORECASE,
+)
+# codes of a limit of requests, not of tokens, in their plain form
+OF_REQUESTS = re.compile(
+    r"(?<!toomany)(?<!invalid)requests?(?!error)|\brpm|rpmratelimit|qps|concurren|burst|ratequota"
 )
 RETIRED = re.compile(
     r"deprecated|decommissioned|retired|discontinued|no longer (?:available|supported|offered)|sunset"

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from chathub.formats import failure_details
 from chathub.formats.events import Failure
 from chathub.formats.failure_details import RETRY_LIMIT
+from chathub.formats.passed_headers import passed_headers
 from chathub.schemas.json import JsonObject
 from chathub.text import shortened, well_formed
 
@@ -40,7 +41,8 @@ def from_body(status: int, body: bytes, headers: Mapping[str, str]) -> Failure:
     if failure.message == _bare(status) and _is_readable(text):
         failure = replace(failure, message=shortened(f"{_bare(status)}: {well_formed(text)}"))
     wait = _wait_from_headers(headers)
-    return failure if wait is None else replace(failure, retry_after=wait)
+    passed = passed_headers(headers)
+    return replace(failure, headers=passed, retry_after=failure.retry_after if wait is None else wait)
 
 
 def from_error(obj: object, status: int = 200, *, is_inner: bool = False) -> Failure:

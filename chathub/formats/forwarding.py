@@ -32,25 +32,20 @@ def empty_chat(endpoint: Endpoint, *, stream: bool = False) -> UpstreamRequest:
     return format_named(endpoint.wire_format).encode_request(chat_request)
 
 
-def adapted(
-    fields: Mapping[str, Raw],
-    model: str,
-    *,
-    include_usage: bool = False,
-    limits: Mapping[str, int] | None = None,
-) -> bytes:
-    """A client's fields as a body for a provider: unchanged, except for the model's name, ``limits`` to be
-    set, and with ``include_usage`` the request for the usage, without which the cost would be an estimate."""
-    changes = {name: Raw(b"%d" % number) for name, number in (limits or {}).items()}
-    changes["model"] = Raw(msgspec.json.encode(model))
+def adapted(fields: Mapping[str, Raw], model: str, *, include_usage: bool = False) -> bytes:
+    """A client's fields as a body for a provider: unchanged, except for the model's name, and with
+    ``include_usage`` the request for the usage, without which the cost would be an estimate."""
+    changes = {"model": Raw(msgspec.json.encode(model))}
     if include_usage:
         options = msgspec.json.decode(fields.get("stream_options") or b"{}") or {}
         changes["stream_options"] = Raw(msgspec.json.encode({**options, "include_usage": True}))
     return _written({**fields, **changes})
 
 
-def without_stream(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    """The fields of a request whose reply is to come whole."""
+def with_stream(fields: Mapping[str, Raw], *, stream: bool) -> dict[str, Raw]:
+    """The fields of a request whose reply is to come as a stream, or whole."""
+    if stream:
+        return {**fields, "stream": Raw(b"true")}
     return {name: value for name, value in fields.items() if name not in ("stream", "stream_options")}
 
 

@@ -5,22 +5,18 @@ from typing import Literal
 
 from msgspec import Struct
 
+from chathub.formats.media import IMAGES, decode_base64, media_type_of, type_of, type_of_base64
 from chathub.formats.messages import Image
 from chathub.formats.urls import origin
 from chathub.schemas import base64
 from chathub.sentences import Reason
 
-# media type → how such a file begins
-_BEGINNINGS = {
-    "image/png": (b"\x89PNG\r\n\x1a\n",),
-    "image/jpeg": (b"\xff\xd8\xff",),
-    "image/gif": (b"GIF87a", b"GIF89a"),
-    "image/webp": (b"RIFF",),
-}
-MEDIA_TYPES = tuple(_BEGINNINGS)
-
-_ADDRESS = re.compile(r"https://[^/?#\s]+\S*", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://[^/?#\s]+\S*", re.IGNORECASE)
 _PLAIN_HEAD = re.compile(r"image/(png|jpeg|gif|webp);base64,", re.IGNORECASE)
+
+
+# characters that are decoded to see how a file begins
+_HEAD = 64
 
 
 class ImageLimits(Struct, frozen=True):
@@ -59,7 +55,7 @@ class ImageDecoder:
         self._total = 0
 
     def decode_url(self, url: str) -> Image:
-        """From a data URL with base64, or an https address, which is passed on and not fetched."""
+        """From a data URL with base64, or an address: an https one if ``strict``."""
         if url[:5].lower() == "data:":
             return self._decode_data_url(url[5:])
         self._add()
@@ -67,24 +63,37 @@ class ImageDecoder:
         return Image(url=url)
 
     def decode_base64(self, media_type: str, data: str) -> Image:
-        self._add()
-        kind = media_type.strip().lower().replace("image/jpg", "image/jpeg")
-        if kind not in MEDIA_TYPES:
+        """An image under the type that its bytes have: providers refuse it under another one."""
+        kind = media_type_of(media_type)
+        actual = type_of_base64(data[:_HEAD])
+        if not self._limits.strict and actual in IMAGES:
+            kind = actual
+        if kind not in IMAGES:
+            self._add()
             raise ImageError("media_type")
-        if len(data) > self._limits.size // 3 * 4 + 4:
+        content = self.decode_content(data, self._limits.size)
+        if self._limits.strict and type_of(content) != kind:
+            raise ImageError("content")
+        return Image(kind, content)
+
+    def decode_content(self, data: str, most: int) -> bytes:
+        """The bytes of a file in base64, of at most ``most`` bytes; only if ``strict`` they must be in its
+        standard form."""
+        self._add()
+        if len(data) > most // 3 * 4 + 4 + (0 if self._limits.strict else most // 16):
             raise ImageError("size")
         try:
-            content = base64.decode(data)
+            content = base64.decode(data) if self._limits.strict else decode_base64(data)
         except ValueError:
             raise ImageError("encoding") from None
-        if self._limits.strict and not _begins_as(kind, content):
-            raise ImageError("content")
         if not content:
             raise ImageError("encoding")
+        if len(content) > most:
+            raise ImageError("size")
         self._total += len(content)
         if self._total > self._limits.total:
             raise ImageError("total")
-        return Image(kind, content)
+        return content
 
     def _decode_data_url(self, url: str) -> Image:
         head, _, data = url.partition(",")
@@ -132,8 +141,3 @@ def image_reason(problem: Problem, limits: ImageLimits, field: str) -> Reason:
             return Reason("image_type_mismatch")
         case _:
             return Reason("image_not_accepted", {"field": field})
-
-
-def _begins_as(media_type: str, content: bytes) -> bool:
-    is_webp = media_type == "image/webp"
-    return content.startswith(_BEGINNINGS[media_type]) and (not is_webp or content[8:12] == b"WEBP")

@@ -12,6 +12,8 @@ from chathub.text import well_formed
 
 # tool calls of one response; further ones are ignored
 _MOST_CALLS = 1024
+# SQLite's integers have 64 bits
+_LIMIT = 2**63
 # counts of one response, and characters of their names
 _MOST_COUNTS = 100
 
@@ -86,7 +88,11 @@ def update_counts(counts: dict[str, int], usage: JsonObject) -> None:
     """Take over the counts of a usage object, those of an inner object as ``outer.inner``. A zero or null
     does not replace a count from before: some servers send what they do not know as 0."""
     for name, value in usage.items():
-        if type(value) is dict:
+        if type(value) is int and name in counts:
+            # some servers send the usage with every chunk
+            if 0 < value < _LIMIT:
+                counts[name] = value
+        elif type(value) is dict:
             for inner, count in value.items():
                 _update(counts, f"{name}.{inner}", count)
         else:
@@ -155,6 +161,6 @@ def as_string(value: object) -> str:
 
 
 def as_count(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LIMIT:
         return value
     return None

@@ -4,20 +4,31 @@ Each event is searched for the key; a key that is split over two events is not f
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from chathub.formats import failures
-from chathub.formats.events import Event, Finish, Reasoning, State, Text, ToolCallDelta
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+)
 
 # takes in events; true if no more are needed
 Take = Callable[[list[Event]], bool]
+T = TypeVar("T")
 
 _STARS = "***"
 
 
-def masking(take: Take, key: str) -> Take:
+def masking(take: Callable[[list[Event]], T], key: str) -> Callable[[list[Event]], T]:
     """``take``, but with the key masked in its events."""
     if not _is_secret(key):
         return take
@@ -47,6 +58,12 @@ def _masked_event(event: Event, key: str) -> Event:
         case ToolCallDelta(_, call_id, name, arguments) if key in call_id or key in name or key in arguments:
             known = {"id": call_id, "name": name, "arguments": arguments}
             return replace(event, **{field: text.replace(key, _STARS) for field, text in known.items()})
+        case Attachment(_, _, url, name, said) if key in url or key in name or key in said:
+            shown = {"url": url, "name": name, "transcript": said}
+            return replace(event, **{field: text.replace(key, _STARS) for field, text in shown.items()})
+        case Source(title, url, quote) if key in title or key in url or key in quote:
+            shown = {"title": title, "url": url, "quote": quote}
+            return replace(event, **{field: text.replace(key, _STARS) for field, text in shown.items()})
         case Finish(reason, word) if key in word:
             return Finish(reason, word.replace(key, _STARS))
         case State(data) if key in (text := failures.compact(data)):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from chathub.formats.events import Failure
 from chathub.schemas.json import JsonObject
@@ -20,11 +21,16 @@ class TextPart(Struct, frozen=True):
 
 
 class Image(Struct, frozen=True):
-    """An image: its bytes and their media type (``image/png`` …), or an https address."""
+    """An image: its bytes and their media type (``image/png`` …), or an http(s) address.
+
+    ``at``, of an image that is stored beside its message's text, are the code points of the text before it;
+    None: it comes after the text.
+    """
 
     media_type: str = ""
     data: bytes = b""
     url: str = ""
+    at: int | None = None
 
 
 class File(Struct, frozen=True):
@@ -129,8 +135,20 @@ def content_of(parts: Sequence[Part]) -> str | Sequence[Part]:
 
 
 def user_message(text: str, images: Sequence[Image]) -> Message:
-    """A user's message as ChatHub stores it: the text, then its images."""
-    return Message("user", content_of([TextPart(text), *images] if text else images))
+    """A user's message as ChatHub stores it: its text, and its images at their places."""
+    parts: list[Part] = []
+    begin = 0
+    for image in images:
+        end = len(text) if image.at is None else max(begin, min(image.at, len(text)))
+        parts += [*_piece(text, begin, end), image if image.at is None else replace(image, at=None)]
+        begin = end
+    return Message("user", content_of([*parts, *_piece(text, begin, len(text))]))
+
+
+def _piece(text: str, begin: int, end: int) -> list[TextPart]:
+    """A piece of a text that was joined from parts by line ends."""
+    piece = text[begin:end].removeprefix("\n") if begin else text[:end]
+    return [TextPart(piece)] if piece else []
 
 
 def size_of(message: Message) -> int:

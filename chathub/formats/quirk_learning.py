@@ -6,37 +6,32 @@ table, and if the request does not contain these words. It is a quirk only once 
 accepted: only then may it be remembered.
 """
 
-import re
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from chathub.formats import refusal_phrases as phrases
 from chathub.formats import thinking_lessons
 from chathub.formats.events import Failure
-from chathub.formats.messages import ChatRequest
+from chathub.formats.messages import Audio, ChatRequest, File, Image
 from chathub.formats.quirks import SAMPLING, Quirks
 from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
 
-_ROLE = re.compile(
-    r"only user(?:,| and) assistant roles"
-    r"|(?:role['\"`]?|messages\[\d+\]\.role['\"`]?) does not support ['\"`]?(?:system|developer)\b"
-    r"|\b(?:system|developer)['\"`]? (?:roles?|messages?|prompts?|instructions?)?"
-    r" ?(?:is |are )?(?:not (?:supported|enabled|allowed)|unsupported)",
-    re.IGNORECASE,
+# fields without which the reply would be another than the client asked for: their refusal is the client's
+_ESSENTIAL = frozenset(
+    {
+        *("model", "messages", "contents", "system", "systemInstruction", "input"),
+        *("stream", "stream_options", "n", "logprobs", "top_logprobs"),
+        *("max_tokens", "max_completion_tokens", "maxOutputTokens"),
+        *("tools", "tool_choice", "toolConfig", "functions", "function_call", "mcp_servers", "container"),
+        *("response_format", "output_config", "output_format", "modalities", "audio", "prediction"),
+        *("responseMimeType", "responseSchema", "responseJsonSchema", "generationConfig"),
+        *("thinkingConfig", "enable_thinking", "stop", "stop_sequences", "stopSequences"),
+        *("web_search_options", "plugins", "models"),
+    }
 )
-_STREAM_ONLY = re.compile(
-    r"only supports? (?:the )?stream|stream(?:ing)? (?:mode )?only|must be (?:called )?(?:in )?stream"
-    r"|restricted to true",
-    re.IGNORECASE,
-)
-_THINKING_ON = re.compile(
-    r"enable_thinking.{0,40}(?:false|non-stream)|enable.thinking can ?not be support", re.IGNORECASE
-)
-_NO_THOUGHTS = re.compile(
-    r"\bthinking(?: \w+)? (?:is |are )?not (?:enabled|supported|allowed)|(?:not|n't) support thinking",
-    re.IGNORECASE,
-)
-_TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
+_STOPS = ("stop", "stop_sequences", "stopSequences")
+_MOST_STOPS = 4
 
 
 def learned(failure: Failure, chat_request: ChatRequest, known: Quirks, sent: bytes) -> Quirks | None:
@@ -55,12 +50,6 @@ def learned(failure: Failure, chat_request: ChatRequest, known: Quirks, sent: by
     return None
 
 
-def refuses_usage(failure: Failure, sent: bytes) -> bool:
-    """Whether the request was refused because of ``stream_options``, which requests the usage; for requests
-    to which ChatHub itself has added that field."""
-    return failure.status in (400, 422) and Refusal(failure, sent).names("stream_options")
-
-
 def _stream_options(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     # a client that sent the field itself gets the refusal
     added = known.stream_options and "stream_options" not in chat_request.extra
@@ -70,22 +59,25 @@ def _stream_options(refusal: Refusal, chat_request: ChatRequest, known: Quirks) 
 def _limit(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     sent = {**chat_request.extra, **chat_request.params}
     if all(sent.get(name) is None for name in ("max_tokens", "max_completion_tokens")):
-        largest = refusal.says(_TOO_MANY)
+        largest = refusal.says(phrases.TOO_MANY)
         smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens
         return replace(known, default_max_tokens=int(largest[1])) if largest and smaller else None
     old, new = "max_tokens", "max_completion_tokens"
     if known.max_tokens_field == old and refusal.names(old) and refusal.mentions(new):
         return replace(known, max_tokens_field="max_completion_tokens")
     unknown = refusal.says(REFUSED) or refusal.says(UNKNOWN)
+    if known.max_tokens_field == old and refusal.names(new) and not refusal.mentions(old) and unknown:
+        # of a forwarded request: the client's own name
+        return _leaving_out(new, known)
     if known.max_tokens_field == new and refusal.names(new) and not refusal.mentions(old) and unknown:
         return replace(known, max_tokens_field="max_tokens")
     return None
 
 
 def _thinking(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
-    if known.includes_thoughts and refusal.says(_NO_THOUGHTS):
+    if known.includes_thoughts and refusal.says(phrases.NO_THOUGHTS):
         return replace(known, includes_thoughts=False)
-    if chat_request.stream or known.streams_only or not refusal.says(_THINKING_ON):
+    if chat_request.stream or known.streams_only or not refusal.says(phrases.THINKING_ON):
         return None
     if known.thinking_off_when_not_streaming:  # switched off already, and refused again
         return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
@@ -93,7 +85,7 @@ def _thinking(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qui
 
 
 def _streaming(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
-    if chat_request.stream or known.streams_only or not refusal.says(_STREAM_ONLY):
+    if chat_request.stream or known.streams_only or not refusal.says(phrases.STREAM_ONLY):
         return None
     return replace(known, thinking_off_when_not_streaming=False, streams_only=True)
 
@@ -108,9 +100,68 @@ def _sampling(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qui
 
 def _role(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     instructed = any(each.role in ("system", "developer") for each in chat_request.messages)
-    if not instructed or known.system_role == "user" or not refusal.says(_ROLE):
+    if not instructed or known.system_role == "user" or not refusal.says(phrases.ROLE):
         return None
     return replace(known, system_role="system" if known.system_role == "developer" else "user")
+
+
+def _developer(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    instructed = any(each.role == "developer" for each in chat_request.messages)
+    if not instructed or not known.knows_developer or not refusal.says(phrases.DEVELOPER):
+        return None
+    return replace(known, knows_developer=False)
+
+
+def _stops(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    named = any(refusal.names(name) for name in _STOPS)
+    stop = {**chat_request.extra, **chat_request.params}.get("stop")
+    count = len(stop) if isinstance(stop, list) else 0
+    if (
+        not named
+        or count <= _MOST_STOPS
+        or known.most_stops == _MOST_STOPS
+        or not refusal.says(phrases.TOO_LONG_LIST)
+    ):
+        return None
+    return replace(known, most_stops=_MOST_STOPS)
+
+
+def _media(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    """A model that takes no documents or recordings gets a text in their place."""
+    kinds = {type(part) for message in chat_request.messages for part in message.parts}
+    by_address = any(
+        isinstance(part, Image | File) and part.url
+        for message in chat_request.messages
+        for part in message.parts
+    )
+    if by_address and known.takes_addresses and refusal.says(phrases.ADDRESS_REFUSED):
+        return replace(known, takes_addresses=False)
+    if File in kinds and known.takes_files and refusal.says(phrases.FILE_REFUSED):
+        return replace(known, takes_files=False)
+    if Audio in kinds and known.takes_audio and refusal.says(phrases.AUDIO_REFUSED):
+        return replace(known, takes_audio=False)
+    return None
+
+
+def _left_out(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    if not refusal.says(phrases.FIELD_REFUSED) or refusal.says(phrases.VALUE_REFUSED):
+        return None
+    for name in refusal.fields:
+        if name.isidentifier() and name not in _ESSENTIAL and _is_named(refusal, name):
+            return _leaving_out(name, known)
+    return None
+
+
+def _is_named(refusal: Refusal, name: str) -> bool:
+    if refusal.names(name):
+        return True
+    return not refusal.points_anywhere and refusal.says(phrases.naming(name)) is not None
+
+
+def _leaving_out(name: str, known: Quirks) -> Quirks | None:
+    if name in known.left_out:
+        return None
+    return replace(known, left_out=tuple(sorted({*known.left_out, name})))
 
 
 _Rule = Callable[[Refusal, ChatRequest, Quirks], Quirks | None]
@@ -122,5 +173,9 @@ _RULES: tuple[_Rule, ...] = (
     thinking_lessons.effort,
     _streaming,
     _sampling,
+    _developer,
     _role,
+    _stops,
+    _media,
+    _left_out,
 )

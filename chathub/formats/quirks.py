@@ -28,6 +28,10 @@ class Quirks(Struct, frozen=True):
     switched off. ``default_max_tokens``: the length of a reply, in tokens, where the API requires one and
     none was set. ``includes_thoughts``: the model sends its thoughts on request. ``signs_calls``: a tool call
     of the history without its signature is refused. ``gives_media``: replies may contain images or audio.
+    ``takes_files`` and ``takes_audio``: whether documents and recordings may be sent; ``takes_addresses``:
+    whether the provider fetches images by their address. ``most_stops``: how
+    many stop sequences may be sent (0: no limit is known). ``left_out``: fields that the provider refuses.
+    ``knows_developer``: whether the role is known that OpenAI has in place of ``system``.
 
     What goes back with assistant messages, to the model that gave it, to no model, or in any case:
     ``reasoning_back`` (with tool calls: reasoning as ``reasoning_content``, in Anthropic's format as unsigned
@@ -53,6 +57,12 @@ class Quirks(Struct, frozen=True):
     includes_thoughts: bool = False
     signs_calls: bool = False
     gives_media: bool = False
+    takes_files: bool = True
+    takes_audio: bool = True
+    takes_addresses: bool = True
+    most_stops: int = 0
+    left_out: tuple[str, ...] = ()
+    knows_developer: bool = True
     reasoning_back: Back = "given"
     signatures_back: Back = "given"
     details_back: Back = "given"
@@ -99,7 +109,7 @@ _TABLE = (
     _row(("mistral.ai", "perplexity.ai"), "", stream_options=False),
     _row(("openai.azure.com", "services.ai.azure.com"), "", key_header="api-key"),
     _row(_OPENAI, r"^(o\d|gpt-[5-9])(?![a-z0-9])", max_tokens_field="max_completion_tokens"),
-    _row(_OPENAI, "", takes_extensions=False),
+    _row(_OPENAI, "", takes_extensions=False, most_stops=4),
     # gpt-5.1 and later accept a temperature unless thinking is requested, and so does the chat model
     _row(_OPENAI, r"^(o\d|gpt-5)(?![a-z0-9.])(?!-chat)", sends_temperature=False),
     _row(_OPENAI, r"^o1-(mini|preview)", system_role="user"),
@@ -113,6 +123,7 @@ _TABLE = (
     _row(_EVERYWHERE, r"gemini-.*(image|tts|audio|live|computer|embedding)", includes_thoughts=False),
     _row(_EVERYWHERE, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signs_calls=True),
     _row(_GEMINI, r"gemma-[1-3]", system_role="user"),
+    _row(_GEMINI, "", most_stops=5),
     # reasoning that goes back
     _row((*_DEEPSEEK, *_MOONSHOT), "", reasoning_back="always"),
     _row(_GEMINI, r"gemini-([3-9]|(pro|flash|flash-lite)-latest)", signatures_back="always"),

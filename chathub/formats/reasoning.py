@@ -15,10 +15,11 @@ of a message again.
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.formats.events import Event, Reasoning, State, Text, ToolCallDelta
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import Part, TextPart, Thought, ToolCall
+from chathub.formats.messages import Message, Part, TextPart, Thought, ToolCall
 from chathub.formats.reasoning_details import Details
 from chathub.schemas.json import JsonObject
 
@@ -90,11 +91,11 @@ class Recorder:
             self._append(_Piece("thought" if "anthropic" in data else "state", state=data))
 
     def _is_needed(self) -> bool:
-        if self._details or (self._field and self._calls):
+        if self._details:
             return True
-        # thinking without a signature goes back with calls only
-        states = [each.state for each in self._pieces if each.state]
-        return bool(states if self._calls else [each for each in states if each != UNSIGNED])
+        # reasoning without a signature goes back with calls only, if at all
+        states = [each for each in self._pieces if each.state and each.state != UNSIGNED]
+        return bool(states or (self._calls and any(each.kind == "thought" for each in self._pieces)))
 
     def state(self, model: str, reasoning: str) -> JsonObject:
         """What is kept with the reply of ``model``, whose whole reasoning is given; empty if its provider
@@ -144,11 +145,44 @@ def parts_of(content: str, calls: Sequence[ToolCall], state: JsonObject) -> list
             parts.extend(left[:1])
             del left[:1]
         else:
-            own = {name: value for name, value in item.items() if name != "thought"}
-            if "thought" in item and state.get("field"):
-                own["field"] = state["field"]
-            parts.append(Thought(as_string(item.get("thought")), own or None))
+            parts.append(_thought_of(item, state))
     return parts if at == len(content) and not left else plain
+
+
+def has_state(message: Message) -> bool:
+    """Whether a message has a state that came with it: a signature, encrypted reasoning."""
+    own = {"anthropic", "gemini", "openrouter"}
+    return any(own & (thought.state or {}).keys() for thought in message.thoughts)
+
+
+def with_state(message: Message, state: JsonObject) -> Message:
+    """A message of a client with the state of the reply that it was. The client may have changed its text:
+    all of it stands where the reply's text began."""
+    own = [part for part in message.parts if not isinstance(part, Thought)]
+    calls = [part for part in own if isinstance(part, ToolCall)]
+    texts: list[Part] = [part for part in own if not isinstance(part, ToolCall)]
+    items = state.get("parts")
+    if sum("call" in item for item in items or []) != len(calls):
+        return message
+    parts = list[Part]()
+    if details := state.get("details"):
+        parts.append(Thought("", {"openrouter": details}))
+    for item in items or []:
+        if "text" in item:
+            parts += texts
+            texts = []
+        elif "call" in item:
+            parts.append(calls.pop(0))
+        else:
+            parts.append(_thought_of(item, state))
+    return replace(message, content=[*parts, *texts], model=as_string(state.get("model")))
+
+
+def _thought_of(item: JsonObject, state: JsonObject) -> Thought:
+    own = {name: value for name, value in item.items() if name != "thought"}
+    if "thought" in item and state.get("field"):
+        own["field"] = state["field"]
+    return Thought(as_string(item.get("thought")), own or None)
 
 
 def _parts_of_older(plain: list[Part], state: JsonObject) -> list[Part]:

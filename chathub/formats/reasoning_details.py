@@ -89,14 +89,27 @@ def of_family(details: Iterable[JsonObject], model: str) -> list[JsonObject]:
     return found
 
 
-def detail_of(text: str, state: JsonObject, index: int) -> JsonObject:
-    """A thinking block of Anthropic as a detail; empty for one without a signature."""
+def detail_of(text: str, state: JsonObject, index: int, after: JsonObject) -> JsonObject:
+    """A thinking block of Anthropic as a detail; empty for one without a signature. ``after`` is what of the
+    reply came before it."""
+    kept: JsonObject = {"format": _ANTHROPIC, "index": index, **({"after": after} if after else {})}
     if data := as_string(state.get("data")):
-        return {"type": "reasoning.encrypted", "data": data, "format": _ANTHROPIC, "index": index}
+        return {"type": "reasoning.encrypted", "data": data, **kept}
     if not (signature := as_string(state.get("signature"))):
         return {}
-    kept = {"type": "reasoning.text", "text": text, "signature": signature}
-    return {**kept, "format": _ANTHROPIC, "index": index}
+    return {"type": "reasoning.text", "text": text, "signature": signature, **kept}
+
+
+def by_place(details: object) -> dict[tuple[bool, int], list[JsonObject]]:
+    """A client's details by what came before them: whether some text, and how many calls."""
+    found: dict[tuple[bool, int], list[JsonObject]] = {}
+    for item in details if isinstance(details, list) else []:
+        if isinstance(item, dict):
+            after, kept = as_object(item.get("after")), {k: v for k, v in item.items() if k != "after"}
+            calls = after.get("calls")
+            place = after.get("text") is True, calls if isinstance(calls, int) else 0
+            found.setdefault(place, []).append(kept)
+    return found
 
 
 def blocks_in(details: object) -> Iterable[JsonObject]:

@@ -4,6 +4,7 @@ A refusal may repeat any text of the request: words that the request contains co
 """
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +19,7 @@ REFUSED = re.compile(
 )
 UNKNOWN = re.compile(r"unknown|unrecogni[sz]ed|extra (?:inputs?|fields?)|not permitted", re.IGNORECASE)
 
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 # characters on either side of a name that are searched for together with it, to recognize an echo of a longer
 # text
 _BESIDE = 6
@@ -33,8 +35,18 @@ class Refusal:
         self._fields = _fields_of(sent)
 
     def has(self, field: str) -> bool:
-        """Whether a field of this name was in the request, anywhere in it."""
-        return f'"{field}":'.encode() in self._sent
+        """Whether a field or type of this name was in the request, anywhere in it."""
+        return f'"{field}"'.encode() in self._sent
+
+    @property
+    def fields(self) -> Iterable[str]:
+        """The fields of the request that was refused."""
+        return self._fields
+
+    @property
+    def points_anywhere(self) -> bool:
+        """Whether it names a field by ``param`` or ``loc``."""
+        return bool(self._pointed_at)
 
     def points_at(self, field: str) -> bool:
         """Whether it names a top-level field by ``param`` or ``loc``."""
@@ -70,7 +82,11 @@ class Refusal:
 
 
 def _fields_of(sent: bytes) -> dict[str, Raw]:
+    """The fields of a request; those of Gemini's ``generationConfig`` count as such."""
     try:
-        return msgspec.json.decode(sent, type=dict[str, Raw])
+        fields = _decode_fields(sent)
+        if inner := fields.pop("generationConfig", None):
+            fields |= _decode_fields(inner)
     except msgspec.MsgspecError:
         return {}
+    return fields

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from chathub.formats import anthropic, gemini, openai, urls
 from chathub.formats.events import Event
-from chathub.formats.messages import ChatRequest, UpstreamRequest
+from chathub.formats.messages import ChatRequest, File, Image, UpstreamRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
@@ -17,6 +17,9 @@ class ProviderFormat(Protocol):
 
     def encode_request(self, chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
         """The HTTP request for ``chat_request``; without ``quirks`` they are looked up."""
+
+    def fetches(self, part: Image | File, quirks: Quirks) -> bool:
+        """Whether providers fetch an image or document by its address; if not, ChatHub does."""
 
     def Decoder(self, limit: int = ...) -> StreamDecoder:
         """A decoder of one stream, whose events have at most ``limit`` bytes."""
@@ -37,6 +40,8 @@ PROVIDER_FORMATS: Mapping[str, ProviderFormat] = {
     "anthropic": anthropic,
     "gemini": gemini,
 }
+# those that take images from the assistant; to the others its images are not sent
+TAKE_OWN_IMAGES = frozenset({"gemini"})
 DEFAULT_FORMAT = next(iter(PROVIDER_FORMATS))
 
 

@@ -3,18 +3,21 @@
 import json
 import re
 from base64 import b64encode
+from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 
 from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart
+from chathub.formats.messages import ChatRequest, Message, TextPart
 from chathub.schemas.json import JsonObject
 
 INSTRUCTIONS = ("system", "developer")
 
 _VERSION = re.compile(r"/v\d+[a-z0-9]*$")
+# how Anthropic names its own tools: web_search_20250305
+_DATED = re.compile(r"_20\d{6}$")
 
 
 def split_base(base_url: str) -> tuple[SplitResult, str]:
@@ -100,10 +103,41 @@ def _preceded(text: str, message: Message) -> Message:
     return replace(message, content=[TextPart(text), *parts])
 
 
+def text_without_images(message: Message) -> str:
+    """The text of a message of the assistant's, in formats that take no images of its own; a message of
+    nothing but images is not left out, for roles must alternate."""
+    return message.text or ("[image]" if message.images and not message.tool_calls else "")
+
+
 def function_of(tool: JsonObject) -> JsonObject:
     """The ``function`` of a tool in OpenAI's shape; empty for other tools."""
     function = as_object(tool.get("function"))
     return function if as_string(function.get("name")) else {}
+
+
+def tools_for(tools: list[JsonObject], wire_format: str) -> list[JsonObject]:
+    """The functions among the tools, and the tools that providers of this format run themselves. Another
+    format's own tools would be refused."""
+    return [tool for tool in tools if _format_of(tool) in ("", wire_format)]
+
+
+def _format_of(tool: JsonObject) -> str:
+    """The format whose providers run this tool; empty for a function, which the client runs."""
+    kind = tool.get("type")
+    if kind in (None, "function") and function_of(tool):
+        return ""
+    if not isinstance(kind, str):
+        return "gemini"
+    return "anthropic" if _DATED.search(kind) or kind == "mcp_toolset" else "openai"
+
+
+def choice_for(tool_choice: object, tools: list[JsonObject]) -> Any:
+    """``tool_choice``; None if there are no tools, or if it names one that is left out."""
+    if not tools:
+        return None
+    name = chosen_function(tool_choice)
+    names = [as_string(function_of(tool).get("name")) for tool in tools]
+    return None if name and name not in names else tool_choice
 
 
 def chosen_function(tool_choice: object) -> str:
@@ -120,5 +154,10 @@ def arguments_of(text: str) -> JsonObject:
     return as_object(value)
 
 
-def base64_of(image: Image) -> str:
-    return b64encode(image.data).decode("ascii")
+def base64_of(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
+
+
+def has_question(messages: list[Message]) -> bool:
+    """Whether there is any message besides instructions."""
+    return any(each.role not in INSTRUCTIONS for each in messages)

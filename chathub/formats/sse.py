@@ -6,6 +6,8 @@ non-standard field ``error:`` becomes an event of its own, and ``id:`` and ``ret
 completion cannot be resumed at its provider.
 """
 
+from chathub.formats import media_bounds
+
 Event = tuple[str, bytes]
 """Name (``""`` when the server gave none) and data (the lines joined with LF, not decoded)."""
 
@@ -13,6 +15,10 @@ Event = tuple[str, bytes]
 LIMIT = 1024 * 1024
 _SILENCE = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+
+
+# the name of the event that llama.cpp's field becomes
+ERROR_FIELD = "error:"
 
 
 class TooLong(ValueError):
@@ -24,7 +30,8 @@ class Parser:
     """Turns network chunks, cut anywhere, into events.
 
     ``limit`` bounds the bytes of one line and of one event's data, so that a server that never ends a
-    line cannot fill the memory; one that only sends comments cannot keep the parser busy either.
+    line cannot fill the memory; one that only sends comments cannot keep the parser busy either. A line in
+    which media has begun may be longer (``media_bounds``).
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -38,6 +45,7 @@ class Parser:
         self._data: list[bytes] = []
         self._size = 0
         self._silent = 0  # bytes since the last event
+        self.in_media = False  # the unfinished line has media
 
     @property
     def pending(self) -> int:
@@ -117,15 +125,16 @@ class Parser:
             return b""
         self._tail.append(data)
         data = b"".join(self._tail)
-        self._tail, self._tail_size = [], 0
+        self._tail, self._tail_size, self.in_media = [], 0, False
         return data
 
     def _keep(self, piece: bytes) -> None:
         if piece:
             self._tail.append(piece)
             self._tail_size += len(piece)
-            if self._tail_size > self._limit:
-                raise TooLong(f"line longer than {self._limit} bytes")
+            if self._tail_size > self._limit and not self.in_media:
+                self.in_media = media_bounds.has_media(b"".join(self._tail))
+            self._check(self._tail_size, self.in_media)
 
     def _take_lines(self, data: bytes, events: list[Event]) -> None:
         lines = data.split(b"\n")
@@ -138,19 +147,23 @@ class Parser:
         self._keep(rest)
 
     def _take_line(self, line: bytes, events: list[Event]) -> None:
-        if len(line) > self._limit:
-            raise TooLong(f"line longer than {self._limit} bytes")
+        has_media = len(line) > self._limit and media_bounds.has_media(line)
+        self._check(len(line), has_media)
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
             self._data.append(value)
             self._size += len(value) + 1
-            if self._size > self._limit:
-                raise TooLong(f"event longer than {self._limit} bytes")
+            self._check(self._size, has_media)
         elif field == b"event":
             self._name = value.decode("utf-8", "replace")
         elif field == b"error" and value:
-            events.append(("error", value))
+            events.append((ERROR_FIELD, value))
+
+    def _check(self, size: int, has_media: bool) -> None:
+        limit = max(self._limit, media_bounds.MOST) if has_media else self._limit
+        if size > limit:
+            raise TooLong(f"line or event longer than {limit} bytes")
 
     def _dispatch(self, events: list[Event]) -> None:
         if self._data:

@@ -12,7 +12,18 @@ from msgspec.structs import replace
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
@@ -30,17 +41,21 @@ STATE = 1024 * 1024
 # bytes of the largest event that is decoded the fast way
 _ORDINARY = 65_536
 
+# the names of events that are errors
+_ERRORS = ("error", sse.ERROR_FIELD)
+
 UNREADABLE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class StreamDecoder(ABC):
     """Decodes one streamed response: ``feed`` it every piece of the body, in order, then ``close`` it.
 
-    The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta`` and ``State`` come as
-    they arrive. With the end (the format's last event, an error, ``close``) come ``Usage`` and ``Finish``,
-    each at most once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage``
-    may follow (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish``
-    (Snowflake never sends one). No event holds half a surrogate pair.
+    The order of events, for all formats: ``Text``, ``Reasoning``, ``ToolCallDelta``, ``State`` and
+    ``Attachment`` come as they arrive (a recording in pieces comes with the end). With the end (the format's
+    last event, an error, ``close``) come the ``Source`` events, then ``Usage`` and ``Finish``, each at most
+    once, then a ``Failure`` if the response is not whole. After a ``Failure`` only a ``Usage`` may follow
+    (OpenAI's format). Without a ``Failure`` the response is complete, also without a ``Finish`` (Snowflake
+    never sends one). No event holds half a surrogate pair.
 
     A response has ended if it says so: by the word for the end or by the format's last event. Reasoning alone
     is no reply: nobody asked for it.
@@ -81,7 +96,7 @@ class StreamDecoder(ABC):
                     continue
                 if len(payload) > _ORDINARY or not self._take_plain(name, payload, events):
                     self._take(name, payload, events)
-            self._emptiness.count(len(data), brought_something=bool(events))
+            self._emptiness.count(len(data), brought_something=bool(events) or self._parser.in_media)
         except sse.TooLong:
             self._end(events, Failure.found(TOO_LONG, kind="cut", status=200))
         return events
@@ -126,9 +141,14 @@ class StreamDecoder(ABC):
     def _usage(self) -> Usage:
         """The usage as far as the provider has reported it."""
 
+    def _sources(self) -> list[Source]:
+        """What the response cites."""
+        return []
+
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
-        text = payload.decode("utf-8", "replace").strip()
+        # its beginning is enough; an image may have many megabytes
+        text = payload.lstrip()[:_ORDINARY].decode("utf-8", "replace").rstrip()
         if self.done or not text:
             return
         self._arrived = True
@@ -140,10 +160,12 @@ class StreamDecoder(ABC):
         except (ValueError, RecursionError):
             self._take_unreadable(name, text, last, events)
             return
-        if name == "error" and not (isinstance(value, dict) and value.get("error")):
+        if name in _ERRORS and not (isinstance(value, dict) and value.get("error")):
             self._fail(events, fields.refusal(value, BROKEN))
         else:
             self._take_value(value, events)
+        # no client reads llama.cpp's field
+        self.shows_error &= name != sse.ERROR_FIELD
 
     def _take_value(self, value: object, events: list[Event]) -> None:
         if isinstance(value, dict):
@@ -152,9 +174,9 @@ class StreamDecoder(ABC):
             self._fail(events, fields.refusal(value, UNREADABLE, "cut"))
 
     def _take_unreadable(self, name: str, text: str, last: bool, events: list[Event]) -> None:
-        if last and (name != "error" or text[0] in "{["):
+        if last and (name not in _ERRORS or text[0] in "{["):
             return
-        if name == "error":
+        if name in _ERRORS:
             self._fail(events, fields.refusal(text, BROKEN))
         elif self._is_ours(name, text):
             self._fail(events, Failure.found(UNREADABLE, kind="cut", status=200))
@@ -183,6 +205,10 @@ class StreamDecoder(ABC):
             self._note(kind)
             events.append(kind(said))
         return said
+
+    def _attach(self, attachment: Attachment, events: list[Event]) -> None:
+        self._has_answer = True
+        events.append(attachment)
 
     def _note(self, kind: type[Text] | type[Reasoning]) -> None:
         if kind is Text:
@@ -238,6 +264,7 @@ class StreamDecoder(ABC):
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
         """The events of the end, in their order."""
+        events += self._sources()
         if (usage := self._usage()) != Usage():
             events.append(usage)
         if self._finish and self._reason != BROKEN_OFF:

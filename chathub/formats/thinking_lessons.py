@@ -6,7 +6,7 @@ import re
 from msgspec.structs import replace
 
 from chathub.formats.effort import EFFORTS, requested
-from chathub.formats.messages import ChatRequest, ToolCall
+from chathub.formats.messages import ChatRequest
 from chathub.formats.quirks import Quirks
 from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
 
@@ -56,7 +56,7 @@ _WORD = re.compile(r"['\"`]?\b(none|" + "|".join(EFFORTS) + r")\b", re.IGNORECAS
 
 def state(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     """What goes back with assistant messages."""
-    calls = any(isinstance(part, ToolCall) for each in chat_request.messages for part in each.parts)
+    calls = any(map(refusal.has, ("tool_calls", "tool_use", "functionCall")))
     if calls and known.reasoning_back == "given" and refusal.says(_REASONING_WANTED):
         return replace(known, reasoning_back="always")
     signs = known.signs_calls and known.signatures_back == "always"

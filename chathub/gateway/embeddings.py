@@ -5,9 +5,13 @@ from functools import partial
 from chathub.formats import estimates, forwarding, openai
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.passed_headers import passed_headers
+from chathub.formats.readable import readable
 from chathub.gateway.exchange import forwardable
+from chathub.gateway.failures import without_secrets
 from chathub.gateway.piping import without_key
 from chathub.gateway.request import GatewayRequest
+from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.resolver import Candidate
 from chathub.upstream import http
@@ -23,6 +27,7 @@ class EmbeddingRequest:
     """
 
     def __init__(self, body: bytes) -> None:
+        body = readable(body)
         self.fields = openai.decode_fields(body)
         self.model = openai.decode_head(body).model
         self.tokens = estimates.estimate_bytes(body)
@@ -32,8 +37,14 @@ class EmbeddingExchange:
     """The attempts of one request for embeddings; ``body`` is the response."""
 
     def __init__(
-        self, client: Client, gateway_request: GatewayRequest, candidate: Candidate, request: EmbeddingRequest
+        self,
+        client: Client,
+        gateway_request: GatewayRequest,
+        candidate: Candidate,
+        request: EmbeddingRequest,
+        sink: Sink,
     ) -> None:
+        self._sink = sink
         self._client = client
         self._gateway_request = gateway_request
         self._model = candidate.model
@@ -51,6 +62,7 @@ class EmbeddingExchange:
             body = forwarding.adapted(self._fields, self._model.name)
             url, headers = openai.embeddings_url(leased.base_url), forwarding.headers_for(leased)
             async with self._client.raw(leased, UpstreamRequest(url, headers, body)) as response:
+                self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
                 data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.memory)
         if isinstance(data, Failure):
             return data

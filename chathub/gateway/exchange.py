@@ -22,7 +22,6 @@ from chathub.errors import ChatHubError
 from chathub.formats import forwarding
 from chathub.formats.client_format import (
     ClientFormat,
-    ForwardedRequest,
     StreamEncoder,
     as_requested,
     estimate_request,
@@ -30,19 +29,21 @@ from chathub.formats.client_format import (
 )
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.effort import lowered
-from chathub.formats.events import Failure, Usage
-from chathub.formats.messages import ChatRequest, Endpoint
-from chathub.formats.quirk_learning import refuses_usage
+from chathub.formats.events import Attachment, Event, Failure, Usage
+from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
+from chathub.formats.passed_headers import passed_headers
 from chathub.formats.quirks import Quirks
-from chathub.gateway.failures import public_failure
+from chathub.gateway.event_splitter import EventSplitter
+from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
+from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.client import Client, Sending
 from chathub.upstream.failover import Trial
 from chathub.upstream.read_response import decoded, failure_in
 
@@ -67,8 +68,10 @@ class Exchange:
         headers: Mapping[str, str],
         sink: Sink,
         longest_prompt: int,
+        thoughts: ThoughtMemory,
     ) -> None:
         self._client = client
+        self._thoughts = thoughts
         self._offload = offload
         self._config = config
         self._request = request
@@ -83,23 +86,33 @@ class Exchange:
         """The trial of a candidate: forwarded, or translated.
 
         Raises:
-            AttemptFailed: its model cannot take the request.
             BadRequest: the request must be translated, and its format does not allow that.
         """
         self.candidate = candidate
         limit = self._config.reply_characters
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
             meter = UsageMeter(0, limit)
-            self._request.add_meter(meter, candidate.model)
+            self._add_meter(meter)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
-        request = await self._off_loop(self._format.decode_request)
-        _check(candidate, request)
+        request = await self._off_loop(self._decoded_request)
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
             queue.collect(self._request.memory)
-        self._request.add_meter(queue, candidate.model)
+        self._add_meter(queue)
         return Trial(queue, partial(self._translate, queue, request))
+
+    def _decoded_request(self) -> ClientRequest:
+        """The client's request, with the reasoning of earlier replies that it did not send back."""
+        request = self._format.decode_request()
+        return replace(request, messages=list(map(self._recall, request.messages)))
+
+    def _recall(self, message: Message) -> Message:
+        return self._thoughts.completed(self._request.user_id, message)
+
+    def _add_meter(self, meter: UsageMeter) -> None:
+        meter.thoughts = self._thoughts.recorder(self._request.user_id, self.candidate.model_name)
+        self._request.add_meter(meter, self.candidate.model)
 
     @property
     def _streams(self) -> bool:
@@ -126,6 +139,7 @@ class Exchange:
         async with AsyncExitStack() as stack:
             leased = await stack.enter_async_context(self._client.lease(endpoint))
             response, bounds = await self._send(stack, leased)
+            self._pass_headers(leased, response.headers)
             first = await http.first_bytes(response)
             if isinstance(first, Failure):
                 return first
@@ -149,10 +163,16 @@ class Exchange:
         model = self.candidate.model_name
         body = await self._offload.run(len(body), as_requested, self._format, body, events, model)
         if self._format.stream:
-            await self._sink.end(body)
+            # it may have been a compressed stream
+            splitter = EventSplitter(strips_usage=self._format.strips_usage)
+            await self._sink.end(splitter.feed(body) + splitter.rest)
         else:
             self.body = body
         return None
+
+    def _pass_headers(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """Pass on the provider's request id and rate limits."""
+        self._sink.headers = without_secrets(passed_headers(headers), [endpoint.api_key])
 
     async def _forward_slowly(self, meter: UsageMeter, endpoint: Endpoint) -> Failure | None:
         """One attempt with a model that cannot stream, for a client that requested a stream: it gets
@@ -169,30 +189,28 @@ class Exchange:
     async def _send(
         self, stack: AsyncExitStack, endpoint: Endpoint
     ) -> tuple[aiohttp.ClientResponse, http.Bounds]:
-        """Send the body. If the provider refuses the option that requests the usage, send the body without
-        it; if that is accepted, learn it as a quirk."""
-        model, user_id = self.candidate.model_name, self._request.user_id
-        learned = self._client.quirks
-        quirks = learned.quirks_for(endpoint, model, user_id)
+        """Send the client's body, written anew with the endpoint's quirks."""
+        model, user_id = self.candidate.model, self._request.user_id
+        quirks = self._client.quirks.quirks_for(endpoint, model.name, user_id)
         bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
-        forwarded = self._forwarded(endpoint, quirks)
-        try:
-            return await stack.enter_async_context(self._client.raw(endpoint, forwarded.request)), bounds
-        except AttemptFailed as failed:
-            failure, body = failed.failure, forwarded.request.body
-            if not (forwarded.adds_usage and await asyncio.to_thread(refuses_usage, failure, body)):
-                raise
-        new_quirks = replace(quirks, stream_options=False)
-        request = self._forwarded(endpoint, new_quirks).request
-        response = await stack.enter_async_context(self._client.raw(endpoint, request))
-        learned.learn(endpoint, model, user_id, quirks, new_quirks)
-        return response, bounds
-
-    def _forwarded(self, endpoint: Endpoint, quirks: Quirks) -> ForwardedRequest:
-        model, reserved = self.candidate.model, self._request.reply_cap
-        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
         fields = forwardable(self._request, self.candidate, self._format.fields)
-        stream = self._format.stream and model.supports_streaming
+        reserved = self._request.reply_cap
+        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
+        sending = Sending(
+            model.name,
+            user_id,
+            lambda quirks: self._off_loop(self._written, fields, endpoint, cap, quirks),
+            lambda: self._format.described(fields),
+        )
+        response = self._client.forward(endpoint, sending, quirks)
+        return await stack.enter_async_context(response), bounds
+
+    def _written(
+        self, fields: Mapping[str, Raw], endpoint: Endpoint, cap: int | None, quirks: Quirks
+    ) -> UpstreamRequest:
+        model = self.candidate.model
+        stream = quirks.streams_only or (self._format.stream and model.supports_streaming)
+        fields = self._format.completed(fields, model.name, quirks, self._recall)
         return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap, stream=stream)
 
     # --- from one format to the other
@@ -203,8 +221,9 @@ class Exchange:
         """One attempt in the provider's format; its connection is closed if the client leaves."""
         chat_request = self._chat_request(request)
         queue.begin_attempt()
+        take_head = partial(self._pass_headers, endpoint)
         reading = asyncio.ensure_future(
-            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory)
+            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory, take_head)
         )
         reading.add_done_callback(lambda _: queue.end_attempt())
         try:
@@ -212,7 +231,10 @@ class Exchange:
                 return await self._pump(queue, reading)
             failure = await reading or (TOO_LONG if queue.is_too_long else None)
             if failure is None:
-                self.body = self._format.encode_body(queue.take_rest(), self.candidate.model_name)
+                events = queue.take_rest()
+                self.body = await _encoded(
+                    events, self._format.encode_body, events, self.candidate.model_name
+                )
             return failure
         finally:
             reading.cancel()
@@ -244,7 +266,7 @@ class Exchange:
             is_finished = reading.done()
             if events := queue.take():
                 encoder = encoder or self._format.encoder(model, queue.prompt_estimate)
-                await self._sink.write(encoder.feed(events))
+                await self._sink.write(await _encoded(events, encoder.feed, events))
             elif is_finished:
                 break
             else:
@@ -261,7 +283,17 @@ class Exchange:
     async def _end(self, queue: EventQueue, encoder: StreamEncoder, failure: Failure | None) -> None:
         """Write the remaining events and the end of the stream; a failure is an event of the stream."""
         failures = [public_failure(failure, self.candidate, queue.endpoint)] if failure else []
-        await self._sink.end(encoder.feed([*queue.take_rest(), *failures]) + encoder.end())
+        events = [*queue.take_rest(), *failures]
+        await self._sink.end(await _encoded(events, encoder.feed, events) + encoder.end())
+
+
+async def _encoded(
+    events: list[Event], encode: Callable[P, bytes], *args: P.args, **kwargs: P.kwargs
+) -> bytes:
+    """``encode(…)``; with large attachments in a thread."""
+    if sum(len(event.data) for event in events if isinstance(event, Attachment)) <= http.LARGE:
+        return encode(*args, **kwargs)
+    return await asyncio.to_thread(encode, *args, **kwargs)
 
 
 def forwardable(
@@ -270,12 +302,3 @@ def forwardable(
     """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
     other fields anyway.)"""
     return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
-
-
-def _check(candidate: Candidate, request: ClientRequest) -> None:
-    """Refuse a request that the model cannot take before it is sent."""
-    model = candidate.model
-    if request.tools and not model.supports_tools:
-        raise AttemptFailed(Failure.found("model_without_tools", status=400, params={"model": model.name}))
-    if any(message.images for message in request.messages) and not model.supports_vision:
-        raise AttemptFailed(Failure.found("model_without_images", status=400, params={"model": model.name}))

@@ -11,17 +11,19 @@ from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.formats.client_format import ClientFormat, longest_prompt
 from chathub.formats.events import Failure
+from chathub.formats.needs import needs_of
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.metering import Metering
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
+from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.offload import Offload
-from chathub.providers.resolver import NOTHING, Candidates, Requirements, Resolver
+from chathub.providers.resolver import Candidates, Requirements, Resolver
 from chathub.running.key_reports import KeyReports
 from chathub.upstream import failover
-from chathub.upstream.client import AttemptFailed, Client
+from chathub.upstream.client import Client
 
 
 class Gateway:
@@ -42,6 +44,7 @@ class Gateway:
         self._offload = offload
         self._key_reports = key_reports
         self._metering = metering
+        self._thoughts = ThoughtMemory()
 
     async def respond(
         self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
@@ -52,9 +55,11 @@ class Gateway:
             ChatHubError: the request failed before anything was sent.
             ConnectionError: the client left.
         """
-        longest = await self._offload.run(len(client_format.body), longest_prompt, client_format)
+        size = len(client_format.body)
+        longest = await self._offload.run(size, longest_prompt, client_format)
+        images, tools = await self._offload.run(size, needs_of, client_format.fields)
         # nothing is awaited between resolving and registering: the removal of an API key must find the run
-        candidates = self._resolve(caller, client_format.model)
+        candidates = self._resolve(caller, client_format.model, Requirements(images=images, tools=tools))
         metered = self._metering.metered(
             caller,
             candidates,
@@ -65,16 +70,28 @@ class Gateway:
         )
         async with metered as request:
             exchange = Exchange(
-                self._client, self._offload, self._config, request, client_format, headers, sink, longest
+                self._client,
+                self._offload,
+                self._config,
+                request,
+                client_format,
+                headers,
+                sink,
+                longest,
+                self._thoughts,
             )
             failure = await self._try(exchange, request)
             if failure is None or sink.has_ended:
                 return exchange.body
-            failure = public_failure(failure, exchange.candidate, request.endpoint)
+            candidate = exchange.candidate
             if not sink.has_begun:
-                raise error_for(failure, exchange.candidate)
+                error = error_for(failure, candidate, request.endpoint)
+                # an error inside a 200 came with the headers of that response
+                error.headers = {**({} if failure.headers else sink.headers), **error.headers}
+                raise error
             # the head was sent while the provider was silent: the failure is sent as an event
-            await sink.end(client_format.encoder(exchange.candidate.model_name, 0).feed([failure]))
+            public = public_failure(failure, candidate, request.endpoint)
+            await sink.end(client_format.encoder(candidate.model_name, 0).feed([public]))
             return None
 
     async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
@@ -84,13 +101,11 @@ class Gateway:
                 return await failover.run(request.candidates.in_order, exchange.prepare, report)
         except TimeoutError:
             return Failure.found("reply_took_too_long", kind="timeout")
-        except AttemptFailed as failed:
-            return failed.failure
         finally:
             await exchange.estimate_prompts()
 
-    async def embed(self, caller: Caller, request: EmbeddingRequest) -> bytes:
-        """The provider's response to a request for embeddings.
+    async def embed(self, caller: Caller, request: EmbeddingRequest, sink: Sink) -> bytes:
+        """The provider's response to a request for embeddings; ``sink`` gets its headers.
 
         Raises:
             ChatHubError: the request failed.
@@ -102,14 +117,14 @@ class Gateway:
             raise BadRequest("embeddings_unsupported", model=request.model)
         metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
         async with metered as gateway_request:
-            exchange = EmbeddingExchange(self._client, gateway_request, candidate, request)
+            exchange = EmbeddingExchange(self._client, gateway_request, candidate, request, sink)
             report = self._key_reports.for_caller(caller.id)
             failure = await failover.run([candidate], exchange.prepare, report)
             if failure is not None:
-                raise error_for(public_failure(failure, candidate, gateway_request.endpoint), candidate)
+                raise error_for(failure, candidate, gateway_request.endpoint)
             return exchange.body
 
-    def _resolve(self, caller: Caller, model: str, requirements: Requirements = NOTHING) -> Candidates:
+    def _resolve(self, caller: Caller, model: str, requirements: Requirements) -> Candidates:
         """The candidates of a program's request; an unknown model is a 404."""
         try:
             return self._resolver.resolve(caller, model, requirements)

@@ -7,11 +7,14 @@ class Sink(Protocol):
     """A stream to the client, without its web server.
 
     ``has_begun``: the head was sent, so that a failure cannot become a status any more; ``has_ended``: the
-    stream was closed; ``is_lost``: the client has left.
+    stream was closed; ``is_lost``: the client has left. ``headers`` go with the head, or with a body that is
+    sent whole.
 
     Raises, from every method:
         ConnectionError: the client left, or has not read anything for long.
     """
+
+    headers: dict[str, str]
 
     @property
     def has_begun(self) -> bool: ...

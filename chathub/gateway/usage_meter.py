@@ -5,8 +5,10 @@ import contextlib
 import time
 
 from chathub.billing import ledger
+from chathub.formats.attachments import MOST_BYTES, in_words
 from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import (
+    Attachment,
     Event,
     Failure,
     Finish,
@@ -16,6 +18,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.gateway.thought_memory import ThoughtRecorder
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.upstream.failover import Progress
@@ -35,6 +38,7 @@ class UsageMeter(Progress):
         super().__init__()
         self.prompt_estimate = prompt_estimate
         self.model: ChatModel | None = None
+        self.thoughts: ThoughtRecorder | None = None
         # whether bytes were sent to the client before the reply itself began
         self.is_sent = False
         self.is_too_long = False
@@ -44,6 +48,8 @@ class UsageMeter(Progress):
         self._output, self._reasoning = TokenCounter(), TokenCounter()
 
     def feed(self, events: list[Event]) -> bool:
+        if self.thoughts is not None:
+            self.thoughts.feed(events)
         for event in events:
             if isinstance(event, OtherChoice):
                 event = event.event
@@ -53,6 +59,8 @@ class UsageMeter(Progress):
                 self._count(self._reasoning, event.text, len(event.text))
             elif isinstance(event, ToolCallDelta):
                 self._count(self._output, event.name + event.arguments, event.size)
+            elif isinstance(event, Attachment):
+                self._begin()
             elif isinstance(event, Usage):
                 self._usage = event
             elif isinstance(event, Finish):
@@ -63,6 +71,9 @@ class UsageMeter(Progress):
     def _count(self, counter: TokenCounter, text: str, size: int) -> None:
         counter.add(text)
         self._characters_left -= size
+        self._begin()
+
+    def _begin(self) -> None:
         if self.first_at is None:
             self.first_at = time.monotonic()
 
@@ -77,6 +88,8 @@ class UsageMeter(Progress):
     def reset_attempt(self) -> None:
         """Forget the usage and finish reason of a failed attempt, which brought nothing of the reply."""
         self._usage, self.finish_reason = None, ""
+        if self.thoughts is not None:
+            self.thoughts.reset()
 
     @property
     def lacks_prompt_tokens(self) -> bool:
@@ -120,6 +133,8 @@ class EventQueue(UsageMeter):
         self._events: list[Event] = []
         # ``_characters_left`` when events were taken last
         self._left_when_taken = limit
+        # bytes of attachments, and how many when events were taken last
+        self._attached = self._attached_when_taken = 0
         self._collects = False
         self._ready = asyncio.Event()
 
@@ -129,16 +144,34 @@ class EventQueue(UsageMeter):
         self.memory, self.room = memory, memory.room
 
     def feed(self, events: list[Event]) -> bool:
-        left_before = self._characters_left
+        left_before, attached_before = self._characters_left, self._attached
         is_enough = super().feed(events)
-        self._events += [event for event in events if type(event) not in (Failure, OtherChoice)]
+        kept = [event for event in events if type(event) not in (Failure, OtherChoice)]
+        self._events += [self._fitting(event) for event in kept]
         if self.has_output:
             self._ready.set()
+        attached = self._attached - attached_before
         if self._collects and self.memory is not None:
-            self.memory.grow(left_before - self._characters_left)
-        elif self.room is not None and self._is_full:
+            self.memory.grow(left_before - self._characters_left + attached)
+            return is_enough
+        self._count_attached(attached)
+        if self.room is not None and self._is_full:
             self.room.clear()
         return is_enough
+
+    def _count_attached(self, size: int) -> None:
+        """Count attachments that wait for the client, or (negative) were taken; text is not counted."""
+        if size and self.memory is not None:
+            self.memory.grow(size)
+
+    def _fitting(self, event: Event) -> Event:
+        """An event; instead of an attachment for which the reply has no room a sentence."""
+        if not isinstance(event, Attachment):
+            return event
+        if self._attached + len(event.data) > MOST_BYTES:
+            return in_words(event, "attachment_too_large")
+        self._attached += len(event.data)
+        return event
 
     def reset_attempt(self) -> None:
         super().reset_attempt()
@@ -147,6 +180,7 @@ class EventQueue(UsageMeter):
     @property
     def _is_full(self) -> bool:
         characters = self._left_when_taken - self._characters_left
+        characters += self._attached - self._attached_when_taken
         return len(self._events) > _MOST_WAITING or characters > _MOST_WAITING_CHARACTERS
 
     @property
@@ -172,7 +206,8 @@ class EventQueue(UsageMeter):
         if not self.has_output:
             return []
         events, self._events = self._events, []
-        self._left_when_taken = self._characters_left
+        self._count_attached(self._attached_when_taken - self._attached)
+        self._left_when_taken, self._attached_when_taken = self._characters_left, self._attached
         self._ready.clear()
         if self.room is not None:
             self.room.set()

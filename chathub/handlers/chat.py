@@ -46,6 +46,7 @@ async def complete(request: web.Request) -> web.Response:
             response=await reply.text.whole("content"),
             reasoning=await reply.text.whole("reasoning") or None,
             tool_calls=list(reply.tool_calls.values()),
+            attachments=reply.attachments,
             timestamp=iso(request.app[CLOCK].now()),
             **structs.asdict(end_event(reply, reply.final_status, language_of(request))),
         )

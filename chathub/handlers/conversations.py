@@ -19,6 +19,7 @@ from chathub.handlers.http import actor, body, done, json_response, language_of,
 from chathub.handlers.json_lists import Encode, send_rows
 from chathub.handlers.response_writer import large
 from chathub.schemas import conversations as schemas
+from chathub.schemas.attachments import sources_of
 from chathub.schemas.conversations import ConversationChange, ConversationFilter, MessageFilter
 from chathub.schemas.decode import given
 from chathub.schemas.money import money
@@ -171,6 +172,7 @@ def _show_unstored(
     else:
         message.content, message.reasoning = settlement.content, settlement.reasoning or None
         message.tool_calls = msgspec.json.decode(settlement.tool_calls or "[]")
+        message.sources = sources_of(settlement.sources)
     if settlement is not None:
         assert turn.NOT_STORED.reason is not None
         message.status, message.reason = turn.NOT_STORED.status, turn.NOT_STORED.reason.text(language)

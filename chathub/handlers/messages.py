@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from chathub.app_keys import BODY, CALLER, CLOCK, DB, REMOVER, REPLIES
 from chathub.chat import branches
@@ -51,7 +52,8 @@ async def edit(request: web.Request) -> web.StreamResponse:
     prompt = await off_loop(request, decode_prompt, change.content, change.images)
     if change.images is None and not prompt.images:
         old_prompt = await request.app[DB].read(branches.load_prompt, stored)
-        prompt = Prompt(prompt.text, old_prompt.images)
+        # their places were in the old text
+        prompt = Prompt(prompt.text, tuple(replace(image, at=None) for image in old_prompt.images))
     branch_point = BranchPoint("edit", stored.public_id, stored.id)
     return await _begin_and_follow(request, branch_point, prompt, stored, change)
 

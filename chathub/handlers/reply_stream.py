@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from aiohttp import web
@@ -15,8 +15,10 @@ from chathub.formats.messages import ToolCall
 from chathub.handlers.http import language_of
 from chathub.handlers.response_writer import room_for
 from chathub.handlers.streams import EventStream
+from chathub.replies.attachments import Placer
 from chathub.replies.cursor import Cursor, Part
 from chathub.replies.reply import Reply
+from chathub.schemas.attachments import Attachment, event_of
 from chathub.schemas.conversations import Usage
 from chathub.schemas.json import JsonObject
 from chathub.schemas.money import money
@@ -75,16 +77,35 @@ async def _send_reply(
 ) -> FinalStatus:
     """Send all events of a reply but its end; gives that. ``sent`` advances with the text."""
     await events.send((_start(reply), sent.event_id() if resumable else b""))
+    placer = Placer(reply, cursor.content)
+    if cursor.content:
+        await _send_items(events, placer.due(), sent, resumable)
     async for parts in reply.follow(cursor):
         for batch in _batches(parts):
-            await events.send(*[_text(kind, text, sent, resumable) for kind, text in batch])
-        if not parts:
+            await _send_items(events, placer.placed(batch), sent, resumable)
+        if not await _send_items(events, placer.due(), sent, resumable) and not parts:
             await events.beat()
+    await _send_items(events, placer.due(last=True), sent, resumable)
     assert reply.final_status is not None
     if reply.tool_calls and reply.final_status.status == "done":
         event_id = sent.event_id() if resumable else b""
         await events.send(*[(_tool_call(index, call), event_id) for index, call in reply.tool_calls.items()])
     return reply.final_status
+
+
+async def _send_items(
+    events: EventStream, items: Iterable[Part | Attachment], sent: Cursor, resumable: bool
+) -> bool:
+    """Send text and attachments in one write; whether there were any."""
+    encoded = [
+        (msgspec.json.encode(event_of(item)), sent.event_id() if resumable else b"")
+        if isinstance(item, Attachment)
+        else _text(*item, sent, resumable)
+        for item in items
+    ]
+    if encoded:
+        await events.send(*encoded)
+    return bool(encoded)
 
 
 def _batches(parts: list[Part]) -> Iterator[list[Part]]:
@@ -114,6 +135,7 @@ def end_event(reply: Reply, final_status: FinalStatus, language: Language) -> En
         finish_reason=final_status.finish_reason,
         usage=Usage.of(reply.usage_cost),
         cost=money(reply.usage_cost.cost),
+        sources=reply.sources,
         budget=reply.budget.said(language) if reply.budget else UNSET,
     )
 

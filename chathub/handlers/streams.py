@@ -68,6 +68,7 @@ class LazyResponse:
         self._writer: ResponseWriter | None = None
         self.has_ended = False
         self.is_lost = False
+        self.headers: dict[str, str] = {}
 
     @property
     def has_begun(self) -> bool:
@@ -82,7 +83,7 @@ class LazyResponse:
     async def begin(self) -> None:
         """Send the head, if it was not sent yet."""
         if self._writer is None:
-            response = web.StreamResponse(headers=HEADERS)
+            response = web.StreamResponse(headers={**self.headers, **HEADERS})
             self._writer = await ResponseWriter.begin(self._request, response)
 
     async def write(self, data: bytes) -> None:

@@ -26,7 +26,14 @@ async def respond(request: web.Request, client_format: ClientFormat) -> web.Stre
     headers = {name.lower(): value for name, value in request.headers.items()}
     sink = LazyResponse(request)
     body = await request.app[GATEWAY].respond(request[CALLER], client_format, headers, sink)
-    return sink.response if body is None else raw(body)
+    return sink.response if body is None else _whole(body, sink)
+
+
+def _whole(body: bytes, sink: LazyResponse) -> web.Response:
+    """A response that came in one piece, with the provider's headers that are passed on."""
+    response = raw(body)
+    response.headers.update(sink.headers)
+    return response
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -47,4 +54,5 @@ async def get_model(request: web.Request) -> web.Response:
 async def embeddings(request: web.Request) -> web.Response:
     body = await read_body(request, LONGEST)
     embedding_request = await off_loop(request, EmbeddingRequest, body)
-    return raw(await request.app[GATEWAY].embed(request[CALLER], embedding_request))
+    sink = LazyResponse(request)
+    return _whole(await request.app[GATEWAY].embed(request[CALLER], embedding_request, sink), sink)

@@ -40,7 +40,7 @@ class MemoryLease:
         self.room.set()
 
     def grow(self, size: int) -> None:
-        """Count bytes that arrived."""
+        """Count bytes that arrived, or (negative) bytes that are free again."""
         self._memory._count(self, self._user_id, size - self._expected)
         self._size += size
         self._expected = 0
@@ -81,7 +81,9 @@ class ReplyMemory:
             user.leases[lease] = self._leases[lease] = None
         user.used += size
         self.used += size
-        if user.used > self._most_of_user or self.used > self._most:
+        if size < 0:
+            self._resume()
+        elif user.used > self._most_of_user or self.used > self._most:
             self._pause(lease, user_id, user)
 
     def _pause(self, lease: MemoryLease, user_id: int, user: _User) -> None:

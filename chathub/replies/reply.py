@@ -9,16 +9,32 @@ import msgspec
 from chathub.billing.ledger import UsageCost
 from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.database.rows.messages import StoredReply
-from chathub.formats.events import Event, Failure, Finish, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.events import (
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.formats.messages import ToolCall
 from chathub.formats.reasoning import Recorder
+from chathub.formats.sources import Insertions
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.replies.cursor import Cursor, Part, after, merged
+from chathub.replies.sources import shown
 from chathub.replies.state import ReplyState
 from chathub.replies.text import ReplyText
+from chathub.schemas import attachments as schemas
+from chathub.schemas.attachments import Attachment
 from chathub.sentences import Reason
 from chathub.upstream.failover import Progress
+
+# bytes that an attachment and a source count as
+_PER_ATTACHMENT, _PER_SOURCE = 500, 2000
 
 
 class Reply(Progress):
@@ -41,6 +57,14 @@ class Reply(Progress):
         self.model: ChatModel | None = None
         self.prompt_estimate = 0
         self.text = ReplyText()
+        # code points of its content
+        self.content_length = 0
+        self.attachments: list[Attachment] = []
+        self.attached_bytes = 0
+        # whether an attachment is being stored, together with the text that is not saved
+        self.is_storing = False
+        self.sources: list[schemas.Source] = []
+        self._insertions = Insertions()
         self.tool_calls: dict[int, ToolCall] = {}
         # what its provider needs back with it
         self.recorder = Recorder()
@@ -68,6 +92,8 @@ class Reply(Progress):
         reply._add([part for part in texts if part[1]])
         tool_calls = msgspec.json.decode(row.tool_calls or "[]", type=list[ToolCall])
         reply.tool_calls = dict(enumerate(tool_calls))
+        reply.attachments = schemas.attachments_of(row.attachments)
+        reply.sources = schemas.sources_of(row.sources)
         if row.status == "streaming":
             # it is not running: its end could not be stored
             final_status = FinalStatus("interrupted", Reason("reply_not_saved"), 500, "error")
@@ -133,7 +159,7 @@ class Reply(Progress):
 
     @property
     def has_output(self) -> bool:
-        """Whether text or a tool call has come."""
+        """Whether text, a tool call or an attachment has come."""
         return self.first_at is not None
 
     @property
@@ -143,7 +169,7 @@ class Reply(Progress):
     def reset_attempt(self) -> None:
         """An attempt failed before any output: what else it reported does not count."""
         self.usage, self.finish_reason, self.finish_word = None, "", ""
-        self.recorder = Recorder()
+        self.recorder, self.sources = Recorder(), []
 
     def feed(self, events: list[Event]) -> bool:
         """Take in what one network read brought, and wake the followers once; true for enough."""
@@ -165,11 +191,33 @@ class Reply(Progress):
                 self.finish_reason, self.finish_word = event.reason, event.word
             self.recorder.add(event)
         self._add(parts)
+        # sources come after all text
+        cited = [event for event in events if isinstance(event, Source)]
+        self.sources += [shown(self._insertions.moved(source), self.content_length) for source in cited]
+        self._grow(_PER_SOURCE * len(cited))
         if self.first_at is None and (self.text.parts or self.tool_calls):
-            self.first_at = time.monotonic()
-            self._state = self._state.to(ReplyState.STREAMING)
+            self._begin()
         self.wake()
         return self.is_too_long
+
+    def _begin(self) -> None:
+        """The first output has come."""
+        if self.first_at is None and self._state is ReplyState.BEGINNING:
+            self.first_at = time.monotonic()
+            self._state = self._state.to(ReplyState.STREAMING)
+
+    def attach(self, attachment: Attachment, size: int) -> None:
+        """Show a stored attachment of ``size`` bytes, and wake the followers."""
+        self.attachments.append(attachment)
+        self.attached_bytes += size
+        self._grow(_PER_ATTACHMENT)
+        self._begin()
+        self.wake()
+
+    def insert(self, text: str) -> None:
+        """Add a sentence of ours to the content."""
+        self._insertions.add(self.content_length, len(text))
+        self.feed([Text(text)])
 
     def _fitting(self, text: str) -> str:
         """As much of a text as there is room for."""
@@ -190,10 +238,15 @@ class Reply(Progress):
 
     def _add(self, parts: list[Part]) -> None:
         self.text.add(parts)
+        self.content_length += sum(len(text) for kind, text in parts if kind == "content")
         self._grow(sum(len(text) if text.isascii() else 2 * len(text) for _, text in parts))
 
     def _grow(self, size: int) -> None:
         self.size += size
+        self.count(size)
+
+    def count(self, size: int) -> None:
+        """Count bytes in memory, or (negative) bytes that are free again."""
         if self.memory is not None and size:
             self.memory.grow(size)
 

@@ -24,9 +24,11 @@ from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidate, Candidates
+from chathub.replies.attachments import AttachmentKeeper
 from chathub.replies.reply import Reply
 from chathub.replies.unstored import UnstoredReplies, reader
 from chathub.running.key_reports import KeyReports
+from chathub.schemas.attachments import encode_sources
 from chathub.schemas.chats import Options
 from chathub.sentences import Reason
 from chathub.upstream import failover
@@ -54,8 +56,10 @@ class ReplyRunner:
         config: Config,
         key_reports: KeyReports,
         unstored: UnstoredReplies,
+        attachment_keeper: AttachmentKeeper,
     ) -> None:
         self._db = db
+        self._attachment_keeper = attachment_keeper
         self._unstored = unstored
         self._client = client
         self._clock = clock
@@ -71,10 +75,12 @@ class ReplyRunner:
             reply.failure = Failure.found("too_many_images_sent", kind="busy", retry_after=full.retry_after)
             return
 
+        keep = self._attachment_keeper.for_reply(reply)
+
         async def prepare(candidate: Candidate) -> Trial:
             reply.use_model(candidate.model)
             chat_request, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
-            return failover.trial(self._client, chat_request, reply)
+            return failover.trial(self._client, chat_request, reply, keep)
 
         report = self._key_reports.for_caller(reply.user_id)
         reply.failure = await failover.run(candidates.in_order, prepare, report)
@@ -141,6 +147,7 @@ class ReplyRunner:
             reasoning=reasoning,
             tool_calls=_json(tool_calls),
             state=_json(reply.recorder.state(model.name, reasoning)),
+            sources=encode_sources(reply.sources),
             was_saved=reply.text.was_saved,
             final_status=final_status,
             end_reason=_end_reason(reply, final_status),

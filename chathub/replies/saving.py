@@ -62,8 +62,9 @@ class ReplySaver:
                     reply.text.save_again()
 
 
-def collect(replies: Iterable[Reply]) -> list[NewText]:
-    """The text of running replies that is not on disk yet.
+def collect(replies: Iterable[Reply], *, empty: bool = False) -> list[NewText]:
+    """The text of running replies that is not on disk yet; ``empty``: also of a reply without any. A reply
+    that stores an attachment saves its text with that.
 
     The caller must write it before it awaits anything else: the database's writer works in order, and a
     reply that is settled later deletes its parts again.
@@ -71,13 +72,14 @@ def collect(replies: Iterable[Reply]) -> list[NewText]:
     return [
         NewText(reply.turn.message_id, reply.model, reply.prompt_estimate, runs)
         for reply in replies
-        if reply.model and reply.state.is_generating and (runs := reply.text.unsaved())
+        if reply.model and reply.state.is_generating and not reply.is_storing
+        if (runs := reply.text.unsaved()) or empty
     ]
 
 
-def save(tx: Transaction, new_texts: list[NewText]) -> None:
+def save(tx: Transaction, new_texts: list[NewText], *, begins: bool = False) -> None:
     """Write collected text. The first text of a reply also stores its model: a model that has begun to reply
-    is not changed any more."""
+    is not changed any more. ``begins``: something else of the reply is stored with it."""
     tx.many(
         tx.q.messages.set_model,
         [
@@ -88,7 +90,7 @@ def save(tx: Transaction, new_texts: list[NewText]) -> None:
                 "prompt_tokens": new.prompt_estimate,
             }
             for new in new_texts
-            if new.runs[0][0] == 0
+            if begins or new.runs[0][0] == 0
         ],
     )
     tx.many(

@@ -121,5 +121,6 @@ def _size_of(settlement: Settlement) -> int:
         settlement.tool_calls,
         settlement.tool_calls,
         settlement.state,
+        settlement.sources,
     )
     return sum(map(sys.getsizeof, texts))

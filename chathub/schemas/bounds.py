@@ -65,7 +65,9 @@ def _check(name: str, field: Raw, bound: Bound) -> None:
 
 def has_more(field: Raw, items: int) -> bool:
     """Whether a field is a list of more than ``items`` items; what follows them is not decoded."""
-    if bytes(memoryview(field)[:1]) != b"[":
+    text = memoryview(field)
+    # an item takes a byte, and a comma before the next one
+    if bytes(text[:1]) != b"[" or text.nbytes <= 2 * items:
         return False
     try:
         _list_decoder(items).decode(field)

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chathub.clock import iso
 from chathub.database.rows.conversations import ShownConversation
 from chathub.database.rows.messages import ShownMessage
+from chathub.schemas.attachments import Attachment, Source, attachments_of, sources_of
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import ConversationId, RowId
 from chathub.schemas.json import JsonObject
@@ -109,18 +110,21 @@ class Usage(Struct):
         )
 
 
-class StoredImage(Struct):
-    """An image that was sent with a message; its owner may read it at ``url``."""
+class StoredImage(Struct, omit_defaults=True):
+    """An image that was sent with a message; its owner may read it at ``url``. ``at`` are the code points of
+    the text before it; absent: it comes after the text."""
 
     id: str
     url: str
     media_type: str
+    at: int | None = None
 
 
-class ImageAtUrl(Struct):
+class ImageAtUrl(Struct, omit_defaults=True):
     """An image that was given as a URL."""
 
     url: str
+    at: int | None = None
 
 
 class Message(Struct):
@@ -137,6 +141,8 @@ class Message(Struct):
     content: str
     reasoning: str | None
     images: list[StoredImage | ImageAtUrl]
+    attachments: list[Attachment]
+    sources: list[Source]
     # as the model made them: ``id``, ``name``, ``arguments``
     tool_calls: list[JsonObject]
     tool_call_id: str | None
@@ -164,6 +170,8 @@ class Message(Struct):
             content=row.content,
             reasoning=row.reasoning or None,
             images=[_shown(image) for image in _decode_images(row.images)],
+            attachments=attachments_of(row.attachments),
+            sources=sources_of(row.sources),
             tool_calls=msgspec.json.decode(row.tool_calls or "[]"),
             tool_call_id=row.tool_call_id or None,
             model=row.model or None,
@@ -183,6 +191,7 @@ class _Image(Struct):
     file_id: str | None
     url: str
     media_type: str | None
+    at: int | None
 
 
 _decode_images = msgspec.json.Decoder(list[_Image]).decode
@@ -191,5 +200,5 @@ _decode_images = msgspec.json.Decoder(list[_Image]).decode
 def _shown(image: _Image) -> StoredImage | ImageAtUrl:
     """An image by reference: where its owner fetches it, or its address."""
     if image.file_id is None:
-        return ImageAtUrl(image.url)
-    return StoredImage(image.file_id, f"/api/files/{image.file_id}", image.media_type or "")
+        return ImageAtUrl(image.url, image.at)
+    return StoredImage(image.file_id, f"/api/files/{image.file_id}", image.media_type or "", image.at)

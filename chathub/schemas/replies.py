@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from chathub.schemas.attachments import Attachment, Source
 from chathub.schemas.budgets import Budget
 from chathub.schemas.conversations import Usage
 from chathub.schemas.success import Success
@@ -58,6 +59,7 @@ class EndEvent(Event, frozen=True, tag="end"):
     finish_reason: str
     usage: Usage
     cost: float
+    sources: list[Source]
     budget: Budget | UnsetType = UNSET
 
 
@@ -81,6 +83,7 @@ class ErrorEvent(Event, frozen=True, kw_only=True, tag="error"):
     finish_reason: str
     usage: Usage
     cost: float
+    sources: list[Source]
     budget: Budget | UnsetType = UNSET
 
 
@@ -92,6 +95,7 @@ class ChatReply(Struct, kw_only=True):
     reasoning: str | None
     # as the model made them: ``id``, ``name``, ``arguments``
     tool_calls: list[Any]
+    attachments: list[Attachment]
     timestamp: str
     title: str
     message_id: int
@@ -99,6 +103,7 @@ class ChatReply(Struct, kw_only=True):
     finish_reason: str
     usage: Usage
     cost: float
+    sources: list[Source]
     budget: Budget | UnsetType = UNSET
 
 

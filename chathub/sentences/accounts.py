@@ -65,6 +65,10 @@ SENTENCES = {
         "The access token may not be used from this network",
     ),
     "token_scope_refused": ("该访问令牌不能用于此接口", "The access token does not open this path"),
+    "tokens_differ": (
+        "Authorization 和 x-api-key 是两个不同的令牌，请只用一个",
+        "Authorization and x-api-key have two different tokens, please send only one",
+    ),
     "too_many_access_tokens": (
         "访问令牌数量已达上限（{most} 个），请先删除不用的",
         "There are {most} access tokens already, please delete unused ones first",

@@ -1,6 +1,17 @@
 """What exactly went wrong at a provider or on the way there; on the wire it has a code of ``upstream.py``."""
 
 SENTENCES = {
+    "address_no_image": (
+        "{address} 不是 PNG、JPEG、GIF 或 WebP 图片",
+        "{address} is no PNG, JPEG, GIF or WebP image",
+    ),
+    "address_too_large": ("{address} 超过 {most:bytes}", "{address} is larger than {most:bytes}"),
+    "address_unfetched": ("无法下载 {address}", "{address} cannot be fetched"),
+    "addresses_busy": (
+        "服务器正在下载的图片和文件过多，请稍后再试",
+        "The server is fetching too many images and files, please try again later",
+    ),
+    "addresses_too_slow": ("图片和文件未能及时下载", "Images and files could not be fetched in time"),
     "base_url_invalid": ("接口地址无效", "The base URL is not valid"),
     "empty_reply": ("模型没有返回任何内容，请重试", "The model returned nothing, please try again"),
     "local_model_failed": ("本地模型启动失败：{reason}", "The local model could not be started: {reason}"),
@@ -10,6 +21,10 @@ SENTENCES = {
         "The prompt was blocked by the content filter of {provider} ({word})",
     ),
     "provider_error": ("{provider}{error}：{reason}", "{provider}{error}: {reason}"),
+    "too_many_addresses": (
+        "需要下载的图片和文件不能超过 {most} 个",
+        "At most {most} images and files can be fetched for a request",
+    ),
     "upstream_address_blocked": (
         "自定义接口地址指向内网，已拒绝连接；需要时请管理员放行",
         "The base URL leads into a private network and was not connected to; an administrator can allow it",

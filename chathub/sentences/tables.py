@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from chathub.sentences import (
     accounts,
+    attachments,
     budgets,
     chats,
     commands,
     conversations,
     details,
     models,
+    paths,
     providers,
     requests,
     server,
@@ -26,6 +28,7 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     **chats.SENTENCES,
     **conversations.SENTENCES,
     **models.SENTENCES,
+    **paths.SENTENCES,
     **providers.SENTENCES,
     **requests.SENTENCES,
     **server.SENTENCES,
@@ -35,6 +38,7 @@ DETAILS: Mapping[str, tuple[str, str]] = details.SENTENCES
 SENTENCES: Mapping[str, tuple[str, str]] = {
     **ERRORS,
     **DETAILS,
+    **attachments.SENTENCES,
     **commands.SENTENCES,
     **successes.SENTENCES,
     **words.SENTENCES,

@@ -30,6 +30,7 @@ SENTENCES = {
         "与 {provider} 的连接中断，回复不完整",
         "The connection to {provider} broke off, and the reply is incomplete",
     ),
+    "upstream_denied": ("{provider} 拒绝了此请求的访问", "{provider} denied access to this request"),
     "upstream_empty": ("{provider} 没有返回任何数据", "{provider} returned no data"),
     "upstream_failed": ("{provider} 出错，请稍后重试", "{provider} failed, please try again later"),
     "upstream_invalid_key": (

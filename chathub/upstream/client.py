@@ -1,8 +1,10 @@
 """One attempt at a provider: sends a chat request, reads its events as they arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import NamedTuple
 
 import aiohttp
 from msgspec.structs import replace
@@ -16,18 +18,34 @@ from chathub.formats.quirks import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
 from chathub.formats.stream_decoder import UNREADABLE
 from chathub.upstream import http
+from chathub.upstream.fetch_media import BUSY, Fetched, FetchFailed, MediaFetcher
 from chathub.upstream.http import Timeouts, bounds_for
 from chathub.upstream.learned_quirks import LearnedQuirks
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
-from chathub.upstream.read_response import read
+from chathub.upstream.read_response import Keep, read, taking
 
 # how often one request is sent, each time with other quirks
 _VARIANTS = 4
 # a request of so many characters and bytes is encoded in a thread; each message counts as some
 _LARGE_CALL, _PER_MESSAGE = 256 * 1024, 500
 _USUAL = Timeouts()
+_BUSY_SECONDS = 5
+TakeHead = Callable[[Mapping[str, str]], None]
+
+
+class Sending(NamedTuple):
+    """A request that can be written with different quirks: ``describe`` says what is in it, for what refusals
+    teach; ``caller_id`` is the user for whom it is sent."""
+
+    model: str
+    caller_id: int
+    encode: Callable[[Quirks], Awaitable[UpstreamRequest]]
+    describe: Callable[[], ChatRequest]
+
+    def learned(self, failure: Failure, quirks: Quirks, sent: UpstreamRequest) -> Quirks | None:
+        return quirk_learning.learned(failure, self.describe(), quirks, sent.body)
 
 
 class AttemptFailed(Exception):
@@ -53,6 +71,7 @@ class Client:
         self._public = public
         self._local = local
         self._timeouts = timeouts
+        self._media = MediaFetcher(public)
         self.quirks = LearnedQuirks()
 
     async def call(
@@ -62,9 +81,12 @@ class Client:
         take: Take,
         room: asyncio.Event | None = None,
         memory: http.MemoryLease | None = None,
+        take_head: TakeHead | None = None,
+        keep: Keep | None = None,
     ) -> Failure | None:
-        """Make one attempt and give ``take`` the events of each network read, until it returns true. Nothing
-        is read while ``room`` is not set; ``memory`` counts a response that arrives whole.
+        """Make one attempt and give ``take`` the events of each network read, until it returns true; with
+        ``keep`` that stores the attachments. Nothing is read while ``room`` is not set; ``memory`` counts a
+        response or an event that arrives whole. ``take_head`` gets the headers of a 2xx response.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -75,10 +97,13 @@ class Client:
                 chat_request = replace(chat_request, base_url=at.base_url, api_key=at.api_key)
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
-                async with self._open(provider_format, chat_request, at, quirks) as response:
-                    return await read(
-                        response, provider_format, bounds, masking(take, at.api_key), room, memory
-                    )
+                with self._media.lease() as fetched:
+                    sending = _sending(provider_format, chat_request, fetched)
+                    async with self.forward(at, sending, quirks) as response:
+                        if take_head is not None:
+                            take_head(response.headers)
+                        masked_take = masking(taking(take, keep), at.api_key)
+                        return await read(response, provider_format, bounds, masked_take, room, memory)
         except AttemptFailed as failed:
             return failed.failure
 
@@ -145,8 +170,8 @@ class Client:
             yield replace(endpoint, base_url=address, api_key=key)
 
     @asynccontextmanager
-    async def _open(
-        self, provider_format: ProviderFormat, chat_request: ChatRequest, at: Endpoint, usual: Quirks
+    async def forward(
+        self, at: Endpoint, sending: Sending, usual: Quirks
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response once its head is here. Where a refusal teaches another quirk, the request is sent
         again with it; the quirk is remembered once the request was accepted.
@@ -155,27 +180,21 @@ class Client:
             AttemptFailed: any other refusal, or network trouble.
         """
         try:
-            quirks = usual
+            quirks, request = usual, await sending.encode(usual)
             for left in reversed(range(_VARIANTS)):
-                request = await _encoded(provider_format, chat_request, quirks)
                 response = await self._post(request, at)
                 if response.status < 300:
                     break
                 failure = await http.read_failure(response, request.body)
                 response.close()
-                if not left:
+                variant = await _variant(sending, failure, quirks, request) if left else None
+                if variant is None:
                     raise AttemptFailed(failure)
-                # in a thread: the body is searched for the words of the refusal
-                other = await asyncio.to_thread(
-                    quirk_learning.learned, failure, chat_request, quirks, request.body
-                )
-                if other is None:
-                    raise AttemptFailed(failure)
-                quirks = other
+                quirks, request = variant
         except TROUBLE as error:
             raise AttemptFailed(network_failure(error)) from None
         try:
-            self.quirks.learn(at, chat_request.model, chat_request.caller_id, usual, quirks)
+            self.quirks.learn(at, sending.model, sending.caller_id, usual, quirks)
             yield response
         finally:
             http.close(response)
@@ -188,13 +207,44 @@ class Client:
         return self._trusted if endpoint.trusted else self._public
 
 
-async def _encoded(
-    provider_format: ProviderFormat, chat_request: ChatRequest, quirks: Quirks
-) -> UpstreamRequest:
-    """The HTTP request; one with images or long texts is encoded in a thread, beside the event loop."""
+async def _variant(
+    sending: Sending, failure: Failure, quirks: Quirks, sent: UpstreamRequest
+) -> tuple[Quirks, UpstreamRequest] | None:
+    """The request in another form, by what its refusal teaches; None for none. A quirk that changes nothing
+    in this request is passed over."""
+    for _ in range(_VARIANTS):
+        # in a thread: the body is searched for the words of the refusal
+        other = await asyncio.to_thread(sending.learned, failure, quirks, sent)
+        if other is None:
+            return None
+        request = await sending.encode(other)
+        if request.body != sent.body:
+            return other, request
+        quirks = other
+    return None
+
+
+def _sending(provider_format: ProviderFormat, chat_request: ChatRequest, fetched: Fetched) -> Sending:
+    """A chat request in a format; one with images or long texts is encoded in a thread, beside the event
+    loop. Images and documents by address are fetched where the provider does not do it itself."""
     size = 0
     for message in chat_request.messages:
         size += _PER_MESSAGE + size_of(message)
-    if size <= _LARGE_CALL:
-        return provider_format.encode_request(chat_request, quirks)
-    return await asyncio.to_thread(provider_format.encode_request, chat_request, quirks)
+
+    async def encode(quirks: Quirks) -> UpstreamRequest:
+        try:
+            whole = await fetched.fill(chat_request, partial(provider_format.fetches, quirks=quirks))
+        except FetchFailed as failed:
+            raise AttemptFailed(_unfetched(failed)) from None
+        if size <= _LARGE_CALL and whole is chat_request:
+            return provider_format.encode_request(whole, quirks)
+        return await asyncio.to_thread(provider_format.encode_request, whole, quirks)
+
+    return Sending(chat_request.model, chat_request.caller_id, encode, lambda: chat_request)
+
+
+def _unfetched(failed: FetchFailed) -> Failure:
+    if failed.code == BUSY:
+        return Failure.found(failed.code, params=failed.params, kind="busy", retry_after=_BUSY_SECONDS)
+    # the words of an address mean nothing
+    return Failure.found(failed.code, params=failed.params, status=400, echoed=True)

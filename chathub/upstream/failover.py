@@ -13,6 +13,7 @@ from chathub.formats.failure_table import meaning_of
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.http import MemoryLease
+from chathub.upstream.read_response import Keep
 
 # is called after each attempt, which has its failure or None
 Report = Callable[[Attempt], Awaitable[None]]
@@ -83,11 +84,14 @@ class Trial(NamedTuple):
     attempt: Callable[[Endpoint], Awaitable[Failure | None]]
 
 
-def trial(client: Client, chat_request: ChatRequest, progress: Progress) -> Trial:
-    """The usual trial: a chat request, encoded for each endpoint, whose events ``progress`` takes in."""
+def trial(client: Client, chat_request: ChatRequest, progress: Progress, keep: Keep | None = None) -> Trial:
+    """The usual trial: a chat request, encoded for each endpoint, whose events ``progress`` takes in;
+    ``keep`` stores the attachments."""
 
     async def attempt(endpoint: Endpoint) -> Failure | None:
-        return await client.call(endpoint, chat_request, progress.feed, progress.room, progress.memory)
+        return await client.call(
+            endpoint, chat_request, progress.feed, progress.room, progress.memory, keep=keep
+        )
 
     return Trial(progress, attempt)
 
@@ -101,9 +105,6 @@ async def run(
     while nothing of the reply has come, and only if its meaning says that another may help.
     ``prepare`` is called for each candidate before its first attempt, ``report`` after every attempt. Nothing
     that a provider does raises.
-
-    Raises:
-        AttemptFailed: by ``prepare``: the candidate cannot take the request.
     """
     failure: Failure | None = _NO_ENDPOINT
     for candidate in candidates:

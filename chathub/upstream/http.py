@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.formats import failures
+from chathub.formats import failures, media_bounds
 from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
 from chathub.formats.failure_table import telling_phrase
@@ -158,15 +158,24 @@ async def first_bytes(response: aiohttp.ClientResponse) -> bytes | Failure:
 
 
 def is_whole(response: aiohttp.ClientResponse, first: bytes) -> bool:
-    """Whether a response is one JSON text, and no stream, by its media type or by its first bytes."""
-    return response.content_type.endswith("json") or first.lstrip(_BLANKS).startswith((b"{", b"[", b'"'))
+    """Whether a response is one JSON text, and no stream: by its first bytes, else by its media type."""
+    if is_packed(response):
+        return response.content_type.endswith("json")
+    begun = first.lstrip(_BLANKS)[:1]
+    return begun in b'{["' if begun else response.content_type.endswith("json")
 
 
 async def whole_body(
-    response: aiohttp.ClientResponse, limit: int, memory: MemoryLease | None = None, first: bytes = b""
+    response: aiohttp.ClientResponse,
+    limit: int,
+    memory: MemoryLease | None = None,
+    first: bytes = b"",
+    *,
+    may_grow: bool = False,
 ) -> bytes | Failure:
-    """The body of a 2xx response, of at most ``limit`` bytes, or the failure; ``first`` was read before. Some
-    servers compress it although the request forbids that."""
+    """The body of a 2xx response, of at most ``limit`` bytes, or the failure; ``first`` was read before;
+    ``may_grow``: one with media may have more. Some servers compress it although the request forbids
+    that."""
     body = bytearray()
     try:
         while part := first or await response.content.readany():
@@ -175,6 +184,8 @@ async def whole_body(
             if memory is not None:
                 memory.grow(len(part))
                 await memory.room.wait()
+            if len(body) > limit and may_grow and media_bounds.has_media(body):
+                limit = max(limit, media_bounds.MOST)
             if len(body) > limit:
                 return TOO_LONG
     except TROUBLE as error:

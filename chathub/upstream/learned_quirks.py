@@ -21,6 +21,8 @@ _REMEMBERED = 1000
 _CHANGES = 16
 _DAY = 86_400.0
 # quirks that say something of one request only
+# quirks to which each lesson adds
+_GROWING = ("left_out",)
 _OF_ONE_REQUEST = ("drops_state",)
 
 
@@ -49,15 +51,23 @@ class LearnedQuirks:
         lessons = self._lessons.get((origin(endpoint.base_url), model))
         if not lessons:
             return known
-        common = {name: value for (name, value), it in lessons.items() if self._is_common(it)}
-        own = {name: value for (name, value), it in lessons.items() if it.caller_id == caller_id}
-        return replace(known, **(common | own))
+        common = [change for change, it in lessons.items() if self._is_common(it)]
+        own = [change for change, it in lessons.items() if it.caller_id == caller_id]
+        changes: dict[str, Any] = {}
+        for name, value in [*common, *own]:
+            # several lessons add to a list
+            changes[name] = _joined(changes.get(name, ()), value) if name in _GROWING else value
+        return replace(known, **changes)
 
     def learn(self, endpoint: Endpoint, model: str, caller_id: int, before: Quirks, after: Quirks) -> None:
         """Remember the quirks that differed when a request was accepted."""
         old = asdict(before)
         new = {name: value for name, value in asdict(after).items() if name not in _OF_ONE_REQUEST}
-        changes = [change for change in new.items() if change[1] != old[change[0]]]
+        changes = [
+            (name, _without(value, old[name]) if name in _GROWING else value)
+            for name, value in new.items()
+            if value != old[name]
+        ]
         if not changes:
             return
         key = origin(endpoint.base_url), model
@@ -72,6 +82,14 @@ class LearnedQuirks:
 
     def _is_common(self, lesson: _Lesson) -> bool:
         return lesson.is_confirmed or self._clock() - lesson.at >= _DAY
+
+
+def _joined(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*one, *other}))
+
+
+def _without(values: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(value for value in values if value not in others)
 
 
 def _trim(remembered: OrderedDict[Any, Any], most: int) -> None:

@@ -1,29 +1,54 @@
 """Reads a provider's response: decodes its bytes into events as they arrive."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 
 import aiohttp
 
-from chathub.formats.events import Event, Failure, Reasoning, Text, Usage
+from chathub.formats.events import Attachment, Event, Failure, Reasoning, Source, Text, Usage
 from chathub.formats.masking import Take
 from chathub.formats.registry import ProviderFormat
+from chathub.formats.sources import moved
 from chathub.formats.stream_decoder import StreamDecoder
 from chathub.formats.think import ThinkSplitter
 from chathub.upstream import http
 from chathub.upstream.http import Bounds
 from chathub.upstream.network_failures import TROUBLE, network_failure
 
+# stores an attachment before anything after it is read; gives the events that come in its place
+Keep = Callable[[Attachment], Awaitable[list[Event]]]
+AsyncTake = Callable[[list[Event]], Awaitable[bool]]
+
 # bytes of a large network read, and of the largest stream
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 1024 * 1024 * 1024
+
+
+def taking(take: Take, keep: Keep | None) -> AsyncTake:
+    """``take``, but attachments go to ``keep`` (None: to ``take``, too)."""
+
+    async def take_all(events: list[Event]) -> bool:
+        if keep is None:
+            return take(events)
+        run: list[Event] = []
+        for event in events:
+            if not isinstance(event, Attachment):
+                run.append(event)
+            elif take(run):
+                return True
+            else:
+                run = await keep(event)
+        return take(run)
+
+    return take_all
 
 
 async def read(
     response: aiohttp.ClientResponse,
     provider_format: ProviderFormat,
     bounds: Bounds,
-    take: Take,
+    take: AsyncTake,
     room: asyncio.Event | None,
     memory: http.MemoryLease | None,
 ) -> Failure | None:
@@ -32,15 +57,17 @@ async def read(
     if isinstance(first, Failure):
         return first
     if http.is_whole(response, first):
-        body = await http.whole_body(response, bounds.body, memory, first)
+        body = await http.whole_body(response, bounds.body, memory, first, may_grow=True)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
-        take(_split(ThinkSplitter(is_whole=True), events, last=True))
+        await take(_Splitter(is_whole=True).split(events, last=True))
         return failure_in(events)
     if http.is_packed(response):
         return Failure.found("upstream_stream_compressed", kind="cut", status=200)
-    return await _read_stream(response, first, provider_format.Decoder(bounds.event), take, room)
+    decoder = provider_format.Decoder(bounds.event)
+    with _counted(decoder, memory) as count:
+        return await _read_stream(response, first, decoder, take, room, count)
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
@@ -54,10 +81,11 @@ async def _read_stream(
     response: aiohttp.ClientResponse,
     first: bytes,
     decoder: StreamDecoder,
-    take: Take,
+    take: AsyncTake,
     room: asyncio.Event | None,
+    count: Callable[[], None],
 ) -> Failure | None:
-    splitter = ThinkSplitter()
+    splitter = _Splitter()
     failure, trouble, size = None, None, 0
     try:
         while data := first or await _next(response, room):
@@ -70,8 +98,9 @@ async def _read_stream(
                 return http.TOO_LONG
             if events := await decoded(decoder.feed, data, decoder.pending + len(data)):
                 failure = failure or failure_in(events)
-                if take(_split(splitter, events)):
+                if await take(splitter.split(events)):
                     return failure
+            count()
             if decoder.done:
                 await http.drain(response)
                 break
@@ -81,14 +110,31 @@ async def _read_stream(
         trouble = network_failure(error)
     except asyncio.CancelledError:
         # the provider charges for the usage so far
-        take([event for event in decoder.close() if isinstance(event, Usage)])
+        await take([event for event in decoder.close() if isinstance(event, Usage)])
         raise
     events = decoder.close()
-    take(_split(splitter, events, last=True))
+    await take(splitter.split(events, last=True))
     failure = failure or failure_in(events)
     # a complete response stays one; of an incomplete one, network trouble gives a better reason
     is_vague = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
     return trouble if trouble and is_vague else failure
+
+
+@contextlib.contextmanager
+def _counted(decoder: StreamDecoder, memory: http.MemoryLease | None) -> Iterator[Callable[[], None]]:
+    """Counts the bytes of an event that has not come whole, if they are many, each time it is called."""
+    counted = 0
+
+    def count(pending: int) -> None:
+        nonlocal counted
+        if memory is not None and (pending > _LARGE_READ or counted):
+            memory.grow(pending - counted)
+            counted = pending
+
+    try:
+        yield lambda: count(decoder.pending)
+    finally:
+        count(0)
 
 
 async def _next(response: aiohttp.ClientResponse, room: asyncio.Event | None) -> bytes:
@@ -106,10 +152,29 @@ def failure_in(events: list[Event]) -> Failure | None:
     return None
 
 
-def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool = False) -> list[Event]:
-    """Turn the text between ``<think>`` tags into reasoning."""
-    if splitter.passing:
-        return events
+class _Splitter:
+    """Turns the text between ``<think>`` tags into reasoning; a provider that separates reasoning sends no
+    tags. Sources keep their places in the text that is left."""
+
+    def __init__(self, *, is_whole: bool = False) -> None:
+        self._splitter = ThinkSplitter(is_whole=is_whole)
+        # characters that are no text any more
+        self._removed = 0
+
+    def split(self, events: list[Event], *, last: bool = False) -> list[Event]:
+        out = events if self._splitter.passing else _split(self._splitter, events, last=last)
+        if out is not events:
+            self._removed += _text_length(events) - _text_length(out)
+        if self._removed:
+            out = [moved(event, self._removed) if isinstance(event, Source) else event for event in out]
+        return out
+
+
+def _text_length(events: list[Event]) -> int:
+    return sum(len(event.text) for event in events if isinstance(event, Text))
+
+
+def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool) -> list[Event]:
     out: list[Event] = []
     for event in events:
         if isinstance(event, Text) and not event.is_refusal:

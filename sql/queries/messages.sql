@@ -60,7 +60,12 @@ WHERE named.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 -- a user's reply, with everything that its stream contained
 SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, reason_json,
     finish_reason, error_status, retry_after, tool_calls, asked_model AS requested_model, messages.model, prompt_tokens,
-    completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost
+    completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost, sources,
+    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
+        'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
+        SELECT file_id, url, message_attachments.media_type, name, transcript, length(data) AS size, text_before
+        FROM message_attachments LEFT JOIN files ON files.id = file_id
+        WHERE message_id = messages.id ORDER BY position)) AS attachments
 FROM messages JOIN conversations ON conversations.id = conversation_id
 WHERE messages.id = :message_id AND user_id = :user_id AND role = 'assistant' AND deleted_at IS NULL
 
@@ -79,7 +84,11 @@ WITH RECURSIVE branch (id, parent_id, depth, used) AS (
     WHERE used < :characters
 )
 SELECT messages.id, role, content, status, tool_calls, tool_call_id, state,
-    EXISTS (SELECT 1 FROM message_images WHERE message_id = messages.id) AS has_images
+    EXISTS (SELECT 1 FROM message_images WHERE message_id = messages.id) AS has_images,
+    (SELECT json_group_array(json_object('media_type', media_type, 'transcript', transcript, 'stored', stored,
+        'text_before', text_before)) FROM (
+        SELECT media_type, transcript, file_id IS NOT NULL AS stored, text_before FROM message_attachments
+        WHERE message_id = messages.id ORDER BY position)) AS attachments
 FROM branch JOIN messages ON messages.id = branch.id
 ORDER BY depth DESC
 
@@ -97,9 +106,14 @@ SELECT id FROM branch
 -- a message with its siblings
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, reason_json,
     finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
-    tool_calls, tool_call_id, is_incomplete, messages.created_at,
-    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type)) FROM (
-        SELECT file_id, url, media_type FROM message_images LEFT JOIN files ON files.id = file_id
+    tool_calls, tool_call_id, is_incomplete, messages.created_at, sources,
+    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
+        'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
+        SELECT file_id, url, message_attachments.media_type, name, transcript, length(data) AS size, text_before
+        FROM message_attachments LEFT JOIN files ON files.id = file_id
+        WHERE message_id = messages.id ORDER BY position)) AS attachments,
+    (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'at', at)) FROM (
+        SELECT file_id, url, media_type, at FROM message_images LEFT JOIN files ON files.id = file_id
         WHERE message_id = messages.id ORDER BY position)) AS images,
     CASE WHEN messages.parent_id IS NULL THEN (SELECT json_group_array(id) FROM (
         SELECT siblings.id FROM messages AS siblings
@@ -166,8 +180,9 @@ DELETE FROM messages WHERE id = :message_id
 
 -- name: settle
 UPDATE messages SET model = :model, provider = :provider, content = :content, reasoning = :reasoning,
-    tool_calls = :tool_calls, state = :state, status = :status, reason_json = :reason_json,
-    finish_reason = :finish_reason, error_status = :error_status, retry_after = :retry_after, prompt_tokens = :prompt_tokens,
+    tool_calls = :tool_calls, state = :state, sources = :sources, status = :status,
+    reason_json = :reason_json, finish_reason = :finish_reason,
+    error_status = :error_status, retry_after = :retry_after, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
     cost = :cost, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END

@@ -173,3 +173,34 @@ async def test_end_event_does_not_wait_for_the_end_of_the_providers_body(
     async with asyncio.timeout(30):
         events = await stream(client, user)
     assert events[-1]["type"] == "end"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [data({"choices": [{"index": 0, "delta": {}, "error": {"message": "it broke", "code": 502}}]}), DONE],
+        [b'error: {"message":"it broke"}\n\n'],
+        [chunk(finish="error"), DONE],
+        [],
+    ],
+)
+async def test_reply_that_breaks_off_is_recorded_as_cut(
+    client: TestClient, user: Headers, provider: Provider, broken: list[bytes]
+) -> None:
+    provider.script = provider.stream([chunk("半句"), *broken])
+    events = await stream(client, user)
+    assert text_of(events) == "半句" and events[-1]["type"] == "error"
+    assert events[-1]["finish_reason"] == "error"
+    async with client.get("/api/usage", headers=user) as response:
+        (row,) = (await response.json())["data"]
+    assert row["end_reason"] == "cut"
+
+
+async def test_providers_own_word_for_the_end_is_kept_in_the_ledger_alone(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    provider.script = provider.stream([chunk("好"), chunk(finish="new_word"), DONE])
+    assert (await stream(client, user))[-1]["finish_reason"] == "stop"
+    async with client.get("/api/usage", headers=user) as response:
+        (row,) = (await response.json())["data"]
+    assert row["end_reason"] == "new_word"

@@ -49,7 +49,8 @@ async def test_the_events_of_a_stream_have_the_documented_fields(
     client: TestClient, admin: Headers, model: Provider
 ) -> None:
     call = ("call_1", "get_weather", {"city": "北京"})
-    model.script = model.stream([chunk(reasoning_content="想"), *openai_calls(call, said="查")])
+    shown = chunk(images=[{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}])
+    model.script = model.stream([chunk(reasoning_content="想"), shown, *openai_calls(call, said="查")])
     tools = [{"type": "function", "function": {"name": "get_weather"}}]
     events = await stream(client, admin, tools=tools)
     model.script = model.answer(429, {"error": {"message": "slow"}}, {"Retry-After": "30"})
@@ -108,6 +109,11 @@ CASES: dict[str, Case] = {
     "访问令牌不允许": (usual, {}, "a token"),
     "密钥都在冷却": (lambda it: it.answer(429, ERROR, {"Retry-After": "60"}), {}, "a key"),
     "本月额度": (usual, {}, "no budget"),
+    "提供商过滤了内容": (
+        lambda it: it.answer(400, {"error": {"message": "no", "code": "content_filter"}}),
+        {},
+        "",
+    ),
     "提供商限流": (lambda it: it.answer(429, ERROR), {}, ""),
     "提供商拒绝": (lambda it: it.answer(401, ERROR), {}, ""),
     "流中途断开": (lambda it: it.stream([chunk("半")], cut=True), {}, ""),

@@ -413,7 +413,8 @@ async def test_locked_database_gets_503_and_recovers(
 def assert_allowed(response: ClientResponse) -> None:
     assert response.headers.getall("Access-Control-Allow-Origin") == [PAGE], response.status
     exposed = {word.strip() for word in response.headers["Access-Control-Expose-Headers"].split(",")}
-    assert exposed == {"Link", "Retry-After", "X-Request-ID"}
+    assert {"Link", "Retry-After", "X-Request-ID", "X-ChatHub-Code", "X-Should-Retry"} <= exposed
+    assert "x-ratelimit-remaining-tokens" in exposed and "*" not in exposed
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 

@@ -469,7 +469,8 @@ async def shown_again_and_again(client: TestClient, user: Headers, config: Confi
         for message_id in later:
             for position in range(2):
                 connection.execute(
-                    "INSERT INTO message_images SELECT ?, ?, file_id, url FROM message_images"
+                    "INSERT INTO message_images (message_id, position, file_id, url)"
+                    " SELECT ?, ?, file_id, url FROM message_images"
                     " WHERE message_id = ? AND position = 0",
                     (message_id, position, first),
                 )
@@ -559,3 +560,33 @@ async def test_removed_image_can_be_uploaded_again(client: TestClient, user: Hea
     _, body = await chat(client, user, images=[data_url(PNG)])
     (image,) = (await messages_of(client, user, body["conversation_id"]))[0]["images"]
     assert await (await client.get(image["url"], headers=user)).read() == PNG
+
+
+# --- the order of parts
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_parts_are_sent_in_their_order_now_and_as_history(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, protocol: str
+) -> None:
+    await add_model_of_format(client, admin, provider.base_url, protocol, "seeing", supports_vision=True)
+    provider.script = provider.stream(texts(protocol, "ok"))
+    first, second = data_url(PNG), data_url(GIF, "image/gif")
+    parts = [
+        {"type": "text", "text": "before 你"},
+        {"type": "image_url", "image_url": {"url": first}},
+        {"type": "text", "text": "\nafter"},
+        {"type": "image_url", "image_url": {"url": second}},
+    ]
+    wanted: dict[str, Any] = {"model": "seeing", "conversation_id": "parts"}
+    for message in (parts, "and?"):
+        body = {"message": message, **wanted}
+        async with client.post("/api/chat/stream", json=body, headers=user) as response:
+            assert text_of(await read_events(response)) == "ok"
+    for body in provider.bodies:
+        content = body.get("messages", body.get("contents"))[0]
+        kinds = [part.get("text") or "image" for part in content.get("content", content.get("parts"))]
+        assert kinds == ["before 你", "image", "\nafter", "image"]
+    shown = (await messages_of(client, user, "parts"))[0]
+    assert shown["content"] == "before 你\n\nafter"
+    assert [image.get("at") for image in shown["images"]] == [8, None]

@@ -91,11 +91,15 @@ class Gemini:
 
     def turn(self, body: Body, step: int, call: Call | None) -> list[bytes]:
         thought = {"text": f"**第 {step} 步** 想一想 ", "thought": True}
-        if not call:
-            return gemini(thought, {"text": FINAL}, {"text": "", "thoughtSignature": "signature+end/=="})
-        _, name, given = call
-        used = {"functionCall": {"name": name, "args": given}, "thoughtSignature": signature_of(name)}
-        return gemini(thought, used)
+        if call:
+            _, name, given = call
+            used = {"functionCall": {"name": name, "args": given}, "thoughtSignature": signature_of(name)}
+            responses = gemini(thought, used)
+        else:
+            end = {"text": "", "thoughtSignature": "signature+end/=="}
+            responses = gemini(thought, {"text": FINAL}, end)
+        # each answer has an id of its own
+        return [response.replace(b'"r1"', b'"r%d"' % step) for response in responses]
 
 
 def signature_of(name: str) -> str:

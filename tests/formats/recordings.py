@@ -6,10 +6,23 @@ lies a ``NAME.expected.json``: what a correct reader gets out of it.
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from chathub.formats.events import (
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
+from chathub.formats.reasoning_details import Details
 
 FOLDERS = [Path(name) for name in os.environ.get("CHATHUB_RECORDINGS", "").split(os.pathsep) if name]
 
@@ -50,3 +63,67 @@ def parameters(found: list[Recording]) -> list[Any]:
         reason = "CHATHUB_RECORDINGS names no folder with recorded provider answers"
         return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
     return [pytest.param(recording, id=recording.name) for recording in found]
+
+
+def joined(events: list[Event]) -> dict[str, Any]:
+    """The content of events in the form of ``expected.json``; fails if their order or number is wrong."""
+    answer: dict[str, Any] = {"content": "", "reasoning": "", "tools": {}, "usage": None, "finish": None}
+    answer["refusal"] = ""
+    answer["failure"], answer["states"] = None, []
+    details = Details()
+    for event in events:
+        match event:
+            case Text(text, is_refusal):
+                answer["refusal" if is_refusal else "content"] += text
+            case Reasoning(text):
+                answer["reasoning"] += text
+            case ToolCallDelta(index, call_id, name, arguments):
+                call = answer["tools"].setdefault(index, {"id": "", "name": "", "arguments": ""})
+                assert not (call["id"] and call_id), "an id came twice"
+                assert not (call["name"] and name), "a name came twice"
+                call["id"] += call_id
+                call["name"] += name
+                call["arguments"] += arguments
+            case Usage():
+                assert answer["failure"] or answer["usage"] is None and answer["finish"] is None
+                answer["usage"] = {field: getattr(event, field) for field in event.__struct_fields__}
+            case State(state):
+                assert answer["usage"] is None and answer["finish"] is None
+                details.add(state.get("openrouter"))
+                answer["states"] += [] if "openrouter" in state else [state]
+            case Finish(reason):
+                assert answer["finish"] is None and answer["failure"] is None
+                answer["finish"] = reason
+            case Failure():
+                assert answer["failure"] is None
+                answer["failure"] = event
+        assert isinstance(event, Failure | Usage) or answer["failure"] is None, "went on after a failure"
+        str(event).encode()  # a lone surrogate would raise
+    return answer | {"details": details.whole()}
+
+
+def usage_of(recording: Recording) -> dict[str, Any] | None:
+    """The recorded usage; some expectations leave out Anthropic's count of thinking."""
+    usage, told = recording.expected["usage_normalized"], recording.expected["usage"] or {}
+    thinking = (told.get("output_tokens_details") or {}).get("thinking_tokens")
+    return usage if usage is None or thinking is None else usage | {"reasoning_tokens": thinking}
+
+
+def finish_of(recording: Recording) -> str | None:
+    """The recorded word for the end, in OpenAI's words."""
+    expected, word = recording.expected, recording.expected["finish_reason_openai"]
+    if expected["tool_calls"] and not expected["error"] and word not in (None, "length", "content_filter"):
+        return "tool_calls"
+    return {"MODEL_ARMOR": "content_filter"}.get(word, word)
+
+
+def delicate_offsets(body: bytes) -> Iterator[int]:
+    """Every place inside a character of several bytes and inside a CRLF."""
+    for offset in range(1, len(body)):
+        if body[offset] & 0xC0 == 0x80 or body[offset - 1 : offset + 1] == b"\r\n":
+            yield offset
+
+
+def pieces(body: bytes, cuts: Iterable[int]) -> list[bytes]:
+    bounds = [0, *sorted(cuts), len(body)]
+    return [body[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]

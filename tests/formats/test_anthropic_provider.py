@@ -155,7 +155,7 @@ def test_only_parameters_that_anthropic_knows_are_sent() -> None:
         "seed": 1,
         "n": 2,
         "presence_penalty": 1,
-        "response_format": {"type": "json_object"},
+        "response_format": {"type": "text"},
         "user": "u",
         "logprobs": None,
     }
@@ -239,7 +239,8 @@ def test_tools_are_encoded_in_anthropics_form() -> None:
         ("auto", True, {"type": "auto"}),
         ("none", False, {"type": "none"}),
         ("required", None, {"type": "any"}),
-        ({"type": "function", "function": {"name": "f"}}, None, {"type": "tool", "name": "f"}),
+        ({"type": "function", "function": {"name": "weather"}}, None, {"type": "tool", "name": "weather"}),
+        ({"type": "function", "function": {"name": "unsent"}}, None, None),
         (None, False, {"type": "auto", "disable_parallel_tool_use": True}),
         ("required", False, {"type": "any", "disable_parallel_tool_use": True}),
         ({"odd": 1}, None, None),

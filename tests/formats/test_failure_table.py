@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
@@ -160,6 +161,8 @@ def relayed(status: int, raw: Any) -> Failure:
         (said(429, "Your team 1f has either used all available credits or …"), "upstream_no_credit"),
         (said(403, "The free tier is over", code="AllocationQuota.FreeTierOnly"), "upstream_model_quota"),
         (quota(MODEL_QUOTA), "upstream_model_quota"),
+        (said(429, "the free trial quota for the m model", code="QuotaExceeded"), "upstream_model_quota"),
+        (said(429, "Your quota is used up", code="quota_exceeded"), "upstream_no_credit"),
         # the model
         (said(403, "Project `p` does not have access to model `m`"), "model_unavailable"),
         (refusal(403, {"code": 30003, "message": "Model disabled.", "data": None}), "model_unavailable"),
@@ -172,6 +175,12 @@ def relayed(status: int, raw: Any) -> Failure:
         (said(404, "The model `m` has been deprecated", code="model_not_found"), "model_retired"),
         (said(400, "The model has been decommissioned", code="model_decommissioned"), "model_retired"),
         (said(410, "gone"), "model_retired"),
+        (said(401, "key not allowed to access model. Tried m", code="401"), "model_unavailable"),
+        (said(401, "该令牌无权使用模型 m"), "model_unavailable"),
+        (said(404, "file not found"), "upstream_denied"),
+        (said(404, "No endpoints found that support tool use", code=404), "upstream_denied"),
+        (said(403, "Forbidden"), "upstream_denied"),
+        (refusal(403, "Forbidden"), "upstream_denied"),
         # rates
         (said(429, "slowly"), "upstream_rate_limited"),
         (
@@ -181,6 +190,7 @@ def relayed(status: int, raw: Any) -> Failure:
         (said(429, "your organization's limit of 5 (model: m)"), "upstream_rate_limited"),
         (said(429, "Your account reached its rate limit"), "upstream_account_limited"),
         (said(429, "request reached max organization concurrency: 1"), "upstream_account_limited"),
+        (said(429, "no", code="limit_requests"), "upstream_rate_limited"),
         (said(429, "no", code="AccountRateLimitExceeded"), "upstream_account_limited"),
         (said(429, "no", code="ModelAccountTpmRateLimitExceeded"), "upstream_rate_limited"),
         (quota(MINUTE_QUOTA), "upstream_rate_limited"),
@@ -281,7 +291,19 @@ def test_failure_has_the_status_that_helps_its_client(
         (quota(MINUTE_QUOTA), True),
         (said(404, "no", code="model_not_found"), True),
         (said(404, "file not found"), False),
+        (said(404, "No such File object: model"), False),
+        (said(404, "model: claude-x", type="not_found_error"), True),
+        (said(404, "The model `m` does not exist"), True),
+        (said(403, "Project `p` does not have access to model `m`"), True),
+        (replace(said(404, "The model `m` does not exist"), echoed=True), False),
         (said(403, "no"), False),
+        (said(402, "Insufficient Balance"), True),
+        (said(429, "no", code="rate_limit_exceeded", type="requests"), True),
+        (said(429, "no", code="rate_limit_exceeded", type="tokens"), False),
+        (said(429, "no", code="limit_requests"), True),
+        (said(429, "no", code="Throttling.RateQuota"), True),
+        (said(429, "no", code="too_many_requests"), False),
+        (said(429, "no", type="invalid_request_error"), False),
         (said(401, "no"), True),
         (said(500, "no"), False),
     ],
@@ -292,8 +314,7 @@ def test_only_what_no_request_can_cause_is_certain(failure: Failure, is_certain:
 
 def test_every_row_is_complete_and_has_a_sentence_where_it_is_about_a_key() -> None:
     for code, row in TABLE.items():
-        assert (row.rest is None) == (row.about == "nothing" or row.failure_class == "invalid_key") or (
-            row.failure_class == "invalid_key"
-        ), code
+        has_rest = row.about != "nothing" and row.failure_class != "invalid_key"
+        assert (row.rest is not None) == has_rest, code
         if row.failure_class in ("invalid_key", "no_credit", "rate_limited", "model_unavailable"):
             assert code in ERRORS, code

@@ -11,7 +11,7 @@ from chathub.errors import BadRequest
 from chathub.formats import anthropic, openai
 
 CALL = {"id": "", "function": {"name": "f"}}
-TEXT = {"type": "text", "text": ""}
+TEXT = {"type": "text", "text": "x"}
 USE = {"type": "tool_use", "id": "", "name": "f", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "", "content": [TEXT]}
 READERS = {"openai": openai.decode_request, "anthropic": anthropic.decode_request}

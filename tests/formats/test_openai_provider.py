@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from chathub.formats import openai
 from chathub.formats.events import (
+    Attachment,
     Event,
     Failure,
     Finish,
@@ -412,8 +413,8 @@ def test_usage_is_found_in_every_known_place(holder: dict[str, Any]) -> None:
         (data(chunk(reasoning="a")) + DONE, [Reasoning("a"), BLANK]),
         (data(chunk("new_word")), [Finish("stop", "new_word"), BLANK]),
         (data(chunk("tool_calls")), [Finish("tool_calls"), BLANK]),
-        (data(chunk("stop", images=[{"type": "image_url"}])), [Finish("stop")]),
-        (data(chunk("stop", audio={"data": "eA=="})), [Finish("stop")]),
+        (data(chunk("stop", images=[{"type": "image_url"}])), [Attachment(""), Finish("stop")]),
+        (data(chunk("stop", audio={"data": "eA=="})), [Attachment("audio/pcm", b"x"), Finish("stop")]),
         (data(chunk("MAX_TOKENS")), [Finish("length")]),
     ],
 )

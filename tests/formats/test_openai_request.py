@@ -10,7 +10,7 @@ from chathub.formats.messages import ChatRequest, Image, Message, TextPart, Thou
 from chathub.formats.quirks import Quirks
 from chathub.schemas.json import JsonObject
 
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 DASHSCOPE = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 
 

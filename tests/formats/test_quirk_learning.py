@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from chathub.formats import failures, openai
-from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint, Message
-from chathub.formats.quirk_learning import learned, refuses_usage
+from chathub.formats.quirk_learning import learned
 from chathub.formats.quirks import Quirks
 from chathub.upstream.learned_quirks import LearnedQuirks
 
@@ -22,6 +21,12 @@ def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: A
     body = message if isinstance(message, dict) else {"error": {"message": message}}
     failure = failures.from_body(status, json.dumps(body).encode(), {})
     return learned(failure, call, known, openai.encode_request(call, known).body)
+
+
+def relayed(error: Any) -> Any:
+    """An error of the provider behind OpenRouter."""
+    metadata = {"raw": json.dumps({"error": error}), "provider_name": "OpenAI"}
+    return {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,26 @@ def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: A
             "invalid temperature: only 1 is allowed for this model",
             {"params": {"temperature": 0}},
             {"sends_temperature": False},
+        ),
+        (
+            relayed({"message": "Unsupported parameter: 'temperature' is not supported with this model."}),
+            {"params": {"temperature": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            relayed({"message": "Unsupported value: not supported with this model.", "param": "temperature"}),
+            {"params": {"temperature": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            {
+                "error": {
+                    "message": "invalid input",
+                    "details": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}],
+                }
+            },
+            {},
+            {"stream_options": False},
         ),
         ("Unsupported parameter: 'top_p'", {"extra": {"top_p": 1}}, {"sends_temperature": False}),
         ("property 'top_k' is unsupported", {"extra": {"top_k": 5}}, {"sends_temperature": False}),
@@ -187,17 +212,6 @@ def test_named_parameter_outranks_the_words_of_the_message() -> None:
 def test_refusal_of_the_clients_own_stream_options_teaches_no_quirk() -> None:
     message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
     assert lesson(message, extra={"stream_options": {"include_usage": True}}) is None
-
-
-def test_forwarded_request_is_refused_for_its_usage_only_if_the_field_is_named() -> None:
-    sent = b'{"model":"m","stream":true,"stream_options":{"include_usage":true},"stop":["stream_options"]}'
-    plain = sent.replace(b',"stop":["stream_options"]', b"")
-    refusal = Failure("Unrecognized request argument supplied: stream_options", status=400)
-    assert refuses_usage(refusal, plain)
-    assert not refuses_usage(refusal, sent)
-    assert not refuses_usage(Failure("Extra inputs are not permitted", status=422), plain)
-    assert not refuses_usage(Failure(refusal.message, status=500), plain)
-    assert not refuses_usage(refusal, b'{"model":"m"}') and not refuses_usage(refusal, b"no JSON")
 
 
 def test_quirk_learned_from_another_starting_point_is_adapted() -> None:

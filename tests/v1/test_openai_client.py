@@ -232,10 +232,10 @@ async def test_image_is_sent_in_the_providers_format(
     elif protocol == "anthropic":
         source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
         got = provider.last["messages"][0]["content"]
-        assert got == [{"type": "image", "source": source}, {"type": "text", "text": "what?"}]
+        assert got == [{"type": "text", "text": "what?"}, {"type": "image", "source": source}]
     else:
         image = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
-        assert provider.last["contents"][0]["parts"] == [image, {"text": "what?"}]
+        assert provider.last["contents"][0]["parts"] == [{"text": "what?"}, image]
 
 
 async def test_body_with_unknown_fields_reaches_an_openai_provider_unchanged(

@@ -800,7 +800,7 @@ UNFIT = [
     {"messages": []},
     {"messages": "hi"},
     {"messages": [{"role": "wizard", "content": "hi"}]},
-    {"messages": [{"role": "user", "content": [{"type": "hologram"}]}]},
+    {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
     {"messages": [{"role": "user"}]},
     {"tools": "hammer"},
     {"tools": [{"type": "function"}]},
@@ -851,8 +851,8 @@ async def test_unknown_path_or_method_gets_an_error_in_the_clients_format(
     assert response.status == status
     body = await response.json()
     assert body["error"]["message"] and (body.get("type") == "error") == path.startswith(MESSAGES)
-    # OpenAI's code of a 404 would make clients say that the model is unknown
-    code = "not_found" if status == 404 else "method_not_allowed"
+    # with another code clients would say that the model is unknown
+    code = "unknown_path" if status == 404 else "method_not_allowed"
     assert response.headers["X-ChatHub-Code"] == code and body["error"].get("code", code) == code
 
 

@@ -62,7 +62,7 @@ class StoredPrompt(Row, frozen=True):
 
 
 class StoredReply(Row, frozen=True):
-    """A reply with everything that its stream contained."""
+    """A reply with everything that its stream contained; ``sources`` and ``attachments`` are JSON."""
 
     id: int
     conversation_id: int
@@ -86,6 +86,8 @@ class StoredReply(Row, frozen=True):
     cached_tokens: int
     usage_source: str
     cost: int
+    sources: str
+    attachments: str
 
 
 class Text(Row, frozen=True):
@@ -93,7 +95,7 @@ class Text(Row, frozen=True):
 
 
 class ContextMessage(Row, frozen=True):
-    """A message of the branch that is sent to the provider."""
+    """A message of the branch that is sent to the provider; ``attachments`` is JSON."""
 
     id: int
     role: str
@@ -103,10 +105,12 @@ class ContextMessage(Row, frozen=True):
     tool_call_id: str
     state: str
     has_images: bool
+    attachments: str = "[]"
 
 
 class ShownMessage(Row, frozen=True):
-    """A message as lists show it; ``images``, ``sibling_ids`` and ``tool_calls`` are JSON."""
+    """A message as lists show it; ``images``, ``sibling_ids``, ``tool_calls``, ``sources`` and
+    ``attachments`` are JSON."""
 
     id: int
     public_id: str
@@ -129,6 +133,8 @@ class ShownMessage(Row, frozen=True):
     tool_call_id: str
     is_incomplete: bool
     created_at: int
+    sources: str
+    attachments: str
     images: str
     sibling_ids: str
 

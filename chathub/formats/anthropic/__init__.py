@@ -2,7 +2,7 @@
 
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
-from chathub.formats.anthropic.encode_request import encode_request, is_at, models_url
+from chathub.formats.anthropic.encode_request import encode_request, fetches, is_at, models_url
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "encode_body",
     "encode_error",
     "encode_request",
+    "fetches",
     "is_at",
     "models_url",
 ]

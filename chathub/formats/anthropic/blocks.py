@@ -169,5 +169,10 @@ class BlockSequence:
         id."""
         return block.id or f"{self._prefix}_{block.place}"
 
+    @property
+    def ends_in_text(self) -> bool:
+        """Whether the newest block is text, which may still grow."""
+        return bool(self.blocks) and self.blocks[-1].kind == "text"
+
     def has_calls(self) -> bool:
         return bool(self._calls)

@@ -8,15 +8,19 @@ from msgspec import Raw
 
 from chathub.formats import forwarding
 from chathub.formats.anthropic import thinking
-from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
+from chathub.formats.anthropic.complete_messages import completed
+from chathub.formats.anthropic.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body
+from chathub.formats.anthropic.forward import described, with_quirks
+from chathub.formats.anthropic.repair import repaired
 from chathub.formats.anthropic.whole_and_stream import events_of, whole_of
-from chathub.formats.client_format import ClientFormat, ForwardedRequest
+from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
-from chathub.formats.messages import Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.quirks import Quirks
+from chathub.formats.readable import readable
 
 # the client's own headers that mean something to Anthropic
 _PASSED = ("anthropic-version", "anthropic-beta")
@@ -41,14 +45,14 @@ class AnthropicClient(ClientFormat):
     whole_of = staticmethod(whole_of)
 
     def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.fields = decode_fields(body)
+        self.body = body = readable(body)
+        self.fields = repaired(decode_fields(body))
         head = decode_head(body)
         self.model, self.stream, self.max_tokens = head.model, head.stream, head.max_tokens
         self._id = f"msg_{secrets.token_hex(12)}"
 
     def decode_request(self) -> ClientRequest:
-        return decode_request(self.body)
+        return request_of(self.fields)
 
     def forwarded(
         self,
@@ -60,16 +64,23 @@ class AnthropicClient(ClientFormat):
         cap: int | None,
         *,
         stream: bool,
-    ) -> ForwardedRequest:
-        if not stream:
-            fields = forwarding.without_stream(fields)
-        body = forwarding.adapted(thinking.forwarded(fields, cap), model)
+    ) -> UpstreamRequest:
+        fields = thinking.forwarded(forwarding.with_stream(fields, stream=stream), cap)
+        body = forwarding.adapted(with_quirks(fields, quirks), model)
         chat = forwarding.empty_chat(endpoint, stream=stream)
         sent = {**chat.headers, **forwarding.passed_on(headers, _PASSED)}
-        return ForwardedRequest(UpstreamRequest(chat.url, sent, body))
+        return UpstreamRequest(chat.url, sent, body)
+
+    def described(self, fields: Mapping[str, Raw]) -> ChatRequest:
+        return described(fields, stream=self.stream)
 
     def stream_of(self, body: bytes) -> bytes:
         return _framed(events_of(body))
+
+    def completed(
+        self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
+    ) -> Mapping[str, Raw]:
+        return completed(fields, model, quirks, recall)
 
     def encoder(self, model: str, prompt_tokens: int) -> "_EventEncoder":
         return _EventEncoder(Encoder(model, self._id, prompt_tokens))

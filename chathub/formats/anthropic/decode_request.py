@@ -5,94 +5,46 @@ that have no meaning outside Anthropic (``metadata``, ``cache_control``, ``servi
 clients set them without knowing which provider replies.
 """
 
-from collections.abc import Sequence
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from chathub.formats.anthropic.thinking import decode_redacted, decode_thinking
+from chathub.formats.anthropic.decode_content import Name, assistant_message, user_messages
+from chathub.formats.anthropic.documents import BlockDecoder, TextBlock
+from chathub.formats.anthropic.repair import repaired
+from chathub.formats.anthropic.tools import tools_of
 from chathub.formats.body_fields import Known, fields_of
 from chathub.formats.client_request import (
-    NAME_LENGTH,
     STOPS,
     TOOLS,
-    ClientImages,
     ClientRequest,
     Head,
-    Parts,
     check_arguments,
     decode,
     messages_of,
-    object_text,
     refuse,
     whole_number,
 )
-from chathub.formats.messages import Message, Part, TextPart, ToolCall, content_of
+from chathub.formats.loose_json import as_object
+from chathub.formats.messages import Message
+from chathub.formats.structured_output import from_anthropic
 from chathub.schemas.json import JsonObject
-
-Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
-
-
-class _Text(Struct, tag="text", frozen=True):
-    text: str
-
-
-class _Base64(Struct, tag="base64", frozen=True):
-    media_type: str
-    data: str
-
-
-class _Url(Struct, tag="url", frozen=True):
-    url: str
-
-
-class _Image(Struct, tag="image", frozen=True):
-    source: _Base64 | _Url
-
-
-class _ToolUse(Struct, tag="tool_use", frozen=True):
-    id: str
-    name: Name
-    input: Raw
-
-
-class _ToolResult(Struct, tag="tool_result", frozen=True):
-    tool_use_id: str
-    content: str | list[_Text | _Image] | None = None
-    is_error: bool | None = None
-
-
-class _Thinking(Struct, tag="thinking", frozen=True):
-    thinking: str
-    signature: str | None = None
-
-
-class _Redacted(Struct, tag="redacted_thinking", frozen=True):
-    data: str
 
 
 class _User(Struct, tag_field="role", tag="user", frozen=True):
-    content: str | list[_Text | _Image | _ToolResult]
+    content: str | list[Raw]
 
 
 class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
-    content: str | list[_Text | _ToolUse | _Thinking | _Redacted]
+    content: str | list[Raw]
 
 
 class _System(Struct, tag_field="role", tag="system", frozen=True):
     """Newer versions of the API allow instructions between the messages."""
 
-    content: str | list[_Text]
-
-
-class _Tool(Struct, frozen=True):
-    name: Name
-    input_schema: JsonObject
-    description: str | None = None
-    strict: bool | None = None
-    # the provider's own tools have a type of their own; no other provider can run them
-    type: Literal["custom"] | None = None
+    content: str | list[TextBlock]
 
 
 class _Choice(Struct, frozen=True):
@@ -105,8 +57,7 @@ class _Body(Struct, kw_only=True, frozen=True):
     """``max_tokens`` is required by Anthropic only, and optional here."""
 
     model: Name
-    messages: Raw
-    system: str | list[_Text] | None = None
+    system: str | list[TextBlock] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -114,7 +65,8 @@ class _Body(Struct, kw_only=True, frozen=True):
     stop_sequences: Annotated[list[str], Meta(max_length=STOPS)] | None = None
     thinking: JsonObject | None = None
     output_config: JsonObject | None = None
-    tools: Annotated[list[_Tool], Meta(max_length=TOOLS)] | None = None
+    output_format: JsonObject | None = None
+    tools: Annotated[list[Raw], Meta(max_length=TOOLS)] | None = None
     tool_choice: _Choice | None = None
     stream: bool | None = None
 
@@ -128,7 +80,8 @@ class _Head(Struct, frozen=True):
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_message = msgspec.json.Decoder(_User | _Assistant | _System).decode
-_KNOWN = Known(*_Body.__struct_fields__)
+_KNOWN = Known(*_Body.__struct_fields__, "messages")
+_BILLING = re.compile(r"\Ax-anthropic-billing-header:[^\n]*\n?", re.IGNORECASE)
 
 
 def decode_fields(body: bytes) -> dict[str, Raw]:
@@ -152,28 +105,48 @@ def decode_head(body: bytes) -> Head:
 
 
 def decode_request(body: bytes) -> ClientRequest:
-    """A request of ``POST /v1/messages``, decoded.
+    """A request of ``POST /v1/messages``, repaired and decoded.
 
     Raises:
         BadRequest: what ChatHub cannot translate; ``details["param"]`` names the field.
     """
-    decode_fields(body)
-    decoded = decode(_decode_body, body)
-    messages = [Message("system", system)] if (system := _text(decoded.system or "")) else []
-    images, parts = ClientImages(), Parts()
-    for number, message in enumerate(messages_of(decoded.messages, _decode_message)):
-        parts.add(message.content, *_results(message.content))
-        messages += _messages(message, f"messages[{number}].content", images)
+    return request_of(repaired(decode_fields(body)))
+
+
+def request_of(fields: dict[str, Raw]) -> ClientRequest:
+    """A request by its repaired fields.
+
+    Raises:
+        BadRequest: what ChatHub cannot translate.
+    """
+    head = {name: value for name, value in fields.items() if name != "messages"}
+    decoded = decode(_decode_body, msgspec.json.encode(head))
+    messages = [Message("system", system)] if (system := _instructions(decoded.system)) else []
+    if "messages" not in fields:
+        refuse("messages", "field_required")
+    decoder = BlockDecoder()
+    for number, message in enumerate(messages_of(fields["messages"], _decode_message)):
+        decoder.parts.add(message.content)
+        messages += _messages(message, f"messages[{number}].content", decoder)
     check_arguments(messages)
     return ClientRequest(
         model=decoded.model,
         messages=messages,
         params=_params(decoded),
-        tools=[_tool(tool) for tool in decoded.tools or []],
+        tools=tools_of(decoded.tools or []),
         tool_choice=_tool_choice(decoded.tool_choice),
         stream=bool(decoded.stream),
         extra={} if decoded.top_k is None else {"top_k": decoded.top_k},
     )
+
+
+def _instructions(system: str | list[TextBlock] | None) -> str:
+    """The system prompt, without the line that Claude Code puts before it for Anthropic: it changes with
+    every request, and no provider could keep the prompt in its cache."""
+    if isinstance(system, str):
+        return _BILLING.sub("", system)
+    texts = [_BILLING.sub("", block.text) for block in system or []]
+    return "\n".join([text for text in texts if text])
 
 
 def _params(decoded: _Body) -> JsonObject:
@@ -183,19 +156,11 @@ def _params(decoded: _Body) -> JsonObject:
         params["effort"] = effort
     if decoded.stop_sequences:
         params["stop"] = decoded.stop_sequences
+    if output_format := (decoded.output_config or {}).get("format") or decoded.output_format:
+        params["response_format"] = from_anthropic(as_object(output_format), "output_config.format")
     if decoded.tool_choice and decoded.tool_choice.disable_parallel_tool_use:
         params["parallel_tool_calls"] = False
     return params
-
-
-def _tool(tool: _Tool) -> JsonObject:
-    function: JsonObject = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    function["parameters"] = tool.input_schema
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
 
 
 def _tool_choice(choice: _Choice | None) -> str | JsonObject | None:
@@ -208,87 +173,16 @@ def _tool_choice(choice: _Choice | None) -> str | JsonObject | None:
     return {"auto": "auto", "none": "none"}.get(choice.type, "required")
 
 
-def _messages(message: _User | _Assistant | _System, place: str, decoder: ClientImages) -> list[Message]:
+def _messages(message: _User | _Assistant | _System, place: str, decoder: BlockDecoder) -> list[Message]:
     """A client's message as one or several: each tool result becomes a message of its own."""
     match message:
         case _System(content):
-            return [Message("system", _text(content))]
-        case _Assistant(content):
-            return [_assistant(content, place)]
+            return [Message("system", _instructions(content))]
         case _User(str(content)):
             return [Message("user", content)]
-        case _User(blocks):
-            # results first: they must directly follow their calls
-            results = [
-                _result(block, f"{place}[{number}].content", decoder)
-                for number, block in enumerate(blocks)
-                if isinstance(block, _ToolResult)
-            ]
-            parts = _parts([*blocks], place, decoder)
-            return results if results and not parts else [*results, Message("user", content_of(parts))]
-
-
-def _results(content: str | list[Any]) -> list[str | list[Any] | None]:
-    """The contents of the tool results among the blocks."""
-    return [block.content for block in content if isinstance(block, _ToolResult)]
-
-
-def _result(result: _ToolResult, place: str, decoder: ClientImages) -> Message:
-    """A tool result. Other formats have no field for a failed call, so it is said in the text."""
-    content = result.content or ""
-    parts = Message("tool", content).parts if isinstance(content, str) else _parts(content, place, decoder)
-    if result.is_error and not _text(content).lower().startswith("error"):
-        parts = _as_error(parts)
-    return Message("tool", content_of(parts), tool_call_id=result.tool_use_id)
-
-
-def _as_error(parts: Sequence[Part]) -> list[Part]:
-    """The parts of a failed tool call's result."""
-    if not parts:
-        return [TextPart("Error")]
-    first, *others = parts
-    if isinstance(first, TextPart):
-        return [TextPart(f"Error: {first.text}"), *others]
-    return [TextPart("Error:"), *parts]
-
-
-def _assistant(content: str | list[Any], place: str) -> Message:
-    if isinstance(content, str):
-        return Message("assistant", content)
-    parts, model = list[Part](), ""
-    for number, block in enumerate(content):
-        if isinstance(block, _Text) and block.text:
-            parts.append(TextPart(block.text))
-        elif isinstance(block, _ToolUse):
-            values = object_text(block.input, f"{place}[{number}].input")
-            parts.append(ToolCall(block.id, block.name, values))
-        elif isinstance(block, _Redacted):
-            parts.append(decode_redacted(block.data))
-        elif isinstance(block, _Thinking):
-            thoughts, maker = decode_thinking(block.thinking, block.signature or "")
-            parts += thoughts
-            model = maker or model
-    return Message("assistant", content_of(parts), model=model)
-
-
-def _text(content: str | list[Any]) -> str:
-    """The text blocks, joined by line ends: clients put whole documents into blocks, without a line end."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(block.text for block in content if isinstance(block, _Text) and block.text)
-
-
-def _parts(blocks: list[Any], place: str, decoder: ClientImages) -> list[Part]:
-    """The texts and images among the blocks, in their order."""
-    parts: list[Part] = []
-    for number, block in enumerate(blocks):
-        if isinstance(block, _Text) and block.text:
-            parts.append(TextPart(block.text))
-        elif isinstance(block, _Image):
-            param = f"{place}[{number}].source"
-            match block.source:
-                case _Url(url):
-                    parts.append(decoder.from_url(url, param))
-                case _Base64(media_type, data):
-                    parts.append(decoder.from_base64(media_type, data, param))
-    return parts
+        case _User(content):
+            return user_messages([*content], place, decoder)
+        case _Assistant(str(content)):
+            return [Message("assistant", content)]
+        case _Assistant(content):
+            return [assistant_message([*content], place, decoder)]

@@ -2,8 +2,9 @@
 
 Sources: Anthropic's API reference ("Messages", "Streaming messages", "Extended thinking") and recorded
 responses. A response is a sequence of blocks, each of which starts, grows by deltas and stops. ``text`` is
-text, ``thinking`` is reasoning and has a signature, ``tool_use`` is a tool call; blocks of all other types
-(of the provider's own tools) are ignored, and so are events of unknown types.
+text, ``thinking`` is reasoning and has a signature, ``tool_use`` is a tool call, ``image`` and the like are
+attachments (some relays send them); of web searches the results are sources. Blocks of all other types (of
+the provider's own tools) are ignored, and so are events of unknown types.
 """
 
 import msgspec
@@ -11,16 +12,20 @@ from msgspec import Struct
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Reasoning, State, Text, Usage
+from chathub.formats.anthropic.sources import Citations
+from chathub.formats.attachments import in_part
+from chathub.formats.events import Event, Reasoning, Source, State, Text, Usage
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 
 # the parts of the prompt that ``input_tokens`` does not include
 _CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
+# blocks with a file of the model's
+_MEDIA = ("image", "audio", "video", "document", "file")
 # blocks of one response that are kept
 _MOST_BLOCKS = 4096
 
-_FINISH_WORDS = {
+FINISH_WORDS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -66,6 +71,7 @@ class _Block(Struct):
 
 _BLOCK: dict[str, large_json.Shape] = dict.fromkeys(
     ("type", "text", "thinking", "signature", "data", "id", "name", "input", "partial_json")
+    + ("source", "title", "citation", "citations", "content")
 )
 _MESSAGE: dict[str, large_json.Shape] = {"content": [_BLOCK], "usage": None, "stop_reason": None}
 
@@ -87,7 +93,7 @@ class Decoder(StreamDecoder):
         "content_block": _BLOCK,
         "delta": {**_BLOCK, "stop_reason": None},
     }
-    finish_words = _FINISH_WORDS
+    finish_words = FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
@@ -95,6 +101,7 @@ class Decoder(StreamDecoder):
         # the block that was started last
         self._open = _Block("")
         self._slots = 0
+        self._citations = Citations()
         self._counts: dict[str, int] = {}
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
@@ -109,6 +116,7 @@ class Decoder(StreamDecoder):
             if delta.text:
                 events.append(Text(delta.text))
                 self._has_answer = True
+                self._citations.length += len(delta.text)
         elif delta.type == "thinking_delta":
             block = self._blocks.get(event.index)
             if block is None:
@@ -170,9 +178,10 @@ class Decoder(StreamDecoder):
         block = _Block(fields.as_string(content.get("type")))
         if len(self._blocks) < _MOST_BLOCKS:
             self._blocks[_key(index)] = block
+        self._citations.start(_key(index), content)
         self._open = block
         if block.kind == "text":
-            self._say(Text, content.get("text"), events)
+            self._citations.length += len(self._say(Text, content.get("text"), events))
         elif block.kind in ("thinking", "redacted_thinking"):
             block.said = bool(self._say(Reasoning, content.get("thinking"), events))
             block.signature = self._keep(content.get("signature"))
@@ -184,15 +193,19 @@ class Decoder(StreamDecoder):
                 block.whole_input = failures.compact(content["input"])
             call_id, name = fields.as_string(content.get("id")), fields.as_string(content.get("name"))
             self._call(block.slot, call_id, name, "", events)
+        elif block.kind in _MEDIA and (attachment := in_part(content)):
+            self._attach(attachment, events)
         elif block.kind:
-            # results of the provider's own tools, files
+            # results of the provider's own tools
             self._has_answer = True
 
     def _grow(self, index: object, delta: JsonObject, events: list[Event]) -> None:
         block = self._blocks.get(_key(index)) or _Block("")
         match delta.get("type"):
             case "text_delta":
-                self._say(Text, delta.get("text"), events)
+                self._citations.length += len(self._say(Text, delta.get("text"), events))
+            case "citations_delta":
+                self._citations.grow(_key(index), delta)
             case "thinking_delta":
                 block.said |= bool(self._say(Reasoning, delta.get("thinking"), events))
             case "signature_delta":
@@ -203,6 +216,7 @@ class Decoder(StreamDecoder):
                     self._call(block.slot, "", "", arguments, events)
 
     def _stop(self, index: object, events: list[Event]) -> None:
+        self._citations.stop(_key(index))
         self._end_thoughts(events)
         block = self._blocks.get(_key(index))
         if block is not None and block.whole_input:
@@ -214,6 +228,9 @@ class Decoder(StreamDecoder):
         self._end_thoughts(events)
         for index in self._blocks:
             self._stop(index, events)
+
+    def _sources(self) -> list[Source]:
+        return self._citations.all()
 
     def _usage(self) -> Usage:
         """Anthropic's ``input_tokens`` do not include tokens read from or written to the cache."""

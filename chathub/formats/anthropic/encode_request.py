@@ -10,13 +10,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chathub.formats import request_parts, urls
+from chathub.formats import request_parts, structured_output, urls
 from chathub.formats.anthropic import thinking
 from chathub.formats.loose_json import as_object
+from chathub.formats.media import PDF
 from chathub.formats.messages import (
+    Audio,
     ChatRequest,
+    File,
     Image,
     Message,
+    NativeBlock,
     Part,
     TextPart,
     Thought,
@@ -24,6 +28,7 @@ from chathub.formats.messages import (
     UpstreamRequest,
 )
 from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
 VERSION = "2023-06-01"
@@ -43,18 +48,40 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     """
     quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
     streamed = chat_request.stream or quirks.streams_only
-    messages, sent = _messages(chat_request, quirks), request_parts.params_of(chat_request)
+    asked = messages_for(chat_request.messages, "anthropic", _is_taken)
+    if not request_parts.has_question(asked):
+        # instructions alone are the question
+        asked = request_parts.with_instructions_in_user_message(asked)
+    messages, sent = _messages(asked, chat_request.model, quirks), request_parts.params_of(chat_request)
     body: JsonObject = {"model": chat_request.model, "messages": messages, "stream": streamed}
-    if system := request_parts.instructions(chat_request.messages):
+    if system := _system(asked, sent):
         body["system"] = system
     body |= _parameters(sent, quirks, may_think=thinking.may_think(messages))
-    if tools := [_tool(tool) for tool in chat_request.tools]:
-        body["tools"] = tools
-        if choice := _tool_choice(chat_request, thinks=_thinks(body)):
+    if output_format := structured_output.for_anthropic(sent.get("response_format")):
+        body["output_config"] = {**body.get("output_config", {}), "format": output_format}
+    if tools := request_parts.tools_for(chat_request.tools, "anthropic"):
+        body["tools"] = [_tool(tool) for tool in tools]
+        choice = request_parts.choice_for(chat_request.tool_choice, tools)
+        if choice := _tool_choice(choice, sent, thinks=_thinks(body)):
             body["tool_choice"] = choice
+    body = {name: value for name, value in body.items() if name not in quirks.left_out}
     key = chat_request.api_key.strip()
     headers = request_parts.headers(streamed, x_api_key=key, anthropic_version=VERSION)
     return UpstreamRequest(_url(chat_request.base_url), headers, msgspec.json.encode(body))
+
+
+def _system(messages: list[Message], sent: JsonObject) -> str:
+    texts = [request_parts.instructions(messages)]
+    if structured_output.wants_json_only(sent.get("response_format")):
+        texts.append(structured_output.JSON_ONLY)
+    return "\n\n".join(filter(None, texts))
+
+
+def _is_taken(part: File | Audio) -> bool:
+    """Whether a document or recording goes out as it is: PDFs and texts, and no recording."""
+    if isinstance(part, Audio):
+        return False
+    return bool(part.url) or part.media_type in (PDF, "text/plain")
 
 
 def _url(base_url: str) -> str:
@@ -68,6 +95,11 @@ def models_url(base_url: str) -> str:
     """Where the models are listed. Raises ``ValueError`` (``urls.origin``)."""
     parts = urlsplit(_url(base_url))
     return request_parts.join(parts, parts.path.removesuffix("/messages") + "/models", "limit=1000")
+
+
+def fetches(part: Image | File, quirks: Quirks) -> bool:
+    """Whether a provider fetches an image or document by its address: over https only."""
+    return part.url[:6].lower() == "https:" and quirks.takes_addresses
 
 
 def is_at(host: str, path: str) -> bool:
@@ -87,7 +119,7 @@ def _parameters(sent: JsonObject, quirks: Quirks, *, may_think: bool) -> JsonObj
     if settings.output_config:
         params["output_config"] = settings.output_config
     if stops := request_parts.stops(sent):
-        params["stop_sequences"] = stops
+        params["stop_sequences"] = stops[: quirks.most_stops or None]
     # a model that thinks accepts no other temperature than its own
     if quirks.sends_temperature and not _thinks(params):
         if isinstance(temperature := sent.get("temperature"), int | float):
@@ -113,37 +145,37 @@ def _tool(tool: JsonObject) -> JsonObject:
     return result
 
 
-def _tool_choice(chat_request: ChatRequest, thinks: bool) -> JsonObject:
+def _tool_choice(chosen: object, sent: JsonObject, thinks: bool) -> JsonObject:
     """Empty for the default. A model that thinks cannot be forced to call a tool."""
     choice: JsonObject = {}
-    if chat_request.tool_choice == "none":
+    if chosen == "none":
         return {"type": "none"}
-    if chat_request.tool_choice == "auto":
+    if chosen == "auto":
         choice = {"type": "auto"}
-    elif name := request_parts.chosen_function(chat_request.tool_choice):
+    elif name := request_parts.chosen_function(chosen):
         choice = {"type": "tool", "name": name}
-    elif chat_request.tool_choice == "required":
+    elif chosen == "required":
         choice = {"type": "any"}
     if thinks and choice:
         choice = {"type": "auto"}
-    if request_parts.params_of(chat_request).get("parallel_tool_calls") is False:
+    if sent.get("parallel_tool_calls") is False:
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     return choice
 
 
-def _messages(chat_request: ChatRequest, quirks: Quirks) -> list[JsonObject]:
+def _messages(messages: list[Message], model: str, quirks: Quirks) -> list[JsonObject]:
     turns: list[tuple[str, list[Block]]] = []
-    for message in chat_request.messages:
+    for message in messages:
         if message.role in request_parts.INSTRUCTIONS:
             continue
         role = "assistant" if message.role == "assistant" else "user"
-        if not (blocks := _blocks(message, chat_request.model, quirks)):
+        if not (blocks := _blocks(message, model, quirks)):
             continue
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
         else:
             turns.append((role, blocks))
-    if turns and turns[0][0] == "assistant":
+    if not turns or turns[0][0] == "assistant":
         turns.insert(0, ("user", [_text(_STAND_IN)]))
     for role, blocks in turns:
         if role == "user":
@@ -166,10 +198,12 @@ def _blocks(message: Message, model: str, quirks: Quirks) -> list[Block]:
     for part in message.parts:
         if isinstance(part, Thought):
             blocks += thinking.blocks_of(part, quirks, made_it=made_it)
-        else:
+        elif not isinstance(part, Image):  # those of the assistant are refused
             blocks += _block(part)
     # thinking alone is no message
-    return blocks if any(block["type"] not in thinking.TYPES for block in blocks) else []
+    if any(block["type"] not in thinking.TYPES for block in blocks):
+        return blocks
+    return [*blocks, _text(request_parts.text_without_images(message))] if message.images else []
 
 
 def _content(message: Message) -> list[Block]:
@@ -181,19 +215,34 @@ def _block(part: Part) -> list[Block]:
     match part:
         case TextPart(text) if text.strip():
             return [_text(text)]
-        case Image():
-            return [_image(part)]
+        case Image(media_type, data, url):
+            return [{"type": "image", "source": _source(media_type, data, url)}]
+        case File():
+            return [_document(part)]
+        case NativeBlock(_, block):
+            return [block]
         case ToolCall(call_id, name, arguments):
             values = request_parts.arguments_of(arguments)
             return [{"type": "tool_use", "id": _id(call_id), "name": name, "input": values}]
     return []
 
 
-def _image(image: Image) -> Block:
-    if image.url:
-        return {"type": "image", "source": {"type": "url", "url": image.url}}
-    source = {"type": "base64", "media_type": image.media_type, "data": request_parts.base64_of(image)}
-    return {"type": "image", "source": source}
+def _document(file: File) -> Block:
+    title = {"title": file.name} if file.name else {}
+    if file.media_type == "text/plain" and not file.url:
+        text = file.data.decode("utf-8", "replace")
+        return {
+            "type": "document",
+            "source": {"type": "text", "media_type": "text/plain", "data": text},
+            **title,
+        }
+    return {"type": "document", "source": _source(file.media_type, file.data, file.url), **title}
+
+
+def _source(media_type: str, data: bytes, url: str) -> Block:
+    if url:
+        return {"type": "url", "url": url}
+    return {"type": "base64", "media_type": media_type, "data": request_parts.base64_of(data)}
 
 
 def _text(text: str) -> Block:

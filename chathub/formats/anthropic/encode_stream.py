@@ -8,10 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
-from chathub.formats.anthropic.blocks import Block, BlockSequence, is_object
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.anthropic.blocks import Block, BlockSequence
+from chathub.formats.anthropic.content import content_block
+from chathub.formats.anthropic.sources import citation, in_one_line, with_citations
+from chathub.formats.attachments import in_words, worded
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.schemas.json import JsonObject
 
 Named = tuple[str, bytes]
@@ -42,9 +55,11 @@ _STOP_REASONS = {
 }
 
 
-def encode_error(status: int, message: str) -> bytes:
-    """The body of an error response. The client's exception follows the HTTP status."""
-    return _error(_ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error"), message)
+def encode_error(status: int, message: str, type: str | None = None) -> bytes:
+    """The body of an error response. The client's exception follows the HTTP status; a ``type`` that is one
+    of Anthropic's own counts before it."""
+    known = _ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return _error(type if type in _TYPES and type is not None else known, message)
 
 
 def _error(type: str, message: str) -> bytes:
@@ -68,6 +83,7 @@ class Encoder:
         self._input_tokens = input_tokens
         self._blocks = BlockSequence(id, model)
         self._index = -1  # of the newest block
+        self._sources: list[Source] = []
         self._usage = Usage()
         self._finish = ""
         self._refuses = False
@@ -82,6 +98,10 @@ class Encoder:
                 case Text() | Reasoning() | ToolCallDelta() | State():
                     self._refuses |= isinstance(event, Text) and event.is_refusal
                     self._blocks.put(event)
+                case Attachment():
+                    self._blocks.put(in_words(event))
+                case Source():
+                    self._sources.append(event)
                 case Usage():
                     self._usage = event
                 case Finish(reason):
@@ -96,10 +116,13 @@ class Encoder:
     def end(self) -> list[Named]:
         if self._failed:
             return []
+        if self._sources and not self._blocks.ends_in_text:
+            self._blocks.put(Text(in_one_line(self._sources)))
+            self._sources = []
         self._blocks.end(is_whole=False)
         events = self._send_ready(last=True)
         events += self._start_message()
-        stop_reason = _stop_reason(self._finish, self._blocks.has_calls(), self._refuses)
+        stop_reason = stop_reason_for(self._finish, self._blocks.has_calls(), self._refuses)
         delta = {"stop_reason": stop_reason, "stop_sequence": None}
         usage = _tokens(self._usage, self._input_tokens)
         ending = {"type": "message_delta", "delta": delta, "usage": usage}
@@ -126,6 +149,8 @@ class Encoder:
                 break
             if block.kind == "thinking" and (signature := self._blocks.signature_of(block)):
                 events.append(self._delta("signature", signature))
+            if last and block is blocks[-1]:
+                events += [self._cite(source) for source in self._sources]
             events.append(self._stop())
             blocks.popleft()
         return events
@@ -168,6 +193,11 @@ class Encoder:
         head = b'{"type":"content_block_delta","index":%d,"delta":{"type":"%b_delta","%b":'
         return "content_block_delta", head % (self._index, kind.encode(), field) + _encode(text) + b"}}"
 
+    def _cite(self, source: Source) -> Named:
+        delta = {"type": "citations_delta", "citation": citation(source)}
+        event = {"type": "content_block_delta", "index": self._index, "delta": delta}
+        return "content_block_delta", _encode(event)
+
     def _stop(self) -> Named:
         return "content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index
 
@@ -178,7 +208,7 @@ def _failure(failure: Failure) -> bytes:
     return _error(_ERRORS.get(failure.status, "api_error"), failure.message)
 
 
-def _stop_reason(reason: str, calls: bool, refuses: bool) -> str:
+def stop_reason_for(reason: str, calls: bool, refuses: bool) -> str:
     """The reason of ``Finish`` in Anthropic's words. Clients run tools on ``tool_use`` alone; OpenAI ends the
     sentence of a refusal with ``stop``."""
     if reason in ("", "stop", "tool_calls") and (calls or refuses):
@@ -218,6 +248,8 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
     """The message of a reply that was not streamed. The events contain no ``Failure``."""
     sequence = BlockSequence(id, model)
     usage, finish = Usage(), ""
+    events = worded(events, lambda _: False)
+    sources = [event for event in events if isinstance(event, Source)]
     for event in events:
         match event:
             case Text() | Reasoning() | ToolCallDelta() | State():
@@ -227,29 +259,7 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
             case Finish(reason):
                 finish = reason
     sequence.end(is_whole=True)
-    content = [_block(block, sequence) for block in sequence.blocks]
+    content = with_citations([content_block(block, sequence) for block in sequence.blocks], sources)
     refuses = any(isinstance(event, Text) and event.is_refusal for event in events)
-    stop_reason = _stop_reason(finish, sequence.has_calls(), refuses)
+    stop_reason = stop_reason_for(finish, sequence.has_calls(), refuses)
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))
-
-
-def _block(block: Block, sequence: BlockSequence) -> JsonObject:
-    match block.kind:
-        case "thinking":
-            signature = sequence.signature_of(block)
-            return {"type": "thinking", "thinking": block.waiting, "signature": signature}
-        case "redacted_thinking":
-            return {"type": "redacted_thinking", "data": block.data}
-        case "text":
-            return {"type": "text", "text": block.waiting}
-        case _:
-            return _tool_use(block, sequence)
-
-
-def _tool_use(block: Block, sequence: BlockSequence) -> JsonObject:
-    arguments: Any = {}
-    if block.waiting.strip():
-        # invalid arguments are shown: an empty object in their place could be taken for a call
-        whole = is_object(block.waiting)
-        arguments = Raw(block.waiting.encode()) if whole else {"invalid_json": block.waiting}
-    return {"type": "tool_use", "id": sequence.id_of(block), "name": block.name, "input": arguments}

@@ -5,16 +5,17 @@ Each event of a stream is a whole object with the next parts of the reply. There
 complete once its ``finishReason`` has come.
 """
 
-import re
 import secrets
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from chathub.formats import failures, large_json, sse
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Event, Failure, Reasoning, State, Text, Usage
+from chathub.formats.events import Event, Failure, Reasoning, Source, State, Text, Usage
+from chathub.formats.gemini import attachments
+from chathub.formats.gemini.sources import Grounding
 from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
@@ -35,7 +36,6 @@ _FINISH_WORDS = {
     "UNEXPECTED_TOOL_CALL": "tool_calls",
 }
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
-_BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class _Part(Struct, gc=False):
@@ -45,6 +45,8 @@ class _Part(Struct, gc=False):
     call: None = field(default=None, name="functionCall")
     data: None = field(default=None, name="inlineData")
     file: None = field(default=None, name="fileData")
+    inline_data: None = None
+    file_data: None = None
     code: None = field(default=None, name="executableCode")
     result: None = field(default=None, name="codeExecutionResult")
 
@@ -57,6 +59,8 @@ class _Candidate(Struct, gc=False):
     content: _Content | None = None
     index: Annotated[int, Meta(le=0)] | None = None
     finish: str | None = field(default=None, name="finishReason")
+    grounding: Raw = field(default=Raw(b""), name="groundingMetadata")
+    citations: Raw = field(default=Raw(b""), name="citationMetadata")
 
 
 class _Response(Struct, gc=False):
@@ -66,16 +70,19 @@ class _Response(Struct, gc=False):
     error: None = None
 
 
-# parts that are neither text nor a call
-_ATTACHMENTS = ("inlineData", "fileData", "executableCode", "codeExecutionResult")
+# parts that are neither text nor a call: what the provider's own tool ran, files
+_RAN = ("executableCode", "codeExecutionResult")
+_FILES = ("inlineData", "fileData", "inline_data", "file_data")
 _CALL: large_json.Shape = {"id": None, "name": None, "args": None}
 _PART: large_json.Shape = {
     "text": None,
     "thought": None,
     "thoughtSignature": None,
     "functionCall": _CALL,
-    **dict.fromkeys(_ATTACHMENTS, {}),
+    **dict.fromkeys(_RAN, {}),
+    **dict.fromkeys(_FILES),
 }
+_METADATA: dict[str, large_json.Shape] = {"groundingMetadata": None, "citationMetadata": None}
 
 _decode_response = msgspec.json.Decoder(_Response).decode
 
@@ -89,18 +96,18 @@ class Decoder(StreamDecoder):
 
     shape = {
         **large_json.ERRORS,
-        "candidates": [{"index": None, "content": {"parts": [_PART]}, "finishReason": None}],
+        "candidates": [{"index": None, "content": {"parts": [_PART]}, "finishReason": None, **_METADATA}],
         "usageMetadata": None,
         "promptFeedback": None,
-        "responseId": None,
     }
     finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
         self._calls: set[str] = set()
-        self._id_of_response = ""
+        self._prefix = secrets.token_hex(12)
         self._counts: dict[str, int] = {}
+        self._grounding = Grounding()
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
         try:
@@ -118,10 +125,13 @@ class Decoder(StreamDecoder):
                 else:
                     events.append(Text(part.text))
                     self._has_answer = True
+                    self._grounding.text.add(part.text)
             if part.signature and not part.thought:
                 self._sign_text(part.text, part.signature, events)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
+        if candidate.grounding or candidate.citations:
+            self._grounding.keep(candidate.grounding, candidate.citations)
         if response.usage:
             fields.update_counts(self._counts, response.usage)
         self._arrived = True
@@ -139,7 +149,8 @@ class Decoder(StreamDecoder):
         candidate = _first_candidate(value.get("candidates"))
         parts = fields.as_object(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else []:
-            self._take_part(fields.as_object(part), fields.as_string(value.get("responseId")), events)
+            self._take_part(fields.as_object(part), events)
+        self._grounding.take(candidate)
         finish = fields.as_string(candidate.get("finishReason"))
         if finish not in _UNSPECIFIED:
             self._finish = finish or self._finish
@@ -155,7 +166,7 @@ class Decoder(StreamDecoder):
             self.shows_error = True
             self._fail(events, fields.refusal(value, BROKEN))
 
-    def _take_part(self, part: JsonObject, response_id: str, events: list[Event]) -> None:
+    def _take_part(self, part: JsonObject, events: list[Event]) -> None:
         thought = part.get("thought") is True
         signature = part.get("thoughtSignature")
         call = part.get("functionCall")
@@ -165,7 +176,7 @@ class Decoder(StreamDecoder):
             if call_id and call_id not in self._calls:
                 own["own_id"] = True
             else:
-                call_id = self._new_id(response_id)
+                call_id = self._new_id()
             if kept := self._keep(signature):
                 own["signature"] = kept
             if own:
@@ -176,7 +187,10 @@ class Decoder(StreamDecoder):
             self._calls.add(call_id)
         else:
             said = self._say(Reasoning if thought else Text, part.get("text"), events)
-            self._has_answer |= any(name in part for name in _ATTACHMENTS)
+            self._grounding.text.add("" if thought else said)
+            self._has_answer |= any(name in part for name in _RAN)
+            if attachment := attachments.in_part(part):
+                self._attach(attachment, events)
             if signature and not thought:
                 self._sign_text(said, signature, events)
 
@@ -186,13 +200,14 @@ class Decoder(StreamDecoder):
             alone = {} if text else {"alone": True}
             events.append(State({"gemini": {"signature": kept, **alone}}))
 
-    def _new_id(self, response_id: str) -> str:
-        """An id for a call without one. It contains the response's own id, or a random one, for in other
-        formats a conversation in which two calls have the same id is refused; OpenAI accepts up to 40
-        characters."""
-        self._id_of_response = self._id_of_response or _BAD_IN_ID.sub("", response_id)[:24]
-        self._id_of_response = self._id_of_response or secrets.token_hex(12)
-        return f"call_{self._id_of_response}_{len(self._calls)}"
+    def _new_id(self) -> str:
+        """An id for a call without one: random, for a conversation in which two calls have the same id is
+        refused in other formats, and not every server gives its responses ids of their own. OpenAI accepts up
+        to 40 characters."""
+        return f"call_{self._prefix}_{len(self._calls)}"
+
+    def _sources(self) -> list[Source]:
+        return self._grounding.all()
 
     def _usage(self) -> Usage:
         """Gemini counts thoughts separately from the text, and leaves out counts of zero."""

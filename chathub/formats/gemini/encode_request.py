@@ -12,15 +12,22 @@ import msgspec
 
 from chathub.formats import request_parts, urls
 from chathub.formats.effort import gemini_thinking
-from chathub.formats.gemini.model_parts import assistant_parts, content_part, image_part
+from chathub.formats.gemini.model_parts import assistant_parts, content_part
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import ChatRequest, Message, UpstreamRequest
+from chathub.formats.media import PDF
+from chathub.formats.messages import Audio, ChatRequest, File, Image, Message, UpstreamRequest
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
 _HOST = "generativelanguage.googleapis.com"
 
 Part = JsonObject
+
+# in place of a missing message of the user
+_STAND_IN = "…"
+# the documents and recordings that models read
+_TAKEN = (PDF, "audio/", "video/", "image/")
 
 _METHOD = re.compile(r"/(?:models|tunedModels)(?:/[^/]*)?$")
 _COLLECTION = re.compile(r"(models|tunedModels)/(.+)")
@@ -44,18 +51,18 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     """
     quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
     streamed = chat_request.stream or quirks.streams_only
-    messages = chat_request.messages
+    messages = messages_for(chat_request.messages, "gemini", _is_taken)
     body: JsonObject = {}
-    if quirks.system_role == "user":
+    if quirks.system_role == "user" or not request_parts.has_question(messages):
         messages = request_parts.with_instructions_in_user_message(messages)
     elif system := request_parts.instructions(messages):
         body["systemInstruction"] = {"parts": [{"text": system}]}
     body["contents"] = _contents(messages, quirks)
     if config := _generation_config(request_parts.params_of(chat_request), quirks):
         body["generationConfig"] = config
-    if chat_request.tools:
-        body["tools"] = _tools(chat_request.tools)
-        if config := _calling_config(chat_request.tool_choice):
+    if tools := request_parts.tools_for(chat_request.tools, "gemini"):
+        body["tools"] = _tools(tools)
+        if config := _calling_config(request_parts.choice_for(chat_request.tool_choice, tools)):
             body["toolConfig"] = {"functionCallingConfig": config}
     headers = request_parts.headers(streamed, x_goog_api_key=chat_request.api_key.strip())
     return UpstreamRequest(
@@ -81,6 +88,11 @@ def models_url(base_url: str) -> str:
     return request_parts.join(parts, parts.path.partition("/models/")[0] + "/models", "pageSize=1000")
 
 
+def fetches(part: Image | File, quirks: Quirks) -> bool:
+    """Whether a provider fetches an image or document by its address: over https only."""
+    return part.url[:6].lower() == "https:" and quirks.takes_addresses
+
+
 def is_at(host: str, path: str) -> bool:
     """Whether a base URL is Gemini's own API; Google offers OpenAI's format under another path."""
     return host == _HOST and "openai" not in path.split("/")
@@ -95,7 +107,7 @@ def _generation_config(params: JsonObject, quirks: Quirks) -> JsonObject:
     if (max_tokens := request_parts.max_tokens(params)) is not None:
         config["maxOutputTokens"] = max_tokens
     if stops := request_parts.stops(params):
-        config["stopSequences"] = stops
+        config["stopSequences"] = stops[: quirks.most_stops or None]
     response_format = as_object(params.get("response_format"))
     if response_format.get("type") in ("json_object", "json_schema"):
         config["responseMimeType"] = "application/json"
@@ -104,7 +116,12 @@ def _generation_config(params: JsonObject, quirks: Quirks) -> JsonObject:
             config["responseJsonSchema"] = schema
     if thinking := gemini_thinking(params, quirks, max_tokens):
         config["thinkingConfig"] = thinking
-    return config
+    return {name: value for name, value in config.items() if name not in quirks.left_out}
+
+
+def _is_taken(part: File | Audio) -> bool:
+    """Whether a document or recording goes out as it is."""
+    return bool(getattr(part, "url", "")) or part.media_type.startswith(_TAKEN)
 
 
 def _tools(tools: list[JsonObject]) -> list[JsonObject]:
@@ -154,7 +171,7 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
         elif parts:
             contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
             last = message.role
-    return contents
+    return contents or [{"role": "user", "parts": [{"text": _STAND_IN}]}]
 
 
 def _parts(message: Message) -> list[Part]:
@@ -172,4 +189,5 @@ def _tool_parts(message: Message, names: dict[str, str], own_ids: set[str]) -> l
     result: Part = {"name": names.get(call_id, "tool"), "response": response}
     if call_id in own_ids:
         result = {"id": call_id, **result}
-    return [{"functionResponse": result}, *(image_part(image) for image in message.images)]
+    shown = [part for part in _parts(message) if "text" not in part]
+    return [{"functionResponse": result}, *shown]

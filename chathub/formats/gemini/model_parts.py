@@ -2,7 +2,7 @@
 
 from chathub.formats import messages, request_parts
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.messages import Image, Message, TextPart, Thought, ToolCall
+from chathub.formats.messages import Audio, File, Image, Message, NativeBlock, TextPart, Thought, ToolCall
 from chathub.formats.quirks import Quirks
 from chathub.schemas.json import JsonObject
 
@@ -10,23 +10,29 @@ Part = JsonObject
 
 # Google's own word for the signature of a call that another model made
 _UNSIGNED = "skip_thought_signature_validator"
+# Google's word for a kind of recording
+_AUDIO = {"audio/mpeg": "audio/mp3"}
 
 
 def content_part(part: messages.Part) -> list[Part]:
-    """A text or image as one part; nothing for other parts."""
+    """A text, image, document or recording as one part; nothing for other parts."""
     match part:
         case TextPart(text) if text:
             return [{"text": text}]
-        case Image():
-            return [image_part(part)]
+        case Image(media_type, data, url) | File(media_type, data, url):
+            return [_media(media_type, data, url)]
+        case Audio(media_type, data):
+            return [_media(_AUDIO.get(media_type, media_type), data)]
+        case NativeBlock(_, block):
+            return [block]
     return []
 
 
-def image_part(image: Image) -> Part:
-    if image.url:
-        kind = {"mimeType": image.media_type} if image.media_type else {}
-        return {"fileData": {**kind, "fileUri": image.url}}
-    return {"inlineData": {"mimeType": image.media_type, "data": request_parts.base64_of(image)}}
+def _media(media_type: str, data: bytes, url: str = "") -> Part:
+    if url:
+        kind = {"mimeType": media_type} if media_type else {}
+        return {"fileData": {**kind, "fileUri": url}}
+    return {"inlineData": {"mimeType": media_type, "data": request_parts.base64_of(data)}}
 
 
 def assistant_parts(message: Message, own_ids: set[str], quirks: Quirks) -> list[Part]:
@@ -57,10 +63,17 @@ def assistant_parts(message: Message, own_ids: set[str], quirks: Quirks) -> list
 
 
 def _sign(parts: list[Part], place: int, signature: str, *, is_alone: bool) -> None:
-    """Put a signature to the text before or after its place, or into a part of its own."""
+    """Put a signature to the text before or after its place, to the image before it, or into a part of its
+    own."""
     for text in [] if is_alone else parts[max(0, place - 1) : place + 1]:
         if "text" in text and "thoughtSignature" not in text:
             text["thoughtSignature"] = signature
+            return
+    before = place
+    while is_alone and before and "inlineData" in parts[before - 1]:
+        before -= 1
+        if "thoughtSignature" not in parts[before]:
+            parts[before]["thoughtSignature"] = signature
             return
     parts.insert(place, {"text": "", "thoughtSignature": signature})
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from chathub.formats import loose_json as fields
-from chathub.formats.events import Reasoning, State, Text, ToolCallDelta
-from chathub.formats.openai import state_fields
+from chathub.formats.events import Attachment, Reasoning, State, Text, ToolCallDelta
+from chathub.formats.openai import attachments, state_fields
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
+Output = Text | Reasoning | ToolCallDelta | State | Attachment
 # texts by their kind, arguments by the index of their call
 _Key = type[Text] | type[Reasoning] | int
 
@@ -40,13 +41,23 @@ class Choice:
     def __init__(self) -> None:
         self.halves = _Halves()
         self.calls = fields.ToolCalls()
+        self.recording = attachments.Recording()
         self.has_output = False
         self.has_plain_reasoning = False  # besides its details
         self.told_field = False
         self.finish = ""
 
-    def take(self, delta: JsonObject) -> Iterator[Text | Reasoning | ToolCallDelta | State]:
+    def take(self, delta: JsonObject) -> Iterator[Output]:
         """The events in a delta."""
+        for piece in attachments.split(delta):
+            if isinstance(piece, Attachment):
+                self.has_output = True
+                yield piece
+            else:
+                yield from self._take_piece(piece)
+
+    def _take_piece(self, delta: JsonObject) -> Iterator[Output]:
+        """The events in a delta without attachments."""
         said = fields.texts(delta, with_details=not self.has_plain_reasoning)
         texts = [(kind, self.halves.join(kind, text)) for kind, text in said]
         self.has_output |= bool(texts)

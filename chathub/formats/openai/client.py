@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from msgspec import Raw
 
 from chathub.formats import forwarding, sse
-from chathub.formats.client_format import ClientFormat, ForwardedRequest
+from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
-from chathub.formats.messages import Endpoint, UpstreamRequest
-from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
+from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
+from chathub.formats.openai.complete_messages import completed
+from chathub.formats.openai.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_stream import Encoder, encode_body
+from chathub.formats.openai.forward import described, with_quirks
+from chathub.formats.openai.legacy import is_legacy, with_function_call
+from chathub.formats.openai.repair import repaired
 from chathub.formats.openai.whole_and_stream import chunks_of, whole_of
 from chathub.formats.quirks import Quirks
+from chathub.formats.raw_json import raw
+from chathub.formats.readable import readable
 
 
 class OpenAIClient(ClientFormat):
@@ -35,8 +41,8 @@ class OpenAIClient(ClientFormat):
     whole_of = staticmethod(whole_of)
 
     def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.fields = decode_fields(body)
+        self.body = body = readable(body)
+        self.fields = repaired(decode_fields(body))
         self.head = decode_head(body)
         self.model, self.stream = self.head.model, self.head.stream
         self.max_tokens, self.choices = self.head.max_tokens, self.head.choices
@@ -45,7 +51,7 @@ class OpenAIClient(ClientFormat):
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
     def decode_request(self) -> ClientRequest:
-        return decode_request(self.body)
+        return request_of(self.fields)
 
     def forwarded(
         self,
@@ -57,37 +63,54 @@ class OpenAIClient(ClientFormat):
         cap: int | None,
         *,
         stream: bool,
-    ) -> ForwardedRequest:
-        requests_usage = quirks.stream_options and self.strips_usage and stream
-        if not stream:
-            fields = forwarding.without_stream(fields)
+    ) -> UpstreamRequest:
         limits = {}
         if cap is not None:
-            limits = dict.fromkeys(self.head.length_fields or (quirks.max_tokens_field,), cap)
-        body = forwarding.adapted(fields, model, include_usage=requests_usage, limits=limits)
+            limits = dict.fromkeys(self.head.length_fields or (quirks.max_tokens_field,), raw(cap))
+        fields = forwarding.with_stream({**fields, **limits}, stream=stream)
+        body = forwarding.adapted(
+            with_quirks(fields, quirks, stream=stream),
+            model,
+            include_usage=stream and quirks.stream_options and not self.head.include_usage,
+        )
         chat = forwarding.empty_chat(endpoint, stream=stream)
-        adds_usage = requests_usage and not self.head.has_stream_options
-        return ForwardedRequest(UpstreamRequest(chat.url, chat.headers, body), adds_usage)
+        return UpstreamRequest(chat.url, chat.headers, body)
+
+    def described(self, fields: Mapping[str, Raw]) -> ChatRequest:
+        return described(fields, stream=self.stream)
 
     def stream_of(self, body: bytes) -> bytes:
         payloads = chunks_of(body, include_usage=self.head.include_usage)
         return b"".join([sse.frame(payload) for payload in payloads])
 
+    def completed(
+        self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
+    ) -> Mapping[str, Raw]:
+        return completed(fields, model, quirks, recall)
+
     def encoder(self, model: str, prompt_tokens: int) -> "_ChunkEncoder":
-        return _ChunkEncoder(Encoder(model, self._id, self._created, self.head.include_usage))
+        encoder = Encoder(model, self._id, self._created, self.head.include_usage)
+        return _ChunkEncoder(encoder, is_legacy(self.fields))
 
     def encode_body(self, events: list[Event], model: str) -> bytes:
-        return encode_body(events, model, self._id, self._created)
+        body = encode_body(events, model, self._id, self._created)
+        return with_function_call(body) if is_legacy(self.fields) else body
 
 
 class _ChunkEncoder:
     """Chunks as they go over the wire."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, calls_functions: bool) -> None:
         self._encoder = encoder
+        self._calls_functions = calls_functions
 
     def feed(self, events: list[Event]) -> bytes:
-        return b"".join([b"data: %b\n\n" % payload for payload in self._encoder.feed(events)])
+        return self._framed(self._encoder.feed(events))
 
     def end(self) -> bytes:
-        return b"".join([b"data: %b\n\n" % payload for payload in self._encoder.end()])
+        return self._framed(self._encoder.end())
+
+    def _framed(self, payloads: list[bytes]) -> bytes:
+        if self._calls_functions:
+            payloads = [with_function_call(payload) for payload in payloads]
+        return b"".join([b"data: %b\n\n" % payload for payload in payloads])

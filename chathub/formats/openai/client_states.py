@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable
 
-from chathub.formats.events import Event, Reasoning, State, Text
+from chathub.formats.events import Event, Reasoning, State, Text, ToolCallDelta
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.openai.state_fields import with_signature
 from chathub.formats.reasoning_details import Details, detail_of
@@ -16,12 +16,16 @@ class ClientStates:
     def __init__(self) -> None:
         # the reasoning since the last state
         self._thought: list[str] = []
+        self._has_text = False
+        self._calls: set[int] = set()
         self._details = 0
         self._signatures: dict[int, str] = {}
 
     def add_text(self, kind: type[Text] | type[Reasoning], text: str) -> None:
         if kind is Reasoning:
             self._thought.append(text)
+        else:
+            self._has_text = True
 
     def fields_of(self, data: JsonObject) -> JsonObject:
         """The fields of the message for a state; the signature of a call waits for the call."""
@@ -35,13 +39,16 @@ class ClientStates:
         if state := as_object(data.get("anthropic")):
             text, self._thought = "".join(self._thought), []
             # the client's library joins items of the same index
-            if detail := detail_of(text, state, self._details):
+            after: JsonObject = {"text": True} if self._has_text else {}
+            after |= {"calls": len(self._calls)} if self._calls else {}
+            if detail := detail_of(text, state, self._details, after):
                 self._details += 1
                 return {"reasoning_details": [detail]}
         return {}
 
     def fields_of_call(self, index: int) -> JsonObject:
         """The fields of a tool call, once."""
+        self._calls.add(index)
         signature = self._signatures.pop(index, "")
         return {"extra_content": with_signature(signature)} if signature else {}
 
@@ -50,8 +57,10 @@ class ClientStates:
         fields: JsonObject = {}
         details = Details()
         for event in events:
-            if isinstance(event, Reasoning):
-                self._thought.append(event.text)
+            if isinstance(event, Text | Reasoning):
+                self.add_text(type(event), event.text)
+            elif isinstance(event, ToolCallDelta):
+                self._calls.add(event.index)
             elif isinstance(event, State):
                 found = self.fields_of(event.data)
                 details.add(found.pop("reasoning_details", None))

@@ -9,7 +9,8 @@ from chathub.formats.events import Usage
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
+    prompt_tokens: int | None = None
+    total_tokens: int | None = None
 
 
 class _Response(msgspec.Struct):
@@ -24,5 +25,10 @@ def decode_embedding_usage(body: bytes) -> Usage | None:
         usage = msgspec.json.decode(body, type=_Response).usage
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+    tokens = None
+    if usage is not None:
+        # Voyage counts the total alone, and all of it is prompt
+        tokens = usage.prompt_tokens or usage.total_tokens
+        tokens = usage.prompt_tokens if tokens is None else tokens
     # a response without a count is a response still
-    return Usage(usage.prompt_tokens, 0, usage.prompt_tokens) if usage else Usage(completion_tokens=0)
+    return Usage(completion_tokens=0) if tokens is None else Usage(tokens, 0, tokens)

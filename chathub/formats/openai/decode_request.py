@@ -4,18 +4,17 @@ Source: OpenAI's API reference, "Create chat completion". Fields that other prov
 refused: they are kept in ``extra``.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from chathub.formats.body_fields import Known, fields_of
+from chathub.formats.client_media import ClientMedia
 from chathub.formats.client_request import (
     NAME_LENGTH,
     STOPS,
     TOOLS,
-    ClientImages,
     ClientRequest,
     Head,
     Parts,
@@ -26,8 +25,12 @@ from chathub.formats.client_request import (
     refuse,
     whole_number,
 )
-from chathub.formats.messages import Message, Part, TextPart, ToolCall, content_of
+from chathub.formats.messages import Message, ToolCall, content_of
 from chathub.formats.openai import state_fields
+from chathub.formats.openai.content import parts_of
+from chathub.formats.openai.legacy import current
+from chathub.formats.openai.repair import repaired
+from chathub.formats.structured_output import checked
 from chathub.schemas.chats import PARAMETERS
 from chathub.schemas.json import JsonObject
 from chathub.sentences import Reason
@@ -43,59 +46,55 @@ _TOOL_CHOICE = '{"type": "function", "function": {"name": "..."}}'
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
 
-class _Text(Struct, tag="text", frozen=True):
-    text: str
-
-
-class _Refusal(Struct, tag="refusal", frozen=True):
-    """The text of a refusal, which other formats do not have."""
-
-
-class _Url(Struct, frozen=True):
-    url: str
-
-
-class _Image(Struct, tag="image_url", frozen=True):
-    image_url: _Url | str  # several clients send the bare string
-
-
 class _Function(Struct, frozen=True):
     name: Name
     arguments: str | None = None
 
 
-class _Call(Struct, frozen=True):
+class _Custom(Struct, frozen=True):
+    name: Name
+    input: str = ""
+
+
+class _Call(Struct, tag="function", frozen=True):
     id: str
     function: _Function
-    type: Literal["function"] = "function"
+    extra_content: Any = None
+
+
+class _CustomCall(Struct, tag="custom", frozen=True):
+    """A call of a tool whose input is a text, not JSON: OpenAI's own kind."""
+
+    id: str
+    custom: _Custom
     extra_content: Any = None
 
 
 class _System(Struct, tag_field="role", tag="system", frozen=True):
-    content: str | list[_Text]
+    content: str | list[Raw]
 
 
 class _Developer(Struct, tag_field="role", tag="developer", frozen=True):
-    content: str | list[_Text]
+    content: str | list[Raw]
 
 
 class _User(Struct, tag_field="role", tag="user", frozen=True):
-    content: str | list[_Text | _Image]
+    content: str | list[Raw]
 
 
 class _Assistant(Struct, tag_field="role", tag="assistant", frozen=True):
     """The last three fields are those of DeepSeek, OpenRouter and Google (``state_fields``)."""
 
-    content: str | list[_Text | _Refusal] | None = None
-    tool_calls: list[_Call] | None = None
-    function_call: None = None
+    content: str | list[Raw] | None = None
+    tool_calls: list[_Call | _CustomCall] | None = None
+    refusal: str | None = None
     reasoning_content: Any = None
     reasoning_details: Any = None
     extra_content: Any = None
 
 
 class _Tool(Struct, tag_field="role", tag="tool", frozen=True):
-    content: str | list[_Text | _Image]
+    content: str | list[Raw]
     tool_call_id: str
 
 
@@ -108,7 +107,6 @@ class _StreamOptions(Struct, frozen=True):
 
 class _Body(Struct, kw_only=True, frozen=True):
     model: Name
-    messages: Raw
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     n: int | None = None
@@ -141,7 +139,7 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_message = msgspec.json.Decoder(_Message).decode
 # with those of embeddings
-_KNOWN = Known(*_Body.__struct_fields__, "input", "dimensions", "encoding_format")
+_KNOWN = Known(*_Body.__struct_fields__, "messages", "input", "dimensions", "encoding_format")
 
 
 def decode_fields(body: bytes) -> dict[str, Raw]:
@@ -187,23 +185,36 @@ def _include_usage(head: _Head) -> bool:
 
 
 def decode_request(body: bytes) -> ClientRequest:
-    """A request of ``POST /v1/chat/completions``, decoded.
+    """A request of ``POST /v1/chat/completions``, repaired and decoded.
 
     Raises:
         BadRequest: what ChatHub cannot translate; ``details["param"]`` names the field.
     """
-    sent_fields = decode_fields(body)
-    decoded = decode(_decode_body, body)
+    return request_of(repaired(decode_fields(body)))
+
+
+def request_of(fields: dict[str, Raw]) -> ClientRequest:
+    """A request by its repaired fields.
+
+    Raises:
+        BadRequest: what ChatHub cannot translate.
+    """
+    fields = current(fields)
+    head = {name: value for name, value in fields.items() if name != "messages"}
+    decoded = decode(_decode_body, msgspec.json.encode(head))
     if decoded.n not in (None, 1):
         refuse("n", "field_wrong_value", allowed=["1"])
+    checked(decoded.response_format)
     params = {name: value for name in _PARAMETERS if (value := getattr(decoded, name)) is not None}
     if decoded.max_completion_tokens is not None:
         params["max_tokens"] = decoded.max_completion_tokens
-    images, parts = ClientImages(), Parts()
+    media, parts = ClientMedia(), Parts()
     messages = []
-    for number, each in enumerate(messages_of(decoded.messages, _decode_message)):
-        parts.add(each.content, getattr(each, "tool_calls", None))
-        messages.append(_message(each, f"messages[{number}]", images))
+    if "messages" not in fields:
+        refuse("messages", "field_required")
+    for number, each in enumerate(messages_of(fields["messages"], _decode_message)):
+        parts.add(getattr(each, "tool_calls", None))
+        messages.append(_message(each, f"messages[{number}]", media, parts))
     check_arguments(messages)
     return ClientRequest(
         model=decoded.model,
@@ -212,38 +223,30 @@ def decode_request(body: bytes) -> ClientRequest:
         tools=_tools(decoded.tools or []),
         tool_choice=_tool_choice(decoded.tool_choice),
         stream=bool(decoded.stream),
-        extra=fields_besides(sent_fields, _Body.__struct_fields__),
+        extra=fields_besides(fields, (*_Body.__struct_fields__, "messages")),
     )
 
 
-def _message(message: _Message, place: str, decoder: ClientImages) -> Message:
+def _message(message: _Message, place: str, media: ClientMedia, counted: Parts) -> Message:
     match message:
         case _System(content) | _Developer(content):
-            return Message("system", _content(content, place, decoder))
+            return Message("system", parts_of(content, place, media, counted))
         case _User(content):
-            return Message("user", _content(content, place, decoder))
+            return Message("user", parts_of(content, place, media, counted))
         case _Tool(content, call_id):
-            return Message("tool", _content(content, place, decoder), tool_call_id=call_id)
-        case _Assistant(content, calls):
-            spoken = Message("assistant", _content(content or "", place, decoder)).parts
-            parts = [*state_fields.thoughts_of(message), *state_fields.signed(spoken, message.extra_content)]
-            for call in calls or []:
-                called = ToolCall(call.id, call.function.name, call.function.arguments or "")
-                parts += state_fields.signed([called], call.extra_content)
+            return Message("tool", parts_of(content, place, media, counted), tool_call_id=call_id)
+        case _Assistant(content, calls, refusal):
+            spoken = Message("assistant", parts_of(content or refusal or "", place, media, counted)).parts
+            made = [(_tool_call(call), call.extra_content) for call in calls or []]
+            parts = state_fields.parts_of(message, spoken, made)
             return Message("assistant", content_of(parts))
 
 
-def _content(content: str | list[Any], place: str, decoder: ClientImages) -> str | Sequence[Part]:
-    if isinstance(content, str):
-        return content
-    parts: list[Part] = []
-    for number, part in enumerate(content):
-        if isinstance(part, _Text):
-            parts.append(TextPart(part.text))
-        elif isinstance(part, _Image):
-            url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
-            parts.append(decoder.from_url(url, f"{place}.content[{number}].image_url"))
-    return content_of(parts)
+def _tool_call(call: _Call | _CustomCall) -> ToolCall:
+    if isinstance(call, _CustomCall):
+        values = msgspec.json.encode({"input": call.custom.input}).decode()
+        return ToolCall(call.id, call.custom.name, values)
+    return ToolCall(call.id, call.function.name, call.function.arguments or "")
 
 
 def _tools(tools: list[JsonObject]) -> list[JsonObject]:

@@ -20,13 +20,15 @@ from chathub.formats.events import (
     Failure,
     OtherChoice,
     Reasoning,
+    Source,
     State,
     Text,
     ToolCallDelta,
     Usage,
 )
 from chathub.formats.openai import state_fields
-from chathub.formats.openai.choice import Choice
+from chathub.formats.openai.choice import Choice, Output
+from chathub.formats.openai.sources import LISTS, Citations
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 
@@ -44,6 +46,11 @@ _FINISH_WORDS = {
 # choices of one response that are counted besides the first
 _MOST_CHOICES = 128
 
+_MEDIA_PART: dict[str, large_json.Shape] = dict.fromkeys(
+    ("type", "image_url", "audio_url", "file_url", "video_url", "url", "b64_json", "data", "result", "base64")
+    + ("source", "file", "image", "audio", "input_audio", "output_audio", "media_type", "mime_type", "format")
+    + ("output_format", "name", "filename", "title", "file_data", "mimeType", "transcript")
+)
 _SIGNED: large_json.Shape = {"google": {"thought_signature": None}}
 _CALL: large_json.Shape = {
     "id": None,
@@ -53,7 +60,7 @@ _CALL: large_json.Shape = {
 }
 _DETAILS = ("type", "text", "summary", "data", "signature", "id", "format", "index")
 _MESSAGE: large_json.Shape = {
-    "content": [{"text": None, "thinking": [{"text": None}]}],
+    "content": [{"text": None, "thinking": [{"text": None}], **_MEDIA_PART}],
     "reasoning_content": None,
     "reasoning": None,
     "reasoning_details": [dict.fromkeys(_DETAILS)],
@@ -61,8 +68,12 @@ _MESSAGE: large_json.Shape = {
     "refusal": None,
     "tool_calls": [_CALL],
     "function_call": {"name": None, "arguments": None},
-    "images": [{}],
-    "audio": {},
+    "images": [_MEDIA_PART],
+    "audio": None,
+    "annotations": None,
+    "context": {"citations": None},
+    "executed_tools": None,
+    **dict.fromkeys(LISTS),
 }
 _CHOICE: large_json.Shape = {
     "index": None,
@@ -74,6 +85,18 @@ _CHOICE: large_json.Shape = {
 }
 
 
+# what the fast way does not read
+_Nothing = Annotated[list[Any], Meta(max_length=0)] | None
+
+
+def finish_reason(word: str, *, has_calls: bool) -> str:
+    """A provider's word for the end as clients know it; some providers have none, or another for calls."""
+    reason = _FINISH_WORDS.get(word.lower(), "stop")
+    if reason in ("stop", "tool_calls"):
+        return "tool_calls" if has_calls else "stop"
+    return reason
+
+
 class _Delta(Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
@@ -81,10 +104,17 @@ class _Delta(Struct, gc=False):
     reasoning_details: Raw = Raw(b"")
     extra_content: None = None
     refusal: Annotated[str, Meta(max_length=0)] | None = None
-    tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
+    tool_calls: _Nothing = None
     function_call: None = None
-    images: None = None
+    images: _Nothing = None
     audio: None = None
+    annotations: _Nothing = None
+    executed_tools: _Nothing = None
+    context: None = None
+    citations: _Nothing = None
+    search_results: _Nothing = None
+    web_search: _Nothing = None
+    references: _Nothing = None
 
 
 class _PlainChoice(Struct, gc=False):
@@ -100,6 +130,11 @@ class _Chunk(Struct, gc=False):
     usage: JsonObject | None = None
     error: None = None
     x_groq: None = None
+    search_info: None = None
+    search_results: Raw = Raw(b"")
+    web_search: Raw = Raw(b"")
+    references: Raw = Raw(b"")
+    citations: Raw = Raw(b"")
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -114,6 +149,8 @@ class Decoder(StreamDecoder):
 
     shape = {
         "choices": [_CHOICE],
+        "search_info": None,
+        **dict.fromkeys(LISTS),
         "usage": None,
         "x_groq": None,
         **large_json.ERRORS,
@@ -128,6 +165,7 @@ class Decoder(StreamDecoder):
         self._others: dict[int, Choice] = {}
         self._counts: dict[str, int] = {}
         self._reported = Usage()
+        self._citations = Citations()
         self._failed = False
 
     def _take_plain(self, name: str, payload: bytes, events: list[Event]) -> bool:
@@ -159,6 +197,9 @@ class Decoder(StreamDecoder):
             self._finish = choice.finish_reason
         if chunk.usage:
             fields.update_counts(self._counts, chunk.usage)
+        if chunk.citations or chunk.search_results or chunk.web_search or chunk.references:
+            for name in LISTS:
+                self._citations.keep(name, getattr(chunk, name))
         self._first_index = 0
         self._arrived = True
         return True
@@ -173,7 +214,9 @@ class Decoder(StreamDecoder):
         if self._failed:
             return
         for position, choice in enumerate(choices):
-            self._take_choice(choice, position, events)
+            self._take_choice(value, choice, position, events)
+        if not choices:
+            self._citations.take(value, {}, {})
         broken = next((choice for choice in choices if choice.get("error")), None)
         if failures.is_error(value):
             self.shows_error = bool(value.get("error"))
@@ -181,26 +224,26 @@ class Decoder(StreamDecoder):
         elif broken is not None:
             self._fail(events, fields.refusal({"error": broken["error"]}, BROKEN))
 
-    def _take_choice(self, choice: JsonObject, position: int, events: list[Event]) -> None:
+    def _take_choice(self, value: JsonObject, choice: JsonObject, position: int, events: list[Event]) -> None:
         index = choice.get("index")
         index = index if type(index) is int else position
         if self._first_index is None:
             self._first_index = index
         if index == self._first_index:
             message = self._message(choice, self._first.has_output or self._has_output)
-            events += self._counted(self._first.take(message), message)
+            events += self._counted(self._first.take(message))
+            self._has_answer |= self._first.recording.take(message)
+            self._citations.take(value, choice, message)
             self._finish = fields.as_string(choice.get("finish_reason")) or self._finish
         elif index in self._others or len(self._others) < _MOST_CHOICES:
             other = self._others.setdefault(index, Choice())
             message = self._message(choice, other.has_output)
-            for event in self._counted(other.take(message), message):
+            for event in self._counted(other.take(message)):
                 if not isinstance(event, State):
                     events.append(OtherChoice(index, event))
             other.finish = fields.as_string(choice.get("finish_reason")) or other.finish
 
-    def _counted(
-        self, events: Iterable[Text | Reasoning | ToolCallDelta | State], message: JsonObject
-    ) -> Iterator[Text | Reasoning | ToolCallDelta | State]:
+    def _counted(self, events: Iterable[Output]) -> Iterator[Output]:
         for event in events:
             if isinstance(event, State):
                 yield from self._bounded(event, state_fields.size_of(event.data))
@@ -209,7 +252,6 @@ class Decoder(StreamDecoder):
             self._has_answer |= not isinstance(event, Reasoning)
             self._has_calls |= isinstance(event, ToolCallDelta)
             yield event
-        self._has_answer |= bool(message.get("images") or message.get("audio"))
 
     def _message(self, choice: JsonObject, has_output: bool) -> JsonObject:
         """The part of ``choice`` to read: Perplexity fills both, and only one is right each time.
@@ -225,6 +267,9 @@ class Decoder(StreamDecoder):
     def _is_finished(self) -> bool:
         return bool(self._finish) and all(other.finish for other in self._others.values())
 
+    def _sources(self) -> list[Source]:
+        return self._citations.all()
+
     def _usage(self) -> Usage:
         return fields.read_usage(self._counts)
 
@@ -233,8 +278,7 @@ class Decoder(StreamDecoder):
 
     def _conclude(self, events: list[Event], failure: Failure | None) -> None:
         if not self._failed:
-            for event in self._halves.rest():
-                events.append(event)
+            events += [*self._halves.rest(), *self._first.recording.close()]
             for index, other in self._others.items():
                 events += [OtherChoice(index, event) for event in other.halves.rest()]
             super()._conclude(events, failure)

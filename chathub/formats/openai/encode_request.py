@@ -5,15 +5,33 @@ Source: OpenAI's API reference ("Create chat completion"). What single providers
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from chathub.formats import effort, request_parts, urls
-from chathub.formats.messages import ChatRequest, Image, Message, TextPart, ToolCall, UpstreamRequest
+from chathub.formats.media import AUDIO_FORMATS, PDF
+from chathub.formats.messages import (
+    Audio,
+    ChatRequest,
+    File,
+    Image,
+    Message,
+    NativeBlock,
+    Part,
+    TextPart,
+    ToolCall,
+    UpstreamRequest,
+)
 from chathub.formats.openai import state_fields
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
+
+_AUDIO = {media_type: name for name, media_type in AUDIO_FORMATS.items()}
+# the name of a document without one: OpenAI requires it
+_UNNAMED = "document.pdf"
 
 
 def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
@@ -27,9 +45,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     params = effort.openai_fields(params, quirks)
     if chat_request.extra:
         params = {**chat_request.extra, **params}
-    if not quirks.takes_extensions:
-        # fields of other APIs, from a request in another format
-        params = {name: value for name, value in params.items() if name not in ("thinking", "top_k")}
+    params = {name: value for name, value in params.items() if name not in left_out(quirks)}
     streamed = chat_request.stream or quirks.streams_only
     if quirks.thinking_off_when_not_streaming and not streamed:
         # a request with thinking is sent as a stream, which is decoded as a whole response all the same
@@ -38,10 +54,12 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
             params["enable_thinking"] = False
     _set_stream_options(params, quirks, streamed)
     _set_names(params, quirks)
-    if chat_request.tools:
-        params["tools"] = chat_request.tools
-        if chat_request.tool_choice is not None:
-            params["tool_choice"] = chat_request.tool_choice
+    if tools := request_parts.tools_for(chat_request.tools, "openai"):
+        params["tools"] = [_tool(tool) for tool in tools]
+        if (choice := request_parts.choice_for(chat_request.tool_choice, tools)) is not None:
+            params["tool_choice"] = choice
+    else:
+        params.pop("parallel_tool_calls", None)
     body = {
         **params,
         "model": chat_request.model,
@@ -54,6 +72,11 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     else:
         headers = request_parts.headers(streamed, Authorization=f"Bearer {key}" if key else "")
     return UpstreamRequest(urls.chat_url(chat_request.base_url), headers, msgspec.json.encode(body))
+
+
+def fetches(part: Image | File, quirks: Quirks) -> bool:
+    """Whether a provider fetches an image or document by its address: images only."""
+    return isinstance(part, Image) and quirks.takes_addresses
 
 
 def is_at(host: str, path: str) -> bool:
@@ -74,15 +97,42 @@ def _set_names(params: JsonObject, quirks: Quirks) -> None:
     if not quirks.sends_temperature:
         for name in SAMPLING:
             params.pop(name, None)
+    if isinstance(stop := params.get("stop"), list) and 0 < quirks.most_stops < len(stop):
+        params["stop"] = stop[: quirks.most_stops]
+
+
+def _tool(tool: JsonObject) -> JsonObject:
+    """A tool whose parameters have properties: several providers refuse an object without."""
+    function = request_parts.function_of(tool)
+    parameters = function.get("parameters")
+    if not isinstance(parameters, dict) or "properties" in parameters:
+        return tool
+    if parameters.get("type", "object") != "object" or (parameters and "type" not in parameters):
+        return tool
+    better = {**parameters, "type": "object", "properties": {}}
+    return {**tool, "function": {**function, "parameters": better}}
+
+
+def left_out(quirks: Quirks) -> tuple[str, ...]:
+    """The fields that are not sent: those of other APIs to a provider that refuses them, and those that it
+    was seen to refuse."""
+    return quirks.left_out if quirks.takes_extensions else (*quirks.left_out, "thinking", "top_k")
 
 
 def _messages(chat_request: ChatRequest, quirks: Quirks) -> list[Any]:
-    messages = chat_request.messages
+    messages = messages_for(chat_request.messages, "openai", partial(_is_taken, quirks))
     if quirks.system_role == "user":
         messages = request_parts.with_instructions_in_user_message(messages)
     if all(map(_is_plain, messages)) and quirks.system_role != "developer":
         return messages
     return list(_mapped(messages, chat_request.model, quirks))
+
+
+def _is_taken(quirks: Quirks, part: File | Audio) -> bool:
+    """Whether a document or recording goes out as it is: of documents only PDFs, and none by address."""
+    if isinstance(part, Audio):
+        return quirks.takes_audio and part.media_type in _AUDIO
+    return quirks.takes_files and part.media_type == PDF and bool(part.data)
 
 
 def _is_plain(message: Message) -> bool:
@@ -96,20 +146,20 @@ def _is_plain(message: Message) -> bool:
 
 
 def _mapped(messages: list[Message], model: str, quirks: Quirks) -> Iterator[JsonObject]:
-    shown: list[Image] = []  # by tools, whose messages can have text only
+    shown: list[JsonObject] = []  # by tools, whose messages can have text only
     for message in messages:
         if shown and message.role != "tool":
-            yield {"role": "user", "content": [_image(image) for image in shown]}
+            yield {"role": "user", "content": shown}
             shown = []
         if message.role == "tool":
-            shown = [*shown, *message.images]
+            shown += [part for part in map(_part, message.parts) if part and part["type"] != "text"]
             yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
         elif message.role in request_parts.INSTRUCTIONS:
             yield {"role": quirks.system_role, "content": message.text}
         else:
             yield _message(message, model, quirks)
     if shown:
-        yield {"role": "user", "content": [_image(image) for image in shown]}
+        yield {"role": "user", "content": shown}
 
 
 def _message(message: Message, model: str, quirks: Quirks) -> JsonObject:
@@ -131,19 +181,28 @@ def _tool_call(call: ToolCall, signature: str) -> JsonObject:
 
 
 def _content(message: Message) -> str | list[JsonObject]:
-    """A text, if there is nothing else: some providers take no lists of parts."""
-    if not message.images:
-        return message.text
-    content: list[JsonObject] = []
-    for part in message.parts:
-        match part:
-            case TextPart(text) if text:
-                content.append({"type": "text", "text": text})
-            case Image():
-                content.append(_image(part))
-    return content
+    """A text, if there is nothing else: some providers take no lists of parts. The assistant's images are
+    refused."""
+    if message.role == "assistant":
+        return request_parts.text_without_images(message)
+    content = [part for part in map(_part, message.parts) if part]
+    return message.text if all(part["type"] == "text" for part in content) else content
 
 
-def _image(image: Image) -> JsonObject:
-    url = image.url or f"data:{image.media_type};base64,{request_parts.base64_of(image)}"
-    return {"type": "image_url", "image_url": {"url": url}}
+def _part(part: Part) -> JsonObject | None:
+    """A part of a message's content; None for what has another place, and for empty texts."""
+    match part:
+        case TextPart(text) if text:
+            return {"type": "text", "text": text}
+        case Image(media_type, data, url):
+            url = url or f"data:{media_type};base64,{request_parts.base64_of(data)}"
+            return {"type": "image_url", "image_url": {"url": url}}
+        case File(media_type, data, _, name):
+            url = f"data:{media_type};base64,{request_parts.base64_of(data)}"
+            return {"type": "file", "file": {"filename": name or _UNNAMED, "file_data": url}}
+        case Audio(media_type, data):
+            recording = {"data": request_parts.base64_of(data), "format": _AUDIO[media_type]}
+            return {"type": "input_audio", "input_audio": recording}
+        case NativeBlock(_, block):
+            return block
+    return None

@@ -11,9 +11,23 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
+from chathub.formats.attachments import in_words
+from chathub.formats.events import (
+    Attachment,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Source,
+    State,
+    Text,
+    ToolCallDelta,
+    Usage,
+)
 from chathub.formats.failure_sentences import code_on_wire
+from chathub.formats.openai.attachments import encoded, with_attachments
 from chathub.formats.openai.client_states import ClientStates
+from chathub.formats.openai.sources import annotations
 from chathub.schemas.json import JsonObject
 
 DONE = b"[DONE]"
@@ -47,12 +61,19 @@ _CODES_BY_STATUS = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rat
 
 
 def encode_error(
-    status: int, message: str, code: str, *, type: str | None = None, param: str | None = None
+    status: int,
+    message: str,
+    code: str,
+    *,
+    type: str | None = None,
+    param: str | None = None,
+    provider_code: str | None = None,
 ) -> bytes:
     """The body of an error response. The client's exception follows the HTTP status alone; ``type`` and
-    ``code`` are for programs that look closer: OpenAI's code where it has one, else ours."""
+    ``code`` are for programs that look closer: the provider's code, or OpenAI's where it has one, else
+    ours."""
     known_type = _ERRORS.get(status, "invalid_request_error" if status < 500 else "server_error")
-    code = _CODES.get(code) or _CODES_BY_STATUS.get(status, code)
+    code = provider_code or _CODES.get(code) or _CODES_BY_STATUS.get(status, code)
     return _encode(_error(message, type or known_type, param, code))
 
 
@@ -149,6 +170,8 @@ class Encoder:
         self._include_usage = include_usage
         self._role = b'"role":"assistant",'
         self._calls = _Calls(id)
+        self._id = id
+        self._images = 0
         self._states = ClientStates()
         self._usage: Usage | None = None
         self._finish = ""
@@ -171,6 +194,10 @@ class Encoder:
             if call := self._calls.take(index, run):
                 call |= self._states.fields_of_call(index)
                 chunks.append(self._delta(b"tool_calls", [call]))
+        elif kind is Attachment:
+            chunks += [self._attachment(event) for event in run]
+        elif kind is Source:
+            chunks.append(self._delta(b"annotations", annotations(run)))
         elif kind is State:
             for event in run:
                 for name, value in self._states.fields_of(event.data).items():
@@ -182,6 +209,12 @@ class Encoder:
         elif kind is Failure:
             chunks.append(_failure(run[0]))
             self._failed = True
+
+    def _attachment(self, attachment: Attachment) -> bytes:
+        if (field := encoded(attachment, self._images, self._id)) is None:
+            return self._delta(b"content", in_words(attachment).text)
+        self._images += field[0] == "images"
+        return self._delta(field[0].encode(), field[1])
 
     def end(self) -> list[bytes]:
         if self._failed:
@@ -212,7 +245,7 @@ class Encoder:
 def _failure(failure: Failure) -> bytes:
     code = code_on_wire(failure) if failure.code is None else str(failure.code)
     known_type = _ERRORS.get(failure.status, "server_error")
-    return _encode(_error(failure.message, failure.type or known_type, None, code))
+    return _encode(_error(failure.message, failure.type or known_type, failure.param, code))
 
 
 def _finish_reason(reason: str, has_calls: bool) -> str:
@@ -241,6 +274,7 @@ def _tokens(usage: Usage) -> JsonObject:
 
 def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes:
     """The ``chat.completion`` object of a reply that was not streamed. The events contain no ``Failure``."""
+    events, attached = with_attachments(events, id)
     text = "".join([event.text for event in events if isinstance(event, Text)])
     reasoning = "".join([event.text for event in events if isinstance(event, Reasoning)])
     finish = next((event.reason for event in reversed(events) if isinstance(event, Finish)), "")
@@ -248,11 +282,14 @@ def encode_body(events: list[Event], model: str, id: str, created: int) -> bytes
     fields = states.fields_of_whole(events)
     calls = _whole_calls(events, id, states, cut_off=finish == "length")
     usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-    message: JsonObject = {"role": "assistant", "content": text or (None if calls else "")}
+    message: JsonObject = {"role": "assistant", "content": text or (None if calls or attached else "")}
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:
         message["tool_calls"] = calls
+    message |= attached
+    if sources := [event for event in events if isinstance(event, Source)]:
+        message["annotations"] = annotations(sources)
     choice = {
         "index": 0,
         "message": message | fields | {"refusal": None},

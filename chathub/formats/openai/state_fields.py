@@ -11,7 +11,7 @@ from typing import Any
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Message, Part, Thought, ToolCall
 from chathub.formats.quirks import Quirks
-from chathub.formats.reasoning_details import Details, of_family
+from chathub.formats.reasoning_details import Details, by_place, of_family
 from chathub.schemas.json import JsonObject
 
 # Google's own word for the signature of a call that another model made
@@ -60,25 +60,28 @@ def size_of(data: JsonObject) -> int:
     return sum(1 + sum(len(as_string(item.get(name))) for name in _LONG) for item in items)
 
 
-def thoughts_of(message: Any) -> list[Part]:
-    """The reasoning in an assistant message of a client, with its states."""
-    thoughts: list[Part] = []
-    if isinstance(details := message.reasoning_details, list) and details:
-        thoughts.append(Thought("", {"openrouter": [item for item in details if isinstance(item, dict)]}))
+def parts_of(message: Any, spoken: Sequence[Part], calls: Sequence[tuple[ToolCall, object]]) -> list[Part]:
+    """An assistant message of a client as parts: its reasoning with the states, what it says, and its tool
+    calls, each with its ``extra_content``."""
+    details = by_place(message.reasoning_details)
+    parts = _details_at(details, (False, 0))
     if text := as_string(message.reasoning_content):
-        thoughts.append(Thought(text, {"field": "reasoning_content"}))
-    return thoughts
+        parts.append(Thought(text, {"field": "reasoning_content"}))
+    parts += spoken
+    if signature := signature_in({"extra_content": message.extra_content}):
+        alone = {} if spoken else {"alone": True}
+        parts.append(Thought("", {"gemini": {"signature": signature, **alone}}))
+    parts += _details_at(details, (True, 0))
+    for number, (call, extra) in enumerate(calls, 1):
+        if signature := signature_in({"extra_content": extra}):
+            parts.append(Thought("", {"gemini": {"signature": signature, "call": 0}}))
+        parts.append(call)
+        parts += [*_details_at(details, (False, number)), *_details_at(details, (True, number))]
+    return parts
 
 
-def signed(parts: Sequence[Part], extra_content: object) -> list[Part]:
-    """The text of a client's message, or one of its tool calls, with the signature beside it."""
-    signature = signature_in({"extra_content": extra_content})
-    if not signature:
-        return list(parts)
-    if parts and isinstance(parts[-1], ToolCall):
-        return [*parts[:-1], Thought("", {"gemini": {"signature": signature, "call": 0}}), parts[-1]]
-    alone = {} if parts else {"alone": True}
-    return [*parts, Thought("", {"gemini": {"signature": signature, **alone}})]
+def _details_at(details: dict[tuple[bool, int], list[JsonObject]], place: tuple[bool, int]) -> list[Part]:
+    return [Thought("", {"openrouter": details[place]})] if place in details else []
 
 
 def message_fields(message: Message, model: str, quirks: Quirks) -> JsonObject:

@@ -1,0 +1,96 @@
+"""Pairs tool calls with their results: OpenAI refuses either without the other.
+
+The results directly follow the message with their calls. A call that has none gets a stand-in; a result
+without a call becomes a text of the user.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chathub.formats.client_request import PARTS_OF_ONE
+from chathub.formats.raw_json import ABSENT, changed, first_of, items, look, raw
+
+# the result of a call that has none
+NO_RESULT = "No result: this tool call was not completed."
+# before a result without a call
+ORPHAN = "Result of an earlier tool call:"
+
+
+class _Message(Struct):
+    role: str = ""
+    content: Raw = ABSENT
+    tool_calls: Raw = ABSENT
+    tool_call_id: str | None = None
+
+
+class _Call(Struct):
+    id: str = ""
+
+
+_message = msgspec.json.Decoder(_Message)
+_call = msgspec.json.Decoder(_Call)
+
+
+def with_results(messages: list[Raw]) -> list[Raw]:
+    """The messages, with the results of all calls directly after them."""
+    looks = [look(each, _message) for each in messages]
+    results = _results_by_call(looks)
+    used = {number for found in results.values() for number in found.values() if number is not None}
+    paired: list[Raw] = []
+    for number, (message, found) in enumerate(zip(messages, looks, strict=True)):
+        if number in used:
+            continue
+        if found is not None and found.role == "tool" and found.tool_call_id:
+            paired += _orphan(message, found)
+            continue
+        paired.append(message)
+        for call_id, place in _in_order(results.get(number, {})):
+            paired.append(_stand_in(call_id) if place is None else messages[place])
+    return paired
+
+
+def _results_by_call(looks: list[_Message | None]) -> dict[int, dict[str, int | None]]:
+    """For each message with calls the positions of their results, by the calls' ids; None for none. A result
+    belongs to the nearest message before it that has a call of its id."""
+    results: dict[int, dict[str, int | None]] = {}
+    callers: dict[str, int] = {}
+    for number, found in enumerate(looks):
+        if found is None:
+            continue
+        if found.role == "assistant" and (ids := _call_ids(found.tool_calls)):
+            results[number] = dict.fromkeys(ids)
+            callers |= dict.fromkeys(ids, number)
+        elif found.role == "tool" and (call_id := found.tool_call_id or "") in callers:
+            waiting = results[callers[call_id]]
+            if waiting[call_id] is None:
+                waiting[call_id] = number
+    return results
+
+
+def _call_ids(tool_calls: Raw) -> list[str]:
+    found = [look(each, _call) for each in items(tool_calls, PARTS_OF_ONE) or []]
+    return [each.id for each in found if each and each.id]
+
+
+def _in_order(results: dict[str, int | None]) -> list[tuple[str, int | None]]:
+    """The results as they stand, then the missing ones."""
+    return sorted(results.items(), key=lambda item: (item[1] is None, item[1] or 0))
+
+
+def _stand_in(call_id: str) -> Raw:
+    return raw({"role": "tool", "tool_call_id": call_id, "content": NO_RESULT})
+
+
+def _orphan(message: Raw, found: _Message) -> list[Raw]:
+    """A result without a call as a message of the user; nothing if it is empty."""
+    if bytes(found.content) in (b"", b"null", b'""'):
+        return []
+    introduction: dict[str, Any] = {"type": "text", "text": ORPHAN}
+    if first_of(found.content) == b"[":
+        parts = items(found.content, PARTS_OF_ONE) or []
+        content: Any = [introduction, *parts]
+    else:
+        content = [introduction, {"type": "text", "text": found.content}]
+    return [changed(message, {"role": "user", "content": content, "tool_call_id": None, "name": None})]

@@ -1,0 +1,83 @@
+"""What a reply has beside its text: attachments and sources, sections 5 and 6 of the API document."""
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from chathub.schemas.json import JsonObject
+
+
+class Attachment(Struct, frozen=True, tag_field="type", tag="attachment"):
+    """A file that the model made. ``at`` is the number of code points of the text before it. One at its
+    provider's address has no ``id`` and no ``size`` (bytes)."""
+
+    id: str | None
+    media_type: str
+    name: str
+    size: int | None
+    url: str
+    at: int
+    transcript: str | UnsetType = UNSET
+
+
+class _Row(Struct):
+    """An attachment as the statements give it."""
+
+    file_id: str | None
+    url: str
+    media_type: str
+    name: str
+    transcript: str
+    size: int | None
+    text_before: int
+
+
+_decode_rows = msgspec.json.Decoder(list[_Row]).decode
+
+
+def attachments_of(rows: str) -> list[Attachment]:
+    """A message's attachments, from the JSON of a statement."""
+    return [
+        Attachment(
+            row.file_id,
+            row.media_type,
+            row.name,
+            row.size,
+            row.url if row.file_id is None else f"/api/files/{row.file_id}",
+            row.text_before,
+            row.transcript or UNSET,
+        )
+        for row in _decode_rows(rows)
+    ]
+
+
+class Source(Struct, frozen=True, omit_defaults=True):
+    """A citation or a search result. ``start`` and ``end`` are the code points of the text that it
+    supports."""
+
+    title: str
+    url: str
+    quote: str | UnsetType = UNSET
+    start: int | UnsetType = UNSET
+    end: int | UnsetType = UNSET
+
+
+_decode_sources = msgspec.json.Decoder(list[Source]).decode
+
+
+def sources_of(stored: str) -> list[Source]:
+    """A message's sources, from its column."""
+    return _decode_sources(stored) if stored else []
+
+
+def encode_sources(sources: Iterable[Source]) -> str:
+    """Sources for a message's column; empty for none."""
+    return msgspec.json.encode(list(sources)).decode() if sources else ""
+
+
+def event_of(attachment: Attachment) -> JsonObject:
+    """An attachment as an event of a stream, whose place says what ``at`` says."""
+    event: JsonObject = msgspec.to_builtins(attachment)
+    del event["at"]
+    return event

@@ -1,0 +1,86 @@
+"""Rows of the table of formats about the parts of a message: images, documents and sounds."""
+
+import base64
+from typing import Any
+
+from gateway import PIXEL
+from table_cells import NONE, Cell, carried
+from table_programs import Fields
+from table_sdks import anthropic
+
+PDF = base64.b64encode(b"%PDF-1.4 a page").decode()
+WAVE = base64.b64encode(b"RIFF\x24\x00\x00\x00WAVEfmt a sound").decode()
+ADDRESS = "https://images.example/cat.png"
+
+
+def text(words: str) -> Fields:
+    return {"type": "text", "text": words}
+
+
+def images(cell: Cell) -> str:
+    """An image as data and one by its address, between two texts."""
+    data, address = _images_in("anthropic" if cell.client == "anthropic" else "openai")
+    cell.ask(over=cell.program.hello([text("one"), data, text("two"), address]))
+    one, two = (
+        ({"text": "one"}, {"text": "two"}) if cell.wire_format == "gemini" else map(text, ("one", "two"))
+    )
+    data, address = _images_in(cell.wire_format)
+    return carried(_same(cell.parts(), [one, data, two, address]))
+
+
+def _images_in(wire_format: str) -> tuple[Fields, Fields]:
+    if wire_format == "openai":
+        urls = (f"data:image/png;base64,{PIXEL}", ADDRESS)
+        data, address = ({"type": "image_url", "image_url": {"url": url}} for url in urls)
+    elif wire_format == "anthropic":
+        sources = (
+            {"type": "base64", "media_type": "image/png", "data": PIXEL},
+            {"type": "url", "url": ADDRESS},
+        )
+        data, address = ({"type": "image", "source": source} for source in sources)
+    else:
+        data = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
+        address = {"fileData": {"mimeType": "image/png", "fileUri": ADDRESS}}
+    return data, address
+
+
+def _same(parts: list[Any], wanted: list[Any]) -> bool:
+    """Whether the parts are the wanted ones; an address needs no media type."""
+    for part in [*parts, *wanted]:
+        part.get("fileData", {}).pop("mimeType", None)
+    return parts == wanted
+
+
+def pdf(cell: Cell) -> str:
+    content = [text("what is it?"), _file_in("anthropic" if cell.client == "anthropic" else "openai")]
+    cell.ask(over=cell.program.hello(content))
+    part = cell.parts()[-1]
+    if cell.wire_format == "gemini":
+        return carried(part == {"inlineData": {"mimeType": "application/pdf", "data": PDF}})
+    if cell.wire_format == "anthropic":
+        return carried(part["type"] == "document" and part["source"] == _file_in("anthropic")["source"])
+    return carried(
+        part["type"] == "file" and part["file"]["file_data"] == f"data:application/pdf;base64,{PDF}"
+    )
+
+
+def _file_in(wire_format: str) -> Fields:
+    if wire_format == "anthropic":
+        source = {"type": "base64", "media_type": "application/pdf", "data": PDF}
+        return {"type": "document", "source": source}
+    return {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}}
+
+
+def audio(cell: Cell) -> str:
+    if cell.client == "anthropic":
+        kinds = [block.__annotations__["type"] for block in anthropic.types.ContentBlockParam.__args__]
+        assert kinds and not any("audio" in str(kind) for kind in kinds)
+        return NONE
+    sound = {"type": "input_audio", "input_audio": {"data": WAVE, "format": "wav"}}
+    cell.ask(over=cell.program.hello([text("what is it?"), sound]))
+    part = cell.parts()[-1]
+    if cell.wire_format == "gemini":
+        return carried(part == {"inlineData": {"mimeType": "audio/wav", "data": WAVE}})
+    if "recording" in part.get("text", ""):
+        return "as a text that names it"
+    return carried(part == sound)
