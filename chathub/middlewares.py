@@ -12,16 +12,17 @@ from aiohttp import web
 from chathub.accounts.caller import Caller
 from chathub.accounts.sessions import is_token_of_ours
 from chathub.app_keys import ACCESS, BODY, CALLER, CLOSING, CONFIG, REQUEST_ID, SESSIONS, STREAMING
+from chathub.config import Config
 from chathub.database.errors import DatabaseError
 from chathub.errors import BudgetSpent, ChatHubError, CompressedBody, Forbidden, Misdirected, Unauthorized
 from chathub.formats import anthropic, openai
-from chathub.handlers.http import Handler, address_of, is_compressed, language_of, raw
+from chathub.handlers.http import Handler, address_of, is_compressed, language_at, raw
 from chathub.handlers.wrong_paths import WrongPath, wrong_path
 from chathub.hosts import is_allowed
 from chathub.log import REQUEST
 from chathub.schemas.errors import encode_error
 from chathub.security.client_address import is_in
-from chathub.sentences import Reason
+from chathub.sentences import Language, Reason
 
 log = logging.getLogger("chathub")
 
@@ -189,10 +190,16 @@ def _unexpected(request: web.Request, error: Exception) -> web.Response:
 
 
 def failure(
-    request: web.Request, status: int, reason: Reason, error: ChatHubError | None = None
+    request: web.Request,
+    status: int,
+    reason: Reason,
+    error: ChatHubError | None = None,
+    config: Config | None = None,
 ) -> web.Response:
-    """An error as a response in the client's format and language."""
-    response = raw(_encode_error(request, status, reason, error), status)
+    """An error as a response in the client's format and language. ``config`` is that of the application, if
+    the request has not reached it yet."""
+    language = language_at(request.path, config or request.app[CONFIG])
+    response = raw(_encode_error(request.path, status, reason, language, error), status)
     if request.path.startswith("/v1/"):
         # Anthropic's format has no field for it, and OpenAI's may have OpenAI's own code
         response.headers["X-ChatHub-Code"] = reason.wire_code
@@ -223,8 +230,10 @@ def _wrong_path(wrong: WrongPath) -> web.Response:
     return response
 
 
-def _encode_error(request: web.Request, status: int, reason: Reason, error: ChatHubError | None) -> bytes:
-    path, language, details = request.path, language_of(request), error.details if error else {}
+def _encode_error(
+    path: str, status: int, reason: Reason, language: Language, error: ChatHubError | None
+) -> bytes:
+    details = error.details if error else {}
     if not path.startswith("/v1/"):
         return encode_error(reason, language, details)
     sentence = reason.text(language)

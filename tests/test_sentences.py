@@ -21,6 +21,7 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]")
 ELSEWHERE = {
     "chat/settle.py",  # the text that the page itself shows after its stop button
     "formats/failure_words.py",  # words of Chinese providers
+    "formats/refusal_phrases.py",  # words of Chinese providers
     "formats/think.py",  # quotation marks
     "handlers/usage.py",  # beginnings of formulas
     "redaction.py",  # words before a secret

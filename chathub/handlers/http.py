@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 from chathub.accounts.caller import ClientInfo
 from chathub.app_keys import BODY, CALLER, CONFIG, OFFLOAD, REQUEST_ID, REQUEST_MEMORY, STREAM_LIMIT
+from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, NotJson, TooLarge
 from chathub.limits.request_memory import ANONYMOUS_LARGEST, RequestBody
 from chathub.schemas.chats import Options
@@ -58,8 +59,13 @@ def raw(body: bytes, status: int = 200) -> web.Response:
 
 
 def language_of(request: web.Request) -> Language:
-    """The language of a response: English for programs at /v1, else as configured."""
-    return "en" if request.path.startswith("/v1/") else request.app[CONFIG].language
+    """The language of a response."""
+    return language_at(request.path, request.app[CONFIG])
+
+
+def language_at(path: str, config: Config) -> Language:
+    """The language of responses at a path: English for programs at /v1, else as configured."""
+    return "en" if path.startswith("/v1/") else config.language
 
 
 def said(request: web.Request, code: str, **params: Param) -> str:

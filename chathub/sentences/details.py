@@ -8,7 +8,7 @@ SENTENCES = {
     "address_too_large": ("{address} 超过 {most:bytes}", "{address} is larger than {most:bytes}"),
     "address_unfetched": ("无法下载 {address}", "{address} cannot be fetched"),
     "addresses_busy": (
-        "服务器正在下载的图片和文件过多，请稍后再试",
+        "服务器正在下载的图片和文件过多，请稍后重试",
         "The server is fetching too many images and files, please try again later",
     ),
     "addresses_too_slow": ("图片和文件未能及时下载", "Images and files could not be fetched in time"),

@@ -10,8 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from chathub.app_keys import CLOSING, CONFIG
+from chathub.config import Config
 from chathub.errors import Unavailable
-from chathub.handlers.http import SAFE, is_compressed, raw
+from chathub.handlers.http import SAFE, is_compressed, language_at, raw
 from chathub.log import RateLimitedWarning
 from chathub.middlewares import failure
 from chathub.schemas.errors import encode_error
@@ -56,7 +57,7 @@ class Runner(web.AppRunner):
         self, app: web.Application, connections: Connections | None = None, **connection: Any
     ) -> None:
         self.connections = connections or Connections()
-        self._language = app[CONFIG].language
+        self._config = app[CONFIG]
         self._connection = {**_CONNECTION, **connection}
         # aiohttp waits for this time twice; everything is stored by then, and container runtimes kill the
         # process after 10 seconds
@@ -66,8 +67,12 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         return _Server(
             self.connections,
-            self._language,
-            _bounded(self.connections, _checking_expectations(made.request_handler, self._language)),
+            self._config,
+            _bounded(
+                self.connections,
+                _checking_expectations(made.request_handler, self._config),
+                self._config,
+            ),
             request_factory=_announcing(made.request_factory),
             handler_cancellation=True,
             **self._connection,
@@ -75,16 +80,16 @@ class Runner(web.AppRunner):
 
 
 class _Server(web.Server):
-    def __init__(self, connections: Connections, language: Language, handler: Any, **options: Any) -> None:
+    def __init__(self, connections: Connections, config: Config, handler: Any, **options: Any) -> None:
         super().__init__(handler, **options)
         self._open_connections = connections
-        self._language = language
+        self._config = config
         kept = ("request_factory", "handler_cancellation")
         self._protocol = {name: value for name, value in options.items() if name not in kept}
 
     def __call__(self) -> web.RequestHandler:
         return _Protocol(
-            self._open_connections, self._language, self, loop=asyncio.get_running_loop(), **self._protocol
+            self._open_connections, self._config, self, loop=asyncio.get_running_loop(), **self._protocol
         )
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
@@ -105,12 +110,12 @@ class _Protocol(web.RequestHandler):
     read. The connection counts (``Connections``) follow each request and response.
     """
 
-    __slots__ = ("_language", "_open_connections", "_payload")
+    __slots__ = ("_config", "_open_connections", "_payload")
 
-    def __init__(self, connections: Connections, language: Language, *arguments: Any, **options: Any) -> None:
+    def __init__(self, connections: Connections, config: Config, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._open_connections = connections
-        self._language = language
+        self._config = config
         # the body of the request that is being handled
         self._payload: Any = None
 
@@ -167,7 +172,7 @@ class _Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         # raises if a response has begun already
         super().handle_error(request, status, exc, message)
-        return _error_response(status, self._language)
+        return _error_response(status, self._config.language)
 
 
 def _announcing(make: Any) -> Any:
@@ -180,7 +185,7 @@ def _announcing(make: Any) -> Any:
     return request
 
 
-def _bounded(connections: Connections, handler: Any) -> Any:
+def _bounded(connections: Connections, handler: Any, config: Config) -> Any:
     """A handler that refuses a request above the bound before any work is done for it."""
     warning = RateLimitedWarning(log, "requests refused for lack of descriptors (ulimit -n): %d")
 
@@ -190,12 +195,12 @@ def _bounded(connections: Connections, handler: Any) -> Any:
             return response
         warning.warn()
         busy = Unavailable("server_busy", retry_after=5)
-        return _closing(failure(request, busy.status, busy.reason, busy))
+        return _closing(failure(request, busy.status, busy.reason, busy, config))
 
     return handle
 
 
-def _checking_expectations(handler: Any, language: Language) -> Any:
+def _checking_expectations(handler: Any, config: Config) -> Any:
     """A handler that turns aiohttp's refusal of an Expect header, raised before any middleware, into our
     error."""
 
@@ -203,7 +208,7 @@ def _checking_expectations(handler: Any, language: Language) -> Any:
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPExpectationFailed as error:
-            return _error_response(error.status, language)
+            return _error_response(error.status, language_at(request.path, config))
         return response
 
     return handle

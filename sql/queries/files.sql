@@ -19,7 +19,7 @@ WHERE message_id = :message_id ORDER BY position
 
 -- name: list_made_for_message
 -- the images of a reply that a provider can be sent
-SELECT files.media_type, data, '' AS url FROM message_attachments JOIN files ON files.id = file_id
+SELECT files.media_type, data, '' AS url, text_before AS at FROM message_attachments JOIN files ON files.id = file_id
 WHERE message_id = :message_id AND files.media_type IN ('image/png', 'image/jpeg', 'image/gif', 'image/webp')
 ORDER BY position
 

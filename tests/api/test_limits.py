@@ -23,6 +23,7 @@ from scripted import Provider, chunk
 from chathub.app import create_app
 from chathub.config import Config
 from chathub.routes import ROUTES, Route
+from chathub.sentences.tables import ERRORS
 from chathub.server.protocol import Runner
 
 Headers = dict[str, str]
@@ -91,7 +92,7 @@ def refused(answer: bytes, status: int) -> str:
     assert headers.items() >= SAFE.items() and re.fullmatch(r"[0-9a-f]{16}", headers["X-Request-ID"])
     said = json.loads(body)
     assert said == {"error": said["error"], "message": said["error"], "code": said["code"], "success": False}
-    assert any("\u4e00" <= character <= "\u9fff" for character in said["error"])
+    assert said["error"] and said["code"] in ERRORS
     return str(said["error"])
 
 

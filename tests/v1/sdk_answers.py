@@ -24,7 +24,7 @@ ENDS = {
 @dataclass
 class Answer:
     """``usage`` has the fields of the recordings' ``usage_normalized``; ``error`` is the exception that
-    ended the answer."""
+    ended the answer. ``has_plain``: reasoning came besides its details, which repeat it."""
 
     text: str = ""
     reasoning: str = ""
@@ -33,6 +33,7 @@ class Answer:
     finish: str | None = None
     usage: dict[str, Any] | None = None
     error: Any = None
+    has_plain: bool = field(default=False, compare=False)
 
 
 async def ask_openai(hub: str, access: str, model: str, *, streams: bool) -> Answer:
@@ -82,9 +83,9 @@ def _add_message(answer: Answer, message: Any) -> None:
     details = [
         each.get("text") or each.get("summary") or "" for each in fields.get("reasoning_details") or []
     ]
-    answer.reasoning += (
-        fields.get("reasoning_content") or fields.get("reasoning") or thought or "".join(details)
-    )
+    plain = fields.get("reasoning_content") or fields.get("reasoning") or thought
+    answer.has_plain |= bool(plain)
+    answer.reasoning += plain or ("" if answer.has_plain else "".join(details))
     for number, call in enumerate(message.tool_calls or []):
         _add_call(answer, getattr(call, "index", number), call)
 

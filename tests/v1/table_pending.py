@@ -7,13 +7,8 @@ import pytest
 _ALL = ("openai", "anthropic", "gemini")
 # row: client: provider formats
 PENDING: dict[str, dict[str, tuple[str, ...]]] = {
-    "images": {"api": ("openai", "anthropic", "gemini")},
-    "PDF": {"openai": ("anthropic", "gemini"), "anthropic": ("openai", "gemini")},
-    "audio": {"openai": ("anthropic", "gemini")},
     "strict tools": {"openai": ("anthropic",), "api": ("anthropic",)},
     "parallel": {"openai": ("gemini",), "anthropic": ("gemini",)},
-    "structured output": {"openai": ("anthropic",), "anthropic": ("openai", "gemini"), "api": ("anthropic",)},
-    "JSON without a schema": {"openai": ("anthropic",), "api": ("anthropic",)},
     "seed": {"openai": ("anthropic",), "api": ("anthropic",)},
     "penalties": {"openai": ("anthropic",), "api": ("anthropic",)},
     "logprobs": {"openai": ("anthropic", "gemini")},

@@ -167,7 +167,7 @@ def _anthropic_reply(message: Any) -> Reply:
         texts=["".join(block.text for block in texts)],
         calls=[(it.id, it.name, it.input) for it in message.content if it.type == "tool_use"],
         sources=[(getattr(note, "url", None) or note.source, note.title or "") for note in notes],
-        files=0,
+        files=sum(block.type == "image" for block in message.content),
         tokens=(message.usage.cache_read_input_tokens, details and details.thinking_tokens),
         logprobs=[],
         turn=[block.model_dump(exclude_none=True) for block in message.content],
