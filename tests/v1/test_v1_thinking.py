@@ -204,6 +204,32 @@ async def test_tool_loop_of_claude_is_continued_by_another_model(
         assert set(asked) == {"role", "content", "tool_calls"}
 
 
+async def test_forwarded_request_learns_that_reasoning_must_go_back(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, "openai")
+    sentence = "reasoning_content is missing in assistant tool call message at index 1"
+    refused = provider.answer(400, {"error": {"message": sentence}})
+    answered = replying(provider, "openai", "晴")
+
+    async def run(request: Any) -> Any:
+        return await (answered if provider.last["messages"][1].get("reasoning_content") else refused)(request)
+
+    provider.script = run
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    history = [
+        *ASK,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "晴"},
+    ]
+    body = {"model": "m", "messages": history, "tools": [FUNCTION]}
+    for requests in (2, 3):
+        answer = await post(client, "/v1/chat/completions", body, admin)
+        assert answer["choices"][0]["message"]["content"] == "晴"
+        assert len(provider.bodies) == requests
+    assert provider.last["messages"][1]["tool_calls"] == [call]
+
+
 def test_the_strict_providers_are_strict() -> None:
     bare = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather"}}]}
     for kind, strict in STRICT.items():

@@ -26,6 +26,7 @@ from chathub.formats.events import (
 )
 from chathub.formats.failure_sentences import code_on_wire
 from chathub.formats.openai.attachments import encoded, with_attachments
+from chathub.formats.openai.client_calls import Calls
 from chathub.formats.openai.client_states import ClientStates
 from chathub.formats.openai.sources import annotations
 from chathub.schemas.json import JsonObject
@@ -96,61 +97,6 @@ def _model_object(name: str, created: int, owned_by: str) -> JsonObject:
     return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
 
 
-class _Calls:
-    """Encodes tool calls in the order they appeared. Clients need id and name in a call's first fragment, so
-    fragments before the name wait for it; a call without an id gets one. Clients parse the arguments, so a
-    call without any gets ``{}``."""
-
-    def __init__(self, id: str) -> None:
-        self._prefix = "call_" + id.removeprefix("chatcmpl-")
-        self._places: dict[int, int] = {}
-        self._waiting: dict[int, ToolCallDelta] = {}
-        self._blank: set[int] = set()  # places of calls without arguments so far
-
-    def take(self, index: int, fragments: Iterable[ToolCallDelta]) -> JsonObject | None:
-        """The delta for some fragments of one call, or nothing yet."""
-        whole = [self._waiting.pop(index)] if index in self._waiting else []
-        whole += fragments
-        arguments = "".join(fragment.arguments for fragment in whole)
-        if index in self._places:
-            return self._more(self._places[index], arguments) if arguments else None
-        call_id = next((fragment.id for fragment in whole if fragment.id), "")
-        name = next((fragment.name for fragment in whole if fragment.name), "")
-        if not name:
-            self._waiting[index] = ToolCallDelta(index, call_id, "", arguments)
-            return None
-        return self._first(index, call_id, name, arguments)
-
-    def nameless(self) -> list[JsonObject]:
-        """The calls without a name."""
-        waiting, self._waiting = self._waiting, {}
-        return [self._first(index, call.id, "", call.arguments) for index, call in waiting.items()]
-
-    def completed(self) -> list[JsonObject]:
-        """The empty object for the calls without arguments."""
-        return [self._more(place, "{}") for place in sorted(self._blank)]
-
-    def _more(self, place: int, arguments: str) -> JsonObject:
-        if arguments.strip():
-            self._blank.discard(place)
-        return {"index": place, "function": {"arguments": arguments}}
-
-    def _first(self, index: int, call_id: str, name: str, arguments: str) -> JsonObject:
-        place = self._places[index] = len(self._places)
-        if not arguments.strip():
-            self._blank.add(place)
-        function = {"name": name, "arguments": arguments}
-        return {
-            "index": place,
-            "id": call_id or f"{self._prefix}_{place}",
-            "type": "function",
-            "function": function,
-        }
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-
 def _run(event: Event) -> tuple[type[Event], int]:
     return type(event), event.index if isinstance(event, ToolCallDelta) else 0
 
@@ -169,7 +115,7 @@ class Encoder:
         self._tail = b'],"usage":null}' if include_usage else b"]}"
         self._include_usage = include_usage
         self._role = b'"role":"assistant",'
-        self._calls = _Calls(id)
+        self._calls = Calls(id)
         self._id = id
         self._images = 0
         self._states = ClientStates(streams=True)
@@ -305,7 +251,7 @@ def _whole_calls(events: list[Event], id: str, states: ClientStates, cut_off: bo
     for event in events:
         if isinstance(event, ToolCallDelta):
             fragments.setdefault(event.index, []).append(event)
-    numbered = _Calls(id)
+    numbered = Calls(id)
     found = [(numbered.take(index, run), index) for index, run in fragments.items()]
     calls = [call | states.fields_of_call(index) for call, index in found if call] + numbered.nameless()
     for call in calls:
