@@ -1,6 +1,6 @@
 """The memory of running replies: whose reading from the provider pauses, and whose continues."""
 
-from chathub.formats.events import Text
+from chathub.formats.events import Attachment, Text
 from chathub.gateway.usage_meter import EventQueue
 from chathub.limits.reply_memory import MemoryLease, ReplyMemory
 
@@ -77,6 +77,27 @@ def test_buffer_for_a_slow_client_is_limited_by_its_characters() -> None:
     assert len(outbox.take()) == 2 and outbox.room.is_set()
     outbox.feed([Text("长" * 60_000)])
     assert outbox.room.is_set()
+
+
+def test_attachments_for_a_slow_client_are_counted_until_they_are_taken() -> None:
+    holdings = ReplyMemory(MANY, MANY)
+    outbox = EventQueue(0, 1_000_000)
+    outbox.memory = holdings.of(1)
+    outbox.feed([Text("a")])
+    assert holdings.used == 0
+    outbox.feed([Attachment("image/png", bytes(100_000))])
+    assert holdings.used == 100_000 and outbox.room is not None and not outbox.room.is_set()
+    assert len(outbox.take()) == 2 and holdings.used == 0 and outbox.room.is_set()
+
+
+def test_freed_memory_lets_waiting_replies_read_on() -> None:
+    holdings = ReplyMemory(100, MANY)
+    first, second = holdings.of(1), holdings.of(1)
+    first.grow(90)
+    second.grow(20)
+    assert reading(first, second) == [True, False]
+    first.grow(-80)
+    assert reading(first, second) == [True, True]
 
 
 def test_reply_sent_as_a_whole_is_counted_and_waits_for_no_client() -> None:

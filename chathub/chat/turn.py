@@ -83,24 +83,19 @@ class FinalStatus(Struct, frozen=True):
     retry_after: float | None = None
 
 
-def older(sentence: str) -> Reason | None:
-    """The reason of a reply that was stored with a sentence, before there were codes."""
-    return Reason("older_failure", {"text": sentence}) if sentence else None
-
-
 def status_columns(final_status: FinalStatus | None) -> JsonObject:
     """The columns of a message that say how the reply ended (None: it is still being generated)."""
     if final_status is None:
         return {
             "status": "streaming",
-            "reason": "",
+            "reason_json": "",
             "error_status": 0,
             "finish_reason": "",
             "retry_after": None,
         }
     return {
         "status": final_status.status,
-        "reason": final_status.reason.text("zh") if final_status.reason else "",
+        "reason_json": final_status.reason.encoded() if final_status.reason else "",
         "error_status": final_status.http_status,
         "finish_reason": final_status.finish_reason,
         "retry_after": final_status.retry_after,

@@ -15,6 +15,7 @@ from chathub.formats.sources import Insertions
 from chathub.formats.urls import hostname
 from chathub.schemas import base64
 from chathub.schemas.json import JsonObject
+from chathub.sentences import sentence
 from chathub.text import well_formed
 
 # bytes of the attachments of one reply
@@ -72,7 +73,7 @@ def from_url(url: str, media_type: str = "", name: str = "") -> Attachment:
             return from_base64(data, kind or media_type, name)
         return Attachment(_plain(kind), name=_short(name))
     fit = url if is_public(url) else ""
-    return Attachment(_plain(media_type) if media_type else "", url=fit, name=_short(name))
+    return Attachment(_plain(media_type), url=fit, name=_short(name))
 
 
 def is_public(url: str) -> bool:
@@ -203,8 +204,8 @@ class Base64Pieces:
 def size_text(size: int) -> str:
     """A size for people: ``12 KB``, ``1.5 MB``."""
     if size < 1024 * 1024:
-        return f"{max(1, round(size / 1024))} KB" if size >= 1024 else f"{size} bytes"
-    return f"{size / 1024 / 1024:.1f} MB"
+        return f"{max(1, round(size / 1024))} KB"
+    return f"{size / 1024 / 1024:.1f} MB".replace(".0", "")
 
 
 def described(attachment: Attachment) -> str:
@@ -230,13 +231,9 @@ def worded(events: Iterable[Event], keeps: Callable[[Attachment], bool]) -> list
     return out
 
 
-# what is said instead of an attachment that a client's format has no place for
-_NOWHERE = "cannot be shown in this format"
-
-
-def in_words(attachment: Attachment, problem: str = _NOWHERE) -> Text:
-    """An attachment as a sentence for programs, which says what came."""
+def in_words(attachment: Attachment, code: str = "attachment_unsupported") -> Text:
+    """An attachment as a sentence for programs, which says what came, and what was said in it."""
     if not attachment.data and not attachment.url:
-        problem = "cannot be read"
-    said = f" {attachment.transcript}" if attachment.transcript else ""
-    return Text(f"[{described(attachment)}: {problem}]{said}")
+        code = "attachment_unreadable"
+    told = sentence(code, "en", {"what": described(attachment), "most": MOST_BYTES})
+    return Text(f"{told} {attachment.transcript}".rstrip())

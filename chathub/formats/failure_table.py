@@ -145,7 +145,7 @@ def telling_phrase(failure: Failure) -> str:
     """The phrase at the beginning of the message that decides, unless the request contains it; empty for
     none."""
     if failure.status in words.PHRASES_AT:
-        for phrases in (words.NO_CREDIT, words.BAD_KEY):
+        for phrases in (words.NO_CREDIT, words.BAD_KEY, words.NO_MODEL):
             if match := phrases.match(failure.message.lstrip()):
                 return match[0]
     return ""
@@ -184,7 +184,7 @@ def _is_filtered(failure: Failure, status: int, said: frozenset[str]) -> bool:
 
 def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:
     is_coded = status in words.CODES_AT and bool(said & words.NO_CREDIT_CODES)
-    if words.PER_DAY.search(" ".join(said)) and status == 429:
+    if status == 429 and (words.PER_DAY.search(" ".join(said)) or "quotaexceeded" in said):
         return "upstream_model_quota" if _names_model(failure) else "upstream_no_credit", True
     if is_coded and status == 429 and words.PER_MINUTE.search(failure.message):
         # DashScope's limit a minute comes with the code of an empty account
@@ -211,6 +211,8 @@ def _model(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bo
         said |= _code_words(failure.cause)
     is_coded = status in words.CODES_AT and bool(said & words.MODEL_CODES)
     is_named = is_coded or words.MODEL.search(failure.told) is not None
+    # the word alone may be the request's: a file may be called so
+    is_certain = is_coded or _says(failure, words.NO_MODEL)
     if status == 410 or (status in words.CODES_AT and said & words.RETIRED_CODES):
         return "model_retired", True
     if not is_coded and status not in (403, 404):
@@ -218,7 +220,7 @@ def _model(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bo
     if not is_named:
         # it may as well be about the request: a file or an earlier response that is not there
         return "upstream_denied", False
-    return ("model_retired" if words.RETIRED.search(failure.told) else "model_unavailable"), True
+    return ("model_retired" if words.RETIRED.search(failure.told) else "model_unavailable"), is_certain
 
 
 def _rate(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:

@@ -10,12 +10,13 @@ Phrases = re.Pattern[str]
 
 # client errors, and errors inside a 200
 CODES_AT = (200, 400, 402, 403, 404, 429)
-PHRASES_AT = (400, 402, 403, 429)
+PHRASES_AT = (400, 402, 403, 404, 429)
 
 NO_CREDIT_CODES = frozenset(
     {
         "insufficientquota",
         "exceededcurrentquotaerror",
+        "quotaexceeded",
         "billingnotactive",
         "billinghardlimitreached",
         "billingdisabled",
@@ -30,12 +31,11 @@ NO_CREDIT_CODES = frozenset(
         "1310",
     }
 )
-# a quota of one model alone: DashScope's free tier, Ark's free trial and limit set by the owner
+# a quota of one model alone: DashScope's free tier, a limit that the owner set at Ark
 MODEL_QUOTA_CODES = frozenset(
     {
         "allocationquotafreetieronly",
         "setlimitexceeded",
-        "quotaexceeded",
     }
 )
 BAD_KEY_CODES = frozenset(
@@ -128,6 +128,11 @@ MODEL = re.compile(r"\bmodels?\b|\bdeployment\b|模型", re.IGNORECASE)
 ONE_MODEL = re.compile(
     r"permodel|\.model\b|modelaccount|\bmodel\b|模型"
     r"|(?:reached|large) for \S+ (?:\(for limit \S+\) )?in (?:organization|project)",
+    re.IGNORECASE,
+)
+NO_MODEL = re.compile(
+    r"(?:the |this |your )?(?:requested |specified )?models?(?: |:|/)"
+    r"|project \S{1,60} does not have access to models?\b|(?:当前|该|此)?模型",
     re.IGNORECASE,
 )
 # a refusal of one model, with a status that means a refused key

@@ -5,6 +5,7 @@ of a ``Shape`` are built, through msgspec's Structs, which skip all others witho
 of elements of a list is bounded.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+# JSON, or a view of a part of it
+Buffer = bytes | Raw
 # the parts of a JSON value to be read: of an object the named fields, of a list its elements, with None all
 Shape = Mapping[str, "Shape"] | list["Shape"] | None
 
@@ -38,7 +41,7 @@ def loads(data: bytes, shape: Shape) -> Any:
     if len(data) <= _SMALL:
         return _tolerant(data)
     try:
-        value = _pruned(data, shape)
+        value = _pruned(data.strip(), shape)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except msgspec.DecodeError:
@@ -49,43 +52,52 @@ def loads(data: bytes, shape: Shape) -> Any:
     return value
 
 
-def _pruned(raw: bytes, shape: Shape) -> Any:
-    raw = raw.strip()
-    if isinstance(shape, Mapping) and raw.startswith(b"{"):
-        names = tuple(shape)
-        values = msgspec.json.decode(raw, type=_struct(names))
-        found = zip(names, msgspec.structs.astuple(values), strict=True)
-        return {name: _pruned(bytes(value), shape[name]) for name, value in found if value}
-    if isinstance(shape, list) and raw.startswith(b"["):
-        return [_pruned(item, shape[0]) for item in _elements(raw, shape[0])]
+def _pruned(raw: Buffer, shape: Shape) -> Any:
+    first = bytes(memoryview(raw)[:1])
+    if isinstance(shape, Mapping) and first == b"{":
+        return _fields(msgspec.json.decode(raw, type=_struct(tuple(shape))), shape)
+    if isinstance(shape, list) and first == b"[":
+        return [_element(item, shape[0]) for item in _elements(raw, shape[0])]
     return _whole(raw)
 
 
-def _elements(raw: bytes, shape: Shape) -> list[bytes]:
-    """The elements of a list; none of one that no provider sends as a response."""
-    if raw.count(b"{") > _ELEMENTS or raw.count(b'",') > _ELEMENTS:
-        return _first_of_one(raw, shape)
-    # a list of objects or texts; with anything else in it, it is not built
+def _fields(values: msgspec.Struct, shape: Mapping[str, Shape]) -> dict[str, Any]:
+    """The fields that an object has. Their values are views of the object's bytes, not copies: an image may
+    have many megabytes."""
+    found = zip(shape, msgspec.structs.astuple(values), strict=True)
+    return {name: _pruned(value, shape[name]) for name, value in found if value}
+
+
+def _element(item: Any, shape: Shape) -> Any:
+    if not isinstance(item, msgspec.Struct):
+        return item
+    return _fields(item, shape) if isinstance(shape, Mapping) else {}
+
+
+def _elements(raw: Buffer, shape: Shape) -> list[Any]:
+    """The elements of a list: texts, and structs with the fields of ``shape``; none of a list that no
+    provider sends as a response."""
     kind = _struct(tuple(shape) if isinstance(shape, Mapping) else ())
     try:
-        items = msgspec.json.decode(raw, type=list[kind | str | None])  # type: ignore[valid-type]
+        if _is_crowded(bytes(raw)):
+            # of very many elements only a single one is built
+            return list(msgspec.json.decode(raw, type=tuple[kind]))  # type: ignore[valid-type]
+        # a list of objects or texts; with anything else in it, it is not built
+        return msgspec.json.decode(raw, type=list[kind | str | None])  # type: ignore[valid-type]
     except msgspec.ValidationError:
         return []
-    return [msgspec.json.encode(item) for item in items]
 
 
-def _first_of_one(raw: bytes, shape: Shape) -> list[bytes]:
-    """The element of a list that has exactly one; of others nothing is built."""
-    kind = _struct(tuple(shape) if isinstance(shape, Mapping) else ())
-    try:
-        (item,) = msgspec.json.decode(raw, type=tuple[kind])  # type: ignore[valid-type]
-    except msgspec.ValidationError:
-        return []
-    return [msgspec.json.encode(item)]
+def _is_crowded(raw: bytes) -> bool:
+    return raw.count(b"{") > _ELEMENTS or raw.count(b'",') > _ELEMENTS
 
 
-def _whole(raw: bytes) -> Any:
+def _whole(buffer: Buffer) -> Any:
     """A text or number, or an object or list; None for one of very many tiny elements."""
+    if bytes(memoryview(buffer)[:1]) == b'"':
+        with contextlib.suppress(msgspec.MsgspecError, ValueError):
+            return msgspec.json.decode(buffer, type=str)
+    raw = bytes(buffer)
     if raw.lstrip().startswith((b"{", b"[")) and len(raw) > _SMALL:
         elements = raw.count(b",") + raw.count(b"{") + raw.count(b"[")
         if elements * _SPARSE > len(raw):

@@ -1,5 +1,6 @@
 """Sources of a response: collected from what its provider sends, cleaned and in one form."""
 
+import io
 import re
 from collections.abc import Collection, Iterator, Sequence
 
@@ -126,20 +127,18 @@ class TextBytes:
     _MOST_CHARACTERS = 1_000_000
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        # one buffer: a list of very many short texts would take many times as much
+        self._text = io.StringIO()
         self._length = 0
 
     def add(self, text: str) -> None:
-        self._length += len(text)
         if self._length <= self._MOST_CHARACTERS:
-            self._pieces.append(text)
-        else:
-            self._pieces = []
+            self._length += self._text.write(text)
 
     def places(self, runs: Sequence[Run]) -> Iterator[Place]:
         """The code points of each run. Where the offsets do not lead to the run's own text, that is searched
         for."""
-        text = "".join(self._pieces)
+        text = self._text.getvalue() if self._length <= self._MOST_CHARACTERS else ""
         points = _code_points(text, {offset for run in runs for offset in run[:2]})
         for start, end, said in runs:
             first, last = points.get(start, -1), points.get(end, -1)

@@ -147,7 +147,8 @@ class StreamDecoder(ABC):
 
     def _take(self, name: str, payload: bytes, events: list[Event], last: bool = False) -> None:
         """The tolerant way. ``last``: the event lacked its end, so half a JSON text is no surprise."""
-        text = payload.decode("utf-8", "replace").strip()
+        # its beginning is enough; an image may have many megabytes
+        text = payload.lstrip()[:_ORDINARY].decode("utf-8", "replace").rstrip()
         if self.done or not text:
             return
         self._arrived = True

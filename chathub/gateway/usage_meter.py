@@ -5,7 +5,7 @@ import contextlib
 import time
 
 from chathub.billing import ledger
-from chathub.formats.attachments import MOST_BYTES, in_words, size_text
+from chathub.formats.attachments import MOST_BYTES, in_words
 from chathub.formats.estimates import TokenCounter
 from chathub.formats.events import (
     Attachment,
@@ -150,18 +150,26 @@ class EventQueue(UsageMeter):
         self._events += [self._fitting(event) for event in kept]
         if self.has_output:
             self._ready.set()
+        attached = self._attached - attached_before
         if self._collects and self.memory is not None:
-            self.memory.grow(left_before - self._characters_left + self._attached - attached_before)
-        elif self.room is not None and self._is_full:
+            self.memory.grow(left_before - self._characters_left + attached)
+            return is_enough
+        self._count_attached(attached)
+        if self.room is not None and self._is_full:
             self.room.clear()
         return is_enough
+
+    def _count_attached(self, size: int) -> None:
+        """Count attachments that wait for the client, or (negative) were taken; text is not counted."""
+        if size and self.memory is not None:
+            self.memory.grow(size)
 
     def _fitting(self, event: Event) -> Event:
         """An event; instead of an attachment for which the reply has no room a sentence."""
         if not isinstance(event, Attachment):
             return event
         if self._attached + len(event.data) > MOST_BYTES:
-            return in_words(event, f"a reply has at most {size_text(MOST_BYTES)} of attachments")
+            return in_words(event, "attachment_too_large")
         self._attached += len(event.data)
         return event
 
@@ -198,6 +206,7 @@ class EventQueue(UsageMeter):
         if not self.has_output:
             return []
         events, self._events = self._events, []
+        self._count_attached(self._attached_when_taken - self._attached)
         self._left_when_taken, self._attached_when_taken = self._characters_left, self._attached
         self._ready.clear()
         if self.room is not None:

@@ -13,7 +13,7 @@ from chathub.database.rows.model_rests import OwnModelRest
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
 from chathub.formats.urls import chat_url, origin, without_query
-from chathub.handlers.http import actor, body, done, json_response, row_id, said
+from chathub.handlers.http import actor, body, done, json_response, language_of, row_id, said
 from chathub.providers import key_pool
 from chathub.providers.catalog import LOCAL
 from chathub.running.registry import with_api_key
@@ -43,7 +43,7 @@ async def list_own(request: web.Request) -> web.Response:
     db = request.app[DB]
     rows = await db.fetch_all(db.q.api_keys.list_own, user_id=request[CALLER].id)
     rests = await _rests(request)
-    return json_response([_shown(row, rests, request[CALLER]) for row in rows])
+    return json_response([_shown(row, rests, request) for row in rows])
 
 
 async def update(request: web.Request) -> web.Response:
@@ -70,7 +70,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def _changed(code: str, row: ApiKey, request: web.Request) -> web.Response:
     message = said(request, code)
-    shown = _shown(row, await _rests(request), request[CALLER])
+    shown = _shown(row, await _rests(request), request)
     return json_response(api_keys.ApiKeyChanged(message=message, apikey=shown))
 
 
@@ -79,12 +79,14 @@ async def _rests(request: web.Request) -> list[OwnModelRest]:
     return await db.fetch_all(db.q.model_rests.list_own, user_id=request[CALLER].id, now=now)
 
 
-def _shown(row: ApiKey, rests: list[OwnModelRest], caller: Caller) -> api_keys.ApiKey:
+def _shown(row: ApiKey, rests: list[OwnModelRest], request: web.Request) -> api_keys.ApiKey:
     # users see no more of the provider's URL than in the list of providers
-    is_whole = caller.administrates
+    is_whole, language = request[CALLER].administrates, language_of(request)
     default_base_url = row.default_base_url if is_whole else without_query(row.default_base_url)
     needs_reentry = origin(row.base_url or row.default_base_url) != row.origin
-    return api_keys.ApiKey.of(row, rests, default_base_url=default_base_url, needs_reentry=needs_reentry)
+    return api_keys.ApiKey.of(
+        row, rests, language, default_base_url=default_base_url, needs_reentry=needs_reentry
+    )
 
 
 def _checked_key(api_key: str) -> str:

@@ -152,7 +152,7 @@ def _message_encoder(request: web.Request, public_id: str, owner_id: int) -> Enc
         row = tx.one(tx.q.messages.get_shown, message_id=message_id)
         if row is None:
             return None
-        message = schemas.Message.of(row)
+        message = schemas.Message.of(row, language)
         if message.id == running_id and message.status == "streaming":
             message.content, message.reasoning = content, reasoning or None
         elif message.status == "streaming":

@@ -51,7 +51,11 @@ class KeyHealth(Struct, frozen=True):
             return KeyHealth("broken", 0, meaning.failure_class, in_row)
         if meaning.rest is None:
             return self
-        until = now + _pause(failure, meaning.rest, in_row, now)
+        wait = _pause(failure, meaning.rest, in_row)
+        if meaning.failure_class == "no_credit":
+            # a date in any other error may be anything, such as the day on which a model is retired
+            wait = _until_renewal(failure, now) or wait
+        until = now + wait
         # a transient failure only puts the API key behind the others
         is_transient = meaning.failure_class in ("transient", "timeout", "cut")
         if self.until > until and self.is_paused(now):
@@ -60,19 +64,20 @@ class KeyHealth(Struct, frozen=True):
         return KeyHealth("ok" if is_transient else "cooling", until, meaning.failure_class, in_row)
 
 
-def _pause(failure: Failure, rest: Rest, in_row: int, now: int) -> int:
-    """The milliseconds of a pause: until the date that the provider named, as long as it said, or longer each
-    time."""
-    if failure.regains_at is not None and rest.is_least:
-        wait = round(failure.regains_at * 1000) - now
-        if 0 < wait <= _LONGEST_TO_DATE:
-            return wait
+def _pause(failure: Failure, rest: Rest, in_row: int) -> int:
+    """The milliseconds of a pause: as long as the provider said, or longer each time."""
     wait = min(rest.longest, rest.first << min(in_row - 1, 20))
     if failure.retry_after is None:
         return wait
     retry_after = round(failure.retry_after * 1000)
     # credit does not come back within the seconds that a rate limit names
     return max(wait, retry_after) if rest.is_least else retry_after
+
+
+def _until_renewal(failure: Failure, now: int) -> int:
+    """The milliseconds until the moment that the provider named; 0 if it named none that can be meant."""
+    wait = round((failure.regains_at or 0) * 1000) - now
+    return wait if 0 < wait <= _LONGEST_TO_DATE else 0
 
 
 def worse(one: KeyHealth, other: KeyHealth, now: int) -> KeyHealth:

@@ -62,7 +62,7 @@ def record_failure(tx: Transaction, key_failure: KeyFailure, now: int) -> None:
         key_id=key_id,
         health=after.health,
         cooldown_until=after.until,
-        last_error=key_failure.reason.text("zh"),
+        last_error_json=key_failure.reason.encoded(),
         failure_class=after.failure_class,
         failures_in_row=after.in_row,
         now=now,

@@ -25,6 +25,7 @@ from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_mod
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth, worse
 from chathub.security.vault import Binding, Vault, VaultError
+from chathub.sentences import Reason
 from chathub.upstream.guard import is_trusted
 
 
@@ -251,7 +252,8 @@ def _no_key(
         own = next((row for row in broken if row.user_id == caller_id), None)
         if own is None:
             return BadRequest("shared_api_key_refused", provider=provider)
-        return BadRequest("api_key_refused", provider=provider, reason=own.last_error)
+        reason = Reason.stored(own.last_error_json, own.last_error) or ""
+        return BadRequest("api_key_refused", provider=provider, reason=reason)
     if matching:
         return BadRequest("api_key_unreadable", provider=provider)
     return BadRequest("api_key_moved" if api_keys else "api_key_missing", provider=provider)

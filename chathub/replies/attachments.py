@@ -22,18 +22,13 @@ from chathub.replies.saving import NewText
 from chathub.replies.state import ReplyState
 from chathub.running.admission import Admission
 from chathub.schemas import attachments as schemas
-from chathub.sentences import Language, Reason
+from chathub.sentences import Language, sentence
 from chathub.upstream.read_response import Keep
 
 log = logging.getLogger("chathub.replies")
 
 # attachments of one reply
 _MOST = 200
-
-_TOO_LARGE = Reason("attachments_too_large", {"most": MOST_BYTES})
-_TOO_MANY = Reason("too_many_attachments", {"most": _MOST})
-_UNREADABLE = Reason("attachment_unreadable")
-_NOT_STORED = Reason("attachment_not_stored")
 
 
 class AttachmentKeeper:
@@ -44,7 +39,7 @@ class AttachmentKeeper:
         self._db = db
         self._admission = admission
         self._clock = clock
-        self._language = language
+        self._language: Language = language
 
     def for_reply(self, reply: Reply) -> Keep:
         return partial(self._keep, reply)
@@ -60,24 +55,25 @@ class AttachmentKeeper:
                 return []
             except DatabaseError as error:
                 log.error("an attachment could not be stored: %s", error)
-                problem = _NOT_STORED
-        said = Reason("attachment_missing", {"name": described(attachment), "reason": problem})
-        reply.insert(f"\n{said.text(self._language)}\n")
+                problem = "attachment_not_stored"
+        most = _MOST if problem == "attachment_too_many" else MOST_BYTES
+        told = sentence(problem, self._language, {"what": described(attachment), "most": most})
+        reply.insert(f"\n{told}\n")
         return []
 
-    def _problem(self, reply: Reply, attachment: Attachment) -> Reason | None:
-        """Why an attachment is not stored; None if it can be."""
+    def _problem(self, reply: Reply, attachment: Attachment) -> str:
+        """The code of the reason why an attachment is not stored; empty if it can be."""
         if not attachment.data and not attachment.url:
-            return _UNREADABLE
+            return "attachment_unreadable"
         if len(reply.attachments) >= _MOST:
-            return _TOO_MANY
+            return "attachment_too_many"
         if reply.attached_bytes + len(attachment.data) > MOST_BYTES:
-            return _TOO_LARGE
+            return "attachment_too_large"
         try:
             self._admission.check(large=True)
         except ChatHubError:
-            return _NOT_STORED
-        return None
+            return "attachment_not_stored"
+        return ""
 
     async def _store(self, reply: Reply, attachment: Attachment) -> schemas.Attachment:
         """Store an attachment with the text before it.
@@ -86,6 +82,7 @@ class AttachmentKeeper:
             DatabaseError: it could not be stored; the text is saved later.
         """
         position, text_before = len(reply.attachments), reply.content_length
+        reply.count(len(attachment.data))
         attachment = replace(attachment, name=attachment.name or _name_of(attachment, position))
         (new_text,) = saving.collect([reply], empty=True)
         reply.is_storing = True
@@ -104,6 +101,7 @@ class AttachmentKeeper:
             raise
         finally:
             reply.is_storing = False
+            reply.count(-len(attachment.data))
         return schemas.Attachment(
             file_id,
             attachment.media_type,

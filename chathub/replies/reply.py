@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from chathub.billing.ledger import UsageCost
-from chathub.chat.turn import NOT_STORED, FinalStatus, Turn, older
+from chathub.chat.turn import NOT_STORED, FinalStatus, Turn
 from chathub.database.rows.messages import StoredReply
 from chathub.formats.events import (
     Event,
@@ -99,7 +99,11 @@ class Reply(Progress):
             final_status = FinalStatus("interrupted", Reason("reply_not_saved"), 500, "error")
         else:
             final_status = FinalStatus(
-                row.status, older(row.reason), row.error_status, row.finish_reason, row.retry_after
+                row.status,
+                Reason.stored(row.reason_json, row.reason),
+                row.error_status,
+                row.finish_reason,
+                row.retry_after,
             )
         reply.final_status, reply._state = final_status, ReplyState(final_status.status)
         reply.usage_cost = UsageCost(
@@ -239,6 +243,10 @@ class Reply(Progress):
 
     def _grow(self, size: int) -> None:
         self.size += size
+        self.count(size)
+
+    def count(self, size: int) -> None:
+        """Count bytes in memory, or (negative) bytes that are free again."""
         if self.memory is not None and size:
             self.memory.grow(size)
 

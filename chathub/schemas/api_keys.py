@@ -11,6 +11,7 @@ from chathub.schemas.decode import Request
 from chathub.schemas.fields import Name
 from chathub.schemas.from_row import from_row
 from chathub.schemas.success import Success
+from chathub.sentences import Language, Reason
 
 BaseUrl = Annotated[str, Meta(max_length=2000)]
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
@@ -94,9 +95,16 @@ class ApiKey(Struct):
 
     @classmethod
     def of(
-        cls, row: rows.ApiKey, rests: list[OwnModelRest], *, default_base_url: str, needs_reentry: bool
+        cls,
+        row: rows.ApiKey,
+        rests: list[OwnModelRest],
+        language: Language,
+        *,
+        default_base_url: str,
+        needs_reentry: bool,
     ) -> "ApiKey":
         """``default_base_url`` is the provider's as the caller may see it."""
+        reason = Reason.stored(row.last_error_json, row.last_error)
         return from_row(
             cls,
             row,
@@ -108,7 +116,7 @@ class ApiKey(Struct):
             shared=row.is_shared,
             needs_reentry=needs_reentry,
             cooldown_until=iso(row.cooldown_until) if row.cooldown_until else None,
-            last_error=row.last_error or None,
+            last_error=reason.text(language) if reason else None,
             last_used_at=iso(row.last_used_at) if row.last_used_at else None,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),

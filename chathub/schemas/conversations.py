@@ -14,6 +14,7 @@ from chathub.schemas.fields import ConversationId, RowId
 from chathub.schemas.json import JsonObject
 from chathub.schemas.money import money
 from chathub.schemas.success import Success
+from chathub.sentences import Language, Reason
 
 
 class ConversationFilter(Request):
@@ -155,7 +156,8 @@ class Message(Struct):
     timestamp: str
 
     @classmethod
-    def of(cls, row: ShownMessage) -> "Message":
+    def of(cls, row: ShownMessage, language: Language) -> "Message":
+        reason = Reason.stored(row.reason_json, row.reason)
         is_metered = row.role == "assistant" and bool(row.usage_source)
         siblings = msgspec.json.decode(row.sibling_ids, type=list[int])
         return cls(
@@ -174,7 +176,7 @@ class Message(Struct):
             tool_call_id=row.tool_call_id or None,
             model=row.model or None,
             status=row.status,
-            reason=row.reason or None,
+            reason=reason.text(language) if reason else None,
             incomplete=row.is_incomplete,
             finish_reason=row.finish_reason or None,
             usage=Usage.of(row) if is_metered else None,

@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -34,6 +35,17 @@ class Reason(Struct, frozen=True):
     @property
     def wire_code(self) -> str:
         return self.public or self.code
+
+    @classmethod
+    def stored(cls, encoded: str, older: str) -> Reason | None:
+        """A reason from the database (empty: none); ``older`` is the sentence of a row that has no code."""
+        if encoded:
+            return msgspec.json.decode(encoded, type=cls)
+        return cls("older_failure", {"text": older}) if older else None
+
+    def encoded(self) -> str:
+        """The reason as the database stores it."""
+        return msgspec.json.encode(self).decode()
 
     def text(self, language: Language) -> str:
         return sentence(self.code, language, self.params)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from chathub.sentences import (
     accounts,
+    attachments,
     budgets,
     chats,
     commands,
@@ -37,6 +38,7 @@ DETAILS: Mapping[str, tuple[str, str]] = details.SENTENCES
 SENTENCES: Mapping[str, tuple[str, str]] = {
     **ERRORS,
     **DETAILS,
+    **attachments.SENTENCES,
     **commands.SENTENCES,
     **successes.SENTENCES,
     **words.SENTENCES,

@@ -8,13 +8,6 @@ SENTENCES = {
     "address_without_v1": ("不带 /v1 的服务器地址", "the server's address without /v1"),
     "amount_of_tokens": ("{count} 个 token", "{count} tokens"),
     "array": ("数组", "an array"),
-    "attachment_missing": ("［{name}：{reason}］", "[{name}: {reason}]"),
-    "attachment_not_stored": ("服务器暂时无法保存", "the server cannot store it now"),
-    "attachment_unreadable": ("无法读取", "it cannot be read"),
-    "attachments_too_large": (
-        "一条回复的附件至多 {most:bytes}，未保存",
-        "the attachments of a reply may have {most:bytes} at most, it was not stored",
-    ),
     "boolean": ("布尔值", "true or false"),
     "budget_of_cost": ("本月费用额度", "The budget of this month in money"),
     "budget_of_token_cost": ("该访问令牌本月费用额度", "The access token's budget of this month in money"),
@@ -91,10 +84,6 @@ SENTENCES = {
     "string": ("字符串", "a string"),
     "the_provider": ("提供商", "the provider"),
     "token_not_created": ("未创建", "none"),
-    "too_many_attachments": (
-        "一条回复至多 {most} 个附件，未保存",
-        "a reply may have {most} attachments at most, it was not stored",
-    ),
     "tool_choice_object": ("指定函数的对象", "an object that names a function"),
     "username": ("用户名", "The user name"),
 }

@@ -2,7 +2,7 @@
 SELECT api_keys.id, api_keys.user_id, provider_id, provider_key AS provider_slug,
     providers.display_name AS provider_name, default_base_url, providers.is_active AS provider_is_active,
     label, mask, base_url, origin, vouched_by, is_shared, priority, weight, health, cooldown_until, last_error,
-    success_count, failure_count, last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
+    last_error_json, success_count, failure_count, last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE user_id = :user_id ORDER BY api_keys.id
 
@@ -10,7 +10,7 @@ WHERE user_id = :user_id ORDER BY api_keys.id
 SELECT api_keys.id, api_keys.user_id, provider_id, provider_key AS provider_slug,
     providers.display_name AS provider_name, default_base_url, providers.is_active AS provider_is_active,
     label, mask, base_url, origin, vouched_by, is_shared, priority, weight, health, cooldown_until, last_error,
-    success_count, failure_count, last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
+    last_error_json, success_count, failure_count, last_used_at, api_keys.is_active, api_keys.created_at, api_keys.updated_at
 FROM api_keys JOIN providers ON providers.id = provider_id
 WHERE api_keys.id = :key_id AND user_id = :user_id
 
@@ -22,7 +22,7 @@ SELECT id FROM api_keys WHERE user_id = :user_id AND provider_id = :provider_id 
 SELECT api_key.id, user_id, provider_id, origin, secret, base_url,
     EXISTS (SELECT 1 FROM users WHERE users.id = vouched_by AND users.role = 'admin' AND users.is_active = 1)
         AS is_vouched,
-    priority, weight, health, cooldown_until, last_error, api_key.failure_class, api_key.failures_in_row,
+    priority, weight, health, cooldown_until, last_error, last_error_json, api_key.failure_class, api_key.failures_in_row,
     coalesce(rest.until, 0) AS model_until, coalesce(rest.failure_class, '') AS model_failure_class
 FROM api_keys AS api_key JOIN users AS owner ON owner.id = user_id
     LEFT JOIN model_rests AS rest ON rest.key_id = api_key.id AND rest.model = :model
@@ -70,24 +70,25 @@ WHERE id = :key_id AND user_id = :user_id
 SELECT health, cooldown_until, failure_class, failures_in_row FROM api_keys WHERE id = :key_id
 
 -- name: record_failure
-UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = :last_error,
+UPDATE api_keys SET health = :health, cooldown_until = :cooldown_until, last_error = '',
+    last_error_json = :last_error_json,
     failure_class = :failure_class, failures_in_row = :failures_in_row, failure_count = failure_count + 1,
     last_used_at = CASE WHEN last_used_at > :now THEN last_used_at ELSE :now END
 WHERE id = :key_id
 
 -- name: record_success
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0,
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', last_error_json = '', failure_class = '', failures_in_row = 0,
     success_count = success_count + 1,
     last_used_at = CASE WHEN last_used_at > :now THEN last_used_at ELSE :now END
 WHERE id = :key_id
 RETURNING success_count
 
 -- name: reset_after_test
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', last_error_json = '', failure_class = '', failures_in_row = 0
 WHERE id = :key_id
 
 -- name: reset_after_replacement
-UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', failure_class = '', failures_in_row = 0,
+UPDATE api_keys SET health = 'ok', cooldown_until = 0, last_error = '', last_error_json = '', failure_class = '', failures_in_row = 0,
     success_count = 0, failure_count = 0, last_used_at = 0
 WHERE id = :key_id
 

@@ -5,10 +5,10 @@ RETURNING id
 
 -- name: insert_reply
 -- the reply before it is generated
-INSERT INTO messages (conversation_id, parent_id, role, status, reason, error_status, retry_after, finish_reason,
-    asked_model, model, provider, created_at, updated_at)
-VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason, :error_status, :retry_after, :finish_reason,
-    :model, :model, :provider, :now, :now)
+INSERT INTO messages (conversation_id, parent_id, role, status, reason_json, error_status, retry_after,
+    finish_reason, asked_model, model, provider, created_at, updated_at)
+VALUES (:conversation_id, :parent_id, 'assistant', :status, :reason_json, :error_status, :retry_after,
+    :finish_reason, :model, :model, :provider, :now, :now)
 RETURNING id
 
 -- name: insert_tool_result
@@ -58,8 +58,8 @@ WHERE named.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 
 -- name: get_reply
 -- a user's reply, with everything that its stream contained
-SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, finish_reason,
-    error_status, retry_after, tool_calls, asked_model AS requested_model, messages.model, prompt_tokens,
+SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, reason_json,
+    finish_reason, error_status, retry_after, tool_calls, asked_model AS requested_model, messages.model, prompt_tokens,
     completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost, sources,
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
         'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
@@ -104,8 +104,8 @@ SELECT id FROM branch
 
 -- name: get_shown
 -- a message with its siblings
-SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, finish_reason,
-    messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
+SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, reason_json,
+    finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
     tool_calls, tool_call_id, is_incomplete, messages.created_at, sources,
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
         'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
@@ -180,7 +180,8 @@ DELETE FROM messages WHERE id = :message_id
 
 -- name: settle
 UPDATE messages SET model = :model, provider = :provider, content = :content, reasoning = :reasoning,
-    tool_calls = :tool_calls, state = :state, sources = :sources, status = :status, reason = :reason, finish_reason = :finish_reason,
+    tool_calls = :tool_calls, state = :state, sources = :sources, status = :status,
+    reason_json = :reason_json, finish_reason = :finish_reason,
     error_status = :error_status, retry_after = :retry_after, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens,
     reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,

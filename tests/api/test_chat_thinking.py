@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient
 from chats import Headers, messages_of, read_events
 from scripted import Provider
 from scripted_formats import add_model_of_format, replying
-from strict import STRICT, strict_script
+from thinking_providers import STRICT, strict_script
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 every_provider = pytest.mark.parametrize("kind", STRICT)

@@ -109,6 +109,11 @@ CASES: dict[str, Case] = {
     "访问令牌不允许": (usual, {}, "a token"),
     "密钥都在冷却": (lambda it: it.answer(429, ERROR, {"Retry-After": "60"}), {}, "a key"),
     "本月额度": (usual, {}, "no budget"),
+    "提供商过滤了内容": (
+        lambda it: it.answer(400, {"error": {"message": "no", "code": "content_filter"}}),
+        {},
+        "",
+    ),
     "提供商限流": (lambda it: it.answer(429, ERROR), {}, ""),
     "提供商拒绝": (lambda it: it.answer(401, ERROR), {}, ""),
     "流中途断开": (lambda it: it.stream([chunk("半")], cut=True), {}, ""),

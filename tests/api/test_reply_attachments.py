@@ -272,7 +272,7 @@ async def test_attachment_that_cannot_be_stored_is_a_sentence(
         monkeypatch.setattr(keeper._admission, "check", refuse)
         events = await read_events(response)
     text = text_of(events)
-    assert text == f"前\n［image/png, {len(PNG)} bytes：服务器暂时无法保存］\n后"
+    assert text == "前\n［image/png, 1 KB：服务器暂时无法保存］\n后"
     (source,) = events[-1]["sources"]
     assert text[source["start"] : source["end"]] == "后"
 
@@ -287,7 +287,8 @@ async def test_attachments_above_twenty_mebibytes_are_sentences_and_the_reply_go
     stored = [event["size"] for event in events if event["type"] == "attachment"]
     fitting = [len(content) for content, size in zip(contents, sizes, strict=True) if size not in (4, 21)]
     assert stored == fitting and events[-1]["type"] == "end"
-    assert text_of(events).count("一条回复的附件至多 20 MB，未保存］") == 1 and text_of(events).endswith("完")
+    text = text_of(events)
+    assert text.count("一条回复的附件至多 20 MiB，未保存］") == 1 and text.endswith("完")
     assert sum(row[0] for row in rows(config, "SELECT length(data) FROM files")) == sum(fitting)
 
 

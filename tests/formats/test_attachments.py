@@ -280,7 +280,7 @@ def test_openai_message_of_an_image_alone_has_no_content() -> None:
 def test_anthropic_clients_are_told_what_came() -> None:
     events: list[Event] = [Text("猫"), IMAGE, Text("。"), Source("T", "https://a.example", start=0, end=1)]
     events += [Usage(1, 1), Finish("stop")]
-    told = f"[image/png, {len(PNG)} bytes: cannot be shown in this format]"
+    told = "[image/png, 1 KB: cannot be shown in this format]"
     content = json.loads(anthropic.encode_body(events, "m", "msg_1"))["content"]
     assert "".join(block["text"] for block in content) == f"猫{told}。"
     assert [block.get("citations") is not None for block in content] == [True, False]

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from chathub.formats import failures
 from chathub.formats.echoes import repeats, windows
@@ -160,6 +161,8 @@ def relayed(status: int, raw: Any) -> Failure:
         (said(429, "Your team 1f has either used all available credits or …"), "upstream_no_credit"),
         (said(403, "The free tier is over", code="AllocationQuota.FreeTierOnly"), "upstream_model_quota"),
         (quota(MODEL_QUOTA), "upstream_model_quota"),
+        (said(429, "the free trial quota for the m model", code="QuotaExceeded"), "upstream_model_quota"),
+        (said(429, "Your quota is used up", code="quota_exceeded"), "upstream_no_credit"),
         # the model
         (said(403, "Project `p` does not have access to model `m`"), "model_unavailable"),
         (refusal(403, {"code": 30003, "message": "Model disabled.", "data": None}), "model_unavailable"),
@@ -288,6 +291,11 @@ def test_failure_has_the_status_that_helps_its_client(
         (quota(MINUTE_QUOTA), True),
         (said(404, "no", code="model_not_found"), True),
         (said(404, "file not found"), False),
+        (said(404, "No such File object: model"), False),
+        (said(404, "model: claude-x", type="not_found_error"), True),
+        (said(404, "The model `m` does not exist"), True),
+        (said(403, "Project `p` does not have access to model `m`"), True),
+        (replace(said(404, "The model `m` does not exist"), echoed=True), False),
         (said(403, "no"), False),
         (said(402, "Insufficient Balance"), True),
         (said(429, "no", code="rate_limit_exceeded", type="requests"), True),

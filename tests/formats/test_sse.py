@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chathub.formats import media_bounds
 from chathub.formats.sse import Event, Parser, TooLong, frame
 
 
@@ -180,3 +181,26 @@ def test_parser_reads_what_the_framer_writes(payloads: list[bytes], numbered: bo
 def test_frame_is_its_id_and_its_data() -> None:
     assert frame(b"{}") == b"data: {}\n\n"
     assert frame(b"{}", b"12-0") == b"id: 12-0\ndata: {}\n\n"
+
+
+MEDIA = b'data: {"image_url":{"url":"data:image/png;base64,'
+
+
+@pytest.mark.parametrize("pieces", [1, 50])
+def test_line_with_media_may_be_longer_than_others(pieces: int) -> None:
+    line = MEDIA + b"A" * 10_000 + b'"}}'
+    parser, size = Parser(1_000), len(line) // pieces + 1
+    events = [event for at in range(0, len(line), size) for event in parser.feed(line[at : at + size])]
+    assert [*events, *parser.feed(b"\n\n")] == [("", line[6:])]
+    assert not parser.in_media
+    # the next line is an ordinary one
+    with pytest.raises(TooLong):
+        parser.feed(b"data: " + b"A" * 2_000)
+
+
+def test_line_with_media_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_bounds, "MOST", 5_000)
+    parser = Parser(1_000)
+    with pytest.raises(TooLong):
+        for piece in (MEDIA, *[b"A" * 100] * 60):
+            parser.feed(piece)

@@ -61,6 +61,8 @@ def test_recorded_stream_as_a_whole_response_has_the_same_content(recording: Rec
     expected = content_of(recording.body, wire_format)
     if expected["failure"] or not recording.body.startswith((b"data", b"event", b":")):
         return
+    if not expected["finish"]:  # which a whole response must have
+        expected["finish"] = "tool_calls" if expected["tools"] else "stop"
     body = as_requested(asking(wire_format, stream=False), recording.body, [], "m")
     assert body.startswith(b"{") and content_of(body, wire_format) == expected
 
@@ -220,3 +222,34 @@ def test_many_tiny_elements_cost_no_more_than_their_bytes(field: str) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 15 * len(stream)
+
+
+@pytest.mark.parametrize(
+    ("wire_format", "word", "calls", "expected"),
+    [
+        ("openai", "tool_call", True, "tool_calls"),
+        ("openai", "stop", True, "tool_calls"),
+        ("openai", None, False, "stop"),
+        ("openai", "sensitive", False, "content_filter"),
+        ("openai", "new_word", False, "stop"),
+        ("anthropic", "stop", True, "tool_use"),
+        ("anthropic", "end_turn", False, "end_turn"),
+        ("anthropic", "length", False, "max_tokens"),
+        ("anthropic", "pause_turn", False, "pause_turn"),
+        ("anthropic", None, False, "end_turn"),
+    ],
+)
+def test_word_for_the_end_is_one_that_clients_know(
+    wire_format: str, word: str | None, calls: bool, expected: str
+) -> None:
+    call: dict[str, Any] = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message: dict[str, Any] = {"content": "a"} | ({"tool_calls": [call]} if calls else {"tool_calls": None})
+    body: dict[str, Any] = {"choices": [{"index": 0, "message": message, "finish_reason": word}]}
+    if wire_format == "anthropic":
+        use = [{"type": "tool_use", "id": "a", "name": "f", "input": {}}] if calls else []
+        content = [{"type": "text", "text": "a"}, *use]
+        body = {"type": "message", "content": content, "stop_reason": word, "usage": {}}
+    stream = as_requested(asking(wire_format, stream=True), json.dumps(body).encode(), [], "m")
+    found = whole(stream, wire_format)
+    told = found["choices"][0]["finish_reason"] if wire_format == "openai" else found["stop_reason"]
+    assert told == expected and f'"{expected}"'.encode() in stream

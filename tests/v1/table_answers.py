@@ -70,7 +70,7 @@ def citations(cell: Cell) -> str:
     else:
         cell.script(*_cited_by_gemini())
     answer = cell.ask()
-    return carried(answer.texts == [TEXT] and answer.sources == [ADDRESS])
+    return carried(answer.texts == [TEXT] and answer.sources == [(ADDRESS, "Rain")])
 
 
 def _cited_by_anthropic() -> tuple[Fields, list[bytes]]:

@@ -55,8 +55,8 @@ class HubProgram(Program):
         url = f"{self._base_url}/api/conversations/{end['conversation_id']}/messages"
         stored = self._http.get(url, headers=self._headers).json()[-1]
         assert stored["content"] == text
-        sources = [source["url"] for source in end.get("sources", [])]
-        assert [source["url"] for source in stored.get("sources") or []] == sources
+        sources = [(source["url"], source["title"]) for source in end.get("sources", [])]
+        assert [(source["url"], source["title"]) for source in stored.get("sources") or []] == sources
         kept = stored.get("attachments") or []
         assert len(files or end.get("attachments") or []) == len(kept)
         return Reply(

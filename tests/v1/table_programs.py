@@ -22,14 +22,15 @@ class Refused(Exception):
 class Reply(NamedTuple):
     """A reply as the client reads it.
 
-    ``texts`` are those of all choices; ``calls`` have an id, a name and arguments; ``sources`` are addresses;
-    ``files`` is the number of images that came as data; ``tokens`` are the cached ones and those of
-    reasoning; ``logprobs`` are tokens. ``turn`` is what the client sends back before the tools' results.
+    ``texts`` are those of all choices; ``calls`` have an id, a name and arguments; ``sources`` have an
+    address and a title; ``files`` is the number of images that came as data; ``tokens`` are the cached ones
+    and those of reasoning; ``logprobs`` are tokens. ``turn`` is what the client sends back before the tools'
+    results.
     """
 
     texts: list[str]
     calls: list[tuple[str, str, Any]]
-    sources: list[str]
+    sources: list[tuple[str, str]]
     files: int
     tokens: tuple[int | None, int | None]
     logprobs: list[str]

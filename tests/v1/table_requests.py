@@ -43,12 +43,14 @@ def strict_tools(cell: Cell) -> str:
     """That the arguments of a call must fit the tool's schema."""
     asked = cell.program.tools()
     (tool,) = asked["tools"]
-    tool.get("function", tool)["strict"] = True
+    schema = "input_schema" if cell.client == "anthropic" else "parameters"
+    tool.get("function", tool).update({"strict": True, schema: CITY})
     cell.ask(over=asked)
     (tool,) = cell.body["tools"]
-    if cell.wire_format != "gemini":
-        return carried(tool.get("function", tool).get("strict") is True)
-    return "as the schema alone" if _tools(cell) == [("weather", SCHEMA)] else carried(False)
+    if _tools(cell) != [("weather", CITY)]:
+        return carried(False)
+    is_strict = tool.get("function", tool).get("strict") is True
+    return "as the schema alone" if cell.wire_format == "gemini" else carried(is_strict)
 
 
 def parallel(cell: Cell) -> str:

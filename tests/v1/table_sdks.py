@@ -99,7 +99,7 @@ def _openai_reply(messages: list[Any], completion: Any) -> Reply:
     return Reply(
         texts=[each.content or "" for each in messages],
         calls=calls,
-        sources=[note.url_citation.url for note in message.annotations or []],
+        sources=[(it.url_citation.url, it.url_citation.title) for it in message.annotations or []],
         files=sum(
             it["image_url"]["url"].startswith("data:image/png;base64,") for it in more.get("images", [])
         ),
@@ -166,7 +166,7 @@ def _anthropic_reply(message: Any) -> Reply:
     return Reply(
         texts=["".join(block.text for block in texts)],
         calls=[(it.id, it.name, it.input) for it in message.content if it.type == "tool_use"],
-        sources=[note.url if note.type == "web_search_result_location" else note.source for note in notes],
+        sources=[(getattr(note, "url", None) or note.source, note.title or "") for note in notes],
         files=0,
         tokens=(message.usage.cache_read_input_tokens, details and details.thinking_tokens),
         logprobs=[],

@@ -238,7 +238,7 @@ async def test_reasoning_alone_is_no_reply(
         ("openai", "sensitive", "content_filter", "refusal"),
         ("openai", "content_filtered", "content_filter", "refusal"),
         ("anthropic", "max_tokens", "length", "max_tokens"),
-        ("anthropic", "model_context_window_exceeded", "length", "max_tokens"),
+        ("anthropic", "model_context_window_exceeded", "length", "model_context_window_exceeded"),
         ("anthropic", "refusal", "content_filter", "refusal"),
         ("gemini", "MAX_TOKENS", "length", "max_tokens"),
         ("gemini", "MODEL_ARMOR", "content_filter", "refusal"),
@@ -258,13 +258,13 @@ async def test_word_for_the_end_is_told_in_the_clients_words_also_without_conten
     provider.script = provider.stream(blank(protocol, word))
     words = {"openai": (CHAT, openai_word), "anthropic": (MESSAGES, anthropic_word)}
     for client_format, (path, expected) in words.items():
-        if client_format == protocol:
-            expected = word  # its bytes are forwarded
         status, _, text = await read(client, admin, path)
         body = json.loads(text)
         told = body["choices"][0]["finish_reason"] if path == CHAT else body["stop_reason"]
         assert (status, told) == (200, expected), text
         _, _, text = await read(client, admin, path, stream=True)
+        # the bytes of the client's own format are forwarded
+        expected = word if client_format == protocol else expected
         assert f'"{expected}"' in text and "error" not in text
 
 

@@ -274,6 +274,19 @@ async def test_unlisted_model_of_one_user_leaves_a_shared_api_key_alone(
     assert len(provider.bodies) == before, "this user's name rests for this user"
 
 
+async def test_words_of_one_users_request_rest_no_model_for_others(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider
+) -> None:
+    """The provider repeats the name of a file, which its user chose."""
+    await add_pool(client, admin, provider, "openai")
+    provider.script = provider.answer(404, {"error": {"message": "No such File object: model"}})
+    assert (await ask(client, user))[0] == 404
+    row = await recorded(client, admin)
+    assert row["health"] == "ok" and row["models"] == []
+    provider.script = whole(provider, "fine")
+    assert (await ask(client, admin))[0] == 200
+
+
 async def test_models_that_an_api_key_rests_for_are_limited(
     client: TestClient, admin: Headers, provider: Provider, hand: Hand
 ) -> None:

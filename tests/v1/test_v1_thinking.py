@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 from gateway import TOOL, Headers, add, official, post, token
 from scripted import Provider
 from scripted_formats import replying
-from strict import DETAILS, STRICT, THINKING, strict_script
+from thinking_providers import DETAILS, STRICT, THINKING, strict_script
 
 from chathub.formats.seal import is_sealed
 

@@ -29,6 +29,7 @@ class ApiKey(Row, frozen=True):
     health: str
     cooldown_until: int
     last_error: str
+    last_error_json: str
     success_count: int
     failure_count: int
     last_used_at: int
@@ -62,6 +63,7 @@ class PooledApiKey(UsableApiKey, frozen=True):
     health: str
     cooldown_until: int
     last_error: str
+    last_error_json: str
     failure_class: str
     failures_in_row: int
     model_until: int

@@ -73,6 +73,7 @@ class StoredReply(Row, frozen=True):
     reasoning: str
     status: Literal["streaming", "done", "stopped", "interrupted", "error"]
     reason: str
+    reason_json: str
     finish_reason: str
     error_status: int
     retry_after: float | None
@@ -119,6 +120,7 @@ class ShownMessage(Row, frozen=True):
     reasoning: str
     status: str
     reason: str
+    reason_json: str
     finish_reason: str
     model: str
     prompt_tokens: int

@@ -25,7 +25,7 @@ _MEDIA = ("image", "audio", "video", "document", "file")
 # blocks of one response that are kept
 _MOST_BLOCKS = 4096
 
-_FINISH_WORDS = {
+FINISH_WORDS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -93,7 +93,7 @@ class Decoder(StreamDecoder):
         "content_block": _BLOCK,
         "delta": {**_BLOCK, "stop_reason": None},
     }
-    finish_words = _FINISH_WORDS
+    finish_words = FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)

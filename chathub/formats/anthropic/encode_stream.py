@@ -122,7 +122,7 @@ class Encoder:
         self._blocks.end(is_whole=False)
         events = self._send_ready(last=True)
         events += self._start_message()
-        stop_reason = _stop_reason(self._finish, self._blocks.has_calls(), self._refuses)
+        stop_reason = stop_reason_for(self._finish, self._blocks.has_calls(), self._refuses)
         delta = {"stop_reason": stop_reason, "stop_sequence": None}
         usage = _tokens(self._usage, self._input_tokens)
         ending = {"type": "message_delta", "delta": delta, "usage": usage}
@@ -208,7 +208,7 @@ def _failure(failure: Failure) -> bytes:
     return _error(_ERRORS.get(failure.status, "api_error"), failure.message)
 
 
-def _stop_reason(reason: str, calls: bool, refuses: bool) -> str:
+def stop_reason_for(reason: str, calls: bool, refuses: bool) -> str:
     """The reason of ``Finish`` in Anthropic's words. Clients run tools on ``tool_use`` alone; OpenAI ends the
     sentence of a refusal with ``stop``."""
     if reason in ("", "stop", "tool_calls") and (calls or refuses):
@@ -261,5 +261,5 @@ def encode_body(events: list[Event], model: str, id: str) -> bytes:
     sequence.end(is_whole=True)
     content = with_citations([content_block(block, sequence) for block in sequence.blocks], sources)
     refuses = any(isinstance(event, Text) and event.is_refusal for event in events)
-    stop_reason = _stop_reason(finish, sequence.has_calls(), refuses)
+    stop_reason = stop_reason_for(finish, sequence.has_calls(), refuses)
     return _encode(_message(id, model, content, stop_reason, _tokens(usage)))

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats import sse
+from chathub.formats.anthropic.decode_stream import FINISH_WORDS
+from chathub.formats.anthropic.encode_stream import stop_reason_for
 from chathub.formats.json_pieces import Fields, JoinedObject, decode_fields
 
 Named = tuple[str, bytes]
@@ -16,6 +18,18 @@ Named = tuple[str, bytes]
 _NULL, _EMPTY, _NO_TEXT = Raw(b"null"), Raw(b"{}"), Raw(b'""')
 _NOTHING = (_NULL, Raw(b"0"))
 _MOST_BLOCKS = 4096
+# the words that clients know
+_STOP_REASONS = frozenset(
+    {
+        "max_tokens",
+        "stop_sequence",
+        "tool_use",
+        "pause_turn",
+        "refusal",
+        "model_context_window_exceeded",
+        "compaction",
+    }
+)
 # the texts of blocks that come in deltas, with the type of the delta
 _TEXTS = {
     "text": "text_delta",
@@ -81,13 +95,17 @@ class _Message:
 
     def encoded(self) -> dict[str, Any]:
         content = [block.encoded() for block in self._blocks.values()]
-        return {**self._fields, "content": content, "usage": self._usage}
+        ending = _stop_reason(
+            self._fields.get("stop_reason", _NULL), [block.kind for block in self._blocks.values()]
+        )
+        return {**self._fields, "stop_reason": ending, "content": content, "usage": self._usage}
 
 
 class _Block:
     """A block, while its deltas come."""
 
     def __init__(self, content: Fields) -> None:
+        self.kind = _decode_text(content.get("type", _NO_TEXT))
         self._content = JoinedObject()
         self._input = content.pop("input", None)
         self._content.add(content)
@@ -127,13 +145,15 @@ def events_of(body: bytes) -> list[Named]:
         ValueError: it cannot be read.
     """
     message = decode_fields(msgspec.json.format(body, indent=-1))
-    blocks = _decode_list(message.pop("content", Raw(b"[]")))
-    ending = {name: message.get(name, _NULL) for name in ("stop_reason", "stop_sequence")}
+    blocks = [decode_fields(block) for block in _decode_list(message.pop("content", Raw(b"[]")))]
+    kinds = [_decode_text(block.get("type", _NO_TEXT)) for block in blocks]
+    stop_reason = _stop_reason(message.get("stop_reason", _NULL), kinds)
+    ending = {"stop_reason": stop_reason, "stop_sequence": message.get("stop_sequence", _NULL)}
     usage = message.get("usage", _EMPTY)
     start: dict[str, Any] = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
     events = [_event("message_start", message=start)]
     for index, block in enumerate(blocks):
-        events += _events_of_block(index, decode_fields(block))
+        events += _events_of_block(index, block)
     return [*events, _event("message_delta", delta=ending, usage=usage), _event("message_stop")]
 
 
@@ -155,6 +175,15 @@ def _events_of_block(index: int, block: Fields) -> Iterator[Named]:
     for delta in deltas:
         yield _event("content_block_delta", index=index, delta=delta)
     yield _event("content_block_stop", index=index)
+
+
+def _stop_reason(raw: Raw, kinds: list[str]) -> str:
+    """The word for the end as clients know it; some servers have none, or one of OpenAI's."""
+    word = msgspec.json.decode(raw)
+    if word in _STOP_REASONS:
+        return str(word)
+    reason = FINISH_WORDS.get(word.lower(), "stop") if isinstance(word, str) else "stop"
+    return stop_reason_for(reason, calls="tool_use" in kinds, refuses=False)
 
 
 def _citations(block: Fields) -> list[Raw]:

@@ -5,7 +5,6 @@ Each event of a stream is a whole object with the next parts of the reply. There
 complete once its ``finishReason`` has come.
 """
 
-import re
 import secrets
 from typing import Annotated
 
@@ -37,7 +36,6 @@ _FINISH_WORDS = {
     "UNEXPECTED_TOOL_CALL": "tool_calls",
 }
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
-_BAD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class _Part(Struct, gc=False):
@@ -101,14 +99,13 @@ class Decoder(StreamDecoder):
         "candidates": [{"index": None, "content": {"parts": [_PART]}, "finishReason": None, **_METADATA}],
         "usageMetadata": None,
         "promptFeedback": None,
-        "responseId": None,
     }
     finish_words = _FINISH_WORDS
 
     def __init__(self, limit: int = sse.LIMIT) -> None:
         super().__init__(limit)
         self._calls: set[str] = set()
-        self._id_of_response = ""
+        self._prefix = secrets.token_hex(12)
         self._counts: dict[str, int] = {}
         self._grounding = Grounding()
 
@@ -133,7 +130,8 @@ class Decoder(StreamDecoder):
                 self._sign_text(part.text, part.signature, events)
         if candidate.finish and candidate.finish not in _UNSPECIFIED:
             self._finish = candidate.finish
-        self._grounding.keep(candidate.grounding, candidate.citations)
+        if candidate.grounding or candidate.citations:
+            self._grounding.keep(candidate.grounding, candidate.citations)
         if response.usage:
             fields.update_counts(self._counts, response.usage)
         self._arrived = True
@@ -151,7 +149,7 @@ class Decoder(StreamDecoder):
         candidate = _first_candidate(value.get("candidates"))
         parts = fields.as_object(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else []:
-            self._take_part(fields.as_object(part), fields.as_string(value.get("responseId")), events)
+            self._take_part(fields.as_object(part), events)
         self._grounding.take(candidate)
         finish = fields.as_string(candidate.get("finishReason"))
         if finish not in _UNSPECIFIED:
@@ -168,7 +166,7 @@ class Decoder(StreamDecoder):
             self.shows_error = True
             self._fail(events, fields.refusal(value, BROKEN))
 
-    def _take_part(self, part: JsonObject, response_id: str, events: list[Event]) -> None:
+    def _take_part(self, part: JsonObject, events: list[Event]) -> None:
         thought = part.get("thought") is True
         signature = part.get("thoughtSignature")
         call = part.get("functionCall")
@@ -178,7 +176,7 @@ class Decoder(StreamDecoder):
             if call_id and call_id not in self._calls:
                 own["own_id"] = True
             else:
-                call_id = self._new_id(response_id)
+                call_id = self._new_id()
             if kept := self._keep(signature):
                 own["signature"] = kept
             if own:
@@ -202,13 +200,11 @@ class Decoder(StreamDecoder):
             alone = {} if text else {"alone": True}
             events.append(State({"gemini": {"signature": kept, **alone}}))
 
-    def _new_id(self, response_id: str) -> str:
-        """An id for a call without one. It contains the response's own id, or a random one, for in other
-        formats a conversation in which two calls have the same id is refused; OpenAI accepts up to 40
-        characters."""
-        self._id_of_response = self._id_of_response or _BAD_IN_ID.sub("", response_id)[:24]
-        self._id_of_response = self._id_of_response or secrets.token_hex(12)
-        return f"call_{self._id_of_response}_{len(self._calls)}"
+    def _new_id(self) -> str:
+        """An id for a call without one: random, for a conversation in which two calls have the same id is
+        refused in other formats, and not every server gives its responses ids of their own. OpenAI accepts up
+        to 40 characters."""
+        return f"call_{self._prefix}_{len(self._calls)}"
 
     def _sources(self) -> list[Source]:
         return self._grounding.all()

@@ -89,6 +89,14 @@ _CHOICE: large_json.Shape = {
 _Nothing = Annotated[list[Any], Meta(max_length=0)] | None
 
 
+def finish_reason(word: str, *, has_calls: bool) -> str:
+    """A provider's word for the end as clients know it; some providers have none, or another for calls."""
+    reason = _FINISH_WORDS.get(word.lower(), "stop")
+    if reason in ("stop", "tool_calls"):
+        return "tool_calls" if has_calls else "stop"
+    return reason
+
+
 class _Delta(Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
@@ -189,8 +197,9 @@ class Decoder(StreamDecoder):
             self._finish = choice.finish_reason
         if chunk.usage:
             fields.update_counts(self._counts, chunk.usage)
-        for name in LISTS:
-            self._citations.keep(name, getattr(chunk, name))
+        if chunk.citations or chunk.search_results or chunk.web_search or chunk.references:
+            for name in LISTS:
+                self._citations.keep(name, getattr(chunk, name))
         self._first_index = 0
         self._arrived = True
         return True

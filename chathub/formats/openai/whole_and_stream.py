@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from chathub.formats import sse
 from chathub.formats.json_pieces import Fields, JoinedObject, decode_fields
+from chathub.formats.openai.decode_stream import finish_reason
 
 _DONE = b"[DONE]"
 _MOST_CHOICES = 128
@@ -36,8 +37,9 @@ def whole_of(stream: bytes) -> bytes:
             break
         chunk = decode_fields(payload)
         head |= {name: raw for name, raw in chunk.items() if name not in _PADDING and raw != _NULL}
-        usage = chunk.get("usage", _NULL) if chunk.get("usage", _NULL) not in (_NULL, _EMPTY) else usage
-        for position, choice in enumerate(_choices(chunk)):
+        found = _choices(chunk)
+        usage = _usage(chunk, found) or usage
+        for position, choice in enumerate(found):
             index = bytes(choice.get("index", b"%d" % position))
             if index in choices or len(choices) < _MOST_CHOICES:
                 choices.setdefault(index, _Choice(index)).add(choice)
@@ -47,6 +49,20 @@ def whole_of(stream: bytes) -> bytes:
 
 
 _NULL, _EMPTY = Raw(b"null"), Raw(b"{}")
+
+
+def _usage(chunk: Fields, choices: list[Fields]) -> Raw | None:
+    """The usage in a chunk: at its own place, or at Groq's or Moonshot's."""
+    groq = chunk.get("x_groq", _NULL)
+    for holder in (chunk, {} if groq == _NULL else decode_fields(groq), *choices):
+        if (usage := holder.get("usage", _NULL)) not in (_NULL, _EMPTY):
+            return usage
+    return None
+
+
+def _finish_reason(raw: Raw, *, has_calls: bool) -> str:
+    word = msgspec.json.decode(raw)
+    return finish_reason(word if isinstance(word, str) else "", has_calls=has_calls)
 
 
 def _place(item: tuple[bytes, object]) -> tuple[int, bytes]:
@@ -80,10 +96,11 @@ class _Choice:
 
     def encoded(self) -> dict[str, Any]:
         message = {"role": "assistant", "content": None} | self._message.encoded()
-        calls = message.get("tool_calls")
-        for call in calls if isinstance(calls, list) else []:
+        calls = message["tool_calls"] if isinstance(message.get("tool_calls"), list) else []
+        for call in calls:
             call.pop("index", None)
         others: dict[str, Any] = dict(self._others)
+        others["finish_reason"] = _finish_reason(self._others["finish_reason"], has_calls=bool(calls))
         if self._logprobs.values:
             others["logprobs"] = self._logprobs.encoded()
         return {**others, "index": Raw(self._index), "message": message}
@@ -104,10 +121,13 @@ def chunks_of(body: bytes, *, include_usage: bool) -> list[bytes]:
     for position, choice in enumerate(_choices(whole)):
         index = choice.get("index", Raw(b"%d" % position))
         finish = choice.pop("finish_reason", _NULL)
-        delta = _delta(decode_fields(choice.pop("message", _EMPTY)))
+        delta: dict[str, Any] = dict(decode_fields(choice.pop("message", _EMPTY)))
+        if calls := _numbered_calls(delta.get("tool_calls", _NULL)):
+            delta["tool_calls"] = calls
+        reason = _finish_reason(finish, has_calls=bool(calls))
         said = choice | {"index": index, "delta": delta, "finish_reason": None}
         chunks.append(head | extras | {"choices": [said]})
-        ends.append(head | {"choices": [{"index": index, "delta": {}, "finish_reason": finish}]})
+        ends.append(head | {"choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
         extras = {}
     told = whole.get("usage", _NULL)
     if include_usage and told != _NULL:
@@ -115,10 +135,7 @@ def chunks_of(body: bytes, *, include_usage: bool) -> list[bytes]:
     return [*(_encode(chunk) for chunk in [*chunks, *ends]), _DONE]
 
 
-def _delta(message: Fields) -> dict[str, Any]:
-    """The message as a delta: its tool calls get their indices."""
-    delta: dict[str, Any] = dict(message)
-    if (raw := message.get("tool_calls", _NULL)) != _NULL:
-        calls = [decode_fields(call) for call in _decode_list(raw)]
-        delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
-    return delta
+def _numbered_calls(raw: Raw) -> list[dict[str, Any]]:
+    """The tool calls of a message with the indices that they have in a delta."""
+    calls = [] if raw == _NULL else [decode_fields(call) for call in _decode_list(raw)]
+    return [{"index": index, **call} for index, call in enumerate(calls)]
