@@ -19,6 +19,9 @@ TOOL = {
     "function": {"name": "get_weather", "description": "the weather", "parameters": SCHEMA},
 }
 CLOCK = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object"}}}
+# OpenAI refuses a schema without properties
+EMPTY = {"type": "object", "properties": {}}
+EMPTY_CLOCK = {"type": "function", "function": {"name": "get_time", "parameters": EMPTY}}
 PARIS = ("call_1", "get_weather", {"city": "巴黎"})
 ROME = ("call_2", "get_weather", {"city": "Rome"})
 
@@ -75,7 +78,7 @@ def assert_valid(messages: list[dict[str, Any]]) -> None:
 # --- tools in requests
 
 OFFERED = {
-    "openai": {"tools": [TOOL, CLOCK]},
+    "openai": {"tools": [TOOL, EMPTY_CLOCK]},
     "anthropic": {
         "tools": [
             {"name": "get_weather", "description": "the weather", "input_schema": SCHEMA},

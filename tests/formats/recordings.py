@@ -26,6 +26,9 @@ from chathub.formats.reasoning_details import Details
 
 FOLDERS = [Path(name) for name in os.environ.get("CHATHUB_RECORDINGS", "").split(os.pathsep) if name]
 
+# what a client is told that cannot be given the recording itself
+IN_WORDS = {"openai/audio-json": "[audio/ogg, 6 KB: cannot be shown in this format] beep"}
+
 
 class Recording(NamedTuple):
     name: str

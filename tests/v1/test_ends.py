@@ -212,7 +212,7 @@ async def test_reply_without_content_is_an_error_and_is_charged(
     await post(client, "/api/apikeys", key, admin)
     provider.script = provider.stream(blank(protocol, word))
     status, _, text = await read(client, admin, path, stream=streams)
-    assert status == 502 and "没有返回任何内容" in text and len(provider.bodies) == 1
+    assert status == 502 and "returned nothing" in text and len(provider.bodies) == 1
     (row,) = await ledger(client, admin)
     assert (row["end_reason"], row["prompt_tokens"]) == ("blank", 7)
 
@@ -225,7 +225,7 @@ async def test_reasoning_alone_is_no_reply(
     await add_model(client, admin, provider, protocol)
     provider.script = provider.stream(blank(protocol, None, "thoughts"))
     _, _, text = await read(client, admin, path, stream=True)
-    assert "thoughts" in text and "没有返回任何内容" in events_in(text)[-1]["error"]["message"]
+    assert "thoughts" in text and "returned nothing" in events_in(text)[-1]["error"]["message"]
     assert "[DONE]" not in text and "message_stop" not in text
     assert (await ledger(client, admin))[0]["end_reason"] == "blank"
 

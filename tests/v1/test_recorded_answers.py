@@ -19,7 +19,7 @@ from scripted import Provider, Script
 from sdk_answers import ENDS, Answer
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
-from recordings import Recording, recordings  # noqa: E402
+from recordings import IN_WORDS, Recording, recordings  # noqa: E402
 
 ALL = [
     recording
@@ -31,8 +31,6 @@ CLIENTS = ("openai", "anthropic")
 # what a model writes around its reasoning in its text
 TAGS = re.compile(r"</?(?:think|reasoning)>")
 
-# what a client is told that cannot be given the recording itself
-IN_WORDS = {"openai/audio-json": "[audio/ogg, 6 KB: cannot be shown in this format] beep"}
 # answers that are an error for a client in any case
 ERRORS = {
     "documented/llamacpp-error-field",
