@@ -1,6 +1,7 @@
 """Recorded responses of real providers through chats: same text, tool calls, usage, end and sources."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ RECORDED = [
     for recording in recordings(suffix, wire_format)
     if recording.status == 200
 ]
-CITING = [each for each in RECORDED if b'"citations":' in each.body or b'"annotations":[{' in each.body]
+CITES = re.compile(rb'"citations": ?\[|"annotations": ?\[\s*\{')
+CITING = [each for each in RECORDED if CITES.search(each.body)]
 
 
 def events_text(events: list[dict[str, Any]], kind: str) -> str:
