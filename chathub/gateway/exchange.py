@@ -88,13 +88,13 @@ class Exchange:
         Raises:
             BadRequest: the request must be translated, and its format does not allow that.
         """
-        self.candidate = candidate
         limit = self._config.reply_characters
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
-            meter = UsageMeter(0, limit)
+            self.candidate, meter = candidate, UsageMeter(0, limit)
             self._add_meter(meter)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._decoded_request)
+        self.candidate = candidate
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
