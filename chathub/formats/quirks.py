@@ -31,7 +31,9 @@ class Quirks(Struct, frozen=True):
     ``takes_files`` and ``takes_audio``: whether documents and recordings may be sent; ``takes_addresses``:
     whether the provider fetches images by their address. ``most_stops``: how
     many stop sequences may be sent (0: no limit is known). ``left_out``: fields that the provider refuses.
-    ``knows_developer``: whether the role is known that OpenAI has in place of ``system``.
+    ``knows_developer``: whether the role is known that OpenAI has in place of ``system``. ``takes_strict``:
+    whether ``strict`` of tools may be sent; ``drops_strict``: not in this request, for its schemas do not
+    allow it.
 
     What goes back with assistant messages, to the model that gave it, to no model, or in any case:
     ``reasoning_back`` (with tool calls: reasoning as ``reasoning_content``, in Anthropic's format as unsigned
@@ -63,6 +65,8 @@ class Quirks(Struct, frozen=True):
     most_stops: int = 0
     left_out: tuple[str, ...] = ()
     knows_developer: bool = True
+    takes_strict: bool = True
+    drops_strict: bool = False
     reasoning_back: Back = "given"
     signatures_back: Back = "given"
     details_back: Back = "given"
