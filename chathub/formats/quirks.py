@@ -42,7 +42,8 @@ class Quirks(Struct, frozen=True):
 
     How thinking is requested. OpenAI's format: ``thinking_field`` (``thinking`` is DeepSeek's, ``reasoning``
     OpenRouter's; empty: not at all) with the words of ``efforts``. Anthropic's: ``thinks_adaptively`` (the
-    model takes one of ``adaptive_efforts`` and no budget), ``refuses_adaptive`` (it takes a budget only),
+    model takes one of ``adaptive_efforts`` and no budget, unless ``takes_budget``), ``refuses_adaptive`` (it
+    takes a budget only),
     ``thinks_unasked`` (it thinks unless that is switched off). Gemini's: ``thinking_by`` a budget, or one of
     ``levels``; empty: neither.
     """
@@ -76,6 +77,7 @@ class Quirks(Struct, frozen=True):
     )
     efforts: tuple[str, ...] = ("low", "medium", "high")
     thinks_adaptively: bool = False
+    takes_budget: bool = False
     refuses_adaptive: bool = False
     adaptive_efforts: tuple[str, ...] = ("low", "medium", "high", "max")
     thinks_unasked: bool = False
@@ -143,7 +145,7 @@ _TABLE = (
     _row((*_DASHSCOPE, "siliconflow.cn", "siliconflow.com"), "", thinking_field="enable_thinking"),
     _row(_OPENROUTER, "", thinking_field="reasoning", efforts=("minimal", "low", "medium", "high", "xhigh")),
     _row(("mistral.ai", "perplexity.ai"), "", thinking_field=""),
-    _row(_EVERYWHERE, r"claude-(opus|sonnet)-4-6", thinks_adaptively=True),
+    _row(_EVERYWHERE, r"claude-(opus|sonnet)-4-6", thinks_adaptively=True, takes_budget=True),
     # these accept no budget
     _row(
         _EVERYWHERE,
