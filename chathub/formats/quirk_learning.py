@@ -126,6 +126,15 @@ def _stops(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks
     return replace(known, most_stops=_MOST_STOPS)
 
 
+def _strict(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    """That calls must fit their schemas: not known to the provider, or not possible with these schemas."""
+    if not refusal.has("strict") or not known.takes_strict or known.drops_strict:
+        return None
+    if refusal.says(phrases.STRICT_REFUSED):
+        return replace(known, takes_strict=False)
+    return replace(known, drops_strict=True) if refusal.says(phrases.STRICT_IMPOSSIBLE) else None
+
+
 def _media(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     """A model that takes no documents or recordings gets a text in their place."""
     kinds = {type(part) for message in chat_request.messages for part in message.parts}
@@ -176,6 +185,7 @@ _RULES: tuple[_Rule, ...] = (
     _developer,
     _role,
     _stops,
+    _strict,
     _media,
     _left_out,
 )

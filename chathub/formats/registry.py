@@ -15,6 +15,9 @@ class ProviderFormat(Protocol):
     """The provider's side of a format, as each vendor's package has it. Functions of a base URL raise
     ``ValueError`` where it is unfit (``urls.origin``)."""
 
+    # fields of OpenAI's that form the reply and that this format has not (``needs``)
+    LACKED_FIELDS: tuple[str, ...]
+
     def encode_request(self, chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
         """The HTTP request for ``chat_request``; without ``quirks`` they are looked up."""
 

@@ -58,9 +58,9 @@ class Gateway:
         """
         size = len(client_format.body)
         longest = await self._offload.run(size, longest_prompt, client_format)
-        images, tools = await self._offload.run(size, needs_of, client_format.fields)
+        needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
         # nothing is awaited between resolving and registering: the removal of an API key must find the run
-        candidates = self._resolve(caller, client_format.model, Requirements(images=images, tools=tools))
+        candidates = self._resolve(caller, client_format.model, Requirements(*needs))
         metered = self._metering.metered(
             caller,
             candidates,

@@ -20,10 +20,10 @@ from chathub.formats.urls import hostname, origin
 _REMEMBERED = 1000
 _CHANGES = 16
 _DAY = 86_400.0
-# quirks that say something of one request only
 # quirks to which each lesson adds
 _GROWING = ("left_out",)
-_OF_ONE_REQUEST = ("drops_state",)
+# quirks that say something of one request only
+_OF_ONE_REQUEST = ("drops_state", "drops_strict")
 
 
 class _Lesson(Struct):

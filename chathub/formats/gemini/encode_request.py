@@ -22,6 +22,11 @@ from chathub.schemas.json import JsonObject
 
 _HOST = "generativelanguage.googleapis.com"
 
+# fields that form the reply and that the format has not (``needs``)
+LACKED_FIELDS: tuple[str, ...] = ("logprobs", "top_logprobs")
+# in place of parallel_tool_calls, for which there is no setting
+_ONE_CALL = "Call at most one tool in each reply: wait for its result before you call another."
+
 Part = JsonObject
 
 # in place of a missing message of the user
@@ -52,6 +57,9 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
     streamed = chat_request.stream or quirks.streams_only
     messages = messages_for(chat_request.messages, "gemini", _is_taken)
+    tools = request_parts.tools_for(chat_request.tools, "gemini")
+    if tools and chat_request.params.get("parallel_tool_calls") is False:
+        messages = [*messages, Message("system", _ONE_CALL)]
     body: JsonObject = {}
     if quirks.system_role == "user" or not request_parts.has_question(messages):
         messages = request_parts.with_instructions_in_user_message(messages)
@@ -60,7 +68,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     body["contents"] = _contents(messages, quirks)
     if config := _generation_config(request_parts.params_of(chat_request), quirks):
         body["generationConfig"] = config
-    if tools := request_parts.tools_for(chat_request.tools, "gemini"):
+    if tools:
         body["tools"] = _tools(tools)
         if config := _calling_config(request_parts.choice_for(chat_request.tool_choice, tools)):
             body["toolConfig"] = {"functionCallingConfig": config}

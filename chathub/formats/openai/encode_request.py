@@ -30,6 +30,8 @@ from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
 _AUDIO = {media_type: name for name, media_type in AUDIO_FORMATS.items()}
+# fields that form the reply and that the format has not (``needs``)
+LACKED_FIELDS: tuple[str, ...] = ()
 # the name of a document without one: OpenAI requires it
 _UNNAMED = "document.pdf"
 
@@ -55,7 +57,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     _set_stream_options(params, quirks, streamed)
     _set_names(params, quirks)
     if tools := request_parts.tools_for(chat_request.tools, "openai"):
-        params["tools"] = [_tool(tool) for tool in tools]
+        params["tools"] = [_tool(tool, quirks) for tool in tools]
         if (choice := request_parts.choice_for(chat_request.tool_choice, tools)) is not None:
             params["tool_choice"] = choice
     else:
@@ -101,9 +103,12 @@ def _set_names(params: JsonObject, quirks: Quirks) -> None:
         params["stop"] = stop[: quirks.most_stops]
 
 
-def _tool(tool: JsonObject) -> JsonObject:
+def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
     """A tool whose parameters have properties: several providers refuse an object without."""
     function = request_parts.function_of(tool)
+    if "strict" in function and not request_parts.sends_strict(quirks):
+        function = {name: value for name, value in function.items() if name != "strict"}
+        tool = {**tool, "function": function}
     parameters = function.get("parameters")
     if not isinstance(parameters, dict) or "properties" in parameters:
         return tool
