@@ -12,6 +12,7 @@ from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Message, TextPart
 from chathub.schemas.json import JsonObject
+from chathub.schemas.readable import readable
 
 INSTRUCTIONS = ("system", "developer")
 
@@ -147,11 +148,16 @@ def chosen_function(tool_choice: object) -> str:
 
 def arguments_of(text: str) -> JsonObject:
     """A tool call's arguments; empty for text that is no JSON object (a model may write anything)."""
+    return as_object(json_in(text))
+
+
+def json_in(text: str) -> Any:
+    """The value of JSON that a model or a program wrote, with U+FFFD for halves of surrogate pairs; None for
+    any other text."""
     try:
-        value = json.loads(text, strict=False)
+        return json.loads(readable(text.encode("utf-8", "surrogatepass")), strict=False)
     except (ValueError, RecursionError):
-        return {}
-    return as_object(value)
+        return None
 
 
 def base64_of(data: bytes) -> str:

@@ -22,7 +22,7 @@ from chathub.formats.openai.repair import repaired
 from chathub.formats.openai.whole_and_stream import chunks_of, whole_of
 from chathub.formats.quirks import Quirks
 from chathub.formats.raw_json import raw
-from chathub.formats.readable import readable
+from chathub.schemas.readable import readable
 
 
 class OpenAIClient(ClientFormat):
