@@ -13,6 +13,7 @@ from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Message, TextPart
 from chathub.formats.quirks import Quirks
 from chathub.schemas.json import JsonObject
+from chathub.schemas.readable import readable
 
 INSTRUCTIONS = ("system", "developer")
 
@@ -153,11 +154,16 @@ def chosen_function(tool_choice: object) -> str:
 
 def arguments_of(text: str) -> JsonObject:
     """A tool call's arguments; empty for text that is no JSON object (a model may write anything)."""
+    return as_object(json_in(text))
+
+
+def json_in(text: str) -> Any:
+    """The value of JSON that a model or a program wrote, with U+FFFD for halves of surrogate pairs; None for
+    any other text."""
     try:
-        value = json.loads(text, strict=False)
+        return json.loads(readable(text.encode("utf-8", "surrogatepass")), strict=False)
     except (ValueError, RecursionError):
-        return {}
-    return as_object(value)
+        return None
 
 
 def base64_of(data: bytes) -> str:

@@ -20,7 +20,7 @@ from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
 from chathub.formats.quirks import Quirks
-from chathub.formats.readable import readable
+from chathub.schemas.readable import readable
 
 # the client's own headers that mean something to Anthropic
 _PASSED = ("anthropic-version", "anthropic-beta")

@@ -4,7 +4,6 @@ Sources: Google's API reference ("generateContent", "Function calling", "Structu
 signatures"). Unknown fields are refused, so only known ones are sent.
 """
 
-import json
 import re
 from urllib.parse import quote, urlsplit
 
@@ -188,10 +187,7 @@ def _parts(message: Message) -> list[Part]:
 
 def _tool_parts(message: Message, names: dict[str, str], own_ids: set[str]) -> list[Part]:
     text = message.text
-    try:
-        value = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        value = text
+    value = request_parts.json_in(text)
     response = value if isinstance(value, dict) else {"output": text}
     call_id = message.tool_call_id
     result: Part = {"name": names.get(call_id, "tool"), "response": response}

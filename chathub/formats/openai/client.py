@@ -21,7 +21,7 @@ from chathub.formats.openai.legacy import is_legacy, with_function_call
 from chathub.formats.openai.repair import repaired
 from chathub.formats.openai.whole_and_stream import chunks_of, whole_of
 from chathub.formats.quirks import Quirks
-from chathub.formats.readable import readable
+from chathub.schemas.readable import readable
 
 
 class OpenAIClient(ClientFormat):

@@ -25,6 +25,7 @@ from chathub.formats.messages import (
     UpstreamRequest,
 )
 from chathub.formats.openai import state_fields
+from chathub.formats.openai.repair_parts import UNNAMED
 from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
@@ -32,8 +33,6 @@ from chathub.schemas.json import JsonObject
 _AUDIO = {media_type: name for name, media_type in AUDIO_FORMATS.items()}
 # fields that form the reply and that the format has not (``needs``)
 LACKED_FIELDS: tuple[str, ...] = ()
-# the name of a document without one: OpenAI requires it
-_UNNAMED = "document.pdf"
 
 
 def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
@@ -204,7 +203,7 @@ def _part(part: Part) -> JsonObject | None:
             return {"type": "image_url", "image_url": {"url": url}}
         case File(media_type, data, _, name):
             url = f"data:{media_type};base64,{request_parts.base64_of(data)}"
-            return {"type": "file", "file": {"filename": name or _UNNAMED, "file_data": url}}
+            return {"type": "file", "file": {"filename": name or UNNAMED, "file_data": url}}
         case Audio(media_type, data):
             recording = {"data": request_parts.base64_of(data), "format": _AUDIO[media_type]}
             return {"type": "input_audio", "input_audio": recording}
