@@ -120,14 +120,16 @@ def as_status(value: object) -> int:
 def is_error(obj: JsonObject) -> bool:
     """Whether decoded JSON of a 2xx response is an error, in a stream or as a whole body.
 
-    Besides objects with ``error`` these are vLLM's older ``{"object": "error"}`` and the objects of DashScope
-    and Qianfan that have a message in place of ``choices``.
+    Besides objects with ``error`` these are vLLM's older ``{"object": "error"}``, MiniMax's ``base_resp``
+    and the objects of DashScope and Qianfan that have a message in place of ``choices``.
     """
     if obj.get("error"):
         return True
     if obj.get("choices"):
         return False
     if "error" in (obj.get("object"), obj.get("type")):
+        return True
+    if failure_details.base_error(obj):
         return True
     return "choices" not in obj and bool(_first_text(obj))
 
@@ -161,6 +163,8 @@ def _message_and_source(obj: object) -> tuple[str, JsonObject]:
         return message or (compact(error) if error else ""), error
     if isinstance(error, str) and error.strip():
         return error, obj
+    if base := failure_details.base_error(obj):
+        return _first_text(base), base
     return _first_text(obj), obj
 
 

@@ -43,7 +43,7 @@ from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import Client, Sending
+from chathub.upstream.client import AttemptFailed, Client, Sending
 from chathub.upstream.failover import Trial
 from chathub.upstream.read_response import decoded, failure_in
 
@@ -149,14 +149,17 @@ class Exchange:
                 return await pipe(response, first, self._sink, self._format, meter, bounds.event, public)
             limit = bounds.body if is_whole else http.LARGE_BOUNDS.body
             body = await http.whole_body(response, limit, self._request.memory, first)
-        return body if isinstance(body, Failure) else await self._send_whole(meter, body)
+            if isinstance(body, Failure):
+                return body
+            events = await decoded(self._format.decode_body, body, len(body))
+            if failure := failure_in(events):
+                meter.feed([event for event in events if isinstance(event, Usage)])
+                raise AttemptFailed(failure)
+        await self._send_whole(meter, body, events)
+        return None
 
-    async def _send_whole(self, meter: UsageMeter, body: bytes) -> Failure | None:
+    async def _send_whole(self, meter: UsageMeter, body: bytes, events: list[Event]) -> None:
         """Send a reply that has come whole."""
-        events = await decoded(self._format.decode_body, body, len(body))
-        if failure := failure_in(events):
-            meter.feed([event for event in events if isinstance(event, Usage)])
-            return failure
         meter.feed(events)
         meter.complete(None)
         body = without_key(body, meter)
@@ -168,7 +171,6 @@ class Exchange:
             await self._sink.end(splitter.feed(body) + splitter.rest)
         else:
             self.body = body
-        return None
 
     def _pass_headers(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
         """Pass on the provider's request id and rate limits."""

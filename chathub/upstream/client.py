@@ -103,7 +103,9 @@ class Client:
                         if take_head is not None:
                             take_head(response.headers)
                         masked_take = masking(taking(take, keep), at.api_key)
-                        return await read(response, provider_format, bounds, masked_take, room, memory)
+                        failure = await read(response, provider_format, bounds, masked_take, room, memory)
+                        raise_failure(failure)
+            return None
         except AttemptFailed as failed:
             return failed.failure
 
@@ -111,7 +113,8 @@ class Client:
     async def raw(
         self, endpoint: Endpoint, request: UpstreamRequest
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes.
+        """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes,
+        and raises the error in them within the block.
 
         Raises:
             AttemptFailed: the endpoint cannot be reached, or responds with anything else.
@@ -124,6 +127,8 @@ class Client:
             if response.status >= 300:
                 raise AttemptFailed(await http.read_failure(response, request.body))
             yield response
+        except AttemptFailed as failed:
+            raise AttemptFailed(await http.with_echo(failed.failure, request.body)) from None
         finally:
             http.close(response)
 
@@ -173,8 +178,9 @@ class Client:
     async def forward(
         self, at: Endpoint, sending: Sending, usual: Quirks
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response once its head is here. Where a refusal teaches another quirk, the request is sent
-        again with it; the quirk is remembered once the request was accepted.
+        """A 2xx response once its head is here; the caller raises an error in it within the block. Where a
+        refusal teaches another quirk, the request is sent again with it; the quirk is remembered once the
+        request was accepted.
 
         Raises:
             AttemptFailed: any other refusal, or network trouble.
@@ -196,6 +202,8 @@ class Client:
         try:
             self.quirks.learn(at, sending.model, sending.caller_id, usual, quirks)
             yield response
+        except AttemptFailed as failed:
+            raise AttemptFailed(await http.with_echo(failed.failure, request.body)) from None
         finally:
             http.close(response)
 
@@ -205,6 +213,12 @@ class Client:
 
     def _session_for(self, endpoint: Endpoint) -> aiohttp.ClientSession:
         return self._trusted if endpoint.trusted else self._public
+
+
+def raise_failure(failure: Failure | None) -> None:
+    """Raise the failure of a response, if there is one, as an ``AttemptFailed``."""
+    if failure is not None:
+        raise AttemptFailed(failure)
 
 
 async def _variant(
