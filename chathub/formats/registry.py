@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from chathub.formats import anthropic, gemini, openai, urls
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, File, Image, UpstreamRequest
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
 

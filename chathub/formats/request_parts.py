@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Message, TextPart
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
 from chathub.schemas.readable import readable
 

@@ -28,11 +28,11 @@ from chathub.formats.client_format import (
     estimated_prompt,
 )
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.effort import lowered, smaller_budgets
 from chathub.formats.events import Attachment, Event, Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.reasoning.effort import lowered, smaller_budgets
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import TOO_LONG, pipe, without_key

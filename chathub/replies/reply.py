@@ -20,7 +20,7 @@ from chathub.formats.events import (
     Usage,
 )
 from chathub.formats.messages import ToolCall
-from chathub.formats.reasoning import Recorder
+from chathub.formats.reasoning.recorder import Recorder
 from chathub.formats.sources import Insertions
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel

@@ -18,8 +18,8 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import reason_for
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.sentences import reason_for
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel

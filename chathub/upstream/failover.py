@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from chathub.errors import BadRequest
 from chathub.formats.events import Event, Failure
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.http import MemoryLease

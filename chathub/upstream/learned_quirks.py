@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from chathub.formats.messages import Endpoint
-from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.quirks.table import Quirks, quirks_of
 from chathub.formats.urls import hostname, origin
 
 # pairs of origin and model that are kept, and changes of one of them

@@ -8,9 +8,9 @@ import aiohttp
 
 from chathub.formats.events import Attachment, Event, Failure, Usage
 from chathub.formats.masking import Take
+from chathub.formats.reasoning.think_events import ThinkEvents
 from chathub.formats.registry import ProviderFormat
 from chathub.formats.stream_decoder import StreamDecoder
-from chathub.formats.think_events import ThinkEvents
 from chathub.upstream import http
 from chathub.upstream.http import Bounds
 from chathub.upstream.network_failures import TROUBLE, network_failure

@@ -22,8 +22,8 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
-from chathub.formats.reasoning_details import Details
-from chathub.formats.think import ThinkSplitter
+from chathub.formats.reasoning.details import Details
+from chathub.formats.reasoning.think_tags import ThinkSplitter
 
 FOLDERS = [Path(name) for name in os.environ.get("CHATHUB_RECORDINGS", "").split(os.pathsep) if name]
 

@@ -7,12 +7,12 @@ import pytest
 
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.anthropic.client import AnthropicClient
-from chathub.formats.effort import fitting, lowered
 from chathub.formats.events import Failure
 from chathub.formats.messages import ChatRequest, Endpoint, Message, TextPart, Thought, ToolCall
 from chathub.formats.openai.client import OpenAIClient
-from chathub.formats.quirk_learning import learned
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.learning import learned
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.reasoning.effort import fitting, lowered
 from chathub.formats.registry import format_named
 
 BASES = {

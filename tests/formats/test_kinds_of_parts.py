@@ -8,7 +8,7 @@ import pytest
 from sent_bodies import ASKED, OWN_TOOL, PNG, TOOL, anthropic, every_provider, openai, use
 
 from chathub.errors import BadRequest
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 
 PDF = b64encode(b"%PDF-1.4 the tests' own").decode()
 WAV = b64encode(b"RIFF\x24\x00\x00\x00WAVEfmt the tests' own").decode()

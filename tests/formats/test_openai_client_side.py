@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from chathub.errors import BadRequest
 from chathub.formats import client_media, client_request, openai
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
-from chathub.formats.failure_sentences import code_on_wire
+from chathub.formats.failures.sentences import code_on_wire
 from chathub.formats.messages import Image, Message, TextPart, Thought, ToolCall
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))

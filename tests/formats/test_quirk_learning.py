@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from chathub.formats import failures, openai
+from chathub.formats import openai
 from chathub.formats.events import Failure
+from chathub.formats.failures import error_bodies
 from chathub.formats.messages import ChatRequest, Endpoint, Message
-from chathub.formats.quirk_learning import learned
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.learning import learned
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import format_named
 from chathub.upstream.learned_quirks import LearnedQuirks
 
@@ -22,7 +23,7 @@ def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: A
     """The quirk learned from a refusal, a message or a whole body, of a request that was really built."""
     call = ChatRequest("https://x", "m", fields.pop("messages", SYSTEM), **fields)
     body = message if isinstance(message, dict) else {"error": {"message": message}}
-    failure = failures.from_body(status, json.dumps(body).encode(), {})
+    failure = error_bodies.from_body(status, json.dumps(body).encode(), {})
     return learned(failure, call, known, openai.encode_request(call, known).body)
 
 

@@ -12,7 +12,7 @@ from scripted import Provider
 from scripted_formats import refusal, replying
 from thinking_providers import DETAILS, STRICT, THINKING, strict_script
 
-from chathub.formats.seal import is_sealed
+from chathub.formats.reasoning.seal import is_sealed
 
 openai, anthropic = official("openai"), official("anthropic")
 

@@ -27,7 +27,7 @@ from chathub.formats.messages import (
     ToolCall,
     UpstreamRequest,
 )
-from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.quirks.table import Quirks, quirks_of
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from chathub.formats.anthropic.thinking import converted
 from chathub.formats.messages import ChatRequest, Message
-from chathub.formats.quirks import SAMPLING, Quirks
+from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, first_of, is_null, raw, value_of
 
 # bytes of a field that is read to learn from a refusal

@@ -11,13 +11,13 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.client_request import whole_number
-from chathub.formats.effort import fitting, nearest, requested, smaller_thinking
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Part, Thought
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.raw_json import raw
-from chathub.formats.reasoning_details import blocks_in
-from chathub.formats.seal import MARK, is_sealed, unseal
+from chathub.formats.reasoning.details import blocks_in
+from chathub.formats.reasoning.effort import fitting, nearest, requested, smaller_thinking
+from chathub.formats.reasoning.seal import MARK, is_sealed, unseal
 from chathub.schemas.json import JsonObject
 
 _decode_any = msgspec.json.Decoder(Any).decode

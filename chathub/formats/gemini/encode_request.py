@@ -10,12 +10,12 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from chathub.formats import request_parts, urls
-from chathub.formats.effort import gemini_thinking
 from chathub.formats.gemini.model_parts import assistant_parts, content_part
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.media import PDF
 from chathub.formats.messages import Audio, ChatRequest, File, Image, Message, UpstreamRequest
-from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
+from chathub.formats.reasoning.effort import gemini_thinking
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 

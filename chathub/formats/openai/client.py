@@ -20,7 +20,7 @@ from chathub.formats.openai.forward import described, with_length, with_quirks
 from chathub.formats.openai.legacy import is_legacy, with_function_call
 from chathub.formats.openai.repair import repaired
 from chathub.formats.openai.whole_and_stream import chunks_of, whole_of
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.readable import readable
 
 

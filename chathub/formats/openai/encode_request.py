@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats import effort, request_parts, urls
+from chathub.formats import request_parts, urls
 from chathub.formats.media import AUDIO_FORMATS, PDF
 from chathub.formats.messages import (
     Audio,
@@ -26,7 +26,8 @@ from chathub.formats.messages import (
 )
 from chathub.formats.openai import state_fields
 from chathub.formats.openai.repair_parts import UNNAMED
-from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
+from chathub.formats.reasoning import effort
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 

@@ -7,11 +7,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
-from chathub.formats.effort import smaller_budgets
 from chathub.formats.messages import Audio, ChatRequest, File, Message, Part
 from chathub.formats.openai.encode_request import left_out
-from chathub.formats.quirks import SAMPLING, Quirks
+from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, are_same, changed, first_of, items, joined, look, raw, value_of
+from chathub.formats.reasoning.effort import smaller_budgets
 from chathub.formats.stand_ins import unknown_block
 
 _OLD, _NEW = "max_tokens", "max_completion_tokens"

@@ -5,10 +5,10 @@ import re
 
 from msgspec.structs import replace
 
-from chathub.formats.effort import EFFORTS, requested
 from chathub.formats.messages import ChatRequest
-from chathub.formats.quirks import Quirks
-from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.quirks.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.reasoning.effort import EFFORTS, requested
 
 # fields of messages, and the quirk that says when they are sent
 _FIELDS = {

@@ -1,8 +1,8 @@
 """Turns the text between ``<think>`` tags into reasoning, in the events of a response."""
 
 from chathub.formats.events import Event, Reasoning, Source, Text, Usage
+from chathub.formats.reasoning.think_tags import ThinkSplitter
 from chathub.formats.sources import moved
-from chathub.formats.think import ThinkSplitter
 
 
 class ThinkEvents:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from chathub.formats import refusal_phrases as phrases
-from chathub.formats import thinking_lessons
 from chathub.formats.events import Failure
 from chathub.formats.messages import Audio, ChatRequest, File, Image
-from chathub.formats.quirks import SAMPLING, Quirks
-from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.quirks import refusal_phrases as phrases
+from chathub.formats.quirks import thinking_lessons
+from chathub.formats.quirks.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.quirks.table import SAMPLING, Quirks
 
 # fields without which the reply would be another than the client asked for: their refusal is the client's
 _ESSENTIAL = frozenset(
