@@ -229,7 +229,8 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     failure = reply.failure
     model = reply.model or candidates.model
     if failure is None:
-        return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
+        reason = "tool_calls" if reply.tool_calls else "stop"
+        return FinalStatus("done", finish_reason=reply.finish_reason or reason)
     if failure.kind == "busy":
         return FinalStatus("error", failure.reason, 503, "error", failure.retry_after)
     secrets = [endpoint.api_key for candidate in candidates.in_order for endpoint in candidate.endpoints]
