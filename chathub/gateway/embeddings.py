@@ -6,8 +6,8 @@ from chathub.formats import estimates, forwarding, openai
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
-from chathub.gateway.exchange import forwardable
 from chathub.gateway.failures import without_secrets
+from chathub.gateway.forwarded_request import forwardable
 from chathub.gateway.piping import without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink

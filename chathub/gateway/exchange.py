@@ -13,13 +13,11 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 import aiohttp
-from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.billing.caps import reply_cap
 from chathub.config import Config
 from chathub.errors import ChatHubError
-from chathub.formats import forwarding
 from chathub.formats.client_format import (
     ClientFormat,
     StreamEncoder,
@@ -29,12 +27,12 @@ from chathub.formats.client_format import (
 )
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Attachment, Event, Failure, Usage
-from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.formats.passed_headers import passed_headers
-from chathub.formats.quirks.table import Quirks
 from chathub.formats.reasoning.effort import lowered, smaller_budgets
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
+from chathub.gateway.forwarded_request import ForwardedRequest
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -43,7 +41,7 @@ from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import AttemptFailed, Client, Sending
+from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
 from chathub.upstream.read_response import decoded, failure_in
 
@@ -195,25 +193,12 @@ class Exchange:
         model, user_id = self.candidate.model, self._request.user_id
         quirks = self._client.quirks.quirks_for(endpoint, model.name, user_id)
         bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
-        fields = forwardable(self._request, self.candidate, self._format.fields)
-        reserved = self._request.reply_cap
-        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
-        sending = Sending(
-            model.name,
-            user_id,
-            lambda quirks: self._off_loop(self._written, fields, endpoint, cap, quirks),
-            lambda: self._format.described(fields),
+        forwarded = ForwardedRequest(
+            self._format, self._request, self.candidate, self._headers, self._recall, self._offload
         )
-        response = self._client.forward(endpoint, sending, quirks)
+        fetched = stack.enter_context(self._client.lease_media())
+        response = self._client.forward(endpoint, forwarded.sending(endpoint, fetched), quirks)
         return await stack.enter_async_context(response), bounds
-
-    def _written(
-        self, fields: Mapping[str, Raw], endpoint: Endpoint, cap: int | None, quirks: Quirks
-    ) -> UpstreamRequest:
-        model = self.candidate.model
-        stream = quirks.streams_only or (self._format.stream and model.supports_streaming)
-        fields = self._format.completed(fields, model.name, quirks, self._recall)
-        return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap, stream=stream)
 
     # --- from one format to the other
 
@@ -298,11 +283,3 @@ async def _encoded(
     if sum(len(event.data) for event in events if isinstance(event, Attachment)) <= http.LARGE:
         return encode(*args, **kwargs)
     return await asyncio.to_thread(encode, *args, **kwargs)
-
-
-def forwardable(
-    request: GatewayRequest, candidate: Candidate, fields: Mapping[str, Raw]
-) -> Mapping[str, Raw]:
-    """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
-    other fields anyway.)"""
-    return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)

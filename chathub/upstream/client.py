@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from chathub.formats.events import Failure
 from chathub.formats.masking import Take, masked, masking
-from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest, size_of
+from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest, size_of
 from chathub.formats.model_list import names_in
 from chathub.formats.quirks import learning
 from chathub.formats.quirks.table import Quirks
@@ -97,7 +97,7 @@ class Client:
                 chat_request = replace(chat_request, base_url=at.base_url, api_key=at.api_key)
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
-                with self._media.lease() as fetched:
+                with self.lease_media() as fetched:
                     sending = _sending(provider_format, chat_request, fetched)
                     async with self.forward(at, sending, quirks) as response:
                         if take_head is not None:
@@ -152,6 +152,10 @@ class Client:
         if names is None:
             raise AttemptFailed(Failure.found(UNREADABLE, status=200))
         return names
+
+    def lease_media(self) -> AbstractContextManager[Fetched]:
+        """What one forwarded request fetches; see ``MediaFetcher``."""
+        return self._media.lease()
 
     @asynccontextmanager
     async def lease(self, endpoint: Endpoint) -> AsyncIterator[Endpoint]:
@@ -246,15 +250,26 @@ def _sending(provider_format: ProviderFormat, chat_request: ChatRequest, fetched
         size += _PER_MESSAGE + size_of(message)
 
     async def encode(quirks: Quirks) -> UpstreamRequest:
-        try:
-            whole = await fetched.fill(chat_request, partial(provider_format.fetches, quirks=quirks))
-        except FetchFailed as failed:
-            raise AttemptFailed(_unfetched(failed)) from None
+        whole = await filled(fetched, chat_request, partial(provider_format.fetches, quirks=quirks))
         if size <= _LARGE_CALL and whole is chat_request:
             return provider_format.encode_request(whole, quirks)
         return await asyncio.to_thread(provider_format.encode_request, whole, quirks)
 
     return Sending(chat_request.model, chat_request.caller_id, encode, lambda: chat_request)
+
+
+async def filled(
+    fetched: Fetched, chat_request: ChatRequest, is_handed_on: Callable[[Image | File], bool]
+) -> ChatRequest:
+    """The request with the bytes of what the provider does not fetch.
+
+    Raises:
+        AttemptFailed: something cannot be fetched.
+    """
+    try:
+        return await fetched.fill(chat_request, is_handed_on)
+    except FetchFailed as failed:
+        raise AttemptFailed(_unfetched(failed)) from None
 
 
 def _unfetched(failed: FetchFailed) -> Failure:

@@ -244,6 +244,12 @@ def _document(file: File) -> Block:
     return {"type": "document", "source": _source(file.media_type, file.data, file.url), **title}
 
 
+def source_of(part: Image | File) -> JsonObject:
+    """The ``source`` of the block of an image or document."""
+    block = _document(part) if isinstance(part, File) else _block(part)[0]
+    return as_object(block["source"])
+
+
 def _source(media_type: str, data: bytes, url: str) -> Block:
     if url:
         return {"type": "url", "url": url}

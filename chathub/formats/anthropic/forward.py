@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from chathub.formats.anthropic.addresses import parts_by_address
 from chathub.formats.anthropic.thinking import converted
 from chathub.formats.messages import ChatRequest, Message
 from chathub.formats.quirks.table import SAMPLING, Quirks
@@ -33,11 +34,13 @@ def with_quirks(fields: Mapping[str, Raw], quirks: Quirks) -> dict[str, Raw]:
 
 
 def described(fields: Mapping[str, Raw], *, stream: bool) -> ChatRequest:
-    """What a request holds, as far as refusals teach quirks: its short fields."""
+    """What a request holds, as far as refusals teach quirks: its short fields, and images and documents by
+    address."""
     short = {
         name: value_of(value, _any)
         for name, value in fields.items()
         if name not in ("messages", "system") and memoryview(value).nbytes <= _SHORT
     }
     short["stop"] = short.pop("stop_sequences", None)
-    return ChatRequest("", "", [Message("user", "")], stream=stream, extra=short)
+    parts = parts_by_address(fields.get("messages", ABSENT))
+    return ChatRequest("", "", [Message("user", parts)], stream=stream, extra=short)
