@@ -15,7 +15,7 @@ from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
 # a client's message with the state that was remembered of it

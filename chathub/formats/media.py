@@ -12,6 +12,8 @@ _BEGINNINGS: tuple[tuple[bytes, bytes, str], ...] = (
     (b"GIF89a", b"", "image/gif"),
     (b"RIFF", b"WEBP", "image/webp"),
     (b"RIFF", b"WAVE", "audio/wav"),
+    (b"ID3", b"", "audio/mpeg"),
+    (b"\xff\xfb", b"", "audio/mpeg"),
     (b"%PDF-", b"", "application/pdf"),
 )
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")

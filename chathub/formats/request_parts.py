@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Message, TextPart
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
+from chathub.schemas.readable import readable
 
 INSTRUCTIONS = ("system", "developer")
 
@@ -121,6 +123,11 @@ def tools_for(tools: list[JsonObject], wire_format: str) -> list[JsonObject]:
     return [tool for tool in tools if _format_of(tool) in ("", wire_format)]
 
 
+def sends_strict(quirks: Quirks) -> bool:
+    """Whether ``strict`` of tools is sent: that calls must fit the schema."""
+    return quirks.takes_strict and not quirks.drops_strict
+
+
 def _format_of(tool: JsonObject) -> str:
     """The format whose providers run this tool; empty for a function, which the client runs."""
     kind = tool.get("type")
@@ -147,11 +154,16 @@ def chosen_function(tool_choice: object) -> str:
 
 def arguments_of(text: str) -> JsonObject:
     """A tool call's arguments; empty for text that is no JSON object (a model may write anything)."""
+    return as_object(json_in(text))
+
+
+def json_in(text: str) -> Any:
+    """The value of JSON that a model or a program wrote, with U+FFFD for halves of surrogate pairs; None for
+    any other text."""
     try:
-        value = json.loads(text, strict=False)
+        return json.loads(readable(text.encode("utf-8", "surrogatepass")), strict=False)
     except (ValueError, RecursionError):
-        return {}
-    return as_object(value)
+        return None
 
 
 def base64_of(data: bytes) -> str:

@@ -6,7 +6,6 @@ from chathub.formats import estimates, forwarding, openai
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
-from chathub.formats.readable import readable
 from chathub.gateway.exchange import forwardable
 from chathub.gateway.failures import without_secrets
 from chathub.gateway.piping import without_key
@@ -14,6 +13,7 @@ from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.resolver import Candidate
+from chathub.schemas.readable import readable
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial

@@ -28,11 +28,11 @@ from chathub.formats.client_format import (
     estimated_prompt,
 )
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.effort import lowered
 from chathub.formats.events import Attachment, Event, Failure, Usage
 from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.reasoning.effort import lowered, smaller_budgets
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
@@ -88,13 +88,13 @@ class Exchange:
         Raises:
             BadRequest: the request must be translated, and its format does not allow that.
         """
-        self.candidate = candidate
         limit = self._config.reply_characters
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
-            meter = UsageMeter(0, limit)
+            self.candidate, meter = candidate, UsageMeter(0, limit)
             self._add_meter(meter)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._decoded_request)
+        self.candidate = candidate
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
@@ -244,10 +244,12 @@ class Exchange:
 
     def _chat_request(self, request: ClientRequest) -> ChatRequest:
         model, reserved = self.candidate.model, self._request.reply_cap
-        params = request.params
+        params, extra = request.params, request.extra
         if reserved is not None:
-            cap = reply_cap(params.get("max_tokens"), reserved, model.max_tokens)
-            params = params if cap is None else lowered(params, cap)
+            asked = params.get("max_tokens")
+            cap = reply_cap(asked, reserved, model.max_tokens)
+            if cap is not None and cap != asked:
+                params, extra = lowered(params, cap), smaller_budgets(extra, cap)
         return ChatRequest(
             "",
             model.name,
@@ -256,7 +258,7 @@ class Exchange:
             params=params,
             tools=request.tools,
             tool_choice=request.tool_choice,
-            extra=request.extra,
+            extra=extra,
             caller_id=self._request.user_id,
         )
 

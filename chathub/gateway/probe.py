@@ -10,7 +10,7 @@ from chathub.clock import Month
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate_messages
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.forwarding import headers_for
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named

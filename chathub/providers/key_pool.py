@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from chathub.database.rows.api_keys import PooledApiKey
 from chathub.database.transaction import Transaction
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import Meaning, meaning_of, status_of
+from chathub.formats.failures.table import Meaning, meaning_of, status_of
 from chathub.providers.key_health import KeyHealth
 from chathub.security import audit
 from chathub.sentences import Reason

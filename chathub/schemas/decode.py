@@ -10,6 +10,7 @@ from chathub.errors import BadRequest
 from chathub.schemas.bounds import has_too_many_values, within
 from chathub.schemas.json import JsonObject
 from chathub.schemas.problems import field_name, problem_of
+from chathub.schemas.readable import readable
 
 T = TypeVar("T")
 
@@ -29,11 +30,12 @@ def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """A JSON body as ``kind``. An empty body counts as an empty object.
+    """A JSON body as ``kind``. An empty body counts as an empty object, half a surrogate pair as U+FFFD.
 
     Raises:
         BadRequest: malformed JSON, too many values, or a field that does not fit; the reason names it.
     """
+    body = readable(body)
     if has_too_many_values(body):
         raise BadRequest("too_many_values")
     try:

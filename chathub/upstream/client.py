@@ -9,12 +9,12 @@ from typing import NamedTuple
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.formats import quirk_learning
 from chathub.formats.events import Failure
 from chathub.formats.masking import Take, masked, masking
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest, size_of
 from chathub.formats.model_list import names_in
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks import learning
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
 from chathub.formats.stream_decoder import UNREADABLE
 from chathub.upstream import http
@@ -45,7 +45,7 @@ class Sending(NamedTuple):
     describe: Callable[[], ChatRequest]
 
     def learned(self, failure: Failure, quirks: Quirks, sent: UpstreamRequest) -> Quirks | None:
-        return quirk_learning.learned(failure, self.describe(), quirks, sent.body)
+        return learning.learned(failure, self.describe(), quirks, sent.body)
 
 
 class AttemptFailed(Exception):

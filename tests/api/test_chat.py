@@ -38,6 +38,16 @@ async def test_chat_returns_the_reply_and_stores_the_turn(
     assert "Authorization" not in provider.headers[-1]
 
 
+async def test_message_with_half_a_character_is_sent_without_it(
+    client: TestClient, user: Headers, provider: Provider
+) -> None:
+    body = b'\xef\xbb\xbf{"model": "test-model", "message": "cut \\ud83d"}'
+    headers = {**user, "Content-Type": "application/json"}
+    async with client.post("/api/chat", data=body, headers=headers) as response:
+        assert response.status == 200, await response.text()
+    assert provider.last["messages"] == [{"role": "user", "content": "cut �"}]
+
+
 async def test_stream_begins_with_start_and_ends_with_one_end_event(
     client: TestClient, user: Headers
 ) -> None:

@@ -17,7 +17,7 @@ from chathub.errors import BadRequest
 from chathub.formats import anthropic, client_request, openai
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.messages import Image, Message, Part, TextPart, Thought, ToolCall
-from chathub.formats.seal import is_sealed, seal, unseal
+from chathub.formats.reasoning.seal import is_sealed, seal, unseal
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402
@@ -209,10 +209,10 @@ def assistant(*blocks: Any) -> dict[str, Any]:
     [
         ({"role": "tool", "content": "x"}, "messages[0].role"),
         ({"role": "user"}, "messages[0].content"),
-        ({"role": "assistant", "content": None}, "messages[0].content"),
+        ({"role": "assistant", "content": 5}, "messages[0].content"),
         (user({"type": "document"}), "messages[0].content[0].source"),
         (user({"type": "tool_use", "id": "t", "name": "f", "input": {}}), "messages[0].content[0].type"),
-        (user({"type": "text", "text": None}), "messages[0].content[0].text"),
+        (user({"type": "text", "text": 5}), "messages[0].content[0].text"),
         (user({"type": "tool_result"}), "messages[0].content[0].tool_use_id"),
         (
             user({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "document"}]}),
@@ -276,7 +276,7 @@ def test_invalid_messages_are_refused_with_the_field_name(message: Any, param: s
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": "hot"}, "temperature"),
         ({"top_k": 0.5}, "top_k"),
-        ({"stop_sequences": "x"}, "stop_sequences"),
+        ({"stop_sequences": 5}, "stop_sequences"),
         ({"stop_sequences": ["x"] * 17}, "stop_sequences"),
         ({"thinking": True}, "thinking"),
         ({"stream": 1}, "stream"),

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from chathub.formats import failures
-from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import words_for
-from chathub.formats.failure_table import TABLE, meaning_of, telling_phrase
+from chathub.formats.failures import error_bodies
+from chathub.formats.failures.echoes import repeats, windows
+from chathub.formats.failures.sentences import words_for
+from chathub.formats.failures.table import TABLE, meaning_of, telling_phrase
 from chathub.formats.messages import Endpoint
 from chathub.sentences import Reason
 from chathub.sentences.tables import ERRORS
 
 
 def refusal(status: int, body: Any) -> Failure:
-    return failures.from_body(status, json.dumps(body).encode(), {})
+    return error_bodies.from_body(status, json.dumps(body).encode(), {})
 
 
 def said(status: int, message: str, **fields: Any) -> Failure:
@@ -256,14 +256,14 @@ def relayed(status: int, raw: Any) -> Failure:
         (Failure("no", status=200, type="content_filter", code="SAFETY"), "content_filter"),
         # what stands before the provider
         (
-            failures.from_body(403, b"<!DOCTYPE html><title>Attention Required!</title>", {}),
+            error_bodies.from_body(403, b"<!DOCTYPE html><title>Attention Required!</title>", {}),
             "upstream_blocked",
         ),
-        (failures.from_body(401, b"<html>401 Authorization Required</html>", {}), "upstream_blocked"),
-        (failures.from_body(403, b"error code: 1010", {}), "upstream_blocked"),
-        (failures.from_body(200, b"<html>Please log in</html>", {}), "upstream_blocked"),
-        (failures.from_body(404, b"404 page not found", {}), "upstream_blocked"),
-        (failures.from_body(401, b"Unauthorized", {}), "upstream_invalid_key"),
+        (error_bodies.from_body(401, b"<html>401 Authorization Required</html>", {}), "upstream_blocked"),
+        (error_bodies.from_body(403, b"error code: 1010", {}), "upstream_blocked"),
+        (error_bodies.from_body(200, b"<html>Please log in</html>", {}), "upstream_blocked"),
+        (error_bodies.from_body(404, b"404 page not found", {}), "upstream_blocked"),
+        (error_bodies.from_body(401, b"Unauthorized", {}), "upstream_invalid_key"),
         # errors inside a 200
         (said(200, "slowly", code=429), "upstream_rate_limited"),
         (said(200, "slowly", code="429"), "upstream_rate_limited"),

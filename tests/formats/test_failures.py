@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chathub.formats.events import Failure
-from chathub.formats.failures import from_body, from_error, is_error
+from chathub.formats.failures.error_bodies import from_body, from_error, is_error
 from chathub.redaction import scrub
 from chathub.text import well_formed
 

@@ -1,6 +1,7 @@
 """What clients send and providers refuse: repaired in the client's format, forwarded or translated."""
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -23,9 +24,9 @@ from sent_bodies import (
 
 from chathub.formats.messages import Endpoint
 from chathub.formats.openai.client import OpenAIClient
-from chathub.formats.quirks import Quirks
-from chathub.formats.readable import readable
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import PROVIDER_FORMATS
+from chathub.schemas.readable import readable
 
 # --- readable bodies
 
@@ -59,6 +60,17 @@ def test_halves_at_the_edge_of_a_window_are_found() -> None:
 def test_body_with_half_a_character_is_sent(client: str, protocol: str) -> None:
     body = rb'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"cut \ud83d"}]}'
     assert "cut �" in json.dumps(sent(client, protocol, b"\xef\xbb\xbf" + body), ensure_ascii=False)
+
+
+@every_provider
+def test_arguments_and_results_with_half_a_character_are_sent(protocol: str) -> None:
+    calling = call()
+    calling["tool_calls"][0]["function"]["arguments"] = r'{"q": "cut \ud83d"}'
+    body = openai(protocol, ASKED, calling, result(content=r'{"found": "\ude00 cut"}'), tools=[TOOL])
+    if protocol == "openai":  # texts of the client's own
+        assert body["messages"][1] == calling
+    else:
+        assert "cut �" in json.dumps(body, ensure_ascii=False)
 
 
 # --- unknown fields
@@ -96,6 +108,18 @@ def test_empty_result_of_a_tool_is_sent(protocol: str, content: Any) -> None:
     assert "No result" not in json.dumps(messages) and "c1" in json.dumps(messages) + "c1"
     body = anthropic(protocol, ASKED, use("c1"), used("c1", content=None), tools=[OWN_TOOL])
     assert "No result" not in json.dumps(body)
+
+
+@every_provider
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+@pytest.mark.parametrize("content", [None, [{"type": "text", "text": None}]])
+def test_message_without_content_is_sent(protocol: str, role: str, content: Any) -> None:
+    assert "q" in json.dumps(openai(protocol, {"role": role, "content": content}, ASKED))
+    if role != "system":
+        body = anthropic(protocol, {"role": role, "content": content}, ASKED)
+        assert "q" in json.dumps(body) and "null" not in json.dumps(
+            body["messages" if "messages" in body else "contents"]
+        )
 
 
 def answers(body: Any) -> list[str]:
@@ -244,7 +268,9 @@ def test_arguments_are_the_text_of_an_object() -> None:
         assert made["type"] == "function" and made["function"]["arguments"] == expected
 
 
-# --- images
+# --- images, documents, recordings
+
+PDF = b64encode(b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n").decode()
 
 
 def shown(client: str, data: str, declared: str) -> dict[str, Any]:
@@ -272,6 +298,46 @@ def test_image_goes_under_the_type_of_its_bytes(client: str, protocol: str) -> N
     image = shown(client, GIF, "image/png")
     text = json.dumps(sent(client, protocol, {"messages": [{"role": "user", "content": [image]}]}))
     assert "image/gif" in text and "image/png" not in text
+
+
+@every_provider
+@pytest.mark.parametrize("client", CLIENTS)
+def test_document_in_place_of_an_image_goes_as_a_document(client: str, protocol: str) -> None:
+    message = {"role": "user", "content": [shown(client, PDF, "image/png")]}
+    text = json.dumps(sent(client, protocol, {"messages": [message]}))
+    assert "application/pdf" in text and '"image' not in text and '"input_image' not in text
+
+
+@every_provider
+@pytest.mark.parametrize("client", CLIENTS)
+def test_image_in_place_of_a_document_goes_as_an_image(client: str, protocol: str) -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": PNG}
+    part = {
+        "openai": {
+            "type": "file",
+            "file": {"filename": "a", "file_data": f"data:application/pdf;base64,{PNG}"},
+        },
+        "anthropic": {"type": "document", "title": "a", "source": source},
+    }[client]
+    text = json.dumps(sent(client, protocol, {"messages": [{"role": "user", "content": [part]}]}))
+    assert "image/png" in text and "pdf" not in text and "title" not in text
+
+
+@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+def test_recording_goes_under_the_format_of_its_bytes(protocol: str) -> None:
+    data = b64encode(b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(24)).decode()
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "mp3"}}
+    text = json.dumps(openai(protocol, {"role": "user", "content": [part]}))
+    assert "wav" in text and "mp3" not in text and "mpeg" not in text
+
+
+def test_other_spelling_of_a_media_type_is_sent_as_it_is_registered() -> None:
+    for declared in ("image/PNG", "image/*", "", "image/png; charset=utf-8"):
+        body = openai("openai", {"role": "user", "content": [shown("openai", PNG, declared)]})
+        assert body["messages"][0]["content"][0]["image_url"]["url"] in (
+            f"data:image/png;base64,{PNG}",
+            f"data:image/png; charset=utf-8;base64,{PNG}",
+        )
 
 
 # --- instructions, blanks, roles
@@ -369,3 +435,20 @@ def test_more_stop_sequences_than_allowed_are_cut(client: str, protocol: str) ->
         next(found[each] for each in ("stop", "stop_sequences", "stopSequences") if each in found)
         == words[:4]
     )
+
+
+@every_provider
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("written", "expected"), [("", None), ([], None), ([""], None), ("END", ["END"]), (["", "END"], ["END"])]
+)
+def test_stop_sequences_that_are_empty_or_one_text_are_sent_as_the_provider_takes_them(
+    client: str, protocol: str, written: Any, expected: Any
+) -> None:
+    name = "stop" if client == "openai" else "stop_sequences"
+    body = sent(client, protocol, {"max_tokens": 9, "messages": [ASKED], name: written})
+    found = {**body, **body.get("generationConfig", {})}
+    names = {"openai": "stop", "anthropic": "stop_sequences", "gemini": "stopSequences"}
+    if client == protocol == "openai" and written == "END":
+        expected = "END"
+    assert found.get(names[protocol]) == expected

@@ -19,8 +19,8 @@ from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
-from chathub.formats.quirks import Quirks
-from chathub.formats.readable import readable
+from chathub.formats.quirks.table import Quirks
+from chathub.schemas.readable import readable
 
 # the client's own headers that mean something to Anthropic
 _PASSED = ("anthropic-version", "anthropic-beta")

@@ -30,6 +30,8 @@ from chathub.formats.raw_json import (
 
 # in place of a missing message of the user: an empty one is refused
 STAND_IN = "…"
+# blocks that hold files, and the media types that each takes
+_MEDIA = {"image": media.IMAGES, "document": (media.PDF,)}
 # bytes that an empty list may take
 _EMPTY = 64
 
@@ -102,10 +104,11 @@ def repaired(fields: dict[str, Raw]) -> dict[str, Raw]:
 
 def _stops(fields: dict[str, Raw]) -> dict[str, Raw | None]:
     value = fields.get("stop_sequences", ABSENT)
-    words = value_of(value, _texts) if first_of(value) == b"[" else None
-    if words is None or (words and all(word.strip() for word in words)):
+    word = value_of(value, _text)
+    words = value_of(value, _texts) if word is None else [word]
+    if words is None or (word is None and words and all(each.strip() for each in words)):
         return {}
-    return {"stop_sequences": raw(kept) if (kept := [word for word in words if word.strip()]) else None}
+    return {"stop_sequences": raw(kept) if (kept := [each for each in words if each.strip()]) else None}
 
 
 def _system(fields: dict[str, Raw]) -> dict[str, Raw | None]:
@@ -180,6 +183,8 @@ def _is_blank_block(found: _Block | None) -> bool:
 
 
 def _is_blank(value: Raw) -> bool:
+    if first_of(value) == b"n":
+        return True
     if first_of(value) != b'"' or memoryview(value).nbytes > 4096:
         return False
     text = value_of(value, _text)
@@ -187,9 +192,12 @@ def _is_blank(value: Raw) -> bool:
 
 
 def _repaired_block(block: Raw, found: _Block) -> Raw:
-    if found.type in ("image", "document"):
-        source = _repaired_source(found)
-        return block if source is found.source else changed(block, {"source": source})
+    if found.type in _MEDIA:
+        source, kind = _repaired_source(found)
+        if source is found.source and kind == found.type:
+            return block
+        others = {} if kind == found.type else dict.fromkeys(("title", "context", "citations"))
+        return changed(block, {**others, "source": source, "type": kind})
     if found.type == "tool_result":
         if first_of(found.content) == b"n":
             return changed(block, {"content": None})
@@ -213,16 +221,16 @@ def _without_our_citations(block: Raw, found: _Block) -> Raw:
     return changed(block, {"citations": joined(kept) if kept else None})
 
 
-def _repaired_source(block: _Block) -> Raw:
-    """Base64 in its strict form, under the media type that the bytes have."""
+def _repaired_source(block: _Block) -> tuple[Raw, str]:
+    """Base64 in its strict form, under the media type and in the kind of block that the bytes belong to."""
     found = look(block.source, _source)
     if found is None or found.type != "base64":
-        return block.source
+        return block.source, block.type
     text = value_of(found.data, _text) or ""
     data = media.strict_base64(text.partition(";base64,")[2] if text.startswith("data:") else text)
     changes: dict[str, Any] = {} if data == text else {"data": data}
     actual = media.type_of_base64(data)
-    kinds = media.IMAGES if block.type == "image" else (media.PDF,)
-    if actual in kinds and actual != found.media_type:
+    kind = next((kind for kind, types in _MEDIA.items() if actual in types), "")
+    if kind and actual != found.media_type:
         changes["media_type"] = actual
-    return changed(block.source, changes) if changes else block.source
+    return changed(block.source, changes) if changes else block.source, kind or block.type

@@ -7,9 +7,9 @@ import json
 
 import msgspec
 
-from chathub.formats import failures
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Failure, Usage
+from chathub.formats.failures import error_bodies
 from chathub.formats.stream_decoder import UNREADABLE
 
 
@@ -45,6 +45,6 @@ def _error_in(body: bytes) -> Failure:
     try:
         value = json.loads(body, strict=False)
     except (ValueError, RecursionError):
-        return failures.from_body(200, body, {}) if body.lstrip()[:1] == b"<" else unreadable
+        return error_bodies.from_body(200, body, {}) if body.lstrip()[:1] == b"<" else unreadable
     value = fields.first(value) if isinstance(value, list) else fields.as_object(value)
-    return fields.refusal(value, UNREADABLE, "cut") if failures.is_error(value) else unreadable
+    return fields.refusal(value, UNREADABLE, "cut") if error_bodies.is_error(value) else unreadable

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats import effort, request_parts, urls
+from chathub.formats import request_parts, urls
 from chathub.formats.media import AUDIO_FORMATS, PDF
 from chathub.formats.messages import (
     Audio,
@@ -25,13 +25,15 @@ from chathub.formats.messages import (
     UpstreamRequest,
 )
 from chathub.formats.openai import state_fields
-from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.openai.repair_parts import UNNAMED
+from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
+from chathub.formats.reasoning import effort
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
 _AUDIO = {media_type: name for name, media_type in AUDIO_FORMATS.items()}
-# the name of a document without one: OpenAI requires it
-_UNNAMED = "document.pdf"
+# fields that form the reply and that the format has not (``needs``)
+LACKED_FIELDS: tuple[str, ...] = ()
 
 
 def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
@@ -55,7 +57,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     _set_stream_options(params, quirks, streamed)
     _set_names(params, quirks)
     if tools := request_parts.tools_for(chat_request.tools, "openai"):
-        params["tools"] = [_tool(tool) for tool in tools]
+        params["tools"] = [_tool(tool, quirks) for tool in tools]
         if (choice := request_parts.choice_for(chat_request.tool_choice, tools)) is not None:
             params["tool_choice"] = choice
     else:
@@ -101,9 +103,12 @@ def _set_names(params: JsonObject, quirks: Quirks) -> None:
         params["stop"] = stop[: quirks.most_stops]
 
 
-def _tool(tool: JsonObject) -> JsonObject:
+def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
     """A tool whose parameters have properties: several providers refuse an object without."""
     function = request_parts.function_of(tool)
+    if "strict" in function and not request_parts.sends_strict(quirks):
+        function = {name: value for name, value in function.items() if name != "strict"}
+        tool = {**tool, "function": function}
     parameters = function.get("parameters")
     if not isinstance(parameters, dict) or "properties" in parameters:
         return tool
@@ -199,7 +204,7 @@ def _part(part: Part) -> JsonObject | None:
             return {"type": "image_url", "image_url": {"url": url}}
         case File(media_type, data, _, name):
             url = f"data:{media_type};base64,{request_parts.base64_of(data)}"
-            return {"type": "file", "file": {"filename": name or _UNNAMED, "file_data": url}}
+            return {"type": "file", "file": {"filename": name or UNNAMED, "file_data": url}}
         case Audio(media_type, data):
             recording = {"data": request_parts.base64_of(data), "format": _AUDIO[media_type]}
             return {"type": "input_audio", "input_audio": recording}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from chathub import redaction
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Endpoint
 from chathub.sentences import Reason
 from chathub.sentences.tables import DETAILS

@@ -11,9 +11,9 @@ Groq and OpenRouter, and recorded bodies: 429 may mean "no credit", and an inval
 
 from typing import Literal, NamedTuple
 
-from chathub.formats import failure_words as words
 from chathub.formats.events import Failure
-from chathub.formats.failures import as_status
+from chathub.formats.failures import words
+from chathub.formats.failures.error_bodies import as_status
 
 FailureClass = Literal[
     # caused by the request: the same with every key
