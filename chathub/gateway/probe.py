@@ -80,6 +80,7 @@ def _says_nothing_of_chats(failure: Failure) -> bool:
     """Whether the list of models was refused in a way that says nothing of the API key."""
     return failure.status in (404, 405, 501) or meaning_of(failure).code in (
         "model_unavailable",
+        "upstream_denied",
         "upstream_blocked",
     )
 

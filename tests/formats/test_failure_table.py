@@ -243,6 +243,8 @@ def relayed(status: int, raw: Any) -> Failure:
         (relayed(429, {"error": {"message": "no", "code": "insufficient_quota"}}), "upstream_rate_limited"),
         (relayed(429, "m is rate-limited, add a key to your account"), "upstream_rate_limited"),
         (relayed(502, {"error": {"message": "no", "code": "invalid_api_key"}}), "upstream_failed"),
+        (relayed(401, {"error": {"message": "Incorrect API key provided"}}), "upstream_denied"),
+        (relayed(402, {"error": {"message": "Insufficient Balance"}}), "upstream_denied"),
         # filters
         (said(400, "no", innererror={"code": "ResponsibleAIPolicyViolation"}), "content_filter"),
         (said(400, "no", code="DataInspectionFailed"), "content_filter"),

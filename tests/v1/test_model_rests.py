@@ -219,7 +219,25 @@ async def test_page_of_a_firewall_says_nothing_of_the_api_key(
         assert (await ask(client, admin))[0] == 200
     row = await recorded(client, admin, 2)
     assert (row["health"], row["cooldown_until"], row["models"]) == ("ok", None, [])
+    assert row["last_error"] == (
+        "HTTP 403: error code: 1010" if b"1010" in page else "提供商的防火墙拒绝了请求，或接口地址不正确"
+    )
     assert tried(provider) == [("one", "m"), ("two", "m")] * 2
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (b"<html>no</html>", "A firewall before upstream refused the request, or the base URL is wrong"),
+        (b"error code: 1010", "upstream: HTTP 403: error code: 1010"),
+    ],
+)
+async def test_refusal_without_words_is_told_in_ours(
+    client: TestClient, admin: Headers, provider: Provider, page: bytes, message: str
+) -> None:
+    await add(client, admin, provider.base_url, name="m")
+    provider.script = provider.answer(403, page)
+    assert (await ask(client, admin))[1]["error"]["message"] == message
 
 
 async def test_usage_limit_rests_the_api_key_until_the_date_it_names(

@@ -191,8 +191,9 @@ def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, b
         return "upstream_rate_limited", True
     if status in words.CODES_AT and said & words.MODEL_QUOTA_CODES:
         return "upstream_model_quota", True
-    if status == 402 or is_coded or _says(failure, words.NO_CREDIT):
-        return "upstream_no_credit", is_coded or status != 402 or _says(failure, words.NO_CREDIT)
+    is_told = is_coded or _says(failure, words.NO_CREDIT)
+    if is_told or (status == 402 and not failure.is_relayed):
+        return "upstream_no_credit", is_told
     return None
 
 
@@ -201,7 +202,8 @@ def _key(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool
     if status == 401 and words.NO_ACCESS.search(failure.told):
         # gateways refuse a model that a key may not use so
         return "model_unavailable", True
-    if status == 401 or is_coded or _says(failure, words.BAD_KEY):
+    is_refused = status == 401 and not failure.is_relayed
+    if is_refused or is_coded or _says(failure, words.BAD_KEY):
         return "upstream_invalid_key", True
     return None
 
@@ -216,7 +218,7 @@ def _model(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bo
     is_certain = is_coded or is_unknown or _says(failure, words.NO_MODEL)
     if status == 410 or (status in words.CODES_AT and said & words.RETIRED_CODES):
         return "model_retired", True
-    if not is_coded and not is_unknown and status not in (403, 404):
+    if not is_coded and not is_unknown and status not in (401, 402, 403, 404):
         return None
     if not is_named:
         # it may as well be about the request: a file or an earlier response that is not there
