@@ -63,7 +63,9 @@ def _limit(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks
         smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens
         return replace(known, default_max_tokens=int(largest[1])) if largest and smaller else None
     old, new = "max_tokens", "max_completion_tokens"
-    if known.max_tokens_field == old and refusal.names(old) and refusal.mentions(new):
+    wants_new = refusal.names(old) and refusal.mentions(new)
+    wants_new |= bool(refusal.says(phrases.OLD_LENGTH) and refusal.says(phrases.NEW_LENGTH))
+    if known.max_tokens_field == old and wants_new and old in refusal.fields:
         return replace(known, max_tokens_field="max_completion_tokens")
     unknown = refusal.says(REFUSED) or refusal.says(UNKNOWN)
     if known.max_tokens_field == old and refusal.names(new) and not refusal.mentions(old) and unknown:
@@ -113,7 +115,7 @@ def _developer(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qu
 
 
 def _stops(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
-    named = any(refusal.names(name) for name in _STOPS)
+    named = any(refusal.names(name) or refusal.mentions(name) for name in _STOPS)
     stop = {**chat_request.extra, **chat_request.params}.get("stop")
     count = len(stop) if isinstance(stop, list) else 0
     if (

@@ -210,7 +210,12 @@ def test_options_of_tools_are_left_out_without_tools(tools: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [None, {}, {"type": "object"}, {"type": "object", "description": "d"}], ids=json.dumps
+    "parameters",
+    [
+        *(None, {}, {"type": "object"}, {"type": "object", "description": "d"}),
+        *({"type": ["object", "null"]}, {"type": "object", "properties": None}),
+    ],
+    ids=json.dumps,
 )
 def test_tool_without_properties_gets_empty_ones(parameters: Any) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
@@ -219,9 +224,32 @@ def test_tool_without_properties_gets_empty_ones(parameters: Any) -> None:
         found = body["tools"][0]["function"]["parameters"]
         assert found["type"] == "object" and found["properties"] == {}
     for body in (openai("anthropic", tools=[tool]), anthropic("anthropic", tools=[own])):
-        assert body["tools"][0]["input_schema"]["type"] == "object"
+        found = body["tools"][0]["input_schema"]
+        assert found["type"] == "object" and found["properties"] == {}
     for body in (openai("gemini", tools=[tool]), anthropic("gemini", tools=[own])):
         assert body["tools"] == [{"functionDeclarations": [{"name": "f"}]}]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": "object", "$ref": "#/$defs/x", "$defs": {"x": {"type": "object"}}},
+        {"anyOf": [{"type": "object", "properties": {"k": {"type": "string"}}}]},
+    ],
+    ids=json.dumps,
+)
+def test_schema_that_says_elsewhere_what_an_object_holds_goes_to_gemini(schema: Any) -> None:
+    body = anthropic("gemini", tools=[{"name": "f", "input_schema": schema}])
+    (declaration,) = body["tools"][0]["functionDeclarations"]
+    assert schema.items() <= declaration["parametersJsonSchema"].items()
+
+
+def test_array_without_items_gets_any_for_providers_that_refuse_it() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "array"}, "b": {"type": ["array", "null"]}}}
+    for protocol in ("openai", "gemini"):
+        body = anthropic(protocol, tools=[{"name": "f", "input_schema": schema}])
+        assert json.dumps(body).count('"items": {}') == 2
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from chathub.formats.messages import (
     UpstreamRequest,
 )
 from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.schema_repair import of_object_decoded
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
@@ -138,8 +139,8 @@ def _tool(tool: JsonObject) -> JsonObject:
     function = request_parts.function_of(tool)
     if not function:  # one of Anthropic's own, such as web_search_20250305
         return tool
-    schema = as_object(function.get("parameters"))
-    result = {"name": function["name"], "input_schema": {"type": "object", **schema}}
+    schema = of_object_decoded(as_object(function.get("parameters")))
+    result = {"name": function["name"], "input_schema": schema}
     if function.get("description"):
         result["description"] = function["description"]
     return result
