@@ -15,7 +15,7 @@ from chathub.formats import thinking_lessons
 from chathub.formats.events import Failure
 from chathub.formats.messages import Audio, ChatRequest, File, Image
 from chathub.formats.quirks import SAMPLING, Quirks
-from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal, spellings
 
 # fields without which the reply would be another than the client asked for: their refusal is the client's
 _ESSENTIAL = frozenset(
@@ -115,7 +115,7 @@ def _developer(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qu
 
 
 def _stops(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
-    named = any(refusal.names(name) or refusal.mentions(name) for name in _STOPS)
+    named = any(refusal.names(name) for name in _STOPS)
     stop = {**chat_request.extra, **chat_request.params}.get("stop")
     count = len(stop) if isinstance(stop, list) else 0
     if (
@@ -157,7 +157,7 @@ def _left_out(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qui
 def _is_named(refusal: Refusal, name: str) -> bool:
     if refusal.names(name):
         return True
-    return not refusal.points_anywhere and refusal.says(phrases.naming(name)) is not None
+    return not refusal.points_anywhere and refusal.says(phrases.naming(spellings(name))) is not None
 
 
 def _leaving_out(name: str, known: Quirks) -> Quirks | None:

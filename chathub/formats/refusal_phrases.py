@@ -71,10 +71,11 @@ ADDRESS_REFUSED = re.compile(
 )
 
 
-def naming(field: str) -> re.Pattern[str]:
-    """A field directly after the provider's own word for one: then the name is no echo of a value."""
+def naming(names: str) -> re.Pattern[str]:
+    """A field, by the pattern of its names, directly after the provider's own word for one: then it is no
+    echo of a value."""
     return re.compile(
         rf"(?:supplied|arguments?|param(?:eter)?(?:\(s\)|s)?|fields?|name|property|inputs?|key)\W{{1,4}}"
-        rf"{re.escape(field)}(?![\w-])",
+        rf"(?:{names})(?![\w-])",
         re.IGNORECASE,
     )

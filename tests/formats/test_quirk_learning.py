@@ -69,6 +69,16 @@ def relayed(error: Any) -> Any:
             {"params": {"stop": list("abcdef")}},
             {"most_stops": 4},
         ),
+        (
+            {"code": "…", "error": "Model grok-4 does not support parameter presencePenalty."},
+            {"params": {"presence_penalty": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            {"code": "…", "error": "Argument not supported on this model: logitBias"},
+            {"extra": {"logit_bias": {"1": 2}}},
+            {"left_out": ("logit_bias",)},
+        ),
         ("Unexpected message role.", {"messages": DEVELOPER}, {"knows_developer": False}),
         (
             "'messages.0' : discriminator property 'role' has invalid value",

@@ -12,6 +12,7 @@ import msgspec
 
 from chathub.formats import request_parts, structured_output, urls
 from chathub.formats.anthropic import thinking
+from chathub.formats.call_ids import with_unique_ids
 from chathub.formats.loose_json import as_object
 from chathub.formats.media import PDF
 from chathub.formats.messages import (
@@ -53,7 +54,8 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     if not request_parts.has_question(asked):
         # instructions alone are the question
         asked = request_parts.with_instructions_in_user_message(asked)
-    messages, sent = _messages(asked, chat_request.model, quirks), request_parts.params_of(chat_request)
+    messages = _messages(with_unique_ids(asked), chat_request.model, quirks)
+    sent = request_parts.params_of(chat_request)
     body: JsonObject = {"model": chat_request.model, "messages": messages, "stream": streamed}
     if system := _system(asked, sent):
         body["system"] = system

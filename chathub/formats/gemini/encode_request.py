@@ -176,7 +176,9 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
         elif parts:
             contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
             last = message.role
-    return contents or [{"role": "user", "parts": [{"text": _STAND_IN}]}]
+    if not contents or contents[0]["role"] == "model":  # a call must follow a message of the user
+        contents.insert(0, {"role": "user", "parts": [{"text": _STAND_IN}]})
+    return contents
 
 
 def _parts(message: Message) -> list[Part]:
