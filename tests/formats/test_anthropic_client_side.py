@@ -159,6 +159,7 @@ def test_a_sealed_signature_that_was_changed_means_nothing(change: Any) -> None:
 
 
 def test_tools_are_decoded_as_openai_functions() -> None:
+    empty = {"type": "object", "properties": {}}
     schema = {"type": "object", "properties": {"x": {}}}
     tools = [
         {"name": "f", "description": "…", "input_schema": schema, "cache_control": {"type": "ephemeral"}},
@@ -166,7 +167,7 @@ def test_tools_are_decoded_as_openai_functions() -> None:
     ]
     assert read(tools=tools).tools == [
         {"type": "function", "function": {"name": "f", "description": "…", "parameters": schema}},
-        {"type": "function", "function": {"name": "g", "parameters": {"type": "object"}, "strict": True}},
+        {"type": "function", "function": {"name": "g", "parameters": empty, "strict": True}},
     ]
 
 

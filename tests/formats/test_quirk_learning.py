@@ -16,6 +16,7 @@ from chathub.formats.registry import format_named
 from chathub.upstream.learned_quirks import LearnedQuirks
 
 DEFAULT = Quirks()
+DEVELOPER = [Message("developer", "s"), Message("user", "q")]
 SYSTEM = [Message("system", "s"), Message("user", "q")]
 
 
@@ -52,6 +53,50 @@ def relayed(error: Any) -> Any:
             "Use 'max_completion_tokens' instead.",
             {"params": {"max_tokens": 5}},
             {"max_tokens_field": "max_completion_tokens"},
+        ),
+        (
+            "this model is not supported MaxTokens, please use MaxCompletionTokens",
+            {"params": {"max_tokens": 5}},
+            {"max_tokens_field": "max_completion_tokens"},
+        ),
+        (
+            {
+                "message": "body.logit_bias: property 'body.logit_bias' is unsupported",
+                "param": "validation_error",
+                "code": "wrong_api_format",
+            },
+            {"extra": {"logit_bias": {"1": 2}}},
+            {"left_out": ("logit_bias",)},
+        ),
+        (
+            "'stop' : maximum number of items is 4",
+            {"params": {"stop": list("abcdef")}},
+            {"most_stops": 4},
+        ),
+        (
+            {"code": "…", "error": "Model grok-4 does not support parameter presencePenalty."},
+            {"params": {"presence_penalty": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            {"code": "…", "error": "Argument not supported on this model: logitBias"},
+            {"extra": {"logit_bias": {"1": 2}}},
+            {"left_out": ("logit_bias",)},
+        ),
+        ("Unexpected message role.", {"messages": DEVELOPER}, {"knows_developer": False}),
+        (
+            "'messages.0' : discriminator property 'role' has invalid value",
+            {"messages": DEVELOPER},
+            {"knows_developer": False},
+        ),
+        (
+            {
+                "detail": [
+                    {"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'system' or 'user'"}
+                ]
+            },
+            {"messages": DEVELOPER},
+            {"knows_developer": False},
         ),
         (
             "Unsupported value: 'temperature' does not support 0.2 with this model. "
@@ -210,7 +255,7 @@ def test_refusal_that_quotes_the_request_teaches_no_quirk(message: str, fields: 
 
 def test_named_parameter_outranks_the_words_of_the_message() -> None:
     body = {"error": {"message": "'temperature' is not supported in a schema", "param": "tools[0].function"}}
-    assert lesson(body, params={"temperature": 1}) is None
+    assert lesson(body, params={"temperature": 1}, tools=[tool("f")]) is None
 
 
 def test_refusal_of_the_clients_own_stream_options_teaches_no_quirk() -> None:

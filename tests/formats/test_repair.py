@@ -192,6 +192,31 @@ def test_results_come_first_in_their_message() -> None:
     assert kinds == ["tool_result", "tool_result", "text"]
 
 
+@every_provider
+def test_calls_of_one_message_with_the_same_id_keep_their_own_results(protocol: str) -> None:
+    calling = call()
+    calling["tool_calls"] *= 2
+    body = openai(protocol, ASKED, calling, result(content="r1"), result(content="r2"), tools=[TOOL])
+    assert "earlier tool call" not in json.dumps(body) and "No result" not in json.dumps(body)
+    if protocol != "gemini":  # its calls have no ids
+        assert answers(body) == ["call c1", "call c1_2", "result c1", "result c1_2"]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_id_that_comes_again_in_a_conversation_is_another_one_for_anthropic(client: str) -> None:
+    turns = [call(), result(), call(), result()] if client == "openai" else [use("c1"), used("c1")] * 2
+    body = sent(client, "openai", {"messages": [ASKED, *turns]})
+    assert answers(body) == ["call c1", "result c1"] * 2
+    if client == "openai":
+        body = openai("anthropic", ASKED, *turns, tools=[TOOL])
+        assert answers(body) == ["call c1", "result c1", "call c1_2", "result c1_2"]
+
+
+def test_gemini_gets_a_message_of_the_user_first() -> None:
+    contents = openai("gemini", call(), result(), tools=[TOOL])["contents"]
+    assert [each["role"] for each in contents] == ["user", "model", "user"]
+
+
 def test_paired_calls_stay_as_they_were() -> None:
     body = {"model": "m", "messages": [ASKED, call("a"), result("a"), call("a"), result("a"), ASKED]}
     client = OpenAIClient(json.dumps(body).encode())
@@ -210,7 +235,12 @@ def test_options_of_tools_are_left_out_without_tools(tools: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [None, {}, {"type": "object"}, {"type": "object", "description": "d"}], ids=json.dumps
+    "parameters",
+    [
+        *(None, {}, {"type": "object"}, {"type": "object", "description": "d"}),
+        *({"type": ["object", "null"]}, {"type": "object", "properties": None}),
+    ],
+    ids=json.dumps,
 )
 def test_tool_without_properties_gets_empty_ones(parameters: Any) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
@@ -219,9 +249,51 @@ def test_tool_without_properties_gets_empty_ones(parameters: Any) -> None:
         found = body["tools"][0]["function"]["parameters"]
         assert found["type"] == "object" and found["properties"] == {}
     for body in (openai("anthropic", tools=[tool]), anthropic("anthropic", tools=[own])):
-        assert body["tools"][0]["input_schema"]["type"] == "object"
+        found = body["tools"][0]["input_schema"]
+        assert found["type"] == "object" and found["properties"] == {}
     for body in (openai("gemini", tools=[tool]), anthropic("gemini", tools=[own])):
         assert body["tools"] == [{"functionDeclarations": [{"name": "f"}]}]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": "object", "$ref": "#/$defs/x", "$defs": {"x": {"type": "object"}}},
+        {"anyOf": [{"type": "object", "properties": {"k": {"type": "string"}}}]},
+    ],
+    ids=json.dumps,
+)
+def test_schema_that_says_elsewhere_what_an_object_holds_goes_to_gemini(schema: Any) -> None:
+    body = anthropic("gemini", tools=[{"name": "f", "input_schema": schema}])
+    (declaration,) = body["tools"][0]["functionDeclarations"]
+    assert schema.items() <= declaration["parametersJsonSchema"].items()
+
+
+def test_array_without_items_gets_any_for_providers_that_refuse_it() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "array"}, "b": {"type": ["array", "null"]}}}
+    for protocol in ("openai", "gemini"):
+        body = anthropic(protocol, tools=[{"name": "f", "input_schema": schema}])
+        assert json.dumps(body).count('"items": {}') == 2
+
+
+@every_provider
+def test_allowed_tools_are_the_only_ones_in_formats_without_them(protocol: str) -> None:
+    other = {
+        "type": "function",
+        "function": {"name": "g", "parameters": {"type": "object", "properties": {}}},
+    }
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "f"}}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    body = openai(protocol, tools=[TOOL, other], tool_choice=choice)
+    if protocol == "openai":
+        assert body["tool_choice"] == choice and len(body["tools"]) == 2
+    else:
+        assert json.dumps(body["tools"]).count('"name"') == 1
+        assert body.get("tool_choice", body.get("toolConfig")) in (
+            {"type": "any"},
+            {"functionCallingConfig": {"mode": "ANY"}},
+        )
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,34 @@ async def test_forwarded_request_learns_that_reasoning_must_go_back(
     assert provider.last["messages"][1]["tool_calls"] == [call]
 
 
+async def test_forwarded_thinking_whose_signature_is_refused_is_left_out(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    sentence = "messages.1.content.0: Invalid `signature` in `thinking` block"
+    error = {"type": "invalid_request_error", "message": sentence}
+    refused = provider.answer(400, {"type": "error", "error": error})
+    answered = replying(provider, "anthropic", "晴")
+
+    async def run(request: Any) -> Any:
+        return await (refused if "of another" in str(provider.last["messages"]) else answered)(request)
+
+    provider.script = run
+    use = {"type": "tool_use", "id": "c", "name": "weather", "input": {}}
+    thought = {"type": "thinking", "thinking": "hm", "signature": "of another"}
+    history = [
+        *ASK,
+        {"role": "assistant", "content": [thought, use]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "晴"}]},
+    ]
+    body = {"model": "m", "max_tokens": 9000, "messages": history, "tools": TOOLS, "thinking": THINK}
+    answer = await post(client, "/v1/messages", body, admin)
+    assert answer["content"][0]["text"] == "晴"
+    assert provider.last["messages"][1]["content"] == [use]
+    # thinking is refused after calls that were made without
+    assert "thinking" not in provider.last
+
+
 def test_the_strict_providers_are_strict() -> None:
     bare = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather"}}]}
     for kind, strict in STRICT.items():

@@ -67,7 +67,8 @@ class AnthropicClient(ClientFormat):
         *,
         stream: bool,
     ) -> UpstreamRequest:
-        fields = thinking.forwarded(forwarding.with_stream(fields, stream=stream), cap)
+        fields = forwarding.with_stream(fields, stream=stream)
+        fields = thinking.forwarded(fields, cap, drops_state=quirks.drops_state)
         body = forwarding.adapted(with_quirks(fields, quirks), model)
         chat = forwarding.empty_chat(endpoint, stream=stream)
         sent = {**chat.headers, **forwarding.passed_on(headers, _PASSED)}

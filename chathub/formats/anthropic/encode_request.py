@@ -12,6 +12,7 @@ import msgspec
 
 from chathub.formats import request_parts, structured_output, urls
 from chathub.formats.anthropic import thinking
+from chathub.formats.call_ids import with_unique_ids
 from chathub.formats.loose_json import as_object
 from chathub.formats.media import PDF
 from chathub.formats.messages import (
@@ -28,6 +29,7 @@ from chathub.formats.messages import (
     UpstreamRequest,
 )
 from chathub.formats.quirks.table import Quirks, quirks_of
+from chathub.formats.schema_repair import of_object_decoded
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
@@ -55,7 +57,8 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     if not request_parts.has_question(asked):
         # instructions alone are the question
         asked = request_parts.with_instructions_in_user_message(asked)
-    messages, sent = _messages(asked, chat_request.model, quirks), request_parts.params_of(chat_request)
+    messages = _messages(with_unique_ids(asked), chat_request.model, quirks)
+    sent = request_parts.params_of(chat_request)
     body: JsonObject = {"model": chat_request.model, "messages": messages, "stream": streamed}
     if system := _system(asked, sent):
         body["system"] = system
@@ -141,7 +144,7 @@ def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
     function = request_parts.function_of(tool)
     if not function:  # one of Anthropic's own, such as web_search_20250305
         return tool
-    schema = {"type": "object", **as_object(function.get("parameters"))}
+    schema = of_object_decoded(as_object(function.get("parameters")))
     result = {"name": function["name"], "input_schema": schema}
     if function.get("strict") is True and request_parts.sends_strict(quirks):
         result |= {"input_schema": structured_output.closed(schema), "strict": True}

@@ -1,6 +1,6 @@
 """Repairs the tools of a request in Anthropic's format, and how they are chosen."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -19,18 +19,14 @@ from chathub.formats.raw_json import (
     raw,
     value_of,
 )
+from chathub.formats.schema_repair import of_object
 
-_EMPTY_SCHEMA = {"type": "object", "properties": {}}
 _CHOICES = {"auto": "auto", "none": "none", "any": "any", "required": "any"}
 
 
 class _Tool(Struct):
     type: Raw = ABSENT
     input_schema: Raw = ABSENT
-
-
-class _Schema(Struct):
-    type: Raw = ABSENT
 
 
 class _Function(Struct):
@@ -43,7 +39,8 @@ class _Choice(Struct):
 
 
 class _PlainSchema(Struct):
-    type: str
+    type: Literal["object"]
+    properties: dict[str, Raw]
 
 
 class _PlainTool(Struct):
@@ -54,7 +51,6 @@ class _PlainTool(Struct):
 
 _plain_tools = msgspec.json.Decoder(Annotated[list[_PlainTool], Meta(min_length=1)])
 _tool = msgspec.json.Decoder(_Tool)
-_schema = msgspec.json.Decoder(_Schema)
 _choice = msgspec.json.Decoder(_Choice)
 _text = msgspec.json.Decoder(str)
 
@@ -81,12 +77,8 @@ def _repaired_tool(tool: Raw) -> Raw:
         return tool
     if not first_of(found.input_schema):
         return tool
-    if is_null(found.input_schema):
-        return changed(tool, {"input_schema": _EMPTY_SCHEMA})
-    schema = look(found.input_schema, _schema)
-    if schema is None or not is_null(schema.type):
-        return tool
-    return changed(tool, {"input_schema": changed(found.input_schema, {"type": "object"})})
+    schema = of_object(found.input_schema)
+    return tool if schema is found.input_schema else changed(tool, {"input_schema": schema})
 
 
 def _chosen(choice: Raw) -> Raw | None:

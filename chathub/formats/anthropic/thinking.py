@@ -4,7 +4,7 @@ A thinking block goes back byte for byte with its signature. A signature that Ch
 holds the state of another provider, and never goes to one of this format.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -101,9 +101,10 @@ def decode_redacted(data: str) -> Part:
 # --- forwarded requests
 
 
-def forwarded(fields: Mapping[str, Raw], cap: int | None) -> dict[str, Raw]:
+def forwarded(fields: Mapping[str, Raw], cap: int | None, *, drops_state: bool = False) -> dict[str, Raw]:
     """The fields of a forwarded body, with a budget for thinking within ``cap`` (None: the length stays), and
-    without the blocks that ChatHub sealed."""
+    without the blocks that ChatHub sealed. ``drops_state``: without any thinking, for a signature of it was
+    refused."""
     changed = dict(fields)
     thinking = sent = as_object(_decode_any(fields["thinking"])) if "thinking" in fields else {}
     if cap is not None:
@@ -111,8 +112,10 @@ def forwarded(fields: Mapping[str, Raw], cap: int | None) -> dict[str, Raw]:
         changed["max_tokens"] = Raw(b"%d" % cap)
         if not isinstance(asked, int) or cap < asked:
             thinking = smaller_thinking(thinking, cap)
-    if MARK.encode() in bytes(fields.get("messages", b"")):
-        messages = _without_sealed(_decode_any(fields["messages"]))
+    if drops_state or MARK.encode() in bytes(fields.get("messages", b"")):
+        messages = _without_thinking(
+            _decode_any(fields["messages"]), _is_thinking if drops_state else _is_ours
+        )
         changed["messages"] = Raw(msgspec.json.encode(messages))
         if thinking.get("type") == "enabled" and not may_think(messages):
             thinking = {}
@@ -148,17 +151,21 @@ def converted(fields: Mapping[str, Raw], quirks: Quirks) -> dict[str, Raw]:
     return kept | {name: raw(value) for name, value in changes.items() if value}
 
 
-def _without_sealed(messages: Any) -> list[Any]:
+def _without_thinking(messages: Any, is_unwanted: Callable[[object], bool]) -> list[Any]:
     kept = []
     for message in messages if isinstance(messages, list) else []:
         content = as_object(message).get("content")
         if isinstance(content, list):
-            content = [each for each in content if not _is_ours(each)]
+            content = [each for each in content if not is_unwanted(each)]
             if not content:
                 continue
             message = {**message, "content": content}
         kept.append(message)
     return kept
+
+
+def _is_thinking(block: object) -> bool:
+    return as_object(block).get("type") in TYPES
 
 
 def _is_ours(block: object) -> bool:

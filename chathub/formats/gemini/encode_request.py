@@ -16,6 +16,7 @@ from chathub.formats.media import PDF
 from chathub.formats.messages import Audio, ChatRequest, File, Image, Message, UpstreamRequest
 from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
 from chathub.formats.reasoning.effort import gemini_thinking
+from chathub.formats.schema_repair import of_object_decoded
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
@@ -35,6 +36,10 @@ _TAKEN = (PDF, "audio/", "video/", "image/")
 
 _METHOD = re.compile(r"/(?:models|tunedModels)(?:/[^/]*)?$")
 _COLLECTION = re.compile(r"(models|tunedModels)/(.+)")
+# what says in a schema that an object has properties
+_SHAPES = (
+    "properties", "$ref", "anyOf", "oneOf", "allOf", "additionalProperties", "patternProperties", "enum"
+)  # fmt: skip
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _RENAMED = {
     "temperature": "temperature",
@@ -143,8 +148,9 @@ def _tools(tools: list[JsonObject]) -> list[JsonObject]:
         if function.get("description"):
             declaration["description"] = function["description"]
         # a function without parameters must not have an empty object of them
-        if as_object(function.get("parameters")).get("properties"):
-            declaration["parametersJsonSchema"] = function["parameters"]
+        parameters = as_object(function.get("parameters"))
+        if any(parameters.get(name) for name in _SHAPES):
+            declaration["parametersJsonSchema"] = of_object_decoded(parameters)
         declarations.append(declaration)
     return [*([{"functionDeclarations": declarations}] if declarations else []), *own]
 
@@ -178,7 +184,9 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
         elif parts:
             contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
             last = message.role
-    return contents or [{"role": "user", "parts": [{"text": _STAND_IN}]}]
+    if not contents or contents[0]["role"] == "model":  # a call must follow a message of the user
+        contents.insert(0, {"role": "user", "parts": [{"text": _STAND_IN}]})
+    return contents
 
 
 def _parts(message: Message) -> list[Part]:

@@ -28,12 +28,12 @@ from chathub.formats.client_request import (
 from chathub.formats.messages import Message, ToolCall, content_of
 from chathub.formats.openai import state_fields
 from chathub.formats.openai.content import parts_of
+from chathub.formats.openai.decode_tools import tools_and_choice
 from chathub.formats.openai.legacy import current
 from chathub.formats.openai.repair import repaired
 from chathub.formats.structured_output import checked
 from chathub.schemas.chats import PARAMETERS
 from chathub.schemas.json import JsonObject
-from chathub.sentences import Reason
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 
@@ -41,7 +41,6 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
 _PARAMETERS = (*PARAMETERS, "reasoning_effort", "parallel_tool_calls")
 
 _MOST_CHOICES = 128
-_TOOL_CHOICE = '{"type": "function", "function": {"name": "..."}}'
 # the newer name wins where a provider knows both
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
@@ -216,12 +215,13 @@ def request_of(fields: dict[str, Raw]) -> ClientRequest:
         parts.add(getattr(each, "tool_calls", None))
         messages.append(_message(each, f"messages[{number}]", media, parts))
     check_arguments(messages)
+    tools, choice = tools_and_choice(decoded.tools or [], decoded.tool_choice)
     return ClientRequest(
         model=decoded.model,
         messages=messages,
         params=params,
-        tools=_tools(decoded.tools or []),
-        tool_choice=_tool_choice(decoded.tool_choice),
+        tools=tools,
+        tool_choice=choice,
         stream=bool(decoded.stream),
         extra=fields_besides(fields, (*_Body.__struct_fields__, "messages")),
     )
@@ -247,37 +247,3 @@ def _tool_call(call: _Call | _CustomCall) -> ToolCall:
         values = msgspec.json.encode({"input": call.custom.input}).decode()
         return ToolCall(call.id, call.custom.name, values)
     return ToolCall(call.id, call.function.name, call.function.arguments or "")
-
-
-def _tools(tools: list[JsonObject]) -> list[JsonObject]:
-    """The tools, with those fields of functions checked that every format reads; the provider checks their
-    schemas.
-
-    A tool that is no function is one of the provider's own, and is not checked."""
-    for number, tool in enumerate(tools):
-        function, kind = tool.get("function"), tool.get("type")
-        if kind != "function" and (kind is not None or function is None):
-            continue
-        place = f"tools[{number}]"
-        if not isinstance(function, dict):
-            refuse(f"{place}.function", "field_wrong_type", expected=[Reason("object")])
-        name = function.get("name")
-        if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
-            refuse(f"{place}.function.name", "field_required")
-        if not isinstance(function.get("description"), str | None):
-            refuse(f"{place}.function.description", "field_wrong_type", expected=[Reason("string")])
-        if not isinstance(function.get("parameters"), dict | None):
-            refuse(f"{place}.function.parameters", "field_wrong_type", expected=[Reason("object")])
-    return tools
-
-
-def _tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
-    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
-        allowed: list[str | Reason] = ["none", "auto", "required", Reason("tool_choice_object")]
-        refuse("tool_choice", "field_wrong_value", allowed=allowed)
-    if isinstance(choice, dict):
-        function = choice.get("function")
-        name = function.get("name") if isinstance(function, dict) else None
-        if choice.get("type") != "function" or not isinstance(name, str) or not name:
-            refuse("tool_choice", "field_unlike_example", example=_TOOL_CHOICE)
-    return choice

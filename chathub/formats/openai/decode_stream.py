@@ -33,16 +33,21 @@ from chathub.formats.openai.sources import LISTS, Citations
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 
-# also of Together, TGI, xAI, Mistral, Zhipu, DeepSeek, vLLM, Bedrock, and of relays of Gemini and Anthropic
+# also of Together, TGI, xAI, Mistral, Zhipu, DeepSeek, vLLM, Bedrock, Cohere, watsonx, and of relays of
+# Gemini and Anthropic
 _FINISH_WORDS = {
     **dict.fromkeys(("stop", "end_turn", "eos", "eos_token", "stop_sequence", "normal", "completed"), "stop"),
-    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
-    **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded"), "length"),
+    **dict.fromkeys(("complete", "pause_turn"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length", "max_length"), "length"),
+    **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded", "error_limit"), "length"),
+    **dict.fromkeys(("token_limit", "max_output"), "length"),
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
     **dict.fromkeys(("content_filter", "content_filtered", "guardrail_intervened"), "content_filter"),
     **dict.fromkeys(("sensitive", "refusal", "safety", "recitation", "blocklist"), "content_filter"),
     **dict.fromkeys(("prohibited_content", "spii", "model_armor", "image_safety"), "content_filter"),
+    **dict.fromkeys(("error_toxic", "content-filter"), "content_filter"),
     **dict.fromkeys(("error", "network_error", "abort", "insufficient_system_resource"), BROKEN_OFF),
+    **dict.fromkeys(("cancelled", "user_cancel", "time_limit"), BROKEN_OFF),
 }
 # choices of one response that are counted besides the first
 _MOST_CHOICES = 128

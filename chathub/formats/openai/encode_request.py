@@ -28,6 +28,7 @@ from chathub.formats.openai import state_fields
 from chathub.formats.openai.repair_parts import UNNAMED
 from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
 from chathub.formats.reasoning import effort
+from chathub.formats.schema_repair import of_object_decoded
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
@@ -104,18 +105,14 @@ def _set_names(params: JsonObject, quirks: Quirks) -> None:
 
 
 def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
-    """A tool whose parameters have properties: several providers refuse an object without."""
     function = request_parts.function_of(tool)
     if "strict" in function and not request_parts.sends_strict(quirks):
         function = {name: value for name, value in function.items() if name != "strict"}
         tool = {**tool, "function": function}
     parameters = function.get("parameters")
-    if not isinstance(parameters, dict) or "properties" in parameters:
+    if not isinstance(parameters, dict):
         return tool
-    if parameters.get("type", "object") != "object" or (parameters and "type" not in parameters):
-        return tool
-    better = {**parameters, "type": "object", "properties": {}}
-    return {**tool, "function": {**function, "parameters": better}}
+    return {**tool, "function": {**function, "parameters": of_object_decoded(parameters)}}
 
 
 def left_out(quirks: Quirks) -> tuple[str, ...]:

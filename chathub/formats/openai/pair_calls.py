@@ -4,13 +4,14 @@ The results directly follow the message with their calls. A call that has none g
 without a call becomes a text of the user.
 """
 
+from collections import Counter
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from chathub.formats.client_request import PARTS_OF_ONE
-from chathub.formats.raw_json import ABSENT, changed, first_of, items, look, raw
+from chathub.formats.raw_json import ABSENT, changed, first_of, items, joined, look, raw
 
 # the result of a call that has none
 NO_RESULT = "No result: this tool call was not completed."
@@ -35,6 +36,7 @@ _call = msgspec.json.Decoder(_Call)
 
 def with_results(messages: list[Raw]) -> list[Raw]:
     """The messages, with the results of all calls directly after them."""
+    messages = _with_own_ids(messages)
     looks = [look(each, _message) for each in messages]
     results = _results_by_call(looks)
     used = {number for found in results.values() for number in found.values() if number is not None}
@@ -49,6 +51,38 @@ def with_results(messages: list[Raw]) -> list[Raw]:
         for call_id, place in _in_order(results.get(number, {})):
             paired.append(_stand_in(call_id) if place is None else messages[place])
     return paired
+
+
+def _with_own_ids(messages: list[Raw]) -> list[Raw]:
+    """The messages; of calls with the same id in one message all but the first get another one, as do their
+    results, in their order."""
+    better: list[Raw] = []
+    waiting: dict[str, list[str]] = {}
+    for message in messages:
+        found = look(message, _message)
+        if found is not None and found.role == "assistant" and first_of(found.tool_calls) == b"[":
+            calls, waiting = _numbered(items(found.tool_calls, PARTS_OF_ONE) or [])
+            if waiting:
+                message = changed(message, {"tool_calls": joined(calls)})
+        elif found is not None and (its_ids := waiting.get(found.tool_call_id or "")):
+            message = changed(message, {"tool_call_id": its_ids.pop(0)})
+        better.append(message)
+    return better
+
+
+def _numbered(calls: list[Raw]) -> tuple[list[Raw], dict[str, list[str]]]:
+    """Calls with ids of their own, and the ids of those that had the same one."""
+    ids = [getattr(look(each, _call), "id", "") for each in calls]
+    twice = {call_id for call_id, count in Counter(ids).items() if call_id and count > 1}
+    own: dict[str, list[str]] = {each: [] for each in twice}
+    better = []
+    for call, call_id in zip(calls, ids, strict=True):
+        if call_id in twice:
+            count = len(own[call_id]) + 1
+            own[call_id].append(call_id if count == 1 else f"{call_id}_{count}")
+            call = changed(call, {"id": own[call_id][-1]})
+        better.append(call)
+    return better, own
 
 
 def _results_by_call(looks: list[_Message | None]) -> dict[int, dict[str, int | None]]:

@@ -19,8 +19,8 @@ from chathub.formats.raw_json import (
     raw,
     value_of,
 )
+from chathub.formats.schema_repair import of_object
 
-EMPTY_SCHEMA = {"type": "object", "properties": {}}
 _CHOICES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
@@ -30,11 +30,6 @@ class _Tool(Struct):
 
 class _Function(Struct):
     parameters: Raw = ABSENT
-
-
-class _Schema(Struct):
-    type: Raw = ABSENT
-    properties: Raw = ABSENT
 
 
 class _Choice(Struct):
@@ -48,7 +43,7 @@ class _Choice(Struct):
 
 class _PlainSchema(Struct):
     type: Literal["object"]
-    properties: Raw
+    properties: dict[str, Raw]
 
 
 class _PlainFunction(Struct):
@@ -62,7 +57,6 @@ class _PlainTool(Struct):
 _plain_tools = msgspec.json.Decoder(Annotated[list[_PlainTool], Meta(min_length=1)])
 _tool = msgspec.json.Decoder(_Tool)
 _function = msgspec.json.Decoder(_Function)
-_schema = msgspec.json.Decoder(_Schema)
 _choice = msgspec.json.Decoder(_Choice)
 _text = msgspec.json.Decoder(str)
 
@@ -88,24 +82,10 @@ def _repaired_tool(tool: Raw) -> Raw:
     function = found and look(found.function, _function)
     if not found or not function or not first_of(function.parameters):
         return tool
-    parameters = with_properties(function.parameters)
+    parameters = of_object(function.parameters)
     if parameters is function.parameters:
         return tool
     return changed(tool, {"function": changed(found.function, {"parameters": parameters})})
-
-
-def with_properties(parameters: Raw) -> Raw:
-    """A JSON Schema of an object, with its properties: several providers refuse one without."""
-    if is_null(parameters):
-        return raw(EMPTY_SCHEMA)
-    schema = look(parameters, _schema)
-    if schema is None or first_of(schema.properties):
-        return parameters
-    if not first_of(schema.type) and bytes(parameters).strip(b"{} \t\r\n"):
-        return parameters  # a reference, or a choice of schemas
-    if first_of(schema.type) and bytes(schema.type) != b'"object"':
-        return parameters
-    return changed(parameters, EMPTY_SCHEMA)
 
 
 def _chosen(choice: Raw) -> Any:

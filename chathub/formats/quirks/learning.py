@@ -14,7 +14,7 @@ from chathub.formats.events import Failure
 from chathub.formats.messages import Audio, ChatRequest, File, Image
 from chathub.formats.quirks import refusal_phrases as phrases
 from chathub.formats.quirks import thinking_lessons
-from chathub.formats.quirks.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.quirks.refusal import REFUSED, UNKNOWN, Refusal, spellings
 from chathub.formats.quirks.table import SAMPLING, Quirks
 
 # fields without which the reply would be another than the client asked for: their refusal is the client's
@@ -63,7 +63,9 @@ def _limit(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks
         smaller = largest is not None and 0 < int(largest[1]) < known.default_max_tokens
         return replace(known, default_max_tokens=int(largest[1])) if largest and smaller else None
     old, new = "max_tokens", "max_completion_tokens"
-    if known.max_tokens_field == old and refusal.names(old) and refusal.mentions(new):
+    wants_new = refusal.names(old) and refusal.mentions(new)
+    wants_new |= bool(refusal.says(phrases.OLD_LENGTH) and refusal.says(phrases.NEW_LENGTH))
+    if known.max_tokens_field == old and wants_new and old in refusal.fields:
         return replace(known, max_tokens_field="max_completion_tokens")
     unknown = refusal.says(REFUSED) or refusal.says(UNKNOWN)
     if known.max_tokens_field == old and refusal.names(new) and not refusal.mentions(old) and unknown:
@@ -164,7 +166,7 @@ def _left_out(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qui
 def _is_named(refusal: Refusal, name: str) -> bool:
     if refusal.names(name):
         return True
-    return not refusal.points_anywhere and refusal.says(phrases.naming(name)) is not None
+    return not refusal.points_anywhere and refusal.says(phrases.naming(spellings(name))) is not None
 
 
 def _leaving_out(name: str, known: Quirks) -> Quirks | None:

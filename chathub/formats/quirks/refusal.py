@@ -30,9 +30,10 @@ class Refusal:
 
     def __init__(self, failure: Failure, sent: bytes) -> None:
         self.message = failure.told
-        self._pointed_at = failure.fields
         self._sent = sent
         self._fields = _fields_of(sent)
+        # Cerebras writes ``validation_error`` there, which is no field
+        self._pointed_at = [field for field in failure.fields if field in self._fields]
 
     def has(self, field: str) -> bool:
         """Whether a field or type of this name was in the request, anywhere in it."""
@@ -58,7 +59,7 @@ class Refusal:
             return False
         if self._pointed_at:
             return field in self._pointed_at
-        found = re.finditer(rf"(?<![\w.-]){field}(?![\w-])", self.message)
+        found = re.finditer(rf"(?<![\w.-])(?:body\.)?(?:{spellings(field)})(?![\w-])", self.message)
         return any(not self._is_echo(field, match) for match in found)
 
     def mentions(self, word: str) -> bool:
@@ -79,6 +80,15 @@ class Refusal:
         others = [name for name in self._fields if name != field]
         values = msgspec.json.encode(others) + b" ".join(bytes(raw) for raw in self._fields.values())
         return repeats(values, fragments)
+
+
+def spellings(field: str) -> str:
+    """A pattern of a field's name with underscores and with capitals: xAI refuses ``reasoning_effort`` as
+    ``reasoningEffort``, Google ``stopSequences`` as ``stop_sequences``."""
+    first, *others = field.split("_")
+    capitals = first + "".join(word.capitalize() for word in others)
+    underscores = re.sub(r"(?<=[a-z])[A-Z]", lambda found: "_" + found[0].lower(), field)
+    return "|".join(sorted({field, capitals, underscores}))
 
 
 def _fields_of(sent: bytes) -> dict[str, Raw]:

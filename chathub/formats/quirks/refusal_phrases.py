@@ -23,7 +23,7 @@ NO_THOUGHTS = re.compile(
 )
 TOO_MANY = re.compile(r"max_tokens: \d+ > (\d+)")
 TOO_LONG_LIST = re.compile(
-    r"too (?:many|long)|(?:maximum|max|at most|up to|more than|exceeds?)(?: \w+){0,3} \d+|<= ?\d+",
+    r"too (?:many|long)|(?:maximum|max|at most|up to|more than|exceeds?|less than)(?: \w+){0,5} \d+|<= ?\d+",
     re.IGNORECASE,
 )
 # how a refusal names a field that a provider does not know or take
@@ -63,9 +63,16 @@ AUDIO_REFUSED = re.compile(
     r"|(?:not|n't) support (?:\w+ ){0,2}(?:input_)?audio\b",
     re.IGNORECASE,
 )
+# ``max_completion_tokens`` as providers write it
+NEW_LENGTH = re.compile(r"\bmax_?completion_?tokens\b", re.IGNORECASE)
+OLD_LENGTH = re.compile(r"\bmax_?tokens\b", re.IGNORECASE)
 DEVELOPER = re.compile(
     r"(?:variant|roles?|values?|tag)\W{1,5}developer\b"
-    r"|\bdeveloper\W{0,3} ?(?:roles?|messages?)?\W{0,3}(?:is |are )?(?:not |un)\w+",
+    r"|\bdeveloper\W{0,3} ?(?:roles?|messages?)?\W{0,3}(?:is |are )?(?:not |un)\w+"
+    # without naming it: an unknown role, or a list of those that are known
+    r"|(?:unexpected|invalid|unknown|unsupported) (?:message )?roles?\b"
+    r"|\broles?\W{1,3} ?(?:has|is) (?:an )?invalid"
+    r"|['\"`]system['\"`],? (?:or |and )?['\"`](?:user|assistant)['\"`]",
     re.IGNORECASE,
 )
 ADDRESS_REFUSED = re.compile(
@@ -76,10 +83,11 @@ ADDRESS_REFUSED = re.compile(
 )
 
 
-def naming(field: str) -> re.Pattern[str]:
-    """A field directly after the provider's own word for one: then the name is no echo of a value."""
+def naming(names: str) -> re.Pattern[str]:
+    """A field, by the pattern of its names, directly after the provider's own word for one: then it is no
+    echo of a value."""
     return re.compile(
         rf"(?:supplied|arguments?|param(?:eter)?(?:\(s\)|s)?|fields?|name|property|inputs?|key)\W{{1,4}}"
-        rf"{re.escape(field)}(?![\w-])",
+        rf"(?:{names})(?![\w-])",
         re.IGNORECASE,
     )
