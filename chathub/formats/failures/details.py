@@ -18,7 +18,8 @@ _FIELD = re.compile(r"[A-Za-z_]\w*")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s")
 _WORD = re.compile(r"[\w.:/-]{1,100}")
 _DATE = re.compile(
-    r"(?<!\d)(20\d\d)[-/年](\d\d?)[-/月](\d\d?)日?(?:(?:[T ]| at )(\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?)?"
+    r"(?<!\d)(20\d\d)[-/\u5e74](\d\d?)[-/\u6708](\d\d?)\u65e5?"
+    r"(?:(?:[T ]| at )(\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?)?"
     r"\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?"
 )
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
