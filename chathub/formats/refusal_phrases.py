@@ -58,7 +58,7 @@ DEVELOPER = re.compile(
     r"(?:variant|roles?|values?|tag)\W{1,5}developer\b"
     r"|\bdeveloper\W{0,3} ?(?:roles?|messages?)?\W{0,3}(?:is |are )?(?:not |un)\w+"
     # without naming it: an unknown role, or a list of those that are known
-    r"|(?:unexpected|invalid|unknown|unsupported) (?:message )?roles?\b"
+    r"|(?:unexpected|invalid|unknown|unsupported|incorrect) (?:message )?roles?\b|\brole param error"
     r"|\broles?\W{1,3} ?(?:has|is) (?:an )?invalid"
     r"|['\"`]system['\"`],? (?:or |and )?['\"`](?:user|assistant)['\"`]",
     re.IGNORECASE,

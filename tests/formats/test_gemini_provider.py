@@ -199,6 +199,7 @@ def test_tools_are_encoded_as_function_declarations() -> None:
         {"googleSearch": {}},
     ]
     assert "toolConfig" not in sent(tool_choice="required")
+    assert "toolConfig" not in sent(tools=[{"googleSearch": {}}], tool_choice="auto")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,9 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
         body["generationConfig"] = config
     if tools := request_parts.tools_for(chat_request.tools, "gemini"):
         body["tools"] = _tools(tools)
-        if config := _calling_config(request_parts.choice_for(chat_request.tool_choice, tools)):
+        # Google's own tools cannot be chosen
+        functions = [tool for tool in tools if request_parts.function_of(tool)]
+        if config := _calling_config(request_parts.choice_for(chat_request.tool_choice, functions)):
             body["toolConfig"] = {"functionCallingConfig": config}
     headers = request_parts.headers(streamed, x_goog_api_key=chat_request.api_key.strip())
     return UpstreamRequest(
