@@ -179,7 +179,9 @@ def _is_filtered(failure: Failure, status: int, said: frozenset[str]) -> bool:
         said |= _code_words(failure.cause)
     if said & words.FILTERED or words.FILTER.search(" ".join(said)):
         return True
-    return status == 403 and words.FLAGGED.search(failure.message) is not None
+    if status == 403:
+        return words.FLAGGED.search(failure.message) is not None
+    return status == 400 and words.AT_RISK.fullmatch(failure.message.strip()) is not None
 
 
 def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:

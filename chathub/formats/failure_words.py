@@ -104,6 +104,8 @@ OVERLOADED = frozenset(
 FILTER = re.compile(r"content[ _-]?(?:filter|policy|management)|moderation|sensitive", re.IGNORECASE)
 # OpenRouter's 403 for an input that moderation refused; at worst another key is not tried
 FLAGGED = re.compile(r"requires moderation|input was flagged|flagged for", re.IGNORECASE)
+# DeepSeek's whole sentence, which has no code of its own
+AT_RISK = re.compile(r"content exists risk\W*", re.IGNORECASE)
 BAD_KEY = re.compile(
     r"(?:the |your )?(?:incorrect|invalid) (?:x-)?api[ _-]?key\b"
     r"|(?:the |your )?api[ _-]?key (?:is )?(?:not valid|invalid|incorrect|expired|format is incorrect)"

@@ -17,6 +17,8 @@ STREAM_ONLY = re.compile(
 THINKING_ON = re.compile(
     r"enable_thinking.{0,40}(?:false|non-stream)|enable.thinking can ?not be support", re.IGNORECASE
 )
+# Gemini's words for both penalties
+PENALTY = re.compile(r"\bpenalt(?:y|ies) (?:is|are) not (?:enabled|supported|allowed)", re.IGNORECASE)
 NO_THOUGHTS = re.compile(
     r"\bthinking(?: \w+)? (?:is |are )?not (?:enabled|supported|allowed)|(?:not|n't) support thinking",
     re.IGNORECASE,

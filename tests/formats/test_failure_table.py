@@ -209,6 +209,7 @@ def relayed(status: int, raw: Any) -> Failure:
         # filters
         (said(400, "no", innererror={"code": "ResponsibleAIPolicyViolation"}), "content_filter"),
         (said(400, "no", code="DataInspectionFailed"), "content_filter"),
+        (said(400, "Content Exists Risk", code="invalid_request_error"), "content_filter"),
         (relayed(400, {"error": {"message": "no", "code": "content_policy_violation"}}), "content_filter"),
         (Failure("no", status=200, type="content_filter", code="SAFETY"), "content_filter"),
         # what stands before the provider

@@ -163,7 +163,7 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
     names: dict[str, str] = {}
     own_ids: set[str] = set()
     last = ""
-    for message in messages:
+    for message in _in_order_of_calls(messages):
         if message.role in request_parts.INSTRUCTIONS:
             continue
         if message.role == "assistant":
@@ -181,6 +181,24 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
     if not contents or contents[0]["role"] == "model":  # a call must follow a message of the user
         contents.insert(0, {"role": "user", "parts": [{"text": _STAND_IN}]})
     return contents
+
+
+def _in_order_of_calls(messages: list[Message]) -> list[Message]:
+    """The messages with tool results in the order of their calls: without ids only the order says which is
+    whose."""
+    ordered: list[Message] = []
+    places: dict[str, int] = {}
+    results: list[Message] = []
+    for message in messages:
+        if message.role == "tool":
+            results.append(message)
+            continue
+        ordered += sorted(results, key=lambda each: places.get(each.tool_call_id, len(places)))
+        results = []
+        if calls := message.tool_calls:
+            places = {call.id: place for place, call in enumerate(calls)}
+        ordered.append(message)
+    return ordered + sorted(results, key=lambda each: places.get(each.tool_call_id, len(places)))
 
 
 def _parts(message: Message) -> list[Part]:
