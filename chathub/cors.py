@@ -8,9 +8,15 @@ from aiohttp import web
 from chathub.app_keys import CONFIG
 from chathub.handlers.http import Handler
 
-# the rate limits that OpenAI's providers tell, as the gateway passes them on
+# the rate limits that providers of OpenAI's and Anthropic's format tell, as the gateway passes them on
+_SIDES = ("limit", "remaining", "reset")
 _RATE_LIMITS = [
-    f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
+    *(f"x-ratelimit-{side}-{of}" for side in _SIDES for of in ("requests", "tokens")),
+    *(
+        f"anthropic-ratelimit-{of}-{side}"
+        for of in ("requests", "tokens", "input-tokens", "output-tokens")
+        for side in _SIDES
+    ),
 ]
 _READABLE = (
     *("Link", "Retry-After", "X-Request-ID", "Request-ID", "X-ChatHub-Request-ID", "X-ChatHub-Code"),

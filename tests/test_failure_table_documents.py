@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from documented import codes, tables
 
-from chathub.formats.failure_table import TABLE
+from chathub.formats.failures.table import TABLE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 ABOUT = {"key": ("密钥", "key"), "model": ("模型", "model"), "nothing": ("无", "nothing")}

@@ -20,9 +20,10 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]")
 # Chinese that is no sentence: words to find in what others write, and texts that must stay as they are
 ELSEWHERE = {
     "chat/settle.py",  # the text that the page itself shows after its stop button
-    "formats/failure_words.py",  # words of Chinese providers
-    "formats/refusal_phrases.py",  # words of Chinese providers
-    "formats/think.py",  # quotation marks
+    "formats/failures/details.py",  # dates as Chinese providers write them
+    "formats/failures/words.py",  # words of Chinese providers
+    "formats/quirks/refusal_phrases.py",  # words of Chinese providers
+    "formats/reasoning/think_tags.py",  # quotation marks
     "handlers/usage.py",  # beginnings of formulas
     "redaction.py",  # words before a secret
     "replies/titles.py",  # the request for a title, and quotation marks around one

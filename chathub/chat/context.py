@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chathub.database.rows.messages import ContextMessage
-from chathub.formats import reasoning
 from chathub.formats.estimates import PER_IMAGE, PER_MESSAGE, estimate, estimate_messages
 from chathub.formats.loose_json import as_object
 from chathub.formats.media import IMAGES
@@ -23,6 +22,7 @@ from chathub.formats.messages import (
     content_of,
     user_message,
 )
+from chathub.formats.reasoning import recorder
 
 # the statuses of replies that are sent as history; a failed reply is not
 _SENT_STATUSES = ("done", "stopped", "interrupted")
@@ -112,7 +112,7 @@ def _reply_message(row: ContextMessage, images: Images) -> Message | None:
         said = " ".join(each.transcript for each in attached if each.transcript)
         stand_in = said or f"[{', '.join(each.media_type for each in attached)}]"
         return Message("assistant", stand_in, model=state.get("model", ""))
-    kept = reasoning.parts_of(row.content, calls, state)
+    kept = recorder.parts_of(row.content, calls, state)
     parts = list(_with_images(kept, images.get(row.id, ())))
     if not row.content and not calls and not attached:
         return None

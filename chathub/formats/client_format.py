@@ -14,8 +14,8 @@ from chathub.formats import sse
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.estimates import estimate_bytes, estimate_prompt
 from chathub.formats.events import Event
-from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
-from chathub.formats.quirks import Quirks
+from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
 # a client's message with the state that was remembered of it
@@ -75,6 +75,15 @@ class ClientFormat(Protocol):
     ) -> Mapping[str, Raw]:
         """The fields of a forwarded body, with the reasoning that ``model`` needs back and the client did not
         send, and without what it refuses."""
+
+    def parts_by_address(self, fields: Mapping[str, Raw]) -> list[Image | File]:
+        """The images and documents that a forwarded body names by an address which some provider of the
+        format does not fetch."""
+
+    def with_replaced(
+        self, fields: Mapping[str, Raw], parts: Mapping[Image | File, Image | File]
+    ) -> Mapping[str, Raw]:
+        """The fields of a forwarded body with other parts in place of these."""
 
     def decoder(self, limit: int) -> StreamDecoder: ...
 

@@ -5,8 +5,8 @@ Nothing here raises; a value of another type counts as absent.
 
 from collections.abc import Iterator, Mapping
 
-from chathub.formats import failures
 from chathub.formats.events import Failure, Reasoning, Text, ToolCallDelta, Usage
+from chathub.formats.failures import error_bodies
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
@@ -34,7 +34,7 @@ class ToolCalls:
             name = well_formed(as_string(function.get("name")))
             arguments = function.get("arguments")
             if isinstance(arguments, dict):
-                arguments = failures.compact(arguments)
+                arguments = error_bodies.compact(arguments)
             arguments = as_string(arguments)
             extra = as_object(as_object(as_object(item).get("extra_content")).get("google"))
             signature = well_formed(as_string(extra.get("thought_signature")))
@@ -144,7 +144,7 @@ def _part(part: object) -> Iterator[tuple[type[Text] | type[Reasoning], str]]:
 def refusal(value: object, otherwise: str, kind: str = "refused") -> Failure:
     """The provider's error inside a 200; without a message, a failure of that kind with the code
     ``otherwise``."""
-    failure = failures.from_error(value)
+    failure = error_bodies.from_error(value)
     return Failure.found(otherwise, kind=kind, status=200) if failure.message == "HTTP 200" else failure
 
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from chathub.formats import failures
 from chathub.formats.events import (
     Attachment,
     Event,
@@ -20,6 +19,7 @@ from chathub.formats.events import (
     Text,
     ToolCallDelta,
 )
+from chathub.formats.failures import error_bodies
 
 # takes in events; true if no more are needed
 Take = Callable[[list[Event]], bool]
@@ -66,6 +66,6 @@ def _masked_event(event: Event, key: str) -> Event:
             return replace(event, **{field: text.replace(key, _STARS) for field, text in shown.items()})
         case Finish(reason, word) if key in word:
             return Finish(reason, word.replace(key, _STARS))
-        case State(data) if key in (text := failures.compact(data)):
+        case State(data) if key in (text := error_bodies.compact(data)):
             return State(msgspec.json.decode(text.replace(key, _STARS)))
     return event

@@ -1,4 +1,4 @@
-"""What a program's request needs of a model beyond text, by its body as the client wrote it."""
+"""What a request needs of a model, or of its provider's format, beyond text."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -6,22 +6,42 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from chathub.formats.raw_json import ABSENT, value_of
+
+# fields that form the reply, and that nothing can stand for in a format without them
+_FORMING = ("seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
 # types of parts and blocks that are images, in the formats of clients
 _IMAGES = frozenset({"image", "image_url", "input_image"})
 # deeper in a message no format has images: a tool's result has blocks
 _DEPTH = 6
 
 
+_scalar = msgspec.json.Decoder(bool | float | str | None)
+
+
 class Needs(NamedTuple):
+    """``fields`` are those that the provider's format must have."""
+
     images: bool = False
     tools: bool = False
+    fields: tuple[str, ...] = ()
 
 
-def needs_of(fields: Mapping[str, Raw]) -> Needs:
-    """What a body needs, by its fields. What cannot be read needs nothing: its error comes when it is
-    decoded."""
+def needs_of(fields: Mapping[str, Raw], wire_format: str) -> Needs:
+    """What a client's body of this format needs. What cannot be read needs nothing: its error comes when it
+    is decoded."""
     tools = any(_decoded(fields.get(name)) for name in ("tools", "functions"))
-    return Needs(_has_images(fields.get("messages")), tools)
+    # other formats of clients have no such fields
+    named = _FORMING if wire_format == "openai" else ()
+    values = {name: value_of(fields.get(name, ABSENT), _scalar) for name in named}
+    return Needs(_has_images(fields.get("messages")), tools, forming(values))
+
+
+def forming(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that form the reply. A penalty of 0 and ``false`` change nothing; 0 is a seed as well."""
+    return tuple(
+        name for name in _FORMING if (value := values.get(name)) is not None and (value or name == "seed")
+    )
 
 
 def _has_images(messages: Raw | None) -> bool:

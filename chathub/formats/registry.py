@@ -7,13 +7,16 @@ from urllib.parse import urlsplit
 from chathub.formats import anthropic, gemini, openai, urls
 from chathub.formats.events import Event
 from chathub.formats.messages import ChatRequest, File, Image, UpstreamRequest
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import StreamDecoder
 
 
 class ProviderFormat(Protocol):
     """The provider's side of a format, as each vendor's package has it. Functions of a base URL raise
     ``ValueError`` where it is unfit (``urls.origin``)."""
+
+    # fields of OpenAI's that form the reply and that this format has not (``needs``)
+    LACKED_FIELDS: tuple[str, ...]
 
     def encode_request(self, chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
         """The HTTP request for ``chat_request``; without ``quirks`` they are looked up."""

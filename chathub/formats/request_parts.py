@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from chathub.formats import urls
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import ChatRequest, Message, TextPart
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
 from chathub.schemas.readable import readable
 
@@ -120,6 +121,11 @@ def tools_for(tools: list[JsonObject], wire_format: str) -> list[JsonObject]:
     """The functions among the tools, and the tools that providers of this format run themselves. Another
     format's own tools would be refused."""
     return [tool for tool in tools if _format_of(tool) in ("", wire_format)]
+
+
+def sends_strict(quirks: Quirks) -> bool:
+    """Whether ``strict`` of tools is sent: that calls must fit the schema."""
+    return quirks.takes_strict and not quirks.drops_strict
 
 
 def _format_of(tool: JsonObject) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import msgspec
 from msgspec.structs import replace
 
-from chathub.formats import failures, large_json, sse
+from chathub.formats import large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import (
     Attachment,
@@ -24,6 +24,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.failures import error_bodies
 from chathub.schemas.json import JsonObject
 from chathub.text import well_formed
 
@@ -278,4 +279,4 @@ class StreamDecoder(ABC):
         if is_whole and reason in ("stop", "tool_calls"):
             # some providers end their calls with another word, or have none
             reason = "tool_calls" if self._has_calls else "stop"
-        return Finish(reason, "" if is_known else failures.short_word(word))
+        return Finish(reason, "" if is_known else error_bodies.short_word(word))

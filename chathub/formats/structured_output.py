@@ -59,20 +59,20 @@ def for_anthropic(response_format: object) -> JsonObject:
     """``response_format`` as Anthropic's ``output_config.format``; empty for text and for JSON by no
     schema."""
     schema = schema_of(response_format)
-    return {"type": "json_schema", "schema": _closed(schema, _DEEPEST)} if schema else {}
+    return {"type": "json_schema", "schema": closed(schema)} if schema else {}
 
 
-def _closed(schema: Any, levels: int) -> Any:
+def closed(schema: Any, levels: int = _DEEPEST) -> Any:
     """A schema whose objects have no other properties than the named ones, as Anthropic requires it. What
     fits it fits the original too."""
     if isinstance(schema, list):
-        return [_closed(each, levels - 1) for each in schema] if levels else schema
+        return [closed(each, levels - 1) for each in schema] if levels else schema
     if not isinstance(schema, dict) or not levels:
         return schema
-    closed = {name: _closed(value, levels - 1) for name, value in schema.items()}
+    own = {name: closed(value, levels - 1) for name, value in schema.items()}
     if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
-        closed.setdefault("additionalProperties", False)
-    return closed
+        own.setdefault("additionalProperties", False)
+    return own
 
 
 def _is_strict(schema: Any, levels: int) -> bool:

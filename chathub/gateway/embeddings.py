@@ -6,8 +6,8 @@ from chathub.formats import estimates, forwarding, openai
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint, UpstreamRequest
 from chathub.formats.passed_headers import passed_headers
-from chathub.gateway.exchange import forwardable
 from chathub.gateway.failures import without_secrets
+from chathub.gateway.forwarded_request import forwardable
 from chathub.gateway.piping import without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -15,7 +15,7 @@ from chathub.gateway.usage_meter import UsageMeter
 from chathub.providers.resolver import Candidate
 from chathub.schemas.readable import readable
 from chathub.upstream import http
-from chathub.upstream.client import Client
+from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
 
 
@@ -64,10 +64,11 @@ class EmbeddingExchange:
             async with self._client.raw(leased, UpstreamRequest(url, headers, body)) as response:
                 self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
                 data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.memory)
-        if isinstance(data, Failure):
-            return data
-        if (usage := openai.decode_embedding_usage(data)) is None:
-            return Failure.found("upstream_unreadable", kind="cut", status=200)
+                if isinstance(data, Failure):
+                    return data
+                usage = openai.decode_embedding_usage(data)
+                if isinstance(usage, Failure):
+                    raise AttemptFailed(usage)
         meter.feed([usage])
         self.body = without_key(data, meter)
         return None

@@ -13,13 +13,11 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 import aiohttp
-from msgspec import Raw
 from msgspec.structs import replace
 
 from chathub.billing.caps import reply_cap
 from chathub.config import Config
 from chathub.errors import ChatHubError
-from chathub.formats import forwarding
 from chathub.formats.client_format import (
     ClientFormat,
     StreamEncoder,
@@ -28,13 +26,13 @@ from chathub.formats.client_format import (
     estimated_prompt,
 )
 from chathub.formats.client_request import ClientRequest
-from chathub.formats.effort import lowered
 from chathub.formats.events import Attachment, Event, Failure, Usage
-from chathub.formats.messages import ChatRequest, Endpoint, Message, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, Message
 from chathub.formats.passed_headers import passed_headers
-from chathub.formats.quirks import Quirks
+from chathub.formats.reasoning.effort import lowered, smaller_budgets
 from chathub.gateway.event_splitter import EventSplitter
 from chathub.gateway.failures import public_failure, without_secrets
+from chathub.gateway.forwarded_request import ForwardedRequest
 from chathub.gateway.piping import TOO_LONG, pipe, without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
@@ -43,7 +41,7 @@ from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate
 from chathub.upstream import http
-from chathub.upstream.client import Client, Sending
+from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
 from chathub.upstream.read_response import decoded, failure_in
 
@@ -88,13 +86,13 @@ class Exchange:
         Raises:
             BadRequest: the request must be translated, and its format does not allow that.
         """
-        self.candidate = candidate
         limit = self._config.reply_characters
         if all(endpoint.wire_format == self._format.wire_format for endpoint in candidate.endpoints):
-            meter = UsageMeter(0, limit)
+            self.candidate, meter = candidate, UsageMeter(0, limit)
             self._add_meter(meter)
             return Trial(meter, partial(self._forward if self._streams else self._forward_slowly, meter))
         request = await self._off_loop(self._decoded_request)
+        self.candidate = candidate
         queue = EventQueue(await self._off_loop(estimate_request, request), limit)
         queue.memory = self._request.memory
         if not request.stream:
@@ -149,14 +147,17 @@ class Exchange:
                 return await pipe(response, first, self._sink, self._format, meter, bounds.event, public)
             limit = bounds.body if is_whole else http.LARGE_BOUNDS.body
             body = await http.whole_body(response, limit, self._request.memory, first)
-        return body if isinstance(body, Failure) else await self._send_whole(meter, body)
+            if isinstance(body, Failure):
+                return body
+            events = await decoded(self._format.decode_body, body, len(body))
+            if failure := failure_in(events):
+                meter.feed([event for event in events if isinstance(event, Usage)])
+                raise AttemptFailed(failure)
+        await self._send_whole(meter, body, events)
+        return None
 
-    async def _send_whole(self, meter: UsageMeter, body: bytes) -> Failure | None:
+    async def _send_whole(self, meter: UsageMeter, body: bytes, events: list[Event]) -> None:
         """Send a reply that has come whole."""
-        events = await decoded(self._format.decode_body, body, len(body))
-        if failure := failure_in(events):
-            meter.feed([event for event in events if isinstance(event, Usage)])
-            return failure
         meter.feed(events)
         meter.complete(None)
         body = without_key(body, meter)
@@ -168,7 +169,6 @@ class Exchange:
             await self._sink.end(splitter.feed(body) + splitter.rest)
         else:
             self.body = body
-        return None
 
     def _pass_headers(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
         """Pass on the provider's request id and rate limits."""
@@ -193,25 +193,12 @@ class Exchange:
         model, user_id = self.candidate.model, self._request.user_id
         quirks = self._client.quirks.quirks_for(endpoint, model.name, user_id)
         bounds = http.bounds_for(quirks, requests_media=self._format.requests_media)
-        fields = forwardable(self._request, self.candidate, self._format.fields)
-        reserved = self._request.reply_cap
-        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
-        sending = Sending(
-            model.name,
-            user_id,
-            lambda quirks: self._off_loop(self._written, fields, endpoint, cap, quirks),
-            lambda: self._format.described(fields),
+        forwarded = ForwardedRequest(
+            self._format, self._request, self.candidate, self._headers, self._recall, self._offload
         )
-        response = self._client.forward(endpoint, sending, quirks)
+        fetched = stack.enter_context(self._client.lease_media())
+        response = self._client.forward(endpoint, forwarded.sending(endpoint, fetched), quirks)
         return await stack.enter_async_context(response), bounds
-
-    def _written(
-        self, fields: Mapping[str, Raw], endpoint: Endpoint, cap: int | None, quirks: Quirks
-    ) -> UpstreamRequest:
-        model = self.candidate.model
-        stream = quirks.streams_only or (self._format.stream and model.supports_streaming)
-        fields = self._format.completed(fields, model.name, quirks, self._recall)
-        return self._format.forwarded(fields, endpoint, model.name, self._headers, quirks, cap, stream=stream)
 
     # --- from one format to the other
 
@@ -242,10 +229,12 @@ class Exchange:
 
     def _chat_request(self, request: ClientRequest) -> ChatRequest:
         model, reserved = self.candidate.model, self._request.reply_cap
-        params = request.params
+        params, extra = request.params, request.extra
         if reserved is not None:
-            cap = reply_cap(params.get("max_tokens"), reserved, model.max_tokens)
-            params = params if cap is None else lowered(params, cap)
+            asked = params.get("max_tokens")
+            cap = reply_cap(asked, reserved, model.max_tokens)
+            if cap is not None and cap != asked:
+                params, extra = lowered(params, cap), smaller_budgets(extra, cap)
         return ChatRequest(
             "",
             model.name,
@@ -254,7 +243,7 @@ class Exchange:
             params=params,
             tools=request.tools,
             tool_choice=request.tool_choice,
-            extra=request.extra,
+            extra=extra,
             caller_id=self._request.user_id,
         )
 
@@ -294,11 +283,3 @@ async def _encoded(
     if sum(len(event.data) for event in events if isinstance(event, Attachment)) <= http.LARGE:
         return encode(*args, **kwargs)
     return await asyncio.to_thread(encode, *args, **kwargs)
-
-
-def forwardable(
-    request: GatewayRequest, candidate: Candidate, fields: Mapping[str, Raw]
-) -> Mapping[str, Raw]:
-    """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
-    other fields anyway.)"""
-    return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from chathub import redaction
 from chathub.errors import ChatHubError, Unavailable
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import code_on_wire, is_private, reason_for, words_for
-from chathub.formats.failure_table import meaning_of
-from chathub.formats.failures import as_status
+from chathub.formats.failures.error_bodies import as_status
+from chathub.formats.failures.sentences import code_on_wire, is_private, reason_for, words_for
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Endpoint
 from chathub.providers.resolver import Candidate
 

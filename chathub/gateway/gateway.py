@@ -11,6 +11,7 @@ from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.formats.client_format import ClientFormat, longest_prompt
 from chathub.formats.events import Failure
+from chathub.formats.messages import Endpoint
 from chathub.formats.needs import needs_of
 from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
@@ -20,7 +21,7 @@ from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.offload import Offload
-from chathub.providers.resolver import Candidates, Requirements, Resolver
+from chathub.providers.resolver import Candidate, Candidates, Requirements, Resolver
 from chathub.running.key_reports import KeyReports
 from chathub.upstream import failover
 from chathub.upstream.client import Client
@@ -57,9 +58,9 @@ class Gateway:
         """
         size = len(client_format.body)
         longest = await self._offload.run(size, longest_prompt, client_format)
-        images, tools = await self._offload.run(size, needs_of, client_format.fields)
+        needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
         # nothing is awaited between resolving and registering: the removal of an API key must find the run
-        candidates = self._resolve(caller, client_format.model, Requirements(images=images, tools=tools))
+        candidates = self._resolve(caller, client_format.model, Requirements(*needs))
         metered = self._metering.metered(
             caller,
             candidates,
@@ -81,18 +82,9 @@ class Gateway:
                 self._thoughts,
             )
             failure = await self._try(exchange, request)
-            if failure is None or sink.has_ended:
-                return exchange.body
-            candidate = exchange.candidate
-            if not sink.has_begun:
-                error = error_for(failure, candidate, request.endpoint)
-                # an error inside a 200 came with the headers of that response
-                error.headers = {**({} if failure.headers else sink.headers), **error.headers}
-                raise error
-            # the head was sent while the provider was silent: the failure is sent as an event
-            public = public_failure(failure, candidate, request.endpoint)
-            await sink.end(client_format.encoder(candidate.model_name, 0).feed([public]))
-            return None
+            if failure is not None and not sink.has_ended:
+                await _send_failure(failure, exchange.candidate, request.endpoint, client_format, sink)
+            return exchange.body
 
     async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
         report = self._key_reports.for_caller(request.user_id)
@@ -130,3 +122,21 @@ class Gateway:
             return self._resolver.resolve(caller, model, requirements)
         except UnknownModel as error:
             raise NotFound.of(error.reason) from None
+
+
+async def _send_failure(
+    failure: Failure, candidate: Candidate, endpoint: Endpoint | None, client_format: ClientFormat, sink: Sink
+) -> None:
+    """Send a failure as an event, if the head was sent while the provider was silent.
+
+    Raises:
+        ChatHubError: nothing was sent; the error is the response.
+    """
+    if sink.has_begun:
+        public = public_failure(failure, candidate, endpoint)
+        await sink.end(client_format.encoder(candidate.model_name, 0).feed([public]))
+        return
+    error = error_for(failure, candidate, endpoint)
+    # an error inside a 200 came with the headers of that response
+    error.headers = {**({} if failure.headers else sink.headers), **error.headers}
+    raise error

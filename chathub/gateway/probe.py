@@ -10,7 +10,7 @@ from chathub.clock import Month
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate_messages
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.forwarding import headers_for
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named
@@ -80,6 +80,7 @@ def _says_nothing_of_chats(failure: Failure) -> bool:
     """Whether the list of models was refused in a way that says nothing of the API key."""
     return failure.status in (404, 405, 501) or meaning_of(failure).code in (
         "model_unavailable",
+        "upstream_denied",
         "upstream_blocked",
     )
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chathub.formats import reasoning
 from chathub.formats.events import Event, Finish, Reasoning, ToolCallDelta
 from chathub.formats.messages import Message, ToolCall
-from chathub.formats.reasoning import Recorder
+from chathub.formats.reasoning import recorder
+from chathub.formats.reasoning.recorder import Recorder
 from chathub.schemas.json import JsonObject
 
 MOST_IDS = 10_000
@@ -80,9 +80,9 @@ class ThoughtMemory:
         known = self._calls.get((user_id, calls[0].id))
         if known is None or self._clock() - known.at >= SECONDS or known.digest != _digest(calls[0]):
             return message
-        if reasoning.has_state(message):
+        if recorder.has_state(message):
             return replace(message, model=message.model or known.state["model"])
-        return reasoning.with_state(message, known.state)
+        return recorder.with_state(message, known.state)
 
 
 class ThoughtRecorder:

@@ -9,6 +9,7 @@ from chathub.chat.turn import BranchPoint, Prompt, TurnRequest
 from chathub.chat.turn_input import decode_prompt, idempotency_key_of
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, NotFound
+from chathub.formats.needs import forming
 from chathub.handlers.http import (
     body,
     idempotency_header,
@@ -122,18 +123,26 @@ async def _turn_request(request: web.Request, chat: Chat) -> TurnRequest:
         prompt=prompt,
         model=chat.model,
         options=chat,
-        candidates=resolve_or_refusal(request, chat.model, prompt, chat),
+        candidates=resolve_or_refusal(request, chat.model, prompt, chat, chat),
         idempotency_key=idempotency_key,
         body=request[BODY],
     )
 
 
 def resolve_or_refusal(
-    request: web.Request, model: str, prompt: Prompt, options: Options
+    request: web.Request, model: str, prompt: Prompt, options: Options, sent: Options
 ) -> Candidates | ChatHubError:
     """The candidates for a turn, or the error why there are none: a stream sends it as an event, because the
-    page never shows the body of a status."""
-    requirements = Requirements(images=bool(prompt.images), tools=bool(options.tools or prompt.results))
+    page never shows the body of a status.
+
+    ``sent`` are the options of the request alone: those that are kept from an earlier turn do not refuse a
+    model whose format lacks them.
+    """
+    requirements = Requirements(
+        images=bool(prompt.images),
+        tools=bool(options.tools or prompt.results),
+        fields=forming(sent.parameters()),
+    )
     try:
         return request.app[RESOLVER].resolve(request[CALLER], model, requirements)
     except ChatHubError as refusal:

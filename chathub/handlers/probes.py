@@ -9,7 +9,7 @@ from chathub.app_keys import CALLER, CATALOG, CLIENT, CLOCK, COOLDOWNS, DB, RESO
 from chathub.clock import iso
 from chathub.errors import BadRequest, ChatHubError, Unavailable, UpstreamFailed
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import words_for
+from chathub.formats.failures.sentences import words_for
 from chathub.formats.messages import Endpoint
 from chathub.gateway import probe
 from chathub.handlers.http import actor, body, json_response, row_id, said

@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import Meaning, meaning_of
+from chathub.formats.failures.table import Meaning, meaning_of
 from chathub.formats.messages import Endpoint
 from chathub.providers.key_health import KeyHealth
 

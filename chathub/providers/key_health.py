@@ -4,8 +4,8 @@ from msgspec import Struct
 
 from chathub.database.rows.api_keys import Health, PooledApiKey
 from chathub.formats.events import Failure
-from chathub.formats.failure_details import RETRY_LIMIT
-from chathub.formats.failure_table import Rest, meaning_of
+from chathub.formats.failures.details import RETRY_LIMIT
+from chathub.formats.failures.table import Rest, meaning_of
 
 # milliseconds of the longest pause: as long as a provider's Retry-After may be, and of one that lasts until
 # the date that the provider named (a monthly limit)

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from chathub.database.rows.api_keys import PooledApiKey
 from chathub.database.transaction import Transaction
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import Meaning, meaning_of, status_of
+from chathub.formats.failures.table import Meaning, meaning_of, status_of
 from chathub.providers.key_health import KeyHealth
 from chathub.security import audit
 from chathub.sentences import Reason
@@ -18,7 +18,7 @@ _MOST_MODELS = 100
 
 
 class KeyFailure(Struct, frozen=True):
-    """A failed attempt with an API key for a model.
+    """A failed attempt with an API key for a model; without one for another path than that of chats.
 
     ``reason`` is what the key's owner reads. ``is_common`` is false for one that counts for its caller
     alone: it changes only what the owner reads.
@@ -67,7 +67,7 @@ def record_failure(tx: Transaction, key_failure: KeyFailure, now: int) -> None:
         failures_in_row=after.in_row,
         now=now,
     )
-    if key_failure.is_common and meaning.about == "model":
+    if key_failure.is_common and meaning.about == "model" and key_failure.model:
         _rest_for_model(tx, key_failure, meaning, now)
     if after.health == "broken" and row.health != "broken":
         _audit(tx, key_id, "key.broken", now, reason=key_failure.reason.text("en"))

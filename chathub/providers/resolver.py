@@ -18,7 +18,9 @@ from chathub.errors import (
     NotFound,
     TooManyRequests,
 )
+from chathub.formats.client_request import refuse
 from chathub.formats.messages import Endpoint
+from chathub.formats.registry import format_named
 from chathub.formats.urls import origin, place
 from chathub.providers import key_pool
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
@@ -55,10 +57,12 @@ class Candidates(Struct, frozen=True):
 
 
 class Requirements(Struct, frozen=True):
-    """What a request needs of a model beyond text. ``embeddings``: vectors instead of a chat."""
+    """What a request needs of a model beyond text. ``fields``: what the provider's format must have;
+    ``embeddings``: vectors instead of a chat."""
 
     images: bool = False
     tools: bool = False
+    fields: tuple[str, ...] = ()
     embeddings: bool = False
 
 
@@ -210,6 +214,10 @@ def _check_needs(model: ChatModel, needs: Requirements) -> None:
         raise BadRequest("model_without_images", model=model.name)
     if needs.tools and not model.supports_tools:
         raise BadRequest("model_without_tools", model=model.name)
+    lacked = format_named(model.wire_format).LACKED_FIELDS
+    for name in needs.fields:
+        if name in lacked:
+            refuse(name, "field_unsupported", model=model.name)
 
 
 def _check_token(caller: Caller, model_name: str) -> None:

@@ -20,17 +20,16 @@ from chathub.formats.events import (
     Usage,
 )
 from chathub.formats.messages import ToolCall
-from chathub.formats.reasoning import Recorder
+from chathub.formats.reasoning.recorder import Recorder
 from chathub.formats.sources import Insertions
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers.catalog import ChatModel
 from chathub.replies.cursor import Cursor, Part, after, merged
 from chathub.replies.sources import shown
-from chathub.replies.state import ReplyState
+from chathub.replies.state import ReplyState, stored_status
 from chathub.replies.text import ReplyText
 from chathub.schemas import attachments as schemas
 from chathub.schemas.attachments import Attachment
-from chathub.sentences import Reason
 from chathub.upstream.failover import Progress
 
 # bytes that an attachment and a source count as
@@ -94,17 +93,7 @@ class Reply(Progress):
         reply.tool_calls = dict(enumerate(tool_calls))
         reply.attachments = schemas.attachments_of(row.attachments)
         reply.sources = schemas.sources_of(row.sources)
-        if row.status == "streaming":
-            # it is not running: its end could not be stored
-            final_status = FinalStatus("interrupted", Reason("reply_not_saved"), 500, "error")
-        else:
-            final_status = FinalStatus(
-                row.status,
-                Reason.stored(row.reason_json, row.reason),
-                row.error_status,
-                row.finish_reason,
-                row.retry_after,
-            )
+        final_status = stored_status(row)
         reply.final_status, reply._state = final_status, ReplyState(final_status.status)
         reply.usage_cost = UsageCost(
             row.prompt_tokens,

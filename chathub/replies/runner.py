@@ -18,8 +18,8 @@ from chathub.database.database import Database
 from chathub.database.errors import DatabaseUnavailable
 from chathub.formats import estimates
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import reason_for
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.sentences import reason_for
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
 from chathub.providers.catalog import ChatModel
@@ -229,7 +229,8 @@ def _natural_status(reply: Reply, candidates: Candidates) -> FinalStatus:
     failure = reply.failure
     model = reply.model or candidates.model
     if failure is None:
-        return FinalStatus("done", finish_reason=reply.finish_reason or "stop")
+        reason = "tool_calls" if reply.tool_calls else "stop"
+        return FinalStatus("done", finish_reason=reply.finish_reason or reason)
     if failure.kind == "busy":
         return FinalStatus("error", failure.reason, 503, "error", failure.retry_after)
     secrets = [endpoint.api_key for candidate in candidates.in_order for endpoint in candidate.endpoints]

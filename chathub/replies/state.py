@@ -6,6 +6,10 @@ The message's column and the wire have five words. The states before the end are
 
 from enum import Enum
 
+from chathub.chat.turn import FinalStatus
+from chathub.database.rows.messages import StoredReply
+from chathub.sentences import Reason
+
 
 class ReplyState(Enum):
     # the turn is on disk, nothing of the reply has come yet
@@ -71,3 +75,11 @@ TRANSITIONS: dict[ReplyState, frozenset[ReplyState]] = {
     ReplyState.INTERRUPTED: frozenset(),
     ReplyState.ERROR: frozenset(),
 }
+
+
+def stored_status(row: StoredReply) -> FinalStatus:
+    """How a reply that does not run ended. One that is ``streaming`` still could not be stored at its end."""
+    if row.status == "streaming":
+        return FinalStatus("interrupted", Reason("reply_not_saved"), 500, "error")
+    reason = Reason.stored(row.reason_json, row.reason)
+    return FinalStatus(row.status, reason, row.error_status, row.finish_reason, row.retry_after)

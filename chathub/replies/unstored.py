@@ -9,7 +9,7 @@ from chathub.billing.settlement_queue import SettlementQueue
 from chathub.chat import settle
 from chathub.chat.turn import Kind, Settlement
 from chathub.database.database import Database
-from chathub.formats.reasoning import Recorder
+from chathub.formats.reasoning.recorder import Recorder
 from chathub.replies.reply import Reply
 from chathub.replies.text import Read
 from chathub.schemas.budgets import Budget

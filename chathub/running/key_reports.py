@@ -4,7 +4,7 @@ from functools import partial
 
 from chathub.billing.settlement_queue import SettlementQueue
 from chathub.clock import Clock
-from chathub.formats.failure_sentences import words_for
+from chathub.formats.failures.sentences import words_for
 from chathub.formats.messages import Attempt
 from chathub.providers import key_pool
 from chathub.providers.catalog import Catalog

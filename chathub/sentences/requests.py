@@ -43,6 +43,10 @@ SENTENCES = {
     "field_too_short": ("{where}至少 {least} 个字符", "{where} must have at least {least} characters"),
     "field_too_small": ("{where}不能小于 {least}", "{where} must not be less than {least}"),
     "field_unlike_example": ("{where}应形如 {example}", "{where} must be like {example}"),
+    "field_unsupported": (
+        "{where}对模型 {model} 不可用：其提供商的协议没有这一参数",
+        "{where} cannot be sent to model {model}: its provider's format has no such field",
+    ),
     "field_value_unknown": ("{where}的值 {value} 无效", "{where} has a value that is not known: {value}"),
     "field_wrong_type": ("{where}应为{expected:or}", "{where} must be {expected:or}"),
     "field_wrong_value": ("{where}只能是 {allowed:or}", "{where} must be {allowed:or}"),

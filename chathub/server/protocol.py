@@ -12,7 +12,7 @@ from aiohttp import web
 from chathub.app_keys import CLOSING, CONFIG
 from chathub.config import Config
 from chathub.errors import Unavailable
-from chathub.handlers.http import SAFE, is_compressed, language_at, raw
+from chathub.handlers.http import SAFE, is_compressed, raw
 from chathub.log import RateLimitedWarning
 from chathub.middlewares import failure
 from chathub.schemas.errors import encode_error
@@ -204,11 +204,11 @@ def _checking_expectations(handler: Any, config: Config) -> Any:
     """A handler that turns aiohttp's refusal of an Expect header, raised before any middleware, into our
     error."""
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPExpectationFailed as error:
-            return _error_response(error.status, language_at(request.path, config))
+            return _closing(failure(request, error.status, _REASONS[error.status], config=config))
         return response
 
     return handle

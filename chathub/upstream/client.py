@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.formats import quirk_learning
 from chathub.formats.events import Failure
 from chathub.formats.masking import Take, masked, masking
-from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest, size_of
+from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest, size_of
 from chathub.formats.model_list import names_in
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks import learning
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import ProviderFormat, format_named
 from chathub.formats.stream_decoder import UNREADABLE
 from chathub.upstream import http
@@ -45,7 +45,7 @@ class Sending(NamedTuple):
     describe: Callable[[], ChatRequest]
 
     def learned(self, failure: Failure, quirks: Quirks, sent: UpstreamRequest) -> Quirks | None:
-        return quirk_learning.learned(failure, self.describe(), quirks, sent.body)
+        return learning.learned(failure, self.describe(), quirks, sent.body)
 
 
 class AttemptFailed(Exception):
@@ -97,13 +97,15 @@ class Client:
                 chat_request = replace(chat_request, base_url=at.base_url, api_key=at.api_key)
                 quirks = self.quirks.quirks_for(at, chat_request.model, chat_request.caller_id)
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
-                with self._media.lease() as fetched:
+                with self.lease_media() as fetched:
                     sending = _sending(provider_format, chat_request, fetched)
                     async with self.forward(at, sending, quirks) as response:
                         if take_head is not None:
                             take_head(response.headers)
                         masked_take = masking(taking(take, keep), at.api_key)
-                        return await read(response, provider_format, bounds, masked_take, room, memory)
+                        failure = await read(response, provider_format, bounds, masked_take, room, memory)
+                        raise_failure(failure)
+            return None
         except AttemptFailed as failed:
             return failed.failure
 
@@ -111,7 +113,8 @@ class Client:
     async def raw(
         self, endpoint: Endpoint, request: UpstreamRequest
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes.
+        """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes,
+        and raises the error in them within the block.
 
         Raises:
             AttemptFailed: the endpoint cannot be reached, or responds with anything else.
@@ -124,6 +127,8 @@ class Client:
             if response.status >= 300:
                 raise AttemptFailed(await http.read_failure(response, request.body))
             yield response
+        except AttemptFailed as failed:
+            raise AttemptFailed(await http.with_echo(failed.failure, request.body)) from None
         finally:
             http.close(response)
 
@@ -147,6 +152,10 @@ class Client:
         if names is None:
             raise AttemptFailed(Failure.found(UNREADABLE, status=200))
         return names
+
+    def lease_media(self) -> AbstractContextManager[Fetched]:
+        """What one forwarded request fetches; see ``MediaFetcher``."""
+        return self._media.lease()
 
     @asynccontextmanager
     async def lease(self, endpoint: Endpoint) -> AsyncIterator[Endpoint]:
@@ -173,8 +182,9 @@ class Client:
     async def forward(
         self, at: Endpoint, sending: Sending, usual: Quirks
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A 2xx response once its head is here. Where a refusal teaches another quirk, the request is sent
-        again with it; the quirk is remembered once the request was accepted.
+        """A 2xx response once its head is here; the caller raises an error in it within the block. Where a
+        refusal teaches another quirk, the request is sent again with it; the quirk is remembered once the
+        request was accepted.
 
         Raises:
             AttemptFailed: any other refusal, or network trouble.
@@ -196,6 +206,8 @@ class Client:
         try:
             self.quirks.learn(at, sending.model, sending.caller_id, usual, quirks)
             yield response
+        except AttemptFailed as failed:
+            raise AttemptFailed(await http.with_echo(failed.failure, request.body)) from None
         finally:
             http.close(response)
 
@@ -205,6 +217,12 @@ class Client:
 
     def _session_for(self, endpoint: Endpoint) -> aiohttp.ClientSession:
         return self._trusted if endpoint.trusted else self._public
+
+
+def raise_failure(failure: Failure | None) -> None:
+    """Raise the failure of a response, if there is one, as an ``AttemptFailed``."""
+    if failure is not None:
+        raise AttemptFailed(failure)
 
 
 async def _variant(
@@ -232,15 +250,26 @@ def _sending(provider_format: ProviderFormat, chat_request: ChatRequest, fetched
         size += _PER_MESSAGE + size_of(message)
 
     async def encode(quirks: Quirks) -> UpstreamRequest:
-        try:
-            whole = await fetched.fill(chat_request, partial(provider_format.fetches, quirks=quirks))
-        except FetchFailed as failed:
-            raise AttemptFailed(_unfetched(failed)) from None
+        whole = await filled(fetched, chat_request, partial(provider_format.fetches, quirks=quirks))
         if size <= _LARGE_CALL and whole is chat_request:
             return provider_format.encode_request(whole, quirks)
         return await asyncio.to_thread(provider_format.encode_request, whole, quirks)
 
     return Sending(chat_request.model, chat_request.caller_id, encode, lambda: chat_request)
+
+
+async def filled(
+    fetched: Fetched, chat_request: ChatRequest, is_handed_on: Callable[[Image | File], bool]
+) -> ChatRequest:
+    """The request with the bytes of what the provider does not fetch.
+
+    Raises:
+        AttemptFailed: something cannot be fetched.
+    """
+    try:
+        return await fetched.fill(chat_request, is_handed_on)
+    except FetchFailed as failed:
+        raise AttemptFailed(_unfetched(failed)) from None
 
 
 def _unfetched(failed: FetchFailed) -> Failure:

@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+from chathub.errors import BadRequest
 from chathub.formats.events import Event, Failure
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.http import MemoryLease
@@ -105,10 +106,19 @@ async def run(
     while nothing of the reply has come, and only if its meaning says that another may help.
     ``prepare`` is called for each candidate before its first attempt, ``report`` after every attempt. Nothing
     that a provider does raises.
+
+    Raises:
+        BadRequest: ``prepare`` refused the request for the first candidate. A fallback for which it cannot be
+            encoded is skipped.
     """
     failure: Failure | None = _NO_ENDPOINT
-    for candidate in candidates:
-        progress, attempt = await prepare(candidate)
+    for number, candidate in enumerate(candidates):
+        try:
+            progress, attempt = await prepare(candidate)
+        except BadRequest:
+            if number == 0:
+                raise
+            continue
         for endpoint in candidate.endpoints:
             if endpoint.key_id in progress.excluded_keys:
                 continue

@@ -11,12 +11,13 @@ from typing import NamedTuple, Protocol
 import aiohttp
 from msgspec.structs import replace
 
-from chathub.formats import failures, media_bounds
-from chathub.formats.echoes import repeats, windows
+from chathub.formats import media_bounds
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import telling_phrase
+from chathub.formats.failures import error_bodies
+from chathub.formats.failures.echoes import repeats, windows
+from chathub.formats.failures.table import telling_phrase
 from chathub.formats.messages import UpstreamRequest
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.stream_decoder import CUT
 from chathub.sentences import Param
 from chathub.upstream.connections import Unanswered
@@ -135,16 +136,24 @@ async def read_failure(response: aiohttp.ClientResponse, sent: bytes = b"") -> F
         return Failure.found(
             "upstream_redirected", status=response.status, params={"status": response.status}
         )
-    failure = failures.from_body(response.status, bytes(body), response.headers)
+    failure = error_bodies.from_body(response.status, bytes(body), response.headers)
+    return await with_echo(failure, sent)
+
+
+async def with_echo(failure: Failure, sent: bytes) -> Failure:
+    """The failure, marked if the phrase that decides what it means is in the request's body ``sent``."""
     if phrase := telling_phrase(failure):
         # in a thread: the body may be large
         shared = windows(phrase, _SHARED)
-        failure = replace(failure, echoed=await asyncio.to_thread(repeats, sent, shared))
+        return replace(failure, echoed=await asyncio.to_thread(repeats, sent, shared))
     return failure
 
 
 async def first_bytes(response: aiohttp.ClientResponse) -> bytes | Failure:
-    """The bytes of a 2xx response up to the first ones that are not blank: they tell JSON from a stream."""
+    """The bytes of a 2xx response up to the first ones that are not blank: they tell JSON from a stream.
+
+    A web page is a failure: it comes from a firewall, or from another server than the API's.
+    """
     first = b""
     try:
         while not first.strip(_BLANKS) and len(first) < _ERROR_BODY:
@@ -154,7 +163,7 @@ async def first_bytes(response: aiohttp.ClientResponse) -> bytes | Failure:
                 break
     except TROUBLE as error:
         return network_failure(error)
-    return first
+    return error_bodies.from_body(response.status, first, {}) if first.lstrip(_BLANKS)[:1] == b"<" else first
 
 
 def is_whole(response: aiohttp.ClientResponse, first: bytes) -> bool:

@@ -13,17 +13,17 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from chathub.formats.messages import Endpoint
-from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.quirks.table import Quirks, quirks_of
 from chathub.formats.urls import hostname, origin
 
 # pairs of origin and model that are kept, and changes of one of them
 _REMEMBERED = 1000
 _CHANGES = 16
 _DAY = 86_400.0
-# quirks that say something of one request only
 # quirks to which each lesson adds
 _GROWING = ("left_out",)
-_OF_ONE_REQUEST = ("drops_state",)
+# quirks that say something of one request only
+_OF_ONE_REQUEST = ("drops_state", "drops_strict")
 
 
 class _Lesson(Struct):

@@ -31,7 +31,7 @@ class NoResponse(TimeoutError):
 
 def network_failure(error: BaseException) -> Failure:
     """An exception as a failure, without the addresses that the exception may contain. The name that
-    could not be resolved is for the API key's owner (``failure_class.reason_for``).
+    could not be resolved is for the API key's owner (``failure_sentences.words_for``).
 
     ``unreachable``: it came before the request was sent; after that the provider may have begun.
     """

@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import aiohttp
 
-from chathub.formats.events import Attachment, Event, Failure, Reasoning, Source, Text, Usage
+from chathub.formats.events import Attachment, Event, Failure, Usage
 from chathub.formats.masking import Take
+from chathub.formats.reasoning.think_events import ThinkEvents
 from chathub.formats.registry import ProviderFormat
-from chathub.formats.sources import moved
 from chathub.formats.stream_decoder import StreamDecoder
-from chathub.formats.think import ThinkSplitter
 from chathub.upstream import http
 from chathub.upstream.http import Bounds
 from chathub.upstream.network_failures import TROUBLE, network_failure
@@ -61,7 +60,7 @@ async def read(
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
-        await take(_Splitter(is_whole=True).split(events, last=True))
+        await take(ThinkEvents(is_whole=True).split(events, last=True))
         return failure_in(events)
     if http.is_packed(response):
         return Failure.found("upstream_stream_compressed", kind="cut", status=200)
@@ -85,7 +84,7 @@ async def _read_stream(
     room: asyncio.Event | None,
     count: Callable[[], None],
 ) -> Failure | None:
-    splitter = _Splitter()
+    splitter = ThinkEvents()
     failure, trouble, size = None, None, 0
     try:
         while data := first or await _next(response, room):
@@ -114,8 +113,11 @@ async def _read_stream(
         raise
     events = decoder.close()
     await take(splitter.split(events, last=True))
-    failure = failure or failure_in(events)
-    # a complete response stays one; of an incomplete one, network trouble gives a better reason
+    return _better_reason(failure or failure_in(events), trouble)
+
+
+def _better_reason(failure: Failure | None, trouble: Failure | None) -> Failure | None:
+    """A complete response stays one; of an incomplete one, network trouble may give a better reason."""
     is_vague = failure is not None and (failure.kind == "empty" or (trouble and trouble.kind == "timeout"))
     return trouble if trouble and is_vague else failure
 
@@ -150,41 +152,3 @@ def failure_in(events: list[Event]) -> Failure | None:
         if type(event) is Failure:
             return event
     return None
-
-
-class _Splitter:
-    """Turns the text between ``<think>`` tags into reasoning; a provider that separates reasoning sends no
-    tags. Sources keep their places in the text that is left."""
-
-    def __init__(self, *, is_whole: bool = False) -> None:
-        self._splitter = ThinkSplitter(is_whole=is_whole)
-        # characters that are no text any more
-        self._removed = 0
-
-    def split(self, events: list[Event], *, last: bool = False) -> list[Event]:
-        out = events if self._splitter.passing else _split(self._splitter, events, last=last)
-        if out is not events:
-            self._removed += _text_length(events) - _text_length(out)
-        if self._removed:
-            out = [moved(event, self._removed) if isinstance(event, Source) else event for event in out]
-        return out
-
-
-def _text_length(events: list[Event]) -> int:
-    return sum(len(event.text) for event in events if isinstance(event, Text))
-
-
-def _split(splitter: ThinkSplitter, events: list[Event], *, last: bool) -> list[Event]:
-    out: list[Event] = []
-    for event in events:
-        if isinstance(event, Text) and not event.is_refusal:
-            out.extend(splitter.feed(event.text))
-        else:
-            if last or not isinstance(event, Usage):
-                # the text that was kept back came before this event
-                out.extend(splitter.close())
-            splitter.separates |= isinstance(event, Reasoning)
-            out.append(event)
-    if last:
-        out.extend(splitter.close())
-    return out

@@ -127,7 +127,7 @@ async def test_started_server_answers_a_malformed_request_with_json(tmp_path: Pa
         refused(await say(hub.port, NO_REQUESTS["garbage"]), 400)
 
 
-@pytest.mark.parametrize("path", [b"/api/health", b"/nowhere", b"/v1/models"])
+@pytest.mark.parametrize("path", [b"/api/health", b"/nowhere"])
 async def test_expect_100_continue_is_answered_and_other_expectations_get_417(
     serve: Serve, path: bytes
 ) -> None:
@@ -135,6 +135,14 @@ async def test_expect_100_continue_is_answered_and_other_expectations_get_417(
     head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: "
     assert "Expect" in refused(await say(port, head + b"wonders\r\n\r\n"), 417)
     assert (await say(port, head + b"100-continue\r\n\r\n")).startswith(b"HTTP/1.1 100 Continue")
+
+
+async def test_refused_expectation_is_in_the_format_of_a_program(serve: Serve) -> None:
+    port = await serve()
+    head = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n"
+    answer = await say(port, head + b"Expect: wonders\r\n\r\n")
+    assert b"X-ChatHub-Code: expectation_unsupported" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "error"
 
 
 # slow senders

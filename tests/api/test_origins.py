@@ -54,6 +54,14 @@ async def test_preflight_of_an_unknown_path_succeeds_so_that_the_page_can_read_t
     assert response.status == 404 and response.headers["Access-Control-Allow-Origin"] == PAGE
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/v1/messages"])
+async def test_pages_can_read_the_headers_that_official_clients_read(client: TestClient, path: str) -> None:
+    response = await client.post(path, json={}, headers={"Origin": PAGE})
+    exposed = {name.strip().lower() for name in response.headers["Access-Control-Expose-Headers"].split(",")}
+    assert exposed >= {"request-id", "x-request-id", "retry-after", "x-should-retry", "x-chathub-code"}
+    assert exposed >= {"x-ratelimit-remaining-tokens", "anthropic-ratelimit-input-tokens-remaining"}
+
+
 async def test_preflight_of_a_foreign_origin_is_refused_on_every_path(client: TestClient) -> None:
     for path in ("/nowhere", "/v1/messages"):
         response = await client.options(path, headers=preflight("x-api-key", "https://evil.example"))

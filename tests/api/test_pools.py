@@ -974,15 +974,24 @@ async def test_provider_without_a_list_of_models_is_tested_with_one_token(
     assert (await keys(client, admin))["一"]["health"] == "cooling"
 
 
+@pytest.mark.parametrize("message", ["Missing scopes: api.model.read", "Your API key lacks the permission"])
 async def test_api_key_that_may_not_read_the_list_of_models_is_tested_with_one_token(
-    client: TestClient, shop: Shop, admin: Headers
+    client: TestClient, shop: Shop, admin: Headers, message: str
 ) -> None:
     row = await save(client, admin, FIRST, "一")
-    refusal = {"error": {"message": "Missing scopes: api.model.read", "type": "invalid_request_error"}}
-    shop.listing = shop.answer(403, refusal)
+    shop.listing = shop.answer(403, {"error": {"message": message, "type": "invalid_request_error"}})
     shop.script = shop.answer(200, {"choices": [{"message": {"content": "h"}, "finish_reason": "length"}]})
     assert (await try_key(client, admin, row["id"]))[1]["works"] is True
     assert shop.last["max_tokens"] == 1 and (await keys(client, admin))["一"]["models"] == []
+
+
+async def test_refused_list_of_models_says_nothing_of_a_model(
+    client: TestClient, shop: Shop, admin: Headers
+) -> None:
+    row = await save(client, admin, FIRST, "一")
+    shop.listing = shop.answer(429, {"error": {"message": "slow"}})
+    assert (await try_key(client, admin, row["id"]))[1]["works"] is False
+    assert (await keys(client, admin))["一"]["models"] == []
 
 
 async def test_of_an_api_key_fails_when_its_provider_is_unreachable(

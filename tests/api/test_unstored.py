@@ -390,7 +390,7 @@ async def test_api_key_failure_under_a_database_lock_is_stored_later_without_del
             other.execute("ROLLBACK")
     await stored(client)
     assert rows(config.database, "SELECT health FROM api_keys") == [("broken",)]
-    assert "401" in rows(config.database, "SELECT reason FROM messages WHERE role = 'assistant'")[0][0]
+    assert "401" in rows(config.database, "SELECT reason_json FROM messages WHERE role = 'assistant'")[0][0]
 
 
 async def test_cancelled_retry_stores_nothing_twice(client: TestClient, config: Config) -> None:

@@ -81,6 +81,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
             history_characters=0,
             supports_vision=False,
             refusal=None,
+            untitled="",
         )
         reply = Reply(begin_turn(tx, beginning, {}, ()), user.id, model.name, 10_000_000)
         reply.use_model(model)

@@ -22,7 +22,8 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
-from chathub.formats.reasoning_details import Details
+from chathub.formats.reasoning.details import Details
+from chathub.formats.reasoning.think_tags import ThinkSplitter
 
 FOLDERS = [Path(name) for name in os.environ.get("CHATHUB_RECORDINGS", "").split(os.pathsep) if name]
 
@@ -118,6 +119,30 @@ def finish_of(recording: Recording) -> str | None:
     if expected["tool_calls"] and not expected["error"] and word not in (None, "length", "content_filter"):
         return "tool_calls"
     return {"MODEL_ARMOR": "content_filter"}.get(word, word)
+
+
+def expected_text(recording: Recording, *, is_translated: bool) -> tuple[str, str]:
+    """Reasoning and text; a translation separates the reasoning that a model writes into its text."""
+    reasoning, text = recording.expected["reasoning"] or "", recording.expected["content"] or ""
+    refusal = recording.expected.get("refusal", "")
+    if not is_translated:
+        return reasoning, text + refusal
+    splitter = ThinkSplitter(is_whole=not is_stream(recording))
+    splitter.separates = bool(reasoning)
+    parts = splitter.feed(text) + splitter.close()
+    reasoning += "".join(part.text for part in parts if not isinstance(part, Text))
+    return reasoning, "".join(part.text for part in parts if isinstance(part, Text)) + refusal
+
+
+def is_stream(recording: Recording) -> bool:
+    return "event-stream" in recording.meta["content_type"]
+
+
+def calls_of(calls: Any) -> list[tuple[str, Any]]:
+    def value(arguments: Any) -> Any:
+        return json.loads(arguments or "{}") if isinstance(arguments, str) else arguments
+
+    return [(call["name"], value(call["arguments"])) for call in calls or []]
 
 
 def delicate_offsets(body: bytes) -> Iterator[int]:

@@ -8,7 +8,7 @@ import pytest
 from chathub.formats.anthropic.client import AnthropicClient
 from chathub.formats.messages import ChatRequest, Endpoint
 from chathub.formats.openai.client import OpenAIClient
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import PROVIDER_FORMATS
 
 CLIENTS: dict[str, Any] = {"openai": OpenAIClient, "anthropic": AnthropicClient}

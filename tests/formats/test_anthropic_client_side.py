@@ -17,7 +17,7 @@ from chathub.errors import BadRequest
 from chathub.formats import anthropic, client_request, openai
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.messages import Image, Message, Part, TextPart, Thought, ToolCall
-from chathub.formats.seal import is_sealed, seal, unseal
+from chathub.formats.reasoning.seal import is_sealed, seal, unseal
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from recordings import Recording, parameters, recordings  # noqa: E402

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from chathub.formats import anthropic, reasoning
+from chathub.formats import anthropic
 from chathub.formats.events import Event, Failure, Finish, Reasoning, State, Text, ToolCallDelta, Usage
 from chathub.formats.messages import ChatRequest, Image, Message, TextPart, Thought, ToolCall
+from chathub.formats.reasoning.recorder import Recorder, parts_of
 from chathub.formats.stream_decoder import BROKEN
 
 BASE = "https://api.anthropic.com"
@@ -315,11 +316,11 @@ def test_thinking_is_sent_back_before_its_reply() -> None:
         {"type": "redacted_thinking", "data": "eHl6"},
     ]
     (call,) = [event for event in events if isinstance(event, ToolCallDelta) and event.id]
-    recorder = reasoning.Recorder()
+    recorder = Recorder()
     for event in events:
         recorder.add(event)
     calls = [ToolCall(call.id, call.name, '{"a":1}')]
-    answer = Message("assistant", reasoning.parts_of("好", calls, recorder.state("m", "想了")))
+    answer = Message("assistant", parts_of("好", calls, recorder.state("m", "想了")))
     result = Message("tool", "42", tool_call_id=call.id)
     assert turns(Message("user", "q"), answer, result)[1:] == [
         (
@@ -353,12 +354,12 @@ def test_interleaved_thinking_keeps_its_order() -> None:
             STOP,
         )
     )
-    recorder = reasoning.Recorder()
+    recorder = Recorder()
     for event in events:
         recorder.add(event)
     calls = [ToolCall("t1", "f"), ToolCall("t2", "f")]
     kept = json.loads(json.dumps(recorder.state("m", "想了再")))
-    answer = Message("assistant", reasoning.parts_of("好", calls, kept))
+    answer = Message("assistant", parts_of("好", calls, kept))
     assert turns(Message("user", "q"), answer)[1][1] == [
         {"type": "thinking", "thinking": "想了", "signature": "c2ln"},
         {"type": "tool_use", "id": "t1", "name": "f", "input": {}},
@@ -367,7 +368,7 @@ def test_interleaved_thinking_keeps_its_order() -> None:
         {"type": "tool_use", "id": "t2", "name": "f", "input": {}},
     ]
     # a state that does not fit the text
-    assert reasoning.parts_of("好的", calls, kept) == [TextPart("好的"), *calls]
+    assert parts_of("好的", calls, kept) == [TextPart("好的"), *calls]
 
 
 def test_replies_stored_by_older_versions_keep_their_thinking() -> None:
@@ -375,7 +376,7 @@ def test_replies_stored_by_older_versions_keep_their_thinking() -> None:
         {"type": "thinking", "thinking": "r", "signature": "s"},
         {"type": "redacted_thinking", "data": "d"},
     ]
-    answer = Message("assistant", reasoning.parts_of("a", [], {"anthropic": blocks}))
+    answer = Message("assistant", parts_of("a", [], {"anthropic": blocks}))
     assert turns(Message("user", "q"), answer)[1][1] == [*blocks, {"type": "text", "text": "a"}]
 
 
@@ -436,7 +437,7 @@ def test_thinking_without_a_signature_is_decoded_but_not_kept() -> None:
     stream = data(start(0, "thinking", thinking="a"), delta(0, "thinking_delta", thinking="b"), stop(0), STOP)
     unsigned = State({"anthropic": {"signature": ""}})
     assert read(stream) == [Reasoning("a"), Reasoning("b"), unsigned, BLANK]
-    recorder = reasoning.Recorder()
+    recorder = Recorder()
     for event in read(stream):
         recorder.add(event)
     assert recorder.state("m", "ab") == {}

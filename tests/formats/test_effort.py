@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from chathub.formats import anthropic, gemini, openai
-from chathub.formats.effort import fitting, lowered
+from chathub.formats.anthropic.client import AnthropicClient
 from chathub.formats.events import Failure
-from chathub.formats.messages import ChatRequest, Message, TextPart, Thought, ToolCall
-from chathub.formats.quirk_learning import learned
-from chathub.formats.quirks import Quirks
+from chathub.formats.messages import ChatRequest, Endpoint, Message, TextPart, Thought, ToolCall
+from chathub.formats.openai.client import OpenAIClient
+from chathub.formats.quirks.learning import learned
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.reasoning.effort import fitting, lowered
 from chathub.formats.registry import format_named
 
 BASES = {
@@ -52,6 +54,7 @@ LARGE = {"thinking": {"type": "enabled", "budget_tokens": 31_999}}
 ADAPTIVE = {"thinking": {"type": "adaptive"}}
 DISABLED = {"thinking": {"type": "disabled"}}
 MAX = {"output_config": {"effort": "max"}}
+LARGE32 = {"thinking": {"type": "enabled", "budget_tokens": 32_000}}
 
 
 @pytest.mark.parametrize(
@@ -159,6 +162,91 @@ def test_a_lower_limit_lowers_the_budget() -> None:
     # nothing was lowered
     assert lowered({"max_tokens": 32_000, **LARGE}, 32_000)["thinking"] == LARGE["thinking"]
     assert lowered({"max_tokens": 9000, **ADAPTIVE}, 10)["thinking"] == ADAPTIVE["thinking"]
+
+
+BUDGETS: list[dict[str, Any]] = [
+    {"thinking": {"type": "enabled", "budget_tokens": 20_000}},
+    {"reasoning": {"max_tokens": 20_000, "exclude": True}},
+    {"enable_thinking": True, "thinking_budget": 20_000},
+]
+OFF: list[dict[str, Any]] = [
+    {"thinking": {"type": "disabled"}},
+    {"reasoning": {"enabled": False}},
+    {"enable_thinking": False},
+]
+
+
+def forwarded(client: Any, body: dict[str, Any], cap: int | None, quirks: Quirks | None = None) -> Any:
+    """The body of a forwarded request whose length is capped."""
+    whole = {"model": "m", "messages": [{"role": "user", "content": "q"}], **body}
+    made = client(json.dumps(whole).encode())
+    at = Endpoint("https://x.example/v1", wire_format=made.wire_format)
+    sent = made.forwarded(made.fields, at, "m", {}, quirks or Quirks(), cap, stream=False)
+    return json.loads(sent.body)
+
+
+@pytest.mark.parametrize(("fields", "off"), [*zip(BUDGETS, OFF, strict=True)], ids=str)
+def test_a_lower_limit_lowers_the_budgets_of_forwarded_bodies(
+    fields: dict[str, Any], off: dict[str, Any]
+) -> None:
+    for asked in ({"max_tokens": 32_000}, {"max_completion_tokens": 32_000}, {}):
+        lowered_body = forwarded(OpenAIClient, {**fields, **asked}, 16_000)
+        (name,) = asked or {"max_tokens": 0}
+        assert lowered_body[name] == 16_000 and "12000" in str(lowered_body)
+        assert {**forwarded(OpenAIClient, {**fields, **asked}, 1500), **off} == forwarded(
+            OpenAIClient, {**fields, **asked}, 1500
+        )
+        assert "20000" not in str(forwarded(OpenAIClient, {**fields, **asked}, 1500))
+
+
+@pytest.mark.parametrize("fields", BUDGETS, ids=str)
+def test_budgets_of_forwarded_bodies_stay_where_they_fit(fields: dict[str, Any]) -> None:
+    for asked, cap in ((32_000, None), (32_000, 32_000), (64_000, 40_000), (10_000, 10_000)):
+        body = forwarded(OpenAIClient, {**fields, "max_tokens": asked}, cap)
+        assert {name: body[name] for name in fields} == fields
+    small = {"enable_thinking": True, "thinking_budget": 100}
+    body = forwarded(OpenAIClient, {**small, "max_tokens": 9000}, 3000)
+    assert body["thinking_budget"] == 100 and body["enable_thinking"] is True
+
+
+def test_fields_for_thinking_of_any_type_are_left_to_the_provider() -> None:
+    odd = {"thinking": "yes", "reasoning": {"max_tokens": "9"}, "thinking_budget": True, "max_tokens": 9000}
+    body = forwarded(OpenAIClient, odd, 10)
+    assert body == {**body, **odd, "max_tokens": 10}
+
+
+@pytest.mark.parametrize(
+    ("quirks", "fields", "expected"),
+    [
+        (Quirks(thinks_adaptively=True), ENABLED, ADAPTIVE | {"output_config": {"effort": "medium"}}),
+        (Quirks(thinks_adaptively=True), ENABLED | MAX, ADAPTIVE | MAX),
+        (Quirks(thinks_adaptively=True, adaptive_efforts=()), ENABLED | MAX, ADAPTIVE),
+        (Quirks(thinks_adaptively=True, takes_budget=True), ENABLED, ENABLED),
+        (Quirks(), ENABLED, ENABLED),
+        (Quirks(), ADAPTIVE | MAX, ADAPTIVE | MAX),
+        (Quirks(refuses_adaptive=True), ADAPTIVE, ENABLED),
+        (Quirks(refuses_adaptive=True, adaptive_efforts=()), ADAPTIVE | MAX, LARGE32),
+        (Quirks(refuses_adaptive=True), ENABLED, ENABLED),
+        (Quirks(refuses_adaptive=True), DISABLED, DISABLED),
+        (Quirks(thinks_adaptively=True), MAX, MAX),
+    ],
+)
+def test_forwarded_thinking_is_written_as_the_model_takes_it(
+    quirks: Quirks, fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    body = forwarded(AnthropicClient, {"max_tokens": 64_000, **fields}, None, quirks)
+    sent = {name: body[name] for name in ("thinking", "output_config") if name in body}
+    assert sent == expected and body["max_tokens"] == 64_000
+
+
+def test_converted_thinking_keeps_the_other_settings_of_the_output() -> None:
+    format_ = {"type": "json_schema", "schema": {"type": "object"}}
+    fields = {"max_tokens": 64_000, **ENABLED, "output_config": {"format": format_}}
+    body = forwarded(AnthropicClient, fields, None, Quirks(thinks_adaptively=True))
+    assert body["output_config"] == {"format": format_, "effort": "medium"}
+    # too short to think with a budget
+    body = forwarded(AnthropicClient, {"max_tokens": 1000, **ADAPTIVE}, None, Quirks(refuses_adaptive=True))
+    assert "thinking" not in body
 
 
 # to Gemini

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from chathub.formats import failures
-from chathub.formats.echoes import repeats, windows
 from chathub.formats.events import Failure
-from chathub.formats.failure_sentences import words_for
-from chathub.formats.failure_table import TABLE, meaning_of
+from chathub.formats.failures import error_bodies
+from chathub.formats.failures.echoes import repeats, windows
+from chathub.formats.failures.sentences import words_for
+from chathub.formats.failures.table import TABLE, meaning_of, telling_phrase
 from chathub.formats.messages import Endpoint
 from chathub.sentences import Reason
 from chathub.sentences.tables import ERRORS
 
 
 def refusal(status: int, body: Any) -> Failure:
-    return failures.from_body(status, json.dumps(body).encode(), {})
+    return error_bodies.from_body(status, json.dumps(body).encode(), {})
 
 
 def said(status: int, message: str, **fields: Any) -> Failure:
@@ -77,6 +77,20 @@ def test_words_in_mid_sentence_do_not_decide_the_class(words: str, sentence: str
     if sentence.startswith("{}"):
         failure = Failure(failure.message, status=400, echoed=True)
     assert meaning_of(failure).failure_class == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("message", "phrase"),
+    [
+        ("gpt-4-and-a-long-name is not a valid model ID", "is not a valid model"),
+        ("Model gpt-4-and-a-long-name does not exist", "does not exist"),
+        ("Insufficient Balance", "Insufficient Balance"),
+        ("The request is odd", ""),
+    ],
+)
+def test_name_in_a_phrase_is_not_sought_in_the_request(message: str, phrase: str) -> None:
+    """Every request contains the name of its model."""
+    assert telling_phrase(said(400, message)) == telling_phrase(said(200, message)) == phrase
 
 
 @pytest.mark.parametrize(
@@ -147,6 +161,9 @@ def relayed(status: int, raw: Any) -> Failure:
         (said(403, "odd", details=[{"reason": "CONSUMER_SUSPENDED"}]), "upstream_invalid_key"),
         (said(403, "Your API key was reported as leaked."), "upstream_invalid_key"),
         (said(400, "This organization has been disabled."), "upstream_invalid_key"),
+        (said(400, "API Key not found. Please pass a valid API key."), "upstream_invalid_key"),
+        (said(403, "Method doesn't allow unregistered callers (callers without …)"), "upstream_invalid_key"),
+        (refusal(403, {"code": "odd", "error": "API key is currently blocked: …"}), "upstream_invalid_key"),
         # credit
         (said(402, "no"), "upstream_no_credit"),
         (said(429, "no", code="insufficient_quota"), "upstream_no_credit"),
@@ -163,6 +180,18 @@ def relayed(status: int, raw: Any) -> Failure:
         (quota(MODEL_QUOTA), "upstream_model_quota"),
         (said(429, "the free trial quota for the m model", code="QuotaExceeded"), "upstream_model_quota"),
         (said(429, "Your quota is used up", code="quota_exceeded"), "upstream_no_credit"),
+        (said(400, "The prepaid bill is overdue.", code="PrepaidBillOverdue"), "upstream_no_credit"),
+        (said(403, "no", code="CommodityNotPurchased"), "upstream_no_credit"),
+        (said(403, "no", code="OperationDenied.ServiceOverdue"), "upstream_no_credit"),
+        (said(400, "no", code="blocked_api_access"), "upstream_no_credit"),
+        (said(403, "Out of call volume quota. Quota will be …", code="403"), "upstream_no_credit"),
+        (said(403, "用户额度不足", code="insufficient_user_quota"), "upstream_no_credit"),
+        (said(401, "该令牌额度已用尽"), "upstream_no_credit"),
+        (said(429, "no", type="insufficient_balance_error"), "upstream_no_credit"),
+        (said(429, "Your prepayment credits are depleted. Please …"), "upstream_no_credit"),
+        (said(429, "Your project has exceeded its monthly spending cap."), "upstream_no_credit"),
+        (said(400, "You're out of extra usage. Add more …"), "upstream_no_credit"),
+        (said(429, "套餐已到期", code="1309"), "upstream_no_credit"),
         # the model
         (said(403, "Project `p` does not have access to model `m`"), "model_unavailable"),
         (refusal(403, {"code": 30003, "message": "Model disabled.", "data": None}), "model_unavailable"),
@@ -172,6 +201,13 @@ def relayed(status: int, raw: Any) -> Failure:
         ),
         (said(404, "model: claude-x", type="not_found_error"), "model_unavailable"),
         (relayed(404, {"error": {"message": "gone", "code": "model_not_found"}}), "model_unavailable"),
+        (said(400, "Model Not Exist", code="invalid_request_error"), "model_unavailable"),
+        (refusal(400, {"code": "InvalidParameter", "message": "Model not exist."}), "model_unavailable"),
+        (said(400, "a/b is not a valid model ID", code=400), "model_unavailable"),
+        (refusal(400, {"message": "Invalid model: m", "type": "invalid_model"}), "model_unavailable"),
+        (said(400, "Unknown model: m", code="unknown_model"), "model_unavailable"),
+        (said(429, "当前订阅套餐暂未开放权限", code="1311"), "model_unavailable"),
+        (said(400, "The model m is only supported by another path"), "upstream_refused"),
         (said(404, "The model `m` has been deprecated", code="model_not_found"), "model_retired"),
         (said(400, "The model has been decommissioned", code="model_decommissioned"), "model_retired"),
         (said(410, "gone"), "model_retired"),
@@ -205,22 +241,29 @@ def relayed(status: int, raw: Any) -> Failure:
         ),
         # the relay's own key and credit are good
         (relayed(429, {"error": {"message": "no", "code": "insufficient_quota"}}), "upstream_rate_limited"),
+        (relayed(429, "m is rate-limited, add a key to your account"), "upstream_rate_limited"),
         (relayed(502, {"error": {"message": "no", "code": "invalid_api_key"}}), "upstream_failed"),
+        (relayed(401, {"error": {"message": "Incorrect API key provided"}}), "upstream_denied"),
+        (relayed(402, {"error": {"message": "Insufficient Balance"}}), "upstream_denied"),
         # filters
         (said(400, "no", innererror={"code": "ResponsibleAIPolicyViolation"}), "content_filter"),
         (said(400, "no", code="DataInspectionFailed"), "content_filter"),
-        (said(400, "Content Exists Risk", code="invalid_request_error"), "content_filter"),
+        (said(400, "Content Exists Risk"), "content_filter"),
+        (said(400, "Output blocked by content filtering policy"), "content_filter"),
+        (said(403, "no", code=403, metadata={"flagged_input": "x", "reasons": ["y"]}), "content_filter"),
+        (refusal(403, {"error": "Content violates usage guidelines."}), "content_filter"),
         (relayed(400, {"error": {"message": "no", "code": "content_policy_violation"}}), "content_filter"),
         (Failure("no", status=200, type="content_filter", code="SAFETY"), "content_filter"),
         # what stands before the provider
         (
-            failures.from_body(403, b"<!DOCTYPE html><title>Attention Required!</title>", {}),
+            error_bodies.from_body(403, b"<!DOCTYPE html><title>Attention Required!</title>", {}),
             "upstream_blocked",
         ),
-        (failures.from_body(401, b"<html>401 Authorization Required</html>", {}), "upstream_blocked"),
-        (failures.from_body(403, b"error code: 1010", {}), "upstream_blocked"),
-        (failures.from_body(404, b"404 page not found", {}), "upstream_blocked"),
-        (failures.from_body(401, b"Unauthorized", {}), "upstream_invalid_key"),
+        (error_bodies.from_body(401, b"<html>401 Authorization Required</html>", {}), "upstream_blocked"),
+        (error_bodies.from_body(403, b"error code: 1010", {}), "upstream_blocked"),
+        (error_bodies.from_body(200, b"<html>Please log in</html>", {}), "upstream_blocked"),
+        (error_bodies.from_body(404, b"404 page not found", {}), "upstream_blocked"),
+        (error_bodies.from_body(401, b"Unauthorized", {}), "upstream_invalid_key"),
         # errors inside a 200
         (said(200, "slowly", code=429), "upstream_rate_limited"),
         (said(200, "slowly", code="429"), "upstream_rate_limited"),
@@ -231,6 +274,15 @@ def relayed(status: int, raw: Any) -> Failure:
         (said(200, "no", type="invalid_request_error"), "upstream_refused"),
         (said(200, "no", type="authentication_error"), "upstream_invalid_key"),
         (said(200, "no", type="overloaded_error"), "upstream_overloaded"),
+        (said(200, "Insufficient Balance"), "upstream_no_credit"),
+        (said(200, "Your credit balance is too low", type="invalid_request_error"), "upstream_no_credit"),
+        (said(200, "该API访问量过大", code="1305"), "upstream_rate_limited"),
+        (said(200, "您的账户已达到速率限制", code="1302"), "upstream_account_limited"),
+        (refusal(200, {"code": 50603, "message": "System is really busy."}), "upstream_overloaded"),
+        (refusal(200, {"base_resp": {"status_code": 1002, "status_msg": "no"}}), "upstream_rate_limited"),
+        (refusal(200, {"base_resp": {"status_code": 1008, "status_msg": "no"}}), "upstream_no_credit"),
+        (refusal(200, {"base_resp": {"status_code": 1026, "status_msg": "no"}}), "content_filter"),
+        (refusal(200, {"base_resp": {"status_code": 2049, "status_msg": "no"}}), "upstream_invalid_key"),
         (said(200, "no"), "upstream_failed"),
         # the rest
         (said(529, "Overloaded", type="overloaded_error"), "upstream_overloaded"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chathub.formats.events import Failure
-from chathub.formats.failures import from_body, from_error, is_error
+from chathub.formats.failures.error_bodies import from_body, from_error, is_error
 from chathub.redaction import scrub
 from chathub.text import well_formed
 
@@ -235,6 +235,8 @@ def test_details_of_an_error_are_read(error: Any, told: str, words: Any, fields:
         ("reset at 2027-01-31T20:22:09Z", "2027-01-31T20:22:09+00:00"),
         ("reset at 2027-01-31 20:22:09 +08:00", "2027-01-31T20:22:09+08:00"),
         ("您的限额将在 2027-01-31 20:22:09 重置", "2027-01-31T20:22:09+08:00"),
+        ("额度将于2027年1月31日重置", "2027-01-31T00:00:00+08:00"),
+        ("renews on 2027/01/31", "2027-01-31T00:00:00+00:00"),
         ("on 2027-13-41", None),
         ("soon", None),
     ],

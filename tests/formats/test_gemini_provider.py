@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from chathub.formats import gemini, reasoning
+from chathub.formats import gemini
 from chathub.formats.events import (
     Attachment,
     Event,
@@ -21,6 +21,7 @@ from chathub.formats.events import (
     Usage,
 )
 from chathub.formats.messages import ChatRequest, Image, Message, Part, TextPart, Thought, ToolCall
+from chathub.formats.reasoning.recorder import Recorder, parts_of
 
 BASE = "https://generativelanguage.googleapis.com"
 CUT = Failure.found("upstream_cut", kind="cut", status=200)
@@ -266,11 +267,11 @@ def test_tool_calls_and_results_are_encoded_as_parts_in_separate_contents() -> N
 
 def kept(events: list[Event], content: str, calls: list[ToolCall]) -> list[Part]:
     """A reply as it is sent as history."""
-    recorder = reasoning.Recorder()
+    recorder = Recorder()
     for event in events:
         recorder.add(event)
     thought = "".join(event.text for event in events if isinstance(event, Reasoning))
-    return reasoning.parts_of(content, calls, recorder.state("m", thought))
+    return parts_of(content, calls, recorder.state("m", thought))
 
 
 def test_signatures_are_sent_back_with_their_parts() -> None:
@@ -319,7 +320,7 @@ def test_a_part_with_only_a_signature_is_sent_back_as_one() -> None:
 
 def test_replies_stored_by_older_versions_keep_their_signatures() -> None:
     state = {"gemini": {"calls": {"own": "c2ln"}, "text": "dGV4dA==", "ids": ["own"]}}
-    parts = reasoning.parts_of("好", [ToolCall("own", "f"), ToolCall("b", "g")], state)
+    parts = parts_of("好", [ToolCall("own", "f"), ToolCall("b", "g")], state)
     assert contents(Message("user", "q"), Message("assistant", parts))[1] == (
         "model",
         [

@@ -8,7 +8,7 @@ import pytest
 from sent_bodies import ASKED, OWN_TOOL, PNG, TOOL, anthropic, every_provider, openai, use
 
 from chathub.errors import BadRequest
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 
 PDF = b64encode(b"%PDF-1.4 the tests' own").decode()
 WAV = b64encode(b"RIFF\x24\x00\x00\x00WAVEfmt the tests' own").decode()
@@ -280,6 +280,30 @@ def test_open_objects_are_closed_for_anthropic_and_not_strict_for_openai() -> No
     body = anthropic("openai", output_config={"format": {"type": "json_schema", "schema": schema}})
     assert body["response_format"]["json_schema"]["schema"] == schema
     assert "strict" not in body["response_format"]["json_schema"]
+
+
+def test_schemas_of_strict_tools_are_closed_for_anthropic() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    for strict in ({"strict": True}, {"strict": False}, {}):
+        function = {"name": "f", "parameters": schema, **strict}
+        (tool,) = openai("anthropic", tools=[{"type": "function", "function": function}])["tools"]
+        is_strict = strict == {"strict": True}
+        assert tool.get("strict", False) is is_strict
+        assert tool["input_schema"] == {**schema, **({"additionalProperties": False} if is_strict else {})}
+
+
+def test_one_call_at_most_is_an_instruction_for_gemini() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    limited = {"tools": [tool], "parallel_tool_calls": False}
+    system = {"role": "system", "content": "be brief"}
+    body = openai("gemini", system, ASKED, **limited)
+    (part,) = body["systemInstruction"]["parts"]
+    assert part["text"].startswith("be brief\n\nCall at most one tool")
+    assert "at most one tool" in str(openai("gemini", ASKED, **limited)["systemInstruction"])
+    in_user = openai("gemini", ASKED, quirks=Quirks(system_role="user"), **limited)
+    assert "at most one tool" in str(in_user["contents"]) and "systemInstruction" not in in_user
+    assert "systemInstruction" not in openai("gemini", ASKED, tools=[tool], parallel_tool_calls=True)
+    assert "systemInstruction" not in openai("gemini", ASKED, parallel_tool_calls=False)
 
 
 def test_json_without_a_schema_is_an_instruction_for_anthropic() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from chathub.formats import openai
 from chathub.formats.messages import ChatRequest, Image, Message, TextPart, Thought, ToolCall
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}

@@ -4,11 +4,15 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from chathub.formats import failures, openai
+from chathub.formats import openai
+from chathub.formats.events import Failure
+from chathub.formats.failures import error_bodies
 from chathub.formats.messages import ChatRequest, Endpoint, Message
-from chathub.formats.quirk_learning import learned
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.learning import learned
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.registry import format_named
 from chathub.upstream.learned_quirks import LearnedQuirks
 
 DEFAULT = Quirks()
@@ -20,7 +24,7 @@ def lesson(message: Any, known: Quirks = DEFAULT, status: int = 400, **fields: A
     """The quirk learned from a refusal, a message or a whole body, of a request that was really built."""
     call = ChatRequest("https://x", "m", fields.pop("messages", SYSTEM), **fields)
     body = message if isinstance(message, dict) else {"error": {"message": message}}
-    failure = failures.from_body(status, json.dumps(body).encode(), {})
+    failure = error_bodies.from_body(status, json.dumps(body).encode(), {})
     return learned(failure, call, known, openai.encode_request(call, known).body)
 
 
@@ -335,3 +339,58 @@ def test_number_of_learned_quirks_is_limited() -> None:
         quirks.learn(AT, "m1499", 1, PLAIN, Quirks(default_max_tokens=number))
     assert quirks.quirks_for(AT, "m1", 1) == PLAIN
     assert len(quirks._lessons) == 1000 and max(map(len, quirks._lessons.values())) <= 17
+
+
+# strict tools
+
+STRICT = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
+
+
+def strict_lesson(protocol: str, message: str, known: Quirks = DEFAULT, tool: Any = STRICT) -> Any:
+    call = ChatRequest("https://x", "m", SYSTEM, tools=[tool])
+    body = format_named(protocol).encode_request(call, known).body
+    return learned(Failure(message, status=400), call, known, body)
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "tools.0.custom.strict: Extra inputs are not permitted",
+        "tools.0.strict: Extra inputs are not permitted",
+        "This model does not support strict tools.",
+        "Unknown field 'strict' in tools[0]",
+        "unrecognized parameter: tools[0].function.strict",
+        "strict mode is not supported for this model",
+    ],
+)
+def test_strict_that_a_provider_does_not_know_is_not_sent_again(protocol: str, message: str) -> None:
+    changed = strict_lesson(protocol, message)
+    assert changed == replace(DEFAULT, takes_strict=False)
+    call = ChatRequest("https://x", "m", SYSTEM, tools=[STRICT])
+    assert b"strict" not in format_named(protocol).encode_request(call, changed).body
+    assert strict_lesson(protocol, message, changed) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The compiled grammar is too large, which would cause performance issues.",
+        "Too many strict tools (21). The maximum number of strict tools supported is 20.",
+        "tools.0.custom: For 'integer' type, properties maximum, minimum are not supported",
+        "Schemas contains too many optional parameters (30)",
+        "Schema is too complex for compilation.",
+        "Invalid schema for function 'f': In context=(), 'required' must be an array of every key",
+    ],
+)
+def test_strict_that_these_schemas_do_not_allow_is_left_out_of_this_request(message: str) -> None:
+    changed = strict_lesson("anthropic", message)
+    assert changed == strict_lesson("openai", message) == replace(DEFAULT, drops_strict=True)
+    quirks, endpoint = LearnedQuirks(), Endpoint("https://x.example")
+    quirks.learn(endpoint, "m", 1, DEFAULT, changed)
+    assert quirks.quirks_for(endpoint, "m", 1) == DEFAULT
+
+
+def test_refusal_teaches_nothing_of_strict_where_it_was_not_sent() -> None:
+    plain = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    assert strict_lesson("anthropic", "The compiled grammar is too large", tool=plain) is None

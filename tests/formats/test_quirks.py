@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from chathub import formats
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.messages import ChatRequest, Message
-from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.quirks.table import Quirks, quirks_of
 from chathub.formats.registry import PROVIDER_FORMATS, format_named, wire_format_of
 
 DASHSCOPE = "dashscope.aliyuncs.com"

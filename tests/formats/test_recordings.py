@@ -23,7 +23,7 @@ from recordings import (
 
 from chathub.formats import anthropic, gemini, openai
 from chathub.formats.events import Event, Failure, ToolCallDelta
-from chathub.formats.failures import from_body
+from chathub.formats.failures.error_bodies import from_body
 from chathub.formats.registry import ProviderFormat, format_named
 
 FORMATS = ("openai", "anthropic", "gemini")

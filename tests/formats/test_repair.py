@@ -24,7 +24,7 @@ from sent_bodies import (
 
 from chathub.formats.messages import Endpoint
 from chathub.formats.openai.client import OpenAIClient
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import PROVIDER_FORMATS
 from chathub.schemas.readable import readable
 

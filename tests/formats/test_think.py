@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chathub.formats.events import Reasoning, Text
-from chathub.formats.think import ThinkSplitter
+from chathub.formats.reasoning.think_tags import ThinkSplitter
 
 
 def split(*pieces: str) -> tuple[str, str]:

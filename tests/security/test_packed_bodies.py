@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 from listening import listening
 
 from chathub.app import create_app
+from chathub.app_keys import CONFIG
 from chathub.config import Config
 
 MIB = 1024 * 1024
@@ -68,7 +69,7 @@ async def test_body_with_identity_encoding_is_accepted(client: TestClient, codin
     assert (await client.post("/api/auth/login", data=body, headers=headers)).status == 200
 
 
-async def test_aiohttp_does_not_decompress_a_body() -> None:
+async def test_aiohttp_does_not_decompress_a_body(config: Config) -> None:
     """The middleware refuses compressed bodies; this test shows that aiohttp does not decompress them on its
     own.
     """
@@ -77,6 +78,7 @@ async def test_aiohttp_does_not_decompress_a_body() -> None:
         return web.Response(body=await request.read())
 
     app = web.Application()
+    app[CONFIG] = config
     app.router.add_post("/", echo)
     async with listening(app) as port, ClientSession() as session:
         sent = session.post(f"http://127.0.0.1:{port}/", data=PACKED, headers={"Content-Encoding": "gzip"})

@@ -215,6 +215,27 @@ async def test_embeddings_have_the_providers_headers_and_count_a_lone_total(
     assert (row["prompt_tokens"], row["usage_source"]) == (25, "reported")
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"error": {"message": "slow", "code": 429}}, 429, "upstream_rate_limited"),
+        ([{"error": {"message": "no", "code": "model_not_found"}}], 404, "model_unavailable"),
+        ({"detail": "odd"}, 502, "upstream_failed"),
+        (b"<html>Please log in</html>", 502, "upstream_blocked"),
+        ({"object": "list"}, 502, "upstream_cut"),
+    ],
+)
+async def test_error_inside_a_200_for_embeddings_means_the_same(
+    client: TestClient, admin: Headers, provider: Provider, body: Any, status: int, code: str
+) -> None:
+    await add(client, admin, provider.base_url, name="vectors", model_type="embedding")
+    provider.script = provider.answer(200, body)
+    async with client.post(
+        "/v1/embeddings", json={"model": "vectors", "input": "hi"}, headers=admin
+    ) as response:
+        assert (response.status, response.headers["X-ChatHub-Code"]) == (status, code)
+
+
 @each_path
 async def test_spent_budget_is_told_so_that_no_client_repeats(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, path: str

@@ -14,7 +14,6 @@ from table_answers import ANSWERS
 from table_cells import MODELS, Cell, outcome
 from table_document import CLIENTS, LANGUAGES, Language, cells_of
 from table_hub import HubProgram
-from table_pending import cell_param
 from table_programs import Program
 from table_requests import REQUESTS
 from table_sdks import AnthropicProgram, OpenAIProgram
@@ -68,7 +67,7 @@ def programs(
         program.close()
 
 
-@pytest.mark.parametrize(("row", "client", "wire_format"), [cell_param(*cell) for cell in CELLS])
+@pytest.mark.parametrize(("row", "client", "wire_format"), CELLS, ids=["-".join(cell) for cell in CELLS])
 def test_cell_says_what_becomes_of_the_feature(
     programs: dict[str, Program], provider: Provider, row: str, client: str, wire_format: str
 ) -> None:

@@ -22,6 +22,7 @@ REFUSED = [
     (403, DISABLED, "model_unavailable"),
     (404, {"error": {"message": "The model does not exist", "type": "not_found_error"}}, "model_unavailable"),
     (400, {"code": 20012, "message": "Model does not exist.", "data": None}, "model_unavailable"),
+    (400, {"error": {"message": "m is not a valid model ID", "code": 400}}, "model_unavailable"),
     (403, FREE_TIER, "upstream_model_quota"),
     (429, {"error": {"message": "slow"}}, "upstream_rate_limited"),
 ]
@@ -200,21 +201,43 @@ async def test_key_test_with_a_model_of_another_provider_is_refused(
 
 
 @pytest.mark.parametrize(
-    "page",
-    [b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>", b"error code: 1010"],
-    ids=["html", "text"],
+    ("status", "page"),
+    [
+        (403, b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"),
+        (403, b"error code: 1010"),
+        (200, b"\r\n<html>Please log in</html>"),
+    ],
+    ids=["html", "text", "login"],
 )
 async def test_page_of_a_firewall_says_nothing_of_the_api_key(
-    client: TestClient, admin: Headers, provider: Provider, page: bytes
+    client: TestClient, admin: Headers, provider: Provider, status: int, page: bytes
 ) -> None:
     await add_pool(client, admin, provider, "openai")
-    blocked = provider.answer(403, page, {"Content-Type": "text/html"})
+    blocked = provider.answer(status, page, {"Content-Type": "text/html"})
     provider.script = by_key({ONE: blocked, TWO: whole(provider, "two")})
     for _ in range(2):
         assert (await ask(client, admin))[0] == 200
     row = await recorded(client, admin, 2)
     assert (row["health"], row["cooldown_until"], row["models"]) == ("ok", None, [])
+    assert row["last_error"] == (
+        "HTTP 403: error code: 1010" if b"1010" in page else "提供商的防火墙拒绝了请求，或接口地址不正确"
+    )
     assert tried(provider) == [("one", "m"), ("two", "m")] * 2
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (b"<html>no</html>", "A firewall before upstream refused the request, or the base URL is wrong"),
+        (b"error code: 1010", "upstream: HTTP 403: error code: 1010"),
+    ],
+)
+async def test_refusal_without_words_is_told_in_ours(
+    client: TestClient, admin: Headers, provider: Provider, page: bytes, message: str
+) -> None:
+    await add(client, admin, provider.base_url, name="m")
+    provider.script = provider.answer(403, page)
+    assert (await ask(client, admin))[1]["error"]["message"] == message
 
 
 async def test_usage_limit_rests_the_api_key_until_the_date_it_names(
@@ -285,6 +308,34 @@ async def test_words_of_one_users_request_rest_no_model_for_others(
     assert row["health"] == "ok" and row["models"] == []
     provider.script = whole(provider, "fine")
     assert (await ask(client, admin))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/embeddings"])
+async def test_phrase_that_the_request_contains_means_nothing_inside_a_200(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, path: str
+) -> None:
+    await add_pool(client, admin, provider, "openai")
+    await add(client, admin, provider.base_url, name="vectors", model_type="embedding")
+    model = "vectors" if path == "/v1/embeddings" else "m"
+    phrase = "Insufficient Balance"
+    error = {"message": f"{phrase} is what you said", "type": "invalid_request_error"}
+    provider.script = provider.answer(200, {"error": error})
+    for said, key_health in ((phrase, "ok"), ("hi", "cooling")):
+        wanted = {
+            "model": model,
+            "max_tokens": 9,
+            "messages": [{"role": "user", "content": said}],
+            "input": said,
+        }
+        async with client.post(path, json=wanted, headers=user) as response:
+            assert response.status == (400 if said == phrase else 502), await response.text()
+        states = (await key_states(client, admin)).values()
+        if said == phrase:
+            assert len(provider.bodies) == 1, "no other API key was tried"
+        async with asyncio.timeout(30):
+            while {row["health"] for row in states} != {key_health}:
+                await asyncio.sleep(0.01)
+                states = (await key_states(client, admin)).values()
 
 
 async def test_models_that_an_api_key_rests_for_are_limited(

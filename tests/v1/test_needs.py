@@ -1,4 +1,7 @@
-"""Images and tools for a model whose entry says that it cannot take them are 400, forwarded or translated."""
+"""Images and tools for a model whose entry says that it cannot take them are 400, forwarded or translated.
+
+So are fields that the format of the model's provider lacks.
+"""
 
 import json
 from typing import Any
@@ -7,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from gateway import PIXEL, Headers, add
 from scripted import Provider, reply
+from scripted_formats import replying
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 ADDRESS = "https://example.com/cat.png"
@@ -109,3 +113,43 @@ async def test_name_outside_the_table_is_let_through(
     provider.script = provider.stream(reply("ok"))
     status, _ = await ask(client, admin, CHAT, IMAGES[0][1], model="gpt-9-new", stream=True, **TOOLS[0][1])
     assert status == 200
+
+
+BUSY = {"error": {"message": "busy"}}
+FORMING: list[dict[str, Any]] = [
+    {"seed": 7}, {"seed": 0}, {"presence_penalty": 0.5}, {"frequency_penalty": -1}, {"logprobs": True},
+    {"logprobs": True, "top_logprobs": 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("more", FORMING, ids=str)
+async def test_field_that_the_providers_format_lacks_is_400_by_its_name(
+    client: TestClient, admin: Headers, provider: Provider, more: dict[str, Any]
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    status, text = await ask(client, admin, CHAT, {}, **more)
+    error = json.loads(text)["error"]
+    assert (status, error["code"], error["param"]) == (400, "field_unsupported", next(iter(more)))
+    assert next(iter(more)) in error["message"] and provider.bodies == []
+
+
+@pytest.mark.parametrize("more", [*FORMING, {"n": 2}], ids=str)
+async def test_fallback_of_a_format_that_lacks_the_field_is_skipped(
+    client: TestClient, admin: Headers, provider: Provider, more: dict[str, Any]
+) -> None:
+    await add(client, admin, provider.base_url, fallback_model="other")
+    await add(client, admin, provider.base_url, "anthropic", "other", provider="p2", fallback_model="last")
+    await add(client, admin, provider.base_url, name="last")
+    provider.script = provider.answer(503, BUSY)
+    status, text = await ask(client, admin, CHAT, {}, **more)
+    assert status == 502 and "upstream" in text, text
+    assert [body["model"] for body in provider.bodies] == ["m", "last"]
+
+
+async def test_field_that_only_another_clients_format_has_is_forwarded(
+    client: TestClient, admin: Headers, provider: Provider
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    provider.script = replying(provider, "anthropic", "ok", "", [])
+    assert (await ask(client, admin, MESSAGES, {}, seed=7))[0] == 200
+    assert provider.last["seed"] == 7

@@ -12,16 +12,17 @@ from gateway import Headers, add
 from scripted import Provider
 from scripted_formats import PROTOCOLS
 
-from chathub.formats.events import Text
 from chathub.formats.registry import format_named
-from chathub.formats.think import ThinkSplitter
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
 from recordings import (
     IN_WORDS,  # noqa: E402
     Recording,
+    calls_of,
     delicate_offsets,
+    expected_text,
     finish_of,
+    is_stream,
     joined,
     parameters,
     pieces,
@@ -37,30 +38,6 @@ RECORDED = [
     for recording in recordings(suffix, wire_format)
     if recording.status == 200
 ]
-
-
-def expected_text(recording: Recording, *, is_translated: bool) -> tuple[str, str]:
-    """Reasoning and text; a translation separates the reasoning that a model writes into its text."""
-    reasoning, text = recording.expected["reasoning"] or "", recording.expected["content"] or ""
-    refusal = recording.expected.get("refusal", "")
-    if not is_translated:
-        return reasoning, text + refusal
-    splitter = ThinkSplitter(is_whole=not is_stream(recording))
-    splitter.separates = bool(reasoning)
-    parts = splitter.feed(text) + splitter.close()
-    reasoning += "".join(part.text for part in parts if not isinstance(part, Text))
-    return reasoning, "".join(part.text for part in parts if isinstance(part, Text)) + refusal
-
-
-def is_stream(recording: Recording) -> bool:
-    return "event-stream" in recording.meta["content_type"]
-
-
-def calls_of(calls: Any) -> list[tuple[str, Any]]:
-    def value(arguments: Any) -> Any:
-        return json.loads(arguments or "{}") if isinstance(arguments, str) else arguments
-
-    return [(call["name"], value(call["arguments"])) for call in calls or []]
 
 
 def check(raw: bytes, recording: Recording, client_format: str) -> None:

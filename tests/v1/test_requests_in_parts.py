@@ -16,6 +16,7 @@ from scripted import Provider, Script
 from scripted_formats import calls, whole
 
 from chathub.config import Config
+from chathub.formats import anthropic as anthropic_format
 from chathub.upstream import fetch_media
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
@@ -322,6 +323,66 @@ async def test_image_that_a_provider_could_not_fetch_is_fetched_for_it(
     image = {"type": "image", "source": {"type": "url", "url": url}}
     await posted(client, admin, MESSAGES, ASKED | {"messages": [{"role": "user", "content": [image]}]})
     assert provider.last["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+async def test_address_that_anthropic_does_not_fetch_is_fetched_for_a_forwarded_request(
+    client: TestClient, admin: Headers, provider: Provider, files: Files
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    provider.script = provider.answer(200, whole("anthropic", "ok"))
+    kept = {"cache_control": {"type": "ephemeral"}}
+    url = str(files.server.make_url("/a.png"))
+    image = {"type": "image", "source": {"type": "url", "url": url}, **kept}
+    own = {"type": "image", "source": {"type": "url", "url": "https://images.example/a.png"}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [image, own]}
+    use = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    document = by_address(str(files.server.make_url("/a.pdf")))["messages"][0]["content"][0]
+    messages = [
+        {"role": "user", "content": [image, document, {"type": "text", "text": "?"}]},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [result]},
+    ]
+    await posted(client, admin, MESSAGES, ASKED | {"messages": messages})
+    sent = provider.last["messages"]
+    fetched = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    assert sent[0]["content"][0] == {"type": "image", "source": fetched, **kept}
+    assert sent[0]["content"][1] == {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+        "title": "a.pdf",
+    }
+    assert sent[2]["content"][0]["content"] == [{"type": "image", "source": fetched, **kept}, own]
+    assert sorted(files.fetched) == ["a.pdf", "a.png"]
+
+
+async def test_address_that_cannot_be_fetched_for_a_forwarded_request_is_refused_with_a_sentence(
+    client: TestClient, admin: Headers, provider: Provider, files: Files
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    for url in (str(files.server.make_url("/missing")), "http://[::1]:9/a.pdf"):
+        async with client.post(MESSAGES, json=by_address(url), headers=admin) as response:
+            told = (await response.json())["error"]["message"]
+            assert response.status == 400 and url in told, told
+    assert provider.bodies == []
+
+
+async def test_address_that_a_provider_could_not_fetch_is_fetched_for_a_forwarded_request(
+    client: TestClient, admin: Headers, provider: Provider, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+    url = str(files.server.make_url("/a.png"))
+    # as if it were one over https
+    monkeypatch.setattr(anthropic_format, "fetches", lambda part, quirks: quirks.takes_addresses)
+    provider.script = refusing(
+        provider,
+        "anthropic",
+        lambda asked: url in json.dumps(asked),
+        400,
+        error("Unable to download the file."),
+    )
+    image = {"type": "image", "source": {"type": "url", "url": url}}
+    await posted(client, admin, MESSAGES, ASKED | {"messages": [{"role": "user", "content": [image]}]})
+    assert provider.last["messages"][0]["content"][0]["source"]["data"] == PIXEL
 
 
 async def test_what_is_fetched_at_once_is_bounded(

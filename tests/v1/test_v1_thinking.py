@@ -9,10 +9,10 @@ import pytest
 from aiohttp.test_utils import TestClient
 from gateway import TOOL, Headers, add, official, post, token
 from scripted import Provider
-from scripted_formats import replying
+from scripted_formats import refusal, replying
 from thinking_providers import DETAILS, STRICT, THINKING, strict_script
 
-from chathub.formats.seal import is_sealed
+from chathub.formats.reasoning.seal import is_sealed
 
 openai, anthropic = official("openai"), official("anthropic")
 
@@ -267,3 +267,33 @@ def test_the_strict_providers_are_strict() -> None:
             body["messages"] = [{"role": "assistant", "content": THINKING[2:]}]
         assert strict.problem(body), kind
     assert len(DETAILS) == 3
+
+
+NO_BUDGET = (
+    '"thinking.type.enabled" is not supported for this model.'
+    ' Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
+)
+NO_ADAPTIVE = "adaptive thinking is not supported on this model"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "sentence", "kind"),
+    [(THINK, NO_BUDGET, "adaptive"), ({"type": "adaptive"}, NO_ADAPTIVE, "enabled")],
+)
+async def test_forwarded_thinking_is_converted_as_a_refusal_teaches(
+    client: TestClient, admin: Headers, provider: Provider, sdk: Sdk, thinking: Any, sentence: str, kind: str
+) -> None:
+    await add(client, admin, provider.base_url, "anthropic")
+
+    async def script(request: Any) -> Any:
+        if (await request.json())["thinking"]["type"] != kind:
+            return await provider.answer(400, refusal("anthropic", 400, sentence))(request)
+        return await replying(provider, "anthropic", "好", "", [])(request)
+
+    provider.script = script
+    made = await sdk(anthropic)
+    for _ in range(2):
+        message = await anthropic_reply(made, ASK, False, thinking=thinking)
+        assert [block.text for block in message.content if block.type == "text"] == ["好"]
+    # the second request knows it
+    assert [body["thinking"]["type"] for body in provider.bodies] == [thinking["type"], kind, kind]

@@ -2,10 +2,11 @@
 
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
-from chathub.formats.anthropic.encode_request import encode_request, fetches, is_at, models_url
+from chathub.formats.anthropic.encode_request import LACKED_FIELDS, encode_request, fetches, is_at, models_url
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
 
 __all__ = [
+    "LACKED_FIELDS",
     "Decoder",
     "Encoder",
     "decode_body",

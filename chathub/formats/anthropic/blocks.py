@@ -11,8 +11,8 @@ from msgspec import Struct, field
 
 from chathub.formats.events import Reasoning, State, Text, ToolCallDelta
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.reasoning_details import Details
-from chathub.formats.seal import seal
+from chathub.formats.reasoning.details import Details
+from chathub.formats.reasoning.seal import seal
 from chathub.schemas.json import JsonObject
 
 _decode_object = msgspec.json.Decoder(JsonObject).decode

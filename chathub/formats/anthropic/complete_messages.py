@@ -10,7 +10,7 @@ from msgspec import Raw
 from chathub.formats.anthropic.thinking import TYPES, blocks_of
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Message, NativeBlock, Part, Thought, ToolCall
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
 
 _decode_any = msgspec.json.Decoder(Any).decode

@@ -10,11 +10,12 @@ the provider's own tools) are ignored, and so are events of unknown types.
 import msgspec
 from msgspec import Struct
 
-from chathub.formats import failures, large_json, sse
+from chathub.formats import large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.anthropic.sources import Citations
 from chathub.formats.attachments import in_part
 from chathub.formats.events import Event, Reasoning, Source, State, Text, Usage
+from chathub.formats.failures import error_bodies
 from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS, StreamDecoder
 from chathub.schemas.json import JsonObject
 
@@ -149,7 +150,9 @@ class Decoder(StreamDecoder):
                 self._stop_all(events)
                 self._end_whole(events)
             # an event of an unknown type is no error
-            case kind if kind == "error" or value.get("error") or (kind is None and failures.is_error(value)):
+            case kind if (
+                kind == "error" or value.get("error") or (kind is None and error_bodies.is_error(value))
+            ):
                 self._stop_all(events)
                 self.shows_error = isinstance(value.get("error"), dict) and kind == "error"
                 self._fail(events, fields.refusal(value, BROKEN))
@@ -190,7 +193,7 @@ class Decoder(StreamDecoder):
             block.slot, self._slots = self._slots, self._slots + 1
             # in a stream the input is empty here and comes in pieces; in a whole response it is complete
             if isinstance(content.get("input"), dict) and content["input"]:
-                block.whole_input = failures.compact(content["input"])
+                block.whole_input = error_bodies.compact(content["input"])
             call_id, name = fields.as_string(content.get("id")), fields.as_string(content.get("name"))
             self._call(block.slot, call_id, name, "", events)
         elif block.kind in _MEDIA and (attachment := in_part(content)):

@@ -28,12 +28,15 @@ from chathub.formats.messages import (
     ToolCall,
     UpstreamRequest,
 )
-from chathub.formats.quirks import Quirks, quirks_of
+from chathub.formats.quirks.table import Quirks, quirks_of
 from chathub.formats.schema_repair import of_object_decoded
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
 VERSION = "2023-06-01"
+
+# fields that form the reply and that the format has not (``needs``)
+LACKED_FIELDS: tuple[str, ...] = ("seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
 
 Block = JsonObject
 
@@ -63,7 +66,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     if output_format := structured_output.for_anthropic(sent.get("response_format")):
         body["output_config"] = {**body.get("output_config", {}), "format": output_format}
     if tools := request_parts.tools_for(chat_request.tools, "anthropic"):
-        body["tools"] = [_tool(tool) for tool in tools]
+        body["tools"] = [_tool(tool, quirks) for tool in tools]
         choice = request_parts.choice_for(chat_request.tool_choice, tools)
         if choice := _tool_choice(choice, sent, thinks=_thinks(body)):
             body["tool_choice"] = choice
@@ -137,12 +140,14 @@ def _parameters(sent: JsonObject, quirks: Quirks, *, may_think: bool) -> JsonObj
     return params
 
 
-def _tool(tool: JsonObject) -> JsonObject:
+def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
     function = request_parts.function_of(tool)
     if not function:  # one of Anthropic's own, such as web_search_20250305
         return tool
     schema = of_object_decoded(as_object(function.get("parameters")))
     result = {"name": function["name"], "input_schema": schema}
+    if function.get("strict") is True and request_parts.sends_strict(quirks):
+        result |= {"input_schema": structured_output.closed(schema), "strict": True}
     if function.get("description"):
         result["description"] = function["description"]
     return result
@@ -240,6 +245,12 @@ def _document(file: File) -> Block:
             **title,
         }
     return {"type": "document", "source": _source(file.media_type, file.data, file.url), **title}
+
+
+def source_of(part: Image | File) -> JsonObject:
+    """The ``source`` of the block of an image or document."""
+    block = _document(part) if isinstance(part, File) else _block(part)[0]
+    return as_object(block["source"])
 
 
 def _source(media_type: str, data: bytes, url: str) -> Block:

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from chathub.formats.anthropic.addresses import parts_by_address
+from chathub.formats.anthropic.thinking import converted
 from chathub.formats.messages import ChatRequest, Message
-from chathub.formats.quirks import SAMPLING, Quirks
+from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, first_of, is_null, raw, value_of
 
 # bytes of a field that is read to learn from a refusal
@@ -18,7 +20,8 @@ _texts = msgspec.json.Decoder(list[str])
 
 def with_quirks(fields: Mapping[str, Raw], quirks: Quirks) -> dict[str, Raw]:
     """The fields as a provider with these quirks takes them."""
-    better = {name: value for name, value in fields.items() if name not in quirks.left_out}
+    better = converted(fields, quirks)
+    better = {name: value for name, value in better.items() if name not in quirks.left_out}
     if not quirks.sends_temperature:
         better = {name: value for name, value in better.items() if name not in SAMPLING}
     if is_null(better.get("max_tokens", ABSENT)):
@@ -31,11 +34,13 @@ def with_quirks(fields: Mapping[str, Raw], quirks: Quirks) -> dict[str, Raw]:
 
 
 def described(fields: Mapping[str, Raw], *, stream: bool) -> ChatRequest:
-    """What a request holds, as far as refusals teach quirks: its short fields."""
+    """What a request holds, as far as refusals teach quirks: its short fields, and images and documents by
+    address."""
     short = {
         name: value_of(value, _any)
         for name, value in fields.items()
         if name not in ("messages", "system") and memoryview(value).nbytes <= _SHORT
     }
     short["stop"] = short.pop("stop_sequences", None)
-    return ChatRequest("", "", [Message("user", "")], stream=stream, extra=short)
+    parts = parts_by_address(fields.get("messages", ABSENT))
+    return ChatRequest("", "", [Message("user", parts)], stream=stream, extra=short)

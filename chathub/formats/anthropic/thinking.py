@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.effort import fitting, nearest, requested, smaller_thinking
+from chathub.formats.client_request import whole_number
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Part, Thought
-from chathub.formats.quirks import Quirks
-from chathub.formats.reasoning_details import blocks_in
-from chathub.formats.seal import MARK, is_sealed, unseal
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.raw_json import raw
+from chathub.formats.reasoning.details import blocks_in
+from chathub.formats.reasoning.effort import fitting, nearest, requested, smaller_thinking
+from chathub.formats.reasoning.seal import MARK, is_sealed, unseal
 from chathub.schemas.json import JsonObject
 
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -122,6 +124,31 @@ def forwarded(fields: Mapping[str, Raw], cap: int | None, *, drops_state: bool =
         if thinking:
             changed["thinking"] = Raw(msgspec.json.encode(thinking))
     return changed
+
+
+def converted(fields: Mapping[str, Raw], quirks: Quirks) -> dict[str, Raw]:
+    """The fields of a forwarded body, with thinking as the model takes it: with a budget, or adaptive."""
+    thinking = as_object(_decode_any(fields["thinking"])) if "thinking" in fields else {}
+    takes = {
+        "enabled": not quirks.thinks_adaptively or quirks.takes_budget,
+        "adaptive": not quirks.refuses_adaptive,
+    }
+    if takes.get(as_string(thinking.get("type")), True):
+        return dict(fields)
+    config = as_object(_decode_any(fields.get("output_config", b"{}")))
+    params = {"thinking": thinking, **{name: config[name] for name in ("effort",) if name in config}}
+    length = whole_number(_decode_any(fields.get("max_tokens", b"null")))
+    messages = _decode_any(fields.get("messages", b"[]"))
+    can_think = may_think(messages if isinstance(messages, list) else [])
+    made = settings(params, quirks, length, may_think=can_think)
+    others = {name: value for name, value in config.items() if name != "effort"}
+    changes = {
+        "thinking": made.thinking,
+        "output_config": {**others, **made.output_config},
+        "max_tokens": made.max_tokens,
+    }
+    kept = {name: value for name, value in fields.items() if name not in changes}
+    return kept | {name: raw(value) for name, value in changes.items() if value}
 
 
 def _without_thinking(messages: Any, is_unwanted: Callable[[object], bool]) -> list[Any]:

@@ -11,9 +11,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from chathub.formats import failures, large_json, sse
+from chathub.formats import large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import Event, Failure, Reasoning, Source, State, Text, Usage
+from chathub.formats.failures import error_bodies
 from chathub.formats.gemini import attachments
 from chathub.formats.gemini.sources import Grounding
 from chathub.formats.stream_decoder import BROKEN, UNREADABLE_ERRORS, StreamDecoder
@@ -157,7 +158,7 @@ class Decoder(StreamDecoder):
         reason = fields.as_string(fields.as_object(value.get("promptFeedback")).get("blockReason"))
         if reason and reason not in _UNSPECIFIED and not candidate:
             self._finish = "PROHIBITED_CONTENT"
-            code = failures.short_word(reason)
+            code = error_bodies.short_word(reason)
             blocked = Failure.found(
                 "prompt_blocked", status=200, params={"word": code}, type="content_filter", code=code
             )
@@ -182,7 +183,7 @@ class Decoder(StreamDecoder):
             if own:
                 events.append(State({"gemini": {**own, "call": len(self._calls)}}))
             arguments = call.get("args")
-            text = failures.compact(arguments) if isinstance(arguments, dict) else ""
+            text = error_bodies.compact(arguments) if isinstance(arguments, dict) else ""
             self._call(len(self._calls), call_id, fields.as_string(call.get("name")), text or "{}", events)
             self._calls.add(call_id)
         else:

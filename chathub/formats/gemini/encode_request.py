@@ -10,17 +10,22 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from chathub.formats import request_parts, urls
-from chathub.formats.effort import gemini_thinking
 from chathub.formats.gemini.model_parts import assistant_parts, content_part
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.media import PDF
 from chathub.formats.messages import Audio, ChatRequest, File, Image, Message, UpstreamRequest
-from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
+from chathub.formats.reasoning.effort import gemini_thinking
 from chathub.formats.schema_repair import of_object_decoded
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
 _HOST = "generativelanguage.googleapis.com"
+
+# fields that form the reply and that the format has not (``needs``)
+LACKED_FIELDS: tuple[str, ...] = ("logprobs", "top_logprobs")
+# in place of parallel_tool_calls, for which there is no setting
+_ONE_CALL = "Call at most one tool in each reply: wait for its result before you call another."
 
 Part = JsonObject
 
@@ -56,6 +61,9 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     quirks = quirks or quirks_of(urls.hostname(chat_request.base_url), chat_request.model)
     streamed = chat_request.stream or quirks.streams_only
     messages = messages_for(chat_request.messages, "gemini", _is_taken)
+    tools = request_parts.tools_for(chat_request.tools, "gemini")
+    if tools and chat_request.params.get("parallel_tool_calls") is False:
+        messages = [*messages, Message("system", _ONE_CALL)]
     body: JsonObject = {}
     if quirks.system_role == "user" or not request_parts.has_question(messages):
         messages = request_parts.with_instructions_in_user_message(messages)
@@ -64,7 +72,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     body["contents"] = _contents(messages, quirks)
     if config := _generation_config(request_parts.params_of(chat_request), quirks):
         body["generationConfig"] = config
-    if tools := request_parts.tools_for(chat_request.tools, "gemini"):
+    if tools:
         body["tools"] = _tools(tools)
         # Google's own tools cannot be chosen
         functions = [tool for tool in tools if request_parts.function_of(tool)]

@@ -3,7 +3,7 @@
 from chathub.formats import messages, request_parts
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Audio, File, Image, Message, NativeBlock, TextPart, Thought, ToolCall
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
 
 Part = JsonObject

@@ -11,17 +11,16 @@ from chathub.formats import forwarding, sse
 from chathub.formats.client_format import ClientFormat, Recall
 from chathub.formats.client_request import ClientRequest
 from chathub.formats.events import Event
-from chathub.formats.messages import ChatRequest, Endpoint, UpstreamRequest
+from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest
 from chathub.formats.openai.complete_messages import completed
 from chathub.formats.openai.decode_request import decode_fields, decode_head, request_of
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_stream import Encoder, encode_body
-from chathub.formats.openai.forward import described, with_quirks
+from chathub.formats.openai.forward import described, with_length, with_quirks
 from chathub.formats.openai.legacy import is_legacy, with_function_call
 from chathub.formats.openai.repair import repaired
 from chathub.formats.openai.whole_and_stream import chunks_of, whole_of
-from chathub.formats.quirks import Quirks
-from chathub.formats.raw_json import raw
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.readable import readable
 
 
@@ -64,10 +63,10 @@ class OpenAIClient(ClientFormat):
         *,
         stream: bool,
     ) -> UpstreamRequest:
-        limits = {}
         if cap is not None:
-            limits = dict.fromkeys(self.head.length_fields or (quirks.max_tokens_field,), raw(cap))
-        fields = forwarding.with_stream({**fields, **limits}, stream=stream)
+            names = self.head.length_fields or (quirks.max_tokens_field,)
+            fields = with_length(fields, names, self.max_tokens, cap)
+        fields = forwarding.with_stream(fields, stream=stream)
         body = forwarding.adapted(
             with_quirks(fields, quirks, stream=stream),
             model,
@@ -87,6 +86,15 @@ class OpenAIClient(ClientFormat):
         self, fields: Mapping[str, Raw], model: str, quirks: Quirks, recall: Recall
     ) -> Mapping[str, Raw]:
         return completed(fields, model, quirks, recall)
+
+    def parts_by_address(self, fields: Mapping[str, Raw]) -> list[Image | File]:
+        # providers of this format fetch images, over http too, and know no documents by address
+        return []
+
+    def with_replaced(
+        self, fields: Mapping[str, Raw], parts: Mapping[Image | File, Image | File]
+    ) -> Mapping[str, Raw]:
+        return fields
 
     def encoder(self, model: str, prompt_tokens: int) -> "_ChunkEncoder":
         encoder = Encoder(model, self._id, self._created, self.head.include_usage)

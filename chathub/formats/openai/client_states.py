@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from chathub.formats.events import Event, Reasoning, State, Text, ToolCallDelta
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.openai.state_fields import with_signature
-from chathub.formats.reasoning_details import Details, detail_of, without_text
+from chathub.formats.reasoning.details import Details, detail_of, without_text
 from chathub.schemas.json import JsonObject
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Message, ToolCall
 from chathub.formats.openai import state_fields
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
 
 _decode_any = msgspec.json.Decoder(Any).decode

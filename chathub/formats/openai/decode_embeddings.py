@@ -1,11 +1,16 @@
-"""Decodes responses of the embeddings endpoint in OpenAI's format: their usage only.
+"""Decodes responses of the embeddings endpoint in OpenAI's format: their usage, or the error in a 200.
 
 Source: OpenAI's API reference ("Create embeddings").
 """
 
+import json
+
 import msgspec
 
-from chathub.formats.events import Usage
+from chathub.formats import loose_json as fields
+from chathub.formats.events import Failure, Usage
+from chathub.formats.failures import error_bodies
+from chathub.formats.stream_decoder import UNREADABLE
 
 
 class _Usage(msgspec.Struct):
@@ -19,12 +24,12 @@ class _Response(msgspec.Struct):
     usage: _Usage | None = None
 
 
-def decode_embedding_usage(body: bytes) -> Usage | None:
-    """The usage in a response of the embeddings endpoint; None if the body is no such response."""
+def decode_embedding_usage(body: bytes) -> Usage | Failure:
+    """The usage in a response of the embeddings endpoint, or why it is no such response."""
     try:
         usage = msgspec.json.decode(body, type=_Response).usage
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+        return _error_in(body)
     tokens = None
     if usage is not None:
         # Voyage counts the total alone, and all of it is prompt
@@ -32,3 +37,14 @@ def decode_embedding_usage(body: bytes) -> Usage | None:
         tokens = usage.prompt_tokens if tokens is None else tokens
     # a response without a count is a response still
     return Usage(completion_tokens=0) if tokens is None else Usage(tokens, 0, tokens)
+
+
+def _error_in(body: bytes) -> Failure:
+    """The error in a 200, which may be a web page."""
+    unreadable = Failure.found(UNREADABLE, kind="cut", status=200)
+    try:
+        value = json.loads(body, strict=False)
+    except (ValueError, RecursionError):
+        return error_bodies.from_body(200, body, {}) if body.lstrip()[:1] == b"<" else unreadable
+    value = fields.first(value) if isinstance(value, list) else fields.as_object(value)
+    return fields.refusal(value, UNREADABLE, "cut") if error_bodies.is_error(value) else unreadable

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from chathub.formats import failures, large_json, sse
+from chathub.formats import large_json, sse
 from chathub.formats import loose_json as fields
 from chathub.formats.events import (
     Event,
@@ -26,6 +26,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
+from chathub.formats.failures import error_bodies
 from chathub.formats.openai import state_fields
 from chathub.formats.openai.choice import Choice, Output
 from chathub.formats.openai.sources import LISTS, Citations
@@ -223,7 +224,7 @@ class Decoder(StreamDecoder):
         if not choices:
             self._citations.take(value, {}, {})
         broken = next((choice for choice in choices if choice.get("error")), None)
-        if failures.is_error(value):
+        if error_bodies.is_error(value):
             self.shows_error = bool(value.get("error"))
             self._fail(events, fields.refusal(value, BROKEN))
         elif broken is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from chathub.formats import effort, request_parts, urls
+from chathub.formats import request_parts, urls
 from chathub.formats.media import AUDIO_FORMATS, PDF
 from chathub.formats.messages import (
     Audio,
@@ -26,12 +26,15 @@ from chathub.formats.messages import (
 )
 from chathub.formats.openai import state_fields
 from chathub.formats.openai.repair_parts import UNNAMED
-from chathub.formats.quirks import SAMPLING, Quirks, quirks_of
+from chathub.formats.quirks.table import SAMPLING, Quirks, quirks_of
+from chathub.formats.reasoning import effort
 from chathub.formats.schema_repair import of_object_decoded
 from chathub.formats.stand_ins import messages_for
 from chathub.schemas.json import JsonObject
 
 _AUDIO = {media_type: name for name, media_type in AUDIO_FORMATS.items()}
+# fields that form the reply and that the format has not (``needs``)
+LACKED_FIELDS: tuple[str, ...] = ()
 
 
 def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> UpstreamRequest:
@@ -55,7 +58,7 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
     _set_stream_options(params, quirks, streamed)
     _set_names(params, quirks)
     if tools := request_parts.tools_for(chat_request.tools, "openai"):
-        params["tools"] = [_tool(tool) for tool in tools]
+        params["tools"] = [_tool(tool, quirks) for tool in tools]
         if (choice := request_parts.choice_for(chat_request.tool_choice, tools)) is not None:
             params["tool_choice"] = choice
     else:
@@ -101,8 +104,11 @@ def _set_names(params: JsonObject, quirks: Quirks) -> None:
         params["stop"] = stop[: quirks.most_stops]
 
 
-def _tool(tool: JsonObject) -> JsonObject:
+def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
     function = request_parts.function_of(tool)
+    if "strict" in function and not request_parts.sends_strict(quirks):
+        function = {name: value for name, value in function.items() if name != "strict"}
+        tool = {**tool, "function": function}
     parameters = function.get("parameters")
     if not isinstance(parameters, dict):
         return tool

@@ -24,7 +24,7 @@ from chathub.formats.events import (
     ToolCallDelta,
     Usage,
 )
-from chathub.formats.failure_sentences import code_on_wire
+from chathub.formats.failures.sentences import code_on_wire
 from chathub.formats.openai.attachments import encoded, with_attachments
 from chathub.formats.openai.client_calls import Calls
 from chathub.formats.openai.client_states import ClientStates

@@ -1,6 +1,6 @@
 """Writes a client's request in OpenAI's format anew: with a provider's quirks, and all its fields."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -9,8 +9,9 @@ from msgspec import Raw, Struct
 from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
 from chathub.formats.messages import Audio, ChatRequest, File, Message, Part
 from chathub.formats.openai.encode_request import left_out
-from chathub.formats.quirks import SAMPLING, Quirks
+from chathub.formats.quirks.table import SAMPLING, Quirks
 from chathub.formats.raw_json import ABSENT, are_same, changed, first_of, items, joined, look, raw, value_of
+from chathub.formats.reasoning.effort import smaller_budgets
 from chathub.formats.stand_ins import unknown_block
 
 _OLD, _NEW = "max_tokens", "max_completion_tokens"
@@ -36,6 +37,7 @@ _message = msgspec.json.Decoder(_Message)
 _part = msgspec.json.Decoder(_Part)
 _any = msgspec.json.Decoder(Any)
 _texts = msgspec.json.Decoder(list[str])
+_THINKING = ("thinking", "reasoning", "thinking_budget")
 _ROLES = frozenset({"system", "developer"})
 
 
@@ -58,6 +60,22 @@ def with_quirks(fields: Mapping[str, Raw], quirks: Quirks, *, stream: bool) -> d
         quirks.system_role != "user" and quirks.knows_developer and quirks.takes_files and quirks.takes_audio
     )
     return better if changes_messages else _with_messages(better, quirks)
+
+
+def with_length(
+    fields: Mapping[str, Raw], names: Iterable[str], asked: int | None, most: int
+) -> dict[str, Raw]:
+    """The fields with ``most`` tokens as the length, under these names, and with budgets for thinking that
+    fit in it if it is less than was asked for."""
+    better = {**fields, **dict.fromkeys(names, raw(most))}
+    if asked is not None and asked <= most:
+        return better
+    sent = {name: value_of(fields[name], _any) for name in _THINKING if name in fields}
+    smaller = smaller_budgets(sent, most)
+    if smaller == sent:
+        return better
+    kept = {name: value for name, value in better.items() if name not in sent or name in smaller}
+    return {**kept, **{name: raw(value) for name, value in smaller.items() if value != sent.get(name)}}
 
 
 def _with_messages(fields: dict[str, Raw], quirks: Quirks) -> dict[str, Raw]:

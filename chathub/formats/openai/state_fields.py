@@ -10,8 +10,8 @@ from typing import Any
 
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Message, Part, Thought, ToolCall
-from chathub.formats.quirks import Quirks
-from chathub.formats.reasoning_details import Details, by_place, of_family
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.reasoning.details import Details, by_place, of_family
 from chathub.schemas.json import JsonObject
 
 # Google's own word for the signature of a call that another model made

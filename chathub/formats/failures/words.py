@@ -10,7 +10,7 @@ Phrases = re.Pattern[str]
 
 # client errors, and errors inside a 200
 CODES_AT = (200, 400, 402, 403, 404, 429)
-PHRASES_AT = (400, 402, 403, 404, 429)
+PHRASES_AT = (200, 400, 401, 402, 403, 404, 429)
 
 NO_CREDIT_CODES = frozenset(
     {
@@ -25,9 +25,18 @@ NO_CREDIT_CODES = frozenset(
         "arrearage",
         "billingerror",
         "creditlimitexceeded",
+        "blockedapiaccess",
+        "commoditynotpurchased",
+        "insufficientbalanceerror",
+        "insufficientuserquota",
+        "operationdeniedserviceoverdue",
+        "postpaidbilloverdue",
+        "preconsumetokenquotafailed",
+        "prepaidbilloverdue",
         "1113",
         "30001",
         "1308",
+        "1309",
         "1310",
     }
 )
@@ -69,8 +78,13 @@ MODEL_CODES = frozenset(
         "invalidendpointormodelnotfound",
         "invalidendpointormodelmodelidaccessdisabled",
         "modelnotopen",
+        "operationdeniedservicenotopen",
+        "accessdeniedunpurchased",
+        "unknownmodel",
+        "invalidmodel",
         "deploymentnotfound",
         "1211",
+        "1311",
         "20012",
         "30003",
         "30011",
@@ -98,18 +112,23 @@ OVERLOADED = frozenset(
         "engineoverloadederror",
         "serveroverloaded",
         "50505",
+        "50603",
     }
 )
 
 FILTER = re.compile(r"content[ _-]?(?:filter|policy|management)|moderation|sensitive", re.IGNORECASE)
-# OpenRouter's 403 for an input that moderation refused; at worst another key is not tried
-FLAGGED = re.compile(r"requires moderation|input was flagged|flagged for", re.IGNORECASE)
-# DeepSeek's whole sentence, which has no code of its own
-AT_RISK = re.compile(r"content exists risk\W*", re.IGNORECASE)
+# a 400 or 403 for an input that moderation refused; at worst another key is not tried
+FLAGGED = re.compile(
+    r"requires moderation|input was flagged|flagged for|violates usage guidelines|content exists risk"
+    r"|blocked by content filter",
+    re.IGNORECASE,
+)
 BAD_KEY = re.compile(
     r"(?:the |your )?(?:incorrect|invalid) (?:x-)?api[ _-]?key\b"
-    r"|(?:the |your )?api[ _-]?key (?:is )?(?:not valid|invalid|incorrect|expired|format is incorrect)"
-    r"|(?:the |your )?api[ _-]?key (?:has )?(?:expired|been (?:disabled|revoked))"
+    r"|(?:the |your )?api[ _-]?key (?:is )?(?:currently )?"
+    r"(?:not valid|not found|invalid|incorrect|expired|blocked|disabled|format is incorrect)"
+    r"|(?:the |your )?api[ _-]?key (?:has )?(?:expired|been (?:disabled|revoked|blocked))"
+    r"|method doesn't allow unregistered callers"
     r"|your api key was reported as leaked|(?:this|your) organization has been (?:disabled|restricted)"
     r"|无效的 ?(?:api ?)?(?:密钥|key)|(?:api ?)?密钥(?:无效|错误|已过期)",
     re.IGNORECASE,
@@ -119,8 +138,10 @@ NO_CREDIT = re.compile(
     r"|(?:sorry, )?your (?:account|credit) balance is (?:too low|insufficient)"
     r"|(?:you have|you've|your \w+ has) reached (?:your|its|the) specified (?:workspace )?api usage limits?"
     r"|your (?:newly created )?team (?:\S+ ){0,2}(?:doesn't have any|has either used all available) credits"
-    r"|key limit exceeded"
-    r"|(?:您的)?(?:账户|帐户)?(?:余额不足|已?欠费)",
+    r"|key limit exceeded|out of call volume quota|you're out of extra usage"
+    r"|your prepayment credits are depleted|gemini api free tier is not available"
+    r"|your (?:project|billing account) has exceeded its (?:monthly )?spending cap"
+    r"|(?:您的)?(?:账户|帐户)?(?:余额不足|已?欠费)|(?:该令牌|用户)额度(?:已用尽|不足)",
     re.IGNORECASE,
 )
 PER_MINUTE = re.compile(r"#(?:token|rate|throttling)-?limit|per[- ]minute|\b[rt]pm\b|每分钟", re.IGNORECASE)
@@ -135,6 +156,15 @@ ONE_MODEL = re.compile(
 NO_MODEL = re.compile(
     r"(?:the |this |your )?(?:requested |specified )?models?(?: |:|/)"
     r"|project \S{1,60} does not have access to models?\b|(?:当前|该|此)?模型",
+    re.IGNORECASE,
+)
+# a 400 for a name that the provider does not know; what is in brackets must not be in the request
+UNKNOWN_MODEL = re.compile(
+    r"(?:the |this )?(?:requested |specified )?model(?: \S{1,200})? "
+    r"((?:does |is |was |can ?|could )?not (?:be )?(?:exist|found)|doesn't exist)\b"
+    r"|(unknown model:|invalid model:)"
+    r"|\S{1,200} (is not a valid model\b)"
+    r"|(模型不存在)",
     re.IGNORECASE,
 )
 # a refusal of one model, with a status that means a refused key
@@ -161,13 +191,14 @@ ACCOUNT = re.compile(
 _SEPARATOR = re.compile(r"[^a-z0-9]")
 _STATUSES = {
     429: "ratelimiterror ratelimitexceeded ratelimited toomanyrequests resourceexhausted"
-    " insufficientquota exceededcurrentquotaerror ratelimitreachederror 1113",
+    " insufficientquota exceededcurrentquotaerror ratelimitreachederror"
+    " 1113 1302 1303 1304 1305 1308 1309 1310 1312 1313",
     529: "overloadederror overloaded",
-    503: "engineoverloadederror serveroverloaded serveroverloaded serviceunavailable unavailable 50505",
+    503: "engineoverloadederror serveroverloaded serveroverloaded serviceunavailable unavailable 50505 50603",
     402: "billingerror insufficientbalance arrearage",
     401: "authenticationerror invalidapikey apikeyinvalid unauthenticated invalidauthenticationerror",
     403: "permissionerror permissiondenied",
-    404: "notfounderror notfound modelnotfound",
+    404: "notfounderror notfound modelnotfound 1211",
     413: "requesttoolarge",
     500: "apierror servererror internal internalservererror",
     504: "timeouterror deadlineexceeded",

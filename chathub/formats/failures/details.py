@@ -18,10 +18,23 @@ _FIELD = re.compile(r"[A-Za-z_]\w*")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s")
 _WORD = re.compile(r"[\w.:/-]{1,100}")
 _DATE = re.compile(
-    r"\b(20\d\d)-(\d\d)-(\d\d)(?:(?:[T ]| at )(\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?)?"
+    r"(?<!\d)(20\d\d)[-/年](\d\d?)[-/月](\d\d?)日?(?:(?:[T ]| at )(\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?)?"
     r"\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?"
 )
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
+# MiniMax's numbers in ``base_resp``, which comes with 200, in the words of others
+_BASE_CODES = {
+    1002: "rate_limit_exceeded",
+    1004: "invalid_api_key",
+    1008: "insufficient_balance",
+    1026: "content_filter",
+    1027: "content_filter",
+    1039: "rate_limit_exceeded",
+    1041: "rate_limit_exceeded",
+    2013: "invalid_request_error",
+    2049: "invalid_api_key",
+    2056: "insufficient_quota",
+}
 # details of one error that are read
 _MOST = 20
 # of which people read
@@ -38,6 +51,15 @@ def items_of(*holders: object) -> Iterator[JsonObject]:
                     yield item
 
 
+def base_error(obj: JsonObject) -> JsonObject:
+    """The error in MiniMax's ``base_resp``; empty for none."""
+    base = obj.get("base_resp")
+    number = base.get("status_code") if isinstance(base, dict) else None
+    if not isinstance(base, dict) or not isinstance(number, int) or number == 0:
+        return {}
+    return {"message": base.get("status_msg"), "code": _BASE_CODES.get(number, number)}
+
+
 def words_of(error: JsonObject) -> tuple[str, ...]:
     """The machine-readable words of an error's details: reasons, quota ids, inner codes."""
     found: list[object] = []
@@ -47,8 +69,10 @@ def words_of(error: JsonObject) -> tuple[str, ...]:
             found.append(violation.get("quotaId"))
             if isinstance(dimensions := violation.get("quotaDimensions"), dict) and "model" in dimensions:
                 found.append("quotaDimensions.model")
-    for inner in _inner_errors(error):
-        found.append(inner.get("code"))
+    found += [inner.get("code") for inner in _inner_errors(error)]
+    if isinstance(metadata := error.get("metadata"), dict) and "flagged_input" in metadata:
+        # OpenRouter's moderation, whose code is that of any 403
+        found.append("moderation")
     words = [word for word in found if isinstance(word, str) and _WORD.fullmatch(word)]
     return tuple(dict.fromkeys(words))
 

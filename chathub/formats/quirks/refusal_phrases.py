@@ -40,6 +40,18 @@ FIELD_REFUSED = re.compile(
 VALUE_REFUSED = re.compile(
     r"(?:unsupported|invalid|unknown) value|must be one of|supported values", re.IGNORECASE
 )
+STRICT_REFUSED = re.compile(
+    r"\bstrict\b.{0,60}?(?:extra (?:inputs?|fields?)|unknown|unrecogni[sz]ed|unexpected|unsupported"
+    r"|(?:not|n't) (?:be )?(?:support|permit|allow|recogni))"
+    r"|(?:unknown|unrecogni[sz]ed|unexpected|unsupported|(?:not|n't) support\w*|no such).{0,40}?\bstrict\b",
+    re.IGNORECASE,
+)
+# strict tools have limits of number and size, and take not every kind of schema
+STRICT_IMPOSSIBLE = re.compile(
+    r"\bgrammar\b|invalid schema for function|\bstrict tools?\b|too many (?:optional|union)"
+    r"|schemas?(?: is| are)? too complex|for ['\"`]\w+['\"`] type\b|input_schema\b.{0,80}?not support",
+    re.IGNORECASE,
+)
 FILE_REFUSED = re.compile(
     r"(?:variant|type|value|part|input)s?:? ['\"`]?(?:file|document|pdf|application/pdf)\b"
     r"|['\"`](?:file|document)['\"`]? (?:is|are|content|parts?|inputs?)"

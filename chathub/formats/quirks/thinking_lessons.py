@@ -5,10 +5,10 @@ import re
 
 from msgspec.structs import replace
 
-from chathub.formats.effort import EFFORTS, requested
 from chathub.formats.messages import ChatRequest
-from chathub.formats.quirks import Quirks
-from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.quirks.refusal import REFUSED, UNKNOWN, Refusal
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.reasoning.effort import EFFORTS, requested
 
 # fields of messages, and the quirk that says when they are sent
 _FIELDS = {
@@ -112,8 +112,8 @@ def _words(refusal: Refusal) -> tuple[str, ...]:
 def _anthropic(refusal: Refusal, known: Quirks) -> Quirks | None:
     if not refusal.has("thinking") and not refusal.has("output_config"):
         return None
-    if not known.thinks_adaptively and refusal.says(_NO_BUDGET):
-        return replace(known, thinks_adaptively=True)
+    if (not known.thinks_adaptively or known.takes_budget) and refusal.says(_NO_BUDGET):
+        return replace(known, thinks_adaptively=True, takes_budget=False)
     if not known.refuses_adaptive and refusal.says(_NO_ADAPTIVE):
         return replace(known, thinks_adaptively=False, refuses_adaptive=True)
     if known.thinks_unasked and refusal.says(_NO_DISABLED):

@@ -15,9 +15,9 @@ from email.utils import parsedate_to_datetime
 
 from msgspec.structs import replace
 
-from chathub.formats import failure_details
 from chathub.formats.events import Failure
-from chathub.formats.failure_details import RETRY_LIMIT
+from chathub.formats.failures import details
+from chathub.formats.failures.details import RETRY_LIMIT
 from chathub.formats.passed_headers import passed_headers
 from chathub.schemas.json import JsonObject
 from chathub.text import shortened, well_formed
@@ -63,20 +63,20 @@ def from_error(obj: object, status: int = 200, *, is_inner: bool = False) -> Fai
     message = message if message and not _HTML.search(message) else _bare(status)
     inner = source.get("message")
     holders = (outer, source, inner) if source is not outer else (outer, inner)
-    cause = relayed or _explained(failure_details.reason_of(*holders), message)
+    cause = relayed or _explained(details.reason_of(*holders), message)
     return Failure(
         shortened(well_formed(message)),
         status=status,
         type=_word(source.get("type")) or _word(source.get("status")),
         code=code,
-        retry_after=failure_details.wait_of(source),
-        fields=failure_details.fields_of(param, *holders) or (relayed.fields if relayed else ()),
+        retry_after=details.wait_of(source),
+        fields=details.fields_of(param, *holders) or (relayed.fields if relayed else ()),
         param=param,
         said_status=_said_status(source) or _said_status(outer) if status == 200 else 0,
-        words=failure_details.words_of(source),
+        words=details.words_of(source),
         cause=cause,
         is_relayed=relayed is not None,
-        regains_at=failure_details.renewal_in(message),
+        regains_at=details.renewal_in(message),
     )
 
 
@@ -120,14 +120,16 @@ def as_status(value: object) -> int:
 def is_error(obj: JsonObject) -> bool:
     """Whether decoded JSON of a 2xx response is an error, in a stream or as a whole body.
 
-    Besides objects with ``error`` these are vLLM's older ``{"object": "error"}`` and the objects of DashScope
-    and Qianfan that have a message in place of ``choices``.
+    Besides objects with ``error`` these are vLLM's older ``{"object": "error"}``, MiniMax's ``base_resp``
+    and the objects of DashScope and Qianfan that have a message in place of ``choices``.
     """
     if obj.get("error"):
         return True
     if obj.get("choices"):
         return False
     if "error" in (obj.get("object"), obj.get("type")):
+        return True
+    if details.base_error(obj):
         return True
     return "choices" not in obj and bool(_first_text(obj))
 
@@ -161,6 +163,8 @@ def _message_and_source(obj: object) -> tuple[str, JsonObject]:
         return message or (compact(error) if error else ""), error
     if isinstance(error, str) and error.strip():
         return error, obj
+    if base := details.base_error(obj):
+        return _first_text(base), base
     return _first_text(obj), obj
 
 

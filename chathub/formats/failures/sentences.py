@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from chathub import redaction
 from chathub.formats.events import Failure
-from chathub.formats.failure_table import meaning_of
+from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Endpoint
 from chathub.sentences import Reason
 from chathub.sentences.tables import DETAILS
@@ -26,8 +26,12 @@ def words_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[str
         is_named = endpoint is None or endpoint.is_own
         is_hidden = failure.reason.code == "upstream_host_unresolved" and not is_named
         return Reason("upstream_name_unresolved", failure.reason.params) if is_hidden else failure.reason
+    code = meaning_of(failure).code
     if is_private(failure, endpoint):
-        return Reason(meaning_of(failure).code)
+        return Reason(code)
+    if code == "upstream_blocked" and failure.told == _bare(failure):
+        # a page has no words of the provider's
+        return Reason(code, {"provider": Reason("the_provider")})
     return Reason("provider_text", {"text": redaction.scrub(failure.told, secrets)})
 
 
@@ -36,10 +40,15 @@ def reason_for(failure: Failure, endpoint: Endpoint | None, secrets: Iterable[st
     of the failure table, or of what ChatHub found before it sent anything."""
     words = words_for(failure, endpoint, secrets).with_params(provider=provider)
     if words.code == "provider_text":
-        is_http = failure.status >= 400
+        is_http = failure.status >= 400 and not failure.told.startswith(_bare(failure))
         error = Reason("http_error", {"status": failure.status}) if is_http else ""
         words = Reason("provider_error", {"provider": provider, "error": error, "reason": words})
     return words.on_wire(code_on_wire(failure)) if words.code in DETAILS else words
+
+
+def _bare(failure: Failure) -> str:
+    """The message of a failure without readable text, and the beginning of one whose text is no JSON."""
+    return f"HTTP {failure.status}"
 
 
 def code_on_wire(failure: Failure) -> str:

@@ -31,7 +31,9 @@ class Quirks(Struct, frozen=True):
     ``takes_files`` and ``takes_audio``: whether documents and recordings may be sent; ``takes_addresses``:
     whether the provider fetches images by their address. ``most_stops``: how
     many stop sequences may be sent (0: no limit is known). ``left_out``: fields that the provider refuses.
-    ``knows_developer``: whether the role is known that OpenAI has in place of ``system``.
+    ``knows_developer``: whether the role is known that OpenAI has in place of ``system``. ``takes_strict``:
+    whether ``strict`` of tools may be sent; ``drops_strict``: not in this request, for its schemas do not
+    allow it.
 
     What goes back with assistant messages, to the model that gave it, to no model, or in any case:
     ``reasoning_back`` (with tool calls: reasoning as ``reasoning_content``, in Anthropic's format as unsigned
@@ -40,7 +42,8 @@ class Quirks(Struct, frozen=True):
 
     How thinking is requested. OpenAI's format: ``thinking_field`` (``thinking`` is DeepSeek's, ``reasoning``
     OpenRouter's; empty: not at all) with the words of ``efforts``. Anthropic's: ``thinks_adaptively`` (the
-    model takes one of ``adaptive_efforts`` and no budget), ``refuses_adaptive`` (it takes a budget only),
+    model takes one of ``adaptive_efforts`` and no budget, unless ``takes_budget``), ``refuses_adaptive`` (it
+    takes a budget only),
     ``thinks_unasked`` (it thinks unless that is switched off). Gemini's: ``thinking_by`` a budget, or one of
     ``levels``; empty: neither.
     """
@@ -63,6 +66,8 @@ class Quirks(Struct, frozen=True):
     most_stops: int = 0
     left_out: tuple[str, ...] = ()
     knows_developer: bool = True
+    takes_strict: bool = True
+    drops_strict: bool = False
     reasoning_back: Back = "given"
     signatures_back: Back = "given"
     details_back: Back = "given"
@@ -72,6 +77,7 @@ class Quirks(Struct, frozen=True):
     )
     efforts: tuple[str, ...] = ("low", "medium", "high")
     thinks_adaptively: bool = False
+    takes_budget: bool = False
     refuses_adaptive: bool = False
     adaptive_efforts: tuple[str, ...] = ("low", "medium", "high", "max")
     thinks_unasked: bool = False
@@ -139,7 +145,7 @@ _TABLE = (
     _row((*_DASHSCOPE, "siliconflow.cn", "siliconflow.com"), "", thinking_field="enable_thinking"),
     _row(_OPENROUTER, "", thinking_field="reasoning", efforts=("minimal", "low", "medium", "high", "xhigh")),
     _row(("mistral.ai", "perplexity.ai"), "", thinking_field=""),
-    _row(_EVERYWHERE, r"claude-(opus|sonnet)-4-6", thinks_adaptively=True),
+    _row(_EVERYWHERE, r"claude-(opus|sonnet)-4-6", thinks_adaptively=True, takes_budget=True),
     # these accept no budget
     _row(
         _EVERYWHERE,

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from chathub.formats.events import Event, Reasoning, State, Text, ToolCallDelta
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Message, Part, TextPart, Thought, ToolCall
-from chathub.formats.reasoning_details import Details
+from chathub.formats.reasoning.details import Details
 from chathub.schemas.json import JsonObject
 
 # the end of a thinking block that has no signature

@@ -11,9 +11,9 @@ Groq and OpenRouter, and recorded bodies: 429 may mean "no credit", and an inval
 
 from typing import Literal, NamedTuple
 
-from chathub.formats import failure_words as words
 from chathub.formats.events import Failure
-from chathub.formats.failures import as_status
+from chathub.formats.failures import words
+from chathub.formats.failures.error_bodies import as_status
 
 FailureClass = Literal[
     # caused by the request: the same with every key
@@ -143,11 +143,11 @@ def status_of(failure: Failure) -> int:
 
 def telling_phrase(failure: Failure) -> str:
     """The phrase at the beginning of the message that decides, unless the request contains it; empty for
-    none."""
-    if failure.status in words.PHRASES_AT:
-        for phrases in (words.NO_CREDIT, words.BAD_KEY, words.NO_MODEL):
+    none. Of a phrase with a name in it that is the part in brackets."""
+    if failure.kind == "refused" and status_of(failure) in words.PHRASES_AT:
+        for phrases in (words.NO_CREDIT, words.BAD_KEY, words.UNKNOWN_MODEL, words.NO_MODEL):
             if match := phrases.match(failure.message.lstrip()):
-                return match[0]
+                return match[match.lastindex or 0]
     return ""
 
 
@@ -171,7 +171,7 @@ def _is_blocked(failure: Failure, status: int) -> bool:
     """Whether something before the provider refused: a firewall's page, or a path that is not the API's."""
     if failure.form == "json":
         return False
-    return status in (403, 404, 405, 406, 410) or (status in (400, 401) and failure.form == "page")
+    return status in (403, 404, 405, 406, 410) or (status in (200, 400, 401) and failure.form == "page")
 
 
 def _is_filtered(failure: Failure, status: int, said: frozenset[str]) -> bool:
@@ -179,9 +179,7 @@ def _is_filtered(failure: Failure, status: int, said: frozenset[str]) -> bool:
         said |= _code_words(failure.cause)
     if said & words.FILTERED or words.FILTER.search(" ".join(said)):
         return True
-    if status == 403:
-        return words.FLAGGED.search(failure.message) is not None
-    return status == 400 and words.AT_RISK.fullmatch(failure.message.strip()) is not None
+    return status in (400, 403) and words.FLAGGED.search(failure.message) is not None
 
 
 def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:
@@ -193,8 +191,9 @@ def _credit(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, b
         return "upstream_rate_limited", True
     if status in words.CODES_AT and said & words.MODEL_QUOTA_CODES:
         return "upstream_model_quota", True
-    if status == 402 or is_coded or _says(failure, words.NO_CREDIT):
-        return "upstream_no_credit", is_coded or status != 402 or _says(failure, words.NO_CREDIT)
+    is_told = is_coded or _says(failure, words.NO_CREDIT)
+    if is_told or (status == 402 and not failure.is_relayed):
+        return "upstream_no_credit", is_told
     return None
 
 
@@ -203,7 +202,8 @@ def _key(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool
     if status == 401 and words.NO_ACCESS.search(failure.told):
         # gateways refuse a model that a key may not use so
         return "model_unavailable", True
-    if status == 401 or is_coded or _says(failure, words.BAD_KEY):
+    is_refused = status == 401 and not failure.is_relayed
+    if is_refused or is_coded or _says(failure, words.BAD_KEY):
         return "upstream_invalid_key", True
     return None
 
@@ -213,11 +213,12 @@ def _model(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bo
         said |= _code_words(failure.cause)
     is_coded = status in words.CODES_AT and bool(said & words.MODEL_CODES)
     is_named = is_coded or words.MODEL.search(failure.told) is not None
+    is_unknown = status in (200, 400) and _says(failure, words.UNKNOWN_MODEL)
     # the word alone may be the request's: a file may be called so
-    is_certain = is_coded or _says(failure, words.NO_MODEL)
+    is_certain = is_coded or is_unknown or _says(failure, words.NO_MODEL)
     if status == 410 or (status in words.CODES_AT and said & words.RETIRED_CODES):
         return "model_retired", True
-    if not is_coded and status not in (403, 404):
+    if not is_coded and not is_unknown and status not in (401, 402, 403, 404):
         return None
     if not is_named:
         # it may as well be about the request: a file or an earlier response that is not there
@@ -228,7 +229,9 @@ def _model(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bo
 def _rate(failure: Failure, status: int, said: frozenset[str]) -> tuple[str, bool] | None:
     if status not in (408, 409, 429, 498) or (said & words.OVERLOADED and status != 429):
         return None
-    text = " ".join((failure.told, *failure.words, *said))
+    # the account that a relay's own provider speaks of is the relay's
+    told = failure.message if failure.is_relayed else failure.told
+    text = " ".join((told, *failure.words, *said))
     # one request that is too large meets a limit of tokens, but no limit of requests
     is_certain = bool(failure.words) or words.OF_REQUESTS.search(" ".join(said)) is not None
     if words.ACCOUNT.search(text) and not _names_model(failure):
@@ -242,7 +245,7 @@ def _names_model(failure: Failure) -> bool:
 
 def _says(failure: Failure, phrases: "words.Phrases") -> bool:
     begins = phrases.match(failure.message.lstrip())
-    return begins is not None and failure.status in words.PHRASES_AT and not failure.echoed
+    return begins is not None and status_of(failure) in words.PHRASES_AT and not failure.echoed
 
 
 def _code_words(failure: Failure) -> frozenset[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.echoes import repeats
 from chathub.formats.events import Failure
+from chathub.formats.failures.echoes import repeats
 
 REFUSED = re.compile(
     r"unsupported|not (?:be )?support|n't support|deprecated|not enabled|not allowed"

@@ -4,10 +4,11 @@ OpenAI's clients say a word (``reasoning_effort``), Anthropic's a budget of toke
 ``output_config.effort``). Budgets and words are converted as the providers' own documentation does, roughly.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from chathub.formats.loose_json import as_object, as_string
-from chathub.formats.quirks import Quirks
+from chathub.formats.quirks.table import Quirks
 from chathub.schemas.json import JsonObject
 
 # the words from the least effort to the most
@@ -16,6 +17,11 @@ _BUDGETS = {"minimal": 1024, "low": 4096, "medium": 10_000, "high": 24_000, "xhi
 # the least budget of Anthropic, and what is left for the reply at least, in tokens
 LEAST_BUDGET = 1024
 _LEAST_REPLY = 1024
+# Anthropic's field and OpenRouter's: the name of the budget in it, and how thinking is switched off
+_BUDGETS_OF_FIELDS: Mapping[str, tuple[str, JsonObject]] = {
+    "thinking": ("budget_tokens", {"type": "disabled"}),
+    "reasoning": ("max_tokens", {"enabled": False}),
+}
 # part of a reply's length that is left for its text
 _FAIR_PART = 4
 
@@ -66,8 +72,13 @@ def nearest(word: str, words: tuple[str, ...]) -> str:
 def fitting(budget: int, max_tokens: int) -> int:
     """A budget for thinking within a reply's length, of which a part is left for the text; 0 if it is too
     little to think at all."""
-    fits = min(budget, max_tokens - max(_LEAST_REPLY, max_tokens // _FAIR_PART))
+    fits = min(budget, max_tokens - _reply_room(max_tokens))
     return fits if fits >= LEAST_BUDGET else 0
+
+
+def _reply_room(max_tokens: int) -> int:
+    """The part of a reply's length that is left for its text."""
+    return max(_LEAST_REPLY, max_tokens // _FAIR_PART)
 
 
 def lowered(params: JsonObject, max_tokens: int) -> JsonObject:
@@ -88,6 +99,29 @@ def smaller_thinking(thinking: JsonObject, max_tokens: int) -> JsonObject:
         return thinking
     fits = fitting(budget, max_tokens)
     return {**thinking, "budget_tokens": fits} if fits else {}
+
+
+def smaller_budgets(fields: JsonObject, max_tokens: int) -> JsonObject:
+    """Fields in OpenAI's format for a lower limit: with budgets for thinking that fit in it. Where a model
+    cannot think within it, thinking is switched off: it may be on without a budget."""
+    better = dict(fields)
+    for name, (inner, off) in _BUDGETS_OF_FIELDS.items():
+        sent = as_object(fields.get(name))
+        if (fits := _smaller(sent.get(inner), max_tokens)) is not None:
+            better[name] = {**sent, inner: fits} if fits else off
+    if (fits := _smaller(fields.get("thinking_budget"), max_tokens)) is not None:
+        better["thinking_budget"] = fits
+        if not fits:
+            del better["thinking_budget"]
+            better["enable_thinking"] = False
+    return better
+
+
+def _smaller(budget: Any, max_tokens: int) -> int | None:
+    """A budget that fits in a limit, 0 for no thinking; None for one that fits already, and for no budget."""
+    if not isinstance(budget, int) or isinstance(budget, bool):
+        return None
+    return None if budget <= max_tokens - _reply_room(max_tokens) else fitting(budget, max_tokens)
 
 
 def openai_fields(params: JsonObject, quirks: Quirks) -> JsonObject:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from chathub.formats import refusal_phrases as phrases
-from chathub.formats import thinking_lessons
 from chathub.formats.events import Failure
 from chathub.formats.messages import Audio, ChatRequest, File, Image
-from chathub.formats.quirks import SAMPLING, Quirks
-from chathub.formats.refusal import REFUSED, UNKNOWN, Refusal, spellings
+from chathub.formats.quirks import refusal_phrases as phrases
+from chathub.formats.quirks import thinking_lessons
+from chathub.formats.quirks.refusal import REFUSED, UNKNOWN, Refusal, spellings
+from chathub.formats.quirks.table import SAMPLING, Quirks
 
 # fields without which the reply would be another than the client asked for: their refusal is the client's
 _ESSENTIAL = frozenset(
@@ -130,6 +130,15 @@ def _stops(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks
     return replace(known, most_stops=_MOST_STOPS)
 
 
+def _strict(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
+    """That calls must fit their schemas: not known to the provider, or not possible with these schemas."""
+    if not refusal.has("strict") or not known.takes_strict or known.drops_strict:
+        return None
+    if refusal.says(phrases.STRICT_REFUSED):
+        return replace(known, takes_strict=False)
+    return replace(known, drops_strict=True) if refusal.says(phrases.STRICT_IMPOSSIBLE) else None
+
+
 def _media(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     """A model that takes no documents or recordings gets a text in their place."""
     kinds = {type(part) for message in chat_request.messages for part in message.parts}
@@ -180,6 +189,7 @@ _RULES: tuple[_Rule, ...] = (
     _developer,
     _role,
     _stops,
+    _strict,
     _media,
     _left_out,
 )

@@ -1,0 +1,78 @@
+"""Images and documents that the messages of a forwarded request name by their address."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chathub.formats.anthropic.encode_request import source_of
+from chathub.formats.client_request import MESSAGES, PARTS_OF_ONE
+from chathub.formats.messages import File, Image
+from chathub.formats.raw_json import ABSENT, are_same, changed, items, joined, look
+
+# gives what goes in place of a part; None leaves it
+Replace = Callable[[Image | File], Image | File | None]
+
+
+class _Message(Struct):
+    content: Raw = ABSENT
+
+
+class _Block(Struct):
+    type: str = ""
+    source: Raw = ABSENT
+    content: Raw = ABSENT
+
+
+class _Source(Struct):
+    type: str = ""
+    url: str = ""
+
+
+_message = msgspec.json.Decoder(_Message)
+_block = msgspec.json.Decoder(_Block)
+_source = msgspec.json.Decoder(_Source)
+
+
+def parts_by_address(messages: Raw) -> list[Image | File]:
+    """The images and documents by address, each once."""
+    found: dict[Image | File, None] = {}
+    with_replaced(messages, lambda part: found.setdefault(part))
+    return list(found)
+
+
+def with_replaced(messages: Raw, replace: Replace) -> Raw:
+    """The messages with other images and documents in place of those by address."""
+    # most requests have no address: their messages are not taken apart
+    if b'"url"' not in bytes(messages):
+        return messages
+    found = items(messages, MESSAGES) or []
+    better = [_replaced_in(message, replace) for message in found]
+    return messages if are_same(better, found) else joined(better)
+
+
+def _replaced_in(message: Raw, replace: Replace) -> Raw:
+    found = look(message, _message)
+    content = _blocks(found.content, replace) if found else None
+    return message if content is None else changed(message, {"content": content})
+
+
+def _blocks(content: Raw, replace: Replace, levels: int = 2) -> Raw | None:
+    """A list of blocks with some replaced, also in a tool's result; None if none is."""
+    found = items(content, PARTS_OF_ONE) or []
+    better = [_replaced(block, replace, levels) for block in found]
+    return None if are_same(better, found) else joined(better)
+
+
+def _replaced(block: Raw, replace: Replace, levels: int) -> Raw:
+    found = look(block, _block)
+    if found is None:
+        return block
+    if found.type == "tool_result" and levels > 1:
+        content = _blocks(found.content, replace, levels - 1)
+        return block if content is None else changed(block, {"content": content})
+    source = look(found.source, _source) if found.type in ("image", "document") else None
+    if source is None or source.type != "url":
+        return block
+    part = replace(Image(url=source.url) if found.type == "image" else File(url=source.url))
+    return block if part is None else changed(block, {"source": source_of(part)})

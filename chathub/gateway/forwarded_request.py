@@ -1,0 +1,73 @@
+"""A client's body as it goes to a candidate of the client's own format: written anew for each endpoint."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from msgspec import Raw, Struct
+
+from chathub.billing.caps import reply_cap
+from chathub.formats import forwarding
+from chathub.formats.client_format import ClientFormat, Recall
+from chathub.formats.messages import ChatRequest, Endpoint, File, Image, Message, UpstreamRequest
+from chathub.formats.quirks.table import Quirks
+from chathub.formats.registry import format_named
+from chathub.gateway.request import GatewayRequest
+from chathub.offload import Offload
+from chathub.providers.resolver import Candidate
+from chathub.upstream.client import Sending, filled
+from chathub.upstream.fetch_media import Fetched
+
+
+class ForwardedRequest(Struct, frozen=True):
+    """``headers`` are the client's, in lower case; ``recall`` gives reasoning that it did not send back."""
+
+    client_format: ClientFormat
+    request: GatewayRequest
+    candidate: Candidate
+    headers: Mapping[str, str]
+    recall: Recall
+    offload: Offload
+
+    def sending(self, endpoint: Endpoint, fetched: Fetched) -> Sending:
+        """The request for an endpoint; ``fetched`` has what is fetched for it."""
+        fields = forwardable(self.request, self.candidate, self.client_format.fields)
+        return Sending(
+            self.candidate.model.name,
+            self.request.user_id,
+            partial(self._encode, fields, endpoint, fetched),
+            lambda: self.client_format.described(fields),
+        )
+
+    async def _encode(
+        self, fields: Mapping[str, Raw], endpoint: Endpoint, fetched: Fetched, quirks: Quirks
+    ) -> UpstreamRequest:
+        size = len(self.client_format.body)
+        if parts := await self.offload.run(size, self.client_format.parts_by_address, fields):
+            asked = ChatRequest("", "", [Message("user", parts)])
+            fetches = partial(format_named(endpoint.wire_format).fetches, quirks=quirks)
+            whole = (await filled(fetched, asked, fetches)).messages[0].parts
+            found = {
+                part: new
+                for part, new in zip(parts, whole, strict=True)
+                if isinstance(new, Image | File) and new.data
+            }
+            if found:
+                fields = await self.offload.run(size, self.client_format.with_replaced, fields, found)
+        return await self.offload.run(size, self._written, fields, endpoint, quirks)
+
+    def _written(self, fields: Mapping[str, Raw], endpoint: Endpoint, quirks: Quirks) -> UpstreamRequest:
+        model, reserved = self.candidate.model, self.request.reply_cap
+        cap = None if reserved is None else reply_cap(None, reserved, model.max_tokens)
+        stream = quirks.streams_only or (self.client_format.stream and model.supports_streaming)
+        fields = self.client_format.completed(fields, model.name, quirks, self.recall)
+        return self.client_format.forwarded(
+            fields, endpoint, model.name, self.headers, quirks, cap, stream=stream
+        )
+
+
+def forwardable(
+    request: GatewayRequest, candidate: Candidate, fields: Mapping[str, Raw]
+) -> Mapping[str, Raw]:
+    """The fields of a body that may be forwarded unchanged to a candidate's model. (A translation drops the
+    other fields anyway.)"""
+    return fields if request.takes_extras(candidate.model) else forwarding.without_extras(fields)
