@@ -200,6 +200,17 @@ def test_tools_are_encoded_as_function_declarations() -> None:
         {"googleSearch": {}},
     ]
     assert "toolConfig" not in sent(tool_choice="required")
+    assert "toolConfig" not in sent(tools=[{"googleSearch": {}}], tool_choice="auto")
+
+
+def test_tool_results_are_in_the_order_of_their_calls() -> None:
+    called = Message("assistant", [ToolCall("c1", "f", "{}"), ToolCall("c2", "f", "{}")])
+    results = [Message("tool", "second", tool_call_id="c2"), Message("tool", "first", tool_call_id="c1")]
+    *_, (_, parts) = contents(Message("user", "q"), called, *results)
+    assert [part["functionResponse"]["response"] for part in parts] == [
+        {"output": "first"},
+        {"output": "second"},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,23 @@ def relayed(error: Any) -> Any:
             {"extra": {"logit_bias": {"1": 2}}},
             {"left_out": ("logit_bias",)},
         ),
+        (
+            "Penalty is not enabled for models/gemini-2.5-flash",
+            {"params": {"presence_penalty": 1}},
+            {"sends_temperature": False},
+        ),
+        (
+            "* GenerateContentRequest.generation_config.seed: seed is not supported",
+            {"params": {"seed": 1}},
+            {"left_out": ("seed",)},
+        ),
+        ("[1214] Incorrect role information", {"messages": DEVELOPER}, {"knows_developer": False}),
+        ("role param error", {"messages": DEVELOPER}, {"knows_developer": False}),
+        (
+            "developer is not one of ['system', 'user', 'tool'] - 'messages.[6].role'",
+            {"messages": DEVELOPER},
+            {"knows_developer": False},
+        ),
         ("Unexpected message role.", {"messages": DEVELOPER}, {"knows_developer": False}),
         (
             "'messages.0' : discriminator property 'role' has invalid value",

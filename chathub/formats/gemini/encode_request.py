@@ -74,7 +74,9 @@ def encode_request(chat_request: ChatRequest, quirks: Quirks | None = None) -> U
         body["generationConfig"] = config
     if tools:
         body["tools"] = _tools(tools)
-        if config := _calling_config(request_parts.choice_for(chat_request.tool_choice, tools)):
+        # Google's own tools cannot be chosen
+        functions = [tool for tool in tools if request_parts.function_of(tool)]
+        if config := _calling_config(request_parts.choice_for(chat_request.tool_choice, functions)):
             body["toolConfig"] = {"functionCallingConfig": config}
     headers = request_parts.headers(streamed, x_goog_api_key=chat_request.api_key.strip())
     return UpstreamRequest(
@@ -169,7 +171,7 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
     names: dict[str, str] = {}
     own_ids: set[str] = set()
     last = ""
-    for message in messages:
+    for message in _in_order_of_calls(messages):
         if message.role in request_parts.INSTRUCTIONS:
             continue
         if message.role == "assistant":
@@ -187,6 +189,24 @@ def _contents(messages: list[Message], quirks: Quirks) -> list[JsonObject]:
     if not contents or contents[0]["role"] == "model":  # a call must follow a message of the user
         contents.insert(0, {"role": "user", "parts": [{"text": _STAND_IN}]})
     return contents
+
+
+def _in_order_of_calls(messages: list[Message]) -> list[Message]:
+    """The messages with tool results in the order of their calls: without ids only the order says which is
+    whose."""
+    ordered: list[Message] = []
+    places: dict[str, int] = {}
+    results: list[Message] = []
+    for message in messages:
+        if message.role == "tool":
+            results.append(message)
+            continue
+        ordered += sorted(results, key=lambda each: places.get(each.tool_call_id, len(places)))
+        results = []
+        if calls := message.tool_calls:
+            places = {call.id: place for place, call in enumerate(calls)}
+        ordered.append(message)
+    return ordered + sorted(results, key=lambda each: places.get(each.tool_call_id, len(places)))
 
 
 def _parts(message: Message) -> list[Part]:

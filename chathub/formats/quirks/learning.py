@@ -95,6 +95,8 @@ def _streaming(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Qu
 def _sampling(refusal: Refusal, chat_request: ChatRequest, known: Quirks) -> Quirks | None:
     sent = {**chat_request.extra, **chat_request.params}
     named = any(sent.get(name) is not None and refusal.names(name) for name in SAMPLING)
+    penalized = any(sent.get(name) is not None for name in ("presence_penalty", "frequency_penalty"))
+    named |= penalized and refusal.says(phrases.PENALTY) is not None
     if named and known.sends_temperature and refusal.says(REFUSED):
         return replace(known, sends_temperature=False)
     return None

@@ -19,6 +19,8 @@ REFUSED = re.compile(
 )
 UNKNOWN = re.compile(r"unknown|unrecogni[sz]ed|extra (?:inputs?|fields?)|not permitted", re.IGNORECASE)
 
+# the object that has the field, as Cerebras and Google put it before the name
+_WITHIN = r"(?:body\.|(?:GenerateContentRequest\.)?generation_?config\.)?"
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 # characters on either side of a name that are searched for together with it, to recognize an echo of a longer
 # text
@@ -59,7 +61,7 @@ class Refusal:
             return False
         if self._pointed_at:
             return field in self._pointed_at
-        found = re.finditer(rf"(?<![\w.-])(?:body\.)?(?:{spellings(field)})(?![\w-])", self.message)
+        found = re.finditer(rf"(?<![\w.-]){_WITHIN}(?:{spellings(field)})(?![\w-])", self.message)
         return any(not self._is_echo(field, match) for match in found)
 
     def mentions(self, word: str) -> bool:

@@ -17,6 +17,8 @@ STREAM_ONLY = re.compile(
 THINKING_ON = re.compile(
     r"enable_thinking.{0,40}(?:false|non-stream)|enable.thinking can ?not be support", re.IGNORECASE
 )
+# Gemini's words for both penalties
+PENALTY = re.compile(r"\bpenalt(?:y|ies) (?:is|are) not (?:enabled|supported|allowed)", re.IGNORECASE)
 NO_THOUGHTS = re.compile(
     r"\bthinking(?: \w+)? (?:is |are )?not (?:enabled|supported|allowed)|(?:not|n't) support thinking",
     re.IGNORECASE,
@@ -70,7 +72,7 @@ DEVELOPER = re.compile(
     r"(?:variant|roles?|values?|tag)\W{1,5}developer\b"
     r"|\bdeveloper\W{0,3} ?(?:roles?|messages?)?\W{0,3}(?:is |are )?(?:not |un)\w+"
     # without naming it: an unknown role, or a list of those that are known
-    r"|(?:unexpected|invalid|unknown|unsupported) (?:message )?roles?\b"
+    r"|(?:unexpected|invalid|unknown|unsupported|incorrect) (?:message )?roles?\b|\brole param error"
     r"|\broles?\W{1,3} ?(?:has|is) (?:an )?invalid"
     r"|['\"`]system['\"`],? (?:or |and )?['\"`](?:user|assistant)['\"`]",
     re.IGNORECASE,
