@@ -20,7 +20,6 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]")
 # Chinese that is no sentence: words to find in what others write, and texts that must stay as they are
 ELSEWHERE = {
     "chat/settle.py",  # the text that the page itself shows after its stop button
-    "formats/failures/details.py",  # dates as Chinese providers write them
     "formats/failures/words.py",  # words of Chinese providers
     "formats/quirks/refusal_phrases.py",  # words of Chinese providers
     "formats/reasoning/think_tags.py",  # quotation marks
