@@ -67,6 +67,8 @@ class Options(Struct, kw_only=True):
     """
 
     BOUNDS: ClassVar[Mapping[str, Bound]] = _STORED
+    # half a surrogate pair does not refuse the body (``decode``)
+    repairs_texts: ClassVar[bool] = True
 
     system_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None

@@ -30,12 +30,14 @@ def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """A JSON body as ``kind``. An empty body counts as an empty object, half a surrogate pair as U+FFFD.
+    """A JSON body as ``kind``. An empty body counts as an empty object. In the texts of a chat half a
+    surrogate pair counts as U+FFFD; a name or a password that holds one is refused.
 
     Raises:
         BadRequest: malformed JSON, too many values, or a field that does not fit; the reason names it.
     """
-    body = readable(body)
+    if getattr(kind, "repairs_texts", False):
+        body = readable(body)
     if has_too_many_values(body):
         raise BadRequest("too_many_values")
     try:
