@@ -42,11 +42,13 @@ def of_object(schema: Raw) -> Raw:
     return changed(schema, changes) if changes else schema
 
 
-def of_object_decoded(schema: JsonObject) -> JsonObject:
-    """``of_object`` of a decoded schema, whose arrays all have ``items``."""
+def of_object_decoded(schema: JsonObject, *, needs_properties: bool = True) -> JsonObject:
+    """``of_object`` of a decoded schema, whose arrays all have ``items``. Anthropic takes an object without
+    ``properties``."""
     refers = any(name in schema for name in _REFERS)
     has_properties = schema.get("properties") is not None
-    changes = _changes(schema.get("type"), has_properties=has_properties, refers=refers)
+    is_complete = has_properties or not needs_properties
+    changes = _changes(schema.get("type"), has_properties=is_complete, refers=refers)
     return {**_with_items(schema, _DEEPEST), **changes}
 
 

@@ -82,7 +82,7 @@ OFFERED = {
     "anthropic": {
         "tools": [
             {"name": "get_weather", "description": "the weather", "input_schema": SCHEMA},
-            {"name": "get_time", "input_schema": EMPTY},
+            {"name": "get_time", "input_schema": {"type": "object"}},
         ]
     },
     "gemini": {

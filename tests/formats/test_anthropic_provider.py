@@ -227,7 +227,7 @@ def test_tools_are_encoded_in_anthropics_form() -> None:
     bare = {"type": "function", "function": {"name": "now"}}
     assert sent(tools=[TOOL, bare, own])["tools"] == [
         {"name": "weather", "description": "d", "input_schema": {"type": "object", "properties": {}}},
-        {"name": "now", "input_schema": {"type": "object", "properties": {}}},
+        {"name": "now", "input_schema": {"type": "object"}},
         own,
     ]
     assert "tools" not in sent(tool_choice="auto")

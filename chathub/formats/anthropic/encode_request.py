@@ -144,7 +144,7 @@ def _tool(tool: JsonObject, quirks: Quirks) -> JsonObject:
     function = request_parts.function_of(tool)
     if not function:  # one of Anthropic's own, such as web_search_20250305
         return tool
-    schema = of_object_decoded(as_object(function.get("parameters")))
+    schema = of_object_decoded(as_object(function.get("parameters")), needs_properties=False)
     result = {"name": function["name"], "input_schema": schema}
     if function.get("strict") is True and request_parts.sends_strict(quirks):
         result |= {"input_schema": structured_output.closed(schema), "strict": True}
