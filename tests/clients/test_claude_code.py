@@ -33,10 +33,6 @@ async def claude(tmp_path: Path, client: TestClient, outside: Outside) -> Claude
     return ClaudeCode(tmp_path / "claude", client, outside)
 
 
-def not_yet(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(reason=reason, strict=True)
-
-
 @pytest.mark.parametrize(
     "kind",
     [
