@@ -3,7 +3,7 @@
 Nothing here builds more of a value than it reads: a client may send a million tiny values in any field.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ S = TypeVar("S", bound=Struct)
 
 ABSENT = Raw(b"")
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_any = msgspec.json.Decoder(Any)
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -90,6 +91,20 @@ def is_all(value: Raw, decoder: msgspec.json.Decoder[Any]) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+def with_each(value: Raw, change: Callable[[Any], Any], most: int) -> Raw:
+    """A list whose items ``change`` gives anew, each decoded and encoded by itself: a single call for all of
+    them would stop every thread. The same object if nothing changes, and for no list."""
+    found = items(value, most) or []
+    better = [_changed_item(each, change) for each in found]
+    return value if are_same(better, found) else joined(better)
+
+
+def _changed_item(item: Raw, change: Callable[[Any], Any]) -> Raw:
+    before = value_of(item, _any)
+    after = before if before is None else change(before)
+    return item if after == before else raw(after)
 
 
 def joined(values: Sequence[Raw]) -> Raw:

@@ -8,9 +8,11 @@ import msgspec
 from msgspec import Raw
 
 from chathub.formats.anthropic.thinking import TYPES, blocks_of
+from chathub.formats.client_request import MESSAGES
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Message, NativeBlock, Part, Thought, ToolCall
 from chathub.formats.quirks.table import Quirks
+from chathub.formats.raw_json import ABSENT, with_each
 from chathub.schemas.json import JsonObject
 
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -21,15 +23,13 @@ def completed(
 ) -> Mapping[str, Raw]:
     """The fields of a body with completed messages; ``recall`` gives a message with the state that was
     remembered of it."""
-    sent = bytes(fields.get("messages", b""))
+    messages = fields.get("messages", ABSENT)
+    sent = bytes(messages)
     thinking = as_object(_decode_any(fields["thinking"])) if "thinking" in fields else {}
     if b'"tool_use"' not in sent or thinking.get("type") not in ("enabled", "adaptive"):
         return fields
-    messages = _decode_any(sent)
-    if not isinstance(messages, list):
-        return fields
-    changed = [_completed(each, model, quirks, recall) for each in messages]
-    return fields if changed == messages else {**fields, "messages": Raw(msgspec.json.encode(changed))}
+    better = with_each(messages, lambda each: _completed(each, model, quirks, recall), MESSAGES)
+    return fields if better is messages else {**fields, "messages": better}
 
 
 def _completed(sent: Any, model: str, quirks: Quirks, recall: Callable[[Message], Message]) -> Any:
