@@ -95,16 +95,19 @@ def is_all(value: Raw, decoder: msgspec.json.Decoder[Any]) -> bool:
 
 def with_each(value: Raw, change: Callable[[Any], Any], most: int) -> Raw:
     """A list whose items ``change`` gives anew, each decoded and encoded by itself: a single call for all of
-    them would stop every thread. The same object if nothing changes, and for no list."""
+    them would stop every thread. An item for which it gives None is removed. The same object if nothing
+    changes, and for no list."""
     found = items(value, most) or []
-    better = [_changed_item(each, change) for each in found]
+    better = [kept for each in found if (kept := _changed_item(each, change)) is not None]
     return value if are_same(better, found) else joined(better)
 
 
-def _changed_item(item: Raw, change: Callable[[Any], Any]) -> Raw:
+def _changed_item(item: Raw, change: Callable[[Any], Any]) -> Raw | None:
     before = value_of(item, _any)
     after = before if before is None else change(before)
-    return item if after == before else raw(after)
+    if after == before:
+        return item
+    return None if after is None else raw(after)
 
 
 def joined(values: Sequence[Raw]) -> Raw:

@@ -5,16 +5,17 @@ holds the state of another provider, and never goes to one of this format.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from chathub.formats.client_request import whole_number
+from chathub.formats.client_request import MESSAGES, whole_number
 from chathub.formats.loose_json import as_object, as_string
 from chathub.formats.messages import Part, Thought
 from chathub.formats.quirks.table import Quirks
-from chathub.formats.raw_json import raw
+from chathub.formats.raw_json import ABSENT, items, raw, with_each
 from chathub.formats.reasoning.details import blocks_in
 from chathub.formats.reasoning.effort import fitting, nearest, requested, smaller_thinking
 from chathub.formats.reasoning.seal import MARK, is_sealed, unseal
@@ -113,11 +114,10 @@ def forwarded(fields: Mapping[str, Raw], cap: int | None, *, drops_state: bool =
         if not isinstance(asked, int) or cap < asked:
             thinking = smaller_thinking(thinking, cap)
     if drops_state or MARK.encode() in bytes(fields.get("messages", b"")):
-        messages = _without_thinking(
-            _decode_any(fields["messages"]), _is_thinking if drops_state else _is_ours
-        )
-        changed["messages"] = Raw(msgspec.json.encode(messages))
-        if thinking.get("type") == "enabled" and not may_think(messages):
+        is_unwanted = _is_thinking if drops_state else _is_ours
+        messages = with_each(fields["messages"], partial(_without, is_unwanted), MESSAGES)
+        changed["messages"] = messages
+        if thinking.get("type") == "enabled" and not may_think(_last_two(messages)):
             thinking = {}
     if thinking != sent:
         del changed["thinking"]
@@ -138,8 +138,7 @@ def converted(fields: Mapping[str, Raw], quirks: Quirks) -> dict[str, Raw]:
     config = as_object(_decode_any(fields.get("output_config", b"{}")))
     params = {"thinking": thinking, **{name: config[name] for name in ("effort",) if name in config}}
     length = whole_number(_decode_any(fields.get("max_tokens", b"null")))
-    messages = _decode_any(fields.get("messages", b"[]"))
-    can_think = may_think(messages if isinstance(messages, list) else [])
+    can_think = may_think(_last_two(fields.get("messages", ABSENT)))
     made = settings(params, quirks, length, may_think=can_think)
     others = {name: value for name, value in config.items() if name != "effort"}
     changes = {
@@ -151,17 +150,17 @@ def converted(fields: Mapping[str, Raw], quirks: Quirks) -> dict[str, Raw]:
     return kept | {name: raw(value) for name, value in changes.items() if value}
 
 
-def _without_thinking(messages: Any, is_unwanted: Callable[[object], bool]) -> list[Any]:
-    kept = []
-    for message in messages if isinstance(messages, list) else []:
-        content = as_object(message).get("content")
-        if isinstance(content, list):
-            content = [each for each in content if not is_unwanted(each)]
-            if not content:
-                continue
-            message = {**message, "content": content}
-        kept.append(message)
-    return kept
+def _last_two(messages: Raw) -> list[Any]:
+    return [_decode_any(each) for each in (items(messages, MESSAGES) or [])[-2:]]
+
+
+def _without(is_unwanted: Callable[[object], bool], message: Any) -> Any:
+    """A message without some of its blocks; None if nothing is left."""
+    content = as_object(message).get("content")
+    if not isinstance(content, list):
+        return message
+    kept = [each for each in content if not is_unwanted(each)]
+    return {**message, "content": kept} if kept else None
 
 
 def _is_thinking(block: object) -> bool:
