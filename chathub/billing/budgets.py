@@ -18,6 +18,7 @@ from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
 from chathub.errors import BudgetSpent, TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
+from chathub.providers.prices import MILLION, Prices
 from chathub.providers.resolver import Candidates
 from chathub.schemas import budgets as schemas
 from chathub.schemas.budgets import BudgetKind
@@ -46,7 +47,7 @@ class BudgetOwner(Struct, frozen=True):
 
 
 class UsageBound(Struct, frozen=True, kw_only=True):
-    """The most that a request may use, in tokens; prices in millionths per 1,000 tokens.
+    """The most that a request may use, in tokens, and the highest prices of the models that may reply.
 
     ``reply`` is the length of one reply, ``choices`` how many were requested; ``is_open_ended``: the client
     set no length.
@@ -56,8 +57,7 @@ class UsageBound(Struct, frozen=True, kw_only=True):
     reply: int
     choices: int = 1
     is_open_ended: bool = False
-    input_price: int
-    output_price: int
+    prices: Prices
 
     @classmethod
     def of(cls, candidates: Candidates, prompt: int, requested: int | None, choices: int = 1) -> "UsageBound":
@@ -71,14 +71,13 @@ class UsageBound(Struct, frozen=True, kw_only=True):
             reply=min(reply, longest) if all(model.max_tokens for model in models) else reply,
             choices=choices,
             is_open_ended=requested is None,
-            input_price=max(model.input_price for model in models),
-            output_price=max(model.output_price for model in models),
+            prices=Prices.highest([model.prices for model in models]),
         )
 
     def cost(self, reply: int) -> int:
-        """The cost of so many tokens of replies with the prompt, in millionths; rounded up, so that a
-        reservation is never less than the cost."""
-        return -(-(self.prompt * self.input_price + reply * self.output_price) // 1000)
+        """The most that so many tokens of replies with the prompt cost, in millionths: a reservation is never
+        less than the cost."""
+        return self.prices.most(self.prompt, reply)
 
 
 class BudgetState(NamedTuple):
@@ -206,10 +205,10 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
     """How many tokens all replies together may have by this budget."""
     if not budget.is_money:
         room = budget.left - bound.prompt
-    elif not bound.output_price:
+    elif not bound.prices.output:
         room = bound.reply * bound.choices if budget.left >= bound.cost(0) else -1
     else:
-        room = (budget.left * 1000 - bound.prompt * bound.input_price) // bound.output_price
+        room = (budget.left * MILLION - bound.prompt * bound.prices.prompt) // bound.prices.output
     # a token for each reply at least; embeddings have none
     if room < min(1, bound.reply) * bound.choices:
         code = "budget_used_up" if budget.used >= budget.limit else "budget_insufficient"

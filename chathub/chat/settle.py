@@ -106,6 +106,7 @@ def _store(tx: Transaction, turn: Turn, settlement: Settlement, now: int) -> Non
         completion_tokens=settlement.usage_cost.completion_tokens,
         reasoning_tokens=settlement.usage_cost.reasoning_tokens,
         cached_tokens=settlement.usage_cost.cached_tokens,
+        cache_write_tokens=settlement.usage_cost.cache_write_tokens,
         usage_source=settlement.usage_cost.usage_source,
         cost=settlement.usage_cost.cost,
         now=now,

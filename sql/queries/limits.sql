@@ -44,7 +44,7 @@ WHERE id = :token_id
 -- which the engines have no common form) are of replies that are not being generated any more
 SELECT 'user' AS owner, most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
     (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
-    (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_sums_by_day
+    (SELECT coalesce(sum(counted_tokens), 0) FROM usage_sums_by_day
         WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_tokens,
     (SELECT coalesce(sum(cost), 0) FROM usage_sums_by_day
         WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_cost,
