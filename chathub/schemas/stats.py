@@ -6,6 +6,7 @@ from msgspec import Struct
 from chathub.database.rows.usage import ModelTotals, Totals
 from chathub.schemas.budgets import Budget
 from chathub.schemas.from_row import from_row
+from chathub.schemas.limits import ShownStorage
 from chathub.schemas.money import money
 
 
@@ -56,7 +57,7 @@ class StatsUser(Struct):
     api_key: str
 
 
-class Stats(Struct, kw_only=True):
+class Stats(ShownStorage):
     """GET /api/stats. ``tokens_used``, ``total_cost`` and ``cached_savings`` are those of all time,
     ``monthly_usage`` and ``quota_limit`` the tokens of this month as budgets count them: one that was read
     from a provider's cache as ``cached_weight``. ``budget_warning`` is null while enough is left."""
