@@ -14,11 +14,12 @@ from chathub.database.migrations import migrate
 ATTEMPT = (
     "INSERT INTO ledger (at, day, kind, user_id, token_id, provider, model, prompt_tokens, completion_tokens,"
     " cached_tokens, usage_source, input_price, output_price, cost, duration_ms, end_reason)"
-    " VALUES (2, '2024-01-02', 'chat', 1, 1, 'mine', 'm', 1000, 7, 900, 'reported', 2500, 10000, 2570, 1, 'stop')"
+    " VALUES (2, '2024-01-02', 'chat', 1, 1, 'mine', 'm', 1000, 7, 900, 'reported', 2500, 10000, 2570, 1,"
+    " 'stop')"
 )
 MODEL = (
-    "INSERT INTO models (model_name, display_name, provider_id, input_price, output_price, created_at, updated_at)"
-    " VALUES (?, 'x', 1, ?, ?, 1, 1)"
+    "INSERT INTO models (model_name, display_name, provider_id, input_price, output_price, created_at,"
+    " updated_at) VALUES (?, 'x', 1, ?, ?, 1, 1)"
 )
 SUMMED = (
     "sum(attempts), sum(requests), sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens), sum(cost)"
@@ -28,7 +29,7 @@ TABLES = ("usage_sums_by_day", "usage_sums_by_month", "usage_sums_of_all_by_day"
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A database of version 18 with two entries of the ledger, models of somebody's, and a price of theirs."""
+    """A database of version 18 with two entries of the ledger, and models of somebody's own."""
     path = tmp_path / "old.db"
     old_databases.make(path, 18)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
