@@ -32,6 +32,8 @@ KEYS = {"sk-one-of-the-bills-aaaa1111": "key_One", "sk-two-of-the-bills-bbbb2222
 # what the provider calls the models, and its website
 CHARGED_AS = {"gpt-7o": "gpt-7o-2024-08-06", "claude-haiku-7-5": "claude-haiku-7-5-20251001"}
 DISPLAYED_AS = {"gpt-7o": "GPT-7o", "claude-haiku-7-5": "Claude Haiku 7.5"}
+# for a million tokens
+PRICES = {"fresh": "2.5", "cached": "2.5", "written": "2.5", "completion": "10"}
 CHINA = timezone(timedelta(hours=8))
 
 
@@ -43,11 +45,22 @@ class Request(NamedTuple):
     model: str
     prompt: int
     cached: int
+    written: int
     completion: int
 
     @property
+    def fresh(self) -> int:
+        """The tokens that were neither read from the cache nor written to it."""
+        return self.prompt - self.cached - self.written
+
+    @property
     def cost(self) -> Decimal:
-        return (Decimal("2.5") * self.prompt + 10 * self.completion) / 1_000_000
+        return sum((tokens * price for tokens, price in self.parts.values()), Decimal(0))
+
+    @property
+    def parts(self) -> dict[str, tuple[int, Decimal]]:
+        """The number and the price of each kind of tokens."""
+        return {kind: (getattr(self, kind), Decimal(price) / 1_000_000) for kind, price in PRICES.items()}
 
 
 class Till:
@@ -60,14 +73,16 @@ class Till:
     async def charge(self, request: web.Request) -> web.StreamResponse:
         model = (await request.json())["model"]
         number = len(self.requests) + 1
-        made = Request(self.now, key_of(request.headers), model, 2000 * number, 500 * number, 30 + number)
+        key = key_of(request.headers)
+        # so that no cost has a part of a millionth
+        made = Request(self.now, key, model, 2000 * number, 400 * number, 800 * number, 30 + number)
         self.requests.append(made)
         message = {"role": "assistant", "content": "好"}
         told = {
             "prompt_tokens": made.prompt,
             "completion_tokens": made.completion,
             "total_tokens": made.prompt + made.completion,
-            "prompt_tokens_details": {"cached_tokens": made.cached},
+            "prompt_tokens_details": {"cached_tokens": made.cached, "cache_write_tokens": made.written},
         }
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return web.json_response({"choices": [choice], "usage": told})
@@ -90,7 +105,10 @@ async def client(connect: Connect, config: Config, hand: Till) -> TestClient:
 async def till(hand: Till, client: TestClient, provider: Provider, admin: Headers) -> Till:
     """Twelve requests around midnight UTC, with two API keys and two models."""
     provider.script = hand.charge
-    prices = {"input_price_per_1k": 0.0025, "output_price_per_1k": 0.01}
+    names = ("input_price", "cached_price", "cache_write_price", "output_price")
+    prices = {
+        f"{name}_per_1k": float(price) / 1000 for name, price in zip(names, PRICES.values(), strict=True)
+    }
     for model in CHARGED_AS:
         await add(client, admin, provider.base_url, name=model, provider="maker", needs_key=True, **prices)
     for key, label in KEYS.items():
@@ -144,6 +162,7 @@ def openai_usage(bill: list[Request]) -> bytes:
                 "input_tokens": each.prompt,
                 "output_tokens": each.completion,
                 "input_cached_tokens": each.cached,
+                "input_cache_write_tokens": each.written,
                 "num_model_requests": 1,
                 "project_id": None,
                 "api_key_id": KEYS[each.key],
@@ -191,7 +210,8 @@ def openai_costs(bill: list[Request]) -> bytes:
     for day, requests in days_of(bill):
         results: list[dict[str, Any]] = []
         for each in requests:
-            output = Decimal(each.completion) / 100_000
+            tokens, price = each.parts["completion"]
+            output = tokens * price
             for item, value in (("input", each.cost - output), ("output", output)):
                 line = f"{CHARGED_AS[each.model]}, {item}"
                 results.append({"amount": {"value": float(value), "currency": "usd"}, "line_item": line})
@@ -222,8 +242,11 @@ def anthropic_usage(bill: list[Request]) -> bytes:
     for day, requests in days_of(bill):
         results = [
             {
-                "uncached_input_tokens": each.prompt - each.cached,
-                "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 0},
+                "uncached_input_tokens": each.fresh,
+                "cache_creation": {
+                    "ephemeral_1h_input_tokens": 100,
+                    "ephemeral_5m_input_tokens": each.written - 100,
+                },
                 "cache_read_input_tokens": each.cached,
                 "output_tokens": each.completion,
                 "server_tool_use": {"web_search_requests": 0},
@@ -248,7 +271,7 @@ def anthropic_usage_csv(bill: list[Request]) -> bytes:
         header,
         [
             (each.at.date(), CHARGED_AS[each.model], KEYS[each.key], *named)
-            + (each.prompt - each.cached, 0, 0, each.cached, each.completion, 0, "global", "")
+            + (each.fresh, each.written - 100, 100, each.cached, each.completion, 0, "global", "")
             for each in bill
         ],
     )
@@ -354,6 +377,15 @@ def openrouter_requests(bill: list[Request]) -> bytes:
     return table(header, rows)
 
 
+# a price that changes during a day makes two rows of a type: what is written to no other cache
+DEEPSEEK_TYPES = {
+    "fresh": "input_cache_miss_tokens",
+    "cached": "input_cache_hit_tokens",
+    "written": "input_cache_miss_tokens",
+    "completion": "output_tokens",
+}
+
+
 def deepseek_amounts(bill: list[Request], *, zone: timezone = CHINA) -> bytes:
     header = "user_id,start_time_iso,end_time_iso,model,api_key_name,api_key,type,price,amount"
     rows: list[tuple[object, ...]] = []
@@ -362,11 +394,9 @@ def deepseek_amounts(bill: list[Request], *, zone: timezone = CHINA) -> bytes:
         times = (begin.isoformat(), (begin + timedelta(days=1)).isoformat())
         named = ("u", *times, each.model, "prod", f"{each.key[:7]}{'*' * 20}{each.key[-3:]}")
         rows += [
-            (*named, "input_cache_hit_tokens", "0.0000025", each.cached),
-            (*named, "input_cache_miss_tokens", "0.0000025", each.prompt - each.cached),
-            (*named, "output_tokens", "0.00001", each.completion),
-            (*named, "request_count", "", 1),
+            (*named, DEEPSEEK_TYPES[kind], price, tokens) for kind, (tokens, price) in each.parts.items()
         ]
+        rows.append((*named, "request_count", "", 1))
     return b"\xef\xbb\xbf" + table(header, rows)
 
 
@@ -390,6 +420,14 @@ def deepseek_older(bill: list[Request]) -> bytes:
     return table(header, [("u", f"{each.at:%Y%m%d}", each.model, "Paid", each.cost, "CNY") for each in bill])
 
 
+SILICONFLOW_ITEMS = {
+    "fresh": "input-tokens",
+    "cached": "cached-input-tokens",
+    "written": "input-tokens",
+    "completion": "output-tokens",
+}
+
+
 def siliconflow_bill(bill: list[Request]) -> bytes:
     header = (
         "计费周期,费用流水ID,费用发生时间,计费项,计费项原始用量,资源包抵扣用量,资源包抵扣后余量,"
@@ -398,14 +436,11 @@ def siliconflow_bill(bill: list[Request]) -> bytes:
     rows: list[tuple[object, ...]] = []
     for each in bill:
         time = f"{each.at.astimezone(CHINA):%Y-%m-%d %H:%M}"
-        for kind, tokens, price in (
-            ("input-tokens", each.prompt - each.cached, Decimal("0.0025")),
-            ("cached-input-tokens", each.cached, Decimal("0.0025")),
-            ("output-tokens", each.completion, Decimal("0.01")),
-        ):
+        for kind, (tokens, price) in each.parts.items():
             used = Decimal(tokens) / 1000
-            item = f"{each.model}.online.{kind}"
-            rows.append((time, "B", time, item, used, 0, used, "K tokens", price, round(used * price, 4)))
+            item = f"{each.model}.online.{SILICONFLOW_ITEMS[kind]}"
+            cost = tokens * price
+            rows.append((time, "B", time, item, used, 0, used, "K tokens", price * 1000, round(cost, 4)))
     return table(header, rows).decode().encode("utf-16")
 
 
@@ -556,6 +591,7 @@ async def test_table_shows_days_keys_models_and_both_sides(till: Till, command: 
         "provider cost",
         "ledger in",
         "ledger cached",
+        "ledger written",
         "ledger out",
         "ledger cost",
     )
@@ -579,7 +615,7 @@ async def test_usage_and_costs_are_compared_together(till: Till, command: Comman
     ran = command(openai_usage(till.requests), also=openai_costs(till.requests))
     assert ran.code == 0 and len(ran.json["rows"]) == 4
     for row in ran.json["rows"]:
-        assert row["provider"] == row["ledger"] | {"cache_write_tokens": None}
+        assert row["provider"] == row["ledger"]
     with pytest.raises(StartError, match="two providers"):
         command(openai_usage(till.requests), also=openrouter_activity(till.requests))
     with pytest.raises(StartError, match="the same twice"):
@@ -588,7 +624,7 @@ async def test_usage_and_costs_are_compared_together(till: Till, command: Comman
 
 async def test_cost_beyond_the_amounts_is_part_of_the_bill(till: Till, command: Command) -> None:
     """DeepSeek's wallets tell more than the amounts: the difference is a line without an API key."""
-    more = till.requests[0]._replace(prompt=1000, cached=0, completion=0)
+    more = till.requests[0]._replace(prompt=1000, cached=0, written=0, completion=0)
     archive = io.BytesIO(deepseek_zip(till.requests))
     dearer = zipfile.ZipFile(io.BytesIO(deepseek_zip([*till.requests, more]))).read("cost-2026-8.csv")
     amounts = zipfile.ZipFile(archive).read("amount-2026-8.csv")
@@ -648,7 +684,7 @@ async def test_estimates_and_failures_of_the_ledger_are_told(
 
 async def test_command_runs_beside_the_server_and_ends_with_its_codes(database: Path, tmp_path: Path) -> None:
     file = tmp_path / "activity.json"
-    file.write_bytes(openrouter_activity([Request(datetime.now(UTC), "", "gpt-7o", 1, 0, 1)]))
+    file.write_bytes(openrouter_activity([Request(datetime.now(UTC), "", "gpt-7o", 1, 0, 0, 1)]))
     async with ChatHub(database):
         assert (await run_to_its_end(database, "reconcile", str(file)))[0] == 1
         later = ("--since", "2030-01-01", "--until", "2030-01-02")

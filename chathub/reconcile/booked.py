@@ -88,6 +88,7 @@ def _booked(row: QuarterHourSum) -> Booked:
     usage = Usage(
         prompt=row.prompt_tokens,
         cached=row.cached_tokens,
+        written=row.cache_write_tokens,
         completion=row.completion_tokens,
         cost=Decimal(row.cost) / 1_000_000,
         requests=row.requests,
