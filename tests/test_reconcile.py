@@ -526,11 +526,11 @@ async def test_bill_that_equals_the_ledger_shows_no_difference_in_any_shape(
         code, report = (ran := command(write(till.requests))).code, ran.json
         assert (code, report["deviation_percent"], report["notes"]) == (0, 0, []), (shape, report)
         assert {row["found_in"] for row in report["rows"]} == {"both"}, (shape, report["rows"])
-        assert {row["difference"] for row in report["rows"]} <= {0, None}, (shape, report["rows"])
+        assert {row["difference"] for row in report["rows"]} == {0}, (shape, report["rows"])
         assert report["total"]["ledger"]["cost"] == cost, shape
         days = 2
         assert len(report["rows"]) == days * 2 * (2 if shape in BY_KEY else 1), (shape, report["rows"])
-        if report["deviation_of"] == "cost":
+        if report["compared"] == "cost":
             assert report["total"]["provider"]["cost"] == cost, shape
         if report["total"]["provider"]["prompt_tokens"] is not None:
             assert report["total"]["provider"]["prompt_tokens"] == prompt, shape
@@ -548,15 +548,9 @@ async def test_request_that_the_ledger_lacks_is_shown(till: Till, command: Comma
         assert ran.code == 1, (shape, ran.output)
         alone = [row for row in ran.json["rows"] if row["found_in"] == "file"]
         assert [row["day"] for row in alone] == [str(before.at.date())], (shape, ran.output)
-        more = [row for row in ran.json["rows"] if row["found_in"] == "both" and is_apart(row)]
+        more = [row for row in ran.json["rows"] if row["found_in"] == "both" and row["difference"] > 0]
         assert len(more) == 1 and more[0]["day"] == str(first.at.date()), (shape, ran.output)
         assert "gpt-7o" in more[0]["model"]
-
-
-def is_apart(row: dict[str, Any]) -> bool:
-    if row["difference"] is not None:
-        return abs(row["difference"]) > 0
-    return bool(row["provider"]["prompt_tokens"] != row["ledger"]["prompt_tokens"])
 
 
 async def test_request_that_the_bill_lacks_is_shown(till: Till, command: Command) -> None:
@@ -576,6 +570,33 @@ async def test_request_that_the_bill_lacks_is_shown(till: Till, command: Command
     assert command(openrouter_requests(kept), "--provider", "maker", "--until", until).code == 0
 
 
+async def test_day_without_any_charge_counts_as_one_of_the_file(till: Till, command: Command) -> None:
+    """The last day was used through another account."""
+    kept = [each for each in till.requests if each.at.date() != till.now.date()]
+    (page,) = json.loads(openai_usage(kept))
+    begin = int(till.now.replace(hour=0, minute=0).timestamp())
+    page["data"].append({"object": "bucket", "start_time": begin, "end_time": begin + 86400, "results": []})
+    report = command(json.dumps(page)).json
+    assert report["until"] == str(till.now.date())
+    alone = [row for row in report["rows"] if row["found_in"] == "ledger"]
+    assert len(alone) == 4 and {row["day"] for row in alone} == {str(till.now.date())}
+    assert sum(row["difference"] for row in alone) == -sum(
+        each.prompt + each.completion for each in till.requests if each not in kept
+    )
+
+
+async def test_tokens_of_the_cache_are_compared_for_themselves(till: Till, command: Command) -> None:
+    """The provider read nothing from its cache, and so it charges more for the same tokens."""
+    cold = [each._replace(cached=0) for each in till.requests]
+    ran = command(anthropic_usage(cold))
+    assert ran.code == 1 and {row["difference"] for row in ran.json["rows"]} == {0}
+    cached, all_tokens = (
+        sum(getattr(each, kind) for each in till.requests for kind in kinds)
+        for kinds in (["cached"], ["prompt", "completion"])
+    )
+    assert ran.json["deviation_percent"] == pytest.approx(2 * cached / all_tokens * 100, abs=0.001)
+
+
 async def test_table_shows_days_keys_models_and_both_sides(till: Till, command: Command) -> None:
     dear = [*till.requests, till.requests[0]._replace(model="claude-haiku-7-5", completion=100_000)]
     ran = command(openai_costs_csv(dear), "--provider", "maker", "--tolerance", "50", "--rate", "2")
@@ -583,19 +604,10 @@ async def test_table_shows_days_keys_models_and_both_sides(till: Till, command: 
     assert ran.code == 1
     assert lines[0] == "export0: OpenAI costs, in USD, beside the ledger of maker"
     assert "days of UTC; costs of the file are multiplied by 2" in lines[1]
-    heading = next(line for line in lines if line.startswith("day"))
-    columns = (
-        "day",
-        "key",
-        "model",
-        "provider cost",
-        "ledger in",
-        "ledger cached",
-        "ledger written",
-        "ledger out",
-        "ledger cost",
-    )
-    assert re.split("  +", heading) == [*columns, "difference", "%"]
+    above, columns = (re.split("  +", line.strip()) for line in lines[3:5])
+    assert above == ["provider", "ledger"]
+    kinds = ("in", "cached", "written", "out")
+    assert columns == ["day", "key", "model", "cost", *kinds, "cost", "difference", "%"]
     assert any(line.startswith("total") for line in lines)
     assert any("key_One" in line and "gpt-7o = gpt-7o-2024-08-06" in line for line in lines)
     assert lines[-1].endswith("more than the tolerance of 50 %")
@@ -677,7 +689,7 @@ async def test_estimates_and_failures_of_the_ledger_are_told(
     assert report["estimated"]["requests"] == 1 and report["estimated"]["cost"] > 0
     assert report["notes"] == ["attempts in the ledger that used nothing, which a provider may charge: 1"]
     assert (
-        "estimated in the ledger: 1 requests"
+        "estimated in the ledger: 1 request,"
         in command(openai_usage(till.requests), "--provider", "maker").output
     )
 

@@ -64,8 +64,7 @@ def reconcile(config: Config, arguments: argparse.Namespace) -> int:
         StartError: a file is no export, or the database cannot be read.
     """
     bill = read_bill(arguments.file, arguments.timezone)
-    days = [place.day for place in bill.sums]
-    first, last = arguments.since or min(days), arguments.until or max(days)
+    first, last = arguments.since or min(bill.days), arguments.until or max(bill.days)
     if first > last:
         raise StartError(f"the first day {first} is after the last day {last}")
     assert bill.zone is not None

@@ -15,6 +15,7 @@ from chathub.reconcile.shapes import shape_of
 
 # money below a millionth is rounding
 _NOTHING = Decimal("0.000001")
+_UNUSED = Usage()
 
 
 class Place(Struct, frozen=True, order=True):
@@ -34,6 +35,8 @@ class Bill(Struct):
     providers: list[str] = field(default_factory=list)
     titles: list[str] = field(default_factory=list)
     sums: dict[Place, Usage] = field(default_factory=dict)
+    # also those without any charge
+    days: set[date] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -98,7 +101,10 @@ def _read_table(bill: Bill, table: Table, shape: Shape) -> None:
     with reading_errors(table.name):
         for charge in shape.read(table.rows):
             bill.zone = bill.zone or charge.begin.tzinfo
-            bill.add(Place(_day(charge, bill.zone), charge.key, charge.model), charge.usage)
+            day = _day(charge, bill.zone)
+            bill.days.add(day)
+            if charge.usage != _UNUSED:
+                bill.add(Place(day, charge.key, charge.model), charge.usage)
             if charge.currency and charge.currency != bill.currency:
                 if bill.currency:
                     currencies = f"{bill.currency} and {charge.currency}"
@@ -142,6 +148,7 @@ def _combined(usages: Bill, bills: Bill) -> Bill:
         if abs(rest) >= _NOTHING or not has_cost:
             usages.add(rough, Usage(cost=rest))
     usages.currency = bills.currency or usages.currency
+    usages.days |= bills.days
     usages.notes += bills.notes
     return usages
 

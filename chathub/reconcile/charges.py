@@ -38,7 +38,8 @@ def _sum(one: int | None, other: int | None) -> int | None:
 
 
 class Charge(Struct, frozen=True):
-    """What one row of an export charges from ``begin`` on; ``end`` is None for a moment.
+    """What one row of an export charges from ``begin`` on; ``end`` is None for a moment. A row of a time
+    without use has an empty ``usage``.
 
     ``key`` are the names that the export gives the API key: its id, its name, or a masked part of it.
     """

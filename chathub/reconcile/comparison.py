@@ -25,19 +25,19 @@ class Line(Struct):
     booked: Booked | None = None
 
     @property
-    def difference(self) -> Decimal | None:
-        """What the provider charged more than the ledger says; None: the bill tells no cost."""
-        if self.charged is None:
-            return None if self.booked is None else -(self.booked.usage.cost or Decimal(0))
-        if self.charged.cost is None:
-            return None
-        return self.charged.cost - ((self.booked.usage.cost if self.booked else None) or Decimal(0))
-
-    @property
     def found_in(self) -> str:
         if self.charged is None:
             return "ledger"
         return "file" if self.booked is None else "both"
+
+    def compared(self, is_of_cost: bool) -> list[tuple[Decimal, Decimal]]:
+        """What is compared, the provider's and the ledger's: the cost, or the tokens. Those of the cache are
+        compared for themselves where the bill tells them."""
+        mine, theirs = self.charged or Usage(), self.booked.usage if self.booked else Usage()
+        if is_of_cost:
+            return [(mine.cost or Decimal(0), theirs.cost or Decimal(0))]
+        kinds = [kind for kind in ("cached", "written") if getattr(mine, kind) is not None]
+        return list(zip(_tokens(mine, kinds), _tokens(theirs, kinds), strict=True))
 
     def charge(self, usage: Usage) -> None:
         if self.charged is None:
@@ -50,10 +50,16 @@ class Line(Struct):
         self.booked.add(booked)
 
 
+def _tokens(usage: Usage, kinds: Iterable[str]) -> list[Decimal]:
+    """The tokens of some kinds of the cache, the other ones of the prompt, and those of the completion."""
+    cache = [Decimal(getattr(usage, kind) or 0) for kind in kinds]
+    return [*cache, (usage.prompt or 0) - sum(cache, Decimal(0)), Decimal(usage.completion or 0)]
+
+
 class Comparison(Struct):
     """All lines. ``deviation`` is the sum of the differences of each API key and model over all days, without
-    regard to their signs, in parts of what was charged: of the cost, or of the tokens of a bill without
-    cost."""
+    regard to their signs, in parts of what was charged. It is of the cost, or of the tokens where the bill
+    tells no cost."""
 
     zone: tzinfo
     first: date
@@ -65,6 +71,15 @@ class Comparison(Struct):
     by_model: bool
     is_of_cost: bool
     notes: list[str] = field(default_factory=list)
+
+    def difference(self, line: Line) -> Decimal:
+        """What the provider charged more than the ledger says, in cost or in tokens."""
+        return sum((mine - theirs for mine, theirs in line.compared(self.is_of_cost)), Decimal(0))
+
+    def part(self, line: Line) -> Decimal | None:
+        """The difference in parts of what was charged; None: nothing was."""
+        charged = sum((mine for mine, _ in line.compared(self.is_of_cost)), Decimal(0))
+        return self.difference(line) / abs(charged) if charged else None
 
 
 def compare(
@@ -165,23 +180,12 @@ def _deviation(lines: Iterable[Line], is_of_cost: bool) -> Decimal:
             whole.charge(line.charged)
         if line.booked is not None:
             whole.book(line.booked)
-    differences = [_amounts(line, is_of_cost) for line in over_days.values()]
-    apart = sum((abs(mine - theirs) for pair in differences for mine, theirs in pair), Decimal(0))
-    charged = sum((abs(mine) for pair in differences for mine, _ in pair), Decimal(0))
+    pairs = [pair for line in over_days.values() for pair in line.compared(is_of_cost)]
+    apart = sum((abs(mine - theirs) for mine, theirs in pairs), Decimal(0))
+    charged = sum((abs(mine) for mine, _ in pairs), Decimal(0))
     if not charged:
         return Decimal(1) if apart else Decimal(0)
     return apart / charged
-
-
-def _amounts(line: Line, is_of_cost: bool) -> list[tuple[Decimal, Decimal]]:
-    """What is compared of a line: the cost, or the tokens of prompt and completion."""
-    mine, theirs = line.charged or Usage(), line.booked.usage if line.booked else Usage()
-    if is_of_cost:
-        return [(mine.cost or Decimal(0), theirs.cost or Decimal(0))]
-    return [
-        (Decimal(mine.prompt or 0), Decimal(theirs.prompt or 0)),
-        (Decimal(mine.completion or 0), Decimal(theirs.completion or 0)),
-    ]
 
 
 def _notes(bill: Bill, lines: list[Line], by_key: bool) -> list[str]:

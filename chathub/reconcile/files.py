@@ -184,6 +184,9 @@ def _json_rows(place: str, value: object) -> Iterator[Row]:
         found = value[inner] if inner else value
     if isinstance(found, list):
         outer = _flat(value, without=inner) if isinstance(value, dict) else {}
+        if not found and outer:
+            # a time without use
+            yield Row(place, outer)
         for number, item in enumerate(found):
             for row in _json_rows(f"{place}{'.' if inner else ' '}{inner}[{number}]", item):
                 yield Row(row.place, {**outer, **row.fields})

@@ -1,7 +1,7 @@
 """The report of a comparison: a table for people, or JSON for programs."""
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +10,8 @@ from msgspec import Struct
 from chathub.reconcile.charges import Usage
 from chathub.reconcile.comparison import Comparison, Line
 
-_KINDS = ("prompt", "cached", "written", "completion")
-_SHORT = {"prompt": "in", "cached": "cached", "written": "written", "completion": "out"}
+# the parts of a usage that are shown, by the name that the table gives them
+_TOKENS = {"in": "prompt", "cached": "cached", "written": "written", "out": "completion"}
 
 
 class Heading(Struct, frozen=True):
@@ -30,105 +30,89 @@ class Heading(Struct, frozen=True):
 
 def report_lines(heading: Heading, comparison: Comparison) -> Iterator[str]:
     """The report line by line."""
-    currency = heading.currency or "a currency that the file does not name"
-    providers = ", ".join(heading.providers)
-    yield f"{heading.file}: {heading.title}, in {currency}, beside the ledger of {providers}"
+    currency = f"in {heading.currency or 'a currency that it does not name'}"
+    told = currency if comparison.is_of_cost else "tokens without cost"
+    yield f"{heading.file}: {heading.title}, {told}, beside the ledger of {', '.join(heading.providers)}"
     rate = "" if heading.rate == 1 else f"; costs of the file are multiplied by {_plain(heading.rate)}"
     yield f"{comparison.first} to {comparison.last}, days of {comparison.zone}{rate}"
     yield ""
-    yield from _table([*comparison.lines, comparison.total], comparison)
+    yield from _table(comparison)
     yield ""
     yield from _sides(comparison)
     yield from (f"note: {note}" for note in comparison.notes)
     judged = "within" if heading.is_within(comparison) else "more than"
-    yield (
-        f"{_percent(comparison.deviation)} apart in {'cost' if comparison.is_of_cost else 'tokens'}, "
-        f"{judged} the tolerance of {_plain(heading.tolerance)} %"
-    )
+    kind = "cost" if comparison.is_of_cost else "tokens"
+    tolerance = f"the tolerance of {_plain(heading.tolerance)} %"
+    yield f"{_percent(comparison.deviation)} apart in {kind}, {judged} {tolerance}"
 
 
 def _sides(comparison: Comparison) -> Iterator[str]:
     """What stands on one side only, and what of the ledger is estimated."""
-    for side, words in (("file", "only in the file"), ("ledger", "only in the ledger")):
-        lines = [line for line in comparison.lines if line.found_in == side]
-        if lines:
-            cost = sum((line.difference or Decimal(0) for line in lines), Decimal(0))
-            yield f"{words}: {_lines(len(lines))}, difference {_money(cost)}"
+    for side in ("file", "ledger"):
+        alone = [line for line in comparison.lines if line.found_in == side]
+        if alone:
+            apart = sum((comparison.difference(line) for line in alone), Decimal(0))
+            lines = "1 line" if len(alone) == 1 else f"{len(alone)} lines"
+            yield f"only in the {side}: {lines}, difference {_difference(apart, comparison)}"
     booked = comparison.total.booked
     if booked is not None and booked.estimates:
-        yield f"estimated in the ledger: {booked.estimates} requests, {_money(booked.estimated_cost)}"
+        requests = "1 request" if booked.estimates == 1 else f"{booked.estimates} requests"
+        yield f"estimated in the ledger: {requests}, {_money(booked.estimated_cost)}"
 
 
-def _lines(number: int) -> str:
-    return "1 line" if number == 1 else f"{number} lines"
-
-
-def _table(lines: Sequence[Line], comparison: Comparison) -> Iterator[str]:
-    columns = [column for column in _COLUMNS if column.is_shown(comparison)]
-    rows = [[column.cell(line) for column in columns] for line in lines]
-    rows = [[column.title for column in columns], *rows]
+def _table(comparison: Comparison) -> Iterator[str]:
+    """The lines and their total; above the columns of each side stands whose they are."""
+    names = ["day", *(["key"] if comparison.by_key else []), *(["model"] if comparison.by_model else [])]
+    sides = [_columns(comparison, is_ledger=is_ledger) for is_ledger in (False, True)]
+    columns = [*names, *sides[0], *sides[1], "difference", "%", ""]
+    above = [""] * len(columns)
+    for side, name in zip(sides, ("provider", "ledger"), strict=True):
+        if side:
+            above[len(names) if name == "provider" else len(names) + len(sides[0])] = name
+    rows = [above, columns]
+    rows += [_cells(line, names, sides, comparison) for line in [*comparison.lines, comparison.total]]
     widths = [max(map(_width, cells)) for cells in zip(*rows, strict=True)]
+    left = {*range(len(names)), len(columns) - 1}
     for row in rows:
-        padded = [
-            _pad(cell, width, is_left=column.is_left)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ]
-        yield "  ".join(padded).rstrip()
+        cells = zip(row, widths, strict=True)
+        yield "  ".join(
+            _pad(cell, width, is_left=number in left) for number, (cell, width) in enumerate(cells)
+        ).rstrip()
 
 
-class _Column(Struct, frozen=True):
-    title: str
-    cell: Callable[[Line], str]
-    is_shown: Callable[[Comparison], bool] = lambda _: True
-    is_left: bool = False
+def _columns(comparison: Comparison, *, is_ledger: bool) -> list[str]:
+    """The columns of one side: those that it tells, and kinds of tokens that are not all zero."""
+    total = comparison.total
+    both = [total.charged or Usage(), total.booked.usage if total.booked else Usage()]
+    columns = [
+        name
+        for name, kind in _TOKENS.items()
+        if any(getattr(usage, kind) for usage in both) and getattr(both[is_ledger], kind) is not None
+    ]
+    return [*columns, "cost"] if is_ledger or comparison.is_of_cost else columns
 
 
-def _token_column(side: str, kind: str) -> _Column:
-    def cell(line: Line) -> str:
-        count: int | None = getattr(_usage(line, side), kind)
-        return "-" if count is None else f"{count:,}"
-
-    def is_shown(comparison: Comparison) -> bool:
-        # a column of nothing but zeros tells nothing
-        total = comparison.total
-        return any(getattr(_usage(total, each), kind) for each in ("charged", "booked")) and (
-            getattr(_usage(total, side), kind) is not None
-        )
-
-    return _Column(f"{'provider' if side == 'charged' else 'ledger'} {_SHORT[kind]}", cell, is_shown)
+def _cells(
+    line: Line, names: Sequence[str], sides: Sequence[Sequence[str]], comparison: Comparison
+) -> list[str]:
+    named = {"day": str(line.day) if line.day else "total", "key": line.key, "model": line.model}
+    cells = [_printable(named[name]) for name in names]
+    usages = (line.charged, line.booked.usage if line.booked else None)
+    for columns, usage in zip(sides, usages, strict=True):
+        cells += [_cell(usage or Usage(), column) for column in columns]
+    cells += [_difference(comparison.difference(line), comparison), _percent(comparison.part(line))]
+    return [*cells, "" if line.found_in == "both" else f"only in the {line.found_in}"]
 
 
-def _usage(line: Line, side: str) -> Usage:
-    if side == "charged":
-        return line.charged or Usage()
-    return line.booked.usage if line.booked else Usage()
+def _cell(usage: Usage, column: str) -> str:
+    if column == "cost":
+        return _money(usage.cost)
+    count: int | None = getattr(usage, _TOKENS[column])
+    return "-" if count is None else f"{count:,}"
 
 
-def _cost(side: str) -> Callable[[Line], str]:
-    return lambda line: _money(_usage(line, side).cost)
-
-
-_COLUMNS = (
-    _Column("day", lambda line: str(line.day) if line.day else "total", is_left=True),
-    _Column("key", lambda line: _printable(line.key), lambda comparison: comparison.by_key, is_left=True),
-    _Column(
-        "model", lambda line: _printable(line.model), lambda comparison: comparison.by_model, is_left=True
-    ),
-    *(_token_column("charged", kind) for kind in _KINDS),
-    _Column("provider cost", _cost("charged"), lambda comparison: comparison.is_of_cost),
-    *(_token_column("booked", kind) for kind in _KINDS),
-    _Column("ledger cost", _cost("booked")),
-    _Column("difference", lambda line: _money(line.difference), lambda comparison: comparison.is_of_cost),
-    _Column("%", lambda line: _percent(_part(line)), lambda comparison: comparison.is_of_cost),
-    _Column("", lambda line: "" if line.found_in == "both" else f"only in the {line.found_in}", is_left=True),
-)
-
-
-def _part(line: Line) -> Decimal | None:
-    """The difference in parts of what was charged."""
-    charged = line.charged.cost if line.charged else None
-    difference = line.difference
-    return difference / abs(charged) if charged and difference is not None else None
+def _difference(amount: Decimal, comparison: Comparison) -> str:
+    return _money(amount) if comparison.is_of_cost else f"{int(amount):,}"
 
 
 def _money(amount: Decimal | None) -> str:
@@ -169,29 +153,29 @@ def report_json(heading: Heading, comparison: Comparison) -> dict[str, Any]:
         "timezone": str(comparison.zone),
         "since": str(comparison.first),
         "until": str(comparison.last),
-        "rows": [_json_line(line) for line in comparison.lines],
-        "total": _json_line(comparison.total),
+        "compared": "cost" if comparison.is_of_cost else "tokens",
+        "rows": [_json_line(line, comparison) for line in comparison.lines],
+        "total": _json_line(comparison.total, comparison),
         "estimated": {
             "requests": booked.estimates if booked else 0,
             "cost": _number(booked.estimated_cost) if booked else 0,
         },
         "deviation_percent": float(round(comparison.deviation * 100, 4)),
-        "deviation_of": "cost" if comparison.is_of_cost else "tokens",
         "tolerance_percent": float(heading.tolerance),
         "is_within_tolerance": heading.is_within(comparison),
         "notes": comparison.notes,
     }
 
 
-def _json_line(line: Line) -> dict[str, Any]:
-    part = _part(line)
+def _json_line(line: Line, comparison: Comparison) -> dict[str, Any]:
+    part = comparison.part(line)
     return {
         "day": str(line.day) if line.day else None,
         "key": line.key or None,
         "model": line.model or None,
         "provider": _json_usage(line.charged),
         "ledger": _json_usage(line.booked.usage if line.booked else None),
-        "difference": _number(line.difference),
+        "difference": _number(comparison.difference(line)),
         "difference_percent": None if part is None else float(round(part * 100, 4)),
         "found_in": line.found_in,
     }

@@ -50,6 +50,8 @@ def read_usage_csv(rows: Iterable[Row]) -> Iterator[Charge]:
 
 
 def _usage(row: Row, fresh: str, read: str, written: tuple[str, ...], output: str) -> Usage:
+    if not row.text(fresh):
+        return Usage()
     cached, writes = row.count(read) or 0, total(*map(row.count, written)) or 0
     prompt = (row.count(fresh) or 0) + cached + writes
     return Usage(prompt, cached, writes, row.count(output) or 0)

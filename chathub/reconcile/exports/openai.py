@@ -17,11 +17,12 @@ from chathub.reconcile.rows import Row
 
 def read_usage(rows: Iterable[Row]) -> Iterator[Charge]:
     for row in rows:
-        if not row.text("input_tokens"):
-            continue
+        is_empty = not row.text("input_tokens")
         yield Charge(
             row,
-            Usage(
+            Usage()
+            if is_empty
+            else Usage(
                 prompt=row.count("input_tokens"),
                 cached=row.count("input_cached_tokens"),
                 written=total(
@@ -40,12 +41,10 @@ def read_usage(rows: Iterable[Row]) -> Iterator[Charge]:
 def read_costs(rows: Iterable[Row]) -> Iterator[Charge]:
     """Costs by line item: ``gpt-4o-2024-08-06, input``. Not grouped by it, they are those of all models."""
     for row in rows:
-        value = row.amount("amount.value" if "amount.value" in row.fields else "amount_value")
-        if value is None:
-            continue
+        name = "amount.value" if "amount.value" in row.fields else "amount_value"
         yield Charge(
             row,
-            Usage(cost=value),
+            Usage(cost=row.amount(name)),
             row.moment("start_time"),
             row.moment("end_time") if row.text("end_time") else None,
             key_names(row, "api_key_id"),
