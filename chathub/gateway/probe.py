@@ -64,7 +64,7 @@ async def try_key(
                 return listed
         elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
             return None
-    model = min(models, key=lambda model: (model.output_price, model.name))
+    model = min(models, key=lambda model: (model.prices.output, model.name))
     chat_request = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
     meter.model = model
 

@@ -13,7 +13,7 @@ from chathub.handlers.http import actor, body, done, json_response, query, raw, 
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel
-from chathub.schemas.money import millionths
+from chathub.schemas.money import price_per_million
 from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -83,7 +83,7 @@ def _columns(fields: NewModel | ModelChange) -> Columns:
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
-            value = millionths(value)
+            value = price_per_million(value)
         elif name in ("model_name", "display_name") and not (value := value.strip()):
             raise BadRequest("field_empty", where=field_name(name))
         columns[column] = value

@@ -1,18 +1,20 @@
 -- name: list_all
 SELECT models.id, model_name, models.display_name, provider_id, provider_key AS provider_slug,
     providers.display_name AS provider_display_name, providers.is_active AS provider_is_active,
-    models.created_at, models.updated_at,
+    needs_key AS provider_needs_key, models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order
+    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, is_priced, description,
+    fallback_model, allow_extras, models.is_active, models.sort_order
 FROM models JOIN providers ON providers.id = provider_id
 ORDER BY models.sort_order, models.id DESC
 
 -- name: get_by_id
 SELECT models.id, model_name, models.display_name, provider_id, provider_key AS provider_slug,
     providers.display_name AS provider_display_name, providers.is_active AS provider_is_active,
-    models.created_at, models.updated_at,
+    needs_key AS provider_needs_key, models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order
+    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, is_priced, description,
+    fallback_model, allow_extras, models.is_active, models.sort_order
 FROM models JOIN providers ON providers.id = provider_id
 WHERE models.id = :model_id
 
@@ -33,6 +35,8 @@ UPDATE models SET model_name = :model_name, display_name = :display_name, provid
     model_type = :model_type, max_tokens = :max_tokens, context_window = :context_window,
     supports_streaming = :supports_streaming, supports_function_calling = :supports_function_calling,
     supports_vision = :supports_vision, input_price = :input_price, output_price = :output_price,
+    cached_price = :cached_price, cache_write_price = :cache_write_price,
+    cache_write_1h_price = :cache_write_1h_price, is_priced = :is_priced,
     description = :description, fallback_model = :fallback_model, allow_extras = :allow_extras,
     is_active = :is_active, sort_order = :sort_order,
     updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
