@@ -16,7 +16,7 @@ from chathub.billing import ledger
 from chathub.clock import Month, iso
 from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
-from chathub.errors import BudgetSpent, TooManyRequests, Unauthorized
+from chathub.errors import BudgetSpent, StorageFull, TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
 from chathub.providers.prices import MILLION, Prices
 from chathub.providers.resolver import Candidates
@@ -181,6 +181,20 @@ def _check_rates(tx: Transaction, owner: BudgetOwner, limits: LimitsWithUsage) -
         wait = 60 - now / 1000 % 60
         code = "too_many_requests_per_minute" if is_users else "too_many_requests_per_minute_of_token"
         raise TooManyRequests(code, most=most, wait=wait, retry_after=wait)
+
+
+def check_storage(tx: Transaction, user_id: int) -> None:
+    """Check that a user may store more. A turn checks it before it stores anything, and again when its prompt
+    is stored: its reply may then end above the limit, and is not cut.
+
+    Raises:
+        StorageFull: nothing is left of the limit; what the transaction has stored is to be rolled back.
+    """
+    limits = tx.all(tx.q.limits.get_of_user, user_id=user_id)[0]
+    used, most = limits.storage_used, limits.storage_limit
+    if most is not None and used >= most:
+        details = {"storage_used": used, "storage_limit": most}
+        raise StorageFull("storage_full", details=details, used=used, limit=most)
 
 
 def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:

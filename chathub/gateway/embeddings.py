@@ -61,7 +61,8 @@ class EmbeddingExchange:
         async with self._client.lease(endpoint) as leased:
             body = forwarding.adapted(self._fields, self._model.name)
             url, headers = openai.embeddings_url(leased.base_url), forwarding.headers_for(leased)
-            async with self._client.raw(leased, UpstreamRequest(url, headers, body)) as response:
+            request = UpstreamRequest(url, headers, body)
+            async with self._client.raw(leased, request, meter.mark_sent) as response:
                 self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
                 data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.memory)
                 if isinstance(data, Failure):

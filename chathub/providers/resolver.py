@@ -1,6 +1,5 @@
 """The resolver: from a model's name to the candidates of a request. It refuses what needs no attempt."""
 
-import random
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -23,6 +22,7 @@ from chathub.formats.messages import Endpoint
 from chathub.formats.registry import format_named
 from chathub.formats.urls import origin, place
 from chathub.providers import key_pool
+from chathub.providers.affinity import Affinity
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth, worse
@@ -32,10 +32,17 @@ from chathub.upstream.guard import is_trusted
 
 
 class Candidate(Struct, frozen=True):
-    """A model that may reply, and the endpoints to try for it, in order."""
+    """A model that may reply, and the endpoints to try for it, in order. ``first_choices`` are the API keys
+    that serve the conversation while they work."""
 
     model: ChatModel
     endpoints: tuple[Endpoint, ...]
+    first_choices: frozenset[int] = frozenset()
+
+    def after(self, endpoint: Endpoint) -> Endpoint | None:
+        """The endpoint that is tried after this one."""
+        following = self.endpoints[self.endpoints.index(endpoint) + 1 :]
+        return following[0] if following else None
 
     @property
     def model_name(self) -> str:
@@ -43,9 +50,11 @@ class Candidate(Struct, frozen=True):
 
 
 class Candidates(Struct, frozen=True):
-    """The model of the request, and those that it falls back on."""
+    """The model of the request, and those that it falls back on. ``affinity`` is the affinity key of the
+    request, empty for none."""
 
     in_order: tuple[Candidate, ...]
+    affinity: str = ""
 
     @property
     def model(self) -> ChatModel:
@@ -83,6 +92,7 @@ class Resolver:
         clock: Clock,
         config: Config,
         cooldowns: CallerCooldowns,
+        affinity: Affinity,
     ) -> None:
         self._db = db
         self._catalog = catalog
@@ -90,10 +100,14 @@ class Resolver:
         self._clock = clock
         self._config = config
         self._cooldowns = cooldowns
-        self._chance = random.Random()
+        self._affinity = affinity
 
-    def resolve(self, caller: Caller, model_name: str, needs: Requirements = NOTHING) -> Candidates:
+    def resolve(
+        self, caller: Caller, model_name: str, needs: Requirements = NOTHING, hint: str = ""
+    ) -> Candidates:
         """The candidates for a request of ``caller`` for the model of that name.
+
+        ``hint`` is what the requests of its conversation have in common, empty for a request without one.
 
         Raises:
             BadRequest: no such model, one that lacks what the request needs, or no usable API key; the
@@ -103,19 +117,20 @@ class Resolver:
         """
         model = self._catalog.get(model_name, _MODEL_TYPES[needs.embeddings])
         _check_needs(model, needs)
+        affinity = self._affinity.key_of(caller.id, hint) if hint else ""
         in_order, refusal = [], None
         for candidate_model in (model, *self._fallbacks(model)):
             try:
                 _check_needs(candidate_model, needs)
                 _check_token(caller, candidate_model.name)
-                in_order.append(self._candidate(caller, candidate_model))
+                in_order.append(self._candidate(caller, candidate_model, affinity))
             except ChatHubError as error:
                 # a fallback may be missing; the first model's error is the one to raise
                 refusal = refusal or error
         if not in_order:
             assert refusal is not None
             raise refusal
-        return Candidates(tuple(in_order))
+        return Candidates(tuple(in_order), affinity)
 
     async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
         """An API key of the caller's as an endpoint, usable or not, and the slug of its provider.
@@ -155,7 +170,7 @@ class Resolver:
             seen.add(model.name)
             yield model
 
-    def _candidate(self, caller: Caller, model: ChatModel) -> Candidate:
+    def _candidate(self, caller: Caller, model: ChatModel, affinity: str = "") -> Candidate:
         if model.provider_slug == LOCAL:
             return Candidate(model, (Endpoint(base_url="", local=True),))
         api_keys = self._db.read_sync(
@@ -164,26 +179,29 @@ class Resolver:
             provider_id=model.provider_id,
             model=model.name,
         )
-        return Candidate(model, self._endpoints(caller, model, api_keys))
+        return self._candidate_with_keys(caller, model, api_keys, affinity)
 
-    def _endpoints(
-        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
-    ) -> tuple[Endpoint, ...]:
+    def _candidate_with_keys(
+        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey], affinity: str
+    ) -> Candidate:
         now = self._clock.now()
         matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
         healths = {row.id: self._health(caller, row, model.name, now) for row in matching}
+        by_affinity = key_pool.in_order(matching, caller.id, affinity)
+        moved_to = self._affinity.moved_to(affinity, model.name)
+        ordered = key_pool.after_move(by_affinity, caller.id, moved_to)
         # a transient failure puts an API key behind the others; it does not exclude the key
-        usable = [row for row in matching if healths[row.id].is_usable(now)]
-        behind = [row for row in matching if healths[row.id].is_deprioritised(now)]
-        ordered = [
-            *key_pool.in_order(usable, caller.id, self._chance),
-            *key_pool.in_order(behind, caller.id, self._chance),
-        ]
-        endpoints = tuple(endpoint for row in ordered if (endpoint := self._endpoint(model, row, caller.id)))
+        usable = [row for row in ordered if healths[row.id].is_usable(now)]
+        behind = [row for row in ordered if healths[row.id].is_deprioritised(now)]
+        opened = (self._endpoint(model, row, caller.id) for row in (*usable, *behind))
+        endpoints = tuple(endpoint for endpoint in opened if endpoint)
         if endpoints:
-            return endpoints
+            candidate = Candidate(model, endpoints, key_pool.first_choices(by_affinity, caller.id))
+            record_place(self._affinity, affinity, candidate, endpoints[0])
+            return candidate
         if not model.needs_key:
-            return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
+            endpoint = Endpoint(base_url=model.base_url, wire_format=model.wire_format)
+            return Candidate(model, (endpoint,))
         raise _none_usable(model, api_keys, matching, healths, caller.id, now)
 
     def _health(self, caller: Caller, row: PooledApiKey, model: str, now: int) -> KeyHealth:
@@ -207,6 +225,13 @@ class Resolver:
         trusted = row.is_vouched or is_trusted(base_url, model.base_url, self._config.upstream_allow_hosts)
         is_own = row.user_id == caller_id
         return Endpoint(base_url, api_key, model.wire_format, trusted, key_id=row.id, is_own=is_own)
+
+
+def record_place(affinities: Affinity, affinity: str, candidate: Candidate, endpoint: Endpoint) -> None:
+    """Record that a conversation is served at an endpoint of a candidate from now on."""
+    if affinity and endpoint.key_id is not None:
+        is_first_choice = endpoint.key_id in candidate.first_choices
+        affinities.record(affinity, candidate.model.name, endpoint.key_id, is_first_choice=is_first_choice)
 
 
 def _check_needs(model: ChatModel, needs: Requirements) -> None:

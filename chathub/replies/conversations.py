@@ -76,6 +76,7 @@ class ConversationReplies:
             Unavailable: the server is shutting down, the database file is gone, or too much waits to be
                 stored already.
             DiskLow: there is too little room to store it; nothing was stored.
+            StorageFull: the user stores as much as it may; nothing was stored.
         """
         self._registry.check_open()
         # nothing was awaited since the request was resolved: when one of its API keys is removed meanwhile,

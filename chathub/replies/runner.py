@@ -82,7 +82,7 @@ class ReplyRunner:
             chat_request, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
             return failover.trial(self._client, chat_request, reply, keep)
 
-        report = self._key_reports.for_caller(reply.user_id)
+        report = self._key_reports.for_request(reply.user_id, candidates)
         reply.failure = await failover.run(candidates.in_order, prepare, report)
 
     async def run(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> FinalStatus:
