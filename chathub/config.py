@@ -71,7 +71,7 @@ class Config:
     write_seconds: float = 60
     body_seconds: float = 30
     reply_characters: int = 2_000_000
-    usage_seconds: float = 0
+    usage_seconds: float = 5
     streams_per_user: int = 256
     # with less free disk, turns with images or tools are refused; with less than a quarter of it, all turns;
     # 0: never

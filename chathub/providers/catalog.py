@@ -36,8 +36,8 @@ _VERSION = re.compile(
     r"(?:-(?:latest|preview|exp))?(?:-\d{4}-\d{2}-\d{2}|-\d{2}-\d{2}|-\d{2}-\d{4}|-\d{3,8})?"
 )
 _DEFAULT_WINDOW = 32_768
-_CHAT_TYPES = ("chat", "completion")
-_OFFERED_TYPES = (*_CHAT_TYPES, "embedding")
+CHAT_TYPES = ("chat", "completion")
+_OFFERED_TYPES = (*CHAT_TYPES, "embedding")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Catalog:
         """
         provider = self._now.providers[provider_slug]
         rows = (row for row in self._now.rows if row.provider_slug == provider_slug)
-        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in _CHAT_TYPES]
+        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in CHAT_TYPES]
         if name is None:
             return models
         models = [model for model in models if model.name == name]
@@ -152,7 +152,7 @@ class Catalog:
             if row.is_active and row.provider_is_active and row.model_type in _OFFERED_TYPES
         ]
 
-    def get(self, name: str, model_types: tuple[str, ...] = _CHAT_TYPES) -> ChatModel:
+    def get(self, name: str, model_types: tuple[str, ...] = CHAT_TYPES) -> ChatModel:
         """The model of that name, or of a well-known family that a provider serves.
 
         Raises:
@@ -165,7 +165,7 @@ class Catalog:
         if not row.is_active:
             raise BadRequest("model_disabled", model=name)
         if row.model_type not in model_types:
-            is_chat = model_types == _CHAT_TYPES
+            is_chat = model_types == CHAT_TYPES
             raise BadRequest("model_not_for_chat" if is_chat else "model_not_for_embeddings", model=name)
         return self._model(row.model_name, self._active_provider(row.provider_slug, name), row)
 

@@ -42,3 +42,15 @@ ORDER BY ledger.id DESC LIMIT :limit
 
 -- name: newest_day
 SELECT max(day) AS day FROM usage_sums_of_all_by_day
+
+-- name: sum_by_quarter_hour
+-- a provider's rows from id :first to :last by quarter of an hour (Unix time in milliseconds / 900,000), API key and
+-- model: days of any time zone are made of them
+SELECT at / 900000 AS quarter, key_id, model, count(*) AS attempts, sum(usage_source <> '') AS requests,
+    sum(usage_source NOT IN ('', 'reported')) AS estimates,
+    sum(iif(usage_source IN ('', 'reported'), 0, cost)) AS estimated_cost, sum(prompt_tokens) AS prompt_tokens,
+    sum(completion_tokens) AS completion_tokens, sum(cached_tokens) AS cached_tokens,
+    sum(cache_write_tokens) AS cache_write_tokens, sum(cost) AS cost
+FROM ledger
+WHERE id BETWEEN :first AND :last AND provider = :provider AND at >= :since AND at < :until
+GROUP BY 1, 2, 3

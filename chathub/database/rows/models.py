@@ -53,7 +53,7 @@ class Models(Statements):
     list_all: Select[Model]
     get_by_id: Select[Model]
     insert: Select[ModelId]
-    import_by_name: Command
+    import_listed: Command
     update: Command
     toggle: Command
     set_order: Command
