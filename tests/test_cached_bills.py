@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from chats import Headers, add_model, read_events
 from conftest import Connect, sign_in
+from gateway import token
 from scripted import DONE, Provider, chunk, data, usage
 from scripted_formats import PROTOCOLS
 
@@ -48,7 +49,9 @@ class CachingProvider:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._sent = 0
-        self.cost = self.savings = self.counted = 0
+        self.cost = self.savings = 0
+        self.counted: Counter[str] = Counter()
+        self.is_for_program = False
         self.tokens: Counter[str] = Counter()
         self.went: Counter[str] = Counter()
         self.fails_over = False
@@ -96,9 +99,9 @@ class CachingProvider:
         cost = _rounded(sum(count * price for count, price in zip(used, prices, strict=True)))
         self.cost += cost
         self.savings += _rounded(used.prompt * prices[0] + used.completion * prices[-1]) - cost
-        self.counted += (
-            used.prompt - used.read + floor(Fraction(used.read, 10) + Fraction(1, 2)) + used.completion
-        )
+        tenth = floor(Fraction(used.read, 10) + Fraction(1, 2))
+        counted = used.prompt - used.read + tenth + used.completion
+        self.counted.update(all=counted, programs=counted if self.is_for_program else 0)
         self.tokens.update(
             requests=1,
             prompt_tokens=used.prompt,
@@ -170,32 +173,39 @@ def _streamed(protocol: str, used: Used, words: str) -> list[bytes]:
     return [f"event: {event['type']}\n".encode() + data(event) for event in events]
 
 
-async def _converse(
-    client: TestClient, user: Headers, caching: CachingProvider, chance: random.Random, turns: int
-) -> None:
-    """A conversation of so many turns, with a page or a program, each turn whole or streamed."""
-    way, model = (
-        chance.choice(("/api/chat", "/v1/chat/completions", "/v1/messages")),
-        chance.choice(list(_PRICES)),
-    )
-    name, conversation = f"{model}-{chance.choice(PROTOCOLS)}", {}
-    caching.begin()
-    for _ in range(turns):
-        caching.fails_over = chance.random() < 0.2
-        streams = chance.random() < 0.5
-        if way == "/api/chat":
-            told = await _chat(
-                client, user, {"model": name, "message": "你好", **conversation}, streams=streams
-            )
-            conversation = {"conversation_id": told["conversation_id"]}
-            _check_page(told, caching.last)
-        else:
-            body = {"model": name, "messages": [{"role": "user", "content": "你好"}], "stream": streams}
-            async with client.post(way, json=body | {"max_tokens": 900}, headers=user) as response:
-                assert response.status == 200, await response.text()
-                answer = await response.read()
-            if not streams:
-                _check_program(way, json.loads(answer)["usage"], caching.last)
+class Asker(NamedTuple):
+    """A user with a page, and a program with its access token."""
+
+    client: TestClient
+    user: Headers
+    program: Headers
+    caching: CachingProvider
+    chance: random.Random
+
+    async def converse(self, turns: int) -> None:
+        """A conversation of so many turns, each of them whole or streamed."""
+        way = self.chance.choice(("/api/chat", "/v1/chat/completions", "/v1/messages"))
+        model = f"{self.chance.choice(list(_PRICES))}-{self.chance.choice(PROTOCOLS)}"
+        conversation: dict[str, Any] = {}
+        self.caching.begin()
+        self.caching.is_for_program = way != "/api/chat"
+        for _ in range(turns):
+            self.caching.fails_over, streams = self.chance.random() < 0.2, self.chance.random() < 0.5
+            if way == "/api/chat":
+                body = {"model": model, "message": "你好", **conversation}
+                told = await _chat(self.client, self.user, body, streams=streams)
+                conversation = {"conversation_id": told["conversation_id"]}
+                _check_page(told, self.caching.last)
+            else:
+                await self._complete(way, model, streams=streams)
+
+    async def _complete(self, way: str, model: str, *, streams: bool) -> None:
+        body = {"model": model, "messages": [{"role": "user", "content": "你好"}], "max_tokens": 900}
+        async with self.client.post(way, json=body | {"stream": streams}, headers=self.program) as response:
+            assert response.status == 200, await response.text()
+            answer = await response.read()
+        if not streams:
+            _check_program(way, json.loads(answer)["usage"], self.caching.last)
 
 
 async def _chat(client: TestClient, user: Headers, body: dict[str, Any], *, streams: bool) -> dict[str, Any]:
@@ -244,8 +254,10 @@ async def test_cost_of_random_cached_conversations_equals_the_providers_bill(
     await client.put("/api/users/2", json={"usage_limit": 10**12}, headers=admin)
     caching = CachingProvider(chance)
     provider.script = caching.answer
+    program = {"Authorization": f"Bearer {await token(client, user)}"}
+    asker = Asker(client, user, program, caching, chance)
     for _ in range(_CONVERSATIONS):
-        await _converse(client, user, caching, chance, turns=chance.randint(1, 3))
+        await asker.converse(turns=chance.randint(1, 3))
     assert len(caching.went) == 8, caching.went
     rows = (await (await client.get("/api/usage?group_by=model", headers=user)).json())["data"]
     for name, expected in caching.tokens.items():
@@ -253,7 +265,10 @@ async def test_cost_of_random_cached_conversations_equals_the_providers_bill(
     for name, expected in (("cost", caching.cost), ("cached_savings", caching.savings)):
         assert sum(round(row[name] * 10**6) for row in rows) == expected, name
     stats = await (await client.get("/api/stats", headers=user)).json()
-    assert stats["monthly_usage"] == caching.counted < stats["tokens_used"]
+    assert stats["monthly_usage"] == caching.counted["all"] < stats["tokens_used"]
+    assert stats["budgets"][0]["used"] == caching.counted["all"]
+    (listed,) = await (await client.get("/api/tokens", headers=user)).json()
+    assert listed["monthly_usage"] == caching.counted["programs"]
     assert round(stats["cached_savings"] * 10**6) == caching.savings
     single = (await (await client.get("/api/usage?limit=1000", headers=user)).json())["data"]
     assert sum(round(row["cost"] * 10**6) for row in single) == caching.cost
