@@ -193,7 +193,7 @@ class Catalog:
         return max(bases, key=lambda row: len(row.model_name), default=None)
 
     def _model(self, name: str, provider: Provider, row: Model | None = None) -> ChatModel:
-        return replace(_chat_model(name, provider, row), cached_weight=self._config.cached_weight)
+        return _chat_model(name, provider, row, self._config.cached_weight)
 
     def _active_provider(self, slug: str, model_name: str) -> Provider:
         provider = self._now.providers[slug]
@@ -209,7 +209,9 @@ def provider_as_model(provider: Provider) -> ChatModel:
     return replace(_chat_model("", provider), is_priced=True)
 
 
-def _chat_model(name: str, provider: Provider, row: Model | None = None) -> ChatModel:
+def _chat_model(
+    name: str, provider: Provider, row: Model | None = None, cached_weight: float = 1
+) -> ChatModel:
     model = ChatModel(
         name=name,
         provider_id=provider.id,
@@ -219,6 +221,7 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
         needs_key=provider.needs_key,
         wire_format=provider.protocol,
         is_priced=not provider.needs_key,
+        cached_weight=cached_weight,
     )
     if row is None:
         return model
