@@ -114,7 +114,7 @@ def compare(
         by_key,
         by_model,
         bill.has_cost,
-        _notes(bill, ordered, by_key),
+        _notes(bill, ordered, names, {place.key for place in charges}, {at.key_id for at in books.sums}),
     )
 
 
@@ -137,14 +137,15 @@ class _Names(Struct, frozen=True):
             return "-"
         if names := self.keys.get(at.key_id):
             return self._key(names)
-        return self.labels.get(at.key_id) or f"#{at.key_id}"
+        return self.label(at.key_id)
+
+    def label(self, key_id: int) -> str:
+        return self.labels.get(key_id) or f"#{key_id}"
 
     def _key(self, names: tuple[str, ...]) -> str:
         if not names:
             return "-"
-        labels = sorted(
-            {self.labels[id_] or f"#{id_}" for id_, theirs in self.keys.items() if theirs == names}
-        )
+        labels = sorted({self.label(key_id) for key_id, theirs in self.keys.items() if theirs == names})
         return ", ".join(labels) or shown_name(names)
 
     def group_of_bill(self, place: Place) -> int:
@@ -188,11 +189,20 @@ def _deviation(lines: Iterable[Line], is_of_cost: bool) -> Decimal:
     return apart / charged
 
 
-def _notes(bill: Bill, lines: list[Line], by_key: bool) -> list[str]:
+def _notes(
+    bill: Bill, lines: list[Line], names: _Names, charged: set[tuple[str, ...]], booked: set[int | None]
+) -> list[str]:
     notes = list(bill.notes)
-    if bill.has_keys and not by_key:
+    if bill.has_keys and not names.by_key:
         notes.append(
             "no API key here has the label or the ends of one in the file: the sums over all are compared"
+        )
+    theirs = sorted(shown_name(key) for key in charged if key and key not in names.keys.values())
+    own = sorted(names.label(key) for key in booked if key is not None and key not in names.keys)
+    if names.by_key and theirs and own:
+        notes.append(
+            f"API keys of the file ({', '.join(theirs)}) and of the ledger ({', '.join(own)}) may be the "
+            "same: those are matched whose label is their name at the provider"
         )
     if failures := sum(line.booked.failures for line in lines if line.booked):
         notes.append(f"attempts in the ledger that used nothing, which a provider may charge: {failures}")

@@ -188,7 +188,7 @@ def _json_rows(place: str, value: object) -> Iterator[Row]:
             # a time without use
             yield Row(place, outer)
         for number, item in enumerate(found):
-            for row in _json_rows(f"{place}{'.' if inner else ' '}{inner}[{number}]", item):
+            for row in _json_rows(f"{place}{'.' if ', ' in place else ', '}{inner}[{number}]", item):
                 yield Row(row.place, {**outer, **row.fields})
     elif isinstance(value, dict):
         yield Row(place, _flat(value))

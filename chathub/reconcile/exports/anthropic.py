@@ -91,6 +91,10 @@ SHAPES = (
         is_bill=True,
     ),
     Shape(
-        "Anthropic cost", "anthropic", frozenset({"usage_date_utc", "cost_usd"}), read_cost_csv, is_bill=True
+        "Anthropic cost",
+        "anthropic",
+        frozenset({"usage_date_utc", "token_type", "cost_usd"}),
+        read_cost_csv,
+        is_bill=True,
     ),
 )
