@@ -2,15 +2,20 @@
 names of models and API keys are matched."""
 
 import io
+import random
 import zipfile
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from exports import KEYS, SHAPES, Request
 from reconciling import Command
 
 from chathub.config import Config
 from chathub.database.rows.api_keys import KeyName
 from chathub.errors import StartError
+from chathub.reconcile.bill import read_bill
 from chathub.reconcile.names import group_models, match_keys, shown_name
 
 
@@ -75,6 +80,20 @@ def test_more_rows_than_the_bound_are_refused(command: Command, monkeypatch: pyt
     monkeypatch.setattr("chathub.reconcile.files._MOST_ROWS", 3)
     with pytest.raises(StartError, match="export0 has more than 3 rows"):
         command(ACTIVITY + "2026-08-01,a/b,1,1,1,1\n" * 4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_damaged_file_is_read_or_refused_with_a_sentence(shape: str, tmp_path: Path) -> None:
+    chance, file = random.Random(shape), tmp_path / "export"
+    at = datetime(2026, 8, 1, 23, tzinfo=UTC)
+    whole = SHAPES[shape]([Request(at, key, "gpt-7o", 2000, 400, 800, 30) for key in KEYS])
+    for _ in range(50):
+        begin = chance.randrange(len(whole))
+        end = begin + chance.choice((0, 1, 20, len(whole)))
+        with_what = chance.choice((b"", b",", b'"', b"{", b"\n", b"-1", b"NaN", b"\x00", b"\xff", b"9" * 400))
+        file.write_bytes(whole[:begin] + with_what + whole[end:])
+        with suppress(StartError):
+            assert read_bill([file], None).sums
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from chathub.reconcile.bill import Bill, Place
 from chathub.reconcile.booked import Booked, BookedAt, Books
-from chathub.reconcile.charges import Usage
+from chathub.reconcile.charges import Spending
 from chathub.reconcile.names import ModelGroups, group_models, match_keys, shown_name
 
 
@@ -21,7 +21,7 @@ class Line(Struct):
     day: date | None
     key: str
     model: str
-    charged: Usage | None = None
+    charged: Spending | None = None
     booked: Booked | None = None
 
     @property
@@ -33,24 +33,24 @@ class Line(Struct):
     def compared(self, is_of_cost: bool) -> list[tuple[Decimal, Decimal]]:
         """What is compared, the provider's and the ledger's: the cost, or the tokens. Those of the cache are
         compared for themselves where the bill tells them."""
-        mine, theirs = self.charged or Usage(), self.booked.usage if self.booked else Usage()
+        mine, theirs = self.charged or Spending(), self.booked.usage if self.booked else Spending()
         if is_of_cost:
             return [(mine.cost or Decimal(0), theirs.cost or Decimal(0))]
         kinds = [kind for kind in ("cached", "written") if getattr(mine, kind) is not None]
         return list(zip(_tokens(mine, kinds), _tokens(theirs, kinds), strict=True))
 
-    def charge(self, usage: Usage) -> None:
+    def charge(self, usage: Spending) -> None:
         if self.charged is None:
-            self.charged = Usage()
+            self.charged = Spending()
         self.charged.add(usage)
 
     def book(self, booked: Booked) -> None:
         if self.booked is None:
-            self.booked = Booked(Usage())
+            self.booked = Booked(Spending())
         self.booked.add(booked)
 
 
-def _tokens(usage: Usage, kinds: Iterable[str]) -> list[Decimal]:
+def _tokens(usage: Spending, kinds: Iterable[str]) -> list[Decimal]:
     """The tokens of some kinds of the cache, the other ones of the prompt, and those of the completion."""
     cache = [Decimal(getattr(usage, kind) or 0) for kind in kinds]
     return [*cache, (usage.prompt or 0) - sum(cache, Decimal(0)), Decimal(usage.completion or 0)]

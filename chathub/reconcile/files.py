@@ -46,8 +46,8 @@ def reading_errors(name: str) -> Iterator[None]:
         raise StartError(f"{name} is no CSV file: {error}") from None
     except (UnicodeError, RecursionError):
         raise StartError(f"{name} is no text of a known encoding, or nested too deep") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
-        raise StartError(f"{name} is no ZIP archive that can be read: {error}") from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        raise StartError(f"{name} cannot be read: {error}") from None
 
 
 def tables_in(path: Path) -> Generator[Table, None, None]:
