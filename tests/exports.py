@@ -14,7 +14,7 @@ KEYS = {"sk-one-of-the-bills-aaaa1111": "key_One", "sk-two-of-the-bills-bbbb2222
 CHARGED_AS = {"gpt-7o": "gpt-7o-2024-08-06", "claude-haiku-7-5": "claude-haiku-7-5-20251001"}
 DISPLAYED_AS = {"gpt-7o": "GPT-7o", "claude-haiku-7-5": "Claude Haiku 7.5"}
 # for a million tokens
-PRICES = {"fresh": "2.5", "cached": "2.5", "written": "2.5", "completion": "10"}
+PRICES = {"fresh": "2.5", "cached": "0.25", "written": "3.125", "completion": "10"}
 CHINA = timezone(timedelta(hours=8))
 
 
