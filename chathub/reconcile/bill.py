@@ -143,7 +143,7 @@ def _combined(usages: Bill, bills: Bill) -> Bill:
         usages.sums = _without_keys(usages.sums)
     for place, usage in bills.sums.items():
         rough = Place(place.day, (), place.model)
-        rest = (usage.cost or Decimal(0)) - told.pop(rough, Decimal(0))
+        rest = (usage.cost or Decimal(0)) - told.get(rough, Decimal(0))
         told[rough] = Decimal(0)
         if abs(rest) >= _NOTHING or not has_cost:
             usages.add(rough, Spending(cost=rest))
