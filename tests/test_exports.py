@@ -57,6 +57,11 @@ def test_file_that_is_no_export_is_refused_with_its_place(
         command(content)
 
 
+def test_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="usage.csv cannot be read: No such file"):
+        read_bill([tmp_path / "usage.csv"], None)
+
+
 def test_wrong_cell_is_not_repeated_in_the_error(command: Command) -> None:
     """A shifted column may hold an API key."""
     with pytest.raises(StartError) as raised:

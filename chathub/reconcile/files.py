@@ -47,7 +47,8 @@ def reading_errors(name: str) -> Iterator[None]:
     except (UnicodeError, RecursionError):
         raise StartError(f"{name} is no text of a known encoding, or nested too deep") from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError) as error:
-        raise StartError(f"{name} cannot be read: {error}") from None
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise StartError(f"{name} cannot be read: {reason}") from None
 
 
 def tables_in(path: Path) -> Generator[Table, None, None]:
@@ -56,14 +57,14 @@ def tables_in(path: Path) -> Generator[Table, None, None]:
     Raises:
         StartError: the file is too large or no export.
     """
-    with path.open("rb") as file:
+    with reading_errors(path.name), path.open("rb") as file:
         file.seek(0, io.SEEK_END)
         _check_size(path.name, file.tell())
         file.seek(0)
         if not zipfile.is_zipfile(file):
             yield from _table(path.name, file)
             return
-        with reading_errors(path.name), zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(file) as archive:
             yield from _members(path.name, archive)
 
 
