@@ -157,7 +157,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             signer = Signer(*await token_keys(db, master))
             app[app_keys.LAST_USES] = last_uses = LastUses(db)
             app[app_keys.SESSIONS] = Sessions(db, clock, signer, config, last_uses)
-            app[app_keys.CATALOG] = Catalog(db)
+            app[app_keys.CATALOG] = Catalog(db, config.language)
             yield
         finally:
             passwords.close()

@@ -103,17 +103,16 @@ class Gateway:
             ChatHubError: the request failed.
         """
         candidates = self._resolve(caller, request.model, Requirements(embeddings=True))
-        # there is no fallback: vectors of different models cannot be compared
-        candidate = candidates.in_order[0]
-        if candidate.endpoints[0].wire_format != "openai":
+        able = [each for each in candidates.in_order if each.endpoints[0].wire_format == "openai"]
+        if not able:
             raise BadRequest("embeddings_unsupported", model=request.model)
         metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
         async with metered as gateway_request:
-            exchange = EmbeddingExchange(self._client, gateway_request, candidate, request, sink)
+            exchange = EmbeddingExchange(self._client, gateway_request, able[0], request, sink)
             report = self._key_reports.for_caller(caller.id)
-            failure = await failover.run([candidate], exchange.prepare, report)
+            failure = await failover.run(able, exchange.prepare, report)
             if failure is not None:
-                raise error_for(failure, candidate, gateway_request.endpoint)
+                raise error_for(failure, exchange.candidate, gateway_request.endpoint)
             return exchange.body
 
     def _resolve(self, caller: Caller, model: str, requirements: Requirements) -> Candidates:

@@ -89,7 +89,12 @@ class Metering:
     ) -> GatewayRequest:
         """The request in the registry. It is there as soon as it is resolved: one of its API keys may be
         removed before it is used."""
-        attempt_owner = AttemptOwner(kind=kind, user_id=caller.id, token_id=caller.token_id)
+        attempt_owner = AttemptOwner(
+            kind=kind,
+            user_id=caller.id,
+            token_id=caller.token_id,
+            requested_model=candidates.requested,
+        )
         memory = self._reply_memory.of(caller.id)
         request = GatewayRequest(attempt_owner, candidates, memory, is_limited=bool(caller.models))
         self._registry.add(request)

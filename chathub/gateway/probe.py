@@ -65,7 +65,7 @@ async def try_key(
         elif not models or isinstance(await list_models(client, replace(endpoint, api_key=_NO_KEY)), Failure):
             return None
     model = min(models, key=lambda model: (model.output_price, model.name))
-    chat_request = ChatRequest("", model.name, _PROMPT, stream=False, params={"max_tokens": 1})
+    chat_request = ChatRequest("", model.upstream_name, _PROMPT, stream=False, params={"max_tokens": 1})
     meter.model = model
 
     async def prepare(_: Candidate) -> Trial:

@@ -66,7 +66,7 @@ async def _try_key(
 
 async def list_models(request: web.Request) -> web.Response:
     names = await _list_offered(request)
-    known = request.app[CATALOG].names()
+    known = request.app[CATALOG].known_to(row_id(request, "provider_id"))
     offered = [models.OfferedModel(id=name, imported=name in known) for name in names]
     return json_response(models.OfferedModelList(data=offered))
 

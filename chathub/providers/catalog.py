@@ -3,17 +3,19 @@
 Chats and the public list of models read the snapshot. It holds no API keys.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from chathub.database.database import Database
 from chathub.database.rows.models import Model
 from chathub.database.rows.providers import Provider
-from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound, UnknownModel
+from chathub.providers import aliases, snapshot
+from chathub.providers.aliases import Choice, Entry
 from chathub.schemas import models
 from chathub.schemas.models import ModelFilter
+from chathub.sentences import Language
 
 LOCAL = "local"
 # for models that are not in the table: beginnings of well-known names, and the provider's slug
@@ -38,6 +40,8 @@ class ChatModel:
     """A model that may be chatted with, and its provider. Lengths are tokens, prices millionths per 1,000
     tokens.
 
+    ``name`` is what users and the ledger see, ``upstream_name`` what the provider is called with.
+
     A model that is not in the table has the defaults: what it cannot do is not known.
 
     ``allow_extras``: the body of a gateway request may choose another model or a dearer service, although
@@ -60,29 +64,19 @@ class ChatModel:
     supports_tools: bool = True
     fallback_model: str = ""
     allow_extras: bool = False
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``shown``:
-    ``rows`` as they go out; ``all_models``: their JSON."""
-
-    providers: dict[str, Provider] = field(default_factory=dict)
-    by_name: dict[str, Model] = field(default_factory=dict)
-    rows: tuple[Model, ...] = ()
-    shown: tuple[models.Model, ...] = ()
-    all_models: bytes = b"[]"
+    upstream_name: str = ""
 
 
 class Catalog:
     """The current snapshot; ``reload`` after every commit that changes providers or models."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, language: Language) -> None:
         self._db = db
-        self._now = Snapshot()
+        self._language = language
+        self._now = snapshot.Snapshot()
 
     async def reload(self) -> None:
-        self._now = await self._db.read(_load)
+        self._now = await self._db.read(snapshot.load, self._language)
 
     def list_models(self, filters: ModelFilter) -> bytes:
         """The models as a JSON array. The list of all models is encoded already."""
@@ -97,12 +91,27 @@ class Catalog:
         ]
         return msgspec.json.encode(chosen)
 
+    def shown(self, model_id: int) -> models.Model:
+        """A model as it goes out.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+        """
+        for model in self._now.shown:
+            if model.id == model_id:
+                return model
+        raise NotFound("model_not_found")
+
     def is_listed(self, name: str) -> bool:
         """Whether the table has a model of that name."""
         return name in self._now.by_name
 
-    def names(self) -> set[str]:
-        return {row.model_name for row in self._now.rows}
+    def known_to(self, provider_id: int) -> set[str]:
+        """The names in a provider's own list that are taken: of models of any provider, and those by which
+        this provider is called."""
+        rows = self._now.rows
+        called = {row.upstream_name for row in rows if row.provider_id == provider_id}
+        return {row.model_name for row in rows} | called
 
     def chat_models_of(self, provider_slug: str, name: str | None = None) -> list[ChatModel]:
         """The models of a provider that can be chatted with, or the one of that name.
@@ -132,23 +141,51 @@ class Catalog:
         raise NotFound("provider_not_found")
 
     def offered(self) -> list[tuple[str, int, str]]:
-        """The models for programs: name, time of creation (Unix seconds) and the provider's slug."""
+        """The models for programs: name, time of creation (Unix seconds) and the provider's slug. A wildcard
+        is no name to request."""
         return [
             (row.model_name, row.created_at // 1000, row.provider_slug)
             for row in self._now.rows
             if row.is_active and row.provider_is_active and row.model_type in _OFFERED_TYPES
+            if not aliases.is_wildcard(row)
         ]
 
+    def entry(self, name: str) -> Entry:
+        """What a requested name stands for: a model, listed or not, or the targets of an alias. A listed name
+        comes before every wildcard.
+
+        Raises:
+            BadRequest: an alias that is inactive, or has no targets.
+        """
+        row = self._find(name) or self._find_wildcard(name)
+        if row is None or not row.is_alias:
+            model_name = row.model_name if row else name
+            return Entry(model_name, (Choice(model_name),))
+        if not row.is_active:
+            raise BadRequest("model_disabled", model=name)
+        targets = sorted(self._now.targets.get(row.id, []), key=lambda target: target.order)
+        if not targets:
+            raise BadRequest("alias_without_targets", model=name)
+        choices = tuple(Choice(target.row.model_name, target.weight, target.order) for target in targets)
+        requested = name if aliases.is_wildcard(row) else row.model_name
+        return Entry(requested, choices, row.model_name, row.fallback_model)
+
+    def _find(self, name: str) -> Model | None:
+        return self._now.by_name.get(name) or self._now.by_name.get(name.lower())
+
+    def _find_wildcard(self, name: str) -> Model | None:
+        return next((row for row in self._now.wildcards if aliases.matches(row.model_name, name)), None)
+
     def get(self, name: str, model_types: tuple[str, ...] = _CHAT_TYPES) -> ChatModel:
-        """The model of that name, or of a well-known family that a provider serves.
+        """The model of that name, which is no alias's, or of a well-known family that a provider serves.
 
         Raises:
             BadRequest: unknown, inactive, or of another type; the sentence says which.
         """
-        snapshot = self._now
-        row = snapshot.by_name.get(name) or snapshot.by_name.get(name.lower())
+        row = self._find(name)
         if row is None:
             return self._get_by_prefix(name)
+        assert not row.is_alias
         if not row.is_active:
             raise BadRequest("model_disabled", model=name)
         if row.model_type not in model_types:
@@ -169,11 +206,12 @@ class Catalog:
         return _chat_model(name, self._active_provider(slug, name), base)
 
     def _find_base(self, slug: str, name: str) -> Model | None:
-        """The model in the table that ``gpt-4o-2024-08-06`` is a version of: the version has its price and
-        limits, and is disabled with it."""
-        rows = (row for row in self._now.rows if row.provider_slug == slug)
-        bases = [row for row in rows if name.startswith(row.model_name.lower() + "-")]
-        return max(bases, key=lambda row: len(row.model_name), default=None)
+        """The model in the table that ``gpt-4o-2024-08-06`` is a version of, or that ``gpt-4o`` is under
+        another name: it has its price and limits, and is disabled with it."""
+        rows = [row for row in self._now.rows if row.provider_slug == slug]
+        called = [(sent.lower(), row) for row in rows for sent in (row.model_name, row.upstream_name) if sent]
+        bases = [(sent, row) for sent, row in called if f"{name}-".startswith(f"{sent}-")]
+        return max(bases, key=lambda base: len(base[0]), default=("", None))[1]
 
     def _active_provider(self, slug: str, model_name: str) -> Provider:
         provider = self._now.providers[slug]
@@ -198,6 +236,7 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
         base_url=provider.default_base_url,
         needs_key=provider.needs_key,
         wire_format=provider.protocol,
+        upstream_name=name,
     )
     if row is None:
         return model
@@ -212,17 +251,6 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
         supports_tools=row.supports_function_calling,
         fallback_model=row.fallback_model,
         allow_extras=row.allow_extras,
-    )
-
-
-def _load(tx: Transaction) -> Snapshot:
-    rows = tuple(tx.all(tx.q.models.list_all))
-    shown = tuple(models.Model.of(row) for row in rows)
-    by_name = {row.model_name.lower(): row for row in rows}
-    return Snapshot(
-        providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
-        by_name=by_name | {row.model_name: row for row in rows},
-        rows=rows,
-        shown=shown,
-        all_models=msgspec.json.encode(shown),
+        # a version of the model in the table is called by its own name
+        upstream_name=(row.upstream_name if row.model_name == name else "") or name,
     )

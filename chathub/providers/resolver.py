@@ -1,7 +1,8 @@
 """The resolver: from a model's name to the candidates of a request. It refuses what needs no attempt."""
 
 import random
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -10,24 +11,18 @@ from chathub.clock import Clock
 from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.api_keys import PooledApiKey, UsableApiKey
-from chathub.errors import (
-    BadRequest,
-    ChatHubError,
-    Forbidden,
-    ModelUnavailable,
-    NotFound,
-    TooManyRequests,
-)
+from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound
 from chathub.formats.client_request import refuse
 from chathub.formats.messages import Endpoint
 from chathub.formats.registry import format_named
 from chathub.formats.urls import origin, place
-from chathub.providers import key_pool
+from chathub.providers import aliases, key_pool
+from chathub.providers.aliases import Choice, Entry
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth, worse
+from chathub.providers.unusable_keys import none_usable
 from chathub.security.vault import Binding, Vault, VaultError
-from chathub.sentences import Reason
 from chathub.upstream.guard import is_trusted
 
 
@@ -43,9 +38,11 @@ class Candidate(Struct, frozen=True):
 
 
 class Candidates(Struct, frozen=True):
-    """The model of the request, and those that it falls back on."""
+    """The models for a request: the one that was requested, or the targets of an alias, and those that they
+    fall back on. ``requested`` is the name that was requested, as it is kept and shown."""
 
     in_order: tuple[Candidate, ...]
+    requested: str
 
     @property
     def model(self) -> ChatModel:
@@ -67,8 +64,9 @@ class Requirements(Struct, frozen=True):
 
 
 NOTHING = Requirements()
+# a model that a name stands for, and its place among those
+Choices = tuple[Choice, ChatModel]
 # the types of models, by whether embeddings are needed
-_PAUSES = {"rate_limited": "api_keys_cooling", "no_credit": "api_keys_without_credit"}
 _MODEL_TYPES = {False: ("chat", "completion"), True: ("embedding",)}
 
 
@@ -101,21 +99,50 @@ class Resolver:
             Forbidden: the caller's access token is not for this model.
             TooManyRequests: all API keys are cooling.
         """
-        model = self._catalog.get(model_name, _MODEL_TYPES[needs.embeddings])
-        _check_needs(model, needs)
-        in_order, refusal = [], None
-        for candidate_model in (model, *self._fallbacks(model)):
-            try:
-                _check_needs(candidate_model, needs)
-                _check_token(caller, candidate_model.name)
-                in_order.append(self._candidate(caller, candidate_model))
-            except ChatHubError as error:
-                # a fallback may be missing; the first model's error is the one to raise
-                refusal = refusal or error
+        entry = self._catalog.entry(model_name)
+        choices = self._models_of(entry, _MODEL_TYPES[needs.embeddings])
+        _check_able([model for _, model in choices], needs)
+        in_order, refusal = self._candidates(caller, entry, choices, needs)
+        if not needs.embeddings:
+            # vectors of different models cannot be compared
+            for fallback, models in self._fallbacks(entry, choices):
+                in_order += self._candidates(caller, fallback, models, needs)[0]
         if not in_order:
+            # a fallback may be missing; the error of the first model is the one to raise
             assert refusal is not None
             raise refusal
-        return Candidates(tuple(in_order))
+        return Candidates(_distinct(in_order), entry.name)
+
+    def _models_of(self, entry: Entry, model_types: tuple[str, ...]) -> list[Choices]:
+        """The models that a name stands for and that are active.
+
+        Raises:
+            BadRequest: there is none; why the first one cannot be used.
+        """
+        found, refusal = [], None
+        for choice in entry.choices:
+            try:
+                found.append((choice, self._catalog.get(choice.name, model_types)))
+            except BadRequest as error:
+                refusal = refusal or error
+        if not found and refusal is not None:
+            raise refusal
+        return found
+
+    def _candidates(
+        self, caller: Caller, entry: Entry, choices: list[Choices], needs: Requirements
+    ) -> tuple[list[Candidate], ChatHubError | None]:
+        """The candidates for one name, in order, and why the first model that is none cannot be used."""
+        found, refusal = [], None
+        for choice, model in choices:
+            try:
+                _check_needs(model, needs)
+                _check_token(caller, entry)
+                candidate, is_well = self._candidate(caller, model)
+                found.append((choice, is_well, candidate))
+            except ChatHubError as error:
+                refusal = refusal or error
+        return aliases.in_order(found, self._chance), refusal
 
     async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
         """An API key of the caller's as an endpoint, usable or not, and the slug of its provider.
@@ -140,35 +167,40 @@ class Resolver:
     def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
         """The first endpoint that a chat of the caller's with the provider would try."""
         model = provider_as_model(self._catalog.provider(provider_id))
-        return self._candidate(caller, model).endpoints[0]
+        return self._candidate(caller, model)[0].endpoints[0]
 
-    def _fallbacks(self, model: ChatModel) -> Iterator[ChatModel]:
-        """The fallback of a model, the fallback of that one, and so on, each model once."""
-        seen = {model.name}
-        while model.fallback_model:
+    def _fallbacks(self, entry: Entry, choices: list[Choices]) -> Iterator[tuple[Entry, list[Choices]]]:
+        """What a name falls back on: the fallback of an alias, those of its targets, the fallbacks of these,
+        and so on, each name once."""
+        waiting, seen = deque(_fallback_names(entry, choices)), {entry.name}
+        while waiting:
             try:
-                model = self._catalog.get(model.fallback_model)
+                entry = self._catalog.entry(waiting.popleft())
+                choices = self._models_of(entry, _MODEL_TYPES[False])
             except BadRequest:
-                return
-            if model.name in seen:
-                return
-            seen.add(model.name)
-            yield model
+                continue
+            if entry.name not in seen:
+                seen.add(entry.name)
+                yield entry, choices
+                waiting += _fallback_names(entry, choices)
 
-    def _candidate(self, caller: Caller, model: ChatModel) -> Candidate:
+    def _candidate(self, caller: Caller, model: ChatModel) -> tuple[Candidate, bool]:
+        """A model with its endpoints, and whether one of them has not failed just now."""
         if model.provider_slug == LOCAL:
-            return Candidate(model, (Endpoint(base_url="", local=True),))
+            return Candidate(model, (Endpoint(base_url="", local=True),)), True
         api_keys = self._db.read_sync(
             self._db.q.api_keys.list_for_chat,
             user_id=caller.id,
             provider_id=model.provider_id,
             model=model.name,
         )
-        return Candidate(model, self._endpoints(caller, model, api_keys))
+        endpoints, is_well = self._endpoints(caller, model, api_keys)
+        return Candidate(model, endpoints), is_well
 
     def _endpoints(
         self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
-    ) -> tuple[Endpoint, ...]:
+    ) -> tuple[tuple[Endpoint, ...], bool]:
+        """The endpoints of a model in order, and whether the first of them has not failed just now."""
         now = self._clock.now()
         matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
         healths = {row.id: self._health(caller, row, model.name, now) for row in matching}
@@ -181,10 +213,10 @@ class Resolver:
         ]
         endpoints = tuple(endpoint for row in ordered if (endpoint := self._endpoint(model, row, caller.id)))
         if endpoints:
-            return endpoints
+            return endpoints, bool(usable)
         if not model.needs_key:
-            return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),)
-        raise _none_usable(model, api_keys, matching, healths, caller.id, now)
+            return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),), True
+        raise none_usable(model, api_keys, matching, healths, caller.id, now)
 
     def _health(self, caller: Caller, row: PooledApiKey, model: str, now: int) -> KeyHealth:
         """The health of an API key for this caller and model: what counts for all users and for the caller
@@ -220,48 +252,36 @@ def _check_needs(model: ChatModel, needs: Requirements) -> None:
             refuse(name, "field_unsupported", model=model.name)
 
 
-def _check_token(caller: Caller, model_name: str) -> None:
-    if caller.models and model_name not in caller.models:
-        raise Forbidden("model_not_allowed", model=model_name)
+def _check_able(models: list[ChatModel], needs: Requirements) -> None:
+    """Check that one of the models can take the request.
+
+    Raises:
+        BadRequest: none can; what the first one lacks.
+    """
+    refusal = None
+    for model in models:
+        try:
+            return _check_needs(model, needs)
+        except BadRequest as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
 
 
-def _none_usable(
-    model: ChatModel,
-    api_keys: list[PooledApiKey],
-    matching: list[PooledApiKey],
-    healths: dict[int, KeyHealth],
-    caller_id: int,
-    now: int,
-) -> ChatHubError:
-    """The error where no API key can be used now. A pause that ends decides before a key that may not use
-    the model, and that before one that is broken."""
-    paused = [health for health in healths.values() if health.health != "broken" and health.is_paused(now)]
-    if pauses := [health for health in paused if health.failure_class != "model_unavailable"]:
-        return _all_cooling(model, min(pauses, key=lambda health: health.until), now)
-    if paused:
-        return ModelUnavailable("model_has_no_key", provider=model.provider_name, model=model.name)
-    return _no_key(model, api_keys, matching, caller_id)
+def _check_token(caller: Caller, entry: Entry) -> None:
+    """Check that the access token may use a name: an alias's is enough for all of its targets."""
+    if caller.models and entry.name not in caller.models and entry.alias not in caller.models:
+        raise Forbidden("model_not_allowed", model=entry.name)
 
 
-def _all_cooling(model: ChatModel, first: KeyHealth, now: int) -> ChatHubError:
-    """The error where all API keys are cooling: until the first pause ends, and why."""
-    wait = (first.until - now) / 1000
-    code = _PAUSES.get(first.failure_class, "api_keys_pausing")
-    return TooManyRequests(code, provider=model.provider_name, wait=wait, retry_after=wait)
+def _fallback_names(entry: Entry, choices: list[Choices]) -> list[str]:
+    names = [entry.fallback_model, *(model.fallback_model for _, model in choices)]
+    return [name for name in names if name]
 
 
-def _no_key(
-    model: ChatModel, api_keys: list[PooledApiKey], matching: list[PooledApiKey], caller_id: int
-) -> ChatHubError:
-    """The error where no API key can be used: why, and what to do. What a provider said of another user's API
-    key is not shown."""
-    provider = model.provider_name
-    if broken := [row for row in matching if row.health == "broken"]:
-        own = next((row for row in broken if row.user_id == caller_id), None)
-        if own is None:
-            return BadRequest("shared_api_key_refused", provider=provider)
-        reason = Reason.stored(own.last_error_json, own.last_error) or ""
-        return BadRequest("api_key_refused", provider=provider, reason=reason)
-    if matching:
-        return BadRequest("api_key_unreadable", provider=provider)
-    return BadRequest("api_key_moved" if api_keys else "api_key_missing", provider=provider)
+def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Each model once, where it comes first."""
+    first: dict[str, Candidate] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.model_name, candidate)
+    return tuple(first.values())

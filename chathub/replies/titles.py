@@ -119,7 +119,7 @@ def _chat_request(model: ChatModel, reply: Reply, content: str) -> ChatRequest:
     prompt = f"{_INSTRUCTION}\n\n用户：{user_text}\n\n助手：{content[:_CHARACTERS]}"
     return ChatRequest(
         "",
-        model.name,
+        model.upstream_name,
         [Message("user", prompt)],
         stream=model.supports_streaming,
         params={"max_tokens": 500},
@@ -146,6 +146,7 @@ def _store(
         token_id=generated.token_id,
         conversation_id=turn.public_id,
         message_id=turn.message_id,
+        requested_model=generated.requested_model,
     )
     ledger.record_attempts(
         tx,

@@ -75,6 +75,7 @@ async def test_attempt_is_a_ledger_row_with_every_field(
         "cost": 0.00075,
         "end_reason": "length",
         "http_status": 0,
+        "requested_model": "",
         "input_price_per_1k": 0.0025,
         "output_price_per_1k": 0.01,
     }

@@ -5,7 +5,7 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 class LedgerEntry(Row, frozen=True):
     """An attempt. ``at`` is in Unix milliseconds, ``cost`` in millionths, prices per 1,000 tokens;
-    ``conversation_id`` is the public one."""
+    ``conversation_id`` is the public one, ``requested_model`` is empty where it is the model's own name."""
 
     id: int
     at: int
@@ -31,6 +31,7 @@ class LedgerEntry(Row, frozen=True):
     duration_ms: int
     end_reason: str
     http_status: int
+    requested_model: str
 
 
 class NewestDay(Row, frozen=True):

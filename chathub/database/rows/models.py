@@ -4,13 +4,14 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 
 class Model(Row, frozen=True):
-    """A model with what its users need of its provider. Lengths are tokens, prices millionths per 1,000
-    tokens, moments Unix milliseconds. The defaults are those of the columns."""
+    """A model with what its users need of its provider; an alias has none. Lengths are tokens, prices
+    millionths per 1,000 tokens, moments Unix milliseconds. ``upstream_name``: what the provider calls it;
+    empty: the same. The defaults are those of the columns."""
 
     id: int
     model_name: str
     display_name: str
-    provider_id: int
+    provider_id: int | None
     provider_slug: str
     provider_display_name: str
     provider_is_active: bool
@@ -29,15 +30,29 @@ class Model(Row, frozen=True):
     allow_extras: bool = False
     is_active: bool = True
     sort_order: int = 0
+    upstream_name: str = ""
+
+    @property
+    def is_alias(self) -> bool:
+        return self.provider_id is None
 
 
 class ModelId(Row, frozen=True):
     id: int
 
 
+class ModelKind(Row, frozen=True):
+    """What decides whether a model may be a target of an alias. An alias has no provider."""
+
+    id: int
+    provider_id: int | None
+    model_type: str
+
+
 class Models(Statements):
     list_all: Select[Model]
     get_by_id: Select[Model]
+    get_by_name: Select[ModelKind]
     insert: Select[ModelId]
     import_by_name: Command
     update: Command
