@@ -45,6 +45,7 @@ from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
 from chathub.middlewares import request_id
 from chathub.offload import Offload
+from chathub.providers.affinity import Affinity
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.local_provider import LOCAL_MAX_TOKENS, offer_local_model
@@ -154,10 +155,11 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
             app[app_keys.THROTTLE] = Throttle(db, clock, derive(master, "chathub throttle v1"))
             app[app_keys.REGISTRATION] = registrar
             app[app_keys.VAULT] = Vault(master)
+            app[app_keys.AFFINITY] = Affinity(derive(master, "chathub affinity v1"))
             signer = Signer(*await token_keys(db, master))
             app[app_keys.LAST_USES] = last_uses = LastUses(db)
             app[app_keys.SESSIONS] = Sessions(db, clock, signer, config, last_uses)
-            app[app_keys.CATALOG] = Catalog(db, config.language)
+            app[app_keys.CATALOG] = Catalog(db, config)
             yield
         finally:
             passwords.close()
@@ -188,7 +190,9 @@ async def _providers(app: web.Application, *, local: Weights | None) -> AsyncIte
         timeouts = Timeouts(config.answer_seconds, config.first_byte_seconds)
         app[app_keys.CLIENT] = Client(trusted, public, model, timeouts)
         app[app_keys.COOLDOWNS] = cooldowns = CallerCooldowns()
-        app[app_keys.RESOLVER] = Resolver(db, catalog, vault, clock, config, cooldowns)
+        app[app_keys.RESOLVER] = Resolver(
+            db, catalog, vault, clock, config, cooldowns, app[app_keys.AFFINITY]
+        )
         try:
             yield
         finally:
@@ -203,7 +207,9 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     client, memory = app[app_keys.CLIENT], app[app_keys.REPLY_MEMORY]
     app[app_keys.RUNNING] = registry = Registry()
     app[app_keys.SETTLEMENT_QUEUE] = queue = SettlementQueue(db)
-    key_reports = KeyReports(app[app_keys.COOLDOWNS], queue, clock, app[app_keys.CATALOG])
+    key_reports = KeyReports(
+        app[app_keys.COOLDOWNS], queue, clock, app[app_keys.CATALOG], app[app_keys.AFFINITY]
+    )
     admission = Admission(db, disk, queue)
     await disk.measure()
     metering = Metering(db, clock, registry, admission, memory, queue, key_reports)

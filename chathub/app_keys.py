@@ -23,6 +23,7 @@ from chathub.limits.request_memory import RequestBody, RequestMemory
 from chathub.limits.response_memory import ResponseMemory
 from chathub.limits.streams import StreamLimit
 from chathub.offload import Offload
+from chathub.providers.affinity import Affinity
 from chathub.providers.catalog import Catalog
 from chathub.providers.cooldowns import CallerCooldowns
 from chathub.providers.resolver import Resolver
@@ -37,6 +38,7 @@ DB = web.AppKey("DB", Database)
 DISK = web.AppKey("DISK", Disk)
 BACKUPS = web.AppKey("BACKUPS", Backups)
 VAULT = web.AppKey("VAULT", Vault)
+AFFINITY = web.AppKey("AFFINITY", Affinity)
 CATALOG = web.AppKey("CATALOG", Catalog)
 SESSIONS = web.AppKey("SESSIONS", Sessions)
 LAST_USES = web.AppKey("LAST_USES", LastUses)

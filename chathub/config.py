@@ -64,6 +64,8 @@ class Config:
     heartbeat_seconds: float = 10
     save_seconds: float = 1
     auto_title: bool = False
+    # the part of a token that one read from a provider's cache counts against budgets of tokens
+    cached_weight: float = 0.1
     write_seconds: float = 60
     body_seconds: float = 30
     reply_characters: int = 2_000_000
@@ -136,6 +138,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "CHATHUB_BACKUP_KEEP": ("backup_keep", values.keep),
     "CHATHUB_BACKUP_COMPRESS": ("backup_compress", values.switch),
     "CHATHUB_AUTO_TITLE": ("auto_title", values.switch),
+    "CHATHUB_CACHED_WEIGHT": ("cached_weight", values.share),
     "CHATHUB_USAGE_SECONDS": ("usage_seconds", values.seconds_or_none),
 }
 _FLAGS = ("env", "host", "port", "database", "local_model")

@@ -62,6 +62,13 @@ def seconds_or_none(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise ValueError("must be a number from 0 to 1")
+    return value
+
+
 def _number(text: str) -> float:
     """A number; other text becomes NaN, which is in no range."""
     try:

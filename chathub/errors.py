@@ -131,5 +131,11 @@ class DiskLow(ChatHubError):
     status = 507
 
 
+class StorageFull(ChatHubError):
+    """The user stores as much as it may."""
+
+    status = 507
+
+
 class StartError(Exception):
     """The server or a command cannot start; the sentence tells the operator why, and what to do."""

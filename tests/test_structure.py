@@ -220,10 +220,15 @@ def test_statements_list_their_columns(queries: Queries) -> None:
 def test_a_limit_is_named_where_it_is_stored_taken_shown_and_checked_only() -> None:
     """Then adding one touches these files and a migration; everything between carries limits whole."""
     paths = [*modules(), *(sql_folder() / "queries").glob("*.sql")]
-    naming = {str(path.relative_to(ROOT)) for path in paths if "replies_at_once" in path.read_text("utf-8")}
-    assert naming == {
-        "sql/queries/limits.sql",
-        "chathub/database/rows/limits.py",
-        "chathub/schemas/limits.py",
-        "chathub/billing/budgets.py",
-    }
+    for limit in ("requests_per_minute", "replies_at_once", "storage_limit"):
+        naming = {
+            str(path.relative_to(ROOT))
+            for path in paths
+            if re.search(rf"\b{limit}\b", path.read_text("utf-8"))
+        }
+        assert naming == {
+            "sql/queries/limits.sql",
+            "chathub/database/rows/limits.py",
+            "chathub/schemas/limits.py",
+            "chathub/billing/budgets.py",
+        }, limit

@@ -43,7 +43,13 @@ def add_users(connection: sqlite3.Connection, count: int) -> None:
         )
 
 
+# since version 19
+NEWER = ("cache_write_tokens", "counted_tokens", "savings")
+
+
 def enter(connection: sqlite3.Connection, **given: Any) -> None:
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('ledger')")}
+    newer = [name for name in NEWER if name in given and name in columns]
     row = {
         "user_id": 1,
         "day": "2024-01-31",
@@ -56,22 +62,28 @@ def enter(connection: sqlite3.Connection, **given: Any) -> None:
     connection.execute(
         "INSERT INTO ledger (at, day, kind, user_id, token_id, provider, model, prompt_tokens,"
         " completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price, output_price, cost,"
-        " duration_ms, end_reason)"
+        f" duration_ms, end_reason{''.join(f', {name}' for name in newer)})"
         " VALUES (1, :day, 'chat', :user_id, :token_id, :provider, :model, :prompt, :completion, :reasoning,"
-        " :cached, :source, 0, 0, :cost, 1, 'stop')",
+        f" :cached, :source, 0, 0, :cost, 1, 'stop'{''.join(f', :{name}' for name in newer)})",
         row,
     )
 
 
-def enter_many(connection: sqlite3.Connection, count: int) -> None:
-    """A ledger of three users in order of time, except for some days on which the clock was set back."""
+def enter_many(connection: sqlite3.Connection, count: int, *, is_old: bool = False) -> None:
+    """A ledger of three users in order of time, except for some days on which the clock was set back.
+    ``is_old``: as it was before caches had counts of their own."""
     chance = random.Random(7)
     days = sorted(chance.choices(DAYS, k=count))
     for number in range(0, count, 9):
         days[number] = chance.choice(DAYS)
     for day in days:
         source = chance.choice(["reported", "estimated", ""])
-        numbers = {name: chance.randint(0, 99) if source else 0 for name in ("prompt", "completion", "cost")}
+        names = ("prompt", "completion", "cost", *NEWER)
+        numbers = {name: chance.randint(0, 99) if source else 0 for name in names}
+        numbers["savings"] -= 50
+        if is_old:
+            counted = numbers["prompt"] + numbers["completion"]
+            numbers |= {"cache_write_tokens": 0, "counted_tokens": counted, "savings": 0}
         enter(
             connection,
             day=day,
@@ -110,16 +122,23 @@ def matching(connection: sqlite3.Connection, wanted: UsageFilter) -> list[sqlite
     ).fetchall()
 
 
+# in the order of ``UsageSum``
+SUMMED = (
+    *("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens"),
+    *("counted_tokens", "cost", "savings"),
+)
+
+
 def sums_of(rows: list[sqlite3.Row], group_by: str) -> list[tuple[Any, ...]]:
     column = "username" if group_by == "user" else group_by
     found = []
     for name in {row[column] for row in rows}:
         group = [row for row in rows if row[column] == name]
-        names = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "cost")
-        numbers = [sum(row[each] for row in group) for each in names]
+        numbers = [sum(row[each] for row in group) for each in SUMMED]
         found.append((name, sum(row["usage_source"] != "" for row in group), len(group), *numbers))
     found.sort(key=lambda group: group[0], reverse=group_by == "day")
-    return found if group_by == "day" else sorted(found, key=lambda group: -group[-1])
+    cost = SUMMED.index("cost") - len(SUMMED)
+    return found if group_by == "day" else sorted(found, key=lambda group: -group[cost])
 
 
 FILTERS = [
@@ -169,7 +188,7 @@ def test_sums_made_by_the_migration_equal_those_made_by_triggers(tmp_path: Path)
     for connection, folder in ((upgraded, tmp_path), (grown, MIGRATIONS)):
         migrate(connection, folder)
         add_users(connection, 3)
-        enter_many(connection, 300)
+        enter_many(connection, 300, is_old=True)
     migrate(upgraded, MIGRATIONS)
     # together with later usage
     for connection in (upgraded, grown):
@@ -195,13 +214,15 @@ def test_usage_from_before_the_ledger_is_in_the_statistics_only(tmp_path: Path) 
     migrate(connection, MIGRATIONS)
     tx = transaction(connection)
     ever = tx.all(tx.q.usage.totals_of_months, user_id=1, first="", last="a")[0]
-    assert astuple(ever) == (5, 207, 23, 85)
-    assert astuple(tx.all(tx.q.usage.totals_of_day, user_id=1, day="2024-01-31")[0]) == (3, 107, 13, 45)
+    assert astuple(ever) == (5, 207, 23, 1, 0, 230, 85, 0)
+    assert astuple(tx.all(tx.q.usage.totals_of_day, user_id=1, day="2024-01-31")[0])[:3] == (3, 107, 13)
     assert tx.all(tx.q.usage.count_days, user_id=1)[0].days == 2
-    assert [astuple(row) for row in tx.all(tx.q.usage.by_model, user_id=1)] == [(5, 207, 23, 85, "m")]
+    assert [astuple(row) for row in tx.all(tx.q.usage.by_model, user_id=1)] == [
+        (5, 207, 23, 1, 0, 230, 85, 0, "m")
+    ]
     for group_by, name in (("day", "2024-01-31"), ("model", "m"), ("user", "u1")):
         rows = reports.sums(tx, UsageFilter(group_by=group_by, user_id=1))  # type: ignore[arg-type]
-        assert [astuple(row) for row in rows] == [(name, 1, 1, 7, 3, 2, 1, 5)]
+        assert [astuple(row) for row in rows] == [(name, 1, 1, 7, 3, 2, 1, 0, 10, 5, 0)]
     assert len(reports.attempts(tx, UsageFilter(user_id=1, since="2024-01-01"), 9)) == 1
     connection.close()
 

@@ -16,9 +16,10 @@ from chathub.billing import ledger
 from chathub.clock import Month, iso
 from chathub.database.rows.limits import LimitsWithUsage
 from chathub.database.transaction import Transaction
-from chathub.errors import BudgetSpent, TooManyRequests, Unauthorized
+from chathub.errors import BudgetSpent, StorageFull, TooManyRequests, Unauthorized
 from chathub.formats.estimates import DEFAULT_REPLY_TOKENS
-from chathub.providers.resolver import Candidates
+from chathub.providers.candidates import Candidates
+from chathub.providers.prices import MILLION, Prices
 from chathub.schemas import budgets as schemas
 from chathub.schemas.budgets import BudgetKind
 from chathub.sentences import Param, Reason
@@ -46,7 +47,7 @@ class BudgetOwner(Struct, frozen=True):
 
 
 class UsageBound(Struct, frozen=True, kw_only=True):
-    """The most that a request may use, in tokens; prices in millionths per 1,000 tokens.
+    """The most that a request may use, in tokens, and the highest prices of the models that may reply.
 
     ``reply`` is the length of one reply, ``choices`` how many were requested; ``is_open_ended``: the client
     set no length.
@@ -56,8 +57,7 @@ class UsageBound(Struct, frozen=True, kw_only=True):
     reply: int
     choices: int = 1
     is_open_ended: bool = False
-    input_price: int
-    output_price: int
+    prices: Prices
 
     @classmethod
     def of(cls, candidates: Candidates, prompt: int, requested: int | None, choices: int = 1) -> "UsageBound":
@@ -71,14 +71,13 @@ class UsageBound(Struct, frozen=True, kw_only=True):
             reply=min(reply, longest) if all(model.max_tokens for model in models) else reply,
             choices=choices,
             is_open_ended=requested is None,
-            input_price=max(model.input_price for model in models),
-            output_price=max(model.output_price for model in models),
+            prices=Prices.highest([model.prices for model in models]),
         )
 
     def cost(self, reply: int) -> int:
-        """The cost of so many tokens of replies with the prompt, in millionths; rounded up, so that a
-        reservation is never less than the cost."""
-        return -(-(self.prompt * self.input_price + reply * self.output_price) // 1000)
+        """The most that so many tokens of replies with the prompt cost, in millionths: a reservation is never
+        less than the cost."""
+        return self.prices.most(self.prompt, reply)
 
 
 class BudgetState(NamedTuple):
@@ -184,6 +183,20 @@ def _check_rates(tx: Transaction, owner: BudgetOwner, limits: LimitsWithUsage) -
         raise TooManyRequests(code, most=most, wait=wait, retry_after=wait)
 
 
+def check_storage(tx: Transaction, user_id: int) -> None:
+    """Check that a user may store more. A turn checks it before it stores anything, and again when its prompt
+    is stored: its reply may then end above the limit, and is not cut.
+
+    Raises:
+        StorageFull: nothing is left of the limit; what the transaction has stored is to be rolled back.
+    """
+    limits = tx.all(tx.q.limits.get_of_user, user_id=user_id)[0]
+    used, most = limits.storage_used, limits.storage_limit
+    if most is not None and used >= most:
+        details = {"storage_used": used, "storage_limit": most}
+        raise StorageFull("storage_full", details=details, used=used, limit=most)
+
+
 def size_reservation(state: BudgetState, bound: UsageBound) -> Reservation:
     """What the request may use of what is left.
 
@@ -206,10 +219,10 @@ def _room(budget: Budget, bound: UsageBound, month: Month) -> int:
     """How many tokens all replies together may have by this budget."""
     if not budget.is_money:
         room = budget.left - bound.prompt
-    elif not bound.output_price:
+    elif not bound.prices.output:
         room = bound.reply * bound.choices if budget.left >= bound.cost(0) else -1
     else:
-        room = (budget.left * 1000 - bound.prompt * bound.input_price) // bound.output_price
+        room = (budget.left * MILLION - bound.prompt * bound.prices.prompt) // bound.prices.output
     # a token for each reply at least; embeddings have none
     if room < min(1, bound.reply) * bound.choices:
         code = "budget_used_up" if budget.used >= budget.limit else "budget_insufficient"

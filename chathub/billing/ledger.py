@@ -12,15 +12,16 @@ from chathub.formats.events import Usage
 from chathub.formats.messages import Attempt
 from chathub.providers.catalog import ChatModel
 
-# a hundred times the largest windows there are
-_MOST_TOKENS = 1_000_000_000
+# a reported count above so many times what a request can have used is no count
+_MOST_TIMES = 10
 
 
 class UsageCost(Struct, frozen=True):
     """Tokens of one reply and its cost in millionths.
 
-    ``usage_source`` is ``reported`` (by the provider), ``estimated``, ``mixed``, or empty where
-    nothing was used.
+    ``usage_source`` is ``reported`` (by the provider), ``estimated``, ``mixed``, ``clamped`` (a reported
+    count is impossible), or empty where nothing was used. ``counted_tokens`` is what counts against budgets
+    of tokens; ``savings`` is the cost without any cache, less the cost.
     """
 
     prompt_tokens: int = 0
@@ -29,6 +30,10 @@ class UsageCost(Struct, frozen=True):
     cached_tokens: int = 0
     usage_source: str = ""
     cost: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    counted_tokens: int = 0
+    savings: int = 0
 
 
 def compute_cost(
@@ -40,32 +45,44 @@ def compute_cost(
     Reported counts come first, an explicit zero too; missing ones are estimated. A reply that failed before
     the provider sent anything or reported a count costs nothing.
     """
-    prompt = _plausible(usage.prompt_tokens) if usage else None
-    completion = _plausible(_completion(usage)) if usage else None
-    if prompt is None and completion is None and not output_estimate and not reasoning_estimate:
+    usage = usage or Usage(reasoning_tokens=reasoning_estimate)
+    reported = [_count(usage.prompt_tokens), _count(_completion(usage))]
+    if reported == [None, None] and not output_estimate and not reasoning_estimate:
         return UsageCost()
-    reported = [value is not None for value in (prompt, completion)]
-    source = "reported" if all(reported) else "mixed" if any(reported) else "estimated"
-    prompt = prompt_estimate if prompt is None else prompt
-    completion = output_estimate + reasoning_estimate if completion is None else completion
+    estimates = [prompt_estimate, output_estimate + reasoning_estimate]
+    most = _MOST_TIMES * max(model.context_window, sum(estimates))
+    prompt, completion = (
+        estimate if count is None else min(count, most)
+        for count, estimate in zip(reported, estimates, strict=True)
+    )
+    cached = min(_count(usage.cached_tokens) or 0, prompt)
+    written = min(_count(usage.cache_write_tokens) or 0, prompt - cached)
+    kept = min(_count(usage.cache_write_1h_tokens) or 0, written)
+    cost = model.prices.cost(prompt, completion, cached, written, kept)
     return UsageCost(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        reasoning_tokens=(_plausible(usage.reasoning_tokens) or 0) if usage else reasoning_estimate,
-        cached_tokens=(_plausible(usage.cached_tokens) or 0) if usage else 0,
-        usage_source=source,
-        cost=cost(model, prompt, completion),
+        reasoning_tokens=min(_count(usage.reasoning_tokens) or 0, completion),
+        cached_tokens=cached,
+        usage_source=_source(reported, most),
+        cost=cost,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=kept,
+        counted_tokens=prompt - cached + int(cached * model.cached_weight + 0.5) + completion,
+        savings=model.prices.cost(prompt, completion) - cost,
     )
 
 
-def cost(model: ChatModel, prompt: int, completion: int) -> int:
-    """Millionths, rounded half up."""
-    return (prompt * model.input_price + completion * model.output_price + 500) // 1000
+def _source(reported: Sequence[int | None], most: int) -> str:
+    counts = [count for count in reported if count is not None]
+    if any(count > most for count in counts):
+        return "clamped"
+    return "reported" if len(counts) == len(reported) else "mixed" if counts else "estimated"
 
 
-def _plausible(tokens: int | None) -> int | None:
-    """A count that a reply can have; anything else counts as not reported."""
-    return tokens if tokens is not None and 0 <= tokens <= _MOST_TOKENS else None
+def _count(tokens: int | None) -> int | None:
+    """A count; a negative one counts as not reported."""
+    return tokens if tokens is not None and tokens >= 0 else None
 
 
 def _completion(usage: Usage) -> int | None:
@@ -156,10 +173,17 @@ def record_attempt(
         completion_tokens=usage_cost.completion_tokens,
         reasoning_tokens=usage_cost.reasoning_tokens,
         cached_tokens=usage_cost.cached_tokens,
+        cache_write_tokens=usage_cost.cache_write_tokens,
+        cache_write_1h_tokens=usage_cost.cache_write_1h_tokens,
+        counted_tokens=usage_cost.counted_tokens,
         usage_source=usage_cost.usage_source,
-        input_price=model.input_price,
-        output_price=model.output_price,
+        input_price=model.prices.input,
+        cached_price=model.prices.cached,
+        cache_write_price=model.prices.cache_write,
+        cache_write_1h_price=model.prices.cache_write_1h,
+        output_price=model.prices.output,
         cost=usage_cost.cost,
+        savings=usage_cost.savings,
         first_token_ms=None if first_at is None else round((first_at - began) * 1000),
         duration_ms=round((ended - began) * 1000),
         end_reason=end_reason,

@@ -107,6 +107,7 @@ def _store(tx: Transaction, turn: Turn, settlement: Settlement, now: int) -> Non
         completion_tokens=settlement.usage_cost.completion_tokens,
         reasoning_tokens=settlement.usage_cost.reasoning_tokens,
         cached_tokens=settlement.usage_cost.cached_tokens,
+        cache_write_tokens=settlement.usage_cost.cache_write_tokens,
         usage_source=settlement.usage_cost.usage_source,
         cost=settlement.usage_cost.cost,
         now=now,
@@ -121,9 +122,12 @@ def complete_stopped(tx: Transaction, public_id: str, user_id: int, content: str
 
     Raises:
         NotFound: no such conversation of this user's.
+        StorageFull: the user stores as much as it may; the stored text stays.
     """
     row = tx.one(tx.q.conversations.get_by_public_id, public_id=public_id)
     if row is None or row.user_id != user_id:
         raise NotFound("conversation_not_found")
-    if row.head_id is not None and content != PLACEHOLDER:
-        tx.run(tx.q.messages.complete_stopped, message_id=row.head_id, content=content, now=now)
+    if row.head_id is None or content == PLACEHOLDER:
+        return
+    if tx.run(tx.q.messages.complete_stopped, message_id=row.head_id, content=content, now=now):
+        budgets.check_storage(tx, user_id)

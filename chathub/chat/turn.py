@@ -16,8 +16,8 @@ from chathub.formats.estimates import estimate_prompt
 from chathub.formats.messages import Attempt, Image, Message, user_message
 from chathub.formats.registry import TAKE_OWN_IMAGES
 from chathub.limits.request_memory import RequestBody
+from chathub.providers.candidates import Candidates
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidates
 from chathub.schemas.budgets import Budget
 from chathub.schemas.chats import BULKY, Options, ToolResult
 from chathub.schemas.json import JsonObject

@@ -70,13 +70,20 @@ class Source(Struct, frozen=True, gc=False):
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens as the provider counts them; the last one of a stream wins. ``None``: not reported."""
+    """Tokens as the provider counts them; the last one of a stream wins. ``None``: not reported.
+
+    ``prompt_tokens`` are all that was sent. Some of it may have been read from the provider's cache
+    (``cached_tokens``) or written to it (``cache_write_tokens``, of which ``cache_write_1h_tokens`` are kept
+    for an hour).
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
 
 
 class State(Struct, frozen=True):

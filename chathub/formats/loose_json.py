@@ -3,7 +3,7 @@
 Nothing here raises; a value of another type counts as absent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from chathub.formats.events import Failure, Reasoning, Text, ToolCallDelta, Usage
 from chathub.formats.failures import error_bodies
@@ -12,10 +12,34 @@ from chathub.text import well_formed
 
 # tool calls of one response; further ones are ignored
 _MOST_CALLS = 1024
-# SQLite's integers have 64 bits
-_LIMIT = 2**63
+# a higher count is decoded as this one: above it a sum of counts would not fit into 64 bits
+_HIGHEST = 10**18
 # counts of one response, and characters of their names
 _MOST_COUNTS = 100
+# where the tokens are that were read from the cache: OpenAI's place, DeepSeek's, Moonshot's, Anthropic's
+_CACHED = (
+    "prompt_tokens_details.cached_tokens",
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "cache_read_input_tokens",
+)
+# … and those that were written to it: all, those that are kept for five minutes, and those for an hour
+ANTHROPIC_WRITES = (
+    "cache_creation_input_tokens",
+    "cache_creation.ephemeral_5m_input_tokens",
+    "cache_creation.ephemeral_1h_input_tokens",
+)
+# OpenRouter's, DashScope's, those of a relay, and Anthropic's where a relay passes them on
+_WRITES = (
+    ("prompt_tokens_details.cache_write_tokens", "", ""),
+    tuple(f"prompt_tokens_details.{name}" for name in ANTHROPIC_WRITES),
+    (
+        "prompt_tokens_details.cached_creation_tokens",
+        "claude_cache_creation_5_m_tokens",
+        "claude_cache_creation_1_h_tokens",
+    ),
+    ANTHROPIC_WRITES,
+)
 
 
 class ToolCalls:
@@ -78,28 +102,39 @@ def read_usage(counts: Mapping[str, int]) -> Usage:
     total = counts.get("total_tokens")
     if prompt is not None and completion is not None:
         total = max(total or 0, prompt + completion)
-    places = ("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens")
-    # the last two are DeepSeek's and Moonshot's
-    cached = next((counts[place] for place in places if place in counts), None)
-    return Usage(prompt, completion, total, counts.get("completion_tokens_details.reasoning_tokens"), cached)
+    reasoning = counts.get("completion_tokens_details.reasoning_tokens")
+    cached = next((counts[place] for place in _CACHED if place in counts), None)
+    written = next((writes for places in _WRITES if (writes := cache_writes(counts, places))), (None, None))
+    return Usage(prompt, completion, total, reasoning, cached, *written)
+
+
+def cache_writes(counts: Mapping[str, int], places: Sequence[str]) -> tuple[int, int] | None:
+    """The tokens that were written to the cache, and those of them that are kept for an hour; None where
+    none of the places has a count."""
+    if not any(place in counts for place in places):
+        return None
+    total, *parts = (counts.get(place, 0) for place in places)
+    written = total if places[0] in counts else sum(parts)
+    return written, min(parts[1], written)
 
 
 def update_counts(counts: dict[str, int], usage: JsonObject) -> None:
-    """Take over the counts of a usage object, those of an inner object as ``outer.inner``. A zero or null
+    """Take over the counts of a usage object, those of inner objects as ``outer.inner``. A zero or null
     does not replace a count from before: some servers send what they do not know as 0."""
     for name, value in usage.items():
         if type(value) is int and name in counts:
             # some servers send the usage with every chunk
-            if 0 < value < _LIMIT:
-                counts[name] = value
-        elif type(value) is dict:
-            for inner, count in value.items():
-                _update(counts, f"{name}.{inner}", count)
+            if value > 0:
+                counts[name] = min(value, _HIGHEST)
         else:
-            _update(counts, name, value)
+            _update(counts, name, value, 2)
 
 
-def _update(counts: dict[str, int], name: str, value: object) -> None:
+def _update(counts: dict[str, int], name: str, value: object, depth: int) -> None:
+    if type(value) is dict:
+        for inner, count in value.items() if depth else ():
+            _update(counts, f"{name}.{inner}", count, depth - 1)
+        return
     count = as_count(value)
     if count is None or (not count and name in counts):
         return
@@ -161,6 +196,6 @@ def as_string(value: object) -> str:
 
 
 def as_count(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LIMIT:
-        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return min(value, _HIGHEST)
     return None

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from chathub.formats.events import Failure
 from chathub.schemas.json import JsonObject
 
+# kinds of failures after which the provider may have done its work
+_CHARGED = ("no_response", "timeout", "cut", "blank")
 # characters that each part counts as, beside its content
 _PER_PART = 500
 
@@ -235,15 +237,17 @@ class UpstreamRequest(Struct, frozen=True):
 class Attempt:
     """One attempt at one endpoint, timed by ``time.monotonic``.
 
-    ``failure`` says how it failed. ``is_complete``: it ended by itself, and was not cancelled.
+    ``sent_at`` is when its request was sent: the connection was there. ``failure`` says how it failed.
+    ``is_complete``: it ended by itself, and was not cancelled.
     """
 
-    __slots__ = ("began", "ended", "endpoint", "failure", "is_complete", "model")
+    __slots__ = ("began", "ended", "endpoint", "failure", "is_complete", "model", "sent_at")
 
     def __init__(self, endpoint: Endpoint, model: str) -> None:
         self.endpoint = endpoint
         self.model = model
         self.began = time.monotonic()
+        self.sent_at: float | None = None
         self.ended: float | None = None
         self.failure: Failure | None = None
         self.is_complete = False
@@ -251,6 +255,17 @@ class Attempt:
     @property
     def is_successful(self) -> bool:
         return self.is_complete and self.failure is None
+
+    @property
+    def may_be_charged(self) -> bool:
+        """Whether the provider may charge for the prompt although nothing of a reply came: it was sent, and
+        neither refused nor replied to with nothing."""
+        if self.sent_at is None:
+            return False
+        return not self.is_complete or (self.failure is not None and self.failure.kind in _CHARGED)
+
+    def mark_sent(self) -> None:
+        self.sent_at = time.monotonic()
 
     def complete(self, failure: Failure | None) -> None:
         self.failure, self.is_complete = failure, True

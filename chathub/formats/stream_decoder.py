@@ -88,6 +88,16 @@ class StreamDecoder(ABC):
         """The bytes of an event that has not come whole: large ones are decoded in a thread."""
         return self._parser.pending
 
+    @property
+    def has_finish(self) -> bool:
+        """Whether the provider has said that its reply is over; the usage may follow."""
+        return self._is_finished
+
+    @property
+    def has_told_usage(self) -> bool:
+        """Whether the reply is over and its usage has come."""
+        return self._is_finished and bool(self._usage().completion_tokens)
+
     def feed(self, data: bytes) -> list[Event]:
         """The events in ``data``, a piece of the body as it came from the network."""
         events: list[Event] = []

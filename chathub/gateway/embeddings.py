@@ -12,7 +12,7 @@ from chathub.gateway.piping import without_key
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
-from chathub.providers.resolver import Candidate
+from chathub.providers.candidates import Candidate
 from chathub.schemas.readable import readable
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed, Client
@@ -62,7 +62,8 @@ class EmbeddingExchange:
             fields = forwardable(self._gateway_request, self.candidate, self._request.fields)
             body = forwarding.adapted(fields, self.candidate.model.upstream_name)
             url, headers = openai.embeddings_url(leased.base_url), forwarding.headers_for(leased)
-            async with self._client.raw(leased, UpstreamRequest(url, headers, body)) as response:
+            request = UpstreamRequest(url, headers, body)
+            async with self._client.raw(leased, request, meter.mark_sent) as response:
                 self._sink.headers = without_secrets(passed_headers(response.headers), [leased.api_key])
                 data = await http.whole_body(response, http.LARGE_BOUNDS.body, self._gateway_request.memory)
                 if isinstance(data, Failure):

@@ -39,7 +39,7 @@ from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.gateway.usage_meter import EventQueue, UsageMeter
 from chathub.offload import Offload
-from chathub.providers.resolver import Candidate
+from chathub.providers.candidates import Candidate
 from chathub.upstream import http
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.failover import Trial
@@ -136,7 +136,7 @@ class Exchange:
         also from a provider that always sends the other one."""
         async with AsyncExitStack() as stack:
             leased = await stack.enter_async_context(self._client.lease(endpoint))
-            response, bounds = await self._send(stack, leased)
+            response, bounds = await self._send(stack, leased, meter)
             self._pass_headers(leased, response.headers)
             first = await http.first_bytes(response)
             if isinstance(first, Failure):
@@ -187,7 +187,7 @@ class Exchange:
             await asyncio.wait([forwarding])
 
     async def _send(
-        self, stack: AsyncExitStack, endpoint: Endpoint
+        self, stack: AsyncExitStack, endpoint: Endpoint, meter: UsageMeter
     ) -> tuple[aiohttp.ClientResponse, http.Bounds]:
         """Send the client's body, written anew with the endpoint's quirks."""
         model, user_id = self.candidate.model, self._request.user_id
@@ -197,7 +197,8 @@ class Exchange:
             self._format, self._request, self.candidate, self._headers, self._recall, self._offload
         )
         fetched = stack.enter_context(self._client.lease_media())
-        response = self._client.forward(endpoint, forwarded.sending(endpoint, fetched), quirks)
+        sending = forwarded.sending(endpoint, fetched)
+        response = self._client.forward(endpoint, sending, quirks, meter.mark_sent)
         return await stack.enter_async_context(response), bounds
 
     # --- from one format to the other
@@ -209,9 +210,7 @@ class Exchange:
         chat_request = self._chat_request(request)
         queue.begin_attempt()
         take_head = partial(self._pass_headers, endpoint)
-        reading = asyncio.ensure_future(
-            self._client.call(endpoint, chat_request, queue.feed, queue.room, queue.memory, take_head)
-        )
+        reading = asyncio.ensure_future(self._client.call(endpoint, chat_request, queue, take_head))
         reading.add_done_callback(lambda _: queue.end_attempt())
         try:
             if request.stream:

@@ -13,7 +13,7 @@ from chathub.formats.quirks.table import Quirks
 from chathub.formats.registry import format_named
 from chathub.gateway.request import GatewayRequest
 from chathub.offload import Offload
-from chathub.providers.resolver import Candidate
+from chathub.providers.candidates import Candidate
 from chathub.upstream.client import Sending, filled
 from chathub.upstream.fetch_media import Fetched
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from chathub.accounts.caller import Caller
 from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, UnknownModel
+from chathub.formats.affinity_hints import hint_of
 from chathub.formats.client_format import ClientFormat, longest_prompt
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint
@@ -21,7 +22,9 @@ from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.offload import Offload
-from chathub.providers.resolver import Candidate, Candidates, Requirements, Resolver
+from chathub.providers.candidates import Candidate, Candidates
+from chathub.providers.requirements import Requirements
+from chathub.providers.resolver import Resolver
 from chathub.running.key_reports import KeyReports
 from chathub.upstream import failover
 from chathub.upstream.client import Client
@@ -59,8 +62,9 @@ class Gateway:
         size = len(client_format.body)
         longest = await self._offload.run(size, longest_prompt, client_format)
         needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
+        hint = await self._offload.run(size, hint_of, client_format.fields, headers)
         # nothing is awaited between resolving and registering: the removal of an API key must find the run
-        candidates = self._resolve(caller, client_format.model, Requirements(*needs))
+        candidates = self._resolve(caller, client_format.model, Requirements(*needs), hint)
         metered = self._metering.metered(
             caller,
             candidates,
@@ -87,7 +91,7 @@ class Gateway:
             return exchange.body
 
     async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
-        report = self._key_reports.for_caller(request.user_id)
+        report = self._key_reports.for_request(request.user_id, request.candidates)
         try:
             async with asyncio.timeout(self._config.reply_seconds):
                 return await failover.run(request.candidates.in_order, exchange.prepare, report)
@@ -109,16 +113,16 @@ class Gateway:
         metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
         async with metered as gateway_request:
             exchange = EmbeddingExchange(self._client, gateway_request, able[0], request, sink)
-            report = self._key_reports.for_caller(caller.id)
+            report = self._key_reports.for_request(caller.id, candidates)
             failure = await failover.run(able, exchange.prepare, report)
             if failure is not None:
                 raise error_for(failure, exchange.candidate, gateway_request.endpoint)
             return exchange.body
 
-    def _resolve(self, caller: Caller, model: str, requirements: Requirements) -> Candidates:
+    def _resolve(self, caller: Caller, model: str, requirements: Requirements, hint: str = "") -> Candidates:
         """The candidates of a program's request; an unknown model is a 404."""
         try:
-            return self._resolver.resolve(caller, model, requirements)
+            return self._resolver.resolve(caller, model, requirements, hint)
         except UnknownModel as error:
             raise NotFound.of(error.reason) from None
 

@@ -16,7 +16,7 @@ from chathub.database.database import Database
 from chathub.errors import ChatHubError
 from chathub.gateway.request import GatewayRequest, Reserved, reserve, settle
 from chathub.limits.reply_memory import ReplyMemory
-from chathub.providers.resolver import Candidates
+from chathub.providers.candidates import Candidates
 from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry

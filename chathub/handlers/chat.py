@@ -23,7 +23,8 @@ from chathub.handlers.http import (
     streamed,
 )
 from chathub.handlers.reply_stream import end_event, error_of, follow
-from chathub.providers.resolver import Candidates, Requirements
+from chathub.providers.candidates import Candidates
+from chathub.providers.requirements import Requirements
 from chathub.replies.cursor import Cursor
 from chathub.replies.reply import Reply
 from chathub.schemas.chats import Chat, Options, Resume, SavePartial, Stop
@@ -123,20 +124,20 @@ async def _turn_request(request: web.Request, chat: Chat) -> TurnRequest:
         prompt=prompt,
         model=chat.model,
         options=chat,
-        candidates=resolve_or_refusal(request, chat.model, prompt, chat, chat),
+        candidates=resolve_or_refusal(request, chat.model, prompt, chat, chat, public_id),
         idempotency_key=idempotency_key,
         body=request[BODY],
     )
 
 
 def resolve_or_refusal(
-    request: web.Request, model: str, prompt: Prompt, options: Options, sent: Options
+    request: web.Request, model: str, prompt: Prompt, options: Options, sent: Options, public_id: str
 ) -> Candidates | ChatHubError:
     """The candidates for a turn, or the error why there are none: a stream sends it as an event, because the
     page never shows the body of a status.
 
     ``sent`` are the options of the request alone: those that are kept from an earlier turn do not refuse a
-    model whose format lacks them.
+    model whose format lacks them. ``public_id`` is the conversation's.
     """
     requirements = Requirements(
         images=bool(prompt.images),
@@ -144,6 +145,7 @@ def resolve_or_refusal(
         fields=forming(sent.parameters()),
     )
     try:
-        return request.app[RESOLVER].resolve(request[CALLER], model, requirements)
+        hint = f"conversation\0{public_id}"
+        return request.app[RESOLVER].resolve(request[CALLER], model, requirements, hint)
     except ChatHubError as refusal:
         return refusal

@@ -103,7 +103,7 @@ async def _begin_and_follow(
         prompt=prompt,
         model=model,
         options=options,
-        candidates=resolve_or_refusal(request, model, prompt, options, sent),
+        candidates=resolve_or_refusal(request, model, prompt, options, sent, branch_point.public_id),
         idempotency_key=idempotency_key,
         body=request[BODY],
     )

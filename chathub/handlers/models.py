@@ -16,7 +16,7 @@ from chathub.providers.targets import Backing
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel, NewTarget
-from chathub.schemas.money import millionths
+from chathub.schemas.money import price_per_million
 from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -96,7 +96,7 @@ def _columns(fields: NewModel | ModelChange) -> Columns:
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
-            value = millionths(value)
+            value = price_per_million(value)
         elif name in _TRIMMED and not (value := value.strip()) and name != "upstream_name":
             raise BadRequest("field_empty", where=field_name(name))
         columns[column] = value

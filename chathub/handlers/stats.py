@@ -1,6 +1,7 @@
 """Section 8 of the API document: what the caller used."""
 
 from aiohttp import web
+from msgspec import structs
 
 from chathub.accounts import users
 from chathub.app_keys import CALLER, CLOCK, DB
@@ -12,6 +13,7 @@ from chathub.database.rows.users import User
 from chathub.database.transaction import Transaction
 from chathub.handlers.http import json_response, language_of
 from chathub.schemas import stats
+from chathub.schemas.limits import shown_storage
 from chathub.schemas.money import money
 from chathub.sentences import Language, sentence
 
@@ -47,6 +49,7 @@ def _collect(tx: Transaction, user_id: int, month: Month, language: Language) ->
         this_month=stats.PeriodUsage.of(this_month),
         by_model=[stats.ModelUsage.of(row) for row in tx.all(tx.q.usage.by_model, user_id=user_id)],
         user=_user(tx, user, language),
+        **structs.asdict(shown_storage(limits)),
     )
 
 

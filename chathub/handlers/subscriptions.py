@@ -4,7 +4,7 @@ from aiohttp import web
 from msgspec import structs
 
 from chathub.app_keys import CLOCK, DB
-from chathub.database.rows.limits import LimitChanges, OwnLimits, SubscriptionLimits
+from chathub.database.rows.limits import LimitChanges, SubscriptionLimits
 from chathub.database.transaction import Transaction
 from chathub.errors import NotFound
 from chathub.handlers.http import actor, body, json_response, said
@@ -39,6 +39,6 @@ def _update(tx: Transaction, acting: Actor, name: str, changes: LimitChanges, no
         raise NotFound("subscription_not_found")
     new = changes.applied_to(old)
     tx.run(tx.q.limits.update_of_subscription, **structs.asdict(new))
-    if details := audit.differences(old, new, OwnLimits.__struct_fields__):
+    if details := audit.differences(old, new, SubscriptionLimits.__struct_fields__):
         audit.record(tx, acting, "subscription.updated", now, f"subscription {name}", **details)
     return new

@@ -1,21 +1,21 @@
 """Aliases: models of the table that stand for others, their targets. Those with ``*`` in their name are
 wildcards, which match names that are not listed."""
 
-import random
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from itertools import groupby
+from operator import attrgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from chathub.database.rows.models import Model
+from chathub.providers.affinity import Affinity, ranked
+from chathub.providers.prices import Prices
 
 # what lists show in place of an alias's provider
 ALIAS = "alias"
 # characters of a name that a wildcard may match: as long as a name in the table
 _LONGEST_NAME = 200
-
-C = TypeVar("C")
 
 
 class Target(Struct, frozen=True):
@@ -48,15 +48,26 @@ class Entry(Struct, frozen=True):
     fallback_model: str = ""
 
 
+class Place(Struct, frozen=True):
+    """A model's place among those that an alias stands for. Its ``pool`` are those of its order;
+    ``is_first_choice``: it comes first by affinity, whether it works or not."""
+
+    name: str
+    pool: str
+    is_first_choice: bool
+
+
 def combined(alias: Model, targets: Sequence[Target], title: str) -> Model:
     """An alias as lists show it: with what all of its active targets can do, and the highest of their prices.
     Where none is active all of them count. ``title`` stands in place of a provider's name."""
     alias = replace(alias, provider_display_name=title, upstream_name="")
-    active = [target.row for target in targets if target.row.is_active and target.row.provider_is_active]
-    rows = active or [target.row for target in targets]
-    if not rows:
+    in_order = [target.row for target in sorted(targets, key=lambda target: target.order)]
+    active = [row for row in in_order if row.is_active and row.provider_is_active]
+    if not targets:
         return replace(alias, provider_is_active=False)
+    rows = active or in_order
     windows = [row.context_window for row in rows if row.context_window is not None]
+    prices = Prices.highest([_prices(row) for row in rows])
     return replace(
         alias,
         provider_is_active=bool(active),
@@ -66,20 +77,33 @@ def combined(alias: Model, targets: Sequence[Target], title: str) -> Model:
         supports_streaming=all(row.supports_streaming for row in rows),
         supports_function_calling=all(row.supports_function_calling for row in rows),
         supports_vision=all(row.supports_vision for row in rows),
-        input_price=max(row.input_price for row in rows),
-        output_price=max(row.output_price for row in rows),
+        input_price=prices.input,
+        output_price=prices.output,
+        cached_price=prices.cached,
+        cache_write_price=prices.cache_write,
+        cache_write_1h_price=prices.cache_write_1h,
+        is_priced=all(row.is_priced or not row.provider_needs_key for row in rows),
         allow_extras=all(row.allow_extras for row in rows),
     )
 
 
-def in_order(found: Iterable[tuple[Choice, bool, C]], chance: random.Random) -> list[C]:
-    """What was found for choices, in the order in which it is tried: by the choices' order, those that
-    are ``well`` (the second of each) first, and among equals by chance in proportion to their weight."""
-    ranked = [
-        ((choice.order, not is_well, -(chance.random() ** (1 / choice.weight))), each)
-        for choice, is_well, each in found
-    ]
-    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])]
+def _prices(row: Model) -> Prices:
+    return Prices.of(
+        row.input_price, row.output_price, row.cached_price, row.cache_write_price, row.cache_write_1h_price
+    )
+
+
+def places(alias: str, choices: Iterable[Choice], affinities: Affinity, affinity: str) -> list[Place]:
+    """The models that an alias stands for, in the order in which they are tried for a conversation: by their
+    order, and among equals first the one that the conversation has moved to, then by affinity."""
+    found = []
+    for order, equals in groupby(sorted(choices, key=attrgetter("order")), key=attrgetter("order")):
+        pool = f"{alias}\0{order}"
+        by_affinity = ranked(affinity, equals, attrgetter("name"), attrgetter("weight"))
+        first, moved_to = by_affinity[0], affinities.moved_to(affinity, pool)
+        by_affinity.sort(key=lambda choice: choice.name != moved_to)
+        found += [Place(choice.name, pool, choice is first) for choice in by_affinity]
+    return found
 
 
 def is_wildcard(row: Model) -> bool:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.models import Model
 from chathub.database.rows.providers import Provider
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.providers import aliases, snapshot
 from chathub.providers.aliases import Choice, Entry
+from chathub.providers.prices import Prices
 from chathub.schemas import models
 from chathub.schemas.models import ModelFilter
-from chathub.sentences import Language
 
 LOCAL = "local"
 # for models that are not in the table: beginnings of well-known names, and the provider's slug
@@ -37,8 +38,10 @@ _OFFERED_TYPES = (*_CHAT_TYPES, "embedding")
 
 @dataclass(frozen=True)
 class ChatModel:
-    """A model that may be chatted with, and its provider. Lengths are tokens, prices millionths per 1,000
-    tokens.
+    """A model that may be chatted with, and its provider. Lengths are tokens.
+
+    ``is_priced``: its prices are known, so that zeros are prices too. ``cached_weight`` is the part of a
+    token that one read from the cache counts against budgets of tokens.
 
     ``name`` is what users and the ledger see, ``upstream_name`` what the provider is called with.
 
@@ -58,8 +61,9 @@ class ChatModel:
     max_tokens: int | None = None
     context_window: int = _DEFAULT_WINDOW
     supports_streaming: bool = True
-    input_price: int = 0
-    output_price: int = 0
+    prices: Prices = Prices()
+    is_priced: bool = False
+    cached_weight: float = 0.1
     supports_vision: bool = True
     supports_tools: bool = True
     fallback_model: str = ""
@@ -70,13 +74,13 @@ class ChatModel:
 class Catalog:
     """The current snapshot; ``reload`` after every commit that changes providers or models."""
 
-    def __init__(self, db: Database, language: Language) -> None:
+    def __init__(self, db: Database, config: Config) -> None:
         self._db = db
-        self._language = language
+        self._config = config
         self._now = snapshot.Snapshot()
 
     async def reload(self) -> None:
-        self._now = await self._db.read(snapshot.load, self._language)
+        self._now = await self._db.read(snapshot.load, self._config.language)
 
     def list_models(self, filters: ModelFilter) -> bytes:
         """The models as a JSON array. The list of all models is encoded already."""
@@ -121,13 +125,13 @@ class Catalog:
         """
         provider = self._now.providers[provider_slug]
         rows = (row for row in self._now.rows if row.provider_slug == provider_slug)
-        models = [_chat_model(row.model_name, provider, row) for row in rows if row.model_type in _CHAT_TYPES]
+        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in _CHAT_TYPES]
         if name is None:
             return models
         models = [model for model in models if model.name == name]
         if not models and self.is_listed(name):
             raise BadRequest("model_of_other_provider", model=name)
-        return models or [_chat_model(name, provider)]
+        return models or [self._model(name, provider)]
 
     def provider(self, provider_id: int) -> Provider:
         """The provider of that id.
@@ -191,7 +195,7 @@ class Catalog:
         if row.model_type not in model_types:
             is_chat = model_types == _CHAT_TYPES
             raise BadRequest("model_not_for_chat" if is_chat else "model_not_for_embeddings", model=name)
-        return _chat_model(row.model_name, self._active_provider(row.provider_slug, name), row)
+        return self._model(row.model_name, self._active_provider(row.provider_slug, name), row)
 
     def _get_by_prefix(self, name: str) -> ChatModel:
         lower = name.lower()
@@ -203,7 +207,7 @@ class Catalog:
         base = self._find_base(slug, lower)
         if base is not None and not base.is_active:
             raise BadRequest("model_disabled", model=name)
-        return _chat_model(name, self._active_provider(slug, name), base)
+        return self._model(name, self._active_provider(slug, name), base)
 
     def _find_base(self, slug: str, name: str) -> Model | None:
         """The model in the table that ``gpt-4o-2024-08-06`` is a version of, or that ``gpt-4o`` is under
@@ -212,6 +216,9 @@ class Catalog:
         called = [(sent.lower(), row) for row in rows for sent in (row.model_name, row.upstream_name) if sent]
         bases = [(sent, row) for sent, row in called if f"{name}-".startswith(f"{sent}-")]
         return max(bases, key=lambda base: len(base[0]), default=("", None))[1]
+
+    def _model(self, name: str, provider: Provider, row: Model | None = None) -> ChatModel:
+        return replace(_chat_model(name, provider, row), cached_weight=self._config.cached_weight)
 
     def _active_provider(self, slug: str, model_name: str) -> Provider:
         provider = self._now.providers[slug]
@@ -237,6 +244,7 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
         needs_key=provider.needs_key,
         wire_format=provider.protocol,
         upstream_name=name,
+        is_priced=not provider.needs_key,
     )
     if row is None:
         return model
@@ -245,8 +253,14 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
         max_tokens=row.max_tokens,
         context_window=row.context_window or max(_DEFAULT_WINDOW, 4 * row.max_tokens),
         supports_streaming=row.supports_streaming,
-        input_price=row.input_price,
-        output_price=row.output_price,
+        prices=Prices.of(
+            row.input_price,
+            row.output_price,
+            row.cached_price,
+            row.cache_write_price,
+            row.cache_write_1h_price,
+        ),
+        is_priced=row.is_priced or not provider.needs_key,
         supports_vision=row.supports_vision,
         supports_tools=row.supports_function_calling,
         fallback_model=row.fallback_model,

@@ -1,6 +1,5 @@
 """The pool of a provider's API keys: their order, and what is recorded of their use."""
 
-import random
 from collections.abc import Iterable
 
 from msgspec import Struct, structs
@@ -9,6 +8,7 @@ from chathub.database.rows.api_keys import PooledApiKey
 from chathub.database.transaction import Transaction
 from chathub.formats.events import Failure
 from chathub.formats.failures.table import Meaning, meaning_of, status_of
+from chathub.providers.affinity import Id, ranked
 from chathub.providers.key_health import KeyHealth
 from chathub.security import audit
 from chathub.sentences import Reason
@@ -31,17 +31,30 @@ class KeyFailure(Struct, frozen=True):
     is_common: bool = True
 
 
-def in_order(api_keys: Iterable[PooledApiKey], user_id: int, chance: random.Random) -> list[PooledApiKey]:
-    """The user's own API keys before shared ones, higher priority first, and among equals by chance in
-    proportion to their weight (Efraimidis and Spirakis, weighted sampling without replacement)."""
-    return sorted(
-        api_keys,
-        key=lambda api_key: (
-            api_key.user_id != user_id,
-            -api_key.priority,
-            -(chance.random() ** (1 / api_key.weight)),
-        ),
-    )
+def in_order(api_keys: Iterable[PooledApiKey], user_id: int, affinity: str) -> list[PooledApiKey]:
+    """The user's own API keys before shared ones, higher priority first, and among equals by the affinity of
+    the conversation."""
+    by_affinity = ranked(affinity, api_keys, lambda api_key: api_key.id, lambda api_key: api_key.weight)
+    return sorted(by_affinity, key=lambda api_key: _rank(api_key, user_id))
+
+
+def first_choices(ordered: Iterable[PooledApiKey], user_id: int) -> frozenset[int]:
+    """Of API keys in order the first ones among equals: they serve the conversation while they work."""
+    first: dict[tuple[bool, int], int] = {}
+    for api_key in ordered:
+        first.setdefault(_rank(api_key, user_id), api_key.id)
+    return frozenset(first.values())
+
+
+def after_move(ordered: list[PooledApiKey], user_id: int, moved_to: Id | None) -> list[PooledApiKey]:
+    """API keys in order, among equals first the one that the conversation has moved to."""
+    if moved_to is None:
+        return ordered
+    return sorted(ordered, key=lambda api_key: (_rank(api_key, user_id), api_key.id != moved_to))
+
+
+def _rank(api_key: PooledApiKey, user_id: int) -> tuple[bool, int]:
+    return api_key.user_id != user_id, -api_key.priority
 
 
 def record_failure(tx: Transaction, key_failure: KeyFailure, now: int) -> None:

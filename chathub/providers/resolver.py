@@ -1,10 +1,11 @@
 """The resolver: from a model's name to the candidates of a request. It refuses what needs no attempt."""
 
-import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from chathub.accounts.caller import Caller
 from chathub.clock import Clock
@@ -12,60 +13,22 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.database.rows.api_keys import PooledApiKey, UsableApiKey
 from chathub.errors import BadRequest, ChatHubError, Forbidden, NotFound
-from chathub.formats.client_request import refuse
 from chathub.formats.messages import Endpoint
-from chathub.formats.registry import format_named
 from chathub.formats.urls import origin, place
 from chathub.providers import aliases, key_pool
-from chathub.providers.aliases import Choice, Entry
+from chathub.providers.affinity import Affinity
+from chathub.providers.aliases import Choice, Entry, Place
+from chathub.providers.candidates import Candidate, Candidates, record_place, record_target
 from chathub.providers.catalog import LOCAL, Catalog, ChatModel, provider_as_model
 from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth, worse
+from chathub.providers.requirements import NOTHING, Requirements, check_able, check_needs
 from chathub.providers.unusable_keys import none_usable
 from chathub.security.vault import Binding, Vault, VaultError
 from chathub.upstream.guard import is_trusted
 
-
-class Candidate(Struct, frozen=True):
-    """A model that may reply, and the endpoints to try for it, in order."""
-
-    model: ChatModel
-    endpoints: tuple[Endpoint, ...]
-
-    @property
-    def model_name(self) -> str:
-        return self.model.name
-
-
-class Candidates(Struct, frozen=True):
-    """The models for a request: the one that was requested, or the targets of an alias, and those that they
-    fall back on. ``requested`` is the name that was requested, as it is kept and shown."""
-
-    in_order: tuple[Candidate, ...]
-    requested: str
-
-    @property
-    def model(self) -> ChatModel:
-        return self.in_order[0].model
-
-    @property
-    def models(self) -> dict[str, ChatModel]:
-        return {candidate.model.name: candidate.model for candidate in self.in_order}
-
-
-class Requirements(Struct, frozen=True):
-    """What a request needs of a model beyond text. ``fields``: what the provider's format must have;
-    ``embeddings``: vectors instead of a chat."""
-
-    images: bool = False
-    tools: bool = False
-    fields: tuple[str, ...] = ()
-    embeddings: bool = False
-
-
-NOTHING = Requirements()
-# a model that a name stands for, and its place among those
-Choices = tuple[Choice, ChatModel]
+# the models that a name stands for
+Choices = Sequence[tuple[Choice, ChatModel]]
 # the types of models, by whether embeddings are needed
 _MODEL_TYPES = {False: ("chat", "completion"), True: ("embedding",)}
 
@@ -81,6 +44,7 @@ class Resolver:
         clock: Clock,
         config: Config,
         cooldowns: CallerCooldowns,
+        affinity: Affinity,
     ) -> None:
         self._db = db
         self._catalog = catalog
@@ -88,10 +52,14 @@ class Resolver:
         self._clock = clock
         self._config = config
         self._cooldowns = cooldowns
-        self._chance = random.Random()
+        self._affinity = affinity
 
-    def resolve(self, caller: Caller, model_name: str, needs: Requirements = NOTHING) -> Candidates:
+    def resolve(
+        self, caller: Caller, model_name: str, needs: Requirements = NOTHING, hint: str = ""
+    ) -> Candidates:
         """The candidates for a request of ``caller`` for the model of that name.
+
+        ``hint`` is what the requests of its conversation have in common, empty for a request without one.
 
         Raises:
             BadRequest: no such model, one that lacks what the request needs, or no usable API key; the
@@ -101,20 +69,21 @@ class Resolver:
         """
         entry = self._catalog.entry(model_name)
         choices = self._models_of(entry, _MODEL_TYPES[needs.embeddings])
-        _check_able([model for _, model in choices], needs)
-        in_order, refusal = self._candidates(caller, entry, choices, needs)
+        check_able((model for _, model in choices), needs)
+        affinity = self._affinity.key_of(caller.id, hint) if hint else ""
+        in_order, refusal = self._candidates(caller, entry, choices, needs, affinity)
         if not needs.embeddings:
             # vectors of different models cannot be compared
             for fallback, models in self._fallbacks(entry, choices):
-                in_order += self._candidates(caller, fallback, models, needs)[0]
+                in_order += self._candidates(caller, fallback, models, needs, affinity)[0]
         if not in_order:
-            # a fallback may be missing; the error of the first model is the one to raise
+            # a fallback may be missing; the first model's error is the one to raise
             assert refusal is not None
             raise refusal
-        return Candidates(_distinct(in_order), entry.name)
+        return Candidates(_distinct(in_order), entry.name, affinity)
 
-    def _models_of(self, entry: Entry, model_types: tuple[str, ...]) -> list[Choices]:
-        """The models that a name stands for and that are active.
+    def _models_of(self, entry: Entry, model_types: tuple[str, ...]) -> Choices:
+        """The models that a name stands for, without those that are disabled.
 
         Raises:
             BadRequest: there is none; why the first one cannot be used.
@@ -130,19 +99,37 @@ class Resolver:
         return found
 
     def _candidates(
-        self, caller: Caller, entry: Entry, choices: list[Choices], needs: Requirements
+        self, caller: Caller, entry: Entry, choices: Choices, needs: Requirements, affinity: str
     ) -> tuple[list[Candidate], ChatHubError | None]:
-        """The candidates for one name, in order, and why the first model that is none cannot be used."""
-        found, refusal = [], None
-        for choice, model in choices:
+        """The candidates for a name, in order, and why the first model that is none cannot be used."""
+        found: dict[str, Candidate] = {}
+        refusal = None
+        for _, model in choices:
             try:
-                _check_needs(model, needs)
+                check_needs(model, needs)
                 _check_token(caller, entry)
-                candidate, is_well = self._candidate(caller, model)
-                found.append((choice, is_well, candidate))
+                found[model.name] = self._candidate(caller, model, affinity)
             except ChatHubError as error:
                 refusal = refusal or error
-        return aliases.in_order(found, self._chance), refusal
+        if not entry.alias:
+            return list(found.values()), refusal
+        places = aliases.places(entry.alias, [choice for choice, _ in choices], self._affinity, affinity)
+        return list(self._placed(found, places, affinity)), refusal
+
+    def _placed(
+        self, found: Mapping[str, Candidate], places: Iterable[Place], affinity: str
+    ) -> Iterator[Candidate]:
+        """The targets of an alias in their places; among equals those come last that have failed just now."""
+        for _, equals in groupby(places, key=attrgetter("pool")):
+            candidates = [
+                replace(found[place.name], pool=place.pool, is_first_choice=place.is_first_choice)
+                for place in equals
+                if place.name in found
+            ]
+            candidates.sort(key=lambda candidate: not candidate.is_well)
+            for candidate in candidates[:1]:
+                record_target(self._affinity, affinity, candidate)
+            yield from candidates
 
     async def endpoint_of_key(self, caller: Caller, key_id: int) -> tuple[Endpoint, str]:
         """An API key of the caller's as an endpoint, usable or not, and the slug of its provider.
@@ -167,9 +154,9 @@ class Resolver:
     def endpoint_of_provider(self, caller: Caller, provider_id: int) -> Endpoint:
         """The first endpoint that a chat of the caller's with the provider would try."""
         model = provider_as_model(self._catalog.provider(provider_id))
-        return self._candidate(caller, model)[0].endpoints[0]
+        return self._candidate(caller, model).endpoints[0]
 
-    def _fallbacks(self, entry: Entry, choices: list[Choices]) -> Iterator[tuple[Entry, list[Choices]]]:
+    def _fallbacks(self, entry: Entry, choices: Choices) -> Iterator[tuple[Entry, Choices]]:
         """What a name falls back on: the fallback of an alias, those of its targets, the fallbacks of these,
         and so on, each name once."""
         waiting, seen = deque(_fallback_names(entry, choices)), {entry.name}
@@ -184,38 +171,39 @@ class Resolver:
                 yield entry, choices
                 waiting += _fallback_names(entry, choices)
 
-    def _candidate(self, caller: Caller, model: ChatModel) -> tuple[Candidate, bool]:
-        """A model with its endpoints, and whether one of them has not failed just now."""
+    def _candidate(self, caller: Caller, model: ChatModel, affinity: str = "") -> Candidate:
         if model.provider_slug == LOCAL:
-            return Candidate(model, (Endpoint(base_url="", local=True),)), True
+            return Candidate(model, (Endpoint(base_url="", local=True),))
         api_keys = self._db.read_sync(
             self._db.q.api_keys.list_for_chat,
             user_id=caller.id,
             provider_id=model.provider_id,
             model=model.name,
         )
-        endpoints, is_well = self._endpoints(caller, model, api_keys)
-        return Candidate(model, endpoints), is_well
+        return self._candidate_with_keys(caller, model, api_keys, affinity)
 
-    def _endpoints(
-        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
-    ) -> tuple[tuple[Endpoint, ...], bool]:
-        """The endpoints of a model in order, and whether the first of them has not failed just now."""
+    def _candidate_with_keys(
+        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey], affinity: str
+    ) -> Candidate:
         now = self._clock.now()
         matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
         healths = {row.id: self._health(caller, row, model.name, now) for row in matching}
+        by_affinity = key_pool.in_order(matching, caller.id, affinity)
+        moved_to = self._affinity.moved_to(affinity, model.name)
+        ordered = key_pool.after_move(by_affinity, caller.id, moved_to)
         # a transient failure puts an API key behind the others; it does not exclude the key
-        usable = [row for row in matching if healths[row.id].is_usable(now)]
-        behind = [row for row in matching if healths[row.id].is_deprioritised(now)]
-        ordered = [
-            *key_pool.in_order(usable, caller.id, self._chance),
-            *key_pool.in_order(behind, caller.id, self._chance),
-        ]
-        endpoints = tuple(endpoint for row in ordered if (endpoint := self._endpoint(model, row, caller.id)))
+        usable = [row for row in ordered if healths[row.id].is_usable(now)]
+        behind = [row for row in ordered if healths[row.id].is_deprioritised(now)]
+        opened = (self._endpoint(model, row, caller.id) for row in (*usable, *behind))
+        endpoints = tuple(endpoint for endpoint in opened if endpoint)
         if endpoints:
-            return endpoints, bool(usable)
+            first_choices = key_pool.first_choices(by_affinity, caller.id)
+            candidate = Candidate(model, endpoints, first_choices, is_well=bool(usable))
+            record_place(self._affinity, affinity, candidate, endpoints[0])
+            return candidate
         if not model.needs_key:
-            return (Endpoint(base_url=model.base_url, wire_format=model.wire_format),), True
+            endpoint = Endpoint(base_url=model.base_url, wire_format=model.wire_format)
+            return Candidate(model, (endpoint,))
         raise none_usable(model, api_keys, matching, healths, caller.id, now)
 
     def _health(self, caller: Caller, row: PooledApiKey, model: str, now: int) -> KeyHealth:
@@ -241,40 +229,13 @@ class Resolver:
         return Endpoint(base_url, api_key, model.wire_format, trusted, key_id=row.id, is_own=is_own)
 
 
-def _check_needs(model: ChatModel, needs: Requirements) -> None:
-    if needs.images and not model.supports_vision:
-        raise BadRequest("model_without_images", model=model.name)
-    if needs.tools and not model.supports_tools:
-        raise BadRequest("model_without_tools", model=model.name)
-    lacked = format_named(model.wire_format).LACKED_FIELDS
-    for name in needs.fields:
-        if name in lacked:
-            refuse(name, "field_unsupported", model=model.name)
-
-
-def _check_able(models: list[ChatModel], needs: Requirements) -> None:
-    """Check that one of the models can take the request.
-
-    Raises:
-        BadRequest: none can; what the first one lacks.
-    """
-    refusal = None
-    for model in models:
-        try:
-            return _check_needs(model, needs)
-        except BadRequest as error:
-            refusal = refusal or error
-    assert refusal is not None
-    raise refusal
-
-
 def _check_token(caller: Caller, entry: Entry) -> None:
     """Check that the access token may use a name: an alias's is enough for all of its targets."""
     if caller.models and entry.name not in caller.models and entry.alias not in caller.models:
         raise Forbidden("model_not_allowed", model=entry.name)
 
 
-def _fallback_names(entry: Entry, choices: list[Choices]) -> list[str]:
+def _fallback_names(entry: Entry, choices: Choices) -> list[str]:
     names = [entry.fallback_model, *(model.fallback_model for _, model in choices)]
     return [name for name in names if name]
 

@@ -13,7 +13,7 @@ from chathub.config import Config
 from chathub.database.database import Database
 from chathub.errors import ChatHubError, Conflict, NotFound
 from chathub.limits.reply_memory import ReplyMemory
-from chathub.providers.resolver import Candidates
+from chathub.providers.candidates import Candidates
 from chathub.replies.reply import Reply
 from chathub.replies.runner import SHUTDOWN, ReplyRunner
 from chathub.replies.running import RunningReply
@@ -76,6 +76,7 @@ class ConversationReplies:
             Unavailable: the server is shutting down, the database file is gone, or too much waits to be
                 stored already.
             DiskLow: there is too little room to store it; nothing was stored.
+            StorageFull: the user stores as much as it may; nothing was stored.
         """
         self._registry.check_open()
         # nothing was awaited since the request was resolved: when one of its API keys is removed meanwhile,

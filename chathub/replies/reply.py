@@ -102,6 +102,7 @@ class Reply(Progress):
             row.cached_tokens,
             row.usage_source,
             row.cost,
+            row.cache_write_tokens,
         )
         return reply
 

@@ -22,8 +22,8 @@ from chathub.formats.failures.sentences import reason_for
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
+from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidate, Candidates
 from chathub.replies.attachments import AttachmentKeeper
 from chathub.replies.reply import Reply
 from chathub.replies.unstored import UnstoredReplies, reader
@@ -82,7 +82,7 @@ class ReplyRunner:
             chat_request, reply.prompt_estimate = await _prepared(candidate.model, options, reply)
             return failover.trial(self._client, chat_request, reply, keep)
 
-        report = self._key_reports.for_caller(reply.user_id)
+        report = self._key_reports.for_request(reply.user_id, candidates)
         reply.failure = await failover.run(candidates.in_order, prepare, report)
 
     async def run(self, reply: Reply, candidates: Candidates, reading: asyncio.Task[None]) -> FinalStatus:

@@ -16,6 +16,7 @@ from chathub.database.rows.messages import InterruptedReply
 from chathub.database.transaction import Transaction
 from chathub.formats.estimates import estimate
 from chathub.providers.catalog import ChatModel
+from chathub.providers.prices import Prices
 from chathub.replies.reply import Reply
 from chathub.sentences import Reason
 
@@ -138,6 +139,11 @@ def _model(row: InterruptedReply) -> ChatModel:
         provider_name="",
         base_url="",
         needs_key=False,
-        input_price=row.input_price or 0,
-        output_price=row.output_price or 0,
+        prices=Prices.of(
+            row.input_price or 0,
+            row.output_price or 0,
+            row.cached_price,
+            row.cache_write_price,
+            row.cache_write_1h_price,
+        ),
     )

@@ -83,19 +83,23 @@ class UsageAndCost(Protocol):
     @property
     def cached_tokens(self) -> int: ...
     @property
+    def cache_write_tokens(self) -> int: ...
+    @property
     def usage_source(self) -> str: ...
     @property
     def cost(self) -> int: ...
 
 
 class Usage(Struct):
-    """Tokens of one reply; ``estimated`` when the provider did not report them all."""
+    """Tokens of one reply; ``estimated`` when the provider did not report them all. ``cached_tokens`` and
+    ``cache_write_tokens`` are the parts of the prompt that were read from and written to its cache."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     reasoning_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
     estimated: bool
 
     @classmethod
@@ -106,6 +110,7 @@ class Usage(Struct):
             total_tokens=used.prompt_tokens + used.completion_tokens,
             reasoning_tokens=used.reasoning_tokens,
             cached_tokens=used.cached_tokens,
+            cache_write_tokens=used.cache_write_tokens,
             estimated=used.usage_source != "reported",
         )
 

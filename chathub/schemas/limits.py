@@ -1,12 +1,12 @@
 """Limits as the API takes and shows them: fields of the bodies of users, subscriptions and access tokens.
 
 ``usage_limit`` (``monthly_limit`` of an access token) is tokens, ``cost_limit`` money, both in a calendar
-month.
+month; ``storage_limit`` is bytes.
 """
 
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from chathub.database.rows import limits as rows
 from chathub.schemas.decode import Request
@@ -15,6 +15,7 @@ from chathub.schemas.money import millionths, money
 TokenLimit = Annotated[int, Meta(ge=0, le=10**15)]
 MoneyLimit = Annotated[float, Meta(ge=0, le=10**9)]
 CountLimit = Annotated[int, Meta(ge=1, le=10**6)]
+StorageLimit = Annotated[int, Meta(ge=0, le=10**15)]
 
 
 class _LimitFields(Request):
@@ -24,9 +25,12 @@ class _LimitFields(Request):
     requests_per_minute: CountLimit | None | UnsetType = UNSET
     replies_at_once: CountLimit | None | UnsetType = UNSET
 
-    def _changes(self, usage_limit: int | None | UnsetType) -> rows.LimitChanges:
+    def _changes(
+        self, usage_limit: int | None | UnsetType, storage_limit: int | None | UnsetType = UNSET
+    ) -> rows.LimitChanges:
         return rows.LimitChanges(
             usage_limit=usage_limit,
+            storage_limit=storage_limit,
             cost_limit=_stored(self.cost_limit),
             requests_per_minute=self.requests_per_minute,
             replies_at_once=self.replies_at_once,
@@ -37,10 +41,11 @@ class LimitFields(_LimitFields):
     """The limits that a request sets of a user or a subscription."""
 
     usage_limit: TokenLimit | None | UnsetType = UNSET
+    storage_limit: StorageLimit | None | UnsetType = UNSET
 
     def limit_changes(self) -> rows.LimitChanges:
         """The limits as they are stored."""
-        return self._changes(self.usage_limit)
+        return self._changes(self.usage_limit, self.storage_limit)
 
 
 class TokenLimitFields(_LimitFields):
@@ -61,6 +66,20 @@ class ShownLimits(Struct, kw_only=True):
     cost_limit: float | None
     requests_per_minute: int | None
     replies_at_once: int | None
+    storage_limit: int | None
+
+
+class ShownUserLimits(ShownLimits, kw_only=True):
+    """The limits of a user in a response, with the bytes that it stores."""
+
+    storage_used: int
+
+
+class ShownStorage(Struct, kw_only=True):
+    """The bytes that a user stores, and the limit of them (null: none)."""
+
+    storage_used: int
+    storage_limit: int | None
 
 
 def shown_limits(limits: rows.SubscriptionLimits | rows.AppliedLimits) -> ShownLimits:
@@ -69,7 +88,16 @@ def shown_limits(limits: rows.SubscriptionLimits | rows.AppliedLimits) -> ShownL
         cost_limit=_shown(limits.cost_limit),
         requests_per_minute=limits.requests_per_minute,
         replies_at_once=limits.replies_at_once,
+        storage_limit=limits.storage_limit,
     )
+
+
+def shown_user_limits(limits: rows.AppliedLimits) -> ShownUserLimits:
+    return ShownUserLimits(**structs.asdict(shown_limits(limits)), storage_used=limits.storage_used)
+
+
+def shown_storage(limits: rows.AppliedLimits) -> ShownStorage:
+    return ShownStorage(storage_used=limits.storage_used, storage_limit=limits.storage_limit)
 
 
 class ShownTokenLimits(Struct, kw_only=True):

@@ -9,7 +9,7 @@ from chathub.database.rows import models as rows
 from chathub.schemas.decode import Request
 from chathub.schemas.fields import Name, Order, RowId, Tokens, Weight
 from chathub.schemas.from_row import from_row
-from chathub.schemas.money import money
+from chathub.schemas.money import money_per_1k
 from chathub.schemas.success import Success
 
 ModelName = Annotated[str, Meta(max_length=200)]
@@ -127,8 +127,8 @@ class Model(Struct):
             cls,
             row,
             model_provider=row.provider_slug,
-            input_price_per_1k=money(row.input_price),
-            output_price_per_1k=money(row.output_price),
+            input_price_per_1k=money_per_1k(row.input_price),
+            output_price_per_1k=money_per_1k(row.output_price),
             fallback_model=row.fallback_model or None,
             upstream_name=row.upstream_name or None,
             created_at=iso(row.created_at),

@@ -5,6 +5,7 @@ from msgspec import Struct
 from chathub.database.rows.usage import ModelTotals, Totals
 from chathub.schemas.budgets import Budget
 from chathub.schemas.from_row import from_row
+from chathub.schemas.limits import ShownStorage
 from chathub.schemas.money import money
 
 
@@ -47,7 +48,7 @@ class StatsUser(Struct):
     api_key: str
 
 
-class Stats(Struct, kw_only=True):
+class Stats(ShownStorage):
     """GET /api/stats. ``tokens_used`` and ``total_cost`` are those of all time, ``monthly_usage`` and
     ``quota_limit`` the tokens of this month; ``budget_warning`` is null while enough is left."""
 

@@ -13,7 +13,7 @@ from chathub.schemas.decode import Request
 from chathub.schemas.fields import RowId
 from chathub.schemas.from_row import from_row
 from chathub.schemas.models import ModelName
-from chathub.schemas.money import money
+from chathub.schemas.money import money, money_per_1k
 from chathub.schemas.problems import field_name
 
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
@@ -96,8 +96,8 @@ class UsageEntry(Struct):
             cls,
             row,
             at=iso(row.at),
-            input_price_per_1k=money(row.input_price),
-            output_price_per_1k=money(row.output_price),
+            input_price_per_1k=money_per_1k(row.input_price),
+            output_price_per_1k=money_per_1k(row.output_price),
             cost=money(row.cost),
         )
 

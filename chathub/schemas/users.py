@@ -8,7 +8,7 @@ from chathub.clock import iso
 from chathub.database.rows import users as rows
 from chathub.database.rows.limits import AppliedLimits
 from chathub.schemas.decode import Request
-from chathub.schemas.limits import LimitFields, ShownLimits, shown_limits
+from chathub.schemas.limits import LimitFields, ShownUserLimits, shown_user_limits
 from chathub.schemas.subscriptions import SubscriptionName
 from chathub.schemas.success import Success
 
@@ -60,7 +60,7 @@ class ProfileChange(Request):
     current_password: Annotated[str, Meta(max_length=1000)] | None = None
 
 
-class _UserStart(ShownLimits):
+class _UserStart(ShownUserLimits):
     """The fields of ``User`` before its limits."""
 
     id: int
@@ -86,7 +86,7 @@ class User(_UserStart, kw_only=True):
             email=row.email,
             role=row.role,
             subscription_type=row.subscription_type,
-            **structs.asdict(shown_limits(limits)),
+            **structs.asdict(shown_user_limits(limits)),
             is_active=row.is_active,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),

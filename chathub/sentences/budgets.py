@@ -9,6 +9,10 @@ SENTENCES = {
         "{budget}已用完（已用 {used}，限额 {limit}），{day} 恢复",
         "{budget} is used up ({used} used, the limit is {limit}); it renews on {day}",
     ),
+    "storage_full": (
+        "存储空间已满（已用 {used:bytes}，限额 {limit:bytes}），请先删除一些消息",
+        "The storage is full ({used:bytes} used, the limit is {limit:bytes}); please delete some messages",
+    ),
     "too_many_replies": (
         "并发回复不能超过 {most} 个，请等待当前回复结束后重试",
         "No more than {most} replies at once, please wait for one to end",

@@ -10,7 +10,7 @@ import aiohttp
 from msgspec.structs import replace
 
 from chathub.formats.events import Failure
-from chathub.formats.masking import Take, masked, masking
+from chathub.formats.masking import masked, masking
 from chathub.formats.messages import ChatRequest, Endpoint, File, Image, UpstreamRequest, size_of
 from chathub.formats.model_list import names_in
 from chathub.formats.quirks import learning
@@ -24,7 +24,7 @@ from chathub.upstream.learned_quirks import LearnedQuirks
 from chathub.upstream.local_model.engine import LocalModel
 from chathub.upstream.local_model.process import LocalModelError
 from chathub.upstream.network_failures import TROUBLE, network_failure
-from chathub.upstream.read_response import Keep, read, taking
+from chathub.upstream.read_response import Keep, Taker, read, taking
 
 # how often one request is sent, each time with other quirks
 _VARIANTS = 4
@@ -78,15 +78,12 @@ class Client:
         self,
         endpoint: Endpoint,
         chat_request: ChatRequest,
-        take: Take,
-        room: asyncio.Event | None = None,
-        memory: http.MemoryLease | None = None,
+        taker: Taker,
         take_head: TakeHead | None = None,
         keep: Keep | None = None,
     ) -> Failure | None:
-        """Make one attempt and give ``take`` the events of each network read, until it returns true; with
-        ``keep`` that stores the attachments. Nothing is read while ``room`` is not set; ``memory`` counts a
-        response or an event that arrives whole. ``take_head`` gets the headers of a 2xx response.
+        """Make one attempt and give ``taker`` the events of each network read, until it needs no more; with
+        ``keep`` that stores the attachments. ``take_head`` gets the headers of a 2xx response.
 
         Gives the failure of the attempt, network trouble and time-outs included, or None. Cancelling closes
         the connection at once.
@@ -99,11 +96,11 @@ class Client:
                 bounds = bounds_for(quirks, requests_media=chat_request.requests_media)
                 with self.lease_media() as fetched:
                     sending = _sending(provider_format, chat_request, fetched)
-                    async with self.forward(at, sending, quirks) as response:
+                    async with self.forward(at, sending, quirks, taker.mark_sent) as response:
                         if take_head is not None:
                             take_head(response.headers)
-                        masked_take = masking(taking(take, keep), at.api_key)
-                        failure = await read(response, provider_format, bounds, masked_take, room, memory)
+                        take = masking(taking(taker.feed, keep), at.api_key)
+                        failure = await read(response, provider_format, bounds, take, taker)
                         raise_failure(failure)
             return None
         except AttemptFailed as failed:
@@ -111,16 +108,16 @@ class Client:
 
     @asynccontextmanager
     async def raw(
-        self, endpoint: Endpoint, request: UpstreamRequest
+        self, endpoint: Endpoint, request: UpstreamRequest, when_sent: http.WhenSent
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response to a request that is sent to a leased endpoint as it is; the caller reads its bytes,
-        and raises the error in them within the block.
+        and raises the error in them within the block. ``when_sent`` is called when the request is sent.
 
         Raises:
             AttemptFailed: the endpoint cannot be reached, or responds with anything else.
         """
         try:
-            response = await self._post(request, endpoint)
+            response = await self._post(request, endpoint, when_sent)
         except TROUBLE as error:
             raise AttemptFailed(network_failure(error)) from None
         try:
@@ -180,11 +177,11 @@ class Client:
 
     @asynccontextmanager
     async def forward(
-        self, at: Endpoint, sending: Sending, usual: Quirks
+        self, at: Endpoint, sending: Sending, usual: Quirks, when_sent: http.WhenSent
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 2xx response once its head is here; the caller raises an error in it within the block. Where a
         refusal teaches another quirk, the request is sent again with it; the quirk is remembered once the
-        request was accepted.
+        request was accepted. ``when_sent`` is called whenever the request is sent.
 
         Raises:
             AttemptFailed: any other refusal, or network trouble.
@@ -192,7 +189,7 @@ class Client:
         try:
             quirks, request = usual, await sending.encode(usual)
             for left in reversed(range(_VARIANTS)):
-                response = await self._post(request, at)
+                response = await self._post(request, at, when_sent)
                 if response.status < 300:
                     break
                 failure = await http.read_failure(response, request.body)
@@ -211,9 +208,11 @@ class Client:
         finally:
             http.close(response)
 
-    async def _post(self, request: UpstreamRequest, endpoint: Endpoint) -> aiohttp.ClientResponse:
+    async def _post(
+        self, request: UpstreamRequest, endpoint: Endpoint, when_sent: http.WhenSent
+    ) -> aiohttp.ClientResponse:
         session = self._session_for(endpoint)
-        return await http.post(session, request, self._timeouts, reuse=not endpoint.local)
+        return await http.post(session, request, self._timeouts, when_sent, reuse=not endpoint.local)
 
     def _session_for(self, endpoint: Endpoint) -> aiohttp.ClientSession:
         return self._trusted if endpoint.trusted else self._public

@@ -12,6 +12,7 @@ from chathub.errors import BadRequest
 from chathub.formats.events import Event, Failure
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint
+from chathub.formats.stream_decoder import StreamDecoder
 from chathub.upstream.client import AttemptFailed, Client
 from chathub.upstream.http import MemoryLease
 from chathub.upstream.read_response import Keep
@@ -23,10 +24,14 @@ _NO_ENDPOINT = Failure.found("usable_key_missing", kind="unreachable")
 
 
 class Candidate(Protocol):
-    """A model that may reply, and the endpoints to try for it, in order."""
+    """A model that may reply, and the endpoints to try for it, in order. A target of an alias has a
+    ``pool``: others of it can take the request in its place."""
 
     @property
     def model_name(self) -> str: ...
+
+    @property
+    def pool(self) -> str: ...
 
     @property
     def endpoints(self) -> Sequence[Endpoint]: ...
@@ -40,7 +45,9 @@ class Progress(ABC):
 
     ``attempts`` are those made so far, the current one last; ``excluded_keys`` are API keys removed since;
     ``first_at`` is when the reply began (``time.monotonic``); nothing more is read while ``room`` is not set;
-    ``memory`` counts the bytes of a response that arrives whole.
+    ``memory`` counts the bytes of a response that arrives whole. ``left`` is set when nobody waits for the
+    reply any more: no further attempt begins, and it is read on for its usage only. ``decoder`` is that of
+    the stream which is being read.
     """
 
     def __init__(self) -> None:
@@ -49,6 +56,8 @@ class Progress(ABC):
         self.room: asyncio.Event | None = None
         self.memory: MemoryLease | None = None
         self.first_at: float | None = None
+        self.left = asyncio.Event()
+        self.decoder: StreamDecoder | None = None
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -64,6 +73,16 @@ class Progress(ABC):
     def is_committed(self) -> bool:
         """Whether no other attempt may follow: what came cannot be taken back."""
         return self.has_output
+
+    @property
+    def may_tell_usage(self) -> bool:
+        """Whether the provider may still tell its usage: its request was sent, and the usage has not come."""
+        is_sent = bool(self.attempts) and self.attempts[-1].sent_at is not None
+        return is_sent and not (self.decoder is not None and self.decoder.has_told_usage)
+
+    def mark_sent(self) -> None:
+        """Record that the request of the current attempt is sent."""
+        self.attempts[-1].mark_sent()
 
     @abstractmethod
     def reset_attempt(self) -> None:
@@ -90,9 +109,7 @@ def trial(client: Client, chat_request: ChatRequest, progress: Progress, keep: K
     ``keep`` stores the attachments."""
 
     async def attempt(endpoint: Endpoint) -> Failure | None:
-        return await client.call(
-            endpoint, chat_request, progress.feed, progress.room, progress.memory, keep=keep
-        )
+        return await client.call(endpoint, chat_request, progress, keep=keep)
 
     return Trial(progress, attempt)
 
@@ -103,29 +120,36 @@ async def run(
     """Try the candidates' endpoints until one replies; gives the last failure, or None.
 
     A failure moves on to the next endpoint, and after a candidate's last one to the next candidate, only
-    while nothing of the reply has come, and only if its meaning says that another may help.
+    while nothing of the reply has come and somebody waits for it, and only if its meaning says that another
+    may help.
     ``prepare`` is called for each candidate before its first attempt, ``report`` after every attempt. Nothing
     that a provider does raises.
 
     Raises:
-        BadRequest: ``prepare`` refused the request for the first candidate. A fallback for which it cannot be
-            encoded is skipped.
+        BadRequest: ``prepare`` refused the request for the first candidate. A target or a fallback for which
+            it cannot be encoded is skipped, while there is another one.
     """
     failure: Failure | None = _NO_ENDPOINT
+    refusal: BadRequest | None = None
     for number, candidate in enumerate(candidates):
         try:
             progress, attempt = await prepare(candidate)
-        except BadRequest:
+        except BadRequest as error:
             if number == 0:
-                raise
+                refusal = error
+            if refusal is not None and not candidate.pool:
+                raise refusal from None
             continue
+        refusal = None
         for endpoint in candidate.endpoints:
             if endpoint.key_id in progress.excluded_keys:
                 continue
+            if progress.left.is_set():
+                return failure
             record = Attempt(endpoint, candidate.model_name)
             failure = await _attempted(progress, attempt, record)
             await report(record)
-            if failure is None or progress.is_committed:
+            if failure is None or progress.is_committed or progress.left.is_set():
                 return failure
             next_step = meaning_of(failure).next_step
             if next_step == "stop":
@@ -134,6 +158,8 @@ async def run(
             progress.reset_attempt()
             if next_step == "candidate":
                 break
+    if refusal is not None:
+        raise refusal
     return failure
 
 
@@ -144,6 +170,7 @@ async def _attempted(
 ) -> Failure | None:
     """Make one attempt and record it, also if it is cancelled."""
     progress.attempts.append(record)
+    progress.decoder = None
     try:
         failure = await attempt(record.endpoint)
     except AttemptFailed as failed:

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-import io
 import time
 import zlib
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from msgspec.structs import replace
 
 from chathub.formats import media_bounds
@@ -30,7 +31,10 @@ LISTING = 4 * 1024 * 1024
 _SHARED = 12
 # seconds within which a connection that was closed before shows it: a round trip
 _STALE = 1.0
-_LARGE_BODY = 512 * 1024
+# bytes of a large body, and of one write of it
+_LARGE_BODY, _PIECE = 512 * 1024, 65_536
+# is called when a request is sent
+WhenSent = Callable[[], None]
 # what may come before a body: blanks, a byte order mark
 _BLANKS = b" \t\r\n\xef\xbb\xbf"
 # bytes from which on a body is decoded in a thread, so as not to delay the event loop
@@ -74,9 +78,15 @@ def bounds_for(quirks: Quirks, *, requests_media: bool) -> Bounds:
 
 
 async def post(
-    session: aiohttp.ClientSession, request: UpstreamRequest, timeouts: Timeouts, *, reuse: bool = True
+    session: aiohttp.ClientSession,
+    request: UpstreamRequest,
+    timeouts: Timeouts,
+    when_sent: WhenSent,
+    *,
+    reuse: bool = True,
 ) -> aiohttp.ClientResponse:
-    """The response to a POST once its head is here. ``reuse``: whether the connection may be kept.
+    """The response to a POST once its head is here. ``when_sent`` is called when the connection is there and
+    the request is sent; ``reuse``: whether the connection may be kept.
 
     The request is sent once. It is sent again only if it went over a reused connection that ended at once and
     before a byte of a response: the provider had closed that connection before.
@@ -88,21 +98,24 @@ async def post(
     """
     began = time.monotonic()
     try:
-        return await _post(session, request, timeouts, reuse)
+        return await _post(session, request, timeouts, when_sent, reuse)
     except Unanswered as error:
         if not error.reused or time.monotonic() - began > _STALE:
             raise
-        return await _post(session, request, timeouts, reuse=False)
+        return await _post(session, request, timeouts, when_sent, reuse=False)
 
 
 async def _post(
-    session: aiohttp.ClientSession, request: UpstreamRequest, timeouts: Timeouts, reuse: bool
+    session: aiohttp.ClientSession,
+    request: UpstreamRequest,
+    timeouts: Timeouts,
+    when_sent: WhenSent,
+    reuse: bool,
 ) -> aiohttp.ClientResponse:
     # the built-in model's engine says that it keeps its connections, and closes them
     headers = request.headers if reuse else {**request.headers, "Connection": "close"}
-    send = partial(
-        session.post, request.url, data=_payload(request.body), headers=headers, allow_redirects=False
-    )
+    body = _Body(request.body, when_sent)
+    send = partial(session.post, request.url, data=body, headers=headers, allow_redirects=False)
     if not request.streamed:
         # nothing comes before the response is complete
         usual = session.timeout
@@ -117,9 +130,30 @@ async def _post(
         raise NoResponse(timeouts.first_byte) from error
 
 
-def _payload(body: bytes) -> bytes | io.BytesIO:
-    """A large body is sent in pieces, so that it does not delay the event loop."""
-    return io.BytesIO(body) if len(body) > _LARGE_BODY else body
+class _Body(aiohttp.Payload):
+    """A request's body, which says when it is sent. A large one goes in pieces, so that it does not delay the
+    event loop."""
+
+    _value: bytes
+    _autoclose = True
+
+    def __init__(self, body: bytes, when_sent: WhenSent) -> None:
+        super().__init__(body, content_type="application/json")
+        self._size = len(body)
+        self._when_sent = when_sent
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._value.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self._when_sent()
+        size = len(self._value)
+        if size <= _LARGE_BODY:
+            await writer.write(self._value)
+            return
+        for start in range(0, size, _PIECE):
+            await writer.write(self._value[start : start + _PIECE])
+            await asyncio.sleep(0)
 
 
 async def read_failure(response: aiohttp.ClientResponse, sent: bytes = b"") -> Failure:

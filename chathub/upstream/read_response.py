@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
 
 import aiohttp
 
@@ -22,6 +23,25 @@ AsyncTake = Callable[[list[Event]], Awaitable[bool]]
 # bytes of a large network read, and of the largest stream
 _LARGE_READ = 65_536
 _LARGEST_STREAM = 1024 * 1024 * 1024
+
+
+class Taker(Protocol):
+    """What takes in the events of an attempt.
+
+    Nothing is read while ``room`` is not set; ``memory`` counts a response or an event that arrives whole.
+    Once its client has ``left``, a stream is read up to its usage only. ``decoder`` is that of a stream.
+    """
+
+    room: asyncio.Event | None
+    memory: http.MemoryLease | None
+    left: asyncio.Event
+    decoder: StreamDecoder | None
+
+    def feed(self, events: list[Event]) -> bool:
+        """Take in the events of one network read; true if no more are needed."""
+
+    def mark_sent(self) -> None:
+        """Record that the request is sent."""
 
 
 def taking(take: Take, keep: Keep | None) -> AsyncTake:
@@ -48,15 +68,15 @@ async def read(
     provider_format: ProviderFormat,
     bounds: Bounds,
     take: AsyncTake,
-    room: asyncio.Event | None,
-    memory: http.MemoryLease | None,
+    taker: Taker,
 ) -> Failure | None:
-    """Give ``take`` the events of a 2xx response; JSON in place of a stream is the whole response."""
+    """Give ``take`` the events of a 2xx response for ``taker``; JSON in place of a stream is the whole
+    response."""
     first = await http.first_bytes(response)
     if isinstance(first, Failure):
         return first
     if http.is_whole(response, first):
-        body = await http.whole_body(response, bounds.body, memory, first, may_grow=True)
+        body = await http.whole_body(response, bounds.body, taker.memory, first, may_grow=True)
         if isinstance(body, Failure):
             return body
         events = await decoded(provider_format.decode_body, body, len(body))
@@ -64,9 +84,9 @@ async def read(
         return failure_in(events)
     if http.is_packed(response):
         return Failure.found("upstream_stream_compressed", kind="cut", status=200)
-    decoder = provider_format.Decoder(bounds.event)
-    with _counted(decoder, memory) as count:
-        return await _read_stream(response, first, decoder, take, room, count)
+    decoder = taker.decoder = provider_format.Decoder(bounds.event)
+    with _counted(decoder, taker.memory) as count:
+        return await _read_stream(response, first, decoder, take, taker, count)
 
 
 async def decoded(decode: Callable[[bytes], list[Event]], data: bytes, size: int) -> list[Event]:
@@ -81,13 +101,13 @@ async def _read_stream(
     first: bytes,
     decoder: StreamDecoder,
     take: AsyncTake,
-    room: asyncio.Event | None,
+    taker: Taker,
     count: Callable[[], None],
 ) -> Failure | None:
     splitter = ThinkEvents()
     failure, trouble, size = None, None, 0
     try:
-        while data := first or await _next(response, room):
+        while data := first or await _next(response, taker.room):
             first = b""
             size += len(data)
             if len(data) > _LARGE_READ:
@@ -102,6 +122,8 @@ async def _read_stream(
             count()
             if decoder.done:
                 await http.drain(response)
+                break
+            if taker.left.is_set() and decoder.has_told_usage:
                 break
             # free the memory during the next read
             del data, events

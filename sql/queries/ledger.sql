@@ -1,16 +1,23 @@
 -- name: insert
 INSERT INTO ledger (at, day, kind, user_id, token_id, key_id, provider, model, conversation_id, message_id,
-    prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price, output_price, cost,
-    first_token_ms, duration_ms, end_reason, http_status, requested_model)
+    prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens,
+    counted_tokens, usage_source, input_price, cached_price, cache_write_price, cache_write_1h_price, output_price, cost,
+    savings, first_token_ms, duration_ms, end_reason, http_status,
+    requested_model)
 VALUES (:at, :day, :kind, :user_id, :token_id, :key_id, :provider, :model, :conversation_id, :message_id,
-    :prompt_tokens, :completion_tokens, :reasoning_tokens, :cached_tokens, :usage_source, :input_price, :output_price,
-    :cost, :first_token_ms, :duration_ms, :end_reason, :http_status, :requested_model)
+    :prompt_tokens, :completion_tokens, :reasoning_tokens, :cached_tokens, :cache_write_tokens, :cache_write_1h_tokens,
+    :counted_tokens, :usage_source, :input_price, :cached_price, :cache_write_price, :cache_write_1h_price, :output_price,
+    :cost, :savings, :first_token_ms, :duration_ms, :end_reason, :http_status,
+    :requested_model)
 
 -- name: list_page
 -- a user's entries from id :first to :last, the newest first
 SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, provider, model, conversation_id,
-    message_id, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price,
-    output_price, cost, first_token_ms, duration_ms, end_reason, http_status, requested_model
+    message_id, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens,
+    cache_write_1h_tokens, counted_tokens, usage_source, input_price, coalesce(cached_price, input_price) AS cached_price,
+    coalesce(cache_write_price, input_price) AS cache_write_price,
+    coalesce(cache_write_1h_price, input_price) AS cache_write_1h_price, output_price, cost, savings, first_token_ms,
+    duration_ms, end_reason, http_status, requested_model
 FROM ledger CROSS JOIN users
 WHERE users.id = ledger.user_id AND ledger.user_id = :user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until
@@ -22,8 +29,11 @@ ORDER BY ledger.id DESC LIMIT :limit
 -- name: list_page_of_all
 -- the same of all users
 SELECT ledger.id, at, day, kind, ledger.user_id, username, token_id, key_id, provider, model, conversation_id,
-    message_id, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, input_price,
-    output_price, cost, first_token_ms, duration_ms, end_reason, http_status, requested_model
+    message_id, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens,
+    cache_write_1h_tokens, counted_tokens, usage_source, input_price, coalesce(cached_price, input_price) AS cached_price,
+    coalesce(cache_write_price, input_price) AS cache_write_price,
+    coalesce(cache_write_1h_price, input_price) AS cache_write_1h_price, output_price, cost, savings, first_token_ms,
+    duration_ms, end_reason, http_status, requested_model
 FROM ledger CROSS JOIN users
 WHERE users.id = ledger.user_id AND ledger.id BETWEEN :first AND :last
     AND day BETWEEN :since AND :until

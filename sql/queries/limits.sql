@@ -1,31 +1,34 @@
 -- The limits of subscriptions, users and access tokens. No other file of queries names their columns.
 
 -- name: list_of_subscriptions
-SELECT usage_limit, cost_limit, requests_per_minute, replies_at_once, name FROM subscriptions ORDER BY usage_limit, name
+SELECT usage_limit, cost_limit, requests_per_minute, replies_at_once, storage_limit, name
+FROM subscriptions ORDER BY usage_limit, name
 
 -- name: get_of_subscription
-SELECT usage_limit, cost_limit, requests_per_minute, replies_at_once, name FROM subscriptions WHERE name = :name
+SELECT usage_limit, cost_limit, requests_per_minute, replies_at_once, storage_limit, name
+FROM subscriptions WHERE name = :name
 
 -- name: update_of_subscription
 UPDATE subscriptions SET usage_limit = :usage_limit, cost_limit = :cost_limit,
-    requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once
+    requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once, storage_limit = :storage_limit
 WHERE name = :name
 
 -- name: get_of_user
--- the limits that apply to the user
-SELECT usage_limit, most_cost, requests_per_minute, replies_at_once, user_id FROM limits WHERE user_id = :user_id
+-- the limits that apply to the user, and the bytes that it stores
+SELECT usage_limit, most_cost, requests_per_minute, replies_at_once, storage_limit, storage_used, user_id
+FROM limits WHERE user_id = :user_id
 
 -- name: list_of_users
 -- the same of several; :user_ids is a JSON list, for which the engines have no common form
-SELECT usage_limit, most_cost, requests_per_minute, replies_at_once, user_id FROM limits
-WHERE user_id IN (SELECT value FROM json_each(:user_ids))
+SELECT usage_limit, most_cost, requests_per_minute, replies_at_once, storage_limit, storage_used, user_id
+FROM limits WHERE user_id IN (SELECT value FROM json_each(:user_ids))
 
 -- name: get_own_of_user
-SELECT usage_limit, cost_limit, requests_per_minute, replies_at_once FROM users WHERE id = :user_id
+SELECT usage_limit, cost_limit, requests_per_minute, replies_at_once, storage_limit FROM users WHERE id = :user_id
 
 -- name: update_of_user
 UPDATE users SET usage_limit = :usage_limit, cost_limit = :cost_limit,
-    requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once
+    requests_per_minute = :requests_per_minute, replies_at_once = :replies_at_once, storage_limit = :storage_limit
 WHERE id = :user_id
 
 -- name: list_of_tokens
@@ -44,7 +47,7 @@ WHERE id = :token_id
 -- which the engines have no common form) are of replies that are not being generated any more
 SELECT 'user' AS owner, most_tokens, most_cost, limits.requests_per_minute, limits.replies_at_once,
     (SELECT is_active FROM users WHERE id = :user_id) AS is_active,
-    (SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage_sums_by_day
+    (SELECT coalesce(sum(counted_tokens), 0) FROM usage_sums_by_day
         WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_tokens,
     (SELECT coalesce(sum(cost), 0) FROM usage_sums_by_day
         WHERE user_id = :user_id AND day >= :first_day AND day < :next_day) AS used_cost,

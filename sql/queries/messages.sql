@@ -61,7 +61,7 @@ WHERE named.id = :message_id AND user_id = :user_id AND deleted_at IS NULL
 -- a user's reply, with everything that its stream contained
 SELECT messages.id, conversation_id, public_id, title, parent_id, content, reasoning, status, reason, reason_json,
     finish_reason, error_status, retry_after, tool_calls, asked_model AS requested_model, messages.model, prompt_tokens,
-    completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost, sources,
+    completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, usage_source, cost, sources,
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
         'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
         SELECT file_id, url, message_attachments.media_type, name, transcript, length(data) AS size, text_before
@@ -105,7 +105,7 @@ SELECT id FROM branch
 -- name: get_shown
 -- a message with its siblings
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, reason_json,
-    finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, usage_source, cost,
+    finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, usage_source, cost,
     tool_calls, tool_call_id, is_incomplete, messages.created_at, sources,
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
         'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
@@ -184,8 +184,9 @@ UPDATE messages SET model = :model, provider = :provider, content = :content, re
     reason_json = :reason_json, finish_reason = :finish_reason,
     error_status = :error_status, retry_after = :retry_after, prompt_tokens = :prompt_tokens,
     completion_tokens = :completion_tokens,
-    reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, usage_source = :usage_source,
-    cost = :cost, updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
+    reasoning_tokens = :reasoning_tokens, cached_tokens = :cached_tokens, cache_write_tokens = :cache_write_tokens,
+    usage_source = :usage_source, cost = :cost,
+    updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END
 WHERE id = :message_id
 
 -- name: set_model
@@ -195,7 +196,8 @@ UPDATE messages SET model = :model, provider = :provider, prompt_tokens = :promp
 -- name: list_streaming
 -- at start: the replies that were running when the last process ended
 SELECT messages.id, conversation_id, public_id, conversations.user_id, token_id, asked_model AS requested_model,
-    messages.model, provider, prompt_tokens, messages.updated_at, input_price, output_price
+    messages.model, provider, prompt_tokens, messages.updated_at, input_price, cached_price, cache_write_price,
+    cache_write_1h_price, output_price
 FROM messages JOIN conversations ON conversations.id = conversation_id
     LEFT JOIN models ON model_name = messages.model
     LEFT JOIN reservations ON message_id = messages.id

@@ -1,22 +1,22 @@
 -- name: list_all
 SELECT models.id, model_name, models.display_name, provider_id, coalesce(provider_key, 'alias') AS provider_slug,
     coalesce(providers.display_name, '') AS provider_display_name,
-    coalesce(providers.is_active, 1) AS provider_is_active,
+    coalesce(providers.is_active, 1) AS provider_is_active, coalesce(needs_key, 1) AS provider_needs_key,
     models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order,
-    upstream_name
+    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, is_priced, description,
+    fallback_model, allow_extras, models.is_active, models.sort_order, upstream_name
 FROM models LEFT JOIN providers ON providers.id = provider_id
 ORDER BY models.sort_order, models.id DESC
 
 -- name: get_by_id
 SELECT models.id, model_name, models.display_name, provider_id, coalesce(provider_key, 'alias') AS provider_slug,
     coalesce(providers.display_name, '') AS provider_display_name,
-    coalesce(providers.is_active, 1) AS provider_is_active,
+    coalesce(providers.is_active, 1) AS provider_is_active, coalesce(needs_key, 1) AS provider_needs_key,
     models.created_at, models.updated_at,
     model_type, max_tokens, context_window, supports_streaming, supports_function_calling, supports_vision,
-    input_price, output_price, description, fallback_model, allow_extras, models.is_active, models.sort_order,
-    upstream_name
+    input_price, output_price, cached_price, cache_write_price, cache_write_1h_price, is_priced, description,
+    fallback_model, allow_extras, models.is_active, models.sort_order, upstream_name
 FROM models LEFT JOIN providers ON providers.id = provider_id
 WHERE models.id = :model_id
 
@@ -42,6 +42,8 @@ UPDATE models SET model_name = :model_name, display_name = :display_name, provid
     model_type = :model_type, max_tokens = :max_tokens, context_window = :context_window,
     supports_streaming = :supports_streaming, supports_function_calling = :supports_function_calling,
     supports_vision = :supports_vision, input_price = :input_price, output_price = :output_price,
+    cached_price = :cached_price, cache_write_price = :cache_write_price,
+    cache_write_1h_price = :cache_write_1h_price, is_priced = :is_priced,
     description = :description, fallback_model = :fallback_model, allow_extras = :allow_extras,
     is_active = :is_active, sort_order = :sort_order, upstream_name = :upstream_name,
     updated_at = CASE WHEN updated_at > :now THEN updated_at ELSE :now END

@@ -144,6 +144,8 @@ async def test_audit_entry_has_old_and_new_values(client: TestClient, admin: Hea
     assert (await newest(client, admin, "user.limits"))["details"] == {
         "subscription_type": ["free", "pro"],
         "usage_limit": [1_000_000, 10_000_000],
+        # the subscription's does not bound an administrator
+        "storage_limit": [2 * 1024**3, None],
     }
     await do(client, admin, "PUT", "/api/providers/1", {"default_base_url": "https://x.example.com/v1"})
     moved = (await newest(client, admin, "provider.moved"))["details"]

@@ -83,6 +83,8 @@ async def test_login_returns_a_session_token_and_the_user(client: TestClient) ->
         "cost_limit": None,
         "requests_per_minute": None,
         "replies_at_once": None,
+        "storage_limit": None,
+        "storage_used": 0,
         "is_active": True,
         "created_at": body["user"]["created_at"],
         "updated_at": body["user"]["updated_at"],

@@ -600,6 +600,7 @@ async def test_subscription_limits_apply_unless_the_user_has_own_limits(
         "cost_limit": 1.5,
         "requests_per_minute": None,
         "replies_at_once": 4,
+        "storage_limit": 2 * 1024**3,
     }
     assert (await chat(client, user))[0] == 429
     shown = (await (await client.get("/api/users/profile", headers=user)).json())["user"]

@@ -64,6 +64,7 @@ async def test_stream_begins_with_start_and_ends_with_one_end_event(
         "total_tokens": 10,
         "reasoning_tokens": 0,
         "cached_tokens": 0,
+        "cache_write_tokens": 0,
         "estimated": False,
     }
 

@@ -84,6 +84,8 @@ async def test_statistics_of_a_new_user_are_zero_and_have_every_field(
         "monthly_usage": 0,
         "quota_limit": 1_000_000,
         "usage_percentage": 0.0,
+        "storage_used": 0,
+        "storage_limit": 2 * 1024**3,
         "budgets": [
             {
                 "kind": "tokens",
@@ -192,7 +194,12 @@ async def test_usage_remains_after_its_conversation_is_deleted(
     before = await stats(client, user)
     response = await client.delete(f"/api/conversations/{answer['conversation_id']}", headers=user)
     assert response.status == 200
-    assert await stats(client, user) == {**before, "total_conversations": 0, "total_messages": 0}
+    assert await stats(client, user) == {
+        **before,
+        "total_conversations": 0,
+        "total_messages": 0,
+        "storage_used": 0,
+    }
 
 
 @pytest.mark.parametrize(

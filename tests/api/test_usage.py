@@ -154,7 +154,22 @@ async def test_titles_gateway_requests_embeddings_and_api_key_tests_are_in_the_l
     assert (newest["kind"], newest["key_id"]) == ("probe", saved["apikey"]["id"])
 
 
-@pytest.mark.parametrize("told", [-1_000_000_000, -(2**62), -(10**30), 10**30])
+@pytest.mark.parametrize("told", [10**9, 2**62, 2**63, 10**30])
+async def test_impossible_reported_usage_is_clamped_and_marked(
+    client: TestClient, admin: Headers, user: Headers, provider: Provider, told: int
+) -> None:
+    await add_model(client, admin, provider.base_url, name="vectors", model_type="embedding")
+    vectors = {"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": told, "total_tokens": told}}
+    provider.script = provider.answer(200, vectors)
+    await client.post("/v1/embeddings", json={"model": "vectors", "input": "x"}, headers=user)
+    provider.script = provider.stream([chunk("好"), usage(told, told), b"data: [DONE]\n\n"])
+    await chat(client, user)
+    assert [row["usage_source"] for row in await rows(client, user)] == ["clamped", "clamped"]
+    stats = await (await client.get("/api/stats", headers=user)).json()
+    assert stats["tokens_used"] == 3 * 10 * 32_768
+
+
+@pytest.mark.parametrize("told", [-1_000_000_000, -(2**62), -(10**30)])
 async def test_impossible_reported_usage_is_replaced_by_an_estimate(
     client: TestClient, admin: Headers, user: Headers, provider: Provider, told: int
 ) -> None:

@@ -25,13 +25,22 @@ FIELDS = {
     "subscription_type": str,
     "usage_limit": int,
     # fields that were not set
-    "cost_limit": type(None),
-    "requests_per_minute": type(None),
-    "replies_at_once": type(None),
+    "cost_limit": None,
+    "requests_per_minute": None,
+    "replies_at_once": None,
+    # an administrator has none
+    "storage_limit": int | None,
+    "storage_used": int,
     "is_active": bool,
     "created_at": str,
     "updated_at": str,
 }
+
+
+def check_fields(user: dict[str, Any]) -> None:
+    assert user.keys() == FIELDS.keys()
+    for name, kind in FIELDS.items():
+        assert isinstance(user[name], kind) if kind else user[name] is None, name
 
 
 async def create(client: TestClient, admin: Headers, username: str, **fields: Any) -> dict[str, Any]:
@@ -79,7 +88,7 @@ async def test_list_has_every_field_of_every_account_and_no_secret(
     }
     assert [user["username"] for user in body["users"]] == ["admin", "user", "demo"]
     for user in body["users"]:
-        assert {name: type(value) for name, value in user.items()} == FIELDS
+        check_fields(user)
 
 
 async def test_pages_have_no_gaps_or_repeats(client: TestClient, admin: Headers) -> None:
@@ -199,13 +208,14 @@ async def test_unknown_user_id_is_not_found(client: TestClient, admin: Headers, 
         ("subscription_type", "free"),
         ("usage_limit", 0),
         ("usage_limit", 10**15),
+        ("storage_limit", 0),
         ("is_active", False),
     ],
 )
 async def test_update_changes_only_the_given_fields(
     client: TestClient, admin: Headers, field: str, value: Any
 ) -> None:
-    old = await create(client, admin, "someone", subscription_type="pro", usage_limit=77)
+    old = await create(client, admin, "someone", subscription_type="pro", usage_limit=77, storage_limit=5)
     new = (await done(await client.put(f"/api/users/{old['id']}", json={field: value}, headers=admin)))[
         "user"
     ]
@@ -435,7 +445,7 @@ async def test_profile_is_the_callers_own_account(client: TestClient, admin: Hea
     for name, headers in (("admin", admin), ("user", user)):
         profile = (await done(await client.get("/api/users/profile", headers=headers)))["user"]
         assert profile == (await by_name(client, admin))[name]
-        assert {field: type(value) for field, value in profile.items()} == FIELDS
+        check_fields(profile)
 
 
 async def test_users_can_change_their_name_and_address(client: TestClient, user: Headers) -> None:

@@ -61,6 +61,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
     from chathub.chat.turn import BranchPoint, NewTurn, Prompt
     from chathub.clock import Clock
     from chathub.providers.catalog import ChatModel
+    from chathub.providers.prices import Prices
     from chathub.replies.reply import Reply
 
     clock = Clock()
@@ -72,7 +73,7 @@ def _begin(tx: Transaction, count: int) -> list[Reply]:
         beginning = NewTurn(
             branch_point=BranchPoint("new", f"c{number}", fresh=True),
             owner=BudgetOwner(user.id, None, clock.month()),
-            bound=UsageBound(prompt=1, reply=1, input_price=0, output_price=0),
+            bound=UsageBound(prompt=1, reply=1, prices=Prices()),
             prompt=Prompt("Why is the sky blue?"),
             options={},
             idempotency_key=None,

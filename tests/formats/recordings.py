@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import asdict
 
 from chathub.formats.events import (
     Event,
@@ -90,7 +91,7 @@ def joined(events: list[Event]) -> dict[str, Any]:
                 call["arguments"] += arguments
             case Usage():
                 assert answer["failure"] or answer["usage"] is None and answer["finish"] is None
-                answer["usage"] = {field: getattr(event, field) for field in event.__struct_fields__}
+                answer["usage"] = asdict(event)
             case State(state):
                 assert answer["usage"] is None and answer["finish"] is None
                 details.add(state.get("openrouter"))
@@ -109,8 +110,20 @@ def joined(events: list[Event]) -> dict[str, Any]:
 def usage_of(recording: Recording) -> dict[str, Any] | None:
     """The recorded usage; some expectations leave out Anthropic's count of thinking."""
     usage, told = recording.expected["usage_normalized"], recording.expected["usage"] or {}
+    if usage is None:
+        return None
     thinking = (told.get("output_tokens_details") or {}).get("thinking_tokens")
-    return usage if usage is None or thinking is None else usage | {"reasoning_tokens": thinking}
+    usage = usage if thinking is None else usage | {"reasoning_tokens": thinking}
+    return usage | _writes(told)
+
+
+def _writes(told: dict[str, Any]) -> dict[str, int | None]:
+    """What was written to the cache; expectations have it in the provider's words only."""
+    details, parts = told.get("prompt_tokens_details") or {}, told.get("cache_creation") or {}
+    relayed = told.get("claude_cache_creation_5_m_tokens")
+    written = details.get("cache_write_tokens", told.get("cache_creation_input_tokens", relayed))
+    for_1h = None if written is None else parts.get("ephemeral_1h_input_tokens", 0)
+    return {"cache_write_tokens": written, "cache_write_1h_tokens": for_1h}
 
 
 def finish_of(recording: Recording) -> str | None:

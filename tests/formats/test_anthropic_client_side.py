@@ -498,6 +498,16 @@ def test_estimated_input_tokens_stay_without_reported_usage() -> None:
     assert usage == {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 5}
 
 
+def test_input_tokens_are_those_that_the_cache_has_no_part_in() -> None:
+    assert stream([Usage(20, 1, None, None, 5, 6, 2)]).message["usage"] == {
+        "input_tokens": 9,
+        "output_tokens": 1,
+        "cache_read_input_tokens": 5,
+        "cache_creation_input_tokens": 6,
+        "cache_creation": {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 2},
+    }
+
+
 def test_signature_is_sent_in_its_thinking_block() -> None:
     for feeds in (
         [[Reasoning("hm"), SIGNATURE, REDACTION, Text("a")]],

@@ -426,7 +426,7 @@ def test_content_blocks_are_decoded_in_order() -> None:
         ToolCallDelta(1, "u", "g", ""),
         ToolCallDelta(2, "v", "h", ""),
         ToolCallDelta(2, "", "", '{"y":"你"}'),
-        Usage(8, 9, 17, None, 1),
+        Usage(8, 9, 17, None, 1, 2, 0),
         Finish("tool_calls"),
     ]
     assert read(data(*stream)) == expected

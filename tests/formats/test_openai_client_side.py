@@ -421,14 +421,14 @@ def test_tool_call_without_arguments_ends_with_an_empty_object() -> None:
 
 
 def test_usage_is_the_last_chunk_if_requested() -> None:
-    events: list[Event] = [Text("a"), Usage(1), Usage(10, 5, 20, 3, 4), State({"x": 1}), Finish("stop")]
+    events: list[Event] = [Text("a"), Usage(1), Usage(10, 5, 20, 3, 4, 2), State({"x": 1}), Finish("stop")]
     *chunks, usage, done = stream(events, include_usage=True)
     assert [chunk["usage"] for chunk in chunks] == [None, None] and done == openai.DONE
     assert usage["choices"] == [] and usage["usage"] == {
         "prompt_tokens": 10,
         "completion_tokens": 5,
         "total_tokens": 20,
-        "prompt_tokens_details": {"cached_tokens": 4},
+        "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2},
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
     assert all("usage" not in payload for payload in stream(events)[:-1])

@@ -340,13 +340,47 @@ def test_text_may_follow_a_tool_call() -> None:
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage(0, 0, 0)),
         ({"prompt_tokens": 1}, Usage(1)),
         ({"prompt_tokens": -1, "completion_tokens": "2", "total_tokens": True}, None),
-        ({"prompt_tokens": 10**30, "completion_tokens": 2.0, "total_tokens": 3}, Usage(None, None, 3)),
+        ({"prompt_tokens": 10**30, "completion_tokens": 2.0, "total_tokens": 3}, Usage(10**18, None, 3)),
         (
             {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 0}, "cached_tokens": 4},
             Usage(5, cached_tokens=0),
         ),
         ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 3}, Usage(5, cached_tokens=3)),
         ({"prompt_tokens": 5, "prompt_tokens_details": None, "cached_tokens": 4}, Usage(5, cached_tokens=4)),
+        # tokens written to the cache, in the words of OpenRouter, DashScope, and relays of Anthropic
+        (
+            {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3}},
+            Usage(9, None, None, None, 2, 3, 0),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "prompt_tokens_details": {
+                    "cached_tokens": 2,
+                    "cache_creation_input_tokens": 3,
+                    "cache_creation": {"ephemeral_5m_input_tokens": 3},
+                    "cache_type": "ephemeral",
+                },
+            },
+            Usage(9, None, None, None, 2, 3, 0),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "cache_read_input_tokens": 2,
+                "cache_creation_input_tokens": 3,
+                "cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 2},
+            },
+            Usage(9, None, None, None, 2, 3, 2),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "claude_cache_creation_5_m_tokens": 1,
+                "claude_cache_creation_1_h_tokens": 2,
+            },
+            Usage(9, None, None, None, None, 3, 2),
+        ),
         (
             {"completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 2}},
             Usage(None, 5, None, 2),

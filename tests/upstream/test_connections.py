@@ -104,7 +104,7 @@ async def post(
     timeouts: Timeouts = USUAL,
     **headers: str,
 ) -> bytes:
-    response = await http.post(session, UpstreamRequest(peer.url, headers, b"{}"), timeouts)
+    response = await http.post(session, UpstreamRequest(peer.url, headers, b"{}"), timeouts, lambda: None)
     async with response:
         return await response.read()
 

@@ -4,8 +4,9 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 
 class LedgerEntry(Row, frozen=True):
-    """An attempt. ``at`` is in Unix milliseconds, ``cost`` in millionths, prices per 1,000 tokens;
-    ``conversation_id`` is the public one, ``requested_model`` is empty where it is the model's own name."""
+    """An attempt. ``at`` is in Unix milliseconds, ``cost`` and ``savings`` in millionths, prices in
+    millionths per million tokens; ``conversation_id`` is the public one,
+    ``requested_model`` is empty where it is the model's own name."""
 
     id: int
     at: int
@@ -23,10 +24,17 @@ class LedgerEntry(Row, frozen=True):
     completion_tokens: int
     reasoning_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
+    cache_write_1h_tokens: int
+    counted_tokens: int
     usage_source: str
     input_price: int
+    cached_price: int
+    cache_write_price: int
+    cache_write_1h_price: int
     output_price: int
     cost: int
+    savings: int
     first_token_ms: int | None
     duration_ms: int
     end_reason: str

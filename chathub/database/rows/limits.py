@@ -1,6 +1,7 @@
 """Rows of ``sql/queries/limits.sql``: the limits of subscriptions, users and access tokens.
 
-``usage_limit`` is in tokens, ``cost_limit`` in millionths of money, both for a calendar month.
+``usage_limit`` is in tokens, ``cost_limit`` in millionths of money, both for a calendar month;
+``storage_limit`` is in bytes.
 """
 
 from typing import Any, Literal, TypeVar
@@ -20,7 +21,14 @@ class OwnLimits(Row, frozen=True):
     replies_at_once: int | None
 
 
-class SubscriptionLimits(OwnLimits, frozen=True):
+class AccountLimits(OwnLimits, frozen=True):
+    """The limits that are stored with a user or a subscription. An access token has no limit of storage: what
+    it stores is its user's."""
+
+    storage_limit: int | None
+
+
+class SubscriptionLimits(AccountLimits, frozen=True):
     """What a subscription allows users who have no limits of their own."""
 
     usage_limit: int
@@ -37,12 +45,15 @@ NO_LIMITS = OwnLimits(usage_limit=None, cost_limit=None, requests_per_minute=Non
 
 class AppliedLimits(Row, frozen=True):
     """The limits that apply to a user: its own, else those of its subscription, which do not bound an
-    administrator. ``usage_limit`` is what is shown, for an administrator as well."""
+    administrator. ``usage_limit`` is what is shown, for an administrator as well. ``storage_used``: the bytes
+    that it stores."""
 
     usage_limit: int
     most_cost: int | None
     requests_per_minute: int | None
     replies_at_once: int | None
+    storage_limit: int | None
+    storage_used: int
     user_id: int
 
     @property
@@ -77,6 +88,7 @@ class LimitChanges(Struct, frozen=True, kw_only=True):
     cost_limit: int | None | UnsetType = UNSET
     requests_per_minute: int | None | UnsetType = UNSET
     replies_at_once: int | None | UnsetType = UNSET
+    storage_limit: int | None | UnsetType = UNSET
 
     def applied_to(self, old: L) -> L:
         """The limits after these changes."""
@@ -90,7 +102,7 @@ class Limits(Statements):
     update_of_subscription: Command
     get_of_user: Select[AppliedLimits]
     list_of_users: Select[AppliedLimits]
-    get_own_of_user: Select[OwnLimits]
+    get_own_of_user: Select[AccountLimits]
     update_of_user: Command
     list_of_tokens: Select[TokenLimits]
     update_of_token: Command

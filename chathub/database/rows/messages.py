@@ -85,6 +85,7 @@ class StoredReply(Row, frozen=True):
     completion_tokens: int
     reasoning_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
     usage_source: str
     cost: int
     sources: str
@@ -128,6 +129,7 @@ class ShownMessage(Row, frozen=True):
     completion_tokens: int
     reasoning_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
     usage_source: str
     cost: int
     tool_calls: str
@@ -161,6 +163,9 @@ class InterruptedReply(Row, frozen=True):
     prompt_tokens: int
     updated_at: int
     input_price: int | None
+    cached_price: int | None
+    cache_write_price: int | None
+    cache_write_1h_price: int | None
     output_price: int | None
 
 

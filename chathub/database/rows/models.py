@@ -5,8 +5,11 @@ from chathub.database.statements import Command, Row, Select, Statements
 
 class Model(Row, frozen=True):
     """A model with what its users need of its provider; an alias has none. Lengths are tokens, prices
-    millionths per 1,000 tokens, moments Unix milliseconds. ``upstream_name``: what the provider calls it;
-    empty: the same. The defaults are those of the columns."""
+    millionths per million tokens, moments Unix milliseconds. The defaults are those of the columns.
+
+    A price of the cache that is None is the input price. ``is_priced``: somebody has set the prices, or they
+    are the list prices that ChatHub brings. ``upstream_name``: what the provider calls it; empty: the same.
+    """
 
     id: int
     model_name: str
@@ -15,6 +18,7 @@ class Model(Row, frozen=True):
     provider_slug: str
     provider_display_name: str
     provider_is_active: bool
+    provider_needs_key: bool
     created_at: int
     updated_at: int
     model_type: str = "chat"
@@ -25,6 +29,10 @@ class Model(Row, frozen=True):
     supports_vision: bool = False
     input_price: int = 0
     output_price: int = 0
+    cached_price: int | None = None
+    cache_write_price: int | None = None
+    cache_write_1h_price: int | None = None
+    is_priced: bool = False
     description: str = ""
     fallback_model: str = ""
     allow_extras: bool = False

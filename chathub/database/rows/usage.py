@@ -4,12 +4,17 @@ from chathub.database.statements import Row, Select, Statements
 
 
 class Totals(Row, frozen=True):
-    """What a user used in a period."""
+    """What a user used in a period. ``counted_tokens`` is what counts against budgets of tokens; ``savings``
+    is the cost without any cache, less the cost."""
 
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    counted_tokens: int
     cost: int
+    savings: int
 
     @property
     def total_tokens(self) -> int:
@@ -30,7 +35,10 @@ class UsageSum(Row, frozen=True):
     completion_tokens: int
     reasoning_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
+    counted_tokens: int
     cost: int
+    savings: int
 
 
 class DayCount(Row, frozen=True):

@@ -20,7 +20,7 @@ from chathub.formats.stream_decoder import BROKEN, BROKEN_OFF, UNREADABLE_ERRORS
 from chathub.schemas.json import JsonObject
 
 # the parts of the prompt that ``input_tokens`` does not include
-_CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_CACHED = ("cache_read_input_tokens", *fields.ANTHROPIC_WRITES)
 # blocks with a file of the model's
 _MEDIA = ("image", "audio", "video", "document", "file")
 # blocks of one response that are kept
@@ -240,11 +240,12 @@ class Decoder(StreamDecoder):
         count = self._counts
         prompt, completion = count.get("input_tokens"), count.get("output_tokens")
         cached = count.get("cache_read_input_tokens")
+        written, for_1h = fields.cache_writes(count, fields.ANTHROPIC_WRITES) or (None, None)
         thinking = count.get("output_tokens_details.thinking_tokens")
         if prompt is not None:
-            prompt += (count.get("cache_creation_input_tokens") or 0) + (cached or 0)
+            prompt += (written or 0) + (cached or 0)
         total = None if prompt is None or completion is None else prompt + completion
-        return Usage(prompt, completion, total, thinking, cached)
+        return Usage(prompt, completion, total, thinking, cached, written, for_1h)
 
     def _end_thoughts(self, events: list[Event]) -> None:
         """End the thinking block that was started last, also one that a relay did not stop."""

@@ -217,13 +217,21 @@ def stop_reason_for(reason: str, calls: bool, refuses: bool) -> str:
 
 
 def _tokens(usage: Usage, input_tokens: int = 0) -> JsonObject:
-    """The usage; unlike OpenAI's count, ``input_tokens`` do not include tokens read from the cache."""
-    cached = usage.cached_tokens
+    """The usage; unlike OpenAI's count, ``input_tokens`` do not include tokens read from the cache or written
+    to it."""
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
     if usage.prompt_tokens is not None:
-        input_tokens = max(usage.prompt_tokens - (cached or 0), 0)
+        input_tokens = max(usage.prompt_tokens - (cached or 0) - (written or 0), 0)
     tokens: JsonObject = {"input_tokens": input_tokens, "output_tokens": usage.completion_tokens or 0}
     if cached is not None:
-        tokens |= {"cache_read_input_tokens": cached}
+        tokens["cache_read_input_tokens"] = cached
+    if written is not None:
+        for_1h = min(usage.cache_write_1h_tokens or 0, written)
+        tokens["cache_creation_input_tokens"] = written
+        tokens["cache_creation"] = {
+            "ephemeral_5m_input_tokens": written - for_1h,
+            "ephemeral_1h_input_tokens": for_1h,
+        }
     if usage.reasoning_tokens is not None:
         tokens["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     return tokens

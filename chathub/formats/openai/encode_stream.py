@@ -211,8 +211,10 @@ def _tokens(usage: Usage) -> JsonObject:
         "completion_tokens": completion,
         "total_tokens": total,
     }
-    if usage.cached_tokens is not None:
-        tokens["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    # writes in OpenRouter's word: OpenAI has none, for it does not charge for them
+    details = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    if known := {name: count for name, count in details.items() if count is not None}:
+        tokens["prompt_tokens_details"] = known
     if usage.reasoning_tokens is not None:
         tokens["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     return tokens

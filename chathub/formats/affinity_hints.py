@@ -1,0 +1,93 @@
+"""What the requests of one conversation have in common: a field that names it, else the prompt's head."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chathub.formats.raw_json import ABSENT, value_of
+
+# fields of a body that name a conversation, or whose conversations they are; the first one counts
+_FIELDS = ("prompt_cache_key", "session_id", "metadata", "user")
+# headers of coding agents with the name of their session
+_HEADERS = ("x-claude-code-session-id", "x-session-id", "session-id", "session_id", "x-session-affinity")
+_HEAD_FIELDS = ("system", "tools", "functions")
+# messages among which the first one of the user is looked for
+_MOST_BEFORE = 100
+# begins a line of Claude Code's instructions that differs in each request
+_BILLING = "x-anthropic-billing-header:"
+
+
+class _Metadata(Struct, frozen=True):
+    user_id: Any = None
+
+
+class _Role(Struct, frozen=True):
+    role: str = ""
+
+
+_metadata = msgspec.json.Decoder(_Metadata)
+_text = msgspec.json.Decoder(str)
+_role = msgspec.json.Decoder(_Role)
+_list = msgspec.json.Decoder(list[Raw])
+_any = msgspec.json.Decoder(Any)
+
+
+def hint_of(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str:
+    """What a client's request has in common with others of its conversation. ``headers`` have names in lower
+    case."""
+    for name in _FIELDS:
+        if text := _text_of(name, fields.get(name, ABSENT)):
+            return f"{name}\0{text}"
+    for name in _HEADERS:
+        if text := headers.get(name, "").strip():
+            return f"header\0{text}"
+    return f"head\0{_digest_of_head(fields)}"
+
+
+def _text_of(name: str, value: Raw) -> str:
+    """The text of a field; empty for anything else."""
+    if name != "metadata":
+        return (value_of(value, _text) or "").strip()
+    metadata = value_of(value, _metadata)
+    user_id = metadata.user_id if metadata else None
+    return user_id.strip() if isinstance(user_id, str) else ""
+
+
+def _digest_of_head(fields: Mapping[str, Raw]) -> str:
+    """The digest of the instructions, the tools and the first message of the user."""
+    digest = hashlib.blake2b(digest_size=16)
+    for value in _head(fields):
+        for text in _texts(value_of(value, _any)):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def _head(fields: Mapping[str, Raw]) -> Iterator[Raw]:
+    yield from (fields[name] for name in _HEAD_FIELDS if name in fields)
+    for message in (value_of(fields.get("messages", ABSENT), _list) or [])[:_MOST_BEFORE]:
+        yield message
+        role = value_of(message, _role)
+        if role is None or role.role == "user":
+            return
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a decoded value, which may be nested deeply. Markers for a provider's cache do not count,
+    for they move from turn to turn, nor does whether a text stands alone or in a list of parts."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str(text):
+                yield text.partition("\n")[2] if text.startswith(_BILLING) else text
+            case list(parts):
+                waiting += reversed(parts)
+            case {"type": "text", "text": text}:
+                waiting.append(text)
+            case dict(fields):
+                kept = [part for field in fields.items() if field[0] != "cache_control" for part in field]
+                waiting += reversed(kept)
+            case other:
+                yield str(other)
