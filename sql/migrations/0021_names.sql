@@ -128,14 +128,12 @@ FROM usage_sums_by_day GROUP BY user_id, day, model HAVING sum(requests) > 0;
 -- The sums are the ledger's: nothing else writes them.
 CREATE TRIGGER ledger_counts_for_its_user AFTER INSERT ON ledger
 BEGIN
-    INSERT INTO usage_sums_by_day (user_id, day, model, provider, token_id, requested_model, attempts,
-                requests, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens,
-        counted_tokens, cost, savings, first_id,
-        last_id)
+    INSERT INTO usage_sums_by_day (user_id, day, model, provider, token_id, requested_model, attempts, requests,
+        prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, counted_tokens, cost,
+        savings, first_id, last_id)
     VALUES (new.user_id, new.day, new.model, new.provider, coalesce(new.token_id, 0), new.requested_model, 1,
-                new.usage_source <> '', new.prompt_tokens, new.completion_tokens, new.reasoning_tokens,
-        new.cached_tokens, new.cache_write_tokens,
-        new.counted_tokens, new.cost, new.savings, new.id, new.id)
+        new.usage_source <> '', new.prompt_tokens, new.completion_tokens, new.reasoning_tokens, new.cached_tokens,
+        new.cache_write_tokens, new.counted_tokens, new.cost, new.savings, new.id, new.id)
     ON CONFLICT DO UPDATE SET
         attempts = attempts + 1,
         requests = requests + excluded.requests,
@@ -149,12 +147,11 @@ BEGIN
         savings = savings + excluded.savings,
         first_id = min(first_id, excluded.first_id),
         last_id = max(last_id, excluded.last_id);
-    INSERT INTO usage_sums_by_month (user_id, month, model, provider, token_id, requested_model, attempts,
-                requests, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens,
-        counted_tokens, cost, savings)
-    VALUES (new.user_id, substr(new.day, 1, 7), new.model, new.provider, coalesce(new.token_id, 0),
-                new.requested_model, 1, new.usage_source <> '', new.prompt_tokens, new.completion_tokens,
-        new.reasoning_tokens, new.cached_tokens,
+    INSERT INTO usage_sums_by_month (user_id, month, model, provider, token_id, requested_model, attempts, requests,
+        prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, counted_tokens, cost,
+        savings)
+    VALUES (new.user_id, substr(new.day, 1, 7), new.model, new.provider, coalesce(new.token_id, 0), new.requested_model,
+        1, new.usage_source <> '', new.prompt_tokens, new.completion_tokens, new.reasoning_tokens, new.cached_tokens,
         new.cache_write_tokens, new.counted_tokens, new.cost, new.savings)
     ON CONFLICT DO UPDATE SET
         attempts = attempts + 1,
@@ -167,13 +164,11 @@ BEGIN
         counted_tokens = counted_tokens + excluded.counted_tokens,
         cost = cost + excluded.cost,
         savings = savings + excluded.savings;
-    INSERT INTO usage_sums_of_all_by_day (day, model, provider, token_id, requested_model, attempts,
-                requests, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens,
-        counted_tokens, cost, savings, first_id,
-        last_id)
-    VALUES (new.day, new.model, new.provider, coalesce(new.token_id, 0), new.requested_model, 1,
-                new.usage_source <> '', new.prompt_tokens, new.completion_tokens, new.reasoning_tokens,
-        new.cached_tokens, new.cache_write_tokens,
+    INSERT INTO usage_sums_of_all_by_day (day, model, provider, token_id, requested_model, attempts, requests,
+        prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, counted_tokens, cost,
+        savings, first_id, last_id)
+    VALUES (new.day, new.model, new.provider, coalesce(new.token_id, 0), new.requested_model, 1, new.usage_source <> '',
+        new.prompt_tokens, new.completion_tokens, new.reasoning_tokens, new.cached_tokens, new.cache_write_tokens,
         new.counted_tokens, new.cost, new.savings, new.id, new.id)
     ON CONFLICT DO UPDATE SET
         attempts = attempts + 1,
