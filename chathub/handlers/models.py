@@ -16,7 +16,7 @@ from chathub.providers.targets import Backing
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel, NewTarget
-from chathub.schemas.money import price_per_million
+from chathub.schemas.money import money_per_1k, price_per_million
 from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -28,14 +28,19 @@ Wanted = tuple[str | None, Sequence[NewTarget] | None]
 # what null means
 _DEFAULTS = {field.name: field.default for field in structs.fields(Model) if not field.required}
 _ALL = ModelFilter()
-# columns in the audit, and their names there
+# columns in the audit
 _AUDITED = ("model_name", "display_name", "provider_slug", *_DEFAULTS)
-_NAMES = {"provider_slug": "provider_key"}
 _TRIMMED = ("model_name", "display_name", "upstream_name")
 _BACKING = ("model_provider", "targets")
 # what an alias has of its own
 _OF_ALIASES = ("model_name", "display_name", "description", "fallback_model", "is_active", "sort_order")
-_PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_price"}
+_PRICES = {
+    f"{column}_per_1k": column
+    for column in ("input_price", "output_price", "cached_price", "cache_write_price", "cache_write_1h_price")
+}
+_COLUMNS = {**_PRICES, "priced": "is_priced"}
+# the names of columns in the audit
+_NAMES = {"provider_slug": "provider_key", **{column: name for name, column in _COLUMNS.items()}}
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -92,7 +97,7 @@ def _columns(fields: NewModel | ModelChange) -> Columns:
     for name, value in given(fields).items():
         if name in _BACKING:
             continue
-        column = _PRICES.get(name, name)
+        column = _COLUMNS.get(name, name)
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
@@ -127,20 +132,31 @@ def _update(
     old = _get(tx, model_id)
     before = _target_names(tx, old)
     row = _write(tx, old, changes, targets.backing(tx, old, *wanted), now)
-    changed: dict[str, object] = {**audit.differences(old, row, _AUDITED)}
+    changed = audit.differences(old, row, _AUDITED)
+    details: dict[str, Any] = {_NAMES.get(name, name): _told(name, changed[name]) for name in changed}
     if (after := _target_names(tx, row)) != before:
-        changed["targets"] = [before, after]
-    _record(
-        tx, actor, "model.updated", row, now, **{_NAMES.get(name, name): changed[name] for name in changed}
-    )
+        details["targets"] = [before, after]
+    _record(tx, actor, "model.updated", row, now, **details)
     return row
+
+
+def _told(column: str, values: list[Any]) -> list[Any]:
+    """The old and the new value of a column in the audit: prices as the API shows them."""
+    if column not in _PRICES.values():
+        return values
+    return [None if price is None else money_per_1k(price) for price in values]
 
 
 def _write(tx: Transaction, old: Model, changes: Columns, backing: Backing, now: int) -> Model:
     """Write a model with its changes; of an alias only what is not its targets'."""
     if backing.provider_id is None:
         changes = {name: value for name, value in changes.items() if name in _OF_ALIASES}
-    columns = {**structs.asdict(old), **changes, "provider_id": backing.provider_id}
+    columns = {
+        **structs.asdict(old),
+        **changes,
+        "is_priced": _is_priced(old, changes),
+        "provider_id": backing.provider_id,
+    }
     tx.run(tx.q.models.update, **columns, model_id=old.id, now=now)
     row = _get(tx, old.id)
     targets.store_targets(tx, row, backing)
@@ -149,6 +165,16 @@ def _write(tx: Transaction, old: Model, changes: Columns, backing: Backing, now:
 
 def _target_names(tx: Transaction, row: Model) -> list[str]:
     return [target.name for target in tx.all(tx.q.model_targets.list_names, alias_id=row.id)]
+
+
+def _is_priced(old: Model, changes: Columns) -> bool:
+    """Whether somebody has set the prices: by saying so, or by changing one. Pages send whole records back:
+    what is as it was shown is no change."""
+    told = changes.get("is_priced", old.has_prices)
+    if told != old.has_prices:
+        return bool(told)
+    new = {column: changes.get(column) for column in _PRICES.values()}
+    return old.is_priced or any(new[name] not in (None, getattr(old, name)) for name in new)
 
 
 def _toggle(tx: Transaction, model_id: int, actor: Actor, now: int) -> Model:

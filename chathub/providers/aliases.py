@@ -82,7 +82,7 @@ def combined(alias: Model, targets: Sequence[Target], title: str) -> Model:
         cached_price=prices.cached,
         cache_write_price=prices.cache_write,
         cache_write_1h_price=prices.cache_write_1h,
-        is_priced=all(row.is_priced or not row.provider_needs_key for row in rows),
+        is_priced=all(row.has_prices for row in rows),
         allow_extras=all(row.allow_extras for row in rows),
     )
 

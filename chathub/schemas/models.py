@@ -46,9 +46,10 @@ class ModelFilter(Request):
 class ModelSettings(Request):
     """What an administrator sets of a model; null means the default. ``context_window``: prompt and reply
     together. ``allow_extras``: a gateway request may choose another model or a dearer service, although its
-    caller is limited to some models or to a cost budget. ``upstream_name``: what its provider calls it; null:
-    the same. ``targets``: the models that an alias stands for, which has no provider; null: none, or those
-    that it has."""
+    caller is limited to some models or to a cost budget. ``priced``: the prices are known; it becomes true
+    with a price that is changed, too. ``upstream_name``: what its provider calls it; null: the same.
+    ``targets``: the models that an alias stands for, which has no provider; null: none, or those that it
+    has."""
 
     model_type: ModelType | None | UnsetType = UNSET
     max_tokens: Tokens | None | UnsetType = UNSET
@@ -58,6 +59,10 @@ class ModelSettings(Request):
     supports_vision: bool | None | UnsetType = UNSET
     input_price_per_1k: Price | None | UnsetType = UNSET
     output_price_per_1k: Price | None | UnsetType = UNSET
+    cached_price_per_1k: Price | None | UnsetType = UNSET
+    cache_write_price_per_1k: Price | None | UnsetType = UNSET
+    cache_write_1h_price_per_1k: Price | None | UnsetType = UNSET
+    priced: bool | None | UnsetType = UNSET
     description: LongText | None | UnsetType = UNSET
     fallback_model: ModelName | None | UnsetType = UNSET
     allow_extras: bool | None | UnsetType = UNSET
@@ -96,7 +101,8 @@ class ModelOrders(Request):
 
 class Model(Struct):
     """``model_provider`` is the provider's slug, or ``alias``; ``upstream_name`` is null where it is the
-    model's name; ``targets`` are those of an alias, whose other fields are the least that all of them can."""
+    model's name; ``targets`` are those of an alias, whose other fields are the least that all of them can. A
+    price of the cache that is null is the input price."""
 
     id: int
     model_name: str
@@ -111,6 +117,10 @@ class Model(Struct):
     supports_vision: bool
     input_price_per_1k: float
     output_price_per_1k: float
+    cached_price_per_1k: float | None
+    cache_write_price_per_1k: float | None
+    cache_write_1h_price_per_1k: float | None
+    priced: bool
     description: str
     fallback_model: str | None
     upstream_name: str | None
@@ -129,12 +139,20 @@ class Model(Struct):
             model_provider=row.provider_slug,
             input_price_per_1k=money_per_1k(row.input_price),
             output_price_per_1k=money_per_1k(row.output_price),
+            cached_price_per_1k=_shown(row.cached_price),
+            cache_write_price_per_1k=_shown(row.cache_write_price),
+            cache_write_1h_price_per_1k=_shown(row.cache_write_1h_price),
+            priced=row.has_prices,
             fallback_model=row.fallback_model or None,
             upstream_name=row.upstream_name or None,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
             targets=targets,
         )
+
+
+def _shown(price: int | None) -> float | None:
+    return None if price is None else money_per_1k(price)
 
 
 class ModelChanged(Success, kw_only=True):

@@ -22,6 +22,12 @@ SENTENCES = {
         "模型 {model} 已停用，请选择其他模型",
         "Model {model} is disabled, please choose another",
     ),
+    "model_has_no_price": (
+        "模型 {model} 没有设置价格，有费用额度的用户不能用共享的 API 密钥调用："
+        "请换一个模型，保存自己的密钥，或请管理员设置价格",
+        "Model {model} has no price, so with a budget of money it cannot be used through a shared API key: "
+        "choose another one, save an API key of your own, or ask the administrator to set its price",
+    ),
     "model_is_target": (
         "模型 {model} 是别名的目标：{aliases:list}；请先从其目标中移除",
         "Model {model} is a target of these aliases: {aliases:list}; take it out of their targets first",

@@ -44,6 +44,11 @@ class Model(Row, frozen=True):
     def is_alias(self) -> bool:
         return self.provider_id is None
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether its prices are known: what needs no key costs what is said, which may be nothing."""
+        return self.is_priced or not self.provider_needs_key
+
 
 class ModelId(Row, frozen=True):
     id: int
@@ -62,7 +67,7 @@ class Models(Statements):
     get_by_id: Select[Model]
     get_by_name: Select[ModelKind]
     insert: Select[ModelId]
-    import_by_name: Command
+    import_listed: Command
     update: Command
     toggle: Command
     set_order: Command
