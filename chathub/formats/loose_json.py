@@ -114,7 +114,7 @@ def read_usage(counts: Mapping[str, int]) -> Usage:
 def cache_writes(counts: Mapping[str, int], places: Sequence[str]) -> tuple[int, int] | None:
     """The tokens that were written to the cache, and those of them that are kept for an hour; None where
     none of the places has a count."""
-    if not any(place in counts for place in places):
+    if counts.keys().isdisjoint(places):
         return None
     total, *parts = (counts.get(place, 0) for place in places)
     written = total if places[0] in counts else sum(parts)
