@@ -12,6 +12,7 @@ from chathub.formats.estimates import estimate_messages
 from chathub.formats.events import Failure
 from chathub.formats.failures.table import meaning_of
 from chathub.formats.forwarding import headers_for
+from chathub.formats.listed_model import ListedModel
 from chathub.formats.messages import Attempt, ChatRequest, Endpoint, Message
 from chathub.formats.registry import format_named
 from chathub.gateway.usage_meter import UsageMeter
@@ -26,8 +27,8 @@ _NO_KEY = "not-a-key"
 _PROMPT = [Message("user", "hi")]
 
 
-async def list_models(client: Client, endpoint: Endpoint) -> list[str] | Failure:
-    """The names of the provider's models, or why it did not list them."""
+async def list_models(client: Client, endpoint: Endpoint) -> list[ListedModel] | Failure:
+    """The provider's models, or why it did not list them."""
     try:
         async with client.lease(endpoint) as leased:
             url = format_named(leased.wire_format).models_url(leased.base_url)

@@ -3,6 +3,7 @@
 Chats and the public list of models read the snapshot. It holds no API keys.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -30,9 +31,13 @@ _PREFIXES = (
     (("doubao-",), "doubao"),
     (("ernie-",), "baidu"),
 )
+# what the name of a version has behind its model's: a date, a number, or a word for the newest one
+_VERSION = re.compile(
+    r"(?:-(?:latest|preview|exp))?(?:-\d{4}-\d{2}-\d{2}|-\d{2}-\d{2}|-\d{2}-\d{4}|-\d{3,8})?"
+)
 _DEFAULT_WINDOW = 32_768
-_CHAT_TYPES = ("chat", "completion")
-_OFFERED_TYPES = (*_CHAT_TYPES, "embedding")
+CHAT_TYPES = ("chat", "completion")
+_OFFERED_TYPES = (*CHAT_TYPES, "embedding")
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,14 @@ class Catalog:
         """
         provider = self._now.providers[provider_slug]
         rows = (row for row in self._now.rows if row.provider_slug == provider_slug)
-        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in _CHAT_TYPES]
+        models = [self._model(row.model_name, provider, row) for row in rows if row.model_type in CHAT_TYPES]
         if name is None:
             return models
         models = [model for model in models if model.name == name]
         if not models and self.is_listed(name):
             raise BadRequest("model_of_other_provider", model=name)
+        if not models and self._config.listed_models_only:
+            raise UnknownModel("unknown_model", model=name)
         return models or [self._model(name, provider)]
 
     def provider(self, provider_id: int) -> Provider:
@@ -145,7 +152,7 @@ class Catalog:
             if row.is_active and row.provider_is_active and row.model_type in _OFFERED_TYPES
         ]
 
-    def get(self, name: str, model_types: tuple[str, ...] = _CHAT_TYPES) -> ChatModel:
+    def get(self, name: str, model_types: tuple[str, ...] = CHAT_TYPES) -> ChatModel:
         """The model of that name, or of a well-known family that a provider serves.
 
         Raises:
@@ -158,11 +165,13 @@ class Catalog:
         if not row.is_active:
             raise BadRequest("model_disabled", model=name)
         if row.model_type not in model_types:
-            is_chat = model_types == _CHAT_TYPES
+            is_chat = model_types == CHAT_TYPES
             raise BadRequest("model_not_for_chat" if is_chat else "model_not_for_embeddings", model=name)
         return self._model(row.model_name, self._active_provider(row.provider_slug, name), row)
 
     def _get_by_prefix(self, name: str) -> ChatModel:
+        if self._config.listed_models_only:
+            raise UnknownModel("unknown_model", model=name)
         lower = name.lower()
         # a name with a slash belongs to a reseller ("Qwen/…"), never to the family's own provider
         slugs = (slug for prefixes, slug in _PREFIXES if lower.startswith(prefixes) and "/" not in name)
@@ -172,11 +181,13 @@ class Catalog:
         base = self._find_base(slug, lower)
         if base is not None and not base.is_active:
             raise BadRequest("model_disabled", model=name)
-        return self._model(name, self._active_provider(slug, name), base)
+        model = self._model(name, self._active_provider(slug, name), base)
+        is_version = base is not None and _VERSION.fullmatch(lower, len(base.model_name))
+        return model if is_version else replace(model, is_priced=not model.needs_key)
 
     def _find_base(self, slug: str, name: str) -> Model | None:
         """The model in the table that ``gpt-4o-2024-08-06`` is a version of: the version has its price and
-        limits, and is disabled with it."""
+        limits, and is disabled with it. Of a variant such as ``gpt-4o-mini`` its price is a guess."""
         rows = (row for row in self._now.rows if row.provider_slug == slug)
         bases = [row for row in rows if name.startswith(row.model_name.lower() + "-")]
         return max(bases, key=lambda row: len(row.model_name), default=None)
@@ -194,8 +205,8 @@ class Catalog:
 
 
 def provider_as_model(provider: Provider) -> ChatModel:
-    """A provider's endpoint without a certain model."""
-    return _chat_model("", provider)
+    """A provider's endpoint without a certain model, which costs nothing."""
+    return replace(_chat_model("", provider), is_priced=True)
 
 
 def _chat_model(name: str, provider: Provider, row: Model | None = None) -> ChatModel:
@@ -223,7 +234,7 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
             row.cache_write_price,
             row.cache_write_1h_price,
         ),
-        is_priced=row.is_priced or not provider.needs_key,
+        is_priced=row.has_prices,
         supports_vision=row.supports_vision,
         supports_tools=row.supports_function_calling,
         fallback_model=row.fallback_model,

@@ -24,10 +24,14 @@ INSERT INTO models (model_name, display_name, provider_id, created_at, updated_a
 VALUES (:model_name, :display_name, :provider_id, :now, :now)
 RETURNING id
 
--- name: import_by_name
--- a model out of its provider's list, with the defaults of the columns; one that exists stays as it is
-INSERT INTO models (model_name, display_name, provider_id, model_type, created_at, updated_at)
-VALUES (:model_name, :model_name, :provider_id, :model_type, :now, :now)
+-- name: import_listed
+-- a model out of its provider's list; one that exists stays as it is
+INSERT INTO models (model_name, display_name, provider_id, model_type, max_tokens, context_window,
+    supports_function_calling, supports_vision, input_price, output_price, cached_price, cache_write_price,
+    cache_write_1h_price, is_priced, created_at, updated_at)
+VALUES (:model_name, :model_name, :provider_id, :model_type, :max_tokens, :context_window,
+    :supports_function_calling, :supports_vision, :input_price, :output_price, :cached_price, :cache_write_price,
+    :cache_write_1h_price, :is_priced, :now, :now)
 ON CONFLICT (model_name) DO NOTHING
 
 -- name: update
