@@ -7,6 +7,7 @@ import msgspec
 
 from chathub.formats.messages import (
     Audio,
+    CachePoint,
     File,
     Image,
     Message,
@@ -89,6 +90,8 @@ def _estimate_part(part: Part) -> int:
             return PER_IMAGE + len(data) // _BYTES_PER_TOKEN
         case Image():
             return PER_IMAGE
+        case CachePoint():
+            return 0
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:
