@@ -230,7 +230,7 @@ class Catalog:
         return max(bases, key=lambda base: len(base[1]), default=(None, ""))
 
     def _model(self, name: str, provider: Provider, row: Model | None = None) -> ChatModel:
-        return replace(_chat_model(name, provider, row), cached_weight=self._config.cached_weight)
+        return _chat_model(name, provider, row, self._config.cached_weight)
 
     def _active_provider(self, slug: str, model_name: str) -> Provider:
         provider = self._now.providers[slug]
@@ -246,7 +246,9 @@ def provider_as_model(provider: Provider) -> ChatModel:
     return replace(_chat_model("", provider), is_priced=True)
 
 
-def _chat_model(name: str, provider: Provider, row: Model | None = None) -> ChatModel:
+def _chat_model(
+    name: str, provider: Provider, row: Model | None = None, cached_weight: float = 1
+) -> ChatModel:
     model = ChatModel(
         name=name,
         provider_id=provider.id,
@@ -257,6 +259,7 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
         wire_format=provider.protocol,
         upstream_name=name,
         is_priced=not provider.needs_key,
+        cached_weight=cached_weight,
     )
     if row is None:
         return model
