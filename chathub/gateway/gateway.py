@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Mapping
 
 from chathub.accounts.caller import Caller
+from chathub.billing.token_weights import TokenWeights
 from chathub.config import Config
 from chathub.errors import BadRequest, NotFound, UnknownModel
 from chathub.formats.affinity_hints import hint_of
-from chathub.formats.client_format import ClientFormat, longest_prompt
+from chathub.formats.client_format import ClientFormat, most_counts
 from chathub.formats.events import Failure
 from chathub.formats.messages import Endpoint
 from chathub.formats.needs import needs_of
@@ -18,6 +19,7 @@ from chathub.gateway.embeddings import EmbeddingExchange, EmbeddingRequest
 from chathub.gateway.exchange import Exchange
 from chathub.gateway.failures import error_for, public_failure
 from chathub.gateway.metering import Metering
+from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
@@ -41,6 +43,7 @@ class Gateway:
         key_reports: KeyReports,
         metering: Metering,
         registry: Registry,
+        token_weights: TokenWeights,
     ) -> None:
         self._client = client
         self._config = config
@@ -49,6 +52,7 @@ class Gateway:
         self._key_reports = key_reports
         self._metering = metering
         self._registry = registry
+        self._token_weights = token_weights
         self._thoughts = ThoughtMemory()
 
     async def respond(
@@ -61,11 +65,12 @@ class Gateway:
             ConnectionError: the client left.
         """
         size = len(client_format.body)
-        longest = await self._offload.run(size, longest_prompt, client_format)
+        counts = await self._offload.run(size, most_counts, client_format)
         needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
         hint = await self._offload.run(size, hint_of, client_format.fields, headers)
         # nothing is awaited between resolving and registering: the removal of an API key must find the run
         candidates = self._resolve(caller, client_format.model, Requirements(*needs), hint)
+        longest = self._token_weights.longest(candidates.models.values(), counts)
         metered = self._metering.metered(
             caller,
             candidates,
@@ -83,7 +88,7 @@ class Gateway:
                 client_format,
                 headers,
                 sink,
-                longest,
+                PromptCounter(client_format, self._token_weights, self._offload, longest),
                 self._thoughts,
             )
             work = self._exchanged(exchange, request, client_format, sink)
@@ -107,7 +112,7 @@ class Gateway:
         except TimeoutError:
             return Failure.found("reply_took_too_long", kind="timeout")
         finally:
-            await exchange.estimate_prompts()
+            await exchange.count_prompts()
 
     async def embed(self, caller: Caller, request: EmbeddingRequest, sink: Sink) -> bytes:
         """The provider's response to a request for embeddings; ``sink`` gets its headers.
@@ -120,7 +125,7 @@ class Gateway:
         candidate = candidates.in_order[0]
         if candidate.endpoints[0].wire_format != "openai":
             raise BadRequest("embeddings_unsupported", model=request.model)
-        metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
+        metered = self._metering.metered(caller, candidates, "embedding", prompt=request.longest, requested=0)
         async with metered as gateway_request:
             exchange = EmbeddingExchange(self._client, gateway_request, candidate, request, sink)
             work = self._embedded(exchange, gateway_request)

@@ -1,6 +1,6 @@
 """OpenAI's Chat Completions: the format of OpenAI, of most other providers, and of clients."""
 
-from chathub.formats.openai.decode_embeddings import decode_embedding_usage
+from chathub.formats.openai.decode_embeddings import count_token_ids, decode_embedding_usage
 from chathub.formats.openai.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.openai.decode_stream import Decoder, decode_body
 from chathub.formats.openai.encode_request import LACKED_FIELDS, encode_request, fetches, is_at
@@ -19,6 +19,7 @@ __all__ = [
     "LACKED_FIELDS",
     "Decoder",
     "Encoder",
+    "count_token_ids",
     "decode_body",
     "decode_embedding_usage",
     "decode_fields",
