@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from chathub.accounts.caller import Caller
 from chathub.billing.token_weights import TokenWeights
@@ -23,6 +24,7 @@ from chathub.gateway.prompt_counter import PromptCounter
 from chathub.gateway.request import GatewayRequest
 from chathub.gateway.sink import Sink
 from chathub.gateway.thought_memory import ThoughtMemory
+from chathub.gateway.token_counts import TokenCount, TokenCounts
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate, Candidates, Requirements, Resolver
 from chathub.running.key_reports import KeyReports
@@ -54,6 +56,7 @@ class Gateway:
         self._registry = registry
         self._token_weights = token_weights
         self._thoughts = ThoughtMemory()
+        self._token_counts = TokenCounts(client, offload, key_reports, token_weights)
 
     async def respond(
         self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str], sink: Sink
@@ -113,6 +116,22 @@ class Gateway:
             return Failure.found("reply_took_too_long", kind="timeout")
         finally:
             await exchange.count_prompts()
+
+    async def count_tokens(
+        self, caller: Caller, client_format: ClientFormat, headers: Mapping[str, str]
+    ) -> TokenCount:
+        """How many tokens the prompt of a request is.
+
+        Raises:
+            ChatHubError: the request failed.
+        """
+        size = len(client_format.body)
+        needs = await self._offload.run(size, needs_of, client_format.fields, client_format.wire_format)
+        hint = await self._offload.run(size, hint_of, client_format.fields, headers)
+        candidates = self._resolve(caller, client_format.model, Requirements(*needs), hint)
+        with self._metering.unmetered(caller, candidates) as request:
+            recall = partial(self._thoughts.completed, caller.id)
+            return await self._token_counts.count(request, client_format, headers, recall)
 
     async def embed(self, caller: Caller, request: EmbeddingRequest, sink: Sink) -> bytes:
         """The provider's response to a request for embeddings; ``sink`` gets its headers.

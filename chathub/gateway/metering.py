@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Literal
 
@@ -90,6 +90,21 @@ class Metering:
             request.memory.release()
             self._registry.remove(request)
             await request.settle()
+
+    @contextmanager
+    def unmetered(self, caller: Caller, candidates: Candidates) -> Iterator[GatewayRequest]:
+        """A request that costs nothing: nothing is reserved, nothing settled.
+
+        Raises:
+            Unavailable: the server is shutting down, or the database's file is gone.
+        """
+        self._registry.check_open()
+        request = self._registered(caller, candidates, "completion")
+        try:
+            yield request
+        finally:
+            request.memory.release()
+            self._registry.remove(request)
 
     def _registered(
         self, caller: Caller, candidates: Candidates, kind: Literal["completion", "embedding"]

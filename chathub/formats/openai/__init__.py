@@ -14,12 +14,16 @@ from chathub.formats.openai.encode_stream import (
 )
 from chathub.formats.urls import embeddings_url, models_url
 
+# nothing counts the tokens of a Chat Completion before its reply
+count_tokens = None
+
 __all__ = [
     "DONE",
     "LACKED_FIELDS",
     "Decoder",
     "Encoder",
     "count_token_ids",
+    "count_tokens",
     "decode_body",
     "decode_embedding_usage",
     "decode_fields",
