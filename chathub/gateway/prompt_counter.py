@@ -25,11 +25,11 @@ class PromptCounter:
         self._format = client_format
         self._token_weights = token_weights
         self._offload = offload
-        self._longest = longest
+        self.longest = longest
 
     def expected(self, model: ChatModel, counts: PromptCounts | None) -> int:
         """About how many tokens the prompt is; None for ``counts``: it cannot be decoded."""
-        return self._longest if counts is None else self._token_weights.expected(model, counts)
+        return self.longest if counts is None else self._token_weights.expected(model, counts)
 
     async def count(self, meters: Sequence[UsageMeter]) -> None:
         """Count the prompt for the meters that need it. A forwarded request is decoded: the size of its body

@@ -26,8 +26,8 @@ from chathub.formats.failures.table import meaning_of
 from chathub.formats.messages import ChatRequest
 from chathub.formats.prompt_counts import PromptCounts, counts_of_prompt
 from chathub.limits.request_memory import BodiesFull, RequestBody, TooManyBodies
+from chathub.providers.candidates import Candidate, Candidates
 from chathub.providers.catalog import ChatModel
-from chathub.providers.resolver import Candidate, Candidates
 from chathub.replies.attachments import AttachmentKeeper
 from chathub.replies.reply import Reply
 from chathub.replies.unstored import UnstoredReplies, reader
@@ -144,6 +144,7 @@ class ReplyRunner:
         is_successful = reply.failure is None and final_status.status == "done"
         return Settlement(
             owner=BudgetOwner(reply.user_id, reply.token_id, self._clock.month()),
+            requested_model=reply.requested_model,
             model=model,
             attempts=reply.attempts,
             models=candidates.models,
@@ -152,7 +153,7 @@ class ReplyRunner:
             content=content,
             reasoning=reasoning,
             tool_calls=_json(tool_calls),
-            state=_json(reply.recorder.state(model.name, reasoning)),
+            state=_json(reply.recorder.state(model.upstream_name, reasoning)),
             sources=encode_sources(reply.sources),
             was_saved=reply.text.was_saved,
             final_status=final_status,
@@ -224,7 +225,7 @@ def request_for(
     )
     return ChatRequest(
         "",
-        model.name,
+        model.upstream_name,
         messages,
         stream=model.supports_streaming,
         params=params,

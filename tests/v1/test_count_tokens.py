@@ -16,7 +16,13 @@ HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 FULL = {
     **HI,
     "system": "Be brief.",
-    "tools": [{"name": "weather", "description": "The weather", "input_schema": {"type": "object", "properties": {}}}],
+    "tools": [
+        {
+            "name": "weather",
+            "description": "The weather",
+            "input_schema": {"type": "object", "properties": {}},
+        }
+    ],
     "thinking": {"type": "enabled", "budget_tokens": 2000},
 }
 ESTIMATED = "X-ChatHub-Estimated"

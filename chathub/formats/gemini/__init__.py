@@ -2,7 +2,14 @@
 
 from chathub.formats.gemini import count_tokens
 from chathub.formats.gemini.decode_stream import Decoder, decode_body
-from chathub.formats.gemini.encode_request import LACKED_FIELDS, encode_request, fetches, is_at, models_url
+from chathub.formats.gemini.encode_request import (
+    LACKED_FIELDS,
+    encode_request,
+    fetches,
+    headers,
+    is_at,
+    models_url,
+)
 
 __all__ = [
     "LACKED_FIELDS",
@@ -11,6 +18,7 @@ __all__ = [
     "decode_body",
     "encode_request",
     "fetches",
+    "headers",
     "is_at",
     "models_url",
 ]
