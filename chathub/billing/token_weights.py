@@ -99,7 +99,7 @@ class TokenWeights:
 
 
 def _key(model: ChatModel) -> tuple[str, str]:
-    return model.provider_slug, model.name
+    return model.provider_slug, model.upstream_name
 
 
 def store(tx: Transaction, lesson: Lesson | None, now: int) -> None:

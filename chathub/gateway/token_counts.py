@@ -165,7 +165,7 @@ class _Exchange:
             with self._client.lease_media() as fetched:
                 sending = await self._sending(at, fetched)
                 sending = sending._replace(encode=partial(_encoded, sending, counting))
-                quirks = self._client.quirks.quirks_for(at, model.name, self.user_id)
+                quirks = self._client.quirks.quirks_for(at, model.upstream_name, self.user_id)
                 async with self._client.forward(at, sending, quirks, progress.mark_sent) as response:
                     body = await http.whole_body(response, http.LISTING)
                     self.passed = without_secrets(passed_headers(response.headers), [at.api_key])
@@ -185,7 +185,7 @@ class _Exchange:
         request = await self._offload.run(len(self._format.body), self._format.decode_request)
         chat_request = ChatRequest(
             at.base_url,
-            self._candidate.model.name,
+            self._candidate.model.upstream_name,
             list(map(self._recall, request.messages)),
             at.api_key,
             stream=False,
