@@ -118,7 +118,7 @@ def _wanted(fields: NewModel | ModelChange) -> Wanted:
 
 
 def _create(tx: Transaction, columns: Columns, wanted: Wanted, actor: Actor, now: int) -> Model:
-    backing = targets.backing(tx, None, *wanted)
+    backing = targets.backing(tx, None, str(columns["model_name"]), *wanted)
     inserted = tx.all(tx.q.models.insert, **columns, provider_id=backing.provider_id, now=now)[0]
     row = _write(tx, _get(tx, inserted.id), columns, backing, now)
     details = {"targets": _targets(tx, row)} if row.is_alias else {}
@@ -131,7 +131,7 @@ def _update(
 ) -> Model:
     old = _get(tx, model_id)
     before = _targets(tx, old)
-    row = _write(tx, old, changes, targets.backing(tx, old, *wanted), now)
+    row = _write(tx, old, changes, targets.backing(tx, old, old.model_name, *wanted), now)
     changed = audit.differences(old, row, _AUDITED)
     details: dict[str, Any] = {_NAMES.get(name, name): _told(name, changed[name]) for name in changed}
     if (after := _targets(tx, row)) != before:
