@@ -150,7 +150,8 @@ async def test_wrong_targets_are_refused_and_change_nothing(
     body = {"description": "changed", **fields}
     assert word in await sentence(await client.put(path, json=body, headers=admin), 400)
     new = {"model_name": "new", "display_name": "N", **fields}
-    assert (await client.post("/api/models", json=new, headers=admin)).status == 400
+    refused = await sentence(await client.post("/api/models", json=new, headers=admin), 400)
+    assert any(each in refused for each in (word, "new", "model_provider"))
     assert await models(client) == before
 
 
@@ -167,10 +168,11 @@ async def test_target_cannot_become_an_alias_and_alias_is_no_name_for_a_provider
 
 async def test_changes_of_targets_are_in_the_audit(client: TestClient, admin: Headers) -> None:
     made = await create(client, admin, "gpt-5")
-    await put(client, admin, made, targets=[{"model_name": "gpt-4.1"}])
+    await put(client, admin, made, targets=[{"model_name": "gpt-5", "weight": 2}])
     entries = (await (await client.get("/api/audit", headers=admin)).json())["data"]
     details = [entry["details"] for entry in entries if entry["event"].startswith("model.")]
-    assert details[0]["targets"] == [["gpt-5"], ["gpt-4.1"]] and details[1]["targets"] == ["gpt-5"]
+    one, two = ([{"model_name": "gpt-5", "weight": weight, "order": 0}] for weight in (1, 2))
+    assert details[0]["targets"] == [one, two] and details[1]["targets"] == one
 
 
 # --- chats
