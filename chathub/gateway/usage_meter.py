@@ -31,12 +31,13 @@ _MOST_WAITING_CHARACTERS = 65_536
 class UsageMeter(Progress):
     """Counts the usage and the length of a reply while it passes; keeps no text.
 
-    ``limit`` is the number of characters that a reply may have.
+    ``limit`` is the number of characters that a reply may have. ``prompt_estimate`` is 0 while the prompt is
+    not decoded; ``longest_prompt`` is the most that it can be.
     """
 
     def __init__(self, prompt_estimate: int, limit: int) -> None:
         super().__init__()
-        self.prompt_estimate = prompt_estimate
+        self.prompt_estimate = self.longest_prompt = prompt_estimate
         self.model: ChatModel | None = None
         self.thoughts: ThoughtRecorder | None = None
         # whether bytes were sent to the client before the reply itself began
@@ -120,9 +121,9 @@ class UsageMeter(Progress):
         return self.endpoint.key_id if self.is_successful and self.endpoint else None
 
     def usage_cost(self, model: ChatModel) -> ledger.UsageCost:
-        return ledger.compute_cost(
-            model, self._usage, self.prompt_estimate, self._output.tokens, self._reasoning.tokens
-        )
+        # of a reported count the longest prompt says whether it is possible
+        prompt = self.prompt_estimate or self.longest_prompt
+        return ledger.compute_cost(model, self._usage, prompt, self._output.tokens, self._reasoning.tokens)
 
 
 class EventQueue(UsageMeter):
