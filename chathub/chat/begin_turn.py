@@ -201,9 +201,8 @@ def _history_images(
     """The images of the history that are sent with the prompt, by message."""
     if not new_turn.supports_vision:
         return {}
-    remaining = attachments.MOST_BYTES_SENT - attachments.image_bytes(new_turn.prompt.images)
     shown = [row.id for row in history if row.has_images or (new_turn.returns_images and _made_images(row))]
-    return attachments.load_images(tx, shown, remaining)
+    return attachments.load_images(tx, shown, attachments.image_bytes(new_turn.prompt.images))
 
 
 def _made_images(row: ContextMessage) -> bool:
