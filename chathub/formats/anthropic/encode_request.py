@@ -200,9 +200,10 @@ def _messages(messages: list[Message], model: str, quirks: Quirks) -> list[JsonO
             blocks.sort(key=lambda block: block["type"] != "tool_result")
     if turns and turns[-1][0] == "assistant":
         _trim(turns[-1][1][-1])
-    # the user's are always blocks, for one turn marks them and another does not
+    # where messages of a role are marked all are blocks: another turn marks others
+    roles = {"user", *(message.role for message in messages if message.of_kind(CachePoint))}
     return [
-        {"role": role, "content": blocks if role == "user" else _shortest(blocks)} for role, blocks in turns
+        {"role": role, "content": blocks if role in roles else _shortest(blocks)} for role, blocks in turns
     ]
 
 

@@ -139,9 +139,11 @@ def _messages(chat_request: ChatRequest, quirks: Quirks) -> list[Any]:
     messages = messages_for(with_marks(chat_request, quirks), "openai", partial(_is_taken, quirks))
     if quirks.system_role == "user":
         messages = request_parts.with_instructions_in_user_message(messages)
-    if all(map(_is_plain, messages)) and quirks.system_role != "developer" and not quirks.marks_cache:
+    # where one text is marked all are parts: another turn marks others
+    as_parts = quirks.marks_cache or any(each.of_kind(CachePoint) for each in messages)
+    if all(map(_is_plain, messages)) and quirks.system_role != "developer" and not as_parts:
         return messages
-    return list(_mapped(messages, chat_request.model, quirks))
+    return list(_mapped(messages, chat_request.model, quirks, as_parts))
 
 
 def _is_taken(quirks: Quirks, part: File | Audio) -> bool:
@@ -161,7 +163,7 @@ def _is_plain(message: Message) -> bool:
     )
 
 
-def _mapped(messages: list[Message], model: str, quirks: Quirks) -> Iterator[JsonObject]:
+def _mapped(messages: list[Message], model: str, quirks: Quirks, as_parts: bool) -> Iterator[JsonObject]:
     shown: list[JsonObject] = []  # by tools, whose messages can have text only
     for message in messages:
         if shown and message.role != "tool":
@@ -171,15 +173,15 @@ def _mapped(messages: list[Message], model: str, quirks: Quirks) -> Iterator[Jso
             shown += [part for part in map(_part, message.parts) if part and part["type"] != "text"]
             yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
         elif message.role in request_parts.INSTRUCTIONS:
-            yield {"role": quirks.system_role, "content": _content(message, quirks)}
+            yield {"role": quirks.system_role, "content": _content(message, as_parts)}
         else:
-            yield _message(message, model, quirks)
+            yield _message(message, model, quirks, as_parts)
     if shown:
         yield {"role": "user", "content": shown}
 
 
-def _message(message: Message, model: str, quirks: Quirks) -> JsonObject:
-    result: JsonObject = {"role": message.role, "content": _content(message, quirks)}
+def _message(message: Message, model: str, quirks: Quirks, as_parts: bool) -> JsonObject:
+    result: JsonObject = {"role": message.role, "content": _content(message, as_parts)}
     if message.role == "assistant":
         result |= state_fields.message_fields(message, model, quirks)
     if tool_calls := message.tool_calls:
@@ -196,9 +198,9 @@ def _tool_call(call: ToolCall, signature: str) -> JsonObject:
     return {"id": call.id, "type": "function", "function": function, **signed}
 
 
-def _content(message: Message, quirks: Quirks) -> str | list[JsonObject]:
-    """A text, if there is nothing else: some providers take no lists of parts. The assistant's images are
-    refused."""
+def _content(message: Message, as_parts: bool) -> str | list[JsonObject]:
+    """A text, if there is nothing else: most providers take a list of parts for images only, and some none at
+    all. The assistant's images are refused."""
     content: list[JsonObject] = []
     for part in message.parts:
         if isinstance(part, CachePoint):
@@ -208,7 +210,7 @@ def _content(message: Message, quirks: Quirks) -> str | list[JsonObject]:
     says_texts_only = message.role != "user"
     if says_texts_only:
         content = [part for part in content if part["type"] == "text"]
-    if content and (quirks.marks_cache or any(FIELD in part for part in content)):
+    if content and as_parts:
         return content
     if says_texts_only:
         return request_parts.text_without_images(message)
