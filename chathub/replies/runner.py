@@ -11,7 +11,7 @@ import msgspec
 
 from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
-from chathub.billing.caps import reply_cap
+from chathub.billing.caps import reply_cap, reply_room
 from chathub.billing.token_weights import Lesson, TokenWeights
 from chathub.chat import attachments, context, settle, turn
 from chathub.chat.turn import FinalStatus, Settlement, Turn
@@ -220,7 +220,7 @@ def request_for(
         turn.images if model.supports_vision else {},
         system_prompt=options.system_prompt,
         window=model.context_window,
-        reply_room=params.get("max_tokens") or estimates.reply_tokens(model.max_tokens),
+        reply_room=reply_room(params.get("max_tokens"), model.max_tokens),
         tokens_of=tokens_of,
     )
     return ChatRequest(
