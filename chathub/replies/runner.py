@@ -46,7 +46,7 @@ _TIME_LIMIT = FinalStatus("error", Reason("reply_took_too_long"), 504, "time_lim
 _SIZE_LIMIT = FinalStatus("error", Reason("reply_too_long"), 502, "size_limit")
 _BROKEN = FinalStatus("error", Reason("internal_error"), 500, "error")
 # characters from which on a history is long; what each message costs besides its text
-_LONG, _PER_MESSAGE = 256 * 1024, 500
+_LONG, _PER_MESSAGE = 64 * 1024, 500
 
 
 class ReplyRunner:
