@@ -204,9 +204,8 @@ def _history_images(
     """The images of the history that are sent with the prompt, by message."""
     if not new_turn.supports_vision:
         return {}
-    remaining = attachments.MOST_BYTES_SENT - attachments.image_bytes(new_turn.prompt.images)
     shown = [row.id for row in history if row.image_count or (new_turn.returns_images and images_made(row))]
-    return attachments.load_images(tx, shown, remaining)
+    return attachments.load_images(tx, shown, attachments.image_bytes(new_turn.prompt.images))
 
 
 # --- its messages

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chathub.chat.trimming import newest_kept
 from chathub.database.rows.messages import ContextMessage
 from chathub.formats.loose_json import as_object
 from chathub.formats.media import IMAGES
@@ -71,7 +72,8 @@ def build(
     reply_room: int,
     tokens_of: Callable[[PromptCounts], int],
 ) -> list[Message]:
-    """The system prompt, as many of the newest whole turns as fit, and the prompt, in that order.
+    """The system prompt, the newest whole turns, and the prompt, in that order: all turns if they fit, else
+    as many as ``newest_kept`` says.
 
     ``history`` is the branch before the prompt, oldest first, and ``images`` are the images of its messages.
     ``window`` is the model's context window and ``reply_room`` the part of it to keep free for the reply
@@ -81,19 +83,25 @@ def build(
     first = [Message("system", system_prompt)] if system_prompt else []
     turns, calling = _turns(history, images)
     last = [*calling, *prompt] if prompt[0].role == "tool" else prompt
-    remaining = window - min(reply_room, window // 2) - tokens_of(counts_of_messages(first + last))
-    oldest = len(turns)
-    while oldest and (remaining := remaining - tokens_of(counts_of_messages(turns[oldest - 1]))) >= 0:
-        oldest -= 1
-    return [*first, *chain.from_iterable(turns[oldest:]), *last]
+
+    def size_of(messages: list[Message]) -> int:
+        return tokens_of(counts_of_messages(messages))
+
+    room = window - min(reply_room, window // 2) - size_of(first)
+    sizes = ((turn_id, size_of(messages)) for turn_id, messages in reversed(turns))
+    kept = turns[len(turns) - newest_kept(sizes, size_of(last), room) :]
+    return [*first, *chain.from_iterable(messages for _, messages in kept), *last]
 
 
-def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list[Message]], list[Message]]:
-    """The completed turns, and the turn at the end that waits for tool results.
+def _turns(
+    history: Iterable[ContextMessage], images: Images
+) -> tuple[list[tuple[int, list[Message]]], list[Message]]:
+    """The completed turns, each with the id of its last message, and the turn at the end that waits for tool
+    results.
 
     A turn whose reply failed or is empty is left out, and so is one whose tool calls got no results.
     """
-    turns: list[list[Message]] = []
+    turns: list[tuple[int, list[Message]]] = []
     turn: list[Message] = []
     for row in history:
         if row.role == "user":
@@ -103,7 +111,7 @@ def _turns(history: Iterable[ContextMessage], images: Images) -> tuple[list[list
         elif turn and row.status in _SENT_STATUSES and (message := _reply_message(row, images)):
             turn = [*turn, message]
             if not row.tool_calls:
-                turns.append(turn)
+                turns.append((row.id, turn))
                 turn = []
         else:
             turn = []

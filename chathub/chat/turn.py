@@ -256,7 +256,7 @@ class TurnRequest(Struct, frozen=True):
     @property
     def is_large(self) -> bool:
         """Whether more than a text and short options would be stored."""
-        has_bulky_options = any(name in BULKY for name in self.options.stored())
+        has_bulky_options = any(getattr(self.options, name) for name in BULKY)
         is_shortened = self.prompt.shortened() != self.prompt
         return self.branch_point.kind != "again" and (has_bulky_options or is_shortened)
 

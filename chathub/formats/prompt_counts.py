@@ -10,6 +10,7 @@ from chathub.formats import request_parts
 from chathub.formats.media import PDF
 from chathub.formats.messages import (
     Audio,
+    CachePoint,
     File,
     Image,
     Message,
@@ -123,6 +124,8 @@ def _texts_and_media(part: Part) -> tuple[list[str], Media]:
             return [], _media_of(media_type, data)
         case Image():
             return [], IMAGE
+        case CachePoint():
+            return [], Media()
 
 
 def _media_of(media_type: str, data: bytes) -> Media:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from chathub.billing import ledger
 from chathub.billing.budgets import BudgetOwner
@@ -86,6 +87,7 @@ class ReplyRunner:
         async def prepare(candidate: Candidate) -> Trial:
             reply.use_model(candidate.model)
             chat_request = await self._prepared(candidate.model, options, reply)
+            chat_request = replace(chat_request, cache_key=candidates.affinity)
             return failover.trial(self._client, chat_request, reply, keep)
 
         report = self._key_reports.for_request(reply.user_id, candidates)

@@ -184,6 +184,8 @@ async def test_many_counts_at_once_of_one_user_are_bounded(
 
 def told(provider: Provider, instructions: int = 9) -> Script:
     """A provider that counts with a published tokenizer, and puts some instructions before each prompt."""
+    # skips the test where there is no tokenizer: inside the provider it would only break the connection
+    count_tokens("")
 
     async def run(request: web.Request) -> web.StreamResponse:
         messages = provider.last["messages"]
