@@ -5,10 +5,11 @@ from typing import Any
 from aiohttp import web
 from msgspec import structs
 
-from chathub.app_keys import CATALOG, CLOCK, DB
+from chathub.app_keys import AVAILABILITY, CALLER, CATALOG, CLOCK, DB
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.errors import BadRequest, NotFound
+from chathub.handlers.callers import find_caller
 from chathub.handlers.http import actor, body, done, json_response, query, raw, row_id, said
 from chathub.schemas import models
 from chathub.schemas.decode import given
@@ -31,9 +32,11 @@ _PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_p
 
 
 async def list_all(request: web.Request) -> web.Response:
-    # most requests are for all models
     filters = query(request, ModelFilter) if request.query_string else _ALL
-    return raw(request.app[CATALOG].list_models(filters))
+    caller, catalog = await find_caller(request), request.app[CATALOG]
+    if caller is not None:
+        return raw(catalog.list_models(filters, await request.app[AVAILABILITY].available_to(caller)))
+    return raw(catalog.list_for_strangers() if filters is _ALL else catalog.list_models(filters, ()))
 
 
 async def create(request: web.Request) -> web.Response:
@@ -72,7 +75,9 @@ async def reorder(request: web.Request) -> web.Response:
 
 async def _changed(request: web.Request, code: str, row: Model) -> web.Response:
     await request.app[CATALOG].reload()
-    return json_response(models.ModelChanged(message=said(request, code), model=models.Model.of(row)))
+    model = models.Model.of(row)
+    model.available = row.model_name in await request.app[AVAILABILITY].available_to(request[CALLER])
+    return json_response(models.ModelChanged(message=said(request, code), model=model))
 
 
 def _columns(fields: NewModel | ModelChange) -> Columns:

@@ -3,6 +3,7 @@
 Chats and the public list of models read the snapshot. It holds no API keys.
 """
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -32,7 +33,12 @@ _PREFIXES = (
 )
 _DEFAULT_WINDOW = 32_768
 CHAT_TYPES = ("chat", "completion")
-_OFFERED_TYPES = (*CHAT_TYPES, "embedding")
+# what requests are sent to providers for
+OFFERED_TYPES = (*CHAT_TYPES, "embedding")
+
+
+# the last field of a model in lists
+_AVAILABLE, _UNAVAILABLE = b',"available":true}', b',"available":false}'
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,13 @@ class ChatModel:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``shown``:
-    ``rows`` as they go out; ``all_models``: their JSON."""
+    """``providers`` by slug; ``by_name``: rows by their name, and by it in lower case; ``shown``: the JSON of
+    ``rows``, up to their last field; ``all_models``: all of it, for callers who can use none."""
 
     providers: dict[str, Provider] = field(default_factory=dict)
     by_name: dict[str, Model] = field(default_factory=dict)
     rows: tuple[Model, ...] = ()
-    shown: tuple[models.Model, ...] = ()
+    shown: tuple[bytes, ...] = ()
     all_models: bytes = b"[]"
 
 
@@ -90,18 +96,22 @@ class Catalog:
     async def reload(self) -> None:
         self._now = await self._db.read(_load)
 
-    def list_models(self, filters: ModelFilter) -> bytes:
-        """The models as a JSON array. The list of all models is encoded already."""
-        if not filters.active_only and filters.provider is None and filters.type is None:
-            return self._now.all_models
-        chosen = [
-            shown
+    def list_models(self, filters: ModelFilter, available: Container[str]) -> bytes:
+        """The models as a JSON array; ``available`` are the names of those that the caller can use. Each is
+        encoded already, but for this."""
+        chosen = (
+            shown + (_AVAILABLE if row.model_name in available else _UNAVAILABLE)
             for row, shown in zip(self._now.rows, self._now.shown, strict=True)
             if (not filters.active_only or (row.is_active and row.provider_is_active))
+            and (not filters.available_only or row.model_name in available)
             and filters.provider in (None, row.provider_slug)
             and filters.type in (None, row.model_type)
-        ]
-        return msgspec.json.encode(chosen)
+        )
+        return b"[" + b",".join(chosen) + b"]"
+
+    def list_for_strangers(self) -> bytes:
+        """All models as a JSON array for a caller who is not signed in, encoded already."""
+        return self._now.all_models
 
     def is_listed(self, name: str) -> bool:
         """Whether the table has a model of that name."""
@@ -137,12 +147,17 @@ class Catalog:
                 return row
         raise NotFound("provider_not_found")
 
-    def offered(self) -> list[tuple[str, int, str]]:
-        """The models for programs: name, time of creation (Unix seconds) and the provider's slug."""
+    def providers(self) -> Iterable[Provider]:
+        return self._now.providers.values()
+
+    def active_rows(self, model_types: Container[str] | None = None) -> list[Model]:
+        """The models of these types (None: of any) that are active, as their providers are, in the order of
+        the list."""
         return [
-            (row.model_name, row.created_at // 1000, row.provider_slug)
+            row
             for row in self._now.rows
-            if row.is_active and row.provider_is_active and row.model_type in _OFFERED_TYPES
+            if row.is_active and row.provider_is_active
+            if model_types is None or row.model_type in model_types
         ]
 
     def get(self, name: str, model_types: tuple[str, ...] = CHAT_TYPES) -> ChatModel:
@@ -233,12 +248,12 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
 
 def _load(tx: Transaction) -> Snapshot:
     rows = tuple(tx.all(tx.q.models.list_all))
-    shown = tuple(models.Model.of(row) for row in rows)
+    shown = tuple(msgspec.json.encode(models.Model.of(row)).removesuffix(_UNAVAILABLE) for row in rows)
     by_name = {row.model_name.lower(): row for row in rows}
     return Snapshot(
         providers={row.slug: row for row in tx.all(tx.q.providers.list_all)},
         by_name=by_name | {row.model_name: row for row in rows},
         rows=rows,
         shown=shown,
-        all_models=msgspec.json.encode(shown),
+        all_models=b"[" + b",".join(each + _UNAVAILABLE for each in shown) + b"]",
     )

@@ -246,7 +246,7 @@ def _check_needs(model: ChatModel, needs: Requirements) -> None:
 
 
 def _check_token(caller: Caller, model_name: str) -> None:
-    if caller.models and model_name not in caller.models:
+    if not caller.may_use(model_name):
         raise Forbidden("model_not_allowed", model=model_name)
 
 

@@ -22,6 +22,7 @@ class ModelFilter(Request):
     """GET /api/models; ``provider`` is a slug."""
 
     active_only: bool = False
+    available_only: bool = False
     provider: str | None = None
     type: str | None = None
 
@@ -74,7 +75,7 @@ class ModelOrders(Request):
 
 
 class Model(Struct):
-    """``model_provider`` is the provider's slug."""
+    """``model_provider`` is the provider's slug; ``available``: the caller can use it now."""
 
     id: int
     model_name: str
@@ -96,6 +97,7 @@ class Model(Struct):
     sort_order: int
     created_at: str
     updated_at: str
+    available: bool = False
 
     @classmethod
     def of(cls, row: rows.Model) -> "Model":
@@ -108,6 +110,7 @@ class Model(Struct):
             fallback_model=row.fallback_model or None,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
+            available=False,
         )
 
 
@@ -125,6 +128,20 @@ class ModelsImported(Success, kw_only=True):
     """``imported``: the names of the new models."""
 
     imported: list[str]
+
+
+class OfferedFilter(Request):
+    """GET /v1/models: what the caller can use, or ``all``."""
+
+    all: bool = False
+
+
+class OfferedPage(Request):
+    """The same for Anthropic's clients: the page of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 20
+    after_id: str | None = None
+    before_id: str | None = None
 
 
 class OfferedModel(Struct):

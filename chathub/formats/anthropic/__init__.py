@@ -2,6 +2,7 @@
 
 from chathub.formats.anthropic.decode_request import decode_fields, decode_head, decode_request
 from chathub.formats.anthropic.decode_stream import Decoder, decode_body
+from chathub.formats.anthropic.encode_models import encode_model, encode_page, page_of
 from chathub.formats.anthropic.encode_request import LACKED_FIELDS, encode_request, fetches, is_at, models_url
 from chathub.formats.anthropic.encode_stream import Encoder, encode_body, encode_error
 
@@ -15,8 +16,11 @@ __all__ = [
     "decode_request",
     "encode_body",
     "encode_error",
+    "encode_model",
+    "encode_page",
     "encode_request",
     "fetches",
     "is_at",
     "models_url",
+    "page_of",
 ]
