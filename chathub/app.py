@@ -207,7 +207,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     """Replies and gateway requests: everything that has models generate something."""
     config, clock, db, disk = app[app_keys.CONFIG], app[app_keys.CLOCK], app[app_keys.DB], app[app_keys.DISK]
     client, memory = app[app_keys.CLIENT], app[app_keys.REPLY_MEMORY]
-    app[app_keys.RUNNING] = registry = Registry()
+    app[app_keys.RUNNING] = registry = Registry(config.usage_seconds)
     app[app_keys.SETTLEMENT_QUEUE] = queue = SettlementQueue(db)
     key_reports = KeyReports(
         app[app_keys.COOLDOWNS], queue, clock, app[app_keys.CATALOG], app[app_keys.AFFINITY]
@@ -216,7 +216,7 @@ async def _generation(app: web.Application) -> AsyncIterator[None]:
     await disk.measure()
     metering = Metering(db, clock, registry, admission, memory, queue, key_reports)
     app[app_keys.GATEWAY] = Gateway(
-        client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering
+        client, config, app[app_keys.RESOLVER], app[app_keys.OFFLOAD], key_reports, metering, registry
     )
     unstored = UnstoredReplies(db, queue)
     keeper = AttachmentKeeper(db, admission, clock, config.language)

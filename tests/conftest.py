@@ -49,6 +49,8 @@ def configured(folder: Path) -> Config:
         secret_key=b"a secret of the tests, 32 bytes +",
         # the machine that runs the tests may have little free disk space
         free_bytes=0,
+        # a reply that stalls and is left is not read on for long
+        usage_seconds=0.2,
     )
 
 

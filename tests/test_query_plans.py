@@ -32,6 +32,8 @@ MAY_SORT = {
         "providers.list_all",
     ),
     *("audit.list_page_of_events", "limits.list_of_subscriptions", "sessions.delete_oldest"),
+    # the rows of a time, for a command beside the server
+    "ledger.sum_by_quarter_hour",
     *("usage.by_model", "usage.list_spans", "usage.list_spans_of_all", "usage.sum_by"),
 }
 # indexes for foreign keys, used when a referenced row is deleted: no statement names them

@@ -20,6 +20,10 @@ class Work:
         self.stops = 0
         registry.add(self)
 
+    @property
+    def has_left(self) -> bool:
+        return False
+
     def exclude_key(self, key_id: int) -> None:
         self.excluded.append(key_id)
 

@@ -48,6 +48,16 @@ class EventSplitter:
         self._tail = (self._tail + data)[-_BLANK_START:]
 
     @staticmethod
+    def at(data: bytes, wanted: re.Pattern[bytes]) -> tuple[bytes, bytes]:
+        """Events before the first one that contains a pattern, and the events from it on."""
+        start = 0
+        for event in _events(data):
+            if wanted.search(event):
+                break
+            start += len(event)
+        return data[:start], data[start:]
+
+    @staticmethod
     def without(data: bytes, unwanted: re.Pattern[bytes]) -> bytes:
         """Events without those that contain a pattern."""
         return b"".join([event for event in _events(data) if not unwanted.search(event)])

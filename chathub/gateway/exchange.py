@@ -126,6 +126,11 @@ class Exchange:
                 with contextlib.suppress(ChatHubError):
                     meter.prompt_estimate = await self._off_loop(estimated_prompt, self._format)
 
+    async def _settle(self) -> None:
+        """Settle the request: its usage is in the ledger before its client has the last byte."""
+        await self.estimate_prompts()
+        await self._request.settle()
+
     async def _off_loop(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._offload.run(len(self._format.body), fn, *args, **kwargs)
 
@@ -144,7 +149,8 @@ class Exchange:
             is_whole = http.is_whole(response, first)
             if self._format.stream and not is_whole and not http.is_packed(response):
                 public = partial(public_failure, candidate=self.candidate, endpoint=endpoint)
-                return await pipe(response, first, self._sink, self._format, meter, bounds.event, public)
+                limit, settle = bounds.event, self._settle
+                return await pipe(response, first, self._sink, self._format, meter, limit, public, settle)
             limit = bounds.body if is_whole else http.LARGE_BOUNDS.body
             body = await http.whole_body(response, limit, self._request.memory, first)
             if isinstance(body, Failure):
@@ -166,6 +172,7 @@ class Exchange:
         if self._format.stream:
             # it may have been a compressed stream
             splitter = EventSplitter(strips_usage=self._format.strips_usage)
+            await self._settle()
             await self._sink.end(splitter.feed(body) + splitter.rest)
         else:
             self.body = body
@@ -216,7 +223,7 @@ class Exchange:
             if request.stream:
                 return await self._pump(queue, reading)
             failure = await reading or (TOO_LONG if queue.is_too_long else None)
-            if failure is None:
+            if failure is None and not self._sink.is_lost:
                 events = queue.take_rest()
                 self.body = await _encoded(
                     events, self._format.encode_body, events, self.candidate.model_name
@@ -254,7 +261,8 @@ class Exchange:
             is_finished = reading.done()
             if events := queue.take():
                 encoder = encoder or self._format.encoder(model, queue.prompt_estimate)
-                await self._sink.write(await _encoded(events, encoder.feed, events))
+                if not self._sink.is_lost:
+                    await self._sink.write(await _encoded(events, encoder.feed, events))
             elif is_finished:
                 break
             else:
@@ -265,6 +273,7 @@ class Exchange:
         if failure and encoder is None:
             return failure
         queue.complete(failure)
+        await self._settle()
         await self._end(queue, encoder or self._format.encoder(model, queue.prompt_estimate), failure)
         return failure
 

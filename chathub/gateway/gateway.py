@@ -24,6 +24,7 @@ from chathub.gateway.thought_memory import ThoughtMemory
 from chathub.offload import Offload
 from chathub.providers.resolver import Candidate, Candidates, Requirements, Resolver
 from chathub.running.key_reports import KeyReports
+from chathub.running.registry import Registry
 from chathub.upstream import failover
 from chathub.upstream.client import Client
 
@@ -39,6 +40,7 @@ class Gateway:
         offload: Offload,
         key_reports: KeyReports,
         metering: Metering,
+        registry: Registry,
     ) -> None:
         self._client = client
         self._config = config
@@ -46,6 +48,7 @@ class Gateway:
         self._offload = offload
         self._key_reports = key_reports
         self._metering = metering
+        self._registry = registry
         self._thoughts = ThoughtMemory()
 
     async def respond(
@@ -83,10 +86,18 @@ class Gateway:
                 longest,
                 self._thoughts,
             )
-            failure = await self._try(exchange, request)
-            if failure is not None and not sink.has_ended:
-                await _send_failure(failure, exchange.candidate, request.endpoint, client_format, sink)
-            return exchange.body
+            work = self._exchanged(exchange, request, client_format, sink)
+            return await request.attend(work, sink, self._registry.usage_seconds)
+
+    async def _exchanged(
+        self, exchange: Exchange, request: GatewayRequest, client_format: ClientFormat, sink: Sink
+    ) -> bytes | None:
+        """The body of the reply, or None if it went to the sink."""
+        failure = await self._try(exchange, request)
+        if failure is not None and not sink.has_ended:
+            await request.settle()
+            await _send_failure(failure, exchange.candidate, request.endpoint, client_format, sink)
+        return exchange.body
 
     async def _try(self, exchange: Exchange, request: GatewayRequest) -> Failure | None:
         report = self._key_reports.for_request(request.user_id, request.candidates)
@@ -112,11 +123,16 @@ class Gateway:
         metered = self._metering.metered(caller, candidates, "embedding", prompt=request.tokens, requested=0)
         async with metered as gateway_request:
             exchange = EmbeddingExchange(self._client, gateway_request, candidate, request, sink)
-            report = self._key_reports.for_request(caller.id, candidates)
-            failure = await failover.run([candidate], exchange.prepare, report)
-            if failure is not None:
-                raise error_for(failure, candidate, gateway_request.endpoint)
-            return exchange.body
+            work = self._embedded(exchange, gateway_request)
+            return await gateway_request.attend(work, sink, self._registry.usage_seconds)
+
+    async def _embedded(self, exchange: EmbeddingExchange, request: GatewayRequest) -> bytes:
+        candidate = request.candidates.in_order[0]
+        report = self._key_reports.for_request(request.user_id, request.candidates)
+        failure = await failover.run([candidate], exchange.prepare, report)
+        if failure is not None:
+            raise error_for(failure, candidate, request.endpoint)
+        return exchange.body
 
     def _resolve(self, caller: Caller, model: str, requirements: Requirements, hint: str = "") -> Candidates:
         """The candidates of a program's request; an unknown model is a 404."""

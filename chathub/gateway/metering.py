@@ -21,6 +21,9 @@ from chathub.running.admission import Admission
 from chathub.running.key_reports import KeyReports
 from chathub.running.registry import Registry
 
+# seconds that the end of a response waits until its usage is stored
+_LONGEST_SETTLING = 2
+
 
 class Metering:
     """Reserves and settles the usage of gateway requests."""
@@ -54,8 +57,8 @@ class Metering:
         requested: int | None,
         choices: int = 1,
     ) -> AsyncIterator[GatewayRequest]:
-        """Reserve what a request may use, and settle what it used at the end of the context, however it ended
-        and even if the client left.
+        """Reserve what a request may use, and settle what it used at the end of the context at the latest,
+        however it ended and even if the client left.
 
         ``prompt`` is an upper bound on the prompt, ``requested`` the reply length that the client requested
         (None: none), both in tokens.
@@ -74,6 +77,7 @@ class Metering:
         request = self._registered(caller, candidates, kind)
         work = self._db.write(reserve, owner, bound, self._settlement_queue.reservations)
         reserving = asyncio.ensure_future(work)
+        request.settle = partial(self._settle_once, reserving, request)
         try:
             reserved = await asyncio.shield(reserving)
             request.reply_cap = reserved.reply_cap
@@ -82,7 +86,7 @@ class Metering:
         finally:
             request.memory.release()
             self._registry.remove(request)
-            await self._settlement_queue.finish(self._settle(reserving, request))
+            await request.settle()
 
     def _registered(
         self, caller: Caller, candidates: Candidates, kind: Literal["completion", "embedding"]
@@ -94,6 +98,16 @@ class Metering:
         request = GatewayRequest(attempt_owner, candidates, memory, is_limited=bool(caller.models))
         self._registry.add(request)
         return request
+
+    async def _settle_once(self, reserving: asyncio.Future[Reserved], request: GatewayRequest) -> None:
+        """Settle a request that is not settled yet. A database that cannot store it holds up the response for
+        a bounded time."""
+        if request.is_settled:
+            return
+        request.is_settled = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_SETTLING):
+                await self._settlement_queue.finish(self._settle(reserving, request))
 
     async def _settle(self, reserving: asyncio.Future[Reserved], request: GatewayRequest) -> None:
         # the reservation failed: there is nothing to settle

@@ -3,7 +3,7 @@ the client did not request, and are decoded only for their usage and their end."
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 
@@ -19,6 +19,7 @@ from chathub.upstream.network_failures import TROUBLE, network_failure
 from chathub.upstream.read_response import decoded, failure_in
 
 TOO_LONG = Failure.found("reply_too_long", kind="cut", status=502)
+Settle = Callable[[], Awaitable[None]]
 # bytes that are decoded at once
 _BATCH = 65_536
 # seconds in which the usage may follow an error
@@ -29,7 +30,7 @@ class _MeterFeed:
     """Decodes a stream for its meter, in batches: that costs a third of decoding each chunk."""
 
     def __init__(self, client_format: ClientFormat, meter: UsageMeter, limit: int) -> None:
-        self._decoder = client_format.decoder(limit)
+        self._decoder = meter.decoder = client_format.decoder(limit)
         self._last_event = client_format.last_event
         self._meter = meter
         self._undecoded: list[bytes] = []
@@ -54,7 +55,8 @@ class _MeterFeed:
         """
         self._undecoded.append(data)
         self._size += len(data)
-        if self._size <= _BATCH and self._meter.has_output and self._last_event not in events:
+        may_wait = self._meter.has_output and not self._meter.left.is_set()
+        if may_wait and self._size <= _BATCH and self._last_event not in events:
             return None
         batch, self._undecoded, self._size = b"".join(self._undecoded), [], 0
         found = await decoded(self._decoder.feed, batch, self._decoder.pending + len(batch))
@@ -80,9 +82,11 @@ async def pipe(
     meter: UsageMeter,
     limit: int,
     public: Callable[[Failure], Failure],
+    settle: Settle,
 ) -> Failure | None:
     """Forward a stream that begins with ``first``; gives its failure after the reply had begun. ``limit``:
-    the most bytes of one event; ``public`` gives a failure as the client may see it.
+    the most bytes of one event; ``public`` gives a failure as the client may see it. ``settle`` is called
+    before the last event goes out.
 
     Raises:
         AttemptFailed: the stream failed before the reply had begun.
@@ -104,7 +108,13 @@ async def pipe(
         if not meter_feed.shows_error:
             # a separate event, even after an event that was forwarded in part
             unsent += b"\n\n" + client_format.encoder(client_format.model, 0).feed([public(failure)])
+    else:
+        text, unsent = splitter.at(unsent, client_format.is_last_event)
+        await sink.write(text)
+    await settle()
     await sink.end(unsent)
+    if meter_feed.is_over and not failure:
+        await http.drain(upstream)
     return failure
 
 
@@ -116,7 +126,7 @@ async def _forward_events(
     meter_feed: _MeterFeed,
     meter: UsageMeter,
 ) -> tuple[bytes, Failure | None]:
-    """Forward whole events up to the last one; gives the bytes that were not sent, and the failure. Events
+    """Forward whole events up to the last read; gives the bytes that were not sent, and the failure. Events
     before the reply begins are kept back, so that another attempt is possible after a failure."""
     unsent = b""
     try:
@@ -130,17 +140,14 @@ async def _forward_events(
                 if failure is not TOO_LONG:
                     await _read_on(upstream, meter_feed)
                 return unsent, failure
+            if meter_feed.is_over or (meter.left.is_set() and not meter.may_tell_usage):
+                break
             if not meter.has_output and len(unsent) < _BATCH:
                 continue
             meter.is_sent = True
             await sink.write(unsent)
             unsent = b""
-            if meter_feed.is_over:
-                await http.drain(upstream)
-                break
     except TROUBLE as error:
-        if sink.is_lost:
-            raise
         failure = network_failure(error)
         if not meter.has_output:
             raise AttemptFailed(failure) from None

@@ -1,8 +1,8 @@
 """A gateway request: its reservation, its meters, and its settlement."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from chathub.billing import budgets, ledger
 from chathub.billing.budgets import BudgetOwner, UsageBound
@@ -10,11 +10,14 @@ from chathub.billing.ledger import AttemptOwner, UsageCost
 from chathub.clock import Month
 from chathub.database.transaction import Transaction
 from chathub.formats.messages import Attempt, Endpoint
+from chathub.gateway.sink import Sink
 from chathub.gateway.usage_meter import UsageMeter
 from chathub.limits.reply_memory import MemoryLease
 from chathub.providers import key_pool
 from chathub.providers.catalog import ChatModel
 from chathub.providers.resolver import Candidates
+
+T = TypeVar("T")
 
 
 class Reserved(NamedTuple):
@@ -52,8 +55,10 @@ class GatewayRequest:
 
     ``memory`` is the memory of a response that arrives whole, ``reply_cap`` the cap on the reply's length in
     tokens (None: no cap), ``excluded_keys`` are API keys that were removed since the request was resolved.
-    ``is_limited``: its caller is limited to some models or to a cost budget.
+    ``is_limited``: its caller is limited to some models or to a cost budget. ``settle`` settles it, once.
     """
+
+    settle: Callable[[], Awaitable[None]]
 
     def __init__(
         self, attempt_owner: AttemptOwner, candidates: Candidates, memory: MemoryLease, *, is_limited: bool
@@ -64,7 +69,11 @@ class GatewayRequest:
         self.is_limited = is_limited
         self.reply_cap: int | None = None
         self.excluded_keys: set[int] = set()
-        self.task = asyncio.current_task()
+        self.is_settled = False
+        # set when the client has left: what still comes is read for its usage only
+        self.left = asyncio.Event()
+        # what is cancelled to end it
+        self.task: asyncio.Future[Any] | None = asyncio.current_task()
         # one meter for each model that was tried
         self.meters: list[UsageMeter] = []
 
@@ -75,7 +84,7 @@ class GatewayRequest:
     def add_meter(self, meter: UsageMeter, model: ChatModel) -> None:
         """Add the meter of a model's attempts: it is settled with the request."""
         self.meters.append(meter)
-        meter.model, meter.excluded_keys = model, self.excluded_keys
+        meter.model, meter.excluded_keys, meter.left = model, self.excluded_keys, self.left
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -104,9 +113,36 @@ class GatewayRequest:
     def exclude_key(self, key_id: int) -> None:
         self.excluded_keys.add(key_id)
 
+    @property
+    def has_left(self) -> bool:
+        return self.left.is_set()
+
     def stop(self) -> None:
         if self.task is not None:
             self.task.cancel()
+
+    async def attend(self, work: Coroutine[Any, Any, T], sink: Sink, usage_seconds: float) -> T:
+        """The result of the request's work. If its client leaves meanwhile, the work goes on for at most so
+        many seconds, to learn the usage of what was sent; nothing is sent to the client any more."""
+        task = self.task = asyncio.get_running_loop().create_task(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                sink.lose()
+                await self._read_on(task, usage_seconds)
+            raise
+
+    async def _read_on(self, task: asyncio.Task[Any], seconds: float) -> None:
+        self.left.set()
+        # an error of the work is for nobody, and asyncio would log it
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            if self.meters and self.meters[-1].may_tell_usage:
+                await asyncio.wait([task], timeout=seconds)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def reserve(tx: Transaction, owner: BudgetOwner, bound: UsageBound, ended: Sequence[int]) -> Reserved:

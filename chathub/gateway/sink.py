@@ -7,11 +7,8 @@ class Sink(Protocol):
     """A stream to the client, without its web server.
 
     ``has_begun``: the head was sent, so that a failure cannot become a status any more; ``has_ended``: the
-    stream was closed; ``is_lost``: the client has left. ``headers`` go with the head, or with a body that is
-    sent whole.
-
-    Raises, from every method:
-        ConnectionError: the client left, or has not read anything for long.
+    stream was closed; ``is_lost``: the client has left, or has not read anything for long: nothing more is
+    sent to it. ``headers`` go with the head, or with a body that is sent whole.
     """
 
     headers: dict[str, str]
@@ -25,8 +22,8 @@ class Sink(Protocol):
     @property
     def is_lost(self) -> bool: ...
 
-    async def begin(self) -> None:
-        """Send the head, if it was not sent yet."""
+    def lose(self) -> None:
+        """The client has left."""
 
     async def write(self, data: bytes) -> None:
         """Send some bytes, and the head before the first of them."""

@@ -104,7 +104,8 @@ class UsageMeter(Progress):
         failure = self.attempts[-1].failure if self.attempts else None
         if failure is not None:
             return failure.kind
-        return self.finish_reason or "stop" if self.is_successful else "disconnected"
+        has_ended = self.is_successful and not self.left.is_set()
+        return self.finish_reason or "stop" if has_ended else "disconnected"
 
     @property
     def is_successful(self) -> bool:
@@ -146,7 +147,10 @@ class EventQueue(UsageMeter):
     def feed(self, events: list[Event]) -> bool:
         left_before, attached_before = self._characters_left, self._attached
         is_enough = super().feed(events)
-        kept = [event for event in events if type(event) not in (Failure, OtherChoice)]
+        # once the client has left, nobody takes them
+        kept = [
+            event for event in events if type(event) not in (Failure, OtherChoice) and not self.left.is_set()
+        ]
         self._events += [self._fitting(event) for event in kept]
         if self.has_output:
             self._ready.set()

@@ -14,7 +14,7 @@ from chathub.handlers.http import actor, body, done, json_response, query, raw, 
 from chathub.schemas import models
 from chathub.schemas.decode import given
 from chathub.schemas.models import ModelChange, ModelFilter, ModelOrders, NewModel
-from chathub.schemas.money import price_per_million
+from chathub.schemas.money import money_per_1k, price_per_million
 from chathub.schemas.problems import field_name
 from chathub.security import audit
 from chathub.security.audit import Actor
@@ -25,10 +25,15 @@ Columns = dict[str, object]
 # what null means
 _DEFAULTS = {field.name: field.default for field in structs.fields(Model) if not field.required}
 _ALL = ModelFilter()
-# columns in the audit, and their names there
+# columns in the audit
 _AUDITED = ("model_name", "display_name", "provider_slug", *_DEFAULTS)
-_NAMES = {"provider_slug": "provider_key"}
-_PRICES = {"input_price_per_1k": "input_price", "output_price_per_1k": "output_price"}
+_PRICES = {
+    f"{column}_per_1k": column
+    for column in ("input_price", "output_price", "cached_price", "cache_write_price", "cache_write_1h_price")
+}
+_COLUMNS = {**_PRICES, "priced": "is_priced"}
+# the names of columns in the audit
+_NAMES = {"provider_slug": "provider_key", **{column: name for name, column in _COLUMNS.items()}}
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -84,7 +89,7 @@ def _columns(fields: NewModel | ModelChange) -> Columns:
     """What a request sets: names trimmed, prices in millionths, null as the default."""
     columns: Columns = {}
     for name, value in given(fields).items():
-        column = _PRICES.get(name, name)
+        column = _COLUMNS.get(name, name)
         if value is None:
             value = _DEFAULTS[column]
         elif name in _PRICES:
@@ -107,16 +112,33 @@ def _update(tx: Transaction, model_id: int, changes: Columns, actor: Actor, now:
     old = _get(tx, model_id)
     row = _write(tx, old, _with_provider_id(tx, changes), now)
     changed = audit.differences(old, row, _AUDITED)
-    _record(
-        tx, actor, "model.updated", row, now, **{_NAMES.get(name, name): changed[name] for name in changed}
-    )
+    details = {_NAMES.get(name, name): _told(name, changed[name]) for name in changed}
+    _record(tx, actor, "model.updated", row, now, **details)
     return row
+
+
+def _told(column: str, values: list[Any]) -> list[Any]:
+    """The old and the new value of a column in the audit: prices as the API shows them."""
+    if column not in _PRICES.values():
+        return values
+    return [None if price is None else money_per_1k(price) for price in values]
 
 
 def _write(tx: Transaction, old: Model, changes: Columns, now: int) -> Model:
     """Write a model with its changes."""
+    changes = {**changes, "is_priced": _is_priced(old, changes)}
     tx.run(tx.q.models.update, **{**structs.asdict(old), **changes}, model_id=old.id, now=now)
     return _get(tx, old.id)
+
+
+def _is_priced(old: Model, changes: Columns) -> bool:
+    """Whether somebody has set the prices: by saying so, or by changing one. Pages send whole records back:
+    what is as it was shown is no change."""
+    told = changes.get("is_priced", old.has_prices)
+    if told != old.has_prices:
+        return bool(told)
+    new = {column: changes.get(column) for column in _PRICES.values()}
+    return old.is_priced or any(new[name] not in (None, getattr(old, name)) for name in new)
 
 
 def _toggle(tx: Transaction, model_id: int, actor: Actor, now: int) -> Model:

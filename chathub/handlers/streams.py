@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -61,7 +63,7 @@ class EventStream:
 
 class LazyResponse:
     """The sink of a gateway request: a stream whose head is sent with its first bytes, so that a failure
-    before them can become a status. ``is_lost``: the client has left."""
+    before them can become a status. ``is_lost``: the client has left, and the server cancels the handler."""
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
@@ -76,40 +78,43 @@ class LazyResponse:
 
     @property
     def response(self) -> web.StreamResponse:
-        """The response, once it has begun."""
-        assert self._writer is not None
+        """The response, once it has begun.
+
+        Raises:
+            ConnectionError: the client left.
+        """
+        if self._writer is None:
+            raise ConnectionResetError("the client left")
         return self._writer.response
 
-    async def begin(self) -> None:
-        """Send the head, if it was not sent yet."""
+    def lose(self) -> None:
+        self.is_lost = True
+
+    async def write(self, data: bytes) -> None:
+        """Send some bytes, and the head before the first of them."""
+        if data and not self.is_lost:
+            with self._losing():
+                await (await self._begun()).write(data)
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last bytes and close the response."""
+        await self.write(data)
+        self.has_ended = True
+        if not self.is_lost:
+            with self._losing():
+                await (await self._begun()).end()
+
+    async def _begun(self) -> ResponseWriter:
+        """The response, whose head is sent now if it was not yet."""
         if self._writer is None:
             response = web.StreamResponse(headers={**self.headers, **HEADERS})
             self._writer = await ResponseWriter.begin(self._request, response)
+        return self._writer
 
-    async def write(self, data: bytes) -> None:
-        """Send some bytes, and the head before the first of them.
-
-        Raises:
-            ConnectionError: the client left, or has not read anything for long.
-        """
-        if not data:
-            return
-        await self.begin()
-        assert self._writer is not None
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Take note of a client that left, or that has not read anything for long."""
         try:
-            await self._writer.write(data)
+            yield
         except ConnectionError:
-            self.is_lost = True
-            raise
-
-    async def end(self, data: bytes = b"") -> None:
-        """Send the last bytes and close the response.
-
-        Raises:
-            ConnectionError: the client left, or has not read anything for long.
-        """
-        await self.write(data)
-        await self.begin()
-        assert self._writer is not None
-        self.has_ended = True
-        await self._writer.end()
+            self.lose()

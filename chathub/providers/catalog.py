@@ -3,6 +3,7 @@
 Chats and the public list of models read the snapshot. It holds no API keys.
 """
 
+import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -31,12 +32,14 @@ _PREFIXES = (
     (("doubao-",), "doubao"),
     (("ernie-",), "baidu"),
 )
+# what the name of a version has behind its model's: a date, a number, or a word for the newest one
+_VERSION = re.compile(
+    r"(?:-(?:latest|preview|exp))?(?:-\d{4}-\d{2}-\d{2}|-\d{2}-\d{2}|-\d{2}-\d{4}|-\d{3,8})?"
+)
 _DEFAULT_WINDOW = 32_768
 CHAT_TYPES = ("chat", "completion")
 # what requests are sent to providers for
 OFFERED_TYPES = (*CHAT_TYPES, "embedding")
-
-
 # the last field of a model in lists
 _AVAILABLE, _UNAVAILABLE = b',"available":true}', b',"available":false}'
 
@@ -134,6 +137,8 @@ class Catalog:
         models = [model for model in models if model.name == name]
         if not models and self.is_listed(name):
             raise BadRequest("model_of_other_provider", model=name)
+        if not models and self._config.listed_models_only:
+            raise UnknownModel("unknown_model", model=name)
         return models or [self._model(name, provider)]
 
     def provider(self, provider_id: int) -> Provider:
@@ -178,6 +183,8 @@ class Catalog:
         return self._model(row.model_name, self._active_provider(row.provider_slug, name), row)
 
     def _get_by_prefix(self, name: str) -> ChatModel:
+        if self._config.listed_models_only:
+            raise UnknownModel("unknown_model", model=name)
         lower = name.lower()
         # a name with a slash belongs to a reseller ("Qwen/…"), never to the family's own provider
         slugs = (slug for prefixes, slug in _PREFIXES if lower.startswith(prefixes) and "/" not in name)
@@ -187,11 +194,13 @@ class Catalog:
         base = self._find_base(slug, lower)
         if base is not None and not base.is_active:
             raise BadRequest("model_disabled", model=name)
-        return self._model(name, self._active_provider(slug, name), base)
+        model = self._model(name, self._active_provider(slug, name), base)
+        is_version = base is not None and _VERSION.fullmatch(lower, len(base.model_name))
+        return model if is_version else replace(model, is_priced=not model.needs_key)
 
     def _find_base(self, slug: str, name: str) -> Model | None:
         """The model in the table that ``gpt-4o-2024-08-06`` is a version of: the version has its price and
-        limits, and is disabled with it."""
+        limits, and is disabled with it. Of a variant such as ``gpt-4o-mini`` its price is a guess."""
         rows = (row for row in self._now.rows if row.provider_slug == slug)
         bases = [row for row in rows if name.startswith(row.model_name.lower() + "-")]
         return max(bases, key=lambda row: len(row.model_name), default=None)
@@ -209,8 +218,8 @@ class Catalog:
 
 
 def provider_as_model(provider: Provider) -> ChatModel:
-    """A provider's endpoint without a certain model."""
-    return _chat_model("", provider)
+    """A provider's endpoint without a certain model, which costs nothing."""
+    return replace(_chat_model("", provider), is_priced=True)
 
 
 def _chat_model(name: str, provider: Provider, row: Model | None = None) -> ChatModel:
@@ -238,7 +247,7 @@ def _chat_model(name: str, provider: Provider, row: Model | None = None) -> Chat
             row.cache_write_price,
             row.cache_write_1h_price,
         ),
-        is_priced=row.is_priced or not provider.needs_key,
+        is_priced=row.has_prices,
         supports_vision=row.supports_vision,
         supports_tools=row.supports_function_calling,
         fallback_model=row.fallback_model,

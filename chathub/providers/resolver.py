@@ -186,6 +186,7 @@ class Resolver:
     ) -> Candidate:
         now = self._clock.now()
         matching = [row for row in api_keys if origin(row.base_url or model.base_url) == row.origin]
+        matching = self._affordable(caller, model, matching)
         healths = {row.id: self._health(caller, row, model.name, now) for row in matching}
         by_affinity = key_pool.in_order(matching, caller.id, affinity)
         moved_to = self._affinity.moved_to(affinity, model.name)
@@ -203,6 +204,26 @@ class Resolver:
             endpoint = Endpoint(base_url=model.base_url, wire_format=model.wire_format)
             return Candidate(model, (endpoint,))
         raise _none_usable(model, api_keys, matching, healths, caller.id, now)
+
+    def _affordable(
+        self, caller: Caller, model: ChatModel, api_keys: list[PooledApiKey]
+    ) -> list[PooledApiKey]:
+        """The API keys that the caller may use for the model. Without a price a budget of money does not
+        bound what is used of a shared one.
+
+        Raises:
+            Forbidden: there are only such.
+        """
+        own = [row for row in api_keys if row.user_id == caller.id]
+        if model.is_priced or len(own) == len(api_keys) or not self._has_cost_limit(caller):
+            return api_keys
+        if not own:
+            raise Forbidden("model_has_no_price", model=model.name)
+        return own
+
+    def _has_cost_limit(self, caller: Caller) -> bool:
+        statement = self._db.q.limits.find_cost_limit
+        return bool(self._db.read_sync(statement, user_id=caller.id, token_id=caller.token_id))
 
     def _health(self, caller: Caller, row: PooledApiKey, model: str, now: int) -> KeyHealth:
         """The health of an API key for this caller and model: what counts for all users and for the caller

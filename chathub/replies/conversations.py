@@ -162,9 +162,9 @@ class ConversationReplies:
             return
         if running.user_id != user_id:
             raise NotFound("conversation_not_found")
-        if running.followers:
+        if running.followers and not running.has_left:
             raise Conflict("reply_in_progress", details={"message_id": running.reply.turn.message_id})
-        await _stop(running)
+        await running.stop_and_store()
 
     # --- run
 
@@ -176,7 +176,8 @@ class ConversationReplies:
         reply.token_id = turn_request.caller.token_id
         stops_when_left = (options.on_disconnect or self._config.on_disconnect) == "stop"
         reading = self._registry.spawn(self._runner.read(reply, candidates, options, body))
-        running = RunningReply(reply, reading, self._config, stops_when_left=stops_when_left)
+        seconds = self._config.unfollowed_seconds
+        running = RunningReply(reply, reading, self._registry, seconds, stops_when_left=stops_when_left)
         self._running[reply.turn.public_id] = running
         self._registry.add(running)
         body.keep_until_done(self._registry.spawn(self._run(running, candidates, turn_request)))
@@ -187,7 +188,7 @@ class ConversationReplies:
         final_status = await self._runner.run(reply, candidates, running.reading)
         del self._running[reply.turn.public_id]
         self._registry.remove(running)
-        running.forget_timer()
+        running.forget_timers()
         reply.end(final_status)
         self._titles.begin(reply, candidates, turn_request.options)
 
@@ -250,11 +251,11 @@ class ConversationReplies:
 
     async def stop(self, place: str | int, user_id: int) -> Reply | None:
         """Stop a user's running reply, by its conversation's public id or its message's id: keep the text,
-        and wait until it is stored."""
+        and wait until it is stored, unless its usage is still read."""
         await self._registry.wait_begun(user_id)
         for running in self.of_user(user_id):
             if place in (running.reply.turn.public_id, running.reply.turn.message_id):
-                await _stop(running)
+                await running.stop_for_user()
                 return running.reply
         return None
 
@@ -264,7 +265,7 @@ class ConversationReplies:
         async with self._lock_conversation(user_id, public_id):
             running = self._running.get(public_id)
             if running and running.user_id == user_id:
-                await _stop(running)
+                await running.stop_and_store()
             yield
 
     # --- all of them
@@ -292,9 +293,3 @@ class ConversationReplies:
     def _interrupt(self) -> None:
         for running in self._running.values():
             running.end(SHUTDOWN)
-
-
-async def _stop(running: RunningReply) -> None:
-    """Stop a reply and wait until it is stored."""
-    running.stop()
-    await running.reply.finished()

@@ -120,6 +120,7 @@ class Reply(Progress):
         """Something of ours ends it; how it ends is decided."""
         self._state = self._state.to(ReplyState.STOPPING)
         self.final_status = reason
+        self.left.set()
 
     def begin_settling(self, final_status: FinalStatus) -> FinalStatus:
         """The reading has ended. Returns the status to be stored: the reason to stop it says more than what

@@ -1,18 +1,17 @@
 """A reply while it is generated: its reading task, its followers, and how it is stopped."""
 
 import asyncio
+from functools import partial
 
 from chathub.chat.turn import FinalStatus
-from chathub.config import Config
 from chathub.formats.messages import Endpoint
 from chathub.replies.reply import Reply
+from chathub.running.registry import Registry
 from chathub.sentences import Reason
 
 _STOPPED = FinalStatus("stopped", Reason("reply_stopped"), finish_reason="stopped")
 _LEFT = FinalStatus("stopped", Reason("client_left"), finish_reason="disconnected")
 _UNFOLLOWED = FinalStatus("stopped", Reason("reply_unfollowed"), finish_reason="unfollowed")
-# the ends that leave time to wait for the usage that the provider reports
-_ON_PURPOSE = (_STOPPED, _LEFT, _UNFOLLOWED)
 
 
 class RunningReply:
@@ -23,16 +22,23 @@ class RunningReply:
     """
 
     def __init__(
-        self, reply: Reply, reading: asyncio.Task[None], config: Config, *, stops_when_left: bool
+        self,
+        reply: Reply,
+        reading: asyncio.Task[None],
+        registry: Registry,
+        unfollowed_seconds: float,
+        *,
+        stops_when_left: bool,
     ) -> None:
         self.reply = reply
         self.reading = reading
         # the client that began the turn follows from the start
         self.followers = 1
-        self._config = config
+        self._registry = registry
+        self._unfollowed_seconds = unfollowed_seconds
         self._stops_when_left = stops_when_left
         self._unfollowed: asyncio.TimerHandle | None = None
-        # set while it is stopped and its usage is still read
+        # set while it has ended for its followers and its usage is still read
         self._usage_wait: asyncio.TimerHandle | None = None
 
     # --- as a run
@@ -48,16 +54,32 @@ class RunningReply:
     def exclude_key(self, key_id: int) -> None:
         self.reply.excluded_keys.add(key_id)
 
+    @property
+    def has_left(self) -> bool:
+        return self._usage_wait is not None
+
     def stop(self) -> None:
-        """Close the connection to the provider and keep the text."""
+        """Close the connection to the provider at once, and keep the text."""
         self.end(_STOPPED)
+
+    async def stop_and_store(self) -> None:
+        """``stop``, and wait until the reply is stored."""
+        self.stop()
+        await self.reply.finished()
+
+    async def stop_for_user(self) -> None:
+        """The same, but where the provider has said that its reply is over, the usage that follows is read
+        on, which nobody waits for."""
+        self.end(_STOPPED, reads_on=self.reply.has_finish)
+        if not self.has_left:
+            await self.reply.finished()
 
     # --- its followers
 
     def join(self) -> None:
         """Count one more follower."""
         self.followers += 1
-        self.forget_timer()
+        self._forget_unfollowed()
 
     def leave(self) -> None:
         """Count one follower less. When the last one leaves, the reply ends at once or after a while: a reply
@@ -66,31 +88,35 @@ class RunningReply:
         if self.followers:
             return
         if self._stops_when_left:
-            self.end(_LEFT)
+            self.end(_LEFT, reads_on=True)
         else:
             self._unfollowed = asyncio.get_running_loop().call_later(
-                self._config.unfollowed_seconds, self.end, _UNFOLLOWED
+                self._unfollowed_seconds, partial(self.end, _UNFOLLOWED, reads_on=True)
             )
 
-    def forget_timer(self) -> None:
-        """The reply goes on without followers."""
+    def _forget_unfollowed(self) -> None:
         if self._unfollowed is not None:
             self._unfollowed.cancel()
             self._unfollowed = None
 
     # --- its end
 
-    def end(self, final_status: FinalStatus) -> None:
-        """End the reading. The first reason is the one that is stored; another one ends the wait for the
-        usage."""
+    def forget_timers(self) -> None:
+        """It has ended."""
+        self._forget_unfollowed()
+        if self._usage_wait is not None:
+            self._usage_wait.cancel()
+
+    def end(self, final_status: FinalStatus, *, reads_on: bool = False) -> None:
+        """End the reading; with ``reads_on`` after a while, in which the provider may tell its usage: what
+        else it says is not shown. The first reason is the one that is stored; another one ends that wait."""
         if self._usage_wait is not None:
             self.reading.cancel()
         if not self.reply.state.can_stop:
             return
         self.reply.begin_stopping(final_status)
-        seconds = self._config.usage_seconds
-        if seconds and self.reply.has_output and final_status in _ON_PURPOSE:
-            # the provider may still report the usage; what else it says is not shown
+        seconds = self._registry.usage_seconds if reads_on and self.reply.may_tell_usage else 0
+        if seconds:
             self._usage_wait = asyncio.get_running_loop().call_later(seconds, self.reading.cancel)
         else:
             self.reading.cancel()

@@ -22,6 +22,10 @@ class Run(Protocol):
     def endpoint(self) -> Endpoint | None:
         """The endpoint of its latest attempt."""
 
+    @property
+    def has_left(self) -> bool:
+        """Whether its client has left, and only its usage is still read."""
+
     def exclude_key(self, key_id: int) -> None:
         """Exclude an API key from later attempts."""
 
@@ -49,9 +53,13 @@ def with_api_key(key_id: int) -> Predicate:
 
 
 class Registry:
-    """All running work of the server, to be stopped by a predicate and to be drained at the end."""
+    """All running work of the server, to be stopped by a predicate and to be drained at the end.
 
-    def __init__(self) -> None:
+    ``usage_seconds``: how long what a client left is read on for its usage; not at all while the server ends.
+    """
+
+    def __init__(self, usage_seconds: float = 0) -> None:
+        self.usage_seconds = usage_seconds
         # each run with a future that is done when the run is removed
         self._runs: dict[Run, asyncio.Future[None]] = {}
         # the turns that are being begun and are not a reply yet, with their users
@@ -112,6 +120,11 @@ class Registry:
         if not self._runs and not self._tasks:
             self._idle.set()
 
+    async def _refuse_new(self) -> None:
+        """From now on nothing begins, and nothing is read that its client left."""
+        self._is_draining, self.usage_seconds = True, 0
+        await self._stop_known(lambda run: run.has_left)
+
     # --- its end
 
     async def stop(self, where: Predicate) -> None:
@@ -131,7 +144,7 @@ class Registry:
 
     async def drain(self, seconds: float) -> None:
         """Refuse new work, and wait at most so many seconds for the running work."""
-        self._is_draining = True
+        await self._refuse_new()
         if self._runs or self._tasks:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -140,7 +153,7 @@ class Registry:
     async def close(self, interrupt: Callable[[], None]) -> None:
         """Refuse new work, and wait for every task. ``interrupt`` ends the runs; it is called before each
         wait, because a turn that is being begun becomes a run meanwhile."""
-        self._is_draining = True
+        await self._refuse_new()
         while self._tasks:
             interrupt()
             await asyncio.wait(list(self._tasks))

@@ -30,7 +30,8 @@ class ModelFilter(Request):
 class ModelSettings(Request):
     """What an administrator sets of a model; null means the default. ``context_window``: prompt and reply
     together. ``allow_extras``: a gateway request may choose another model or a dearer service, although its
-    caller is limited to some models or to a cost budget."""
+    caller is limited to some models or to a cost budget. ``priced``: the prices are known; it becomes true
+    with a price that is changed, too."""
 
     model_type: ModelType | None | UnsetType = UNSET
     max_tokens: Tokens | None | UnsetType = UNSET
@@ -40,6 +41,10 @@ class ModelSettings(Request):
     supports_vision: bool | None | UnsetType = UNSET
     input_price_per_1k: Price | None | UnsetType = UNSET
     output_price_per_1k: Price | None | UnsetType = UNSET
+    cached_price_per_1k: Price | None | UnsetType = UNSET
+    cache_write_price_per_1k: Price | None | UnsetType = UNSET
+    cache_write_1h_price_per_1k: Price | None | UnsetType = UNSET
+    priced: bool | None | UnsetType = UNSET
     description: LongText | None | UnsetType = UNSET
     fallback_model: ModelName | None | UnsetType = UNSET
     allow_extras: bool | None | UnsetType = UNSET
@@ -75,7 +80,8 @@ class ModelOrders(Request):
 
 
 class Model(Struct):
-    """``model_provider`` is the provider's slug; ``available``: the caller can use it now."""
+    """``model_provider`` is the provider's slug; ``available``: the caller can use it now. A price of the
+    cache that is null is the input price."""
 
     id: int
     model_name: str
@@ -90,6 +96,10 @@ class Model(Struct):
     supports_vision: bool
     input_price_per_1k: float
     output_price_per_1k: float
+    cached_price_per_1k: float | None
+    cache_write_price_per_1k: float | None
+    cache_write_1h_price_per_1k: float | None
+    priced: bool
     description: str
     fallback_model: str | None
     allow_extras: bool
@@ -97,7 +107,7 @@ class Model(Struct):
     sort_order: int
     created_at: str
     updated_at: str
-    available: bool = False
+    available: bool
 
     @classmethod
     def of(cls, row: rows.Model) -> "Model":
@@ -107,11 +117,19 @@ class Model(Struct):
             model_provider=row.provider_slug,
             input_price_per_1k=money_per_1k(row.input_price),
             output_price_per_1k=money_per_1k(row.output_price),
+            cached_price_per_1k=_shown(row.cached_price),
+            cache_write_price_per_1k=_shown(row.cache_write_price),
+            cache_write_1h_price_per_1k=_shown(row.cache_write_1h_price),
+            priced=row.has_prices,
             fallback_model=row.fallback_model or None,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
             available=False,
         )
+
+
+def _shown(price: int | None) -> float | None:
+    return None if price is None else money_per_1k(price)
 
 
 class ModelChanged(Success, kw_only=True):

@@ -14,6 +14,12 @@ SENTENCES = {
         "模型 {model} 已停用，请选择其他模型",
         "Model {model} is disabled, please choose another",
     ),
+    "model_has_no_price": (
+        "模型 {model} 没有设置价格，有费用额度的用户不能用共享的 API 密钥调用："
+        "请换一个模型，保存自己的密钥，或请管理员设置价格",
+        "Model {model} has no price, so with a budget of money it cannot be used through a shared API key: "
+        "choose another one, save an API key of your own, or ask the administrator to set its price",
+    ),
     "model_name_taken": ("模型名称已存在", "There is a model of this name already"),
     "model_not_allowed": (
         "该访问令牌不允许使用模型 {model}",

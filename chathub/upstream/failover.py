@@ -71,6 +71,11 @@ class Progress(ABC):
         return self.has_output
 
     @property
+    def has_finish(self) -> bool:
+        """Whether the provider has said that its reply is over."""
+        return self.decoder is not None and self.decoder.has_finish
+
+    @property
     def may_tell_usage(self) -> bool:
         """Whether the provider may still tell its usage: its request was sent, and the usage has not come."""
         is_sent = bool(self.attempts) and self.attempts[-1].sent_at is not None

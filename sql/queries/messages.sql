@@ -104,8 +104,8 @@ SELECT id FROM branch
 -- name: get_shown
 -- a message with its siblings
 SELECT messages.id, public_id, messages.parent_id, role, content, reasoning, status, reason, reason_json,
-    finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens, usage_source, cost,
-    tool_calls, tool_call_id, is_incomplete, messages.created_at, sources,
+    finish_reason, messages.model, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cache_write_tokens,
+    usage_source, cost, tool_calls, tool_call_id, is_incomplete, messages.created_at, sources,
     (SELECT json_group_array(json_object('file_id', file_id, 'url', url, 'media_type', media_type, 'name', name,
         'transcript', transcript, 'size', size, 'text_before', text_before)) FROM (
         SELECT file_id, url, message_attachments.media_type, name, transcript, length(data) AS size, text_before

@@ -109,3 +109,8 @@ WHERE day BETWEEN :since AND :until AND first_id < :before
     AND (:model IS NULL OR model = :model)
     AND (:provider IS NULL OR provider = :provider)
 GROUP BY day ORDER BY max(last_id) DESC
+
+-- name: get_span_of_provider
+-- the first and the last id of a provider's rows in the ledger on some days; 0: there is none
+SELECT coalesce(min(first_id), 0) AS first, coalesce(max(last_id), 0) AS last
+FROM usage_sums_of_all_by_day WHERE day BETWEEN :since AND :until AND provider = :provider

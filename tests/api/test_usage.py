@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp.test_utils import TestClient
-from chats import Headers, add_model, chat, stream
+from chats import Headers, add_model, chat, opened, read_events, stream, until
 from conftest import Connect, sign_in
-from scripted import Provider, chunk, data, reply, usage
+from scripted import DONE, Provider, chunk, data, reply, usage
 
+from chathub.app_keys import REPLIES, RUNNING
 from chathub.clock import Clock
 from chathub.config import Config
 from chathub.handlers.usage import _cell
@@ -71,12 +72,19 @@ async def test_attempt_is_a_ledger_row_with_every_field(
         "completion_tokens": 50,
         "reasoning_tokens": 20,
         "cached_tokens": 64,
+        "cache_write_tokens": 0,
+        "cache_write_1h_tokens": 0,
+        "counted_tokens": 92,
         "usage_source": "reported",
         "cost": 0.00075,
+        "cached_savings": 0.0,
         "end_reason": "length",
         "http_status": 0,
         "input_price_per_1k": 0.0025,
         "output_price_per_1k": 0.01,
+        "cached_price_per_1k": 0.0025,
+        "cache_write_price_per_1k": 0.0025,
+        "cache_write_1h_price_per_1k": 0.0025,
     }
 
 
@@ -186,30 +194,27 @@ async def test_impossible_reported_usage_is_replaced_by_an_estimate(
 # --- stopped replies
 
 
-async def test_stopped_reply_is_charged_by_estimate_or_by_usage_reported_after_the_stop(
-    connect: Connect, config: Config, provider: Provider
+@pytest.mark.parametrize("had_finished", [False, True])
+async def test_stop_is_answered_at_once_and_usage_is_read_on_only_after_the_finish_reason(
+    client: TestClient, user: Headers, provider: Provider, had_finished: bool
 ) -> None:
-    for seconds, expected in ((0.0, "estimated"), (3.0, "reported")):
-        database = config.database.with_name(f"stopped-{seconds}.db")
-        client = await connect(dataclasses.replace(config, database=database, usage_seconds=seconds))
-        admin, user = await sign_in(client, "admin", "admin123"), await sign_in(client, "user", "user123")
-        await add_model(client, admin, provider.base_url)
-        provider.script = provider.stream([chunk("好"), *reply("的", prompt=70, completion=9)], pause=0.3)
-        async with client.post(
-            "/api/chat/stream", json={"message": "你好", "model": "test-model"}, headers=user
-        ) as response:
-            await response.content.readline()
-            while b"content" not in await response.content.readline():
-                pass
-            (running,) = await (await client.get("/api/chat/active", headers=user)).json()
-            stopped = {"message_id": running["message_id"]}
-            assert (await client.post("/api/chat/stop", json=stopped, headers=user)).status == 200
-            rest = (await response.read()).decode()
-        (row,) = await rows(client, user)
-        assert (row["usage_source"], row["end_reason"]) == (expected, "stopped")
-        assert row["prompt_tokens"] == (70 if seconds else 6)
-        # text after the stop belongs to no reply
-        assert "的" not in rest and '"finish_reason":"stopped"' in rest
+    client.app[RUNNING].usage_seconds = 30  # type: ignore[index]
+    begun = [chunk("好"), chunk(finish="stop")] if had_finished else [chunk("好")]
+    provider.script = provider.stream([*begun, usage(70, 9), DONE], stall_after=len(begun))
+    response = await opened(client, user, "好", conversation_id="c")
+    (running,) = client.app[REPLIES].of_user(2)  # type: ignore[index]
+    await until(lambda: running.reply.has_finish or not had_finished)
+    stopped = await client.post("/api/chat/stop", json={"conversation_id": "c"}, headers=user)
+    assert stopped.status == 200
+    # the provider stalls: nothing but the stop could have ended it
+    await until(lambda: provider.closed == (not had_finished))
+    provider.gate.set()
+    end = (await read_events(response))[-1]
+    assert (end["type"], end["finish_reason"]) == ("end", "stopped")
+    (row,) = await rows(client, user)
+    source = "reported" if had_finished else "estimated"
+    assert (row["usage_source"], row["end_reason"]) == (source, "stopped")
+    assert not had_finished or (row["prompt_tokens"], row["completion_tokens"]) == (70, 9)
 
 
 # --- reading the ledger

@@ -44,8 +44,27 @@ class NewestDay(Row, frozen=True):
     day: str | None
 
 
+class QuarterHourSum(Row, frozen=True):
+    """A provider's attempts in a quarter of an hour with one API key and model; costs in millionths.
+    ``requests`` are those that used something, ``estimates`` those whose usage is not all reported."""
+
+    quarter: int
+    key_id: int | None
+    model: str
+    attempts: int
+    requests: int
+    estimates: int
+    estimated_cost: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    cost: int
+
+
 class Ledger(Statements):
     insert: Command
     list_page: Select[LedgerEntry]
     list_page_of_all: Select[LedgerEntry]
     newest_day: Select[NewestDay]
+    sum_by_quarter_hour: Select[QuarterHourSum]

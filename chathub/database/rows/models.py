@@ -39,6 +39,11 @@ class Model(Row, frozen=True):
     is_active: bool = True
     sort_order: int = 0
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether its prices are known: what needs no key costs what is said, which may be nothing."""
+        return self.is_priced or not self.provider_needs_key
+
 
 class ModelId(Row, frozen=True):
     id: int
