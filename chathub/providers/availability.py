@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.database.database import Database
@@ -16,11 +18,21 @@ from chathub.providers.key_health import KeyHealth
 from chathub.security.vault import Binding, Vault, VaultError
 
 
+class _Rights(Struct, frozen=True):
+    """What the database says of a caller: the API keys that it may use, their rests for models, and whether
+    its money is limited."""
+
+    api_keys: list[ReachableApiKey]
+    rests: list[CallersRest]
+    has_cost_limit: bool
+
+
 class Availability:
     """Finds the models that callers can use, with one read of the database for all of them.
 
     A model is available if an API key may be sent to its provider and is neither broken nor refused for this
-    model; also while it is cooling, for that ends by itself. The caller's access token must be for the model.
+    model; also while it is cooling, for that ends by itself. The caller's access token must be for the model,
+    and where the caller's money is limited a shared key needs a model with a price.
     """
 
     def __init__(
@@ -34,31 +46,32 @@ class Availability:
 
     async def available_to(self, caller: Caller) -> frozenset[str]:
         """The names of the models in the table that the caller can use."""
+        rights = await self._db.read(_load, caller.id, caller.token_id)
         now = self._clock.now()
-        api_keys, rests = await self._db.read(_load, caller.id)
         refused = {
             (rest.key_id, rest.model)
-            for rest in rests
+            for rest in rights.rests
             if _is_refused(KeyHealth("cooling", rest.until, rest.failure_class), now)
         }
-        usable = self._usable(api_keys)
-        reached = {
-            row.model_name
-            for row in self._catalog.active_rows(OFFERED_TYPES)
-            if caller.may_use(row.model_name)
-            and self._is_reached(caller, row, usable.get(row.provider_id), refused, now)
-        }
-        fallbacks = (row for row in self._catalog.active_rows(CHAT_TYPES) if caller.may_use(row.model_name))
-        return frozenset(reached | self._with_fallback(fallbacks, reached))
+        usable = self._usable(rights.api_keys)
+        rows = [row for row in self._catalog.active_rows(OFFERED_TYPES) if caller.may_use(row.model_name)]
+        reached = set()
+        for row in rows:
+            api_keys = usable.get(row.provider_id, [])
+            if rights.has_cost_limit and not row.has_prices:
+                api_keys = [api_key for api_key in api_keys if api_key.user_id == caller.id]
+            if self._is_reached(caller, row, api_keys, refused, now):
+                reached.add(row.model_name)
+        return frozenset(reached | _with_fallback(rows, reached))
 
-    def _usable(self, api_keys: Iterable[ReachableApiKey]) -> dict[int, list[int]]:
-        """The ids of the API keys that may be sent where their provider is, by the provider's id."""
+    def _usable(self, api_keys: Iterable[ReachableApiKey]) -> dict[int, list[ReachableApiKey]]:
+        """The API keys that may be sent where their provider is, by the provider's id."""
         base_urls = {provider.id: provider.default_base_url for provider in self._catalog.providers()}
-        usable: dict[int, list[int]] = {}
+        usable: dict[int, list[ReachableApiKey]] = {}
         for row in api_keys:
             is_here = origin(row.base_url or base_urls[row.provider_id]) == row.origin
             if is_here and row.health != "broken" and self._opens(row):
-                usable.setdefault(row.provider_id, []).append(row.id)
+                usable.setdefault(row.provider_id, []).append(row)
         return usable
 
     def _opens(self, row: ReachableApiKey) -> bool:
@@ -68,35 +81,45 @@ class Availability:
             return False
 
     def _is_reached(
-        self, caller: Caller, row: Model, key_ids: list[int] | None, refused: set[tuple[int, str]], now: int
+        self,
+        caller: Caller,
+        row: Model,
+        api_keys: Iterable[ReachableApiKey],
+        refused: set[tuple[int, str]],
+        now: int,
     ) -> bool:
         """Whether a request for a model would be sent to its provider."""
         if row.provider_slug == LOCAL or not row.provider_needs_key:
             return True
         name = row.model_name[:LONGEST_NAME]
         return any(
-            (key_id, row.model_name) not in refused
-            and not _is_refused(self._cooldowns.health_of(key_id, caller.id, name), now)
-            for key_id in key_ids or ()
+            (api_key.id, row.model_name) not in refused
+            and not _is_refused(self._cooldowns.health_of(api_key.id, caller.id, name), now)
+            for api_key in api_keys
         )
 
-    def _with_fallback(self, rows: Iterable[Model], reached: set[str]) -> set[str]:
-        """The models for chats that fall back on one that is reached."""
-        fallbacks = {row.model_name: row.fallback_model for row in rows}
-        found = set()
-        for name in fallbacks.keys() - reached:
-            seen, at = {name}, fallbacks[name]
-            while at in fallbacks and at not in reached and at not in seen:
-                seen.add(at)
-                at = fallbacks[at]
-            if at in reached and at in fallbacks:
-                found.add(name)
-        return found
+
+def _with_fallback(rows: Iterable[Model], reached: set[str]) -> set[str]:
+    """The models for chats that fall back on one that is reached."""
+    fallbacks = {row.model_name: row.fallback_model for row in rows if row.model_type in CHAT_TYPES}
+    found = set()
+    for name in fallbacks.keys() - reached:
+        seen, at = {name}, fallbacks[name]
+        while at in fallbacks and at not in reached and at not in seen:
+            seen.add(at)
+            at = fallbacks[at]
+        if at in reached and at in fallbacks:
+            found.add(name)
+    return found
 
 
-def _load(tx: Transaction, user_id: int) -> tuple[list[ReachableApiKey], list[CallersRest]]:
-    api_keys = tx.all(tx.q.api_keys.list_for_caller, user_id=user_id)
-    return api_keys, tx.all(tx.q.model_rests.list_for_caller, user_id=user_id)
+def _load(tx: Transaction, user_id: int, token_id: int | None) -> _Rights:
+    limits = tx.all(tx.q.limits.find_cost_limit, user_id=user_id, token_id=token_id)
+    return _Rights(
+        tx.all(tx.q.api_keys.list_for_caller, user_id=user_id),
+        tx.all(tx.q.model_rests.list_for_caller, user_id=user_id),
+        has_cost_limit=bool(limits),
+    )
 
 
 def _is_refused(health: KeyHealth, now: int) -> bool:

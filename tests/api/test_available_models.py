@@ -175,6 +175,19 @@ async def test_model_that_falls_back_on_an_available_one_is_available(
         assert await available(client, {"Authorization": f"Bearer {key}"}) == expected
 
 
+async def test_model_without_a_price_is_available_to_limited_callers_by_their_own_key_alone(
+    client: TestClient, shop: Provider, admin: Headers, user: Headers
+) -> None:
+    await save_key(client, admin)
+    await change(client, admin, "n", priced=True)
+    limited = await token(client, user, opens_api=True, cost_limit=5)
+    bearer = {"Authorization": f"Bearer {limited}"}
+    assert (await available(client, user), await available(client, bearer)) == ({"m", "n", "v"}, {"n"})
+    assert (await chat(client, bearer, "m"), await chat(client, bearer, "n")) == (403, 200)
+    await save_key(client, user)
+    assert await available(client, bearer) == {"m", "n", "v"}
+
+
 async def test_access_token_shows_what_it_may_use(
     client: TestClient, shop: Provider, admin: Headers, user: Headers
 ) -> None:
