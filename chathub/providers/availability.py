@@ -8,7 +8,6 @@ from chathub.accounts.caller import Caller
 from chathub.clock import Clock
 from chathub.database.database import Database
 from chathub.database.rows.api_keys import ReachableApiKey
-from chathub.database.rows.model_rests import CallersRest
 from chathub.database.rows.models import Model
 from chathub.database.transaction import Transaction
 from chathub.formats.urls import origin
@@ -17,13 +16,16 @@ from chathub.providers.cooldowns import LONGEST_NAME, CallerCooldowns
 from chathub.providers.key_health import KeyHealth
 from chathub.security.vault import Binding, Vault, VaultError
 
+# the class of failures that say that an API key may not use a model
+_REFUSED = "model_unavailable"
+
 
 class _Rights(Struct, frozen=True):
-    """What the database says of a caller: the API keys that it may use, their rests for models, and whether
-    its money is limited."""
+    """What the database says of a caller: the API keys that it may use, the models that each was refused
+    (pairs of both), and whether the caller's money is limited."""
 
     api_keys: list[ReachableApiKey]
-    rests: list[CallersRest]
+    refused: frozenset[tuple[int, str]]
     has_cost_limit: bool
 
 
@@ -46,13 +48,8 @@ class Availability:
 
     async def available_to(self, caller: Caller) -> frozenset[str]:
         """The names of the models in the table that the caller can use."""
-        rights = await self._db.read(_load, caller.id, caller.token_id)
         now = self._clock.now()
-        refused = {
-            (rest.key_id, rest.model)
-            for rest in rights.rests
-            if _is_refused(KeyHealth("cooling", rest.until, rest.failure_class), now)
-        }
+        rights = await self._db.read(_load, caller.id, caller.token_id, now)
         usable = self._usable(rights.api_keys)
         rows = [row for row in self._catalog.active_rows(OFFERED_TYPES) if caller.may_use(row.model_name)]
         reached = set()
@@ -60,7 +57,7 @@ class Availability:
             api_keys = usable.get(row.provider_id, [])
             if rights.has_cost_limit and not row.has_prices:
                 api_keys = [api_key for api_key in api_keys if api_key.user_id == caller.id]
-            if self._is_reached(caller, row, api_keys, refused, now):
+            if self._is_reached(caller, row, api_keys, rights.refused, now):
                 reached.add(row.model_name)
         return frozenset(reached | _with_fallback(rows, reached))
 
@@ -85,7 +82,7 @@ class Availability:
         caller: Caller,
         row: Model,
         api_keys: Iterable[ReachableApiKey],
-        refused: set[tuple[int, str]],
+        refused: frozenset[tuple[int, str]],
         now: int,
     ) -> bool:
         """Whether a request for a model would be sent to its provider."""
@@ -113,15 +110,20 @@ def _with_fallback(rows: Iterable[Model], reached: set[str]) -> set[str]:
     return found
 
 
-def _load(tx: Transaction, user_id: int, token_id: int | None) -> _Rights:
+def _load(tx: Transaction, user_id: int, token_id: int | None, now: int) -> _Rights:
+    rests = tx.all(tx.q.model_rests.list_for_caller, user_id=user_id, failure_class=_REFUSED, now=now)
     limits = tx.all(tx.q.limits.find_cost_limit, user_id=user_id, token_id=token_id)
     return _Rights(
         tx.all(tx.q.api_keys.list_for_caller, user_id=user_id),
-        tx.all(tx.q.model_rests.list_for_caller, user_id=user_id),
+        frozenset(
+            (rest.key_id, rest.model)
+            for rest in rests
+            if KeyHealth("cooling", rest.until, _REFUSED).is_paused(now)
+        ),
         has_cost_limit=bool(limits),
     )
 
 
 def _is_refused(health: KeyHealth, now: int) -> bool:
     """Whether the provider has said that an API key may not use a model."""
-    return health.failure_class == "model_unavailable" and health.is_paused(now)
+    return health.failure_class == _REFUSED and health.is_paused(now)

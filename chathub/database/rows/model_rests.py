@@ -19,7 +19,6 @@ class CallersRest(Row, frozen=True):
     key_id: int
     model: str
     until: int
-    failure_class: str
 
 
 class ModelRest(Row, frozen=True):
